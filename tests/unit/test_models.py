@@ -1,0 +1,721 @@
+"""The door: three forms in, one validated struct out; refusals say what and where."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import math
+import subprocess
+import sys
+from datetime import date, datetime, timedelta, timezone
+from enum import Enum
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import numpy as np
+import pytest
+
+from vecdb import models as m
+from vecdb.errors import InvalidInputError
+from vecdb.models import coerce, to_builtins, to_json
+from vecdb.models.reading import converter
+
+UUID_TEXT = "6f9619ff-8b86-d011-b42d-00c04fc964ff"
+MATCH = {"key": "a", "match": {"value": 1}}
+
+# Type name -> its JSON. Each is read as a dict, as our struct and as Qdrant's object, and must
+# come back as the same JSON.
+SHAPES: list[tuple[str, Any]] = [
+    ("VectorParams", {"size": 4, "distance": "Cosine"}),
+    (
+        "VectorParams",
+        {
+            "size": 65536,
+            "distance": "Manhattan",
+            "hnsw_config": {"m": 8},
+            "quantization_config": {"binary": {"always_ram": True}},
+            "on_disk": True,
+            "datatype": "float32",
+        },
+    ),
+    ("ScalarQuantizationConfig", {"type": "int8", "quantile": 0.99, "always_ram": True}),
+    ("ScalarQuantization", {"scalar": {"type": "int8"}}),
+    ("BinaryQuantizationConfig", {"always_ram": False}),
+    ("BinaryQuantization", {"binary": {}}),
+    ("ProductQuantizationConfig", {"compression": "x64"}),
+    ("ProductQuantization", {"product": {"compression": "x4", "always_ram": True}}),
+    ("OptimizersConfigDiff", {"deleted_threshold": 0.5, "memmap_threshold": 20000}),
+    ("HnswConfigDiff", {"m": 16, "ef_construct": 100, "payload_m": 4, "on_disk": False}),
+    ("WalConfigDiff", {"wal_capacity_mb": 32, "wal_segments_ahead": 0}),
+    ("QuantizationSearchParams", {"ignore": True, "rescore": False, "oversampling": 2.5}),
+    (
+        "SearchParams",
+        {
+            "hnsw_ef": 64,
+            "exact": True,
+            "quantization": {"ignore": False, "oversampling": 1.0},
+            "indexed_only": True,
+        },
+    ),
+    ("PointStruct", {"id": 7, "vector": [1.0, 2.0], "payload": {"a": None, "b": [1]}}),
+    ("PointStruct", {"id": UUID_TEXT, "vector": {"text": [1.0]}}),
+    ("PointVectors", {"id": 2**64 - 1, "vector": [0.5]}),
+    ("Batch", {"ids": [1, 2], "vectors": [[1.0], [2.0]], "payloads": [{}, {"a": 1}]}),
+    ("Record", {"id": 1, "payload": {"a": 1}, "vector": [1.0]}),
+    ("ScoredPoint", {"id": 1, "version": 3, "score": 0.5}),
+    ("UpdateResult", {"operation_id": 4, "status": "completed"}),
+    ("CountResult", {"count": 3}),
+    ("PayloadSelectorInclude", {"include": ["a", "b.c"]}),
+    ("PayloadSelectorExclude", {"exclude": ["a"]}),
+    ("PointIdsList", {"points": [1, UUID_TEXT]}),
+    ("FilterSelector", {"filter": {"must": [MATCH]}}),
+    ("CollectionDescription", {"name": "c"}),
+    ("CollectionsResponse", {"collections": [{"name": "c"}]}),
+    ("Filter", {}),
+    ("Filter", {"must": MATCH, "should": [MATCH], "must_not": [{"must": [MATCH]}]}),
+    ("Filter", {"min_should": {"conditions": [MATCH, {"has_id": [1]}], "min_count": 1}}),
+    ("Filter", {"must": [{"is_empty": {"key": "a"}}, {"is_null": {"key": "b"}}]}),
+    ("Filter", {"must": [{"has_vector": "text"}]}),
+    ("Filter", {"must": [{"nested": {"key": "a", "filter": {"must_not": MATCH}}}]}),
+    ("MinShould", {"conditions": [], "min_count": 2}),
+    ("FieldCondition", {"key": "a", "match": {"value": True}}),
+    ("FieldCondition", {"key": "a", "match": {"any": ["x", "y"]}}),
+    ("FieldCondition", {"key": "a", "match": {"except": [1, 2]}}),
+    ("FieldCondition", {"key": "a", "range": {"gte": 1.5, "lt": 2.0}}),
+    ("FieldCondition", {"key": "a", "range": {"gt": "2024-01-02T03:04:05+00:00"}}),
+    ("FieldCondition", {"key": "a", "values_count": {"gt": 1, "lte": 3}}),
+    ("FieldCondition", {"key": "a", "is_empty": True}),
+    ("FieldCondition", {"key": "a", "is_null": False}),
+    ("MatchValue", {"value": "x"}),
+    ("MatchAny", {"any": [1, 2]}),
+    ("MatchExcept", {"except": ["x"]}),
+    ("Range", {"lt": 3.0, "gt": 1.0, "gte": 1.0, "lte": 4.0}),
+    ("DatetimeRange", {"lt": "2024-01-02T03:04:05.000006+00:00"}),
+    ("ValuesCount", {"gte": 1}),
+    ("PayloadField", {"key": "a"}),
+    ("IsEmptyCondition", {"is_empty": {"key": "a"}}),
+    ("IsNullCondition", {"is_null": {"key": "a"}}),
+    ("HasIdCondition", {"has_id": [1, UUID_TEXT]}),
+    ("HasVectorCondition", {"has_vector": ""}),
+    ("Nested", {"key": "a", "filter": {"must": [MATCH]}}),
+    ("NestedCondition", {"nested": {"key": "a[]", "filter": {"must": [MATCH]}}}),
+    (
+        "QueryRequest",
+        {
+            "query": [1.0],
+            "using": "text",
+            "filter": {"must": [MATCH]},
+            "params": {"exact": True, "indexed_only": False},
+            "limit": 5,
+            "offset": 1,
+            "with_payload": {"include": ["a"]},
+            "with_vector": ["text"],
+            "score_threshold": 0.5,
+        },
+    ),
+    ("OptimizersConfig", {"deleted_threshold": 0.1, "default_segment_number": 2}),
+    ("HnswConfig", {"m": 1, "ef_construct": 9, "full_scan_threshold": 7}),
+    ("WalConfig", {"wal_capacity_mb": 1, "wal_segments_ahead": 3}),
+    (
+        "CollectionParams",
+        {"vectors": {"a": {"size": 2, "distance": "Dot"}}, "on_disk_payload": True},
+    ),
+    # Ours alone, or no longer in qdrant_client:
+    ("NamedVector", {"name": "text", "vector": [1.0]}),
+    ("SearchRequest", {"vector": [1.0], "limit": 3, "with_payload": ["a"]}),
+    ("SearchRequest", {"vector": {"name": "text", "vector": [1.0]}, "limit": 3}),
+    ("OptimizersStatusError", {"error": "no space"}),
+    ("CollectionWarning", {"message": "slow"}),
+    ("SegmentVectors", {"bytes": 3, "placement": "mapped"}),
+    (
+        "SegmentInfo",
+        {
+            "id": "s1",
+            "kind": "memory",
+            "points": 3,
+            "deleted": 1,
+            "vectors": {"": {"bytes": 3, "placement": "anonymous"}},
+        },
+    ),
+    ("QueryResponse", {"points": [{"id": 1, "version": 3, "score": 0.5}]}),
+    (
+        "CollectionConfig",
+        {
+            "params": {"vectors": {"size": 4, "distance": "Dot"}},
+            "quantization_config": {"product": {"compression": "x16"}},
+        },
+    ),
+    (
+        "CollectionInfo",
+        {
+            "status": "green",
+            "optimizer_status": "ok",
+            "points_count": 1,
+            "vectors_count": 1,
+            "indexed_vectors_count": 0,
+            "segments_count": 1,
+            "config": {"params": {"vectors": {"size": 4, "distance": "Dot"}}},
+        },
+    ),
+]
+SHAPE_IDS = [f"{name}-{number}" for number, (name, _) in enumerate(SHAPES)]
+# Not in this qdrant_client, or with more in it there.
+NOT_IN_QDRANT = {
+    "CollectionConfig",
+    "CollectionInfo",
+    "CollectionParams",
+    "CollectionWarning",
+    "NamedVector",
+    "OptimizersStatusError",
+    "QueryResponse",
+    "SearchRequest",
+    "SegmentInfo",
+    "SegmentVectors",
+}
+
+
+def contains(whole: Any, part: Any) -> bool:
+    """Whether JSON ``whole`` is ``part`` plus defaults."""
+    if isinstance(part, dict) and isinstance(whole, dict):
+        return all(key in whole and contains(whole[key], part[key]) for key in part)
+    if isinstance(part, list) and isinstance(whole, list) and len(part) == len(whole):
+        return all(map(contains, whole, part))
+    return type(whole) is type(part) and bool(whole == part)
+
+
+@pytest.mark.parametrize(("name", "shape"), SHAPES, ids=SHAPE_IDS)
+def test_dict_and_struct_forms_agree_and_round_trip(name: str, shape: Any) -> None:
+    type_ = getattr(m, name)
+    struct = coerce(type_, shape)
+    assert type(struct) is type_
+    back = to_builtins(struct)
+    assert contains(back, shape)
+    assert json.loads(to_json(struct)) == back
+    again = [coerce(type_, struct), coerce(type_, back)]
+    if name != "Batch":  # holds arrays, which have no one truth value
+        assert again == [struct, struct]
+    # A struct made by hand with raw values in it is validated and normalised like the dict.
+    raw = type_(**{field.rstrip("_"): value for field, value in shape.items()})
+    assert to_builtins(coerce(type_, raw)) == back
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"), [entry for entry in SHAPES if entry[0] not in NOT_IN_QDRANT]
+)
+def test_qdrant_client_objects_are_read(name: str, shape: Any) -> None:
+    pytest.importorskip("qdrant_client")
+    from qdrant_client.http.models import models as theirs
+
+    type_ = getattr(m, name)
+    complete = to_builtins(coerce(type_, shape))  # theirs has fewer defaults
+    struct = coerce(type_, getattr(theirs, name).model_validate(complete))
+    assert to_builtins(struct) == complete
+
+
+def test_every_struct_has_a_shape() -> None:
+    structs = {
+        name
+        for name, value in vars(m).items()
+        if isinstance(value, type) and issubclass(value, msgspec.Struct)
+    }
+    assert structs == {name for name, _ in SHAPES}
+    for name in structs:
+        converter(getattr(m, name)).fields  # type: ignore[attr-defined]  # noqa: B018 - compiles
+
+
+def test_public_names_exist_and_enums_agree_with_qdrant() -> None:
+    assert all(hasattr(m, name) for name in m.__all__)
+    theirs = pytest.importorskip("qdrant_client.http.models.models")
+    enums = [v for v in vars(m).values() if isinstance(v, type) and issubclass(v, Enum)]
+    assert len(enums) == 7
+    for enum in enums:
+        for member in enum:
+            assert getattr(theirs, enum.__name__)[member.name].value == member.value
+            assert coerce(enum, getattr(theirs, enum.__name__)[member.name]) is member
+
+
+def test_none_is_the_empty_struct_where_nothing_is_required() -> None:
+    assert coerce(m.SearchParams, None) == m.SearchParams()
+    assert coerce(m.SearchParams, {"exact": None, "quantization": None}) == m.SearchParams()
+    assert coerce(m.SearchParams, m.SearchParams(exact=None)) == m.SearchParams()  # type: ignore[arg-type]
+    with pytest.raises(InvalidInputError, match=r"^vectors: expected VectorParams, got None"):
+        coerce(m.VectorParams, None, "vectors")
+
+
+def test_a_valid_struct_comes_back_as_itself() -> None:
+    params = m.SearchParams(hnsw_ef=3, quantization=m.QuantizationSearchParams(rescore=True))
+    assert coerce(m.SearchParams, params) is params
+
+
+def test_forms_mix_at_every_level() -> None:
+    theirs = pytest.importorskip("qdrant_client.http.models.models")
+    condition = theirs.FieldCondition(key="a", match=theirs.MatchExcept(**{"except": [1]}))
+    mixed = m.Filter(must=[{"must": [condition]}, m.HasIdCondition(has_id=[1])])  # type: ignore[list-item]
+    assert to_builtins(coerce(m.Filter, mixed)) == {
+        "must": [{"must": [{"key": "a", "match": {"except": [1]}}]}, {"has_id": [1]}]
+    }
+
+
+def test_numpy_scalars_and_arrays_become_pythons() -> None:
+    params = coerce(
+        m.SearchParams,
+        {"hnsw_ef": np.int64(7), "exact": np.bool_(True), "quantization": {"oversampling": 2}},
+    )
+    assert repr(params) == repr(
+        m.SearchParams(
+            hnsw_ef=7, exact=True, quantization=m.QuantizationSearchParams(oversampling=2.0)
+        )
+    )
+    quantile = coerce(
+        m.ScalarQuantizationConfig, {"type": "int8", "quantile": np.float64(0.5)}
+    ).quantile
+    assert type(quantile) is float
+    ids = coerce(m.HasIdCondition, {"has_id": np.array([1, 2], dtype=np.uint64)}).has_id
+    assert ids == [1, 2]
+    assert {type(i) for i in ids} == {int}
+
+
+@pytest.mark.parametrize(
+    ("given", "canonical"),
+    [
+        (5, 5),
+        (np.uint64(2**64 - 1), 2**64 - 1),
+        (UUID(UUID_TEXT), UUID_TEXT),
+        (UUID_TEXT.upper(), UUID_TEXT),
+        (UUID_TEXT.replace("-", ""), UUID_TEXT),
+        ("urn:uuid:" + UUID_TEXT, UUID_TEXT),
+        ("{" + UUID_TEXT + "}", UUID_TEXT),
+    ],
+)
+def test_ids_have_one_canonical_form(given: Any, canonical: Any) -> None:
+    assert m.parse_point_id(given) == canonical
+    assert type(m.parse_point_id(given)) is type(canonical)
+    assert coerce(m.PointStruct, {"id": given, "vector": []}).id == canonical
+    assert coerce(m.HasIdCondition, m.HasIdCondition(has_id=[given])).has_id == [canonical]
+
+
+@pytest.mark.parametrize(
+    "bound",
+    [
+        "2024-01-01",
+        "2024-01-01T00:00",
+        "2024-01-01 01:00:00+01:00",
+        "2024-01-01T00:00:00.0000009Z",
+        date(2024, 1, 1),
+        datetime(2024, 1, 1),
+        datetime(2024, 1, 1, 2, tzinfo=timezone(timedelta(hours=2))),
+    ],
+)
+def test_datetimes_are_moments_in_utc_unless_they_say_otherwise(bound: Any) -> None:
+    condition = coerce(m.FieldCondition, {"key": "a", "range": {"gte": bound}})
+    assert condition.range == m.DatetimeRange(gte=datetime(2024, 1, 1, tzinfo=timezone.utc))
+
+
+def test_a_bound_that_no_float_can_hold_keeps_its_value() -> None:
+    assert to_builtins(coerce(m.Range, {"gt": 2**53 + 1, "lt": math.inf}))["gt"] == 2**53 + 1
+
+
+def test_match_except_takes_both_spellings() -> None:
+    assert m.MatchExcept(except_=[1]) == m.MatchExcept(**{"except": [1]})
+    assert m.MatchExcept(except_=[1]).except_ == [1]
+
+
+REFUSALS: list[tuple[str, Any, str]] = [
+    (
+        "SearchParams",
+        {"hnsw_fe": 3},
+        "x: unknown field 'hnsw_fe'; known fields: hnsw_ef, exact, quantization, indexed_only",
+    ),
+    (
+        "SearchParams",
+        {"acorn": {}},
+        "x: unknown field 'acorn'; known fields: hnsw_ef, exact, quantization, indexed_only "
+        "('acorn': Qdrant's, not supported by vecdb)",
+    ),
+    ("SearchParams", [1], "x: expected SearchParams or its dict, got [1] (list)"),
+    ("SearchParams", m.Filter(), "x: expected SearchParams or its dict, got Filter"),
+    ("SearchParams", m.SearchParams, "x: expected SearchParams or its dict, got "),
+    ("SearchParams", {"hnsw_ef": "64"}, "x.hnsw_ef: expected an integer >= 1, got '64' (str)"),
+    ("SearchParams", {"hnsw_ef": True}, "x.hnsw_ef: expected an integer >= 1, got True (bool)"),
+    ("SearchParams", {"hnsw_ef": 64.0}, "x.hnsw_ef: expected an integer >= 1, got 64.0 (float)"),
+    ("SearchParams", {"hnsw_ef": 0}, "x.hnsw_ef: expected an integer >= 1, got 0 (int)"),
+    ("SearchParams", {"exact": 1}, "x.exact: expected a bool, got 1 (int)"),
+    (
+        "SearchParams",
+        {"quantization": {"oversampling": 0.5}},
+        "x.quantization.oversampling: expected a number >= 1.0, got 0.5 (float)",
+    ),
+    (
+        "QuantizationSearchParams",
+        {"oversampling": math.inf},
+        "x.oversampling: expected a number >= 1.0, got inf",
+    ),
+    (
+        "QuantizationSearchParams",
+        {"oversampling": math.nan},
+        "x.oversampling: expected a number >= 1.0, got nan",
+    ),
+    ("QuantizationSearchParams", {"oversampling": 10**400}, "x.oversampling: expected a number"),
+    (
+        "VectorParams",
+        {"size": 0, "distance": "Dot"},
+        "x.size: expected an integer from 1 to 65536, got 0 (int)",
+    ),
+    ("VectorParams", {"size": 65537, "distance": "Dot"}, "x.size: expected an integer from 1 to"),
+    ("VectorParams", {"size": 4}, "x: missing field 'distance'; known fields: size, distance,"),
+    (
+        "VectorParams",
+        {"size": 4, "distance": "cosine"},
+        "x.distance: expected one of 'Cosine', 'Euclid', 'Dot', 'Manhattan', got 'cosine' (str)",
+    ),
+    (
+        "VectorParams",
+        {"size": 4, "distance": "Dot", "datatype": "float16"},
+        "x.datatype: expected 'float32', got 'float16' (str)",
+    ),
+    (
+        "VectorParams",
+        {"size": 4, "distance": "Dot", "quantization_config": {"turbo": {}}},
+        "x.quantization_config: expected one of ScalarQuantization (scalar); ProductQuantization "
+        "(product); BinaryQuantization (binary); got fields 'turbo' ('turbo': Qdrant's, not "
+        "supported by vecdb)",
+    ),
+    (
+        "VectorParams",
+        {"size": 4, "distance": "Dot", "quantization_config": "int8"},
+        "x.quantization_config: expected ScalarQuantization or ProductQuantization or "
+        "BinaryQuantization, got 'int8' (str)",
+    ),
+    (
+        "ScalarQuantizationConfig",
+        {"type": "int8", "quantile": 0.4},
+        "x.quantile: expected a number from 0.5 to 1.0, got 0.4 (float)",
+    ),
+    (
+        "ProductQuantizationConfig",
+        {"compression": "x3"},
+        "x.compression: expected one of 'x4', 'x8', 'x16', 'x32', 'x64', got 'x3' (str)",
+    ),
+    (
+        "OptimizersConfigDiff",
+        {"deleted_threshold": 1.5},
+        "x.deleted_threshold: expected a number from 0.0 to 1.0, got 1.5 (float)",
+    ),
+    (
+        "OptimizersConfigDiff",
+        {"memmap_threshold": -1},
+        "x.memmap_threshold: expected an integer >= 0, got -1 (int)",
+    ),
+    ("PointStruct", {"id": -1, "vector": []}, "x.id: point id -1: expected 0 <= id < 2**64"),
+    (
+        "PointStruct",
+        {"id": "7", "vector": []},
+        "x.id: point id: expected an unsigned 64-bit integer or a UUID, got the string '7'",
+    ),
+    ("PointStruct", {"id": 1}, "x: missing field 'vector'"),
+    ("PointStruct", {"id": 1, "vector": [], "payload": [1]}, "x.payload: expected a dict, got"),
+    (
+        "PointStruct",
+        {"id": 1, "vector": [], "payload": {1: 2}},
+        "x.payload: expected string keys, got 1 (int)",
+    ),
+    ("Batch", {"ids": [1, 2], "vectors": [[1.0]]}, "x: expected 2 vectors, one per id, got 1"),
+    (
+        "Batch",
+        {"ids": [1], "vectors": {"a": np.zeros((2, 3))}},
+        "x: expected 1 vectors['a'], one per id, got 2",
+    ),
+    (
+        "Batch",
+        {"ids": [1], "vectors": [[1.0]], "payloads": {}},
+        "x: expected payloads to be a list or an array, got dict",
+    ),
+    (
+        "Batch",
+        {"ids": 7, "vectors": [[1.0]]},
+        "x: expected ids to be a list or an array, got int",
+    ),
+    (
+        "Filter",
+        {"must": [{"field": "a"}]},
+        "x.must[0]: expected one of FieldCondition (key); IsEmptyCondition (is_empty); "
+        "IsNullCondition (is_null); HasIdCondition (has_id); HasVectorCondition (has_vector); "
+        "NestedCondition (nested); Filter (should, min_should, must, must_not); "
+        "got fields 'field'",
+    ),
+    (
+        "Filter",
+        {"must": {"slice": {"total": 2, "index": 1}}},
+        "x.must: expected one of FieldCondition (key);",
+    ),
+    ("Filter", {"must": 3}, "x.must: expected a list or FieldCondition or IsEmptyCondition or"),
+    (
+        "Filter",
+        {"must": [{"key": "a", "match": {"text": "b"}}]},
+        "x.must[0].match: expected one of MatchValue (value); MatchAny (any); MatchExcept "
+        "(except); got fields 'text' ('text': Qdrant's, not supported by vecdb)",
+    ),
+    (
+        "Filter",
+        {"must": [{"key": "a", "geo_radius": {}}]},
+        "x.must[0]: unknown field 'geo_radius'; known fields: key, match, range, values_count, "
+        "is_empty, is_null ('geo_radius': Qdrant's, not supported by vecdb)",
+    ),
+    (
+        "Filter",
+        {"must_not": [{"key": "a", "match": {"value": 1.5}}]},
+        "x.must_not[0].match.value: expected a bool or an integer or a string, got 1.5 (float)",
+    ),
+    ("FieldCondition", {"key": "a"}, "x: expected exactly one of match, range, values_count,"),
+    (
+        "FieldCondition",
+        {"key": "a", "match": {"value": 1}, "is_null": False},
+        "x: expected exactly one of match, range, values_count, is_empty, is_null, got match and "
+        "is_null; give each its own condition",
+    ),
+    ("MatchAny", {"any": [1, "a"]}, "x.any: expected only integers or only strings, got both"),
+    ("MatchAny", {"any": [True]}, "x.any[0]: expected an integer or a string, got True (bool)"),
+    ("MatchAny", {"any": "abc"}, "x.any: expected a list, got 'abc' (str)"),
+    ("Range", {"gt": "1"}, "x.gt: expected an integer or a number, got '1' (str)"),
+    ("Range", {"gt": math.nan}, "x.gt: expected an integer or a number, got nan (float)"),
+    (
+        "FieldCondition",
+        {"key": "a", "range": {"gt": "soon"}},
+        "x.range.gt: expected a datetime or an RFC 3339 string, got 'soon' (str)",
+    ),
+    (
+        "FieldCondition",
+        {"key": "a", "range": {"gt": "2024-02-30"}},
+        "x.range.gt: expected a datetime or an RFC 3339 string, got '2024-02-30' (str)",
+    ),
+    ("FieldCondition", {"key": "a", "range": 3}, "x.range: expected Range or DatetimeRange, got"),
+    ("ValuesCount", {"gt": -1}, "x.gt: expected an integer >= 0, got -1 (int)"),
+    ("MinShould", {"conditions": [], "min_count": 0}, "x.min_count: expected an integer >= 1"),
+    ("HasIdCondition", {"has_id": [1, 1.5]}, "x.has_id[1]: point id: expected an unsigned 64-bit"),
+    ("QueryRequest", {"limit": 0}, "x.limit: expected an integer >= 1, got 0 (int)"),
+    ("QueryRequest", {"offset": -1}, "x.offset: expected an integer >= 0, got -1 (int)"),
+    (
+        "QueryRequest",
+        {"with_payload": 1},
+        "x.with_payload: expected a bool or a list or PayloadSelectorInclude or "
+        "PayloadSelectorExclude, got 1 (int)",
+    ),
+    (
+        "QueryRequest",
+        {"with_payload": ["a", 1]},
+        "x.with_payload[1]: expected a string, got 1 (int)",
+    ),
+    ("NamedVector", {"name": "", "vector": []}, "x.name: expected a vector name of 1 to 200 bytes"),
+]
+
+
+@pytest.mark.parametrize(("name", "given", "message"), REFUSALS)
+def test_refusals_say_where_what_was_expected_and_what_came(
+    name: str, given: Any, message: str
+) -> None:
+    type_ = getattr(m, name)
+    with pytest.raises(InvalidInputError) as caught:
+        coerce(type_, given, "x")
+    assert str(caught.value).startswith(message)
+    if isinstance(given, dict) and given.keys() <= set(type_.__struct_fields__):
+        struct = None
+        try:
+            struct = type_(**given)
+        except TypeError:
+            assert "missing" in message
+        if struct is not None:  # the same words for a struct made by hand
+            with pytest.raises(InvalidInputError) as again:
+                coerce(type_, struct, "x")
+            assert str(again.value) == str(caught.value)
+
+
+def test_a_long_value_is_cut_in_the_message() -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        coerce(m.SearchParams, {"exact": "x" * 10_000})
+    assert len(str(caught.value)) < 150
+
+
+def test_endless_nesting_is_refused_not_a_crash() -> None:
+    endless: dict[str, Any] = {}
+    endless["must"] = [endless]
+    with pytest.raises(InvalidInputError, match=r"^filter: nested too deeply$"):
+        coerce(m.Filter, endless, "filter")
+
+
+ONE = {"size": 4, "distance": "Dot"}
+
+
+def test_vectors_config_is_one_or_named() -> None:
+    one = m.VectorParams(size=4, distance=m.Distance.DOT)
+    assert m.parse_vectors_config(ONE) == one
+    assert m.parse_vectors_config(one) is one
+    assert m.parse_vectors_config({"a": ONE, "b": one}) == {"a": one, "b": one}
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (None, "v: expected VectorParams or a dict of name to VectorParams, got None"),
+        (4, "v: expected VectorParams or a dict of name to VectorParams, got 4 (int)"),
+        ({}, "v: expected VectorParams or at least one named vector, got an empty dict"),
+        ({"": ONE}, "v: expected a vector name of 1 to 200 bytes, got '' (str)"),
+        ({"ä" * 101: ONE}, "v: expected a vector name of 1 to 200 bytes, got"),
+        ({1: ONE}, "v: expected a vector name, got 1 (int)"),
+        ({"a": {"size": 4}}, "v['a']: missing field 'distance'"),
+        ({"distance": "Dot"}, "v['distance']: expected VectorParams or its dict, got 'Dot' (str)"),
+    ],
+)
+def test_vectors_config_refusals(given: Any, message: str) -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        m.parse_vectors_config(given, "v")
+    assert str(caught.value).startswith(message)
+
+
+def test_quantization_config_and_its_removal() -> None:
+    binary = m.BinaryQuantization(binary=m.BinaryQuantizationConfig())
+    assert m.parse_quantization_config(None) is None
+    assert m.parse_quantization_config({"binary": {}}) == binary
+    assert m.parse_quantization_config_diff({"binary": {}}) == binary
+    assert m.parse_quantization_config_diff("Disabled") is m.Disabled.DISABLED
+    assert m.parse_quantization_config_diff(m.Disabled.DISABLED) is m.Disabled.DISABLED
+    assert m.parse_quantization_config_diff(None) is None
+    with pytest.raises(InvalidInputError, match=r"^quantization_config: expected ScalarQuant"):
+        m.parse_quantization_config("Disabled")
+
+
+def test_points_selector_is_ids_or_a_filter() -> None:
+    filter_ = coerce(m.Filter, {"must": [MATCH]})
+    for given in ([1, UUID(UUID_TEXT)], {"points": [1, UUID_TEXT]}, (1, UUID_TEXT)):
+        assert m.parse_points_selector(given) == [1, UUID_TEXT]
+    assert m.parse_points_selector(m.PointIdsList(points=[UUID(UUID_TEXT)])) == [UUID_TEXT]
+    assert m.parse_points_selector(np.arange(3)) == [0, 1, 2]
+    for given in (filter_, {"must": [MATCH]}, {"filter": {"must": [MATCH]}}):
+        assert m.parse_points_selector(given) == filter_
+    assert m.parse_points_selector(m.FilterSelector(filter=filter_)) == filter_
+    with pytest.raises(InvalidInputError, match=r"^points_selector: expected .*PointIdsList"):
+        m.parse_points_selector(7)
+    with pytest.raises(InvalidInputError, match=r"^points_selector\[1\]: point id"):
+        m.parse_points_selector([1, "x"])
+
+
+def test_points_are_a_batch_or_a_list() -> None:
+    vectors = np.zeros((2, 3), dtype=np.float32)
+    batch = m.parse_points({"ids": [1, 2], "vectors": vectors})
+    assert isinstance(batch, m.Batch)
+    assert batch.vectors is vectors  # passes through untouched
+    assert m.parse_points(batch) is batch
+    points = m.parse_points([m.PointStruct(id=1, vector=vectors[0]), {"id": 2, "vector": [0.0]}])
+    assert isinstance(points, list)
+    assert [point.id for point in points] == [1, 2]
+    with pytest.raises(InvalidInputError, match=r"^points\[1\]: missing field 'vector'"):
+        m.parse_points([{"id": 1, "vector": []}, {"id": 2}])
+
+
+def test_with_payload_and_with_vectors() -> None:
+    assert m.parse_with_payload(None) is False
+    assert m.parse_with_payload(True) is True
+    assert m.parse_with_payload(["a"]) == ["a"]
+    assert m.parse_with_payload({"exclude": ["a"]}) == m.PayloadSelectorExclude(exclude=["a"])
+    assert m.parse_with_vectors(["a"]) == ["a"]
+    with pytest.raises(InvalidInputError, match=r"^with_vectors: expected a bool or a list"):
+        m.parse_with_vectors("a")
+
+
+def test_merge_takes_what_the_diff_sets() -> None:
+    base = m.OptimizersConfig(memmap_threshold=5)
+    diff = m.OptimizersConfigDiff(indexing_threshold=0, deleted_threshold=0.3)
+    merged = m.merge(base, diff)
+    assert merged == m.OptimizersConfig(
+        memmap_threshold=5, indexing_threshold=0, deleted_threshold=0.3
+    )
+    assert base.indexing_threshold == 10_000
+    assert m.merge(m.HnswConfig(), m.HnswConfigDiff(m=4)).m == 4
+    assert m.merge(m.WalConfig(), m.WalConfigDiff()) == m.WalConfig()
+
+
+@pytest.mark.parametrize(
+    ("full", "diff"),
+    [
+        (m.OptimizersConfig, m.OptimizersConfigDiff),
+        (m.HnswConfig, m.HnswConfigDiff),
+        (m.WalConfig, m.WalConfigDiff),
+    ],
+)
+def test_a_diff_has_the_fields_of_its_config(full: Any, diff: Any) -> None:
+    assert full.__struct_fields__ == diff.__struct_fields__
+
+
+def test_a_stored_configuration_reads_back_the_same() -> None:
+    config = m.CollectionConfig(
+        params=m.CollectionParams(
+            vectors={
+                "text": m.VectorParams(
+                    size=8,
+                    distance=m.Distance.COSINE,
+                    quantization_config=m.ProductQuantization(
+                        product=m.ProductQuantizationConfig(compression=m.CompressionRatio.X16)
+                    ),
+                ),
+                "image": m.VectorParams(size=2, distance=m.Distance.EUCLID, on_disk=False),
+            }
+        ),
+        optimizer_config=m.OptimizersConfig(memmap_threshold=20_000),
+        quantization_config=m.ScalarQuantization(
+            scalar=m.ScalarQuantizationConfig(
+                type=m.ScalarType.INT8, quantile=0.99, always_ram=True
+            )
+        ),
+    )
+    stored = json.loads(to_json(config))
+    assert coerce(m.CollectionConfig, stored) == config
+    # Defaults are written out: a later version with other defaults must not change a collection.
+    assert stored["optimizer_config"]["deleted_threshold"] == 0.2
+    assert "max_segment_size" not in stored["optimizer_config"]
+
+
+def test_a_null_in_a_payload_is_kept() -> None:
+    assert to_builtins(m.Record(1, {"a": None, "b": {"c": None}})) == {
+        "id": 1,
+        "payload": {"a": None, "b": {"c": None}},
+    }
+
+
+def test_to_builtins_reads_arrays_and_refuses_what_is_not_json() -> None:
+    point = m.ScoredPoint(UUID(UUID_TEXT), 1, np.float32(0.5), None, np.ones(2))  # type: ignore[arg-type]
+    assert to_builtins(point) == {"id": UUID_TEXT, "version": 1, "score": 0.5, "vector": [1.0, 1.0]}
+    with pytest.raises(InvalidInputError, match="expected a model or JSON data"):
+        to_builtins({"a": object()})
+
+
+def test_optimizer_status_is_ok_or_an_error() -> None:
+    shape = dict(next(shape for name, shape in SHAPES if name == "CollectionInfo"))
+    assert coerce(m.CollectionInfo, shape).optimizer_status == "ok"
+    shape["optimizer_status"] = {"error": "no space"}
+    info = coerce(m.CollectionInfo, shape)
+    assert info.optimizer_status == m.OptimizersStatusError("no space")
+    shape["optimizer_status"] = "fine"
+    with pytest.raises(InvalidInputError, match=r"optimizer_status: expected 'ok' or Optim"):
+        coerce(m.CollectionInfo, shape)
+
+
+def test_results_are_made_by_position_and_requests_by_keyword() -> None:
+    assert m.ScoredPoint(1, 2, 0.5).score == 0.5
+    with pytest.raises(TypeError):
+        m.SearchParams(3)  # type: ignore[misc]
+    with pytest.raises(AttributeError):
+        m.SearchParams().exact = True  # type: ignore[misc]
+
+
+def test_importing_models_loads_nothing_heavy() -> None:
+    heavy = {"numba", "lmdb", "pydantic", "qdrant_client"}
+    code = f"import sys, vecdb.models; print(sorted({heavy} & set(sys.modules)))"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"
+
+
+def test_public_functions_are_documented() -> None:
+    for name in m.__all__:
+        value = getattr(m, name)
+        if inspect.isfunction(value):
+            assert value.__doc__, name

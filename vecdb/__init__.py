@@ -1,0 +1,43 @@
+"""vecdb: an embedded, persistent vector database for Python.
+
+    import vecdb
+    from vecdb import models
+
+    with vecdb.VecDB("my.db") as db:
+        db.create_collection(
+            "texts", vectors_config=models.VectorParams(size=384, distance="Cosine")
+        )
+
+Importing this package loads neither numba nor lmdb; the first use of ``VecDB`` loads lmdb, the
+first search of a large or quantized collection numba.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from vecdb import errors, models
+
+if TYPE_CHECKING:
+    from vecdb.collection import Collection
+    from vecdb.database import VecDB
+
+__version__ = "0.1.0"
+
+__all__ = ["Collection", "VecDB", "__version__", "errors", "models"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "VecDB":
+        from vecdb.database import VecDB
+
+        return VecDB
+    if name == "Collection":
+        from vecdb.collection import Collection
+
+        return Collection
+    raise AttributeError(f"module 'vecdb' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

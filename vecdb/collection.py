@@ -1,0 +1,458 @@
+"""Collection: the verbs on one collection. Thin: arguments in, engine, results out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from vecdb import ids, models
+from vecdb.engine import reader
+from vecdb.engine.checkpoint import checkpoint, checkpoint_if_full
+from vecdb.engine.ingest import prepare_upsert, prepare_vectors, vector_schema
+from vecdb.engine.operations import (
+    Delete,
+    DropVectors,
+    EditPayload,
+    EditVectors,
+    Operation,
+)
+from vecdb.engine.store import RecoveryReport, Store
+from vecdb.engine.view import View
+from vecdb.engine.writer import Request, Writer, existing, payload_edit_fits
+from vecdb.errors import ClosedError, InvalidInputError, VecdbError
+from vecdb.models.validation import read
+from vecdb.payload import encoding
+from vecdb.payload.paths import parse_path
+
+if TYPE_CHECKING:
+    from vecdb.database import VecDB
+
+
+class Collection:
+    """One collection of an open database: the same verbs as ``VecDB``, without the name.
+
+    Thread-safe. A write returns when it is durable (at sync level ``always``) and visible.
+    """
+
+    def __init__(self, database: VecDB, store: Store) -> None:
+        self._database = database
+        self._store = store
+        self._writer = Writer(store)
+
+    def __repr__(self) -> str:
+        if self._store.closed:
+            return f"<Collection {self.name!r} (closed)>"
+        view = self._store.view
+        named = ", ".join(
+            f"{v.name + ': ' if v.name else ''}{v.dim}-d {v.distance.value}"
+            for v in view.schema.values()
+        )
+        return f"<Collection {self.name!r}: {view.live} points, {named}>"
+
+    def __len__(self) -> int:
+        return self._view().live
+
+    @property
+    def name(self) -> str:
+        """The collection's name."""
+        return self._store.name
+
+    @property
+    def recovery(self) -> RecoveryReport:
+        """What opening the collection found and did."""
+        return self._store.report
+
+    # -- writing ---------------------------------------------------------------------------
+
+    def upsert(self, points: Any, wait: bool = True) -> models.UpdateResult:
+        """Write points: a ``Batch``, or a list of ``PointStruct``; existing ids are replaced.
+
+        ``Batch(ids, vectors, payloads)`` takes a ``float32 (n, dim)`` array (or a dict of them,
+        by name) as it is; that is the fast way. All of the batch is applied or nothing of it.
+        ``wait`` is accepted for compatibility: a write is always applied when this returns.
+
+        Raises InvalidInputError (nothing was written), StorageFullError (nothing was kept),
+        WriteError (the outcome is known after reopening; until then no writes are taken).
+        """
+        self._database.check_usable()
+        return self._write(prepare_upsert(self._store.schema, points))
+
+    def upload_points(
+        self,
+        points: Iterable[Any],
+        batch_size: int = 1000,
+        parallel: int = 1,
+        max_retries: int = 3,
+        wait: bool = True,
+        progress: bool = False,
+    ) -> None:
+        """Write any number of ``PointStruct`` from an iterable, ``batch_size`` at a time.
+
+        ``progress`` shows a bar. ``parallel``, ``max_retries`` and ``wait`` are accepted for
+        compatibility. On an error or Ctrl-C the batches before it stay written.
+        """
+        total = len(points) if isinstance(points, Sequence) else None
+        with _bar(progress, total) as advance:
+            for batch in _batches(points, batch_size):
+                self.upsert(batch)
+                advance(len(batch))
+
+    def upload_collection(
+        self,
+        vectors: Any,
+        payload: Iterable[Any] | None = None,
+        ids: Any = None,
+        batch_size: int = 1000,
+        parallel: int = 1,
+        max_retries: int = 3,
+        wait: bool = True,
+        progress: bool = False,
+    ) -> None:
+        """Write a whole array of vectors, ``(n, dim)`` or a dict of them by name, in batches.
+
+        ``payload``: one dict (or None) a row; ``ids``: one a row, random UUIDs if not given.
+        """
+        import uuid
+
+        named = isinstance(vectors, dict)
+        columns = vectors if named else {"": vectors}
+        if not columns:
+            raise InvalidInputError("vectors: expected at least one array")
+        total = len(next(iter(columns.values())))
+        id_stream = iter(ids) if ids is not None else (str(uuid.uuid4()) for _ in range(total))
+        payloads = iter(payload) if payload is not None else None
+        with _bar(progress, total) as advance:
+            for start in range(0, total, _positive(batch_size, "batch_size")):
+                part = {n: column[start : start + batch_size] for n, column in columns.items()}
+                count = len(next(iter(part.values())))
+                self.upsert(
+                    models.Batch(
+                        ids=list(islice(id_stream, count)),
+                        vectors=part if named else part[""],
+                        payloads=None if payloads is None else list(islice(payloads, count)),
+                    )
+                )
+                advance(count)
+
+    def delete(self, points_selector: Any, wait: bool = True) -> models.UpdateResult:
+        """Remove points: a list of ids, ``PointIdsList``, ``Filter`` or ``FilterSelector``.
+
+        Ids that do not exist are fine. The space comes back by itself.
+        """
+        return self._edit(points_selector, "points_selector", Delete, must_exist=False)
+
+    def set_payload(
+        self, payload: dict[str, Any], points: Any, key: str | None = None, wait: bool = True
+    ) -> models.UpdateResult:
+        """Merge ``payload`` into that of the points, at the path ``key`` if given."""
+        path = key or ""
+        if path:
+            parse_path(path)
+        return self._edit_payload(points, mode="set", payload=payload, path=path)
+
+    def overwrite_payload(
+        self, payload: dict[str, Any], points: Any, wait: bool = True
+    ) -> models.UpdateResult:
+        """Replace the points' payload."""
+        return self._edit_payload(points, mode="overwrite", payload=payload)
+
+    def delete_payload(
+        self, keys: Sequence[str], points: Any, wait: bool = True
+    ) -> models.UpdateResult:
+        """Remove these keys (paths such as ``a.b`` too) from the points' payload."""
+        if isinstance(keys, str) or not all(isinstance(key, str) for key in keys):
+            raise InvalidInputError("keys: expected a list of strings")
+        for key in keys:
+            parse_path(key)
+        return self._edit_payload(points, mode="delete", paths=list(keys))
+
+    def clear_payload(self, points_selector: Any, wait: bool = True) -> models.UpdateResult:
+        """Remove the points' whole payload."""
+        return self._edit_payload(points_selector, what="points_selector", mode="clear")
+
+    def update_vectors(self, points: Any, wait: bool = True) -> models.UpdateResult:
+        """Replace vectors of existing points: a list of ``PointVectors``; the rest stays."""
+        self._database.check_usable()
+        operation = prepare_vectors(self._store.schema, points)
+
+        def make(view: View) -> EditVectors:
+            existing(view, operation.keys)
+            return operation
+
+        return self._write(make)
+
+    def delete_vectors(
+        self, vectors: Sequence[str], points: Any, wait: bool = True
+    ) -> models.UpdateResult:
+        """Take the vectors of these names from the points; the points stay."""
+        if isinstance(vectors, str):
+            raise InvalidInputError("vectors: expected a list of vector names, got a string")
+        names = [vector_schema(self._store.schema, name).name for name in vectors]
+        return self._edit(points, "points", lambda keys: DropVectors(keys, names))
+
+    def _edit_payload(
+        self, points: Any, what: str = "points", **change: Any
+    ) -> models.UpdateResult:
+        if "payload" in change:  # as it will be stored: plain JSON
+            change["payload"] = encoding.decode(encoding.encode(change["payload"]))
+        return self._edit(points, what, lambda keys: EditPayload(keys, **change))
+
+    def _edit(
+        self,
+        selector: Any,
+        what: str,
+        make: Callable[[list[int]], Operation],
+        *,
+        must_exist: bool = True,
+    ) -> models.UpdateResult:
+        """An operation on selected points. Filters are resolved to ids before it is logged."""
+        self._database.check_usable()
+        selected = models.parse_points_selector(selector, what)
+        if isinstance(selected, models.Filter):
+            filter = reader.condition(selected, what)
+            assert filter is not None
+            keys = None
+        else:
+            filter = None
+            keys = list(dict.fromkeys(map(ids.key_of, selected)))
+            if not keys:
+                raise InvalidInputError(f"{what}: expected at least one id, got none")
+        if keys is not None and not must_exist:
+            return self._write(make(keys))
+
+        def request(view: View) -> Operation | None:
+            chosen = reader.matching_keys(view, filter) if filter is not None else keys or []
+            if not chosen:
+                return None
+            operation = make(existing(view, chosen))
+            if isinstance(operation, EditPayload):
+                payload_edit_fits(view, operation)
+            return operation
+
+        return self._write(request)
+
+    def _write(self, request: Request) -> models.UpdateResult:
+        seq = self._writer.submit(request)
+        try:
+            checkpoint_if_full(self._store)
+        except (OSError, VecdbError) as error:
+            # The write itself is durable in the WAL; the optimizer tries the checkpoint again.
+            self._store.optimizer.error = f"checkpoint: {type(error).__name__}: {error}"
+        self._store.changed()
+        return models.UpdateResult(seq, models.UpdateStatus.COMPLETED)
+
+    # -- reading ---------------------------------------------------------------------------
+
+    def _view(self) -> View:
+        self._database.check_usable()
+        if self._store.closed:
+            raise ClosedError(f"collection {self.name!r} is closed")
+        return self._store.view
+
+    def retrieve(
+        self, ids: Sequence[Any], with_payload: Any = True, with_vectors: Any = False
+    ) -> list[models.Record]:
+        """The points with these ids that exist, in the order asked for."""
+        view = self._view()
+        return reader.retrieve(view, _keys(ids), reader.wanted(view, with_payload, with_vectors))
+
+    def scroll(
+        self,
+        scroll_filter: Any = None,
+        limit: int = 10,
+        offset: Any = None,
+        with_payload: Any = True,
+        with_vectors: Any = False,
+    ) -> tuple[list[models.Record], int | str | None]:
+        """A page of points in id order, from the id ``offset``; and the id of the next page."""
+        view = self._view()
+        return reader.scroll(
+            view,
+            reader.condition(scroll_filter, "scroll_filter"),
+            _positive(limit, "limit"),
+            0 if offset is None else _keys([offset])[0],
+            reader.wanted(view, with_payload, with_vectors),
+        )
+
+    def count(self, count_filter: Any = None, exact: bool = True) -> models.CountResult:
+        """How many points there are, or match. Always exact."""
+        view = self._view()
+        return models.CountResult(
+            reader.count(view, reader.condition(count_filter, "count_filter"))
+        )
+
+    def search(
+        self,
+        query_vector: Any,
+        query_filter: Any = None,
+        search_params: Any = None,
+        limit: int = 10,
+        offset: int | None = None,
+        with_payload: Any = True,
+        with_vectors: Any = False,
+        score_threshold: float | None = None,
+    ) -> list[models.ScoredPoint]:
+        """The nearest points, best first.
+
+        ``query_vector``: ``(dim,)`` numbers, or ``(name, numbers)`` for a named vector. Scores are
+        on the metric's scale: similarity for Cosine and Dot, distance for Euclid and Manhattan.
+        ``search_params`` says how quantized codes are used; ``exact=True`` scans the originals.
+        """
+        return reader.search(
+            self._view(),
+            query_vector,
+            None,
+            query_filter,
+            search_params,
+            limit,
+            offset,
+            with_payload,
+            with_vectors,
+            score_threshold,
+        )
+
+    def search_batch(self, requests: Sequence[Any]) -> list[list[models.ScoredPoint]]:
+        """Several ``SearchRequest`` on one and the same state."""
+        view = self._view()
+        parsed: list[models.SearchRequest] = read(list[models.SearchRequest], requests, "requests")
+        return [
+            reader.search(
+                view,
+                r.vector,
+                None,
+                r.filter,
+                r.params,
+                r.limit,
+                r.offset,
+                r.with_payload,
+                r.with_vector,
+                r.score_threshold,
+            )
+            for r in parsed
+        ]
+
+    def query_points(
+        self,
+        query: Any = None,
+        using: str | None = None,
+        query_filter: Any = None,
+        search_params: Any = None,
+        limit: int = 10,
+        offset: int | None = None,
+        with_payload: Any = True,
+        with_vectors: Any = False,
+        score_threshold: float | None = None,
+    ) -> models.QueryResponse:
+        """The nearest points to a vector, or to the point with an id (which is left out).
+
+        Without a ``query``: points in the order of ids, with score 0.
+        """
+        request = models.QueryRequest(
+            query=query,
+            using=using,
+            filter=query_filter,
+            params=search_params,
+            limit=limit,
+            offset=0 if offset is None else offset,
+            with_payload=with_payload,
+            with_vector=with_vectors,
+            score_threshold=score_threshold,
+        )
+        return self._query(self._view(), request)
+
+    def query_batch_points(self, requests: Sequence[Any]) -> list[models.QueryResponse]:
+        """Several ``QueryRequest`` on one and the same state."""
+        view = self._view()
+        parsed: list[models.QueryRequest] = read(list[models.QueryRequest], requests, "requests")
+        return [self._query(view, request) for request in parsed]
+
+    def _query(self, view: View, request: models.QueryRequest) -> models.QueryResponse:
+        if request.query is None:
+            want = reader.wanted(view, request.with_payload, request.with_vector)
+            offset = request.offset or 0
+            records, _ = reader.scroll(
+                view, reader.condition(request.filter, "filter"), request.limit + offset, 0, want
+            )
+            points = [models.ScoredPoint(r.id, 0, 0.0, r.payload, r.vector) for r in records]
+            return models.QueryResponse(points[offset:])
+        return models.QueryResponse(
+            reader.search(
+                view,
+                request.query,
+                request.using,
+                request.filter,
+                request.params,
+                request.limit,
+                request.offset,
+                request.with_payload,
+                request.with_vector,
+                request.score_threshold,
+            )
+        )
+
+    # -- upkeep ----------------------------------------------------------------------------
+
+    def flush(self) -> None:
+        """Checkpoint now: everything written is in segment files and the WAL is empty."""
+        self._database.check_usable()
+        checkpoint(self._store)
+        self._store.changed()
+
+    def wait_for_optimizer(self, timeout: float | None = None) -> bool:
+        """Wait until the optimizer has nothing left to do here; False after ``timeout`` seconds.
+
+        Raises OptimizerError if its last step failed. With ``max_optimization_threads=0`` there
+        is no background work, and the steps are done in this call.
+        """
+        self._database.check_usable()
+        return self._database.optimizer.wait(self._store, timeout)
+
+    def info(self) -> models.CollectionInfo:
+        """Configuration, counts, segments, and what the optimizer is doing."""
+        from vecdb.engine.footprint import collection_info
+
+        self._view()
+        return collection_info(self._store)
+
+    def memory_report(self) -> dict[str, Any]:
+        """Bytes of every part: in files, in anonymous memory, mapped, and mapped and resident."""
+        from vecdb.engine.footprint import memory_report
+
+        self._view()
+        return memory_report(self._store)
+
+
+def _keys(wanted: Sequence[Any]) -> list[int]:
+    return ids.keys_of(wanted)
+
+
+def _positive(value: Any, what: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise InvalidInputError(f"{what}: expected an integer >= 1, got {value!r:.60}")
+    return value
+
+
+def _batches(points: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    stream = iter(points)
+    size = _positive(size, "batch_size")
+    while batch := list(islice(stream, size)):
+        yield batch
+
+
+class _bar:
+    """A progress bar on standard error, or nothing."""
+
+    def __init__(self, shown: bool, total: int | None) -> None:
+        self._bar: Any = None
+        if shown:
+            from tqdm import tqdm
+
+            self._bar = tqdm(total=total, unit=" points", unit_scale=True)
+
+    def __enter__(self) -> Callable[[int], Any]:
+        return self._bar.update if self._bar is not None else lambda count: None
+
+    def __exit__(self, *exception: object) -> None:
+        if self._bar is not None:
+            self._bar.close()

@@ -1,0 +1,222 @@
+"""One optimizer build: some file segments become one, in the six steps of a checkpoint.
+
+    pin      note the sources and which of their rows the catalog lets live        (write lock)
+    build    stream those rows, fit and encode quantizers, sync                    (no lock)
+    commit   new segment row, its masks, the sources dropped: one transaction      (both locks)
+    publish  views now show the new segment
+    retire   remove the sources' directories
+
+Points changed meanwhile are settled at the commit: a row that died in its source is dead in the
+copy, because both masks of the new segment are read from the sources at that moment. Rows only
+die, so "is its bit still set" is the whole compare-and-set. The catalog keeps what was alive at
+``applied_seq``: the WAL may still need such rows to replay an edit of them.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from vecdb import quantization
+from vecdb.engine.checkpoint import add_rows, blocks_of, committing, live_rows
+from vecdb.engine.planner import indexed
+from vecdb.engine.schema import VectorSchema
+from vecdb.engine.store import FileState, Store, count_bits, gather_bits, none_if_all
+from vecdb.engine.writer import Uninterrupted
+from vecdb.errors import OptimizerError
+from vecdb.storage import fs
+from vecdb.storage.builder import SegmentBuilder
+from vecdb.storage.catalog import Bits, Change, SegmentRow
+from vecdb.storage.format import pack_bits, unpack_bits
+from vecdb.storage.segment import FileSegment
+
+Offsets = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float32]
+
+_SAMPLE_SEED = 20_240_229  # builds are repeatable: same rows, same codes
+
+
+class Cancelled(Exception):
+    """The build was asked to stop; what it wrote is removed."""
+
+
+@dataclass(slots=True)
+class Source:
+    """One pinned segment and the rows a build takes from it."""
+
+    segment: FileSegment
+    rows: Offsets
+
+
+def build(
+    store: Store,
+    segment_ids: tuple[int, ...],
+    *,
+    cancelled: Callable[[], bool] = lambda: False,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> None:
+    """Merge, convert, rebuild or vacuum: whatever the sources, the new segment is as the
+    configuration wants it. On any error the old segments go on serving. Raises Cancelled."""
+    with store.write:
+        store.require_writable()
+        sources = [_pin(store.files[i]) for i in segment_ids if i in store.files]
+    total = sum(len(source.rows) for source in sources)
+    if not total:
+        return
+    _require_space(store, sources)
+    builder: SegmentBuilder | None = None
+    try:
+        builder = _new_builder(store, sources, total)
+        _copy(builder, sources, cancelled, progress)
+        for vector in _to_quantize(store, sources, total):
+            _quantize(builder, vector, cancelled)
+        row = builder.finish()
+        with store.maintenance:
+            retired = _commit(store, sources, row)
+    except BaseException:
+        # After a commit whose outcome is unknown nothing is deleted.
+        if builder is not None and store.failure is None:
+            builder.abandon()
+        raise
+    for segment in retired:
+        fs.remove_tree(segment.path)
+
+
+def _pin(state: FileState) -> Source:
+    return Source(state.segment, live_rows(state.committed, state.segment.rows))
+
+
+def _require_space(store: Store, sources: list[Source]) -> None:
+    need = sum(f.length for s in sources for f in s.segment.row.files.values())
+    free = shutil.disk_usage(store.path).free
+    if free < need + need // 4:
+        raise OptimizerError(
+            f"{store.path}: {free} bytes free, {need + need // 4} needed to rewrite the segments"
+        )
+
+
+def _new_builder(store: Store, sources: list[Source], total: int) -> SegmentBuilder:
+    segments = [source.segment for source in sources]
+    payload = sum(
+        segment.payload_size(source.rows) for segment, source in zip(segments, sources, strict=True)
+    )
+    return SegmentBuilder(
+        store.segments_path,
+        store.uuid,
+        store.take_segment_id(),
+        total,
+        segments[0].dims,
+        wide_ids=any(segment.wide_ids for segment in segments),
+        payload_bytes=payload,
+    )
+
+
+def _copy(
+    builder: SegmentBuilder,
+    sources: list[Source],
+    cancelled: Callable[[], bool],
+    progress: Callable[[int, int], None],
+) -> None:
+    done = 0
+    for source in sources:
+        for rows in blocks_of(source.rows, builder.dims):
+            if cancelled():
+                raise Cancelled
+            add_rows(builder, source.segment, rows)
+            done += len(rows)
+            progress(done, builder.rows)
+    builder.finish_rows()
+
+
+def _to_quantize(store: Store, sources: list[Source], rows: int) -> list[VectorSchema]:
+    config, schema = store.config, store.schema
+    if not indexed(rows, schema, config.optimizer_config):
+        return []
+    return [vector for vector in schema.values() if vector.codec is not None]
+
+
+def _quantize(builder: SegmentBuilder, vector: VectorSchema, cancelled: Callable[[], bool]) -> None:
+    codec = vector.codec
+    assert codec is not None
+    vectors = builder.vectors(vector.name)
+    kind = quantization.QUANTIZERS[codec["kind"]]
+    options = {key: value for key, value in codec.items() if key != "kind"}
+    try:
+        quantizer = kind.fit(
+            _sample(builder, vector.name, vectors, kind.sample_size(vector.dim)),
+            vector.metric,
+            cancelled=cancelled,
+            **options,
+        )
+    except InterruptedError:
+        raise Cancelled from None
+
+    def pieces() -> Iterator[Floats]:
+        step = max(1, (8 << 20) // (4 * vector.dim))
+        for start in range(0, len(vectors), step):
+            if cancelled():
+                raise Cancelled
+            yield vectors[start : start + step]
+
+    if isinstance(quantizer, quantization.ScalarQuantizer) and codec["quantile"] is None:
+        for piece in pieces():
+            quantizer.widen(piece)
+    builder.add_codes(vector.name, codec, quantizer, map(quantizer.encode, pieces()))
+
+
+def _sample(builder: SegmentBuilder, name: str, vectors: Floats, size: int) -> Floats:
+    """At most ``size`` rows that have the vector, picked evenly at random, in row order."""
+    rows = builder.rows_with(name)
+    if len(rows) == 0:
+        return np.zeros((1, vectors.shape[1]), dtype=np.float32)
+    if len(rows) > size:
+        chosen = np.random.default_rng(_SAMPLE_SEED).choice(len(rows), size, replace=False)
+        rows = rows[np.sort(chosen)]
+    return vectors[rows]
+
+
+def _commit(store: Store, sources: list[Source], row: SegmentRow) -> list[FileSegment]:
+    """Commit and publish. Under the maintenance lock; returns the retired segments."""
+    segment = store.open_segment(row)
+    with store.write, Uninterrupted():
+        store.require_writable()
+        if store.frozen is not None:
+            raise OptimizerError("a checkpoint failed half-way and must be finished first")
+        if set(segment.dims) != set(store.schema):
+            raise Cancelled  # the configuration changed under the build
+        committed = none_if_all(_masks(store, sources, committed=True), segment.rows)
+        alive = none_if_all(_masks(store, sources, committed=False), segment.rows)
+        gone = [source.segment.id for source in sources]
+        change = Change(
+            store.applied_seq,
+            store.next_segment_id,
+            live={i: s.committed_live for i, s in store.files.items() if i not in gone},
+            add=[row],
+            drop=[i for i in gone if i in store.files],
+            alive={row.id: committed},
+        )
+        change.live[row.id] = count_bits(committed, segment.rows)
+        with committing(store, change):
+            retired = [store.files.pop(i).segment for i in change.drop]
+            store.files[segment.id] = FileState(
+                segment, alive, count_bits(alive, segment.rows), committed, change.live[row.id]
+            )
+            store.publish()
+    return retired
+
+
+def _masks(store: Store, sources: list[Source], *, committed: bool) -> Bits:
+    """The mask of the new segment's rows, read from where each row came from."""
+    flags = []
+    for source in sources:
+        state = store.files.get(source.segment.id)
+        if state is None:  # nothing in it lived any more, and a checkpoint dropped it
+            flags.append(np.zeros(len(source.rows), dtype=np.bool_))
+            continue
+        bits = gather_bits(state.committed if committed else state.alive, source.rows)
+        flags.append(unpack_bits(bits, len(source.rows)))
+    return pack_bits(np.concatenate(flags))

@@ -1,0 +1,199 @@
+"""Checkpoint: the memory segment becomes a file segment, in one catalog commit.
+
+    freeze   rotate the WAL; the memory segment takes no more rows; note every mask     (write lock)
+    build    write and sync the segment directory                                       (no lock)
+    commit   segment row, alive masks as of the freeze, applied_seq: one transaction    (write lock)
+    publish  views now show the file segment instead of the frozen one
+    retire   remove WAL files that hold nothing newer
+
+A crash before the commit leaves a directory nobody refers to; after it, WAL files nobody needs.
+Both are removed by the next open or checkpoint. An error before the commit leaves everything as
+it was, with the frozen segment still serving; the next checkpoint takes it up again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from vecdb.engine.store import FileState, Frozen, Store, count_bits, gather_bits, none_if_all
+from vecdb.engine.view import Segment
+from vecdb.engine.writer import Uninterrupted
+from vecdb.storage import fs
+from vecdb.storage.builder import SegmentBuilder
+from vecdb.storage.catalog import Bits, Change, SegmentRow
+from vecdb.storage.format import unpack_bits
+from vecdb.storage.segment import FileSegment
+
+Offsets = npt.NDArray[np.int64]
+
+# A memory segment of this size is checkpointed by the write that fills it. Larger means fewer,
+# larger segments and a longer replay after a crash.
+MEMORY_LIMIT = 64 << 20
+
+_BLOCK_BYTES = 8 << 20
+
+
+def checkpoint_if_full(store: Store) -> None:
+    """The write that fills the memory segment pays for its checkpoint; others go on meanwhile."""
+    if store.memory.size >= MEMORY_LIMIT or store.wal.size >= 4 * MEMORY_LIMIT:
+        with store.maintenance:
+            if store.memory.size >= MEMORY_LIMIT or store.wal.size >= 4 * MEMORY_LIMIT:
+                checkpoint(store)
+
+
+def checkpoint(store: Store) -> bool:
+    """Bring the catalog up to the last operation before this call; False if it is there already.
+
+    Raises OSError and VecdbError; unless the catalog commit itself failed, nothing has changed.
+    """
+    with store.maintenance:
+        with store.write, Uninterrupted():
+            store.require_writable()
+            if store.frozen is None:
+                if store.applied_seq == store.next_seq - 1:
+                    return False
+                freeze(store)
+        frozen = store.frozen
+        assert frozen is not None
+        builder, row, offsets = _build(store, frozen)
+        with store.write, Uninterrupted():
+            try:
+                dropped = _commit(store, frozen, row, offsets)
+            except BaseException:
+                if builder is not None and store.failure is None:
+                    builder.abandon()
+                raise
+            store.wal.retire(store.applied_seq)
+        for path in dropped:
+            fs.remove_tree(path)
+    store.changed()
+    return True
+
+
+def freeze(store: Store) -> None:
+    """Start a new WAL file and a new memory segment. Under both locks."""
+    store.wal.start_file(store.next_seq)
+    memory = store.memory
+    store.frozen = Frozen(
+        segment=memory,
+        seq=store.next_seq - 1,
+        alive=memory.alive,
+        rows=memory.rows,
+        masks={i: (state.alive, state.live) for i, state in store.files.items()},
+    )
+    store.memory = store.new_memory()
+    store.publish()
+
+
+def _build(
+    store: Store, frozen: Frozen
+) -> tuple[SegmentBuilder | None, SegmentRow | None, Offsets]:
+    """Files for the rows that lived at the freeze; (None, None, []) if there are none."""
+    memory = frozen.segment
+    offsets = live_rows(frozen.alive, frozen.rows)
+    if not len(offsets):
+        return None, None, offsets
+    builder = SegmentBuilder(
+        store.segments_path,
+        store.uuid,
+        store.take_segment_id(),
+        len(offsets),
+        memory.dims,
+        wide_ids=memory.id_array(offsets).ndim == 2,
+        payload_bytes=sum(len(memory.payload(row)) for row in offsets.tolist()),
+    )
+    try:
+        for part in blocks_of(offsets, memory.dims):
+            add_rows(builder, memory, part)
+        builder.finish_rows()
+        return builder, builder.finish(), offsets
+    except BaseException:
+        builder.abandon()
+        raise
+
+
+def _commit(store: Store, frozen: Frozen, row: SegmentRow | None, offsets: Offsets) -> list[Path]:
+    """Commit and publish; the directories of segments in which nothing lives any more."""
+    store.require_writable()
+    segment = store.open_segment(row) if row is not None else None  # before the point of no return
+    change = Change(frozen.seq, store.next_segment_id, live={})
+    for segment_id, (alive, live) in frozen.masks.items():
+        if live == 0:
+            change.drop.append(segment_id)
+            continue
+        change.live[segment_id] = live
+        if live != store.files[segment_id].committed_live:
+            change.alive[segment_id] = alive
+    if row is not None:
+        change.add.append(row)
+        change.live[row.id] = row.rows
+    with committing(store, change):
+        paths = _publish(store, frozen, change, segment, offsets)
+    return paths
+
+
+def _publish(
+    store: Store,
+    frozen: Frozen,
+    change: Change,
+    segment: FileSegment | None,
+    offsets: Offsets,
+) -> list[Path]:
+    paths = [store.files.pop(i).segment.path for i in change.drop]
+    for segment_id, (alive, live) in frozen.masks.items():
+        if segment_id in store.files:
+            store.files[segment_id].committed = alive
+            store.files[segment_id].committed_live = live
+    if segment is not None:
+        now = none_if_all(gather_bits(frozen.segment.alive, offsets), segment.rows)
+        live = count_bits(now, segment.rows)
+        store.files[segment.id] = FileState(segment, now, live, None, segment.rows)
+    store.applied_seq = frozen.seq
+    store.frozen = None
+    store.publish()
+    return paths
+
+
+@contextmanager
+def committing(store: Store, change: Change) -> Iterator[None]:
+    """The one commit point, then the block that makes memory agree with it.
+
+    If either fails, what the catalog says and what memory says may differ, so nothing is written
+    or deleted after it.
+    """
+    try:
+        store.catalog.commit(change)
+        yield
+    except BaseException as error:
+        store.fail(f"{store.catalog.path}: commit failed: {type(error).__name__}: {error}")
+        raise
+
+
+def live_rows(alive: Bits | None, rows: int) -> Offsets:
+    """The rows a mask lets live, ascending."""
+    if alive is None:
+        return np.arange(rows, dtype=np.int64)
+    return np.flatnonzero(unpack_bits(alive, rows))
+
+
+def blocks_of(offsets: Offsets, dims: dict[str, int]) -> Iterator[Offsets]:
+    """``offsets`` in pieces whose vectors take about 8 MiB, so that a build's memory is bounded."""
+    step = max(1, _BLOCK_BYTES // (4 * sum(dims.values())))
+    for start in range(0, len(offsets), step):
+        yield offsets[start : start + step]
+
+
+def add_rows(builder: SegmentBuilder, source: Segment, rows: Offsets) -> None:
+    """Copy some rows of a segment into a builder."""
+    builder.add(
+        source.id_array(rows),
+        source.seq_array(rows),
+        [source.payload(row) for row in rows.tolist()],
+        {name: source.take(name, rows) for name in builder.dims},
+        {name: source.has(name, rows) for name in builder.dims},
+    )

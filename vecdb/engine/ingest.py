@@ -1,0 +1,177 @@
+"""Points at the door: whatever form they come in, checked once and turned into arrays.
+
+Nothing of a batch is applied unless all of it is good. Of several points with one id the last
+counts, as if they had been written one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from vecdb import ids, models, vectors
+from vecdb.engine.operations import EditVectors, Upsert
+from vecdb.engine.schema import Schema, VectorSchema
+from vecdb.errors import InvalidInputError
+from vecdb.models.validation import read
+from vecdb.payload import encoding
+
+Floats = npt.NDArray[np.float32]
+Flags = npt.NDArray[np.bool_]
+
+
+def prepare_upsert(schema: Schema, points: Any) -> Upsert:
+    """A Batch, or a list of PointStruct, as one operation. Raises InvalidInputError."""
+    parsed = models.parse_points(points)
+    if isinstance(parsed, models.Batch):
+        keys = ids.keys_of(parsed.ids)
+        _require_some(keys)
+        columns, absent = _columns_of_batch(schema, parsed.vectors, len(keys))
+        payloads = (
+            [encoding.EMPTY] * len(keys)
+            if parsed.payloads is None
+            else _encode(keys, list(parsed.payloads))
+        )
+    else:
+        keys = [ids.key_of(point.id) for point in parsed]
+        _require_some(keys)
+        columns, absent = _columns_of_points(schema, keys, [p.vector for p in parsed])
+        payloads = _encode(keys, [point.payload for point in parsed])
+    for name, vector in schema.items():  # a row has a place for every name
+        if name not in columns:
+            columns[name] = np.zeros((len(keys), vector.dim), dtype=np.float32)
+            absent[name] = np.ones(len(keys), dtype=np.bool_)
+    upsert = Upsert(keys, payloads, columns, absent)
+    last = _last_of_each(keys)
+    if last is not None:
+        upsert = Upsert(
+            [keys[i] for i in last],
+            [payloads[i] for i in last],
+            {name: column[last] for name, column in columns.items()},
+            {name: flags[last] for name, flags in absent.items()},
+        )
+    return upsert
+
+
+def prepare_vectors(schema: Schema, points: Any) -> EditVectors:
+    """A list of PointVectors as one operation. Raises InvalidInputError."""
+    parsed: list[models.PointVectors] = read(list[models.PointVectors], points, "points")
+    keys = [ids.key_of(point.id) for point in parsed]
+    _require_some(keys)
+    last = _last_of_each(keys)
+    if last is not None:
+        raise InvalidInputError("points: an id occurs twice; give all its vectors at once")
+    columns, absent = _columns_of_points(schema, keys, [point.vector for point in parsed])
+    if not columns:
+        raise InvalidInputError("points: expected at least one vector")
+    return EditVectors(keys, columns, absent)
+
+
+def _require_some(keys: list[int]) -> None:
+    if not keys:
+        raise InvalidInputError("points: expected at least one, got none")
+
+
+def _last_of_each(keys: list[int]) -> list[int] | None:
+    """The places to keep, ascending; None when no key is repeated."""
+    if len(set(keys)) == len(keys):
+        return None
+    return sorted({key: place for place, key in enumerate(keys)}.values())
+
+
+def _encode(keys: list[int], payloads: Sequence[Any]) -> list[bytes]:
+    encoded = []
+    for number, payload in enumerate(payloads):
+        try:
+            encoded.append(encoding.encode(payload))
+        except InvalidInputError as error:
+            raise InvalidInputError(f"point {ids.external(keys[number])!r}: {error}") from None
+    return encoded
+
+
+def vector_schema(schema: Schema, name: str) -> VectorSchema:
+    """The schema of a vector name. Raises InvalidInputError with the names there are."""
+    if name in schema:
+        return schema[name]
+    known = ", ".join(repr(n) for n in schema if n) or "one unnamed vector"
+    if name:
+        raise InvalidInputError(f"unknown vector name {name!r}; this collection has {known}")
+    raise InvalidInputError(f"a vector name is needed; this collection has {known}")
+
+
+def _matrix(vector: VectorSchema, values: Any, what: str) -> Floats:
+    cosine = vector.distance is models.Distance.COSINE
+    return vectors.to_matrix(values, vector.dim, normalize=cosine, what=what)
+
+
+def _columns_of_batch(
+    schema: Schema, values: Any, count: int
+) -> tuple[dict[str, Floats], dict[str, Flags]]:
+    named = values if isinstance(values, Mapping) else {"": values}
+    columns: dict[str, Floats] = {}
+    absent: dict[str, Flags] = {}
+    for name, rows in named.items():
+        vector = vector_schema(schema, name)
+        what = f"vectors[{name!r}]" if name else "vectors"
+        if not isinstance(rows, np.ndarray) and any(row is None for row in rows):
+            flags = np.array([row is None for row in rows], dtype=np.bool_)
+            columns[name] = np.zeros((count, vector.dim), dtype=np.float32)
+            if not flags.all():
+                given = [row for row in rows if row is not None]
+                columns[name][~flags] = _matrix(vector, given, what)
+            absent[name] = flags
+        else:
+            columns[name] = _matrix(vector, rows, what)
+    return columns, absent
+
+
+def _columns_of_points(
+    schema: Schema, keys: list[int], values: list[Any]
+) -> tuple[dict[str, Floats], dict[str, Flags]]:
+    """The vectors of a list of points, gathered by name."""
+    places: dict[str, list[int]] = {}
+    given: dict[str, list[Any]] = {}
+    for place, value in enumerate(values):
+        for name, vector in (value if isinstance(value, Mapping) else {"": value}).items():
+            if name not in schema or vector is None:
+                _refuse_vector(schema, keys[place], name)
+            places.setdefault(name, []).append(place)
+            given.setdefault(name, []).append(vector)
+    columns: dict[str, Floats] = {}
+    absent: dict[str, Flags] = {}
+    for name, where in places.items():
+        rows = _rows_of_points(schema[name], keys, where, given[name])
+        if len(where) == len(keys):
+            columns[name] = rows
+            continue
+        columns[name] = np.zeros((len(keys), schema[name].dim), dtype=np.float32)
+        columns[name][where] = rows
+        absent[name] = np.ones(len(keys), dtype=np.bool_)
+        absent[name][where] = False
+    return columns, absent
+
+
+def _rows_of_points(
+    vector: VectorSchema, keys: list[int], where: list[int], given: list[Any]
+) -> Floats:
+    what = f"vector {vector.name!r}" if vector.name else "vector"
+    try:
+        return _matrix(vector, given, what)
+    except InvalidInputError:
+        # Name the point: check one by one, which a good batch never needs.
+        cosine = vector.distance is models.Distance.COSINE
+        for place, value in zip(where, given, strict=True):
+            named = f"point {ids.external(keys[place])!r}, {what}"
+            vectors.to_query(value, vector.dim, normalize=cosine, what=named)
+        raise
+
+
+def _refuse_vector(schema: Schema, key: int, name: Any) -> None:
+    try:
+        vector_schema(schema, name)
+    except InvalidInputError as error:
+        raise InvalidInputError(f"point {ids.external(key)!r}: {error}") from None
+    raise InvalidInputError(f"point {ids.external(key)!r}: expected a vector, got None")

@@ -1,0 +1,195 @@
+"""Optimizer: the background thread that brings collections into the form they are configured for.
+
+One daemon thread a database, woken by change, never by polling. It asks ``planner.plan`` what to
+do and does it with ``checkpoint`` and ``build``; ``run_once`` is the same step for tests. An error
+is kept in the collection's status, the old segments go on serving, and the step is tried again
+later and later.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable
+
+from vecdb.engine.build import Cancelled, build
+from vecdb.engine.checkpoint import checkpoint
+from vecdb.engine.planner import Plan, SegmentStats, Stats, plan
+from vecdb.engine.store import Store
+from vecdb.errors import OptimizerError
+
+_log = logging.getLogger("vecdb")
+
+_FIRST_DELAY = 1.0
+_LONGEST_DELAY = 300.0
+# After a look the thread rests this long, so that a burst of writes costs a few looks a second.
+_REST = 0.02
+
+
+def next_step(store: Store) -> Plan | None:
+    """What the planner says now; None also for a collection that takes no writes."""
+    with store.write:
+        if store.closed or store.failure is not None:
+            return None
+        stats = Stats(
+            segments=[
+                SegmentStats(
+                    id=state.segment.id,
+                    rows=state.segment.rows,
+                    live=state.live,
+                    committed_live=state.committed_live,
+                    codecs={n: v["codec"] for n, v in state.segment.row.vectors.items()},
+                )
+                for state in store.files.values()
+            ],
+            memory_rows=store.memory.live if store.frozen is None else 0,
+        )
+        return plan(stats, store.schema, store.config.optimizer_config)
+
+
+class Optimizer:
+    """The worker of one database. ``stores`` gives the open collections."""
+
+    def __init__(self, stores: Callable[[], Iterable[Store]]) -> None:
+        self._stores = stores
+        self._condition = threading.Condition()
+        self._changed = True
+        self._stopping = False
+        self._running = threading.Lock()  # one step at a time, thread or run_once
+        self._current: Store | None = None
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Start the thread. Daemon: it must not keep the interpreter from ending."""
+        self._thread = threading.Thread(target=self._loop, name="vecdb-optimizer", daemon=True)
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Something changed: look again."""
+        if self._changed:
+            return  # not looked yet; spares every write of a burst the lock
+        with self._condition:
+            self._changed = True
+            self._condition.notify_all()
+
+    def stop(self) -> None:
+        """Cancel what runs and end the thread; waits for it."""
+        with self._condition:
+            self._stopping = True
+            self._condition.notify_all()
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join()
+
+    def run_once(self, store: Store | None = None) -> bool:
+        """Do the next step of each collection (or of one), here and now; whether one was done.
+
+        Raises what the step raised.
+        """
+        done = False
+        for candidate in [store] if store is not None else list(self._stores()):
+            done |= self._step(candidate)
+        return done
+
+    def wait(self, store: Store, timeout: float | None) -> bool:
+        """Wait until nothing is left to do; False when ``timeout`` seconds passed first.
+
+        Raises OptimizerError if a step failed and is waiting to be tried again.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        self.wake()
+        while True:
+            if self._thread is None or _disabled(store):
+                if not self._step(store):
+                    return True
+                continue
+            with self._condition:
+                if store.optimizer.error is not None:
+                    raise OptimizerError(
+                        f"collection {store.name!r}: the optimizer failed: {store.optimizer.error}"
+                    )
+                if self._stopping or (store.optimizer.task is None and next_step(store) is None):
+                    return True
+                left = None if deadline is None else deadline - time.monotonic()
+                if left is not None and left <= 0:
+                    return False
+                # Every step notifies when it ends.
+                self._condition.wait(min(left, 1.0) if left is not None else 1.0)
+
+    def leave(self, store: Store) -> None:
+        """Wait until no step works on a closed collection: its build sees that and stops."""
+        with self._condition:
+            self._condition.wait_for(lambda: self._current is not store)
+
+    def _loop(self) -> None:
+        while True:
+            with self._condition:
+                self._condition.wait_for(lambda: self._stopping, _REST)
+                self._condition.wait_for(
+                    lambda: self._stopping or self._changed, self._until_retry()
+                )
+                if self._stopping:
+                    return
+                self._changed = False
+            for store in list(self._stores()):
+                if _disabled(store):
+                    continue
+                try:
+                    while store.optimizer.retry_at <= time.monotonic() and self._step(store):
+                        pass
+                except Exception as error:
+                    # Kept in the collection's status; the thread must go on for the others.
+                    _log.warning("collection %r: optimizer: %s", store.name, error)
+
+    def _until_retry(self) -> float | None:
+        times = [s.optimizer.retry_at for s in self._stores() if s.optimizer.error is not None]
+        return max(0.0, min(times) - time.monotonic()) if times else None
+
+    def _step(self, store: Store) -> bool:
+        with self._running:
+            state = store.optimizer
+            step = next_step(store)
+            if step is None:
+                state.error, state.failures, state.retry_at = None, 0, 0.0
+            if step is None or self._stopping:
+                return False
+            self._current = store
+            state.task, state.done_rows, state.total_rows = step.task, 0, 0
+            try:
+                self._run(store, step)
+            except Cancelled:
+                return False
+            except BaseException as error:
+                state.failures += 1
+                state.error = f"{step.task}: {type(error).__name__}: {error}"
+                delay = min(_FIRST_DELAY * 2 ** (state.failures - 1), _LONGEST_DELAY)
+                state.retry_at = time.monotonic() + delay
+                raise
+            else:
+                state.error, state.failures, state.retry_at = None, 0, 0.0
+                state.completed += 1
+            finally:
+                state.task = None
+                with self._condition:
+                    self._current = None
+                    self._condition.notify_all()
+            return True
+
+    def _run(self, store: Store, step: Plan) -> None:
+        if step.task == "checkpoint" or store.frozen is not None:
+            checkpoint(store)
+            return
+
+        def progress(done: int, total: int) -> None:
+            store.optimizer.done_rows, store.optimizer.total_rows = done, total
+
+        build(
+            store,
+            step.segments,
+            cancelled=lambda: self._stopping or store.closed,
+            progress=progress,
+        )
+
+
+def _disabled(store: Store) -> bool:
+    return store.config.optimizer_config.max_optimization_threads == 0

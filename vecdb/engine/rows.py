@@ -1,0 +1,52 @@
+"""Reading whole rows out of a view: vectors gathered across segments, payloads, names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from vecdb import ids
+from vecdb.engine.view import Offsets, SegmentView, View
+from vecdb.errors import CorruptionError
+from vecdb.payload import encoding
+from vecdb.storage.format import DamageError
+
+Floats = npt.NDArray[np.float32]
+Flags = npt.NDArray[np.bool_]
+
+
+def gather_vectors(
+    view: View, where: npt.NDArray[np.int64], rows: Offsets, name: str
+) -> tuple[Floats, Flags]:
+    """Vectors of located rows, ``float32 (n, dim)``, and which rows have one."""
+    vectors = np.zeros((len(rows), view.schema[name].dim), dtype=np.float32)
+    has = np.zeros(len(rows), dtype=np.bool_)
+    for number in np.unique(where[where >= 0]).tolist():
+        mine = np.flatnonzero(where == number)
+        segment = view.segments[number].segment
+        vectors[mine] = segment.take(name, rows[mine])
+        flags = segment.has(name, rows[mine])
+        has[mine] = True if flags is None else flags
+    return vectors, has
+
+
+def read_payload(part: SegmentView, row: int) -> dict[str, Any]:
+    """The decoded payload of one row. Raises CorruptionError."""
+    try:
+        return encoding.decode(part.segment.payload(row))
+    except DamageError as error:
+        point = ids.external(part.segment.key(row))
+        raise CorruptionError(f"payload of point {point}", str(error)) from None
+
+
+def vector_names(view: View, part: SegmentView, row: int) -> list[str]:
+    """The names of the vectors one row has."""
+    one = np.array([row], dtype=np.int64)
+    names = []
+    for name in view.schema:
+        flags = part.segment.has(name, one)
+        if flags is None or flags[0]:
+            names.append(name)
+    return names

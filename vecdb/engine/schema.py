@@ -1,0 +1,88 @@
+"""What a collection's configuration means for each of its vector names.
+
+Pure functions of ``CollectionConfig``: dimension and metric, the codec its codes should have, and
+where originals and codes live. The rest of the engine never reads quantization models.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from vecdb import models
+from vecdb.storage.segment import Places
+
+Metric = Literal["dot", "euclid", "manhattan"]
+
+_METRICS: dict[models.Distance, Metric] = {
+    models.Distance.COSINE: "dot",  # of vectors that were normalised on the way in
+    models.Distance.DOT: "dot",
+    models.Distance.EUCLID: "euclid",
+    models.Distance.MANHATTAN: "manhattan",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class VectorSchema:
+    """One vector name of a collection. The unnamed vector has the name ''."""
+
+    name: str
+    dim: int
+    distance: models.Distance
+    metric: Metric
+    codec: dict[str, Any] | None  # what codes should be; None: no quantization
+    always_ram: bool | None  # codes: anonymous, mapped, or like the originals
+    on_disk: bool | None  # originals: mapped, anonymous, or by memmap_threshold
+
+
+Schema = dict[str, VectorSchema]
+
+
+def schema_of(config: models.CollectionConfig) -> Schema:
+    """Every vector name and what is wanted of it."""
+    vectors = config.params.vectors
+    named = {"": vectors} if isinstance(vectors, models.VectorParams) else vectors
+    schema = {}
+    for name, params in named.items():
+        codec, always_ram = _codec(params.quantization_config or config.quantization_config)
+        schema[name] = VectorSchema(
+            name=name,
+            dim=params.size,
+            distance=params.distance,
+            metric=_METRICS[params.distance],
+            codec=codec,
+            always_ram=always_ram,
+            on_disk=params.on_disk,
+        )
+    return schema
+
+
+def _codec(config: models.QuantizationConfig | None) -> tuple[dict[str, Any] | None, bool | None]:
+    """What decides the codes' bytes, apart from where they live (which may change freely)."""
+    if isinstance(config, models.ScalarQuantization):
+        quantile = config.scalar.quantile
+        codec = {"kind": "scalar", "quantile": None if quantile == 1.0 else quantile}
+        return codec, config.scalar.always_ram
+    if isinstance(config, models.BinaryQuantization):
+        return {"kind": "binary"}, config.binary.always_ram
+    if isinstance(config, models.ProductQuantization):
+        compression = int(config.product.compression.value[1:])
+        return {"kind": "product", "compression": compression}, config.product.always_ram
+    return None, None
+
+
+def vector_kilobytes(rows: int, dim: int) -> int:
+    """The unit of every threshold: 1 KB is one 256-d float32 vector."""
+    return rows * dim * 4 // 1024
+
+
+def places(vector: VectorSchema, rows: int, optimizer: models.OptimizersConfig) -> Places:
+    """Where a segment of ``rows`` rows keeps this vector's originals and codes."""
+    mapped = vector.on_disk
+    if mapped is None:
+        threshold = optimizer.memmap_threshold
+        mapped = bool(threshold) and vector_kilobytes(rows, vector.dim) >= (threshold or 0)
+    originals: Literal["mapped", "anonymous"] = "mapped" if mapped else "anonymous"
+    if vector.always_ram is None:
+        return Places(originals, originals)
+    return Places(originals, "anonymous" if vector.always_ram else "mapped")

@@ -1,0 +1,89 @@
+"""View: the immutable set of segments and alive masks that one read sees.
+
+A read takes the current view by one reference and works on it to the end, whatever is written,
+checkpointed or optimized meanwhile. In a view every live point is in exactly one row, so a read
+neither misses a point nor sees it twice.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from vecdb import ids, models
+from vecdb.engine.schema import Schema
+from vecdb.storage.catalog import Bits
+from vecdb.storage.format import bits_at, unpack_bits
+from vecdb.storage.memory import MemorySegment
+from vecdb.storage.segment import FileSegment
+
+Segment = MemorySegment | FileSegment
+Offsets = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentView:
+    """The first ``rows`` rows of a segment, of which ``live`` are alive."""
+
+    segment: Segment
+    rows: int
+    alive: Bits | None  # None: all of them
+    live: int
+
+    def lives(self, offsets: Offsets) -> npt.NDArray[np.bool_]:
+        """Which of these rows are alive; -1 is not."""
+        known = offsets >= 0
+        if self.alive is None:
+            return known
+        at = np.where(known, offsets, 0)
+        return known & bits_at(self.alive, at)
+
+    def live_offsets(self) -> Offsets:
+        """All live rows, ascending."""
+        if self.alive is None:
+            return np.arange(self.rows, dtype=np.int64)
+        return np.flatnonzero(unpack_bits(self.alive, self.rows))
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """Everything a read needs: the configuration and the segments of one moment."""
+
+    config: models.CollectionConfig
+    schema: Schema
+    segments: tuple[SegmentView, ...]
+
+    @property
+    def live(self) -> int:
+        """How many points there are."""
+        return sum(part.live for part in self.segments)
+
+    def locate(self, keys: Sequence[int]) -> tuple[npt.NDArray[np.int64], Offsets]:
+        """For each key the index of its segment in ``segments`` and its row there, or (-1, -1)."""
+        where = np.full(len(keys), -1, dtype=np.int64)
+        rows = np.full(len(keys), -1, dtype=np.int64)
+        array = ids.to_array(keys)
+        for number, part in enumerate(self.segments):
+            if part.live == 0:
+                continue
+            offsets = part.segment.locate(keys, array, part.rows)
+            found = part.lives(offsets)
+            where[found] = number
+            rows[found] = offsets[found]
+        return where, rows
+
+    def in_order(self, key: int) -> Iterator[tuple[int, SegmentView, int]]:
+        """All live points in id order from the first id not below ``key``: (key, segment, row)."""
+
+        def walk(part: SegmentView) -> Iterator[tuple[int, SegmentView, int]]:
+            alive = part.alive
+            for row in part.segment.from_key(key, part.rows):
+                if alive is None or alive[row >> 3] >> (row & 7) & 1:
+                    yield part.segment.key(row), part, row
+
+        streams = [walk(part) for part in self.segments if part.live]
+        return heapq.merge(*streams, key=lambda item: item[0])

@@ -1,0 +1,280 @@
+"""Writing: operations get their order, go to the WAL as one frame, and are applied.
+
+Group commit: a writer queues its operation and takes the write lock; whoever gets the lock first
+commits everything queued so far with one write and one sync, so the others find theirs done. The
+latency of the sync before is the batching window; there is no timer.
+
+A write returns when it is durable (as far as the sync level goes) and visible to new reads.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from vecdb import ids
+from vecdb.engine.operations import (
+    Delete,
+    DropVectors,
+    EditPayload,
+    EditVectors,
+    Operation,
+    Upsert,
+    encode,
+)
+from vecdb.engine.rows import gather_vectors
+from vecdb.engine.store import Store
+from vecdb.engine.view import View
+from vecdb.errors import InvalidInputError, NotFoundError, VecdbError
+from vecdb.payload import edit, encoding
+from vecdb.payload.paths import parse_path
+from vecdb.storage.format import MAX_FRAME
+
+# An operation, or what makes one from the state it applies to (None: nothing to do).
+Request = Operation | Callable[[View], Operation | None]
+
+_GROUP_BYTES = 1 << 20
+_GROUP_OPERATIONS = 256
+_MAX_OPERATION = MAX_FRAME - (1 << 16)
+
+
+class Ticket:
+    """One queued request and, later, its outcome."""
+
+    __slots__ = ("buffers", "done", "error", "operation", "request", "seq", "size")
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+        self.operation: Operation | None = None
+        self.buffers: list[Any] = []
+        self.size = 0
+        self.seq = 0
+        self.done = False
+        self.error: BaseException | None = None
+
+    def prepare(self, operation: Operation) -> None:
+        """Encode the operation. Raises InvalidInputError if it is too large for one frame."""
+        self.operation = operation
+        self.buffers = encode(operation)
+        self.size = sum(memoryview(buffer).nbytes for buffer in self.buffers)
+        if self.size > _MAX_OPERATION:
+            raise InvalidInputError(
+                f"the write is {self.size} bytes; the limit of one write is {_MAX_OPERATION}. "
+                f"Split it into smaller batches"
+            )
+
+    def fail(self, error: BaseException) -> None:
+        """The request has no effect."""
+        self.error = error
+        self.done = True
+
+
+class Writer:
+    """Orders and commits the writes of one collection. Thread-safe."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._queue: deque[Ticket] = deque()
+
+    def submit(self, request: Request) -> int:
+        """Commit a request; the seq it got (of the last operation, if it had nothing to do)."""
+        ticket = Ticket(request)
+        if not callable(request):
+            ticket.prepare(request)
+        self._queue.append(ticket)
+        with self._store.write, Uninterrupted():
+            while not ticket.done:
+                self._commit_group()
+        if ticket.error is not None:
+            raise ticket.error
+        return ticket.seq
+
+    def _commit_group(self) -> None:
+        group = self._take_group()
+        if not group:
+            return
+        store = self._store
+        first_seq = store.next_seq
+        try:
+            store.require_writable()
+            store.wal.append(first_seq, [ticket.buffers for ticket in group])
+        except VecdbError as error:
+            if store.wal.failed is not None:
+                store.fail(store.wal.failed)
+            for ticket in group:
+                ticket.fail(error)
+            return
+        except BaseException as error:
+            # Whether the frame is whole is unknown: nothing may follow it.
+            store.fail(f"{type(error).__name__} while writing to the WAL")
+            for ticket in group:
+                ticket.fail(error)
+            raise
+        try:
+            for ticket in group:
+                assert ticket.operation is not None
+                apply(store, store.next_seq, ticket.operation)
+                ticket.seq = store.next_seq
+                store.next_seq += 1
+            store.publish()
+        except BaseException as error:
+            # The WAL has operations that memory lacks: only reopening brings them together.
+            store.fail(f"{type(error).__name__} while applying operation {store.next_seq}: {error}")
+            for ticket in group:
+                ticket.fail(error)
+            raise
+        for ticket in group:
+            ticket.done = True
+
+    def _take_group(self) -> list[Ticket]:
+        """The queued tickets that one frame takes. One whose operation depends on the state must
+        see all before it applied, so it goes alone."""
+        group: list[Ticket] = []
+        size = 0
+        while self._queue and len(group) < _GROUP_OPERATIONS and size < _GROUP_BYTES:
+            ticket = self._queue[0]
+            if callable(ticket.request):
+                if group:
+                    break
+                self._queue.popleft()
+                if self._resolve(ticket):
+                    return [ticket]
+                continue
+            self._queue.popleft()
+            group.append(ticket)
+            size += ticket.size
+        return group
+
+    def _resolve(self, ticket: Ticket) -> bool:
+        assert callable(ticket.request)
+        try:
+            self._store.require_writable()
+            operation = ticket.request(self._store.view)
+            if operation is None:
+                ticket.seq = self._store.next_seq - 1
+                ticket.done = True
+                return False
+            ticket.prepare(operation)
+        except Exception as error:
+            ticket.fail(error)
+            return False
+        return True
+
+
+class Uninterrupted:
+    """Holds Ctrl-C back until the end of a block that must not stop half-way.
+
+    Only the main thread gets KeyboardInterrupt, and only there can handlers be changed.
+    """
+
+    def __enter__(self) -> None:
+        self._pending: list[Any] = []
+        self._handler: Any = None
+        if threading.current_thread() is threading.main_thread():
+            handler = signal.getsignal(signal.SIGINT)
+            if callable(handler):
+                self._handler = handler
+                signal.signal(signal.SIGINT, lambda *args: self._pending.append(args))
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._handler is not None:
+            signal.signal(signal.SIGINT, self._handler)
+            if self._pending:
+                self._handler(*self._pending[-1])
+
+
+def apply(store: Store, seq: int, operation: Operation) -> None:
+    """Change the memory segment and the alive masks as the operation says; the same live and in
+    replay. Under the write lock; does not publish."""
+    if isinstance(operation, Upsert):
+        _put(store, seq, operation)
+    elif isinstance(operation, Delete):
+        store.kill(operation.keys, in_memory=True)
+    else:
+        rewritten = _rewrite(store.make_view(), operation)
+        if rewritten is not None:
+            _put(store, seq, rewritten)
+
+
+def _put(store: Store, seq: int, rows: Upsert) -> None:
+    store.kill(rows.keys, in_memory=False)
+    store.memory.append(seq, rows.keys, rows.payloads, rows.vectors, rows.absent)
+
+
+def _rewrite(view: View, edit: EditPayload | EditVectors | DropVectors) -> Upsert | None:
+    """The whole new rows that an edit of existing points amounts to."""
+    where, rows = view.locate(edit.keys)
+    known = np.flatnonzero(where >= 0)
+    if not len(known):
+        return None
+    where, rows = where[known], rows[known]
+    keys = [edit.keys[number] for number in known.tolist()]
+    payloads = [
+        view.segments[number].segment.payload(row)
+        for number, row in zip(where.tolist(), rows.tolist(), strict=True)
+    ]
+    if isinstance(edit, EditPayload):
+        payloads = [edited_payload(payload, edit) for payload in payloads]
+    vectors, absent = {}, {}
+    for name in view.schema:
+        block, has = gather_vectors(view, where, rows, name)
+        if isinstance(edit, EditVectors) and name in edit.vectors:
+            flags = edit.absent.get(name)
+            given = np.ones(len(keys), np.bool_) if flags is None else ~flags[known]
+            block[given] = edit.vectors[name][known[given]]
+            has |= given
+        if isinstance(edit, DropVectors) and name in edit.names:
+            block[:] = 0
+            has[:] = False
+        vectors[name] = block
+        if not has.all():
+            absent[name] = ~has
+    return Upsert(keys, payloads, vectors, absent)
+
+
+def edited_payload(stored: bytes, operation: EditPayload) -> bytes:
+    """The stored payload after the edit. Raises InvalidInputError if it grows too large."""
+    if operation.mode == "clear":
+        return encoding.EMPTY
+    if operation.mode == "overwrite":
+        return encoding.encode(operation.payload)
+    payload = encoding.decode(stored)
+    if operation.mode == "set" and not operation.path:
+        payload.update(operation.payload)
+    elif operation.mode == "set":
+        edit.merge_at(payload, parse_path(operation.path), operation.payload)
+    else:
+        for path in operation.paths:
+            edit.delete_at(payload, parse_path(path))
+    return encoding.encode(payload)
+
+
+def existing(view: View, keys: list[int]) -> list[int]:
+    """The keys, all of which must be live points. Raises NotFoundError naming the first that is
+    not."""
+    where, _ = view.locate(keys)
+    missing = np.flatnonzero(where < 0)
+    if len(missing):
+        point = ids.external(keys[int(missing[0])])
+        raise NotFoundError(f"point {point!r} does not exist ({len(missing)} of {len(keys)} ids)")
+    return keys
+
+
+def payload_edit_fits(view: View, operation: EditPayload) -> None:
+    """Refuse an edit after which some payload would be too large, before anything is logged."""
+    if operation.mode in ("clear", "delete"):
+        return
+    where, rows = view.locate(operation.keys)
+    for number, row in zip(where.tolist(), rows.tolist(), strict=True):
+        edited_payload(view.segments[number].segment.payload(row), operation)

@@ -1,0 +1,103 @@
+"""Every exception vecdb raises on purpose.
+
+::
+
+    VecdbError
+    ├── InvalidInputError (ValueError)          the request is wrong; nothing was changed
+    ├── NotFoundError (LookupError)             no such collection, point or vector name
+    ├── AlreadyExistsError (ValueError)         a collection of that name exists
+    ├── NotADatabaseError (ValueError)          the directory holds something else
+    ├── FormatVersionError                      written by a newer vecdb
+    ├── CorruptionError                         stored bytes are damaged; names the file
+    ├── LockedError (BlockingIOError)           another process (or handle) has it open
+    ├── ClosedError (ValueError)                used after close()
+    ├── ForkError (RuntimeError)                used in a process forked from the opener
+    ├── ReadOnlyError (PermissionError)         opened read-only, or closed to writes by a failure
+    ├── WriteError (OSError)                    a write failed and its outcome is unknown
+    ├── StorageFullError (OSError)              no space; nothing of the write was kept
+    └── OptimizerError (RuntimeError)           a background build failed; the old segments serve
+
+Each also derives from the builtin a caller would expect, so ``except ValueError`` works.
+"""
+
+from __future__ import annotations
+
+import os
+
+__all__ = [
+    "AlreadyExistsError",
+    "ClosedError",
+    "CorruptionError",
+    "ForkError",
+    "FormatVersionError",
+    "InvalidInputError",
+    "LockedError",
+    "NotADatabaseError",
+    "NotFoundError",
+    "OptimizerError",
+    "ReadOnlyError",
+    "StorageFullError",
+    "VecdbError",
+    "WriteError",
+]
+
+
+class VecdbError(Exception):
+    """Base of every error vecdb raises on purpose."""
+
+
+class InvalidInputError(VecdbError, ValueError):
+    """The request is wrong: it says what was expected and what came. Nothing was changed."""
+
+
+class NotFoundError(VecdbError, LookupError):
+    """The collection, point or vector name does not exist."""
+
+
+class AlreadyExistsError(VecdbError, ValueError):
+    """A collection of that name exists already."""
+
+
+class NotADatabaseError(VecdbError, ValueError):
+    """The directory exists and holds something that is not a vecdb database."""
+
+
+class FormatVersionError(VecdbError):
+    """The files were written in a format newer than this version reads."""
+
+
+class CorruptionError(VecdbError):
+    """Stored bytes do not match their checksum or structure. ``path`` names the file."""
+
+    def __init__(self, path: str | os.PathLike[str], detail: str) -> None:
+        super().__init__(f"{os.fspath(path)}: {detail}")
+        self.path = os.fspath(path)
+        self.detail = detail
+
+
+class LockedError(VecdbError, BlockingIOError):
+    """Another process, or another handle in this one, has the database open for writing."""
+
+
+class ClosedError(VecdbError, ValueError):
+    """The database or collection was used after it was closed."""
+
+
+class ForkError(VecdbError, RuntimeError):
+    """The database was opened in another process; a forked child must open its own."""
+
+
+class ReadOnlyError(VecdbError, PermissionError):
+    """Writes are refused: opened read-only, or an earlier write failed with unknown outcome."""
+
+
+class WriteError(VecdbError, OSError):
+    """A write or its fsync failed; whether it is on disk is known only after reopening."""
+
+
+class StorageFullError(VecdbError, OSError):
+    """The disk is full. The write was undone; the collection goes on working."""
+
+
+class OptimizerError(VecdbError, RuntimeError):
+    """A background build failed. The old segments go on serving; the status tells the reason."""

@@ -1,0 +1,80 @@
+"""The array types of kernel signatures, and the numbers kernels know the metrics by.
+
+Inputs are declared read-only: numba then accepts writable arrays as well, while a signature of
+writable arrays refuses a mapped file.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from numba.core import types
+
+__all__ = [
+    "DOT",
+    "EUCLID",
+    "MANHATTAN",
+    "METRIC_CODES",
+    "REASSOCIATE",
+    "Bytes",
+    "Floats",
+    "Ints",
+    "bytes_1",
+    "bytes_2",
+    "f32",
+    "floats_1",
+    "floats_2",
+    "i64",
+    "ints_1",
+    "out_bytes_1",
+    "out_bytes_2",
+    "out_floats_1",
+    "out_floats_2",
+    "out_int32s_1",
+    "out_ints_1",
+    "two_ints",
+    "words_1",
+    "words_2",
+]
+
+Floats: TypeAlias = npt.NDArray[np.float32]
+Bytes: TypeAlias = npt.NDArray[np.uint8]
+Ints: TypeAlias = npt.NDArray[np.int64]
+
+DOT: Final = 0
+EUCLID: Final = 1
+MANHATTAN: Final = 2
+METRIC_CODES: Final[dict[str, int]] = {"dot": DOT, "euclid": EUCLID, "manhattan": MANHATTAN}
+
+REASSOCIATE: Final = {"reassoc", "contract", "nsz"}
+"""What summing in vector lanes needs of fast-math, and no more: a NaN from inf - inf must still
+compare as one, so ``nnan`` and ``ninf`` stay off."""
+
+
+def _input(dtype: Any, ndim: int, *, aligned: bool = True) -> Any:
+    return types.Array(dtype, ndim, "C", readonly=True, aligned=aligned)
+
+
+def _output(dtype: Any, ndim: int) -> Any:
+    return types.Array(dtype, ndim, "C")
+
+
+f32: Final = types.float32
+i64: Final = types.int64
+two_ints: Final = types.UniTuple(types.int64, 2)  # type: ignore[no-untyped-call]
+bytes_1: Final = _input(types.uint8, 1)
+bytes_2: Final = _input(types.uint8, 2)
+floats_1: Final = _input(types.float32, 1)
+floats_2: Final = _input(types.float32, 2)
+ints_1: Final = _input(types.int64, 1)
+# Codes are arrays of bytes seen as words: nothing promises that a buffer starts on a multiple of 8.
+words_1: Final = _input(types.uint64, 1, aligned=False)
+words_2: Final = _input(types.uint64, 2, aligned=False)
+out_bytes_1: Final = _output(types.uint8, 1)
+out_bytes_2: Final = _output(types.uint8, 2)
+out_floats_1: Final = _output(types.float32, 1)
+out_floats_2: Final = _output(types.float32, 2)
+out_int32s_1: Final = _output(types.int32, 1)
+out_ints_1: Final = _output(types.int64, 1)

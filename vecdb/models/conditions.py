@@ -1,0 +1,183 @@
+"""Filters: which points count. What they mean is in ``vecdb.payload.filters``."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Annotated, Any, TypeAlias
+from uuid import UUID
+
+import msgspec
+from msgspec import Meta
+
+from vecdb import ids
+from vecdb.errors import InvalidInputError
+from vecdb.models.datetimes import parse_datetime, with_zone
+from vecdb.models.reading import By, Model, Refused, converter, fields_of, refuse
+
+PointId = int | str
+"""An id in its canonical form: an int, or a lower-case hyphenated UUID."""
+
+
+def _point_id(value: Any) -> Any:
+    try:
+        return ids.external(ids.key_of(value))
+    except InvalidInputError as error:
+        raise Refused(str(error)) from None
+
+
+def _keyword_list(value: Any) -> Any:
+    values = converter(list[int | str])(value)
+    if len({isinstance(item, str) for item in values}) > 1:
+        raise Refused("expected only integers or only strings, got both")
+    return values
+
+
+def _moment(value: Any) -> Any:
+    moment = parse_datetime(value) if isinstance(value, str) else value
+    if isinstance(moment, date):
+        return with_zone(moment)
+    raise refuse("a datetime or an RFC 3339 string", value)
+
+
+def _range(value: Any) -> Any:
+    if isinstance(value, (Range, DatetimeRange)):
+        return converter(type(value))(value)
+    fields = fields_of(value)
+    if fields is None:
+        raise refuse("Range or DatetimeRange", value)
+    dated = any(isinstance(bound, (str, date)) for bound in fields.values())
+    return converter(DatetimeRange if dated else Range)(fields)
+
+
+ExtendedPointId = Annotated[int | str | UUID, By(_point_id, "an unsigned 64-bit integer or a UUID")]
+KeywordList = Annotated[
+    list[int] | list[str], By(_keyword_list, "a list of integers or a list of strings")
+]
+Moment = Annotated[date | str, By(_moment, "a datetime or an RFC 3339 string")]
+# An int stays an int, because a payload may hold one that no float can represent.
+Number = int | float
+Count = Annotated[int, Meta(ge=0)]
+
+
+class MatchValue(Model, frozen=True, kw_only=True):
+    value: bool | int | str
+
+
+class MatchAny(Model, frozen=True, kw_only=True):
+    any: KeywordList
+
+
+class _AcceptsKeyword(msgspec.StructMeta):
+    """``except`` is a Python keyword: Qdrant's code writes ``MatchExcept(**{"except": [...]})``."""
+
+    def __call__(cls, **fields: Any) -> Any:
+        if "except" in fields:
+            fields["except_"] = fields.pop("except")
+        return super().__call__(**fields)
+
+
+class MatchExcept(Model, frozen=True, kw_only=True, metaclass=_AcceptsKeyword):
+    except_: KeywordList = msgspec.field(name="except")
+
+
+class Range(Model, frozen=True, kw_only=True):
+    lt: Number | None = None
+    gt: Number | None = None
+    gte: Number | None = None
+    lte: Number | None = None
+
+
+class DatetimeRange(Model, frozen=True, kw_only=True):
+    lt: Moment | None = None
+    gt: Moment | None = None
+    gte: Moment | None = None
+    lte: Moment | None = None
+
+
+class ValuesCount(Model, frozen=True, kw_only=True):
+    lt: Count | None = None
+    gt: Count | None = None
+    gte: Count | None = None
+    lte: Count | None = None
+
+
+Match: TypeAlias = MatchValue | MatchAny | MatchExcept
+RangeInterface = Annotated[Range | DatetimeRange, By(_range, "Range or DatetimeRange")]
+
+
+class FieldCondition(Model, frozen=True, kw_only=True):
+    key: str
+    match: Match | None = None
+    range: RangeInterface | None = None
+    values_count: ValuesCount | None = None
+    is_empty: bool | None = None
+    is_null: bool | None = None
+
+    def _problem(self) -> str | None:
+        tests = [name for name in self.__struct_fields__[1:] if getattr(self, name) is not None]
+        if len(tests) == 1:
+            return None
+        # Qdrant's server joins several with "or", its local mode obeys the first: refuse.
+        return (
+            "expected exactly one of match, range, values_count, is_empty, is_null, "
+            f"got {' and '.join(tests) or 'none'}; give each its own condition"
+        )
+
+
+class PayloadField(Model, frozen=True, kw_only=True):
+    key: str
+
+
+class IsEmptyCondition(Model, frozen=True, kw_only=True):
+    is_empty: PayloadField
+
+
+class IsNullCondition(Model, frozen=True, kw_only=True):
+    is_null: PayloadField
+
+
+class HasIdCondition(Model, frozen=True, kw_only=True):
+    has_id: list[ExtendedPointId]
+
+
+class HasVectorCondition(Model, frozen=True, kw_only=True):
+    has_vector: str
+    """``""`` is the vector of a collection that names none."""
+
+
+class Nested(Model, frozen=True, kw_only=True):
+    key: str
+    filter: Filter
+
+
+class NestedCondition(Model, frozen=True, kw_only=True):
+    nested: Nested
+
+
+class MinShould(Model, frozen=True, kw_only=True):
+    conditions: list[Condition]
+    min_count: Annotated[int, Meta(ge=1)]
+
+
+class Filter(Model, frozen=True, kw_only=True):
+    """Points that satisfy every clause given. A clause is one condition or a list of them."""
+
+    should: list[Condition] | Condition | None = None
+    """At least one of these."""
+    min_should: MinShould | None = None
+    """At least so many of these."""
+    must: list[Condition] | Condition | None = None
+    """All of these."""
+    must_not: list[Condition] | Condition | None = None
+    """None of these."""
+
+
+Condition: TypeAlias = (
+    FieldCondition
+    | IsEmptyCondition
+    | IsNullCondition
+    | HasIdCondition
+    | HasVectorCondition
+    | NestedCondition
+    | Filter
+)

@@ -1,0 +1,242 @@
+"""What a collection is: vectors, quantization, optimizer, index and WAL settings."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from vecdb.models.reading import By, Model, Refused, converter, fields_of, refuse, show
+from vecdb.models.validation import read
+
+MAX_DIMENSIONS = 65536  # Qdrant's own limit
+MAX_NAME_BYTES = 200  # leaves room for a suffix in a 255-byte file name
+
+Count = Annotated[int, Meta(ge=0)]
+Positive = Annotated[int, Meta(ge=1)]
+Ratio = Annotated[float, Meta(ge=0.0, le=1.0)]
+
+
+class Distance(str, Enum):
+    COSINE = "Cosine"
+    EUCLID = "Euclid"
+    DOT = "Dot"
+    MANHATTAN = "Manhattan"
+
+
+class Datatype(str, Enum):
+    """How originals are stored. Qdrant's smaller types are the quantized companion's job here."""
+
+    FLOAT32 = "float32"
+
+
+class ScalarType(str, Enum):
+    INT8 = "int8"
+
+
+class CompressionRatio(str, Enum):
+    X4 = "x4"
+    X8 = "x8"
+    X16 = "x16"
+    X32 = "x32"
+    X64 = "x64"
+
+
+class Disabled(str, Enum):
+    """In an update: take the quantization away."""
+
+    DISABLED = "Disabled"
+
+
+class ScalarQuantizationConfig(Model, frozen=True, kw_only=True):
+    type: ScalarType
+    quantile: Annotated[float, Meta(ge=0.5, le=1.0)] | None = None
+    always_ram: bool | None = None
+
+
+class ScalarQuantization(Model, frozen=True, kw_only=True):
+    scalar: ScalarQuantizationConfig
+
+
+class BinaryQuantizationConfig(Model, frozen=True, kw_only=True):
+    always_ram: bool | None = None
+
+
+class BinaryQuantization(Model, frozen=True, kw_only=True):
+    binary: BinaryQuantizationConfig
+
+
+class ProductQuantizationConfig(Model, frozen=True, kw_only=True):
+    compression: CompressionRatio
+    always_ram: bool | None = None
+
+
+class ProductQuantization(Model, frozen=True, kw_only=True):
+    product: ProductQuantizationConfig
+
+
+QuantizationConfig = ScalarQuantization | ProductQuantization | BinaryQuantization
+QuantizationConfigDiff = ScalarQuantization | ProductQuantization | BinaryQuantization | Disabled
+
+
+class HnswConfigDiff(Model, frozen=True, kw_only=True):
+    """Accepted and stored for compatibility; the clustered index has no use for it."""
+
+    m: Count | None = None
+    ef_construct: Count | None = None
+    full_scan_threshold: Count | None = None
+    max_indexing_threads: Count | None = None
+    on_disk: bool | None = None
+    payload_m: Count | None = None
+
+
+class HnswConfig(Model, frozen=True, kw_only=True):
+    m: Count = 16
+    ef_construct: Count = 100
+    full_scan_threshold: Count = 10_000
+    max_indexing_threads: Count = 0
+    on_disk: bool | None = None
+    payload_m: Count | None = None
+
+
+class WalConfigDiff(Model, frozen=True, kw_only=True):
+    wal_capacity_mb: Positive | None = None
+    wal_segments_ahead: Count | None = None
+    wal_retain_closed: Positive | None = None
+
+
+class WalConfig(Model, frozen=True, kw_only=True):
+    wal_capacity_mb: Positive = 32
+    wal_segments_ahead: Count = 0
+    wal_retain_closed: Positive = 1
+
+
+class OptimizersConfigDiff(Model, frozen=True, kw_only=True):
+    deleted_threshold: Ratio | None = None
+    vacuum_min_vector_number: Count | None = None
+    default_segment_number: Count | None = None
+    max_segment_size: Count | None = None
+    memmap_threshold: Count | None = None
+    indexing_threshold: Count | None = None
+    flush_interval_sec: Count | None = None
+    max_optimization_threads: Count | None = None
+
+
+class OptimizersConfig(Model, frozen=True, kw_only=True):
+    """Thresholds and sizes are kilobytes of vector data: 1 KB is one 256-d float32 vector."""
+
+    deleted_threshold: Ratio = 0.2
+    vacuum_min_vector_number: Count = 1000
+    default_segment_number: Count = 0
+    """0: chosen from the number of processors."""
+    max_segment_size: Count | None = None
+    memmap_threshold: Count | None = None
+    """None or 0: originals stay in RAM."""
+    indexing_threshold: Count = 10_000
+    """0: never index."""
+    flush_interval_sec: Count = 5
+    max_optimization_threads: Count | None = None
+
+
+class VectorParams(Model, frozen=True, kw_only=True):
+    size: Annotated[int, Meta(ge=1, le=MAX_DIMENSIONS)]
+    distance: Distance
+    hnsw_config: HnswConfigDiff | None = None
+    quantization_config: QuantizationConfig | None = None
+    on_disk: bool | None = None
+    datatype: Datatype | None = None
+
+
+class VectorParamsDiff(Model, frozen=True, kw_only=True):
+    """What of a vector may change later."""
+
+    hnsw_config: HnswConfigDiff | None = None
+    quantization_config: QuantizationConfigDiff | None = None
+    on_disk: bool | None = None
+
+
+def vector_name(value: Any) -> Any:
+    """A vector name, checked."""
+    if not isinstance(value, str):
+        raise refuse("a vector name", value)
+    if not 1 <= len(value.encode("utf-8", "surrogatepass")) <= MAX_NAME_BYTES:
+        raise Refused(f"expected a vector name of 1 to {MAX_NAME_BYTES} bytes, got {show(value)}")
+    return value
+
+
+def _vectors_config(value: Any) -> Any:
+    one = converter(VectorParams)
+    if isinstance(value, VectorParams):
+        return one(value)
+    fields = fields_of(value)
+    if fields is None:
+        raise refuse("VectorParams or a dict of name to VectorParams", value)
+    if "size" in fields or not isinstance(value, dict):
+        return one(fields)
+    if not fields:
+        raise Refused("expected VectorParams or at least one named vector, got an empty dict")
+    named = {}
+    for name, params in fields.items():
+        vector_name(name)
+        if not isinstance(params, VectorParams) and fields_of(params) is None:
+            # Most likely a VectorParams without its size, not a vector called "distance".
+            raise refuse("VectorParams or its dict", params).under(f"[{name!r}]")
+        try:
+            named[name] = one(params)
+        except Refused as refused:
+            raise refused.under(f"[{name!r}]") from None
+    return named
+
+
+VectorsConfig = Annotated[
+    VectorParams | dict[str, VectorParams],
+    By(_vectors_config, "VectorParams or a dict of name to VectorParams"),
+]
+
+
+class CollectionParams(Model, frozen=True, kw_only=True):
+    vectors: VectorsConfig
+    on_disk_payload: bool | None = None
+
+
+class CollectionConfig(Model, frozen=True, kw_only=True):
+    params: CollectionParams
+    hnsw_config: HnswConfig = HnswConfig()
+    optimizer_config: OptimizersConfig = OptimizersConfig()
+    wal_config: WalConfig = WalConfig()
+    quantization_config: QuantizationConfig | None = None
+
+
+M = TypeVar("M", bound=Model)
+
+
+def merge(base: M, diff: Model) -> M:
+    """``base`` with the fields that ``diff`` sets: ``merge(OptimizersConfig(), diff)``."""
+    changes = {name: getattr(diff, name) for name in diff.__struct_fields__}
+    return msgspec.structs.replace(base, **{k: v for k, v in changes.items() if v is not None})
+
+
+def parse_vectors_config(
+    value: Any, what: str = "vectors_config"
+) -> VectorParams | dict[str, VectorParams]:
+    """One VectorParams, or name to VectorParams. A dict with a ``size`` is one VectorParams."""
+    vectors: VectorParams | dict[str, VectorParams] = read(VectorsConfig, value, what)
+    return vectors
+
+
+def parse_quantization_config(
+    value: Any, what: str = "quantization_config"
+) -> QuantizationConfig | None:
+    """For a new collection; None means no quantization."""
+    config: QuantizationConfig | None = read(QuantizationConfig | None, value, what)
+    return config
+
+
+def parse_quantization_config_diff(
+    value: Any, what: str = "quantization_config"
+) -> QuantizationConfigDiff | None:
+    """For an update; None means no change, ``Disabled`` takes quantization away."""
+    config: QuantizationConfigDiff | None = read(QuantizationConfigDiff | None, value, what)
+    return config

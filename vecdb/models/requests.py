@@ -1,0 +1,175 @@
+"""What callers send: points to write, selections of points, and searches.
+
+Vectors and batches pass through unread: only the engine knows the dimension they must have, and
+it checks whole arrays at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+import numpy as np
+from msgspec import Meta
+
+from vecdb.models.conditions import ExtendedPointId, Filter, PointId
+from vecdb.models.config import vector_name
+from vecdb.models.reading import By, Model, fields_of
+from vecdb.models.validation import read
+
+
+def _unread(value: Any) -> Any:
+    return value
+
+
+Payload = dict[str, Any]
+DenseVector = Sequence[float] | np.ndarray[Any, Any]
+Vector = Annotated[DenseVector, By(_unread, "a vector")]
+VectorStruct = Annotated[
+    DenseVector | Mapping[str, DenseVector], By(_unread, "a vector or a dict of name to vector")
+]
+Limit = Annotated[int, Meta(ge=1)]
+Offset = Annotated[int, Meta(ge=0)]
+
+
+class PointStruct(Model, frozen=True, kw_only=True):
+    id: ExtendedPointId
+    vector: VectorStruct
+    payload: Payload | None = None
+
+
+class PointVectors(Model, frozen=True, kw_only=True):
+    id: ExtendedPointId
+    vector: VectorStruct
+
+
+class Batch(Model, frozen=True, kw_only=True, eq=False):
+    """Points as columns. ``vectors`` is one 2-d array, or a dict of name to 2-d array."""
+
+    ids: Annotated[Sequence[int | str] | np.ndarray[Any, Any], By(_unread, "a list of ids")]
+    vectors: Annotated[
+        Sequence[DenseVector] | np.ndarray[Any, Any] | Mapping[str, Any],
+        By(_unread, "an array or a dict of name to array"),
+    ]
+    payloads: Annotated[Sequence[Payload | None] | None, By(_unread, "a list of payloads")] = None
+
+    def _problem(self) -> str | None:
+        columns: dict[str, Any] = {"ids": self.ids, "payloads": self.payloads}
+        if isinstance(self.vectors, Mapping):
+            columns |= {f"vectors[{name!r}]": rows for name, rows in self.vectors.items()}
+        else:
+            columns["vectors"] = self.vectors
+        if self.payloads is None:
+            del columns["payloads"]
+        for name, column in columns.items():
+            if isinstance(column, np.ndarray) and column.ndim == 0:
+                return f"expected {name} to be a list or an array, got a scalar"
+            if not isinstance(column, (list, tuple, np.ndarray)):
+                return f"expected {name} to be a list or an array, got {type(column).__name__}"
+            if len(column) != len(self.ids):
+                return f"expected {len(self.ids)} {name}, one per id, got {len(column)}"
+        return None
+
+
+class NamedVector(Model, frozen=True, kw_only=True):
+    name: Annotated[str, By(vector_name, "a vector name")]
+    vector: Vector
+
+
+class PayloadSelectorInclude(Model, frozen=True, kw_only=True):
+    include: list[str]
+
+
+class PayloadSelectorExclude(Model, frozen=True, kw_only=True):
+    exclude: list[str]
+
+
+WithPayload = bool | list[str] | PayloadSelectorInclude | PayloadSelectorExclude
+WithVector = bool | list[str]
+
+
+class PointIdsList(Model, frozen=True, kw_only=True):
+    points: list[ExtendedPointId]
+
+
+class FilterSelector(Model, frozen=True, kw_only=True):
+    filter: Filter
+
+
+class QuantizationSearchParams(Model, frozen=True, kw_only=True):
+    ignore: bool = False
+    rescore: bool | None = None
+    oversampling: Annotated[float, Meta(ge=1.0)] | None = None
+
+
+class SearchParams(Model, frozen=True, kw_only=True):
+    hnsw_ef: Annotated[int, Meta(ge=1)] | None = None
+    exact: bool = False
+    quantization: QuantizationSearchParams | None = None
+    indexed_only: bool = False
+
+
+class SearchRequest(Model, frozen=True, kw_only=True):
+    """One search, under the older name of Qdrant's ``search_batch``."""
+
+    vector: Vector | NamedVector
+    limit: Limit
+    filter: Filter | None = None
+    params: SearchParams | None = None
+    offset: Offset = 0
+    with_payload: WithPayload = False
+    with_vector: WithVector = False
+    score_threshold: float | None = None
+
+
+class QueryRequest(Model, frozen=True, kw_only=True):
+    """One search of ``query_batch_points``. Without a ``query``: points in the order of ids."""
+
+    query: Any = None
+    using: str | None = None
+    filter: Filter | None = None
+    params: SearchParams | None = None
+    limit: Limit = 10
+    offset: Offset = 0
+    with_payload: WithPayload = False
+    with_vector: WithVector = False
+    score_threshold: float | None = None
+
+
+def parse_points(value: Any, what: str = "points") -> Batch | list[PointStruct]:
+    """Points to write: a Batch, or a list of PointStruct."""
+    kind = Batch if isinstance(value, Batch) or fields_of(value) is not None else list[PointStruct]
+    points: Batch | list[PointStruct] = read(kind, value, what)
+    return points
+
+
+def parse_point_id(value: Any, what: str = "id") -> PointId:
+    """An id in its canonical form."""
+    point_id: PointId = read(ExtendedPointId, value, what)
+    return point_id
+
+
+def parse_points_selector(value: Any, what: str = "points_selector") -> list[PointId] | Filter:
+    """The points meant: a list of ids, PointIdsList, Filter or FilterSelector."""
+    selected = read(_Selector, value, what)
+    if isinstance(selected, PointIdsList):
+        return selected.points  # type: ignore[return-value]  # canonical by now
+    if isinstance(selected, FilterSelector):
+        return selected.filter
+    ids_or_filter: list[PointId] | Filter = selected
+    return ids_or_filter
+
+
+def parse_with_payload(value: Any, what: str = "with_payload") -> WithPayload:
+    """What of the payload to return; None means nothing of it."""
+    wanted: WithPayload = read(WithPayload | None, value, what) or False
+    return wanted
+
+
+def parse_with_vectors(value: Any, what: str = "with_vectors") -> WithVector:
+    """Which vectors to return; None means none."""
+    wanted: WithVector = read(WithVector | None, value, what) or False
+    return wanted
+
+
+_Selector = list[ExtendedPointId] | PointIdsList | FilterSelector | Filter

@@ -1,0 +1,114 @@
+"""What callers get back. Mutable, and quick to make: a search creates one per hit."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Any, Literal
+
+from msgspec import Struct, field
+
+from vecdb.models.conditions import ExtendedPointId
+from vecdb.models.config import CollectionConfig
+from vecdb.models.requests import Payload, VectorStruct
+
+
+class Record(Struct, forbid_unknown_fields=True):
+    id: ExtendedPointId
+    payload: Payload | None = None
+    vector: VectorStruct | None = None
+
+
+class ScoredPoint(Struct, forbid_unknown_fields=True):
+    id: ExtendedPointId
+    version: int
+    score: float
+    payload: Payload | None = None
+    vector: VectorStruct | None = None
+
+
+class QueryResponse(Struct, forbid_unknown_fields=True):
+    points: list[ScoredPoint]
+
+
+class CountResult(Struct, forbid_unknown_fields=True):
+    count: int
+
+
+class UpdateStatus(str, Enum):
+    ACKNOWLEDGED = "acknowledged"
+    """In the log; it survives a crash, and searches may not see it yet."""
+    COMPLETED = "completed"
+
+
+class UpdateResult(Struct, forbid_unknown_fields=True):
+    operation_id: int | None
+    status: UpdateStatus
+
+
+class CollectionStatus(str, Enum):
+    GREEN = "green"
+    """Everything is as configured."""
+    YELLOW = "yellow"
+    """The optimizer is at work."""
+    GREY = "grey"
+    """There is work for the optimizer, and it has not started."""
+    RED = "red"
+    """Something failed; see ``optimizer_status``."""
+
+
+class OptimizersStatusError(Struct, forbid_unknown_fields=True):
+    error: str
+
+
+class CollectionWarning(Struct, forbid_unknown_fields=True):
+    message: str
+
+
+class SegmentVectors(Struct, forbid_unknown_fields=True):
+    """One named vector of one segment, and where it is."""
+
+    bytes: int
+    placement: str
+    quantization: str | None = None
+    codes_placement: str | None = None
+
+
+class SegmentInfo(Struct, forbid_unknown_fields=True):
+    id: str
+    kind: str
+    points: int
+    deleted: int
+    vectors: dict[str, SegmentVectors] = field(default_factory=dict)
+
+
+class OptimizerProgress(Struct, forbid_unknown_fields=True):
+    """What the optimizer does with a collection: now, next, and how often it did something."""
+
+    running: str | None = None
+    rows_done: int = 0
+    rows_total: int = 0
+    pending: str | None = None
+    completed: int = 0
+
+
+class CollectionInfo(Struct, kw_only=True, forbid_unknown_fields=True):
+    status: CollectionStatus
+    optimizer_status: Literal["ok"] | OptimizersStatusError
+    points_count: int
+    vectors_count: int
+    indexed_vectors_count: int
+    segments_count: int
+    wal_bytes: int = 0
+    optimizer_progress: OptimizerProgress = field(default_factory=OptimizerProgress)
+    config: CollectionConfig
+    payload_schema: dict[str, Any] = field(default_factory=dict)
+    warnings: list[CollectionWarning] = field(default_factory=list)
+    segments: list[SegmentInfo] = field(default_factory=list)
+
+
+class CollectionDescription(Struct, forbid_unknown_fields=True):
+    name: str
+
+
+class CollectionsResponse(Struct, forbid_unknown_fields=True):
+    collections: list[CollectionDescription]

@@ -1,0 +1,1 @@
+"""Payloads: which points a filter lets through."""

@@ -1,0 +1,76 @@
+"""Payloads as stored bytes: JSON-like dicts in, msgpack out, and back.
+
+What JSON knows is kept as it is. Numpy scalars and arrays, dates and UUIDs, which people put into
+payloads, become the JSON value they mean. Anything else is refused when written, so that whatever
+was stored can be read back by anyone.
+"""
+
+from __future__ import annotations
+
+import datetime
+import uuid
+from enum import Enum
+from typing import Any
+
+import msgpack
+import numpy as np
+
+from vecdb.errors import InvalidInputError
+from vecdb.storage.format import MAX_DEPTH, MAX_PAYLOAD, unpack_value
+
+EMPTY = b"\x80"
+
+_LEAVES = frozenset({str, int, float, bool, type(None)})
+
+
+def encode(payload: Any) -> bytes:
+    """The stored form of a payload (None: empty). Raises InvalidInputError."""
+    if not payload and (payload is None or isinstance(payload, dict)):
+        return EMPTY
+    if not isinstance(payload, dict):
+        raise InvalidInputError(f"payload: expected a dict, got {type(payload).__name__}")
+    _check(payload, 1)
+    try:
+        data: bytes = msgpack.packb(payload, default=_plain)
+    except OverflowError:
+        raise InvalidInputError("payload: an integer does not fit 64 bits") from None
+    except (TypeError, ValueError) as error:
+        raise InvalidInputError(f"payload: {error}") from None
+    if len(data) > MAX_PAYLOAD:
+        raise InvalidInputError(f"payload: {len(data)} bytes encoded, the limit is {MAX_PAYLOAD}")
+    return data
+
+
+def decode(data: bytes) -> dict[str, Any]:
+    """The payload from its stored form. Raises DamageError."""
+    return unpack_value(data)  # type: ignore[no-any-return]
+
+
+def _check(value: Any, depth: int) -> None:
+    if depth > MAX_DEPTH:
+        raise InvalidInputError(f"payload: nested deeper than {MAX_DEPTH}")
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if type(key) is not str:
+                raise InvalidInputError(f"payload: expected string keys, got {key!r:.60}")
+            if type(item) not in _LEAVES:
+                _check(item, depth + 1)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            if type(item) not in _LEAVES:
+                _check(item, depth + 1)
+    elif isinstance(value, (bytes, bytearray, memoryview)):
+        raise InvalidInputError(f"payload: expected JSON values, got {type(value).__name__}")
+
+
+def _plain(value: Any) -> Any:
+    """The JSON value that a common Python object means (msgpack asks for what it cannot pack)."""
+    if isinstance(value, (np.generic, np.ndarray)):
+        return value.tolist()
+    if isinstance(value, (datetime.datetime, datetime.date)):
+        return value.isoformat()
+    if isinstance(value, uuid.UUID):
+        return str(value)
+    if isinstance(value, Enum):
+        return value.value
+    raise TypeError(f"expected JSON values, got {type(value).__name__} {value!r:.60}")

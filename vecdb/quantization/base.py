@@ -1,0 +1,164 @@
+"""What every quantizer has in common: the interface, and the checks at its edges."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Final, Literal, Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = [
+    "METRICS",
+    "Bytes",
+    "Cancelled",
+    "Floats",
+    "Ints",
+    "Metric",
+    "PreparedQuery",
+    "Quantizer",
+    "State",
+    "as_codes",
+    "as_query",
+    "as_vectors",
+    "check_dim",
+    "check_metric",
+    "poll",
+    "state_array",
+    "state_number",
+]
+
+Metric: TypeAlias = Literal["dot", "euclid", "manhattan"]
+METRICS: Final[tuple[Metric, ...]] = ("dot", "euclid", "manhattan")
+
+Floats: TypeAlias = npt.NDArray[np.float32]
+Bytes: TypeAlias = npt.NDArray[np.uint8]
+Ints: TypeAlias = npt.NDArray[np.int64]
+State: TypeAlias = Mapping[str, npt.NDArray[Any]]
+Cancelled: TypeAlias = Callable[[], bool]
+
+
+class PreparedQuery(Protocol):
+    """One query, worked out for codes of one quantizer; use it on any number of blocks."""
+
+    def scan(
+        self, codes: Bytes, mask: Bytes, base: int, scores: Floats, rows: Ints, filled: int
+    ) -> int:
+        """Offer the allowed rows of ``codes: uint8[n, code_size]`` to a running top-k.
+
+        Row ``i`` is offered as ``base + i``; ``mask`` is a bitmap of the rows that may be returned
+        (length 0: all). ``scores: float32[k]``, ``rows: int64[k]`` and ``filled`` are the top-k of
+        `vecdb.kernels.topk`; returns the new ``filled``.
+        """
+        ...
+
+    def score_rows(self, codes: Bytes, row_numbers: Ints) -> Floats:
+        """The scores, ``float32[m]``, of the rows ``row_numbers: int64[m]`` of ``codes``."""
+        ...
+
+    def score_all(self, codes: Bytes) -> Floats:
+        """The scores, ``float32[n]``, of all rows of ``codes``."""
+        ...
+
+
+class Quantizer(Protocol):
+    """Turns vectors into short codes, and scores codes against a query."""
+
+    kind: ClassVar[str]
+
+    @property
+    def metric(self) -> Metric: ...
+
+    @property
+    def dim(self) -> int: ...
+
+    @property
+    def code_size(self) -> int:
+        """Bytes a row takes in an array of codes."""
+        ...
+
+    @staticmethod
+    def sample_size(dim: int) -> int:
+        """How many rows ``fit`` wants to see; fewer will do, one is the least."""
+        ...
+
+    def encode(self, vectors: Floats) -> Bytes:
+        """The codes, ``uint8[n, code_size]``, of ``vectors: float32[n, dim]``; n may be 0."""
+        ...
+
+    def prepare(self, query: Floats) -> PreparedQuery:
+        """Work out what scoring ``query: float32[dim]`` needs."""
+        ...
+
+    def state(self) -> dict[str, npt.NDArray[Any]]:
+        """What `from_state` needs besides kind, metric and dim: plain numeric arrays."""
+        ...
+
+
+def check_metric(metric: str) -> Metric:
+    if metric not in METRICS:
+        raise ValueError(f"unknown metric {metric!r}; known are {list(METRICS)}")
+    return metric
+
+
+def check_dim(dim: int) -> int:
+    if dim < 1:
+        raise ValueError(f"vectors must have at least one dimension, not {dim}")
+    return int(dim)
+
+
+def as_vectors(vectors: Floats, dim: int | None = None, *, least: int = 0) -> Floats:
+    """``vectors`` as contiguous float32[n, dim], without a copy if they are."""
+    array = np.ascontiguousarray(vectors, dtype=np.float32)
+    if array.ndim != 2 or (dim is not None and array.shape[1] != dim) or array.shape[1] < 1:
+        wanted = "n x d" if dim is None else f"n x {dim}"
+        raise ValueError(f"expected {wanted} vectors, got an array of shape {array.shape}")
+    if array.shape[0] < least:
+        raise ValueError("a quantizer cannot be fitted to no vectors at all")
+    return array
+
+
+def as_query(query: Floats, dim: int) -> Floats:
+    array = np.ascontiguousarray(query, dtype=np.float32)
+    if array.shape != (dim,):
+        raise ValueError(f"expected a query of {dim} dimensions, got shape {array.shape}")
+    return array
+
+
+def as_codes(codes: Bytes, code_size: int) -> Bytes:
+    """Refuse what kernels would read out of bounds or numba refuse with a wall of text."""
+    if codes.ndim != 2 or codes.shape[1] != code_size or codes.dtype != np.uint8:
+        raise ValueError(
+            f"expected codes uint8[n, {code_size}], got {codes.dtype} of shape {codes.shape}"
+        )
+    if not codes.flags.c_contiguous:
+        raise ValueError("codes must be C-contiguous")
+    return codes
+
+
+def state_array(state: State, key: str, shape: tuple[int, ...]) -> Floats:
+    """A copy of a float32 array of the state, checked: what is on disk may be anything."""
+    array = state.get(key)
+    if array is None or array.dtype != np.float32 or array.shape != shape:
+        found = "nothing" if array is None else f"{array.dtype} of shape {array.shape}"
+        raise ValueError(f"quantizer state {key!r}: expected float32 of shape {shape}, got {found}")
+    if not np.isfinite(array).all():
+        raise ValueError(f"quantizer state {key!r} holds numbers that are not finite")
+    return np.array(array, order="C", copy=True)
+
+
+def state_number(state: State, key: str) -> float:
+    """A number of the state, kept as float64[1]."""
+    array = state.get(key)
+    if array is None or array.dtype != np.float64 or array.shape != (1,):
+        found = "nothing" if array is None else f"{array.dtype} of shape {array.shape}"
+        raise ValueError(f"quantizer state {key!r}: expected float64 of shape (1,), got {found}")
+    if not np.isfinite(array[0]):
+        raise ValueError(f"quantizer state {key!r} is not finite")
+    return float(array[0])
+
+
+def poll(cancelled: Cancelled | None) -> None:
+    """Raise InterruptedError if the caller wants to stop."""
+    if cancelled is not None and cancelled():
+        raise InterruptedError("fitting a quantizer was cancelled")

@@ -1,0 +1,235 @@
+"""SegmentBuilder: writes one complete, synced, checksummed segment directory.
+
+Rows come in blocks and go straight to their files, so memory stays at one block whatever the
+segment's size. Files have their final names from the start: nobody refers to the directory until
+the catalog does, and a directory the catalog does not list is removed when the collection opens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from vecdb import ids
+from vecdb.quantization import Quantizer
+from vecdb.storage import fs, layout
+from vecdb.storage.arrays import Expected, PlacedArray
+from vecdb.storage.catalog import FileRow, SegmentRow
+from vecdb.storage.format import (
+    BLOCK_SIZE,
+    DataHeader,
+    Kind,
+    checksum,
+    pack_bits,
+    pack_blocks,
+    pack_footer,
+    padding,
+)
+
+Floats = npt.NDArray[np.float32]
+Flags = npt.NDArray[np.bool_]
+
+
+class DataWriter:
+    """One data file, written front to back; checksums are made as the bytes go by."""
+
+    def __init__(self, path: Path, header: DataHeader) -> None:
+        self._header = header
+        self._file = fs.AppendFile(path)
+        self._packed = header.pack()
+        self._file.append([self._packed])
+        self._rest = b""  # a tail shorter than a block, waiting for more
+        self._table: list[int] = []
+        self._written = 0
+
+    def append(self, array: Any) -> None:
+        """The next values, C-contiguous and of the file's dtype (or their bytes)."""
+        data = memoryview(array).cast("B") if memoryview(array).nbytes else memoryview(b"")
+        self._written += len(data)
+        if self._rest:
+            need = BLOCK_SIZE - len(self._rest)
+            self._rest += bytes(data[:need])
+            data = data[need:]
+            if len(self._rest) < BLOCK_SIZE:
+                return
+            self._table.append(checksum(self._rest))
+            self._file.append([self._rest])
+            self._rest = b""
+        whole = len(data) - len(data) % BLOCK_SIZE
+        if whole:
+            for start in range(0, whole, BLOCK_SIZE):
+                self._table.append(checksum(data[start : start + BLOCK_SIZE]))
+            self._file.append([data[:whole]])
+        self._rest = bytes(data[whole:])
+
+    def finish(self) -> FileRow:
+        """Write padding and footer, sync, close. The data must be as long as the header said."""
+        if self._written != self._header.data_size:
+            raise AssertionError(
+                f"{self._file.path}: {self._written} bytes written, {self._header.data_size} due"
+            )
+        last = self._rest + bytes(padding(self._written))
+        if last:
+            self._table.append(checksum(last))
+        table = np.array(self._table, dtype="<u8").tobytes()
+        footer = pack_footer(self._packed, table)
+        self._file.append([last, table, footer])
+        self._file.sync()
+        self._file.close()
+        return FileRow(self._file.length, int.from_bytes(footer[8:16], "little"))
+
+    def abandon(self) -> None:
+        """Close without finishing."""
+        self._file.close()
+
+
+class SegmentBuilder:
+    """Builds ``segments/<id>``: ``add`` blocks of rows, ``quantize`` names, ``finish``.
+
+    After an error call ``abandon``; the directory is then garbage and is removed.
+    """
+
+    def __init__(
+        self,
+        segments: Path,
+        uuid: bytes,
+        segment_id: int,
+        rows: int,
+        dims: dict[str, int],
+        *,
+        wide_ids: bool,
+        payload_bytes: int,
+    ) -> None:
+        self.path = segments / layout.segment_dir(segment_id)
+        self.rows = rows
+        self.dims = dims
+        self._segments = segments
+        self._uuid = uuid
+        self._id = segment_id
+        self._files: dict[str, FileRow] = {}
+        self._codecs: dict[str, dict[str, Any]] = {}
+        self._open: dict[str, DataWriter] = {}
+        self._ids: list[ids.IdArray] = []
+        self._wide = wide_ids
+        self._absent: dict[str, list[Flags]] = {name: [] for name in dims}
+        self._has: dict[str, Flags] = {}
+        self._payload_at = 0
+        fs.make_dir(self.path)
+        self._create("ids", Kind.IDS, "<u8", rows, 2 if wide_ids else 1)
+        self._create("seqs", Kind.SEQS, "<u8", rows, 1)
+        self._create("payload", Kind.PAYLOAD, "<u1", payload_bytes, 1)
+        self._create("payload-offsets", Kind.PAYLOAD_OFFSETS, "<u8", rows + 1, 1)
+        self._open["payload-offsets"].append(np.zeros(1, dtype="<u8"))
+        for name, dim in dims.items():
+            self._create(layout.vector_file("vectors", name), Kind.VECTORS, "<f4", rows, dim)
+
+    def add(
+        self,
+        keys: ids.IdArray,
+        seqs: npt.NDArray[np.uint64],
+        payloads: list[bytes],
+        vectors: dict[str, Floats],
+        has: dict[str, Flags | None],
+    ) -> None:
+        """The next rows. ``has[name]`` flags the rows that have the vector; None: all."""
+        keys = ids.widen(keys) if self._wide else keys
+        self._ids.append(keys)
+        self._open["ids"].append(np.ascontiguousarray(keys, dtype="<u8"))
+        self._open["seqs"].append(np.ascontiguousarray(seqs, dtype="<u8"))
+        self._open["payload"].append(b"".join(payloads))
+        ends = self._payload_at + np.cumsum([len(p) for p in payloads], dtype=np.uint64)
+        self._open["payload-offsets"].append(ends.astype("<u8"))
+        if len(ends):
+            self._payload_at = int(ends[-1])
+        for name in self.dims:
+            block = np.ascontiguousarray(vectors[name], dtype="<f4")
+            self._open[layout.vector_file("vectors", name)].append(block)
+            flags = has[name]
+            absent = np.zeros(len(block), np.bool_) if flags is None else ~flags
+            self._absent[name].append(absent)
+
+    def finish_rows(self) -> None:
+        """No more rows: write what is derived from all of them."""
+        for name in list(self._open):
+            self._files[name] = self._open.pop(name).finish()
+        keys = (
+            ids.concatenate(self._ids)
+            if self._ids
+            else np.empty((0, 2) if self._wide else 0, dtype=np.uint64)
+        )
+        self._write("order", Kind.ORDER, ids.sort_order(keys).astype("<u4"))
+        for name, parts in self._absent.items():
+            self._has[name] = ~np.concatenate(parts) if parts else np.empty(0, dtype=np.bool_)
+            if not self._has[name].all():
+                bits = pack_bits(self._has[name])
+                self._write(layout.vector_file("present", name), Kind.PRESENT, bits)
+        self._absent.clear()
+
+    def vectors(self, name: str) -> Floats:
+        """The vectors as written, mapped: ``float32 (rows, dim)``. After ``finish_rows``."""
+        file = layout.vector_file("vectors", name)
+        expected = Expected(self._uuid, self._id, Kind.VECTORS, self._files[file])
+        # Our own bytes of a moment ago: reading them back needs no verification.
+        array = PlacedArray(self.path / file, expected, "mapped").array
+        return array.reshape(self.rows, self.dims[name])
+
+    def rows_with(self, name: str) -> npt.NDArray[np.int64]:
+        """The rows that have this vector. After ``finish_rows``."""
+        return np.flatnonzero(self._has[name])
+
+    def add_codes(
+        self,
+        name: str,
+        codec: dict[str, Any],
+        quantizer: Quantizer,
+        blocks: Iterator[npt.NDArray[np.uint8]],
+    ) -> None:
+        """The quantized companion of one vector name, code blocks in row order."""
+        arrays = {key: np.ascontiguousarray(value) for key, value in quantizer.state().items()}
+        meta = {
+            "kind": quantizer.kind,
+            "metric": quantizer.metric,
+            "dim": quantizer.dim,
+            "arrays": [[key, value.dtype.str, list(value.shape)] for key, value in arrays.items()],
+        }
+        data = b"".join(bytes(memoryview(b)) for b in pack_blocks(meta, list(arrays.values())))
+        self._write(
+            layout.vector_file("quantizer", name),
+            Kind.QUANTIZER,
+            np.frombuffer(data, dtype=np.uint8),
+        )
+        file = layout.vector_file("codes", name)
+        self._create(file, Kind.CODES, "<u1", self.rows, quantizer.code_size)
+        for block in blocks:
+            self._open[file].append(np.ascontiguousarray(block))
+        self._files[file] = self._open.pop(file).finish()
+        self._codecs[name] = codec
+
+    def finish(self) -> SegmentRow:
+        """Make the directory durable and say what the catalog must know of it."""
+        fs.sync_dir(self.path)
+        fs.sync_dir(self._segments)
+        vectors = {
+            name: {"dim": dim, "codec": self._codecs.get(name)} for name, dim in self.dims.items()
+        }
+        return SegmentRow(self._id, self.rows, vectors, self._files)
+
+    def abandon(self) -> None:
+        """Remove everything written. For a build that failed, was cancelled or is not needed."""
+        for writer in self._open.values():
+            writer.abandon()
+        self._open.clear()
+        fs.remove_tree(self.path)
+
+    def _create(self, name: str, kind: Kind, dtype: str, rows: int, columns: int) -> None:
+        header = DataHeader(kind, np.dtype(dtype), rows, columns, self._uuid, self._id)
+        self._open[name] = DataWriter(self.path / name, header)
+
+    def _write(self, name: str, kind: Kind, array: npt.NDArray[Any]) -> None:
+        self._create(name, kind, array.dtype.str, len(array), 1)
+        self._open[name].append(array)
+        self._files[name] = self._open.pop(name).finish()

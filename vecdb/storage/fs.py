@@ -1,0 +1,162 @@
+"""The only module that changes files.
+
+Everything durable goes through these functions and ``write(2)``, never through a writable
+mapping, so the order of durable steps can be read off the callers and recorded by a test.
+Each function does one thing; the protocols (write, sync, sync the directory, publish) are
+spelled out where they are used. The one exception is LMDB, which writes its own file
+(``catalog.py``).
+
+Directories are made 0700 and files 0600: a database may hold what its user would not show.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from vecdb.errors import LockedError
+
+Buffer = Any  # bytes, memoryview or a C-contiguous numpy array
+
+_BUFFERS_PER_WRITE = 512  # below IOV_MAX (1024) everywhere
+
+
+def make_dir(path: Path) -> None:
+    """Create one directory, 0700. Not durable before ``sync_dir`` of its parent."""
+    os.mkdir(path, 0o700)
+
+
+def sync_dir(path: Path) -> None:
+    """Make the names in a directory durable."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def sync_file(path: Path) -> None:
+    """Make the content of an existing file durable."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        _full_sync(fd)
+    finally:
+        os.close(fd)
+
+
+def rename(source: Path, target: Path) -> None:
+    """Give ``source`` the name ``target`` in one atomic step. Not durable before ``sync_dir``."""
+    os.replace(source, target)
+
+
+def remove_file(path: Path) -> None:
+    """Remove a file; one that is gone already is fine."""
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a directory and all in it, never following links; fine when it is gone already."""
+    if path.is_symlink():
+        os.unlink(path)
+    elif path.exists():
+        shutil.rmtree(path)
+
+
+def write_file(path: Path, data: Buffer) -> None:
+    """Create a file with this content and sync it. Raises FileExistsError if it exists."""
+    file = AppendFile(path)
+    try:
+        file.append([data])
+        file.sync()
+    finally:
+        file.close()
+
+
+def _full_sync(fd: int) -> None:
+    # macOS: fsync leaves data in the drive's cache; only F_FULLFSYNC reaches the medium.
+    full = getattr(fcntl, "F_FULLFSYNC", None)
+    if full is not None:  # pragma: no cover
+        fcntl.fcntl(fd, full)
+    else:
+        os.fsync(fd)
+
+
+class AppendFile:
+    """A new file that only grows. ``length`` is what has been written, synced or not."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.length = 0
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
+        self._fd = os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o600)
+
+    def append(self, buffers: Sequence[Buffer]) -> None:
+        """Write the buffers one after another. On OSError ``length`` tells how far it came."""
+        pending = [memoryview(b).cast("B") for b in buffers if memoryview(b).nbytes]
+        while pending:
+            written = os.writev(self._fd, pending[:_BUFFERS_PER_WRITE])
+            self.length += written
+            done = 0
+            while done < len(pending) and written >= len(pending[done]):
+                written -= len(pending[done])
+                done += 1
+            pending = pending[done:]
+            if written:
+                pending[0] = pending[0][written:]
+
+    def sync(self) -> None:
+        """fdatasync: content and length are durable when this returns."""
+        if hasattr(fcntl, "F_FULLFSYNC"):  # pragma: no cover
+            _full_sync(self._fd)
+        else:
+            os.fdatasync(self._fd)
+
+    def truncate(self, length: int) -> None:
+        """Cut the file back to ``length`` bytes (undoing a failed append)."""
+        os.ftruncate(self._fd, length)
+        self.length = length
+
+    def close(self) -> None:
+        """Close the descriptor; harmless when closed already."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+class FileLock:
+    """An exclusive lock on a file, held by this handle until ``release`` or process end.
+
+    ``flock`` belongs to the open file, so a second open in the same process is refused too
+    (POSIX record locks would be granted, and lost when any descriptor of the file is closed).
+    """
+
+    def __init__(self, path: Path, what: str) -> None:
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            holder = os.pread(self._fd, 200, 0).decode("utf-8", "replace").strip()
+            os.close(self._fd)
+            raise LockedError(
+                f"{what} is open for writing by {holder or 'another process'}; "
+                f"close it there first (lock file {path})"
+            ) from None
+        os.ftruncate(self._fd, 0)
+        os.pwrite(self._fd, f"pid {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+
+    def release(self) -> None:
+        """Close our descriptor; in a forked child, the copy that would outlive the parent.
+
+        Harmless when released already.
+        """
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1

@@ -1,0 +1,91 @@
+"""Every file and directory name, made and parsed here.
+
+::
+
+    <database>/
+      FORMAT                     format version and uuid, one checked line
+      LOCK                       flock target, never removed
+      collections/<name>/
+        FORMAT
+        catalog/data.mdb         LMDB: the only truth about what exists
+        wal/<first seq>.wal
+        segments/<id>/           ids order seqs payload payload-offsets
+                                 vectors[.<name>] present[.<name>]
+                                 codes[.<name>] quantizer[.<name>]
+
+Parsing returns None for strangers' names, so cleaning up can never touch a file that is not ours.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+
+import xxhash
+
+FORMAT = "FORMAT"
+LOCK = "LOCK"
+COLLECTIONS = "collections"
+CATALOG = "catalog"
+WAL = "wal"
+SEGMENTS = "segments"
+
+_NEW = ".new-"
+_DROPPED = ".dropped-"
+_NAME_LIMIT = 180  # file systems stop at 255 bytes; leaves room for a prefix such as "quantizer."
+_PLAIN = re.compile(r"[a-z0-9_-]")
+
+
+def escape(name: str) -> str:
+    """A file name for any text: distinct texts get distinct names, even where case is ignored.
+
+    Lower-case letters, digits, ``_`` and ``-`` stay; every other byte of the UTF-8 form becomes
+    ``%xx``. A result beyond 180 bytes is cut and ends in the text's 128-bit hash.
+    """
+    escaped = "".join(
+        c if _PLAIN.fullmatch(c) else "".join(f"%{b:02x}" for b in c.encode("utf-8")) for c in name
+    )
+    if len(escaped) <= _NAME_LIMIT:
+        return escaped
+    return f"{escaped[:120]}~{xxhash.xxh3_128_hexdigest(name.encode('utf-8'))}"
+
+
+def new_dir() -> str:
+    """A name for a directory under construction."""
+    return f"{_NEW}{secrets.token_hex(8)}"
+
+
+def dropped_dir() -> str:
+    """A name for a directory that is about to be removed."""
+    return f"{_DROPPED}{secrets.token_hex(8)}"
+
+
+def is_leftover(name: str) -> bool:
+    """Whether a crash left this behind: under construction, or about to be removed."""
+    return re.fullmatch(r"\.(new|dropped)-[0-9a-f]{16}", name) is not None
+
+
+def wal_file(first_seq: int) -> str:
+    """The WAL file whose first frame starts with ``first_seq``."""
+    return f"{first_seq:020d}.wal"
+
+
+def parse_wal_file(name: str) -> int | None:
+    """``first_seq`` of a WAL file name, or None."""
+    match = re.fullmatch(r"(\d{20})\.wal", name)
+    return int(match[1]) if match else None
+
+
+def segment_dir(segment_id: int) -> str:
+    """The directory of a segment."""
+    return f"{segment_id:016x}"
+
+
+def parse_segment_dir(name: str) -> int | None:
+    """The id of a segment directory, or None."""
+    return int(name, 16) if re.fullmatch(r"[0-9a-f]{16}", name) else None
+
+
+def vector_file(kind: str, vector_name: str) -> str:
+    """The file of one kind (vectors, present, codes, quantizer) for one vector name."""
+    return f"{kind}.{escape(vector_name)}" if vector_name else kind

@@ -1,0 +1,232 @@
+"""MemorySegment: what the WAL holds, as growing arrays, searchable at once.
+
+Thread safety: one writer (the collection's write lock), any number of readers. Rows are only ever
+appended; a reader looks at the first ``rows`` of them, a number it took together with ``alive``
+when its view was published. What the writer changes in place lies beyond every published row;
+``alive`` bits, which do change for published rows, are replaced by a copy and never written to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from vecdb import ids
+from vecdb.storage.catalog import Bits
+from vecdb.storage.format import bits_at, pack_bits
+
+Floats = npt.NDArray[np.float32]
+Offsets = npt.NDArray[np.int64]
+
+_CHUNK_BYTES = 4 << 20
+_ROW_OVERHEAD = 200  # bytes of Python objects a row costs beside its vectors and payload
+
+
+class _Column:
+    """The vectors of one name: chunks that never move, so readers may keep pointing into them."""
+
+    def __init__(self, dim: int) -> None:
+        self.dim = dim
+        # A multiple of 8, so that a chunk's bits start at a whole byte of a mask.
+        self.chunk_rows = max(64, _CHUNK_BYTES // (4 * dim) // 8 * 8)
+        self.chunks: list[Floats] = []
+        self.rows = 0
+        self.absent: npt.NDArray[np.bool_] | None = None  # rows without this vector; None: no row
+
+    def append(self, block: Floats, absent: npt.NDArray[np.bool_] | None) -> None:
+        count = len(block)
+        self._grow_absent(count, absent)
+        done = 0
+        while done < count:
+            at = self.rows % self.chunk_rows
+            if at == 0:
+                self.chunks.append(np.empty((self.chunk_rows, self.dim), dtype=np.float32))
+            step = min(self.chunk_rows - at, count - done)
+            self.chunks[-1][at : at + step] = block[done : done + step]
+            self.rows += step
+            done += step
+
+    def _grow_absent(self, count: int, absent: npt.NDArray[np.bool_] | None) -> None:
+        end = self.rows + count
+        if self.absent is None:
+            if absent is None or not absent.any():
+                return
+            self.absent = np.zeros(max(end, 1024), dtype=np.bool_)
+        if end > len(self.absent):
+            grown = np.zeros(2 * end, dtype=np.bool_)
+            grown[: self.rows] = self.absent[: self.rows]
+            self.absent = grown
+        if absent is not None:
+            self.absent[self.rows : end] = absent
+
+    def blocks(self, rows: int) -> Iterator[tuple[int, Floats]]:
+        for number, chunk in enumerate(self.chunks):
+            base = number * self.chunk_rows
+            if base >= rows:
+                return
+            yield base, chunk[: min(self.chunk_rows, rows - base)]
+
+    def take(self, offsets: Offsets) -> Floats:
+        out = np.empty((len(offsets), self.dim), dtype=np.float32)
+        which = offsets // self.chunk_rows
+        for number in np.unique(which).tolist():
+            mine = which == number
+            out[mine] = self.chunks[number][offsets[mine] - number * self.chunk_rows]
+        return out
+
+
+class MemorySegment:
+    """Rows in arrival order. A row is (id, seq, payload, vectors) and never changes."""
+
+    kind = "memory"
+
+    def __init__(self, segment_id: int, dims: dict[str, int]) -> None:
+        self.id = segment_id
+        self.dims = dims
+        self.rows = 0
+        self.live = 0
+        self.alive: Bits | None = None
+        self.vector_bytes = 0
+        self.payload_bytes = 0
+        self._columns = {name: _Column(dim) for name, dim in dims.items()}
+        self._keys: list[int] = []
+        self._seqs: list[int] = []
+        self._payloads: list[bytes] = []
+        self._previous: list[int] = []  # the row this one replaced for the same id, or -1
+        self._latest: dict[int, int] = {}
+        self._order: tuple[int, npt.NDArray[np.uint32]] = (0, np.empty(0, dtype=np.uint32))
+
+    @property
+    def size(self) -> int:
+        """About how much memory the rows take."""
+        return self.vector_bytes + self.payload_bytes + _ROW_OVERHEAD * self.rows
+
+    # -- writing (one writer) --------------------------------------------------------------
+
+    def append(
+        self,
+        seq: int,
+        keys: Sequence[int],
+        payloads: Sequence[bytes],
+        vectors: dict[str, Floats],
+        absent: dict[str, npt.NDArray[np.bool_]],
+    ) -> None:
+        """Add rows for distinct keys; an earlier row of the same id here dies.
+
+        ``vectors`` has ``(n, dim)`` for every name; rows flagged in ``absent`` hold zeros there.
+        """
+        latest, start, count = self._latest, self.rows, len(keys)
+        # Row number by row number, so that a reader following _previous never sees a gap.
+        previous = [latest.get(key, -1) for key in keys]
+        self._previous.extend(previous)
+        self._keys.extend(keys)
+        self._seqs.extend([seq] * count)
+        self._payloads.extend(payloads)
+        for name, column in self._columns.items():
+            column.append(vectors[name], absent.get(name))
+            self.vector_bytes += 4 * column.dim * count
+        self.payload_bytes += sum(map(len, payloads))
+        latest.update(zip(keys, range(start, start + count), strict=True))
+        self._grow_alive(start + count)
+        self.rows = start + count
+        self.live += count
+        dead = np.array([row for row in previous if row >= 0], dtype=np.int64)
+        if len(dead):
+            self.kill(dead)
+
+    def _grow_alive(self, rows: int) -> None:
+        # Bits beyond ``rows`` are ones already: appended rows need no new copy.
+        if self.alive is not None and 8 * len(self.alive) < rows:
+            grown = np.full(2 * -(-rows // 8), 0xFF, dtype=np.uint8)
+            grown[: len(self.alive)] = self.alive
+            self.alive = grown
+
+    def kill(self, offsets: Offsets) -> None:
+        """Mark rows dead (those that are already stay so), in a new copy of ``alive``."""
+        if self.alive is None:
+            self.alive = np.full(max(128, 2 * -(-self.rows // 8)), 0xFF, dtype=np.uint8)
+        self.alive, died = killed(self.alive, offsets)
+        self.live -= died
+
+    # -- reading ---------------------------------------------------------------------------
+
+    def locate(self, keys: Sequence[int], array: ids.IdArray, rows: int) -> Offsets:
+        """For each key the newest of the first ``rows`` rows that has it, dead or alive, or -1."""
+        found = np.empty(len(keys), dtype=np.int64)
+        latest, previous = self._latest, self._previous
+        for number, key in enumerate(keys):
+            row = latest.get(key, -1)
+            while row >= rows:  # written after the reader's view was published
+                row = previous[row]
+            found[number] = row
+        return found
+
+    def key(self, offset: int) -> int:
+        """The key of one row."""
+        return self._keys[offset]
+
+    def id_array(self, offsets: Offsets) -> ids.IdArray:
+        """The keys of several rows."""
+        return ids.to_array([self._keys[row] for row in offsets.tolist()])
+
+    def seq(self, offset: int) -> int:
+        """The operation that wrote the row."""
+        return self._seqs[offset]
+
+    def seq_array(self, offsets: Offsets) -> npt.NDArray[np.uint64]:
+        """The operations that wrote several rows."""
+        return np.array([self._seqs[row] for row in offsets.tolist()], dtype=np.uint64)
+
+    def payload(self, offset: int) -> bytes:
+        """The encoded payload of one row."""
+        return self._payloads[offset]
+
+    def take(self, name: str, offsets: Offsets) -> Floats:
+        """Copies of several rows' vectors: ``float32 (m, dim)``."""
+        return self._columns[name].take(offsets)
+
+    def has(self, name: str, offsets: Offsets) -> npt.NDArray[np.bool_] | None:
+        """Which of the rows have this vector; None: all of them."""
+        absent = self._columns[name].absent
+        return None if absent is None else ~absent[offsets]
+
+    def present(self, name: str, rows: int) -> Bits | None:
+        """Bits of the rows that have this vector; None: all of them."""
+        absent = self._columns[name].absent
+        return None if absent is None else pack_bits(~absent[:rows])
+
+    def blocks(self, name: str, rows: int) -> Iterator[tuple[int, Floats]]:
+        """The vectors of the first ``rows`` rows as (first row, ``float32 (n, dim)``) pieces."""
+        return self._columns[name].blocks(rows)
+
+    def from_key(self, key: int, rows: int) -> Iterator[int]:
+        """The first ``rows`` rows in id order, starting at the first id not below ``key``."""
+        cached_rows, order = self._order
+        if cached_rows != rows:
+            order = ids.sort_order(ids.to_array(self._keys[:rows]))
+            self._order = (rows, order)
+        low, high = 0, rows
+        while low < high:
+            middle = (low + high) // 2
+            if self._keys[order[middle]] < key:
+                low = middle + 1
+            else:
+                high = middle
+        for row in order[low:]:
+            yield int(row)
+
+
+def killed(alive: Bits, offsets: Offsets) -> tuple[Bits, int]:
+    """A copy of ``alive`` with these rows' bits cleared, and how many of them were set."""
+    unique = np.unique(offsets)
+    died = int(bits_at(alive, unique).sum())
+    copy = alive.copy()
+    np.bitwise_and.at(copy, unique >> 3, ~(np.uint8(1) << (unique & 7).astype(np.uint8)))
+    return copy, died
+
+
+def all_alive(rows: int) -> Bits:
+    """Bits for ``rows`` live rows; those beyond stay zero, so that counting bits counts rows."""
+    return pack_bits(np.ones(rows, dtype=np.bool_))

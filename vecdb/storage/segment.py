@@ -1,0 +1,198 @@
+"""FileSegment: an immutable directory of data files, open for reading.
+
+Which files there are is in ``layout.py``, what is in them in ``format.py``. Ids, their order and
+the payload offsets are small and verified when opened; payloads, and originals and codes when
+mapped, block by block as they are used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from vecdb import ids
+from vecdb.errors import CorruptionError
+from vecdb.quantization import Quantizer, from_state
+from vecdb.storage import layout
+from vecdb.storage.arrays import Expected, PlacedArray, Placement
+from vecdb.storage.catalog import Bits, SegmentRow
+from vecdb.storage.format import DamageError, Kind, bits_at, unpack_blocks
+
+Floats = npt.NDArray[np.float32]
+Offsets = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where the originals and the codes of one vector name live."""
+
+    originals: Placement
+    codes: Placement
+
+
+@dataclass(frozen=True, slots=True)
+class Companion:
+    """The quantized form of one vector name: how to read codes, and the codes."""
+
+    quantizer: Quantizer
+    codes: PlacedArray
+    codec: dict[str, Any]
+
+
+class FileSegment:
+    """Rows of a segment directory. Immutable and thread-safe.
+
+    Every file is opened here and stays open in its mapping, so the directory may be unlinked
+    while searches still read from it.
+    """
+
+    kind = "file"
+
+    def __init__(
+        self,
+        path: Path,
+        uuid: bytes,
+        row: SegmentRow,
+        places: dict[str, Places],
+        reuse: FileSegment | None = None,
+    ) -> None:
+        """``reuse``: the same segment under other places; parts that do not move are taken over."""
+        self.path = path
+        self.id = row.id
+        self.rows = row.rows
+        self.row = row
+        self.dims = {name: int(vector["dim"]) for name, vector in row.vectors.items()}
+        self.places = places
+        self._uuid = uuid
+        self.parts: dict[str, PlacedArray] = {}
+        self._old = reuse.parts if reuse is not None else {}
+        self._ids = self._open("ids", Kind.IDS, "mapped").verify()
+        self._order = self._open("order", Kind.ORDER, "mapped").verify()
+        self._seqs = self._open("seqs", Kind.SEQS, "mapped")
+        self._payload = self._open("payload", Kind.PAYLOAD, "mapped")
+        self._payload_offsets = self._open(
+            "payload-offsets", Kind.PAYLOAD_OFFSETS, "mapped"
+        ).verify()
+        self.originals: dict[str, PlacedArray] = {}
+        self.companions: dict[str, Companion] = {}
+        self._present: dict[str, Bits] = {}
+        for name, vector in row.vectors.items():
+            self._open_vector(name, vector["codec"], places[name])
+        self._old = {}
+        self._smallest = int(ids.from_array(self._ids[self._order[:1]])[0]) if self.rows else 0
+        self._largest = int(ids.from_array(self._ids[self._order[-1:]])[0]) if self.rows else -1
+
+    def _open(self, name: str, kind: Kind, placement: Placement) -> PlacedArray:
+        old = self._old.get(name)
+        if old is not None and old.placement == placement:
+            self.parts[name] = old
+            return old
+        path = self.path / name
+        if name not in self.row.files:
+            raise CorruptionError(path, "the catalog does not know this file")
+        expected = Expected(self._uuid, self.id, kind, self.row.files[name])
+        self.parts[name] = PlacedArray(path, expected, placement)
+        return self.parts[name]
+
+    def _open_vector(self, name: str, codec: dict[str, Any] | None, places: Places) -> None:
+        file = layout.vector_file("vectors", name)
+        self.originals[name] = self._open(file, Kind.VECTORS, places.originals)
+        present = layout.vector_file("present", name)
+        if present in self.row.files:
+            self._present[name] = self._open(present, Kind.PRESENT, "mapped").verify()
+        if codec is None:
+            return
+        part = self._open(layout.vector_file("quantizer", name), Kind.QUANTIZER, "mapped")
+        try:
+            quantizer = read_quantizer(part.verify())
+        except (DamageError, ValueError, KeyError) as error:
+            raise CorruptionError(part.path, str(error)) from error
+        codes = self._open(layout.vector_file("codes", name), Kind.CODES, places.codes)
+        self.companions[name] = Companion(quantizer, codes, codec)
+
+    def moved(self, places: dict[str, Places]) -> FileSegment:
+        """The same segment with its parts in other places; nothing is rewritten."""
+        return FileSegment(self.path, self._uuid, self.row, places, reuse=self)
+
+    # -- reading ---------------------------------------------------------------------------
+
+    def locate(self, keys: Sequence[int], array: ids.IdArray, rows: int) -> Offsets:
+        """For each key the row that has it, dead or alive, or -1."""
+        if not keys or max(keys) < self._smallest or min(keys) > self._largest:
+            return np.full(len(keys), -1, dtype=np.int64)
+        return ids.find(self._ids, self._order, array)
+
+    def key(self, offset: int) -> int:
+        """The key of one row."""
+        if self._ids.ndim == 1:
+            return int(self._ids[offset])
+        return ids.from_array(self._ids[offset : offset + 1])[0]
+
+    def id_array(self, offsets: Offsets) -> ids.IdArray:
+        """The keys of several rows."""
+        return self._ids[offsets]
+
+    def seq(self, offset: int) -> int:
+        """The operation that wrote the row."""
+        return int(self._seqs.verify_span(offset, offset + 1)[offset])
+
+    def seq_array(self, offsets: Offsets) -> npt.NDArray[np.uint64]:
+        """The operations that wrote several rows."""
+        return self._seqs.verify()[offsets]
+
+    def payload(self, offset: int) -> bytes:
+        """The encoded payload of one row."""
+        start, stop = int(self._payload_offsets[offset]), int(self._payload_offsets[offset + 1])
+        return self._payload.verify_span(start, stop)[start:stop].tobytes()
+
+    def payload_size(self, rows: Offsets) -> int:
+        """Bytes of the encoded payloads of several rows."""
+        starts, ends = self._payload_offsets[rows], self._payload_offsets[rows + 1]
+        return int((ends - starts).sum())
+
+    @property
+    def wide_ids(self) -> bool:
+        """Whether some id is a UUID."""
+        return self._ids.ndim == 2
+
+    def take(self, name: str, offsets: Offsets) -> Floats:
+        """Copies of several rows' vectors: ``float32 (m, dim)``."""
+        vectors = self.originals[name].verify_rows(offsets)
+        return vectors[offsets].reshape(len(offsets), self.dims[name])
+
+    def has(self, name: str, offsets: Offsets) -> npt.NDArray[np.bool_] | None:
+        """Which of the rows have this vector; None: all of them."""
+        bits = self._present.get(name)
+        if bits is None:
+            return None
+        return bits_at(bits, offsets)
+
+    def present(self, name: str, rows: int) -> Bits | None:
+        """Bits of the rows that have this vector; None: all of them."""
+        return self._present.get(name)
+
+    def blocks(self, name: str, rows: int) -> Iterator[tuple[int, Floats]]:
+        """All vectors of a name, verified: (0, ``float32 (rows, dim)``)."""
+        if self.rows:
+            yield 0, self.originals[name].verify().reshape(self.rows, self.dims[name])
+
+    def from_key(self, key: int, rows: int) -> Iterator[int]:
+        """All rows in id order, starting at the first id not below ``key``."""
+        start = int(ids.position(self._ids, self._order, ids.to_array([key]))[0])
+        for row in self._order[start:]:
+            yield int(row)
+
+
+def read_quantizer(data: npt.NDArray[np.uint8]) -> Quantizer:
+    """The quantizer from the bytes of its file. Raises DamageError, ValueError, KeyError."""
+    meta, blocks = unpack_blocks(memoryview(data.tobytes()))
+    state = {
+        name: np.frombuffer(block, dtype=dtype).reshape(shape)
+        for (name, dtype, shape), block in zip(meta["arrays"], blocks, strict=True)
+    }
+    return from_state(meta["kind"], meta["metric"], meta["dim"], state)

@@ -1,0 +1,259 @@
+"""The write-ahead log: frames appended and synced, replayed at open, retired by checkpoints.
+
+Promises: when ``append`` returns at level ``always``, its operations survive power loss; at the
+other levels they survive the death of the process, and after power loss a prefix without holes
+is left. One frame is one group commit, and at level ``always`` the next frame is written only
+after the sync of the one before returned. So a torn tail is exactly one frame, and a valid frame
+*after* a bad one is proof of damage if the bad one is known to have been synced.
+
+Recovery never appends to an old file: it starts a new one. Continuity is by sequence number, not
+by file position, so a torn tail in one file followed by another file is normal.
+"""
+
+from __future__ import annotations
+
+import errno
+import mmap
+import secrets
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from vecdb.errors import CorruptionError, FormatVersionError, StorageFullError, WriteError
+from vecdb.storage import fs, layout
+from vecdb.storage.format import (
+    FRAME_MAGIC,
+    HEADER_SIZE,
+    DamageError,
+    WalHeader,
+    pack_frame,
+    unpack_frame,
+)
+
+SyncLevel = Literal["always", "interval", "never"]
+
+
+class Wal:
+    """The log of one collection, open for appending. Not thread-safe: the caller's lock orders.
+
+    Invariants: ``_files`` is sorted by first seq and its last entry is the open file; after a
+    failure nothing is ever appended or synced again.
+    """
+
+    def __init__(self, directory: Path, uuid: bytes, level: SyncLevel) -> None:
+        self._directory = directory
+        self._uuid = uuid
+        self._files: list[tuple[int, int]] = []  # first seq, bytes
+        for first_seq, path in wal_files(directory):
+            self._files.append((first_seq, path.stat().st_size))
+        self._file: fs.AppendFile | None = None
+        self._salt = 0
+        self._synced = True  # everything written so far has been synced
+        self.level: SyncLevel = level
+        self.failed: str | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files."""
+        return sum(size for _, size in self._files)
+
+    @property
+    def dirty(self) -> bool:
+        """Whether something was written since the last sync."""
+        return not self._synced
+
+    def start_file(self, first_seq: int) -> None:
+        """Close the current file and begin one whose first frame starts at ``first_seq``.
+
+        The file gets its name only when its header is durable, so a file with a bad header is
+        damage and never a crash.
+        """
+        self.sync()
+        salt = secrets.randbits(64)
+        temporary = self._directory / layout.new_dir()
+        path = self._directory / layout.wal_file(first_seq)
+        header = WalHeader(self._uuid, salt, first_seq).pack()
+        file = fs.AppendFile(temporary)
+        try:
+            file.append([header])
+            file.sync()
+            fs.rename(temporary, path)
+            fs.sync_dir(self._directory)
+        except BaseException:
+            file.close()
+            fs.remove_file(temporary)
+            raise
+        if self._file is not None:
+            self._file.close()
+        # An empty file that an earlier open left behind has just been replaced by its namesake.
+        self._files = [entry for entry in self._files if entry[0] != first_seq]
+        self._file, self._salt = file, salt
+        self._files.append((first_seq, file.length))
+
+    def append(self, first_seq: int, operations: Sequence[Sequence[Any]]) -> None:
+        """Write one frame; at level ``always`` it is durable when this returns.
+
+        Raises StorageFullError when the disk is full and the frame could be taken back whole,
+        WriteError when the outcome is unknown (the log is closed to writes from then on).
+        """
+        assert self._file is not None
+        assert self.failed is None
+        start = self._file.length
+        frame = pack_frame(self._salt, first_seq, operations, self._synced)
+        try:
+            self._file.append(frame)
+        except OSError as error:
+            self._undo(start, error)
+        self._synced = False
+        if self.level == "always":
+            self.sync()
+        self._files[-1] = (self._files[-1][0], self._file.length)
+
+    def sync(self) -> None:
+        """Make all that was appended durable. Raises WriteError, after which nothing is written.
+
+        A failed sync is never tried again: the kernel may have dropped the pages and would
+        report success without the data.
+        """
+        if self._file is None or self._synced:
+            return
+        try:
+            self._file.sync()
+        except OSError as error:
+            self.failed = f"{self._file.path}: fsync failed: {error}"
+            raise WriteError(error.errno, self.failed) from error
+        self._synced = True
+
+    def retire(self, applied_seq: int) -> None:
+        """Remove files that hold nothing beyond ``applied_seq``; the open file always stays."""
+        while len(self._files) > 1 and self._files[1][0] <= applied_seq + 1:
+            fs.remove_file(self._directory / layout.wal_file(self._files[0][0]))
+            del self._files[0]
+
+    def close(self) -> None:
+        """Close the file without syncing; harmless when closed already."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _undo(self, start: int, error: OSError) -> None:
+        assert self._file is not None
+        path = self._file.path
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            try:
+                self._file.truncate(start)
+                self._file.sync()
+            except OSError:
+                pass
+            else:
+                raise StorageFullError(error.errno, f"{path}: no space for the write") from error
+        self.failed = f"{path}: write failed: {error}"
+        raise WriteError(error.errno, self.failed) from error
+
+
+@dataclass(slots=True)
+class Replay:
+    """What a replay found. Filled while ``operations`` is consumed."""
+
+    directory: Path
+    uuid: bytes
+    after_seq: int
+    last_seq: int = 0
+    operations_count: int = 0
+    torn_bytes: int = 0
+    torn_files: list[str] = field(default_factory=list)
+
+    def operations(self) -> Iterator[tuple[int, memoryview]]:
+        """Each operation beyond ``after_seq`` with its seq, in order and without holes.
+
+        Raises CorruptionError if an operation that was
+        acknowledged is damaged or missing.
+        """
+        self.last_seq = self.after_seq
+        reached: int | None = None  # the last seq seen in any file
+        files = wal_files(self.directory)
+        # Files below the catalog's state were retired. Their removal need not have been durable,
+        # so after a power loss any of them may be back, with gaps between them.
+        while len(files) > 1 and files[1][0] <= self.after_seq + 1:
+            del files[0]
+        for first_seq, path in files:
+            if reached is not None and first_seq > reached + 1:
+                raise CorruptionError(
+                    path, f"starts at operation {first_seq}; {reached + 1} is missing before it"
+                )
+            if reached is None and first_seq > self.after_seq + 1:
+                raise CorruptionError(
+                    path,
+                    f"starts at operation {first_seq}; the catalog ends at {self.after_seq}",
+                )
+            reached = first_seq - 1
+            for frame_seq, operation in self._file_operations(path, first_seq):
+                reached = frame_seq
+                if frame_seq > self.after_seq:
+                    self.last_seq = frame_seq
+                    self.operations_count += 1
+                    yield frame_seq, operation
+        if reached is not None and reached > self.last_seq:
+            self.last_seq = reached
+
+    def _file_operations(self, path: Path, first_seq: int) -> Iterator[tuple[int, memoryview]]:
+        with open(path, "rb") as file:
+            head = file.read(HEADER_SIZE)
+            try:
+                header = WalHeader.unpack(head)
+            except DamageError as error:
+                raise CorruptionError(path, str(error)) from None
+            except FormatVersionError as error:
+                raise FormatVersionError(f"{path}: {error}") from None
+            if header.uuid != self.uuid or header.first_seq != first_seq:
+                raise CorruptionError(path, "belongs to another collection or place in the log")
+            # Not closed by hand: arrays made from an operation may outlive this loop.
+            data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        yield from self._frames(path, data, header)
+
+    def _frames(
+        self, path: Path, data: memoryview, header: WalHeader
+    ) -> Iterator[tuple[int, memoryview]]:
+        at = HEADER_SIZE
+        seq = header.first_seq
+        while at < len(data):
+            frame = unpack_frame(data, at, header.salt)
+            if frame is None or frame.first_seq != seq:
+                require_torn_tail(path, data, at, seq, header.salt)
+                self.torn_bytes += len(data) - at
+                self.torn_files.append(path.name)
+                return
+            for operation in frame.operations:
+                yield seq, operation
+                seq += 1
+            at += frame.size
+
+
+def require_torn_tail(path: Path, data: memoryview, at: int, seq: int, salt: int) -> None:
+    """Tell an unfinished last write at ``at`` from damage. Raises CorruptionError for damage.
+
+    A later frame whose predecessor is known to have been synced proves that the bytes between
+    were once good and acknowledged.
+    """
+    source: Any = data.obj  # bytes or mmap: both search faster than a loop here
+    start = source.find(FRAME_MAGIC, at + 8)
+    while start >= 0:
+        later = unpack_frame(data, start, salt) if start % 8 == 0 else None
+        if later is not None and later.first_seq > seq and later.previous_synced:
+            raise CorruptionError(
+                path,
+                f"operation {seq} at byte {at} is damaged, but operation {later.first_seq} "
+                f"after it is whole: acknowledged data was lost",
+            )
+        start = source.find(FRAME_MAGIC, start + 1)
+
+
+def wal_files(directory: Path) -> list[tuple[int, Path]]:
+    """The WAL files of a directory, oldest first: (first seq, path)."""
+    found = []
+    for path in directory.iterdir():
+        first_seq = layout.parse_wal_file(path.name)
+        if first_seq is not None:
+            found.append((first_seq, path))
+    return sorted(found)
