@@ -21,12 +21,13 @@ def to_query(value: Any, dim: int, *, normalize: bool, what: str) -> Floats:
     vector = _floats(value, what)
     if vector.shape != (dim,):
         raise InvalidInputError(f"{what}: expected {dim} numbers, got {_shape(vector)}")
-    length = float(np.dot(vector, vector))
+    with np.errstate(over="ignore"):
+        length = float(np.dot(vector, vector))
     if not length < np.inf:  # NaN fails the comparison too
         _refuse(vector[None], what)
-    if normalize and length > 0.0:
+    if normalize:
         vector = _normalized(vector[None], np.array([length], dtype=np.float32))[0]
-    return vector
+    return np.ascontiguousarray(vector)
 
 
 def to_matrix(value: Any, dim: int, *, normalize: bool, what: str) -> Floats:
@@ -34,7 +35,8 @@ def to_matrix(value: Any, dim: int, *, normalize: bool, what: str) -> Floats:
     matrix = _floats(value, what)
     if matrix.ndim != 2 or matrix.shape[1] != dim:
         raise InvalidInputError(f"{what}: expected rows of {dim} numbers, got {_shape(matrix)}")
-    lengths = np.einsum("ij,ij->i", matrix, matrix)
+    with np.errstate(over="ignore"):
+        lengths = np.einsum("ij,ij->i", matrix, matrix)
     if not np.isfinite(lengths).all():
         _refuse(matrix, what)
     if normalize:

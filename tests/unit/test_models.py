@@ -127,6 +127,15 @@ SHAPES: list[tuple[str, Any]] = [
     ("SearchRequest", {"vector": {"name": "text", "vector": [1.0]}, "limit": 3}),
     ("OptimizersStatusError", {"error": "no space"}),
     ("CollectionWarning", {"message": "slow"}),
+    (
+        "VectorParamsDiff",
+        {"on_disk": True, "quantization_config": "Disabled", "hnsw_config": {"m": 8}},
+    ),
+    ("VectorParamsDiff", {"quantization_config": {"binary": {}}}),
+    (
+        "OptimizerProgress",
+        {"running": "merge", "rows_done": 1, "rows_total": 3, "pending": "vacuum", "completed": 2},
+    ),
     ("SegmentVectors", {"bytes": 3, "placement": "mapped"}),
     (
         "SegmentInfo",
@@ -167,6 +176,7 @@ NOT_IN_QDRANT = {
     "CollectionParams",
     "CollectionWarning",
     "NamedVector",
+    "OptimizerProgress",
     "OptimizersStatusError",
     "QueryResponse",
     "SearchRequest",

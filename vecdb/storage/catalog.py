@@ -201,9 +201,9 @@ def _open(path: Path, *, read_only: bool) -> Any:
                 readahead=False,
                 max_readers=512,
             )
-        except lmdb.MemoryError:  # a limit on address space: a smaller map will do
-            if size <= _SMALLEST_MAP:
-                raise
+        except lmdb.MemoryError as error:  # a limit on address space: a smaller map will do
+            if size <= _SMALLEST_MAP:  # or the size in the meta page is nonsense
+                raise CorruptionError(path / "data.mdb", f"cannot be mapped: {error}") from error
             size //= 2
             continue
         except lmdb.Error as error:

@@ -1,0 +1,67 @@
+"""Ids: one ordered key for numbers and UUIDs, in Python and in arrays."""
+
+from __future__ import annotations
+
+import uuid
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vecdb import ids
+from vecdb.errors import InvalidInputError
+
+KEYS = st.one_of(
+    st.integers(0, 2**64 - 1),
+    st.integers(0, 2**128 - 2**64 - 1).map(lambda n: n + 2**64),
+    st.integers(0, 40),
+    st.integers(0, 40).map(lambda n: n + 2**64),
+)
+
+
+def test_numbers_stand_for_themselves_and_sort_before_uuids() -> None:
+    assert ids.key_of(7) == 7
+    assert ids.key_of(np.uint64(2**64 - 1)) == 2**64 - 1
+    nil = uuid.UUID(int=0)
+    assert ids.key_of(nil) == ids.key_of(str(nil)) == ids.key_of(nil.hex) == 2**64
+    assert ids.external(ids.key_of(nil)) == "00000000-0000-0000-0000-000000000000"
+    assert ids.key_of(2**64 - 1) < ids.key_of(nil)
+
+
+@pytest.mark.parametrize(
+    "bad", [-1, 2**64, 1.0, True, None, "x", b"1", uuid.UUID(int=2**128 - 1), [1]]
+)
+def test_what_is_no_id_is_refused(bad: object) -> None:
+    with pytest.raises(InvalidInputError, match="id"):
+        ids.key_of(bad)
+
+
+def test_an_array_with_a_negative_id_is_refused() -> None:
+    with pytest.raises(InvalidInputError, match="-3"):
+        ids.keys_of(np.array([1, -3]))
+
+
+@given(st.lists(KEYS, unique=True, max_size=40), st.lists(KEYS, max_size=20))
+def test_find_agrees_with_a_dict(keys: list[int], others: list[int]) -> None:
+    array = ids.to_array(keys)
+    assert ids.from_array(array) == keys
+    order = ids.sort_order(array)
+    assert [keys[i] for i in order] == sorted(keys)
+    wanted = keys[::2] + others
+    place = {key: row for row, key in enumerate(keys)}
+    found = ids.find(array, order, ids.to_array(wanted))
+    assert found.tolist() == [place.get(key, -1) for key in wanted]
+
+
+@given(st.lists(KEYS, unique=True, min_size=1, max_size=40), KEYS)
+def test_position_is_the_first_not_below(keys: list[int], start: int) -> None:
+    array = ids.to_array(keys)
+    place = int(ids.position(array, ids.sort_order(array), ids.to_array([start]))[0])
+    assert sorted(keys)[place:] == [key for key in sorted(keys) if key >= start]
+
+
+def test_concatenate_widens_only_when_needed() -> None:
+    numbers, mixed = ids.to_array([1, 2]), ids.to_array([3, 2**64])
+    assert ids.concatenate([numbers, numbers]).ndim == 1
+    assert ids.from_array(ids.concatenate([numbers, mixed])) == [1, 2, 3, 2**64]

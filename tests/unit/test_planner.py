@@ -1,0 +1,91 @@
+"""The planner, as a table: statistics in, the one next step out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from vecdb import models
+from vecdb.engine.planner import Plan, SegmentStats, Stats, plan
+from vecdb.engine.schema import schema_of
+
+SCALAR = {"kind": "scalar", "quantile": None}
+BINARY = {"kind": "binary"}
+
+
+def config(quantized: bool = True, **optimizer: Any) -> models.CollectionConfig:
+    """256-d: one row is one kilobyte."""
+    return models.CollectionConfig(
+        params=models.CollectionParams(
+            vectors=models.VectorParams(size=256, distance=models.Distance.DOT)
+        ),
+        optimizer_config=models.OptimizersConfig(
+            **{"indexing_threshold": 1000, "default_segment_number": 2} | optimizer
+        ),
+        quantization_config=models.coerce(
+            models.ScalarQuantization, {"scalar": {"type": "int8"}}, "q"
+        )
+        if quantized
+        else None,
+    )
+
+
+def segment(
+    number: int, rows: int, live: int | None = None, codec: Any = None, committed: int | None = None
+) -> SegmentStats:
+    live = rows if live is None else live
+    return SegmentStats(number, rows, live, live if committed is None else committed, {"": codec})
+
+
+TABLE: list[tuple[str, Any, list[SegmentStats], int, Plan | None]] = [
+    ("nothing at all", config(), [], 0, None),
+    ("small stays plain", config(), [segment(1, 999)], 999, None),
+    ("memory reached the threshold", config(), [], 1000, Plan("checkpoint")),
+    ("memory, nothing to build", config(quantized=False), [], 5000, None),
+    ("memory, to be mapped", config(False, memmap_threshold=10), [], 10, Plan("checkpoint")),
+    ("convert", config(), [segment(1, 1000)], 0, Plan("convert", (1,))),
+    ("converted", config(), [segment(1, 1000, codec=SCALAR)], 0, None),
+    ("at memmap_threshold", config(memmap_threshold=100), [segment(1, 100)], 0,
+     Plan("convert", (1,))),
+    ("indexing off", config(indexing_threshold=0), [segment(1, 99_999)], 0, None),
+    ("other codec", config(), [segment(1, 1000, codec=BINARY)], 0, Plan("rebuild", (1,))),
+    ("codec removed", config(quantized=False), [segment(1, 1000, codec=BINARY)], 0,
+     Plan("rebuild", (1,))),
+    ("small keeps its codes", config(), [segment(1, 10, codec=SCALAR)], 0, None),
+    ("largest first", config(), [segment(1, 1000), segment(2, 2000)], 0, Plan("convert", (2,))),
+    ("one too many is let be", config(), [segment(n, 10) for n in (1, 2, 3)], 0, None),
+    ("merge the smallest", config(), [segment(1, 50), segment(2, 10), segment(3, 20),
+     segment(4, 5)], 0, Plan("merge", (4, 2, 3))),
+    ("merge before convert", config(), [segment(n, 1000 * n) for n in (1, 2, 3, 4)], 0,
+     Plan("merge", (1, 2, 3))),
+    ("too large to merge", config(max_segment_size=100), [segment(n, 60) for n in (1, 2, 3, 4)],
+     0, None),
+    ("dead segments do not count", config(),
+     [segment(1, 10), segment(2, 10), segment(3, 10, 0), segment(4, 10, 0)], 0, None),
+    ("all dead since the last checkpoint", config(), [segment(1, 10, 0, committed=10)], 0,
+     Plan("checkpoint")),
+    ("mostly dead", config(), [segment(1, 2000, 1500, SCALAR)], 0, Plan("vacuum", (1,))),
+    ("mostly dead, not in the catalog yet", config(),
+     [segment(1, 2000, 1500, SCALAR, committed=2000)], 0, Plan("checkpoint")),
+    ("dead enough, but small", config(), [segment(1, 900, 100)], 0, None),
+    ("dead, below the threshold", config(), [segment(1, 2000, 1700, SCALAR)], 0, None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "conf", "segments", "memory", "expected"), TABLE)
+def test_plan(
+    name: str,
+    conf: models.CollectionConfig,
+    segments: list[SegmentStats],
+    memory: int,
+    expected: Plan | None,
+) -> None:
+    assert plan(Stats(segments, memory), schema_of(conf), conf.optimizer_config) == expected
+
+
+def test_a_plan_is_the_same_for_the_same_numbers() -> None:
+    conf = config()
+    stats = Stats([segment(n, 7) for n in range(9)])
+    plans = {plan(stats, schema_of(conf), conf.optimizer_config) for _ in range(3)}
+    assert len(plans) == 1

@@ -1,0 +1,333 @@
+"""The ``vecdb`` command: demo, info, check, warmup.
+
+Exit codes: 0 all is well, 1 the database is damaged (check), 2 the command could not be done,
+130 interrupted. Results go to standard output, everything else to standard error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import vecdb
+from vecdb.errors import NotADatabaseError, VecdbError
+from vecdb.terminal import Screen, count, duration, size
+
+if TYPE_CHECKING:
+    from vecdb.engine.store import Store
+
+DAMAGED = 1
+FAILED = 2
+INTERRUPTED = 130
+_BROKEN_PIPE = 141  # what a shell reports of a program that died of it
+
+Command = Callable[[argparse.Namespace], int]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code."""
+    parser = _parser()
+    parsed = parser.parse_args(arguments)
+    command: Command | None = parsed.command
+    try:
+        if command is None:
+            parser.print_help()
+            code = 0
+        else:
+            code = command(parsed)
+        sys.stdout.flush()
+        return code
+    except KeyboardInterrupt:
+        print("vecdb: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has what they want. The interpreter would complain when it
+        # flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _BROKEN_PIPE
+    except (VecdbError, OSError) as error:
+        print(f"vecdb: {error}", file=sys.stderr)
+        return FAILED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="vecdb",
+        description="An embedded, persistent vector database. Start with: vecdb demo",
+        epilog="The commands' own help has an example each: vecdb info --help",
+    )
+    parser.add_argument("--version", action="version", version=f"vecdb {vecdb.__version__}")
+    parser.set_defaults(command=None)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+
+    demo = _command(
+        commands,
+        "demo",
+        _demo,
+        "show what vecdb does, on real data, in under a minute",
+        "Load 5,000 texts with embeddings, search them with every quantization method and in "
+        "every storage mode, close, reopen and search again.",
+        "vecdb demo my.db",
+    )
+    demo.add_argument(
+        "directory",
+        metavar="DIR",
+        nargs="?",
+        type=Path,
+        help="keep the database here (default: a temporary directory, removed at the end)",
+    )
+    info = _command(
+        commands,
+        "info",
+        _info,
+        "what a database holds and where every part lives",
+        "Collections, points, segments, what is quantized, bytes on disk and in memory, the WAL "
+        "and the optimizer's state. Starts no work.",
+        "vecdb info my.db",
+    )
+    info.add_argument("directory", metavar="DIR", type=Path, help="the database")
+    check = _command(
+        commands,
+        "check",
+        _check,
+        "read everything and compare it with its checksums",
+        "Read every byte of a database that nobody has open, and change nothing. Exit code 0: "
+        "whole; 1: damaged, and the files are named; 2: it could not be checked.",
+        "vecdb check my.db && cp -r my.db backup.db",
+    )
+    check.add_argument("directory", metavar="DIR", type=Path, help="the database")
+    _command(
+        commands,
+        "warmup",
+        _warmup,
+        "compile the search kernels ahead of time",
+        "The kernels are compiled once per machine, about ten seconds, by the first search that "
+        "needs them; or now.",
+        "vecdb warmup",
+    )
+    return parser
+
+
+def _command(
+    commands: Any, name: str, function: Command, summary: str, description: str, example: str
+) -> argparse.ArgumentParser:
+    command: argparse.ArgumentParser = commands.add_parser(
+        name, help=summary, description=description, epilog=f"example: {example}"
+    )
+    command.add_argument("--json", action="store_true", help="print one JSON document instead")
+    command.set_defaults(command=function)
+    return command
+
+
+def _print_json(value: Any) -> None:
+    import msgspec
+
+    # Structs become plain values there; the standard module then indents them.
+    print(json.dumps(msgspec.to_builtins(value), indent=2, ensure_ascii=False))
+
+
+# -- demo, warmup ------------------------------------------------------------------------------
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    from vecdb.demo import run
+
+    report = run(arguments.directory, Screen(quiet=arguments.json))
+    if arguments.json:
+        _print_json(report)
+    return 0
+
+
+def _warmup(arguments: argparse.Namespace) -> int:
+    from vecdb.warmup import compile_kernels
+
+    screen = Screen(quiet=arguments.json)
+    screen.line("Compiling the search kernels; about ten seconds the first time.")
+    with screen.bar("compiling") as bar:
+        result = compile_kernels(bar.at)
+    if arguments.json:
+        _print_json(result)
+        return 0
+    modules: dict[str, list[str]] = {}
+    for name in sorted(result.compiled):
+        module, _, kernel = name.partition(".")
+        modules.setdefault(module, []).append(kernel)
+    for module, kernels in modules.items():
+        screen.paragraph(f"{module}: {', '.join(kernels)}", "  ")
+    screen.line(result.describe())
+    for path in result.cache:
+        screen.line(f"Cache: {path}")
+    return 0
+
+
+# -- check -------------------------------------------------------------------------------------
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    from vecdb.engine.check import check_database
+
+    report = check_database(arguments.directory)
+    code = 0 if report.ok else DAMAGED
+    if arguments.json:
+        _print_json(report)
+        return code
+    screen = Screen()
+    found = report.collections
+    if report.ok:
+        verdict = "ok"
+    else:
+        verdict = f"DAMAGED: {count(len(report.problems), 'problem')}"
+    screen.line(
+        f"{screen.bold(verdict)}: {count(len(found), 'collection')}, "
+        f"{size(sum(c.bytes for c in found))} read in {duration(report.seconds)}"
+    )
+    for problem in report.problems:
+        screen.line(f"  {problem.path}: {problem.detail}")
+    if found:
+        screen.line()
+        screen.table(
+            ["collection", "points", "segments", "files", "bytes", "in the WAL"],
+            [
+                [
+                    c.name,
+                    f"{c.points:,}",
+                    f"{c.segments:,}",
+                    f"{c.files:,}",
+                    size(c.bytes),
+                    count(c.wal_operations, "operation"),
+                ]
+                for c in found
+            ],
+            indent="  ",
+        )
+    return code
+
+
+# -- info --------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[list[Store]]:
+    """Every collection of a database, opened as ``VecDB`` does it, but with nothing running.
+
+    No optimizer works and closing makes no checkpoint: whoever looks must not change what they see.
+    """
+    from vecdb.engine import recovery
+    from vecdb.storage import fs, layout
+
+    root = path.absolute()
+    if not (root / layout.FORMAT).is_file():
+        raise NotADatabaseError(f"{root} is not a vecdb database (it has no {layout.FORMAT} file)")
+    lock = fs.FileLock(root / layout.LOCK, f"database {root}")
+    stores: list[Store] = []
+    try:
+        recovery.read_format(root)
+        for directory in sorted((root / layout.COLLECTIONS).iterdir()):
+            if directory.is_dir() and not layout.is_leftover(directory.name):
+                stores.append(recovery.open_store(directory, "always"))
+        yield stores
+    finally:
+        for store in stores:
+            recovery.close_store(store, keep=False)
+        lock.release()
+
+
+def _info(arguments: argparse.Namespace) -> int:
+    import msgspec
+
+    from vecdb.engine.footprint import collection_info, memory_report
+
+    collections: dict[str, dict[str, Any]] = {}
+    with _opened(arguments.directory) as stores:
+        for store in stores:
+            info: dict[str, Any] = msgspec.to_builtins(collection_info(store))
+            info["memory"] = memory_report(store)
+            info["replayed"] = store.report.replayed
+            collections[store.name] = info
+    path = str(arguments.directory.absolute())
+    if arguments.json:
+        _print_json({"version": vecdb.__version__, "path": path, "collections": collections})
+        return 0
+    screen = Screen()
+    total = sum(info["memory"]["total"]["file"] for info in collections.values())
+    screen.line(
+        f"{screen.bold(path)}: {count(len(collections), 'collection')}, {size(total)} on disk"
+    )
+    for name, info in collections.items():
+        screen.line()
+        _show_collection(screen, name, info)
+    return 0
+
+
+def _show_collection(screen: Screen, name: str, info: dict[str, Any]) -> None:
+    screen.line(
+        f"{screen.bold(name)}: {count(info['points_count'], 'point')}, status {info['status']}"
+    )
+    optimizer = info["optimizer_progress"]
+    state = info["optimizer_status"]
+    if state != "ok":
+        todo = f"failed: {state['error']}"
+    elif optimizer["pending"]:
+        todo = f"has work: {optimizer['pending']} (it starts when an application opens the database)"
+    else:
+        todo = "nothing to do"
+    screen.line(f"  vectors     {'; '.join(_vectors(info['config']))}")
+    screen.line(f"  optimizer   {todo}")
+    screen.line(
+        f"  WAL         {size(info['wal_bytes'])}; "
+        f"{count(info['replayed'], 'operation')} not in segment files yet"
+    )
+    segments = [row for segment in info["segments"] for row in _segment_rows(segment)]
+    if segments:
+        screen.line()
+        headers = ["segment", "kind", "points", "deleted", "originals", "quantization", "codes"]
+        screen.table(headers, segments, left=len(headers), indent="  ")
+    screen.line()
+    parts = info["memory"]["parts"] | {"total": info["memory"]["total"]}
+    screen.table(
+        ["part", "on disk", "in RAM", "mapped", "of it cached"],
+        [
+            [
+                part.replace("_", " "),
+                *(size(figures[key]) for key in ("file", "anonymous", "mapped", "resident")),
+            ]
+            for part, figures in parts.items()
+            if any(figures.values())
+        ],
+        indent="  ",
+    )
+
+
+def _vectors(config: dict[str, Any]) -> Iterator[str]:
+    vectors = config["params"]["vectors"]
+    named = {"": vectors} if "size" in vectors and isinstance(vectors["size"], int) else vectors
+    for name, params in named.items():
+        wanted = params.get("quantization_config") or config.get("quantization_config") or {}
+        methods = ", ".join(f"{kind} quantization" for kind in wanted) or "not quantized"
+        prefix = f"{name}: " if name else ""
+        yield f"{prefix}{params['size']}-d {params['distance']}, {methods}"
+
+
+def _segment_rows(segment: dict[str, Any]) -> Iterator[list[str]]:
+    """One row a named vector; the segment's own figures stand in the first only."""
+    where = {"anonymous": "in RAM", "mapped": "mapped", None: "-"}
+    own = [
+        segment["id"].lstrip("0") or "0",
+        segment["kind"],
+        f"{segment['points']:,}",
+        f"{segment['deleted']:,}",
+    ]
+    for vector in segment["vectors"].values():
+        yield [
+            *own,
+            f"{size(vector['bytes'])} {where[vector['placement']]}",
+            vector["quantization"] or "-",
+            where[vector["codes_placement"]],
+        ]
+        own = ["", "", "", ""]

@@ -1,0 +1,460 @@
+"""``vecdb demo``: what the database does, on real data, in under a minute.
+
+``run`` does the work and returns every figure; what a person reads on the way is written to the
+screen it is given.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import platform
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from msgspec import Struct, field
+
+import vecdb
+from vecdb import models
+from vecdb.database import VecDB
+from vecdb.errors import AlreadyExistsError, NotFoundError
+from vecdb.terminal import Screen, duration, size
+from vecdb.warmup import Warmup, compile_kernels
+
+Floats = npt.NDArray[np.float32]
+
+COLLECTION = "debian-packages"
+LIMIT = 10
+_TIE = 1e-6  # real data has twins: a hit counts by its score, not by its id
+_BATCH = 250
+# The default would leave 7.7 MB unquantized, since an exact scan of so little is fast.
+_SMALL = models.OptimizersConfigDiff(indexing_threshold=1000)
+
+# Method -> configuration, what it does, and the package whose text is the query shown.
+METHODS: dict[str, tuple[dict[str, Any], str, str]] = {
+    "binary": ({"binary": {}}, "one bit a dimension", "amispammer"),
+    "product": (
+        {"product": {"compression": "x16"}},
+        "four dimensions are one byte, a number of the codebook",
+        "tcptraceroute",
+    ),
+    "scalar": ({"scalar": {"type": "int8"}}, "one byte a dimension", "cherrytree"),
+}
+# Mode -> memmap_threshold (kilobytes of vectors; 0: never), always_ram.
+MODES = {
+    "all in RAM": (0, True),
+    "originals on disk, codes in RAM": (1000, True),
+    "all on disk": (1000, False),
+}
+
+
+class Data(Struct):
+    """The example set."""
+
+    vectors: Floats
+    payload: list[dict[str, Any]]
+    queries: Floats
+    texts: dict[str, tuple[int, str]]
+    """Package -> row of ``queries``, its description."""
+
+
+class Load(Struct):
+    points: int
+    seconds: float
+    hits: list[dict[str, Any]]
+    filtered_hits: list[dict[str, Any]]
+
+
+class Method(Struct):
+    """One quantization method, or none."""
+
+    method: str
+    recall_at_10: float
+    median_seconds: float
+    search_bytes: int
+    """What a search reads in full: codes, or originals if there are none."""
+    codebook_bytes: int
+    compression: float
+    build_seconds: float = 0.0
+    hits: list[dict[str, Any]] = field(default_factory=list)
+
+
+class Mode(Struct):
+    """One storage mode: bytes of the whole collection, after all queries have run."""
+
+    mode: str
+    memmap_threshold: int
+    always_ram: bool
+    anonymous: int
+    mapped: int
+    resident: int
+    file: int
+    median_seconds: float
+    switch_seconds: float
+    originals: str
+    codes: str
+
+
+class Reopen(Struct):
+    close_seconds: float
+    open_seconds: float
+    points: int
+    queries: int
+    same_answers: int
+    median_seconds: float
+
+
+class Report(Struct, kw_only=True):
+    """Every figure of the demo: what ``--json`` prints."""
+
+    version: str
+    python: str
+    machine: str
+    cpus: int
+    rows: int
+    dimensions: int
+    queries: int
+    kernels: Warmup
+    load: Load
+    methods: list[Method]
+    storage_modes: list[Mode]
+    reopen: Reopen
+    database: str | None
+    seconds: float
+
+
+Answers = list[list[tuple[Any, float]]]  # a query's ids and scores, best first
+
+
+def run(directory: Path | None, screen: Screen) -> Report:
+    """Do the whole demo in ``directory``, or in a temporary one that is removed at the end."""
+    started = time.monotonic()
+    data = load_data()
+    rows, dimensions = data.vectors.shape
+    screen.line(screen.bold(f"vecdb {vecdb.__version__}: a vector database in one directory"))
+    screen.paragraph(
+        f"{rows:,} descriptions of Debian packages, each with an embedding of {dimensions} numbers "
+        f"({size(data.vectors.nbytes)} as float32); {len(data.queries)} others are the queries."
+    )
+    with _directory(directory) as path:
+        with VecDB(path) as db:
+            if db.collection_exists(COLLECTION):
+                raise AlreadyExistsError(
+                    f"{path} holds a collection {COLLECTION!r} already; give another directory"
+                )
+            kernels = _compile(screen)
+            load = _load(db, data, screen)
+            methods = _quantize(db, data, screen)
+            modes = _store(db, data, screen)
+            before = _answers(db, data.queries)[0]
+            closing = time.monotonic()
+        closed = time.monotonic() - closing
+        reopen = _reopen(path, data, before, closed, screen)
+    seconds = time.monotonic() - started
+    screen.line()
+    if directory is not None:
+        screen.line(f"Done in {duration(seconds)}. The database is kept: vecdb info {directory}")
+    else:
+        screen.line(f"Done in {duration(seconds)}. To keep the database: vecdb demo DIR")
+    return Report(
+        version=vecdb.__version__,
+        python=platform.python_version(),
+        machine=f"{platform.system()} {platform.machine()}",
+        cpus=os.cpu_count() or 1,
+        rows=rows,
+        dimensions=dimensions,
+        queries=len(data.queries),
+        kernels=kernels,
+        load=load,
+        methods=methods,
+        storage_modes=modes,
+        reopen=reopen,
+        database=None if directory is None else str(directory.absolute()),
+        seconds=seconds,
+    )
+
+
+def data_dir() -> Path:
+    """The example data: in an installed package beside the code, in a checkout in examples/."""
+    package = Path(__file__).resolve().parent
+    for parent in (package / "data", package.parent / "examples" / "data"):
+        if (parent / COLLECTION / "vectors.npy").is_file():
+            return parent / COLLECTION
+    raise NotFoundError(
+        f"the example data is neither in {package / 'data'} nor in "
+        f"{package.parent / 'examples' / 'data'}; install vecdb again"
+    )
+
+
+def load_data() -> Data:
+    """The example set, as float32."""
+    directory = data_dir()
+    queries = _json_lines(directory / "queries.jsonl.gz")
+    return Data(
+        vectors=np.load(directory / "vectors.npy").astype(np.float32),
+        payload=_json_lines(directory / "payload.jsonl.gz"),
+        queries=np.load(directory / "queries.npy").astype(np.float32),
+        texts={row["name"]: (number, row["summary"]) for number, row in enumerate(queries)},
+    )
+
+
+def _json_lines(path: Path) -> list[dict[str, Any]]:
+    with gzip.open(path, "rt", encoding="utf-8") as lines:
+        return [json.loads(line) for line in lines]
+
+
+@contextmanager
+def _directory(given: Path | None) -> Iterator[Path]:
+    if given is not None:
+        yield given
+        return
+    with tempfile.TemporaryDirectory(prefix="vecdb-demo-") as temporary:
+        yield Path(temporary)
+
+
+# -- the steps ---------------------------------------------------------------------------------
+
+
+def _compile(screen: Screen) -> Warmup:
+    _heading(screen, "Compile the search kernels, once per machine")
+    screen.line("   About ten seconds the first time; later starts read them from a cache.")
+    with screen.bar("compiling") as bar:
+        kernels = compile_kernels(bar.at)
+    screen.line(f"   {kernels.describe()}")
+    return kernels
+
+
+def _load(db: VecDB, data: Data, screen: Screen) -> Load:
+    _heading(screen, "Load: vectors and JSON payloads")
+    db.create_collection(
+        COLLECTION,
+        vectors_config=models.VectorParams(
+            size=data.vectors.shape[1], distance=models.Distance.COSINE
+        ),
+        optimizers_config=_SMALL,
+    )
+    total = len(data.vectors)
+    started = time.monotonic()
+    with screen.bar("loading", total) as bar:
+        for start in range(0, total, _BATCH):
+            rows = range(start, min(start + _BATCH, total))
+            db.upsert(
+                COLLECTION,
+                models.Batch(
+                    ids=list(rows),
+                    vectors=data.vectors[rows.start : rows.stop],
+                    payloads=data.payload[rows.start : rows.stop],
+                ),
+            )
+            bar.at(rows.stop)
+    seconds = time.monotonic() - started
+    screen.line(f"   {total:,} points in {duration(seconds)}; each batch of {_BATCH} was on disk")
+    screen.line("   (fdatasync) when its upsert returned.")
+    hits = _show(db, data, "songwrite", screen)
+    python = models.Filter(
+        must=[models.FieldCondition(key="section", match=models.MatchValue(value="python"))]
+    )
+    filtered = _show(db, data, "songwrite", screen, python, " in section python")
+    return Load(total, seconds, hits, filtered)
+
+
+def _quantize(db: VecDB, data: Data, screen: Screen) -> list[Method]:
+    _heading(screen, "Quantize: search small codes, then rank the best by their originals")
+    screen.paragraph(
+        "One call each, update_collection(quantization_config=…); the optimizer builds the codes "
+        "in the background while searches go on.",
+        "   ",
+    )
+    originals = data.vectors.nbytes
+    exact, seconds = _answers(db, data.queries, models.SearchParams(exact=True))
+    methods = [Method("none (exact)", 1.0, seconds, originals, 0, 1.0)]
+    for name, (config, what, package) in METHODS.items():
+        started = time.monotonic()
+        db.update_collection(COLLECTION, quantization_config=config)
+        _wait(db, f"building {name} codes", screen)
+        built = time.monotonic() - started
+        screen.line()
+        screen.line(f"   {screen.bold(name)}: {what}; built in {duration(built)}")
+        hits = _show(db, data, package, screen)
+        found, seconds = _answers(db, data.queries)
+        parts = db.memory_report(COLLECTION)["parts"]
+        codes = parts["codes"]["file"]
+        methods.append(
+            Method(
+                name,
+                recall(exact, found),
+                seconds,
+                codes,
+                parts["quantizers"]["file"],
+                originals / codes,
+                built,
+                hits,
+            )
+        )
+    screen.line()
+    screen.table(
+        ["method", "recall@10", "median query", "bytes searched", "compression"],
+        [
+            [
+                method.method,
+                f"{method.recall_at_10:.3f}",
+                duration(method.median_seconds),
+                size(method.search_bytes),
+                f"{method.compression:.1f}x",
+            ]
+            for method in methods
+        ],
+        indent="   ",
+    )
+    return methods
+
+
+def _store(db: VecDB, data: Data, screen: Screen) -> list[Mode]:
+    _heading(screen, "Store: you decide what is in memory, and see it")
+    screen.paragraph(
+        "Scalar codes in the three storage modes. A change of mode re-opens files and rewrites "
+        "none. The bytes are those of the whole collection, after all queries.",
+        "   ",
+    )
+    screen.line()
+    modes = []
+    for name, (threshold, always_ram) in MODES.items():
+        started = time.monotonic()
+        db.update_collection(
+            COLLECTION,
+            optimizers_config={"memmap_threshold": threshold},
+            quantization_config={"scalar": {"type": "int8", "always_ram": always_ram}},
+        )
+        _wait(db, name, screen)
+        switched = time.monotonic() - started
+        _, seconds = _answers(db, data.queries)
+        report = db.memory_report(COLLECTION)
+        total = report["total"]
+        modes.append(
+            Mode(
+                name,
+                threshold,
+                always_ram,
+                total["anonymous"],
+                total["mapped"],
+                total["resident"],
+                total["file"],
+                seconds,
+                switched,
+                _placement(report["parts"]["originals"]),
+                _placement(report["parts"]["codes"]),
+            )
+        )
+    screen.table(
+        ["mode", "in RAM", "mapped", "of it cached", "on disk", "query"],
+        [
+            [
+                mode.mode,
+                size(mode.anonymous),
+                size(mode.mapped),
+                size(mode.resident),
+                size(mode.file),
+                duration(mode.median_seconds),
+            ]
+            for mode in modes
+        ],
+        indent="   ",
+    )
+    return modes
+
+
+def _reopen(
+    path: Path, data: Data, before: Answers, close_seconds: float, screen: Screen
+) -> Reopen:
+    _heading(screen, "Close, reopen, ask again")
+    started = time.monotonic()
+    with VecDB(path) as db:
+        opened = time.monotonic() - started
+        points = db.count(COLLECTION).count
+        after, seconds = _answers(db, data.queries)
+    same = sum(_same(a, b) for a, b in zip(before, after, strict=True))
+    screen.line(
+        f"   Opened in {duration(opened)}: {points:,} points; {same} of {len(after)} queries "
+        "give the same answers as before."
+    )
+    return Reopen(close_seconds, opened, points, len(after), same, seconds)
+
+
+# -- the parts of a step -----------------------------------------------------------------------
+
+
+def _heading(screen: Screen, text: str) -> None:
+    screen.line()
+    screen.line(screen.bold(f"▸ {text}"))
+
+
+def _wait(db: VecDB, label: str, screen: Screen) -> None:
+    """Wait for the optimizer, and show how far it is."""
+    with screen.bar(label) as bar:
+        while not db.wait_for_optimizer(COLLECTION, timeout=0.05):
+            progress = db.get_collection(COLLECTION).optimizer_progress
+            if progress.rows_total:
+                bar.at(progress.rows_done, progress.rows_total)
+
+
+def _show(
+    db: VecDB,
+    data: Data,
+    package: str,
+    screen: Screen,
+    condition: models.Filter | None = None,
+    suffix: str = "",
+) -> list[dict[str, Any]]:
+    """The three best hits for the description of a package."""
+    number, text = data.texts[package]
+    found = db.search(COLLECTION, data.queries[number], query_filter=condition, limit=3)
+    hits = []
+    screen.line(f"   “{text}”{suffix}")
+    for hit in found:
+        payload = hit.payload or {}
+        hits.append({"score": hit.score, **{key: payload[key] for key in ("name", "summary")}})
+        screen.cut(f"     {hit.score:.3f}  {payload['name']}: {payload['summary']}")
+    return hits
+
+
+def _answers(
+    db: VecDB, queries: Floats, params: models.SearchParams | None = None
+) -> tuple[Answers, float]:
+    """The answer to every query, and the median time of one."""
+    answers: Answers = []
+    times = []
+    for query in queries:
+        started = time.perf_counter()
+        found = db.search(
+            COLLECTION, query, search_params=params, limit=LIMIT, with_payload=False
+        )
+        times.append(time.perf_counter() - started)
+        answers.append([(hit.id, hit.score) for hit in found])
+    return answers, median(times)
+
+
+def recall(exact: Answers, found: Answers) -> float:
+    """The share of hits whose score is not below that of the last exact one."""
+    hits = 0
+    for truth, answer in zip(exact, found, strict=True):
+        worst = truth[-1][1] - _TIE
+        hits += sum(score >= worst for _, score in answer)
+    return hits / sum(map(len, exact))
+
+
+def _same(before: list[tuple[Any, float]], after: list[tuple[Any, float]]) -> bool:
+    return [i for i, _ in before] == [i for i, _ in after] and all(
+        abs(a - b) <= _TIE for (_, a), (_, b) in zip(before, after, strict=True)
+    )
+
+
+def _placement(part: dict[str, int]) -> str:
+    return "anonymous" if part["anonymous"] else "mapped"

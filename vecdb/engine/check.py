@@ -1,0 +1,194 @@
+"""Check: read everything a database has and compare it with what it should be. Changes nothing.
+
+Every block of every file against its checksum, every row of the catalog, every payload decoded,
+ids in order and each live in one place only, every WAL frame, and nothing missing or left over.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from msgspec import Struct, field
+
+from vecdb import ids, models
+from vecdb.engine.operations import decode
+from vecdb.engine.recovery import collection_name, read_format
+from vecdb.engine.schema import schema_of
+from vecdb.errors import CorruptionError, FormatVersionError, NotADatabaseError
+from vecdb.payload import encoding
+from vecdb.storage import fs, layout
+from vecdb.storage.catalog import Catalog, SegmentRow, Snapshot
+from vecdb.storage.format import DamageError, unpack_bits
+from vecdb.storage.segment import FileSegment, Places
+from vecdb.storage.wal import Replay
+
+
+class Problem(Struct):
+    """One thing that is not as it should be."""
+
+    path: str
+    detail: str
+
+
+class CollectionCheck(Struct):
+    """What was read of one collection."""
+
+    name: str
+    points: int = 0
+    """Live in segment files; operations still in the WAL are not counted."""
+    segments: int = 0
+    files: int = 0
+    bytes: int = 0
+    wal_operations: int = 0
+    torn_bytes: int = 0
+    leftovers: int = 0
+    """Directories of builds that a crash cut short; the next open removes them."""
+
+
+class CheckReport(Struct):
+    """``ok`` when nothing is damaged."""
+
+    ok: bool = True
+    problems: list[Problem] = field(default_factory=list)
+    collections: list[CollectionCheck] = field(default_factory=list)
+    seconds: float = 0.0
+
+    def add(self, path: Path | str, detail: str) -> None:
+        """Note a problem."""
+        self.problems.append(Problem(str(path), detail))
+        self.ok = False
+
+
+def check_database(path: Path | str) -> CheckReport:
+    """Check a database that nobody has open for writing.
+
+    Raises NotADatabaseError, LockedError, FormatVersionError; damage is in the report.
+    """
+    root = Path(path).absolute()
+    if not (root / layout.FORMAT).is_file():
+        raise NotADatabaseError(f"{root} is not a vecdb database (it has no {layout.FORMAT} file)")
+    started = time.monotonic()
+    report = CheckReport()
+    lock = fs.FileLock(root / layout.LOCK, f"database {root}")
+    try:
+        with _noted(report, root):
+            read_format(root)
+            for directory in sorted((root / layout.COLLECTIONS).iterdir()):
+                if directory.is_dir() and not layout.is_leftover(directory.name):
+                    _check_collection(report, directory)
+    finally:
+        lock.release()
+    report.seconds = time.monotonic() - started
+    return report
+
+
+@contextmanager
+def _noted(report: CheckReport, path: Path) -> Iterator[None]:
+    """Damage inside the block is noted, and what depends on the damaged part is skipped."""
+    try:
+        yield
+    except CorruptionError as error:
+        report.add(error.path, error.detail)
+    except DamageError as error:
+        report.add(path, str(error))
+    except FormatVersionError:
+        raise
+    except OSError as error:
+        report.add(error.filename or path, error.strerror or str(error))
+
+
+def _check_collection(report: CheckReport, path: Path) -> None:
+    found = CollectionCheck(name=path.name)
+    report.collections.append(found)
+    with _noted(report, path):
+        fields = read_format(path)
+        found.name = collection_name(path)
+        if layout.escape(found.name) != path.name:
+            report.add(path / layout.FORMAT, f"names the collection {found.name!r}, not this one")
+        uuid = bytes.fromhex(fields["uuid"])
+        catalog = Catalog(path / layout.CATALOG, read_only=True)
+        try:
+            snapshot = catalog.read()
+        finally:
+            catalog.close()
+        found.segments = len(snapshot.segments)
+        _check_wal(report, found, path, uuid, snapshot)
+        live: list[ids.IdArray] = []
+        for row in snapshot.segments:
+            with _noted(report, path):
+                live.append(_check_segment(report, found, path, uuid, row, snapshot))
+        _check_unique(report, path, live)
+        known = {row.id for row in snapshot.segments}
+        for entry in (path / layout.SEGMENTS).iterdir():
+            if layout.parse_segment_dir(entry.name) not in known:
+                found.leftovers += 1
+
+
+def _check_wal(
+    report: CheckReport, found: CollectionCheck, path: Path, uuid: bytes, snapshot: Snapshot
+) -> None:
+    with _noted(report, path / layout.WAL):
+        replay = Replay(path / layout.WAL, uuid, snapshot.applied_seq)
+        for seq, data in replay.operations():
+            try:
+                decode(data)
+            except DamageError as error:
+                report.add(path / layout.WAL, f"operation {seq}: {error}")
+        found.wal_operations = replay.operations_count
+        found.torn_bytes = replay.torn_bytes
+
+
+def _check_segment(
+    report: CheckReport,
+    found: CollectionCheck,
+    path: Path,
+    uuid: bytes,
+    row: SegmentRow,
+    snapshot: Snapshot,
+) -> ids.IdArray:
+    """All of one segment; the ids that live in it."""
+    directory = path / layout.SEGMENTS / layout.segment_dir(row.id)
+    schema = schema_of(models.coerce(models.CollectionConfig, snapshot.config))
+    if set(schema) != set(row.vectors):
+        report.add(directory, f"has vectors {sorted(row.vectors)}, expected {sorted(schema)}")
+    mapped = {name: Places("mapped", "mapped") for name in row.vectors}
+    segment = FileSegment(directory, uuid, row, mapped)
+    for part in segment.parts.values():
+        with _noted(report, directory):
+            part.verify()
+        found.files += 1
+        found.bytes += part.file_size
+    for entry in directory.iterdir():
+        if entry.name not in row.files:
+            report.add(entry, "is not a file of this segment")
+    _check_order(report, directory, segment)
+    with _noted(report, directory / "payload"):
+        for offset in range(segment.rows):
+            encoding.decode(segment.payload(offset))
+    alive = snapshot.alive.get(row.id)
+    found.points += snapshot.live[row.id]
+    flags = np.ones(row.rows, dtype=np.bool_) if alive is None else unpack_bits(alive, row.rows)
+    return segment.id_array(np.flatnonzero(flags))
+
+
+def _check_order(report: CheckReport, directory: Path, segment: FileSegment) -> None:
+    keys = list(segment.from_key(0, segment.rows))
+    if sorted(keys) != list(range(segment.rows)):
+        report.add(directory / "order", "is not a permutation of the rows")
+        return
+    ordered = ids.from_array(segment.id_array(np.array(keys, dtype=np.int64)))
+    if any(a > b for a, b in pairwise(ordered)):
+        report.add(directory / "order", "does not sort the ids")
+
+
+def _check_unique(report: CheckReport, path: Path, live: list[ids.IdArray]) -> None:
+    keys = [key for array in live for key in ids.from_array(array)]
+    if len(set(keys)) != len(keys):
+        seen: set[int] = set()
+        twice = next(key for key in keys if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        report.add(path, f"point {ids.external(twice)!r} lives in two rows")

@@ -1,0 +1,66 @@
+"""Compile every kernel ahead of time, so that no search ever waits for the compiler."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import time
+from collections.abc import Callable
+from typing import Any
+
+from msgspec import Struct, field
+
+from vecdb.terminal import duration
+
+
+class Warmup(Struct):
+    """What was compiled, and what an earlier process had compiled already."""
+
+    compiled: list[str] = field(default_factory=list)
+    cached: list[str] = field(default_factory=list)
+    cache: list[str] = field(default_factory=list)
+    """Directories that hold the machine code. Numba's choice: beside the sources if it may write
+    there, else in the user's cache."""
+    seconds: float = 0.0
+
+    def describe(self) -> str:
+        """One line for people."""
+        total = len(self.compiled) + len(self.cached)
+        if not self.compiled:
+            return f"{total} kernels were cached; read in {duration(self.seconds)}."
+        return f"{len(self.compiled)} of {total} kernels compiled in {duration(self.seconds)}."
+
+
+def _nothing(done: int, total: int) -> None:
+    pass
+
+
+def compile_kernels(progress: Callable[[int, int], None] = _nothing) -> Warmup:
+    """Import every module of ``vecdb.kernels``: explicit signatures compile at import.
+
+    ``progress(done, total)`` counts modules.
+    """
+    from numba.core.dispatcher import Dispatcher
+
+    from vecdb import kernels
+
+    started = time.monotonic()
+    names = sorted(module.name for module in pkgutil.iter_modules(kernels.__path__))
+    modules = []
+    for done, name in enumerate(names):
+        progress(done, len(names))
+        modules.append((name, importlib.import_module(f"{kernels.__name__}.{name}")))
+    progress(len(names), len(names))
+    result = Warmup(seconds=time.monotonic() - started)
+    places = set()
+    for name, module in modules:
+        for kernel in vars(module).values():
+            if not isinstance(kernel, Dispatcher) or kernel.py_func.__module__ != module.__name__:
+                continue  # not a kernel, or one of another module
+            stats: Any = kernel.stats
+            into = result.compiled if sum(stats.cache_misses.values()) else result.cached
+            into.append(f"{name}.{kernel.py_func.__name__}")
+            if stats.cache_path:
+                places.add(str(stats.cache_path))
+    result.cache = sorted(places)
+    return result
