@@ -7,6 +7,7 @@ Exit codes: 0 all is well, 1 the database is damaged (check), 2 the command coul
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import sys
@@ -32,6 +33,9 @@ Command = Callable[[argparse.Namespace], int]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without "µ" is no reason to fail
     parser = _parser()
     parsed = parser.parse_args(arguments)
     command: Command | None = parsed.command
@@ -129,7 +133,7 @@ def _print_json(value: Any) -> None:
     import msgspec
 
     # Structs become plain values there; the standard module then indents them.
-    print(json.dumps(msgspec.to_builtins(value), indent=2, ensure_ascii=False))
+    print(json.dumps(msgspec.to_builtins(value), indent=2))
 
 
 # -- demo, warmup ------------------------------------------------------------------------------
@@ -274,7 +278,9 @@ def _show_collection(screen: Screen, name: str, info: dict[str, Any]) -> None:
     if state != "ok":
         todo = f"failed: {state['error']}"
     elif optimizer["pending"]:
-        todo = f"has work: {optimizer['pending']} (it starts when an application opens the database)"
+        todo = (
+            f"has work: {optimizer['pending']} (it starts when an application opens the database)"
+        )
     else:
         todo = "nothing to do"
     screen.line(f"  vectors     {'; '.join(_vectors(info['config']))}")
@@ -291,7 +297,7 @@ def _show_collection(screen: Screen, name: str, info: dict[str, Any]) -> None:
     screen.line()
     parts = info["memory"]["parts"] | {"total": info["memory"]["total"]}
     screen.table(
-        ["part", "on disk", "in RAM", "mapped", "of it cached"],
+        ["part", "on disk", "private RAM", "mapped", "resident"],
         [
             [
                 part.replace("_", " "),
@@ -316,7 +322,7 @@ def _vectors(config: dict[str, Any]) -> Iterator[str]:
 
 def _segment_rows(segment: dict[str, Any]) -> Iterator[list[str]]:
     """One row a named vector; the segment's own figures stand in the first only."""
-    where = {"anonymous": "in RAM", "mapped": "mapped", None: "-"}
+    where = {"anonymous": "in private RAM", "mapped": "mapped", None: "-"}
     own = [
         segment["id"].lstrip("0") or "0",
         segment["kind"],

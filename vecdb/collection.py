@@ -19,7 +19,7 @@ from vecdb.engine.operations import (
 )
 from vecdb.engine.store import RecoveryReport, Store
 from vecdb.engine.view import View
-from vecdb.engine.writer import Request, Writer, existing, payload_edit_fits
+from vecdb.engine.writer import Request, Writer, existing
 from vecdb.errors import ClosedError, InvalidInputError, VecdbError
 from vecdb.models.validation import read
 from vecdb.payload import encoding
@@ -219,16 +219,13 @@ class Collection:
             if not keys:
                 raise InvalidInputError(f"{what}: expected at least one id, got none")
         if keys is not None and not must_exist:
-            return self._write(make(keys))
+            return self._write(Delete(keys))
 
         def request(view: View) -> Operation | None:
             chosen = reader.matching_keys(view, filter) if filter is not None else keys or []
             if not chosen:
                 return None
-            operation = make(existing(view, chosen))
-            if isinstance(operation, EditPayload):
-                payload_edit_fits(view, operation)
-            return operation
+            return make(existing(view, chosen))
 
         return self._write(request)
 
@@ -237,8 +234,8 @@ class Collection:
         try:
             checkpoint_if_full(self._store)
         except (OSError, VecdbError) as error:
-            # The write itself is durable in the WAL; the optimizer tries the checkpoint again.
-            self._store.optimizer.error = f"checkpoint: {type(error).__name__}: {error}"
+            # The write itself is in the WAL; the optimizer tries the checkpoint again.
+            self._store.optimizer.failed("checkpoint", error)
         self._store.changed()
         return models.UpdateResult(seq, models.UpdateStatus.COMPLETED)
 

@@ -27,13 +27,11 @@ def size(count: int) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A time in words: ``85 µs``, ``0.21 ms``, ``12 ms``, ``1.3 s``."""
-    if seconds < 99.5e-6:
+    """A time in words: ``85 µs``, ``2.1 ms``, ``12 ms``, ``0.45 s``, ``1.3 s``."""
+    if seconds < 999.5e-6:
         return f"{seconds * 1e6:.0f} µs"
     if seconds < 0.1:
-        milliseconds = seconds * 1e3
-        digits = 2 if milliseconds < 1 else 1 if milliseconds < 10 else 0
-        return f"{milliseconds:.{digits}f} ms"
+        return f"{seconds * 1e3:.{1 if seconds < 0.00995 else 0}f} ms"
     return f"{seconds:.{2 if seconds < 1 else 1}f} s"
 
 
@@ -80,9 +78,7 @@ class Screen:
 
     def paragraph(self, text: str, indent: str = "") -> None:
         """Text, broken at the width of the screen."""
-        lines = textwrap.wrap(
-            text, self.width - 1, initial_indent=indent, subsequent_indent=indent
-        )
+        lines = textwrap.wrap(text, self.width - 1, initial_indent=indent, subsequent_indent=indent)
         for line in lines:
             self.line(line)
 

@@ -13,6 +13,7 @@ it was, with the frozen segment still serving; the next checkpoint takes it up a
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,7 +26,7 @@ from vecdb.engine.view import Segment
 from vecdb.engine.writer import Uninterrupted
 from vecdb.storage import fs
 from vecdb.storage.builder import SegmentBuilder
-from vecdb.storage.catalog import Bits, Change, SegmentRow
+from vecdb.storage.catalog import Bits, Change
 from vecdb.storage.format import unpack_bits
 from vecdb.storage.segment import FileSegment
 
@@ -40,10 +41,16 @@ _BLOCK_BYTES = 8 << 20
 
 def checkpoint_if_full(store: Store) -> None:
     """The write that fills the memory segment pays for its checkpoint; others go on meanwhile."""
-    if store.memory.size >= MEMORY_LIMIT or store.wal.size >= 4 * MEMORY_LIMIT:
+    if _is_full(store):
         with store.maintenance:
-            if store.memory.size >= MEMORY_LIMIT or store.wal.size >= 4 * MEMORY_LIMIT:
+            if _is_full(store):
                 checkpoint(store)
+
+
+def _is_full(store: Store) -> bool:
+    if store.memory.size < MEMORY_LIMIT and store.wal.size < 4 * MEMORY_LIMIT:
+        return False
+    return time.monotonic() >= store.optimizer.retry_at  # not again at once after a failure
 
 
 def checkpoint(store: Store) -> bool:
@@ -52,34 +59,40 @@ def checkpoint(store: Store) -> bool:
     Raises OSError and VecdbError; unless the catalog commit itself failed, nothing has changed.
     """
     with store.maintenance:
+        finished = store.frozen is not None
+        if store.frozen is not None:  # left by a checkpoint that failed
+            _finish(store, store.frozen)
         with store.write, Uninterrupted():
             store.require_writable()
-            if store.frozen is None:
-                if store.applied_seq == store.next_seq - 1:
-                    return False
-                freeze(store)
-        frozen = store.frozen
-        assert frozen is not None
-        builder, row, offsets = _build(store, frozen)
-        with store.write, Uninterrupted():
-            try:
-                dropped = _commit(store, frozen, row, offsets)
-            except BaseException:
-                if builder is not None and store.failure is None:
-                    builder.abandon()
-                raise
-            store.wal.retire(store.applied_seq)
-        for path in dropped:
-            fs.remove_tree(path)
+            if store.applied_seq == store.next_seq - 1:
+                return finished
+            frozen = freeze(store)
+        _finish(store, frozen)
     store.changed()
     return True
 
 
-def freeze(store: Store) -> None:
+def _finish(store: Store, frozen: Frozen) -> None:
+    """Everything after the freeze. Under the maintenance lock."""
+    builder, segment, offsets = _build(store, frozen)
+    with store.write, Uninterrupted():
+        try:
+            dropped = _commit(store, frozen, segment, offsets)
+        except BaseException:
+            # After a commit whose outcome is unknown nothing is deleted.
+            if builder is not None and store.failure is None:
+                builder.abandon()
+            raise
+        store.wal.retire(store.applied_seq)
+    for path in dropped:
+        fs.remove_tree(path)
+
+
+def freeze(store: Store) -> Frozen:
     """Start a new WAL file and a new memory segment. Under both locks."""
     store.wal.start_file(store.next_seq)
     memory = store.memory
-    store.frozen = Frozen(
+    frozen = store.frozen = Frozen(
         segment=memory,
         seq=store.next_seq - 1,
         alive=memory.alive,
@@ -88,11 +101,12 @@ def freeze(store: Store) -> None:
     )
     store.memory = store.new_memory()
     store.publish()
+    return frozen
 
 
 def _build(
     store: Store, frozen: Frozen
-) -> tuple[SegmentBuilder | None, SegmentRow | None, Offsets]:
+) -> tuple[SegmentBuilder | None, FileSegment | None, Offsets]:
     """Files for the rows that lived at the freeze; (None, None, []) if there are none."""
     memory = frozen.segment
     offsets = live_rows(frozen.alive, frozen.rows)
@@ -111,16 +125,17 @@ def _build(
         for part in blocks_of(offsets, memory.dims):
             add_rows(builder, memory, part)
         builder.finish_rows()
-        return builder, builder.finish(), offsets
+        return builder, store.open_segment(builder.finish()), offsets
     except BaseException:
         builder.abandon()
         raise
 
 
-def _commit(store: Store, frozen: Frozen, row: SegmentRow | None, offsets: Offsets) -> list[Path]:
+def _commit(
+    store: Store, frozen: Frozen, segment: FileSegment | None, offsets: Offsets
+) -> list[Path]:
     """Commit and publish; the directories of segments in which nothing lives any more."""
     store.require_writable()
-    segment = store.open_segment(row) if row is not None else None  # before the point of no return
     change = Change(frozen.seq, store.next_segment_id, live={})
     for segment_id, (alive, live) in frozen.masks.items():
         if live == 0:
@@ -129,9 +144,9 @@ def _commit(store: Store, frozen: Frozen, row: SegmentRow | None, offsets: Offse
         change.live[segment_id] = live
         if live != store.files[segment_id].committed_live:
             change.alive[segment_id] = alive
-    if row is not None:
-        change.add.append(row)
-        change.live[row.id] = row.rows
+    if segment is not None:
+        change.add.append(segment.row)
+        change.live[segment.id] = segment.rows
     with committing(store, change):
         paths = _publish(store, frozen, change, segment, offsets)
     return paths

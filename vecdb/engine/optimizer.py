@@ -21,8 +21,6 @@ from vecdb.errors import OptimizerError
 
 _log = logging.getLogger("vecdb")
 
-_FIRST_DELAY = 1.0
-_LONGEST_DELAY = 300.0
 # After a look the thread rests this long, so that a burst of writes costs a few looks a second.
 _REST = 0.02
 
@@ -32,6 +30,8 @@ def next_step(store: Store) -> Plan | None:
     with store.write:
         if store.closed or store.failure is not None:
             return None
+        if store.frozen is not None:  # a checkpoint that failed half-way, or one at work
+            return Plan("checkpoint")
         stats = Stats(
             segments=[
                 SegmentStats(
@@ -43,7 +43,7 @@ def next_step(store: Store) -> Plan | None:
                 )
                 for state in store.files.values()
             ],
-            memory_rows=store.memory.live if store.frozen is None else 0,
+            memory_rows=store.memory.live,
         )
         return plan(stats, store.schema, store.config.optimizer_config)
 
@@ -150,7 +150,7 @@ class Optimizer:
             state = store.optimizer
             step = next_step(store)
             if step is None:
-                state.error, state.failures, state.retry_at = None, 0, 0.0
+                state.succeeded()
             if step is None or self._stopping:
                 return False
             self._current = store
@@ -160,13 +160,10 @@ class Optimizer:
             except Cancelled:
                 return False
             except BaseException as error:
-                state.failures += 1
-                state.error = f"{step.task}: {type(error).__name__}: {error}"
-                delay = min(_FIRST_DELAY * 2 ** (state.failures - 1), _LONGEST_DELAY)
-                state.retry_at = time.monotonic() + delay
+                state.failed(step.task, error)
                 raise
             else:
-                state.error, state.failures, state.retry_at = None, 0, 0.0
+                state.succeeded()
                 state.completed += 1
             finally:
                 state.task = None
@@ -176,7 +173,7 @@ class Optimizer:
             return True
 
     def _run(self, store: Store, step: Plan) -> None:
-        if step.task == "checkpoint" or store.frozen is not None:
+        if step.task == "checkpoint":
             checkpoint(store)
             return
 

@@ -20,7 +20,7 @@ from vecdb import models
 from vecdb.engine.checkpoint import MEMORY_LIMIT, checkpoint
 from vecdb.engine.operations import decode
 from vecdb.engine.store import FileState, RecoveryReport, Store
-from vecdb.engine.writer import apply
+from vecdb.engine.writer import apply, rewrite
 from vecdb.errors import CorruptionError, FormatVersionError
 from vecdb.storage import fs, layout
 from vecdb.storage.catalog import Catalog
@@ -136,7 +136,7 @@ def _replay(store: Store) -> Replay:
     for seq, data in replay.operations():
         try:
             operation = decode(data)
-            apply(store, seq, operation)
+            apply(store, seq, operation, rewrite(store.make_view(), operation))
         except (DamageError, KeyError, ValueError) as error:
             raise CorruptionError(
                 store.path / layout.WAL, f"operation {seq} cannot be applied: {error}"

@@ -17,6 +17,7 @@ Invariants:
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,6 +34,9 @@ from vecdb.storage.format import bits_at, pack_bits
 from vecdb.storage.memory import MemorySegment, all_alive, killed
 from vecdb.storage.segment import FileSegment
 from vecdb.storage.wal import Wal
+
+_FIRST_DELAY = 1.0  # seconds until a failed step is tried again, doubled each time
+_LONGEST_DELAY = 300.0
 
 
 @dataclass(slots=True)
@@ -81,6 +85,16 @@ class OptimizerState:
     failures: int = 0
     retry_at: float = 0.0
     completed: int = 0
+
+    def failed(self, task: str, error: BaseException) -> None:
+        """Keep the reason, and wait longer before each new try."""
+        self.error = f"{task}: {type(error).__name__}: {error}"
+        self.retry_at = time.monotonic() + min(_FIRST_DELAY * 2**self.failures, _LONGEST_DELAY)
+        self.failures += 1
+
+    def succeeded(self) -> None:
+        """Nothing is wrong any more."""
+        self.error, self.failures, self.retry_at = None, 0, 0.0
 
 
 class Store:

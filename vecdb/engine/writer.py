@@ -36,8 +36,9 @@ from vecdb.payload import edit, encoding
 from vecdb.payload.paths import parse_path
 from vecdb.storage.format import MAX_FRAME
 
-# An operation, or what makes one from the state it applies to (None: nothing to do).
-Request = Operation | Callable[[View], Operation | None]
+# An operation that depends on no state, or what makes one from the state it applies to (None:
+# nothing to do).
+Request = Upsert | Delete | Callable[[View], Operation | None]
 
 _GROUP_BYTES = 1 << 20
 _GROUP_OPERATIONS = 256
@@ -47,11 +48,12 @@ _MAX_OPERATION = MAX_FRAME - (1 << 16)
 class Ticket:
     """One queued request and, later, its outcome."""
 
-    __slots__ = ("buffers", "done", "error", "operation", "request", "seq", "size")
+    __slots__ = ("buffers", "done", "error", "operation", "request", "rows", "seq", "size")
 
     def __init__(self, request: Request) -> None:
         self.request = request
         self.operation: Operation | None = None
+        self.rows: Upsert | None = None  # what an edit amounts to
         self.buffers: list[Any] = []
         self.size = 0
         self.seq = 0
@@ -85,7 +87,8 @@ class Writer:
     def submit(self, request: Request) -> int:
         """Commit a request; the seq it got (of the last operation, if it had nothing to do)."""
         ticket = Ticket(request)
-        if not callable(request):
+        if isinstance(request, (Upsert, Delete)):
+            ticket.rows = None if isinstance(request, Delete) else request
             ticket.prepare(request)
         self._queue.append(ticket)
         with self._store.write, Uninterrupted():
@@ -119,7 +122,7 @@ class Writer:
         try:
             for ticket in group:
                 assert ticket.operation is not None
-                apply(store, store.next_seq, ticket.operation)
+                apply(store, store.next_seq, ticket.operation, ticket.rows)
                 ticket.seq = store.next_seq
                 store.next_seq += 1
             store.publish()
@@ -137,8 +140,10 @@ class Writer:
         see all before it applied, so it goes alone."""
         group: list[Ticket] = []
         size = 0
-        while self._queue and len(group) < _GROUP_OPERATIONS and size < _GROUP_BYTES:
+        while self._queue and len(group) < _GROUP_OPERATIONS:
             ticket = self._queue[0]
+            if group and size + ticket.size > _GROUP_BYTES:
+                break  # beyond what one frame may hold it could not be read back
             if callable(ticket.request):
                 if group:
                     break
@@ -160,6 +165,9 @@ class Writer:
                 ticket.seq = self._store.next_seq - 1
                 ticket.done = True
                 return False
+            # Everything that can go wrong with an edit (a damaged row, a payload grown too large)
+            # must go wrong before it is in the WAL, or it would go wrong again at every open.
+            ticket.rows = rewrite(self._store.view, operation)
             ticket.prepare(operation)
         except Exception as error:
             ticket.fail(error)
@@ -194,26 +202,26 @@ class Uninterrupted:
                 self._handler(*self._pending[-1])
 
 
-def apply(store: Store, seq: int, operation: Operation) -> None:
-    """Change the memory segment and the alive masks as the operation says; the same live and in
-    replay. Under the write lock; does not publish."""
-    if isinstance(operation, Upsert):
-        _put(store, seq, operation)
-    elif isinstance(operation, Delete):
+def apply(store: Store, seq: int, operation: Operation, rows: Upsert | None) -> None:
+    """Change the memory segment and the alive masks as the operation says. ``rows`` is what
+    ``rewrite`` made of it. Under the write lock; does not publish."""
+    if isinstance(operation, Delete):
         store.kill(operation.keys, in_memory=True)
-    else:
-        rewritten = _rewrite(store.make_view(), operation)
-        if rewritten is not None:
-            _put(store, seq, rewritten)
+    elif rows is not None:
+        store.kill(rows.keys, in_memory=False)
+        store.memory.append(seq, rows.keys, rows.payloads, rows.vectors, rows.absent)
 
 
-def _put(store: Store, seq: int, rows: Upsert) -> None:
-    store.kill(rows.keys, in_memory=False)
-    store.memory.append(seq, rows.keys, rows.payloads, rows.vectors, rows.absent)
+def rewrite(view: View, operation: Operation) -> Upsert | None:
+    """The whole new rows that an operation amounts to in this state; None if there are none."""
+    if isinstance(operation, Delete):
+        return None
+    if isinstance(operation, Upsert):
+        return operation
+    return _edited(view, operation)
 
 
-def _rewrite(view: View, edit: EditPayload | EditVectors | DropVectors) -> Upsert | None:
-    """The whole new rows that an edit of existing points amounts to."""
+def _edited(view: View, edit: EditPayload | EditVectors | DropVectors) -> Upsert | None:
     where, rows = view.locate(edit.keys)
     known = np.flatnonzero(where >= 0)
     if not len(known):
@@ -269,12 +277,3 @@ def existing(view: View, keys: list[int]) -> list[int]:
         point = ids.external(keys[int(missing[0])])
         raise NotFoundError(f"point {point!r} does not exist ({len(missing)} of {len(keys)} ids)")
     return keys
-
-
-def payload_edit_fits(view: View, operation: EditPayload) -> None:
-    """Refuse an edit after which some payload would be too large, before anything is logged."""
-    if operation.mode in ("clear", "delete"):
-        return
-    where, rows = view.locate(operation.keys)
-    for number, row in zip(where.tolist(), rows.tolist(), strict=True):
-        edited_payload(view.segments[number].segment.payload(row), operation)

@@ -68,6 +68,12 @@ class DataWriter:
 
     def finish(self) -> FileRow:
         """Write padding and footer, sync, close. The data must be as long as the header said."""
+        try:
+            return self._finish()
+        finally:
+            self._file.close()
+
+    def _finish(self) -> FileRow:
         if self._written != self._header.data_size:
             raise AssertionError(
                 f"{self._file.path}: {self._written} bytes written, {self._header.data_size} due"
@@ -79,7 +85,6 @@ class DataWriter:
         footer = pack_footer(self._packed, table)
         self._file.append([last, table, footer])
         self._file.sync()
-        self._file.close()
         return FileRow(self._file.length, int.from_bytes(footer[8:16], "little"))
 
     def abandon(self) -> None:

@@ -145,6 +145,8 @@ class FileLock:
         except OSError:
             holder = os.pread(self._fd, 200, 0).decode("utf-8", "replace").strip()
             os.close(self._fd)
+            if holder.startswith(f"pid {os.getpid()} "):
+                holder = f"this process ({holder}), by another VecDB that was not closed"
             raise LockedError(
                 f"{what} is open for writing by {holder or 'another process'}; "
                 f"close it there first (lock file {path})"
