@@ -1,0 +1,293 @@
+"""When a step fails: what was acknowledged stays, what was not has no effect, and the rest works.
+
+Each test names a way of failing. I/O errors are injected at the one door to the disk.
+"""
+
+from __future__ import annotations
+
+import errno
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from vecdb import VecDB, models
+from vecdb.engine import writer as writer_module
+from vecdb.engine.check import check_database
+from vecdb.errors import (
+    CorruptionError,
+    InvalidInputError,
+    ReadOnlyError,
+    StorageFullError,
+    WriteError,
+)
+from vecdb.storage import fs
+from vecdb.storage.catalog import Catalog
+
+DIM = 8
+
+
+def make(path: Path, **optimizer: Any) -> VecDB:
+    db = VecDB(path)
+    db.create_collection(
+        "c",
+        vectors_config={"size": DIM, "distance": "Dot"},
+        optimizers_config={"max_optimization_threads": 0, **optimizer},
+    )
+    return db
+
+
+def put(db: VecDB, start: int, count: int, tag: int = 0) -> None:
+    rng = np.random.default_rng(start)
+    vectors = rng.standard_normal((count, DIM)).astype(np.float32)
+    ids = np.arange(start, start + count)
+    db.upsert("c", models.Batch(ids=ids, vectors=vectors, payloads=[{"tag": tag}] * count))
+
+
+def tags(db: VecDB) -> dict[Any, Any]:
+    records, after = db.scroll("c", limit=10_000)
+    assert after is None
+    return {record.id: (record.payload or {}).get("tag") for record in records}
+
+
+def clean(path: Path) -> None:
+    report = check_database(path)
+    assert report.ok, report.problems
+
+
+def raising(code: int) -> Any:
+    def fail(*args: Any, **kwargs: Any) -> Any:
+        raise OSError(code, "injected")
+
+    return fail
+
+
+def test_an_edit_of_a_damaged_row_is_refused_before_it_is_logged(tmp_path: Path) -> None:
+    """Logged first, it failed again at every open and made the collection unopenable."""
+    db = make(tmp_path / "db", memmap_threshold=1)
+    put(db, 0, 50_000)
+    db.close()
+    [path] = (tmp_path / "db").glob("collections/c/segments/*/vectors")
+    damaged = bytearray(path.read_bytes())
+    damaged[64 + 4 * DIM * 49_990] ^= 1
+    path.write_bytes(damaged)
+    with VecDB(tmp_path / "db") as db:
+        with pytest.raises(CorruptionError, match="vectors"):
+            db.set_payload("c", {"tag": 1}, [49_990])
+        db.set_payload("c", {"tag": 1}, [3])
+    with VecDB(tmp_path / "db") as db:
+        assert db.retrieve("c", [3])[0].payload == {"tag": 1}
+        assert db.count("c").count == 50_000
+
+
+def test_a_group_never_grows_beyond_what_recovery_reads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Small writes queued before a large one made a frame longer than MAX_FRAME."""
+    monkeypatch.setattr(writer_module, "_GROUP_BYTES", 4000)
+    sizes: list[int] = []
+    db = make(tmp_path / "db")
+    store = db.collection("c")._store
+    real = store.wal.append
+
+    def append(first_seq: int, operations: Any) -> None:
+        sizes.append(sum(memoryview(b).nbytes for buffers in operations for b in buffers))
+        real(first_seq, operations)
+
+    monkeypatch.setattr(store.wal, "append", append)
+    with store.write:  # so that all of them queue up
+        threads = [threading.Thread(target=put, args=(db, 100 * n, 20)) for n in range(12)]
+        for thread in threads:
+            thread.start()
+        while len(db.collection("c")._writer._queue) < 12:
+            pass
+    for thread in threads:
+        thread.join()
+    assert db.count("c").count == 240
+    assert max(sizes) <= 4000
+    assert len(sizes) < 12
+    db.close()
+
+
+def test_a_write_too_large_for_a_frame_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    db = make(tmp_path / "db")
+    monkeypatch.setattr(writer_module, "_MAX_OPERATION", 1000)
+    put(db, 0, 5)
+    with pytest.raises(InvalidInputError, match="limit of one write is 1000"):
+        put(db, 0, 100)
+    assert db.count("c").count == 5
+    db.close()
+
+
+def test_a_failed_sync_closes_the_collection_to_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    db = make(tmp_path / "db")
+    put(db, 0, 10)
+    with monkeypatch.context() as patch:
+        patch.setattr(fs.AppendFile, "sync", raising(errno.EIO))
+        with pytest.raises(WriteError):
+            put(db, 10, 10)
+    with pytest.raises(ReadOnlyError, match="fsync failed"):
+        put(db, 20, 10)
+    with pytest.raises(ReadOnlyError):
+        db.flush("c")
+    assert len(tags(db)) == 10
+    info = db.get_collection("c")
+    assert info.status is models.CollectionStatus.RED
+    db.close()
+    with VecDB(tmp_path / "db") as db:
+        found = len(tags(db))
+        assert found in (10, 20)  # the outcome was unknown; half of a batch never is
+        put(db, 20, 10)
+    clean(tmp_path / "db")
+
+
+def test_a_full_disk_refuses_the_write_and_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    db = make(tmp_path / "db")
+    put(db, 0, 10)
+    with monkeypatch.context() as patch:
+        patch.setattr(fs.os, "writev", raising(errno.ENOSPC))
+        with pytest.raises(StorageFullError):
+            put(db, 10, 10)
+    put(db, 20, 10)
+    assert sorted(tags(db)) == [*range(10), *range(20, 30)]
+    db.close()
+    with VecDB(tmp_path / "db") as db:
+        assert sorted(tags(db)) == [*range(10), *range(20, 30)]
+    clean(tmp_path / "db")
+
+
+@pytest.mark.parametrize("name", ["make_dir", "sync_dir", "rename", "AppendFile"])
+def test_a_checkpoint_that_fails_before_its_commit_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    db = make(tmp_path / "db")
+    put(db, 0, 10)
+    with monkeypatch.context() as patch:
+        patch.setattr(fs, name, raising(errno.EIO))
+        with pytest.raises(OSError, match="injected"):
+            db.flush("c")
+    assert len(tags(db)) == 10
+    put(db, 5, 10, tag=7)
+    db.delete("c", [0])
+    expected = {**dict.fromkeys(range(1, 5), 0), **dict.fromkeys(range(5, 15), 7)}
+    assert tags(db) == expected
+    db.flush("c")
+    assert tags(db) == expected
+    assert db.collection("c")._store.wal.size == 64  # an empty file: nothing waits in the WAL
+    db.close()
+    with VecDB(tmp_path / "db") as db:
+        assert tags(db) == expected
+    clean(tmp_path / "db")
+
+
+def test_a_commit_of_unknown_outcome_deletes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The transaction was durable and reported an error: its files must not be removed."""
+    db = make(tmp_path / "db")
+    put(db, 0, 10)
+    real = Catalog.commit
+
+    def commit(self: Catalog, change: Any) -> None:
+        real(self, change)
+        raise OSError(errno.EIO, "injected after the commit")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Catalog, "commit", commit)
+        with pytest.raises(OSError, match="injected"):
+            db.flush("c")
+    with pytest.raises(ReadOnlyError):
+        put(db, 20, 1)
+    assert len(tags(db)) == 10
+    db.close()
+    with VecDB(tmp_path / "db") as db:
+        assert len(tags(db)) == 10
+    clean(tmp_path / "db")
+
+
+def test_a_failed_build_leaves_no_files_and_the_old_segments(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    db = make(tmp_path / "db", default_segment_number=1)
+    for start in (0, 10, 20):
+        put(db, start, 10)
+        db.flush("c")
+    segments = tmp_path / "db" / "collections" / "c" / "segments"
+    before = sorted(p.name for p in segments.iterdir())
+    with monkeypatch.context() as patch:
+        patch.setattr(fs, "sync_dir", raising(errno.EIO))
+        with pytest.raises(OSError, match="injected"):
+            db.optimizer.run_once()
+    assert sorted(p.name for p in segments.iterdir()) == before
+    assert "injected" in str(db.get_collection("c").optimizer_status)
+    assert len(tags(db)) == 30
+    assert db.wait_for_optimizer("c")
+    assert len(list(segments.iterdir())) == 1
+    assert len(tags(db)) == 30
+    assert db.get_collection("c").optimizer_status == "ok"
+    db.close()
+    clean(tmp_path / "db")
+
+
+def test_points_changed_during_a_build_are_settled_at_its_commit(tmp_path: Path) -> None:
+    """Deleted, overwritten and edited between pin and commit; then a kill before a checkpoint."""
+    from vecdb.engine import build as build_module
+
+    db = make(tmp_path / "db", default_segment_number=1)
+    for start in (0, 10, 20):
+        put(db, start, 10)
+        db.flush("c")
+    store = db.collection("c")._store
+
+    def meddle(done: int, total: int) -> None:
+        if done == total:
+            db.delete("c", [0, 11])
+            put(db, 5, 2, tag=5)
+            db.set_payload("c", {"tag": 9}, [22])
+
+    build_module.build(store, tuple(store.files), progress=meddle)
+    expected = {
+        **{n: 0 for n in range(30) if n not in (0, 11)},
+        5: 5,
+        6: 5,
+        22: 9,
+    }
+    assert tags(db) == expected
+    copy = tmp_path / "copy"
+    import shutil
+
+    shutil.copytree(tmp_path / "db", copy)  # as a kill would leave it
+    with VecDB(copy) as killed:
+        assert tags(killed) == expected
+    db.close()
+    with VecDB(tmp_path / "db") as db:
+        assert tags(db) == expected
+    clean(tmp_path / "db")
+    clean(copy)
+
+
+def test_a_crash_loses_no_edit_of_a_row_that_a_build_moved(tmp_path: Path) -> None:
+    """An edit in the WAL needs the row it edits: a vacuum must keep rows that died since the
+    last checkpoint, or replay would find nothing to edit and lose the point."""
+    import shutil
+
+    db = make(tmp_path / "db", vacuum_min_vector_number=1, deleted_threshold=0.1)
+    put(db, 0, 10)
+    db.flush("c")
+    db.delete("c", [0, 1, 2])
+    db.flush("c")
+    db.set_payload("c", {"tag": 3}, [5])
+    while db.optimizer.run_once():
+        pass
+    shutil.copytree(tmp_path / "db", tmp_path / "copy")
+    with VecDB(tmp_path / "copy") as killed:
+        assert tags(killed) == {**dict.fromkeys(range(3, 10), 0), 5: 3}
+    db.close()
