@@ -1,0 +1,418 @@
+"""What ``docs/architecture.md`` promises about the code, read off the syntax trees.
+
+Import directions, the one door to the disk, where each library may be used, what is loaded when.
+A module that breaks a rule is a mistake in the module or a decision to write down there and here.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+import types
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+import vecdb
+from vecdb import errors, models
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "vecdb"
+FILES = sorted(path for path in PACKAGE.rglob("*.py"))
+
+# Bottom to top. A module may import its own layer (where it is a package) and those listed.
+LAYERS: dict[str, set[str]] = {
+    "vecdb.kernels": set(),
+    "vecdb.errors": set(),
+    "vecdb.ids": {"vecdb.errors"},
+    "vecdb.vectors": {"vecdb.errors"},
+    "vecdb.models": {"vecdb.errors", "vecdb.ids"},
+    "vecdb.quantization": {"vecdb.errors", "vecdb.kernels"},
+    "vecdb.storage": {"vecdb.errors", "vecdb.ids", "vecdb.quantization"},
+    "vecdb.payload": {"vecdb.errors", "vecdb.models", "vecdb.storage.format"},
+    "vecdb.engine": {
+        "vecdb.errors",
+        "vecdb.ids",
+        "vecdb.kernels",
+        "vecdb.models",
+        "vecdb.payload",
+        "vecdb.quantization",
+        "vecdb.storage",
+        "vecdb.vectors",
+    },
+}
+LAYERS["vecdb.collection"] = {*LAYERS["vecdb.engine"], "vecdb.engine"}
+LAYERS["vecdb.database"] = {*LAYERS["vecdb.collection"], "vecdb.collection"}
+# Programs on top of the public face; nothing imports them but each other.
+TOOLS = (
+    "vecdb.__main__",
+    "vecdb.cli",
+    "vecdb.demo",
+    "vecdb.demo_report",
+    "vecdb.example_data",
+    "vecdb.terminal",
+    "vecdb.warmup",
+)
+for tool in TOOLS:
+    LAYERS[tool] = {*LAYERS["vecdb.database"], "vecdb.database", "vecdb", *TOOLS}
+LAYERS["vecdb"] = set(LAYERS) - set(TOOLS)
+
+MAX_LINES = 450
+# The public faces have one short method a verb.
+LONGER = {"collection.py": 600, "database.py": 600}
+
+
+@dataclass(frozen=True)
+class Import:
+    """One imported module, and whether importing the importer imports it."""
+
+    name: str
+    line: int
+    at_top: bool
+    typing_only: bool
+
+
+def module_of(path: Path) -> str:
+    """``vecdb.storage.fs`` of its file."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_of(path): path for path in FILES}
+
+
+@cache
+def tree_of(path: Path) -> ast.Module:
+    """The syntax tree of a file."""
+    return ast.parse(path.read_text(encoding="utf-8"), str(path))
+
+
+def imports_of(path: Path) -> list[Import]:
+    """Every import statement of a file, wherever it stands."""
+    return list(_imports(tree_of(path), path, at_top=True, typing_only=False))
+
+
+def _imports(node: ast.AST, path: Path, *, at_top: bool, typing_only: bool) -> Iterator[Import]:
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.Import):
+            for alias in child.names:
+                yield Import(alias.name, child.lineno, at_top, typing_only)
+        elif isinstance(child, ast.ImportFrom):
+            assert child.level == 0, f"{path}:{child.lineno}: relative import"
+            for alias in child.names:
+                # ``from vecdb import ids`` means the module, ``from vecdb.ids import find`` too.
+                inner = f"{child.module}.{alias.name}"
+                name = inner if inner in MODULES else str(child.module)
+                yield Import(name, child.lineno, at_top, typing_only)
+        else:
+            function = isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
+            typing_block = isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING"
+            yield from _imports(
+                child,
+                path,
+                at_top=at_top and not function,
+                typing_only=typing_only or typing_block,
+            )
+
+
+def layer_of(module: str) -> str:
+    """The longest entry of LAYERS that the module is in."""
+    if module == "vecdb":
+        return module
+    found = [layer for layer in LAYERS if layer != "vecdb" and f"{module}.".startswith(f"{layer}.")]
+    assert found, f"{module} has no place in LAYERS: decide which layers it may import"
+    return max(found, key=len)
+
+
+def within(module: str, allowed: set[str]) -> bool:
+    """Whether a module is one of the allowed, or in an allowed package."""
+    return any(module == a or (a != "vecdb" and module.startswith(f"{a}.")) for a in allowed)
+
+
+def relative(path: Path) -> str:
+    """The path below the package, as it is written in the tables here."""
+    return path.relative_to(PACKAGE).as_posix()
+
+
+def test_imports_go_down_only() -> None:
+    wrong = []
+    for module, path in MODULES.items():
+        layer = layer_of(module)
+        for found in imports_of(path):
+            if found.name != "vecdb" and not found.name.startswith("vecdb."):
+                continue
+            if found.typing_only and (layer, found.name) == ("vecdb.collection", "vecdb.database"):
+                continue  # a collection knows its database, by a reference it is given
+            if not within(found.name, {*LAYERS[layer], layer}):
+                wrong.append(f"{relative(path)}:{found.line} imports {found.name}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_no_module_imports_itself_in_a_circle() -> None:
+    graph = {
+        module: {i.name for i in imports_of(path) if i.at_top and not i.typing_only}
+        for module, path in MODULES.items()
+    }
+    done: set[str] = set()
+
+    def visit(module: str, above: tuple[str, ...]) -> None:
+        if module in above:
+            raise AssertionError(" -> ".join([*above[above.index(module) :], module]))
+        if module in done or module not in graph:
+            return
+        for name in sorted(graph[module]):
+            if name != module:
+                visit(name, (*above, module))
+        done.add(module)
+
+    # A package's own __init__ may list its modules, which may not import the package.
+    for module in graph:
+        visit(module, ())
+
+
+@pytest.mark.parametrize(
+    ("library", "allowed"),
+    [
+        ("lmdb", {"storage/catalog.py"}),
+        ("msgpack", {"storage/format.py", "payload/encoding.py"}),
+        ("xxhash", {"storage/format.py", "storage/layout.py"}),
+        ("mmap", {"storage/arrays.py", "storage/wal.py"}),
+        ("fcntl", {"storage/fs.py"}),
+    ],
+)
+def test_a_library_is_used_in_its_own_place_only(library: str, allowed: set[str]) -> None:
+    users = {
+        relative(path)
+        for path in FILES
+        for found in imports_of(path)
+        if found.name.split(".")[0] == library
+    }
+    assert users == allowed
+
+
+@pytest.mark.parametrize("library", ["numba", "llvmlite", "psutil", "tqdm"])
+def test_a_costly_library_is_imported_by_the_function_that_needs_it(library: str) -> None:
+    at_top = [
+        f"{relative(path)}:{found.line}"
+        for path in FILES
+        if not relative(path).startswith("kernels/")
+        for found in imports_of(path)
+        if found.name.split(".")[0] == library and found.at_top and not found.typing_only
+    ]
+    assert not at_top
+
+
+@pytest.mark.parametrize(
+    "library", ["pickle", "cPickle", "dill", "cloudpickle", "marshal", "shelve", "joblib"]
+)
+def test_nothing_stored_can_run_code(library: str) -> None:
+    for path in FILES:
+        for found in imports_of(path):
+            assert found.name.split(".")[0] != library, f"{path}:{found.line}"
+
+
+def test_nothing_is_evaluated_and_numpy_unpickles_nothing() -> None:
+    for path in FILES:
+        for call in calls_of(path):
+            name = ast.unparse(call.func)
+            assert name not in ("eval", "exec"), f"{path}:{call.lineno}"
+            if name.endswith(".load"):
+                words = {word.arg for word in call.keywords}
+                assert "allow_pickle" not in words, f"{path}:{call.lineno}"
+
+
+# Calls that change files, by the name they are called by.
+CHANGES_BY_MODULE = {
+    "os": {
+        "chmod", "chown", "fdatasync", "fsync", "ftruncate", "link", "makedirs", "mkdir", "mkfifo",
+        "open", "pwrite", "pwritev", "remove", "removedirs", "rename", "renames", "replace",
+        "rmdir", "sendfile", "symlink", "truncate", "unlink", "utime", "write", "writev",
+    },
+    "shutil": {"copy", "copy2", "copyfile", "copyfileobj", "copytree", "move", "rmtree"},
+    "tempfile": {"NamedTemporaryFile", "TemporaryDirectory", "TemporaryFile", "mkdtemp", "mkstemp"},
+    "np": {"memmap", "save", "savetxt", "savez", "savez_compressed"},
+}  # fmt: skip
+CHANGES_BY_METHOD = {
+    "hardlink_to", "mkdir", "rmdir", "symlink_to", "tofile", "touch", "unlink", "write_bytes",
+    "write_text",
+}  # fmt: skip
+# Calls outside storage/fs.py that look like one of these, and why they are fine.
+ALLOWED_CALLS = {
+    ("cli.py", "os.open"): "the null device, in place of a standard output nobody reads",
+    ("database.py", "tempfile.mkdtemp"): "the directory of a ':memory:' database",
+    ("demo.py", "tempfile.TemporaryDirectory"): "the directory of a demo database",
+}
+
+
+def calls_of(path: Path) -> Iterator[ast.Call]:
+    """Every call in a file."""
+    return (node for node in ast.walk(tree_of(path)) if isinstance(node, ast.Call))
+
+
+def changes_files(call: ast.Call) -> bool:
+    """Whether a call, going by its name, changes files."""
+    function = call.func
+    if isinstance(function, ast.Name):
+        return function.id == "open" and _opens_for_writing(call, at=1)
+    if not isinstance(function, ast.Attribute):
+        return False
+    if isinstance(function.value, ast.Name) and function.value.id in CHANGES_BY_MODULE:
+        return function.attr in CHANGES_BY_MODULE[function.value.id]
+    if function.attr == "open":  # Path.open, gzip.open, io.open
+        return _opens_for_writing(call, at=0) or _opens_for_writing(call, at=1)
+    return function.attr in CHANGES_BY_METHOD
+
+
+def _opens_for_writing(call: ast.Call, at: int) -> bool:
+    modes = [word.value for word in call.keywords if word.arg == "mode"] + call.args[at : at + 1]
+    for mode in modes:
+        if isinstance(mode, ast.Constant) and isinstance(mode.value, str):
+            return re.fullmatch(r"[rbt]+", mode.value) is None and len(mode.value) <= 3
+    return False
+
+
+def test_only_one_module_changes_files() -> None:
+    used = set()
+    for path in FILES:
+        if relative(path) == "storage/fs.py":
+            continue
+        for call in calls_of(path):
+            if changes_files(call):
+                key = (relative(path), ast.unparse(call.func))
+                assert key in ALLOWED_CALLS, f"{relative(path)}:{call.lineno}: {ast.unparse(call)}"
+                used.add(key)
+    assert used == set(ALLOWED_CALLS), "an exception that nothing needs any more"
+
+
+def test_the_search_for_file_changing_calls_finds_them() -> None:
+    """The test above would pass as well if it recognised nothing."""
+    found = {call.lineno for call in calls_of(PACKAGE / "storage/fs.py") if changes_files(call)}
+    assert len(found) >= 10
+    for text in ("open(p, 'wb')", "p.open('a')", "p.write_text('x')", "os.rename(a, b)"):
+        call = ast.parse(text, mode="eval").body
+        assert isinstance(call, ast.Call)
+        assert changes_files(call), text
+    for text in ("open(p)", "open(p, 'rb')", "s.replace('a', 'b')", "os.pread(f, 1, 0)"):
+        call = ast.parse(text, mode="eval").body
+        assert isinstance(call, ast.Call)
+        assert not changes_files(call), text
+
+
+def test_no_mapping_is_writable() -> None:
+    """Nothing reaches a file but by write(2): a mapping of one is read-only."""
+    for path in FILES:
+        for call in calls_of(path):
+            if ast.unparse(call.func) == "mmap.mmap":
+                access = {w.arg: ast.unparse(w.value) for w in call.keywords}.get("access")
+                anonymous = ast.unparse(call.args[0]) == "-1"
+                assert anonymous or access == "mmap.ACCESS_READ", f"{path}:{call.lineno}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=relative)
+def test_a_module_is_short_and_says_what_it_promises(path: Path) -> None:
+    lines = len(path.read_text(encoding="utf-8").splitlines())
+    assert lines <= LONGER.get(relative(path), MAX_LINES), f"{lines} lines"
+    assert ast.get_docstring(tree_of(path)), "no docstring"
+
+
+def run_fresh(code: str, cwd: Path) -> set[str]:
+    """The top-level modules loaded after running ``code`` in an interpreter of its own."""
+    program = (
+        f"import sys\n{code}\nprint('loaded', *{{name.split('.')[0] for name in sys.modules}})"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program],
+        cwd=cwd,
+        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.splitlines()[-1].split()[1:])
+
+
+def test_importing_vecdb_loads_no_engine(tmp_path: Path) -> None:
+    loaded = run_fresh("import vecdb", tmp_path)
+    assert not loaded & {"lmdb", "llvmlite", "numba", "psutil", "tqdm"}
+
+
+def test_a_small_collection_needs_no_compiler(tmp_path: Path) -> None:
+    """Opening, writing, reading and searching 2 000 points: numba would cost 0.4 s to load."""
+    loaded = run_fresh(
+        """
+import numpy as np
+import vecdb
+from vecdb import models
+
+rows = np.random.default_rng(0).standard_normal((2000, 384)).astype(np.float32)
+for _ in range(2):
+    with vecdb.VecDB("small.db") as db:
+        if not db.collection_exists("c"):
+            db.create_collection("c", models.VectorParams(size=384, distance="Cosine"))
+        c = db.collection("c")
+        payloads = [{"n": i} for i in range(2000)]
+        c.upsert(models.Batch(ids=np.arange(2000), vectors=rows, payloads=payloads))
+        assert c.search(rows[5], limit=3)[0].id == 5
+        assert c.search(rows[5], {"must": [{"key": "n", "range": {"gt": 9}}]}, limit=3)[0].id > 9
+        assert len(c.retrieve([1, 2, 3], with_vectors=True)) == 3
+        assert c.count().count == 2000
+        assert len(c.scroll(limit=7)[0]) == 7
+        c.flush()
+        c.wait_for_optimizer()
+        assert c.search(rows[5], limit=3)[0].id == 5
+""",
+        tmp_path,
+    )
+    assert "lmdb" in loaded
+    assert not loaded & {"llvmlite", "numba"}
+
+
+def test_the_public_names_are_the_list() -> None:
+    assert vecdb.__all__ == sorted(vecdb.__all__)
+    assert dir(vecdb) == vecdb.__all__
+    for name in vecdb.__all__:
+        assert getattr(vecdb, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'Vecdb'"):
+        _ = vecdb.Vecdb
+
+
+def own_classes(module: types.ModuleType) -> set[str]:
+    """The public classes a module defines."""
+    return {
+        name
+        for name, value in vars(module).items()
+        if isinstance(value, type) and value.__module__ == module.__name__ and name[0] != "_"
+    }
+
+
+def test_every_error_is_public_and_in_the_tree_of_the_docstring() -> None:
+    assert sorted(errors.__all__) == errors.__all__
+    assert set(errors.__all__) == own_classes(errors)
+    assert errors.__doc__
+    for name in errors.__all__:
+        error = getattr(errors, name)
+        assert issubclass(error, errors.VecdbError)
+        assert re.search(rf"\b{name}\b", errors.__doc__), name
+        if error is not errors.VecdbError:
+            for base in error.__bases__[1:]:  # the builtin a caller would expect
+                assert f"{name} ({base.__name__})" in errors.__doc__
+
+
+def test_every_model_is_public() -> None:
+    assert sorted(models.__all__) == models.__all__
+    assert len(set(models.__all__)) == len(models.__all__)
+    for module in (models.conditions, models.config, models.requests, models.results):
+        assert own_classes(module) <= set(models.__all__), module.__name__
+
+
+def test_the_version_is_the_same_everywhere() -> None:
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    match = re.search(r'^version = "(.+)"$', text, re.MULTILINE)
+    assert match is not None, "pyproject.toml has no version"
+    assert match[1] == vecdb.__version__

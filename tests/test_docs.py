@@ -1,0 +1,367 @@
+"""The documentation is true: its code runs, its tables agree with the code, nothing is left out.
+
+A ```` ```python ```` block that cannot run here is excused by ``<!-- not run: reason -->`` in the
+line before it; ``EXCUSED`` says how many there are, so that no excuse goes unnoticed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import inspect
+import os
+import re
+import shlex
+import struct
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+import vecdb
+from vecdb import Collection, VecDB, errors, models
+from vecdb.storage import format
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+PAGES = [path for path in (ROOT / "README.md", *sorted(DOCS.glob("*.md"))) if path.exists()]
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+
+EXCUSED = 0
+MARKER = re.compile(r"<!-- not run: (.+) -->")
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block of a page."""
+
+    page: Path
+    line: int  # of its first line of text
+    language: str
+    text: str
+    excuse: str | None
+
+
+def blocks_of(page: Path, *languages: str) -> Iterator[Block]:
+    """The blocks of a page in these languages, in order."""
+    lines = page.read_text(encoding="utf-8").splitlines()
+    at = 0
+    while at < len(lines):
+        opened = re.fullmatch(r"```(\w*)", lines[at])
+        if opened is None:
+            at += 1
+            continue
+        end = lines.index("```", at + 1)
+        marker = MARKER.fullmatch(lines[at - 1]) if at else None
+        if opened[1] in languages:
+            text = "\n".join(lines[at + 1 : end]) + "\n"
+            yield Block(page, at + 2, opened[1], text, marker[1] if marker else None)
+        at = end + 1
+
+
+def name_of(path: Path) -> str:
+    """The path as it is written in the repository."""
+    return path.relative_to(ROOT).as_posix()
+
+
+WITH_CODE = [page for page in PAGES if any(blocks_of(page, "python"))]
+
+
+@pytest.mark.parametrize("page", WITH_CODE, ids=name_of)
+def test_the_code_of_a_page_runs(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All blocks of a page, one after another, as if typed into one session."""
+    monkeypatch.chdir(tmp_path)
+    namespace: dict[str, Any] = {"__name__": "__main__"}
+    try:
+        for block in blocks_of(page, "python"):
+            if block.excuse is None:
+                # Empty lines before it, so that a traceback names the line of the page.
+                padded = "\n" * (block.line - 1) + block.text
+                exec(compile(padded, str(page), "exec"), namespace)
+    finally:
+        for value in namespace.values():
+            if isinstance(value, VecDB):
+                value.close()
+
+
+def test_every_excused_block_is_known() -> None:
+    excused = [b for page in PAGES for b in blocks_of(page, "python") if b.excuse is not None]
+    assert len(excused) == EXCUSED, [(name_of(b.page), b.line, b.excuse) for b in excused]
+    markers = sum(len(MARKER.findall(page.read_text(encoding="utf-8"))) for page in PAGES)
+    assert markers == EXCUSED, "a marker that stands before no block"
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_an_example_runs(path: Path, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", str(path)],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) >= 3, "an example prints something to read"
+    assert not done.stderr
+    assert not list(tmp_path.iterdir()), "an example leaves nothing behind"
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_an_example_is_short_and_says_what_it_shows(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert len(text.splitlines()) < 60
+    assert text.startswith('"""')
+    assert text.splitlines()[0].rstrip('"').endswith(".")
+
+
+def subcommands() -> set[str]:
+    """The commands of ``vecdb``."""
+    from vecdb import cli
+
+    for action in cli._parser()._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            return set(action.choices)
+    raise AssertionError("vecdb has no subcommands")
+
+
+def test_every_command_shown_exists() -> None:
+    if importlib.util.find_spec("vecdb.cli") is None:
+        pytest.skip("there is no vecdb.cli")
+    known = subcommands()
+    for page in PAGES:
+        for block in blocks_of(page, "bash", "console", "sh"):
+            for line in block.text.splitlines():
+                words = shlex.split(line.removeprefix("$ "), comments=True)
+                for at, word in enumerate(words):
+                    if Path(word).name == "vecdb" and (
+                        at == 0 or words[at - 1] in ("-m", "&&", ";", "|")
+                    ):
+                        command = words[at + 1] if at + 1 < len(words) else "--help"
+                        assert command in {*known, "--help", "--version"}, f"{page}: {line}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match(r"[a-z]+:", target):
+            continue
+        file, _, anchor = target.partition("#")
+        found = page if not file else (page.parent / file).resolve()
+        if found == (DOCS / "benchmarks.md").resolve() and not found.exists():
+            continue  # written with its measurements
+        assert found.exists(), f"{target} in {name_of(page)}"
+        if anchor and found.suffix == ".md":
+            assert anchor in anchors_of(found), f"{target} in {name_of(page)}"
+
+
+def anchors_of(page: Path) -> set[str]:
+    """What GitHub makes of the headings of a page."""
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in headings}
+
+
+# -- file-format.md --------------------------------------------------------------------------------
+
+FORMAT = DOCS / "file-format.md"
+CODES = {"u8": "B", "u16": "H", "u32": "I", "u64": "Q"}
+SIZES = {"u8": 1, "u16": 2, "u32": 4, "u64": 8}
+
+
+def table(name: str) -> list[list[str]]:
+    """The rows of the table after ``<!-- table: name -->``, without its header."""
+    lines = FORMAT.read_text(encoding="utf-8").splitlines()
+    at = lines.index(f"<!-- table: {name} -->") + 1
+    while not lines[at]:
+        at += 1
+    rows = []
+    while at < len(lines) and lines[at].startswith("|"):
+        rows.append([cell.strip().strip("`") for cell in lines[at].strip("|").split("|")])
+        at += 1
+    return rows[2:]
+
+
+def struct_of(name: str) -> str:
+    """The struct format a byte table describes; its offsets are checked on the way."""
+    code = "<"
+    at = 0
+    for offset, size, kind, _ in table(name):
+        if size == "…":
+            break
+        assert int(offset) == at, f"{name}: offset {offset}, expected {at}"
+        if kind == "bytes":
+            code += f"{size}s"
+        elif kind == "zero":
+            code += f"{size}x"
+        else:
+            assert int(size) == SIZES[kind], f"{name}: {kind} of {size} bytes"
+            code += CODES[kind]
+        at += int(size)
+    assert struct.calcsize(code) == at
+    return code
+
+
+@pytest.mark.parametrize(
+    ("name", "layout", "size"),
+    [
+        ("data header", format._HEADER, format.HEADER_SIZE),
+        ("WAL header", format._WAL_HEADER, format.HEADER_SIZE),
+        ("frame header", format._FRAME, format.FRAME_HEADER_SIZE),
+    ],
+)
+def test_a_byte_table_is_the_struct(name: str, layout: struct.Struct, size: int) -> None:
+    assert struct_of(name) == layout.format
+    assert layout.size == size
+
+
+def test_the_footer_table_is_the_footer() -> None:
+    assert struct.calcsize(struct_of("data footer")) == format.FOOTER_SIZE
+    header = bytes(range(64))
+    sums = np.array([7, 8, 9], dtype="<u8").tobytes()
+    count, check, magic = struct.unpack(struct_of("data footer"), format.pack_footer(header, sums))
+    assert (count, magic) == (3, format.END_MAGIC)
+    assert check == format.checksum(header + sums + struct.pack("<Q", 3))
+
+
+def test_the_constants_are_the_constants() -> None:
+    rows = table("constants")
+    for name, value, _ in rows:
+        assert getattr(format, name) == int(value.replace(" ", "")), name
+    numbers = {
+        name
+        for name, value in vars(format).items()
+        if name.isupper() and name[0] != "_" and type(value) is int
+    }
+    assert {name for name, _, _ in rows} == numbers
+
+
+def test_the_magics_are_the_magics() -> None:
+    rows = table("magics")
+    for name, hexadecimal, _ in rows:
+        assert getattr(format, name) == bytes.fromhex(hexadecimal), name
+    magics = {name for name, value in vars(format).items() if isinstance(value, bytes)}
+    assert {name for name, _, _ in rows} == {name for name in magics if name.isupper()}
+
+
+def test_kinds_and_dtypes_are_all_listed() -> None:
+    assert {int(n): name for n, name, *_ in table("kinds")} == {
+        k.value: k.name for k in format.Kind
+    }
+    assert {int(n): np.dtype(d) for n, d, _ in table("dtypes")} == format.DTYPES
+
+
+def test_a_file_can_be_read_with_the_tables_alone(tmp_path: Path) -> None:
+    """An independent reader of a vectors file, made from the page and nothing else."""
+    vectors = np.random.default_rng(1).standard_normal((3000, 24)).astype("<f4")
+    with VecDB(tmp_path / "db") as db:
+        db.create_collection("c", models.VectorParams(size=24, distance=models.Distance.DOT))
+        db.upsert("c", models.Batch(ids=np.arange(3000), vectors=vectors))
+    path = next((tmp_path / "db").glob("collections/c/segments/*/vectors"))
+    data = path.read_bytes()
+    header = struct.unpack_from(struct_of("data header"), data)
+    magic, version, kind, dtype, columns, rows = header[:6]
+    assert (magic, version, kind, columns, rows) == (format.DATA_MAGIC, 1, 6, 24, 3000)
+    assert header[-1] == format.checksum(data[:56])
+    size = rows * columns * 4
+    assert np.dtype({int(n): d for n, d, _ in table("dtypes")}[dtype]) == vectors.dtype
+    found = np.frombuffer(data, dtype="<f4", count=rows * columns, offset=64)
+    assert (found.reshape(rows, columns) == vectors).all()
+    blocks = -(-size // 65536)
+    sums = np.frombuffer(data, dtype="<u8", count=blocks, offset=64 + size)
+    for number in range(blocks):
+        block = data[64 + 65536 * number : 64 + min(size, 65536 * (number + 1))]
+        assert format.checksum(block) == sums[number]
+    assert len(data) == 64 + size + 8 * blocks + 24
+
+
+# -- architecture.md, configuration.md, durability.md, api.md --------------------------------------
+
+
+def test_architecture_links_every_module() -> None:
+    text = (DOCS / "architecture.md").read_text(encoding="utf-8")
+    linked = set(re.findall(r"\]\(\.\./(vecdb/[\w/]+\.py)\)", text))
+    modules = {name_of(path) for path in (ROOT / "vecdb").rglob("*.py")}
+    # A package's __init__ that holds nothing but its docstring has nothing to explain.
+    empty = {m for m in modules if m.endswith("__init__.py") and len(lines(m)) <= 1}
+    assert linked <= modules
+    assert modules - empty <= linked
+
+
+def lines(path: str) -> list[str]:
+    """The lines of a file of the repository."""
+    return (ROOT / path).read_text(encoding="utf-8").splitlines()
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        models.VectorParams,
+        models.OptimizersConfig,
+        models.HnswConfig,
+        models.WalConfig,
+        models.ScalarQuantizationConfig,
+        models.BinaryQuantizationConfig,
+        models.ProductQuantizationConfig,
+        models.SearchParams,
+        models.QuantizationSearchParams,
+    ],
+)
+def test_configuration_lists_every_option_with_its_default(config: Any) -> None:
+    text = (DOCS / "configuration.md").read_text(encoding="utf-8")
+    _, _, section = text.partition(f"`{config.__name__}`")
+    assert section, f"{config.__name__} is not in configuration.md"
+    section = re.split(r"^#", section, maxsplit=1, flags=re.MULTILINE)[0]
+    for field in msgspec.structs.fields(config):
+        row = re.search(rf"^\| `{field.encode_name}` \| ([^|]+) \|", section, re.MULTILINE)
+        assert row, f"{config.__name__}.{field.encode_name}"
+        default = "required" if field.required else f"`{field.default!r}`"
+        assert row[1].strip() == default, f"{config.__name__}.{field.encode_name}"
+
+
+def test_every_error_is_explained() -> None:
+    text = (DOCS / "durability.md").read_text(encoding="utf-8")
+    for name in ("CorruptionError", "WriteError", "StorageFullError", "ReadOnlyError"):
+        assert f"`{name}`" in text
+    text = (DOCS / "api.md").read_text(encoding="utf-8")
+    for name in errors.__all__:
+        assert f"- `{name}`: " in text
+
+
+def test_every_public_name_is_in_the_reference() -> None:
+    text = (DOCS / "api.md").read_text(encoding="utf-8")
+    for name in vecdb.__all__:
+        assert f"`{name}`" in text
+    for name in models.__all__:
+        assert f"`{name}" in text
+    for cls in (VecDB, Collection):
+        assert f"\n## {cls.__name__}\n" in text
+        for name, member in inspect.getmembers(cls):
+            if not name.startswith("_") and (callable(member) or isinstance(member, property)):
+                assert inspect.getdoc(member), f"{cls.__name__}.{name} has no docstring"
+                assert f"\n### {cls.__name__}.{name}\n" in text
+
+
+def make_api() -> ModuleType:
+    """The script docs/make_api.py as a module."""
+    spec = importlib.util.spec_from_file_location("make_api", DOCS / "make_api.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_reference_is_as_the_docstrings_are() -> None:
+    current = (DOCS / "api.md").read_text(encoding="utf-8")
+    assert current == make_api().api(), "run python docs/make_api.py"
