@@ -5,7 +5,7 @@
 
     with vecdb.VecDB("my.db") as db:
         db.create_collection(
-            "texts", vectors_config=models.VectorParams(size=384, distance="Cosine")
+            "texts", vectors_config=models.VectorParams(size=384, distance=models.Distance.COSINE)
         )
 
 Importing this package loads neither numba nor lmdb; the first use of ``VecDB`` loads lmdb, the

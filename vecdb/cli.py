@@ -196,7 +196,7 @@ def _check(arguments: argparse.Namespace) -> int:
     if found:
         screen.line()
         screen.table(
-            ["collection", "points", "segments", "files", "bytes", "in the WAL"],
+            ["collection", "points in files", "segments", "files", "bytes", "in the WAL"],
             [
                 [
                     c.name,
@@ -210,6 +210,15 @@ def _check(arguments: argparse.Namespace) -> int:
             ],
             indent="  ",
         )
+    for c in found:
+        if c.torn_bytes or c.leftovers:
+            screen.line()
+            screen.paragraph(
+                f"{c.name}: a crash left {count(c.torn_bytes, 'byte')} of an unfinished write and "
+                f"{count(c.leftovers, 'unfinished segment')}. Neither is damage: nothing of them "
+                "was acknowledged, and the next open removes them.",
+                "  ",
+            )
     return code
 
 
@@ -278,9 +287,7 @@ def _show_collection(screen: Screen, name: str, info: dict[str, Any]) -> None:
     if state != "ok":
         todo = f"failed: {state['error']}"
     elif optimizer["pending"]:
-        todo = (
-            f"has work: {optimizer['pending']} (it starts when an application opens the database)"
-        )
+        todo = f"{optimizer['pending']} is due, when an application opens the database"
     else:
         todo = "nothing to do"
     screen.line(f"  vectors     {'; '.join(_vectors(info['config']))}")
@@ -292,7 +299,16 @@ def _show_collection(screen: Screen, name: str, info: dict[str, Any]) -> None:
     segments = [row for segment in info["segments"] for row in _segment_rows(segment)]
     if segments:
         screen.line()
-        headers = ["segment", "kind", "points", "deleted", "originals", "quantization", "codes"]
+        headers = [
+            "segment",
+            "kind",
+            "points",
+            "deleted",
+            "vector",
+            "originals",
+            "quantized",
+            "codes",
+        ]
         screen.table(headers, segments, left=len(headers), indent="  ")
     screen.line()
     parts = info["memory"]["parts"] | {"total": info["memory"]["total"]}
@@ -322,18 +338,19 @@ def _vectors(config: dict[str, Any]) -> Iterator[str]:
 
 def _segment_rows(segment: dict[str, Any]) -> Iterator[list[str]]:
     """One row a named vector; the segment's own figures stand in the first only."""
-    where = {"anonymous": "in private RAM", "mapped": "mapped", None: "-"}
+    where = {"anonymous": "RAM", "mapped": "mapped", None: "-"}
     own = [
         segment["id"].lstrip("0") or "0",
         segment["kind"],
         f"{segment['points']:,}",
         f"{segment['deleted']:,}",
     ]
-    for vector in segment["vectors"].values():
+    for name, vector in segment["vectors"].items():
         yield [
             *own,
+            name or "-",
             f"{size(vector['bytes'])} {where[vector['placement']]}",
-            vector["quantization"] or "-",
+            vector["quantization"] or "no",
             where[vector["codes_placement"]],
         ]
         own = ["", "", "", ""]

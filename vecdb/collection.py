@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import sys
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from vecdb import ids, models
 from vecdb.engine import reader
@@ -92,9 +96,10 @@ class Collection:
         ``progress`` shows a bar. ``parallel``, ``max_retries`` and ``wait`` are accepted for
         compatibility. On an error or Ctrl-C the batches before it stay written.
         """
+        size = _positive(batch_size, "batch_size")
         total = len(points) if isinstance(points, Sequence) else None
         with _bar(progress, total) as advance:
-            for batch in _batches(points, batch_size):
+            for batch in _batches(points, size):
                 self.upsert(batch)
                 advance(len(batch))
 
@@ -109,27 +114,22 @@ class Collection:
         wait: bool = True,
         progress: bool = False,
     ) -> None:
-        """Write a whole array of vectors, ``(n, dim)`` or a dict of them by name, in batches.
+        """Write many vectors in batches: an array ``(n, dim)``, a dict of arrays by name, or any
+        iterable of vectors.
 
-        ``payload``: one dict (or None) a row; ``ids``: one a row, random UUIDs if not given.
+        ``payload``: one dict (or None) a row; ``ids``: one a row, random UUIDs if not given. Of
+        either an endless iterator will do. On an error or Ctrl-C the batches before it stay.
         """
-        import uuid
-
-        named = isinstance(vectors, dict)
-        columns = vectors if named else {"": vectors}
-        if not columns:
-            raise InvalidInputError("vectors: expected at least one array")
-        total = len(next(iter(columns.values())))
-        id_stream = iter(ids) if ids is not None else (str(uuid.uuid4()) for _ in range(total))
-        payloads = iter(payload) if payload is not None else None
+        size = _positive(batch_size, "batch_size")
+        total = _equal_lengths(vectors, payload, ids)
+        id_stream = _iterator(ids, "ids") if ids is not None else _random_ids()
+        payloads = _iterator(payload, "payload") if payload is not None else None
         with _bar(progress, total) as advance:
-            for start in range(0, total, _positive(batch_size, "batch_size")):
-                part = {n: column[start : start + batch_size] for n, column in columns.items()}
-                count = len(next(iter(part.values())))
+            for part, count in _vector_batches(vectors, size):
                 self.upsert(
                     models.Batch(
                         ids=list(islice(id_stream, count)),
-                        vectors=part if named else part[""],
+                        vectors=part,
                         payloads=None if payloads is None else list(islice(payloads, count)),
                     )
                 )
@@ -146,6 +146,8 @@ class Collection:
         self, payload: dict[str, Any], points: Any, key: str | None = None, wait: bool = True
     ) -> models.UpdateResult:
         """Merge ``payload`` into that of the points, at the path ``key`` if given."""
+        if key is not None and not isinstance(key, str):
+            raise InvalidInputError(f"key: expected a string, got {type(key).__name__}")
         path = key or ""
         if path:
             parse_path(path)
@@ -161,11 +163,10 @@ class Collection:
         self, keys: Sequence[str], points: Any, wait: bool = True
     ) -> models.UpdateResult:
         """Remove these keys (paths such as ``a.b`` too) from the points' payload."""
-        if isinstance(keys, str) or not all(isinstance(key, str) for key in keys):
-            raise InvalidInputError("keys: expected a list of strings")
-        for key in keys:
-            parse_path(key)
-        return self._edit_payload(points, mode="delete", paths=list(keys))
+        paths = _strings(keys, "keys")
+        for path in paths:
+            parse_path(path)
+        return self._edit_payload(points, mode="delete", paths=paths)
 
     def clear_payload(self, points_selector: Any, wait: bool = True) -> models.UpdateResult:
         """Remove the points' whole payload."""
@@ -186,15 +187,17 @@ class Collection:
         self, vectors: Sequence[str], points: Any, wait: bool = True
     ) -> models.UpdateResult:
         """Take the vectors of these names from the points; the points stay."""
-        if isinstance(vectors, str):
-            raise InvalidInputError("vectors: expected a list of vector names, got a string")
-        names = [vector_schema(self._store.schema, name).name for name in vectors]
+        given = _strings(vectors, "vectors")
+        names = [vector_schema(self._store.schema, name).name for name in given]
         return self._edit(points, "points", lambda keys: DropVectors(keys, names))
 
     def _edit_payload(
         self, points: Any, what: str = "points", **change: Any
     ) -> models.UpdateResult:
         if "payload" in change:  # as it will be stored: plain JSON
+            if not isinstance(change["payload"], dict):
+                got = type(change["payload"]).__name__
+                raise InvalidInputError(f"payload: expected a dict, got {got}")
             change["payload"] = encoding.decode(encoding.encode(change["payload"]))
         return self._edit(points, what, lambda keys: EditPayload(keys, **change))
 
@@ -366,13 +369,19 @@ class Collection:
 
     def _query(self, view: View, request: models.QueryRequest) -> models.QueryResponse:
         if request.query is None:
-            want = reader.wanted(view, request.with_payload, request.with_vector)
-            offset = request.offset or 0
-            records, _ = reader.scroll(
-                view, reader.condition(request.filter, "filter"), request.limit + offset, 0, want
+            return models.QueryResponse(
+                reader.first_points(
+                    view,
+                    request.using,
+                    request.filter,
+                    request.params,
+                    request.limit,
+                    request.offset,
+                    request.with_payload,
+                    request.with_vector,
+                    request.score_threshold,
+                )
             )
-            points = [models.ScoredPoint(r.id, 0, 0.0, r.payload, r.vector) for r in records]
-            return models.QueryResponse(points[offset:])
         return models.QueryResponse(
             reader.search(
                 view,
@@ -424,17 +433,96 @@ def _keys(wanted: Sequence[Any]) -> list[int]:
     return ids.keys_of(wanted)
 
 
+def _strings(values: Any, what: str) -> list[str]:
+    """A list of strings, at least one."""
+    if not isinstance(values, (list, tuple, set, frozenset)):
+        got = type(values).__name__
+        raise InvalidInputError(f"{what}: expected a list of strings, got {got} {values!r:.60}")
+    for value in values:
+        if not isinstance(value, str):
+            raise InvalidInputError(f"{what}: expected strings, got {value!r:.60}")
+    if not values:
+        raise InvalidInputError(f"{what}: expected at least one string, got none")
+    return list(values)
+
+
 def _positive(value: Any, what: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
         raise InvalidInputError(f"{what}: expected an integer >= 1, got {value!r:.60}")
-    return value
+    return min(int(value), sys.maxsize)
+
+
+def _iterator(values: Any, what: str) -> Iterator[Any]:
+    if isinstance(values, (str, bytes, Mapping)) or not hasattr(values, "__iter__"):
+        raise InvalidInputError(f"{what}: expected a list or an iterable, got {_got(values)}")
+    if isinstance(values, np.ndarray) and values.ndim == 0:
+        raise InvalidInputError(f"{what}: expected a list or an iterable, got a scalar")
+    return iter(values)
+
+
+def _got(value: Any) -> str:
+    return f"{type(value).__name__} {value!r:.60}"
 
 
 def _batches(points: Iterable[Any], size: int) -> Iterator[list[Any]]:
-    stream = iter(points)
-    size = _positive(size, "batch_size")
+    stream = _iterator(points, "points")
     while batch := list(islice(stream, size)):
         yield batch
+
+
+def _random_ids() -> Iterator[str]:
+    while True:
+        yield str(uuid.uuid4())
+
+
+def _equal_lengths(vectors: Any, payload: Any, ids: Any) -> int | None:
+    """How many rows, as far as that can be told before anything is written."""
+    if isinstance(vectors, Mapping):
+        columns = {f"vectors[{name!r}]": rows for name, rows in vectors.items()}
+        if not columns:
+            raise InvalidInputError("vectors: expected at least one array, got an empty dict")
+        for what, rows in columns.items():
+            if not hasattr(rows, "__len__"):
+                raise InvalidInputError(f"{what}: expected an array, got {_got(rows)}")
+    else:
+        columns = {"vectors": vectors}
+    first = next(iter(columns))
+    columns |= {k: v for k, v in (("ids", ids), ("payload", payload)) if v is not None}
+    total = None
+    for what, column in columns.items():
+        _iterator(column, what)
+        if not hasattr(column, "__len__"):
+            continue
+        if what == first:
+            total = len(column)
+        elif total is not None and len(column) != total:
+            raise InvalidInputError(
+                f"{what}: expected {total}, one for each of {first}, got {len(column)}"
+            )
+    return total
+
+
+def _vector_batches(vectors: Any, size: int) -> Iterator[tuple[Any, int]]:
+    if isinstance(vectors, Mapping):
+        count = len(next(iter(vectors.values())))
+        for start in range(0, count, size):
+            part = {name: rows[start : start + size] for name, rows in vectors.items()}
+            yield part, min(size, count - start)
+    elif isinstance(vectors, np.ndarray):
+        for start in range(0, len(vectors), size):
+            rows = vectors[start : start + size]
+            yield rows, len(rows)
+    else:
+        for batch in _batches(vectors, size):
+            yield _by_name(batch), len(batch)
+
+
+def _by_name(rows: list[Any]) -> Any:
+    """Columns, if the rows are dicts of vectors by name."""
+    if not all(isinstance(row, Mapping) for row in rows):
+        return rows
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {name: [row.get(name) for row in rows] for name in names}
 
 
 class _bar:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import os
-import tempfile
 import threading
 import time
 import weakref
@@ -15,9 +14,9 @@ from typing import Any
 
 from vecdb import models
 from vecdb.collection import Collection
-from vecdb.engine import recovery
+from vecdb.engine import directory, recovery
 from vecdb.engine.configure import new_config, update_config
-from vecdb.engine.optimizer import Optimizer
+from vecdb.engine.optimizer import Optimizer, deadline_of
 from vecdb.engine.store import Store
 from vecdb.errors import (
     AlreadyExistsError,
@@ -25,14 +24,11 @@ from vecdb.errors import (
     CorruptionError,
     ForkError,
     InvalidInputError,
-    NotADatabaseError,
     NotFoundError,
     WriteError,
 )
 from vecdb.storage import fs, layout
 from vecdb.storage.wal import SyncLevel
-
-MAX_NAME_BYTES = 255
 
 _open_databases: weakref.WeakSet[VecDB] = weakref.WeakSet()
 
@@ -61,21 +57,22 @@ class VecDB:
     ) -> None:
         if sync not in ("always", "interval", "never"):
             raise InvalidInputError(f"sync: expected 'always', 'interval' or 'never', got {sync!r}")
-        if not 0.001 <= sync_interval <= 3600:
+        if not isinstance(sync_interval, (int, float)) or not 0.001 <= sync_interval <= 3600:
             raise InvalidInputError(
                 f"sync_interval: expected 0.001 to 3600 seconds, got {sync_interval!r}"
             )
-        self._temporary = os.fspath(path) == ":memory:"
-        self.path = _temporary_dir() if self._temporary else Path(path).absolute()
+        given = directory.parse_path(path)
+        self._temporary = given is None
+        self.path = directory.temporary() if given is None else given
         self._level: SyncLevel = "never" if self._temporary else sync
         self._pid = os.getpid()
         self._closed = False
         self._lock = threading.RLock()  # guards _collections; before any lock of a store
         self._collections: dict[str, Collection] = {}
-        _prepare_directory(self.path)
+        directory.prepare(self.path)
         self._file_lock = fs.FileLock(self.path / layout.LOCK, f"database {self.path}")
         try:
-            _initialize(self.path)
+            directory.initialize(self.path)
             self.optimizer = Optimizer(self._stores)
             self._open_collections()
         except BaseException:
@@ -160,7 +157,7 @@ class VecDB:
         stay on disk; ``hnsw_config``, ``wal_config`` and ``on_disk_payload`` are accepted for
         compatibility. Raises AlreadyExistsError, InvalidInputError.
         """
-        name = _check_name(collection_name)
+        name = directory.check_name(collection_name)
         config = new_config(
             vectors_config,
             quantization_config,
@@ -177,21 +174,36 @@ class VecDB:
             self._open_collection(path)
         return True
 
-    def recreate_collection(self, collection_name: str, vectors_config: Any, **config: Any) -> bool:
+    def recreate_collection(
+        self,
+        collection_name: str,
+        vectors_config: Any,
+        quantization_config: Any = None,
+        optimizers_config: Any = None,
+        hnsw_config: Any = None,
+        wal_config: Any = None,
+        on_disk_payload: bool | None = None,
+    ) -> bool:
         """``delete_collection`` if it exists, then ``create_collection``."""
-        _check_name(collection_name)
+        config = (
+            vectors_config,
+            quantization_config,
+            optimizers_config,
+            hnsw_config,
+            wal_config,
+            on_disk_payload,
+        )
+        directory.check_name(collection_name)
+        new_config(*config)  # what is wrong with it must be said before anything is deleted
         with self._lock:
-            self.check_usable()
-            if collection_name in self._collections:
-                new_config(vectors_config, **_config_arguments(config))  # refuse before deleting
-                self.delete_collection(collection_name)
-            return self.create_collection(collection_name, vectors_config, **config)
+            self.delete_collection(collection_name)
+            return self.create_collection(collection_name, *config)
 
     def delete_collection(self, collection_name: str) -> bool:
         """Remove a collection and its files; False if there was none."""
         with self._lock:
             self.check_usable()
-            collection = self._collections.pop(_check_name(collection_name), None)
+            collection = self._collections.pop(directory.check_name(collection_name), None)
             if collection is None:
                 return False
             store = collection._store
@@ -233,7 +245,7 @@ class VecDB:
     def collection_exists(self, collection_name: str) -> bool:
         """Whether there is a collection of that name."""
         self.check_usable()
-        return _check_name(collection_name) in self._collections
+        return directory.check_name(collection_name) in self._collections
 
     def collection(self, collection_name: str) -> Collection:
         """A handle with the same verbs and no name argument. Raises NotFoundError."""
@@ -241,7 +253,7 @@ class VecDB:
         try:
             return self._collections[collection_name]
         except (KeyError, TypeError):
-            _check_name(collection_name)
+            directory.check_name(collection_name)
             known = ", ".join(map(repr, sorted(self._collections))) or "none"
             raise NotFoundError(
                 f"collection {collection_name!r} does not exist; there are: {known}"
@@ -372,7 +384,7 @@ class VecDB:
     ) -> bool:
         """Wait for one collection, or all; see ``Collection.wait_for_optimizer``."""
         self.check_usable()
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = deadline_of(timeout)
         for name in [collection_name] if collection_name is not None else list(self._collections):
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
             if not self.collection(name).wait_for_optimizer(left):
@@ -404,74 +416,6 @@ class VecDB:
         store.changed = self.optimizer.wake
         self._collections[store.name] = Collection(self, store)
         self.optimizer.wake()
-
-
-def _check_name(name: Any) -> str:
-    """Any text is a legal name; on disk it is escaped."""
-    if not isinstance(name, str):
-        raise InvalidInputError(f"collection_name: expected a string, got {type(name).__name__}")
-    try:
-        size = len(name.encode("utf-8"))
-    except UnicodeEncodeError:
-        raise InvalidInputError(f"collection_name {name!r}: not valid Unicode") from None
-    if not 1 <= size <= MAX_NAME_BYTES:
-        raise InvalidInputError(
-            f"collection_name: expected 1 to {MAX_NAME_BYTES} bytes of UTF-8, got {size}"
-        )
-    return name
-
-
-def _config_arguments(config: dict[str, Any]) -> dict[str, Any]:
-    names = ("quantization_config", "optimizers_config", "hnsw_config", "wal_config")
-    return {name: config.get(name) for name in (*names, "on_disk_payload")}
-
-
-def _temporary_dir() -> Path:
-    shared_memory = Path("/dev/shm")
-    parent = shared_memory if shared_memory.is_dir() else None
-    return Path(tempfile.mkdtemp(prefix="vecdb-", dir=parent))
-
-
-def _prepare_directory(path: Path) -> None:
-    """Make the directory, or see that what is there is a database (or empty)."""
-    if not path.exists():
-        if not path.parent.is_dir():
-            raise NotADatabaseError(f"{path}: the directory {path.parent} does not exist")
-        fs.make_dir(path)
-        fs.sync_dir(path.parent)
-    if not path.is_dir():
-        raise NotADatabaseError(f"{path} is a file; a database is a directory")
-    if (path / layout.FORMAT).exists():
-        return
-    strangers = sorted(
-        entry.name
-        for entry in path.iterdir()
-        if entry.name not in (layout.LOCK, layout.COLLECTIONS)
-        and not layout.is_leftover(entry.name)
-    )
-    if strangers:
-        raise NotADatabaseError(
-            f"{path} holds {', '.join(strangers[:3])} and no vecdb database; "
-            f"give a new or an empty directory"
-        )
-
-
-def _initialize(path: Path) -> None:
-    """FORMAT and the directories, if they are not there. FORMAT is last: it makes it a database."""
-    if (path / layout.FORMAT).exists():
-        recovery.read_format(path)
-        if not (path / layout.COLLECTIONS).is_dir():
-            raise CorruptionError(path / layout.COLLECTIONS, "the directory is missing")
-        return
-    if not (path / layout.COLLECTIONS).is_dir():
-        fs.make_dir(path / layout.COLLECTIONS)
-    for entry in path.iterdir():
-        if layout.is_leftover(entry.name):
-            fs.remove_file(entry)
-    temporary = path / layout.new_dir()
-    recovery.write_format(temporary)
-    fs.rename(temporary, path / layout.FORMAT)
-    fs.sync_dir(path)
 
 
 def _sync_loop(database: weakref.ref[VecDB], stop: threading.Event, interval: float) -> None:

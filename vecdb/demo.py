@@ -6,8 +6,6 @@ screen it is given.
 
 from __future__ import annotations
 
-import gzip
-import json
 import os
 import platform
 import shlex
@@ -19,22 +17,18 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-from msgspec import Struct, field
-
 import vecdb
 from vecdb import models
 from vecdb.database import VecDB
-from vecdb.errors import AlreadyExistsError, NotFoundError
+from vecdb.demo_report import Load, Method, Mode, Reopen, Report
+from vecdb.errors import AlreadyExistsError
+from vecdb.example_data import NAME, Data, Floats, load_data
 from vecdb.terminal import Screen, duration, size
 from vecdb.warmup import Warmup, compile_kernels
 
-Floats = npt.NDArray[np.float32]
-
-COLLECTION = "debian-packages"
+COLLECTION = NAME
 LIMIT = 10
-_TIE = 1e-6  # real data has twins: a hit counts by its score, not by its id
+_SAME = 1e-6  # two scores that differ by less are rounded differently, no more
 _BATCH = 250
 # The default would leave 7.7 MB unquantized, since an exact scan of so little is fast.
 _SMALL = models.OptimizersConfigDiff(indexing_threshold=1000)
@@ -57,85 +51,6 @@ MODES = {
     "originals on disk, codes in RAM": (1000, True),
     "all on disk": (1000, False),
 }
-
-
-class Data(Struct):
-    """The example set."""
-
-    vectors: Floats
-    payload: list[dict[str, Any]]
-    queries: Floats
-    texts: dict[str, tuple[int, str]]
-    """Package -> row of ``queries``, its description."""
-
-
-class Load(Struct):
-    points: int
-    seconds: float
-    hits: list[dict[str, Any]]
-    filtered_hits: list[dict[str, Any]]
-
-
-class Method(Struct):
-    """One quantization method, or none."""
-
-    method: str
-    recall_at_10: float
-    """As searched by default: the best by their codes, ranked by their originals."""
-    recall_at_10_codes_alone: float
-    """Without the second step, ``rescore=False``."""
-    median_seconds: float
-    search_bytes: int
-    """What a search reads in full: codes, or originals if there are none."""
-    codebook_bytes: int
-    compression: float
-    build_seconds: float = 0.0
-    hits: list[dict[str, Any]] = field(default_factory=list)
-
-
-class Mode(Struct):
-    """One storage mode: bytes of the whole collection, after all queries have run."""
-
-    mode: str
-    memmap_threshold: int
-    always_ram: bool
-    anonymous: int
-    mapped: int
-    resident: int
-    file: int
-    median_seconds: float
-    switch_seconds: float
-    originals: str
-    codes: str
-
-
-class Reopen(Struct):
-    close_seconds: float
-    open_seconds: float
-    points: int
-    queries: int
-    same_answers: int
-    median_seconds: float
-
-
-class Report(Struct, kw_only=True):
-    """Every figure of the demo: what ``--json`` prints."""
-
-    version: str
-    python: str
-    machine: str
-    cpus: int
-    rows: int
-    dimensions: int
-    queries: int
-    kernels: Warmup
-    load: Load
-    methods: list[Method]
-    storage_modes: list[Mode]
-    reopen: Reopen
-    database: str | None
-    seconds: float
-
 
 Answers = list[list[tuple[Any, float]]]  # a query's ids and scores, best first
 
@@ -167,9 +82,8 @@ def run(directory: Path | None, screen: Screen) -> Report:
     seconds = time.monotonic() - started
     screen.line()
     if directory is not None:
-        screen.line(
-            f"Done in {duration(seconds)}. The database is kept: vecdb info {shlex.quote(str(directory))}"
-        )
+        kept = shlex.quote(str(directory))
+        screen.line(f"Done in {duration(seconds)}. The database is kept: vecdb info {kept}")
     else:
         screen.line(f"Done in {duration(seconds)}. To keep the database: vecdb demo DIR")
     return Report(
@@ -188,35 +102,6 @@ def run(directory: Path | None, screen: Screen) -> Report:
         database=None if directory is None else str(directory.absolute()),
         seconds=seconds,
     )
-
-
-def data_dir() -> Path:
-    """The example data: in an installed package beside the code, in a checkout in examples/."""
-    package = Path(__file__).resolve().parent
-    for parent in (package / "data", package.parent / "examples" / "data"):
-        if (parent / COLLECTION / "vectors.npy").is_file():
-            return parent / COLLECTION
-    raise NotFoundError(
-        f"the example data is neither in {package / 'data'} nor in "
-        f"{package.parent / 'examples' / 'data'}; install vecdb again"
-    )
-
-
-def load_data() -> Data:
-    """The example set, as float32."""
-    directory = data_dir()
-    queries = _json_lines(directory / "queries.jsonl.gz")
-    return Data(
-        vectors=np.load(directory / "vectors.npy").astype(np.float32),
-        payload=_json_lines(directory / "payload.jsonl.gz"),
-        queries=np.load(directory / "queries.npy").astype(np.float32),
-        texts={row["name"]: (number, row["summary"]) for number, row in enumerate(queries)},
-    )
-
-
-def _json_lines(path: Path) -> list[dict[str, Any]]:
-    with gzip.open(path, "rt", encoding="utf-8") as lines:
-        return [json.loads(line) for line in lines]
 
 
 @contextmanager
@@ -264,17 +149,18 @@ def _load(db: VecDB, data: Data, screen: Screen) -> Load:
             )
             bar.at(rows.stop)
     seconds = time.monotonic() - started
-    screen.line(
-        f"   {total:,} points in {duration(seconds)}. Every batch of {_BATCH} was safe from"
+    screen.paragraph(
+        f"{total:,} points in {duration(seconds)}; every batch of {_BATCH} was safe from power "
+        "loss when its upsert returned.",
+        "   ",
     )
-    screen.line("   power loss when its upsert returned.")
     screen.line()
     hits = _show(db, data, "tcptraceroute", screen)
     python = models.Filter(
         must=[models.FieldCondition(key="section", match=models.MatchValue(value="python"))]
     )
     filtered = _show(db, data, "tcptraceroute", screen, python, " where section = python")
-    return Load(total, seconds, hits, filtered)
+    return Load(points=total, seconds=seconds, hits=hits, filtered_hits=filtered)
 
 
 def _quantize(db: VecDB, data: Data, screen: Screen) -> list[Method]:
@@ -286,7 +172,17 @@ def _quantize(db: VecDB, data: Data, screen: Screen) -> list[Method]:
     )
     originals = data.vectors.nbytes
     exact, seconds = _answers(db, data.queries, models.SearchParams(exact=True))
-    methods = [Method("none (exact)", 1.0, 1.0, seconds, originals, 0, 1.0)]
+    methods = [
+        Method(
+            method="none (exact)",
+            recall_at_10=_recall(data, exact),
+            recall_at_10_codes_alone=None,
+            median_seconds=seconds,
+            search_bytes=originals,
+            codebook_bytes=0,
+            compression=1.0,
+        )
+    ]
     for name, (config, what, package) in METHODS.items():
         started = time.monotonic()
         db.update_collection(COLLECTION, quantization_config=config)
@@ -301,15 +197,15 @@ def _quantize(db: VecDB, data: Data, screen: Screen) -> list[Method]:
         codes = parts["codes"]["file"]
         methods.append(
             Method(
-                name,
-                recall(exact, found),
-                recall(exact, alone),
-                seconds,
-                codes,
-                parts["quantizers"]["file"],
-                originals / codes,
-                built,
-                hits,
+                method=name,
+                recall_at_10=_recall(data, found),
+                recall_at_10_codes_alone=_recall(data, alone),
+                median_seconds=seconds,
+                search_bytes=codes,
+                codebook_bytes=parts["quantizers"]["file"],
+                compression=originals / codes,
+                build_seconds=built,
+                hits=hits,
             )
         )
     screen.line()
@@ -318,8 +214,8 @@ def _quantize(db: VecDB, data: Data, screen: Screen) -> list[Method]:
         [
             [
                 method.method,
-                f"{method.recall_at_10:.3f}",
-                f"{method.recall_at_10_codes_alone:.3f}",
+                _share(method.recall_at_10),
+                _share(method.recall_at_10_codes_alone),
                 duration(method.median_seconds),
                 size(method.search_bytes),
                 f"{method.compression:.1f}x",
@@ -329,9 +225,11 @@ def _quantize(db: VecDB, data: Data, screen: Screen) -> list[Method]:
         indent="   ",
     )
     screen.line()
+    codebook = max(method.codebook_bytes for method in methods)
     screen.paragraph(
-        "So few vectors fit into the processor's cache, and an exact scan is fast too; with more "
-        "of them the time goes with the bytes searched.",
+        "Codes alone: without the second step. Product codes need a codebook too, "
+        f"{size(codebook)} for any number of vectors. So few vectors fit into the processor's "
+        "cache, where an exact scan is fast; with more, the time goes with the bytes searched.",
         "   ",
     )
     return methods
@@ -358,20 +256,16 @@ def _store(db: VecDB, data: Data, screen: Screen) -> list[Mode]:
         switched = time.monotonic() - started
         _, seconds = _answers(db, data.queries)
         report = db.memory_report(COLLECTION)
-        total = report["total"]
         modes.append(
             Mode(
-                name,
-                threshold,
-                always_ram,
-                total["anonymous"],
-                total["mapped"],
-                total["resident"],
-                total["file"],
-                seconds,
-                switched,
-                _placement(report["parts"]["originals"]),
-                _placement(report["parts"]["codes"]),
+                mode=name,
+                memmap_threshold=threshold,
+                always_ram=always_ram,
+                originals=_placement(report["parts"]["originals"]),
+                codes=_placement(report["parts"]["codes"]),
+                **report["total"],
+                median_seconds=seconds,
+                switch_seconds=switched,
             )
         )
     screen.table(
@@ -406,7 +300,14 @@ def _reopen(
         f"   Opened in {duration(opened)}: {points:,} points, and "
         f"{same} of {len(after)} queries are answered as before."
     )
-    return Reopen(close_seconds, opened, points, len(after), same, seconds)
+    return Reopen(
+        close_seconds=close_seconds,
+        open_seconds=opened,
+        points=points,
+        queries=len(after),
+        same_answers=same,
+        median_seconds=seconds,
+    )
 
 
 # -- the parts of a step -----------------------------------------------------------------------
@@ -460,18 +361,17 @@ def _answers(
     return answers, median(times)
 
 
-def recall(exact: Answers, found: Answers) -> float:
-    """The share of hits whose score is not below that of the last exact one."""
-    hits = 0
-    for truth, answer in zip(exact, found, strict=True):
-        worst = truth[-1][1] - _TIE
-        hits += sum(score >= worst for _, score in answer)
-    return hits / sum(map(len, exact))
+def _recall(data: Data, answers: Answers) -> float:
+    return data.recall([[row for row, _ in answer] for answer in answers], LIMIT)
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
 
 
 def _same(before: list[tuple[Any, float]], after: list[tuple[Any, float]]) -> bool:
     return [i for i, _ in before] == [i for i, _ in after] and all(
-        abs(a - b) <= _TIE for (_, a), (_, b) in zip(before, after, strict=True)
+        abs(a - b) <= _SAME for (_, a), (_, b) in zip(before, after, strict=True)
     )
 
 

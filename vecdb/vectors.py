@@ -15,6 +15,8 @@ from vecdb.errors import InvalidInputError
 
 Floats = npt.NDArray[np.float32]
 
+_TINY = 1e-30  # a squared length below this has lost its digits in float32
+
 
 def to_query(value: Any, dim: int, *, normalize: bool, what: str) -> Floats:
     """One vector: ``float32 (dim,)``. Raises InvalidInputError."""
@@ -25,7 +27,9 @@ def to_query(value: Any, dim: int, *, normalize: bool, what: str) -> Floats:
         length = float(np.dot(vector, vector))
     if not length < np.inf:  # NaN fails the comparison too
         _refuse(vector[None], what)
-    if normalize:
+    if normalize and length > _TINY:
+        vector = vector / np.float32(length**0.5)
+    elif normalize:
         vector = _normalized(vector[None], np.array([length], dtype=np.float32))[0]
     return np.ascontiguousarray(vector)
 
@@ -63,7 +67,7 @@ def _floats(value: Any, what: str) -> Floats:
 def _normalized(matrix: Floats, lengths: Floats) -> Floats:
     # Squares of very small components vanish in float32: those rows are measured in float64.
     norms = np.sqrt(lengths)
-    tiny = lengths < 1e-30
+    tiny = lengths <= _TINY
     if tiny.any():
         norms[tiny] = np.sqrt(np.square(matrix[tiny].astype(np.float64)).sum(axis=1))
         norms[norms == 0] = 1
@@ -79,7 +83,10 @@ def _refuse(matrix: Floats, what: str) -> None:
             f"{what}: expected finite numbers, got {matrix[row, column]} at row {row}, "
             f"component {column}"
         )
-    raise InvalidInputError(f"{what}: a vector is longer than 1.8e19; scores would overflow")
+    row = int(np.argmax(np.square(matrix.astype(np.float64)).sum(axis=1)))
+    raise InvalidInputError(
+        f"{what}: the vector of row {row} is longer than 1.8e19; scores would overflow"
+    )
 
 
 def _shape(array: npt.NDArray[Any]) -> str:

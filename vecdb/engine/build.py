@@ -199,12 +199,19 @@ def _commit(store: Store, sources: list[Source], row: SegmentRow) -> list[FileSe
             drop=[i for i in gone if i in store.files],
             alive={row.id: committed},
         )
-        change.live[row.id] = count_bits(committed, segment.rows)
+        committed_live = count_bits(committed, segment.rows)
+        if committed_live:
+            change.live[row.id] = committed_live
+        else:  # all of it was deleted meanwhile
+            change.add, change.alive = [], {}
         with committing(store, change):
             retired = [store.files.pop(i).segment for i in change.drop]
-            store.files[segment.id] = FileState(
-                segment, alive, count_bits(alive, segment.rows), committed, change.live[row.id]
-            )
+            if committed_live:
+                live = count_bits(alive, segment.rows)
+                state = FileState(segment, alive, live, committed, committed_live)
+                store.files[segment.id] = state
+            else:
+                retired.append(segment)
             store.publish()
     return retired
 

@@ -208,7 +208,7 @@ def add_rows(builder: SegmentBuilder, source: Segment, rows: Offsets) -> None:
     builder.add(
         source.id_array(rows),
         source.seq_array(rows),
-        [source.payload(row) for row in rows.tolist()],
+        source.payloads(rows),
         {name: source.take(name, rows) for name in builder.dims},
         {name: source.has(name, rows) for name in builder.dims},
     )

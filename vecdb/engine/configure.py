@@ -25,7 +25,7 @@ def new_config(
     on_disk_payload: bool | None = None,
 ) -> models.CollectionConfig:
     """The configuration of a new collection. Raises InvalidInputError."""
-    return models.CollectionConfig(
+    config = models.CollectionConfig(
         params=models.CollectionParams(
             vectors=models.parse_vectors_config(vectors_config), on_disk_payload=on_disk_payload
         ),
@@ -41,6 +41,7 @@ def new_config(
         ),
         quantization_config=models.parse_quantization_config(quantization_config),
     )
+    return models.coerce(models.CollectionConfig, config, "configuration")
 
 
 def update_config(

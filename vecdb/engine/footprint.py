@@ -98,10 +98,10 @@ def collection_info(store: Store) -> models.CollectionInfo:
     """What ``get_collection`` returns."""
     with store.write:
         view = store.view
-        segments = [_segment_info(store, part) for part in view.segments]
         indexed = sum(state.live * len(state.segment.companions) for state in store.files.values())
-        vectors = sum(_vector_count(part) for part in view.segments)
         failure, error = store.failure, store.optimizer.error
+    segments = [_segment_info(store, part) for part in view.segments]
+    vectors = sum(_vector_count(part) for part in view.segments)
     pending = next_step(store)
     if failure is not None or error is not None:
         status = models.CollectionStatus.RED

@@ -12,12 +12,13 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from vecdb.engine.build import Cancelled, build
 from vecdb.engine.checkpoint import checkpoint
 from vecdb.engine.planner import Plan, SegmentStats, Stats, plan
 from vecdb.engine.store import Store
-from vecdb.errors import OptimizerError
+from vecdb.errors import InvalidInputError, OptimizerError
 
 _log = logging.getLogger("vecdb")
 
@@ -96,18 +97,19 @@ class Optimizer:
 
         Raises OptimizerError if a step failed and is waiting to be tried again.
         """
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = deadline_of(timeout)
         self.wake()
         while True:
             if self._thread is None or _disabled(store):
-                if not self._step(store):
-                    return True
+                try:
+                    if not self._step(store):
+                        return True
+                except Exception as error:
+                    raise _failure(store) from error
                 continue
             with self._condition:
                 if store.optimizer.error is not None:
-                    raise OptimizerError(
-                        f"collection {store.name!r}: the optimizer failed: {store.optimizer.error}"
-                    )
+                    raise _failure(store)
                 if self._stopping or (store.optimizer.task is None and next_step(store) is None):
                     return True
                 left = None if deadline is None else deadline - time.monotonic()
@@ -186,6 +188,20 @@ class Optimizer:
             cancelled=lambda: self._stopping or store.closed,
             progress=progress,
         )
+
+
+def deadline_of(timeout: Any) -> float | None:
+    """The moment, by ``time.monotonic``, at which a wait ends. Raises InvalidInputError."""
+    if timeout is None:
+        return None
+    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or timeout != timeout:
+        raise InvalidInputError(f"timeout: expected seconds or None, got {timeout!r:.60}")
+    return time.monotonic() + timeout
+
+
+def _failure(store: Store) -> OptimizerError:
+    reason = store.optimizer.error
+    return OptimizerError(f"collection {store.name!r}: the optimizer failed: {reason}")
 
 
 def _disabled(store: Store) -> bool:

@@ -41,6 +41,16 @@ def read_payload(part: SegmentView, row: int) -> dict[str, Any]:
         raise CorruptionError(f"payload of point {point}", str(error)) from None
 
 
+def read_payloads(part: SegmentView, offsets: Offsets) -> list[dict[str, Any]]:
+    """The decoded payloads of several rows. Raises CorruptionError."""
+    try:
+        return [encoding.decode(payload) for payload in part.segment.payloads(offsets)]
+    except DamageError:
+        for row in offsets.tolist():
+            read_payload(part, row)  # names the point
+        raise
+
+
 def vector_names(view: View, part: SegmentView, row: int) -> list[str]:
     """The names of the vectors one row has."""
     one = np.array([row], dtype=np.int64)

@@ -42,12 +42,12 @@ DEFAULT_OVERSAMPLING = {"scalar": 1.5, "product": 4.0, "binary": 8.0}
 
 
 @dataclass(frozen=True, slots=True)
-class Hit:
-    """One result: a row of a segment and its score, larger is better."""
+class Hits:
+    """Results, best first: scores (larger is better), and the segment and row of each."""
 
-    score: float
-    part: SegmentView
-    row: int
+    scores: list[float]
+    parts: list[SegmentView]
+    rows: list[int]
 
 
 @dataclass(slots=True)
@@ -66,25 +66,36 @@ def search(
     params: models.SearchParams,
     condition: Condition | None = None,
     excluded: int | None = None,
-) -> list[Hit]:
+) -> Hits:
     """The ``limit`` best live points, best first, of those that have the vector and match.
 
     ``query``: ``float32 (dim,)``, normalised already under Cosine. ``excluded`` is a key to leave
     out. Fewer than ``limit`` come back only when fewer match.
     """
-    merged: list[tuple[float, int, int]] = []
-    for number, part in enumerate(view.segments):
+    found: list[tuple[list[float], SegmentView, list[int]]] = []
+    for part in view.segments:
         if part.live == 0:
             continue
         mask = allowed(view, part, vector.name, condition, excluded)
         if mask is not None and not mask.any():
             continue
         scores, rows = _search_segment(part, vector, query, limit, params, mask)
-        merged += [
-            (-score, number, row) for score, row in zip(scores.tolist(), rows.tolist(), strict=True)
-        ]
+        found.append((scores.tolist(), part, rows.tolist()))
+    if len(found) == 1:
+        [(best, part, rows_of_part)] = found
+        return Hits(best, [part] * len(best), rows_of_part)
+    merged = [
+        (-score, number, row)
+        for number, (scores_of_part, _, rows_of_part) in enumerate(found)
+        for score, row in zip(scores_of_part, rows_of_part, strict=True)
+    ]
     merged.sort()
-    return [Hit(-score, view.segments[number], row) for score, number, row in merged[:limit]]
+    del merged[limit:]
+    return Hits(
+        [-score for score, _, _ in merged],
+        [found[number][1] for _, number, _ in merged],
+        [row for _, _, row in merged],
+    )
 
 
 def _search_segment(
@@ -252,11 +263,13 @@ def row_test(view: View, part: SegmentView, predicate: Predicate) -> Callable[[i
     return test
 
 
-def public_score(metric: str, score: float) -> float:
-    """The score on the metric's own scale: similarity, or distance (smaller is better)."""
+def public_scores(metric: str, scores: list[float]) -> list[float]:
+    """Scores on the metric's own scale: similarity, or distance (smaller is better)."""
     if metric == "dot":
-        return score
-    return max(0.0, -score) ** 0.5 if metric == "euclid" else max(0.0, -score)
+        return scores
+    if metric == "euclid":
+        return [max(0.0, -score) ** 0.5 for score in scores]
+    return [max(0.0, -score) for score in scores]
 
 
 def passes(metric: str, score: float, threshold: float | None) -> bool:

@@ -162,6 +162,8 @@ class Store:
         """Raise unless the collection accepts writes."""
         if self.closed:
             raise ClosedError(f"collection {self.name!r} is closed")
+        if self.failure is None and self.wal.failed is not None:
+            self.fail(self.wal.failed)
         if self.failure is not None:
             raise ReadOnlyError(
                 f"collection {self.name!r} is read-only since a failure: {self.failure}; "

@@ -91,9 +91,13 @@ class Writer:
             ticket.rows = None if isinstance(request, Delete) else request
             ticket.prepare(request)
         self._queue.append(ticket)
-        with self._store.write, Uninterrupted():
-            while not ticket.done:
-                self._commit_group()
+        try:
+            with self._store.write, Uninterrupted():
+                while not ticket.done:
+                    self._commit_group()
+        finally:
+            if not ticket.done and ticket in self._queue:  # Ctrl-C while waiting for the lock
+                self._queue.remove(ticket)
         if ticket.error is not None:
             raise ticket.error
         return ticket.seq
@@ -259,7 +263,7 @@ def edited_payload(stored: bytes, operation: EditPayload) -> bytes:
         return encoding.encode(operation.payload)
     payload = encoding.decode(stored)
     if operation.mode == "set" and not operation.path:
-        payload.update(operation.payload)
+        edit.merge(payload, operation.payload)
     elif operation.mode == "set":
         edit.merge_at(payload, parse_path(operation.path), operation.payload)
     else:

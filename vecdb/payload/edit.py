@@ -14,7 +14,16 @@ def merge_at(payload: dict[str, Any], steps: list[Step], update: dict[str, Any])
         following = steps[number + 1] if number + 1 < len(steps) else ""
         targets = [child for t in targets for child in _descend(t, step, following)]
     for target in targets:
-        target.update(update)
+        merge(target, update)
+
+
+def merge(target: dict[str, Any], update: dict[str, Any]) -> None:
+    """Take over the keys of ``update``; a null takes the key away, as in Qdrant."""
+    for key, value in update.items():
+        if value is None:
+            target.pop(key, None)
+        else:
+            target[key] = value
 
 
 def _descend(target: Any, step: Step, following: Step) -> list[Any]:
@@ -32,7 +41,10 @@ def _descend(target: Any, step: Step, following: Step) -> list[Any]:
 
 
 def delete_at(payload: dict[str, Any], steps: list[Step]) -> None:
-    """Remove what is at ``steps``, if anything is."""
+    """Remove what is at ``steps``, if anything is; a last ``[]`` empties the array.
+
+    A last ``[3]`` removes nothing, as in Qdrant: done twice it would remove two elements.
+    """
     targets: list[Any] = [payload]
     for step in steps[:-1]:
         found = []
@@ -48,8 +60,5 @@ def delete_at(payload: dict[str, Any], steps: list[Step]) -> None:
         if isinstance(last, str):
             if isinstance(target, dict):
                 target.pop(last, None)
-        elif isinstance(target, list):
-            if last is None:
-                target.clear()
-            elif last < len(target):
-                del target[last]
+        elif isinstance(target, list) and last is None:
+            target.clear()

@@ -29,9 +29,11 @@ def encode(payload: Any) -> bytes:
         return EMPTY
     if not isinstance(payload, dict):
         raise InvalidInputError(f"payload: expected a dict, got {type(payload).__name__}")
-    _check(payload, 1)
     try:
+        _check(payload, 1)
         data: bytes = msgpack.packb(payload, default=_plain)
+    except InvalidInputError:
+        raise
     except OverflowError:
         raise InvalidInputError("payload: an integer does not fit 64 bits") from None
     except (TypeError, ValueError) as error:
@@ -41,7 +43,7 @@ def encode(payload: Any) -> bytes:
     return data
 
 
-def decode(data: bytes) -> dict[str, Any]:
+def decode(data: Any) -> dict[str, Any]:
     """The payload from its stored form. Raises DamageError."""
     return unpack_value(data)  # type: ignore[no-any-return]
 
@@ -59,13 +61,23 @@ def _check(value: Any, depth: int) -> None:
         for item in value:
             if type(item) not in _LEAVES:
                 _check(item, depth + 1)
+    elif isinstance(value, (np.ndarray, np.generic, Enum)):
+        plain = _plain(value)
+        if type(plain) not in _LEAVES:  # what comes out may be anything again
+            _check(plain, depth)
     elif isinstance(value, (bytes, bytearray, memoryview)):
         raise InvalidInputError(f"payload: expected JSON values, got {type(value).__name__}")
 
 
 def _plain(value: Any) -> Any:
     """The JSON value that a common Python object means (msgpack asks for what it cannot pack)."""
-    if isinstance(value, (np.generic, np.ndarray)):
+    if isinstance(value, np.generic):
+        item = value.item()
+        if type(item) in _LEAVES:
+            return item
+        if not isinstance(item, np.generic):  # a date; but a long double stays what it is
+            return _plain(item)
+    if isinstance(value, np.ndarray):
         return value.tolist()
     if isinstance(value, (datetime.datetime, datetime.date)):
         return value.isoformat()
@@ -73,4 +85,6 @@ def _plain(value: Any) -> Any:
         return str(value)
     if isinstance(value, Enum):
         return value.value
+    if isinstance(value, int):
+        raise OverflowError
     raise TypeError(f"expected JSON values, got {type(value).__name__} {value!r:.60}")

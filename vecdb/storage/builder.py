@@ -136,7 +136,7 @@ class SegmentBuilder:
         self,
         keys: ids.IdArray,
         seqs: npt.NDArray[np.uint64],
-        payloads: list[bytes],
+        payloads: list[Any],
         vectors: dict[str, Floats],
         has: dict[str, Flags | None],
     ) -> None:

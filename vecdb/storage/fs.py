@@ -142,7 +142,7 @@ class FileLock:
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             holder = os.pread(self._fd, 200, 0).decode("utf-8", "replace").strip()
             os.close(self._fd)
             if holder.startswith(f"pid {os.getpid()} "):

@@ -183,6 +183,10 @@ class MemorySegment:
         """The encoded payload of one row."""
         return self._payloads[offset]
 
+    def payloads(self, offsets: Offsets) -> list[bytes]:
+        """The encoded payloads of several rows."""
+        return [self._payloads[row] for row in offsets.tolist()]
+
     def take(self, name: str, offsets: Offsets) -> Floats:
         """Copies of several rows' vectors: ``float32 (m, dim)``."""
         return self._columns[name].take(offsets)

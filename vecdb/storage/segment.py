@@ -143,12 +143,22 @@ class FileSegment:
 
     def seq_array(self, offsets: Offsets) -> npt.NDArray[np.uint64]:
         """The operations that wrote several rows."""
-        return self._seqs.verify()[offsets]
+        return self._seqs.verify_rows(offsets)[offsets]
 
     def payload(self, offset: int) -> bytes:
         """The encoded payload of one row."""
         start, stop = int(self._payload_offsets[offset]), int(self._payload_offsets[offset + 1])
         return self._payload.verify_span(start, stop)[start:stop].tobytes()
+
+    def payloads(self, offsets: Offsets) -> list[Any]:
+        """The encoded payloads of several rows, as views of the file."""
+        starts = self._payload_offsets[offsets].tolist()
+        stops = self._payload_offsets[offsets + 1].tolist()
+        spans = list(zip(starts, stops, strict=True))
+        for start, stop in spans:
+            self._payload.verify_span(start, stop)
+        data = self._payload.array.data
+        return [data[start:stop] for start, stop in spans]
 
     def payload_size(self, rows: Offsets) -> int:
         """Bytes of the encoded payloads of several rows."""

@@ -79,11 +79,19 @@ class Wal:
             file.append([header])
             file.sync()
             fs.rename(temporary, path)
-            fs.sync_dir(self._directory)
         except BaseException:
             file.close()
             fs.remove_file(temporary)
             raise
+        file.path = path
+        try:
+            fs.sync_dir(self._directory)
+        except OSError as error:
+            # The file may be there after a crash or not; writing on in the old one would leave
+            # operations behind a file that says it begins before them.
+            file.close()
+            self.failed = f"{path}: fsync of its directory failed: {error}"
+            raise WriteError(error.errno, self.failed) from error
         if self._file is not None:
             self._file.close()
         # An empty file that an earlier open left behind has just been replaced by its namesake.
@@ -252,7 +260,11 @@ def require_torn_tail(path: Path, data: memoryview, at: int, seq: int, salt: int
 def wal_files(directory: Path) -> list[tuple[int, Path]]:
     """The WAL files of a directory, oldest first: (first seq, path)."""
     found = []
-    for path in directory.iterdir():
+    try:
+        paths = list(directory.iterdir())
+    except FileNotFoundError:
+        raise CorruptionError(directory, "the directory is missing") from None
+    for path in paths:
         first_seq = layout.parse_wal_file(path.name)
         if first_seq is not None:
             found.append((first_seq, path))

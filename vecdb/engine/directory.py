@@ -1,0 +1,98 @@
+"""The database's own directory: telling it from other people's, and making a new one."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from vecdb.engine import recovery
+from vecdb.errors import CorruptionError, InvalidInputError, NotADatabaseError
+from vecdb.storage import fs, layout
+
+MAX_NAME_BYTES = 255
+
+
+def check_name(name: object) -> str:
+    """Any text is a legal collection name; on disk it is escaped. Raises InvalidInputError."""
+    if not isinstance(name, str):
+        raise InvalidInputError(f"collection_name: expected a string, got {type(name).__name__}")
+    try:
+        size = len(name.encode("utf-8"))
+    except UnicodeEncodeError:
+        raise InvalidInputError(f"collection_name {name!r}: not valid Unicode") from None
+    if not 1 <= size <= MAX_NAME_BYTES:
+        raise InvalidInputError(
+            f"collection_name: expected 1 to {MAX_NAME_BYTES} bytes of UTF-8, got {size}"
+        )
+    return name
+
+
+def parse_path(path: object) -> Path | None:
+    """The directory meant; None for ``":memory:"``. Raises InvalidInputError."""
+    try:
+        text = os.fspath(path)  # type: ignore[call-overload]
+    except TypeError:
+        text = None
+    if not isinstance(text, str) or not text or "\0" in text:
+        raise InvalidInputError(
+            f"path: expected the name of a directory or ':memory:', got {path!r:.60}"
+        )
+    return None if text == ":memory:" else Path(text).absolute()
+
+
+def temporary() -> Path:
+    """A new private directory, in memory where the system offers that."""
+    shared_memory = Path("/dev/shm")
+    parent = shared_memory if shared_memory.is_dir() else None
+    return Path(tempfile.mkdtemp(prefix="vecdb-", dir=parent))
+
+
+def prepare(path: Path) -> None:
+    """Make the directory, or see that what is there is a database (or empty).
+
+    Raises NotADatabaseError, having changed nothing.
+    """
+    if not path.exists():
+        if not path.parent.is_dir():
+            raise NotADatabaseError(f"{path}: the directory {path.parent} does not exist")
+        fs.make_dir(path)
+        fs.sync_dir(path.parent)
+    if not path.is_dir():
+        raise NotADatabaseError(f"{path} is a file; a database is a directory")
+    if (path / layout.FORMAT).exists():
+        return
+    strangers = sorted(entry.name for entry in path.iterdir() if not _is_unfinished(entry))
+    if strangers:
+        raise NotADatabaseError(
+            f"{path} holds {', '.join(strangers[:3])} and no vecdb database; "
+            f"give a new or an empty directory"
+        )
+
+
+def _is_unfinished(entry: Path) -> bool:
+    """Whether a crash in ``initialize`` may have left this."""
+    if entry.name == layout.COLLECTIONS:
+        return entry.is_dir() and not any(entry.iterdir())
+    return entry.name == layout.LOCK or layout.is_leftover(entry.name)
+
+
+def initialize(path: Path) -> None:
+    """What a database needs, if it is not there. FORMAT comes last: it makes it a database.
+
+    Under the file lock. Raises CorruptionError, FormatVersionError.
+    """
+    if (path / layout.FORMAT).exists():
+        recovery.read_format(path)
+        if not (path / layout.COLLECTIONS).is_dir():
+            raise CorruptionError(path / layout.COLLECTIONS, "the directory is missing")
+        return
+    if not (path / layout.COLLECTIONS).is_dir():
+        fs.make_dir(path / layout.COLLECTIONS)
+    for entry in list(path.iterdir()):
+        if layout.is_leftover(entry.name):
+            fs.remove_file(entry)
+    unfinished = path / layout.new_dir()
+    recovery.write_format(unfinished)
+    fs.rename(unfinished, path / layout.FORMAT)
+    fs.sync_dir(path)
