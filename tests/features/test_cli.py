@@ -1,0 +1,403 @@
+"""The commands as a user runs them: real processes, their output, their exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import vecdb
+
+COMMAND = [sys.executable, "-m", "vecdb"]
+# The checkout's package, wherever the tests run from and however it is installed.
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(vecdb.__file__).parent.parent)}
+
+
+def run(*arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end, as from a script: nothing is a terminal."""
+    environment = ENVIRONMENT | options.pop("env", {})
+    return subprocess.run(
+        [*COMMAND, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        env=environment,
+        **options,
+    )
+
+
+def on_terminal(*arguments: str | Path, **variables: str) -> str:
+    """What a command shows on a terminal 90 columns wide."""
+    environment = ENVIRONMENT | {"TERM": "xterm", "COLUMNS": "90"} | variables
+    parent, child = pty.openpty()
+    try:
+        with subprocess.Popen(
+            [*COMMAND, *map(str, arguments)],
+            stdin=child,
+            stdout=child,
+            stderr=child,
+            env=environment,
+        ) as process:
+            os.close(child)
+            output = b""
+            while True:
+                try:
+                    part = os.read(parent, 65536)
+                except OSError:  # Linux: the other end is closed
+                    break
+                if not part:
+                    break
+                output += part
+        assert process.returncode == 0, output
+    finally:
+        os.close(parent)
+    return output.decode()
+
+
+def files_of(directory: Path) -> dict[str, bytes]:
+    """Every file below a directory, but for locks, LMDB's reader table and empty WAL files."""
+    return {
+        str(path.relative_to(directory)): path.read_bytes()
+        for path in sorted(directory.rglob("*"))
+        if path.is_file() and path.name not in ("LOCK", "lock.mdb") and path.suffix != ".wal"
+    }
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """The database ``vecdb demo DIR`` leaves, and the figures it printed."""
+    path = tmp_path_factory.mktemp("cli") / "demo.db"
+    done = run("demo", path, "--json")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    return path, json.loads(done.stdout)
+
+
+@pytest.fixture
+def unfinished(tmp_path: Path) -> Path:
+    """A database whose process died: 100 points are in the WAL only, and there is work to do."""
+    path = tmp_path / "unfinished.db"
+    script = f"""
+import os
+import numpy as np
+import vecdb
+from vecdb import models
+
+db = vecdb.VecDB({str(path)!r})
+db.optimizer.stop()
+db.create_collection(
+    "small",
+    vectors_config=dict(size=64, distance="Dot"),
+    quantization_config=dict(binary={{}}),
+    optimizers_config=dict(indexing_threshold=1),
+)
+vectors = np.random.default_rng(0).normal(size=(100, 64)).astype(np.float32)
+db.upsert("small", models.Batch(ids=list(range(100)), vectors=vectors))
+os._exit(9)
+"""
+    done = subprocess.run([sys.executable, "-c", script], env=ENVIRONMENT, timeout=60, check=False)
+    assert done.returncode == 9
+    return path
+
+
+# -- demo --------------------------------------------------------------------------------------
+
+
+def test_demo_finds_what_exact_search_finds(demo: tuple[Path, dict[str, Any]]) -> None:
+    methods = {method["method"]: method for method in demo[1]["methods"]}
+    assert list(methods) == ["none (exact)", "binary", "product", "scalar"]
+    assert methods["none (exact)"]["recall_at_10"] == 1.0
+    assert methods["scalar"]["recall_at_10"] > 0.98
+    assert methods["product"]["recall_at_10"] > 0.95
+    assert methods["binary"]["recall_at_10"] > 0.95
+    assert methods["scalar"]["recall_at_10_codes_alone"] > 0.9
+
+
+def test_demo_compresses_as_the_methods_promise(demo: tuple[Path, dict[str, Any]]) -> None:
+    report = demo[1]
+    originals = report["rows"] * report["dimensions"] * 4
+    promised = {"none (exact)": 1, "scalar": 4, "product": 16, "binary": 32}
+    for method in report["methods"]:
+        # Headers and checksums are part of the file.
+        bare = originals / promised[method["method"]]
+        assert bare <= method["search_bytes"] < 1.1 * bare
+        assert method["median_seconds"] > 0
+
+
+def test_demo_storage_modes_put_parts_where_they_say(demo: tuple[Path, dict[str, Any]]) -> None:
+    report = demo[1]
+    originals = report["rows"] * report["dimensions"] * 4
+    ram, hybrid, disk = report["storage_modes"]
+    places = [(mode["originals"], mode["codes"]) for mode in (ram, hybrid, disk)]
+    assert places == [("anonymous", "anonymous"), ("mapped", "anonymous"), ("mapped", "mapped")]
+    assert ram["anonymous"] >= originals * 5 / 4
+    assert originals / 4 <= hybrid["anonymous"] < originals / 2
+    assert disk["anonymous"] < originals / 100
+    assert disk["mapped"] >= originals * 5 / 4
+    assert len({mode["file"] for mode in (ram, hybrid, disk)}) == 1
+
+
+def test_demo_answers_the_same_after_reopening(demo: tuple[Path, dict[str, Any]]) -> None:
+    reopen = demo[1]["reopen"]
+    assert reopen["points"] == 5000
+    assert reopen["same_answers"] == reopen["queries"] == 200
+
+
+def test_demo_shows_texts(demo: tuple[Path, dict[str, Any]]) -> None:
+    load = demo[1]["load"]
+    assert [hit["name"] for hit in load["hits"]][:2] == ["lft", "traceroute"]
+    assert all(hit["name"].startswith("python3-") for hit in load["filtered_hits"])
+
+
+def test_demo_never_overwrites(demo: tuple[Path, dict[str, Any]]) -> None:
+    path, _ = demo
+    before = files_of(path)
+    again = run("demo", path)
+    assert again.returncode == 2
+    assert "already" in again.stderr
+    assert files_of(path) == before
+
+
+def test_demo_refuses_a_directory_with_other_files(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+    done = run("demo", tmp_path)
+    assert done.returncode == 2
+    assert re.fullmatch(r"vecdb: .*thesis\.txt.*\n", done.stderr)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_demo_on_a_terminal(tmp_path: Path) -> None:
+    shown = on_terminal("demo", TMPDIR=str(tmp_path))
+    assert "\x1b[1m" in shown  # emphasis
+    assert "recall@10" in shown
+    assert "200 of 200 queries are answered as before" in shown
+    plain = re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", shown)
+    # A carriage return begins a progress bar's line anew.
+    widths = [len(part) for line in plain.split("\n") for part in line.rstrip("\r").split("\r")]
+    assert max(widths) <= 90
+    assert list(tmp_path.iterdir()) == []  # the temporary database is gone
+
+
+def test_no_colour_where_none_is_wanted(demo: tuple[Path, dict[str, Any]]) -> None:
+    path, _ = demo
+    assert "\x1b[" in on_terminal("info", path)
+    assert "\x1b[" not in on_terminal("info", path, NO_COLOR="1")
+    assert "\x1b[" not in on_terminal("info", path, TERM="dumb")
+    assert "\x1b[" not in run("info", path).stdout
+
+
+def test_interrupted_demo_leaves_nothing_behind(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [*COMMAND, "demo"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=ENVIRONMENT | {"TMPDIR": str(tmp_path)},
+    )
+    assert process.stdout is not None
+    while "Quantize" not in (line := process.stdout.readline()):
+        assert line, "the demo ended early"
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors == "vecdb: interrupted\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+# -- info --------------------------------------------------------------------------------------
+
+
+def test_info_names_every_part(demo: tuple[Path, dict[str, Any]]) -> None:
+    path, _ = demo
+    shown = run("info", path)
+    assert (shown.returncode, shown.stderr) == (0, "")
+    for text in ("debian-packages: 5,000 points", "384-d Cosine", "scalar", "mapped", "catalog"):
+        assert text in shown.stdout
+    assert max(map(len, shown.stdout.splitlines()[1:])) <= 90
+
+    info = json.loads(run("info", path, "--json").stdout)["collections"]["debian-packages"]
+    assert info["points_count"] == 5000
+    assert info["status"] == "green"
+    assert info["config"]["quantization_config"]["scalar"]["always_ram"] is False
+    (segment,) = info["segments"]
+    assert segment["vectors"][""]["codes_placement"] == "mapped"
+    # What the report says is on disk is on disk.
+    for part, pattern in (("originals", "vectors"), ("codes", "codes"), ("payload", "payload*")):
+        found = sum(
+            file.stat().st_size for file in path.glob(f"collections/*/segments/*/{pattern}")
+        )
+        assert info["memory"]["parts"][part]["file"] == found
+
+
+def test_info_changes_nothing_and_starts_nothing(unfinished: Path) -> None:
+    before = files_of(unfinished)
+    for _ in range(2):
+        info = json.loads(run("info", unfinished, "--json").stdout)["collections"]["small"]
+        assert info["points_count"] == 100
+        assert info["replayed"] == 1
+        assert info["wal_bytes"] > 100 * 64 * 4
+        assert info["status"] == "grey"
+        assert info["optimizer_progress"]["pending"] == "checkpoint"
+    assert "checkpoint is due" in run("info", unfinished).stdout
+    assert files_of(unfinished) == before
+
+
+def test_info_of_an_empty_database(tmp_path: Path) -> None:
+    vecdb.VecDB(tmp_path / "empty.db").close()
+    shown = run("info", tmp_path / "empty.db")
+    assert shown.returncode == 0
+    assert "0 collections" in shown.stdout
+
+
+# -- check -------------------------------------------------------------------------------------
+
+
+def test_check_of_a_whole_database(demo: tuple[Path, dict[str, Any]], unfinished: Path) -> None:
+    path, _ = demo
+    before = files_of(path)
+    done = run("check", path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("ok: 1 collection")
+    assert files_of(path) == before
+    report = json.loads(run("check", path, "--json").stdout)
+    assert report["ok"] is True
+    assert report["collections"][0]["points"] == 5000
+
+    waiting = json.loads(run("check", unfinished, "--json").stdout)
+    assert waiting["collections"][0]["wal_operations"] == 1
+
+
+def test_check_names_the_damaged_file(demo: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    copy = tmp_path / "copy.db"
+    subprocess.run(["cp", "-r", str(demo[0]), str(copy)], check=True)
+    (victim,) = copy.glob("collections/*/segments/*/vectors")
+    with open(victim, "r+b") as file:
+        file.seek(1_000_000)
+        byte = file.read(1)[0]
+        file.seek(1_000_000)
+        file.write(bytes([byte ^ 1]))
+    done = run("check", copy)
+    assert done.returncode == 1
+    assert done.stdout.startswith("DAMAGED: 1 problem")
+    assert str(victim) in done.stdout
+    report = run("check", copy, "--json")
+    assert report.returncode == 1
+    assert json.loads(report.stdout)["problems"][0]["path"] == str(victim)
+
+
+# -- warmup ------------------------------------------------------------------------------------
+
+
+def test_warmup_compiles_once(tmp_path: Path) -> None:
+    # A cache of its own, so that the first run really has to compile.
+    first = run("warmup", "--json", env={"NUMBA_CACHE_DIR": str(tmp_path)})
+    assert (first.returncode, first.stderr) == (0, "")
+    report = json.loads(first.stdout)
+    assert "distance.scan" in report["compiled"]
+    assert all(path.startswith(str(tmp_path)) for path in report["cache"])
+    second = run("warmup", env={"NUMBA_CACHE_DIR": str(tmp_path)})
+    assert "kernels were cached" in second.stdout
+    assert str(tmp_path) in second.stdout
+
+
+# -- every command -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", ["info", "check"])
+def test_no_database(command: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for path in (tmp_path, tmp_path / "missing", tmp_path / "file"):
+        done = run(command, path)
+        assert done.returncode == 2
+        assert done.stdout == ""
+        assert re.fullmatch(r"vecdb: .*not a vecdb database.*\n", done.stderr)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("command", ["info", "check"])
+def test_locked_database_names_the_process(command: str, tmp_path: Path) -> None:
+    with vecdb.VecDB(tmp_path / "open.db"):
+        done = run(command, tmp_path / "open.db")
+    assert done.returncode == 2
+    assert re.fullmatch(rf"vecdb: .*pid {os.getpid()}\b.*\n", done.stderr)
+
+
+@pytest.fixture(params=[[], ["demo"], ["info"], ["check"], ["warmup"]], ids=" ".join)
+def help_of(request: pytest.FixtureRequest) -> tuple[Sequence[str], str]:
+    """A command and its help."""
+    done = run(*request.param, "--help")
+    assert done.returncode == 0
+    return request.param, done.stdout
+
+
+def test_help_has_an_example(help_of: tuple[Sequence[str], str]) -> None:
+    command, text = help_of
+    assert f"example: vecdb {command[0]}" in text if command else "Start with: vecdb demo" in text
+    assert len(text.splitlines()) < 25
+
+
+def test_without_arguments_it_is_help() -> None:
+    assert run().stdout == run("--help").stdout
+
+
+def test_version() -> None:
+    assert run("--version").stdout == f"vecdb {vecdb.__version__}\n"
+
+
+def test_unknown_command() -> None:
+    done = run("destroy")
+    assert done.returncode == 2
+    assert "destroy" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_help_loads_neither_numba_nor_lmdb() -> None:
+    code = (
+        "import sys, vecdb.cli\n"
+        "assert vecdb.cli.main([]) == 0\n"
+        "assert not {'numba', 'lmdb'} & set(sys.modules)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=ENVIRONMENT, capture_output=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr.decode()
+
+
+def test_broken_pipe_is_quiet(demo: tuple[Path, dict[str, Any]]) -> None:
+    path, _ = demo
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [*COMMAND, "info", str(path)], stdout=writer, stderr=subprocess.PIPE, env=ENVIRONMENT
+    )
+    os.close(writer)
+    assert done.stderr == b""
+    assert done.returncode == 141
+
+
+# -- README ------------------------------------------------------------------------------------
+
+
+def test_readme_example_runs(tmp_path: Path) -> None:
+    readme = Path(__file__).parents[2] / "README.md"
+    (example,) = re.findall(r"```python\n(.*?)```", readme.read_text(encoding="utf-8"), re.DOTALL)
+    done = subprocess.run(
+        [sys.executable, "-c", example],
+        env=ENVIRONMENT,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("7 1.000 {'lang': 'en'}\n")
+    assert "status green" in run("info", tmp_path / "my.db").stdout

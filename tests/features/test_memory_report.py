@@ -1,0 +1,234 @@
+"""``memory_report`` against what the kernel says of the process."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+
+from vecdb import VecDB, models
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+
+FIGURES = {"file", "anonymous", "mapped", "resident"}
+MB = 1 << 20
+
+
+def collection_files(db: VecDB) -> list[Path]:
+    return [p for p in db.path.glob("collections/*/**/*") if p.is_file()]
+
+
+def resident_of(paths: list[Path]) -> int:
+    """Resident bytes of all mappings of these files, read from /proc/self/smaps by hand."""
+    names = {str(path.resolve()) for path in paths}
+    total, counts = 0, False
+    with open("/proc/self/smaps") as smaps:
+        for line in smaps:
+            words = line.split(maxsplit=5)
+            if "-" in words[0] and not words[0].endswith(":"):
+                counts = len(words) == 6 and words[5].strip() in names
+            elif counts and words[0] == "Rss:":
+                total += int(words[1]) * 1024
+    return total
+
+
+def make(path: Path, rows: int, dim: int, memmap: int = 0, always_ram: bool = True) -> VecDB:
+    db = VecDB(path, sync="never")
+    db.create_collection(
+        "c",
+        {"size": dim, "distance": "Cosine"},
+        quantization_config={"scalar": {"type": "int8", "always_ram": always_ram}},
+        optimizers_config={"indexing_threshold": 100, "memmap_threshold": memmap},
+    )
+    vectors = np.random.default_rng(1).standard_normal((rows, dim), dtype=np.float32)
+    payloads = [{"n": n, "text": "x" * (n % 50)} for n in range(rows)]
+    db.upsert("c", models.Batch(ids=np.arange(rows), vectors=vectors, payloads=payloads))
+    db.flush("c")
+    assert db.wait_for_optimizer("c", timeout=120)
+    return db
+
+
+def check_shape(report: dict[str, Any]) -> None:
+    assert set(report) == {"parts", "total"}
+    for part in [*report["parts"].values(), report["total"]]:
+        assert set(part) == FIGURES
+        assert all(type(value) is int and value >= 0 for value in part.values())
+        assert part["resident"] <= part["mapped"] + 4096
+    for figure in FIGURES:
+        assert report["total"][figure] == sum(p[figure] for p in report["parts"].values())
+
+
+def test_an_empty_collection(tmp_path: Path) -> None:
+    with VecDB(tmp_path / "db") as db:
+        db.create_collection("c", {"size": 2, "distance": "Dot"})
+        report = db.memory_report("c")
+        check_shape(report)
+        assert report == db.collection("c").memory_report()
+        assert report["parts"]["originals"] == dict.fromkeys(FIGURES, 0)
+
+
+def test_the_memory_segment_counts(tmp_path: Path) -> None:
+    with VecDB(tmp_path / "db", sync="never") as db:
+        db.create_collection("c", {"size": 256, "distance": "Dot"})
+        vectors = np.ones((2000, 256), np.float32)
+        db.upsert("c", models.Batch(ids=np.arange(2000), vectors=vectors))
+        part = db.memory_report("c")["parts"]["memory_segment"]
+        assert vectors.nbytes <= part["anonymous"] < 2.5 * vectors.nbytes
+        assert db.memory_report("c")["parts"]["wal"]["file"] >= vectors.nbytes
+        db.flush("c")
+        parts = db.memory_report("c")["parts"]
+        assert parts["memory_segment"]["anonymous"] < MB
+        assert parts["wal"]["file"] < 4096
+        assert parts["originals"]["anonymous"] >= vectors.nbytes
+
+
+@pytest.mark.parametrize(
+    ("memmap", "always_ram", "originals", "codes"),
+    [
+        (0, True, "anonymous", "anonymous"),
+        (100, True, "mapped", "anonymous"),
+        (100, False, "mapped", "mapped"),
+    ],
+    ids=["all in RAM", "originals on disk", "all on disk"],
+)
+def test_figures_agree_with_the_kernel(
+    tmp_path: Path, memmap: int, always_ram: bool, originals: str, codes: str
+) -> None:
+    rows, dim = 3000, 128
+    with make(tmp_path / "db", rows, dim, memmap, always_ram) as db:
+        db.search("c", np.ones(dim), limit=5)
+        report = db.memory_report("c")
+        check_shape(report)
+        parts = report["parts"]
+
+        # file: what stat says, of every file there is
+        stats = {p: p.stat().st_size for p in collection_files(db)}
+        segments = sum(size for p, size in stats.items() if "segments" in p.parts)
+        logs = sum(size for p, size in stats.items() if "wal" in p.parts)
+        data = sum(parts[n]["file"] for n in parts if n not in ("wal", "catalog"))
+        assert data == segments
+        assert parts["wal"]["file"] == logs
+        mdb = next(p for p in stats if p.name == "data.mdb")
+        assert parts["catalog"]["file"] == mdb.stat().st_size
+
+        # placement
+        for name, place, size in (
+            ("originals", originals, 4 * rows * dim),
+            ("codes", codes, rows * dim),
+        ):
+            other = "mapped" if place == "anonymous" else "anonymous"
+            assert size <= parts[name][place] < 1.1 * size + 8192
+            assert parts[name][other] == 0
+
+        # resident: what the kernel says of the mappings of these files
+        files = [p for p in stats if "segments" in p.parts]
+        resident = sum(parts[n]["resident"] for n in parts if n not in ("wal", "catalog"))
+        assert resident == resident_of(files)
+        names = {str(p.resolve()) for p in files}
+        maps = psutil.Process().memory_maps(grouped=True)
+        assert resident == sum(m.rss for m in maps if m.path in names)
+        assert parts["catalog"]["resident"] == resident_of([mdb])
+
+        # and after every page has been touched
+        db.scroll("c", limit=rows, with_vectors=True)
+        db.search("c", np.ones(dim), limit=5, search_params={"exact": True})
+        parts = db.memory_report("c")["parts"]
+        if originals == "mapped":
+            assert parts["originals"]["resident"] >= 4 * rows * dim
+        resident = sum(parts[n]["resident"] for n in parts if n not in ("wal", "catalog"))
+        assert resident == resident_of(files)
+
+
+MEASURE = """
+import gc, json, re, sys
+import numpy as np, psutil
+from vecdb import VecDB
+
+def anonymous():
+    gc.collect()
+    status = open("/proc/self/status").read()
+    return int(re.search(r"RssAnon:\\s+(\\d+)", status)[1]) * 1024
+
+def unique():
+    return psutil.Process().memory_full_info().uss
+
+path, small = sys.argv[1:]
+with VecDB(small) as db:                       # everything is imported and warm
+    db.search("c", np.ones(256), limit=1)
+    db.memory_report("c")
+first, first_unique = anonymous(), unique()
+db = VecDB(path)
+opened = anonymous()
+report = db.memory_report("c")
+hit = db.search("c", np.ones(256), limit=1)[0]
+searched = anonymous()
+after = db.memory_report("c")
+print(json.dumps({
+    "grown": opened - first, "grown_unique": unique() - first_unique,
+    "searched": searched - first, "report": report, "after": after,
+}))
+db.close()
+"""
+
+
+def measure(path: Path, small: Path) -> dict[str, Any]:
+    command = [sys.executable, "-W", "error", "-c", MEASURE, str(path), str(small)]
+    environment = {**os.environ, "MALLOC_TRIM_THRESHOLD_": "0"}
+    run = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert run.returncode == 0, run.stderr
+    return json.loads(run.stdout)  # type: ignore[no-any-return]
+
+
+def test_a_fresh_process_has_what_the_report_says(tmp_path: Path) -> None:
+    """60 MB in RAM cost 60 MB of anonymous memory; the same mapped costs next to none."""
+    make(tmp_path / "small", 400, 256).close()
+    rows = 48_000  # 47 MB of vectors, 12 MB of codes
+    db = make(tmp_path / "db", rows, 256)
+    assert db.get_collection("c").indexed_vectors_count == rows
+    db.close()
+
+    ram = measure(tmp_path / "db", tmp_path / "small")
+    said = ram["report"]["total"]["anonymous"]
+    assert said >= rows * 256 * 5
+    assert abs(ram["grown"] - said) < 0.15 * said + 4 * MB
+    assert abs(ram["searched"] - said) < 0.15 * said + 8 * MB
+    resident = ram["after"]["total"]["resident"]
+    assert abs(ram["grown_unique"] - said - resident) < 0.15 * said + 8 * MB
+
+    with VecDB(tmp_path / "db") as db:
+        db.update_collection(
+            "c",
+            optimizers_config={"memmap_threshold": 1},
+            quantization_config={"scalar": {"type": "int8", "always_ram": False}},
+        )
+    disk = measure(tmp_path / "db", tmp_path / "small")
+    assert disk["report"]["total"]["anonymous"] < MB
+    assert disk["report"]["total"]["mapped"] >= rows * 256 * 5
+    assert disk["grown"] < 6 * MB
+    assert disk["searched"] < 10 * MB
+
+
+def test_switching_gives_the_memory_back(tmp_path: Path) -> None:
+    def anonymous() -> int:
+        with open("/proc/self/status") as status:
+            line = next(line for line in status if line.startswith("RssAnon"))
+        return int(line.split()[1]) * 1024
+
+    with make(tmp_path / "db", 16_000, 256) as db:  # 20 MB
+        in_ram = anonymous()
+        said = db.memory_report("c")["total"]["anonymous"]
+        assert said > 20 * 1000 * 1000
+        db.update_collection(
+            "c",
+            optimizers_config={"memmap_threshold": 1},
+            quantization_config={"scalar": {"type": "int8", "always_ram": False}},
+        )
+        assert db.memory_report("c")["total"]["anonymous"] < MB
+        assert anonymous() < in_ram - said // 2
