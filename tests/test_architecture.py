@@ -46,7 +46,8 @@ LAYERS: dict[str, set[str]] = {
         "vecdb.vectors",
     },
 }
-LAYERS["vecdb.collection"] = {*LAYERS["vecdb.engine"], "vecdb.engine"}
+LAYERS["vecdb.upload"] = {"vecdb.errors"}
+LAYERS["vecdb.collection"] = {*LAYERS["vecdb.engine"], "vecdb.engine", "vecdb.upload"}
 LAYERS["vecdb.database"] = {*LAYERS["vecdb.collection"], "vecdb.collection"}
 # Programs on top of the public face; nothing imports them but each other.
 TOOLS = (
@@ -64,7 +65,7 @@ LAYERS["vecdb"] = set(LAYERS) - set(TOOLS)
 
 MAX_LINES = 450
 # The public faces have one short method a verb.
-LONGER = {"collection.py": 600, "database.py": 600}
+LONGER = {"collection.py": 460, "database.py": 520}
 
 
 @dataclass(frozen=True)
@@ -244,7 +245,6 @@ CHANGES_BY_METHOD = {
 # Calls outside storage/fs.py that look like one of these, and why they are fine.
 ALLOWED_CALLS = {
     ("cli.py", "os.open"): "the null device, in place of a standard output nobody reads",
-    ("database.py", "tempfile.mkdtemp"): "the directory of a ':memory:' database",
     ("demo.py", "tempfile.TemporaryDirectory"): "the directory of a demo database",
 }
 

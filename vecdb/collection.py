@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from vecdb import ids, models
 from vecdb.engine import reader
@@ -28,6 +24,15 @@ from vecdb.errors import ClosedError, InvalidInputError, VecdbError
 from vecdb.models.validation import read
 from vecdb.payload import encoding
 from vecdb.payload.paths import parse_path
+from vecdb.upload import (
+    ProgressBar,
+    batches,
+    equal_lengths,
+    iterator,
+    positive,
+    random_ids,
+    vector_batches,
+)
 
 if TYPE_CHECKING:
     from vecdb.database import VecDB
@@ -96,10 +101,10 @@ class Collection:
         ``progress`` shows a bar. ``parallel``, ``max_retries`` and ``wait`` are accepted for
         compatibility. On an error or Ctrl-C the batches before it stay written.
         """
-        size = _positive(batch_size, "batch_size")
+        size = positive(batch_size, "batch_size")
         total = len(points) if isinstance(points, Sequence) else None
-        with _bar(progress, total) as advance:
-            for batch in _batches(points, size):
+        with ProgressBar(progress, total) as advance:
+            for batch in batches(points, size):
                 self.upsert(batch)
                 advance(len(batch))
 
@@ -120,12 +125,12 @@ class Collection:
         ``payload``: one dict (or None) a row; ``ids``: one a row, random UUIDs if not given. Of
         either an endless iterator will do. On an error or Ctrl-C the batches before it stay.
         """
-        size = _positive(batch_size, "batch_size")
-        total = _equal_lengths(vectors, payload, ids)
-        id_stream = _iterator(ids, "ids") if ids is not None else _random_ids()
-        payloads = _iterator(payload, "payload") if payload is not None else None
-        with _bar(progress, total) as advance:
-            for part, count in _vector_batches(vectors, size):
+        size = positive(batch_size, "batch_size")
+        total = equal_lengths(vectors, payload, ids)
+        id_stream = iterator(ids, "ids") if ids is not None else random_ids()
+        payloads = iterator(payload, "payload") if payload is not None else None
+        with ProgressBar(progress, total) as advance:
+            for part, count in vector_batches(vectors, size):
                 self.upsert(
                     models.Batch(
                         ids=list(islice(id_stream, count)),
@@ -270,7 +275,7 @@ class Collection:
         return reader.scroll(
             view,
             reader.condition(scroll_filter, "scroll_filter"),
-            _positive(limit, "limit"),
+            positive(limit, "limit"),
             0 if offset is None else _keys([offset])[0],
             reader.wanted(view, with_payload, with_vectors),
         )
@@ -444,100 +449,3 @@ def _strings(values: Any, what: str) -> list[str]:
     if not values:
         raise InvalidInputError(f"{what}: expected at least one string, got none")
     return list(values)
-
-
-def _positive(value: Any, what: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        raise InvalidInputError(f"{what}: expected an integer >= 1, got {value!r:.60}")
-    return min(int(value), sys.maxsize)
-
-
-def _iterator(values: Any, what: str) -> Iterator[Any]:
-    if isinstance(values, (str, bytes, Mapping)) or not hasattr(values, "__iter__"):
-        raise InvalidInputError(f"{what}: expected a list or an iterable, got {_got(values)}")
-    if isinstance(values, np.ndarray) and values.ndim == 0:
-        raise InvalidInputError(f"{what}: expected a list or an iterable, got a scalar")
-    return iter(values)
-
-
-def _got(value: Any) -> str:
-    return f"{type(value).__name__} {value!r:.60}"
-
-
-def _batches(points: Iterable[Any], size: int) -> Iterator[list[Any]]:
-    stream = _iterator(points, "points")
-    while batch := list(islice(stream, size)):
-        yield batch
-
-
-def _random_ids() -> Iterator[str]:
-    while True:
-        yield str(uuid.uuid4())
-
-
-def _equal_lengths(vectors: Any, payload: Any, ids: Any) -> int | None:
-    """How many rows, as far as that can be told before anything is written."""
-    if isinstance(vectors, Mapping):
-        columns = {f"vectors[{name!r}]": rows for name, rows in vectors.items()}
-        if not columns:
-            raise InvalidInputError("vectors: expected at least one array, got an empty dict")
-        for what, rows in columns.items():
-            if not hasattr(rows, "__len__"):
-                raise InvalidInputError(f"{what}: expected an array, got {_got(rows)}")
-    else:
-        columns = {"vectors": vectors}
-    first = next(iter(columns))
-    columns |= {k: v for k, v in (("ids", ids), ("payload", payload)) if v is not None}
-    total = None
-    for what, column in columns.items():
-        _iterator(column, what)
-        if not hasattr(column, "__len__"):
-            continue
-        if what == first:
-            total = len(column)
-        elif total is not None and len(column) != total:
-            raise InvalidInputError(
-                f"{what}: expected {total}, one for each of {first}, got {len(column)}"
-            )
-    return total
-
-
-def _vector_batches(vectors: Any, size: int) -> Iterator[tuple[Any, int]]:
-    if isinstance(vectors, Mapping):
-        count = len(next(iter(vectors.values())))
-        for start in range(0, count, size):
-            part = {name: rows[start : start + size] for name, rows in vectors.items()}
-            yield part, min(size, count - start)
-    elif isinstance(vectors, np.ndarray):
-        for start in range(0, len(vectors), size):
-            rows = vectors[start : start + size]
-            yield rows, len(rows)
-    else:
-        for batch in _batches(vectors, size):
-            yield _by_name(batch), len(batch)
-
-
-def _by_name(rows: list[Any]) -> Any:
-    """Columns, if the rows are dicts of vectors by name."""
-    if not all(isinstance(row, Mapping) for row in rows):
-        return rows
-    names = dict.fromkeys(name for row in rows for name in row)
-    return {name: [row.get(name) for row in rows] for name in names}
-
-
-class _bar:
-    """A progress bar on standard error, or nothing."""
-
-    def __init__(self, shown: bool, total: int | None) -> None:
-        self._bar: Any = None
-        if shown:
-            from tqdm import tqdm
-
-            self._bar = tqdm(total=total, unit=" points", unit_scale=True)
-
-    def __enter__(self) -> Callable[[int], Any]:
-        return self._bar.update if self._bar is not None else lambda count: None
-
-    def __exit__(self, *exception: object) -> None:
-        if self._bar is not None:
-            self._bar.close()

@@ -63,7 +63,7 @@ class VecDB:
             )
         given = directory.parse_path(path)
         self._temporary = given is None
-        self.path = directory.temporary() if given is None else given
+        self.path = fs.make_temporary_dir() if given is None else given
         self._level: SyncLevel = "never" if self._temporary else sync
         self._pid = os.getpid()
         self._closed = False
@@ -265,13 +265,37 @@ class VecDB:
         """See ``Collection.upsert``."""
         return self.collection(collection_name).upsert(points, wait)
 
-    def upload_points(self, collection_name: str, points: Iterable[Any], **options: Any) -> None:
+    def upload_points(
+        self,
+        collection_name: str,
+        points: Iterable[Any],
+        batch_size: int = 1000,
+        parallel: int = 1,
+        max_retries: int = 3,
+        wait: bool = True,
+        progress: bool = False,
+    ) -> None:
         """See ``Collection.upload_points``."""
-        self.collection(collection_name).upload_points(points, **options)
+        self.collection(collection_name).upload_points(
+            points, batch_size, parallel, max_retries, wait, progress
+        )
 
-    def upload_collection(self, collection_name: str, vectors: Any, **options: Any) -> None:
+    def upload_collection(
+        self,
+        collection_name: str,
+        vectors: Any,
+        payload: Iterable[Any] | None = None,
+        ids: Any = None,
+        batch_size: int = 1000,
+        parallel: int = 1,
+        max_retries: int = 3,
+        wait: bool = True,
+        progress: bool = False,
+    ) -> None:
         """See ``Collection.upload_collection``."""
-        self.collection(collection_name).upload_collection(vectors, **options)
+        self.collection(collection_name).upload_collection(
+            vectors, payload, ids, batch_size, parallel, max_retries, wait, progress
+        )
 
     def delete(
         self, collection_name: str, points_selector: Any, wait: bool = True
@@ -351,10 +375,28 @@ class VecDB:
         return self.collection(collection_name).count(count_filter, exact)
 
     def search(
-        self, collection_name: str, query_vector: Any, **options: Any
+        self,
+        collection_name: str,
+        query_vector: Any,
+        query_filter: Any = None,
+        search_params: Any = None,
+        limit: int = 10,
+        offset: int | None = None,
+        with_payload: Any = True,
+        with_vectors: Any = False,
+        score_threshold: float | None = None,
     ) -> list[models.ScoredPoint]:
         """See ``Collection.search``."""
-        return self.collection(collection_name).search(query_vector, **options)
+        return self.collection(collection_name).search(
+            query_vector,
+            query_filter,
+            search_params,
+            limit,
+            offset,
+            with_payload,
+            with_vectors,
+            score_threshold,
+        )
 
     def search_batch(
         self, collection_name: str, requests: Sequence[Any]
@@ -363,10 +405,30 @@ class VecDB:
         return self.collection(collection_name).search_batch(requests)
 
     def query_points(
-        self, collection_name: str, query: Any = None, **options: Any
+        self,
+        collection_name: str,
+        query: Any = None,
+        using: str | None = None,
+        query_filter: Any = None,
+        search_params: Any = None,
+        limit: int = 10,
+        offset: int | None = None,
+        with_payload: Any = True,
+        with_vectors: Any = False,
+        score_threshold: float | None = None,
     ) -> models.QueryResponse:
         """See ``Collection.query_points``."""
-        return self.collection(collection_name).query_points(query, **options)
+        return self.collection(collection_name).query_points(
+            query,
+            using,
+            query_filter,
+            search_params,
+            limit,
+            offset,
+            with_payload,
+            with_vectors,
+            score_threshold,
+        )
 
     def query_batch_points(
         self, collection_name: str, requests: Sequence[Any]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from pathlib import Path
 
 from vecdb.engine import recovery
@@ -39,13 +38,6 @@ def parse_path(path: object) -> Path | None:
             f"path: expected the name of a directory or ':memory:', got {path!r:.60}"
         )
     return None if text == ":memory:" else Path(text).absolute()
-
-
-def temporary() -> Path:
-    """A new private directory, in memory where the system offers that."""
-    shared_memory = Path("/dev/shm")
-    parent = shared_memory if shared_memory.is_dir() else None
-    return Path(tempfile.mkdtemp(prefix="vecdb-", dir=parent))
 
 
 def prepare(path: Path) -> None:

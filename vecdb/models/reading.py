@@ -237,7 +237,7 @@ def _list(item: Any) -> Convert:
     def convert(value: Any) -> Any:
         if isinstance(value, np.ndarray):
             value = value.tolist()
-        if not isinstance(value, (list, tuple)):
+        if not isinstance(value, (list, tuple, range)):
             raise refuse("a list", value)
         result = []
         for entry in value:

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import numpy as np
 from msgspec import Meta
 
+from vecdb.errors import InvalidInputError
 from vecdb.models.conditions import ExtendedPointId, Filter, PointId
 from vecdb.models.config import vector_name
 from vecdb.models.reading import By, Model, fields_of
@@ -64,7 +65,7 @@ class Batch(Model, frozen=True, kw_only=True, eq=False):
         for name, column in columns.items():
             if isinstance(column, np.ndarray) and column.ndim == 0:
                 return f"expected {name} to be a list or an array, got a scalar"
-            if not isinstance(column, (list, tuple, np.ndarray)):
+            if not isinstance(column, (list, tuple, range, np.ndarray)):
                 return f"expected {name} to be a list or an array, got {type(column).__name__}"
             if len(column) != len(self.ids):
                 return f"expected {len(self.ids)} {name}, one per id, got {len(column)}"
@@ -138,7 +139,10 @@ class QueryRequest(Model, frozen=True, kw_only=True):
 
 def parse_points(value: Any, what: str = "points") -> Batch | list[PointStruct]:
     """Points to write: a Batch, or a list of PointStruct."""
-    kind = Batch if isinstance(value, Batch) or fields_of(value) is not None else list[PointStruct]
+    fields = fields_of(value)
+    if isinstance(value, PointStruct) or (fields is not None and "id" in fields):
+        raise InvalidInputError(f"{what}: expected a list of points, got one point; put it in []")
+    kind = Batch if isinstance(value, Batch) or fields is not None else list[PointStruct]
     points: Batch | list[PointStruct] = read(kind, value, what)
     return points
 

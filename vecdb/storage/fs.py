@@ -15,6 +15,7 @@ import fcntl
 import os
 import shutil
 import socket
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,13 @@ _BUFFERS_PER_WRITE = 512  # below IOV_MAX (1024) everywhere
 def make_dir(path: Path) -> None:
     """Create one directory, 0700. Not durable before ``sync_dir`` of its parent."""
     os.mkdir(path, 0o700)
+
+
+def make_temporary_dir() -> Path:
+    """Create a private directory, in memory where the system offers that."""
+    shared_memory = Path("/dev/shm")
+    parent = shared_memory if shared_memory.is_dir() else None
+    return Path(tempfile.mkdtemp(prefix="vecdb-", dir=parent))
 
 
 def sync_dir(path: Path) -> None:
