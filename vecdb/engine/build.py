@@ -52,6 +52,28 @@ class Source:
     rows: Offsets
 
 
+class _Meter:
+    """How far a build is, in rows copied and rows encoded; and whether it should stop."""
+
+    def __init__(
+        self, total: int, cancelled: Callable[[], bool], progress: Callable[[int, int], None]
+    ) -> None:
+        self.cancelled = cancelled
+        self._total = total
+        self._done = 0
+        self._progress = progress
+
+    def poll(self) -> None:
+        """Raise Cancelled if the build was asked to stop."""
+        if self.cancelled():
+            raise Cancelled
+
+    def advance(self, rows: int) -> None:
+        """Report some more rows done."""
+        self._done += rows
+        self._progress(self._done, self._total)
+
+
 def build(
     store: Store,
     segment_ids: tuple[int, ...],
@@ -71,9 +93,11 @@ def build(
     builder: SegmentBuilder | None = None
     try:
         builder = _new_builder(store, sources, total)
-        _copy(builder, sources, cancelled, progress)
-        for vector in _to_quantize(store, sources, total):
-            _quantize(builder, vector, cancelled)
+        vectors = _to_quantize(store, total)
+        meter = _Meter(total * (1 + len(vectors)), cancelled, progress)
+        _copy(builder, sources, meter)
+        for vector in vectors:
+            _quantize(builder, vector, meter)
         row = builder.finish()
         with store.maintenance:
             retired = _commit(store, sources, row)
@@ -118,28 +142,24 @@ def _new_builder(store: Store, sources: list[Source], total: int) -> SegmentBuil
 def _copy(
     builder: SegmentBuilder,
     sources: list[Source],
-    cancelled: Callable[[], bool],
-    progress: Callable[[int, int], None],
+    meter: _Meter,
 ) -> None:
-    done = 0
     for source in sources:
         for rows in blocks_of(source.rows, builder.dims):
-            if cancelled():
-                raise Cancelled
+            meter.poll()
             add_rows(builder, source.segment, rows)
-            done += len(rows)
-            progress(done, builder.rows)
+            meter.advance(len(rows))
     builder.finish_rows()
 
 
-def _to_quantize(store: Store, sources: list[Source], rows: int) -> list[VectorSchema]:
+def _to_quantize(store: Store, rows: int) -> list[VectorSchema]:
     config, schema = store.config, store.schema
     if not indexed(rows, schema, config.optimizer_config):
         return []
     return [vector for vector in schema.values() if vector.codec is not None]
 
 
-def _quantize(builder: SegmentBuilder, vector: VectorSchema, cancelled: Callable[[], bool]) -> None:
+def _quantize(builder: SegmentBuilder, vector: VectorSchema, meter: _Meter) -> None:
     codec = vector.codec
     assert codec is not None
     vectors = builder.vectors(vector.name)
@@ -149,7 +169,7 @@ def _quantize(builder: SegmentBuilder, vector: VectorSchema, cancelled: Callable
         quantizer = kind.fit(
             _sample(builder, vector.name, vectors, kind.sample_size(vector.dim)),
             vector.metric,
-            cancelled=cancelled,
+            cancelled=meter.cancelled,
             **options,
         )
     except InterruptedError:
@@ -158,14 +178,19 @@ def _quantize(builder: SegmentBuilder, vector: VectorSchema, cancelled: Callable
     def pieces() -> Iterator[Floats]:
         step = max(1, (8 << 20) // (4 * vector.dim))
         for start in range(0, len(vectors), step):
-            if cancelled():
-                raise Cancelled
+            meter.poll()
             yield vectors[start : start + step]
 
     if isinstance(quantizer, quantization.ScalarQuantizer) and codec["quantile"] is None:
         for piece in pieces():
             quantizer.widen(piece)
-    builder.add_codes(vector.name, codec, quantizer, map(quantizer.encode, pieces()))
+
+    def codes() -> Iterator[npt.NDArray[np.uint8]]:
+        for piece in pieces():
+            yield quantizer.encode(piece)
+            meter.advance(len(piece))
+
+    builder.add_codes(vector.name, codec, quantizer, codes())
 
 
 def _sample(builder: SegmentBuilder, name: str, vectors: Floats, size: int) -> Floats:

@@ -86,6 +86,7 @@ class OptimizerProgress(Struct, forbid_unknown_fields=True):
 
     running: str | None = None
     rows_done: int = 0
+    """Rows copied, then encoded once for each quantized vector name."""
     rows_total: int = 0
     pending: str | None = None
     completed: int = 0
