@@ -69,7 +69,8 @@ class Oracle:
             self.points.pop(point_id, None)
 
     def set_payload(self, ids: Iterable[PointId], payload: Any, key: str | None = None) -> None:
-        """Merge into the object at a path of plain names, made where there is none."""
+        """Merge into the object at a path of plain names, made where there is none; a None takes
+        its key away."""
         for point_id in ids:
             new = plain(self.points[point_id].payload)
             target = new
@@ -78,6 +79,8 @@ class Oracle:
                     target[step] = {}
                 target = target[step]
             target.update(plain(payload))
+            for name in [name for name, value in payload.items() if value is None]:
+                del target[name]
             self._replace(point_id, payload=new)
 
     def overwrite_payload(self, ids: Iterable[PointId], payload: Any) -> None:

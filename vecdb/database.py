@@ -166,6 +166,7 @@ class VecDB:
             wal_config,
             on_disk_payload,
         )
+        self.check_usable()  # before the lock: a fork may have copied it locked, for ever
         with self._lock:
             self.check_usable()
             if name in self._collections:
@@ -195,12 +196,14 @@ class VecDB:
         )
         directory.check_name(collection_name)
         new_config(*config)  # what is wrong with it must be said before anything is deleted
+        self.check_usable()
         with self._lock:
             self.delete_collection(collection_name)
             return self.create_collection(collection_name, *config)
 
     def delete_collection(self, collection_name: str) -> bool:
         """Remove a collection and its files; False if there was none."""
+        self.check_usable()
         with self._lock:
             self.check_usable()
             collection = self._collections.pop(directory.check_name(collection_name), None)

@@ -124,13 +124,20 @@ class SegmentBuilder:
         self._has: dict[str, Flags] = {}
         self._payload_at = 0
         fs.make_dir(self.path)
-        self._create("ids", Kind.IDS, "<u8", rows, 2 if wide_ids else 1)
-        self._create("seqs", Kind.SEQS, "<u8", rows, 1)
+        try:
+            self._create_files(payload_bytes)
+        except BaseException:
+            self.abandon()
+            raise
+
+    def _create_files(self, payload_bytes: int) -> None:
+        self._create("ids", Kind.IDS, "<u8", self.rows, 2 if self._wide else 1)
+        self._create("seqs", Kind.SEQS, "<u8", self.rows, 1)
         self._create("payload", Kind.PAYLOAD, "<u1", payload_bytes, 1)
-        self._create("payload-offsets", Kind.PAYLOAD_OFFSETS, "<u8", rows + 1, 1)
+        self._create("payload-offsets", Kind.PAYLOAD_OFFSETS, "<u8", self.rows + 1, 1)
         self._open["payload-offsets"].append(np.zeros(1, dtype="<u8"))
-        for name, dim in dims.items():
-            self._create(layout.vector_file("vectors", name), Kind.VECTORS, "<f4", rows, dim)
+        for name, dim in self.dims.items():
+            self._create(layout.vector_file("vectors", name), Kind.VECTORS, "<f4", self.rows, dim)
 
     def add(
         self,
