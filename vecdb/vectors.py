@@ -23,8 +23,7 @@ def to_query(value: Any, dim: int, *, normalize: bool, what: str) -> Floats:
     vector = _floats(value, what)
     if vector.shape != (dim,):
         raise InvalidInputError(f"{what}: expected {dim} numbers, got {_shape(vector)}")
-    with np.errstate(over="ignore"):
-        length = float(np.dot(vector, vector))
+    length = float(np.vdot(vector, vector))  # unlike dot, silent where it overflows
     if not length < np.inf:  # NaN fails the comparison too
         _refuse(vector[None], what)
     if normalize and length > _TINY:

@@ -84,9 +84,10 @@ def _last_of_each(keys: list[int]) -> list[int] | None:
 
 def _encode(keys: list[int], payloads: Sequence[Any]) -> list[bytes]:
     encoded = []
+    pack = encoding.packer()
     for number, payload in enumerate(payloads):
         try:
-            encoded.append(encoding.encode(payload))
+            encoded.append(encoding.encode(payload, pack))
         except InvalidInputError as error:
             raise InvalidInputError(f"point {ids.external(keys[number])!r}: {error}") from None
     return encoded

@@ -13,6 +13,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -132,9 +133,7 @@ def exact_scan(
     limit = min(limit, part.rows)
     if "vecdb.kernels.distance" not in sys.modules and part.rows * vector.dim <= _NUMPY_VALUES:
         return _numpy_scan(blocks, vector.metric, query, limit, mask)
-    from vecdb.kernels.distance import scan
-    from vecdb.kernels.topk import topk_sort
-
+    scan, topk_sort = _kernels()
     scores = np.empty(limit, dtype=np.float32)
     rows = np.empty(limit, dtype=np.int64)
     filled = 0
@@ -144,6 +143,15 @@ def exact_scan(
         filled = scan(metric, block, query, bits, base, scores, rows, filled)
     topk_sort(scores, rows, filled)
     return scores[:filled], rows[:filled]
+
+
+@cache
+def _kernels() -> tuple[Callable[..., int], Callable[..., None]]:
+    """Scan and sort. The first call loads numba; an import statement costs 0.5 µs every time."""
+    from vecdb.kernels.distance import scan
+    from vecdb.kernels.topk import topk_sort
+
+    return scan, topk_sort
 
 
 KERNEL_METRICS = {"dot": 0, "euclid": 1, "manhattan": 2}
@@ -173,8 +181,7 @@ def code_scan(
     companion: Companion, count: int, query: Floats, wanted: int, mask: Bits | None
 ) -> tuple[Floats, Offsets]:
     """The best rows by their codes: ``float32 (k,)``, ``int64 (k,)``, best first."""
-    from vecdb.kernels.topk import topk_sort
-
+    _, topk_sort = _kernels()
     wanted = min(wanted, count)
     scores = np.empty(wanted, dtype=np.float32)
     rows = np.empty(wanted, dtype=np.int64)

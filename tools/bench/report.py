@@ -1,0 +1,231 @@
+"""Results as Markdown tables: for the terminal, and between the markers of a page."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+_MARKER = re.compile(
+    r"(<!-- bench:begin (?P<name>[^ ]+) -->\n)(?P<body>.*?)(<!-- bench:end (?P=name) -->)", re.S
+)
+
+
+def fill(page: str, results: dict[str, Any]) -> str:
+    """The page with every table that the results have figures for.
+
+    A marker's name is a table's, or ``table/data set``: then it takes figures of that set only.
+    Raises ValueError for a name that no table has.
+    """
+    found = tables(results)
+    data = results["setting"]["data"]["name"]
+
+    def replace(match: re.Match[str]) -> str:
+        name, _, wanted = match["name"].partition("/")
+        if name not in _TABLES:
+            raise ValueError(f"no such table: {match['name']!r}; there are {', '.join(_TABLES)}")
+        if name not in found or (wanted and wanted != data):
+            return match[0]
+        return f"{match[1]}{found[name]}{match[4]}"
+
+    return _MARKER.sub(replace, page)
+
+
+def tables(results: dict[str, Any]) -> dict[str, str]:
+    """Every table the results have figures for."""
+    return {
+        name: make(results)
+        for name, (section, make) in _TABLES.items()
+        if results.get(section) is not None
+    }
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]], note: str = "") -> str:
+    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
+
+    def line(cells: Sequence[str]) -> str:
+        padded = [
+            cell.ljust(width) if i == 0 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(cells, widths, strict=True))
+        ]
+        return f"| {' | '.join(padded)} |\n"
+
+    rule = [("-" * width) if i == 0 else "-" * (width - 1) + ":" for i, width in enumerate(widths)]
+    text = line(head) + line(rule) + "".join(map(line, rows))
+    return f"\n{text}\n{note}\n\n" if note else f"\n{text}\n"
+
+
+def _number(value: float | None) -> str:
+    """Three digits that matter."""
+    if value is None:
+        return "–"
+    if abs(value) >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.3g}" if abs(value) < 10 else f"{value:.1f}"
+
+
+def _mib(size: float) -> str:
+    return f"{size / 2**20:.1f}"
+
+
+def _setting(results: dict[str, Any]) -> str:
+    setting = results["setting"]
+    machine, data, versions = setting["machine"], setting["data"], setting["versions"]
+    rows = [
+        ("date", setting["date"]),
+        ("processor", f"{machine['processor']}, one core of {machine['processors']}"),
+        ("memory", f"{machine['memory_gib']} GiB"),
+        ("system", machine["system"]),
+        ("disk", f"{machine['filesystem']}, fdatasync of 4 KiB: {machine['fdatasync_ms']} ms"),
+        ("versions", ", ".join(f"{name} {version}" for name, version in versions.items())),
+        ("data", f"{data['name']}: {data['rows']:,} x {data['dim']}, {data['queries']} queries"),
+        ("seed", str(setting["seed"])),
+    ]
+    if setting["quick"]:
+        rows.append(("quick", "yes: these figures only show that the tool works"))
+    return _table(("", ""), rows)
+
+
+def _quantization(results: dict[str, Any]) -> str:
+    section = results["quantization"]
+    rows = []
+    for method in section["methods"]:
+        for name, one in method["settings"].items():
+            first = name in ("exact", "codes only")
+            rows.append(
+                [
+                    method["name"] if first else "",
+                    name if first or name == "default" else f"rescored {name}",
+                    f"{one['recall']:.3f}",
+                    _number(1e3 * one["latency_ms"]["median"]),
+                    f"{one['speed']:.2f}",
+                    f"{method['compression']:.1f}" if first else "",
+                    _number(method["build_seconds"]) if first else "",
+                ]
+            )
+    head = ("codes", "search", "recall@10", "µs", "speed", "compression", "build s")
+    return _table(head, rows)
+
+
+def _ingest(results: dict[str, Any]) -> str:
+    section = results["ingest"]
+    rows = []
+    for name, way in section["ways"].items():
+        rate, settle = way["points_per_second"], way.get("settle_seconds")
+        rows.append(
+            [
+                name,
+                f"{rate['median']:,.0f}",
+                f"{rate['min']:,.0f} to {rate['max']:,.0f}",
+                str(rate["runs"]),
+                _number(settle["median"]) if settle else "–",
+                way["note"],
+            ]
+        )
+    note = "".join(f"Not measured: {n} ({why}). " for n, why in section["skipped"].items()).strip()
+    head = ("", "points/s", "range", "runs", "then s", "how")
+    return _table(head, rows, note)
+
+
+def _opening(results: dict[str, Any]) -> str:
+    section = results["opening"]
+    rows = [
+        [name, _number(one["median"]), _number(one["min"]), _number(one["max"]), str(one["runs"])]
+        for name, one in (
+            *section["seconds"].items(),
+            ("clean, RAM, first in a process", section["fresh_process"]),
+        )
+    ]
+    note = (
+        f"{section['rows']:,} points. After SIGKILL {section['replayed_operations']} operations "
+        f"were replayed; the WAL had {_mib(section['wal_bytes'])} MiB."
+    )
+    return _table(("", "median s", "min", "max", "runs"), rows, note)
+
+
+def _import(results: dict[str, Any]) -> str:
+    section = results["import"]
+    names = {
+        "import_vecdb": "`import vecdb`, numpy loaded",
+        "import_vecdb_and_VecDB": "the same and the class `VecDB`",
+        "process_with_numpy": "whole process, `import numpy`",
+        "process_with_vecdb": "whole process, `import numpy; import vecdb`",
+    }
+    rows = [
+        [text, _number(1e3 * section[name]["median"]), str(section[name]["runs"])]
+        for name, text in names.items()
+    ]
+    loaded = ", ".join(section["loaded_by_import"]) or "neither numba nor lmdb"
+    return _table(("", "median ms", "runs"), rows, f"`import vecdb` loads {loaded}.")
+
+
+def _overhead(results: dict[str, Any]) -> str:
+    rows = []
+    for name, case in results["overhead"]["cases"].items():
+        off, on = case["payload off"], case["payload on"]
+        rows.append(
+            [
+                name,
+                _number(case["kernels_us"]["median"]),
+                _number(off["call_us"]["median"]),
+                _number(off["overhead_us"]["median"]),
+                _number(on["call_us"]["median"]),
+                _number(on["overhead_us"]["median"]),
+                str(off["call_us"]["runs"]),
+            ]
+        )
+    head = ("", "kernels µs", "call µs", "beyond", "call, payload", "beyond, payload", "pairs")
+    return _table(head, rows)
+
+
+def _kernels(results: dict[str, Any]) -> str:
+    section = results["kernels"]
+    rows = [
+        [name, _number(rate["median"]), _number(rate["max"])]
+        for name, rate in section["gb_per_second"].items()
+    ]
+    note = (
+        f"{_mib(section['bytes'])} MiB of data. One look-up in product tables: "
+        f"{_number(section['product_ns_per_look_up'])} ns."
+    )
+    return _table(("kernel", "GB/s", "best"), rows, note)
+
+
+def _memory(results: dict[str, Any]) -> str:
+    section = results["memory"]
+    rows = []
+    for name, mode in section["modes"].items():
+        before, after, report = mode["before"], mode["searched"], mode["report_searched"]
+        rows.append(
+            [
+                name,
+                _mib(1024 * (after["RssAnon"] - before["RssAnon"])),
+                _mib(report["anonymous"]),
+                _mib(1024 * (after["RssFile"] - before["RssFile"])),
+                _mib(report["resident"]),
+                _mib(report["file"]),
+                _mib(1024 * before["RssAnon"]),
+            ]
+        )
+    head = (
+        "MiB",
+        "RssAnon grew",
+        "report: anonymous",
+        "RssFile grew",
+        "report: resident",
+        "files",
+        "RssAnon before",
+    )
+    return _table(head, rows)
+
+
+_TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
+    "setting": ("setting", _setting),
+    "quantization": ("quantization", _quantization),
+    "ingest": ("ingest", _ingest),
+    "opening": ("opening", _opening),
+    "import": ("import", _import),
+    "overhead": ("overhead", _overhead),
+    "kernels": ("kernels", _kernels),
+    "memory": ("memory", _memory),
+}
