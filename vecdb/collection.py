@@ -20,7 +20,7 @@ from vecdb.engine.operations import (
 from vecdb.engine.store import RecoveryReport, Store
 from vecdb.engine.view import View
 from vecdb.engine.writer import Request, Writer, existing
-from vecdb.errors import ClosedError, InvalidInputError, VecdbError
+from vecdb.errors import ClosedError, InvalidInputError, ReentrantCallError, VecdbError
 from vecdb.models.validation import read
 from vecdb.payload import encoding
 from vecdb.payload.paths import parse_path
@@ -241,6 +241,8 @@ class Collection:
         seq = self._writer.submit(request)
         try:
             checkpoint_if_full(self._store)
+        except ReentrantCallError:
+            raise
         except (OSError, VecdbError) as error:
             # The write itself is in the WAL; the optimizer tries the checkpoint again.
             self._store.optimizer.failed("checkpoint", error)

@@ -18,6 +18,7 @@ from vecdb.engine import directory, recovery
 from vecdb.engine.configure import new_config, update_config
 from vecdb.engine.optimizer import Optimizer, deadline_of
 from vecdb.engine.store import Store
+from vecdb.engine.writer import Uninterrupted
 from vecdb.errors import (
     AlreadyExistsError,
     ClosedError,
@@ -79,6 +80,8 @@ class VecDB:
             for collection in self._collections.values():
                 recovery.close_store(collection._store, keep=False)
             self._file_lock.release()
+            if self._temporary:
+                fs.remove_tree(self.path)
             raise
         self.optimizer.start()
         self._stop_syncing = threading.Event()
@@ -113,21 +116,29 @@ class VecDB:
         with self._lock:
             if self._closed:
                 return
-            self._closed = True
-            self._stop_syncing.set()
-            self.optimizer.stop()
-            errors = []
             for collection in self._collections.values():
-                try:
-                    recovery.close_store(collection._store, keep=not self._temporary)
-                except Exception as error:
-                    errors.append(error)
-            self._file_lock.release()
-            _open_databases.discard(self)
-            if self._temporary:
-                fs.remove_tree(self.path)
-        if errors:
-            raise errors[0]
+                collection._store.require_outside()
+            self._closed = True
+            try:
+                self._stop_syncing.set()
+                self.optimizer.stop()
+            finally:
+                self._close_stores()
+
+    def _close_stores(self) -> None:
+        """Close every collection whatever happens to another, then give the lock back."""
+        first: BaseException | None = None
+        for collection in self._collections.values():
+            try:
+                recovery.close_store(collection._store, keep=not self._temporary)
+            except BaseException as error:
+                first = first or error
+        self._file_lock.release()
+        _open_databases.discard(self)
+        if self._temporary:
+            fs.remove_tree(self.path)
+        if first is not None:
+            raise first
 
     def check_usable(self) -> None:
         """Raise ForkError in a forked child, ClosedError after ``close``."""
@@ -171,8 +182,9 @@ class VecDB:
             self.check_usable()
             if name in self._collections:
                 raise AlreadyExistsError(f"collection {name!r} already exists")
-            path = recovery.create_collection(self.path / layout.COLLECTIONS, name, config)
-            self._open_collection(path)
+            with Uninterrupted():  # on disk and in the list, or in neither
+                path = recovery.create_collection(self.path / layout.COLLECTIONS, name, config)
+                self._open_collection(path)
         return True
 
     def recreate_collection(
@@ -206,13 +218,15 @@ class VecDB:
         self.check_usable()
         with self._lock:
             self.check_usable()
-            collection = self._collections.pop(directory.check_name(collection_name), None)
+            collection = self._collections.get(directory.check_name(collection_name))
             if collection is None:
                 return False
             store = collection._store
             recovery.close_store(store, keep=False)
             self.optimizer.leave(store)
-            recovery.drop_collection(store.path)
+            with Uninterrupted():  # on disk and in the list, or in neither
+                recovery.drop_collection(store.path)
+                del self._collections[collection_name]
             return True
 
     def update_collection(
@@ -488,15 +502,19 @@ def _sync_loop(database: weakref.ref[VecDB], stop: threading.Event, interval: fl
         open_database = database()
         if open_database is None:
             return
-        for store in open_database._stores():
-            with store.write:
-                if store.closed or store.failure is not None or not store.wal.dirty:
-                    continue
-                try:
-                    store.wal.sync()
-                except WriteError as error:
-                    store.fail(str(error))
+        _sync_all(open_database)
         del open_database
+
+
+def _sync_all(database: VecDB) -> None:
+    for store in database._stores():
+        with store.write:
+            if store.closed or store.failure is not None or not store.wal.dirty:
+                continue
+            try:
+                store.wal.sync()
+            except WriteError as error:
+                store.fail(str(error))
 
 
 def _close_all() -> None:

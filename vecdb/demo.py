@@ -40,7 +40,7 @@ METHODS: dict[str, tuple[dict[str, Any], str, str]] = {
     "binary": ({"binary": {}}, "one bit a dimension", "amispammer"),
     "product": (
         {"product": {"compression": "x16"}},
-        "four dimensions are one byte, a number of a codebook",
+        "four dimensions a byte, a number of a codebook",
         "songwrite",
     ),
     "scalar": ({"scalar": {"type": "int8"}}, "one byte a dimension", "cherrytree"),
@@ -210,7 +210,7 @@ def _quantize(db: VecDB, data: Data, screen: Screen) -> list[Method]:
         )
     screen.line()
     screen.table(
-        ["method", "recall@10", "codes alone", "median query", "bytes searched", "compression"],
+        ["method", "recall@10", "codes alone", "query", "bytes searched", "compression"],
         [
             [
                 method.method,
@@ -239,7 +239,7 @@ def _store(db: VecDB, data: Data, screen: Screen) -> list[Mode]:
     _heading(screen, "Store: you decide what is in memory, and see it")
     screen.paragraph(
         "Scalar codes in the three storage modes; a change re-opens files and rewrites none. "
-        "Private RAM is the process's own; resident is what the kernel's cache holds of the "
+        "Private is the process's own memory; resident is what the kernel's cache holds of the "
         "mapped files just now, and may drop. Whole collection, after all queries.",
         "   ",
     )
@@ -269,7 +269,7 @@ def _store(db: VecDB, data: Data, screen: Screen) -> list[Mode]:
             )
         )
     screen.table(
-        ["mode", "private RAM", "mapped", "resident", "on disk", "query"],
+        ["mode", "private", "mapped", "resident", "on disk", "query"],
         [
             [
                 mode.mode,
@@ -298,7 +298,7 @@ def _reopen(
     same = sum(_same(a, b) for a, b in zip(before, after, strict=True))
     screen.line(
         f"   Opened in {duration(opened)}: {points:,} points, and "
-        f"{same} of {len(after)} queries are answered as before."
+        f"{same} of {len(after)} queries answered as before."
     )
     return Reopen(
         close_seconds=close_seconds,

@@ -15,6 +15,7 @@
     ├── ReadOnlyError (PermissionError)         opened read-only, or closed to writes by a failure
     ├── WriteError (OSError)                    a write failed and its outcome is unknown
     ├── StorageFullError (OSError)              no space; nothing of the write was kept
+    ├── ReentrantCallError (RuntimeError)       called again from inside itself (signal handler)
     └── OptimizerError (RuntimeError)           a background build failed; the old segments serve
 
 Each also derives from the builtin a caller would expect, so ``except ValueError`` works.
@@ -36,6 +37,7 @@ __all__ = [
     "NotFoundError",
     "OptimizerError",
     "ReadOnlyError",
+    "ReentrantCallError",
     "StorageFullError",
     "VecdbError",
     "WriteError",
@@ -74,6 +76,9 @@ class CorruptionError(VecdbError):
         self.path = os.fspath(path)
         self.detail = detail
 
+    def __reduce__(self) -> tuple[type[CorruptionError], tuple[str, str]]:
+        return type(self), (self.path, self.detail)  # the default would pass the message alone
+
 
 class LockedError(VecdbError, BlockingIOError):
     """Another process, or another handle in this one, has the database open for writing."""
@@ -97,6 +102,10 @@ class WriteError(VecdbError, OSError):
 
 class StorageFullError(VecdbError, OSError):
     """The disk is full. The write was undone; the collection goes on working."""
+
+
+class ReentrantCallError(VecdbError, RuntimeError):
+    """A signal handler or finalizer called the database in the middle of a call to it."""
 
 
 class OptimizerError(VecdbError, RuntimeError):

@@ -50,7 +50,7 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) 
             cell.ljust(width) if i < left else cell.rjust(width)
             for i, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
-        lines.append("   ".join(padded).rstrip())
+        lines.append("  ".join(padded).rstrip())
     return lines
 
 

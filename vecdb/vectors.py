@@ -44,6 +44,9 @@ def to_matrix(value: Any, dim: int, *, normalize: bool, what: str) -> Floats:
         _refuse(matrix, what)
     if normalize:
         matrix = _normalized(matrix, lengths)
+    elif isinstance(value, np.ndarray) and np.may_share_memory(matrix, value):
+        # The caller may change its array while the copy here is checksummed, written and kept.
+        matrix = matrix.copy()
     return np.ascontiguousarray(matrix)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import shutil
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -30,6 +31,15 @@ SEARCHES: list[dict[str, Any] | None] = [
     {"quantization": {"rescore": False}},
     {"quantization": {"oversampling": 3.0}},
 ]
+
+
+@pytest.fixture(autouse=True)
+def _quick_switching() -> Iterator[None]:
+    """Readers that never block keep the GIL for 5 ms at a time, and a write asks for it often."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(0.0002)
+    yield
+    sys.setswitchinterval(before)
 
 
 def together(*works: Callable[[], None]) -> None:

@@ -5,7 +5,11 @@ Each test names a way of failing. I/O errors are injected at the one door to the
 
 from __future__ import annotations
 
+import copy
 import errno
+import os
+import shutil
+import signal
 import threading
 from pathlib import Path
 from typing import Any
@@ -16,10 +20,13 @@ import pytest
 from vecdb import VecDB, models
 from vecdb.engine import writer as writer_module
 from vecdb.engine.check import check_database
+from vecdb.engine.ingest import prepare_upsert
+from vecdb.engine.store import OptimizerState
 from vecdb.errors import (
     CorruptionError,
     InvalidInputError,
     ReadOnlyError,
+    ReentrantCallError,
     StorageFullError,
     WriteError,
 )
@@ -335,24 +342,20 @@ def test_points_changed_during_a_build_are_settled_at_its_commit(tmp_path: Path)
         22: 9,
     }
     assert tags(db) == expected
-    copy = tmp_path / "copy"
-    import shutil
-
-    shutil.copytree(tmp_path / "db", copy)  # as a kill would leave it
-    with VecDB(copy) as killed:
+    killed_path = tmp_path / "copy"
+    shutil.copytree(tmp_path / "db", killed_path)  # as a kill would leave it
+    with VecDB(killed_path) as killed:
         assert tags(killed) == expected
     db.close()
     with VecDB(tmp_path / "db") as db:
         assert tags(db) == expected
     clean(tmp_path / "db")
-    clean(copy)
+    clean(killed_path)
 
 
 def test_a_crash_loses_no_edit_of_a_row_that_a_build_moved(tmp_path: Path) -> None:
     """An edit in the WAL needs the row it edits: a vacuum must keep rows that died since the
     last checkpoint, or replay would find nothing to edit and lose the point."""
-    import shutil
-
     db = make(tmp_path / "db", vacuum_min_vector_number=1, deleted_threshold=0.1)
     put(db, 0, 10)
     db.flush("c")
@@ -365,3 +368,187 @@ def test_a_crash_loses_no_edit_of_a_row_that_a_build_moved(tmp_path: Path) -> No
     with VecDB(tmp_path / "copy") as killed:
         assert tags(killed) == {**dict.fromkeys(range(3, 10), 0), 5: 3}
     db.close()
+
+
+def test_ctrl_c_in_an_optimizer_commit_keeps_the_segment_just_committed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The interrupt came out after the commit, and the handler removed the new directory."""
+    db = make(tmp_path / "db", default_segment_number=1)
+    for start in (0, 10, 20, 30):
+        put(db, start, 10)
+        db.flush("c")
+    real = Catalog.commit
+
+    def commit(self: Catalog, change: Any) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        real(self, change)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Catalog, "commit", commit)
+        with pytest.raises(KeyboardInterrupt):
+            db.optimizer.run_once()
+    assert len(tags(db)) == 40
+    db.close()
+    with VecDB(tmp_path / "db") as db:
+        assert len(tags(db)) == 40
+    clean(tmp_path / "db")
+
+
+def test_a_signal_handler_inside_a_write_runs_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It re-entered the lock between the WAL and the memory segment: operations were lost."""
+    db = make(tmp_path / "db")
+    put(db, 0, 10)
+    store = db.collection("c")._store
+    real = store.wal.append
+
+    def append(first_seq: int, operations: Any) -> None:
+        real(first_seq, operations)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    before = signal.signal(signal.SIGTERM, lambda *_: db.flush("c"))
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(store.wal, "append", append)
+            put(db, 10, 10)
+        put(db, 20, 10)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    db.close()
+    with VecDB(tmp_path / "db") as db:
+        assert sorted(tags(db)) == list(range(30))
+
+
+def test_calls_from_inside_a_change_are_refused(tmp_path: Path) -> None:
+    db = make(tmp_path / "db")
+    put(db, 0, 10)
+    store = db.collection("c")._store
+    with store.write:
+        for call in (lambda: put(db, 1, 1), lambda: db.flush("c"), db.close):
+            with pytest.raises(ReentrantCallError, match="signal handler"):
+                call()
+    put(db, 10, 10)
+    assert len(tags(db)) == 20
+    db.close()
+
+
+def test_the_array_of_the_caller_is_not_kept(tmp_path: Path) -> None:
+    """It was logged without a copy: changing it meanwhile made a frame with a wrong checksum."""
+    with make(tmp_path / "db") as db:
+        mine = np.ones((3, DIM), dtype=np.float32)
+        upsert = prepare_upsert(
+            db.collection("c")._store.schema, models.Batch(ids=[1, 2, 3], vectors=mine)
+        )
+        assert not np.shares_memory(upsert.vectors[""], mine)
+
+
+def test_a_wal_frame_in_the_place_of_another_is_damage(tmp_path: Path) -> None:
+    """A whole frame with the wrong seq was taken for a torn tail and silently dropped."""
+    db = make(tmp_path / "db")
+    for n in range(3):
+        put(db, 10 * n, 5)
+    shutil.copytree(tmp_path / "db", tmp_path / "copy")
+    db.close()
+    [path] = (tmp_path / "copy").glob("collections/c/wal/*.wal")
+    data = path.read_bytes()
+    frame = (len(data) - 64) // 3
+    path.write_bytes(data[: 64 + frame] + data[64 + 2 * frame :])
+    with pytest.raises(CorruptionError, match="operation 2 is missing"):
+        VecDB(tmp_path / "copy")
+
+
+def test_a_full_disk_at_open_leaves_the_collection_readable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The checkpoint at open was mandatory: no space meant no database."""
+    db = make(tmp_path / "db")
+    put(db, 0, 10)
+    shutil.copytree(tmp_path / "db", tmp_path / "copy")
+    db.close()
+    with monkeypatch.context() as patch:
+        patch.setattr(fs, "make_dir", raising(errno.ENOSPC))
+        with VecDB(tmp_path / "copy") as db:
+            assert len(tags(db)) == 10
+            with pytest.raises(ReadOnlyError, match="new files"):
+                put(db, 10, 1)
+    with VecDB(tmp_path / "copy") as db:
+        put(db, 10, 10)
+        assert len(tags(db)) == 20
+    clean(tmp_path / "copy")
+
+
+def test_a_failed_close_gives_the_lock_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C in the closing checkpoint left the database locked until the process ended."""
+    db = make(tmp_path / "db")
+    put(db, 0, 10)
+
+    def interrupted(path: Path) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fs, "make_dir", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            db.close()
+    with VecDB(tmp_path / "db") as db:
+        assert len(tags(db)) == 10
+
+
+def test_pages_of_equal_scores_do_not_overlap(tmp_path: Path) -> None:
+    """numpy picked arbitrary rows among ties at the end of a page."""
+    with make(tmp_path / "db") as db:
+        vectors = np.ones((500, DIM), dtype=np.float32)
+        db.upsert("c", models.Batch(ids=np.arange(500), vectors=vectors))
+        seen = [
+            point.id
+            for offset in range(0, 500, 10)
+            for point in db.search("c", vectors[0], limit=10, offset=offset)
+        ]
+    assert sorted(seen) == list(range(500))
+
+
+def test_a_closed_collection_keeps_no_memory(tmp_path: Path) -> None:
+    db = make(tmp_path / "db")
+    put(db, 0, 10)
+    db.flush("c")
+    store = db.collection("c")._store
+    assert store.files
+    db.close()
+    assert not store.files
+    assert not store.view.segments
+
+
+def test_many_failures_still_have_a_delay() -> None:
+    state = OptimizerState(failures=5000)
+    state.failed("merge", OSError("no space"))
+    assert state.retry_at > 0
+
+
+@pytest.mark.parametrize("step", ["rename", "sync_dir"])
+def test_a_collection_that_cannot_be_made_can_be_made_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    with VecDB(tmp_path / "db") as db:
+        with monkeypatch.context() as patch:
+            patch.setattr(fs, step, raising(errno.EIO))
+            with pytest.raises(OSError, match="injected"):
+                db.create_collection("c", {"size": DIM, "distance": "Dot"})
+        assert not db.collection_exists("c")
+        db.create_collection("c", {"size": DIM, "distance": "Dot"})
+        put(db, 0, 3)
+        with monkeypatch.context() as patch:
+            patch.setattr(fs, "rename", raising(errno.EIO))
+            with pytest.raises(OSError, match="injected"):
+                db.delete_collection("c")
+        assert db.delete_collection("c")
+    with VecDB(tmp_path / "db") as db:
+        assert not db.collection_exists("c")
+
+
+def test_corruption_errors_can_be_pickled() -> None:
+    """A pool of processes could not bring one home, and hung."""
+    error = copy.copy(CorruptionError("file", "is damaged"))
+    assert (error.path, error.detail, str(error)) == ("file", "is damaged", "file: is damaged")

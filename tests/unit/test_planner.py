@@ -68,6 +68,8 @@ TABLE: list[tuple[str, Any, list[SegmentStats], int, Plan | None]] = [
     ("mostly dead", config(), [segment(1, 2000, 1500, SCALAR)], 0, Plan("vacuum", (1,))),
     ("mostly dead, not in the catalog yet", config(),
      [segment(1, 2000, 1500, SCALAR, committed=2000)], 0, Plan("checkpoint")),
+    ("mostly dead in the catalog, and more since", config(),
+     [segment(1, 2000, 1000, SCALAR, committed=1500)], 0, Plan("vacuum", (1,))),
     ("dead enough, but small", config(), [segment(1, 900, 100)], 0, None),
     ("dead, below the threshold", config(), [segment(1, 2000, 1700, SCALAR)], 0, None),
 ]  # fmt: skip

@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vecdb import quantization
-from vecdb.engine.checkpoint import add_rows, blocks_of, committing, live_rows
+from vecdb.engine.checkpoint import abandon, add_rows, blocks_of, committing, live_rows
 from vecdb.engine.planner import indexed
 from vecdb.engine.schema import VectorSchema
 from vecdb.engine.store import FileState, Store, count_bits, gather_bits, none_if_all
@@ -83,6 +83,7 @@ def build(
 ) -> None:
     """Merge, convert, rebuild or vacuum: whatever the sources, the new segment is as the
     configuration wants it. On any error the old segments go on serving. Raises Cancelled."""
+    store.require_outside()
     with store.write:
         store.require_writable()
         sources = [_pin(store.files[i]) for i in segment_ids if i in store.files]
@@ -102,9 +103,7 @@ def build(
         with store.maintenance:
             retired = _commit(store, sources, row)
     except BaseException:
-        # After a commit whose outcome is unknown nothing is deleted.
-        if builder is not None and store.failure is None:
-            builder.abandon()
+        abandon(store, builder)
         raise
     for segment in retired:
         fs.remove_tree(segment.path)
@@ -207,7 +206,7 @@ def _sample(builder: SegmentBuilder, name: str, vectors: Floats, size: int) -> F
 def _commit(store: Store, sources: list[Source], row: SegmentRow) -> list[FileSegment]:
     """Commit and publish. Under the maintenance lock; returns the retired segments."""
     segment = store.open_segment(row)
-    with store.write, Uninterrupted():
+    with Uninterrupted(), store.write:
         store.require_writable()
         if store.frozen is not None:
             raise OptimizerError("a checkpoint failed half-way and must be finished first")

@@ -44,7 +44,7 @@ def checkpoint_if_full(store: Store) -> None:
     if _is_full(store):
         with store.maintenance:
             if _is_full(store):
-                checkpoint(store)
+                checkpoint_held(store)
 
 
 def _is_full(store: Store) -> bool:
@@ -58,40 +58,53 @@ def checkpoint(store: Store) -> bool:
 
     Raises OSError and VecdbError; unless the catalog commit itself failed, nothing has changed.
     """
+    store.require_outside()
     with store.maintenance:
-        finished = store.frozen is not None
-        if store.frozen is not None:  # left by a checkpoint that failed
-            _finish(store, store.frozen)
-        with store.write, Uninterrupted():
-            store.require_writable()
-            if store.applied_seq == store.next_seq - 1:
-                return finished
-            frozen = freeze(store)
+        done = checkpoint_held(store)
+    if done:
+        store.changed()
+    return done
+
+
+def checkpoint_held(store: Store) -> bool:
+    """``checkpoint``, under the maintenance lock."""
+    store.require_writable()
+    finished = store.frozen is not None
+    if store.frozen is not None:  # left by a checkpoint that failed
+        _finish(store, store.frozen)
+    with Uninterrupted(), store.write:
+        store.require_writable()
+        frozen = freeze(store) if store.applied_seq < store.next_seq - 1 else None
+    if frozen is not None:
         _finish(store, frozen)
-    store.changed()
-    return True
+    if (store.optimizer.error or "").startswith("checkpoint:"):
+        store.optimizer.succeeded()
+    return finished or frozen is not None
 
 
 def _finish(store: Store, frozen: Frozen) -> None:
     """Everything after the freeze. Under the maintenance lock."""
     builder, segment, offsets = _build(store, frozen)
-    with store.write, Uninterrupted():
-        try:
+    try:
+        with Uninterrupted(), store.write:
             dropped = _commit(store, frozen, segment, offsets)
-        except BaseException:
-            # After a commit whose outcome is unknown nothing is deleted.
-            if builder is not None and store.failure is None:
-                builder.abandon()
-            raise
-        store.wal.retire(store.applied_seq)
+            store.wal.retire(store.applied_seq)
+    except BaseException:
+        abandon(store, builder)
+        raise
     for path in dropped:
         fs.remove_tree(path)
 
 
 def freeze(store: Store) -> Frozen:
-    """Start a new WAL file and a new memory segment. Under both locks."""
-    store.wal.start_file(store.next_seq)
-    memory = store.memory
+    """Start a new WAL file and a new memory segment. Under both locks.
+
+    In recovery no file is open yet: the new one must not vouch for what was replayed before that
+    is in the catalog, because it may be in the page cache only.
+    """
+    memory, fresh = store.memory, store.new_memory()
+    if store.wal.is_open:
+        store.wal.start_file(store.next_seq)
     frozen = store.frozen = Frozen(
         segment=memory,
         seq=store.next_seq - 1,
@@ -99,9 +112,15 @@ def freeze(store: Store) -> Frozen:
         rows=memory.rows,
         masks={i: (state.alive, state.live) for i, state in store.files.items()},
     )
-    store.memory = store.new_memory()
+    store.memory = fresh
     store.publish()
     return frozen
+
+
+def abandon(store: Store, builder: SegmentBuilder | None) -> None:
+    """Remove what a failed build wrote; unless it was committed, or may have been."""
+    if builder is not None and store.failure is None and builder.segment_id not in store.files:
+        builder.abandon()
 
 
 def _build(

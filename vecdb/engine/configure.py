@@ -55,6 +55,7 @@ def update_config(
     optimizers = models.coerce(models.OptimizersConfigDiff, optimizers_config, "optimizers_config")
     hnsw = models.coerce(models.HnswConfigDiff, hnsw_config, "hnsw_config")
     quantization = models.parse_quantization_config_diff(quantization_config)
+    store.require_outside()
     with store.maintenance:
         old = store.config
         if quantization is None:
@@ -105,7 +106,7 @@ def _commit(store: Store, config: models.CollectionConfig) -> None:
         where = {name: places(schema[name], segment.rows, optimizer) for name in segment.dims}
         if where != segment.places:
             reopened[segment_id] = segment.moved(where)
-    with store.write, Uninterrupted():
+    with Uninterrupted(), store.write:
         store.require_writable()
         change = Change(
             store.applied_seq,

@@ -86,5 +86,6 @@ def initialize(path: Path) -> None:
             fs.remove_file(entry)
     unfinished = path / layout.new_dir()
     recovery.write_format(unfinished)
+    fs.sync_dir(path)  # FORMAT must not outlive a power loss that ``collections`` does not
     fs.rename(unfinished, path / layout.FORMAT)
     fs.sync_dir(path)

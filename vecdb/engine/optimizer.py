@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from vecdb.engine.build import Cancelled, build
-from vecdb.engine.checkpoint import checkpoint
+from vecdb.engine.checkpoint import checkpoint_held
 from vecdb.engine.planner import Plan, SegmentStats, Stats, plan
 from vecdb.engine.store import Store
 from vecdb.errors import InvalidInputError, OptimizerError
@@ -57,7 +57,7 @@ class Optimizer:
         self._condition = threading.Condition()
         self._changed = True
         self._stopping = False
-        self._running = threading.Lock()  # one step at a time, thread or run_once
+        self._running = threading.RLock()  # one step at a time, thread or run_once
         self._current: Store | None = None
         self._thread: threading.Thread | None = None
 
@@ -75,12 +75,14 @@ class Optimizer:
             self._condition.notify_all()
 
     def stop(self) -> None:
-        """Cancel what runs and end the thread; waits for it."""
+        """Cancel what runs, here or in a caller's thread, and end the thread; waits for both."""
         with self._condition:
             self._stopping = True
             self._condition.notify_all()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join()
+        with self._running:
+            pass
 
     def run_once(self, store: Store | None = None) -> bool:
         """Do the next step of each collection (or of one), here and now; whether one was done.
@@ -106,6 +108,8 @@ class Optimizer:
                         return True
                 except Exception as error:
                     raise _failure(store) from error
+                if deadline is not None and time.monotonic() >= deadline:
+                    return next_step(store) is None
                 continue
             with self._condition:
                 if store.optimizer.error is not None:
@@ -133,21 +137,27 @@ class Optimizer:
                 if self._stopping:
                     return
                 self._changed = False
-            for store in list(self._stores()):
-                if _disabled(store):
-                    continue
-                try:
-                    while store.optimizer.retry_at <= time.monotonic() and self._step(store):
-                        pass
-                except Exception as error:
-                    # Kept in the collection's status; the thread must go on for the others.
-                    _log.warning("collection %r: optimizer: %s", store.name, error)
+            self._look()
+
+    def _look(self) -> None:
+        """Do what there is to do. A method, so that the sleeping thread's frame keeps no store."""
+        for store in self._stores():
+            if _disabled(store):
+                continue
+            try:
+                while store.optimizer.retry_at <= time.monotonic() and self._step(store):
+                    pass
+            except Exception as error:
+                # Kept in the collection's status; the thread must go on for the others.
+                _log.warning("collection %r: optimizer: %s", store.name, error)
 
     def _until_retry(self) -> float | None:
-        times = [s.optimizer.retry_at for s in self._stores() if s.optimizer.error is not None]
+        failed = [s.optimizer for s in self._stores() if not _disabled(s)]
+        times = [state.retry_at for state in failed if state.error is not None]
         return max(0.0, min(times) - time.monotonic()) if times else None
 
     def _step(self, store: Store) -> bool:
+        store.require_outside()
         with self._running:
             state = store.optimizer
             step = next_step(store)
@@ -176,7 +186,9 @@ class Optimizer:
 
     def _run(self, store: Store, step: Plan) -> None:
         if step.task == "checkpoint":
-            checkpoint(store)
+            with store.maintenance:
+                if next_step(store) == step:  # a writer may have made it while this one waited
+                    checkpoint_held(store)
             return
 
         def progress(done: int, total: int) -> None:

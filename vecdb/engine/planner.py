@@ -120,7 +120,13 @@ def _shrinks_by_checkpoint(segment: SegmentStats, optimizer: models.OptimizersCo
     """Rows that are dead only since the last checkpoint still have to be kept by a build."""
     if segment.live == segment.committed_live:
         return False
-    return segment.live == 0 or _mostly_dead(segment.rows, segment.live, optimizer)
+    if segment.live == 0:
+        return True
+    # Once the catalog agrees that it is mostly dead, no further checkpoint is needed for the
+    # vacuum; under steady overwriting there would always be a reason for one more.
+    return _mostly_dead(segment.rows, segment.live, optimizer) and not _mostly_dead(
+        segment.rows, segment.committed_live, optimizer
+    )
 
 
 def _mismatch(

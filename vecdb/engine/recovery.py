@@ -5,7 +5,7 @@
     segments   every listed file opened and compared with its row
     replay     WAL operations beyond applied_seq, without holes; nothing is removed before it
     clean      directories the catalog does not list
-    new file   the WAL goes on in a fresh file; what was replayed is synced first
+    checkpoint what was replayed goes to segment files, and the WAL on in a fresh file
 
 Recovery changes nothing it needs itself, so it can be interrupted and repeated.
 """
@@ -17,7 +17,7 @@ import uuid as uuids
 from pathlib import Path
 
 from vecdb import models
-from vecdb.engine.checkpoint import MEMORY_LIMIT, checkpoint
+from vecdb.engine.checkpoint import checkpoint, checkpoint_held
 from vecdb.engine.operations import decode
 from vecdb.engine.store import FileState, RecoveryReport, Store
 from vecdb.engine.writer import apply, rewrite
@@ -30,7 +30,7 @@ from vecdb.storage.format import (
     pack_format_line,
     unpack_format_line,
 )
-from vecdb.storage.wal import Replay, SyncLevel, Wal, wal_files
+from vecdb.storage.wal import Replay, SyncLevel, Wal
 
 
 def write_format(path: Path, **fields: str) -> None:
@@ -67,10 +67,14 @@ def create_collection(parent: Path, name: str, config: models.CollectionConfig) 
         fs.make_dir(temporary / layout.SEGMENTS)
         fs.sync_dir(temporary)
         fs.rename(temporary, path)
+        try:
+            fs.sync_dir(parent)
+        except BaseException:
+            fs.remove_tree(path)
+            raise
     except BaseException:
         fs.remove_tree(temporary)
         raise
-    fs.sync_dir(parent)
     return path
 
 
@@ -97,13 +101,14 @@ def open_store(path: Path, level: SyncLevel) -> Store:
     name = collection_name(path)
     uuid = bytes.fromhex(fields["uuid"])
     catalog = Catalog(path / layout.CATALOG)
+    wal = Wal(path / layout.WAL, uuid, level)
     try:
         snapshot = catalog.read()
         try:
             config = models.coerce(models.CollectionConfig, snapshot.config)
         except ValueError as error:
             raise CorruptionError(catalog.path, f"configuration: {error}") from None
-        store = Store(name, path, uuid, config, catalog, Wal(path / layout.WAL, uuid, level))
+        store = Store(name, path, uuid, config, catalog, wal)
         store.applied_seq = snapshot.applied_seq
         store.next_segment_id = snapshot.next_segment_id
         store.memory = store.new_memory()
@@ -112,14 +117,10 @@ def open_store(path: Path, level: SyncLevel) -> Store:
             store.files[row.id] = FileState(store.open_segment(row), alive, live, alive, live)
         replay = _replay(store)
         removed = _clean(store)
-        # What was replayed may be in the page cache only, and the new file will vouch for it.
-        for _, file in wal_files(path / layout.WAL):
-            fs.sync_file(file)
-        store.wal.start_file(store.next_seq)
         store.publish()
-        if store.memory.size >= MEMORY_LIMIT:
-            checkpoint(store)
+        _make_durable(store)
     except BaseException:
+        wal.close()
         catalog.close()
         raise
     store.report = RecoveryReport(
@@ -129,6 +130,20 @@ def open_store(path: Path, level: SyncLevel) -> Store:
         seconds=time.monotonic() - started,
     )
     return store
+
+
+def _make_durable(store: Store) -> None:
+    """Bring what was replayed into segment files, then begin a new WAL file.
+
+    Some of it may be in the page cache only: after a failed fsync even a second fsync of the same
+    file proves nothing. New writes after it would be unreachable if it went missing. Without the
+    space for that the collection opens all the same, for reading.
+    """
+    try:
+        checkpoint(store)
+        store.wal.start_file(store.next_seq)
+    except OSError as error:
+        store.fail(f"what was recovered could not be written to new files: {error}")
 
 
 def _replay(store: Store) -> Replay:
@@ -163,14 +178,16 @@ def _clean(store: Store) -> list[str]:
 
 def close_store(store: Store, *, keep: bool = True) -> None:
     """Checkpoint (unless the collection is being dropped or has failed) and close every file."""
+    store.require_outside()
     with store.maintenance:
         if store.closed:
             return
         try:
             if keep and store.failure is None:
-                checkpoint(store)
+                checkpoint_held(store)
         finally:
             with store.write:
                 store.closed = True
                 store.wal.close()
                 store.catalog.close()
+                store.let_go()

@@ -171,7 +171,10 @@ def _numpy_scan(
     else:
         rows = np.arange(len(scores), dtype=np.int64)
     if limit < len(scores):
-        best = np.argpartition(-scores, limit - 1)[:limit]
+        # Of equal scores the lowest rows, as the kernels do it, or pages would overlap.
+        worst = np.partition(scores, len(scores) - limit)[len(scores) - limit]
+        better = np.flatnonzero(scores > worst)
+        best = np.append(better, np.flatnonzero(scores == worst)[: limit - len(better)])
         scores, rows = scores[best], rows[best]
     best = np.lexsort((rows, -scores))
     return scores[best], rows[best]

@@ -27,7 +27,7 @@ import numpy as np
 from vecdb import ids, models
 from vecdb.engine.schema import Schema, places, schema_of
 from vecdb.engine.view import SegmentView, View
-from vecdb.errors import ClosedError, ReadOnlyError
+from vecdb.errors import ClosedError, ReadOnlyError, ReentrantCallError
 from vecdb.storage import layout
 from vecdb.storage.catalog import Bits, Catalog, SegmentRow
 from vecdb.storage.format import bits_at, pack_bits
@@ -89,7 +89,9 @@ class OptimizerState:
     def failed(self, task: str, error: BaseException) -> None:
         """Keep the reason, and wait longer before each new try."""
         self.error = f"{task}: {type(error).__name__}: {error}"
-        self.retry_at = time.monotonic() + min(_FIRST_DELAY * 2**self.failures, _LONGEST_DELAY)
+        self.retry_at = time.monotonic() + min(
+            _FIRST_DELAY * 2 ** min(self.failures, 20), _LONGEST_DELAY
+        )
         self.failures += 1
 
     def succeeded(self) -> None:
@@ -158,6 +160,15 @@ class Store:
 
     # -- under the write lock --------------------------------------------------------------
 
+    def require_outside(self) -> None:
+        """Raise if this thread is in the middle of a change: a signal handler (or ``__del__``)
+        that ran there would see and leave half of it. The locks themselves are re-entrant."""
+        if self.write._is_owned() or self.maintenance._is_owned():  # type: ignore[attr-defined]
+            raise ReentrantCallError(
+                f"collection {self.name!r} was called from a signal handler or finalizer in the "
+                f"middle of another call; set a flag there and act on it outside"
+            )
+
     def require_writable(self) -> None:
         """Raise unless the collection accepts writes."""
         if self.closed:
@@ -197,6 +208,13 @@ class Store:
             rows = rows[rows >= 0]
             if len(rows):
                 memory.kill(rows)
+
+    def let_go(self) -> None:
+        """Drop every reference to memory and mappings; views that reads still hold keep theirs."""
+        self.files = {}
+        self.frozen = None
+        self.memory = self.new_memory()
+        self.view = View(self.config, self.schema, ())
 
     def make_view(self) -> View:
         """The state now, as a read would see it."""

@@ -90,14 +90,12 @@ class Writer:
         if isinstance(request, (Upsert, Delete)):
             ticket.rows = None if isinstance(request, Delete) else request
             ticket.prepare(request)
-        self._queue.append(ticket)
-        try:
-            with self._store.write, Uninterrupted():
+        self._store.require_outside()
+        with Uninterrupted():  # outermost: a signal's handler runs when the lock is free again
+            self._queue.append(ticket)
+            with self._store.write:
                 while not ticket.done:
                     self._commit_group()
-        finally:
-            if not ticket.done and ticket in self._queue:  # Ctrl-C while waiting for the lock
-                self._queue.remove(ticket)
         if ticket.error is not None:
             raise ticket.error
         return ticket.seq
@@ -180,19 +178,23 @@ class Writer:
 
 
 class Uninterrupted:
-    """Holds Ctrl-C back until the end of a block that must not stop half-way.
+    """Holds Ctrl-C, SIGTERM and SIGHUP back until the end of a block that must not stop half-way.
 
-    Only the main thread gets KeyboardInterrupt, and only there can handlers be changed.
+    Python runs signal handlers in the main thread only, between any two instructions; and only
+    there can handlers be changed. One without a Python handler is the kernel's to act on.
     """
+
+    _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
     def __enter__(self) -> None:
         self._pending: list[Any] = []
-        self._handler: Any = None
+        self._handlers: dict[int, Any] = {}
         if threading.current_thread() is threading.main_thread():
-            handler = signal.getsignal(signal.SIGINT)
-            if callable(handler):
-                self._handler = handler
-                signal.signal(signal.SIGINT, lambda *args: self._pending.append(args))
+            for number in self._SIGNALS:
+                handler = signal.getsignal(number)
+                if callable(handler):
+                    self._handlers[number] = handler
+                    signal.signal(number, lambda *args: self._pending.append(args))
 
     def __exit__(
         self,
@@ -200,10 +202,10 @@ class Uninterrupted:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._handler is not None:
-            signal.signal(signal.SIGINT, self._handler)
-            if self._pending:
-                self._handler(*self._pending[-1])
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        for number, frame in self._pending:
+            self._handlers[number](number, frame)
 
 
 def apply(store: Store, seq: int, operation: Operation, rows: Upsert | None) -> None:
@@ -230,6 +232,12 @@ def _edited(view: View, edit: EditPayload | EditVectors | DropVectors) -> Upsert
     known = np.flatnonzero(where >= 0)
     if not len(known):
         return None
+    size = len(known) * 4 * sum(vector.dim for vector in view.schema.values())
+    if size > _MAX_OPERATION:
+        raise InvalidInputError(
+            f"the edit rewrites {len(known)} points with {size} bytes of vectors; the limit of "
+            f"one edit is {_MAX_OPERATION}. Edit fewer points at a time"
+        )
     where, rows = where[known], rows[known]
     keys = [edit.keys[number] for number in known.tolist()]
     payloads = [

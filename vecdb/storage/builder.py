@@ -41,7 +41,11 @@ class DataWriter:
         self._header = header
         self._file = fs.AppendFile(path)
         self._packed = header.pack()
-        self._file.append([self._packed])
+        try:
+            self._file.append([self._packed])
+        except BaseException:
+            self._file.close()
+            raise
         self._rest = b""  # a tail shorter than a block, waiting for more
         self._table: list[int] = []
         self._written = 0
@@ -114,7 +118,7 @@ class SegmentBuilder:
         self.dims = dims
         self._segments = segments
         self._uuid = uuid
-        self._id = segment_id
+        self.segment_id = segment_id
         self._files: dict[str, FileRow] = {}
         self._codecs: dict[str, dict[str, Any]] = {}
         self._open: dict[str, DataWriter] = {}
@@ -124,6 +128,7 @@ class SegmentBuilder:
         self._has: dict[str, Flags] = {}
         self._payload_at = 0
         fs.make_dir(self.path)
+        self._inode = self.path.stat().st_ino
         try:
             self._create_files(payload_bytes)
         except BaseException:
@@ -184,7 +189,7 @@ class SegmentBuilder:
     def vectors(self, name: str) -> Floats:
         """The vectors as written, mapped: ``float32 (rows, dim)``. After ``finish_rows``."""
         file = layout.vector_file("vectors", name)
-        expected = Expected(self._uuid, self._id, Kind.VECTORS, self._files[file])
+        expected = Expected(self._uuid, self.segment_id, Kind.VECTORS, self._files[file])
         # Our own bytes of a moment ago: reading them back needs no verification.
         array = PlacedArray(self.path / file, expected, "mapped").array
         return array.reshape(self.rows, self.dims[name])
@@ -228,17 +233,19 @@ class SegmentBuilder:
         vectors = {
             name: {"dim": dim, "codec": self._codecs.get(name)} for name, dim in self.dims.items()
         }
-        return SegmentRow(self._id, self.rows, vectors, self._files)
+        return SegmentRow(self.segment_id, self.rows, vectors, self._files)
 
     def abandon(self) -> None:
         """Remove everything written. For a build that failed, was cancelled or is not needed."""
         for writer in self._open.values():
             writer.abandon()
         self._open.clear()
-        fs.remove_tree(self.path)
+        # After a close the id may have been given again: remove only the directory made here.
+        if self.path.exists() and self.path.stat().st_ino == self._inode:
+            fs.remove_tree(self.path)
 
     def _create(self, name: str, kind: Kind, dtype: str, rows: int, columns: int) -> None:
-        header = DataHeader(kind, np.dtype(dtype), rows, columns, self._uuid, self._id)
+        header = DataHeader(kind, np.dtype(dtype), rows, columns, self._uuid, self.segment_id)
         self._open[name] = DataWriter(self.path / name, header)
 
     def _write(self, name: str, kind: Kind, array: npt.NDArray[Any]) -> None:

@@ -59,6 +59,11 @@ class Wal:
         return sum(size for _, size in self._files)
 
     @property
+    def is_open(self) -> bool:
+        """Whether there is a file to append to."""
+        return self._file is not None
+
+    @property
     def dirty(self) -> bool:
         """Whether something was written since the last sync."""
         return not self._synced
@@ -227,7 +232,11 @@ class Replay:
         seq = header.first_seq
         while at < len(data):
             frame = unpack_frame(data, at, header.salt)
-            if frame is None or frame.first_seq != seq:
+            if frame is not None and frame.first_seq != seq:
+                raise CorruptionError(
+                    path, f"operation {seq} is missing: {frame.first_seq} stands in its place"
+                )
+            if frame is None:
                 require_torn_tail(path, data, at, seq, header.salt)
                 self.torn_bytes += len(data) - at
                 self.torn_files.append(path.name)
