@@ -243,7 +243,7 @@ def _opened(path: Path) -> Iterator[list[Store]]:
         recovery.read_format(root)
         for directory in sorted((root / layout.COLLECTIONS).iterdir()):
             if directory.is_dir() and not layout.is_leftover(directory.name):
-                stores.append(recovery.open_store(directory, "always"))
+                stores.append(recovery.open_store(directory, "never", read_only=True))
         yield stores
     finally:
         for store in stores:

@@ -183,7 +183,7 @@ def test_demo_on_a_terminal(tmp_path: Path) -> None:
     plain = re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", shown)
     # A carriage return begins a progress bar's line anew.
     widths = [len(part) for line in plain.split("\n") for part in line.rstrip("\r").split("\r")]
-    assert max(widths) <= 80
+    assert max(widths) <= 90
     assert list(tmp_path.iterdir()) == []  # the temporary database is gone
 
 

@@ -347,12 +347,15 @@ class Machine(RuleBasedStateMachine):
         """A build of rows of which some died since the last checkpoint, then a crash: the WAL
         has edits of rows that must still be in the new segment."""
         self.db.flush()
+        self._note()
         self.change_codes(config)
         edited, updated, *deleted = dict.fromkeys([*self._existing(ids), *self.oracle.ids()[:3]])
         self.collection.set_payload(payload, [edited])
         self.oracle.set_payload([edited], payload)
+        self._note()
         self.collection.delete_vectors([next(iter(self.vectors))], [updated])
         self.oracle.delete_vectors([updated], [next(iter(self.vectors))])
+        self._note()
         if deleted:
             self.collection.delete(deleted)
             self.oracle.delete(deleted)

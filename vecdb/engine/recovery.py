@@ -94,8 +94,11 @@ def collection_name(path: Path) -> str:
         raise CorruptionError(path / layout.FORMAT, "has no valid collection name") from None
 
 
-def open_store(path: Path, level: SyncLevel) -> Store:
-    """Open a collection. Raises CorruptionError and FormatVersionError, naming the file."""
+def open_store(path: Path, level: SyncLevel, *, read_only: bool = False) -> Store:
+    """Open a collection; ``read_only`` changes no file (under the database's lock all the same).
+
+    Raises CorruptionError and FormatVersionError, naming the file.
+    """
     started = time.monotonic()
     fields = read_format(path)
     name = collection_name(path)
@@ -116,9 +119,12 @@ def open_store(path: Path, level: SyncLevel) -> Store:
             alive, live = snapshot.alive.get(row.id), snapshot.live[row.id]
             store.files[row.id] = FileState(store.open_segment(row), alive, live, alive, live)
         replay = _replay(store)
-        removed = _clean(store)
+        removed = [] if read_only else _clean(store)
         store.publish()
-        _make_durable(store)
+        if read_only:
+            store.read_only = True
+        else:
+            _make_durable(store)
     except BaseException:
         wal.close()
         catalog.close()

@@ -131,6 +131,7 @@ class Store:
         self.next_segment_id = 1
         self.failure: str | None = None  # why nothing may be written any more
         self.closed = False
+        self.read_only = False
         self.memory = self.new_memory()
         self.view = View(config, self.schema, ())
 
@@ -173,6 +174,8 @@ class Store:
         """Raise unless the collection accepts writes."""
         if self.closed:
             raise ClosedError(f"collection {self.name!r} is closed")
+        if self.read_only:
+            raise ReadOnlyError(f"collection {self.name!r} was opened read-only")
         if self.failure is None and self.wal.failed is not None:
             self.fail(self.wal.failed)
         if self.failure is not None:
