@@ -22,10 +22,11 @@ import numpy as np
 import numpy.typing as npt
 
 from vecdb import quantization
-from vecdb.engine.checkpoint import abandon, add_rows, blocks_of, committing, live_rows
+from vecdb.engine.checkpoint import abandon, add_rows, blocks_of, committing
 from vecdb.engine.planner import indexed
 from vecdb.engine.schema import VectorSchema
 from vecdb.engine.store import FileState, Store, count_bits, gather_bits, none_if_all
+from vecdb.engine.view import live_rows
 from vecdb.engine.writer import Uninterrupted
 from vecdb.errors import OptimizerError
 from vecdb.storage import fs

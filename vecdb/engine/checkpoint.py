@@ -22,12 +22,11 @@ import numpy as np
 import numpy.typing as npt
 
 from vecdb.engine.store import FileState, Frozen, Store, count_bits, gather_bits, none_if_all
-from vecdb.engine.view import Segment
+from vecdb.engine.view import Segment, live_rows
 from vecdb.engine.writer import Uninterrupted
 from vecdb.storage import fs
 from vecdb.storage.builder import SegmentBuilder
-from vecdb.storage.catalog import Bits, Change
-from vecdb.storage.format import unpack_bits
+from vecdb.storage.catalog import Change
 from vecdb.storage.segment import FileSegment
 
 Offsets = npt.NDArray[np.int64]
@@ -206,13 +205,6 @@ def committing(store: Store, change: Change) -> Iterator[None]:
     except BaseException as error:
         store.fail(f"{store.catalog.path}: commit failed: {type(error).__name__}: {error}")
         raise
-
-
-def live_rows(alive: Bits | None, rows: int) -> Offsets:
-    """The rows a mask lets live, ascending."""
-    if alive is None:
-        return np.arange(rows, dtype=np.int64)
-    return np.flatnonzero(unpack_bits(alive, rows))
 
 
 def blocks_of(offsets: Offsets, dims: dict[str, int]) -> Iterator[Offsets]:

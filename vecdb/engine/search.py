@@ -133,11 +133,11 @@ def exact_scan(
     limit = min(limit, part.rows)
     if "vecdb.kernels.distance" not in sys.modules and part.rows * vector.dim <= _NUMPY_VALUES:
         return _numpy_scan(blocks, vector.metric, query, limit, mask)
-    scan, topk_sort = _kernels()
+    scan, topk_sort, metrics = _kernels()
     scores = np.empty(limit, dtype=np.float32)
     rows = np.empty(limit, dtype=np.int64)
     filled = 0
-    metric = KERNEL_METRICS[vector.metric]
+    metric = metrics[vector.metric]
     for base, block in blocks:
         bits = _ALL if mask is None else mask[base >> 3 : (base + len(block) + 7) >> 3]
         filled = scan(metric, block, query, bits, base, scores, rows, filled)
@@ -146,15 +146,16 @@ def exact_scan(
 
 
 @cache
-def _kernels() -> tuple[Callable[..., int], Callable[..., None]]:
-    """Scan and sort. The first call loads numba; an import statement costs 0.5 µs every time."""
+def _kernels() -> tuple[Callable[..., int], Callable[..., None], dict[str, int]]:
+    """Scan, sort, and the kernels' numbers of the metrics.
+
+    The first call loads numba; an import statement here would cost 0.5 µs every time.
+    """
     from vecdb.kernels.distance import scan
+    from vecdb.kernels.signatures import METRIC_CODES
     from vecdb.kernels.topk import topk_sort
 
-    return scan, topk_sort
-
-
-KERNEL_METRICS = {"dot": 0, "euclid": 1, "manhattan": 2}
+    return scan, topk_sort, METRIC_CODES
 
 
 def _numpy_scan(
@@ -184,7 +185,7 @@ def code_scan(
     companion: Companion, count: int, query: Floats, wanted: int, mask: Bits | None
 ) -> tuple[Floats, Offsets]:
     """The best rows by their codes: ``float32 (k,)``, ``int64 (k,)``, best first."""
-    _, topk_sort = _kernels()
+    _, topk_sort, _ = _kernels()
     wanted = min(wanted, count)
     scores = np.empty(wanted, dtype=np.float32)
     rows = np.empty(wanted, dtype=np.int64)

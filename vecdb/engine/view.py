@@ -44,9 +44,14 @@ class SegmentView:
 
     def live_offsets(self) -> Offsets:
         """All live rows, ascending."""
-        if self.alive is None:
-            return np.arange(self.rows, dtype=np.int64)
-        return np.flatnonzero(unpack_bits(self.alive, self.rows))
+        return live_rows(self.alive, self.rows)
+
+
+def live_rows(alive: Bits | None, rows: int) -> Offsets:
+    """The rows that a mask lets live, ascending."""
+    if alive is None:
+        return np.arange(rows, dtype=np.int64)
+    return np.flatnonzero(unpack_bits(alive, rows))
 
 
 @dataclass(frozen=True, slots=True)
