@@ -53,12 +53,14 @@ def tree_of_errors() -> str:
 
 
 def public_members(cls: type) -> Iterator[tuple[str, Any]]:
-    """What a class offers, in the order it is written."""
-    for name, member in vars(cls).items():
-        if not name.startswith("_") and (
-            inspect.isfunction(member) or isinstance(member, property)
-        ):
-            yield name, member
+    """What a class offers, in the order it is written: its own, then what it takes over."""
+    seen: set[str] = set()
+    for part in cls.__mro__[:-1]:
+        for name, member in vars(part).items():
+            shown = inspect.isfunction(member) or isinstance(member, property)
+            if shown and not name.startswith("_") and name not in seen:
+                seen.add(name)
+                yield name, member
 
 
 def signature_of(name: str, function: Any) -> str:

@@ -48,7 +48,8 @@ LAYERS: dict[str, set[str]] = {
 }
 LAYERS["vecdb.upload"] = {"vecdb.errors"}
 LAYERS["vecdb.collection"] = {*LAYERS["vecdb.engine"], "vecdb.engine", "vecdb.upload"}
-LAYERS["vecdb.database"] = {*LAYERS["vecdb.collection"], "vecdb.collection"}
+LAYERS["vecdb.verbs"] = {"vecdb.models", "vecdb.collection"}
+LAYERS["vecdb.database"] = {*LAYERS["vecdb.collection"], "vecdb.collection", "vecdb.verbs"}
 # Programs on top of the public face; nothing imports them but each other.
 TOOLS = (
     "vecdb.__main__",
@@ -182,7 +183,7 @@ def test_no_module_imports_itself_in_a_circle() -> None:
         ("lmdb", {"storage/catalog.py"}),
         ("msgpack", {"storage/format.py", "payload/encoding.py"}),
         ("xxhash", {"storage/format.py", "storage/layout.py"}),
-        ("mmap", {"storage/arrays.py", "storage/wal.py"}),
+        ("mmap", {"storage/arrays.py"}),
         ("fcntl", {"storage/fs.py"}),
     ],
 )

@@ -12,16 +12,15 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import vecdb
-from vecdb.errors import NotADatabaseError, VecdbError
+from vecdb.errors import VecdbError
 from vecdb.terminal import Screen, count, duration, size
 
 if TYPE_CHECKING:
-    from vecdb.engine.store import Store
+    pass
 
 DAMAGED = 1
 FAILED = 2
@@ -225,48 +224,27 @@ def _check(arguments: argparse.Namespace) -> int:
 # -- info --------------------------------------------------------------------------------------
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[list[Store]]:
-    """Every collection of a database, opened as ``VecDB`` does it, but with nothing running.
-
-    No optimizer works and closing makes no checkpoint: whoever looks must not change what they see.
-    """
-    from vecdb.engine import recovery
-    from vecdb.storage import fs, layout
-
-    root = path.absolute()
-    if not (root / layout.FORMAT).is_file():
-        raise NotADatabaseError(f"{root} is not a vecdb database (it has no {layout.FORMAT} file)")
-    lock = fs.FileLock(root / layout.LOCK, f"database {root}")
-    stores: list[Store] = []
-    try:
-        recovery.read_format(root)
-        for directory in sorted((root / layout.COLLECTIONS).iterdir()):
-            if directory.is_dir() and not layout.is_leftover(directory.name):
-                stores.append(recovery.open_store(directory, "never", read_only=True))
-        yield stores
-    finally:
-        for store in stores:
-            recovery.close_store(store, keep=False)
-        lock.release()
-
-
 def _info(arguments: argparse.Namespace) -> int:
     import msgspec
 
-    from vecdb.engine.footprint import collection_info, memory_report
+    from vecdb.database import VecDB
 
     collections: dict[str, dict[str, Any]] = {}
-    with _opened(arguments.directory) as stores:
-        for store in stores:
-            info: dict[str, Any] = msgspec.to_builtins(collection_info(store))
-            info["memory"] = memory_report(store)
-            info["replayed"] = store.report.replayed
-            collections[store.name] = info
+    with VecDB(arguments.directory, read_only=True) as db:
+        for name in sorted(c.name for c in db.get_collections().collections):
+            if name in db.damaged:
+                continue
+            info: dict[str, Any] = msgspec.to_builtins(db.get_collection(name))
+            info["memory"] = db.memory_report(name)
+            info["replayed"] = db.collection(name).recovery.replayed
+            collections[name] = info
+        damaged = {name: str(error) for name, error in db.damaged.items()}
     path = str(arguments.directory.absolute())
+    code = DAMAGED if damaged else 0
     if arguments.json:
-        _print_json({"version": vecdb.__version__, "path": path, "collections": collections})
-        return 0
+        document = {"version": vecdb.__version__, "path": path, "collections": collections}
+        _print_json(document | {"damaged": damaged})
+        return code
     screen = Screen()
     total = sum(info["memory"]["total"]["file"] for info in collections.values())
     screen.line(
@@ -275,7 +253,10 @@ def _info(arguments: argparse.Namespace) -> int:
     for name, info in collections.items():
         screen.line()
         _show_collection(screen, name, info)
-    return 0
+    for name, error in damaged.items():
+        screen.line()
+        screen.paragraph(f"{name}: cannot be opened: {error}", "")
+    return code
 
 
 def _show_collection(screen: Screen, name: str, info: dict[str, Any]) -> None:

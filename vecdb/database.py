@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 import threading
 import time
 import weakref
-from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from copy import copy
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -15,7 +17,9 @@ from typing import Any
 from vecdb import models
 from vecdb.collection import Collection
 from vecdb.engine import directory, recovery
+from vecdb.engine.check import CheckReport, check_files
 from vecdb.engine.configure import new_config, update_config
+from vecdb.engine.follower import Follower
 from vecdb.engine.optimizer import Optimizer, deadline_of
 from vecdb.engine.store import Store
 from vecdb.engine.writer import Uninterrupted
@@ -24,23 +28,36 @@ from vecdb.errors import (
     ClosedError,
     CorruptionError,
     ForkError,
+    FormatVersionError,
     InvalidInputError,
     NotFoundError,
+    ReadOnlyError,
+    VecdbError,
     WriteError,
 )
 from vecdb.storage import fs, layout
 from vecdb.storage.wal import SyncLevel
+from vecdb.verbs import Verbs
+
+_log = logging.getLogger("vecdb")
 
 _open_databases: weakref.WeakSet[VecDB] = weakref.WeakSet()
 
 
-class VecDB:
+class VecDB(Verbs):
     """An embedded vector database in one directory.
 
     ``path``: the directory, made if it does not exist; ``":memory:"`` is a temporary one that is
     removed by ``close``. ``sync`` says when a write is on disk for good: ``"always"`` before it
     returns, ``"interval"`` within ``sync_interval`` seconds, ``"never"`` when the kernel likes.
     At every level acknowledged writes survive the death of the process.
+
+    ``read_only``: look at a database that another process may have open and be writing to. Nothing
+    is locked or written; what is seen is the state of the moment of opening, or of the last
+    ``refresh``. Any number of processes may do so.
+
+    A collection of which files are damaged does not keep the others from opening: ``damaged``
+    names it, and using it raises its error.
 
     Use it as a context manager, or call ``close``; an interpreter that ends without either closes
     it too. Thread-safe. Not to be used in a forked child (ForkError).
@@ -55,6 +72,7 @@ class VecDB:
         *,
         sync: SyncLevel = "always",
         sync_interval: float = 1.0,
+        read_only: bool = False,
     ) -> None:
         if sync not in ("always", "interval", "never"):
             raise InvalidInputError(f"sync: expected 'always', 'interval' or 'never', got {sync!r}")
@@ -63,19 +81,44 @@ class VecDB:
                 f"sync_interval: expected 0.001 to 3600 seconds, got {sync_interval!r}"
             )
         given = directory.parse_path(path)
+        if read_only and given is None:
+            raise InvalidInputError("path: ':memory:' makes a new database; it cannot be read_only")
         self._temporary = given is None
         self.path = fs.make_temporary_dir() if given is None else given
+        self.read_only = read_only
         self._level: SyncLevel = "never" if self._temporary else sync
         self._pid = os.getpid()
         self._closed = False
-        self._lock = threading.RLock()  # guards _collections; before any lock of a store
+        self._lock = threading.RLock()  # guards the next three; before any lock of a store
         self._collections: dict[str, Collection] = {}
+        self._followers: dict[Path, Follower] = {}
+        self._damaged: dict[str, tuple[Path, VecdbError]] = {}
+        self._file_lock: fs.FileLock | None = None
+        self._stop_syncing = threading.Event()
+        self.optimizer = Optimizer(self._stores)
+        if read_only:
+            directory.require_database(self.path)
+            self.refresh()
+        else:
+            self._open_for_writing()
+            self.optimizer.start()
+            if self._level == "interval":
+                threading.Thread(
+                    target=_sync_loop,
+                    args=(weakref.ref(self), self._stop_syncing, sync_interval),
+                    name="vecdb-sync",
+                    daemon=True,
+                ).start()
+        _open_databases.add(self)
+
+    def _open_for_writing(self) -> None:
         directory.prepare(self.path)
         self._file_lock = fs.FileLock(self.path / layout.LOCK, f"database {self.path}")
         try:
             directory.initialize(self.path)
-            self.optimizer = Optimizer(self._stores)
-            self._open_collections()
+            recovery.finish_restores(self.path / layout.COLLECTIONS)
+            for path in recovery.collection_dirs(self.path / layout.COLLECTIONS):
+                self._open_or_set_aside(path)
         except BaseException:
             for collection in self._collections.values():
                 recovery.close_store(collection._store, keep=False)
@@ -83,16 +126,6 @@ class VecDB:
             if self._temporary:
                 fs.remove_tree(self.path)
             raise
-        self.optimizer.start()
-        self._stop_syncing = threading.Event()
-        if self._level == "interval":
-            threading.Thread(
-                target=_sync_loop,
-                args=(weakref.ref(self), self._stop_syncing, sync_interval),
-                name="vecdb-sync",
-                daemon=True,
-            ).start()
-        _open_databases.add(self)
 
     def __enter__(self) -> VecDB:
         return self
@@ -130,10 +163,12 @@ class VecDB:
         first: BaseException | None = None
         for collection in self._collections.values():
             try:
-                recovery.close_store(collection._store, keep=not self._temporary)
+                keep = not (self._temporary or self.read_only)
+                recovery.close_store(collection._store, keep=keep)
             except BaseException as error:
                 first = first or error
-        self._file_lock.release()
+        if self._file_lock is not None:
+            self._file_lock.release()
         _open_databases.discard(self)
         if self._temporary:
             fs.remove_tree(self.path)
@@ -149,6 +184,30 @@ class VecDB:
             )
         if self._closed:
             raise ClosedError(f"database {self.path} is closed")
+
+    def _require_writable(self) -> None:
+        self.check_usable()
+        if self.read_only:
+            raise ReadOnlyError(f"database {self.path} was opened with read_only=True")
+
+    @property
+    def damaged(self) -> dict[str, VecdbError]:
+        """Collections that could not be opened, and why: CorruptionError or FormatVersionError.
+
+        They can be deleted, recovered from a snapshot, or saved with ``vecdb repair``.
+        """
+        self.check_usable()
+        return {name: error for name, (_, error) in self._damaged.items()}
+
+    def refresh(self) -> bool:
+        """Move a database opened with ``read_only=True`` to its newest state; whether there was
+        anything new. Each collection moves to one exact state of it, wholly. A writer's own
+        handle is always at the newest state, and this does nothing."""
+        self.check_usable()
+        if not self.read_only:
+            return False
+        with self._lock:
+            return self._refresh()
 
     # -- collections -----------------------------------------------------------------------
 
@@ -179,8 +238,8 @@ class VecDB:
         )
         self.check_usable()  # before the lock: a fork may have copied it locked, for ever
         with self._lock:
-            self.check_usable()
-            if name in self._collections:
+            self._require_writable()
+            if name in self._collections or name in self._damaged:
                 raise AlreadyExistsError(f"collection {name!r} already exists")
             with Uninterrupted():  # on disk and in the list, or in neither
                 path = recovery.create_collection(self.path / layout.COLLECTIONS, name, config)
@@ -217,8 +276,14 @@ class VecDB:
         """Remove a collection and its files; False if there was none."""
         self.check_usable()
         with self._lock:
-            self.check_usable()
-            collection = self._collections.get(directory.check_name(collection_name))
+            self._require_writable()
+            name = directory.check_name(collection_name)
+            if name in self._damaged:
+                with Uninterrupted():
+                    recovery.drop_collection(self._damaged[name][0])
+                    del self._damaged[name]
+                return True
+            collection = self._collections.get(name)
             if collection is None:
                 return False
             store = collection._store
@@ -226,7 +291,7 @@ class VecDB:
             self.optimizer.leave(store)
             with Uninterrupted():  # on disk and in the list, or in neither
                 recovery.drop_collection(store.path)
-                del self._collections[collection_name]
+                del self._collections[name]
             return True
 
     def update_collection(
@@ -256,207 +321,50 @@ class VecDB:
     def get_collections(self) -> models.CollectionsResponse:
         """The names of all collections, sorted."""
         self.check_usable()
-        names = sorted(self._collections)
+        names = sorted([*self._collections, *self._damaged])
         return models.CollectionsResponse([models.CollectionDescription(name) for name in names])
 
     def collection_exists(self, collection_name: str) -> bool:
         """Whether there is a collection of that name."""
         self.check_usable()
-        return directory.check_name(collection_name) in self._collections
+        name = directory.check_name(collection_name)
+        return name in self._collections or name in self._damaged
 
     def collection(self, collection_name: str) -> Collection:
-        """A handle with the same verbs and no name argument. Raises NotFoundError."""
+        """A handle with the same verbs and no name argument. Raises NotFoundError, and for a
+        collection in ``damaged`` its error."""
         self.check_usable()
         try:
             return self._collections[collection_name]
         except (KeyError, TypeError):
-            directory.check_name(collection_name)
+            name = directory.check_name(collection_name)
+            if name in self._damaged:
+                raise copy(self._damaged[name][1]) from None
             known = ", ".join(map(repr, sorted(self._collections))) or "none"
             raise NotFoundError(
                 f"collection {collection_name!r} does not exist; there are: {known}"
             ) from None
 
-    # -- points: the verbs of Collection, with its name first --------------------------------
-
-    def upsert(self, collection_name: str, points: Any, wait: bool = True) -> models.UpdateResult:
-        """See ``Collection.upsert``."""
-        return self.collection(collection_name).upsert(points, wait)
-
-    def upload_points(
-        self,
-        collection_name: str,
-        points: Iterable[Any],
-        batch_size: int = 1000,
-        parallel: int = 1,
-        max_retries: int = 3,
-        wait: bool = True,
-        progress: bool = False,
-    ) -> None:
-        """See ``Collection.upload_points``."""
-        self.collection(collection_name).upload_points(
-            points, batch_size, parallel, max_retries, wait, progress
-        )
-
-    def upload_collection(
-        self,
-        collection_name: str,
-        vectors: Any,
-        payload: Iterable[Any] | None = None,
-        ids: Any = None,
-        batch_size: int = 1000,
-        parallel: int = 1,
-        max_retries: int = 3,
-        wait: bool = True,
-        progress: bool = False,
-    ) -> None:
-        """See ``Collection.upload_collection``."""
-        self.collection(collection_name).upload_collection(
-            vectors, payload, ids, batch_size, parallel, max_retries, wait, progress
-        )
-
-    def delete(
-        self, collection_name: str, points_selector: Any, wait: bool = True
-    ) -> models.UpdateResult:
-        """See ``Collection.delete``."""
-        return self.collection(collection_name).delete(points_selector, wait)
-
-    def set_payload(
-        self,
-        collection_name: str,
-        payload: dict[str, Any],
-        points: Any,
-        key: str | None = None,
-        wait: bool = True,
-    ) -> models.UpdateResult:
-        """See ``Collection.set_payload``."""
-        return self.collection(collection_name).set_payload(payload, points, key, wait)
-
-    def overwrite_payload(
-        self, collection_name: str, payload: dict[str, Any], points: Any, wait: bool = True
-    ) -> models.UpdateResult:
-        """See ``Collection.overwrite_payload``."""
-        return self.collection(collection_name).overwrite_payload(payload, points, wait)
-
-    def delete_payload(
-        self, collection_name: str, keys: Sequence[str], points: Any, wait: bool = True
-    ) -> models.UpdateResult:
-        """See ``Collection.delete_payload``."""
-        return self.collection(collection_name).delete_payload(keys, points, wait)
-
-    def clear_payload(
-        self, collection_name: str, points_selector: Any, wait: bool = True
-    ) -> models.UpdateResult:
-        """See ``Collection.clear_payload``."""
-        return self.collection(collection_name).clear_payload(points_selector, wait)
-
-    def update_vectors(
-        self, collection_name: str, points: Any, wait: bool = True
-    ) -> models.UpdateResult:
-        """See ``Collection.update_vectors``."""
-        return self.collection(collection_name).update_vectors(points, wait)
-
-    def delete_vectors(
-        self, collection_name: str, vectors: Sequence[str], points: Any, wait: bool = True
-    ) -> models.UpdateResult:
-        """See ``Collection.delete_vectors``."""
-        return self.collection(collection_name).delete_vectors(vectors, points, wait)
-
-    def retrieve(
-        self,
-        collection_name: str,
-        ids: Sequence[Any],
-        with_payload: Any = True,
-        with_vectors: Any = False,
-    ) -> list[models.Record]:
-        """See ``Collection.retrieve``."""
-        return self.collection(collection_name).retrieve(ids, with_payload, with_vectors)
-
-    def scroll(
-        self,
-        collection_name: str,
-        scroll_filter: Any = None,
-        limit: int = 10,
-        offset: Any = None,
-        with_payload: Any = True,
-        with_vectors: Any = False,
-    ) -> tuple[list[models.Record], int | str | None]:
-        """See ``Collection.scroll``."""
-        return self.collection(collection_name).scroll(
-            scroll_filter, limit, offset, with_payload, with_vectors
-        )
-
-    def count(
-        self, collection_name: str, count_filter: Any = None, exact: bool = True
-    ) -> models.CountResult:
-        """See ``Collection.count``."""
-        return self.collection(collection_name).count(count_filter, exact)
-
-    def search(
-        self,
-        collection_name: str,
-        query_vector: Any,
-        query_filter: Any = None,
-        search_params: Any = None,
-        limit: int = 10,
-        offset: int | None = None,
-        with_payload: Any = True,
-        with_vectors: Any = False,
-        score_threshold: float | None = None,
-    ) -> list[models.ScoredPoint]:
-        """See ``Collection.search``."""
-        return self.collection(collection_name).search(
-            query_vector,
-            query_filter,
-            search_params,
-            limit,
-            offset,
-            with_payload,
-            with_vectors,
-            score_threshold,
-        )
-
-    def search_batch(
-        self, collection_name: str, requests: Sequence[Any]
-    ) -> list[list[models.ScoredPoint]]:
-        """See ``Collection.search_batch``."""
-        return self.collection(collection_name).search_batch(requests)
-
-    def query_points(
-        self,
-        collection_name: str,
-        query: Any = None,
-        using: str | None = None,
-        query_filter: Any = None,
-        search_params: Any = None,
-        limit: int = 10,
-        offset: int | None = None,
-        with_payload: Any = True,
-        with_vectors: Any = False,
-        score_threshold: float | None = None,
-    ) -> models.QueryResponse:
-        """See ``Collection.query_points``."""
-        return self.collection(collection_name).query_points(
-            query,
-            using,
-            query_filter,
-            search_params,
-            limit,
-            offset,
-            with_payload,
-            with_vectors,
-            score_threshold,
-        )
-
-    def query_batch_points(
-        self, collection_name: str, requests: Sequence[Any]
-    ) -> list[models.QueryResponse]:
-        """See ``Collection.query_batch_points``."""
-        return self.collection(collection_name).query_batch_points(requests)
+    # -- all collections ----------------------------------------------------------------------
 
     def flush(self, collection_name: str | None = None) -> None:
         """Checkpoint one collection, or all."""
         for name in [collection_name] if collection_name is not None else list(self._collections):
             self.collection(name).flush()
+
+    def check(self) -> CheckReport:
+        """Read every byte of every file and compare it with its checksum and with the others.
+
+        Reads and writes go on meanwhile; checkpoints, builds and changes of collections wait.
+        """
+        self.check_usable()
+        if self.read_only:
+            raise ReadOnlyError(f"database {self.path}: its writer may change what is checked")
+        with self._lock, ExitStack() as held:
+            for store in self._stores():
+                store.require_outside()
+                held.enter_context(store.maintenance)
+            return check_files(self.path)
 
     def wait_for_optimizer(
         self, collection_name: str | None = None, timeout: float | None = None
@@ -470,22 +378,16 @@ class VecDB:
                 return False
         return True
 
-    def memory_report(self, collection_name: str) -> dict[str, Any]:
-        """See ``Collection.memory_report``."""
-        return self.collection(collection_name).memory_report()
-
     # -- opening ---------------------------------------------------------------------------
 
     def _stores(self) -> list[Store]:
         return [collection._store for collection in list(self._collections.values())]
 
-    def _open_collections(self) -> None:
-        parent = self.path / layout.COLLECTIONS
-        for path in sorted(parent.iterdir()):
-            if layout.is_leftover(path.name):
-                fs.remove_tree(path)
-            elif path.is_dir():
-                self._open_collection(path)
+    def _open_or_set_aside(self, path: Path) -> None:
+        try:
+            self._open_collection(path)
+        except (CorruptionError, FormatVersionError) as error:
+            self._set_aside(path, error)
 
     def _open_collection(self, path: Path) -> None:
         store = recovery.open_store(path, self._level)
@@ -495,6 +397,43 @@ class VecDB:
         store.changed = self.optimizer.wake
         self._collections[store.name] = Collection(self, store)
         self.optimizer.wake()
+
+    def _set_aside(self, path: Path, error: CorruptionError | FormatVersionError) -> None:
+        name = layout.unescape(path.name)
+        if str(self._damaged.get(name, (path, None))[1]) != str(error):
+            _log.warning("collection %r cannot be opened: %s", name, error)
+        self._damaged[name] = (path, error)
+
+    def _refresh(self) -> bool:
+        """Under the lock: drop what is gone, move what is known, open what is new."""
+        directory.require_database(self.path)
+        paths = recovery.collection_dirs(self.path / layout.COLLECTIONS)
+        changed = False
+        for path, follower in list(self._followers.items()):
+            if not follower.is_same():
+                del self._followers[path]
+                recovery.close_store(self._collections.pop(follower.name)._store, keep=False)
+                changed = True
+        gone = [name for name, (path, _) in self._damaged.items() if path not in paths]
+        for name in gone:
+            del self._damaged[name]
+            changed = True
+        for path in paths:
+            try:
+                changed |= self._follow(path)
+            except (CorruptionError, FormatVersionError) as error:
+                if path.exists():  # else it was dropped meanwhile
+                    self._set_aside(path, error)
+        return changed
+
+    def _follow(self, path: Path) -> bool:
+        follower = self._followers.get(path)
+        if follower is not None:
+            return follower.refresh()
+        follower = self._followers[path] = Follower(path)
+        self._collections[follower.name] = Collection(self, follower.store)
+        self._damaged.pop(follower.name, None)
+        return True
 
 
 def _sync_loop(database: weakref.ref[VecDB], stop: threading.Event, interval: float) -> None:
@@ -528,7 +467,8 @@ def _close_all() -> None:
 def _after_fork() -> None:
     # The child's copy of the lock would keep the database locked after the parent has ended.
     for database in list(_open_databases):
-        database._file_lock.release()
+        if database._file_lock is not None:
+            database._file_lock.release()
 
 
 atexit.register(_close_all)

@@ -794,6 +794,12 @@ def test_timeouts(db: VecDB, refuses: Any) -> None:
     assert collection.wait_for_optimizer(0)
 
 
+def use(path: Path) -> None:
+    """Open a database, then its collection: one that is damaged keeps no other from opening."""
+    with VecDB(path) as db:
+        db.collection("c")
+
+
 def test_a_newer_format_is_refused_and_not_touched(tmp_path: Path) -> None:
     path = tmp_path / "x"
     with VecDB(path) as db:
@@ -818,7 +824,7 @@ def test_a_newer_format_is_refused_and_not_touched(tmp_path: Path) -> None:
         ):
             format_file.write_bytes(content)
             with pytest.raises(error, match="FORMAT"):
-                VecDB(path)
+                use(path)
             assert format_file.read_bytes() == content
         format_file.write_bytes(good)
         after = {

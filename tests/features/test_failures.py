@@ -455,8 +455,11 @@ def test_a_wal_frame_in_the_place_of_another_is_damage(tmp_path: Path) -> None:
     data = path.read_bytes()
     frame = (len(data) - 64) // 3
     path.write_bytes(data[: 64 + frame] + data[64 + 2 * frame :])
-    with pytest.raises(CorruptionError, match="operation 2 is missing"):
-        VecDB(tmp_path / "copy")
+    with (
+        VecDB(tmp_path / "copy") as db,
+        pytest.raises(CorruptionError, match="operation 2 is missing"),
+    ):
+        db.collection("c")
 
 
 def test_a_full_disk_at_open_leaves_the_collection_readable(

@@ -5,13 +5,21 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from vecdb.errors import CorruptionError, ReadOnlyError
-from vecdb.storage.catalog import Catalog, Change, FileRow, SegmentRow
+from vecdb.errors import CorruptionError
+from vecdb.storage.catalog import (
+    Catalog,
+    Change,
+    FileRow,
+    SegmentRow,
+    read_unlocked,
+    transaction_of,
+)
 
 CONFIG = {"params": {"vectors": {"size": 4, "distance": "Dot"}}}
 
@@ -32,7 +40,9 @@ def make(path: Path) -> Catalog:
 def test_what_was_committed_is_read_back(tmp_path: Path) -> None:
     catalog = make(tmp_path / "c")
     catalog.close()
-    snapshot = Catalog(tmp_path / "c", read_only=True).read()
+    snapshot, transaction = read_unlocked(tmp_path / "c")
+    assert transaction == transaction_of(tmp_path / "c") == 2
+    assert [p.name for p in (tmp_path / "c").iterdir() if p.name != "lock.mdb"] == ["data.mdb"]
     assert snapshot.config == CONFIG
     assert (snapshot.applied_seq, snapshot.next_segment_id) == (5, 4)
     assert snapshot.segments == [segment(1), segment(3)]
@@ -58,12 +68,48 @@ def test_a_wrong_live_count_is_damage(tmp_path: Path) -> None:
     catalog.close()
 
 
-def test_read_only_refuses_commits(tmp_path: Path) -> None:
+def test_an_unlocked_read_sees_one_commit_while_others_follow(tmp_path: Path) -> None:
+    """The reader copies what the writer goes on changing: each copy is whole, and the newest."""
+    catalog = make(tmp_path / "c")
+    done, stop = [0], threading.Event()
+
+    def commit() -> None:
+        number = 5
+        while not stop.is_set():
+            number += 1
+            bits = np.full(2, 0, dtype=np.uint8)
+            bits[0] = 1 << number % 8
+            change = Change(number, number, {1: 12, 3: 1}, alive={3: bits})
+            catalog.commit(change)
+            done[0] = number
+
+    thread = threading.Thread(target=commit)
+    thread.start()
+    try:
+        last = 0
+        for _ in range(300):
+            before = done[0]
+            snapshot, _ = read_unlocked(tmp_path / "c")
+            assert snapshot.applied_seq >= max(before, last)
+            last = snapshot.applied_seq
+            if last > 5:
+                assert snapshot.alive[3].tolist() == [1 << last % 8, 0]
+    finally:
+        stop.set()
+        thread.join()
+        catalog.close()
+    assert last > 5
+
+
+@pytest.mark.parametrize("at", [16, 40, 41, 43, 4096 + 16])
+def test_an_unlocked_read_of_a_damaged_meta_page_is_refused(tmp_path: Path, at: int) -> None:
     make(tmp_path / "c").close()
-    catalog = Catalog(tmp_path / "c", read_only=True)
-    with pytest.raises(ReadOnlyError):
-        catalog.commit(Change(6, 5, {}))
-    catalog.close()
+    path = tmp_path / "c" / "data.mdb"
+    data = bytearray(path.read_bytes())
+    data[at] ^= 0x81
+    path.write_bytes(data)
+    with pytest.raises(CorruptionError, match=r"data\.mdb"):
+        read_unlocked(tmp_path / "c")
 
 
 def test_every_truncation_is_found_before_it_can_kill(tmp_path: Path) -> None:
@@ -82,7 +128,14 @@ READER = """
 import sys
 from pathlib import Path
 from vecdb.errors import CorruptionError
-from vecdb.storage.catalog import Catalog
+from vecdb.storage.catalog import (
+    Catalog,
+    Change,
+    FileRow,
+    SegmentRow,
+    read_unlocked,
+    transaction_of,
+)
 damaged = Path(sys.argv[1]) / "data.mdb"
 whole = damaged.read_bytes()
 silent = set()

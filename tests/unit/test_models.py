@@ -155,6 +155,7 @@ SHAPES: list[tuple[str, Any]] = [
             "quantization_config": {"product": {"compression": "x16"}},
         },
     ),
+    ("DamagedFile", {"path": "/db/collections/c/segments/1/codes", "detail": "block 0"}),
     (
         "CollectionInfo",
         {
@@ -175,6 +176,7 @@ NOT_IN_QDRANT = {
     "CollectionInfo",
     "CollectionParams",
     "CollectionWarning",
+    "DamagedFile",
     "NamedVector",
     "OptimizerProgress",
     "OptimizersStatusError",

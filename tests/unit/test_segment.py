@@ -65,7 +65,7 @@ def write(path: Path, data: dict[str, Any], *, codes: bool = False, step: int = 
         quantizer = ScalarQuantizer.fit(builder.vectors(""), "dot", quantile=None)
         blocks = iter([quantizer.encode(builder.vectors(""))])
         builder.add_codes("", {"kind": "scalar", "quantile": None}, quantizer, blocks)
-    return builder.finish()
+    return builder.finish({})
 
 
 @pytest.mark.parametrize("places", [MAPPED, ANONYMOUS])
@@ -108,7 +108,10 @@ def test_moving_parts_rewrites_nothing_and_keeps_what_stays(tmp_path: Path) -> N
 
 
 def read_all(path: Path, row: SegmentRow, places: Any) -> None:
+    """All of it; damage of a derived file, which a segment lives with, is raised too."""
     segment = FileSegment(path, UUID, row, places)
+    for file, detail in segment.damage.items():
+        raise CorruptionError(file, detail)
     for part in segment.parts.values():
         part.verify()
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from vecdb import quantization
+from vecdb import models, quantization
 from vecdb.engine.checkpoint import abandon, add_rows, blocks_of, committing
 from vecdb.engine.planner import indexed
 from vecdb.engine.schema import VectorSchema
@@ -100,7 +100,7 @@ def build(
         _copy(builder, sources, meter)
         for vector in vectors:
             _quantize(builder, vector, meter)
-        row = builder.finish()
+        row = builder.finish(models.to_builtins(store.config))
         with store.maintenance:
             retired = _commit(store, sources, row)
     except BaseException:

@@ -17,12 +17,12 @@ from msgspec import Struct, field
 
 from vecdb import ids, models
 from vecdb.engine.operations import decode
-from vecdb.engine.recovery import collection_name, read_format
+from vecdb.engine.recovery import collection_dirs, collection_name, read_format
 from vecdb.engine.schema import schema_of
 from vecdb.errors import CorruptionError, FormatVersionError, NotADatabaseError
 from vecdb.payload import encoding
 from vecdb.storage import fs, layout
-from vecdb.storage.catalog import Catalog, SegmentRow, Snapshot
+from vecdb.storage.catalog import SegmentRow, Snapshot, read_unlocked
 from vecdb.storage.format import DamageError, unpack_bits
 from vecdb.storage.segment import FileSegment, Places
 from vecdb.storage.wal import Replay
@@ -72,17 +72,26 @@ def check_database(path: Path | str) -> CheckReport:
     root = Path(path).absolute()
     if not (root / layout.FORMAT).is_file():
         raise NotADatabaseError(f"{root} is not a vecdb database (it has no {layout.FORMAT} file)")
-    started = time.monotonic()
-    report = CheckReport()
     lock = fs.FileLock(root / layout.LOCK, f"database {root}")
     try:
-        with _noted(report, root):
-            read_format(root)
-            for directory in sorted((root / layout.COLLECTIONS).iterdir()):
-                if directory.is_dir() and not layout.is_leftover(directory.name):
-                    _check_collection(report, directory)
+        return check_files(root)
     finally:
         lock.release()
+
+
+def check_files(root: Path) -> CheckReport:
+    """Check a database in which nothing is committed meanwhile: the caller sees to that."""
+    started = time.monotonic()
+    report = CheckReport()
+    with _noted(report, root):
+        read_format(root)
+        parent = root / layout.COLLECTIONS
+        for directory in collection_dirs(parent):
+            _check_collection(report, directory, directory.name)
+        for directory in sorted(parent.iterdir()):
+            replaced = layout.parse_restored_dir(directory.name)
+            if replaced is not None:
+                _check_collection(report, directory, replaced)
     report.seconds = time.monotonic() - started
     return report
 
@@ -102,20 +111,16 @@ def _noted(report: CheckReport, path: Path) -> Iterator[None]:
         report.add(error.filename or path, error.strerror or str(error))
 
 
-def _check_collection(report: CheckReport, path: Path) -> None:
+def _check_collection(report: CheckReport, path: Path, escaped: str) -> None:
     found = CollectionCheck(name=path.name)
     report.collections.append(found)
     with _noted(report, path):
         fields = read_format(path)
         found.name = collection_name(path)
-        if layout.escape(found.name) != path.name:
+        if layout.escape(found.name) != escaped:
             report.add(path / layout.FORMAT, f"names the collection {found.name!r}, not this one")
         uuid = bytes.fromhex(fields["uuid"])
-        catalog = Catalog(path / layout.CATALOG, read_only=True)
-        try:
-            snapshot = catalog.read()
-        finally:
-            catalog.close()
+        snapshot, _ = read_unlocked(path / layout.CATALOG)
         found.segments = len(snapshot.segments)
         _check_wal(report, found, path, uuid, snapshot)
         live: list[ids.IdArray] = []
@@ -158,9 +163,12 @@ def _check_segment(
         report.add(directory, f"has vectors {sorted(row.vectors)}, expected {sorted(schema)}")
     mapped = {name: Places("mapped", "mapped") for name in row.vectors}
     segment = FileSegment(directory, uuid, row, mapped)
+    for file, detail in segment.damage.items():
+        report.add(file, detail)
     for part in segment.parts.values():
-        with _noted(report, directory):
-            part.verify()
+        if str(part.path) not in segment.damage:
+            with _noted(report, directory):
+                part.verify()
         found.files += 1
         found.bytes += part.file_size
     for entry in directory.iterdir():

@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from vecdb import models
 from vecdb.engine.store import FileState, Frozen, Store, count_bits, gather_bits, none_if_all
 from vecdb.engine.view import Segment, live_rows
 from vecdb.engine.writer import Uninterrupted
@@ -143,7 +144,11 @@ def _build(
         for part in blocks_of(offsets, memory.dims):
             add_rows(builder, memory, part)
         builder.finish_rows()
-        return builder, store.open_segment(builder.finish()), offsets
+        return (
+            builder,
+            store.open_segment(builder.finish(models.to_builtins(store.config))),
+            offsets,
+        )
     except BaseException:
         builder.abandon()
         raise
@@ -199,11 +204,13 @@ def committing(store: Store, change: Change) -> Iterator[None]:
     If either fails, what the catalog says and what memory says may differ, so nothing is written
     or deleted after it.
     """
+    catalog = store.catalog
+    assert catalog is not None, "require_writable comes first"
     try:
-        store.catalog.commit(change)
+        catalog.commit(change)
         yield
     except BaseException as error:
-        store.fail(f"{store.catalog.path}: commit failed: {type(error).__name__}: {error}")
+        store.fail(f"{catalog.path}: commit failed: {type(error).__name__}: {error}")
         raise
 
 

@@ -62,6 +62,18 @@ def prepare(path: Path) -> None:
         )
 
 
+def require_database(path: Path) -> None:
+    """Raise unless there is a database, in a format that can be read. Changes nothing.
+
+    Raises NotADatabaseError, CorruptionError, FormatVersionError.
+    """
+    if not (path / layout.FORMAT).is_file():
+        raise NotADatabaseError(f"{path} is not a vecdb database (it has no {layout.FORMAT} file)")
+    recovery.read_format(path)
+    if not (path / layout.COLLECTIONS).is_dir():
+        raise CorruptionError(path / layout.COLLECTIONS, "the directory is missing")
+
+
 def _is_unfinished(entry: Path) -> bool:
     """Whether a crash in ``initialize`` may have left this."""
     if entry.name == layout.COLLECTIONS:
@@ -75,9 +87,7 @@ def initialize(path: Path) -> None:
     Under the file lock. Raises CorruptionError, FormatVersionError.
     """
     if (path / layout.FORMAT).exists():
-        recovery.read_format(path)
-        if not (path / layout.COLLECTIONS).is_dir():
-            raise CorruptionError(path / layout.COLLECTIONS, "the directory is missing")
+        require_database(path)
         return
     if not (path / layout.COLLECTIONS).is_dir():
         fs.make_dir(path / layout.COLLECTIONS)

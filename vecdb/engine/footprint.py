@@ -15,7 +15,9 @@ from vecdb import models
 from vecdb.engine.optimizer import next_step
 from vecdb.engine.search import describe
 from vecdb.engine.store import Store
+from vecdb.storage import layout
 from vecdb.storage.arrays import PlacedArray
+from vecdb.storage.catalog import DATA
 
 FIGURES = ("file", "anonymous", "mapped", "resident")
 
@@ -24,7 +26,8 @@ def memory_report(store: Store) -> dict[str, Any]:
     """Bytes by part, and their ``total``.
 
     Parts: ``originals``, ``codes``, ``ids`` (with their order and presence bits), ``payload``,
-    ``seqs``, ``quantizers``, ``memory_segment`` (estimated), ``masks``, ``wal``, ``catalog``.
+    ``seqs``, ``quantizers``, ``manifests``, ``memory_segment`` (estimated), ``masks``, ``wal``,
+    ``catalog``.
     """
     resident = _resident_by_file(store.path)
     with store.write:
@@ -37,9 +40,9 @@ def memory_report(store: Store) -> dict[str, Any]:
         memories = [store.memory] + ([store.frozen.segment] if store.frozen is not None else [])
         parts["memory_segment"]["anonymous"] = sum(memory.size for memory in memories)
         parts["wal"]["file"] = store.wal.size
-        catalog = parts["catalog"]
-        catalog["file"] = catalog["mapped"] = store.catalog.size()
-        catalog["resident"] = resident.get(str(store.catalog.path.resolve()), 0)
+        catalog = store.path / layout.CATALOG / DATA
+        parts["catalog"]["file"] = parts["catalog"]["mapped"] = catalog.stat().st_size
+        parts["catalog"]["resident"] = resident.get(str(catalog.resolve()), 0)
     total = {figure: sum(part[figure] for part in parts.values()) for figure in FIGURES}
     return {"parts": parts, "total": total}
 
@@ -51,6 +54,7 @@ _PARTS = (
     "ids",
     "payload",
     "seqs",
+    "manifests",
     "masks",
     "memory_segment",
     "wal",
@@ -66,6 +70,7 @@ _PART_OF = {
     "payload": "payload",
     "payload-offsets": "payload",
     "seqs": "seqs",
+    "manifest": "manifests",
 }
 
 
@@ -100,6 +105,11 @@ def collection_info(store: Store) -> models.CollectionInfo:
         view = store.view
         indexed = sum(state.live * len(state.segment.companions) for state in store.files.values())
         failure, error = store.failure, store.optimizer.error
+        damaged = [
+            models.DamagedFile(path, detail)
+            for state in store.files.values()
+            for path, detail in state.segment.damage.items()
+        ]
     segments = [_segment_info(store, part) for part in view.segments]
     vectors = sum(_vector_count(part) for part in view.segments)
     pending = next_step(store)
@@ -123,6 +133,7 @@ def collection_info(store: Store) -> models.CollectionInfo:
         wal_bytes=store.wal.size,
         config=view.config,
         segments=segments,
+        damaged_files=damaged,
     )
 
 

@@ -41,6 +41,7 @@ def next_step(store: Store) -> Plan | None:
                     live=state.live,
                     committed_live=state.committed_live,
                     codecs={n: v["codec"] for n, v in state.segment.row.vectors.items()},
+                    damaged=bool(state.segment.damage),
                 )
                 for state in store.files.values()
             ],

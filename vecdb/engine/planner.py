@@ -7,7 +7,7 @@ The rules, in order:
    or when rows that died since the last checkpoint are all that keeps a segment from shrinking.
 2. *merge* the smallest segments when there are too many, towards ``default_segment_number``.
 3. *convert* a segment that reached a threshold and has no codes, *rebuild* one whose codes are
-   not those the configuration asks for. The largest first.
+   not those the configuration asks for or of which a derived file is damaged. The largest first.
 4. *vacuum* a segment of which too many rows are dead.
 
 Every step makes one of these conditions go away and none come back, so the plan ends.
@@ -39,6 +39,8 @@ class SegmentStats:
     live: int
     committed_live: int
     codecs: dict[str, dict[str, Any] | None] = field(default_factory=dict)
+    damaged: bool = False
+    """A derived file is damaged: the rows are well, the segment has to be written anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +134,8 @@ def _shrinks_by_checkpoint(segment: SegmentStats, optimizer: models.OptimizersCo
 def _mismatch(
     segment: SegmentStats, schema: Schema, optimizer: models.OptimizersConfig
 ) -> Literal["convert", "rebuild"] | None:
+    if segment.damaged:
+        return "rebuild"
     large = indexed(segment.live, schema, optimizer)
     for name, vector in schema.items():
         codec = segment.codecs.get(name)

@@ -18,18 +18,14 @@ from pathlib import Path
 
 from vecdb import models
 from vecdb.engine.checkpoint import checkpoint, checkpoint_held
-from vecdb.engine.operations import decode
+from vecdb.engine.operations import decode, require_fit
 from vecdb.engine.store import FileState, RecoveryReport, Store
 from vecdb.engine.writer import apply, rewrite
 from vecdb.errors import CorruptionError, FormatVersionError
 from vecdb.storage import fs, layout
-from vecdb.storage.catalog import Catalog
-from vecdb.storage.format import (
-    VERSION,
-    DamageError,
-    pack_format_line,
-    unpack_format_line,
-)
+from vecdb.storage.catalog import DATA, Catalog, Snapshot
+from vecdb.storage.format import MAX_FORMAT_LINE, VERSION, DamageError
+from vecdb.storage.format_line import pack_format_line, unpack_format_line
 from vecdb.storage.wal import Replay, SyncLevel, Wal
 
 
@@ -43,7 +39,8 @@ def read_format(directory: Path) -> dict[str, str]:
     """The fields of a FORMAT file. Raises CorruptionError, FormatVersionError."""
     path = directory / layout.FORMAT
     try:
-        return unpack_format_line(path.read_bytes())
+        with open(path, "rb") as file:
+            return unpack_format_line(file.read(MAX_FORMAT_LINE + 1))
     except FileNotFoundError:
         raise CorruptionError(path, "the file is missing") from None
     except DamageError as error:
@@ -86,6 +83,35 @@ def drop_collection(path: Path) -> None:
     fs.remove_tree(dropped)
 
 
+def collection_dirs(parent: Path) -> list[Path]:
+    """The directories of all collections, sorted."""
+    try:
+        entries = sorted(parent.iterdir())
+    except FileNotFoundError:
+        raise CorruptionError(parent, "the directory is missing") from None
+    return [path for path in entries if path.is_dir() and not path.name.startswith(".")]
+
+
+def finish_restores(parent: Path) -> None:
+    """Let every collection that was restored take its place, and remove what a crash left.
+
+    A restored collection is whole and durable under its ``.restored-`` name, and that name is the
+    commit: from then on the old one is only in the way.
+    """
+    for restored in sorted(parent.iterdir()):
+        replaced = layout.parse_restored_dir(restored.name)
+        if replaced is None:
+            continue
+        if (parent / replaced).exists():
+            fs.rename(parent / replaced, parent / layout.dropped_dir())
+            fs.sync_dir(parent)
+        fs.rename(restored, parent / replaced)
+        fs.sync_dir(parent)
+    for path in sorted(parent.iterdir()):
+        if layout.is_leftover(path.name):
+            fs.remove_tree(path)
+
+
 def collection_name(path: Path) -> str:
     """The name of the collection in a directory. Raises CorruptionError."""
     try:
@@ -94,39 +120,22 @@ def collection_name(path: Path) -> str:
         raise CorruptionError(path / layout.FORMAT, "has no valid collection name") from None
 
 
-def open_store(path: Path, level: SyncLevel, *, read_only: bool = False) -> Store:
-    """Open a collection; ``read_only`` changes no file (under the database's lock all the same).
-
-    Raises CorruptionError and FormatVersionError, naming the file.
-    """
+def open_store(path: Path, level: SyncLevel) -> Store:
+    """Open a collection for writing. Raises CorruptionError and FormatVersionError, naming the
+    file."""
     started = time.monotonic()
-    fields = read_format(path)
-    name = collection_name(path)
-    uuid = bytes.fromhex(fields["uuid"])
     catalog = Catalog(path / layout.CATALOG)
-    wal = Wal(path / layout.WAL, uuid, level)
     try:
-        snapshot = catalog.read()
-        try:
-            config = models.coerce(models.CollectionConfig, snapshot.config)
-        except ValueError as error:
-            raise CorruptionError(catalog.path, f"configuration: {error}") from None
-        store = Store(name, path, uuid, config, catalog, wal)
-        store.applied_seq = snapshot.applied_seq
-        store.next_segment_id = snapshot.next_segment_id
-        store.memory = store.new_memory()
-        for row in snapshot.segments:
-            alive, live = snapshot.alive.get(row.id), snapshot.live[row.id]
-            store.files[row.id] = FileState(store.open_segment(row), alive, live, alive, live)
-        replay = _replay(store)
-        removed = [] if read_only else _clean(store)
+        store, replay = load(path, catalog.read(), level)
+        store.catalog = catalog
+        removed = _clean(store)
         store.publish()
-        if read_only:
-            store.read_only = True
-        else:
+        try:
             _make_durable(store)
+        except BaseException:
+            store.wal.close()
+            raise
     except BaseException:
-        wal.close()
         catalog.close()
         raise
     store.report = RecoveryReport(
@@ -136,6 +145,51 @@ def open_store(path: Path, level: SyncLevel, *, read_only: bool = False) -> Stor
         seconds=time.monotonic() - started,
     )
     return store
+
+
+def load(
+    path: Path, snapshot: Snapshot, level: SyncLevel, reuse: Store | None = None
+) -> tuple[Store, Replay]:
+    """A collection in the state that its catalog and its WAL describe. Changes no file.
+
+    ``reuse``: an earlier state of it; segments that are still the same are taken over.
+    """
+    fields = read_format(path)
+    uuid = bytes.fromhex(fields["uuid"])
+    try:
+        config = models.coerce(models.CollectionConfig, snapshot.config)
+    except ValueError as error:
+        detail = f"configuration: {error}"
+        raise CorruptionError(path / layout.CATALOG / DATA, detail) from None
+    wal = Wal(path / layout.WAL, uuid, level)
+    store = Store(collection_name(path), path, uuid, config, wal)
+    store.applied_seq = snapshot.applied_seq
+    store.next_segment_id = snapshot.next_segment_id
+    store.memory = store.new_memory()
+    for row in snapshot.segments:
+        old = reuse.files.get(row.id) if reuse is not None else None
+        same = old.segment if old is not None and old.segment.row == row else None
+        alive, live = snapshot.alive.get(row.id), snapshot.live[row.id]
+        store.files[row.id] = FileState(store.open_segment(row, same), alive, live, alive, live)
+    replay = Replay(path / layout.WAL, uuid, store.applied_seq)
+    replay_into(store, replay)
+    return store, replay
+
+
+def replay_into(store: Store, replay: Replay) -> int:
+    """Apply what the log has beyond the store's state; how many operations that were."""
+    before = replay.operations_count
+    for seq, data in replay.operations():
+        try:
+            operation = decode(data)
+            require_fit(operation, store.memory.dims)
+            apply(store, seq, operation, rewrite(store.make_view(), operation))
+        except (DamageError, KeyError, ValueError) as error:
+            raise CorruptionError(
+                replay.directory, f"operation {seq} cannot be applied: {error}"
+            ) from error
+    store.next_seq = replay.last_seq + 1
+    return replay.operations_count - before
 
 
 def _make_durable(store: Store) -> None:
@@ -150,20 +204,6 @@ def _make_durable(store: Store) -> None:
         store.wal.start_file(store.next_seq)
     except OSError as error:
         store.fail(f"what was recovered could not be written to new files: {error}")
-
-
-def _replay(store: Store) -> Replay:
-    replay = Replay(store.path / layout.WAL, store.uuid, store.applied_seq)
-    for seq, data in replay.operations():
-        try:
-            operation = decode(data)
-            apply(store, seq, operation, rewrite(store.make_view(), operation))
-        except (DamageError, KeyError, ValueError) as error:
-            raise CorruptionError(
-                store.path / layout.WAL, f"operation {seq} cannot be applied: {error}"
-            ) from error
-    store.next_seq = replay.last_seq + 1
-    return replay
 
 
 def _clean(store: Store) -> list[str]:
@@ -195,5 +235,6 @@ def close_store(store: Store, *, keep: bool = True) -> None:
             with store.write:
                 store.closed = True
                 store.wal.close()
-                store.catalog.close()
+                if store.catalog is not None:
+                    store.catalog.close()
                 store.let_go()

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,12 +23,11 @@ from vecdb import ids, models
 from vecdb.engine.rows import read_payload, vector_names
 from vecdb.engine.schema import VectorSchema
 from vecdb.engine.view import SegmentView, View
+from vecdb.errors import CorruptionError
 from vecdb.payload.filters import Predicate
 from vecdb.storage.catalog import Bits
 from vecdb.storage.format import pack_bits, unpack_bits
-
-if TYPE_CHECKING:
-    from vecdb.storage.segment import Companion
+from vecdb.storage.segment import Companion, FileSegment
 
 Floats = npt.NDArray[np.float32]
 Offsets = npt.NDArray[np.int64]
@@ -116,7 +115,12 @@ def _search_segment(
     if oversampling is None:
         oversampling = DEFAULT_OVERSAMPLING[companion.codec["kind"]] if rescore else 1.0
     wanted = max(limit, int(oversampling * limit))
-    scores, rows = code_scan(companion, part.rows, query, wanted, mask)
+    try:
+        scores, rows = code_scan(companion, part.rows, query, wanted, mask)
+    except CorruptionError as error:  # found now, in a block that is mapped and was never used
+        assert isinstance(part.segment, FileSegment)
+        part.segment.lose_companion(vector.name, error)
+        return exact_scan(part, vector, query, limit, mask)
     if rescore:
         rows = np.sort(rows)  # ascending reads: fewer pages, in disk order
         scores = exact_scores(vector.metric, part.segment.take(vector.name, rows), query)

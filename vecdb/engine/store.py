@@ -100,7 +100,7 @@ class OptimizerState:
 
 
 class Store:
-    """One open collection. Constructed by ``recovery.open_store``."""
+    """One open collection. Constructed by ``recovery.load``."""
 
     def __init__(
         self,
@@ -108,13 +108,12 @@ class Store:
         path: Path,
         uuid: bytes,
         config: models.CollectionConfig,
-        catalog: Catalog,
         wal: Wal,
     ) -> None:
         self.name = name
         self.path = path
         self.uuid = uuid
-        self.catalog = catalog
+        self.catalog: Catalog | None = None  # None: only read, see follower.py
         self.maintenance = threading.RLock()
         self.write = threading.RLock()
         self.report = RecoveryReport()
@@ -131,7 +130,6 @@ class Store:
         self.next_segment_id = 1
         self.failure: str | None = None  # why nothing may be written any more
         self.closed = False
-        self.read_only = False
         self.memory = self.new_memory()
         self.view = View(config, self.schema, ())
 
@@ -157,7 +155,7 @@ class Store:
         optimizer = self.config.optimizer_config
         where = {name: places(self.schema[name], row.rows, optimizer) for name in row.vectors}
         path = self.segments_path / layout.segment_dir(row.id)
-        return FileSegment(path, self.uuid, row, where, reuse)
+        return FileSegment(path, self.uuid, row, where, reuse, lambda: self.changed())
 
     # -- under the write lock --------------------------------------------------------------
 
@@ -174,8 +172,8 @@ class Store:
         """Raise unless the collection accepts writes."""
         if self.closed:
             raise ClosedError(f"collection {self.name!r} is closed")
-        if self.read_only:
-            raise ReadOnlyError(f"collection {self.name!r} was opened read-only")
+        if self.catalog is None:
+            raise ReadOnlyError(f"collection {self.name!r} was opened with read_only=True")
         if self.failure is None and self.wal.failed is not None:
             self.fail(self.wal.failed)
         if self.failure is not None:
@@ -211,6 +209,13 @@ class Store:
             rows = rows[rows >= 0]
             if len(rows):
                 memory.kill(rows)
+
+    def adopt(self, other: Store) -> None:
+        """Take over the state of another store of the same collection, which is given up."""
+        self.config, self.schema = other.config, other.schema
+        self.wal, self.files, self.memory = other.wal, other.files, other.memory
+        self.applied_seq, self.next_seq = other.applied_seq, other.next_seq
+        self.next_segment_id = other.next_segment_id
 
     def let_go(self) -> None:
         """Drop every reference to memory and mappings; views that reads still hold keep theirs."""

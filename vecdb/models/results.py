@@ -92,6 +92,14 @@ class OptimizerProgress(Struct, forbid_unknown_fields=True):
     completed: int = 0
 
 
+class DamagedFile(Struct, forbid_unknown_fields=True):
+    """A derived file (codes, quantizer, order) that does not match its checksum. Answers stay
+    exact without it, and the optimizer writes its segment anew."""
+
+    path: str
+    detail: str
+
+
 class CollectionInfo(Struct, kw_only=True, forbid_unknown_fields=True):
     status: CollectionStatus
     optimizer_status: Literal["ok"] | OptimizersStatusError
@@ -105,6 +113,7 @@ class CollectionInfo(Struct, kw_only=True, forbid_unknown_fields=True):
     payload_schema: dict[str, Any] = field(default_factory=dict)
     warnings: list[CollectionWarning] = field(default_factory=list)
     segments: list[SegmentInfo] = field(default_factory=list)
+    damaged_files: list[DamagedFile] = field(default_factory=list)
 
 
 class CollectionDescription(Struct, forbid_unknown_fields=True):

@@ -18,7 +18,7 @@ from vecdb import ids
 from vecdb.quantization import Quantizer
 from vecdb.storage import fs, layout
 from vecdb.storage.arrays import Expected, PlacedArray
-from vecdb.storage.catalog import FileRow, SegmentRow
+from vecdb.storage.catalog import FileRow, SegmentRow, pack_segment
 from vecdb.storage.format import (
     BLOCK_SIZE,
     DataHeader,
@@ -27,6 +27,7 @@ from vecdb.storage.format import (
     pack_bits,
     pack_blocks,
     pack_footer,
+    pack_value,
     padding,
 )
 
@@ -226,13 +227,17 @@ class SegmentBuilder:
         self._files[file] = self._open.pop(file).finish()
         self._codecs[name] = codec
 
-    def finish(self) -> SegmentRow:
-        """Make the directory durable and say what the catalog must know of it."""
-        fs.sync_dir(self.path)
-        fs.sync_dir(self._segments)
+    def finish(self, config: dict[str, Any]) -> SegmentRow:
+        """Make the directory durable and say what the catalog must know of it. ``config``: the
+        collection's configuration; with the row it goes into the manifest, for ``repair``."""
         vectors = {
             name: {"dim": dim, "codec": self._codecs.get(name)} for name, dim in self.dims.items()
         }
+        row = SegmentRow(self.segment_id, self.rows, vectors, self._files)
+        manifest = pack_value({"config": config, "segment": pack_segment(row)})
+        self._write("manifest", Kind.MANIFEST, np.frombuffer(manifest, dtype=np.uint8))
+        fs.sync_dir(self.path)
+        fs.sync_dir(self._segments)
         return SegmentRow(self.segment_id, self.rows, vectors, self._files)
 
     def abandon(self) -> None:

@@ -44,6 +44,10 @@ WAL file::
             …     body: for each operation its length (8), its bytes, zero-padded to 8
 
 Catalog row: checksum (8) of key + value, then the value (msgpack, or raw bits).
+
+Checksums show accidents, not intent: a restored archive may be consistent nonsense. Whatever the
+bytes, reading them gives a value or DamageError (FormatVersionError for a later version) and takes
+memory in proportion to their number: no length is believed that was not compared with it.
 """
 
 from __future__ import annotations
@@ -59,7 +63,7 @@ import numpy as np
 import numpy.typing as npt
 import xxhash
 
-from vecdb.errors import FormatVersionError
+from vecdb.errors import FormatVersionError, InvalidInputError
 
 VERSION = 1
 
@@ -68,8 +72,12 @@ BLOCK_SIZE = 1 << 16  # one lazily verified unit: 5 µs to hash, 0.01 % of the f
 FOOTER_SIZE = 24
 FRAME_HEADER_SIZE = 40
 MAX_FRAME = 1 << 28  # a longer length field is damage, not a request for memory
+MAX_OPERATIONS = 1 << 16  # operations of a frame; empty ones cost a reader some hundred bytes each
+MAX_ARRAYS = 1 << 16  # arrays of an operation: two for each vector name, and three
+MAX_VALUE = 1 << 22  # bytes of msgpack that is not a payload; decoding can grow it as much
 MAX_PAYLOAD = 1 << 20  # bytes of one encoded payload; decoding can grow it some seventyfold
 MAX_DEPTH = 32  # nesting of a payload
+MAX_FORMAT_LINE = 4096
 
 DATA_MAGIC = b"\x89VECDB\r\n"
 END_MAGIC = b"VECDBEND"
@@ -95,6 +103,7 @@ class Kind(IntEnum):
     PRESENT = 7
     CODES = 8
     QUANTIZER = 9
+    MANIFEST = 10
 
 
 DTYPES: dict[int, np.dtype[Any]] = {
@@ -186,6 +195,8 @@ class DataHeader:
         require_version(version)
         if dtype not in DTYPES or kind not in Kind._value2member_map_:
             raise DamageError(f"unknown kind {kind} or dtype {dtype}")
+        if columns == 0:
+            raise DamageError("has no columns")
         return cls(Kind(kind), DTYPES[dtype], rows, columns, uuid, segment_id)
 
 
@@ -272,41 +283,86 @@ def pack_frame(
     return [head[:8] + _U64.pack(check) + head[16:], *body]
 
 
-def unpack_frame(data: memoryview, offset: int, salt: int) -> Frame | None:
-    """The frame at ``offset``, or None if no whole, valid frame stands there."""
+def frame_size(data: memoryview, offset: int) -> int | None:
+    """How long the frame at ``offset`` says it is, or None if no frame can stand there."""
     if offset + FRAME_HEADER_SIZE > len(data):
         return None
-    head = bytes(data[offset : offset + FRAME_HEADER_SIZE])
-    magic, flags, check, first_seq, length, count = _FRAME.unpack(head)
-    end = offset + FRAME_HEADER_SIZE + length
-    if magic != FRAME_MAGIC or length > MAX_FRAME or end > len(data):
+    magic, _, _, _, length, _ = _FRAME.unpack_from(data, offset)
+    size: int = FRAME_HEADER_SIZE + length
+    if magic != FRAME_MAGIC or length > MAX_FRAME or offset + size > len(data):
         return None
-    body = data[offset + FRAME_HEADER_SIZE : end]
+    return size
+
+
+def unpack_frame(data: memoryview, offset: int, salt: int) -> Frame | None:
+    """The frame at ``offset``, or None if no whole, valid frame stands there.
+
+    Raises DamageError if the checksum is right and the operations are not: nobody tore that.
+    """
+    size = frame_size(data, offset)
+    if size is None:
+        return None
+    head = bytes(data[offset : offset + FRAME_HEADER_SIZE])
+    _, flags, check, first_seq, _, count = _FRAME.unpack(head)
+    body = data[offset + FRAME_HEADER_SIZE : offset + size]
     if check != checksum(head[:8], head[16:], body, seed=salt):
         return None
-    operations = []
+    return Frame(first_seq, _split(body, count), bool(flags & PREVIOUS_SYNCED), size)
+
+
+def _split(body: memoryview, count: int) -> list[memoryview]:
+    """The ``count`` operations that a frame's body consists of."""
+    operations: list[memoryview] = []
     at = 0
-    for _ in range(count):
+    while at + 8 <= len(body) and len(operations) < count:
         size = _U64.unpack_from(body, at)[0]
         operations.append(body[at + 8 : at + 8 + size])
         at += 8 + size + padding(size)
-    return Frame(first_seq, operations, bool(flags & PREVIOUS_SYNCED), FRAME_HEADER_SIZE + length)
+    if at != len(body) or len(operations) != count or not 0 < count <= MAX_OPERATIONS:
+        raise DamageError(f"a frame of {count} operations does not consist of them")
+    return operations
 
 
 # -- values ------------------------------------------------------------------------------------
 
 
 def pack_value(value: Any) -> bytes:
-    """msgpack of plain data."""
-    return msgpack.packb(value, use_bin_type=True)  # type: ignore[no-any-return]
+    """msgpack of plain data. Raises InvalidInputError for more than a reader would take."""
+    data: bytes = msgpack.packb(value)
+    if len(data) > MAX_VALUE:
+        raise InvalidInputError(f"{len(data)} bytes of msgpack; the limit is {MAX_VALUE}")
+    return data
 
 
 def unpack_value(data: Any) -> Any:
     """Plain data from msgpack. Raises DamageError."""
+    if len(data) > MAX_VALUE:
+        raise DamageError(f"{len(data)} bytes of msgpack; the limit is {MAX_VALUE}")
+    value = unpack_msgpack(data)
+    require_shallow(value, MAX_DEPTH + 1)  # an operation holds a payload
+    return value
+
+
+def unpack_msgpack(data: Any) -> Any:
+    """What JSON knows, from msgpack of any length and depth. Raises DamageError."""
     try:
-        return msgpack.unpackb(data, raw=False, strict_map_key=True)
-    except (ValueError, msgpack.exceptions.ExtraData, msgpack.exceptions.StackError) as error:
+        # Map keys are strings and strings UTF-8 unless told otherwise.
+        return msgpack.unpackb(data, ext_hook=_refuse, max_ext_len=0, max_bin_len=0)
+    except ValueError as error:
         raise DamageError(f"not valid msgpack: {error}") from None
+
+
+def _refuse(code: int, data: bytes) -> Any:
+    raise ValueError(f"extension type {code}")
+
+
+def require_shallow(value: Any, levels: int) -> None:
+    """Raise DamageError for maps and arrays nested deeper than ``levels``."""
+    if isinstance(value, (dict, list)):
+        if levels == 0:
+            raise DamageError("nested too deeply")
+        for item in value.values() if isinstance(value, dict) else value:
+            require_shallow(item, levels - 1)
 
 
 def pack_row(key: bytes, value: bytes) -> bytes:
@@ -326,6 +382,8 @@ def pack_blocks(meta: dict[str, Any], blocks: Sequence[Any]) -> list[Any]:
 
     ``u32 length of meta | u32 number of blocks | u64 size of each block | meta | blocks``
     """
+    if len(blocks) > MAX_ARRAYS:
+        raise InvalidInputError(f"{len(blocks)} arrays; the limit is {MAX_ARRAYS}")
     head = pack_value(meta)
     sizes = [memoryview(block).nbytes for block in blocks]
     buffers: list[Any] = [
@@ -342,43 +400,21 @@ def pack_blocks(meta: dict[str, Any], blocks: Sequence[Any]) -> list[Any]:
 
 def unpack_blocks(data: memoryview) -> tuple[dict[str, Any], list[memoryview]]:
     """The inverse of ``pack_blocks``; blocks are views. Raises DamageError."""
-    try:
-        head_size, count = struct.unpack_from("<II", data)
-        sizes = struct.unpack_from(f"<{count}Q", data, 8)
-    except struct.error as error:
-        raise DamageError(f"operation is cut short: {error}") from None
+    head_size, count = struct.unpack_from("<II", data) if len(data) >= 8 else (0, 0)
     at = 8 + 8 * count
+    if count > MAX_ARRAYS or at > len(data):
+        raise DamageError(f"{count} arrays in {len(data)} bytes")
     meta = unpack_value(data[at : at + head_size])
+    if not isinstance(meta, dict):
+        raise DamageError("begins with no map")
     at += head_size + padding(head_size)
     blocks = []
-    for size in sizes:
-        if at + size > len(data):
-            raise DamageError("operation is cut short")
+    for size in struct.unpack_from(f"<{count}Q", data, 8):
         blocks.append(data[at : at + size])
         at += size + padding(size)
+    if at != len(data):
+        raise DamageError("is not as long as its arrays")
     return meta, blocks
-
-
-def pack_format_line(fields: dict[str, Any]) -> bytes:
-    """The FORMAT file: ``key=value`` words and a checksum, one line a person can read."""
-    text = " ".join(f"{key}={value}" for key, value in fields.items())
-    return f"vecdb {text} check={checksum(text.encode()):016x}\n".encode()
-
-
-def unpack_format_line(data: bytes) -> dict[str, str]:
-    """The fields of a FORMAT file. Raises DamageError; FormatVersionError for a newer version."""
-    try:
-        line = data.decode("utf-8")
-        text, check = line.removeprefix("vecdb ").rstrip("\n").rsplit(" check=", 1)
-        fields = dict(word.split("=", 1) for word in text.split(" "))
-        version = int(fields["format"])
-    except (ValueError, KeyError):
-        raise DamageError("not a vecdb FORMAT file") from None
-    # The version comes first: a newer format may compute its checksum in another way.
-    require_version(version)
-    if not line.startswith("vecdb ") or check != f"{checksum(text.encode()):016x}":
-        raise DamageError("FORMAT checksum does not match")
-    return fields
 
 
 def pack_bits(flags: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:

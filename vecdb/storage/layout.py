@@ -9,7 +9,7 @@
         FORMAT
         catalog/data.mdb         LMDB: the only truth about what exists
         wal/<first seq>.wal
-        segments/<id>/           ids order seqs payload payload-offsets
+        segments/<id>/           manifest ids order seqs payload payload-offsets
                                  vectors[.<name>] present[.<name>]
                                  codes[.<name>] quantizer[.<name>]
 
@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import re
 import secrets
+from urllib.parse import unquote_to_bytes
 
 import xxhash
 
@@ -32,6 +33,7 @@ SEGMENTS = "segments"
 
 _NEW = ".new-"
 _DROPPED = ".dropped-"
+_RESTORED = ".restored-"
 _NAME_LIMIT = 180  # file systems stop at 255 bytes; leaves room for a prefix such as "quantizer."
 _PLAIN = re.compile(r"[a-z0-9_-]")
 
@@ -50,6 +52,15 @@ def escape(name: str) -> str:
     return f"{escaped[:120]}~{xxhash.xxh3_128_hexdigest(name.encode('utf-8'))}"
 
 
+def unescape(file_name: str) -> str:
+    """The text of which ``escape`` made this; the file name itself if that cannot be told."""
+    try:
+        name = unquote_to_bytes(file_name).decode("utf-8")
+    except UnicodeDecodeError:
+        return file_name
+    return name if escape(name) == file_name else file_name
+
+
 def new_dir() -> str:
     """A name for a directory under construction."""
     return f"{_NEW}{secrets.token_hex(8)}"
@@ -65,6 +76,16 @@ def is_leftover(name: str) -> bool:
     return re.fullmatch(r"\.(new|dropped)-[0-9a-f]{16}", name) is not None
 
 
+def restored_dir(escaped: str) -> str:
+    """The name of a collection that is whole and about to replace the one called ``escaped``."""
+    return _RESTORED + escaped
+
+
+def parse_restored_dir(name: str) -> str | None:
+    """What the restored collection in this directory replaces, or None."""
+    return name.removeprefix(_RESTORED) if name.startswith(_RESTORED) else None
+
+
 def wal_file(first_seq: int) -> str:
     """The WAL file whose first frame starts with ``first_seq``."""
     return f"{first_seq:020d}.wal"
@@ -72,7 +93,7 @@ def wal_file(first_seq: int) -> str:
 
 def parse_wal_file(name: str) -> int | None:
     """``first_seq`` of a WAL file name, or None."""
-    match = re.fullmatch(r"(\d{20})\.wal", name)
+    match = re.fullmatch(r"([0-9]{20})\.wal", name)
     return int(match[1]) if match else None
 
 

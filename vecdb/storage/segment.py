@@ -3,11 +3,16 @@
 Which files there are is in ``layout.py``, what is in them in ``format.py``. Ids, their order and
 the payload offsets are small and verified when opened; payloads, and originals and codes when
 mapped, block by block as they are used.
+
+Some files are derived from the others: codes and their quantizer, the order of the ids, the
+manifest. Damage there loses nothing: the segment does without, notes it in ``damage``, and the
+optimizer writes the segment anew. Damage anywhere else raises CorruptionError.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import logging
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +27,8 @@ from vecdb.storage import layout
 from vecdb.storage.arrays import Expected, PlacedArray, Placement
 from vecdb.storage.catalog import Bits, SegmentRow
 from vecdb.storage.format import DamageError, Kind, bits_at, unpack_blocks
+
+_log = logging.getLogger("vecdb")
 
 Floats = npt.NDArray[np.float32]
 Offsets = npt.NDArray[np.int64]
@@ -60,8 +67,10 @@ class FileSegment:
         row: SegmentRow,
         places: dict[str, Places],
         reuse: FileSegment | None = None,
+        noticed: Callable[[], None] = lambda: None,
     ) -> None:
-        """``reuse``: the same segment under other places; parts that do not move are taken over."""
+        """``reuse``: the same segment under other places; parts that do not move are taken over.
+        ``noticed`` is called when damage of a derived file is found later, by a search."""
         self.path = path
         self.id = row.id
         self.rows = row.rows
@@ -70,9 +79,11 @@ class FileSegment:
         self.places = places
         self._uuid = uuid
         self.parts: dict[str, PlacedArray] = {}
+        self.damage: dict[str, str] = {}  # derived file -> what is wrong with it
+        self._noticed = noticed
         self._old = reuse.parts if reuse is not None else {}
         self._ids = self._open("ids", Kind.IDS, "mapped").verify()
-        self._order = self._open("order", Kind.ORDER, "mapped").verify()
+        self._order = self._open_order()
         self._seqs = self._open("seqs", Kind.SEQS, "mapped")
         self._payload = self._open("payload", Kind.PAYLOAD, "mapped")
         self._payload_offsets = self._open(
@@ -83,6 +94,10 @@ class FileSegment:
         self._present: dict[str, Bits] = {}
         for name, vector in row.vectors.items():
             self._open_vector(name, vector["codec"], places[name])
+        try:
+            self._open("manifest", Kind.MANIFEST, "mapped")
+        except CorruptionError as error:
+            self._note(error)
         self._old = {}
         self._smallest = int(ids.from_array(self._ids[self._order[:1]])[0]) if self.rows else 0
         self._largest = int(ids.from_array(self._ids[self._order[-1:]])[0]) if self.rows else -1
@@ -107,17 +122,41 @@ class FileSegment:
             self._present[name] = self._open(present, Kind.PRESENT, "mapped").verify()
         if codec is None:
             return
-        part = self._open(layout.vector_file("quantizer", name), Kind.QUANTIZER, "mapped")
         try:
-            quantizer = read_quantizer(part.verify())
+            codes = self._open(layout.vector_file("codes", name), Kind.CODES, places.codes)
+            quantizer = self._open_quantizer(layout.vector_file("quantizer", name))
+        except CorruptionError as error:
+            self._note(error)
+        else:
+            self.companions[name] = Companion(quantizer, codes, codec)
+
+    def _open_quantizer(self, file: str) -> Quantizer:
+        part = self._open(file, Kind.QUANTIZER, "mapped")
+        try:
+            return read_quantizer(part.verify())
         except (DamageError, ValueError, KeyError) as error:
             raise CorruptionError(part.path, str(error)) from error
-        codes = self._open(layout.vector_file("codes", name), Kind.CODES, places.codes)
-        self.companions[name] = Companion(quantizer, codes, codec)
+
+    def _open_order(self) -> npt.NDArray[np.uint32]:
+        try:
+            return self._open("order", Kind.ORDER, "mapped").verify()
+        except CorruptionError as error:
+            self._note(error)
+            return ids.sort_order(self._ids).astype(np.uint32)
+
+    def _note(self, error: CorruptionError) -> None:
+        self.damage[error.path] = error.detail
+        _log.warning("%s; answers stay exact, the segment will be rebuilt", error)
+
+    def lose_companion(self, name: str, error: CorruptionError) -> None:
+        """Go on without the codes of a vector name, in which a search has met damage."""
+        self.companions = {key: kept for key, kept in self.companions.items() if key != name}
+        self._note(error)
+        self._noticed()
 
     def moved(self, places: dict[str, Places]) -> FileSegment:
         """The same segment with its parts in other places; nothing is rewritten."""
-        return FileSegment(self.path, self._uuid, self.row, places, reuse=self)
+        return FileSegment(self.path, self._uuid, self.row, places, self, self._noticed)
 
     # -- reading ---------------------------------------------------------------------------
 

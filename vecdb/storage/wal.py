@@ -13,7 +13,6 @@ by file position, so a torn tail in one file followed by another file is normal.
 from __future__ import annotations
 
 import errno
-import mmap
 import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -27,11 +26,17 @@ from vecdb.storage.format import (
     HEADER_SIZE,
     DamageError,
     WalHeader,
+    frame_size,
     pack_frame,
     unpack_frame,
 )
 
 SyncLevel = Literal["always", "interval", "never"]
+
+# How much is hashed to tell a torn tail from damage: each byte of a file a few times, and more
+# often in a small one.
+_SEARCH_TIMES = 64
+_SEARCH_BYTES = 1 << 28
 
 
 class Wal:
@@ -46,7 +51,10 @@ class Wal:
         self._uuid = uuid
         self._files: list[tuple[int, int]] = []  # first seq, bytes
         for first_seq, path in wal_files(directory):
-            self._files.append((first_seq, path.stat().st_size))
+            try:
+                self._files.append((first_seq, path.stat().st_size))
+            except FileNotFoundError:  # only read here, and the writer has just retired it
+                pass
         self._file: fs.AppendFile | None = None
         self._salt = 0
         self._synced = True  # everything written so far has been synced
@@ -167,7 +175,7 @@ class Wal:
 
 @dataclass(slots=True)
 class Replay:
-    """What a replay found. Filled while ``operations`` is consumed."""
+    """Reads a log. What it found is filled in while ``operations`` is consumed."""
 
     directory: Path
     uuid: bytes
@@ -176,68 +184,84 @@ class Replay:
     operations_count: int = 0
     torn_bytes: int = 0
     torn_files: list[str] = field(default_factory=list)
+    _at: tuple[int, int, int] | None = None  # file, byte in it, seq expected there
 
     def operations(self) -> Iterator[tuple[int, memoryview]]:
-        """Each operation beyond ``after_seq`` with its seq, in order and without holes.
+        """Each operation beyond ``after_seq`` with its seq, in order and without holes. Called
+        again, it goes on where it stopped: the log may have grown.
 
-        Raises CorruptionError if an operation that was
-        acknowledged is damaged or missing.
+        Raises CorruptionError if an operation that was acknowledged is damaged or missing.
         """
-        self.last_seq = self.after_seq
-        reached: int | None = None  # the last seq seen in any file
+        self.last_seq = max(self.last_seq, self.after_seq)
+        self.torn_bytes, self.torn_files = 0, []
+        for first_seq, path, start, seq in self._unread():
+            for frame_seq, operation in self._file_operations(path, first_seq, start, seq):
+                if frame_seq > self.last_seq:
+                    self.last_seq = frame_seq
+                    self.operations_count += 1
+                    yield frame_seq, operation
+
+    def _unread(self) -> Iterator[tuple[int, Path, int, int]]:
+        """The files that may hold something new, and from which byte and seq on."""
         files = wal_files(self.directory)
-        # Files below the catalog's state were retired. Their removal need not have been durable,
-        # so after a power loss any of them may be back, with gaps between them.
-        while len(files) > 1 and files[1][0] <= self.after_seq + 1:
-            del files[0]
-        for first_seq, path in files:
-            if reached is not None and first_seq > reached + 1:
-                raise CorruptionError(
-                    path, f"starts at operation {first_seq}; {reached + 1} is missing before it"
-                )
-            if reached is None and first_seq > self.after_seq + 1:
+        if self._at is None:
+            # Files below the catalog's state were retired. Their removal need not have been
+            # durable, so after a power loss any of them may be back, with gaps between them.
+            while len(files) > 1 and files[1][0] <= self.after_seq + 1:
+                del files[0]
+            if files and files[0][0] > self.after_seq + 1:
+                first_seq, path = files[0]
                 raise CorruptionError(
                     path,
                     f"starts at operation {first_seq}; the catalog ends at {self.after_seq}",
                 )
-            reached = first_seq - 1
-            for frame_seq, operation in self._file_operations(path, first_seq):
-                reached = frame_seq
-                if frame_seq > self.after_seq:
-                    self.last_seq = frame_seq
-                    self.operations_count += 1
-                    yield frame_seq, operation
-        if reached is not None and reached > self.last_seq:
-            self.last_seq = reached
+        else:
+            files = [entry for entry in files if entry[0] >= self._at[0]]
+            if not files or files[0][0] != self._at[0]:
+                raise CorruptionError(self.directory, "a file is gone that was being read")
+        for first_seq, path in files:
+            if self._at is not None and first_seq == self._at[0]:
+                yield first_seq, path, *self._at[1:]
+                continue
+            if self._at is not None and first_seq > self._at[2]:
+                raise CorruptionError(
+                    path, f"starts at operation {first_seq}; {self._at[2]} is missing before it"
+                )
+            yield first_seq, path, HEADER_SIZE, first_seq
 
-    def _file_operations(self, path: Path, first_seq: int) -> Iterator[tuple[int, memoryview]]:
-        with open(path, "rb") as file:
-            head = file.read(HEADER_SIZE)
-            try:
-                header = WalHeader.unpack(head)
-            except DamageError as error:
-                raise CorruptionError(path, str(error)) from None
-            except FormatVersionError as error:
-                raise FormatVersionError(f"{path}: {error}") from None
-            if header.uuid != self.uuid or header.first_seq != first_seq:
-                raise CorruptionError(path, "belongs to another collection or place in the log")
-            # Not closed by hand: arrays made from an operation may outlive this loop.
-            data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-        yield from self._frames(path, data, header)
-
-    def _frames(
-        self, path: Path, data: memoryview, header: WalHeader
+    def _file_operations(
+        self, path: Path, first_seq: int, start: int, seq: int
     ) -> Iterator[tuple[int, memoryview]]:
-        at = HEADER_SIZE
-        seq = header.first_seq
+        # Read, not mapped: a writer that takes an unfinished frame back cuts the file, and what
+        # was mapped beyond its end would kill a reader in another process.
+        try:
+            with open(path, "rb") as file:
+                head = file.read(HEADER_SIZE)
+                file.seek(start)
+                data = memoryview(file.read())
+        except FileNotFoundError:
+            raise CorruptionError(path, "the file is missing") from None
+        try:
+            header = WalHeader.unpack(head)
+        except DamageError as error:
+            raise CorruptionError(path, str(error)) from None
+        except FormatVersionError as error:
+            raise FormatVersionError(f"{path}: {error}") from None
+        if header.uuid != self.uuid or header.first_seq != first_seq:
+            raise CorruptionError(path, "belongs to another collection or place in the log")
+        self._at = (first_seq, start, seq)
+        at = 0
         while at < len(data):
-            frame = unpack_frame(data, at, header.salt)
+            try:
+                frame = unpack_frame(data, at, header.salt)
+            except DamageError as error:
+                raise CorruptionError(path, f"operation {seq}: {error}") from None
             if frame is not None and frame.first_seq != seq:
                 raise CorruptionError(
                     path, f"operation {seq} is missing: {frame.first_seq} stands in its place"
                 )
             if frame is None:
-                require_torn_tail(path, data, at, seq, header.salt)
+                require_torn_tail(path, data, at, seq, header.salt, start)
                 self.torn_bytes += len(data) - at
                 self.torn_files.append(path.name)
                 return
@@ -245,24 +269,39 @@ class Replay:
                 yield seq, operation
                 seq += 1
             at += frame.size
+            self._at = (first_seq, start + at, seq)
 
 
-def require_torn_tail(path: Path, data: memoryview, at: int, seq: int, salt: int) -> None:
+def require_torn_tail(
+    path: Path, data: memoryview, at: int, seq: int, salt: int, base: int
+) -> None:
     """Tell an unfinished last write at ``at`` from damage. Raises CorruptionError for damage.
+    ``base`` is where ``data`` begins in the file.
 
     A later frame whose predecessor is known to have been synced proves that the bytes between
-    were once good and acknowledged.
+    were once good and acknowledged. What only looks like a frame is told by its checksum, and
+    thousands that claim to reach far would take hours: nobody but an adversary writes that.
     """
-    source: Any = data.obj  # bytes or mmap: both search faster than a loop here
+    source: Any = data.obj  # bytes: they search faster than a loop here
+    doubtful = f"operation {seq} at byte {base + at} is damaged"
+    budget = _SEARCH_BYTES + _SEARCH_TIMES * len(data)
     start = source.find(FRAME_MAGIC, at + 8)
     while start >= 0:
-        later = unpack_frame(data, start, salt) if start % 8 == 0 else None
-        if later is not None and later.first_seq > seq and later.previous_synced:
-            raise CorruptionError(
-                path,
-                f"operation {seq} at byte {at} is damaged, but operation {later.first_seq} "
-                f"after it is whole: acknowledged data was lost",
-            )
+        size = frame_size(data, start) if start % 8 == 0 else None
+        if size is not None:
+            budget -= size
+            if budget < 0:
+                raise CorruptionError(path, f"{doubtful}, followed by too much like a frame")
+            try:
+                later = unpack_frame(data, start, salt)
+            except DamageError as error:
+                raise CorruptionError(path, f"{doubtful}, and so is a later one: {error}") from None
+            if later is not None and later.first_seq > seq and later.previous_synced:
+                raise CorruptionError(
+                    path,
+                    f"{doubtful}, but operation {later.first_seq} after it is whole: "
+                    f"acknowledged data was lost",
+                )
         start = source.find(FRAME_MAGIC, start + 1)
 
 

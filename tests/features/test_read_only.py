@@ -1,0 +1,247 @@
+"""``read_only=True``: looking at a database that a writer has open."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from oracle import Oracle
+
+from vecdb import VecDB
+from vecdb.errors import (
+    ClosedError,
+    CorruptionError,
+    InvalidInputError,
+    NotADatabaseError,
+    NotFoundError,
+    ReadOnlyError,
+)
+
+DIM = 8
+VECTORS: Any = {"size": DIM, "distance": "Dot"}
+
+
+def digest(path: Path) -> dict[str, tuple[bytes, int]]:
+    """Every file, its content and when it was written."""
+    return {
+        str(p): (hashlib.blake2b(p.read_bytes()).digest(), p.stat().st_mtime_ns)
+        for p in path.rglob("*")
+        if p.is_file()
+    }
+
+
+def put(db: VecDB, first: int, count: int = 10, name: str = "c") -> None:
+    ids = list(range(first, first + count))
+    block = np.arange(count * DIM, dtype=np.float32).reshape(count, DIM) + first
+    db.upsert(name, {"ids": ids, "vectors": block, "payloads": [{"first": first}] * count})
+
+
+def ids_of(db: VecDB, name: str = "c") -> list[Any]:
+    return [r.id for r in db.scroll(name, limit=10**6)[0]]
+
+
+@pytest.fixture
+def writer(open_db: Callable[..., VecDB]) -> VecDB:
+    db = open_db()
+    db.create_collection("c", VECTORS, optimizers_config={"max_optimization_threads": 0})
+    put(db, 0)
+    return db
+
+
+def test_a_reader_sees_what_was_acknowledged_and_moves_when_told(
+    writer: VecDB, open_db: Callable[..., VecDB]
+) -> None:
+    reader = open_db(read_only=True)
+    handle = reader.collection("c")
+    assert ids_of(reader) == list(range(10))
+    assert reader.refresh() is False
+    put(writer, 10)
+    writer.delete("c", [3])
+    assert ids_of(reader) == list(range(10))  # not before it is told
+    assert reader.refresh() is True
+    assert ids_of(reader) == [i for i in range(20) if i != 3]
+    writer.flush()
+    put(writer, 20)
+    writer.set_payload("c", {"x": 1}, [20])
+    assert reader.refresh() is True
+    assert len(handle) == 29
+    assert handle.retrieve([20])[0].payload == {"first": 20, "x": 1}
+    put(writer, 100, 50)
+    writer.update_collection(
+        "c",
+        optimizers_config={"indexing_threshold": 1, "memmap_threshold": 1},
+        quantization_config={"scalar": {"type": "int8"}},
+    )
+    writer.flush()
+    assert writer.wait_for_optimizer()
+    assert reader.refresh() is True
+    query = [1.0] * DIM
+    assert reader.search("c", query, limit=99) == writer.search("c", query, limit=99)
+    found = [s.vectors[""].quantization for s in reader.get_collection("c").segments]
+    assert "scalar" in found
+    assert reader.get_collection("c").config == writer.get_collection("c").config
+
+
+def test_collections_come_and_go(writer: VecDB, open_db: Callable[..., VecDB]) -> None:
+    reader = open_db(read_only=True)
+    old = reader.collection("c")
+    writer.create_collection("new", VECTORS)
+    assert not reader.collection_exists("new")
+    assert reader.refresh() is True
+    assert len(reader.collection("new")) == 0
+    writer.recreate_collection("c", {"size": 2, "distance": "Dot"})
+    writer.upsert("c", [{"id": 1, "vector": [1, 2]}])
+    assert len(old) == 10  # its files are gone, what was mapped is not
+    assert reader.refresh() is True
+    assert ids_of(reader) == [1]
+    with pytest.raises(ClosedError):
+        len(old)
+    writer.delete_collection("new")
+    assert reader.refresh() is True
+    with pytest.raises(NotFoundError):
+        reader.collection("new")
+
+
+def test_nothing_is_written(writer: VecDB, open_db: Callable[..., VecDB], db_path: Path) -> None:
+    put(writer, 10)
+    before = digest(db_path)
+    reader = open_db(read_only=True)
+    reader.search("c", [1.0] * DIM)
+    reader.refresh()
+    reader.close()
+    assert digest(db_path) == before
+    writer.close()
+    before = digest(db_path)
+    with VecDB(db_path, read_only=True) as reader:  # nobody has it open
+        assert len(reader.collection("c")) == 20
+    assert digest(db_path) == before
+
+
+def test_every_write_is_refused(writer: VecDB, open_db: Callable[..., VecDB]) -> None:
+    reader = open_db(read_only=True)
+    before = ids_of(reader)
+    for write in (
+        lambda: put(reader, 50),
+        lambda: reader.delete("c", [1]),
+        lambda: reader.delete("c", {"must": []}),
+        lambda: reader.set_payload("c", {"a": 1}, [1]),
+        lambda: reader.update_vectors("c", [{"id": 1, "vector": [0.0] * DIM}]),
+        lambda: reader.create_collection("x", VECTORS),
+        lambda: reader.recreate_collection("c", VECTORS),
+        lambda: reader.delete_collection("c"),
+        lambda: reader.update_collection("c", optimizers_config={"indexing_threshold": 5}),
+        lambda: reader.flush(),
+        lambda: reader.check(),
+    ):
+        with pytest.raises(ReadOnlyError):
+            write()
+    assert reader.wait_for_optimizer()
+    assert ids_of(reader) == before
+
+
+def test_what_is_not_a_database_is_refused_and_not_made_one(tmp_path: Path) -> None:
+    for path in (tmp_path / "missing", tmp_path):
+        with pytest.raises(NotADatabaseError):
+            VecDB(path, read_only=True)
+    with pytest.raises(InvalidInputError):
+        VecDB(":memory:", read_only=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_read_only_directory_is_enough(db_path: Path) -> None:
+    with VecDB(db_path) as db:
+        db.create_collection("c", VECTORS)
+        put(db, 0)
+    paths = [db_path, *db_path.rglob("*")]
+    for path in paths:
+        os.chmod(path, 0o500 if path.is_dir() else 0o400)
+    try:
+        with VecDB(db_path, read_only=True) as reader:
+            assert len(reader.collection("c")) == 10
+    finally:
+        for path in paths:
+            os.chmod(path, 0o700 if path.is_dir() else 0o600)
+
+
+def test_a_reader_of_a_killed_writers_log_sees_all_of_it(
+    writer: VecDB, tmp_path: Path, db_path: Path
+) -> None:
+    """Nobody has recovered it, and the reader must not."""
+    import shutil
+
+    put(writer, 10)
+    shutil.copytree(db_path, tmp_path / "copy")
+    [wal] = (tmp_path / "copy").glob("collections/c/wal/*.wal")
+    whole = wal.read_bytes()
+    before = digest(tmp_path / "copy")
+    with VecDB(tmp_path / "copy", read_only=True) as reader:
+        assert ids_of(reader) == list(range(20))
+        assert reader.collection("c").recovery.replayed == 2
+    assert digest(tmp_path / "copy") == before
+    wal.write_bytes(whole[:-5])
+    with VecDB(tmp_path / "copy", read_only=True) as reader:
+        assert ids_of(reader) == list(range(10))
+        wal.write_bytes(whole)  # as if it had been being written just then
+        assert reader.refresh()
+        assert ids_of(reader) == list(range(20))
+
+
+def test_damage_is_told_from_a_writer_at_work(db_path: Path) -> None:
+    with VecDB(db_path) as db:
+        db.create_collection("c", VECTORS)
+        put(db, 0)
+    with VecDB(db_path, read_only=True) as reader:
+        [vectors] = db_path.glob("collections/c/segments/*/vectors")
+        vectors.rename(vectors.with_name("away"))
+        assert reader.refresh() is False  # what is mapped stays good
+        assert len(reader.collection("c")) == 10
+    with VecDB(db_path, read_only=True) as reader:
+        assert list(reader.damaged) == ["c"]
+        with pytest.raises(CorruptionError, match="vectors: the file is missing"):
+            reader.collection("c")
+        vectors.with_name("away").rename(vectors)
+        assert reader.refresh() is True
+        assert reader.damaged == {}
+        assert len(reader.collection("c")) == 10
+
+
+def test_a_reader_follows_a_long_history(
+    open_db: Callable[..., VecDB], rng: np.random.Generator
+) -> None:
+    """After every step it agrees with the model, whatever the writer did."""
+    db = open_db()
+    db.create_collection(
+        "c",
+        VECTORS,
+        quantization_config={"scalar": {"type": "int8"}},
+        optimizers_config={"indexing_threshold": 1, "vacuum_min_vector_number": 5},
+    )
+    model = Oracle({"": (DIM, "Dot")})
+    reader = open_db(read_only=True)
+    for step in range(150):
+        ids = rng.choice(100, size=int(rng.integers(1, 12)), replace=False).tolist()
+        kind = rng.choice(["put", "put", "delete", "set", "flush", "optimize"])
+        if kind == "put":
+            block = rng.standard_normal((len(ids), DIM)).astype(np.float32)
+            db.upsert("c", {"ids": ids, "vectors": block, "payloads": [{"n": step}] * len(ids)})
+            model.upsert((i, {"n": step}, {"": v}) for i, v in zip(ids, block, strict=True))
+        elif kind == "delete":
+            db.delete("c", ids)
+            model.delete(ids)
+        elif kind == "set":
+            known = [i for i in ids if i in model.points]
+            if known:
+                db.set_payload("c", {"set": step}, known)
+                model.set_payload(known, {"set": step})
+        elif kind == "flush":
+            db.flush()
+        else:
+            db.wait_for_optimizer()
+        reader.refresh()
+        problem = model.difference(reader.collection("c"))
+        assert problem is None, f"step {step}, {kind}: {problem}"

@@ -1,0 +1,196 @@
+"""The verbs of ``Collection`` with the collection's name first, as ``VecDB`` has them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from vecdb import models
+from vecdb.collection import Collection
+
+
+class Verbs:
+    """One method for each verb of ``Collection``."""
+
+    def collection(self, collection_name: str) -> Collection:
+        """The collection of that name."""
+        raise NotImplementedError
+
+    def upsert(self, collection_name: str, points: Any, wait: bool = True) -> models.UpdateResult:
+        """See ``Collection.upsert``."""
+        return self.collection(collection_name).upsert(points, wait)
+
+    def upload_points(
+        self,
+        collection_name: str,
+        points: Iterable[Any],
+        batch_size: int = 1000,
+        parallel: int = 1,
+        max_retries: int = 3,
+        wait: bool = True,
+        progress: bool = False,
+    ) -> None:
+        """See ``Collection.upload_points``."""
+        self.collection(collection_name).upload_points(
+            points, batch_size, parallel, max_retries, wait, progress
+        )
+
+    def upload_collection(
+        self,
+        collection_name: str,
+        vectors: Any,
+        payload: Iterable[Any] | None = None,
+        ids: Any = None,
+        batch_size: int = 1000,
+        parallel: int = 1,
+        max_retries: int = 3,
+        wait: bool = True,
+        progress: bool = False,
+    ) -> None:
+        """See ``Collection.upload_collection``."""
+        self.collection(collection_name).upload_collection(
+            vectors, payload, ids, batch_size, parallel, max_retries, wait, progress
+        )
+
+    def delete(
+        self, collection_name: str, points_selector: Any, wait: bool = True
+    ) -> models.UpdateResult:
+        """See ``Collection.delete``."""
+        return self.collection(collection_name).delete(points_selector, wait)
+
+    def set_payload(
+        self,
+        collection_name: str,
+        payload: dict[str, Any],
+        points: Any,
+        key: str | None = None,
+        wait: bool = True,
+    ) -> models.UpdateResult:
+        """See ``Collection.set_payload``."""
+        return self.collection(collection_name).set_payload(payload, points, key, wait)
+
+    def overwrite_payload(
+        self, collection_name: str, payload: dict[str, Any], points: Any, wait: bool = True
+    ) -> models.UpdateResult:
+        """See ``Collection.overwrite_payload``."""
+        return self.collection(collection_name).overwrite_payload(payload, points, wait)
+
+    def delete_payload(
+        self, collection_name: str, keys: Sequence[str], points: Any, wait: bool = True
+    ) -> models.UpdateResult:
+        """See ``Collection.delete_payload``."""
+        return self.collection(collection_name).delete_payload(keys, points, wait)
+
+    def clear_payload(
+        self, collection_name: str, points_selector: Any, wait: bool = True
+    ) -> models.UpdateResult:
+        """See ``Collection.clear_payload``."""
+        return self.collection(collection_name).clear_payload(points_selector, wait)
+
+    def update_vectors(
+        self, collection_name: str, points: Any, wait: bool = True
+    ) -> models.UpdateResult:
+        """See ``Collection.update_vectors``."""
+        return self.collection(collection_name).update_vectors(points, wait)
+
+    def delete_vectors(
+        self, collection_name: str, vectors: Sequence[str], points: Any, wait: bool = True
+    ) -> models.UpdateResult:
+        """See ``Collection.delete_vectors``."""
+        return self.collection(collection_name).delete_vectors(vectors, points, wait)
+
+    def retrieve(
+        self,
+        collection_name: str,
+        ids: Sequence[Any],
+        with_payload: Any = True,
+        with_vectors: Any = False,
+    ) -> list[models.Record]:
+        """See ``Collection.retrieve``."""
+        return self.collection(collection_name).retrieve(ids, with_payload, with_vectors)
+
+    def scroll(
+        self,
+        collection_name: str,
+        scroll_filter: Any = None,
+        limit: int = 10,
+        offset: Any = None,
+        with_payload: Any = True,
+        with_vectors: Any = False,
+    ) -> tuple[list[models.Record], int | str | None]:
+        """See ``Collection.scroll``."""
+        return self.collection(collection_name).scroll(
+            scroll_filter, limit, offset, with_payload, with_vectors
+        )
+
+    def count(
+        self, collection_name: str, count_filter: Any = None, exact: bool = True
+    ) -> models.CountResult:
+        """See ``Collection.count``."""
+        return self.collection(collection_name).count(count_filter, exact)
+
+    def search(
+        self,
+        collection_name: str,
+        query_vector: Any,
+        query_filter: Any = None,
+        search_params: Any = None,
+        limit: int = 10,
+        offset: int | None = None,
+        with_payload: Any = True,
+        with_vectors: Any = False,
+        score_threshold: float | None = None,
+    ) -> list[models.ScoredPoint]:
+        """See ``Collection.search``."""
+        return self.collection(collection_name).search(
+            query_vector,
+            query_filter,
+            search_params,
+            limit,
+            offset,
+            with_payload,
+            with_vectors,
+            score_threshold,
+        )
+
+    def search_batch(
+        self, collection_name: str, requests: Sequence[Any]
+    ) -> list[list[models.ScoredPoint]]:
+        """See ``Collection.search_batch``."""
+        return self.collection(collection_name).search_batch(requests)
+
+    def query_points(
+        self,
+        collection_name: str,
+        query: Any = None,
+        using: str | None = None,
+        query_filter: Any = None,
+        search_params: Any = None,
+        limit: int = 10,
+        offset: int | None = None,
+        with_payload: Any = True,
+        with_vectors: Any = False,
+        score_threshold: float | None = None,
+    ) -> models.QueryResponse:
+        """See ``Collection.query_points``."""
+        return self.collection(collection_name).query_points(
+            query,
+            using,
+            query_filter,
+            search_params,
+            limit,
+            offset,
+            with_payload,
+            with_vectors,
+            score_threshold,
+        )
+
+    def query_batch_points(
+        self, collection_name: str, requests: Sequence[Any]
+    ) -> list[models.QueryResponse]:
+        """See ``Collection.query_batch_points``."""
+        return self.collection(collection_name).query_batch_points(requests)
+
+    def memory_report(self, collection_name: str) -> dict[str, Any]:
+        """See ``Collection.memory_report``."""
+        return self.collection(collection_name).memory_report()
