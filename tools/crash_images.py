@@ -1,15 +1,19 @@
 """Power-loss test: every disk image POSIX allows after a crash must recover.
 
-A workload runs under strace, so that LMDB's own writes are seen too, and prints an
-acknowledgement after each operation. At every system call that changes the disk the possible
-images are enumerated (``crash_model.py``), written out, and opened by a child process. Each must
-hold all acknowledged operations, plus at most the one that was under way, whole; nothing else;
-and ``check`` must find it clean.
+A workload (``crash_workloads.py``) runs under strace, so that LMDB's own writes are seen too, and
+prints an acknowledgement after each step. At every system call that changes the disk, and at every
+acknowledgement, the possible images are enumerated (``crash_model.py``), written out, and opened
+by a child process (``crash_check.py``). What each may hold says ``crash_oracle.py``.
 
-    python tools/crash_images.py [--workload NAME ...] [--limit N] [--mutant NAME] [--json FILE]
+    python tools/crash_images.py                          # everything
+    python tools/crash_images.py --workload merge --limit 200
+    python tools/crash_images.py --mutant all             # planted bugs: all must be caught
 
-``--mutant`` plants a known bug in the protocol (``--mutant list`` names them): then images must
-fail, or the harness itself is broken. Exit code 0: no image failed (with a mutant: some did).
+A failing image is kept as it was before recovery, next to the recording of its run, and the
+command that opens exactly this image again is printed.
+
+Exit code 0: no image failed (with mutants: every one was caught); 1: otherwise; 2: strace is
+missing or not allowed here.
 """
 
 from __future__ import annotations
@@ -18,25 +22,29 @@ import argparse
 import json
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # hundreds of small processes on few cores
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
-from crash_model import Disk, Image, Tracer, choices  # noqa: E402
+from crash_check import check_image, warm  # noqa: E402
+from crash_children import in_children  # noqa: E402
+from crash_model import Image  # noqa: E402
 from crash_mutants import MUTANTS  # noqa: E402
-from crash_workloads import WORKLOADS, State, collections_after, read, states  # noqa: E402
+from crash_oracle import Allowed  # noqa: E402
+from crash_recordings import Recording, recordings_of  # noqa: E402
+from crash_trace import unusable  # noqa: E402
+from crash_workloads import WORKLOADS  # noqa: E402
 
-_CALLS = (
-    "openat,write,pwrite64,writev,pwritev,fsync,fdatasync,rename,renameat,renameat2,"
-    "unlink,unlinkat,rmdir,ftruncate,mkdir,mkdirat,lseek"
-)
+_KEPT = 5
+"""Failing images kept of one workload."""
 
 
 @dataclass
@@ -44,150 +52,220 @@ class Result:
     """Figures of one workload."""
 
     workload: str
-    calls: int = 0
+    moments: int = 0
+    """Changes of the disk, syncs and acknowledgements: when the power may go off."""
     images: int = 0
+    """Distinct disks that were opened."""
+    opened: int = 0
+    """Openings: an image is opened again when more has been promised of it."""
     seconds: float = 0.0
+    failed: int = 0
     failures: list[str] = field(default_factory=list)
+    """The first of them."""
 
 
-def record(name: str, work: Path, mutant: str | None) -> tuple[Path, Path]:
-    """Run a workload under strace. Returns the trace and the directory as it was before."""
-    path, start, trace = work / "db", work / "start", work / "trace"
-    program = [sys.executable, str(HERE / "crash_workloads.py"), name, str(path)]
-    environment = {**os.environ, "PYTHONPATH": str(HERE.parent), "PYTHONDONTWRITEBYTECODE": "1"}
-    subprocess.run([*program, "--setup"], check=True, env=environment)
-    shutil.copytree(path, start)
-    if mutant is not None:
-        program = [sys.executable, str(HERE / "crash_mutants.py"), mutant, *program[1:]]
-    strace = ["strace", "-f", "-y", "-xx", "-s", "4000000", "-e", f"trace={_CALLS}"]
-    subprocess.run(
-        [*strace, "-o", str(trace), *program],
-        check=True,
-        env=environment,
-        stdout=subprocess.DEVNULL,
-    )
-    return trace, start
+@dataclass(frozen=True)
+class Sight:
+    """An image, and what is known of it."""
+
+    number: int
+    """Within its workload: replays it."""
+    moment: int
+    image: Image
+    recording: int
+    allowed: Allowed
+    new: bool
+    """No image before it was the same disk."""
+
+    def write(self, slot: Path) -> tuple[int, Allowed]:
+        """Make it a directory, until the next image is asked for; what its check must know."""
+        self.image.write(slot)
+        return self.recording, self.allowed
 
 
-def images(trace: Path, start: Path, root: Path) -> Iterator[tuple[int, int, Image]]:
-    """(calls so far, last acknowledgement, image) of every distinct image."""
-    disk = Disk(str(root))
-    disk.load(start)
-    seen: set[tuple[bytes, int]] = set()
-    for count, _ in enumerate(Tracer(disk).run(trace), 1):
-        pending = [n for n, op in enumerate(disk.ops) if not op.durable]
-        for chosen, torn in choices(pending, disk.ops):
-            image = Image(disk.ops, chosen, torn)
-            key = (image.digest(), disk.acked)
-            if key not in seen:
-                seen.add(key)
-                yield count, disk.acked, image
+def sights(recordings: list[Recording]) -> Iterator[Sight]:
+    """Every image of a workload."""
+    seen: set[bytes] = set()
+    number = before = at = 0
+    for index, recording in enumerate(recordings):
+        for at, image, allowed in recording.images():
+            digest = image.digest()
+            yield Sight(number, before + at, image, index, allowed, digest not in seen)
+            seen.add(digest)
+            number += 1
+        before += at
 
 
-def check(path: Path, name: str, acked: int, expected: list[State]) -> str | None:
-    """Open an image in a child; what is wrong with it, or None. A signal is a finding."""
-    reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.close(reader)
-        try:
-            problem = _problem(path, name, acked, expected)
-        except BaseException as error:
-            problem = f"{type(error).__name__}: {error}"
-        os.write(writer, (problem or "").encode()[:4000])
-        os._exit(0)
-    os.close(writer)
-    with os.fdopen(reader, "rb") as pipe:
-        message = pipe.read().decode()
-    _, status = os.waitpid(child, 0)
-    if os.WIFSIGNALED(status):
-        return f"killed by signal {os.WTERMSIG(status)}"
-    return message or None
+class Workshop:
+    """Where workloads are run and images opened."""
 
+    def __init__(self, directory: Path, jobs: int, keep: Path) -> None:
+        self.directory = directory
+        self.jobs = jobs
+        self.keep = keep
 
-def _problem(path: Path, name: str, acked: int, expected: list[State]) -> str | None:
-    from vecdb import VecDB
-    from vecdb.engine.check import check_database
-
-    workload = WORKLOADS[name]
-    steps = max(acked, 0)
-    with VecDB(path) as db:
-        found = read(db)
-        others = {c.name for c in db.get_collections().collections} - {"c"}
-    allowed = expected[steps : steps + 2]
-    if found not in allowed:
-        return f"{len(found)} points; expected {' or '.join(str(len(s)) for s in allowed)}: " + (
-            _difference(found, allowed[0])
-        )
-    names = [collections_after(workload, n) for n in (steps, steps + 1)]
-    if others not in names:
-        return f"collections {sorted(others)}, expected {' or '.join(map(str, names))}"
-    report = check_database(path)
-    return None if report.ok else f"check: {report.problems[0]}"
-
-
-def _difference(found: State, expected: State) -> str:
-    missing = sorted(expected.keys() - found.keys())
-    extra = sorted(found.keys() - expected.keys())
-    changed = sorted(k for k in found.keys() & expected.keys() if found[k] != expected[k])
-    return f"missing {missing[:5]}, unexpected {extra[:5]}, different {changed[:5]}"
-
-
-def run(name: str, *, mutant: str | None = None, limit: int | None = None) -> Result:
-    """All images of one workload, or ``limit`` of them spread evenly."""
-    started = time.monotonic()
-    result = Result(name)
-    expected = states(WORKLOADS[name])
-    with tempfile.TemporaryDirectory(prefix="vecdb-images-") as directory:
-        work = Path(directory)
-        trace, start = record(name, work, mutant)
+    def run(
+        self,
+        name: str,
+        *,
+        mutant: str | None = None,
+        limit: int | None = None,
+        only: int | None = None,
+        recorded: Path | None = None,
+    ) -> Result:
+        """All images of a workload, about ``limit`` of them spread evenly, or ``only`` one."""
+        started = time.monotonic()
+        result = Result(name)
+        work = self.directory / name
+        if recorded is not None:
+            shutil.copytree(recorded, work)
+        recordings = recordings_of(name, work, mutant, self.jobs)
         every = 1
         if limit is not None:
-            total = sum(1 for _ in images(trace, start, work / "db"))
-            every = max(1, total // limit)
-        for number, (count, acked, image) in enumerate(images(trace, start, work / "db")):
-            result.calls = count
-            if number % every:
-                continue
-            image.write(work / "image")
-            result.images += 1
-            problem = check(work / "image", name, acked, expected)
+            every = max(1, sum(1 for _ in sights(recordings)) // limit)
+
+        def chosen() -> Iterator[Sight]:
+            for sight in sights(recordings):
+                result.moments = sight.moment
+                if sight.number == only or (only is None and sight.number % every == 0):
+                    result.opened += 1
+                    result.images += sight.new
+                    yield sight
+
+        def check(request: tuple[int, Allowed], slot: Path) -> None:
+            index, allowed = request
+            check_image(slot / "db", recordings[index].history, allowed)
+
+        failing = []
+        for sight, problem in in_children(chosen(), Sight.write, check, work, self.jobs):
             if problem is not None:
-                result.failures.append(f"call {count}, acknowledged {acked}: {problem}")
-    result.seconds = round(time.monotonic() - started, 1)
-    return result
+                result.failed += 1
+                failing.append(sight.number)
+                if len(failing) <= _KEPT:
+                    result.failures.append(
+                        f"image {sight.number}, moment {sight.moment}: {problem}"
+                    )
+        if failing and mutant is None:
+            self._keep(name, work, recordings, set(failing[:_KEPT]))
+        shutil.rmtree(work)
+        result.seconds = round(time.monotonic() - started, 1)
+        return result
+
+    def _keep(self, name: str, work: Path, recordings: list[Recording], failing: set[int]) -> None:
+        """The recordings, and the images as they were before recovery."""
+        kept = self.keep / name
+        shutil.copytree(work, kept / "recording")
+        for sight in sights(recordings):
+            if sight.number in failing:
+                sight.write(kept / f"image-{sight.number}")
+
+
+def planted(workshop: Workshop, names: list[str], limit: int | None) -> list[dict[str, Any]]:
+    """Every mutant on the workloads that should catch it."""
+    rows = []
+    for name in names:
+        mutant = MUTANTS[name]
+        results = []
+        for workload in mutant.workloads:
+            try:
+                results.append(workshop.run(workload, mutant=name, limit=limit))
+            except RuntimeError as error:  # it does not even run: no image was judged
+                results.append(Result(workload, failures=[f"{workload}: {error}"]))
+        row = {
+            "mutant": name,
+            "what": mutant.what,
+            "workloads": list(mutant.workloads),
+            "images": sum(r.images for r in results),
+            "failed": sum(r.failed for r in results),
+            "seconds": round(sum(r.seconds for r in results), 1),
+            "caught": all(r.failed for r in results),
+            "first": next((f for r in results for f in r.failures), None),
+        }
+        rows.append(row)
+        verdict = "caught" if row["caught"] else "NOT CAUGHT"
+        where = ", ".join(mutant.workloads)
+        print(f"{name:32} {row['failed']:5} of {row['images']:5} failed  {verdict:10} {where}")
+        print(f"    {row['first']!s:.200}", flush=True)
+    return rows
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--workload", nargs="*", default=sorted(WORKLOADS), choices=WORKLOADS)
-    parser.add_argument("--limit", type=int, help="at most about this many images a workload")
-    parser.add_argument("--mutant", help="plant this bug ('list': name them)")
-    parser.add_argument("--json", type=Path, help="write the figures here")
-    arguments = parser.parse_args()
-    if arguments.mutant == "list":
-        print("\n".join(f"{name}: {m.__doc__}" for name, m in MUTANTS.items()))
+    arguments = _arguments()
+    if arguments.mutant == ["list"]:
+        print("\n".join(f"{name:32} {mutant.what}" for name, mutant in MUTANTS.items()))
         return 0
-    if shutil.which("strace") is None:
-        print("strace is needed and not installed", file=sys.stderr)
+    problem = unusable()
+    if problem is not None:
+        print(problem, file=sys.stderr)
         return 2
-    results = []
-    for name in arguments.workload:
-        result = run(name, mutant=arguments.mutant, limit=arguments.limit)
-        results.append(result)
+    warm()
+    started = time.monotonic()
+    memory = Path("/dev/shm") if os.access("/dev/shm", os.W_OK) else None
+    with tempfile.TemporaryDirectory(prefix="vecdb-images-", dir=memory) as directory:
+        workshop = Workshop(Path(directory), arguments.jobs, arguments.keep)
+        if arguments.mutant:
+            names = list(MUTANTS) if arguments.mutant == ["all"] else arguments.mutant
+            rows = planted(workshop, names, arguments.limit)
+            missed = [row["mutant"] for row in rows if not row["caught"]]
+            print(f"{len(rows)} planted bugs, {len(rows) - len(missed)} caught")
+            figures: dict[str, Any] = {"mutants": rows, "missed": missed}
+        else:
+            results = [_report(workshop, name, arguments) for name in arguments.workload]
+            figures = {
+                "workloads": [asdict(result) for result in results],
+                "images": sum(result.images for result in results),
+                "opened": sum(result.opened for result in results),
+                "failed": sum(result.failed for result in results),
+            }
+            print(f"{figures['images']} distinct images, {figures['failed']} failed")
+            missed = figures["failed"]
+    figures["seconds"] = round(time.monotonic() - started, 1)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(figures, indent=1) + "\n")
+    return int(bool(missed))
+
+
+def _report(workshop: Workshop, name: str, arguments: argparse.Namespace) -> Result:
+    result = workshop.run(
+        name, limit=arguments.limit, only=arguments.image, recorded=arguments.recording
+    )
+    print(
+        f"{name:20} {result.moments:5} moments {result.images:6} images {result.failed:5} failed "
+        f"{result.seconds:7.1f} s",
+        flush=True,
+    )
+    for failure in result.failures:
+        print(f"    {failure}")
         print(
-            f"{name:12} {result.calls:5} calls {result.images:6} images "
-            f"{len(result.failures):5} failed {result.seconds:7.1f} s",
+            f"        python tools/crash_images.py --workload {name} "
+            f"--image {failure.split(',')[0].split()[1]} "
+            f"--recording {workshop.keep / name / 'recording'}",
             flush=True,
         )
-        for failure in result.failures[:5]:
-            print(f"    {failure}", flush=True)
-    images_total = sum(r.images for r in results)
-    failed = sum(len(r.failures) for r in results)
-    print(f"{images_total} distinct images, {failed} failed")
-    if arguments.json:
-        arguments.json.write_text(json.dumps([asdict(r) for r in results], indent=1) + "\n")
-    return int((failed > 0) != (arguments.mutant is not None))
+    return result
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--workload", nargs="*", default=list(WORKLOADS), choices=WORKLOADS)
+    parser.add_argument("--limit", type=int, help="at most about this many images a workload")
+    parser.add_argument("--image", type=int, help="only this image of a workload")
+    parser.add_argument("--recording", type=Path, help="a kept recording, not a new run")
+    parser.add_argument("--mutant", nargs="+", help="plant these bugs ('all'; 'list': name them)")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="images at a time")
+    parser.add_argument("--keep", type=Path, help="where failing images go (default: a new place)")
+    parser.add_argument("--json", type=Path, help="write the figures here")
+    arguments = parser.parse_args()
+    if arguments.keep is None:
+        arguments.keep = Path(tempfile.gettempdir()) / f"vecdb-images-failed-{os.getpid()}"
+    if (arguments.recording or arguments.image is not None) and len(arguments.workload) != 1:
+        parser.error("--image and --recording go with one --workload")
+    unknown = set(arguments.mutant or []) - {*MUTANTS, "all", "list"}
+    if unknown:
+        parser.error(f"no such mutant: {', '.join(sorted(unknown))}")
+    return arguments
 
 
 if __name__ == "__main__":

@@ -1,9 +1,14 @@
 """A disk as POSIX allows it to be after a power loss: what was synced, and any choice of the rest.
 
-A trace of system calls becomes a list of operations on files (by identity) and names (by
-directory). ``fsync`` of a file makes its data durable, ``fsync`` of a directory the names in it;
-nothing else does. So an unsynced write may be there, or not, or in part, and a file may have its
-data without its name, or its name without its data, in any combination.
+Operations change the data of a file or an entry of a directory; files and directories are known
+by identity, not by name. ``fsync`` of a file makes its data durable, ``fsync`` of a directory the
+entries in it, and nothing else does. So what is not synced may be there or not, each operation by
+itself, in any combination; and a write may be there in part:
+
+    cut        the file ends in the middle of it
+    tail       its later sectors are there and its earlier ones are not
+    garbage    one of its sectors holds neither what was nor what should be
+    empty      the file has its new length, and zeros where the data should be
 
 The one assumption: a write within one 512-byte sector happens wholly or not at all.
 """
@@ -11,330 +16,335 @@ The one assumption: a write within one 512-byte sector happens wholly or not at 
 from __future__ import annotations
 
 import hashlib
-import os
-import re
+import random
 import shutil
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 SECTOR = 512
+BLOCK = 65536
+ROOT = 0
+_RECENT, _OTHERS = 12, 20
+"""How many of the operations that are not durable are left out, or torn, one at a time."""
+_RANDOM = 8
+"""Random subsets of them."""
+
+Entry = tuple[int, str]
+"""A directory and a name in it."""
 
 
 @dataclass(slots=True)
 class Op:
-    """One change: of data (write, truncate) or of a name (bind, mkdir, unbind, move)."""
+    """One change: of data (write, truncate) or of a name (bind, unbind, move)."""
 
-    kind: str
+    kind: Literal["write", "truncate", "bind", "unbind", "move"]
     file: int
-    where: str = ""  # the name, below the root
-    to: str = ""  # for move
+    """Whose data, or what the name stands for."""
+    entry: Entry = (ROOT, "")
+    target: Entry = (ROOT, "")
     offset: int = 0
     data: bytes = b""
-    durable: bool = False
+    waits: set[int] = field(default_factory=set)
+    """The files and directories whose fsync makes it durable: all of them are needed."""
 
 
 @dataclass(slots=True)
 class Disk:
-    """The operations so far. ``acked`` is the last acknowledgement in the trace."""
+    """The operations so far, and what the running program sees."""
 
-    root: str
     ops: list[Op] = field(default_factory=list)
-    acked: int = -1
-    _names: dict[str, int] = field(default_factory=dict)  # as the running program sees them
+    pending: list[int] = field(default_factory=list)
+    """Numbers of the operations that are not durable."""
+    entries: dict[int, dict[str, int]] = field(default_factory=lambda: {ROOT: {}})
+    """Every directory, as the program sees it."""
+    data_ops: dict[int, list[int]] = field(default_factory=lambda: defaultdict(list))
     _sizes: dict[int, int] = field(default_factory=dict)
-    _next: int = 1
+    _next: int = ROOT + 1
+    _digests: dict[object, bytes] = field(default_factory=dict)
 
     def load(self, directory: Path) -> None:
         """What is durable at the start."""
         for path in sorted(directory.rglob("*")):
             name = str(path.relative_to(directory))
-            number = self._new(name)
-            kind = "bind" if path.is_file() else "mkdir"
-            self.ops.append(Op(kind, number, name, durable=True))
-            if path.is_file():
-                data = path.read_bytes()
-                self._sizes[number] = len(data)
-                self.ops.append(Op("write", number, data=data, durable=True))
+            if path.is_dir():
+                self.mkdir(name)
+            else:
+                self.write(self.create(name), 0, path.read_bytes())
+        for op in self.ops:
+            op.waits.clear()
+        self.pending.clear()
 
-    def _new(self, name: str) -> int:
-        number = self._names[name] = self._next
-        self._next += 1
-        self._sizes[number] = 0
+    # -- what the program does -------------------------------------------------------------
+
+    def find(self, name: str) -> int | None:
+        """The identity of what has this name now; ``name`` is below the root, ``.`` the root."""
+        number: int | None = ROOT
+        for part in [] if name == "." else name.split("/"):
+            number = self.entries.get(number, {}).get(part) if number is not None else None
         return number
 
-    def file_of(self, name: str) -> int | None:
-        """The identity of the file that has this name now."""
-        return self._names.get(name)
-
-    def create(self, name: str) -> None:
-        if name not in self._names:
-            self.ops.append(Op("bind", self._new(name), name))
+    def create(self, name: str) -> int:
+        """Create a file unless it exists."""
+        found = self.find(name)
+        return self._bind(name, self._new()) if found is None else found
 
     def mkdir(self, name: str) -> None:
-        self.ops.append(Op("mkdir", self._new(name), name))
+        """Create a directory."""
+        number = self._bind(name, self._new())
+        self.entries[number] = {}
+
+    def link(self, name: str, to: str) -> None:
+        """Give a file one more name."""
+        number = self.find(name)
+        assert number is not None, name
+        self._bind(to, number)
 
     def remove(self, name: str) -> None:
-        number = self._names.pop(name, None)
+        """Remove a name, of a file or of a directory."""
+        number, entry = self.find(name), self._entry(name)
         if number is not None:
-            self.ops.append(Op("unbind", number, name))
+            del self.entries[entry[0]][entry[1]]
+            self._add(Op("unbind", number, entry, waits={entry[0]}))
 
     def move(self, name: str, to: str) -> None:
-        self.ops.append(Op("move", self._names[name], name, to))
-        moved = {n: f for n, f in self._names.items() if n == name or n.startswith(name + "/")}
-        for old in moved:
-            del self._names[old]
-        for old, number in moved.items():
-            self._names[to + old[len(name) :]] = number
+        """Rename: one step, durable when both directories are."""
+        number, entry, target = self.find(name), self._entry(name), self._entry(to)
+        assert number is not None, name
+        del self.entries[entry[0]][entry[1]]
+        self.entries[target[0]][target[1]] = number
+        self._add(Op("move", number, entry, target, waits={entry[0], target[0]}))
 
-    def write(self, number: int, offset: int | None, data: bytes, *, durable: bool) -> None:
+    def write(self, file: int, offset: int | None, data: bytes) -> None:
         """``offset`` None: at the end."""
-        at = self._sizes[number] if offset is None else offset
-        self._sizes[number] = max(self._sizes[number], at + len(data))
-        self.ops.append(Op("write", number, offset=at, data=data, durable=durable))
+        at = self._sizes[file] if offset is None else offset
+        self._sizes[file] = max(self._sizes[file], at + len(data))
+        self._add(Op("write", file, offset=at, data=data, waits={file}))
 
-    def truncate(self, number: int, length: int) -> None:
-        self._sizes[number] = length
-        self.ops.append(Op("truncate", number, offset=length))
+    def truncate(self, file: int, length: int) -> None:
+        """Cut or extend a file."""
+        self._sizes[file] = length
+        self._add(Op("truncate", file, offset=length, waits={file}))
 
-    def sync(self, name: str) -> None:
-        """fsync of a file or a directory."""
-        number = self._names.get(name)
-        for op in self.ops:
-            if op.durable:
+    def waits_for(self, number: int, before: int) -> bool:
+        """Whether such a ``sync`` would make anything durable."""
+        return any(n < before and number in self.ops[n].waits for n in self.pending)
+
+    def sync(self, number: int, before: int) -> None:
+        """fsync of a file or a directory that began when there were ``before`` operations."""
+        for n in self.pending:
+            if n < before:
+                self.ops[n].waits.discard(number)
+        self.pending = [n for n in self.pending if self.ops[n].waits]
+
+    def settle(self) -> None:
+        """The last operation is durable."""
+        self.ops[-1].waits.clear()
+        self.pending = [n for n in self.pending if self.ops[n].waits]
+
+    def _new(self) -> int:
+        self._next += 1
+        self._sizes[self._next - 1] = 0
+        return self._next - 1
+
+    def _entry(self, name: str) -> Entry:
+        parent, _, base = name.rpartition("/")
+        directory = self.find(parent or ".")
+        assert directory is not None, name
+        return directory, base
+
+    def _bind(self, name: str, number: int) -> int:
+        entry = self._entry(name)
+        self.entries[entry[0]][entry[1]] = number
+        self._add(Op("bind", number, entry, waits={entry[0]}))
+        return number
+
+    def _add(self, op: Op) -> None:
+        if op.kind in ("write", "truncate"):
+            self.data_ops[op.file].append(len(self.ops))
+        if op.waits:
+            self.pending.append(len(self.ops))
+        self.ops.append(op)
+
+    # -- what a power loss may leave ---------------------------------------------------------
+
+    def latest(self) -> Iterator[Choice]:
+        """Everything happened, but the last write only in part."""
+        everything = frozenset(self.pending)
+        yield Choice(everything)
+        if self.pending and self.ops[self.pending[-1]].kind == "write":
+            for kind, at in tears(self.ops[self.pending[-1]]):
+                yield Choice(everything, tear=Tear(self.pending[-1], kind, at))
+
+    def choices(self, seed: int) -> Iterator[Choice]:
+        """Which pending operations happened, and how. The same for the same seed.
+
+        What could be there at a moment can still be there at any later one, until something
+        becomes durable. So it is enough to ask just before.
+        """
+        pending, everything = self.pending, frozenset(self.pending)
+        data = frozenset(n for n in pending if self.ops[n].kind in ("write", "truncate"))
+        rng = random.Random(seed)
+        yield Choice(frozenset())
+        yield Choice(everything)
+        if not pending:
+            return
+        for n in _some(list(range(1, len(pending))), rng):
+            yield Choice(frozenset(pending[:n]))
+        for n in _some(pending, rng):
+            yield Choice(everything - {n})
+            yield Choice(frozenset([n]))
+        yield Choice(everything - data)
+        yield Choice(data)
+        yield Choice(everything, empty=data)
+        for identity in sorted({w for n in pending for w in self.ops[n].waits}):
+            here = frozenset(n for n in pending if identity in self.ops[n].waits)
+            yield Choice(everything - here)
+            yield Choice(here)
+            yield Choice(everything, empty=here & data)
+        if len(pending) > 3:
+            for _ in range(_RANDOM):
+                yield Choice(frozenset(n for n in pending if rng.random() < 0.5))
+        for n in _some([n for n in pending if self.ops[n].kind == "write"], rng):
+            ways = list(tears(self.ops[n]))
+            for kind, at in rng.sample(ways, min(3, len(ways))):
+                yield Choice(everything, tear=Tear(n, kind, at))
+                yield Choice(frozenset(p for p in pending if p <= n), tear=Tear(n, kind, at))
+
+    def content(self, file: int, choice: Choice) -> bytes:
+        """The bytes of a file in an image."""
+        data = bytearray()
+        for n in self.data_ops[file]:
+            if not (n in choice.chosen or not self.ops[n].waits):
                 continue
-            if op.kind in ("write", "truncate"):
-                op.durable = op.file == number
-            elif op.kind == "move":
-                op.durable = _parent(op.where) == name and _parent(op.to) == name
-            else:
-                op.durable = _parent(op.where) == name
-
-
-def _parent(name: str) -> str:
-    return os.path.dirname(name) or "."
-
-
-def choices(pending: list[int], ops: list[Op]) -> Iterator[tuple[frozenset[int], tuple[int, int]]]:
-    """Which of the pending operations happened; and (operation, bytes) of one that is torn."""
-    everything = frozenset(pending)
-    none = (-1, 0)
-    yield frozenset(), none
-    yield everything, none
-    for n in range(1, len(pending)):
-        yield frozenset(pending[:n]), none
-    for op in pending:
-        yield everything - {op}, none
-        yield frozenset([op]), none
-    for op in reversed(pending):
-        size = len(ops[op].data)
-        if ops[op].kind == "write" and size > 1:
-            before = frozenset(p for p in pending if p <= op)
-            for cut in sorted({1, size // 2, SECTOR, 4096, size - 1}):
-                if 0 < cut < size and not _within_sector(ops[op]):
-                    yield before, (op, cut)
-                    yield everything, (op, cut)
-            break
-
-
-def _within_sector(op: Op) -> bool:
-    return op.offset // SECTOR == (op.offset + len(op.data) - 1) // SECTOR
-
-
-class Image:
-    """One possible disk: names and contents."""
-
-    def __init__(self, ops: list[Op], chosen: frozenset[int], torn: tuple[int, int]) -> None:
-        self.directories: dict[str, int] = {}
-        self.files: dict[str, int] = {}
-        self.data: dict[int, bytearray] = {}
-        for number, op in enumerate(ops):
-            if op.durable or number in chosen:
-                self._apply(op, torn[1] if torn[0] == number else None)
-
-    def _apply(self, op: Op, cut: int | None) -> None:
-        if op.kind == "mkdir":
-            self.directories[op.where] = op.file
-        elif op.kind == "bind":
-            self.files[op.where] = op.file
-        elif op.kind == "unbind":
-            self.files.pop(op.where, None)
-            self.directories.pop(op.where, None)
-        elif op.kind == "move":
-            self._move(op)
-        else:
-            data = self.data.setdefault(op.file, bytearray())
+            op = self.ops[n]
             if op.kind == "truncate":
                 del data[op.offset :]
                 data.extend(bytes(op.offset - len(data)))
-                return
-            new = op.data if cut is None else op.data[:cut]
-            if len(data) < op.offset + len(new):
-                data.extend(bytes(op.offset + len(new) - len(data)))
-            data[op.offset : op.offset + len(new)] = new
+                continue
+            for at, part in choice.parts(n, op):
+                data.extend(bytes(max(0, op.offset + at - len(data))))
+                data[op.offset + at : op.offset + at + len(part)] = part
+        return bytes(data)
 
-    def _move(self, op: Op) -> None:
-        for names in (self.files, self.directories):
-            below = [n for n in names if n == op.where or n.startswith(op.where + "/")]
-            moved = {op.to + n[len(op.where) :]: names.pop(n) for n in below}
-            names.update(moved)
+    def digest(self, file: int, choice: Choice) -> bytes:
+        """Equal for equal content."""
+        there = tuple(n for n in self.data_ops[file] if n in choice.chosen or not self.ops[n].waits)
+        torn = choice.tear if choice.tear is not None and choice.tear.op in there else None
+        key = (file, there, torn, choice.empty.intersection(there))
+        found = self._digests.get(key)
+        if found is None:
+            found = hashlib.blake2b(self.content(file, choice), digest_size=16).digest()
+            self._digests[key] = found
+        return found
 
-    def reachable(self) -> tuple[list[str], dict[str, bytes]]:
-        """Directories (parents first) and files whose every parent exists."""
-        directories: list[str] = []
-        for name in sorted(self.directories):
-            if _parent(name) == "." or _parent(name) in directories:
-                directories.append(name)
-        known = {".", *directories}
-        files = {
-            name: bytes(self.data.get(number, b""))
-            for name, number in self.files.items()
-            if _parent(name) in known
-        }
-        return directories, files
+
+@dataclass(frozen=True, slots=True)
+class Tear:
+    """A write that reached the disk in part; ``at`` is a place within it."""
+
+    op: int
+    kind: Literal["cut", "tail", "garbage"]
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One way in which pending operations happened: those of ``chosen``."""
+
+    chosen: frozenset[int]
+    tear: Tear | None = None
+    empty: frozenset[int] = frozenset()
+    """Writes of which only the length came."""
+
+    def parts(self, number: int, op: Op) -> Iterator[tuple[int, bytes]]:
+        """The pieces of a write that are on the disk, and where in it."""
+        if number in self.empty:
+            yield len(op.data), b""
+        elif self.tear is None or self.tear.op != number:
+            yield 0, op.data
+        elif self.tear.kind == "cut":
+            yield 0, op.data[: self.tear.at]
+        elif self.tear.kind == "tail":
+            yield self.tear.at, op.data[self.tear.at :]
+        else:
+            yield 0, op.data
+            end = min(_sector_end(op, self.tear.at), len(op.data))
+            yield self.tear.at, random.Random(number).randbytes(end - self.tear.at)
+
+
+def _sector_end(op: Op, at: int) -> int:
+    return at + SECTOR - (op.offset + at) % SECTOR
+
+
+def _some(numbers: list[int], rng: random.Random) -> list[int]:
+    """The last few and some of the others, the last first: work must not grow with the square of
+    what a program leaves unsynced."""
+    rest = numbers[:-_RECENT]
+    return [*numbers[: -_RECENT - 1 : -1], *rng.sample(rest, min(len(rest), _OTHERS))]
+
+
+def tears(op: Op) -> Iterator[tuple[Literal["cut", "tail", "garbage"], int]]:
+    """The ways in which a write may be there in part; none if it is within one sector."""
+    size = len(op.data)
+    edges = list(range(_sector_end(op, 0), size, SECTOR))
+    if not edges:
+        return
+    some = {edges[0], edges[len(edges) // 2], edges[-1]}
+    blocks = range(BLOCK - op.offset % BLOCK, size, BLOCK)
+    cuts = {1, size // 2, SECTOR, 4096, size - 1, *some, *blocks[:1], *blocks[-1:]}
+    for at in sorted(cuts):
+        if 0 < at < size:
+            yield "cut", at
+    for at in sorted(some):
+        yield "tail", at
+    for at in sorted({0, *some}):
+        yield "garbage", at
+
+
+class Image:
+    """One possible disk: a tree of names, and the content of each file."""
+
+    def __init__(self, disk: Disk, choice: Choice) -> None:
+        self.disk = disk
+        self.choice = choice
+        self.directories: list[str] = []
+        self.files: dict[str, int] = {}
+        entries: dict[int, dict[str, int]] = defaultdict(dict)
+        for number, op in enumerate(disk.ops):
+            if op.waits and number not in choice.chosen:
+                continue
+            if op.kind == "bind":
+                entries[op.entry[0]][op.entry[1]] = op.file
+            elif op.kind in ("unbind", "move"):
+                if entries[op.entry[0]].get(op.entry[1]) == op.file:
+                    del entries[op.entry[0]][op.entry[1]]
+                if op.kind == "move":
+                    entries[op.target[0]][op.target[1]] = op.file
+        self._walk(entries, ROOT, "")
+
+    def _walk(self, entries: dict[int, dict[str, int]], directory: int, path: str) -> None:
+        for name, number in sorted(entries[directory].items()):
+            if number in self.disk.entries:
+                self.directories.append(path + name)
+                self._walk(entries, number, f"{path}{name}/")
+            else:
+                self.files[path + name] = number
 
     def digest(self) -> bytes:
         """Equal for equal images."""
-        directories, files = self.reachable()
-        state = hashlib.blake2b(repr(directories).encode(), digest_size=16)
-        for name in sorted(files):
-            state.update(repr((name, len(files[name]))).encode())
-            state.update(files[name])
+        state = hashlib.blake2b(repr(self.directories).encode(), digest_size=16)
+        for name, number in self.files.items():
+            state.update(name.encode() + b"\0" + self.disk.digest(number, self.choice))
         return state.digest()
 
     def write(self, target: Path) -> None:
-        """Make the image a directory."""
+        """Make the image a directory, in place of what is there."""
         shutil.rmtree(target, ignore_errors=True)
-        target.mkdir()
-        directories, files = self.reachable()
-        for name in directories:
+        target.mkdir(parents=True)
+        for name in self.directories:
             (target / name).mkdir()
-        for name, data in files.items():
-            (target / name).write_bytes(data)
-
-
-# -- reading a trace ---------------------------------------------------------------------------
-
-_CALL = re.compile(r"^(\d+)\s+(?:<\.\.\. )?(\w+)(?: resumed>)?(.*)$")
-_FD = re.compile(r"(-?\d+)<((?:\\x[0-9a-f]{2})*)(?:\([^>]*\))?>")
-_TEXT = re.compile(r'"((?:\\x[0-9a-f]{2})*)"')
-
-
-def _bytes(escaped: str) -> bytes:
-    return bytes.fromhex(escaped.replace("\\x", ""))
-
-
-def calls(trace: Path) -> Iterator[tuple[str, str, int]]:
-    """(name, arguments, result) of every finished call, in the order they finished."""
-    unfinished: dict[tuple[str, str], str] = {}
-    for line in trace.read_text("latin-1").splitlines():
-        match = _CALL.match(line)
-        if match is None:
-            continue
-        pid, name, rest = match.groups()
-        if rest.endswith("<unfinished ...>"):
-            unfinished[pid, name] = rest.removesuffix("<unfinished ...>")
-            continue
-        if "resumed>" in line:
-            rest = unfinished.pop((pid, name), "") + rest
-        arguments, _, result = rest.rpartition(" = ")
-        value = re.match(r"\s*(-?\d+)", result)
-        if value is not None and int(value[1]) >= 0:
-            yield name, arguments, int(value[1])
-
-
-class Tracer:
-    """Feeds the calls of a trace into a ``Disk``, yielding it after each call that matters."""
-
-    def __init__(self, disk: Disk) -> None:
-        self.disk = disk
-        self._synced_fds: set[int] = set()  # opened O_DSYNC: LMDB's meta page
-        self._positions: dict[int, int] = {}
-
-    def _name(self, path: bytes) -> str | None:
-        text = os.fsdecode(path)
-        if text == self.disk.root:
-            return "."
-        prefix = self.disk.root + "/"
-        return text[len(prefix) :] if text.startswith(prefix) else None
-
-    def run(self, trace: Path) -> Iterator[Disk]:
-        for name, arguments, result in calls(trace):
-            if self._call(name, arguments, result):
-                yield self.disk
-
-    def _call(self, name: str, arguments: str, result: int) -> bool:
-        disk = self.disk
-        texts = [_bytes(t) for t in _TEXT.findall(arguments)]
-        fd_match = _FD.search(arguments)
-        if name == "openat":
-            return self._open(arguments, texts, result)
-        if name in ("mkdir", "mkdirat", "unlink", "unlinkat", "rmdir"):
-            where = self._name(self._absolute(texts[0], fd_match))
-            if where is None:
-                return False
-            disk.mkdir(where) if name.startswith("mkdir") else disk.remove(where)
-            return True
-        if name.startswith("rename"):
-            source, target = self._name(texts[0]), self._name(texts[1])
-            if source is None or target is None:
-                return False
-            disk.move(source, target)
-            return True
-        if fd_match is None:
-            return False
-        fd, path = int(fd_match[1]), _bytes(fd_match[2])
-        if fd == 1 and name == "write" and texts[0].startswith(b"ACK"):
-            disk.acked = int(texts[0].split()[1])
-            return True
-        where = self._name(path.removesuffix(b" (deleted)"))
-        if where is None:
-            return False
-        return self._file_call(name, arguments, result, fd, where, texts)
-
-    def _file_call(
-        self, name: str, arguments: str, result: int, fd: int, where: str, texts: list[bytes]
-    ) -> bool:
-        disk = self.disk
-        if name in ("fsync", "fdatasync"):
-            disk.sync(where)
-            return True
-        if name == "lseek":
-            self._positions[fd] = result
-            return False
-        number = disk.file_of(where)
-        if number is None or where.endswith(("lock.mdb", "LOCK")):
-            return False
-        if name == "ftruncate":
-            disk.truncate(number, int(arguments.rsplit(",", 1)[1].rstrip(") ")))
-            return True
-        if name in ("write", "writev", "pwrite64", "pwritev"):
-            data = b"".join(texts)[:result]
-            offset: int | None = None
-            if name.startswith("pwrite"):
-                offset = int(arguments.rsplit(",", 1)[1].rstrip(") "))
-            elif fd in self._positions:
-                offset = self._positions[fd]
-                self._positions[fd] += result
-            disk.write(number, offset, data, durable=fd in self._synced_fds)
-            return True
-        return False
-
-    def _absolute(self, text: bytes, fd_match: re.Match[str] | None) -> bytes:
-        if text.startswith(b"/") or fd_match is None:
-            return text
-        return _bytes(fd_match[2]) + b"/" + text
-
-    def _open(self, arguments: str, texts: list[bytes], fd: int) -> bool:
-        self._positions.pop(fd, None)
-        self._synced_fds.discard(fd)
-        where = self._name(texts[0])
-        if where is None:
-            return False
-        if "O_DSYNC" in arguments:
-            self._synced_fds.add(fd)
-        if "O_CREAT" not in arguments or where.endswith(("lock.mdb", "LOCK")):
-            return False
-        before = len(self.disk.ops)
-        self.disk.create(where)
-        return len(self.disk.ops) > before
+        for name, number in self.files.items():
+            (target / name).write_bytes(self.disk.content(number, self.choice))

@@ -7,17 +7,51 @@ runs a Python program with the bug in place.
 
 from __future__ import annotations
 
+import dataclasses
 import runpy
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from vecdb import database
+from vecdb.engine import build, checkpoint, recovery, restore
 from vecdb.storage import builder, catalog, fs, layout, wal
 
 
+@dataclass(frozen=True)
+class Mutant:
+    """A bug, and the workloads each of which must catch it."""
+
+    plant: Callable[[], None]
+    workloads: tuple[str, ...]
+
+    @property
+    def what(self) -> str:
+        """One line."""
+        return (self.plant.__doc__ or "").strip()
+
+
+MUTANTS: dict[str, Mutant] = {}
+
+
+def caught_by(*workloads: str) -> Callable[[Callable[[], None]], Callable[[], None]]:
+    """Register a mutant."""
+
+    def register(plant: Callable[[], None]) -> Callable[[], None]:
+        MUTANTS[plant.__name__] = Mutant(plant, workloads)
+        return plant
+
+    return register
+
+
+# -- the log ---------------------------------------------------------------------------------------
+
+
+@caught_by("ingest", "group")
 def no_wal_sync() -> None:
     """a write is acknowledged without fdatasync"""
     real = fs.AppendFile.sync
@@ -29,6 +63,7 @@ def no_wal_sync() -> None:
     fs.AppendFile.sync = sync  # type: ignore[method-assign]
 
 
+@caught_by("checkpoint")
 def no_wal_header_sync() -> None:
     """a new WAL file gets its name before its header is durable"""
     real = fs.AppendFile.sync
@@ -40,61 +75,13 @@ def no_wal_header_sync() -> None:
     fs.AppendFile.sync = sync  # type: ignore[method-assign]
 
 
-def _without_dir_sync(skip: Callable[[Path], bool]) -> None:
-    real = fs.sync_dir
-
-    def sync_dir(path: Path) -> None:
-        if not skip(path):
-            real(path)
-
-    fs.sync_dir = sync_dir
-
-
+@caught_by("ingest")
 def no_wal_dir_sync() -> None:
     """a new WAL file without fsync of its directory"""
     _without_dir_sync(lambda path: path.name == layout.WAL)
 
 
-def no_segment_dir_sync() -> None:
-    """a segment's files without fsync of their directory"""
-    _without_dir_sync(lambda path: path.parent.name == layout.SEGMENTS)
-
-
-def no_segments_dir_sync() -> None:
-    """a segment directory without fsync of its parent"""
-    _without_dir_sync(lambda path: path.name == layout.SEGMENTS)
-
-
-def no_collections_dir_sync() -> None:
-    """a new collection without fsync of its parent after the rename"""
-    _without_dir_sync(lambda path: path.name == layout.COLLECTIONS)
-
-
-def no_segment_sync() -> None:
-    """segment files are not synced before the commit"""
-    real = builder.DataWriter._finish
-
-    def finish(self: Any) -> Any:
-        self._file.sync = lambda: None
-        return real(self)
-
-    builder.DataWriter._finish = finish  # type: ignore[method-assign]
-
-
-def collection_in_place() -> None:
-    """a collection's files are not synced before it gets its name"""
-    fs.sync_file = lambda path: None
-    real = fs.write_file
-
-    def write_file(path: Path, data: Any) -> None:
-        if path.parent.name.startswith(".new-"):
-            path.write_bytes(data)
-        else:
-            real(path, data)
-
-    fs.write_file = write_file
-
-
+@caught_by("checkpoint", "recovery")
 def retire_before_commit() -> None:
     """WAL files are removed before the commit that makes them unnecessary"""
     real = catalog.Catalog.commit
@@ -109,6 +96,55 @@ def retire_before_commit() -> None:
     catalog.Catalog.commit = commit  # type: ignore[method-assign]
 
 
+@caught_by("interval")
+def no_interval_sync() -> None:
+    """the thread of the level "interval" says it synced and did not"""
+
+    def sync_all(open_database: database.VecDB) -> None:
+        for store in open_database._stores():
+            store.wal._synced = True
+
+    database._sync_all = sync_all
+
+
+@caught_by("failed-sync")
+def recovery_appends() -> None:
+    """what was replayed is not made durable before the log goes on in a new file"""
+
+    def make_durable(store: Any, **_: Any) -> None:
+        store.wal.start_file(store.next_seq)
+
+    recovery._make_durable = make_durable
+
+
+# -- checkpoint and catalog ------------------------------------------------------------------------
+
+
+@caught_by("checkpoint")
+def no_segment_sync() -> None:
+    """segment files are not synced before the commit"""
+    real = builder.DataWriter._finish
+
+    def finish(self: Any) -> Any:
+        self._file.sync = lambda: None
+        return real(self)
+
+    builder.DataWriter._finish = finish  # type: ignore[method-assign]
+
+
+@caught_by("checkpoint")
+def no_segment_dir_sync() -> None:
+    """a segment's files without fsync of their directory"""
+    _without_dir_sync(lambda path: path.parent.name == layout.SEGMENTS)
+
+
+@caught_by("checkpoint")
+def no_segments_dir_sync() -> None:
+    """a segment directory without fsync of its parent"""
+    _without_dir_sync(lambda path: path.name == layout.SEGMENTS)
+
+
+@caught_by("checkpoint")
 def lmdb_without_sync() -> None:
     """LMDB opened with sync=False"""
     import lmdb
@@ -121,27 +157,7 @@ def lmdb_without_sync() -> None:
     lmdb.open = without_sync
 
 
-def sources_removed_before_commit() -> None:
-    """the optimizer removes its source segments before the commit that drops them"""
-    real = catalog.Catalog.commit
-
-    def commit(self: catalog.Catalog, change: catalog.Change) -> None:
-        segments = self.path.parent.parent / layout.SEGMENTS
-        for segment_id in change.drop:
-            fs.remove_tree(segments / layout.segment_dir(segment_id))
-        real(self, change)
-
-    catalog.Catalog.commit = commit  # type: ignore[method-assign]
-
-
-def build_forgets_the_dead() -> None:
-    """the optimizer commits what lives now instead of what lived at applied_seq"""
-    from vecdb.engine import build
-
-    real = build._masks
-    build._masks = lambda store, sources, *, committed: real(store, sources, committed=False)
-
-
+@caught_by("checkpoint")
 def checkpoint_of_later_masks() -> None:
     """a checkpoint moves applied_seq beyond the operations its segments hold"""
     real = catalog.Catalog.commit
@@ -154,27 +170,235 @@ def checkpoint_of_later_masks() -> None:
     catalog.Catalog.commit = commit  # type: ignore[method-assign]
 
 
-MUTANTS: dict[str, Callable[[], None]] = {
-    function.__name__: function
-    for function in (
-        no_wal_sync,
-        no_wal_header_sync,
-        no_wal_dir_sync,
-        no_segment_dir_sync,
-        no_segments_dir_sync,
-        no_collections_dir_sync,
-        no_segment_sync,
-        collection_in_place,
-        retire_before_commit,
-        lmdb_without_sync,
-        sources_removed_before_commit,
-        build_forgets_the_dead,
-        checkpoint_of_later_masks,
+@caught_by("failed-checkpoint")
+def failed_checkpoint_retires() -> None:
+    """a checkpoint that failed removes the log of what it did not write"""
+    real = checkpoint._finish
+
+    def finish(store: Any, frozen: Any) -> None:
+        try:
+            real(store, frozen)
+        except OSError:
+            store.wal.retire(frozen.seq)
+            raise
+
+    checkpoint._finish = finish
+
+
+# -- collections -----------------------------------------------------------------------------------
+
+
+@caught_by("create", "restore")
+def no_collections_dir_sync() -> None:
+    """a new collection without fsync of its parent after the rename"""
+    _without_dir_sync(lambda path: path.name == layout.COLLECTIONS)
+
+
+@caught_by("create")
+def collection_in_place() -> None:
+    """a collection's files are not synced before it gets its name"""
+    fs.sync_file = lambda path: None
+    real = fs.write_file
+
+    def write_file(path: Path, data: Any) -> None:
+        if path.parent.name.startswith(".new-"):
+            path.write_bytes(data)
+        else:
+            real(path, data)
+
+    fs.write_file = write_file
+
+
+@caught_by("collections")
+def dropped_in_place() -> None:
+    """a collection is removed file by file without a rename before it"""
+    recovery.drop_collection = fs.remove_tree
+
+
+# -- the optimizer ---------------------------------------------------------------------------------
+
+
+@caught_by("merge", "convert")
+def sources_removed_before_commit() -> None:
+    """the optimizer removes its source segments before the commit that drops them"""
+    real = catalog.Catalog.commit
+
+    def commit(self: catalog.Catalog, change: catalog.Change) -> None:
+        _remove_segments(self, change.drop)
+        real(self, change)
+
+    catalog.Catalog.commit = commit  # type: ignore[method-assign]
+
+
+@caught_by("failed-commit")
+def sources_removed_without_commit() -> None:
+    """the optimizer removes its source segments although the commit failed"""
+    real = build._commit
+
+    def commit(store: Any, sources: Any, row: Any) -> Any:
+        try:
+            return real(store, sources, row)
+        except OSError:
+            _remove_segments(store.catalog, [source.segment.id for source in sources])
+            raise
+
+    build._commit = commit
+
+
+@caught_by("merge", "merge-writing")
+def build_forgets_the_dead() -> None:
+    """the optimizer commits what lives now instead of what lived at applied_seq"""
+    real = build._masks
+    build._masks = lambda store, sources, *, committed: real(store, sources, committed=False)
+
+
+@caught_by("merge-writing", "convert-writing", "vacuum-writing")
+def masks_of_the_pin() -> None:
+    """the new segment's masks are those of the build's start, not those of its commit"""
+    build._masks = lambda store, sources, *, committed: catalog.np.packbits(
+        [1] * sum(len(source.rows) for source in sources), bitorder="little"
     )
-}
+
+
+@caught_by("convert", "rebuild")
+def no_codes_sync() -> None:
+    """the codes of a new segment are not synced before its commit"""
+    _without_file_sync(lambda path: path.name == "codes")
+
+
+@caught_by("merge-codes")
+def no_quantizer_sync() -> None:
+    """the quantizer of a new segment is not synced before its commit"""
+    _without_file_sync(lambda path: path.name == "quantizer")
+
+
+@caught_by("merge", "convert")
+def committed_before_the_names() -> None:
+    """the optimizer commits its segment before ``finish`` has synced the directories"""
+    real_finish, real_commit = builder.SegmentBuilder.finish, build._commit
+    sync_dir = fs.sync_dir
+    late: list[Path] = []
+
+    def finish(self: builder.SegmentBuilder, *arguments: Any) -> Any:
+        fs.sync_dir = late.append
+        try:
+            return real_finish(self, *arguments)
+        finally:
+            fs.sync_dir = sync_dir
+
+    def commit(*arguments: Any) -> Any:
+        try:
+            return real_commit(*arguments)
+        finally:
+            while late:
+                sync_dir(late.pop())
+
+    builder.SegmentBuilder.finish = finish  # type: ignore[method-assign]
+    build._commit = commit
+
+
+@caught_by("merge", "vacuum")
+def two_commits() -> None:
+    """the new segment is committed first, and its sources are dropped in a second transaction"""
+    real = catalog.Catalog.commit
+
+    def commit(self: catalog.Catalog, change: catalog.Change) -> None:
+        if change.add and change.drop:
+            state = self.read()
+            both = {**{i: state.live[i] for i in change.drop if i in state.live}, **change.live}
+            real(self, dataclasses.replace(change, drop=[], live=both))
+        real(self, change)
+
+    catalog.Catalog.commit = commit  # type: ignore[method-assign]
+
+
+@caught_by("merge", "never-optimizing")
+def build_moves_applied_seq() -> None:
+    """the optimizer's commit says that the catalog holds operations that are in memory only"""
+    real = build._commit
+
+    def commit(store: Any, sources: Any, row: Any) -> Any:
+        applied_seq = store.applied_seq
+        store.applied_seq = store.next_seq - 1
+        try:
+            return real(store, sources, row)
+        finally:
+            store.applied_seq = applied_seq
+
+    build._commit = commit
+
+
+@caught_by("merge-writing", "vacuum-writing")
+def build_retires_the_log() -> None:
+    """the optimizer removes the log as if it had been a checkpoint"""
+    real = build._commit
+
+    def commit(store: Any, sources: Any, row: Any) -> Any:
+        retired = real(store, sources, row)
+        store.wal.start_file(store.next_seq)
+        store.wal.retire(store.next_seq - 1)
+        return retired
+
+    build._commit = commit
+
+
+# -- snapshots -------------------------------------------------------------------------------------
+
+
+@caught_by("snapshot")
+def no_archive_sync() -> None:
+    """an archive gets its name before it is durable"""
+    _without_file_sync(lambda path: path.parent.parent.name == layout.SNAPSHOTS)
+
+
+@caught_by("restore")
+def no_restored_sync() -> None:
+    """a restored collection is committed before its files are durable"""
+    _without_file_sync(lambda path: path.parents[2].name.startswith(".new-"))
+
+
+@caught_by("restore")
+def replaced_before_restored() -> None:
+    """the collection that is there is removed before the restored one is committed"""
+    real = restore.commit
+
+    def commit(unpacked: Any) -> Path:
+        fs.remove_tree(unpacked.path.parent / layout.escape(unpacked.name))
+        return real(unpacked)
+
+    restore.commit = commit
+
+
+# -- how -------------------------------------------------------------------------------------------
+
+
+def _without_dir_sync(skip: Callable[[Path], bool]) -> None:
+    real = fs.sync_dir
+
+    def sync_dir(path: Path) -> None:
+        if not skip(path):
+            real(path)
+
+    fs.sync_dir = sync_dir
+
+
+def _without_file_sync(skip: Callable[[Path], bool]) -> None:
+    real = fs.AppendFile.sync
+
+    def sync(self: fs.AppendFile) -> None:
+        if not skip(self.path):
+            real(self)
+
+    fs.AppendFile.sync = sync  # type: ignore[method-assign]
+
+
+def _remove_segments(open_catalog: catalog.Catalog, segment_ids: list[int]) -> None:
+    segments = open_catalog.path.parent.parent / layout.SEGMENTS
+    for segment_id in segment_ids:
+        fs.remove_tree(segments / layout.segment_dir(segment_id))
 
 
 if __name__ == "__main__":
-    MUTANTS[sys.argv[1]]()
+    MUTANTS[sys.argv[1]].plant()
     sys.argv = sys.argv[2:]
     runpy.run_path(sys.argv[0], run_name="__main__")

@@ -1,8 +1,8 @@
-"""Workloads for crash tests: seeded operations on one collection, and what state each leaves.
+"""The workloads of the power-loss test, and the program that is traced.
 
-Run as a program it performs a workload in a directory and prints ``ACK n`` after operation ``n``
-returned, with ``os.write``, so that in a trace of system calls the acknowledgements have their
-place between the writes. Imported, it tells what the state must be after any number of operations.
+Run as a program it performs a workload on the database DIRECTORY/db and prints ``ACK n seq``
+after step ``n`` returned, with ``os.write``, so that in a trace of system calls the
+acknowledgements have their place between the writes.
 
     python tools/crash_workloads.py NAME DIRECTORY [--setup]
 """
@@ -10,210 +10,372 @@ place between the writes. Imported, it tells what the state must be after any nu
 from __future__ import annotations
 
 import os
+import random
+import secrets
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass, field
+import uuid
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
 
-import numpy as np
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parent)]
 
-from vecdb import VecDB, models
+from crash_oracle import History, Task, plan  # noqa: E402
+from crash_steps import (  # noqa: E402
+    Configure,
+    Create,
+    Delete,
+    DeleteSnapshot,
+    Drop,
+    DropVectors,
+    Edit,
+    Flush,
+    Optimize,
+    Put,
+    PutVectors,
+    Recreate,
+    Reopen,
+    Restore,
+    Run,
+    Snapshot,
+    State,
+    Step,
+)
+from crash_trouble import AtRest, Failing, Synced, Threads, Together  # noqa: E402
 
-DIM = 16
-State = dict[int, tuple[tuple[float, ...], dict[str, Any]]]
-Step = tuple[Any, ...]
-
-BASE = {
-    "vectors_config": {"size": DIM, "distance": "Dot"},
-    "optimizers_config": {
-        "max_optimization_threads": 0,
-        "indexing_threshold": 0,
-        "default_segment_number": 8,
-    },
-}
+from vecdb.storage import layout  # noqa: E402
 
 
 @dataclass(frozen=True)
 class Workload:
     """``setup`` makes the durable starting point, ``steps`` is what is traced."""
 
-    steps: list[Step]
-    setup: list[Step] = field(default_factory=list)
+    steps: tuple[Step, ...]
+    setup: tuple[Step, ...] = (Create(),)
+    level: str = "always"
     killed: bool = False
     """The setup ends without ``close``: opening it is a recovery."""
+    crashed: str | None = None
+    """Instead of a setup: images of this workload, each as a start of its own."""
+
+    @property
+    def options(self) -> dict[str, object]:
+        """How the database is opened."""
+        return {"sync": self.level, "sync_interval": 0.005}
 
 
-def vector(point: int, version: int) -> list[float]:
-    """Exact in float32, different for every version."""
-    return [float((point * 31 + version * 7 + d) % 97) for d in range(DIM)]
+def optimizer(**settings: object) -> Configure:
+    """Change the optimizer's settings."""
+    return Configure(settings)
 
 
-def put(first: int, count: int, version: int) -> Step:
-    return ("put", first, count, version)
+SCALAR = Configure(codes={"scalar": {"type": "int8"}})
+BINARY = Configure(codes={"binary": {"always_ram": True}})
+PRODUCT = Configure(codes={"product": {"compression": "x16", "always_ram": False}})
+NO_CODES = Configure(codes="Disabled")
+INDEXED = optimizer(indexing_threshold=1)
+ONE_SEGMENT = optimizer(default_segment_number=1)
+EAGER_VACUUM = optimizer(vacuum_min_vector_number=1, deleted_threshold=0.1)
 
+FORTY = (Create(), Put(0, 40, 0), Flush())
+SEGMENTS = (
+    Create(),
+    *(step for n in range(3) for step in (Put(100 * n, 20, n), Flush())),
+    Delete((3, 4, 105)),
+)
+NAMED = (Create(space="named"), Put(0, 20, 0), Flush(), Put(14, 12, 1))
+EVENTFUL = (Put(0, 6, 1), Put(3, 6, 2), Edit("set", place=1), Delete((4, 5)))
+DURING = (
+    *(Delete((1, 102, 203)), Put(8, 4, 7), Edit("set", (9, 15, 201)), Flush()),
+    *(Delete((16,)), Edit("set", (12, 103), value=2)),
+)
+"""Goes on while a build is under way: the masks at its start are not those at its commit."""
 
-def optimizer(**settings: Any) -> Step:
-    return ("update", {"optimizers_config": settings})
-
-
-def quantize(config: Any) -> Step:
-    return ("update", {"quantization_config": config})
-
-
-SCALAR = {"scalar": {"type": "int8"}}
-BINARY = {"binary": {"always_ram": True}}
-THREE_SEGMENTS = [
-    *[step for n in range(3) for step in (put(100 * n, 20, n), ("flush",))],
-    ("delete", [3, 4, 105]),
-]
+LANES = tuple(
+    tuple(
+        step for n in range(3) for step in (Put(3 * lane, 8, 10 * lane + n), Delete((lane, 7 + n)))
+    )
+    for lane in range(3)
+)
 
 WORKLOADS: dict[str, Workload] = {
-    "ingest": Workload([put(10 * n, 7, n) for n in range(8)]),
+    # -- points, with and without checkpoints
+    "ingest": Workload(tuple(Put(10 * n, 7, n) for n in range(8))),
     "overwrite": Workload(
-        [put(0, 12, 1), put(4, 12, 2), ("delete", [5, 6]), ("set", [7, 8]), put(5, 1, 3)],
-        setup=[put(0, 10, 0), ("flush",)],
+        (Put(0, 12, 1), Put(4, 12, 2), Delete((5, 6)), Edit("set", (7, 8)), Put(5, 1, 3)),
+        setup=(Create(), Put(0, 10, 0), Flush()),
+    ),
+    "edits": Workload(
+        (
+            Edit("set", place=2, value=5),
+            Edit("overwrite", (1, 2, 30)),
+            Delete(place=3),
+            Edit("unset", (5, 6)),
+            Flush(),
+            Edit("clear", (5, 7)),
+            Delete(place=1),
+        ),
+        setup=(*FORTY, Put(30, 15, 1)),
     ),
     "checkpoint": Workload(
-        [put(0, 9, 1), ("flush",), put(5, 9, 2), ("delete", [0, 1]), ("flush",), ("set", [2])]
+        (
+            *(Put(0, 9, 1), Flush(), Put(5, 9, 2), Delete((0, 1)), Flush(), Edit("set", (2,))),
+            *(Delete(tuple(range(20))), Flush()),
+        )
     ),
+    "large": Workload(
+        (Put(0, 400, 1, "w"), Edit("set", (3, 399), into="w"), Put(300, 300, 2, "w"), Flush("w")),
+        setup=(Create("w", "wide"), Put(0, 350, 0, "w")),
+    ),
+    "named": Workload(
+        (
+            *(PutVectors((0, 1, 15), 5), DropVectors((2, 3, 16)), Put(5, 4, 6)),
+            *(Flush(), PutVectors((2, 7), 8, "a"), Delete((8, 9)), DropVectors((0, 11))),
+        ),
+        setup=NAMED,
+    ),
+    # -- the optimizer
     "convert": Workload(
-        [optimizer(indexing_threshold=1), ("optimize",), put(5, 5, 9), ("set", [8])],
-        setup=[put(0, 40, 0), ("flush",), quantize(SCALAR)],
+        (INDEXED, Optimize(), Put(5, 5, 9), Edit("set", (8,))), setup=(*FORTY, SCALAR)
+    ),
+    "convert-writing": Workload(
+        (Optimize(DURING), Put(5, 5, 9), Edit("set", (8,))),
+        setup=(*FORTY, Put(100, 4, 0), Put(200, 4, 0), SCALAR, INDEXED, Flush()),
     ),
     "merge": Workload(
-        [
-            put(200, 3, 5),
-            optimizer(default_segment_number=1),
-            ("set", [101]),
-            ("optimize",),
-            ("delete", [102]),
-        ],
-        setup=THREE_SEGMENTS,
+        (Put(200, 3, 5), ONE_SEGMENT, Edit("set", (101,)), Optimize(), Delete((102,))),
+        setup=SEGMENTS,
+    ),
+    "merge-writing": Workload(
+        (Put(200, 3, 5), Optimize(DURING), Edit("set", (101,)), Flush(), Delete((102,))),
+        setup=(*SEGMENTS, ONE_SEGMENT),
+    ),
+    "merge-codes": Workload(
+        (Optimize(DURING), BINARY, Optimize((Delete((0, 1)), Flush())), Put(0, 3, 5)),
+        setup=(*SEGMENTS, Put(300, 20, 1), Flush(), PRODUCT, INDEXED, ONE_SEGMENT),
+    ),
+    "merge-named": Workload(
+        (
+            Optimize((DropVectors((1, 22)), PutVectors((2, 41), 7), Flush(), Delete((3, 44)))),
+            *(PutVectors((4,), 8), Flush()),
+        ),
+        setup=(
+            Create(space="named"),
+            *(step for n in range(3) for step in (Put(20 * n, 12, n), Flush())),
+            *(SCALAR, INDEXED, ONE_SEGMENT),
+        ),
     ),
     "vacuum": Workload(
-        [
-            ("delete", list(range(10))),
-            optimizer(vacuum_min_vector_number=1, deleted_threshold=0.1),
-            ("set", [15]),
-            ("optimize",),
-            ("optimize",),
-            ("set", [16]),
-        ],
-        setup=[put(0, 30, 0), ("flush",)],
+        (
+            *(Delete(tuple(range(10))), EAGER_VACUUM, Edit("set", (15,))),
+            *(Optimize(), Optimize(), Edit("set", (16,))),
+        ),
+        setup=(Create(), Put(0, 30, 0), Flush()),
+    ),
+    "vacuum-writing": Workload(
+        (Flush(), Optimize((Delete((20, 21)), Flush(), Edit("set", (22,)))), Put(20, 3, 4)),
+        setup=(*FORTY, EAGER_VACUUM, Delete(tuple(range(12)))),
+    ),
+    "vacuum-all": Workload(
+        (Flush(), Optimize((Delete(tuple(range(40))), Flush())), Put(0, 3, 4), Flush()),
+        setup=(*FORTY, EAGER_VACUUM, Delete(tuple(range(12)))),
     ),
     "configure": Workload(
-        [
-            quantize(BINARY),
-            ("optimize",),
-            optimizer(memmap_threshold=1),
-            quantize("Disabled"),
-            ("optimize",),
-            put(3, 3, 4),
-        ],
-        setup=[put(0, 40, 0), ("flush",), optimizer(indexing_threshold=1)],
+        (BINARY, Optimize(), optimizer(memmap_threshold=1), NO_CODES, Optimize(), Put(3, 3, 4)),
+        setup=(*FORTY, INDEXED),
     ),
-    "create": Workload([("create", "other"), ("drop", "other"), put(1, 2, 3), ("create", "more")]),
-    "reopen": Workload([put(0, 5, 1), ("reopen",), put(3, 5, 2), ("reopen",)]),
+    "rebuild": Workload(
+        (
+            *(PRODUCT, Optimize((Delete((2,)), Flush())), Configure(on_disk=True), BINARY),
+            *(Optimize((Put(1, 3, 3),)), Configure(on_disk=False), Edit("set", (3,))),
+        ),
+        setup=(*FORTY, INDEXED, SCALAR, Optimize()),
+    ),
+    "background": Workload(
+        (
+            *(SCALAR, Put(0, 40, 0), AtRest(), Put(20, 40, 1), Delete(tuple(range(15)))),
+            *(Flush(), AtRest(), BINARY, Put(0, 20, 2), AtRest()),
+        ),
+        setup=(Create(space="background"),),
+    ),
+    # -- collections
+    "new": Workload((Create(), Put(0, 3, 1), Create("other", "named")), setup=()),
+    "create": Workload((Create("other"), Drop("other"), Put(1, 2, 3), Create("more"))),
+    "collections": Workload(
+        (
+            *(Create("n", "named"), Put(0, 6, 1, "n"), Put(0, 3, 1), Flush("n"), Recreate()),
+            *(Put(4, 3, 2), Drop("n"), Create("n", "named"), Put(1, 2, 3, "n"), Flush(), Drop()),
+        ),
+        setup=(Create(), Put(0, 9, 0), Flush(), Put(5, 5, 1)),
+    ),
+    # -- opening and closing
+    "reopen": Workload((Put(0, 5, 1), Reopen(), Put(3, 5, 2), Reopen())),
     "recovery": Workload(
-        [put(2, 5, 3), ("reopen",)],
-        setup=[put(0, 9, 0), ("flush",), put(5, 9, 1), ("set", [1, 6]), ("delete", [7])],
+        (Put(2, 5, 3), Reopen()),
+        setup=(
+            *(Create(), Put(0, 9, 0), Flush(), Put(5, 9, 1)),
+            *(Edit("set", (1, 6)), Delete((7,))),
+        ),
         killed=True,
     ),
+    # -- several writers
+    "group": Workload(
+        (
+            Together((Put(0, 4, 1), Put(2, 4, 2), Delete((3,)), Put(20, 2, 3))),
+            Together((Edit("set", (2,)), Put(0, 3, 4), Edit("set", place=0, value=9))),
+            Flush(),
+            Together(tuple(Put(n, 2, n + 10) for n in range(6))),
+        ),
+    ),
+    "threads": Workload((Threads((*LANES, (Flush(), Flush()))), Put(0, 2, 99))),
+    # -- the other sync levels
+    "interval": Workload(
+        (*EVENTFUL, Synced(), Put(8, 5, 3), Flush(), *EVENTFUL, Synced(), Delete((0,))),
+        level="interval",
+    ),
+    "never": Workload(
+        (*EVENTFUL, Flush(), Put(8, 5, 3), Edit("set", (8, 9)), Delete((0,)), Reopen(), *EVENTFUL),
+        level="never",
+    ),
+    "never-large": Workload(
+        (Put(0, 200, 1, "w"), Put(100, 40, 2, "w"), Edit("set", place=2, into="w"), Flush("w")),
+        setup=(Create("w", "wide"),),
+        level="never",
+    ),
+    "never-optimizing": Workload(
+        (Put(300, 4, 5), Optimize((Put(301, 2, 6), Delete((0,)))), *EVENTFUL, INDEXED, SCALAR),
+        setup=(*SEGMENTS, ONE_SEGMENT),
+        level="never",
+    ),
+    "never-group": Workload(
+        (
+            Together(tuple(Put(n, 3, n) for n in range(4))),
+            Put(1, 1, 9),
+            Together((Put(5, 3, 8), Delete((2,)))),
+            Flush(),
+            Together((Delete((5,)), Put(9, 3, 8))),
+        ),
+        level="never",
+    ),
+    # -- failures on the way
+    "failed-checkpoint": Workload(
+        (
+            *(Put(0, 5, 1), Failing("segment", Flush()), Put(3, 5, 2), Delete((0,))),
+            *(Failing("segment", Flush()), Edit("set", (4,)), Flush(), Put(1, 1, 3)),
+        ),
+        setup=(Create(), Put(0, 9, 0), Flush()),
+    ),
+    "failed-optimizer": Workload(
+        (
+            *(Failing("segment", Optimize((Delete((5, 100)), Flush()))), Put(1, 2, 3)),
+            *(Optimize((Delete((6,)), Flush())), Put(2, 1, 4)),
+        ),
+        setup=(*SEGMENTS, ONE_SEGMENT),
+    ),
+    "failed-commit": Workload(
+        (Put(1, 3, 5), Delete((100,)), Failing("commit", Optimize((Edit("set", (2, 101)),)))),
+        setup=(*SEGMENTS, ONE_SEGMENT),
+    ),
+    "reopened": Workload(
+        (
+            *(Put(1, 3, 5), Failing("commit", Optimize()), Reopen(), Put(2, 3, 6)),
+            *(Failing("commit", Flush()), Reopen(), Put(3, 3, 7), Optimize()),
+        ),
+        setup=(*SEGMENTS, ONE_SEGMENT),
+    ),
+    "full": Workload(
+        (
+            *(Put(0, 20, 1), Failing("full", Put(5, 30, 2)), Put(7, 2, 3)),
+            *(Failing("full", Delete((7,))), Edit("set", (8,)), Flush()),
+        ),
+    ),
+    "failed-sync": Workload(
+        (Put(0, 5, 1), Failing("sync", Put(2, 5, 2)), Reopen(), Put(4, 5, 3), Delete((0,))),
+    ),
+    # -- a crash in the recovery from a crash
+    "crashed-checkpoint": Workload((), crashed="checkpoint"),
+    "crashed-merge": Workload((), crashed="merge-writing"),
+    "crashed-collections": Workload((), crashed="collections"),
+    "crashed-never": Workload((), crashed="never"),
+    "crashed-new": Workload((), crashed="new"),
+    # -- snapshots
+    "snapshot": Workload(
+        (
+            *(Snapshot(), Put(0, 9, 3), Flush(), Snapshot("n"), Snapshot()),
+            *(DeleteSnapshot(), Delete((1, 2)), Snapshot(), Drop("n"), Put(1, 1, 4)),
+        ),
+        setup=(*FORTY, Put(5, 5, 1), Create("n", "named"), Put(0, 6, 1, "n")),
+    ),
+    "restore": Workload(
+        (
+            *(Restore(), Put(0, 3, 5), Restore("n", "n"), Edit("set", (1,)), Restore(number=0)),
+            *(Put(7, 2, 6), Restore("new", "n"), Put(1, 2, 7, "new"), Restore("new", "n")),
+        ),
+        setup=(
+            *(*FORTY, Put(5, 5, 1), Snapshot(), Create("n", "named"), Put(0, 6, 1, "n")),
+            *(Snapshot("n"), Drop("n"), INDEXED, SCALAR, Delete((0,)), Optimize(), Snapshot()),
+            *(Put(20, 40, 9), NO_CODES, Edit("set", (3, 4))),
+        ),
+    ),
+    "crashed-restore": Workload((), crashed="restore"),
 }
 
 
-def apply(state: State, step: Step) -> State:
-    """The points after a step."""
-    state = dict(state)
-    match step:
-        case ("put", first, count, version):
-            for point in range(first, first + count):
-                state[point] = (tuple(vector(point, version)), {"version": version})
-        case ("delete", points):
-            for point in points:
-                state.pop(point, None)
-        case ("set", points):
-            for point in points:
-                state[point] = (state[point][0], {**state[point][1], "set": True})
-    return state
+def after_crash(names: Iterable[str]) -> tuple[Step, ...]:
+    """What is done to the collections that a recovery found."""
+    return tuple(Put(2, 3, 88, name) for name in sorted(names))
 
 
-def states(workload: Workload) -> list[State]:
-    """After no step, after the first, …"""
-    state: State = {}
-    for step in workload.setup:
-        state = apply(state, step)
-    found = [state]
-    for step in workload.steps:
-        found.append(apply(found[-1], step))
-    return found
+def start_of(workload: Workload) -> History:
+    """The setup."""
+    return History.of(workload.setup, State())
 
 
-def collections_after(workload: Workload, count: int) -> set[str]:
-    """Names of the collections beside "c" after ``count`` steps."""
-    names: set[str] = set()
-    for step in workload.steps[:count]:
-        if step[0] == "create":
-            names.add(step[1])
-        elif step[0] == "drop":
-            names.discard(step[1])
-    return names
+def perform(run: Run, task: Task) -> None:
+    """Do a task and those within it, and acknowledge each."""
+    lanes: list[list[Callable[[], None]]] = [
+        [lambda t=inner: perform(run, t) for inner in lane]  # type: ignore[misc]
+        for lane in task.lanes
+    ]
+    seq = task.step.perform_all(run, lanes)
+    acknowledge(task.number, seq)
 
 
-def read(db: VecDB) -> State:
-    """All points of "c" as they are."""
-    records, after = db.scroll("c", limit=100_000, with_vectors=True)
-    assert after is None
-    return {r.id: (tuple(r.vector), r.payload) for r in records}  # type: ignore[arg-type, misc, union-attr]
+def acknowledge(number: int, seq: int) -> None:
+    """Say, between the system calls, that a step is done."""
+    os.write(1, b"ACK %d %d\n" % (number, seq))
 
 
-def perform(db: VecDB, step: Step, path: Path) -> VecDB:
-    """Do one step on the real thing."""
-    match step:
-        case ("put", first, count, version):
-            points = range(first, first + count)
-            vectors = np.array([vector(p, version) for p in points], dtype=np.float32)
-            payloads = [{"version": version}] * count
-            db.upsert("c", models.Batch(ids=list(points), vectors=vectors, payloads=payloads))
-        case ("delete", points):
-            db.delete("c", points)
-        case ("set", points):
-            db.set_payload("c", {"set": True}, points)
-        case ("flush",):
-            db.flush("c")
-        case ("optimize",):
-            db.optimizer.run_once()
-        case ("update", arguments):
-            db.update_collection("c", **arguments)
-        case ("create", name):
-            db.create_collection(name, **BASE)
-        case ("drop", name):
-            db.delete_collection(name)
-        case ("reopen",):
-            db.close()
-            db = VecDB(path)
-    return db
+def repeatable(seed: str) -> None:
+    """Random names and salts, the same in every run: so the number of an image stays the same."""
+    rng = random.Random(seed)
+    secrets.randbits = rng.getrandbits
+    secrets.token_hex = lambda size=32: rng.randbytes(size or 32).hex()  # type: ignore[assignment]
+    uuid.uuid4 = lambda: uuid.UUID(int=rng.getrandbits(128), version=4)
+    snapshot_file, moment = layout.snapshot_file, datetime(2026, 1, 1, tzinfo=timezone.utc)
+    layout.snapshot_file = lambda prefix, number, _: snapshot_file(prefix, number, moment)
 
 
 def main() -> None:
-    name, path = sys.argv[1], Path(sys.argv[2])
+    name, path = sys.argv[1], Path(sys.argv[2]) / "db"
+    repeatable(" ".join([name, *sys.argv[3:]]))
     workload = WORKLOADS[name]
-    if "--setup" in sys.argv:
-        db = VecDB(path)
-        db.create_collection("c", **BASE)
-        for step in workload.setup:
-            db = perform(db, step, path)
-        if workload.killed:
-            os._exit(0)
-        db.close()
-        return
-    db = VecDB(path)
-    acknowledge: Callable[[int], int] = lambda n: os.write(1, b"ACK %d\n" % n)  # noqa: E731
-    acknowledge(0)
-    for number, step in enumerate(workload.steps, 1):
-        db = perform(db, step, path)
-        acknowledge(number)
+    if workload.crashed:
+        crashed = WORKLOADS[workload.crashed]
+        history = History.of(crashed.steps, start_of(crashed).end)
+        run = Run(path, history.everything(), **crashed.options)
+        steps = after_crash(c.name for c in run.db.get_collections().collections)
+    elif "--setup" in sys.argv:
+        run, steps = Run(path, State(), **workload.options), workload.setup
+    else:
+        run, steps = Run(path, start_of(workload).everything(), **workload.options), workload.steps
+    acknowledge(0, 0)
+    for task in plan(steps):
+        perform(run, task)
+    if "--setup" in sys.argv and not workload.killed:
+        run.db.close()
     os._exit(0)  # no close: the crash comes anyway
 
 

@@ -1,4 +1,4 @@
-"""The ``vecdb`` command: demo, info, check, warmup.
+"""The ``vecdb`` command: demo, info, check, repair, snapshot, restore, warmup.
 
 Exit codes: 0 all is well, 1 the database is damaged (check), 2 the command could not be done,
 130 interrupted. Results go to standard output, everything else to standard error.
@@ -105,6 +105,54 @@ def _parser() -> argparse.ArgumentParser:
         "vecdb check my.db && cp -r my.db backup.db",
     )
     check.add_argument("directory", metavar="DIR", type=Path, help="the database")
+    repair = _command(
+        commands,
+        "repair",
+        _repair,
+        "save what is whole of a damaged database in a new one",
+        "Read a database that nobody has open and write everything that its checksums prove to be "
+        "whole to a new one; the damaged one stays as it is. Exit code 0: everything was saved; "
+        "1: something was lost, and is named; 2: it could not be done.",
+        "vecdb repair my.db --to saved.db",
+    )
+    repair.add_argument("directory", metavar="DIR", type=Path, help="the damaged database")
+    repair.add_argument(
+        "--to", metavar="NEW", type=Path, required=True, help="a new or an empty directory"
+    )
+    snapshot = _command(
+        commands,
+        "snapshot",
+        _snapshot,
+        "write a database or a collection to one file, while it is in use",
+        "Write one exact state of each collection to one file, with its SHA-256 beside it. No lock "
+        "is taken: an application may have the database open and go on writing.",
+        "vecdb snapshot my.db --to my.snapshot",
+    )
+    snapshot.add_argument("directory", metavar="DIR", type=Path, help="the database")
+    snapshot.add_argument("--collection", metavar="NAME", help="only this one")
+    snapshot.add_argument("--to", metavar="FILE", type=Path, required=True, help="a new file")
+    restore = _command(
+        commands,
+        "restore",
+        _restore,
+        "make a database or a collection of a snapshot",
+        "Read a snapshot, verify all of it, and make a new database of it; or put its collection "
+        "into a database that nobody has open. The file may come from anybody. A checksum beside "
+        "it must be right. What fails or is interrupted changes nothing.",
+        "vecdb restore my.snapshot --to restored.db",
+    )
+    restore.add_argument("file", metavar="FILE", type=Path, help="the snapshot")
+    restore.add_argument(
+        "--to", metavar="DIR", type=Path, required=True, help="a new, empty, or existing database"
+    )
+    restore.add_argument(
+        "--collection",
+        metavar="NAME",
+        help="what to call the collection; of a snapshot of a database: which to take",
+    )
+    restore.add_argument(
+        "--replace", action="store_true", help="the collection may exist, and is replaced"
+    )
     _command(
         commands,
         "warmup",
@@ -219,6 +267,59 @@ def _check(arguments: argparse.Namespace) -> int:
                 "  ",
             )
     return code
+
+
+def _repair(arguments: argparse.Namespace) -> int:
+    from vecdb.engine.repair import repair_database
+    from vecdb.repair_report import show
+
+    screen = Screen(quiet=arguments.json)
+    with screen.bar("MB saved") as bar:
+        report = repair_database(
+            arguments.directory,
+            arguments.to,
+            bar.at_byte,
+        )
+    if arguments.json:
+        _print_json(report)
+    else:
+        show(screen, report)
+    return 0 if report.complete else DAMAGED
+
+
+# -- snapshot, restore -------------------------------------------------------------------------
+
+
+def _snapshot(arguments: argparse.Namespace) -> int:
+    from vecdb.backup import snapshot
+
+    screen = Screen(quiet=arguments.json)
+    with screen.bar("MB written") as bar:
+        report = snapshot(arguments.directory, arguments.collection, arguments.to, bar.at_byte)
+    if arguments.json:
+        _print_json(report)
+        return 0
+    found = report.snapshot
+    screen.line(f"{report.path}: {size(found.size)} written in {duration(report.seconds)}")
+    screen.line(f"SHA-256 {found.checksum}")
+    return 0
+
+
+def _restore(arguments: argparse.Namespace) -> int:
+    from vecdb.backup import restore_archive
+
+    screen = Screen(quiet=arguments.json)
+    with screen.bar("MB read") as bar:
+        report = restore_archive(
+            arguments.file, arguments.to, arguments.collection, arguments.replace, bar.at_byte
+        )
+    if arguments.json:
+        _print_json(report)
+        return 0
+    for name, points in report.collections.items():
+        screen.line(f"{name}: {count(points, 'point')}")
+    screen.line(f"{report.path}: restored in {duration(report.seconds)}")
+    return 0
 
 
 # -- info --------------------------------------------------------------------------------------

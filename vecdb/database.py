@@ -16,12 +16,13 @@ from typing import Any
 
 from vecdb import models
 from vecdb.collection import Collection
-from vecdb.engine import directory, recovery
+from vecdb.engine import directory, recovery, restore, snapshots
 from vecdb.engine.check import CheckReport, check_files
 from vecdb.engine.configure import new_config, update_config
 from vecdb.engine.follower import Follower
 from vecdb.engine.optimizer import Optimizer, deadline_of
 from vecdb.engine.store import Store
+from vecdb.engine.unpack import Unpacked
 from vecdb.engine.writer import Uninterrupted
 from vecdb.errors import (
     AlreadyExistsError,
@@ -35,6 +36,7 @@ from vecdb.errors import (
     VecdbError,
     WriteError,
 )
+from vecdb.snapshots import Snapshots
 from vecdb.storage import fs, layout
 from vecdb.storage.wal import SyncLevel
 from vecdb.verbs import Verbs
@@ -44,7 +46,7 @@ _log = logging.getLogger("vecdb")
 _open_databases: weakref.WeakSet[VecDB] = weakref.WeakSet()
 
 
-class VecDB(Verbs):
+class VecDB(Verbs, Snapshots):
     """An embedded vector database in one directory.
 
     ``path``: the directory, made if it does not exist; ``":memory:"`` is a temporary one that is
@@ -117,6 +119,7 @@ class VecDB(Verbs):
         try:
             directory.initialize(self.path)
             recovery.finish_restores(self.path / layout.COLLECTIONS)
+            snapshots.clean(self.path / layout.SNAPSHOTS)
             for path in recovery.collection_dirs(self.path / layout.COLLECTIONS):
                 self._open_or_set_aside(path)
         except BaseException:
@@ -243,7 +246,11 @@ class VecDB(Verbs):
                 raise AlreadyExistsError(f"collection {name!r} already exists")
             with Uninterrupted():  # on disk and in the list, or in neither
                 path = recovery.create_collection(self.path / layout.COLLECTIONS, name, config)
-                self._open_collection(path)
+                try:
+                    self._open_collection(path, new=True)
+                except BaseException:
+                    recovery.drop_collection(path)
+                    raise
         return True
 
     def recreate_collection(
@@ -279,9 +286,7 @@ class VecDB(Verbs):
             self._require_writable()
             name = directory.check_name(collection_name)
             if name in self._damaged:
-                with Uninterrupted():
-                    recovery.drop_collection(self._damaged[name][0])
-                    del self._damaged[name]
+                self._drop(self._damaged[name][0], name, self._damaged)
                 return True
             collection = self._collections.get(name)
             if collection is None:
@@ -289,10 +294,16 @@ class VecDB(Verbs):
             store = collection._store
             recovery.close_store(store, keep=False)
             self.optimizer.leave(store)
-            with Uninterrupted():  # on disk and in the list, or in neither
-                recovery.drop_collection(store.path)
-                del self._collections[name]
+            self._drop(store.path, name, self._collections)
             return True
+
+    def _drop(self, path: Path, name: str, listed: dict[str, Any]) -> None:
+        with Uninterrupted():  # on disk and in the list, or in neither
+            try:
+                recovery.drop_collection(path)
+            finally:
+                if not path.exists():  # though an error may say that this is not durable yet
+                    del listed[name]
 
     def update_collection(
         self,
@@ -389,8 +400,8 @@ class VecDB(Verbs):
         except (CorruptionError, FormatVersionError) as error:
             self._set_aside(path, error)
 
-    def _open_collection(self, path: Path) -> None:
-        store = recovery.open_store(path, self._level)
+    def _open_collection(self, path: Path, *, new: bool = False) -> None:
+        store = recovery.open_store(path, self._level, new=new)
         if path.name != layout.escape(store.name):
             recovery.close_store(store, keep=False)
             raise CorruptionError(path, f"holds the collection {store.name!r}, not its own")
@@ -398,8 +409,37 @@ class VecDB(Verbs):
         self._collections[store.name] = Collection(self, store)
         self.optimizer.wake()
 
+    def _replace(self, unpacked: Unpacked) -> None:
+        """Let a restored collection take its place. Under the lock. Raises OSError before anything
+        has changed; what goes wrong later is finished by the next open."""
+        old = self._collections.get(unpacked.name)
+        if old is not None:
+            old._store.require_outside()
+        with Uninterrupted():
+            try:
+                restored = restore.commit(unpacked)
+            except WriteError as error:
+                if old is not None:
+                    old._store.fail(str(error))
+                raise
+            path = restored.with_name(layout.escape(unpacked.name))
+            try:
+                if old is not None:
+                    recovery.close_store(old._store, keep=False)
+                    self.optimizer.leave(old._store)
+                    del self._collections[unpacked.name]
+                _, dropped = recovery.take_place(restored)
+                self._open_collection(path)
+            except BaseException as error:
+                self._collections.pop(unpacked.name, None)
+                self._set_aside(path, CorruptionError(path, f"restored, but not open: {error}"))
+                raise
+            self._damaged = {n: entry for n, entry in self._damaged.items() if entry[0] != path}
+        if dropped is not None:
+            fs.remove_tree(dropped)
+
     def _set_aside(self, path: Path, error: CorruptionError | FormatVersionError) -> None:
-        name = layout.unescape(path.name)
+        name = layout.unescape(layout.parse_restored_dir(path.name) or path.name)
         if str(self._damaged.get(name, (path, None))[1]) != str(error):
             _log.warning("collection %r cannot be opened: %s", name, error)
         self._damaged[name] = (path, error)
@@ -410,7 +450,7 @@ class VecDB(Verbs):
         paths = recovery.collection_dirs(self.path / layout.COLLECTIONS)
         changed = False
         for path, follower in list(self._followers.items()):
-            if not follower.is_same():
+            if path not in paths or not follower.is_same():
                 del self._followers[path]
                 recovery.close_store(self._collections.pop(follower.name)._store, keep=False)
                 changed = True

@@ -139,3 +139,8 @@ class Bar:
             self._bar.total = total
         self._bar.n = done
         self._bar.refresh()
+
+    def at_byte(self, done: int, total: int) -> None:
+        """``done`` of ``total`` bytes are done; shown are megabytes."""
+        if self._bar is not None and done // 1_000_000 != self._bar.n:
+            self.at(done // 1_000_000, max(1, total // 1_000_000))

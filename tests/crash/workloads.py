@@ -77,6 +77,10 @@ def take(db: Any, step: Step) -> None:
         db.flush()
     elif do == "configure":
         db.update_collection(NAME, **step["change"])
+    elif do == "snapshot":
+        db.create_snapshot(NAME)
+    elif do == "recover":
+        db.recover_snapshot(NAME, db.list_snapshots(NAME)[-1].name)
     else:
         points = db.collection(NAME)
         if do == "upsert":
@@ -97,9 +101,11 @@ class State:
 
     def __init__(self) -> None:
         self.collections: dict[str, Oracle] = {}
+        self.snapshot: Oracle | None = None
 
     def copy(self) -> State:
         other = State()
+        other.snapshot = self.snapshot
         other.collections = {name: oracle.copy() for name, oracle in self.collections.items()}
         return other
 
@@ -113,6 +119,13 @@ class State:
             self.collections.pop(step["name"], None)
             return
         if do in ("optimize", "flush", "configure"):
+            return
+        if do == "snapshot":
+            self.snapshot = self.collections[NAME].copy()
+            return
+        if do == "recover":
+            assert self.snapshot is not None
+            self.collections[NAME] = self.snapshot.copy()
             return
         points = self.collections[NAME]
         if do == "upsert":
@@ -159,6 +172,8 @@ def _upserts(seed: int, count: int) -> list[Step]:
 CREATE = {"do": "create", "name": NAME}
 FLUSH = {"do": "flush"}
 OPTIMIZE = {"do": "optimize"}
+SNAPSHOT = {"do": "snapshot"}
+RECOVER = {"do": "recover"}
 EDITS: list[Step] = [{"do": "delete", "ids": [0, 1, 2]}, {"do": "set", "place": 1, "number": 900}]
 
 
@@ -209,6 +224,26 @@ WORKLOADS: dict[str, tuple[list[Step], list[Step]]] = {
     "empty-all": (
         [CREATE, _all(12), FLUSH, OPTIMIZE],
         [{"do": "delete", "ids": list(range(IDS))}, FLUSH, OPTIMIZE, *_upserts(13, 1)],
+    ),
+    # The snapshot has codes, dead rows and a log; what it replaces has another segment and log.
+    "snapshot": ([CREATE, _all(15), FLUSH, OPTIMIZE, *EDITS], [SNAPSHOT, *_upserts(15, 1)]),
+    "recover": (
+        [
+            CREATE,
+            _all(16),
+            FLUSH,
+            OPTIMIZE,
+            *EDITS,
+            SNAPSHOT,
+            *_upserts(17, 2),
+            FLUSH,
+            *writes(17, 2),
+        ],
+        [RECOVER, *_upserts(18, 1)],
+    ),
+    "recover-deleted": (
+        [CREATE, _all(19), FLUSH, *EDITS, SNAPSHOT, {"do": "drop_collection", "name": NAME}],
+        [RECOVER, *_upserts(20, 1)],
     ),
     # Opening after a crash, and closing, with a log to replay; nothing else is done.
     "open-close": ([CREATE, _all(14), FLUSH, OPTIMIZE, *writes(14, 6), {"do": "kill"}], []),

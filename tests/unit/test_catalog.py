@@ -30,7 +30,7 @@ def segment(number: int, rows: int = 12) -> SegmentRow:
 
 
 def make(path: Path) -> Catalog:
-    Catalog.create(path, CONFIG)
+    Catalog.create(path, CONFIG, "5" * 32)
     catalog = Catalog(path)
     bits = np.array([0b11111110, 0b00001111], dtype=np.uint8)
     catalog.commit(Change(5, 4, {1: 12, 3: 11}, add=[segment(1), segment(3)], alive={3: bits}))
@@ -159,7 +159,7 @@ def test_a_flipped_byte_is_found_or_changes_nothing(tmp_path: Path) -> None:
     catalog = make(tmp_path / "c")
     now = repr(catalog.read())
     catalog.close()
-    Catalog.create(tmp_path / "new", CONFIG)
+    Catalog.create(tmp_path / "new", CONFIG, "5" * 32)
     fresh = Catalog(tmp_path / "new")
     before = repr(fresh.read())
     fresh.close()

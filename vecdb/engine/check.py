@@ -15,14 +15,20 @@ from pathlib import Path
 import numpy as np
 from msgspec import Struct, field
 
-from vecdb import ids, models
-from vecdb.engine.operations import decode
-from vecdb.engine.recovery import collection_dirs, collection_name, read_format
-from vecdb.engine.schema import schema_of
+from vecdb import ids
+from vecdb.engine.operations import Upsert, decode, require_fit
+from vecdb.engine.recovery import (
+    collection_dirs,
+    collection_name,
+    read_format,
+    valid_config,
+)
+from vecdb.engine.schema import Schema, schema_of
 from vecdb.errors import CorruptionError, FormatVersionError, NotADatabaseError
 from vecdb.payload import encoding
 from vecdb.storage import fs, layout
 from vecdb.storage.catalog import SegmentRow, Snapshot, read_unlocked
+from vecdb.storage.catalog_file import require_lock_file
 from vecdb.storage.format import DamageError, unpack_bits
 from vecdb.storage.segment import FileSegment, Places
 from vecdb.storage.wal import Replay
@@ -63,6 +69,15 @@ class CheckReport(Struct):
         self.problems.append(Problem(str(path), detail))
         self.ok = False
 
+    def unreadable(self, path: Path, error: OSError) -> None:
+        """Note a file that could not be read."""
+        self.add(error.filename or path, error.strerror or str(error))
+
+
+class _ReportOfNewFiles(CheckReport):
+    def unreadable(self, path: Path, error: OSError) -> None:
+        raise error
+
 
 def check_database(path: Path | str) -> CheckReport:
     """Check a database that nobody has open for writing.
@@ -87,12 +102,17 @@ def check_files(root: Path) -> CheckReport:
         read_format(root)
         parent = root / layout.COLLECTIONS
         for directory in collection_dirs(parent):
-            _check_collection(report, directory, directory.name)
-        for directory in sorted(parent.iterdir()):
             replaced = layout.parse_restored_dir(directory.name)
-            if replaced is not None:
-                _check_collection(report, directory, replaced)
+            _check_collection(report, directory, replaced or directory.name)
     report.seconds = time.monotonic() - started
+    return report
+
+
+def check_directory(path: Path, escaped: str) -> CheckReport:
+    """Check a collection that is to take the place of the one whose escaped name this is. It has
+    just been written: an OSError is raised, as it says nothing of what was written."""
+    report = _ReportOfNewFiles()
+    _check_collection(report, path, escaped)
     return report
 
 
@@ -108,7 +128,7 @@ def _noted(report: CheckReport, path: Path) -> Iterator[None]:
     except FormatVersionError:
         raise
     except OSError as error:
-        report.add(error.filename or path, error.strerror or str(error))
+        report.unreadable(path, error)
 
 
 def _check_collection(report: CheckReport, path: Path, escaped: str) -> None:
@@ -120,9 +140,11 @@ def _check_collection(report: CheckReport, path: Path, escaped: str) -> None:
         if layout.escape(found.name) != escaped:
             report.add(path / layout.FORMAT, f"names the collection {found.name!r}, not this one")
         uuid = bytes.fromhex(fields["uuid"])
+        require_lock_file(path / layout.CATALOG)
         snapshot, _ = read_unlocked(path / layout.CATALOG)
         found.segments = len(snapshot.segments)
-        _check_wal(report, found, path, uuid, snapshot)
+        schema = schema_of(valid_config(path, snapshot, fields["uuid"]))
+        _check_wal(report, found, path, uuid, snapshot, schema)
         live: list[ids.IdArray] = []
         for row in snapshot.segments:
             with _noted(report, path):
@@ -135,13 +157,23 @@ def _check_collection(report: CheckReport, path: Path, escaped: str) -> None:
 
 
 def _check_wal(
-    report: CheckReport, found: CollectionCheck, path: Path, uuid: bytes, snapshot: Snapshot
+    report: CheckReport,
+    found: CollectionCheck,
+    path: Path,
+    uuid: bytes,
+    snapshot: Snapshot,
+    schema: Schema,
 ) -> None:
+    dims = {name: vector.dim for name, vector in schema.items()}
     with _noted(report, path / layout.WAL):
-        replay = Replay(path / layout.WAL, uuid, snapshot.applied_seq)
+        replay = Replay(path / layout.WAL, uuid, snapshot.applied_seq, snapshot.transaction)
         for seq, data in replay.operations():
             try:
-                decode(data)
+                operation = decode(data)
+                require_fit(operation, dims)
+                if isinstance(operation, Upsert):
+                    for payload in operation.payloads:
+                        encoding.verify(payload)
             except DamageError as error:
                 report.add(path / layout.WAL, f"operation {seq}: {error}")
         found.wal_operations = replay.operations_count
@@ -158,9 +190,6 @@ def _check_segment(
 ) -> ids.IdArray:
     """All of one segment; the ids that live in it."""
     directory = path / layout.SEGMENTS / layout.segment_dir(row.id)
-    schema = schema_of(models.coerce(models.CollectionConfig, snapshot.config))
-    if set(schema) != set(row.vectors):
-        report.add(directory, f"has vectors {sorted(row.vectors)}, expected {sorted(schema)}")
     mapped = {name: Places("mapped", "mapped") for name in row.vectors}
     segment = FileSegment(directory, uuid, row, mapped)
     for file, detail in segment.damage.items():
@@ -175,9 +204,11 @@ def _check_segment(
         if entry.name not in row.files:
             report.add(entry, "is not a file of this segment")
     _check_order(report, directory, segment)
+    if int(segment.seq_array(np.arange(row.rows)).max(initial=0)) > snapshot.applied_seq:
+        report.add(directory / "seqs", f"names operations after {snapshot.applied_seq}")
     with _noted(report, directory / "payload"):
         for offset in range(segment.rows):
-            encoding.decode(segment.payload(offset))
+            encoding.verify(segment.payload(offset))
     alive = snapshot.alive.get(row.id)
     found.points += snapshot.live[row.id]
     flags = np.ones(row.rows, dtype=np.bool_) if alive is None else unpack_bits(alive, row.rows)

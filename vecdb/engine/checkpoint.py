@@ -104,7 +104,7 @@ def freeze(store: Store) -> Frozen:
     """
     memory, fresh = store.memory, store.new_memory()
     if store.wal.is_open:
-        store.wal.start_file(store.next_seq)
+        store.start_wal_file()
     frozen = store.frozen = Frozen(
         segment=memory,
         seq=store.next_seq - 1,

@@ -119,3 +119,7 @@ def _commit(store: Store, config: models.CollectionConfig) -> None:
             for segment_id, segment in reopened.items():
                 store.files[segment_id].segment = segment
             store.publish()
+        try:
+            store.start_wal_file()  # so that the log tells an older configuration from this one
+        except OSError:
+            pass

@@ -6,6 +6,8 @@ applying it to the state it was made for cannot fail, and replaying it gives the
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -101,44 +103,88 @@ def decode(data: memoryview) -> Operation:
     """The operation; its arrays are views of ``data``. Raises DamageError."""
     meta, blocks = unpack_blocks(data)
     try:
-        return _decode(meta, blocks)
+        return _decode(meta, deque(blocks))
     except (KeyError, ValueError, IndexError, TypeError) as error:
         raise DamageError(f"not a valid operation: {error!r}") from None
 
 
-def _decode(meta: dict[str, Any], blocks: list[memoryview]) -> Operation:
-    array = np.frombuffer(blocks[0], dtype="<u8")
-    keys = ids.from_array(array.reshape(-1, 2) if meta["wide"] else array)
+def require_fit(operation: Operation, dims: Mapping[str, int]) -> None:
+    """Raise DamageError for an operation of another collection than one with these vectors."""
+    names = set(dims)
+    if isinstance(operation, (Upsert, EditVectors)):
+        found = {name: block.shape[1] for name, block in operation.vectors.items()}
+        if isinstance(operation, Upsert) and set(found) != names:
+            raise DamageError(f"vectors {sorted(found)}, expected {sorted(names)}")
+        if not found.items() <= dims.items():
+            raise DamageError(f"vectors of dimensions {found}, expected {dict(dims)}")
+    elif isinstance(operation, DropVectors) and not set(operation.names) <= names:
+        raise DamageError(f"vectors {operation.names}, expected some of {sorted(names)}")
+
+
+def _decode(meta: dict[str, Any], blocks: deque[memoryview]) -> Operation:
+    keys = _decode_keys(meta["wide"], blocks.popleft())
+    operation: Operation
     match meta["op"]:
         case "Upsert":
-            ends = np.cumsum(np.frombuffer(blocks[1], dtype="<u4"), dtype=np.int64).tolist()
-            joined = bytes(blocks[2])
-            starts = [0, *ends[:-1]]
-            payloads = [joined[a:b] for a, b in zip(starts, ends, strict=True)]
-            vectors, absent = _decode_vectors(meta, blocks[3:], len(keys))
-            return Upsert(keys, payloads, vectors, absent)
+            payloads = _decode_payloads(blocks.popleft(), blocks.popleft(), len(keys))
+            operation = Upsert(keys, payloads, *_decode_vectors(meta, blocks, len(keys)))
         case "EditVectors":
-            vectors, absent = _decode_vectors(meta, blocks[1:], len(keys))
-            return EditVectors(keys, vectors, absent)
+            operation = EditVectors(keys, *_decode_vectors(meta, blocks, len(keys)))
         case "Delete":
-            return Delete(keys)
+            operation = Delete(keys)
         case "EditPayload":
-            return EditPayload(keys, meta["mode"], meta["payload"], meta["path"], meta["paths"])
+            payload, path, paths = meta["payload"], meta["path"], _texts(meta["paths"])
+            _require(isinstance(payload, dict) and isinstance(path, str), "payload or path")
+            _require(meta["mode"] in ("set", "overwrite", "delete", "clear"), "mode")
+            operation = EditPayload(keys, meta["mode"], payload, path, paths)
         case "DropVectors":
-            return DropVectors(keys, meta["names"])
+            operation = DropVectors(keys, _texts(meta["names"]))
         case unknown:
-            raise DamageError(f"unknown operation {unknown!r}")
+            raise DamageError(f"unknown operation {unknown!r:.60}")
+    _require(not blocks, "number of arrays")
+    return operation
+
+
+def _require(fact: bool, what: str) -> None:
+    if not fact:
+        raise DamageError(f"not a valid operation: {what}")
+
+
+def _texts(value: Any) -> list[str]:
+    _require(isinstance(value, list) and all(isinstance(text, str) for text in value), "names")
+    return value  # type: ignore[no-any-return]
+
+
+def _decode_keys(wide: bool, block: memoryview) -> Keys:
+    array = np.frombuffer(block, dtype="<u8")
+    _require(isinstance(wide, bool), "width of the keys")
+    keys = ids.from_array(array.reshape(-1, 2) if wide else array)
+    _require(len(set(keys)) == len(keys), "a key twice")
+    return keys
+
+
+def _decode_payloads(lengths: memoryview, joined: memoryview, rows: int) -> list[bytes]:
+    ends = np.cumsum(np.frombuffer(lengths, dtype="<u4"), dtype=np.int64).tolist()
+    _require(len(ends) == rows and (ends[-1] if ends else 0) == len(joined), "payload lengths")
+    data = bytes(joined)
+    return [data[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 
 
 def _decode_vectors(
-    meta: dict[str, Any], blocks: list[memoryview], rows: int
+    meta: dict[str, Any], blocks: deque[memoryview], rows: int
 ) -> tuple[dict[str, Floats], dict[str, Flags]]:
-    vectors = {
-        name: np.frombuffer(block, dtype="<f4").reshape(rows, dim)
-        for (name, dim), block in zip(meta["vectors"], blocks, strict=False)
-    }
-    absent = {
-        name: np.frombuffer(block, dtype=np.bool_)
-        for name, block in zip(meta["absent"], blocks[len(vectors) :], strict=True)
-    }
+    """Takes the arrays it uses off ``blocks``."""
+    vectors: dict[str, Floats] = {}
+    for name, dim in meta["vectors"]:
+        block = blocks.popleft()
+        _require(isinstance(name, str) and isinstance(dim, int) and dim > 0, "vector names")
+        _require(name not in vectors and len(block) == 4 * rows * dim, "size of an array")
+        vectors[name] = np.frombuffer(block, dtype="<f4").reshape(rows, dim)
+        _require(bool(np.isfinite(vectors[name]).all()), "values that are not finite")
+    absent: dict[str, Flags] = {}
+    for name in _texts(meta["absent"]):
+        flags = np.frombuffer(blocks.popleft(), dtype=np.uint8)
+        _require(name in vectors and name not in absent and len(flags) == rows, "absent vectors")
+        _require(not (flags > 1).any(), "absent vectors")
+        absent[name] = flags.view(np.bool_)
     return vectors, absent

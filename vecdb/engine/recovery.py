@@ -19,30 +19,31 @@ from pathlib import Path
 from vecdb import models
 from vecdb.engine.checkpoint import checkpoint, checkpoint_held
 from vecdb.engine.operations import decode, require_fit
+from vecdb.engine.schema import mapped_schema, schema_of
 from vecdb.engine.store import FileState, RecoveryReport, Store
 from vecdb.engine.writer import apply, rewrite
-from vecdb.errors import CorruptionError, FormatVersionError
+from vecdb.errors import CorruptionError, FormatVersionError, InvalidInputError
 from vecdb.storage import fs, layout
 from vecdb.storage.catalog import DATA, Catalog, Snapshot
 from vecdb.storage.format import MAX_FORMAT_LINE, VERSION, DamageError
 from vecdb.storage.format_line import pack_format_line, unpack_format_line
+from vecdb.storage.validate import validate
 from vecdb.storage.wal import Replay, SyncLevel, Wal
 
 
-def write_format(path: Path, **fields: str) -> None:
-    """Write and sync the FORMAT file of a new database or collection."""
-    line = pack_format_line({"format": VERSION, "uuid": uuids.uuid4().hex, **fields})
-    fs.write_file(path, line)
+def write_format(path: Path, **fields: str) -> str:
+    """Write and sync the FORMAT file of a new database or collection; its uuid."""
+    fields = {"uuid": uuids.uuid4().hex, **fields}
+    fs.write_file(path, pack_format_line({"format": VERSION, **fields}))
+    return fields["uuid"]
 
 
 def read_format(directory: Path) -> dict[str, str]:
     """The fields of a FORMAT file. Raises CorruptionError, FormatVersionError."""
     path = directory / layout.FORMAT
     try:
-        with open(path, "rb") as file:
+        with fs.required(path), open(path, "rb") as file:
             return unpack_format_line(file.read(MAX_FORMAT_LINE + 1))
-    except FileNotFoundError:
-        raise CorruptionError(path, "the file is missing") from None
     except DamageError as error:
         raise CorruptionError(path, str(error)) from None
     except FormatVersionError as error:
@@ -52,22 +53,30 @@ def read_format(directory: Path) -> dict[str, str]:
 def create_collection(parent: Path, name: str, config: models.CollectionConfig) -> Path:
     """A new, empty collection, there wholly or not at all. Returns its directory.
 
-    It is made under a temporary name and renamed when all of it is durable.
+    It is made under a temporary name and renamed when all of it is durable. What is in the way
+    under its name is what an earlier call made, failed to open and could not take back.
     """
     temporary = parent / layout.new_dir()
     path = parent / layout.escape(name)
+    if path.is_dir():
+        drop_collection(path)
     try:
         fs.make_dir(temporary)
-        write_format(temporary / layout.FORMAT, name=name.encode("utf-8").hex())
-        Catalog.create(temporary / layout.CATALOG, models.to_builtins(config))
+        uuid = write_format(temporary / layout.FORMAT, name=name.encode("utf-8").hex())
+        Catalog.create(temporary / layout.CATALOG, models.to_builtins(config), uuid)
         fs.make_dir(temporary / layout.WAL)
+        wal = Wal(temporary / layout.WAL, bytes.fromhex(uuid), "always")
+        try:
+            wal.start_file(1)  # there always is one: a log without a file is damaged
+        finally:
+            wal.close()
         fs.make_dir(temporary / layout.SEGMENTS)
         fs.sync_dir(temporary)
         fs.rename(temporary, path)
         try:
             fs.sync_dir(parent)
         except BaseException:
-            fs.remove_tree(path)
+            fs.rename(path, temporary)  # removed in place it could be left in part
             raise
     except BaseException:
         fs.remove_tree(temporary)
@@ -76,20 +85,31 @@ def create_collection(parent: Path, name: str, config: models.CollectionConfig) 
 
 
 def drop_collection(path: Path) -> None:
-    """Remove a collection: gone in one rename, then file by file."""
-    dropped = path.parent / layout.dropped_dir()
-    fs.rename(path, dropped)
-    fs.sync_dir(path.parent)
-    fs.remove_tree(dropped)
+    """Remove a collection: gone in one rename, then file by file. Also one that failed to take its
+    place, which would take it at the next open."""
+    restored = path.with_name(layout.restored_dir(path.name))
+    for directory in (restored, path) if restored.exists() else (path,):
+        if directory.exists():
+            dropped = path.with_name(layout.dropped_dir())
+            fs.rename(directory, dropped)
+            fs.sync_dir(path.parent)
+            try:
+                fs.remove_tree(dropped)
+            except OSError:
+                pass  # it is gone all the same; the next open removes what is left
 
 
 def collection_dirs(parent: Path) -> list[Path]:
-    """The directories of all collections, sorted."""
-    try:
-        entries = sorted(parent.iterdir())
-    except FileNotFoundError:
-        raise CorruptionError(parent, "the directory is missing") from None
-    return [path for path in entries if path.is_dir() and not path.name.startswith(".")]
+    """The directories of all collections, sorted. One that was restored counts in the place of the
+    one it replaces, also where it has not got there yet."""
+    with fs.required(parent, "directory"):
+        entries = sorted(path for path in parent.iterdir() if path.is_dir())
+    found = {path.name: path for path in entries if not path.name.startswith(".")}
+    for path in entries:
+        replaced = layout.parse_restored_dir(path.name)
+        if replaced is not None:
+            found[replaced] = path
+    return [found[name] for name in sorted(found)]
 
 
 def finish_restores(parent: Path) -> None:
@@ -98,18 +118,28 @@ def finish_restores(parent: Path) -> None:
     A restored collection is whole and durable under its ``.restored-`` name, and that name is the
     commit: from then on the old one is only in the way.
     """
-    for restored in sorted(parent.iterdir()):
-        replaced = layout.parse_restored_dir(restored.name)
-        if replaced is None:
-            continue
-        if (parent / replaced).exists():
-            fs.rename(parent / replaced, parent / layout.dropped_dir())
-            fs.sync_dir(parent)
-        fs.rename(restored, parent / replaced)
-        fs.sync_dir(parent)
+    for path in sorted(parent.iterdir()):
+        if layout.parse_restored_dir(path.name) is not None:
+            take_place(path)
     for path in sorted(parent.iterdir()):
         if layout.is_leftover(path.name):
             fs.remove_tree(path)
+
+
+def take_place(restored: Path) -> tuple[Path, Path | None]:
+    """Give a restored collection its place; its directory now, and that of the one that was there,
+    which is no longer needed."""
+    replaced = layout.parse_restored_dir(restored.name)
+    assert replaced is not None
+    path = restored.with_name(replaced)
+    dropped: Path | None = None
+    if path.exists():
+        dropped = restored.with_name(layout.dropped_dir())
+        fs.rename(path, dropped)
+        fs.sync_dir(path.parent)
+    fs.rename(restored, path)
+    fs.sync_dir(path.parent)
+    return path, dropped
 
 
 def collection_name(path: Path) -> str:
@@ -120,9 +150,9 @@ def collection_name(path: Path) -> str:
         raise CorruptionError(path / layout.FORMAT, "has no valid collection name") from None
 
 
-def open_store(path: Path, level: SyncLevel) -> Store:
+def open_store(path: Path, level: SyncLevel, *, new: bool = False) -> Store:
     """Open a collection for writing. Raises CorruptionError and FormatVersionError, naming the
-    file."""
+    file. ``new``: there is nothing in it yet, so it is of no use if it can only be read."""
     started = time.monotonic()
     catalog = Catalog(path / layout.CATALOG)
     try:
@@ -131,7 +161,7 @@ def open_store(path: Path, level: SyncLevel) -> Store:
         removed = _clean(store)
         store.publish()
         try:
-            _make_durable(store)
+            _make_durable(store, required=new)
         except BaseException:
             store.wal.close()
             raise
@@ -148,21 +178,25 @@ def open_store(path: Path, level: SyncLevel) -> Store:
 
 
 def load(
-    path: Path, snapshot: Snapshot, level: SyncLevel, reuse: Store | None = None
+    path: Path,
+    snapshot: Snapshot,
+    level: SyncLevel,
+    reuse: Store | None = None,
+    *,
+    mapped: bool = False,
 ) -> tuple[Store, Replay]:
     """A collection in the state that its catalog and its WAL describe. Changes no file.
 
     ``reuse``: an earlier state of it; segments that are still the same are taken over.
+    ``mapped``: nothing is read into memory, whatever the configuration wants.
     """
     fields = read_format(path)
     uuid = bytes.fromhex(fields["uuid"])
-    try:
-        config = models.coerce(models.CollectionConfig, snapshot.config)
-    except ValueError as error:
-        detail = f"configuration: {error}"
-        raise CorruptionError(path / layout.CATALOG / DATA, detail) from None
+    config = valid_config(path, snapshot, fields["uuid"])
     wal = Wal(path / layout.WAL, uuid, level)
     store = Store(collection_name(path), path, uuid, config, wal)
+    if mapped:
+        store.schema = mapped_schema(store.schema)
     store.applied_seq = snapshot.applied_seq
     store.next_segment_id = snapshot.next_segment_id
     store.memory = store.new_memory()
@@ -171,9 +205,26 @@ def load(
         same = old.segment if old is not None and old.segment.row == row else None
         alive, live = snapshot.alive.get(row.id), snapshot.live[row.id]
         store.files[row.id] = FileState(store.open_segment(row, same), alive, live, alive, live)
-    replay = Replay(path / layout.WAL, uuid, store.applied_seq)
+    replay = Replay(path / layout.WAL, uuid, store.applied_seq, snapshot.transaction)
     replay_into(store, replay)
     return store, replay
+
+
+def valid_config(path: Path, snapshot: Snapshot, uuid: str) -> models.CollectionConfig:
+    """The configuration in a catalog that is the collection's and whose content can be true.
+    Raises CorruptionError."""
+    if snapshot.uuid != uuid:
+        raise CorruptionError(path / layout.CATALOG / DATA, "belongs to another collection")
+    try:
+        config = models.coerce(models.CollectionConfig, snapshot.config)
+        dims = {name: vector.dim for name, vector in schema_of(config).items()}
+        validate(snapshot, dims)
+    except InvalidInputError as error:
+        detail = f"configuration: {error}"
+        raise CorruptionError(path / layout.CATALOG / DATA, detail) from None
+    except DamageError as error:
+        raise CorruptionError(path / layout.CATALOG / DATA, str(error)) from None
+    return config
 
 
 def replay_into(store: Store, replay: Replay) -> int:
@@ -192,24 +243,28 @@ def replay_into(store: Store, replay: Replay) -> int:
     return replay.operations_count - before
 
 
-def _make_durable(store: Store) -> None:
+def _make_durable(store: Store, *, required: bool) -> None:
     """Bring what was replayed into segment files, then begin a new WAL file.
 
     Some of it may be in the page cache only: after a failed fsync even a second fsync of the same
     file proves nothing. New writes after it would be unreachable if it went missing. Without the
-    space for that the collection opens all the same, for reading.
+    space for that the collection opens all the same, for reading; unless it is ``required``.
     """
     try:
         checkpoint(store)
-        store.wal.start_file(store.next_seq)
+        store.start_wal_file()
     except OSError as error:
+        if required:
+            raise
         store.fail(f"what was recovered could not be written to new files: {error}")
 
 
 def _clean(store: Store) -> list[str]:
     """Remove segment directories the catalog does not list and unfinished WAL files."""
     removed = []
-    for path in sorted(store.segments_path.iterdir()):
+    with fs.required(store.segments_path, "directory"):
+        paths = sorted(store.segments_path.iterdir())
+    for path in paths:
         segment_id = layout.parse_segment_dir(path.name)
         if segment_id is not None and segment_id not in store.files:
             fs.remove_tree(path)

@@ -6,7 +6,7 @@ where originals and codes live. The rest of the engine never reads quantization 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from vecdb import models
@@ -55,6 +55,11 @@ def schema_of(config: models.CollectionConfig) -> Schema:
             on_disk=params.on_disk,
         )
     return schema
+
+
+def mapped_schema(schema: Schema) -> Schema:
+    """The same with nothing in memory."""
+    return {n: replace(vector, on_disk=True, always_ram=False) for n, vector in schema.items()}
 
 
 def _codec(config: models.QuantizationConfig | None) -> tuple[dict[str, Any] | None, bool | None]:

@@ -31,10 +31,10 @@ from vecdb.engine.operations import (
 from vecdb.engine.rows import gather_vectors
 from vecdb.engine.store import Store
 from vecdb.engine.view import View
-from vecdb.errors import InvalidInputError, NotFoundError, VecdbError
+from vecdb.errors import CorruptionError, InvalidInputError, NotFoundError, VecdbError
 from vecdb.payload import edit, encoding
 from vecdb.payload.paths import parse_path
-from vecdb.storage.format import MAX_FRAME
+from vecdb.storage.format import MAX_FRAME, DamageError
 
 # An operation that depends on no state, or what makes one from the state it applies to (None:
 # nothing to do).
@@ -245,7 +245,10 @@ def _edited(view: View, edit: EditPayload | EditVectors | DropVectors) -> Upsert
         for number, row in zip(where.tolist(), rows.tolist(), strict=True)
     ]
     if isinstance(edit, EditPayload):
-        payloads = [edited_payload(payload, edit) for payload in payloads]
+        try:
+            payloads = [edited_payload(payload, edit) for payload in payloads]
+        except DamageError as error:
+            raise CorruptionError("payload of a point to edit", str(error)) from None
     vectors, absent = {}, {}
     for name in view.schema:
         block, has = gather_vectors(view, where, rows, name)

@@ -96,6 +96,7 @@ from vecdb.models.results import (
     ScoredPoint,
     SegmentInfo,
     SegmentVectors,
+    SnapshotDescription,
     UpdateResult,
     UpdateStatus,
 )
@@ -172,6 +173,7 @@ __all__ = [
     "SearchRequest",
     "SegmentInfo",
     "SegmentVectors",
+    "SnapshotDescription",
     "UpdateResult",
     "UpdateStatus",
     "ValuesCount",

@@ -122,3 +122,12 @@ class CollectionDescription(Struct, forbid_unknown_fields=True):
 
 class CollectionsResponse(Struct, forbid_unknown_fields=True):
     collections: list[CollectionDescription]
+
+
+class SnapshotDescription(Struct, forbid_unknown_fields=True):
+    name: str
+    creation_time: str | None
+    """UTC, ``2024-05-31T12:00:00``."""
+    size: int
+    checksum: str | None
+    """SHA-256 of the file, in hexadecimal."""

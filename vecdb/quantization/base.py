@@ -28,6 +28,8 @@ __all__ = [
     "state_number",
 ]
 
+MAX_DIM: Final = 65536
+
 Metric: TypeAlias = Literal["dot", "euclid", "manhattan"]
 METRICS: Final[tuple[Metric, ...]] = ("dot", "euclid", "manhattan")
 
@@ -102,8 +104,8 @@ def check_metric(metric: str) -> Metric:
 
 
 def check_dim(dim: int) -> int:
-    if dim < 1:
-        raise ValueError(f"vectors must have at least one dimension, not {dim}")
+    if not 1 <= dim <= MAX_DIM:  # before anything of that size is made
+        raise ValueError(f"vectors must have 1 to {MAX_DIM} dimensions, not {dim}")
     return int(dim)
 
 
@@ -147,14 +149,14 @@ def state_array(state: State, key: str, shape: tuple[int, ...]) -> Floats:
     return np.array(array, order="C", copy=True)
 
 
-def state_number(state: State, key: str) -> float:
-    """A number of the state, kept as float64[1]."""
+def state_number(state: State, key: str, least: float, most: float) -> float:
+    """A number of the state, kept as float64[1], within bounds."""
     array = state.get(key)
     if array is None or array.dtype != np.float64 or array.shape != (1,):
         found = "nothing" if array is None else f"{array.dtype} of shape {array.shape}"
         raise ValueError(f"quantizer state {key!r}: expected float64 of shape (1,), got {found}")
-    if not np.isfinite(array[0]):
-        raise ValueError(f"quantizer state {key!r} is not finite")
+    if not least <= array[0] <= most:  # nor is NaN
+        raise ValueError(f"quantizer state {key!r}: {array[0]} is not from {least} to {most}")
     return float(array[0])
 
 

@@ -38,6 +38,10 @@ Words = npt.NDArray[np.uint64]
 # Two averages are fitted: a thousand rows settle them to a few percent.
 SAMPLE_ROWS = 2_000
 
+# What 65536 dimensions of float32 can come to, and the ratio's bound (1) with room for rounding.
+LARGEST_NORM = 1e41
+LARGEST_RATIO = 1.01
+
 GAUSSIAN_RATIO = math.sqrt(2.0 / math.pi)
 """L1 / (sqrt(d) * L2) of a difference with normally distributed values; used where the sample
 has no two different rows to measure it on."""
@@ -115,10 +119,8 @@ class BinaryQuantizer:
 
     @classmethod
     def from_state(cls, metric: str, dim: int, state: State) -> BinaryQuantizer:
-        norm = state_number(state, "norm")
-        l1_ratio = state_number(state, "l1_ratio")
-        if norm < 0.0 or l1_ratio < 0.0:
-            raise ValueError("quantizer state: a norm or ratio is negative")
+        norm = state_number(state, "norm", 0.0, LARGEST_NORM)
+        l1_ratio = state_number(state, "l1_ratio", 0.0, LARGEST_RATIO)
         return cls(check_metric(metric), check_dim(dim), norm, l1_ratio)
 
 
@@ -168,7 +170,8 @@ class PreparedBinary:
 
         distances = np.empty(row_numbers.shape[0], np.int64)
         hamming_rows(self._words(codes), self.signs, row_numbers, distances)
-        return self.table[distances]
+        # Codes from elsewhere may have bits beyond the last dimension.
+        return self.table.take(distances, mode="clip")
 
     def score_all(self, codes: Bytes) -> Floats:
         return self.score_rows(codes, np.arange(codes.shape[0], dtype=np.int64))

@@ -139,7 +139,7 @@ class ProductQuantizer:
 
     @classmethod
     def from_state(cls, metric: str, dim: int, state: State) -> ProductQuantizer:
-        compression = state_number(state, "compression")
+        compression = state_number(state, "compression", 4.0, 64.0)
         if compression not in COMPRESSIONS:
             raise ValueError(f"quantizer state: no such compression: {compression}")
         codebook = state_array(state, "codebook", (check_dim(dim), CENTROIDS))

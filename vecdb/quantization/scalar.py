@@ -161,7 +161,7 @@ class ScalarQuantizer:
         upper = state_array(state, "upper", shape)
         if (lower > upper).any():
             raise ValueError("quantizer state: a lower bound is above its upper bound")
-        return cls(check_metric(metric), lower, upper, state_number(state, "quantile"))
+        return cls(check_metric(metric), lower, upper, state_number(state, "quantile", 0.5, 1.0))
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vecdb.errors import CorruptionError, FormatVersionError
+from vecdb.storage import fs
 from vecdb.storage.catalog import FileRow
 from vecdb.storage.format import (
     BLOCK_SIZE,
@@ -61,10 +62,8 @@ class PlacedArray:
         self.path = path
         self.placement: Placement = placement
         try:
-            with open(path, "rb") as file:
+            with fs.required(path), open(path, "rb") as file:
                 self._open(file.fileno(), expected, placement)
-        except FileNotFoundError:
-            raise CorruptionError(path, "the file is missing") from None
         except DamageError as error:
             raise CorruptionError(path, str(error)) from None
         except FormatVersionError as error:
@@ -84,6 +83,7 @@ class PlacedArray:
             raise DamageError("belongs to another segment, kind or collection")
         if header.file_size != self.file_size:
             raise DamageError(f"{self.file_size} bytes, its header says {header.file_size}")
+        self.header = header
         size = header.data_size
         padded = size + padding(size)
         tail = os.pread(fd, self.file_size - HEADER_SIZE - padded, HEADER_SIZE + padded)

@@ -2,6 +2,7 @@
 
 Rows (every one carries a checksum of its key and value)::
 
+    uuid              whose it is
     config            the collection's configuration
     state             applied_seq, next segment id, and the list of segments with live counts
     segment/<id>      rows, vector names and codecs, and every file's length and checksum
@@ -16,21 +17,37 @@ writable map is a SIGBUS. LMDB has no checksums, hence ours; and because a check
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable
+import errno
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import lmdb
 import numpy as np
 import numpy.typing as npt
 
-from vecdb.errors import CorruptionError
+from vecdb.errors import CorruptionError, InvalidInputError, WriteError
 from vecdb.storage import fs
-from vecdb.storage.format import DamageError, pack_row, pack_value, unpack_row, unpack_value
+from vecdb.storage.catalog_file import (
+    newest_meta,
+    require_length,
+    require_lock_file,
+    require_sound,
+)
+from vecdb.storage.format import (
+    MAX_VALUE,
+    DamageError,
+    pack_row,
+    pack_value,
+    unpack_row,
+    unpack_value,
+)
 
 Bits = npt.NDArray[np.uint8]
+T = TypeVar("T")
+
+_MAX_CONFIG = MAX_VALUE // 16
+LARGEST = 1 << 62  # of any number but a checksum: adding to it overflows nothing
 
 DATA = "data.mdb"  # the name LMDB gives its file
 
@@ -68,6 +85,8 @@ class Snapshot:
     segments: list[SegmentRow]
     alive: dict[int, Bits]  # absent: every row lives
     live: dict[int, int]
+    uuid: str = ""
+    transaction: int = 0
 
 
 @dataclass(slots=True)
@@ -88,16 +107,12 @@ class Catalog:
 
     def __init__(self, path: Path) -> None:
         self.path = path / DATA
-        _check_length_before(self.path)
+        require_lock_file(path)
+        require_sound(self.path)
         self._env = _open(path)
-        try:
-            _check_length_after(self._env, self.path)
-        except CorruptionError:
-            self._env.close()
-            raise
 
     @staticmethod
-    def create(path: Path, config: dict[str, Any]) -> None:
+    def create(path: Path, config: dict[str, Any], uuid: str) -> None:
         """A new catalog with this configuration and no segments, durable but for ``path``'s name.
 
         LMDB creates its file in two unsynced steps, so this is done under a temporary name.
@@ -106,8 +121,11 @@ class Catalog:
         env = _open(path)
         try:
             with env.begin(write=True) as transaction:
-                _put(transaction, b"config", pack_value(config))
-                _put(transaction, b"state", _pack_state(0, 1, {}))
+                _put(transaction, b"uuid", uuid.encode())
+                _put(transaction, b"config", _pack_config(config))
+                _put_state(transaction, Change(0, 1, {}))
+        except lmdb.Error as error:
+            raise _meaning(error, path / DATA, "cannot be written") from error
         finally:
             env.close()
         fs.sync_file(path / DATA)
@@ -121,11 +139,17 @@ class Catalog:
         """Make the change true, all of it or nothing; durable when this returns.
 
         Any error leaves the outcome unknown until the catalog is opened again: the caller must
-        stop writing and delete nothing.
+        stop writing and delete nothing. Raises WriteError.
         """
+        try:
+            self._commit(change)
+        except lmdb.Error as error:
+            raise WriteError(_errno(error) or errno.EIO, f"{self.path}: {error}") from error
+
+    def _commit(self, change: Change) -> None:
         with self._env.begin(write=True) as transaction:
             if change.config is not None:
-                _put(transaction, b"config", pack_value(change.config))
+                _put(transaction, b"config", _pack_config(change.config))
             for row in change.add:
                 _put(transaction, _key("segment", row.id), pack_value(pack_segment(row)))
             for segment_id, bits in change.alive.items():
@@ -136,11 +160,11 @@ class Catalog:
             for segment_id in change.drop:
                 transaction.delete(_key("segment", segment_id))
                 transaction.delete(_key("alive", segment_id))
-            _put(
-                transaction,
-                b"state",
-                _pack_state(change.applied_seq, change.next_segment_id, change.live),
-            )
+            _put_state(transaction, change)
+
+    def transaction(self) -> int:
+        """The number of the newest transaction."""
+        return int(self._env.info()["last_txnid"])
 
     def close(self) -> None:
         """Close the environment; harmless when closed already."""
@@ -156,12 +180,12 @@ def read_unlocked(path: Path) -> tuple[Snapshot, int]:
     """
     file = path / DATA
     while True:
-        _check_length_before(file)
+        require_length(file)
         data = file.read_bytes()
-        newest = _newest_meta(data, file)
+        newest = newest_meta(data, file)
         with open(file, "rb") as again:
             now = again.read(2 * newest.page_size)
-        if _newest_meta(now, file).transaction <= newest.transaction + 1 and newest.same_in(now):
+        if newest_meta(now, file).transaction <= newest.transaction + 1 and newest.same_in(now):
             break
     scratch = fs.make_temporary_dir()
     try:
@@ -170,9 +194,9 @@ def read_unlocked(path: Path) -> tuple[Snapshot, int]:
             copy.append([data])
         finally:
             copy.close()
+        require_sound(scratch / DATA)
         env = _open(scratch, alone=True)
         try:
-            _check_length_after(env, file)
             return _read_all(env, file), newest.transaction
         finally:
             env.close()
@@ -185,88 +209,63 @@ def read_unlocked(path: Path) -> tuple[Snapshot, int]:
 def transaction_of(path: Path) -> int:
     """The number of the newest transaction. Raises CorruptionError."""
     file = path / DATA
-    try:
-        with open(file, "rb") as opened:
-            return _newest_meta(opened.read(2 << 16), file).transaction
-    except FileNotFoundError:
-        raise CorruptionError(file, "the catalog is missing") from None
-
-
-@dataclass(frozen=True, slots=True)
-class _Meta:
-    """The meta page of one transaction. LMDB writes the two of them in turns."""
-
-    at: int
-    page_size: int
-    transaction: int
-    data: bytes
-
-    def same_in(self, head: bytes) -> bool:
-        """Whether ``head`` has these bytes in the same place."""
-        return head[self.at : self.at + len(self.data)] == self.data
-
-
-_LMDB_MAGIC = 0xBEEFC0DE
-_META_SIZE = 152
-_PAGE_SIZES = [512 << n for n in range(8)]
-
-
-def _newest_meta(head: bytes, path: Path) -> _Meta:
-    """LMDB 0.9's meta page (``MDB_meta`` in mdb.c) with the larger transaction number."""
-    found = []
-    if len(head) >= _META_SIZE:
-        page_size = int.from_bytes(head[40:44], "little")
-        for at in (0, page_size) if page_size in _PAGE_SIZES else ():
-            data = head[at : at + _META_SIZE]
-            if len(data) == _META_SIZE and int.from_bytes(data[16:20], "little") == _LMDB_MAGIC:
-                found.append(_Meta(at, page_size, int.from_bytes(data[144:152], "little"), data))
-    if len(found) != 2:
-        raise CorruptionError(path, "is not a catalog (wrong magic)")
-    return max(found, key=lambda meta: meta.transaction)
+    with fs.required(file), open(file, "rb") as opened:
+        return newest_meta(opened.read(2 << 16), file).transaction
 
 
 def _read_all(env: Any, path: Path) -> Snapshot:
     try:
         with env.begin() as transaction:
             return _read(transaction)
-    except (DamageError, lmdb.Error, KeyError, TypeError, ValueError) as error:
+    except lmdb.Error as error:
+        raise _meaning(error, path, "cannot be read") from error
+    except (DamageError, KeyError, TypeError, ValueError) as error:
         raise CorruptionError(path, str(error)) from error
 
 
 def _read(transaction: Any) -> Snapshot:
     state = unpack_value(_get(transaction, b"state"))
+    if dict(state)["transaction"] != transaction.id():  # a page of another state, or a meta page
+        raise DamageError("the state is not that of the newest transaction")
     segments, alive, live = [], {}, {}
-    for segment_id, count in state["segments"]:
+    for segment_id, count in _typed(dict(state)["segments"], list):
+        name = f"segment {_number(segment_id):016x}"
         row = unpack_segment(unpack_value(_get(transaction, _key("segment", segment_id))))
+        if row.id != segment_id:
+            raise DamageError(f"{name}: its row is that of {row.id:016x}")
         key = _key("alive", segment_id)
         raw = transaction.get(key)
         if raw is not None:
-            bits = np.frombuffer(unpack_row(key, raw), dtype=np.uint8)
-            if len(bits) != -(-row.rows // 8):
-                raise DamageError(f"alive/{segment_id:016x}: wrong length")
-            alive[segment_id] = bits
-        found = row.rows if raw is None else int(np.bitwise_count(alive[segment_id]).sum())
-        if found != count:
-            raise DamageError(f"segment {segment_id:016x}: {found} live rows, not {count}")
+            alive[segment_id] = np.frombuffer(unpack_row(key, raw), dtype=np.uint8)
+        try:
+            require_live(row, alive.get(segment_id), _number(count))
+        except DamageError as error:
+            raise DamageError(f"{name}: {error}") from None
         segments.append(row)
         live[segment_id] = count
     return Snapshot(
         config=unpack_value(_get(transaction, b"config")),
-        applied_seq=state["applied_seq"],
-        next_segment_id=state["next_segment_id"],
+        applied_seq=_number(state["applied_seq"]),
+        next_segment_id=_number(state["next_segment_id"]),
         segments=segments,
         alive=alive,
         live=live,
+        uuid=_get(transaction, b"uuid").decode("ascii"),
+        transaction=transaction.id(),
     )
 
 
-def _check_length_after(env: Any, path: Path) -> None:
-    # Reading past the end of a mapped file kills the process, so the length is compared
-    # with what the meta page promises before any other page is touched.
-    need = (env.info()["last_pgno"] + 1) * env.stat()["psize"]
-    have = os.stat(os.path.join(env.path(), DATA)).st_size
-    if have < need:
-        raise CorruptionError(path, f"{have} bytes, expected {need}: the file is cut")
+def require_live(row: SegmentRow, alive: Bits | None, live: int) -> None:
+    """Raise DamageError unless ``live`` is the number of rows that the mask lets live."""
+    found = row.rows
+    if alive is not None:
+        if len(alive) != -(-row.rows // 8):
+            raise DamageError(f"an alive mask of {len(alive)} bytes for {row.rows} rows")
+        if row.rows % 8 and alive[-1] >> row.rows % 8:
+            raise DamageError("its alive mask goes beyond its last row")
+        found = int(np.bitwise_count(alive).sum())
+    if found != live:
+        raise DamageError(f"{found} live rows, not {live}")
 
 
 def _open(path: Path, *, alone: bool = False) -> Any:
@@ -290,19 +289,22 @@ def _open(path: Path, *, alone: bool = False) -> Any:
             size //= 2
             continue
         except lmdb.Error as error:
-            raise CorruptionError(path / DATA, f"cannot be opened: {error}") from error
+            raise _meaning(error, path / DATA, "cannot be opened") from error
         if not alone:
             env.reader_check()  # slots of readers that were killed
         return env
 
 
-def _check_length_before(path: Path) -> None:
-    try:
-        length = os.stat(path).st_size
-    except FileNotFoundError:
-        raise CorruptionError(path, "the catalog is missing") from None
-    if length < 8192:
-        raise CorruptionError(path, f"{length} bytes, too short for a catalog")
+def _meaning(error: Any, path: Path, what: str) -> Exception:
+    """An error of the disk or of the process is no reason to call a file damaged."""
+    if _errno(error):
+        return OSError(_errno(error), f"{what}: {error.reason}", str(path))
+    return CorruptionError(path, f"{what}: {error}")
+
+
+def _errno(error: Any) -> int:
+    """0 for LMDB's own errors, whose codes are negative, and for those without a code."""
+    return max(getattr(error, "code", 0), 0)
 
 
 def _key(kind: str, segment_id: int) -> bytes:
@@ -320,15 +322,25 @@ def _put(transaction: Any, key: bytes, value: bytes) -> None:
     transaction.put(key, pack_row(key, value))
 
 
-def _pack_state(applied_seq: int, next_segment_id: int, live: dict[int, int]) -> bytes:
-    segments: Iterable[tuple[int, int]] = live.items()
-    return pack_value(
-        {
-            "applied_seq": applied_seq,
-            "next_segment_id": next_segment_id,
-            "segments": [list(pair) for pair in segments],
-        }
-    )
+def _pack_config(config: dict[str, Any]) -> bytes:
+    """Raises InvalidInputError for so many vector names that a segment's row, in which a name and
+    its files take up to 13 times as much, could not be written when it is needed."""
+    data = pack_value(config)
+    if len(data) > _MAX_CONFIG:
+        raise InvalidInputError(
+            f"too many vectors: the configuration is {len(data)} bytes, the limit is {_MAX_CONFIG}"
+        )
+    return data
+
+
+def _put_state(transaction: Any, change: Change) -> None:
+    state = {
+        "transaction": transaction.id(),
+        "applied_seq": change.applied_seq,
+        "next_segment_id": change.next_segment_id,
+        "segments": [list(pair) for pair in change.live.items()],
+    }
+    _put(transaction, b"state", pack_value(state))
 
 
 def pack_segment(row: SegmentRow) -> dict[str, Any]:
@@ -343,9 +355,34 @@ def pack_segment(row: SegmentRow) -> dict[str, Any]:
 
 def unpack_segment(value: dict[str, Any]) -> SegmentRow:
     """The inverse of ``pack_segment``. Raises KeyError, TypeError, ValueError."""
+    vectors, files = _typed(value["vectors"], dict), _typed(value["files"], dict)
     return SegmentRow(
-        id=value["id"],
-        rows=value["rows"],
-        vectors=value["vectors"],
-        files={name: FileRow(*pair) for name, pair in value["files"].items()},
+        id=_number(value["id"]),
+        rows=_number(value["rows"]),
+        vectors={name: _unpack_vector(vector) for name, vector in vectors.items()},
+        files={name: _unpack_file(*file) for name, file in files.items()},
     )
+
+
+def _unpack_vector(vector: dict[str, Any]) -> dict[str, Any]:
+    codec = vector["codec"]
+    return {
+        "dim": _number(vector["dim"]),
+        "codec": None if codec is None else _typed(codec, dict),
+    }
+
+
+def _unpack_file(length: int, checksum: int) -> FileRow:
+    return FileRow(_number(length), _number(checksum, (1 << 64) - 1))
+
+
+def _number(value: Any, largest: int = LARGEST) -> int:
+    if not 0 <= _typed(value, int) <= largest:
+        raise ValueError(f"the number {value} is out of range")
+    return int(value)
+
+
+def _typed(value: Any, kind: type[T]) -> T:
+    if type(value) is not kind:
+        raise TypeError(f"expected {kind.__name__}, got {value!r:.60}")
+    return value

@@ -30,7 +30,7 @@ WAL file::
     16      16    collection uuid
     32      8     salt (random; seeds every frame checksum of this file)
     40      8     seq of the first operation
-    48      8     reserved, zero
+    48      8     transaction of the catalog when the file was begun; 0: not known
     56      8     checksum of the 56 bytes before
     64      …     frames, each starting at a multiple of 8
 
@@ -53,9 +53,10 @@ memory in proportion to their number: no length is believed that was not compare
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from types import NoneType
 from typing import Any
 
 import msgpack
@@ -85,8 +86,10 @@ WAL_MAGIC = b"\x89VECWL\r\n"
 FRAME_MAGIC = b"VFRM"
 PREVIOUS_SYNCED = 1
 
+_LEAVES = frozenset({str, int, float, bool, NoneType})
+
 _HEADER = struct.Struct("<8sHBBIQ16sQQQ")
-_WAL_HEADER = struct.Struct("<8sH6x16sQQ8xQ")
+_WAL_HEADER = struct.Struct("<8sH6x16sQQQQ")
 _FRAME = struct.Struct("<4sIQQQI4x")
 _U64 = struct.Struct("<Q")
 
@@ -235,10 +238,12 @@ class WalHeader:
     uuid: bytes
     salt: int
     first_seq: int
+    transaction: int = 0
 
     def pack(self) -> bytes:
         """The 64 bytes."""
-        body = _WAL_HEADER.pack(WAL_MAGIC, VERSION, self.uuid, self.salt, self.first_seq, 0)[:-8]
+        fields = (self.uuid, self.salt, self.first_seq, self.transaction)
+        body = _WAL_HEADER.pack(WAL_MAGIC, VERSION, *fields, 0)[:-8]
         return body + _U64.pack(checksum(body))
 
     @classmethod
@@ -246,13 +251,13 @@ class WalHeader:
         """Raises DamageError; FormatVersionError for a newer version."""
         if len(data) < HEADER_SIZE:
             raise DamageError(f"{len(data)} bytes, too short for a header")
-        magic, version, uuid, salt, first_seq, check = _WAL_HEADER.unpack(data[:HEADER_SIZE])
+        magic, version, *fields, check = _WAL_HEADER.unpack(data[:HEADER_SIZE])
         if magic != WAL_MAGIC:
             raise DamageError("not a vecdb WAL file (wrong magic)")
         if check != checksum(data[: HEADER_SIZE - 8]):
             raise DamageError("header checksum does not match")
         require_version(version)
-        return cls(uuid, salt, first_seq)
+        return cls(*fields)
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,14 +317,16 @@ def unpack_frame(data: memoryview, offset: int, salt: int) -> Frame | None:
 
 def _split(body: memoryview, count: int) -> list[memoryview]:
     """The ``count`` operations that a frame's body consists of."""
+    if not 0 < count <= MAX_OPERATIONS:
+        raise DamageError(f"a frame of {count} operations")
     operations: list[memoryview] = []
     at = 0
     while at + 8 <= len(body) and len(operations) < count:
         size = _U64.unpack_from(body, at)[0]
         operations.append(body[at + 8 : at + 8 + size])
         at += 8 + size + padding(size)
-    if at != len(body) or len(operations) != count or not 0 < count <= MAX_OPERATIONS:
-        raise DamageError(f"a frame of {count} operations does not consist of them")
+    if at != len(body) or len(operations) != count:
+        raise DamageError(f"a frame is not as long as its {count} operations")
     return operations
 
 
@@ -338,31 +345,27 @@ def unpack_value(data: Any) -> Any:
     """Plain data from msgpack. Raises DamageError."""
     if len(data) > MAX_VALUE:
         raise DamageError(f"{len(data)} bytes of msgpack; the limit is {MAX_VALUE}")
-    value = unpack_msgpack(data)
-    require_shallow(value, MAX_DEPTH + 1)  # an operation holds a payload
+    try:
+        value = msgpack.unpackb(data, max_ext_len=0, max_bin_len=0)
+    except ValueError as error:
+        raise DamageError(f"not valid msgpack: {error}") from None
+    _require_plain([value], MAX_DEPTH + 1)  # an operation holds a payload
     return value
 
 
-def unpack_msgpack(data: Any) -> Any:
-    """What JSON knows, from msgpack of any length and depth. Raises DamageError."""
-    try:
-        # Map keys are strings and strings UTF-8 unless told otherwise.
-        return msgpack.unpackb(data, ext_hook=_refuse, max_ext_len=0, max_bin_len=0)
-    except ValueError as error:
-        raise DamageError(f"not valid msgpack: {error}") from None
-
-
-def _refuse(code: int, data: bytes) -> Any:
-    raise ValueError(f"extension type {code}")
-
-
-def require_shallow(value: Any, levels: int) -> None:
-    """Raise DamageError for maps and arrays nested deeper than ``levels``."""
-    if isinstance(value, (dict, list)):
-        if levels == 0:
-            raise DamageError("nested too deeply")
-        for item in value.values() if isinstance(value, dict) else value:
-            require_shallow(item, levels - 1)
+def _require_plain(items: Iterable[Any], levels: int) -> None:
+    """Raise DamageError for anything but JSON, and for objects nested deeper than ``levels``."""
+    for item in items:
+        kind = type(item)
+        if kind is dict or kind is list:
+            if levels == 0:
+                raise DamageError("nested too deeply")
+            if item:
+                _require_plain(item, levels - 1)
+                if kind is dict:
+                    _require_plain(item.values(), levels - 1)
+        elif kind not in _LEAVES:
+            raise DamageError(f"holds {kind.__name__}")
 
 
 def pack_row(key: bytes, value: bytes) -> bytes:

@@ -11,20 +11,36 @@ Directories are made 0700 and files 0600: a database may hold what its user woul
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import shutil
 import socket
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from vecdb.errors import LockedError
+from vecdb.errors import CorruptionError, LockedError
 
 Buffer = Any  # bytes, memoryview or a C-contiguous numpy array
 
 _BUFFERS_PER_WRITE = 512  # below IOV_MAX (1024) everywhere
+
+
+@contextmanager
+def required(path: Path, what: str = "file") -> Iterator[None]:
+    """Something that must be there is opened: if it is missing, or something else stands in its
+    place (a directory, a link to nowhere or to itself), that is damage. Raises CorruptionError."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.ENOENT:
+            raise CorruptionError(path, f"the {what} is missing") from None
+        if error.errno in (errno.EISDIR, errno.ENOTDIR, errno.ELOOP):
+            raise CorruptionError(path, f"is not a {what}: {error.strerror}") from None
+        raise
 
 
 def make_dir(path: Path) -> None:
@@ -45,7 +61,7 @@ def sync_dir(path: Path) -> None:
     try:
         os.fsync(fd)
     finally:
-        os.close(fd)
+        _close(fd)
 
 
 def sync_file(path: Path) -> None:
@@ -54,7 +70,7 @@ def sync_file(path: Path) -> None:
     try:
         _full_sync(fd)
     finally:
-        os.close(fd)
+        _close(fd)
 
 
 def rename(source: Path, target: Path) -> None:
@@ -86,6 +102,15 @@ def write_file(path: Path, data: Buffer) -> None:
         file.sync()
     finally:
         file.close()
+
+
+def _close(fd: int) -> None:
+    # Whatever close(2) says, the descriptor is free and may be another file's a moment later: it
+    # must not be closed again. What had to be durable has been synced before.
+    try:
+        os.close(fd)
+    except OSError:
+        pass
 
 
 def _full_sync(fd: int) -> None:
@@ -135,7 +160,7 @@ class AppendFile:
     def close(self) -> None:
         """Close the descriptor; harmless when closed already."""
         if self._fd >= 0:
-            os.close(self._fd)
+            _close(self._fd)
             self._fd = -1
 
 
@@ -147,20 +172,33 @@ class FileLock:
     """
 
     def __init__(self, path: Path, what: str) -> None:
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        with required(path):
+            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            holder = os.pread(self._fd, 200, 0).decode("utf-8", "replace").strip()
-            os.close(self._fd)
+            holder = self._holder()
+            self.release()
             if holder.startswith(f"pid {os.getpid()} "):
                 holder = f"this process ({holder}), by another VecDB that was not closed"
             raise LockedError(
                 f"{what} is open for writing by {holder or 'another process'}; "
                 f"close it there first (lock file {path})"
             ) from None
-        os.ftruncate(self._fd, 0)
-        os.pwrite(self._fd, f"pid {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+        except BaseException:
+            self.release()
+            raise
+        try:
+            os.ftruncate(self._fd, 0)
+            os.pwrite(self._fd, f"pid {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+        except OSError:
+            pass  # only a courtesy: a full disk must not keep the database from being opened
+
+    def _holder(self) -> str:
+        try:
+            return os.pread(self._fd, 200, 0).decode("utf-8", "replace").strip()
+        except OSError:
+            return ""
 
     def release(self) -> None:
         """Close our descriptor; in a forked child, the copy that would outlive the parent.
@@ -168,5 +206,5 @@ class FileLock:
         Harmless when released already.
         """
         if self._fd >= 0:
-            os.close(self._fd)
+            _close(self._fd)
             self._fd = -1

@@ -12,6 +12,8 @@
         segments/<id>/           manifest ids order seqs payload payload-offsets
                                  vectors[.<name>] present[.<name>]
                                  codes[.<name>] quantizer[.<name>]
+      snapshots/                 full-snapshot-<number>-<time>.snapshot and .snapshot.sha256
+      snapshots/<name>/          <name>-<number>-<time>.snapshot and .snapshot.sha256
 
 Parsing returns None for strangers' names, so cleaning up can never touch a file that is not ours.
 """
@@ -20,6 +22,7 @@ from __future__ import annotations
 
 import re
 import secrets
+from datetime import datetime
 from urllib.parse import unquote_to_bytes
 
 import xxhash
@@ -30,6 +33,10 @@ COLLECTIONS = "collections"
 CATALOG = "catalog"
 WAL = "wal"
 SEGMENTS = "segments"
+SNAPSHOTS = "snapshots"
+SNAPSHOT = ".snapshot"
+SHA256 = ".sha256"
+FULL = "full-snapshot"
 
 _NEW = ".new-"
 _DROPPED = ".dropped-"
@@ -83,7 +90,8 @@ def restored_dir(escaped: str) -> str:
 
 def parse_restored_dir(name: str) -> str | None:
     """What the restored collection in this directory replaces, or None."""
-    return name.removeprefix(_RESTORED) if name.startswith(_RESTORED) else None
+    match = re.fullmatch(rf"{re.escape(_RESTORED)}([a-z0-9_%~-]+)", name)
+    return match[1] if match else None
 
 
 def wal_file(first_seq: int) -> str:
@@ -105,6 +113,19 @@ def segment_dir(segment_id: int) -> str:
 def parse_segment_dir(name: str) -> int | None:
     """The id of a segment directory, or None."""
     return int(name, 16) if re.fullmatch(r"[0-9a-f]{16}", name) else None
+
+
+def snapshot_file(prefix: str, number: int, moment: datetime) -> str:
+    """A snapshot of the collection whose escaped name is ``prefix``, or of all. Sorts by number."""
+    return f"{prefix}-{number:06d}-{moment:%Y-%m-%d-%H-%M-%S}{SNAPSHOT}"
+
+
+def parse_snapshot_file(name: str) -> int | None:
+    """The number of a snapshot, 0 if its name was not made here; None for what is none."""
+    match = re.fullmatch(r"(?:[a-z0-9_%~-]+-)(\d{6,})-\d{4}(?:-\d\d){5}\.snapshot", name)
+    if match:
+        return int(match[1])
+    return 0 if re.fullmatch(r"[^./\0][^/\0]*\.snapshot", name) else None
 
 
 def vector_file(kind: str, vector_name: str) -> str:

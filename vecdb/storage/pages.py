@@ -57,7 +57,7 @@ def rows_of(data: bytes) -> CatalogRows:
     rows = CatalogRows()
     metas = []
     for at in (0, page_size):
-        if at + _PAGE_HEADER + _META.size <= len(data):
+        if at + _META.size <= len(data):
             magic, root, _, transaction = _META.unpack_from(data, at)
             if magic == _MAGIC:
                 metas.append((transaction, root))
@@ -66,8 +66,8 @@ def rows_of(data: bytes) -> CatalogRows:
     for _, root in sorted(metas, reverse=True):
         tree: dict[bytes, bytes] = {}
         try:
-            for key, raw in _walk(data, page_size, root):
-                tree[key] = unpack_row(key, raw)
+            for key, value in _walk(data, page_size, root):
+                tree[key] = value
         except DamageError as error:
             if not rows.trees:  # pages of the older state may have been written over
                 rows.problems.append(str(error))
@@ -89,8 +89,7 @@ def _numbered_pages(data: bytes, page_size: int) -> int:
 
 
 def _walk(data: bytes, page_size: int, root: int) -> Iterator[tuple[bytes, bytes]]:
-    """Keys and values (with checksums) of one tree. Raises DamageError at the end if something of
-    it could not be read."""
+    """The rows of one tree. Raises DamageError at the end if some of it could not be read."""
     problem = ""
     pending = [] if root == _EMPTY_TREE else [root]
     seen = set()
@@ -112,12 +111,11 @@ def _walk(data: bytes, page_size: int, root: int) -> Iterator[tuple[bytes, bytes
                     pending.append(low | high << 16 | more << 32)
                     continue
                 key = data[at + offset + 8 : at + offset + 8 + key_size]
-                raw = _value(data, page_size, at + offset, key_size)
-                unpack_row(key, raw)
+                value = unpack_row(key, _value(data, page_size, at + offset, key_size))
             except (struct.error, DamageError):
                 problem = f"a row of page {page} is damaged"
             else:
-                yield key, raw
+                yield key, value
     if problem:
         raise DamageError(problem)
 

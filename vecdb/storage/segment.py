@@ -26,7 +26,8 @@ from vecdb.quantization import Quantizer, from_state
 from vecdb.storage import layout
 from vecdb.storage.arrays import Expected, PlacedArray, Placement
 from vecdb.storage.catalog import Bits, SegmentRow
-from vecdb.storage.format import DamageError, Kind, bits_at, unpack_blocks
+from vecdb.storage.format import MAX_PAYLOAD, DamageError, Kind, bits_at, unpack_blocks
+from vecdb.storage.validate import expected_files
 
 _log = logging.getLogger("vecdb")
 
@@ -81,21 +82,20 @@ class FileSegment:
         self.parts: dict[str, PlacedArray] = {}
         self.damage: dict[str, str] = {}  # derived file -> what is wrong with it
         self._noticed = noticed
+        self._expected = expected_files(row)
         self._old = reuse.parts if reuse is not None else {}
         self._ids = self._open("ids", Kind.IDS, "mapped").verify()
         self._order = self._open_order()
         self._seqs = self._open("seqs", Kind.SEQS, "mapped")
         self._payload = self._open("payload", Kind.PAYLOAD, "mapped")
-        self._payload_offsets = self._open(
-            "payload-offsets", Kind.PAYLOAD_OFFSETS, "mapped"
-        ).verify()
+        self._payload_offsets = self._open_offsets()
         self.originals: dict[str, PlacedArray] = {}
         self.companions: dict[str, Companion] = {}
         self._present: dict[str, Bits] = {}
         for name, vector in row.vectors.items():
             self._open_vector(name, vector["codec"], places[name])
         try:
-            self._open("manifest", Kind.MANIFEST, "mapped")
+            self._open("manifest", Kind.MANIFEST, "mapped").verify()
         except CorruptionError as error:
             self._note(error)
         self._old = {}
@@ -111,8 +111,13 @@ class FileSegment:
         if name not in self.row.files:
             raise CorruptionError(path, "the catalog does not know this file")
         expected = Expected(self._uuid, self.id, kind, self.row.files[name])
-        self.parts[name] = PlacedArray(path, expected, placement)
-        return self.parts[name]
+        part = PlacedArray(path, expected, placement)
+        try:
+            self._expected[name].require(part.header)
+        except DamageError as error:
+            raise CorruptionError(path, str(error)) from None
+        self.parts[name] = part
+        return part
 
     def _open_vector(self, name: str, codec: dict[str, Any] | None, places: Places) -> None:
         file = layout.vector_file("vectors", name)
@@ -124,25 +129,39 @@ class FileSegment:
             return
         try:
             codes = self._open(layout.vector_file("codes", name), Kind.CODES, places.codes)
-            quantizer = self._open_quantizer(layout.vector_file("quantizer", name))
+            quantizer = self._open_quantizer(name, codec)
         except CorruptionError as error:
             self._note(error)
         else:
             self.companions[name] = Companion(quantizer, codes, codec)
 
-    def _open_quantizer(self, file: str) -> Quantizer:
-        part = self._open(file, Kind.QUANTIZER, "mapped")
+    def _open_quantizer(self, name: str, codec: dict[str, Any]) -> Quantizer:
+        part = self._open(layout.vector_file("quantizer", name), Kind.QUANTIZER, "mapped")
         try:
-            return read_quantizer(part.verify())
-        except (DamageError, ValueError, KeyError) as error:
+            return read_quantizer(part.verify(), codec["kind"], self.dims[name])
+        except DamageError as error:
             raise CorruptionError(part.path, str(error)) from error
 
     def _open_order(self) -> npt.NDArray[np.uint32]:
         try:
-            return self._open("order", Kind.ORDER, "mapped").verify()
+            part = self._open("order", Kind.ORDER, "mapped")
+            order = part.verify()
+            if self.rows and int(order.max()) >= self.rows:
+                raise CorruptionError(part.path, "names rows that there are not")
+            return order
         except CorruptionError as error:
             self._note(error)
             return ids.sort_order(self._ids).astype(np.uint32)
+
+    def _open_offsets(self) -> npt.NDArray[np.uint64]:
+        part = self._open("payload-offsets", Kind.PAYLOAD_OFFSETS, "mapped")
+        offsets = part.verify()
+        ends = int(offsets[0]), int(offsets[-1])
+        # Where offsets fall, the unsigned difference is huge.
+        longest = int(np.diff(offsets).max()) if self.rows else 0
+        if ends != (0, len(self._payload.array)) or longest > MAX_PAYLOAD:
+            raise CorruptionError(part.path, "does not cut the payloads into rows")
+        return offsets
 
     def _note(self, error: CorruptionError) -> None:
         self.damage[error.path] = error.detail
@@ -237,11 +256,18 @@ class FileSegment:
             yield int(row)
 
 
-def read_quantizer(data: npt.NDArray[np.uint8]) -> Quantizer:
-    """The quantizer from the bytes of its file. Raises DamageError, ValueError, KeyError."""
+def read_quantizer(data: npt.NDArray[np.uint8], kind: str, dim: int) -> Quantizer:
+    """The quantizer from the bytes of its file, which must be of this kind and dimension. Raises
+    DamageError."""
     meta, blocks = unpack_blocks(memoryview(data.tobytes()))
-    state = {
-        name: np.frombuffer(block, dtype=dtype).reshape(shape)
-        for (name, dtype, shape), block in zip(meta["arrays"], blocks, strict=True)
-    }
-    return from_state(meta["kind"], meta["metric"], meta["dim"], state)
+    try:
+        if (meta["kind"], meta["dim"]) != (kind, dim):
+            raise ValueError(f"{meta['kind']!r:.60} of {meta['dim']!r:.60}, not {kind!r} of {dim}")
+        state = {}
+        for (name, dtype, shape), block in zip(meta["arrays"], blocks, strict=True):
+            if dtype not in ("<f4", "<f8"):
+                raise ValueError(f"an array of {dtype!r:.60}")
+            state[name] = np.frombuffer(block, dtype=dtype).reshape(shape)
+        return from_state(kind, meta["metric"], dim, state)
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise DamageError(f"not a valid quantizer: {error}") from None

@@ -53,7 +53,7 @@ class Wal:
         for first_seq, path in wal_files(directory):
             try:
                 self._files.append((first_seq, path.stat().st_size))
-            except FileNotFoundError:  # only read here, and the writer has just retired it
+            except OSError:  # only read here, and just retired; or damage, which a replay finds
                 pass
         self._file: fs.AppendFile | None = None
         self._salt = 0
@@ -76,8 +76,9 @@ class Wal:
         """Whether something was written since the last sync."""
         return not self._synced
 
-    def start_file(self, first_seq: int) -> None:
-        """Close the current file and begin one whose first frame starts at ``first_seq``.
+    def start_file(self, first_seq: int, transaction: int = 0) -> None:
+        """Close the current file and begin one whose first frame starts at ``first_seq``. It says
+        that the catalog has got to ``transaction``: an older copy of it is recognised.
 
         The file gets its name only when its header is durable, so a file with a bad header is
         damage and never a crash.
@@ -86,7 +87,7 @@ class Wal:
         salt = secrets.randbits(64)
         temporary = self._directory / layout.new_dir()
         path = self._directory / layout.wal_file(first_seq)
-        header = WalHeader(self._uuid, salt, first_seq).pack()
+        header = WalHeader(self._uuid, salt, first_seq, transaction).pack()
         file = fs.AppendFile(temporary)
         try:
             file.append([header])
@@ -180,6 +181,7 @@ class Replay:
     directory: Path
     uuid: bytes
     after_seq: int
+    transaction: int | None = None  # of the catalog; None: not compared
     last_seq: int = 0
     operations_count: int = 0
     torn_bytes: int = 0
@@ -209,7 +211,9 @@ class Replay:
             # durable, so after a power loss any of them may be back, with gaps between them.
             while len(files) > 1 and files[1][0] <= self.after_seq + 1:
                 del files[0]
-            if files and files[0][0] > self.after_seq + 1:
+            if not files:
+                raise CorruptionError(self.directory, "the log is missing")
+            if files[0][0] > self.after_seq + 1:
                 first_seq, path = files[0]
                 raise CorruptionError(
                     path,
@@ -234,13 +238,10 @@ class Replay:
     ) -> Iterator[tuple[int, memoryview]]:
         # Read, not mapped: a writer that takes an unfinished frame back cuts the file, and what
         # was mapped beyond its end would kill a reader in another process.
-        try:
-            with open(path, "rb") as file:
-                head = file.read(HEADER_SIZE)
-                file.seek(start)
-                data = memoryview(file.read())
-        except FileNotFoundError:
-            raise CorruptionError(path, "the file is missing") from None
+        with fs.required(path), open(path, "rb") as file:
+            head = file.read(HEADER_SIZE)
+            file.seek(start)
+            data = memoryview(file.read())
         try:
             header = WalHeader.unpack(head)
         except DamageError as error:
@@ -249,6 +250,12 @@ class Replay:
             raise FormatVersionError(f"{path}: {error}") from None
         if header.uuid != self.uuid or header.first_seq != first_seq:
             raise CorruptionError(path, "belongs to another collection or place in the log")
+        if self.transaction is not None and header.transaction > self.transaction:
+            raise CorruptionError(
+                path,
+                f"was begun at transaction {header.transaction} of the catalog, which is at "
+                f"{self.transaction} now: an older copy of it",
+            )
         self._at = (first_seq, start, seq)
         at = 0
         while at < len(data):
@@ -308,12 +315,12 @@ def require_torn_tail(
 def wal_files(directory: Path) -> list[tuple[int, Path]]:
     """The WAL files of a directory, oldest first: (first seq, path)."""
     found = []
-    try:
+    with fs.required(directory, "directory"):
         paths = list(directory.iterdir())
-    except FileNotFoundError:
-        raise CorruptionError(directory, "the directory is missing") from None
     for path in paths:
         first_seq = layout.parse_wal_file(path.name)
         if first_seq is not None:
+            if path.is_dir():
+                raise CorruptionError(path, "is not a file")
             found.append((first_seq, path))
     return sorted(found)

@@ -1,0 +1,66 @@
+"""A short run of ``tools/soak.py``: it finds nothing, it finds a bug that is planted, and what it
+keeps of a failure replays it.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from oracle import SCALE
+from running_tools import TOOLS, interrupted, run
+
+from vecdb import VecDB
+
+pytestmark = pytest.mark.crash
+
+TOOL = "soak.py"
+# Public names of a database that are no operation, or that the soak has its own way to use.
+OTHERWISE = {"check_usable", "close", "collection", "damaged", "refresh"}
+
+
+@pytest.mark.timeout(300 * SCALE)
+def test_a_random_history_agrees_with_the_model(fast_path: Path, tmp_path: Path) -> None:
+    figures_at = tmp_path / "figures.json"
+    size = ("--operations", 1500 * SCALE, "--restarts", 5 * SCALE)
+    done = run(TOOL, *size, "--keep", fast_path, "--json", figures_at)
+    assert done.returncode == 0, done.stderr
+    figures: dict[str, Any] = json.loads(figures_at.read_text())
+    assert json.loads(done.stdout) == figures
+    assert figures["operations"] == sum(figures["verbs"].values()) == 1500 * SCALE
+    assert figures["restarts"] == 5 * SCALE
+    assert figures["mismatches"] == 0
+    assert figures["comparisons"] > figures["operations"]
+    assert figures["readings"] > 0, "no reader compared anything"
+    assert figures["replayed"] > 0, "no restart had anything to replay"
+    assert list(fast_path.iterdir()) == []
+
+
+def test_every_verb_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", [str(TOOLS), *sys.path])
+    from histories.soak_world import READS, UPKEEP, WRITES
+
+    drawn = {*WRITES, *READS, *UPKEEP}
+    drawn |= {name.replace("create_", "delete_") for name in drawn}
+    public = {name for name in dir(VecDB) if not name.startswith("_")}
+    assert public - OTHERWISE <= drawn
+
+
+def test_a_planted_bug_is_found_and_replayed(fast_path: Path) -> None:
+    mutant = "checkpoint_of_later_masks"
+    size = ("--operations", 3000, "--restarts", 12)
+    done = run(TOOL, *size, "--keep", fast_path, mutant=mutant)
+    assert done.returncode == 1, f"{mutant} was not noticed:\n{done.stderr}"
+    (kept,) = fast_path.iterdir()
+    assert f"--again {kept}" in done.stderr
+    again = run(TOOL, "--again", kept, mutant=mutant)
+    assert again.returncode == 1, "once more there was nothing wrong"
+    assert json.loads((kept / "soak.json").read_text())["problem"][:20] in again.stderr
+
+
+def test_ctrl_c_ends_it_and_leaves_nothing(fast_path: Path) -> None:
+    interrupted(TOOL, "--keep", fast_path)
+    assert list(fast_path.iterdir()) == []

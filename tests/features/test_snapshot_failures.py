@@ -1,0 +1,291 @@
+"""When a step of a snapshot or a restore fails, at each of its calls that write.
+
+An error before the commit changes nothing and leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from snapshot_tools import (
+    VECTORS,
+    OpenDb,
+    content,
+    files_of,
+    filled,
+    full_snapshot,
+    hidden,
+    put,
+    snapshot_path,
+)
+
+from vecdb import VecDB
+from vecdb.engine import restore, snapshots
+from vecdb.engine.check import check_database
+from vecdb.errors import (
+    AlreadyExistsError,
+    CorruptionError,
+    ReadOnlyError,
+    StorageFullError,
+    WriteError,
+)
+from vecdb.storage import fs
+
+
+@pytest.fixture
+def in_memory() -> Iterator[Path]:
+    """A directory in memory where there is one: hundreds of restores need not wait for a disk."""
+    shared_memory = Path("/dev/shm")
+    parent = shared_memory if shared_memory.is_dir() else None
+    with tempfile.TemporaryDirectory(prefix="vecdb-test-", dir=parent) as path:
+        yield Path(path)
+
+
+@pytest.fixture
+def db(open_db: OpenDb) -> VecDB:
+    return filled(open_db())
+
+
+@pytest.fixture
+def full(db: VecDB) -> Path:
+    return full_snapshot(db)
+
+
+class Faults:
+    """The k-th call that writes raises; counted at the one door to the disk."""
+
+    NAMES = ("make_dir", "sync_dir", "sync_file", "rename", "write_file")
+
+    def __init__(self, at: int, error: BaseException) -> None:
+        self._left = at
+        self._error = error
+        self.fired: str | None = None
+
+    def __enter__(self) -> Faults:
+        self._patch = pytest.MonkeyPatch()
+        for name in self.NAMES:
+            self._patch.setattr(fs, name, self._wrap(name, getattr(fs, name)))
+        for name in ("append", "sync", "__init__"):
+            function = getattr(fs.AppendFile, name)
+            self._patch.setattr(fs.AppendFile, name, self._wrap(f"AppendFile.{name}", function))
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._patch.undo()
+
+    def _wrap(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapped(*arguments: Any, **keywords: Any) -> Any:
+            self._left -= 1
+            if self._left == 0:
+                self.fired = name
+                raise self._error
+            return function(*arguments, **keywords)
+
+        return wrapped
+
+
+def every_call(error: Callable[[], BaseException]) -> Iterator[Faults]:
+    """Faults at the first call, the second, and so on, until one does not get that far."""
+    for k in range(1, 1000):
+        faults = Faults(k, error())
+        yield faults
+        if faults.fired is None:
+            assert k > 10
+            return
+    raise AssertionError("never comes to an end")
+
+
+ERRORS: dict[str, Callable[[], BaseException]] = {
+    "full": lambda: OSError(errno.ENOSPC, "injected"),
+    "broken": lambda: OSError(errno.EIO, "injected"),
+    "interrupted": KeyboardInterrupt,
+}
+
+
+@pytest.mark.parametrize("kind", ERRORS)
+def test_taking_fails_at_every_call(kind: str, db: VecDB) -> None:
+    before, want = files_of(db.path), content(db)
+    for faults in every_call(ERRORS[kind]):
+        with faults:
+            try:
+                found = db.create_snapshot("c")
+            except StorageFullError:
+                raised = "full"
+            except OSError:
+                raised = "broken"
+            except KeyboardInterrupt:
+                raised = "interrupted"
+            else:
+                raised = None
+        assert raised == (kind if faults.fired else None), faults.fired
+        if faults.fired is not None:
+            assert files_of(db.path) == before, faults.fired
+            assert not hidden(db.path)
+    assert db.recover_snapshot("c", found.name)
+    assert content(db) == want
+
+
+@pytest.mark.parametrize("kind", ERRORS)
+@pytest.mark.parametrize("there", [True, False], ids=["replaced", "new"])
+def test_recovering_fails_at_every_call(
+    there: bool, kind: str, db: VecDB, open_db: OpenDb, in_memory: Path
+) -> None:
+    """Before the commit nothing has changed, the collection goes on, and nothing is left behind.
+    After it the next open finishes what was begun."""
+    archive = in_memory / "archive"
+    shutil.copy(snapshot_path(db, db.create_snapshot("c")), archive)
+    new = content(db)
+    if there:
+        put(db, 900)
+        db.flush()
+        old = content(db)
+    else:
+        db.delete_collection("c")
+    db.close()
+    shutil.copytree(db.path, in_memory / "template")
+    outcomes = set()
+    for number, faults in enumerate(every_call(ERRORS[kind])):
+        path = in_memory / f"db{number}"
+        shutil.copytree(in_memory / "template", path)
+        opened = open_db(path)
+        before = files_of(path)
+        with faults:
+            try:
+                opened.recover_snapshot("c", archive)
+                outcome = "done"
+            except (OSError, KeyboardInterrupt):
+                outcome = "failed" if "c" not in opened.damaged else "later"
+        outcomes.add(outcome)
+        if outcome == "failed":
+            assert files_of(path) == before, faults.fired
+            assert not hidden(path), faults.fired
+            assert opened.collection_exists("c") == there
+            if there:
+                assert content(opened) == old
+                put(opened, 5, 1)
+        elif outcome == "later":
+            with pytest.raises(CorruptionError, match="restored, but not open"):
+                opened.count("c")
+            opened.close()
+            opened = open_db(path)
+            assert content(opened) == new, faults.fired
+        else:
+            assert content(opened) == new, faults.fired
+        opened.close()
+        assert check_database(path).ok
+        with VecDB(path) as again:
+            assert not hidden(path)
+            assert again.recover_snapshot("c", archive)
+            assert content(again) == new
+        shutil.rmtree(path)
+    assert outcomes >= {"done", "failed"}
+
+
+@pytest.mark.parametrize("after", ["delete", "recover", "create"])
+@pytest.mark.parametrize("failing", [2, 3], ids=["old-stays", "old-gone"])
+def test_what_can_be_done_with_a_collection_that_did_not_get_its_place(
+    failing: int, after: str, db: VecDB, open_db: OpenDb, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found, want = db.create_snapshot("c"), content(db)
+    put(db, 900)
+    rename, renamed = fs.rename, []
+
+    def fails(source: Path, target: Path) -> None:
+        renamed.append(target)
+        if len(renamed) == failing:  # the first one is the commit
+            raise OSError(errno.EIO, "injected")
+        rename(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fs, "rename", fails)
+        with pytest.raises(OSError, match="injected"):
+            db.recover_snapshot("c", found.name)
+    assert list(db.damaged) == ["c"]
+    if after == "delete":
+        assert db.delete_collection("c")
+        assert not db.collection_exists("c")
+        db.close()
+        assert not open_db().collection_exists("c")
+        return
+    if after == "recover":
+        assert db.recover_snapshot("c", found.name)
+        assert content(db) == want
+        put(db, 10, 1)
+        want = content(db)
+    else:
+        with pytest.raises(AlreadyExistsError):
+            db.create_collection("c", VECTORS)
+    db.close()
+    again = open_db()
+    assert content(again) == want
+    assert not hidden(again.path)
+
+
+def test_a_commit_of_which_nobody_knows_whether_it_is_durable(
+    db: VecDB, open_db: OpenDb, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sync after the rename fails, and the one after it was taken back, too. After a crash the
+    restored collection may be there, so nothing more may be acknowledged for the old one."""
+    found, want = db.create_snapshot("c"), content(db)
+
+    def fails(path: Path) -> None:
+        if path.name == "collections":
+            raise OSError(errno.EIO, "injected")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fs, "sync_dir", fails)
+        with pytest.raises(WriteError):
+            db.recover_snapshot("c", found.name)
+    assert content(db) == want
+    with pytest.raises(ReadOnlyError):
+        put(db, 5)
+    assert not hidden(db.path)
+    db.close()
+    assert content(open_db()) == want
+
+
+def test_no_space(db: VecDB, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Known before anything is written: the database may need the rest of the disk itself."""
+    found = db.create_snapshot("c")
+    before = files_of(db.path)
+
+    class Full:
+        f_bavail, f_frsize = 1, 512
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "statvfs", lambda path: Full)
+        for call in (
+            lambda: db.create_snapshot("c"),
+            lambda: db.recover_snapshot("c", found.name),
+            lambda: snapshots.take_as(tmp_path / "x", [db.path], whole=False, progress=print),
+        ):
+            with pytest.raises(StorageFullError, match="are free"):
+                call()
+    assert files_of(db.path) == before
+
+
+@pytest.mark.parametrize("kind", ERRORS)
+def test_a_new_database_fails_at_every_call(kind: str, full: Path, in_memory: Path) -> None:
+    parent = in_memory / "parent"
+    parent.mkdir()
+    root = parent / "new"
+    for faults in every_call(ERRORS[kind]):
+        with faults:
+            try:
+                restore.restore_database(full, root)
+            except (OSError, KeyboardInterrupt):
+                pass
+        # The rename to its name is the commit; the sync after it may fail.
+        if root.exists():
+            assert check_database(root).ok
+            with VecDB(root) as db:
+                assert len(db.get_collections().collections) == 3
+            shutil.rmtree(root)
+        assert list(parent.iterdir()) == [], faults.fired

@@ -1,0 +1,79 @@
+"""Random settings of a collection: codes, places and the optimizer's thresholds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from random import Random
+from typing import Any
+
+from vecdb import VecDB, models
+
+Settings = dict[str, Any]
+"""Arguments of ``update_collection``."""
+
+CODES: list[Any] = [
+    "Disabled",
+    {"scalar": {"type": "int8"}},
+    {"scalar": {"type": "int8", "quantile": 0.9}},
+    {"binary": {}},
+    {"product": {"compression": "x4"}},
+    {"product": {"compression": "x16"}},
+]
+OPTIMIZER: dict[str, tuple[Any, ...]] = {
+    "max_optimization_threads": (0, 1, 1, 1),
+    "indexing_threshold": (0, 1, 1, 8),
+    "memmap_threshold": (0, 1, 1, 8),
+    "default_segment_number": (1, 1, 2, 4),
+    "vacuum_min_vector_number": (1, 8, 1000),
+    "deleted_threshold": (0.1, 0.2, 0.5),
+}
+
+
+def draw_settings(rng: Random, vectors: Mapping[str, tuple[int, str]]) -> Settings:
+    """Any codes, anywhere, with an optimizer that has much to do."""
+    codes = rng.choice(CODES)
+    if codes != "Disabled":
+        kind, options = next(iter(codes.items()))
+        codes = {kind: {**options, "always_ram": rng.random() < 0.5}}
+    return {
+        "optimizers_config": {name: rng.choice(values) for name, values in OPTIMIZER.items()},
+        "quantization_config": codes,
+        "vectors_config": {name: {"on_disk": rng.random() < 0.5} for name in vectors},
+    }
+
+
+def settings_of(config: models.CollectionConfig) -> Settings:
+    """The settings that a collection has, in the form in which they are drawn."""
+    found = models.to_builtins(config)
+    vectors = found["params"]["vectors"]
+    named = {"": vectors} if "size" in vectors else vectors
+    codes: Any = found.get("quantization_config") or "Disabled"
+    if codes != "Disabled":
+        codes = {k: {o: v for o, v in c.items() if v is not None} for k, c in codes.items()}
+    return {
+        "optimizers_config": {name: found["optimizer_config"][name] for name in OPTIMIZER},
+        "quantization_config": codes,
+        "vectors_config": {name: {"on_disk": v["on_disk"]} for name, v in named.items()},
+    }
+
+
+def create(
+    db: VecDB,
+    name: str,
+    vectors: Mapping[str, tuple[int, str]],
+    settings: Settings,
+    *,
+    again: bool = False,
+) -> None:
+    """A new collection that has the settings from the start; ``again``: in place of an old one."""
+    named = {
+        name: {"size": dim, "distance": distance, **settings["vectors_config"][name]}
+        for name, (dim, distance) in vectors.items()
+    }
+    codes = settings["quantization_config"]
+    (db.recreate_collection if again else db.create_collection)(
+        name,
+        named.get("", named),
+        quantization_config=None if codes == "Disabled" else codes,
+        optimizers_config=settings["optimizers_config"],
+    )

@@ -1,0 +1,189 @@
+"""Restoring: a collection, or a whole database, from an archive.
+
+    unpack   into a new directory under a ``.new-`` name, durable and verified (``unpack.py``)
+    commit   one rename, to the collection's ``.restored-`` name
+    place    the collection that was there goes, the new one takes its name (``recovery.py``)
+
+A new database is made whole under a ``.new-`` name, and its commit is the rename to its own. An
+error before the commit leaves everything as it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from vecdb.engine import directory, recovery
+from vecdb.engine.unpack import Archive, Unpacked
+from vecdb.engine.writer import Uninterrupted
+from vecdb.errors import (
+    AlreadyExistsError,
+    CorruptionError,
+    NotADatabaseError,
+    NotFoundError,
+    WriteError,
+)
+from vecdb.storage import fs, layout
+from vecdb.storage.tar import Progress, no_progress
+
+
+def unpack_collection(
+    path: Path,
+    parent: Path,
+    name: str,
+    checksum: str | None = None,
+    progress: Progress = no_progress,
+) -> Unpacked:
+    """Unpack the collection of an archive of one, or the one of that name of an archive of many.
+
+    Raises NotFoundError, CorruptionError, FormatVersionError, StorageFullError, OSError; then
+    nothing is left behind.
+    """
+    found: Unpacked | None = None
+    others = []
+    try:
+        with Archive(path, checksum, progress) as archive:
+            for manifest in archive.collections():
+                if archive.whole and (manifest.name != name or found is not None):
+                    archive.skip(manifest)
+                    others.append(manifest.name)
+                else:
+                    found = archive.unpack(manifest, parent, name)
+        if found is None:
+            known = ", ".join(map(repr, sorted(others))) or "none"
+            raise NotFoundError(
+                f"{path}: there is no collection {name!r} in it; there are: {known}"
+            )
+    except BaseException:
+        if found is not None:
+            fs.remove_tree(found.path)
+        raise
+    return found
+
+
+@contextmanager
+def kept_until_committed(unpacked: Unpacked) -> Iterator[None]:
+    """What was unpacked is removed if the block fails before it commits."""
+    try:
+        yield
+    finally:
+        fs.remove_tree(unpacked.path)  # committed: it has another name
+
+
+def commit(unpacked: Unpacked) -> Path:
+    """Decide that a collection takes its place: from now on nothing but that can happen. Returns
+    its directory.
+
+    Raises OSError: it will not. Raises WriteError: after a crash it may, so what is there now must
+    not be written to.
+    """
+    parent = unpacked.path.parent
+    restored = parent / layout.restored_dir(layout.escape(unpacked.name))
+    if restored.exists():  # it failed to take its place, and now it never will
+        fs.rename(restored, parent / layout.dropped_dir())
+        fs.sync_dir(parent)
+    fs.rename(unpacked.path, restored)
+    try:
+        fs.sync_dir(parent)
+    except BaseException as error:
+        try:
+            fs.rename(restored, unpacked.path)
+            fs.sync_dir(parent)
+        except OSError as second:
+            raise WriteError(second.errno, f"{restored}: {second}") from error
+        raise
+    return restored
+
+
+def restore_collection(
+    path: Path,
+    root: Path,
+    name: str,
+    checksum: str | None = None,
+    *,
+    replace: bool = False,
+    progress: Progress = no_progress,
+) -> int:
+    """Restore one collection into a database that nobody has open; how many points it has.
+
+    Raises LockedError and AlreadyExistsError (unless ``replace``), and as ``unpack_collection``.
+    """
+    directory.check_name(name)
+    directory.require_database(root)
+    lock = fs.FileLock(root / layout.LOCK, f"database {root}")
+    try:
+        parent = root / layout.COLLECTIONS
+        recovery.finish_restores(parent)
+        if (parent / layout.escape(name)).exists() and not replace:
+            raise AlreadyExistsError(f"{root}: collection {name!r} exists")
+        unpacked = unpack_collection(path, parent, name, checksum, progress)
+        with kept_until_committed(unpacked), Uninterrupted():
+            commit(unpacked)
+            recovery.finish_restores(parent)
+        return unpacked.points
+    finally:
+        lock.release()
+
+
+def restore_database(
+    path: Path,
+    root: Path,
+    name: str | None = None,
+    checksum: str | None = None,
+    progress: Progress = no_progress,
+) -> dict[str, int]:
+    """Make a new database of what an archive holds; how many points each collection has.
+
+    ``name``: what to call the collection of an archive of one, and which to take from an archive
+    of many. The directory must not exist, or be empty. Raises NotADatabaseError, and as
+    ``unpack_collection``; then nothing is left behind.
+    """
+    root = root.resolve()
+    if not root.parent.is_dir():
+        raise NotADatabaseError(f"{root}: the directory {root.parent} does not exist")
+    if root.exists() and not (root.is_dir() and not any(root.iterdir())):
+        raise NotADatabaseError(f"{root} is not empty; give a new or an empty directory")
+    temporary = root.parent / layout.new_dir()
+    parent = temporary / layout.COLLECTIONS
+    fs.make_dir(temporary)
+    try:
+        directory.initialize(temporary)
+        points = _unpack_all(path, parent, name, checksum, progress)
+        with Uninterrupted():
+            fs.rename(temporary, root)
+            fs.sync_dir(root.parent)
+    except BaseException:
+        fs.remove_tree(temporary)
+        raise
+    return points
+
+
+def _unpack_all(
+    path: Path, parent: Path, name: str | None, checksum: str | None, progress: Progress
+) -> dict[str, int]:
+    points: dict[str, int] = {}
+    with Archive(path, checksum, progress) as archive:
+        for manifest in archive.collections():
+            if name is not None and archive.whole and manifest.name != name:
+                archive.skip(manifest)
+                continue
+            unpacked = archive.unpack(manifest, parent, name or manifest.name)
+            if unpacked.name in points:
+                raise CorruptionError(path, f"has two collections {unpacked.name!r}")
+            fs.rename(unpacked.path, parent / layout.escape(unpacked.name))
+            points[unpacked.name] = unpacked.points
+    if name is not None and name not in points:
+        raise NotFoundError(f"{path}: there is no collection {name!r} in it")
+    fs.sync_dir(parent)
+    return points
+
+
+def contents(path: Path) -> tuple[bool, list[str]]:
+    """Whether an archive is of a whole database, and the collections in it, unverified."""
+    with Archive(path) as archive:
+        names = []
+        for manifest in archive.collections():
+            archive.skip(manifest)
+            names.append(manifest.name)
+        return archive.whole, names

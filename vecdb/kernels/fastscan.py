@@ -1,0 +1,362 @@
+"""FastScan: sums of table look-ups for 32 rows at once, and the best rows by them.
+
+Codes are whole numbers 0 .. 15, ``m`` a row. A query has a table of 16 bytes for each of the ``m``;
+the sum of a row is that of the bytes its codes name.
+
+**Layout.** Rows stand in blocks of 32: ``blocks: uint8[ceil(n / 32), 64 * quads + 128 * columns]``
+with ``quads = ceil(m / 4)``. In a block,
+
+* byte ``16 * j + i`` (``j < 4 * quads``, ``i < 16``) has code ``j`` of row ``i`` in its low four
+  bits and code ``j`` of row ``16 + i`` in its high four. Codes from ``m`` on are 0;
+* then come 0, 1 or 2 columns of 32 float32: what the sum of each row is multiplied by, and what is
+  added to it then. Beside the codes, they are read in one stream.
+
+Rows missing to a whole block are zeros. Blocks may start anywhere in memory, but from a multiple
+of 64 bytes on they are read faster by a sixth. Tables are ``uint8[q, 64 * quads]``, a row a query:
+byte ``16 * j + c`` is what code ``c`` in place ``j`` adds. Places from ``m`` on must be zeros.
+
+**Scores** are float32, worked out in this order on every processor, without what there is no column
+of::
+
+    score = (sum * step + offset) * multiply[row] + add[row] + bias
+
+``step`` and ``offset`` undo what made bytes of the query's numbers (`quantize_tables`); ``bias``
+belongs to a range of rows, such as a partition. How a block is summed is in `shuffle`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+from numba import njit
+from numba.core import types
+
+from vecdb.kernels.shortlist import best_first, make_heap, thin
+from vecdb.kernels.shuffle import (
+    BLOCK_ROWS,
+    TOGETHER,
+    count_trailing_zeros,
+    scores_of_block,
+    sums_of_four,
+    sums_of_one,
+)
+from vecdb.kernels.signatures import (
+    Bytes,
+    Ints,
+    bytes_1,
+    bytes_2,
+    f32,
+    floats_1,
+    floats_2,
+    i64,
+    ints_1,
+    out_bytes_1,
+    out_bytes_2,
+    out_floats_1,
+    out_floats_2,
+    out_int32s_1,
+    out_ints_1,
+)
+from vecdb.kernels.topk import check_mask, worst_score
+
+__all__ = [
+    "BLOCK_ROWS",
+    "block_shape",
+    "check_shapes",
+    "pack",
+    "quantize_tables",
+    "scan",
+    "score_all",
+    "score_rows",
+    "sum_all",
+    "unpack",
+]
+
+_ranges: Final[Any] = types.Array(types.int64, 2, "C", readonly=True)
+_two_floats: Final[Any] = types.UniTuple(types.float32, 2)  # type: ignore[no-untyped-call]
+_out_ints_2: Final[Any] = types.Array(types.int64, 2, "C")
+
+
+def block_shape(n: int, m: int, columns: int = 0) -> tuple[int, int]:
+    """The shape of the blocks of ``n`` rows of ``m`` codes."""
+    return -(-n // BLOCK_ROWS), 64 * -(-m // 4) + 4 * BLOCK_ROWS * columns
+
+
+def check_shapes(blocks: Bytes, tables: Bytes, ranges: Ints, mask: Bytes) -> None:
+    """Refuse what the kernels would read out of bounds."""
+    if blocks.ndim != 2 or tables.ndim != 2 or tables.shape[1] % 64:
+        raise ValueError(f"expected blocks and tables, got {blocks.shape} and {tables.shape}")
+    if blocks.shape[1] - tables.shape[1] not in (0, 128, 256):
+        raise ValueError(
+            f"tables of {tables.shape[1]} bytes do not fit blocks of {blocks.shape[1]} bytes"
+        )
+    if ranges.ndim != 2 or ranges.shape[1] != 2:
+        raise ValueError(f"expected ranges int64[p, 2], got shape {ranges.shape}")
+    if ranges.size:
+        end = int(ranges.max())
+        if ranges.min() < 0 or end > BLOCK_ROWS * blocks.shape[0]:
+            raise ValueError(f"a range reaches beyond {blocks.shape[0]} blocks")
+        check_mask(mask, end)
+
+
+# --- blocks and tables ----------------------------------------------------------------------------
+
+
+@njit(types.void(bytes_2, floats_2, out_bytes_2), nogil=True, cache=True)
+def pack(codes, columns, out):  # type: ignore[no-untyped-def]
+    """Write ``codes: uint8[n, m]`` and ``columns: float32[n, 0 .. 2]`` to ``out``, as blocks.
+
+    ``out`` has the `block_shape`. Of a code, only the low four bits are kept.
+    """
+    n, m = codes.shape
+    after = 64 * ((m + 3) >> 2)
+    for block in range(out.shape[0]):
+        start = block * BLOCK_ROWS
+        for at in range(out.shape[1]):
+            out[block, at] = 0
+        for i in range(min(n - start, 16)):
+            for place in range(m):
+                out[block, 16 * place + i] = codes[start + i, place] & 15
+        for i in range(min(n - start - 16, 16)):
+            for place in range(m):
+                out[block, 16 * place + i] |= codes[start + 16 + i, place] << 4
+        numbers = out[block, after:].view(np.float32)
+        for i in range(min(n - start, BLOCK_ROWS)):
+            for column in range(columns.shape[1]):
+                numbers[column * BLOCK_ROWS + i] = columns[start + i, column]
+
+
+@njit(types.void(bytes_2, out_bytes_2), nogil=True, cache=True)
+def unpack(blocks, codes):  # type: ignore[no-untyped-def]
+    """Write the codes of the first rows of ``blocks`` to ``codes: uint8[n, m]``."""
+    for row in range(codes.shape[0]):
+        at = row & 15
+        shift = (row & 16) >> 2
+        for place in range(codes.shape[1]):
+            codes[row, place] = blocks[row >> 5, 16 * place + at] >> shift & 15
+
+
+@njit(_two_floats(floats_2, out_bytes_1), nogil=True, cache=True)
+def quantize_tables(numbers, out):  # type: ignore[no-untyped-def]
+    """Write bytes that stand for ``numbers: float32[m, 16]`` to ``out: uint8[64 * ceil(m / 4)]``.
+
+    Returns ``step`` and ``offset``: m of the numbers make about ``sum of bytes * step + offset``.
+    One step for all places, the widest sets it: else sums of bytes would mean nothing.
+    """
+    m = numbers.shape[0]
+    least = np.empty(m, np.float32)
+    offset = 0.0
+    widest = np.float32(0.0)
+    for place in range(m):
+        low = numbers[place, 0]
+        high = low
+        for c in range(1, 16):
+            low = min(low, numbers[place, c])
+            high = max(high, numbers[place, c])
+        least[place] = low
+        offset += low
+        widest = max(widest, high - low)
+    inverse = np.float32(255.0) / widest if widest > np.float32(0.0) else np.float32(0.0)
+    for place in range(m):
+        for c in range(16):
+            level = (numbers[place, c] - least[place]) * inverse + np.float32(0.5)
+            # In this order NaN (numbers that overflowed) ends as 0.
+            if not level > np.float32(0.0):
+                level = np.float32(0.0)
+            if level > np.float32(255.0):
+                level = np.float32(255.0)
+            out[16 * place + c] = np.uint8(np.int32(level))
+    out[16 * m :] = 0
+    return widest / np.float32(255.0), np.float32(offset)
+
+
+# --- scores ---------------------------------------------------------------------------------------
+
+
+@njit(types.void(bytes_2, bytes_2, out_int32s_1), nogil=True, cache=True)
+def sum_all(blocks, tables, out):  # type: ignore[no-untyped-def]
+    """Write the sums of all rows under the first of the tables to ``out: int32[n]``."""
+    n = out.shape[0]
+    query = np.zeros(1, np.int64)
+    sums = np.empty(BLOCK_ROWS, np.int32)
+    for start in range(0, n, BLOCK_ROWS):
+        sums_of_one(blocks, start >> 5, tables, query, 0, sums)
+        for i in range(min(BLOCK_ROWS, n - start)):
+            out[np.uint64(start + i)] = sums[i]  # unsigned: no test for a negative index
+
+
+@njit(types.void(bytes_2, bytes_2, f32, f32, f32, out_floats_1), nogil=True, cache=True)
+def score_all(blocks, tables, step, offset, bias, out):  # type: ignore[no-untyped-def]
+    """Write the scores of all rows under the first of the tables to ``out: float32[n]``."""
+    n = out.shape[0]
+    columns = tables.shape[1]
+    query = np.zeros(1, np.int64)
+    sums = np.empty(BLOCK_ROWS, np.int32)
+    found = np.empty(BLOCK_ROWS, np.float32)
+    for start in range(0, n, BLOCK_ROWS):
+        block = start >> 5
+        sums_of_one(blocks, block, tables, query, 0, sums)
+        scores_of_block(  # type: ignore[call-arg]
+            blocks, block, columns, sums, 0, step, offset, bias, step, found
+        )
+        for i in range(min(BLOCK_ROWS, n - start)):
+            out[np.uint64(start + i)] = found[i]
+
+
+@njit(types.void(bytes_2, bytes_2, f32, f32, f32, ints_1, out_floats_1), nogil=True, cache=True)
+def score_rows(blocks, tables, step, offset, bias, row_numbers, out):  # type: ignore[no-untyped-def]
+    """Write the scores of the rows ``row_numbers: int64[r]`` to ``out: float32[r]``.
+
+    One by one: from about a row in each block on, `score_all` is faster.
+    """
+    size = tables.shape[1]
+    columns = (blocks.shape[1] - size) // (4 * BLOCK_ROWS)
+    for i in range(row_numbers.shape[0]):
+        block = row_numbers[i] >> 5
+        row = row_numbers[i] & 31
+        shift = (row & 16) >> 2
+        total = np.int64(0)
+        for place in range(size >> 4):
+            both = blocks[block, 16 * place + (row & 15)]
+            total += tables[0, 16 * place + (both >> shift & 15)]
+        score = np.float32(total) * step + offset
+        if columns > 0:
+            numbers = blocks[block, size:].view(np.float32)
+            score *= numbers[row]
+            if columns > 1:
+                score += numbers[BLOCK_ROWS + row]
+        out[i] = score + bias
+
+
+# --- the best rows --------------------------------------------------------------------------------
+
+
+@njit(
+    types.void(
+        bytes_2,
+        bytes_2,
+        floats_1,
+        floats_1,
+        _ranges,
+        ints_1,
+        ints_1,
+        floats_1,
+        bytes_1,
+        i64,
+        out_floats_2,
+        _out_ints_2,
+        out_ints_1,
+    ),
+    nogil=True,
+    cache=True,
+)
+def scan(  # type: ignore[no-untyped-def]
+    blocks,
+    tables,
+    steps,
+    offsets,
+    ranges,
+    starts,
+    queries,
+    biases,
+    mask,
+    base,
+    scores,
+    rows,
+    filled,
+):
+    """Offer the allowed rows of some ranges to the running top-k of some queries.
+
+    * ``tables: uint8[q, 64 * quads]``, ``steps``, ``offsets: float32[q]``: the queries;
+    * ``ranges: int64[p, 2]``, first row and end: no row may be in two ranges of a query. Ranges may
+      start and end within a block;
+    * ``queries[starts[i] : starts[i + 1]]`` (int64) are the queries that scan range ``i``, with the
+      ``biases`` (float32) at the same places. ``starts: int64[p + 1]``. Four queries that share a
+      range take little more than half the time of four scans;
+    * ``scores: float32[q, k]``, ``rows: int64[q, k]``, ``filled: int64[q]``: of each query, what
+      `topk` says; rows are offered as ``base + row``. The mask is as in `vecdb.kernels`.
+
+    Shapes are not checked: see `check_shapes`.
+    """
+    k = scores.shape[1]
+    if k == 0:
+        return
+    columns = tables.shape[1]
+    room = 2 * k + BLOCK_ROWS
+    kept = np.empty((scores.shape[0], room + BLOCK_ROWS), np.float32)
+    kept_rows = np.empty((scores.shape[0], room + BLOCK_ROWS), np.int64)
+    worst = np.empty(scores.shape[0], np.float32)
+    for query in range(scores.shape[0]):
+        for i in range(filled[query]):
+            kept[query, i] = scores[query, i]
+            kept_rows[query, i] = rows[query, i]
+        worst[query] = worst_score(scores[query], filled[query])
+    sums = np.empty(TOGETHER * BLOCK_ROWS, np.int32)
+    found = np.empty(BLOCK_ROWS, np.float32)
+    last_byte = mask.shape[0] - 1
+    for p in range(ranges.shape[0]):
+        first = ranges[p, 0]
+        end = ranges[p, 1]
+        at = starts[p]
+        while at < starts[p + 1]:
+            together = TOGETHER if at + TOGETHER <= starts[p + 1] else 1
+            for start in range(first & ~31, end, BLOCK_ROWS):
+                allowed = np.int64(0xFFFFFFFF)
+                if last_byte >= 0:
+                    byte = start >> 3
+                    allowed = (
+                        np.int64(mask[byte])
+                        | np.int64(mask[min(byte + 1, last_byte)]) << 8
+                        | np.int64(mask[min(byte + 2, last_byte)]) << 16
+                        | np.int64(mask[min(byte + 3, last_byte)]) << 24
+                    )
+                if start < first:
+                    allowed &= np.int64(0xFFFFFFFF) << (first - start)
+                if start + BLOCK_ROWS > end:
+                    allowed &= np.int64(0xFFFFFFFF) >> (start + BLOCK_ROWS - end)
+                if allowed == 0:
+                    continue
+                block = start >> 5
+                if together == TOGETHER:
+                    sums_of_four(blocks, block, tables, queries, at, sums)
+                else:
+                    sums_of_one(blocks, block, tables, queries, at, sums)
+                for i in range(together):
+                    query = queries[at + i]
+                    bits = allowed & scores_of_block(  # type: ignore[call-arg]
+                        blocks,
+                        block,
+                        columns,
+                        sums,
+                        BLOCK_ROWS * i,
+                        steps[query],
+                        offsets[query],
+                        biases[at + i],
+                        worst[query],
+                        found,
+                    )
+                    if bits == 0:
+                        continue
+                    count = filled[query]
+                    while bits != 0:
+                        place = count_trailing_zeros(bits)
+                        bits &= bits - 1
+                        score = found[place]
+                        if score != score:  # as in `topk_push`
+                            score = np.float32(-np.inf)
+                        kept[query, count] = score
+                        kept_rows[query, count] = base + start + place
+                        count += 1
+                    if count > room:
+                        count, worst[query] = thin(kept[query], kept_rows[query], count, k)
+                    filled[query] = count
+            at += together
+    for query in range(scores.shape[0]):
+        if filled[query] > k:
+            best_first(kept[query], kept_rows[query], filled[query], k)
+            filled[query] = k
+        for i in range(filled[query]):
+            scores[query, i] = kept[query, i]
+            rows[query, i] = kept_rows[query, i]
+        make_heap(scores[query], rows[query], filled[query])

@@ -1,0 +1,81 @@
+"""The report of ``vecdb repair`` for people: what was saved, what was lost, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from vecdb.engine.repair import CollectionRepair, RepairReport
+from vecdb.terminal import Screen, count, duration
+
+
+def show(screen: Screen, report: RepairReport) -> None:
+    """All of a report."""
+    found = report.collections
+    points = count(sum(collection.saved for collection in found), "point")
+    verdict = "everything was saved" if report.complete else "SOMETHING WAS LOST"
+    screen.line(
+        f"{screen.bold(verdict)}: {count(len(found), 'collection')}, {points} in "
+        f"{report.target}, {duration(report.seconds)}"
+    )
+    if found:
+        screen.line()
+        screen.table(
+            ["collection", "saved", "lost", "partly lost", "uncertain", "from the log", "gaps"],
+            [
+                [
+                    c.name,
+                    *(f"{n:,}" for n in (c.saved, c.lost, c.partly_lost, c.uncertain)),
+                    count(c.operations, "operation"),
+                    f"{len(c.log_gaps) + len(c.unusable_operations):,}",
+                ]
+                for c in found
+            ],
+            indent="  ",
+        )
+    for collection in found:
+        said = list(_sentences(collection))
+        if said or collection.damaged:
+            screen.line()
+            screen.line(screen.bold(collection.name))
+        for sentence in said:
+            screen.paragraph(sentence, "  ")
+        for problem in collection.damaged:
+            screen.line(f"  {problem.path}: {problem.detail}")
+    if report.damaged:
+        screen.line()
+    for problem in report.damaged:
+        screen.line(f"{problem.path}: {problem.detail}")
+
+
+def _sentences(c: CollectionRepair) -> Iterator[str]:
+    if c.error is not None:
+        yield f"Nothing could be saved: {c.error}."
+    if c.lost:
+        ids = f": {_listed(c.lost_ids, c.lost)}" if c.lost_ids else "; their ids are lost, too"
+        yield f"Lost {count(c.lost, 'point')}{ids}."
+    if c.partly_lost:
+        points = [f"{point.id!r} ({', '.join(point.lost)})" for point in c.partly_lost_points]
+        yield f"Saved without a part: {_listed(points, c.partly_lost)}."
+    if c.uncertain:
+        yield (
+            f"{count(c.uncertain, 'point')} may have been deleted or replaced by a newer one "
+            f"that is lost: the catalog does not tell any more."
+        )
+    for gap in c.log_gaps:
+        which = f"from {gap.first} on, if there were any," if gap.last is None else ""
+        which = which or (str(gap.first) if gap.first == gap.last else f"{gap.first} to {gap.last}")
+        yield f"Lost of the log: operations {which} ({gap.reason})."
+    yield from (f"Not applied: {operation}." for operation in c.unusable_operations[:20])
+    if c.edits_skipped:
+        yield f"Edits in the log found {count(c.edits_skipped, 'point')} missing."
+    if c.torn_bytes:
+        yield (
+            f"The log ends in {count(c.torn_bytes, 'byte')} that are no whole write: one that a "
+            f"crash cut short, and that was never acknowledged, or damage of the last one."
+        )
+
+
+def _listed(first: Sequence[Any], number: int) -> str:
+    more = f" and {number - len(first):,} more" if number > len(first) else ""
+    return ", ".join(map(str, first)) + more

@@ -1,0 +1,133 @@
+"""The snapshot verbs of ``VecDB``, with Qdrant's names and shapes."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from vecdb import models
+from vecdb.collection import Collection
+from vecdb.engine import directory, recovery, restore, snapshots
+from vecdb.engine.unpack import Unpacked
+from vecdb.errors import InvalidInputError
+from vecdb.storage import layout
+
+
+class Snapshots:
+    """Copies of one exact state, in one file each, taken while reads and writes go on."""
+
+    path: Path
+    _lock: threading.RLock
+
+    def check_usable(self) -> None:
+        """Raise unless the database may be used."""
+        raise NotImplementedError
+
+    def _require_writable(self) -> None:
+        raise NotImplementedError
+
+    def collection(self, collection_name: str) -> Collection:
+        """The collection of that name."""
+        raise NotImplementedError
+
+    def _replace(self, unpacked: Unpacked) -> None:
+        raise NotImplementedError
+
+    def create_snapshot(
+        self, collection_name: str, wait: bool = True
+    ) -> models.SnapshotDescription:
+        """Write all of a collection to one file, ``snapshots/<collection>/<name>`` in the
+        database's directory, with its SHA-256 beside it.
+
+        It holds one exact state, with every write that was acknowledged before the call. Reads,
+        writes and the optimizer go on meanwhile. Snapshots stay when the collection is deleted.
+        ``wait`` is accepted for compatibility: the snapshot is durable when this returns. Raises
+        NotFoundError, StorageFullError, and CorruptionError for a damaged file.
+        """
+        self._require_writable()
+        path = self.collection(collection_name)._store.path
+        return snapshots.take(self._snapshots_of(collection_name), path.name, [path], whole=False)
+
+    def list_snapshots(self, collection_name: str) -> list[models.SnapshotDescription]:
+        """The snapshots of a collection, oldest first; also of one that was deleted."""
+        self.check_usable()
+        return snapshots.listed(self._snapshots_of(collection_name))
+
+    def delete_snapshot(self, collection_name: str, snapshot_name: str, wait: bool = True) -> bool:
+        """Remove a snapshot; False if there is none of that name."""
+        self._require_writable()
+        return snapshots.remove(self._snapshots_of(collection_name), snapshot_name)
+
+    def recover_snapshot(
+        self,
+        collection_name: str,
+        location: str | os.PathLike[str],
+        checksum: str | None = None,
+        wait: bool = True,
+    ) -> bool:
+        """Make a collection what a snapshot says, whether it exists, is damaged, or neither.
+
+        ``location``: a path, a ``file://`` URI, or a name that ``list_snapshots`` or
+        ``list_full_snapshots`` gives; of a full snapshot, the collection of this name is taken.
+        ``checksum``: the SHA-256 that the file must have.
+
+        The file is not trusted: all of it is read and verified first. An error, or a crash, leaves
+        the collection as it was. Otherwise handles of the collection that was there raise
+        ClosedError from now on; writes to it that are under way are lost with it. Raises
+        NotFoundError, CorruptionError (names the file), FormatVersionError, StorageFullError.
+        """
+        name = directory.check_name(collection_name)
+        archive = self._locate(name, location)
+        self._require_writable()
+        parent = self.path / layout.COLLECTIONS
+        unpacked = restore.unpack_collection(archive, parent, name, checksum)
+        with restore.kept_until_committed(unpacked), self._lock:
+            self._require_writable()
+            self._replace(unpacked)
+        return True
+
+    def create_full_snapshot(self, wait: bool = True) -> models.SnapshotDescription:
+        """Write all collections to one file, ``snapshots/<name>`` in the database's directory.
+
+        Each collection is in it with one exact state of its own, no older than the call; they need
+        not be of the same moment. ``vecdb restore`` makes a database of it. Raises as
+        ``create_snapshot`` does, and for a damaged collection.
+        """
+        self._require_writable()
+        paths = recovery.collection_dirs(self.path / layout.COLLECTIONS)
+        return snapshots.take(self.path / layout.SNAPSHOTS, layout.FULL, paths, whole=True)
+
+    def list_full_snapshots(self) -> list[models.SnapshotDescription]:
+        """The snapshots of the whole database, oldest first."""
+        self.check_usable()
+        return snapshots.listed(self.path / layout.SNAPSHOTS)
+
+    def delete_full_snapshot(self, snapshot_name: str, wait: bool = True) -> bool:
+        """Remove a snapshot of the whole database; False if there is none of that name."""
+        self._require_writable()
+        return snapshots.remove(self.path / layout.SNAPSHOTS, snapshot_name)
+
+    def _snapshots_of(self, collection_name: str) -> Path:
+        name = directory.check_name(collection_name)
+        return self.path / layout.SNAPSHOTS / layout.escape(name)
+
+    def _locate(self, name: str, location: object) -> Path:
+        """The file that is meant. Raises InvalidInputError."""
+        try:
+            text = os.fspath(location)  # type: ignore[call-overload]
+        except TypeError:
+            text = None
+        if not isinstance(text, str) or not text or "\0" in text:
+            raise InvalidInputError(f"location: expected a path or URI, got {location!r:.80}")
+        parts = urlsplit(text) if "://" in text else None
+        if parts is not None and (parts.scheme != "file" or parts.netloc not in ("", "localhost")):
+            raise InvalidInputError(f"location: expected a path or a file:// URI, got {text!r:.80}")
+        if parts is not None:
+            return Path(unquote(parts.path))
+        if layout.parse_snapshot_file(text) is not None:
+            for place in (self._snapshots_of(name), self.path / layout.SNAPSHOTS):
+                if os.path.isfile(place / text):
+                    return place / text
+        return Path(text).absolute()

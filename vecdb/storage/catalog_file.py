@@ -1,0 +1,93 @@
+"""The catalog's file, looked at before LMDB sees it.
+
+LMDB trusts its file. A wrong number in a page can kill the process, make it read what is not there,
+or wait for the next commit and spoil that; so does a file that is shorter than its pages. So all
+pages of the newest state are walked first, as bytes: each in its place, in use or free, not both.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import lmdb.verify
+
+from vecdb.errors import CorruptionError
+from vecdb.storage import fs
+
+_MAGIC = 0xBEEFC0DE
+_META_SIZE = 152
+_PAGE_SIZES = [512 << n for n in range(8)]
+_FLAGS = b"\x08\0\x08\0" + bytes(6)  # a meta page; integer keys; neither padding nor flags
+
+
+@dataclass(frozen=True, slots=True)
+class Meta:
+    """The meta page of one transaction. LMDB writes the two of them in turns."""
+
+    at: int
+    page_size: int
+    transaction: int
+    data: bytes
+
+    @property
+    def flags(self) -> bytes:
+        """Those of the page, of the tree of free pages, and of that of our rows."""
+        return self.data[10:12] + self.data[44:46] + self.data[88:94]
+
+    @property
+    def last_page(self) -> int:
+        """Every page is up to this one."""
+        return int.from_bytes(self.data[136:144], "little")
+
+    def same_in(self, head: bytes) -> bool:
+        """Whether ``head`` has these bytes in the same place."""
+        return head[self.at : self.at + len(self.data)] == self.data
+
+
+def newest_meta(head: bytes, path: Path) -> Meta:
+    """LMDB 0.9's meta page (``MDB_meta`` in mdb.c) with the larger transaction number."""
+    found = []
+    if len(head) >= _META_SIZE:
+        page_size = int.from_bytes(head[40:44], "little")
+        for at in (0, page_size) if page_size in _PAGE_SIZES else ():
+            data = head[at : at + _META_SIZE]
+            if len(data) == _META_SIZE and int.from_bytes(data[16:20], "little") == _MAGIC:
+                found.append(Meta(at, page_size, int.from_bytes(data[144:152], "little"), data))
+    newest = max(found, key=lambda meta: meta.transaction, default=None)
+    if newest is None or len(found) != 2 or newest.flags != _FLAGS:
+        raise CorruptionError(path, "is not a catalog (wrong magic or flags)")
+    return newest
+
+
+def require_lock_file(path: Path) -> None:
+    """Raise CorruptionError if something else stands in the place of LMDB's lock file."""
+    lock = path / "lock.mdb"
+    if lock.is_symlink() or (lock.exists() and not lock.is_file()):
+        raise CorruptionError(lock, "is not a file")
+
+
+def require_length(path: Path) -> None:
+    """Raise CorruptionError if the file is missing or has not even two pages."""
+    with fs.required(path):
+        length = os.stat(path).st_size
+    if length < 8192:
+        raise CorruptionError(path, f"{length} bytes, too short for a catalog")
+
+
+def require_sound(path: Path) -> None:
+    """Raise CorruptionError unless LMDB can be trusted with the file."""
+    require_length(path)
+    with open(path, "rb") as file:
+        meta = newest_meta(file.read(2 << 16), path)
+        need = (meta.last_page + 1) * meta.page_size
+        have = os.fstat(file.fileno()).st_size
+    if have < need:
+        raise CorruptionError(path, f"{have} bytes, expected {need}: the file is cut")
+    try:
+        problems = lmdb.verify.verify(str(path), False)  # type: ignore[no-untyped-call]
+    except lmdb.verify.VerifyError as error:
+        problems = [str(error)]
+    if problems:
+        raise CorruptionError(path, problems[0])
