@@ -75,6 +75,7 @@ class _Child:
 
 
 def _serve(pipe: Connection, slot: Path, work: Callable[[Any, Path], Any]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to act on
     while True:
         try:
             request = pipe.recv()

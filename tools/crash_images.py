@@ -13,7 +13,7 @@ A failing image is kept as it was before recovery, next to the recording of its 
 command that opens exactly this image again is printed.
 
 Exit code 0: no image failed (with mutants: every one was caught); 1: otherwise; 2: strace is
-missing or not allowed here.
+missing or not allowed here; 130: Ctrl-C, and the figures are those so far.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -119,7 +120,26 @@ class Workshop:
         work = self.directory / name
         if recorded is not None:
             shutil.copytree(recorded, work)
-        recordings = recordings_of(name, work, mutant, self.jobs)
+        try:
+            recordings = recordings_of(name, work, mutant, self.jobs)
+            self._open(result, work, recordings, limit, only, keep=mutant is None)
+        except RuntimeError as error:  # the program failed, or did what the model does not have
+            result.failed += 1
+            result.failures.append(f"it did not run: {error}")
+        shutil.rmtree(work, ignore_errors=True)
+        result.seconds = round(time.monotonic() - started, 1)
+        return result
+
+    def _open(
+        self,
+        result: Result,
+        work: Path,
+        recordings: list[Recording],
+        limit: int | None,
+        only: int | None,
+        *,
+        keep: bool,
+    ) -> None:
         every = 1
         if limit is not None:
             every = max(1, sum(1 for _ in sights(recordings)) // limit)
@@ -145,11 +165,10 @@ class Workshop:
                     result.failures.append(
                         f"image {sight.number}, moment {sight.moment}: {problem}"
                     )
-        if failing and mutant is None:
-            self._keep(name, work, recordings, set(failing[:_KEPT]))
-        shutil.rmtree(work)
-        result.seconds = round(time.monotonic() - started, 1)
-        return result
+        if only is not None and not result.opened:
+            raise RuntimeError(f"there is no image {only}")
+        if failing and keep:
+            self._keep(result.workload, work, recordings, set(failing[:_KEPT]))
 
     def _keep(self, name: str, work: Path, recordings: list[Recording], failing: set[int]) -> None:
         """The recordings, and the images as they were before recovery."""
@@ -160,33 +179,46 @@ class Workshop:
                 sight.write(kept / f"image-{sight.number}")
 
 
-def planted(workshop: Workshop, names: list[str], limit: int | None) -> list[dict[str, Any]]:
-    """Every mutant on the workloads that should catch it."""
-    rows = []
-    for name in names:
-        mutant = MUTANTS[name]
-        results = []
-        for workload in mutant.workloads:
-            try:
-                results.append(workshop.run(workload, mutant=name, limit=limit))
-            except RuntimeError as error:  # it does not even run: no image was judged
-                results.append(Result(workload, failures=[f"{workload}: {error}"]))
-        row = {
-            "mutant": name,
-            "what": mutant.what,
-            "workloads": list(mutant.workloads),
-            "images": sum(r.images for r in results),
-            "failed": sum(r.failed for r in results),
-            "seconds": round(sum(r.seconds for r in results), 1),
-            "caught": all(r.failed for r in results),
-            "first": next((f for r in results for f in r.failures), None),
-        }
-        rows.append(row)
-        verdict = "caught" if row["caught"] else "NOT CAUGHT"
-        where = ", ".join(mutant.workloads)
-        print(f"{name:32} {row['failed']:5} of {row['images']:5} failed  {verdict:10} {where}")
-        print(f"    {row['first']!s:.200}", flush=True)
-    return rows
+def open_images(workshop: Workshop, name: str, arguments: argparse.Namespace) -> Result:
+    """All images of a workload, reported."""
+    result = workshop.run(
+        name, limit=arguments.limit, only=arguments.image, recorded=arguments.recording
+    )
+    print(
+        f"{name:20} {result.moments:5} moments {result.images:6} images {result.failed:5} failed "
+        f"{result.seconds:7.1f} s"
+    )
+    for failure in result.failures:
+        print(f"    {failure}")
+        number = re.match(r"image (\d+)", failure)
+        if number is not None:
+            print(
+                f"        python tools/crash_images.py --workload {name} --image {number[1]} "
+                f"--recording {workshop.keep / name / 'recording'}"
+            )
+    sys.stdout.flush()
+    return result
+
+
+def plant(workshop: Workshop, name: str, limit: int | None) -> dict[str, Any]:
+    """A mutant on each of the workloads that should catch it, reported."""
+    mutant = MUTANTS[name]
+    results = [workshop.run(w, mutant=name, limit=limit) for w in mutant.workloads]
+    row = {
+        "mutant": name,
+        "what": mutant.what,
+        "workloads": list(mutant.workloads),
+        "images": sum(r.images for r in results),
+        "failed": sum(r.failed for r in results),
+        "seconds": round(sum(r.seconds for r in results), 1),
+        "caught": all(r.images and r.failed for r in results),  # not: it did not run at all
+        "first": next((f for r in results for f in r.failures), None),
+    }
+    verdict = "caught" if row["caught"] else "NOT CAUGHT"
+    where = ", ".join(mutant.workloads)
+    print(f"{name:32} {row['failed']:5} of {row['images']:5} failed  {verdict:10} {where}")
+    print(f"    {row['first']!s:.200}", flush=True)
+    return row
 
 
 def main() -> int:
@@ -199,50 +231,36 @@ def main() -> int:
         print(problem, file=sys.stderr)
         return 2
     warm()
-    started = time.monotonic()
+    started, stopped = time.monotonic(), False
     memory = Path("/dev/shm") if os.access("/dev/shm", os.W_OK) else None
+    results: list[Result] = []
+    rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="vecdb-images-", dir=memory) as directory:
         workshop = Workshop(Path(directory), arguments.jobs, arguments.keep)
-        if arguments.mutant:
-            names = list(MUTANTS) if arguments.mutant == ["all"] else arguments.mutant
-            rows = planted(workshop, names, arguments.limit)
-            missed = [row["mutant"] for row in rows if not row["caught"]]
-            print(f"{len(rows)} planted bugs, {len(rows) - len(missed)} caught")
-            figures: dict[str, Any] = {"mutants": rows, "missed": missed}
-        else:
-            results = [_report(workshop, name, arguments) for name in arguments.workload]
-            figures = {
-                "workloads": [asdict(result) for result in results],
-                "images": sum(result.images for result in results),
-                "opened": sum(result.opened for result in results),
-                "failed": sum(result.failed for result in results),
-            }
-            print(f"{figures['images']} distinct images, {figures['failed']} failed")
-            missed = figures["failed"]
+        try:
+            for name in arguments.mutant or []:
+                rows.append(plant(workshop, name, arguments.limit))
+            for name in [] if arguments.mutant else arguments.workload:
+                results.append(open_images(workshop, name, arguments))
+        except KeyboardInterrupt:
+            stopped = True
+    if arguments.mutant:
+        missed = [row["mutant"] for row in rows if not row["caught"]]
+        figures: dict[str, Any] = {"mutants": rows, "missed": missed}
+        print(f"{len(rows)} planted bugs, {len(rows) - len(missed)} caught")
+    else:
+        figures = {
+            "workloads": [asdict(result) for result in results],
+            "images": sum(result.images for result in results),
+            "opened": sum(result.opened for result in results),
+            "failed": sum(result.failed for result in results),
+        }
+        missed = figures["failed"]
+        print(f"{figures['images']} distinct images, {figures['failed']} failed")
     figures["seconds"] = round(time.monotonic() - started, 1)
     if arguments.json:
         arguments.json.write_text(json.dumps(figures, indent=1) + "\n")
-    return int(bool(missed))
-
-
-def _report(workshop: Workshop, name: str, arguments: argparse.Namespace) -> Result:
-    result = workshop.run(
-        name, limit=arguments.limit, only=arguments.image, recorded=arguments.recording
-    )
-    print(
-        f"{name:20} {result.moments:5} moments {result.images:6} images {result.failed:5} failed "
-        f"{result.seconds:7.1f} s",
-        flush=True,
-    )
-    for failure in result.failures:
-        print(f"    {failure}")
-        print(
-            f"        python tools/crash_images.py --workload {name} "
-            f"--image {failure.split(',')[0].split()[1]} "
-            f"--recording {workshop.keep / name / 'recording'}",
-            flush=True,
-        )
-    return result
+    return 130 if stopped else int(bool(missed))
 
 
 def _arguments() -> argparse.Namespace:
@@ -263,6 +281,8 @@ def _arguments() -> argparse.Namespace:
     if (arguments.recording or arguments.image is not None) and len(arguments.workload) != 1:
         parser.error("--image and --recording go with one --workload")
     unknown = set(arguments.mutant or []) - {*MUTANTS, "all", "list"}
+    if arguments.mutant == ["all"]:
+        arguments.mutant = list(MUTANTS)
     if unknown:
         parser.error(f"no such mutant: {', '.join(sorted(unknown))}")
     return arguments

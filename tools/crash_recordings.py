@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
@@ -23,13 +22,13 @@ from crash_children import Failed, in_children
 from crash_model import Disk, Image
 from crash_oracle import Allowed, History, Promise
 from crash_steps import State
-from crash_trace import Ack, Moment, Replay, acknowledgements, record
+from crash_trace import Ack, Moment, Replay, acknowledgements, record, run
 from crash_workloads import WORKLOADS, after_crash, start_of
 
 HERE = Path(__file__).resolve().parent
 _STARTS = 8
 """Images of one workload that the recoveries of another start from."""
-_EXPLORED = 400
+_EXPLORED = 200
 """Images of which they are chosen."""
 
 
@@ -74,8 +73,7 @@ def recordings_of(
         disk = here / "disk"
         disk.mkdir(parents=True)
         if workload.setup:
-            program = [*_program(name, disk, None), "--setup"]
-            subprocess.run(program, check=True, stdout=subprocess.DEVNULL, env=_environment())
+            run([*_program(name, disk, None), "--setup"], _environment())
         shutil.copytree(disk, here / "start")
         _record(name, here, mutant)
     acks = acknowledgements(here / "trace")

@@ -38,7 +38,7 @@ _NOT_DATA = ("lock.mdb", "LOCK")
 _NOT_DATA_HEX = tuple("".join(f"\\x{ord(c):02x}" for c in name) for name in _NOT_DATA)
 
 
-class Unmodelled(Exception):
+class Unmodelled(RuntimeError):
     """The program did something that the model of the disk does not have."""
 
 
@@ -57,8 +57,13 @@ def record(program: list[str], trace: Path, environment: dict[str, str]) -> None
     """Run a program under strace."""
     calls = ",".join(f"?{name}" for name in _CALLS)
     strace = ["strace", "-f", "-y", "-xx", "-s", str(_LONGEST), "-e", f"trace={calls}"]
+    run([*strace, "-o", str(trace), *program], environment)
+
+
+def run(program: list[str], environment: dict[str, str]) -> None:
+    """Run a program. Raises RuntimeError with what it said."""
     done = subprocess.run(
-        [*strace, "-o", str(trace), *program],
+        program,
         env=environment,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -66,7 +71,7 @@ def record(program: list[str], trace: Path, environment: dict[str, str]) -> None
         check=False,
     )
     if done.returncode:
-        raise RuntimeError(f"{' '.join(program)} failed:\n{done.stderr}")
+        raise RuntimeError(f"{' '.join(program)}: exit code {done.returncode}\n{done.stderr}")
 
 
 # -- lines ---------------------------------------------------------------------------------------

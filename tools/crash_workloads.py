@@ -24,26 +24,28 @@ sys.path[:0] = [str(HERE), str(HERE.parent)]
 
 from crash_oracle import History, Task, plan  # noqa: E402
 from crash_steps import (  # noqa: E402
-    Configure,
-    Create,
     Delete,
-    DeleteSnapshot,
-    Drop,
     DropVectors,
     Edit,
-    Flush,
-    Optimize,
     Put,
     PutVectors,
-    Recreate,
-    Reopen,
-    Restore,
     Run,
-    Snapshot,
     State,
     Step,
 )
 from crash_trouble import AtRest, Failing, Synced, Threads, Together  # noqa: E402
+from crash_upkeep import (  # noqa: E402
+    Configure,
+    Create,
+    DeleteSnapshot,
+    Drop,
+    Flush,
+    Optimize,
+    Recreate,
+    Reopen,
+    Restore,
+    Snapshot,
+)
 
 from vecdb.storage import layout  # noqa: E402
 

@@ -47,8 +47,6 @@ from io_faults import (  # noqa: E402
 from io_mutants import MUTANTS  # noqa: E402
 from io_workloads import WORKLOADS, prepare  # noqa: E402
 
-ENDINGS = {True: ("stay", "close"), False: ("close",)}
-"""By whether a fault lasts: it is lifted while the database is open, or after it was closed."""
 CALLS = (CHANGES | READS) | {"catalog"}
 
 
@@ -89,7 +87,7 @@ class Figures:
 class Runner:
     """Makes the databases the cases start from, and runs cases in processes of their own."""
 
-    def __init__(self, work: Path, keep: Path) -> None:
+    def __init__(self, work: Path, keep: Path | None) -> None:
         self._work = work
         self._keep = keep
         self._starts: dict[str, Path] = {}
@@ -131,6 +129,7 @@ class Runner:
 
         answer = lives.answer(work)
         if "problem" in answer and keep:
+            self._keep = self._keep or Path(tempfile.mkdtemp(prefix="vecdb-io-errors-"))
             kept = self._keep / f"{name}:{fault}:{ending}".replace("/", "-")
             shutil.rmtree(kept, ignore_errors=True)
             for directory in path.parent.glob("db*"):  # .crashed, too, and what became of them
@@ -172,7 +171,7 @@ def sweep(runner: Runner, where: str, name: str, pick: Sample, figures: Figures)
         every = numbers(kind, seen)
         for at in every:
             fault = replace(kind, at=at)
-            for ending in ENDINGS[fault.lasts]:
+            for ending in fault.endings:
                 if pick():
                     answer = runner.run(name, fault, ending)
                     figures.add(name, fault, answer)
@@ -262,7 +261,6 @@ def main() -> int:
         shutil.rmtree(os.environ["VECDB_IO_SHIM"])
     lives.load()
     gc.freeze()  # what is here now is never garbage: each case collects
-    keep = arguments.keep or Path(tempfile.mkdtemp(prefix="vecdb-io-errors-"))
     started = time.monotonic()
     figures = Figures()
     memory = Path("/dev/shm")
@@ -272,7 +270,7 @@ def main() -> int:
         for name, why in missing.items():
             print(f"skipped {name}: {why}", flush=True)
         try:
-            runner = Runner(work, keep)
+            runner = Runner(work, arguments.keep)
             if arguments.mutants:
                 return plant_all(runner, sweeps)
             if arguments.case is None:
@@ -281,8 +279,6 @@ def main() -> int:
                 replay(runner, arguments.workload, one, ending, figures)
         finally:
             unmount(work / "little")
-    if not any(keep.iterdir()):
-        keep.rmdir()
     print(f"{figures.cases} cases, {figures.reached} with an error, {len(figures.failures)} failed")
     if arguments.json:
         seconds = round(time.monotonic() - started, 1)
@@ -309,7 +305,7 @@ def plant_all(runner: Runner, sweeps: list[str]) -> int:
 def first_problem(runner: Runner, name: str, kind: Fault) -> str | None:
     """What is wrong with the first case that fails."""
     for at in numbers(kind, runner.seen(name)):
-        for ending in ENDINGS[kind.lasts]:
+        for ending in kind.endings:
             fault = replace(kind, at=at)
             answer = runner.run(name, fault, ending, keep=False)
             if "problem" in answer:

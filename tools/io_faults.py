@@ -92,6 +92,12 @@ class Fault:
         return Fault(where, what, error, mode, int(at))
 
     @property
+    def endings(self) -> tuple[str, ...]:
+        """Whether it is lifted while the database is open, or after it was closed. One that does
+        not last is in the way of closing only if nothing else met it."""
+        return ("stay", "close") if self.lasts and self.what != "reads" else ("close",)
+
+    @property
     def lasts(self) -> bool:
         """Whether it goes on until it is lifted."""
         return self.where in ("tmpfs", "fsize") or self.mode in ("on", "short-on", "after-on")
@@ -424,5 +430,5 @@ def numbers(kind: Fault, seen: Mapping[str, int]) -> list[int]:
         return list(range(0, most * page, page))
     sizes = [64]
     while sizes[-1] <= max(seen["longest"], 32 * page):
-        sizes.append(sizes[-1] + max(64, sizes[-1] // 24))
+        sizes.append(sizes[-1] + max(128, sizes[-1] // 16))
     return sizes

@@ -148,7 +148,7 @@ def test_a_collection_that_could_not_be_written_to_is_not_made(
     real = fs.AppendFile
 
     def create(path: Path) -> fs.AppendFile:
-        if path.parent.name == "wal":
+        if path.parent.parts[-2:] == ("c", "wal"):
             raise OSError(errno.ENOSPC, "injected")
         return real(path)
 

@@ -1079,6 +1079,29 @@ def test_what_was_made_is_removed_when_it_stops(
     assert repair_database(crashed.path, target).complete
 
 
+def test_what_a_killed_repair_leaves_is_not_taken_for_a_database(
+    crashed: Source, tmp_path: Path
+) -> None:
+    code = f"""
+import os
+from vecdb.engine.repair import repair_database
+
+def progress(done, total):
+    if done > total // 2:
+        os._exit(9)
+
+repair_database({str(crashed.path)!r}, {str(tmp_path / "new")!r}, progress)
+"""
+    environment = os.environ | {"PYTHONPATH": str(Path(vecdb.__file__).parent.parent)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, timeout=120, check=False)
+    assert done.returncode == 9
+    assert list((tmp_path / "new" / "collections").iterdir())
+    with pytest.raises(NotADatabaseError):
+        VecDB(tmp_path / "new")
+    with pytest.raises(InvalidInputError, match="new or an empty"):
+        repair_database(crashed.path, tmp_path / "new")
+
+
 def test_a_full_disk_leaves_nothing(
     crashed: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

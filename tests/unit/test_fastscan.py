@@ -19,6 +19,7 @@ import pytest
 from llvmlite import ir
 
 from vecdb.kernels import fastscan, shortlist, shuffle, topk
+from vecdb.kernels.blocks import TOGETHER
 
 SIZES = (0, 1, 31, 32, 33, 1000)
 WIDTHS = (1, 3, 4, 5, 96, 97)
@@ -420,7 +421,7 @@ def test_the_best_way_is_chosen_by_the_features():
     assert name("riscv64-unknown-linux-gnu", "+v") is None
 
 
-@pytest.mark.parametrize("queries", [1, shuffle.TOGETHER])
+@pytest.mark.parametrize("queries", [1, TOGETHER])
 def test_look_ups_compile_for_arm(queries):
     """Where there is no such processor to run it: LLVM finds nothing to refuse, and uses TBL."""
     llvm.initialize_all_targets()

@@ -66,10 +66,17 @@ class Life:
         """Negative: the signal that killed it."""
         sys.stdout.flush()
         sys.stderr.flush()
+        # Ctrl-C in the middle of a fork would be forgotten: what hooks of a fork raise is ignored.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         self.pid = os.fork()
         if self.pid == 0:
             _live(work, pipe)
         os.close(pipe)
+        try:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        except KeyboardInterrupt:
+            self.__exit__()
+            raise
 
     def __enter__(self) -> Life:
         return self
@@ -123,6 +130,7 @@ class Life:
 def _live(work: Callable[[Say], None], pipe: int) -> None:
     """The whole life of the child."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which kills us
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
     def say(**message: Any) -> None:
         data = json.dumps(message).encode() + b"\n"

@@ -194,12 +194,12 @@ class Captured:
         try:
             for row in snapshot.segments:
                 self._open(row)
-            self._wal, last_seq = _log_beyond(path, fields["uuid"], snapshot.applied_seq)
+            self._wal, last_seq = _log_beyond(path, fields["uuid"], snapshot)
             require_same(path, fields)
+            self.manifest = _manifest_of(path, fields, snapshot, last_seq, self._wal)
         except BaseException:
             self.close()
             raise
-        self.manifest = _manifest_of(path, fields, snapshot, last_seq, self._wal)
 
     def _open(self, row: SegmentRow) -> None:
         directory = self.path / layout.SEGMENTS / layout.segment_dir(row.id)
@@ -299,11 +299,12 @@ def _manifest_of(
     )
 
 
-def _log_beyond(path: Path, uuid: str, applied_seq: int) -> tuple[list[bytes], int]:
+def _log_beyond(path: Path, uuid: str, snapshot: Snapshot) -> tuple[list[bytes], int]:
     """A WAL file of the operations beyond a catalog's state, and the last of them."""
-    replay = Replay(path / layout.WAL, bytes.fromhex(uuid), applied_seq)
+    seq, transaction = snapshot.applied_seq, snapshot.transaction
+    replay = Replay(path / layout.WAL, bytes.fromhex(uuid), seq, transaction)
     salt = secrets.randbits(64)
-    parts, frames = [], [WalHeader(replay.uuid, salt, applied_seq + 1).pack()]
+    parts, frames = [], [WalHeader(replay.uuid, salt, seq + 1).pack()]
     size = 0
     for seq, operation in replay.operations():
         frames += pack_frame(salt, seq, [[operation]], True)

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vecdb import ids
-from vecdb.storage.format import DamageError, pack_blocks, unpack_blocks
+from vecdb.storage.format import MAX_PAYLOAD, DamageError, pack_blocks, unpack_blocks
 
 Floats = npt.NDArray[np.float32]
 Flags = npt.NDArray[np.bool_]
@@ -164,8 +164,10 @@ def _decode_keys(wide: bool, block: memoryview) -> Keys:
 
 
 def _decode_payloads(lengths: memoryview, joined: memoryview, rows: int) -> list[bytes]:
-    ends = np.cumsum(np.frombuffer(lengths, dtype="<u4"), dtype=np.int64).tolist()
+    sizes = np.frombuffer(lengths, dtype="<u4")
+    ends = np.cumsum(sizes, dtype=np.int64).tolist()
     _require(len(ends) == rows and (ends[-1] if ends else 0) == len(joined), "payload lengths")
+    _require(int(sizes.max(initial=0)) <= MAX_PAYLOAD, "a payload too long")
     data = bytes(joined)
     return [data[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 

@@ -54,7 +54,7 @@ class Part:
     certain: bool
     """Whether all the others are known to live."""
 
-    def open(self, name: str, kind: Kind, uuid: bytes | None) -> DataRemains:
+    def file(self, name: str, kind: Kind, uuid: bytes | None) -> DataRemains:
         """One of its files."""
         row = self.row.files.get(name) if self.row is not None else None
         return DataRemains(self.path / name, uuid, self.id, kind, row)
@@ -250,7 +250,7 @@ class CollectionRemains:
             row = next(iter(rows if live is None else rows + self._catalog_rows(number)), None)
         part = Part(number, path, row, row.rows if row is not None else 0, None, True)
         if row is None:
-            with part.open("ids", Kind.IDS, self.uuid) as remains:
+            with part.file("ids", Kind.IDS, self.uuid) as remains:
                 if remains.header is None:
                     self.lost += live or 0
                     self.note(path, "nothing tells what this segment was")

@@ -96,7 +96,7 @@ class Rescue:
         self.certain = self.certain[chosen]
 
     def _ids(self, part: Part) -> tuple[ids.IdArray, Flags]:
-        with part.open("ids", Kind.IDS, self.remains.uuid) as file:
+        with part.file("ids", Kind.IDS, self.remains.uuid) as file:
             columns = 2 if file.padded >= 16 * part.rows else 1
             file.expect(part.rows, "<u8", columns)
             array, whole = file.rows(0, part.rows, "<u8", columns)
@@ -105,7 +105,7 @@ class Rescue:
 
     def _seqs(self, part: Part) -> npt.NDArray[np.uint64]:
         """Rows whose seq is damaged count as new as the newest of their segment."""
-        with part.open("seqs", Kind.SEQS, self.remains.uuid) as file:
+        with part.file("seqs", Kind.SEQS, self.remains.uuid) as file:
             file.expect(part.rows, "<u8", 1)
             array, whole = file.rows(0, part.rows, "<u8", 1)
             self.remains.note(file.path, file.damage)
@@ -241,7 +241,7 @@ class _PartRows:
             self._present[name] = self._read_present(layout.vector_file("present", name))
 
     def _open(self, name: str, kind: Kind) -> DataRemains:
-        return self._files.enter_context(self._part.open(name, kind, self._uuid))
+        return self._files.enter_context(self._part.file(name, kind, self._uuid))
 
     def upserts(self, points: Offsets) -> Iterator[Upsert]:
         """The points, whose rows ascend."""

@@ -32,15 +32,17 @@ import numpy as np
 from numba import njit
 from numba.core import types
 
-from vecdb.kernels.shortlist import best_first, make_heap, thin
-from vecdb.kernels.shuffle import (
-    BLOCK_ROWS,
+from vecdb.kernels.blocks import (
     TOGETHER,
+    bytes_of_table,
     count_trailing_zeros,
+    range_of_table,
     scores_of_block,
     sums_of_four,
     sums_of_one,
 )
+from vecdb.kernels.shortlist import best_first, make_heap, thin
+from vecdb.kernels.shuffle import BLOCK_ROWS
 from vecdb.kernels.signatures import (
     Bytes,
     Ints,
@@ -149,24 +151,13 @@ def quantize_tables(numbers, out):  # type: ignore[no-untyped-def]
     offset = 0.0
     widest = np.float32(0.0)
     for place in range(m):
-        low = numbers[place, 0]
-        high = low
-        for c in range(1, 16):
-            low = min(low, numbers[place, c])
-            high = max(high, numbers[place, c])
+        low, high = range_of_table(numbers, place)  # type: ignore[call-arg, var-annotated]
         least[place] = low
         offset += low
         widest = max(widest, high - low)
     inverse = np.float32(255.0) / widest if widest > np.float32(0.0) else np.float32(0.0)
     for place in range(m):
-        for c in range(16):
-            level = (numbers[place, c] - least[place]) * inverse + np.float32(0.5)
-            # In this order NaN (numbers that overflowed) ends as 0.
-            if not level > np.float32(0.0):
-                level = np.float32(0.0)
-            if level > np.float32(255.0):
-                level = np.float32(255.0)
-            out[16 * place + c] = np.uint8(np.int32(level))
+        bytes_of_table(numbers, place, least[place], inverse, out)  # type: ignore[call-arg]
     out[16 * m :] = 0
     return widest / np.float32(255.0), np.float32(offset)
 

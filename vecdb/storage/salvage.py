@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -55,16 +56,11 @@ def mend(data: bytes, is_good: Callable[[Any], bool]) -> bytes | None:
 def read_file(path: Path, limit: int | None = None) -> tuple[bytes, str]:
     """A file (or its beginning), zeros where the disk cannot read it; and what is wrong, or ''."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        with FileIO(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            return _read(file.fileno(), 0, size if limit is None else min(size, limit))
     except OSError as error:
         return b"", _reason(error)
-    try:
-        size = os.fstat(fd).st_size
-        return _read(fd, 0, size if limit is None else min(size, limit))
-    except OSError as error:
-        return b"", _reason(error)
-    finally:
-        os.close(fd)
 
 
 def _read(fd: int, start: int, stop: int) -> tuple[bytes, str]:
@@ -123,9 +119,11 @@ class DataRemains:
         self._bad: set[int] = set()
         self._mended: dict[int, bytes] = {}
         self._table = np.empty(0, dtype="<u8")
+        self._file: FileIO | None = None
         self._fd = -1
         try:
-            self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            self._file = FileIO(path)
+            self._fd = self._file.fileno()
             self._open(uuid, segment_id, kind, row)
         except OSError as error:
             self._problem = _reason(error)
@@ -136,9 +134,8 @@ class DataRemains:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        if self._file is not None:
+            self._file.close()
 
     @property
     def damage(self) -> str:

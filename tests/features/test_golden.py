@@ -1,0 +1,65 @@
+"""Files of every format version that was ever released open, and hold what they held."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from oracle import require_sound
+
+from vecdb import VecDB
+from vecdb.cli import main
+from vecdb.storage.format import VERSION
+
+GOLDEN = Path(__file__).resolve().parent.parent / "golden"
+VERSIONS = sorted(GOLDEN.glob("format-*"))
+sys.path.insert(0, str(GOLDEN))
+
+from make_golden import contents  # noqa: E402
+
+
+def expected(version: Path) -> Any:
+    return json.loads((version / "expected.json").read_text(encoding="utf-8"))
+
+
+def plain(found: Any) -> Any:
+    return json.loads(json.dumps(found))
+
+
+def test_there_are_files_of_this_version() -> None:
+    assert GOLDEN / f"format-{VERSION}" in VERSIONS
+
+
+@pytest.mark.parametrize("version", VERSIONS, ids=lambda path: path.name)
+def test_a_database_that_was_left_by_a_crash(version: Path, tmp_path: Path) -> None:
+    path = tmp_path / "db"
+    shutil.copytree(version / "db", path)
+    require_sound(path)
+    with VecDB(path, read_only=True) as db:
+        assert plain(contents(db)) == expected(version)
+        assert db.collection("plain").recovery.replayed == 6
+    with VecDB(path) as db:
+        assert not db.damaged
+        assert plain(contents(db)) == expected(version)
+        kinds = {
+            vector.quantization and vector.quantization.split()[0]
+            for segment in db.get_collection("Codes ü").segments
+            for vector in segment.vectors.values()
+        }
+        assert {"scalar", "binary", "product"} <= kinds
+    with VecDB(path) as db:  # what recovery has written
+        assert plain(contents(db)) == expected(version)
+    require_sound(path)
+
+
+@pytest.mark.parametrize("version", VERSIONS, ids=lambda path: path.name)
+def test_an_archive(version: Path, tmp_path: Path) -> None:
+    path = tmp_path / "db"
+    assert main(["restore", str(version / "full.snapshot"), "--to", str(path)]) == 0
+    with VecDB(path) as db:
+        assert plain(contents(db)) == expected(version)
+    require_sound(path)

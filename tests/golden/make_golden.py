@@ -1,0 +1,117 @@
+"""Write the golden files of this format version. Run once for a version, never again after.
+
+    python tests/golden/make_golden.py
+
+``format-<version>/`` gets ``db`` (a database left by a process that died, with operations in its
+log), ``full.snapshot`` (an archive of it) and ``expected.json`` (all that must be read from both).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vecdb import VecDB
+from vecdb.storage.format import VERSION
+
+HERE = Path(__file__).resolve().parent
+DIM, ROWS = 8, 40
+UUID = "6f9619ff-8b86-4d01-b42d-00c04fc9{:04x}"
+CODES: dict[str, Any] = {
+    "scalar": {"scalar": {"type": "int8", "quantile": 0.99}},
+    "binary": {"binary": {"always_ram": True}},
+    "product": {"product": {"compression": "x8"}},
+}
+
+
+def block(seed: int, count: int) -> np.ndarray:
+    """Values that float32 and JSON both have exactly."""
+    random = np.random.default_rng(seed)
+    return (random.integers(-64, 64, (count, DIM)) / 16).astype(np.float32)
+
+
+def write(db: VecDB) -> None:
+    """Segments with codes and dead rows, and operations of every kind beyond the checkpoint."""
+    small: Any = {"indexing_threshold": 1, "memmap_threshold": 1}
+    db.create_collection(
+        "Codes ü",
+        {
+            name: {"size": DIM, "distance": "Euclid", "quantization_config": config}
+            for name, config in CODES.items()
+        },
+        optimizers_config=small,
+    )
+    ids = [UUID.format(n) if n % 2 else n for n in range(ROWS)]
+    for first in (0, ROWS // 2):
+        points = []
+        for n in range(first, first + ROWS // 2):
+            vectors = {name: block(k, ROWS)[n].tolist() for k, name in enumerate(CODES)}
+            if n % 5 == 0:
+                del vectors["binary"]
+            points.append({"id": ids[n], "vector": vectors, "payload": {"n": n, "a": {"b": [n]}}})
+        db.upsert("Codes ü", points)
+    db.delete("Codes ü", ids[3:6])
+    db.flush()
+    db.wait_for_optimizer()
+    db.create_collection("plain", {"size": DIM, "distance": "Dot"})
+    db.upsert("plain", {"ids": list(range(ROWS)), "vectors": block(9, ROWS)})
+    db.flush()
+    for name in ("Codes ü", "plain"):
+        db.set_payload(name, {"set": [1, None, "ü", 0.5]}, [2, 8], key="deep")
+        db.delete_payload(name, ["n"], [10])
+        db.delete(name, [12])
+    db.update_vectors("plain", [{"id": 7, "vector": [1.0] * DIM}])
+    db.delete_vectors("plain", [""], [9])
+    db.upsert("plain", {"ids": [2**64 - 1], "vectors": [[0.5] * DIM], "payloads": [{"last": 1}]})
+
+
+def contents(db: VecDB) -> dict[str, Any]:
+    """All points, and the order in which a search finds them."""
+    found: dict[str, Any] = {}
+    for name in [c.name for c in db.get_collections().collections]:
+        collection = db.collection(name)
+        records, _ = collection.scroll(limit=1000, with_vectors=True)
+        names = list(CODES) if name != "plain" else [""]
+        hits = {}
+        for vector in names:
+            query = np.linspace(-1, 1, DIM).tolist()
+            given = (vector, query) if vector else query
+            params: Any = {"quantization": {"oversampling": float(ROWS)}}
+            answer = collection.search(given, search_params=params, limit=10)
+            hits[vector] = [[hit.id, round(hit.score, 4)] for hit in answer]
+        points = [[r.id, r.payload, r.vector] for r in records]
+        found[name] = {"points": points, "hits": hits}
+    return found
+
+
+def main() -> None:
+    if len(sys.argv) == 2:  # the process that dies
+        db = VecDB(sys.argv[1])
+        write(db)
+        db.wait_for_optimizer()
+        os._exit(0)
+    target = HERE / f"format-{VERSION}"
+    target.mkdir()
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "db"
+        subprocess.run([sys.executable, __file__, str(path)], check=True)
+        (path / "LOCK").write_text("")  # it names a process and its host
+        shutil.copytree(path, target / "db", ignore=shutil.ignore_patterns("lock.mdb"))
+        with VecDB(path) as db:
+            expected = contents(db)
+            name = db.create_full_snapshot().name
+        shutil.copy(path / "snapshots" / name, target / "full.snapshot")
+    text = json.dumps(expected, ensure_ascii=False, indent=None, separators=(",", ":"))
+    (target / "expected.json").write_text(text.replace("]],[", "]],\n[") + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,229 @@
+"""Steps of `fastscan` on 16 or 32 numbers at once, as intrinsics.
+
+An intrinsic is written out at the place of the call. A function called there with arrays would have
+references to them counted, at each call, which costs more than a whole block of look-ups.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+from llvmlite import ir
+from numba import njit
+from numba.core import types
+from numba.extending import intrinsic
+
+from vecdb.kernels.shuffle import (
+    BLOCK_ROWS,
+    BYTE,
+    FLOAT,
+    INT,
+    LONG,
+    Target,
+    emit_sums,
+    load,
+    reorder,
+    splat,
+    spread,
+    store,
+    target_for,
+    variable,
+)
+from vecdb.kernels.signatures import bytes_2, i64, out_int32s_1
+
+__all__ = [
+    "TOGETHER",
+    "bytes_of_table",
+    "count_trailing_zeros",
+    "range_of_table",
+    "scores_of_block",
+    "sums_of_four",
+    "sums_of_one",
+]
+
+TOGETHER: Final = 4
+"""Queries that share one pass over the codes: the sums of more would not fit the registers."""
+
+
+@njit(types.void(bytes_2, i64, bytes_2, i64, out_int32s_1, i64), nogil=True, cache=True)
+def _plain(blocks, block, tables, query, out, at):  # type: ignore[no-untyped-def]
+    for row in range(BLOCK_ROWS):
+        out[at + row] = 0
+    for place in range(tables.shape[1] >> 4):
+        for i in range(16):
+            both = np.int64(blocks[block, 16 * place + i])
+            out[at + i] += tables[query, 16 * place + (both & 15)]
+            out[at + 16 + i] += tables[query, 16 * place + (both >> 4)]
+
+
+def _target(context: Any) -> Target | None:
+    """What code is compiled for: not always this processor, see numba's NUMBA_CPU_NAME.
+
+    Numba's cache has the same names in its key, so that each finds the code made for it.
+    """
+    triple, _, features = context.codegen().magic_tuple()
+    return target_for(triple, features)
+
+
+def _array(context: Any, builder: Any, signature: Any, arguments: Any, i: int) -> Any:
+    return context.make_array(signature.args[i])(context, builder, arguments[i])
+
+
+def _block(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    """Where block ``arguments[1]`` of ``arguments[0]`` starts."""
+    blocks = _array(context, builder, signature, arguments, 0)
+    size = builder.extract_value(blocks.shape, 1)
+    return builder.gep(blocks.data, [builder.mul(arguments[1], size)])
+
+
+def _sums_of(count: int) -> Any:
+    """An intrinsic: the sums of one block under ``count`` tables.
+
+    ``(blocks, block, tables: uint8[q, 64 * quads], queries: int64[], at, out: int32[32 * count])``
+    where the tables are those of ``queries[at : at + count]``.
+    """
+
+    def plain(blocks, block, tables, queries, at, out):  # type: ignore[no-untyped-def]
+        for i in range(count):
+            _plain(blocks, block, tables, queries[at + i], out, BLOCK_ROWS * i)
+
+    @intrinsic
+    def sums(
+        typing_context: Any, blocks: Any, block: Any, tables: Any, queries: Any, at: Any, out: Any
+    ) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            target = _target(context)
+            if target is None:
+                return context.compile_internal(builder, plain, signature, arguments)
+            entries, numbers, found = (
+                _array(context, builder, signature, arguments, i) for i in (2, 3, 5)
+            )
+            size = builder.extract_value(entries.shape, 1)
+            pointers = []
+            for i in range(count):
+                place = builder.add(arguments[4], LONG(i))
+                query = builder.load(builder.gep(numbers.data, [place]))
+                pointers.append(builder.gep(entries.data, [builder.mul(query, size)]))
+            codes = _block(context, builder, signature, arguments)
+            emit_sums(builder, target, codes, pointers, builder.udiv(size, LONG(64)), found.data)
+            return context.get_dummy_value()
+
+        return types.void(blocks, i64, tables, queries, i64, out), generate
+
+    return sums
+
+
+sums_of_one: Final = _sums_of(1)
+sums_of_four: Final = _sums_of(TOGETHER)
+
+
+@intrinsic
+def scores_of_block(
+    typing_context: Any,
+    blocks: Any,
+    block: Any,
+    columns: Any,
+    sums: Any,
+    at: Any,
+    step: Any,
+    offset: Any,
+    bias: Any,
+    worst: Any,
+    out: Any,
+) -> Any:
+    """Write the scores that ``sums[at : at + 32]`` make to ``out: float32[32]``.
+
+    ``columns`` is the byte of a block where they start. Returns, as 32 bits, which scores are not
+    below ``worst``.
+    """
+    f32 = types.float32
+    kind = ir.VectorType(FLOAT, BLOCK_ROWS)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        blocks, found, scores = (
+            _array(context, builder, signature, arguments, i) for i in (0, 3, 9)
+        )
+        here = _block(context, builder, signature, arguments)
+        here = builder.bitcast(builder.gep(here, [arguments[2]]), FLOAT.as_pointer())
+        size = builder.sub(builder.extract_value(blocks.shape, 1), arguments[2])
+
+        step, offset, bias, worst = (
+            spread(builder, arguments[i], BLOCK_ROWS) for i in (5, 6, 7, 8)
+        )
+        whole = load(builder, found.data, arguments[4], INT, BLOCK_ROWS)
+        score = builder.fmul(builder.sitofp(whole, kind), step)
+        place = variable(builder, builder.fadd(score, offset))
+        for i, combine in enumerate((builder.fmul, builder.fadd)):
+            before = 4 * BLOCK_ROWS * i
+            with builder.if_then(builder.icmp_signed(">", size, LONG(before))):
+                column = load(builder, here, LONG(BLOCK_ROWS * i), FLOAT, BLOCK_ROWS)
+                builder.store(combine(builder.load(place), column), place)
+        score = builder.fadd(builder.load(place), bias)
+        store(builder, score, scores.data, 0)
+        reached = builder.fcmp_unordered(">=", score, worst)
+        return builder.zext(builder.bitcast(reached, INT), LONG)
+
+    return i64(blocks, i64, i64, sums, i64, f32, f32, f32, f32, out), generate
+
+
+@intrinsic
+def range_of_table(typing_context: Any, numbers: Any, place: Any) -> Any:
+    """The least and the greatest of row ``place`` of ``numbers: float32[m, 16]``."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        low = high = _table(context, builder, signature, arguments)
+        for distance in (8, 4, 2, 1):
+            order = [i ^ distance for i in range(16)]
+            other = reorder(builder, low, low, order)
+            low = builder.select(builder.fcmp_ordered("<", other, low), other, low)
+            other = reorder(builder, high, high, order)
+            high = builder.select(builder.fcmp_ordered(">", other, high), other, high)
+        ends = [builder.extract_element(x, INT(0)) for x in (low, high)]
+        return context.make_tuple(builder, signature.return_type, ends)
+
+    two = types.UniTuple(types.float32, 2)  # type: ignore[no-untyped-call]
+    return two(numbers, i64), generate
+
+
+@intrinsic
+def bytes_of_table(
+    typing_context: Any, numbers: Any, place: Any, least: Any, inverse: Any, out: Any
+) -> Any:
+    """Round ``(numbers[place] - least) * inverse`` to ``out[16 * place : 16 * place + 16]``.
+
+    What is below 0 or above 255 becomes that; NaN, from numbers that overflowed, becomes 0.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        level = _table(context, builder, signature, arguments)
+        level = builder.fsub(level, spread(builder, arguments[2], 16))
+        level = builder.fmul(level, spread(builder, arguments[3], 16))
+        level = builder.fadd(level, splat(FLOAT, 16, 0.5))
+        zero, most = splat(FLOAT, 16, 0.0), splat(FLOAT, 16, 255.0)
+        level = builder.select(builder.fcmp_ordered(">", level, zero), level, zero)
+        level = builder.select(builder.fcmp_ordered("<", level, most), level, most)
+        whole = builder.fptosi(level, ir.VectorType(INT, 16))
+        table = _array(context, builder, signature, arguments, 4)
+        start = builder.gep(table.data, [builder.mul(arguments[1], LONG(16))])
+        store(builder, builder.trunc(whole, ir.VectorType(BYTE, 16)), start, 0, align=1)
+        return context.get_dummy_value()
+
+    f32 = types.float32
+    return types.void(numbers, i64, f32, f32, out), generate
+
+
+def _table(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    """Row ``arguments[1]`` of the float32[m, 16] ``arguments[0]``."""
+    numbers = _array(context, builder, signature, arguments, 0)
+    return load(builder, numbers.data, builder.mul(arguments[1], LONG(16)), FLOAT, 16)
+
+
+@intrinsic
+def count_trailing_zeros(typing_context: Any, word: Any) -> Any:
+    """The place of the lowest bit set in an int64 that is not zero."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
+
+    return i64(i64), generate
