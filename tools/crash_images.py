@@ -28,6 +28,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -56,13 +57,15 @@ class Result:
     moments: int = 0
     """Changes of the disk, syncs and acknowledgements: when the power may go off."""
     images: int = 0
-    """Distinct disks that were opened."""
+    """Distinct disks that were opened, and that no workload before it had."""
     opened: int = 0
     """Openings: an image is opened again when more has been promised of it."""
     seconds: float = 0.0
     failed: int = 0
     failures: list[str] = field(default_factory=list)
     """The first of them."""
+    kept: str | None = None
+    """Where these images are, and the recording they come from."""
 
 
 @dataclass(frozen=True)
@@ -75,8 +78,7 @@ class Sight:
     image: Image
     recording: int
     allowed: Allowed
-    new: bool
-    """No image before it was the same disk."""
+    digest: bytes
 
     def write(self, slot: Path) -> tuple[int, Allowed]:
         """Make it a directory, until the next image is asked for; what its check must know."""
@@ -86,13 +88,10 @@ class Sight:
 
 def sights(recordings: list[Recording]) -> Iterator[Sight]:
     """Every image of a workload."""
-    seen: set[bytes] = set()
     number = before = at = 0
     for index, recording in enumerate(recordings):
         for at, image, allowed in recording.images():
-            digest = image.digest()
-            yield Sight(number, before + at, image, index, allowed, digest not in seen)
-            seen.add(digest)
+            yield Sight(number, before + at, image, index, allowed, image.digest())
             number += 1
         before += at
 
@@ -104,6 +103,7 @@ class Workshop:
         self.directory = directory
         self.jobs = jobs
         self.keep = keep
+        self.seen: set[bytes] = set()
 
     def run(
         self,
@@ -149,7 +149,8 @@ class Workshop:
                 result.moments = sight.moment
                 if sight.number == only or (only is None and sight.number % every == 0):
                     result.opened += 1
-                    result.images += sight.new
+                    result.images += sight.digest not in self.seen
+                    self.seen.add(sight.digest)
                     yield sight
 
         def check(request: tuple[int, Allowed], slot: Path) -> None:
@@ -168,15 +169,20 @@ class Workshop:
         if only is not None and not result.opened:
             raise RuntimeError(f"there is no image {only}")
         if failing and keep:
-            self._keep(result.workload, work, recordings, set(failing[:_KEPT]))
+            kept = self._keep(result.workload, work, recordings, set(failing[:_KEPT]))
+            result.kept = str(kept)
 
-    def _keep(self, name: str, work: Path, recordings: list[Recording], failing: set[int]) -> None:
+    def _keep(self, name: str, work: Path, recordings: list[Recording], failing: set[int]) -> Path:
         """The recordings, and the images as they were before recovery."""
-        kept = self.keep / name
+        paths = (
+            self.keep / f"{name}{number}" for number in chain([""], (f"-{n}" for n in count(2)))
+        )
+        kept = next(path for path in paths if not path.exists())
         shutil.copytree(work, kept / "recording")
         for sight in sights(recordings):
             if sight.number in failing:
                 sight.write(kept / f"image-{sight.number}")
+        return kept
 
 
 def open_images(workshop: Workshop, name: str, arguments: argparse.Namespace) -> Result:
@@ -194,7 +200,7 @@ def open_images(workshop: Workshop, name: str, arguments: argparse.Namespace) ->
         if number is not None:
             print(
                 f"        python tools/crash_images.py --workload {name} --image {number[1]} "
-                f"--recording {workshop.keep / name / 'recording'}"
+                f"--recording {result.kept}/recording"
             )
     sys.stdout.flush()
     return result
@@ -203,6 +209,7 @@ def open_images(workshop: Workshop, name: str, arguments: argparse.Namespace) ->
 def plant(workshop: Workshop, name: str, limit: int | None) -> dict[str, Any]:
     """A mutant on each of the workloads that should catch it, reported."""
     mutant = MUTANTS[name]
+    workshop.seen.clear()
     results = [workshop.run(w, mutant=name, limit=limit) for w in mutant.workloads]
     row = {
         "mutant": name,

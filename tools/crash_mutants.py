@@ -81,7 +81,7 @@ def no_wal_dir_sync() -> None:
     _without_dir_sync(lambda path: path.name == layout.WAL)
 
 
-@caught_by("checkpoint", "recovery")
+@caught_by("checkpoint", "recovery", "crashed-checkpoint")
 def retire_before_commit() -> None:
     """WAL files are removed before the commit that makes them unnecessary"""
     real = catalog.Catalog.commit

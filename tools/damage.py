@@ -17,15 +17,17 @@ opening and while open. Each is opened, read to the last byte, and used by a chi
 
     python tools/damage.py [--per-group N] [--limit N] [--case ID] [--mutant NAME ...] [--json FILE]
 
-Every other collection must stay fully usable. ``--mutant`` plants known bugs: then cases must fail,
-or the harness itself is broken. The damaged directory of a failure is kept, and the command that
-replays it is printed. Exit code 0: no case failed (with mutants: each was caught).
+A collection beside the damaged one, another each time, must stay fully usable. ``--mutant`` plants
+known bugs: then cases must fail, or the harness itself is broken. The damaged directory of a
+failure is kept, and the command that replays it is printed. Exit code 0: no case failed (with
+mutants: each was caught).
 """
 
 from __future__ import annotations
 
 import argparse
 import collections
+import gc
 import json
 import os
 import shutil
@@ -44,8 +46,8 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent), str(HERE.parent / "tests")]
 
 import numpy as np  # noqa: E402
-from damage_databases import build  # noqa: E402
-from damage_examine import Truth, examine  # noqa: E402
+from damage_databases import ORDER, build  # noqa: E402
+from damage_examine import Truth, company, examine  # noqa: E402
 from damage_judge import Judgement, judge, outlook  # noqa: E402
 from damage_kinds import Case, Cases, Place, apply, clone  # noqa: E402
 from damage_mutants import MUTANTS  # noqa: E402
@@ -71,7 +73,7 @@ class Campaign:
         self.truth = Truth(build(self.templates, seed))
         for template in ("closed", "killed"):
             copy = work / "undamaged"
-            clone(self.templates / template, copy, set())
+            clone(self.templates / template, copy, ORDER, ())
             self.truth.learn(template, copy)
             shutil.rmtree(copy)
         self.figures: collections.Counter[tuple[str, str, str]] = collections.Counter()
@@ -131,6 +133,7 @@ class Campaign:
                 os.dup2(stderr.fileno(), 2)
             if plant is not None:
                 plant()
+            gc.freeze()  # or looking for garbage would copy every page
             for number, case in enumerate(cases):
                 signal.setitimer(signal.ITIMER_REAL, SECONDS)
                 place = Place(self.work / f"damaged-{number}", self.templates, self.seed)
@@ -145,7 +148,7 @@ class Campaign:
             os._exit(code)
 
     def _examined(self, case: Case, place: Place) -> Judgement:
-        clone(self.templates / case.template, place.root, set(case.touched))
+        clone(self.templates / case.template, place.root, company(case), case.touched)
         if case.mode != "live":
             apply(case, place)
         view = outlook(case, place, self.truth)
@@ -215,8 +218,8 @@ def chosen(cases: list[Case], per_group: int | None, limit: int | None, seed: in
     return order[:limit]
 
 
-def run_all(campaign: Campaign, cases: list[Case]) -> dict[str, Any]:
-    """Every case, with a line now and then; the figures."""
+def run_all(campaign: Campaign, cases: list[Case], figures: Path | None) -> dict[str, Any]:
+    """Every case, with a line and the figures so far now and then; the figures."""
     started = shown = time.monotonic()
     for start in range(0, len(cases), BATCH):
         campaign.run(cases[start : start + BATCH])
@@ -229,7 +232,15 @@ def run_all(campaign: Campaign, cases: list[Case]) -> dict[str, Any]:
                 f"{left / 60:.0f} minutes left",
                 flush=True,
             )
-    return campaign.report(time.monotonic() - started)
+            write_report(campaign.report(shown - started), figures)
+    report = campaign.report(time.monotonic() - started)
+    write_report(report, figures)
+    return report
+
+
+def write_report(report: dict[str, Any], path: Path | None) -> None:
+    if path is not None:
+        path.write_text(json.dumps(report, indent=1) + "\n")
 
 
 def main() -> int:
@@ -263,11 +274,9 @@ def main() -> int:
             return int(bool(missed))
         cases = [case for case in cases if arguments.only in case.id]
         cases = chosen(cases, arguments.per_group, arguments.limit, arguments.seed)
-        report = run_all(campaign, cases)
+        report = run_all(campaign, cases, arguments.json)
     if not campaign.failures:
         keep.rmdir()
-    if arguments.json:
-        arguments.json.write_text(json.dumps(report, indent=1) + "\n")
     print_report(report)
     return int(bool(campaign.failures))
 

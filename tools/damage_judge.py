@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import damage_reasons as reasons
-from damage_databases import COLLECTIONS, ORDER
-from damage_examine import Found, Notes, State, Truth
+from damage_databases import COLLECTIONS
+from damage_examine import Found, Notes, State, Truth, company
 from damage_kinds import Case, Place
 
 from vecdb.storage.format import BLOCK_SIZE
@@ -44,7 +44,7 @@ class Outlook:
 
 def outlook(case: Case, place: Place, truth: Truth) -> Outlook:
     """Look at a damaged directory before anything opens it."""
-    states = {name: truth.last(case.template, name) for name in ORDER}
+    states = {name: truth.last(case.template, name) for name in company(case)}
     if case.mode == "live":
         return Outlook(states, harmless=_live_reason(case, place))
     if case.mode == "build":

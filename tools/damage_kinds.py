@@ -16,7 +16,7 @@ from __future__ import annotations
 import os
 import shutil
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -27,6 +27,17 @@ SMALL = 8192
 """Of files up to here every byte is damaged, and every length tried."""
 ELSEWHERE = 200
 """Random places in each larger file."""
+EXHAUSTIVE = {
+    "FORMAT": ("plain",),
+    "data.mdb": ("named", "plain"),
+    "wal": ("binary", "named", "plain"),
+    "vectors": ("plain", "scalar"),
+    "codes": ("binary", "named", "scalar"),
+    "quantizer": ("binary", "named", "scalar"),
+    **dict.fromkeys(("ids", "payload"), ("named", "plain")),
+    **dict.fromkeys(("order", "seqs", "payload-offsets", "present", "manifest"), ("named",)),
+}
+"""Where every byte and every length is tried, by kind of file: all ways of reading it."""
 GROWTH = (1, 7, 8, 24, 40, 512, 4096, 65536)
 OLDER = {"closed": ("eve", "older"), "killed": ("halfway", "closed", "older")}
 
@@ -231,7 +242,8 @@ class Cases:
             rng = np.random.default_rng([self.seed, zlib.crc32(f"{template}/{name}".encode())])
             share = self._share(template, name)
             for case in self._of_file(template, name, rng):
-                if case.damage not in ("flip", "cut") or rng.random() < share:
+                most = case.mode == "read" and case.damage in ("flip", "cut")
+                if not most or rng.random() < share:
                     yield case
         root = self.templates / template
         directories = [p.relative_to(root).as_posix() for p in root.rglob("*") if p.is_dir()]
@@ -239,14 +251,17 @@ class Cases:
             yield from self._of_directory(template, name, sorted(directories))
 
     def _share(self, template: str, name: str) -> float:
-        """How many of all bytes and lengths are tried. All, but of files that are read as another
-        one is: those of a second segment, and those that the two databases have in common."""
+        """How many of all bytes and lengths are tried. All, but of files that are read just as
+        another one: those of a second segment, those that the two databases have in common, and
+        those whose kind is tried in another collection."""
         data = self._files[template][name]
         if template == "killed" and self._files["closed"].get(name) == data:
             return 0.02
         if kind_of(name) == "lock.mdb":
             return 0.2
         collection, _, segment = name.partition("/segments/")
+        if collection.split("/")[1:2] and collection.split("/")[1] not in EXHAUSTIVE[kind_of(name)]:
+            return 0.1
         if segment:
             first = min(f for f in self._files[template] if f.startswith(f"{collection}/segments/"))
             if PurePosixPath(first).parent != PurePosixPath(name).parent:
@@ -364,12 +379,15 @@ def _lengths(size: int, rng: np.random.Generator) -> list[int]:
     return sorted({*range(0, 128, 8), *range(size - 128, size), *range(0, size, PAGE), *random})
 
 
-def clone(template: Path, root: Path, private: set[str]) -> None:
-    """A copy of a database. Files that are only ever replaced share their bytes with it."""
+def clone(template: Path, root: Path, names: Collection[str], private: Collection[str]) -> None:
+    """A copy of a database with these collections. Files that are only ever replaced, unless they
+    are ``private``, share their bytes with it."""
     root.mkdir()
     for directory, directories, files in os.walk(template):
         relative = "" if directory == str(template) else os.path.relpath(directory, template)
         here = os.path.join(root, relative)
+        if relative == "collections":
+            directories[:] = names
         for name in directories:
             os.mkdir(os.path.join(here, name), 0o700)
         for name in files:

@@ -264,7 +264,8 @@ def main() -> int:
     started = time.monotonic()
     figures = Figures()
     memory = Path("/dev/shm")
-    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as directory:
+    memory = memory if memory.is_dir() else None
+    with tempfile.TemporaryDirectory(prefix="vecdb-io-", dir=memory) as directory:
         work = Path(directory)
         sweeps, missing = available(arguments.sweep, work)
         for name, why in missing.items():

@@ -155,6 +155,15 @@ SHAPES: list[tuple[str, Any]] = [
             "quantization_config": {"product": {"compression": "x16"}},
         },
     ),
+    (
+        "SnapshotDescription",
+        {
+            "name": "c-000001-2026-01-02-03-04-05.snapshot",
+            "creation_time": "2026-01-02T03:04:05",
+            "size": 10240,
+            "checksum": "0" * 64,
+        },
+    ),
     ("DamagedFile", {"path": "/db/collections/c/segments/1/codes", "detail": "block 0"}),
     (
         "CollectionInfo",
