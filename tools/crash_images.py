@@ -28,7 +28,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from itertools import chain, count
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -174,9 +174,7 @@ class Workshop:
 
     def _keep(self, name: str, work: Path, recordings: list[Recording], failing: set[int]) -> Path:
         """The recordings, and the images as they were before recovery."""
-        paths = (
-            self.keep / f"{name}{number}" for number in chain([""], (f"-{n}" for n in count(2)))
-        )
+        paths = (self.keep / f"{name}-{n}" for n in count(1))
         kept = next(path for path in paths if not path.exists())
         shutil.copytree(work, kept / "recording")
         for sight in sights(recordings):

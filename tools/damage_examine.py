@@ -52,6 +52,8 @@ class Notes:
     """Problems that ``check`` reports of the damaged database."""
     refused: str | None = None
     """What ``VecDB`` raised, if it is an error for damage."""
+    errors: list[str] = field(default_factory=list)
+    """Texts of CorruptionErrors that closing raised."""
     wrong: list[str] = field(default_factory=list)
     found: dict[str, Found] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
@@ -139,10 +141,24 @@ def examine(case: Case, place: Place, truth: Truth, states: dict[str, State]) ->
     logger.removeHandler(handler)
     try:
         db.close()
+    except DETECTED as error:
+        notes.errors.append(str(error))
     except Exception as error:
         notes.wrong.append(f"close: {type(error).__name__}: {error}")
     notes.after = _checked(place.root)
+    if case.mode == "live" and case.kind == "data.mdb" and not notes.after:
+        _read_again(case, place, truth, states, notes)
     return notes
+
+
+def _read_again(
+    case: Case, place: Place, truth: Truth, states: dict[str, State], notes: Notes
+) -> None:
+    """A catalog that was damaged while it was open, and has been written to since."""
+    with VecDB(place.root, sync="never") as db:
+        for name in case.owners:
+            again = _read(db, name, truth.expected(name, states[name]), case)
+            notes.wrong += [*again.errors, *again.wrong]
 
 
 def _checked(root: Path) -> list[str]:
@@ -211,6 +227,9 @@ def _use(db: VecDB, notes: Notes) -> None:
             continue
         try:
             problem = _written(db.collection(name), name)
+        except DETECTED as error:
+            found.errors.append(str(error))
+            continue
         except Exception as error:
             problem = f"{type(error).__name__}: {error}"
         if problem is not None:

@@ -115,8 +115,7 @@ def apply(case: Case, place: Place) -> None:
     """Do it."""
     path = place.root / case.path
     if case.damage in _BYTES:
-        data = bytearray(path.read_bytes())
-        data = _BYTES[case.damage](data, case, place)
+        data = damaged_bytes(case, place)
         if case.mode == "live":  # the file that is open, not another one of its name
             with open(path, "r+b") as file:
                 file.write(data)
@@ -125,6 +124,12 @@ def apply(case: Case, place: Place) -> None:
             path.write_bytes(data)
     else:
         _NAMES[case.damage](path, case, place)
+
+
+def damaged_bytes(case: Case, place: Place) -> bytes:
+    """What a file holds after damage of its bytes."""
+    data = bytearray((place.root / case.path).read_bytes())
+    return bytes(_BYTES[case.damage](data, case, place))
 
 
 def _flip(data: bytearray, case: Case, place: Place) -> bytearray:
@@ -288,6 +293,8 @@ class Cases:
                 yield _case(template, "read", name, "swap", other)
         if template == "closed" and "/segments/" in name:
             yield from self._while_open(name, data, rng)
+        if template == "closed" and kind_of(name) == "data.mdb":
+            yield from self._before_a_commit(name, data, rng)
 
     def _while_open(self, name: str, data: bytes, rng: np.random.Generator) -> Iterator[Case]:
         """Damage under a running process, and damage that a build could copy."""
@@ -303,6 +310,15 @@ class Cases:
         if kind_of(name) != "codes":  # which a build makes anew, without a look at the old ones
             for at in sorted(places)[::4]:
                 yield _case("closed", "build", name, "flip", at, int(rng.integers(8)))
+
+    def _before_a_commit(self, name: str, data: bytes, rng: np.random.Generator) -> Iterator[Case]:
+        """Damage of an open catalog: in the numbers and flags of its trees, and anywhere in use."""
+        used, meta = read_catalog(data).used, newest_meta(data)
+        places = rng.choice([n for n in range(len(data)) if used[n]], size=40)
+        for at in sorted({*range(meta + 40, meta + 152, 4), *places.tolist()}):
+            yield _case("closed", "live", name, "flip", at, int(rng.integers(8)))
+        for bit in range(8):
+            yield _case("closed", "live", name, "flip", meta + 92, bit)
 
     def _others(self, template: str, name: str) -> Iterator[tuple[str, str]]:
         """Files that could be mistaken for this one: (database, name)."""

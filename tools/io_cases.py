@@ -9,80 +9,34 @@ over, ``check`` clean, and everything works.
 from __future__ import annotations
 
 import gc
-import logging
-import os
 import re
 import shutil
-import threading
-import time
-from collections.abc import Callable
 from copy import deepcopy
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from io_faults import Fault, Injector, injector
-from io_workloads import BASE, NAME, WRITES, Points, Step, Workload, change, perform, put, read
-from io_workloads import vector as vector_of
+from io_faults import Fault
+from io_injectors import Injector, injector
+from io_workloads import BASE, NAME, WRITES, Points, Step, Workload, change, perform, put
+from io_world import (
+    PATIENCE,
+    World,
+    Wrong,
+    descriptors,
+    difference,
+    quieten,
+    require,
+    require_known,
+    require_sound,
+    require_tidy,
+    wait_until,
+)
 
 from vecdb import VecDB
 from vecdb.engine import checkpoint, store
-from vecdb.engine.check import check_database
 from vecdb.errors import NotFoundError, ReadOnlyError, StorageFullError, VecdbError
 
-PATIENCE = 60.0  # seconds; only for what goes on in the background
 OPENING = ("open", "reopen", "close", "create", "drop", "restore")
-
-
-class Wrong(Exception):
-    """What a case found."""
-
-
-def require(condition: bool, message: str) -> None:
-    if not condition:
-        raise Wrong(message)
-
-
-@dataclass
-class World:
-    """What is known to be there. ``maybe``: what a step that raised may have left."""
-
-    points: Points
-    names: set[str]
-    maybe_points: list[Points] = field(default_factory=list)
-    maybe_names: set[str] = field(default_factory=set)
-    config: str | None = None
-    maybe_config: bool = False
-    saved: list[Points] = field(default_factory=list)
-    """What the newest snapshot may hold, the likeliest first."""
-
-    def after(self, step: Step) -> Points:
-        """The points after a step that works."""
-        if step[0] == "restore":
-            return self.saved[0] if self.saved else self.points
-        return change(self.points, step)
-
-    def take(self, step: Step) -> None:
-        """The step was acknowledged."""
-        self.points = self.after(step)
-        if step[0] == "restore":
-            self.maybe_points, self.maybe_config = self.saved[1:], True
-        elif step[0] == "create":
-            self.names.add(step[1])
-        elif step[0] == "drop":
-            self.names.discard(step[1])
-        elif step[0] == "snapshot":
-            self.saved = [self.points, *self.maybe_points]
-
-    def doubt(self, step: Step) -> None:
-        """The step raised, and nobody knows what is on disk."""
-        after = self.after(step)
-        if after != self.points:
-            self.maybe_points.append(after)
-        if step[0] in ("create", "drop"):
-            self.maybe_names.add(step[1])
-        self.maybe_config |= step[0] in ("update", "restore")
 
 
 class Case:
@@ -108,11 +62,11 @@ class Case:
 
     def run(self) -> dict[str, Any]:
         """Figures; raises Wrong."""
-        _quieten(self._threads)
+        quieten(self._threads)
         if self.workload.memory_limit:
             checkpoint.MEMORY_LIMIT = self.workload.memory_limit
         store._FIRST_DELAY = 0.02  # of what is tried again in the background
-        before = _descriptors()
+        before = descriptors()
         if not self.workload.opens:
             self._open()
             self._note_config()
@@ -132,14 +86,14 @@ class Case:
             self.db = None
         gc.collect()
         require(not self._threads, f"a thread died: {self._threads}")
-        leaked = {n: name for n, name in _descriptors().items() if n not in before}
+        leaked = {n: name for n, name in descriptors().items() if n not in before}
         require(not leaked, f"descriptors leaked: {sorted(leaked.values())}")
-        if self._crashed is not None:
-            _require_sound(self.path)
-            self.world, closed = self._crashed, self.world
+        if self._crashed is None:
+            self._recovers(self.path)
+        else:
+            self._opens(self.path)
+            self.world = self._crashed
             self._recovers(self.crashed_path)
-            self.world = closed
-        self._recovers(self.path)
         return {
             "hits": len(self.injector.hits),
             "first": self.injector.hits[:1],
@@ -173,8 +127,8 @@ class Case:
     def _do(self, step: Step) -> bool:
         """False if there is nothing to do it on."""
         if step[0] in ("close", "reopen"):
+            self._note_failure()
             db, self.db = self.db, None
-            self._note_failure(db)
             try:
                 if db is not None:
                     db.close()
@@ -186,7 +140,7 @@ class Case:
             self._open()
             return True
         if self.db is None and not self.fault.lasts:
-            self._open()  # it failed once: now it must work
+            self._open_again()
         if self.db is None:
             return False
         perform(self.db, step)
@@ -198,10 +152,16 @@ class Case:
         if not self._damaged():
             self._settle()
 
+    def _open_again(self) -> None:
+        try:
+            self._open()
+        except (VecdbError, OSError) as error:
+            raise Wrong(f"it does not open once the fault is gone: {error!r}") from error
+
     def _settle(self) -> None:
         assert self.db is not None
         try:
-            self._settle_doubts(self.db)
+            self.world.settle(self.db)
         except (VecdbError, OSError) as error:
             require(self.fault.what == "reads", f"opened, but a read raised {error!r}")
 
@@ -282,7 +242,7 @@ class Case:
             self._make_and_drop(name)
         if not self._live(NAME):
             return
-        self._note_failure(db)
+        self._note_failure()
         if self._failure() is not None:
             require(not self._must_go_on(), f"closed to writes by {self.injector.hits[:2]}: "
                     f"{self._failure()}")  # fmt: skip
@@ -338,7 +298,7 @@ class Case:
     def _come_to_rest(self, db: VecDB) -> None:
         """Checkpoints and the optimizer work."""
         if self.workload.background:
-            _wait_until(lambda: db.get_collection(NAME).optimizer_status == "ok")
+            wait_until(lambda: db.get_collection(NAME).optimizer_status == "ok")
         else:
             db.flush(NAME)
         require(db.wait_for_optimizer(NAME, PATIENCE), "the optimizer does not come to rest")
@@ -351,49 +311,38 @@ class Case:
 
     # -- afterwards ------------------------------------------------------------------------
 
+    def _opens(self, found: Path) -> None:
+        """What was closed is as it was. On a copy, so that what was found is kept."""
+        require_sound(found)
+        path = found.with_name(found.name + ".recovered")
+        shutil.copytree(found, path)
+        with VecDB(path) as db:
+            self.world.settle(db)
+            require_known(db, self.world)
+
     def _recovers(self, found: Path) -> None:
-        """Works on a copy, so that what was found is kept."""
+        """It opens, has all that was acknowledged, and works. On a copy, too."""
         path = found.with_name(found.name + ".recovered")
         shutil.copytree(found, path)
         if not (path / "FORMAT").exists():
             require(self.workload.new, "FORMAT is gone")
         else:
-            _require_sound(path)
+            require_sound(path)
         with VecDB(path) as db:
             require(not db.damaged, f"damaged: {db.damaged}")
-            self._settle_doubts(db)
-            _require_tidy(db, path)
+            self.world.settle(db)
+            if not self.workload.background:
+                require_tidy(db, path)
             if NAME not in self.world.names:
                 db.create_collection(NAME, **BASE)
                 self.world.take(("create", NAME))
             self._write(db)
             self._come_to_rest(db)
-            _require_known(db, self.world)
-            _require_tidy(db, path)
-        _require_sound(path)
+            require_known(db, self.world)
+            require_tidy(db, path)
+        require_sound(path)
         with VecDB(path) as db:
-            _require_known(db, self.world)
-
-    def _settle_doubts(self, db: VecDB) -> None:
-        """One of the things that may be there is."""
-        world = self.world
-        names = {c.name for c in db.get_collections().collections}
-        require(
-            names - world.maybe_names == world.names - world.maybe_names,
-            f"collections {sorted(names)}; {sorted(world.names)} are known, "
-            f"{sorted(world.maybe_names)} not",
-        )
-        world.names, world.maybe_names = names, set()
-        if NAME in names:
-            points = read(db)
-            problems = [_difference(points, state) for state in [world.points, *world.maybe_points]]
-            require(None in problems, f"after reopening: {problems}")
-            world.points = points
-            config = repr(db.get_collection(NAME).config)
-            fine = world.maybe_config or world.config in (None, config)
-            require(fine, f"the configuration is {config}, not {world.config}")
-            world.config = config
-        world.maybe_points, world.maybe_config = [], False
+            require_known(db, self.world)
 
     # -- asking ----------------------------------------------------------------------------
 
@@ -413,8 +362,8 @@ class Case:
         inner = self.db.collection(NAME)._store
         return inner.failure or inner.wal.failed
 
-    def _note_failure(self, db: VecDB | None) -> None:
-        if db is not None and self._live(NAME):
+    def _note_failure(self) -> None:
+        if self._live(NAME):
             self.closed_to_writes |= self._failure() is not None
 
     def _note_config(self) -> None:
@@ -427,80 +376,3 @@ class Case:
             assert self.db is not None
             config = repr(self.db.get_collection(NAME).config)
             require(config == self.world.config, "a configuration that was refused is used")
-
-
-# -- comparing -------------------------------------------------------------------------------
-
-
-def difference(db: VecDB, world: World, live: Callable[[str], bool]) -> str | None:
-    """What an open database shows that it should not; None if it is as it should be."""
-    names = {c.name for c in db.get_collections().collections}
-    if names - world.maybe_names != world.names - world.maybe_names:
-        return f"collections {sorted(names)}, not {sorted(world.names)}"
-    if NAME not in names or not live(NAME):
-        return None
-    return _difference(read(db), world.points) or _search(db, world.points)
-
-
-def _difference(found: Points, expected: Points) -> str | None:
-    if found == expected:
-        return None
-    missing = sorted(expected.keys() - found.keys())
-    extra = sorted(found.keys() - expected.keys())
-    changed = sorted(k for k in found.keys() & expected.keys() if found[k] != expected[k])
-    return f"missing {missing[:5]}, unexpected {extra[:5]}, different {changed[:5]}"
-
-
-def _search(db: VecDB, points: Points) -> str | None:
-    query = np.array(vector_of(17, 3), dtype=np.float64)
-    true = {i: float(np.array(values) @ query) for i, (values, _) in points.items()}
-    best = sorted(true.values(), reverse=True)[:10]
-    for params in (None, {"exact": True}):
-        hits = db.search(NAME, query, search_params=params, limit=10)
-        if len(hits) != len(best) or any(abs(true[h.id] - h.score) > 1 for h in hits):  # type: ignore[index]
-            return f"search {params}: {[(h.id, h.score) for h in hits]}, the best are {best}"
-        if params and [h.score for h in hits] != best:
-            return f"exact search: {[h.score for h in hits]}, the best are {best}"
-    return None
-
-
-def _require_known(db: VecDB, world: World) -> None:
-    problem = difference(db, world, lambda name: True)
-    require(problem is None, f"reopened and used: {problem}")
-
-
-def _require_sound(path: Path) -> None:
-    report = check_database(path)
-    require(report.ok, f"check: {report.problems[:3]}")
-
-
-def _require_tidy(db: VecDB, path: Path) -> None:
-    """Nothing is there that nobody will ever remove."""
-    strays = [str(p.relative_to(path)) for p in path.rglob(".*")]
-    for name in [c.name for c in db.get_collections().collections]:
-        inner = db.collection(name)._store
-        listed = {segment.id for segment in db.get_collection(name).segments}
-        strays += [p.name for p in inner.segments_path.iterdir() if p.name not in listed]
-    require(not strays, f"left over: {strays}")
-
-
-def _descriptors() -> dict[int, str]:
-    found = {}
-    for entry in os.listdir("/proc/self/fd"):
-        try:
-            found[int(entry)] = os.readlink(f"/proc/self/fd/{entry}")
-        except OSError:
-            pass
-    return found
-
-
-def _wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        require(time.monotonic() < deadline, "it does not recover by itself")
-        time.sleep(0.01)
-
-
-def _quieten(dead: list[str]) -> None:
-    logging.getLogger("vecdb").setLevel(logging.CRITICAL)
-    threading.excepthook = lambda args: dead.append(f"{args.thread}: {args.exc_value!r}")

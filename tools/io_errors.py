@@ -32,20 +32,12 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
 from histories import lives  # noqa: E402
-from io_cases import Case, Wrong  # noqa: E402
-from io_faults import (  # noqa: E402
-    CHANGES,
-    READS,
-    SWEEPS,
-    Fault,
-    build_shim,
-    mount_little,
-    numbers,
-    shim_loaded,
-    unmount,
-)
+from io_cases import Case  # noqa: E402
+from io_faults import CHANGES, READS, SWEEPS, Fault, numbers  # noqa: E402
+from io_injectors import LittleSpace, build_shim, mount_little, shim_loaded, unmount  # noqa: E402
 from io_mutants import MUTANTS  # noqa: E402
 from io_workloads import WORKLOADS, prepare  # noqa: E402
+from io_world import Wrong  # noqa: E402
 
 CALLS = (CHANGES | READS) | {"catalog"}
 
@@ -70,8 +62,8 @@ class Figures:
     sizes: dict[str, dict[str, dict[str, int]]] = field(default_factory=dict)
     """Of each way to fail by size, and workload: how many sizes, and the largest in bytes."""
 
-    def add(self, name: str, fault: Fault, answer: dict[str, Any]) -> bool:
-        """Whether the fault made any difference."""
+    def add(self, name: str, fault: Fault, answer: dict[str, Any]) -> None:
+        """Count a case."""
         self.cases += 1
         self.by_kind[str(replace(fault, at=0))[:-2]] += 1
         self.by_workload[name] += 1
@@ -81,7 +73,6 @@ class Figures:
         closed = bool(answer.get("closed_to_writes"))
         self.closed_to_writes += closed
         self.went_on += reached and not closed and "problem" not in answer
-        return reached
 
 
 class Runner:
@@ -115,6 +106,8 @@ class Runner:
         """What the case says; ``problem`` if it failed, and where its directory was ``kept``."""
         path = self._work / "little" / "db" if fault.where == "tmpfs" else self._work / "db"
         start = self.start(name)
+        if fault.where == "tmpfs":
+            LittleSpace(0, path).lift()  # a case that died left it full
         if start is not None:
             shutil.copytree(start, path)
 
@@ -263,8 +256,7 @@ def main() -> int:
     gc.freeze()  # what is here now is never garbage: each case collects
     started = time.monotonic()
     figures = Figures()
-    memory = Path("/dev/shm")
-    memory = memory if memory.is_dir() else None
+    memory = "/dev/shm" if os.path.isdir("/dev/shm") else None
     with tempfile.TemporaryDirectory(prefix="vecdb-io-", dir=memory) as directory:
         work = Path(directory)
         sweeps, missing = available(arguments.sweep, work)

@@ -57,16 +57,16 @@ def test_a_failure_is_kept_and_replayed(tmp_path: Path) -> None:
     if done.returncode == 2:
         pytest.skip(done.stderr)
     assert done.returncode == 1, done.stdout + done.stderr
-    (image, *_) = sorted((kept / "ingest").glob("image-*"))
+    (image, *_) = sorted((kept / "ingest-1").glob("image-*"))
     number = image.name.removeprefix("image-")
-    recording = ["--recording", kept / "ingest" / "recording"]
+    recording = ["--recording", kept / "ingest-1" / "recording"]
     replay = ["--workload", "ingest", "--image", number, *recording]
     assert f"tools/crash_images.py {' '.join(map(str, replay))}" in done.stdout
     problem = next(line for line in done.stdout.splitlines() if f"image {number}," in line)
     again = run(TOOL, *replay, "--keep", tmp_path / "again", mutant=mutant)
     assert again.returncode == 1
     assert problem in again.stdout
-    assert files(tmp_path / "again" / "ingest" / image.name) == files(image)
+    assert files(tmp_path / "again" / "ingest-1" / image.name) == files(image)
     without = run(TOOL, *replay)
     assert without.returncode == 0, without.stdout
 

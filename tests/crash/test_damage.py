@@ -199,6 +199,45 @@ def test_a_flip_that_a_commit_would_trip_over_is_found_when_opening(closed: Path
     Catalog(data.parent).close()
 
 
+COMMIT = """
+import sys
+from pathlib import Path
+from vecdb import VecDB
+from vecdb.errors import CorruptionError
+
+with VecDB(sys.argv[1]) as db:
+    db.upsert("c", [{"id": 7, "vector": [1, 1, 1, 1]}])
+    data = Path(sys.argv[1], "collections/c/catalog/data.mdb")
+    with open(data, "r+b") as file:
+        whole = file.read()
+        newest = 4096 if whole[4096 + 144 : 4096 + 152] > whole[144:152] else 0
+        file.seek(newest + 92)
+        file.write(bytes([whole[newest + 92] ^ 4]))
+    try:
+        db.flush("c")
+    except CorruptionError as error:
+        print(error.path)
+    assert db.retrieve("c", [7])
+    with open(data, "r+b") as file:
+        file.write(whole)
+"""
+
+
+def test_a_catalog_damaged_while_it_is_open_does_not_kill_the_next_commit(closed: Path) -> None:
+    """With a wrong flag in its meta page the commit was a segmentation fault."""
+    done = subprocess.run(
+        [sys.executable, "-c", COMMIT, str(closed)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == str(collection(closed) / "catalog/data.mdb")
+    with VecDB(closed) as db:
+        assert db.retrieve("c", [7])
+
+
 def test_the_manifest_of_a_segment_is_verified_when_it_is_opened(closed: Path) -> None:
     """Damage of its content was seen by ``check`` alone, and never mended."""
     path = the_only(collection(closed), "segments/*/manifest")

@@ -139,8 +139,9 @@ class Catalog:
         """Make the change true, all of it or nothing; durable when this returns.
 
         Any error leaves the outcome unknown until the catalog is opened again: the caller must
-        stop writing and delete nothing. Raises WriteError.
+        stop writing and delete nothing. Raises WriteError, CorruptionError.
         """
+        require_sound(self.path)  # LMDB trusts it, and it may have been damaged since it was opened
         try:
             self._commit(change)
         except lmdb.Error as error:
