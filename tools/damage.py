@@ -55,8 +55,8 @@ from damage_mutants import MUTANTS  # noqa: E402
 from vecdb.kernels import clustering, codes, distance  # noqa: E402, F401 - loaded once, for all
 
 FAILED = ("WRONG", "SIGNAL")
-SECONDS = 30
-"""A case that takes longer hangs: SIGALRM ends it, and a signal is a finding."""
+SECONDS = 60
+"""A case that takes longer, and again when it is alone, hangs: SIGALRM ends it."""
 BATCH = 32
 """Cases a child examines. A fork costs as much as a case, and so do the pages it copies."""
 KEPT = 50
@@ -89,7 +89,7 @@ class Campaign:
         for number, (case, judgement) in enumerate(zip(cases, self.judged(cases), strict=True)):
             if judgement.outcome in FAILED and len(cases) > 1:
                 [alone] = self.judged([case])
-                if alone.outcome not in FAILED:
+                if alone.outcome not in FAILED and "SIGALRM" not in judgement.why:
                     after = [other.id for other in cases[:number]]
                     why = f"{judgement.why}; but not alone, only after {after}"
                     alone = Judgement("WRONG", why)

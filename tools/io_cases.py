@@ -271,7 +271,7 @@ class Case:
             and self.fault.is_full
             and not self.workload.opens
             and not any(step[0] in ("reopen", "restore") for step in self.workload.steps)
-            and all(re.match("write|create|mkdir", hit) for hit in self.injector.hits)
+            and all(re.match("write|allocate|create|mkdir", hit) for hit in self.injector.hits)
         )
 
     def _make_and_drop(self, name: str) -> None:

@@ -26,6 +26,7 @@ FUNCTIONS = {
     "fsync": "sync",
     "fdatasync": "sync",
     "ftruncate": "truncate",
+    "posix_fallocate": "allocate",
     "rename": "rename",
     "replace": "rename",
     "link": "rename",
@@ -43,13 +44,13 @@ FUNCTIONS = {
 }
 READS = frozenset({"read", "list", "stat"})
 CHANGES = (frozenset(FUNCTIONS.values()) | {"create"}) - READS
-ALLOCATING = frozenset({"write", "create", "mkdir", "rename"})
+ALLOCATING = frozenset({"write", "allocate", "create", "mkdir", "rename"})
 """What needs space. A copy-on-write file system may need some for any other change, too."""
 
 _KINDS_OF_ERROR = {
     "ENOSPC": CHANGES - {"open", "close"},
     "EDQUOT": frozenset({"write"}),  # otherwise as ENOSPC
-    "EFBIG": frozenset({"write", "truncate"}),
+    "EFBIG": frozenset({"write", "allocate", "truncate"}),
     "EIO": CHANGES,
     "EMFILE": frozenset({"list", "open", "create"}),
 }

@@ -273,7 +273,7 @@ class LittleSpace(Injector):
     def arm(self) -> None:
         status = os.statvfs(self._mounted)
         used = (status.f_blocks - status.f_bfree) * status.f_frsize
-        self._resize(used + self._left)
+        self._resize(max(used + self._left, status.f_frsize))  # 0 is no limit at all
 
     def lift(self) -> None:
         self._resize(PLENTY)

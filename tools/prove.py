@@ -69,10 +69,11 @@ def _kills(figures: Figures) -> tuple[str, str]:
 
 def _damage(figures: Figures) -> tuple[str, str]:
     outcomes = figures["outcomes"]
-    well = ", ".join(f"{outcomes[name]:,} {name}" for name in ("detected", "tolerated", "harmless"))
+    names = ("detected", "tolerated", "harmless", "prefix", "absent")
+    well = ", ".join(f"{outcomes[name]:,} {name}" for name in names if outcomes.get(name))
     return (
         f"{figures['cases']:,} damaged databases: {well}",
-        f"{outcomes.get('wrong', 0)} wrong answers, {outcomes.get('signal', 0)} signals",
+        f"{outcomes.get('WRONG', 0)} wrong answers, {outcomes.get('SIGNAL', 0)} signals",
     )
 
 

@@ -116,15 +116,14 @@ def live_once(path: Path, world: World, plan: Plan, bar: Any) -> tuple[Message, 
     done[0] = plan.first
     said: Message = {}
     with Life(lambda say: live(path, world, plan, done, say)) as life:
-        silent = time.monotonic()
+        silence = 0
         while not life.over:
             before = done[0]
-            for message in life.hear(0.2):
+            for message in life.hear(seconds=1):
                 said.update(message)
             bar.update(done[0] - bar.n)
-            if done[0] != before or life.over:
-                silent = time.monotonic()
-            elif time.monotonic() - silent > lives.PATIENCE:
+            silence = silence + 1 if done[0] == before else 0
+            if silence == lives.PATIENCE:
                 said["problem"] = life.hang()
         life.listen()
     expected = 0 if plan.end == "close" else -signal.SIGKILL

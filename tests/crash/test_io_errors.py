@@ -96,6 +96,18 @@ def longest_file(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
+@contextmanager
+def highest_descriptor(more: int) -> Iterator[None]:
+    """Only so many more files than now can be opened."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    used = max(map(int, os.listdir("/dev/fd"))) + 1
+    resource.setrlimit(resource.RLIMIT_NOFILE, (used + more, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
 @pytest.mark.parametrize("call", ["ftruncate", "pwrite"])
 def test_a_full_disk_does_not_keep_a_database_from_being_opened(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
@@ -253,17 +265,43 @@ def test_an_error_of_a_commit_is_one_of_vecdb(tmp_path: Path) -> None:
     require_sound(tmp_path / "db")
 
 
-def test_an_error_of_the_disk_is_not_damage(tmp_path: Path) -> None:
-    """LMDB could not make its lock file, and the collection was said to be damaged."""
+def test_an_error_of_the_process_is_not_damage(tmp_path: Path) -> None:
+    """With too few descriptors LMDB could not open its files, and the collection was said to be
+    damaged."""
     db = make(tmp_path / "db")
     put(db, 0)
     db.close()
-    (tmp_path / "db" / "collections" / "c" / "catalog" / "lock.mdb").unlink()
-    with longest_file(4096), pytest.raises(OSError, match="opened"):
-        VecDB(tmp_path / "db")
-    with VecDB(tmp_path / "db") as db:
-        assert db.damaged == {}
-        assert db.count("c").count == 5
+    refused = 0
+    for more in range(100):
+        try:
+            with highest_descriptor(more):
+                db = VecDB(tmp_path / "db")
+        except OSError as error:
+            assert error.errno == errno.EMFILE
+            refused += 1
+        else:
+            break
+    assert refused > 5
+    assert db.damaged == {}
+    assert db.count("c").count == 5
+    db.close()
+
+
+def test_a_full_disk_is_noticed_before_it_kills_the_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """LMDB writes to its lock file through a mapping; where the file had no space yet and there
+    was none, that was a SIGBUS. A tmpfs or a database without its lock file was enough."""
+    make(tmp_path / "db").close()
+    lock = tmp_path / "db" / "collections" / "c" / "catalog" / "lock.mdb"
+    found = lock.stat()
+    assert found.st_blocks * 512 >= found.st_size
+    lock.unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr(fs, "reserve", failing(errno.ENOSPC))
+        with pytest.raises(OSError, match="injected"):
+            VecDB(tmp_path / "db")
+    VecDB(tmp_path / "db").close()
 
 
 def test_a_sync_that_fails_in_the_background_closes_the_collection_to_writes(

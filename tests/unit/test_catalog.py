@@ -180,3 +180,34 @@ def test_a_flipped_byte_is_found_or_changes_nothing(tmp_path: Path) -> None:
     # A damaged newest meta page makes LMDB take the one before: an older state, but a whole one.
     assert set(outcomes.values()) <= {"found", now, before}
     assert "found" in outcomes.values()
+
+
+def test_free_pages_at_the_end_need_not_be_in_the_file(tmp_path: Path) -> None:
+    """LMDB never writes a page that was taken and given back in one transaction. A file that ends
+    before such pages was called damaged: when it was opened, and at the next commit."""
+    catalog = make(tmp_path / "c")
+    rows = 1 << 18  # a mask of eight pages
+    big, bits = segment(7, rows), np.full(rows // 8, 0xFF, dtype=np.uint8)
+    bits[0] = 0xFE
+    live = {1: 12, 3: 11}
+    catalog.commit(Change(6, 9, {**live, 7: rows - 1}, add=[big], alive={7: bits}))
+    catalog.commit(Change(7, 9, live, drop=[7]))
+    for number in range(6):  # what is in use moves to the free pages before it
+        catalog.commit(Change(8, 9, live, config={"a": number}))
+    catalog.close()
+    path = tmp_path / "c" / "data.mdb"
+    whole = path.read_bytes()
+    shortest = len(whole)
+    for pages in range(1, 8):  # those of the mask are free, and are the last
+        path.write_bytes(whole[: len(whole) - 4096 * pages])
+        try:
+            catalog = Catalog(path.parent)
+        except CorruptionError:
+            break
+        shortest = len(whole) - 4096 * pages
+        assert catalog.read().live == live
+        catalog.commit(Change(8, 9, live, config={"a": pages}))
+        catalog.close()
+        snapshot, _ = read_unlocked(path.parent)
+        assert snapshot.config == {"a": pages}
+    assert shortest < len(whole)

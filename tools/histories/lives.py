@@ -22,8 +22,9 @@ from typing import Any
 Message = dict[str, Any]
 Say = Callable[..., None]
 
-PATIENCE = 120.0
-"""Seconds of silence after which a process is said to hang."""
+PATIENCE = 120
+"""How often one may listen for a second, and hear nothing, until a process is said to hang. Not a
+time: all of it may be stopped, or the machine asleep, for hours."""
 
 
 _MODULES = (
@@ -86,10 +87,13 @@ class Life:
             self.kill()
         os.close(self._pipe)
 
-    def hear(self, timeout: float = PATIENCE) -> list[Message]:
-        """What it says within ``timeout`` seconds; waits no longer than for the first of it."""
-        ready, _, _ = select.select([self._pipe], [], [], timeout)
-        if self.over or not ready:
+    def hear(self, seconds: int = PATIENCE) -> list[Message]:
+        """What it says within some seconds; waits no longer than for the first of it."""
+        ready: list[int] = []
+        while not (ready or self.over) and seconds > 0:
+            ready, _, _ = select.select([self._pipe], [], [], 1.0)
+            seconds -= 1
+        if not ready:
             return []
         data = os.read(self._pipe, 1 << 20)
         self.over = not data
@@ -119,7 +123,7 @@ class Life:
     def hang(self) -> str:
         """End a process that hangs; faulthandler shows on standard error where it did."""
         os.kill(self.pid, signal.SIGABRT)
-        return f"process {self.pid} was silent for {PATIENCE:.0f} s"
+        return f"process {self.pid} was silent for {PATIENCE} s"
 
     def _wait(self) -> None:
         if self.exit_code is None:

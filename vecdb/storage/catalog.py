@@ -29,6 +29,7 @@ import numpy.typing as npt
 from vecdb.errors import CorruptionError, InvalidInputError, WriteError
 from vecdb.storage import fs
 from vecdb.storage.catalog_file import (
+    LOCK,
     newest_meta,
     require_length,
     require_lock_file,
@@ -55,6 +56,8 @@ DATA = "data.mdb"  # the name LMDB gives its file
 # thousand million rows in segments that are all being rewritten at once.
 _MAP_SIZE = 1 << 32
 _SMALLEST_MAP = 1 << 26
+_MAX_READERS = 512
+_LOCK_SIZE = 64 * _MAX_READERS + 4096  # a slot is a cache line; a page is ample for the head
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,6 +274,8 @@ def require_live(row: SegmentRow, alive: Bits | None, live: int) -> None:
 
 def _open(path: Path, *, alone: bool = False) -> Any:
     """``alone``: nobody else has the file, and it is only read."""
+    if not alone:
+        fs.reserve(path / LOCK, _LOCK_SIZE)  # LMDB writes to it through a mapping
     size = _MAP_SIZE
     while True:
         try:
@@ -282,7 +287,7 @@ def _open(path: Path, *, alone: bool = False) -> Any:
                 lock=not alone,
                 create=not alone,
                 readahead=False,
-                max_readers=512,
+                max_readers=_MAX_READERS,
             )
         except lmdb.MemoryError as error:  # a limit on address space: a smaller map will do
             if size <= _SMALLEST_MAP:  # or the size in the meta page is nonsense

@@ -104,6 +104,20 @@ def write_file(path: Path, data: Buffer) -> None:
         file.close()
 
 
+def reserve(path: Path, size: int) -> None:
+    """Give a file, made if there is none, at least this length, and all of that the space it needs:
+    who writes through a mapping to what has none is killed when the disk is full."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
+    fd = os.open(path, flags, 0o600)
+    try:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(fd, 0, size)
+        elif os.fstat(fd).st_size < size:  # pragma: no cover - macOS
+            os.pwrite(fd, bytes(size), 0)
+    finally:
+        _close(fd)
+
+
 def _close(fd: int) -> None:
     # Whatever close(2) says, the descriptor is free and may be another file's a moment later: it
     # must not be closed again. What had to be durable has been synced before.
