@@ -277,7 +277,8 @@ def test_an_error_of_the_process_is_not_damage(tmp_path: Path) -> None:
             with highest_descriptor(more):
                 db = VecDB(tmp_path / "db")
         except OSError as error:
-            assert error.errno == errno.EMFILE
+            if error.errno != errno.EMFILE:
+                raise
             refused += 1
         else:
             break
