@@ -278,7 +278,8 @@ class Replay:
 
     def _concerns(self, call: Call) -> bool:
         paths = [_bytes(path) for _, path in _FD.findall(call.arguments)] + self._paths(call)
-        return any(self._name(path) is not None for path in paths)
+        names = [self._name(path) for path in paths]
+        return any(name is not None and not name.endswith(_NOT_DATA) for name in names)
 
     def _paths(self, call: Call) -> list[bytes]:
         """The paths among the arguments, made absolute with the descriptors before them."""

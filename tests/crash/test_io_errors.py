@@ -101,11 +101,16 @@ def highest_descriptor(more: int) -> Iterator[None]:
     """Only so many more files than now can be opened."""
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     used = max(map(int, os.listdir("/dev/fd"))) + 1
-    resource.setrlimit(resource.RLIMIT_NOFILE, (used + more, before[1]))
+    filling = [os.open(os.devnull, os.O_RDONLY)]  # numbers that files closed before have left free
+    while filling[-1] < used:
+        filling.append(os.open(os.devnull, os.O_RDONLY))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (filling[-1] + 1 + more, before[1]))
     try:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        for fd in filling:
+            os.close(fd)
 
 
 @pytest.mark.parametrize("call", ["ftruncate", "pwrite"])

@@ -92,8 +92,6 @@ class CollectionRemains:
         state, current = self._choose_state()
         self.config = self._choose_config(current)
         self.schema: Schema = schema_of(self.config) if self.config is not None else {}
-        self.certain = current
-        """Whether the catalog tells which segments belong to the collection."""
         self.lost = 0
         """Points that lived in segments of which nothing is left."""
         self.parts: list[Part] = []
