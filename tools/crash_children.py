@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 Item = TypeVar("Item")
 
 _PATIENCE = 120.0
-"""Seconds after which a child hangs."""
+"""Seconds after which a child hangs. If everything is stopped for a while, that counts as one."""
 
 
 class Failed(str):
@@ -33,7 +33,7 @@ class _Child:
         self.slot = slot
         self.work = work
         self.item: Any = None
-        self.deadline = 0.0
+        self.patience = 0.0
         self.pipe, theirs = Pipe()
         self.pid = os.fork()
         if self.pid == 0:
@@ -46,7 +46,7 @@ class _Child:
 
     def give(self, item: Any, request: Any) -> None:
         """Let it work."""
-        self.item, self.deadline = item, time.monotonic() + _PATIENCE
+        self.item, self.patience = item, _PATIENCE
         self.pipe.send(request)
 
     def answer(self) -> Any:
@@ -106,7 +106,7 @@ def in_children(
             child = idle.pop()
             child.give(item, prepare(item, child.slot))
             busy.append(child)
-            if not idle:
+            while not idle:
                 yield from _answers(busy, idle)
         while busy:
             yield from _answers(busy, idle)
@@ -117,11 +117,13 @@ def in_children(
 
 
 def _answers(busy: list[_Child], idle: list[_Child]) -> Iterator[tuple[Any, Any]]:
-    """Waits for at least one."""
-    earliest = min(child.deadline for child in busy)
-    ready = wait([child.pipe for child in busy], max(0.0, earliest - time.monotonic()))
+    """Waits for at least one; but not for long, and then there may be none."""
+    started = time.monotonic()
+    ready = wait([child.pipe for child in busy], 1.0)
+    passed = min(time.monotonic() - started, 1.0)
     for child in list(busy):
-        if child.pipe in ready or child.deadline <= time.monotonic():
+        child.patience -= passed
+        if child.pipe in ready or child.patience <= 0:
             answer = child.answer()
             busy.remove(child)
             if isinstance(answer, Failed):  # it may have left a database open

@@ -115,8 +115,9 @@ def _choose_starts(base: Recording, directory: Path, jobs: int) -> None:
     kinds: dict[Recovery, list[int]] = defaultdict(list)
     answers = in_children(some, lambda item, slot: item[1].write(slot), _explore, directory, jobs)
     for (number, _), answer in answers:
-        if not isinstance(answer, Failed):
-            kinds[answer[0]].append(number)
+        if isinstance(answer, Failed):
+            raise RuntimeError(f"image {number} of the crashed workload cannot be opened: {answer}")
+        kinds[answer[0]].append(number)
     # The middle one of each kind, then those a quarter in, and so on.
     spread = [[sorted(ns)[len(ns) * k // 8] for k in (4, 2, 6, 1, 7)] for ns in kinds.values()]
     chosen = dict.fromkeys(n for row in zip_longest(*spread) for n in row if n is not None)

@@ -18,7 +18,7 @@ from vecdb import errors
 from vecdb.storage import fs
 from vecdb.storage.catalog import Catalog
 
-_PATIENCE = 60.0
+_PATIENCE = 60
 """Seconds that a step waits for another thread before it calls the run a failure."""
 
 
@@ -107,11 +107,11 @@ def _threads(lanes: Lanes) -> Iterator[None]:
 
 
 def _wait(done: Callable[[], bool], otherwise: str) -> None:
-    deadline = time.monotonic() + _PATIENCE
-    while not done():
-        if time.monotonic() > deadline:
-            raise AssertionError(otherwise)
+    for _ in range(_PATIENCE * 1000):
+        if done():
+            return
         time.sleep(0.001)
+    raise AssertionError(otherwise)
 
 
 # -- failures ----------------------------------------------------------------------------------
