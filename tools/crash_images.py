@@ -1,9 +1,9 @@
 """Power-loss test: every disk image POSIX allows after a crash must recover.
 
-A workload (``crash_workloads.py``) runs under strace, so that LMDB's own writes are seen too, and
+A workload (``crashes/workloads.py``) runs under strace, so that LMDB's own writes are seen too, and
 prints an acknowledgement after each step. At every system call that changes the disk, and at every
-acknowledgement, the possible images are enumerated (``crash_model.py``), written out, and opened
-by a child process (``crash_check.py``). What each may hold says ``crash_oracle.py``.
+acknowledgement, the possible images are enumerated (``crashes/model.py``), written out, and opened
+by a child process (``crashes/check.py``). What each may hold says ``crashes/oracle.py``.
 
     python tools/crash_images.py                          # everything
     python tools/crash_images.py --workload merge --limit 200
@@ -36,14 +36,14 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # hundreds of small processe
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
-from crash_check import check_image, warm  # noqa: E402
-from crash_children import in_children  # noqa: E402
-from crash_model import Image  # noqa: E402
-from crash_mutants import MUTANTS  # noqa: E402
-from crash_oracle import Allowed  # noqa: E402
-from crash_recordings import Recording, recordings_of  # noqa: E402
-from crash_trace import unusable  # noqa: E402
-from crash_workloads import WORKLOADS  # noqa: E402
+from crashes.check import check_image, warm  # noqa: E402
+from crashes.children import in_children  # noqa: E402
+from crashes.model import Image  # noqa: E402
+from crashes.mutants import MUTANTS  # noqa: E402
+from crashes.oracle import Allowed  # noqa: E402
+from crashes.recordings import Recording, recordings_of  # noqa: E402
+from crashes.trace import unusable  # noqa: E402
+from crashes.workloads import WORKLOADS  # noqa: E402
 
 _KEPT = 5
 """Failing images kept of one workload."""

@@ -1,14 +1,14 @@
 """Damage test: whatever happens to a file, no answer is wrong and no process dies.
 
-Real databases are made (``damage_databases.py``): one closed, one left by SIGKILL. Copies of them
-are damaged in every way (``damage_kinds.py``): flipped bits, files cut, grown, wiped, deleted,
+Real databases are made (``damages/databases.py``): one closed, one left by SIGKILL. Copies of them
+are damaged in every way (``damages/kinds.py``): flipped bits, files cut, grown, wiped, deleted,
 exchanged, replaced by those of other segments, collections, databases and of older copies, before
 opening and while open. Each is opened, read to the last byte, and used by a child process
-(``damage_examine.py``); a signal is a finding. What can come of it (``damage_judge.py``):
+(``damages/examine.py``); a signal is a finding. What can come of it (``damages/judge.py``):
 
     detected   the error names the file or its directory; ``check`` finds it too
     tolerated  codes, quantizer, order: answers are exact, a warning says so, the file is rebuilt
-    harmless   all answers are true, and a reason is known (``damage_reasons.py``)
+    harmless   all answers are true, and a reason is known (``damages/reasons.py``)
     prefix     the end of a log is lost in a way that cannot be told from a write that was never
                finished; all operations before it are there, and torn bytes are reported
     absent     the directory of a collection is gone, and so is the collection
@@ -46,11 +46,11 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent), str(HERE.parent / "tests")]
 
 import numpy as np  # noqa: E402
-from damage_databases import ORDER, build  # noqa: E402
-from damage_examine import Truth, company, examine  # noqa: E402
-from damage_judge import Judgement, judge, outlook  # noqa: E402
-from damage_kinds import Case, Cases, Place, apply, clone  # noqa: E402
-from damage_mutants import MUTANTS  # noqa: E402
+from damages.databases import ORDER, build  # noqa: E402
+from damages.examine import Truth, company, examine  # noqa: E402
+from damages.judge import Judgement, judge, outlook  # noqa: E402
+from damages.kinds import Case, Cases, Place, apply, clone  # noqa: E402
+from damages.mutants import MUTANTS  # noqa: E402
 
 from vecdb.kernels import clustering, codes, distance  # noqa: E402, F401 - loaded once, for all
 

@@ -4,7 +4,7 @@ Each workload runs again and again while its k-th disk call fails, for k = 1, 2,
 to its end without reaching k: ENOSPC, EIO, EFBIG and EDQUOT, once and from then on, short writes,
 failed syncs that lose what was written, failing reads; the same for LMDB's own calls, with a shim
 that is compiled on the spot; on a tmpfs with 0, 1, 2 … free pages; and with a limit on the size
-of a file. What must be true afterwards is in ``io_cases.py``.
+of a file. What must be true afterwards is in ``failures/cases.py``.
 
     python tools/io_errors.py [--sweep NAME ...] [--workload NAME ...] [--every N] [--json FILE]
     python tools/io_errors.py --case merge:os/changes/EIO/once/17:stay    (replays one)
@@ -31,13 +31,13 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
+from failures.cases import Case  # noqa: E402
+from failures.faults import CHANGES, READS, SWEEPS, Fault, numbers  # noqa: E402
+from failures.injectors import LittleSpace, build_shim, mount_little, shim_loaded, unmount  # noqa: E402
+from failures.mutants import MUTANTS  # noqa: E402
+from failures.workloads import WORKLOADS, prepare  # noqa: E402
+from failures.world import Wrong  # noqa: E402
 from histories import lives  # noqa: E402
-from io_cases import Case  # noqa: E402
-from io_faults import CHANGES, READS, SWEEPS, Fault, numbers  # noqa: E402
-from io_injectors import LittleSpace, build_shim, mount_little, shim_loaded, unmount  # noqa: E402
-from io_mutants import MUTANTS  # noqa: E402
-from io_workloads import WORKLOADS, prepare  # noqa: E402
-from io_world import Wrong  # noqa: E402
 
 CALLS = (CHANGES | READS) | {"catalog"}
 

@@ -16,7 +16,7 @@ TOOLS = Path(__file__).resolve().parent.parent.parent / "tools"
 
 def command(tool: str, *arguments: object, mutant: str | None = None) -> list[str]:
     """With a bug planted in the engine, if one is named."""
-    planted = [TOOLS / "crash_mutants.py", mutant] if mutant is not None else []
+    planted = ["-m", "crashes.mutants", mutant] if mutant is not None else []
     return [sys.executable, *map(str, [*planted, TOOLS / tool, *arguments])]
 
 

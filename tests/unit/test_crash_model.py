@@ -9,8 +9,8 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
 
-from crash_model import SECTOR, Choice, Disk, Image
-from crash_trace import Ack, Moment, Replay, Unmodelled, calls
+from crashes.model import SECTOR, Choice, Disk, Image
+from crashes.trace import Ack, Moment, Replay, Unmodelled, calls
 
 
 def contents(disk: Disk) -> set[tuple[tuple[str, bytes], ...]]:

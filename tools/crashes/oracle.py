@@ -14,8 +14,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from crash_steps import State, Step
-from crash_trace import Ack
+from crashes.steps import State, Step
+from crashes.trace import Ack
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,10 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-import damage_reasons as reasons
-from damage_databases import COLLECTIONS
-from damage_examine import Found, Notes, State, Truth, company
-from damage_kinds import Case, Place
-
+from damages import reasons
+from damages.databases import COLLECTIONS
+from damages.examine import Found, Notes, State, Truth, company
+from damages.kinds import Case, Place
 from vecdb.storage.format import BLOCK_SIZE
 
 DERIVED = ("codes", "quantizer", "order", "manifest")

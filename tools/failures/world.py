@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from io_workloads import NAME, Points, Step, change, read, vector
 
+from failures.workloads import NAME, Points, Step, change, read, vector
 from vecdb import VecDB
 from vecdb.engine.check import check_database
 

@@ -15,10 +15,10 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-from io_faults import Fault
-from io_injectors import Injector, injector
-from io_workloads import BASE, NAME, WRITES, Points, Step, Workload, change, perform, put
-from io_world import (
+from failures.faults import Fault
+from failures.injectors import Injector, injector
+from failures.workloads import BASE, NAME, WRITES, Points, Step, Workload, change, perform, put
+from failures.world import (
     PATIENCE,
     World,
     Wrong,
@@ -31,7 +31,6 @@ from io_world import (
     require_tidy,
     wait_until,
 )
-
 from vecdb import VecDB
 from vecdb.engine import checkpoint, store
 from vecdb.errors import NotFoundError, ReadOnlyError, StorageFullError, VecdbError

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from crash_oracle import Allowed, History
-from crash_steps import SPACES, Model, Point, PointId, State
 
+from crashes.oracle import Allowed, History
+from crashes.steps import SPACES, Model, Point, PointId, State
 from vecdb import VecDB, models
 from vecdb.engine.check import check_database
 

@@ -4,7 +4,7 @@ Run as a program it performs a workload on the database DIRECTORY/db and prints 
 after step ``n`` returned, with ``os.write``, so that in a trace of system calls the
 acknowledgements have their place between the writes.
 
-    python tools/crash_workloads.py NAME DIRECTORY [--setup]
+    PYTHONPATH=tools:. python -m crashes.workloads NAME DIRECTORY [--setup]
 """
 
 from __future__ import annotations
@@ -19,11 +19,8 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parent)]
-
-from crash_oracle import History, Task, plan  # noqa: E402
-from crash_steps import (  # noqa: E402
+from crashes.oracle import History, Task, plan
+from crashes.steps import (
     Delete,
     DropVectors,
     Edit,
@@ -33,8 +30,8 @@ from crash_steps import (  # noqa: E402
     State,
     Step,
 )
-from crash_trouble import AtRest, Failing, Synced, Threads, Together  # noqa: E402
-from crash_upkeep import (  # noqa: E402
+from crashes.trouble import AtRest, Failing, Synced, Threads, Together
+from crashes.upkeep import (
     Configure,
     Create,
     DeleteSnapshot,
@@ -46,8 +43,7 @@ from crash_upkeep import (  # noqa: E402
     Restore,
     Snapshot,
 )
-
-from vecdb.storage import layout  # noqa: E402
+from vecdb.storage import layout
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Open a damaged database, read everything, use it, and take notes of what came of it.
 
-What the notes should be is told by ``damage_judge.py``.
+What the notes should be is told by ``damages/judge.py``.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import damage_reasons as reasons
 import numpy as np
-from damage_answers import Expected, ask_all
-from damage_databases import COLLECTIONS, ORDER, Databases
-from damage_kinds import Case, Place, apply
 
+from damages import reasons
+from damages.answers import Expected, ask_all
+from damages.databases import COLLECTIONS, ORDER, Databases
+from damages.kinds import Case, Place, apply
 from vecdb import VecDB
 from vecdb.engine.check import check_database
 from vecdb.errors import CorruptionError, FormatVersionError, NotADatabaseError, VecdbError

@@ -9,8 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import damage_examine
-
+from damages import examine
 from vecdb.engine import check, planner, recovery
 from vecdb.errors import CorruptionError
 from vecdb.storage import arrays, catalog, wal
@@ -78,7 +77,7 @@ def vague() -> None:
 
 def deaf() -> None:
     """check finds nothing"""
-    damage_examine.check_database = lambda path: check.CheckReport()
+    examine.check_database = lambda path: check.CheckReport()
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Planted bugs: each switches one step of the protocol off. The power-loss test must catch them.
 
-    python tools/crash_mutants.py MUTANT PROGRAM ARGUMENT ...
+    PYTHONPATH=tools:. python -m crashes.mutants MUTANT PROGRAM ARGUMENT ...
 
 runs a Python program with the bug in place.
 """
@@ -14,8 +14,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from vecdb import database
 from vecdb.engine import build, checkpoint, recovery, restore

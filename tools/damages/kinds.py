@@ -21,7 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-from damage_reasons import PAGE, newest_meta, read_catalog
+
+from damages.reasons import PAGE, newest_meta, read_catalog
 
 SMALL = 8192
 """Of files up to here every byte is damaged, and every length tried."""

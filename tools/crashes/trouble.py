@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from crash_steps import Lanes, PointStep, Run, State, Step
-
+from crashes.steps import Lanes, PointStep, Run, State, Step
 from vecdb import errors
 from vecdb.storage import fs
 from vecdb.storage.catalog import Catalog

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 
-from crash_model import Disk
+from crashes.model import Disk
 
 _WRITES = ("write", "pwrite64", "writev", "pwritev")
 _NAMES = ("mkdir", "mkdirat", "unlink", "unlinkat", "rmdir", "rename", "renameat", "renameat2")

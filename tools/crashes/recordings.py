@@ -17,15 +17,15 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 
-from crash_check import Recovery, explore
-from crash_children import Failed, in_children
-from crash_model import Disk, Image
-from crash_oracle import Allowed, History, Promise
-from crash_steps import State
-from crash_trace import Ack, Moment, Replay, acknowledgements, record, run
-from crash_workloads import WORKLOADS, after_crash, start_of
+from crashes.check import Recovery, explore
+from crashes.children import Failed, in_children
+from crashes.model import Disk, Image
+from crashes.oracle import Allowed, History, Promise
+from crashes.steps import State
+from crashes.trace import Ack, Moment, Replay, acknowledgements, record, run
+from crashes.workloads import WORKLOADS, after_crash, start_of
 
-HERE = Path(__file__).resolve().parent
+TOOLS = Path(__file__).resolve().parent.parent
 _STARTS = 8
 """Images of one workload that the recoveries of another start from."""
 _EXPLORED = 200
@@ -139,9 +139,14 @@ def _record(name: str, directory: Path, mutant: str | None) -> None:
 
 
 def _program(name: str, disk: Path, mutant: str | None) -> list[str]:
-    planted = [] if mutant is None else [str(HERE / "crash_mutants.py"), mutant]
-    return [sys.executable, *planted, str(HERE / "crash_workloads.py"), name, str(disk)]
+    """With a bug planted in the engine, if one is named."""
+    if mutant is None:
+        program = ["-m", "crashes.workloads"]
+    else:
+        program = ["-m", "crashes.mutants", mutant, str(TOOLS / "crashes" / "workloads.py")]
+    return [sys.executable, *program, name, str(disk)]
 
 
 def _environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(HERE.parent), "PYTHONDONTWRITEBYTECODE": "1"}
+    paths = os.pathsep.join([str(TOOLS), str(TOOLS.parent)])
+    return {**os.environ, "PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "1"}

@@ -1,7 +1,7 @@
-"""Ways in which a disk refuses. A ``Fault`` says which; how it is done is in ``io_injectors.py``.
+"""Ways in which a disk refuses. A ``Fault`` says which; how it is done is in ``injectors.py``.
 
     os       the k-th call of Python's ``os`` that changes files, or reads them, fails
-    libc     the same below Python, with ``io_shim.c``: LMDB's calls, and every read
+    libc     the same below Python, with ``failures/shim.c``: LMDB's calls, and every read
     tmpfs    a file system that has only so many bytes left
     fsize    no file may grow beyond so many bytes (RLIMIT_FSIZE)
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from crash_steps import SPACES, Lanes, Model, Run, Space, State, Step
-
+from crashes.steps import SPACES, Lanes, Model, Run, Space, State, Step
 from vecdb.storage.builder import SegmentBuilder
 
 # -- collections -----------------------------------------------------------------------------------

@@ -1,5 +1,5 @@
 /* Loaded with LD_PRELOAD: makes the k-th disk call below a directory fail, also calls of C
- * libraries such as LMDB. Does nothing until io_shim_set is called (io_faults.py does, by ctypes).
+ * libraries such as LMDB. Does nothing until io_shim_set is called (failures/faults.py does, by ctypes).
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>

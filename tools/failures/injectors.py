@@ -1,4 +1,4 @@
-"""How the faults of ``io_faults.py`` are done, each in a process of its own that ends afterwards:
+"""How the faults of ``faults.py`` are done, each in a process of its own that ends afterwards:
 nothing here is ever put back.
 """
 
@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from io_faults import FUNCTIONS, Fault
+from failures.faults import FUNCTIONS, Fault
 
 HERE = Path(__file__).resolve().parent
 
@@ -171,12 +171,12 @@ _SHIM_MODES = {"once": 0, "on": 1, "after": 2, "short": 3, "after-on": 4}
 
 
 def build_shim(directory: Path) -> Path | None:
-    """``io_shim.c`` compiled; None where that is not possible."""
+    """``failures/shim.c`` compiled; None where that is not possible."""
     compiler = shutil.which("cc") or shutil.which("gcc")
-    library = directory / "io_shim.so"
+    library = directory / "shim.so"
     if compiler is None:
         return None
-    command = [compiler, "-shared", "-fPIC", "-O1", "-o", str(library), str(HERE / "io_shim.c")]
+    command = [compiler, "-shared", "-fPIC", "-O1", "-o", str(library), str(HERE / "shim.c")]
     done = subprocess.run([*command, "-ldl"], capture_output=True, check=False)
     return library if done.returncode == 0 else None
 

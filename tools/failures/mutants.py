@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 from unittest.mock import patch
 
-from io_faults import Fault
-
+from failures.faults import Fault
 from vecdb.engine import build, checkpoint, recovery
 from vecdb.engine.store import OptimizerState, Store
 from vecdb.errors import StorageFullError
