@@ -1,0 +1,91 @@
+"""A random rotation that costs d log d: signs flipped at random, then a Walsh-Hadamard transform.
+
+Repeated, it spreads what any one dimension holds evenly over all: N. Ailon, B. Chazelle, "The fast
+Johnson-Lindenstrauss transform and approximate nearest neighbors", SIAM J. Comput. 2009. The
+transform needs a power of two. For any other number of dimensions it takes the first ``p``, the
+largest power of two there are, and the last ``p`` in turns; as ``2 * p`` is more than all, each
+number meets each other within two rounds.
+
+The signs are a fixed function of their place, so that nothing has to be stored.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+from numba.core import types
+
+from vecdb.kernels.signatures import floats_2, out_floats_1, out_floats_2
+
+__all__ = ["make_signs", "rotate", "rotate_lanes"]
+
+_GOLDEN: Final = 0x9E3779B97F4A7C15
+
+
+def make_signs(dim: int) -> npt.NDArray[np.float32]:
+    """What `rotate` multiplies with before each round, ``float32[rounds, dim]``: signs, scaled so
+    that the round keeps lengths. Two rounds of the whole, or four of parts.
+
+    The signs are a bit of SplitMix64 (G. L. Steele and others, "Fast splittable pseudorandom number
+    generators", OOPSLA 2014) at each place: codes on disk depend on them.
+    """
+    power = 1 << dim.bit_length() - 1
+    rounds = 2 if power == dim else 4
+    with np.errstate(over="ignore"):
+        word = np.arange(1, rounds * dim + 1, dtype=np.uint64) * np.uint64(_GOLDEN)
+        word = (word ^ word >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)
+        word = (word ^ word >> np.uint64(27)) * np.uint64(0x94D049BB133111EB)
+    signs = np.where(word >> np.uint64(63), np.float32(-1), np.float32(1)).reshape(rounds, dim)
+    for turn in range(rounds):
+        first = (dim - power) * (turn & 1)
+        signs[turn, first : first + power] *= np.float32(power**-0.5)
+    return np.ascontiguousarray(signs)
+
+
+@njit(types.void(out_floats_1, floats_2), nogil=True, cache=True)
+def rotate(vector, signs):  # type: ignore[no-untyped-def]
+    """Rotate ``vector: float32[d]`` in place; ``signs`` of `make_signs`."""
+    dim = vector.shape[0]
+    power = 1
+    while 2 * power <= dim:
+        power *= 2
+    for turn in range(signs.shape[0]):
+        for j in range(dim):
+            vector[j] *= signs[turn, j]
+        part = vector[(dim - power) * (turn & 1) :]
+        half = power >> 1
+        while half > 0:
+            for start in range(0, power, 2 * half):
+                for j in range(start, start + half):
+                    a = part[np.uint64(j)]
+                    b = part[np.uint64(j + half)]
+                    part[np.uint64(j)] = a + b
+                    part[np.uint64(j + half)] = a - b
+            half >>= 1
+
+
+@njit(types.void(out_floats_2, floats_2), nogil=True, cache=True)
+def rotate_lanes(lanes, signs):  # type: ignore[no-untyped-def]
+    """Rotate the columns of ``lanes: float32[d, n]`` in place: many vectors at once."""
+    dim, n = lanes.shape
+    power = 1
+    while 2 * power <= dim:
+        power *= 2
+    for turn in range(signs.shape[0]):
+        for j in range(dim):
+            for i in range(n):
+                lanes[j, i] *= signs[turn, j]
+        first = (dim - power) * (turn & 1)
+        half = power >> 1
+        while half > 0:
+            for start in range(first, first + power, 2 * half):
+                for j in range(start, start + half):
+                    for i in range(n):
+                        a = lanes[np.uint64(j), i]
+                        b = lanes[np.uint64(j + half), i]
+                        lanes[np.uint64(j), i] = a + b
+                        lanes[np.uint64(j + half), i] = a - b
+            half >>= 1
