@@ -41,7 +41,7 @@ def snapshot(root: Path, collection: str | None, to: Path, progress: Progress) -
     paths = recovery.collection_dirs(root / layout.COLLECTIONS)
     if collection is not None:
         escaped = layout.escape(directory.check_name(collection))
-        paths = [path for path in paths if _place_of(path) == escaped]
+        paths = [path for path in paths if path.name == escaped]
         if not paths:
             raise NotFoundError(f"{root}: there is no collection {collection!r}")
     total = snapshots.size_of(paths)
@@ -52,10 +52,6 @@ def snapshot(root: Path, collection: str | None, to: Path, progress: Progress) -
         progress=lambda done: progress(min(done, total), total),
     )
     return SnapshotReport(str(to.absolute()), found, time.monotonic() - started)
-
-
-def _place_of(path: Path) -> str:
-    return layout.parse_restored_dir(path.name) or path.name
 
 
 def restore_archive(

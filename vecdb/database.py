@@ -94,7 +94,9 @@ class VecDB(Verbs, Snapshots):
         self._lock = threading.RLock()  # guards the next three; before any lock of a store
         self._collections: dict[str, Collection] = {}
         self._followers: dict[Path, Follower] = {}
-        self._damaged: dict[str, tuple[Path, VecdbError]] = {}
+        # By directory: where that does not tell the collection's name, any other might be taken
+        # for it, and a new one of that name made in its place.
+        self._damaged: dict[Path, tuple[str, VecdbError]] = {}
         self._file_lock: fs.FileLock | None = None
         self._stop_syncing = threading.Event()
         self.optimizer = Optimizer(self._stores)
@@ -200,7 +202,7 @@ class VecDB(Verbs, Snapshots):
         They can be deleted, recovered from a snapshot, or saved with ``vecdb repair``.
         """
         self.check_usable()
-        return {name: error for name, (_, error) in self._damaged.items()}
+        return dict(self._damaged.values())
 
     def refresh(self) -> bool:
         """Move a database opened with ``read_only=True`` to its newest state; whether there was
@@ -242,7 +244,7 @@ class VecDB(Verbs, Snapshots):
         self.check_usable()  # before the lock: a fork may have copied it locked, for ever
         with self._lock:
             self._require_writable()
-            if name in self._collections or name in self._damaged:
+            if name in self._collections or self._damaged_place(name) is not None:
                 raise AlreadyExistsError(f"collection {name!r} already exists")
             with Uninterrupted():  # on disk and in the list, or in neither
                 path = recovery.create_collection(self.path / layout.COLLECTIONS, name, config)
@@ -285,8 +287,9 @@ class VecDB(Verbs, Snapshots):
         with self._lock:
             self._require_writable()
             name = directory.check_name(collection_name)
-            if name in self._damaged:
-                self._drop(self._damaged[name][0], name, self._damaged)
+            place = self._damaged_place(name)
+            if place is not None:
+                self._drop(place, place, self._damaged)
                 return True
             collection = self._collections.get(name)
             if collection is None:
@@ -297,13 +300,13 @@ class VecDB(Verbs, Snapshots):
             self._drop(store.path, name, self._collections)
             return True
 
-    def _drop(self, path: Path, name: str, listed: dict[str, Any]) -> None:
+    def _drop(self, path: Path, key: Any, listed: dict[Any, Any]) -> None:
         with Uninterrupted():  # on disk and in the list, or in neither
             try:
                 recovery.drop_collection(path)
             finally:
                 if not path.exists():  # though an error may say that this is not durable yet
-                    del listed[name]
+                    del listed[key]
 
     def update_collection(
         self,
@@ -332,14 +335,14 @@ class VecDB(Verbs, Snapshots):
     def get_collections(self) -> models.CollectionsResponse:
         """The names of all collections, sorted."""
         self.check_usable()
-        names = sorted([*self._collections, *self._damaged])
+        names = sorted({*self._collections, *self.damaged})
         return models.CollectionsResponse([models.CollectionDescription(name) for name in names])
 
     def collection_exists(self, collection_name: str) -> bool:
         """Whether there is a collection of that name."""
         self.check_usable()
         name = directory.check_name(collection_name)
-        return name in self._collections or name in self._damaged
+        return name in self._collections or self._damaged_place(name) is not None
 
     def collection(self, collection_name: str) -> Collection:
         """A handle with the same verbs and no name argument. Raises NotFoundError, and for a
@@ -349,8 +352,9 @@ class VecDB(Verbs, Snapshots):
             return self._collections[collection_name]
         except (KeyError, TypeError):
             name = directory.check_name(collection_name)
-            if name in self._damaged:
-                raise copy(self._damaged[name][1]) from None
+            place = self._damaged_place(name)
+            if place is not None:
+                raise copy(self._damaged[place][1]) from None
             known = ", ".join(map(repr, sorted(self._collections))) or "none"
             raise NotFoundError(
                 f"collection {collection_name!r} does not exist; there are: {known}"
@@ -402,9 +406,11 @@ class VecDB(Verbs, Snapshots):
 
     def _open_collection(self, path: Path, *, new: bool = False) -> None:
         store = recovery.open_store(path, self._level, new=new)
-        if path.name != layout.escape(store.name):
+        try:
+            recovery.require_own_name(path, store.name)
+        except CorruptionError:
             recovery.close_store(store, keep=False)
-            raise CorruptionError(path, f"holds the collection {store.name!r}, not its own")
+            raise
         store.changed = self.optimizer.wake
         self._collections[store.name] = Collection(self, store)
         self.optimizer.wake()
@@ -434,15 +440,22 @@ class VecDB(Verbs, Snapshots):
                 self._collections.pop(unpacked.name, None)
                 self._set_aside(path, CorruptionError(path, f"restored, but not open: {error}"))
                 raise
-            self._damaged = {n: entry for n, entry in self._damaged.items() if entry[0] != path}
+            self._damaged.pop(path, None)
         if dropped is not None:
             fs.remove_tree(dropped)
 
     def _set_aside(self, path: Path, error: CorruptionError | FormatVersionError) -> None:
-        name = layout.unescape(layout.parse_restored_dir(path.name) or path.name)
-        if str(self._damaged.get(name, (path, None))[1]) != str(error):
+        name = recovery.name_of_place(path)
+        if str(self._damaged.get(path, (name, None))[1]) != str(error):
             _log.warning("collection %r cannot be opened: %s", name, error)
-        self._damaged[name] = (path, error)
+        self._damaged[path] = (name, error)
+
+    def _damaged_place(self, name: str) -> Path | None:
+        """Where the damaged collection of this name is, if there is one. Its directory's name will
+        do: nothing but that is left of some."""
+        parent = self.path / layout.COLLECTIONS
+        places = (parent / layout.escape(name), parent / name)
+        return next((place for place in places if place in self._damaged), None)
 
     def _refresh(self) -> bool:
         """Under the lock: drop what is gone, move what is known, open what is new."""
@@ -451,18 +464,19 @@ class VecDB(Verbs, Snapshots):
         changed = False
         for path, follower in list(self._followers.items()):
             if path not in paths or not follower.is_same():
+                self._collections.pop(follower.name, None)
+                recovery.close_store(follower.store, keep=False)
                 del self._followers[path]
-                recovery.close_store(self._collections.pop(follower.name)._store, keep=False)
                 changed = True
-        gone = [name for name, (path, _) in self._damaged.items() if path not in paths]
-        for name in gone:
-            del self._damaged[name]
+        for path in [path for path in self._damaged if path not in paths]:
+            del self._damaged[path]
             changed = True
         for path in paths:
             try:
                 changed |= self._follow(path)
+                self._damaged.pop(path, None)
             except (CorruptionError, FormatVersionError) as error:
-                if path.exists():  # else it was dropped meanwhile
+                if recovery.is_there(path):  # else it was dropped meanwhile
                     self._set_aside(path, error)
         return changed
 
@@ -470,9 +484,12 @@ class VecDB(Verbs, Snapshots):
         follower = self._followers.get(path)
         if follower is not None:
             return follower.refresh()
-        follower = self._followers[path] = Follower(path)
+        follower = Follower(path)
+        recovery.require_own_name(path, follower.name)
+        # The follower last, as it is also forgotten last: the next refresh then makes up for a
+        # Ctrl-C in between.
         self._collections[follower.name] = Collection(self, follower.store)
-        self._damaged.pop(follower.name, None)
+        self._followers[path] = follower
         return True
 
 

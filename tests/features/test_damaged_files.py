@@ -185,3 +185,37 @@ def test_a_damaged_collection_is_named_even_without_its_format_file(tmp_path: Pa
         assert list(db.damaged) == ["Füße 1"]
         db.recreate_collection("Füße 1", {"size": 2, "distance": "Dot"})
         assert db.damaged == {}
+
+
+@pytest.mark.parametrize("part", ["FORMAT", "segments/*/ids"])
+def test_a_damaged_collection_with_a_long_name_is_not_made_anew(tmp_path: Path, part: str) -> None:
+    """Its directory is called by a hash. It was listed by that, so its name seemed to be free, and
+    ``create_collection`` removed it to make room."""
+    name, vectors = "日本語の文書を検索するための埋め込み" * 2, {"size": 2, "distance": "Dot"}
+    path = tmp_path / "db"
+    with VecDB(path) as db:
+        db.create_collection(name, vectors)
+        db.upsert(name, [{"id": 1, "vector": [1.0, 2.0]}])
+    [damaged] = path.glob(f"collections/*/{part}")
+    whole = damaged.read_bytes()
+    damaged.write_bytes(bytes([*whole[:-1], whole[-1] ^ 1]))
+    for read_only in (False, True):
+        with VecDB(path, read_only=read_only) as db:
+            [listed] = db.damaged
+            assert listed == (name if part != "FORMAT" else damaged.parent.name)
+            assert [c.name for c in db.get_collections().collections] == [listed]
+            for known in (name, listed):
+                assert db.collection_exists(known)
+                with pytest.raises(CorruptionError):
+                    db.count(known)
+    with VecDB(path) as db, pytest.raises(AlreadyExistsError):
+        db.create_collection(name, vectors)
+    damaged.write_bytes(whole)
+    with VecDB(path) as db:
+        assert db.damaged == {}
+        assert db.count(name).count == 1
+    damaged.write_bytes(b"")
+    with VecDB(path) as db:
+        assert db.delete_collection(name)
+        assert db.damaged == {}
+        db.create_collection(name, vectors)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ import pytest
 from oracle import Oracle
 
 from vecdb import VecDB
+from vecdb.engine import recovery
+from vecdb.engine.store import Store
 from vecdb.errors import (
     ClosedError,
     CorruptionError,
@@ -21,6 +24,7 @@ from vecdb.errors import (
     NotFoundError,
     ReadOnlyError,
 )
+from vecdb.storage import catalog
 
 DIM = 8
 VECTORS: Any = {"size": DIM, "distance": "Dot"}
@@ -245,3 +249,102 @@ def test_a_reader_follows_a_long_history(
         reader.refresh()
         problem = model.difference(reader.collection("c"))
         assert problem is None, f"step {step}, {kind}: {problem}"
+
+
+@pytest.mark.parametrize("kept", [0, 1, 2])
+def test_a_refresh_that_was_interrupted_is_made_up_for(
+    kept: int, writer: VecDB, open_db: Callable[..., VecDB], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next one went on behind the operation at which Ctrl-C came, and never showed it; what
+    had been applied before an error was not shown either."""
+    reader = open_db(read_only=True)
+    for first in (100, 200, 300):
+        put(writer, first)
+    apply, calls = recovery.apply, []
+
+    def interrupted(*arguments: Any) -> None:
+        calls.append(1)
+        if len(calls) > kept:
+            raise KeyboardInterrupt
+        apply(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(recovery, "apply", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            reader.refresh()
+    assert ids_of(reader) == list(range(10))
+    assert reader.refresh()
+    assert ids_of(reader) == ids_of(writer)
+    put(writer, 400)
+    assert reader.refresh()
+    assert ids_of(reader) == ids_of(writer)
+
+
+def test_a_complete_read_that_was_not_taken_over_is_repeated(
+    writer: VecDB, open_db: Callable[..., VecDB], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader = open_db(read_only=True)
+    put(writer, 100)
+    writer.flush()
+
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "adopt", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            reader.refresh()
+    assert reader.refresh()
+    assert ids_of(reader) == ids_of(writer)
+
+
+def test_damage_that_is_gone_is_not_remembered(
+    writer: VecDB, open_db: Callable[..., VecDB], db_path: Path
+) -> None:
+    reader = open_db(read_only=True)
+    put(writer, 100)
+    writer.flush()
+    [vectors] = db_path.glob("collections/c/segments/*/vectors")
+    vectors.rename(vectors.with_name("away"))
+    reader.refresh()
+    assert list(reader.damaged) == ["c"]
+    assert [c.name for c in reader.get_collections().collections] == ["c"]  # not twice
+    vectors.with_name("away").rename(vectors)
+    assert reader.refresh()
+    assert reader.damaged == {}
+    assert ids_of(reader) == ids_of(writer)
+
+
+def test_a_copy_of_a_collection_under_another_name_is_not_served_as_the_first(
+    writer: VecDB, open_db: Callable[..., VecDB], db_path: Path
+) -> None:
+    writer.flush()
+    shutil.copytree(db_path / "collections" / "c", db_path / "collections" / "d")
+    put(writer, 100)
+    reader = open_db(read_only=True)
+    assert ids_of(reader) == ids_of(writer)
+    assert list(reader.damaged) == ["d"]
+    shutil.rmtree(db_path / "collections" / "d")  # before all of it is checked
+
+
+def test_a_collection_dropped_while_it_is_read_is_gone(
+    writer: VecDB, open_db: Callable[..., VecDB], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that went between two looks at it was an error of the reader's."""
+    put(writer, 100)
+    writer.flush()
+    reader = open_db(read_only=True)
+    put(writer, 200)
+    writer.flush()
+    require_length = catalog.require_length
+
+    def dropped_after(path: Path) -> None:
+        require_length(path)
+        if writer.collection_exists("c"):
+            writer.delete_collection("c")
+
+    monkeypatch.setattr(catalog, "require_length", dropped_after)
+    reader.refresh()
+    assert reader.damaged == {}
+    assert reader.refresh()
+    assert not reader.collection_exists("c")

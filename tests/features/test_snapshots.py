@@ -13,6 +13,8 @@ import shutil
 import subprocess
 import threading
 import uuid
+from concurrent.futures import ThreadPoolExecutor
+from itertools import combinations_with_replacement
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +34,8 @@ from snapshot_tools import (
 )
 
 import vecdb
-from vecdb import VecDB, models
-from vecdb.engine import archive, restore
+from vecdb import VecDB, backup, models
+from vecdb.engine import archive, recovery, restore
 from vecdb.engine.check import check_database
 from vecdb.errors import (
     ClosedError,
@@ -42,6 +44,7 @@ from vecdb.errors import (
     NotFoundError,
     ReadOnlyError,
 )
+from vecdb.storage import fs
 
 
 @pytest.fixture
@@ -591,6 +594,83 @@ def test_a_reader_while_a_restored_collection_has_not_its_place_yet(
     assert not committed.exists()
     assert content(again) == want
     assert not hidden(again.path)
+
+
+@pytest.mark.parametrize("who", ["reader", "command"])
+def test_one_that_is_being_restored_is_never_missing(
+    who: str, db: VecDB, open_db: OpenDb, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who looked where the collections are and came when a restore had moved one on did without
+    it: a snapshot of the whole database was made that lacked it, and nothing was said."""
+    db.create_collection("other", VECTORS)
+    found, want = db.create_snapshot("c"), content(db)
+    put(db, 900)
+    reader = open_db(read_only=True)
+    unpacked = restore.unpack_collection(snapshot_path(db, found), db.path / "collections", "c")
+    db.close()
+    collection_dirs = recovery.collection_dirs
+
+    def moved_on(parent: Path) -> list[Path]:
+        restored = restore.commit(unpacked)
+        found = collection_dirs(parent)
+        recovery.take_place(restored)
+        return found
+
+    archive_path = tmp_path / "full"
+    with monkeypatch.context() as patch:
+        patch.setattr(recovery, "collection_dirs", moved_on)
+        if who == "reader":
+            assert reader.refresh()
+        else:
+            backup.snapshot(db.path, None, archive_path, lambda done, total: None)
+    if who == "command":
+        assert restore.contents(archive_path) == (True, ["c", "other"])
+        restore.restore_database(archive_path, tmp_path / "restored")
+        reader = open_db(tmp_path / "restored")
+    assert reader.damaged == {}
+    assert content(reader) == want
+
+
+@pytest.mark.parametrize("looks", [*combinations_with_replacement(range(4), 3)])
+def test_a_collection_is_found_wherever_a_restore_has_it(
+    looks: tuple[int, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its directory changes names between any two looks, and must not be missed for that.
+    ``looks``: how far the restore has got at each."""
+    place, restored = tmp_path / "c", tmp_path / ".restored-c"
+    place.mkdir()
+    moves = [
+        lambda: restored.mkdir(),
+        lambda: place.rename(tmp_path / ".dropped-0123456789abcdef"),
+        lambda: restored.rename(place),
+    ]
+    is_dir, left = Path.is_dir, list(looks)
+
+    def look(path: Path) -> bool:
+        due = left.pop(0)
+        while len(moves) > 3 - due:
+            moves.pop(0)()
+        return is_dir(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "is_dir", look)
+        assert recovery.is_there(place)
+
+
+def test_the_first_snapshots_of_two_threads(db: VecDB, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both saw that there is no directory for them, and the second to make it failed."""
+    make_dir, together = fs.make_dir, threading.Barrier(2)
+
+    def at_once(path: Path) -> None:
+        if path.name == "snapshots":
+            together.wait(30)
+        make_dir(path)
+
+    monkeypatch.setattr(fs, "make_dir", at_once)
+    with ThreadPoolExecutor(2) as threads:
+        taken = list(threads.map(db.create_snapshot, ["c", "c"]))
+    assert {found.name for found in taken} == {found.name for found in db.list_snapshots("c")}
+    assert len(taken) == 2
 
 
 def test_in_a_forked_child(db: VecDB) -> None:

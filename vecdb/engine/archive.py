@@ -28,7 +28,7 @@ import numpy as np
 from msgspec import Meta, Struct
 
 from vecdb.engine.follower import newest, require_same
-from vecdb.engine.recovery import valid_config
+from vecdb.engine.recovery import is_there, valid_config
 from vecdb.errors import CorruptionError
 from vecdb.storage import fs, layout
 from vecdb.storage.catalog import (
@@ -242,9 +242,9 @@ class Captured:
 
 
 def capture(path: Path) -> Captured:
-    """The newest state of the collection in a directory. Raises CorruptionError, and
+    """The newest state of the collection of a place. Raises CorruptionError, and
     FormatVersionError."""
-    captured, _ = newest(path, lambda fields, snapshot: Captured(path, fields, snapshot))
+    captured, _ = newest(path, Captured)
     return captured
 
 
@@ -265,7 +265,7 @@ def write_archive(
             try:
                 captured = capture(directory)
             except CorruptionError:
-                if whole and not directory.exists():
+                if whole and not is_there(directory):
                     continue
                 raise
             number += 1

@@ -21,6 +21,7 @@ from vecdb.engine.recovery import (
     collection_dirs,
     collection_name,
     read_format,
+    standing,
     valid_config,
 )
 from vecdb.engine.schema import Schema, schema_of
@@ -101,9 +102,8 @@ def check_files(root: Path) -> CheckReport:
     with _noted(report, root):
         read_format(root)
         parent = root / layout.COLLECTIONS
-        for directory in collection_dirs(parent):
-            replaced = layout.parse_restored_dir(directory.name)
-            _check_collection(report, directory, replaced or directory.name)
+        for place in collection_dirs(parent):
+            _check_collection(report, standing(place), place.name)
     report.seconds = time.monotonic() - started
     return report
 

@@ -13,9 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from vecdb.engine.recovery import load, read_format, replay_into
+from vecdb.engine.recovery import load, read_format, replay_into, standing
 from vecdb.engine.store import RecoveryReport, Store
-from vecdb.errors import CorruptionError
+from vecdb.errors import CorruptionError, FormatVersionError
 from vecdb.storage import layout
 from vecdb.storage.catalog import Snapshot, read_unlocked, transaction_of
 from vecdb.storage.wal import Replay, wal_files
@@ -31,6 +31,7 @@ class Follower:
     def __init__(self, path: Path) -> None:
         """Raises CorruptionError and FormatVersionError, naming the file."""
         self.path = path
+        self._moving = False  # a refresh is under way, or one did not get to its end
         self.store = self._read(None)
         self.store.report = RecoveryReport(
             replayed=self._replay.operations_count, torn_bytes=self._replay.torn_bytes
@@ -46,7 +47,10 @@ class Follower:
         """Move to the newest state; whether there was anything new. Raises CorruptionError, and
         the state stays as it was."""
         store = self.store
-        if transaction_of(self.path / layout.CATALOG) == self._transaction:
+        # What an error (Ctrl-C, no memory) leaves unpublished may be half of something: the next
+        # refresh must not go on from there.
+        resumable, self._moving = not self._moving, True
+        if resumable and self._transaction_now() == self._transaction:
             try:
                 with store.write:
                     found = replay_into(store, self._replay)
@@ -54,6 +58,7 @@ class Follower:
                     if self.is_same():
                         if found:
                             store.publish()
+                        self._moving = False
                         return bool(found)
             except CorruptionError:
                 pass  # the writer has moved on, or it is damage: a complete read tells
@@ -61,20 +66,27 @@ class Follower:
         with store.write:
             store.adopt(fresh)
             store.publish()
+        self._moving = False
         return True
+
+    def _transaction_now(self) -> int | None:
+        try:
+            return transaction_of(standing(self.path) / layout.CATALOG)
+        except CorruptionError:
+            return None  # a complete read tells
 
     def is_same(self) -> bool:
         """Whether the directory still holds the collection that was opened, not one that was made
         or restored in its place."""
         try:
-            return read_format(self.path) == self._fields
-        except CorruptionError:
+            return read_format(standing(self.path)) == self._fields
+        except (CorruptionError, FormatVersionError):
             return False
 
     def _read(self, reuse: Store | None) -> Store:
-        def read(fields: dict[str, str], snapshot: Snapshot) -> tuple[Store, Replay]:
-            store, replay = load(self.path, snapshot, "never", reuse)
-            require_same(self.path, fields)
+        def read(path: Path, fields: dict[str, str], snapshot: Snapshot) -> tuple[Store, Replay]:
+            store, replay = load(path, snapshot, "never", reuse)
+            require_same(path, fields)
             self._fields = fields
             return store, replay
 
@@ -90,29 +102,35 @@ def require_same(path: Path, fields: dict[str, str]) -> None:
         raise CorruptionError(path / layout.FORMAT, "was replaced while the collection was read")
 
 
-def newest(path: Path, read: Callable[[dict[str, str], Snapshot], T]) -> tuple[T, int]:
-    """What ``read`` makes of the FORMAT and the newest catalog of a collection, and the catalog's
-    transaction. What is missing or torn is damage only if nothing has moved meanwhile."""
+def newest(place: Path, read: Callable[[Path, dict[str, str], Snapshot], T]) -> tuple[T, int]:
+    """What ``read`` makes of the directory, the FORMAT and the newest catalog of the collection of
+    a place, and the catalog's transaction. What is missing or torn is damage only if nothing has
+    moved meanwhile."""
     seen: object = None
     for left in reversed(range(_TRIES)):
-        fields = read_format(path)
-        snapshot, transaction = read_unlocked(path / layout.CATALOG)
+        path = standing(place)
         try:
-            return read(fields, snapshot), transaction
+            fields = read_format(path)
+            snapshot, transaction = read_unlocked(path / layout.CATALOG)
+            return read(path, fields, snapshot), transaction
         except CorruptionError:
-            now = (transaction, _log_state(path))
+            now = _state(place)
             if now == seen or not left:
                 raise
             seen = now
     raise AssertionError
 
 
-def _log_state(path: Path) -> list[tuple[int, int]]:
-    """What tells whether the log has moved: each file and its length."""
-    found = []
-    for first_seq, file in wal_files(path / layout.WAL):
-        try:
+def _state(place: Path) -> object:
+    """What tells whether a collection has moved: the directory it is in, its catalog's
+    transaction, and each file of its log with its length. Damage is no move."""
+    found: list[object] = []
+    path = standing(place)
+    try:
+        found.append(path.stat().st_ino)
+        found.append(transaction_of(path / layout.CATALOG))
+        for first_seq, file in wal_files(path / layout.WAL):
             found.append((first_seq, file.stat().st_size))
-        except FileNotFoundError:
-            found.append((first_seq, -1))
+    except (OSError, CorruptionError) as error:
+        found.append(str(error))
     return found

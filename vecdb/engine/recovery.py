@@ -12,6 +12,7 @@ Recovery changes nothing it needs itself, so it can be interrupted and repeated.
 
 from __future__ import annotations
 
+import os
 import time
 import uuid as uuids
 from pathlib import Path
@@ -100,16 +101,29 @@ def drop_collection(path: Path) -> None:
 
 
 def collection_dirs(parent: Path) -> list[Path]:
-    """The directories of all collections, sorted. One that was restored counts in the place of the
-    one it replaces, also where it has not got there yet."""
+    """The places of all collections, sorted. A restored one may not have got to its place yet:
+    ``standing`` tells where it is."""
     with fs.required(parent, "directory"):
-        entries = sorted(path for path in parent.iterdir() if path.is_dir())
-    found = {path.name: path for path in entries if not path.name.startswith(".")}
-    for path in entries:
-        replaced = layout.parse_restored_dir(path.name)
-        if replaced is not None:
-            found[replaced] = path
-    return [found[name] for name in sorted(found)]
+        # Twice: one look at a long list takes several calls, and a collection that a restore
+        # renames between two of them might be under neither of its names.
+        names = {*os.listdir(parent), *os.listdir(parent)}
+    places = {layout.parse_restored_dir(name) or name for name in names}
+    paths = [parent / place for place in sorted(places) if not place.startswith(".")]
+    return [path for path in paths if is_there(path)]
+
+
+def standing(place: Path) -> Path:
+    """Where the collection of a place is: under its ``.restored-`` name until it gets there; what
+    stands in the place itself is then no longer the collection."""
+    restored = place.with_name(layout.restored_dir(place.name))
+    return restored if restored.exists() else place
+
+
+def is_there(place: Path) -> bool:
+    """Whether there is a collection of this place. A restore may be moving it from the one name to
+    the other between any two questions; the first one is asked again for that."""
+    restored = place.with_name(layout.restored_dir(place.name))
+    return place.is_dir() or restored.is_dir() or place.is_dir()
 
 
 def finish_restores(parent: Path) -> None:
@@ -148,6 +162,22 @@ def collection_name(path: Path) -> str:
         return bytes.fromhex(read_format(path)["name"]).decode("utf-8")
     except (KeyError, ValueError):
         raise CorruptionError(path / layout.FORMAT, "has no valid collection name") from None
+
+
+def require_own_name(place: Path, name: str) -> None:
+    """Raise CorruptionError if another collection than that of this name stands in its place."""
+    if place.name != layout.escape(name):
+        raise CorruptionError(place, f"holds the collection {name!r}, not its own")
+
+
+def name_of_place(place: Path) -> str:
+    """The name of the collection that should be there, as well as can be told."""
+    try:
+        name = collection_name(standing(place))
+        require_own_name(place, name)
+        return name
+    except (CorruptionError, FormatVersionError, OSError):
+        return layout.unescape(place.name)
 
 
 def open_store(path: Path, level: SyncLevel, *, new: bool = False) -> Store:

@@ -11,10 +11,11 @@ import os
 import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from pathlib import Path
 
+from vecdb.engine import recovery
 from vecdb.engine.archive import write_archive
 from vecdb.errors import AlreadyExistsError, InvalidInputError, StorageFullError
 from vecdb.models import SnapshotDescription
@@ -35,7 +36,8 @@ def take(
     with told_when_full(directory):
         for missing in (directory.parent, directory):
             if not missing.exists():
-                fs.make_dir(missing)
+                with suppress(FileExistsError):  # another thread takes the first one, too
+                    fs.make_dir(missing)
                 fs.sync_dir(missing.parent)
 
     def name() -> Path:
@@ -191,7 +193,7 @@ def told_when_full(path: Path) -> Iterator[None]:
 def size_of(collections: Iterable[Path]) -> int:
     """About how large an archive of them will be."""
     size = 0
-    for collection in collections:
+    for collection in map(recovery.standing, collections):
         for directory, _, files in os.walk(collection):
             for name in files:
                 try:

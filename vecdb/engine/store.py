@@ -217,7 +217,7 @@ class Store:
 
     def adopt(self, other: Store) -> None:
         """Take over the state of another store of the same collection, which is given up."""
-        self.config, self.schema = other.config, other.schema
+        self.path, self.config, self.schema = other.path, other.config, other.schema
         self.wal, self.files, self.memory = other.wal, other.files, other.memory
         self.applied_seq, self.next_seq = other.applied_seq, other.next_seq
         self.next_segment_id = other.next_segment_id

@@ -74,7 +74,8 @@ class SegmentRow:
 
     id: int
     rows: int
-    vectors: dict[str, dict[str, Any]]  # name -> {"dim": int, "codec": dict | None}
+    vectors: dict[str, dict[str, Any]]  # name -> {"dim": int, "codec": dict | None, "index": …}
+    """``index``: the shape of the sketches, [blocks, bytes], or None."""
     files: dict[str, FileRow]
 
 
@@ -185,10 +186,11 @@ def read_unlocked(path: Path) -> tuple[Snapshot, int]:
     file = path / DATA
     while True:
         require_length(file)
-        data = file.read_bytes()
-        newest = newest_meta(data, file)
-        with open(file, "rb") as again:
-            now = again.read(2 * newest.page_size)
+        with fs.required(file):  # its collection may be dropped at any moment
+            data = file.read_bytes()
+            newest = newest_meta(data, file)
+            with open(file, "rb") as again:
+                now = again.read(2 * newest.page_size)
         if newest_meta(now, file).transaction <= newest.transaction + 1 and newest.same_in(now):
             break
     scratch = fs.make_temporary_dir()
@@ -372,9 +374,14 @@ def unpack_segment(value: dict[str, Any]) -> SegmentRow:
 
 def _unpack_vector(vector: dict[str, Any]) -> dict[str, Any]:
     codec = vector["codec"]
+    index = vector.get("index")  # rows from before there were indexes have none
+    if index is not None:
+        blocks, size = _typed(index, list)
+        index = [_number(blocks), _number(size)]
     return {
         "dim": _number(vector["dim"]),
         "codec": None if codec is None else _typed(codec, dict),
+        "index": index,
     }
 
 
