@@ -1,4 +1,7 @@
-"""tools/bench.py: it runs, its results have the shape the page needs, and exact search is exact."""
+"""tools/bench.py: it runs, its results have the shape the page needs, and exact search is exact.
+
+Peers take no part: they need not be installed.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,21 @@ import numpy as np
 import pytest
 
 TOOLS = Path(__file__).resolve().parents[2] / "tools"
-SECTIONS = {"quantization", "ingest", "opening", "import", "overhead", "kernels", "memory"}
+EXAMPLE = TOOLS.parent / "examples" / "data" / "debian-packages"
+SECTIONS = {
+    "systems",
+    "growth",
+    "quantization",
+    "ingest",
+    "opening",
+    "import",
+    "overhead",
+    "kernels",
+    "memory",
+}
+sys.path.insert(0, str(TOOLS))
+from bench import curves, data  # noqa: E402
+from bench import systems as plugins  # noqa: E402
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the tool reads /proc")
 
@@ -68,6 +85,7 @@ def test_has_every_part_and_its_setting(results: dict[str, Any]) -> None:
         "name": "synthetic",
         "rows": 500,
         "dim": 32,
+        "metric": "cosine",
         "queries": 12,
         "payload": True,
     }
@@ -132,6 +150,117 @@ def test_every_table_of_the_page_exists(results: dict[str, Any], folder: Path) -
     assert "GB/s" in page.read_text()
 
 
+def test_systems_are_measured_in_every_way(results: dict[str, Any]) -> None:
+    section = results["systems"]
+    assert set(section["systems"]) == {"vecdb", "vecdb scalar"}
+    for one in section["systems"].values():
+        assert "failed" not in one
+        for point in one["curve"]:
+            assert 0.9 <= point["recall"] <= 1.0
+            assert 0 < point["p50"] <= point["p99"]
+            assert len(point["rounds_p50"]) == 2
+        assert one["p50"]["0.99"] > 0
+        assert one["build"]["cpu"] >= 0
+        assert one["disk_bytes"] > 500 * 32 * 4
+        assert one["memory_built"]["RssAnon"] > 0
+        assert one["memory_reopened"].keys() == {"RssAnon", "RssFile"}
+        assert one["start_seconds"]["median"] > 0
+        assert one["busy"]["during"]["searches"] >= 1
+        assert one["batch"]["recall"] >= 0.9
+    sizes = results["growth"]["sizes"]
+    assert list(sizes) == ["1000", "2000"]
+    assert all(one["vecdb"]["best_recall"] > 0.9 for one in sizes.values())
+
+
+def test_works_on_the_example_data_whose_truth_it_has_to_find(tmp_path: Path) -> None:
+    file = tmp_path / "result.json"
+    done = bench(
+        *("--data", EXAMPLE, "--quick", "--only", "systems", "--systems", "vecdb"),
+        *("--json", file, "--workdir", tmp_path),
+    )
+    if "is in memory" in done.stderr:
+        pytest.skip("the temporary directory is not on a disk")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(file.read_text())["systems"]["systems"]["vecdb"]["best_recall"] >= 0.95
+    assert list(tmp_path.iterdir()) == [file]
+
+
+@pytest.mark.parametrize("metric", data.METRICS)
+def test_the_truth_it_finds_is_exact_and_recall_counts_ties(metric: str, folder: Path) -> None:
+    vectors = np.load(folder / "base.npy").astype(np.float64)
+    queries = np.load(folder / "queries.npy").astype(np.float64)
+    if metric == "cosine":
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        queries /= np.linalg.norm(queries, axis=1, keepdims=True)
+    scores = queries @ vectors.T
+    if metric == "l2":
+        scores = -np.square(queries[:, None] - vectors[None]).sum(axis=2)
+    best = np.argsort(-scores, axis=1)[:, :10]
+    prepared = data.prepared(np.load(folder / "base.npy"), metric)
+    asked = data.prepared(np.load(folder / "queries.npy"), metric)
+    found = data.exact(prepared, asked, metric, block=64)
+    np.testing.assert_allclose(
+        np.take_along_axis(scores, found, 1), np.take_along_axis(scores, best, 1), rtol=1e-5
+    )
+    one = data.Data(folder, metric)
+    assert one.recall(best.tolist()) == 1.0
+    # Rows 400 to 419 repeat the first twenty: each in the other's place.
+    twins = np.where(
+        best < 20, best + 400, np.where((best >= 400) & (best < 420), best - 400, best)
+    )
+    assert one.recall(twins.tolist()) == 1.0
+    assert one.recall([[row] * 10 for row in best[:, 0]]) == pytest.approx(0.1)
+    worst = np.argsort(scores, axis=1)[:, :10]
+    assert one.recall(worst.tolist()) == 0.0
+
+
+def test_made_up_data_depends_on_its_seed_only(tmp_path: Path) -> None:
+    for name, seed in (("a", 3), ("b", 3), ("c", 4)):
+        data.synthetic(tmp_path / name, 300, 16, 5, seed)
+    first, again, other = (np.load(tmp_path / name / "base.npy") for name in "abc")
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, other)
+    np.testing.assert_allclose(np.linalg.norm(first, axis=1), 1, rtol=1e-5)
+
+
+def test_reads_times_off_a_curve() -> None:
+    points = [(0.90, 50.0), (0.96, 80.0), (0.94, 90.0), (0.985, 180.0), (0.985, 200.0)]
+    curve = [{"recall": recall, "p50": time, "effort": time} for recall, time in points]
+    assert [point["p50"] for point in curves.pareto(curve)] == [50.0, 80.0, 180.0]
+    assert curves.at_recall(curve, 0.95) == pytest.approx(50 + 30 * 5 / 6)
+    assert curves.at_recall(curve, 0.98) == pytest.approx(80 + 100 * 0.02 / 0.025)
+    assert curves.at_recall(curve, 0.5) == 50.0
+    assert curves.at_recall(curve, 0.99) is None
+    assert curves.usual(curve)["effort"] == 80.0
+    assert curves.usual(curve, 0.99)["effort"] == 180.0
+
+
+def test_every_peer_has_its_module_and_is_in_the_extra() -> None:
+    project = (TOOLS.parent / "pyproject.toml").read_text()
+    extra = project[project.index("bench = [") :].split("]")[0]
+    for module, distribution, name in plugins.SYSTEMS.values():
+        source = (TOOLS / "bench" / "systems" / f"{module}.py").read_text()
+        assert f"class {name}(" in source
+        assert distribution == "vecdb" or f'"{distribution}>=' in extra
+
+
+def test_a_system_that_fails_is_named_and_the_others_go_on(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bench.process import Failed, Process
+
+    monkeypatch.setitem(plugins.SYSTEMS, "nowhere", ("vecdb", "vecdb", "Nowhere"))
+    worker = Process("nowhere", data.Data(folder), tmp_path / "nowhere", [0])
+    with worker, pytest.raises(Failed, match="its process ended: KeyError: 'nowhere'"):
+        worker.ask("describe")
+    with Process("vecdb", data.Data(folder), tmp_path / "here", [0]) as worker:
+        assert worker.ask("ingest")["seconds"] > 0
+        with pytest.raises(Failed, match="find: "):
+            worker.ask("find", effort="no such effort", start=0, count=1)
+
+
 def test_refuses_what_it_does_not_know(tmp_path: Path) -> None:
     assert "unknown part" in bench("--data", tmp_path, "--only", "nonsense").stderr
     assert "--data is needed" in bench("--quick").stderr
+    done = bench("--data", EXAMPLE, "--systems", "nonsense")
+    assert "unknown system 'nonsense'; there are vecdb" in done.stderr

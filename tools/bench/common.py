@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import gzip
 import json
 import os
 import platform
@@ -20,42 +19,46 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 import vecdb
-from vecdb import models, vectors
+from bench.data import Data, Floats
+from bench.data import K as K
+from bench.systems import SYSTEMS
+from vecdb import models
 from vecdb.collection import Collection
 from vecdb.engine.build import build
 
-Floats = npt.NDArray[np.float32]
-K = 10
 BATCH = 1000
 COLLECTION = "bench"
+_DISTANCES = {"cosine": "Cosine", "dot": "Dot", "l2": "Euclid"}
 _IN_MEMORY = ("tmpfs", "ramfs", "devtmpfs")
 
 
 class Run:
     """One run of the tool: options, data, and a temporary directory that goes with it."""
 
-    def __init__(self, options: argparse.Namespace, core: int | None) -> None:
+    def __init__(self, options: argparse.Namespace, core: int, cores: list[int]) -> None:
         self.quick: bool = options.quick
-        self.peers: bool = not options.no_peers
         self.seed: int = options.seed
-        self.core = core
-        self.name = options.data.resolve().name
-        self.base: Floats = np.load(options.data / "base.npy").astype(np.float32)
-        self.queries: Floats = np.load(options.data / "queries.npy").astype(np.float32)
-        self.truth = np.load(options.data / "gt_cosine.npy")[:, :K].astype(np.int64)
-        if self.quick:
-            self.queries, self.truth = self.queries[:50], self.truth[:50]
-        payload = options.data / "payload.jsonl.gz"
-        self.payload = _read_payload(payload) if payload.exists() else None
+        for label in options.systems or ():
+            if label not in SYSTEMS:
+                known = ", ".join(SYSTEMS)
+                raise SystemExit(f"bench: --systems: unknown system {label!r}; there are {known}")
+        self.systems: list[str] = [
+            label
+            for label, (library, _, _) in SYSTEMS.items()
+            if label in (options.systems or SYSTEMS)
+            and (library == "vecdb" or not options.no_peers)
+        ]
+        self.core, self.cores = core, cores
+        """What is pinned runs on the one; what says so runs on all of them."""
+        self.data = Data(options.data, options.metric, 50 if self.quick else None)
+        self.base, self.queries = self.data.base, self.data.queries
+        self.payload = self.data.payload
         parent = options.workdir or Path(tempfile.gettempdir())
         if filesystem(parent) in _IN_MEMORY:
             raise SystemExit(f"bench: {parent} is in memory; give --workdir on a real disk")
         self.directory = Path(tempfile.mkdtemp(prefix="vecdb-bench-", dir=parent))
-        self._loaded: Path | None = None
+        self._loaded: dict[str, Path] = {}
 
     def __enter__(self) -> Run:
         return self
@@ -70,11 +73,11 @@ class Run:
 
     @property
     def rows(self) -> int:
-        return len(self.base)
+        return self.data.rows
 
     @property
     def dim(self) -> int:
-        return int(self.base.shape[1])
+        return self.data.dim
 
     def say(self, text: str) -> None:
         """Progress, on standard error."""
@@ -90,25 +93,21 @@ class Run:
         shutil.rmtree(path, ignore_errors=True)
         return path
 
-    def loaded(self) -> Path:
+    def loaded(self, metric: str) -> Path:
         """A closed database with all rows in one segment, float32 only. Not to be changed."""
-        if self._loaded is None:
+        if metric not in self._loaded:
             self.say("loading a database to work on")
-            self._loaded = self.fresh("loaded")
-            with vecdb.VecDB(self._loaded) as db:
-                fill(create(db, self.dim), self.base)
+            self._loaded[metric] = self.fresh(f"loaded-{metric}")
+            with vecdb.VecDB(self._loaded[metric]) as db:
+                fill(create(db, self.dim, metric), self.base)
                 in_one_segment(db)
-        return self._loaded
+        return self._loaded[metric]
 
-    def copy(self, name: str) -> Path:
+    def copy(self, name: str, metric: str = "cosine") -> Path:
         """A copy of the loaded database that may be changed."""
         path = self.fresh(name)
-        shutil.copytree(self.loaded(), path)
+        shutil.copytree(self.loaded(metric), path)
         return path
-
-    def stored(self) -> Floats:
-        """The vectors as vecdb keeps them: normalised."""
-        return vectors.to_matrix(self.base, self.dim, normalize=True, what="base")
 
     def setting(self) -> dict[str, Any]:
         """Machine, versions and data: what the figures depend on."""
@@ -130,9 +129,10 @@ class Run:
             },
             "versions": {"python": platform.python_version(), **versions},
             "data": {
-                "name": self.name,
+                "name": self.data.name,
                 "rows": self.rows,
                 "dim": self.dim,
+                "metric": self.data.metric,
                 "queries": len(self.queries),
                 "payload": self.payload is not None,
             },
@@ -142,11 +142,11 @@ class Run:
 # -- databases ---------------------------------------------------------------------------------
 
 
-def create(db: vecdb.VecDB, dim: int, **config: Any) -> Collection:
-    """An empty collection under cosine. No background work unless ``config`` wants it."""
+def create(db: vecdb.VecDB, dim: int, metric: str = "cosine", **config: Any) -> Collection:
+    """An empty collection. No background work unless ``config`` wants it."""
     config.setdefault("optimizers_config", {"max_optimization_threads": 0})
     db.create_collection(
-        COLLECTION, models.VectorParams(size=dim, distance=models.Distance.COSINE), **config
+        COLLECTION, models.VectorParams(size=dim, distance=_DISTANCES[metric]), **config
     )
     return db.collection(COLLECTION)
 
@@ -259,8 +259,3 @@ def _version(name: str) -> str | None:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
         return None
-
-
-def _read_payload(path: Path) -> list[Any]:
-    with gzip.open(path, "rt", encoding="utf-8") as file:
-        return [json.loads(line) for line in file]

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 import vecdb
-from bench import peers
 from bench.common import BATCH, Run, create, fill, small_payloads, spread
+from bench.process import Failed, Process
+from bench.systems import SYSTEMS, load, missing
 
 SCALAR = {"scalar": {"type": "int8"}}
 
@@ -33,23 +34,25 @@ def measure(run: Run) -> dict[str, Any]:
         "vecdb, the data set's own payload": "default sync",
     }
     skipped = {}
-    if run.peers:
-        for peer in peers.PEERS:
-            reason = peer.missing()
-            if reason is not None:
-                skipped[peer.name] = reason
-                run.say(f"skipping {peer.name}: {reason}")
-                continue
-            ways[peer.name] = lambda peer=peer: peer.ingest(run)  # type: ignore[misc]
-            notes[peer.name] = peer.note
-    slow = {peer.name for peer in peers.PEERS if peer.slow}
+    for label in _databases(run.systems):
+        reason = missing(label)
+        if reason is not None:
+            skipped[label] = reason
+            run.say(f"skipping {label}: {reason}")
+            continue
+        name = f"{label}, no payload"
+        ways[name] = lambda label=label: _system(run, label)  # type: ignore[misc]
+        notes[name] = "a worker process; " + load(label).note
     results: dict[str, list[dict[str, float]]] = {name: [] for name in ways}
-    rounds = run.times(7)
-    for number in range(rounds):
-        for name, way in ways.items():
-            if name in slow and number > 0:
+    for number in range(run.times(7)):
+        for name in list(ways):
+            try:
+                results[name].append(ways[name]())
+            except Failed as failed:
+                run.say(f"{name} failed: {failed}")
+                skipped[name] = str(failed)
+                del ways[name], results[name]
                 continue
-            results[name].append(way())
             run.say(f"round {number + 1}, {name}: {results[name][-1]['points_per_second']:,.0f}/s")
     return {
         "batch": BATCH,
@@ -64,11 +67,26 @@ def measure(run: Run) -> dict[str, Any]:
     }
 
 
+def _databases(labels: list[str]) -> list[str]:
+    """One configuration of each library that takes points in before it builds anything."""
+    first: dict[str, str] = {}
+    for label in labels:
+        first.setdefault(SYSTEMS[label][0], label)
+    return [name for name in first.values() if missing(name) is not None or load(name).database]
+
+
+def _system(run: Run, label: str) -> dict[str, float]:
+    with Process(label, run.data, run.fresh("ingest"), [run.core]) as worker:
+        seconds = worker.ask("ingest")["seconds"]
+    run.fresh("ingest")
+    return {"points_per_second": run.rows / seconds}
+
+
 def _ours(run: Run, payloads: list[Any], sync: Any = "always", **config: Any) -> dict[str, float]:
     path = run.fresh("ingest")
     with vecdb.VecDB(path, sync=sync) as db:
         # The optimizer as configured by default: its thread shares our one core.
-        collection = create(db, run.dim, optimizers_config=None, **config)
+        collection = create(db, run.dim, run.data.metric, optimizers_config=None, **config)
         seconds = fill(collection, run.base, payloads)
         # Until nothing is left to do: codes are built, or the last rows are in a segment file.
         started = time.perf_counter()

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 import vecdb
 from bench.common import COLLECTION, Floats, K, Run, nanoseconds, spread
-from vecdb import models, vectors
+from vecdb import models
 from vecdb.collection import Collection
 
 METHODS: dict[str, dict[str, Any]] = {
@@ -29,33 +29,10 @@ SETTINGS: dict[str, dict[str, Any]] = {
 EXACT = models.SearchParams(exact=True)
 
 
-class Truth:
-    """Decides whether a result is one of the true nearest: by its score, because of ties."""
-
-    def __init__(self, run: Run) -> None:
-        self._stored = run.stored()
-        self._queries = [
-            vectors.to_query(query, run.dim, normalize=True, what="query") for query in run.queries
-        ]
-        self._least = [
-            float((self._stored[rows] @ query).min()) - 1e-6
-            for rows, query in zip(run.truth, self._queries, strict=True)
-        ]
-
-    def recall(self, found: list[list[int]]) -> float:
-        """The share of true neighbours found, over all queries."""
-        hits = 0
-        for rows, query, least in zip(found, self._queries, self._least, strict=True):
-            distinct = np.unique(np.array(rows, dtype=np.int64))
-            hits += min(K, int((self._stored[distinct] @ query >= least).sum()))
-        return hits / (K * len(found))
-
-
 def measure(run: Run) -> dict[str, Any]:
     """Each method in turn is configured on one collection, built, and searched."""
-    truth = Truth(run)
     methods = []
-    with vecdb.VecDB(run.copy("quantization")) as db:
+    with vecdb.VecDB(run.copy("quantization", run.data.metric)) as db:
         collection = db.collection(COLLECTION)
         exact_ms: list[float] = []
         for name, config in METHODS.items():
@@ -70,7 +47,7 @@ def measure(run: Run) -> dict[str, Any]:
             db.wait_for_optimizer()
             seconds = time.perf_counter() - started
             run.say(f"searching {name}")
-            entry, exact = _search(run, collection, truth)
+            entry, exact = _search(run, collection)
             exact_ms += exact["milliseconds"]
             if not methods:
                 methods.append(
@@ -99,7 +76,7 @@ def _sizes(collection: Collection) -> dict[str, Any]:
     }
 
 
-def _search(run: Run, collection: Collection, truth: Truth) -> tuple[dict[str, Any], Any]:
+def _search(run: Run, collection: Collection) -> tuple[dict[str, Any], Any]:
     """Every query with every setting, one setting after another, so that all see the same noise."""
     ways = {"exact": EXACT}
     for name, fields in SETTINGS.items():
@@ -122,11 +99,11 @@ def _search(run: Run, collection: Collection, truth: Truth) -> tuple[dict[str, A
     scan: npt.NDArray[np.float64] = np.array(times["exact"])
     settings = {
         name: {
-            "recall": truth.recall(found[name]),
+            "recall": run.data.recall(found[name]),
             "latency_ms": spread(times[name]),
             "speed": float(np.median(scan) / np.median(times[name])),
         }
         for name in SETTINGS
     }
-    exact = {"recall": truth.recall(found["exact"]), "milliseconds": times["exact"]}
+    exact = {"recall": run.data.recall(found["exact"]), "milliseconds": times["exact"]}
     return {"settings": settings}, exact

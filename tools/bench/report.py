@@ -6,6 +6,8 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from bench.curves import TARGETS
+
 _MARKER = re.compile(
     r"(<!-- bench:begin (?P<name>[^ ]+) -->\n)(?P<body>.*?)(<!-- bench:end (?P=name) -->)", re.S
 )
@@ -78,7 +80,11 @@ def _setting(results: dict[str, Any]) -> str:
         ("system", machine["system"]),
         ("disk", f"{machine['filesystem']}, fdatasync of 4 KiB: {machine['fdatasync_ms']} ms"),
         ("versions", ", ".join(f"{name} {version}" for name, version in versions.items())),
-        ("data", f"{data['name']}: {data['rows']:,} x {data['dim']}, {data['queries']} queries"),
+        (
+            "data",
+            f"{data['name']}: {data['rows']:,} x {data['dim']}, {data['metric']}, "
+            f"{data['queries']} queries",
+        ),
         ("seed", str(setting["seed"])),
     ]
     if setting["quick"]:
@@ -219,8 +225,128 @@ def _memory(results: dict[str, Any]) -> str:
     return _table(head, rows)
 
 
+def _systems(results: dict[str, Any]) -> str:
+    """Time at equal recall."""
+    targets = [str(target) for target in TARGETS]
+    rows = []
+    for name, one in _measured(results, "curve"):
+        rows.append(
+            [
+                name,
+                *(_number(one["p50"][target]) for target in targets),
+                *(_number(one["p99"][target]) for target in targets),
+                f"{one['best_recall']:.3f}",
+                one["note"],
+            ]
+        )
+    head = ("", *(f"p50 at {t}" for t in targets), *(f"p99 at {t}" for t in targets))
+    return _table((*head, "best recall", "settings"), rows, _left_out(results))
+
+
+def _costs(results: dict[str, Any]) -> str:
+    """What has to be paid before, and kept."""
+    rows = []
+    for name, one in _measured(results, "build"):
+        built, again = one.get("memory_built"), one.get("memory_reopened")
+        start, disk = one.get("start_seconds"), one.get("disk_bytes")
+        rows.append(
+            [
+                f"{name} {one['version']}",
+                f"{one['ingest']['seconds']:.2f}",
+                f"{one['build']['seconds']:.2f}",
+                f"{one['ingest']['cpu'] + one['build']['cpu']:.2f}",
+                _mib(built["RssAnon"]) if built else "–",
+                _mib(built["RssFile"]) if built else "–",
+                _mib(again["RssAnon"]) if again else "–",
+                _mib(again["RssFile"]) if again else "–",
+                _mib(disk) if disk else "–",
+                _number(start["median"]) if start else "–",
+            ]
+        )
+    head = ("", "ingest s", "build s", "both, CPU s", "anonymous", "files")
+    return _table((*head, "reopened: anonymous", "files", "disk MiB", "start s"), rows)
+
+
+def _busy(results: dict[str, Any]) -> str:
+    """Searches during a build."""
+    rows = []
+    for name, one in _measured(results, "busy"):
+        busy = one["busy"]
+        before, during, after = busy["before"], busy["during"], busy["after"]
+        idle = max(before["p99"], after["p99"])
+        rows.append(
+            [
+                name,
+                *(_number(part[key]) for part in (before, after) for key in ("p50", "p99")),
+                *(_number(during[key]) for key in ("p50", "p99", "longest")),
+                str(during["searches"]),
+                _number(during["p99"] / idle),
+                _number(busy["build_seconds"]),
+            ]
+        )
+    head = ("ms", "before: p50", "p99", "after: p50", "p99", "while building: p50", "p99")
+    failures = [
+        f"{name}: {text}."
+        for name, one in results["systems"]["systems"].items()
+        for text in one.get("failed", ())
+        if text.startswith("busy")
+    ]
+    return _table((*head, "longest", "searches", "p99 / idle", "build s"), rows, " ".join(failures))
+
+
+def _batch(results: dict[str, Any]) -> str:
+    """Many queries at once."""
+    rows = []
+    for name, one in _measured(results, "batch"):
+        batch = one["batch"]
+        rows.append(
+            [
+                name,
+                f"{batch['single_per_second']:,.0f}",
+                f"{batch['batch_per_second']:,.0f}",
+                f"{batch['gain']:.2f}",
+                f"{batch['recall']:.3f}",
+            ]
+        )
+    return _table(("", "one by one /s", "batch of 100 /s", "gain", "recall@10"), rows)
+
+
+def _growth(results: dict[str, Any]) -> str:
+    section = results["growth"]
+    rows = []
+    for size, systems in section["sizes"].items():
+        for name, one in systems.items():
+            if "p50" in one:
+                cost = one["ingest"]["seconds"], one["build"]["seconds"]
+                times = [one[figure]["0.95"] for figure in ("p50", "p99")]
+                memory = one["memory_built"]["RssAnon"]
+                numbers = [*map(_number, (*times, *cost)), _mib(memory)]
+                rows.append([f"{int(size):,}", name, *numbers])
+            else:
+                rows.append([f"{int(size):,}", name, *["–"] * 5])
+    head = ("vectors", "", "p50 at 0.95", "p99 at 0.95", "ingest s", "build s", "anonymous MiB")
+    note = f"{section['dim']} dimensions; built on {section['cores']} cores, searched on one."
+    return _table(head, rows, note)
+
+
+def _measured(results: dict[str, Any], part: str) -> list[tuple[str, dict[str, Any]]]:
+    return [(name, one) for name, one in results["systems"]["systems"].items() if part in one]
+
+
+def _left_out(results: dict[str, Any]) -> str:
+    section = results["systems"]
+    failed = {name: "; ".join(one.get("failed", ())) for name, one in section["systems"].items()}
+    reasons = {**section["skipped"], **{name: why for name, why in failed.items() if why}}
+    return "".join(f"{name}: {why}. " for name, why in reasons.items()).strip()
+
+
 _TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "setting": ("setting", _setting),
+    "systems": ("systems", _systems),
+    "costs": ("systems", _costs),
+    "busy": ("systems", _busy),
+    "batch": ("systems", _batch),
+    "growth": ("growth", _growth),
     "quantization": ("quantization", _quantization),
     "ingest": ("ingest", _ingest),
     "opening": ("opening", _opening),

@@ -1,0 +1,109 @@
+"""Systems under comparison: vecdb and its peers, a module each, all behind one small interface.
+
+A system is one configuration of one library. It lives in a worker process of its own (see
+``bench.worker``), so it may load what it likes; nothing here imports a library.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float32]
+Effort = Any
+"""What a search takes to work harder: a number, or a list of them. JSON carries it."""
+
+SYSTEMS: dict[str, tuple[str, str, str]] = {
+    "vecdb": ("vecdb", "vecdb", "Default"),
+    "vecdb scalar": ("vecdb", "vecdb", "Scalar"),
+    "Qdrant Edge scalar": ("qdrant_edge", "qdrant-edge-py", "Scalar"),
+    "Qdrant Edge TurboQuant": ("qdrant_edge", "qdrant-edge-py", "Turbo"),
+    "Qdrant Edge binary": ("qdrant_edge", "qdrant-edge-py", "Binary"),
+    "FAISS HNSW-SQ8": ("faiss", "faiss-cpu", "HnswSq8"),
+    "FAISS IVF-PQ": ("faiss", "faiss-cpu", "IvfPq"),
+    "hnswlib": ("hnswlib", "hnswlib", "Hnswlib"),
+    "USearch": ("usearch", "usearch", "Float32"),
+    "USearch i8": ("usearch", "usearch", "Int8"),
+    "zvec": ("zvec", "zvec", "Zvec"),
+    "LanceDB": ("lancedb", "lancedb", "LanceDB"),
+    "sqlite-vec": ("sqlite_vec", "sqlite-vec", "SqliteVec"),
+}
+"""Label: the library's module (and ours of the same name), its distribution, the class here."""
+
+
+class System:
+    """The interface. Ids are row numbers; no payload; vectors arrive normalised under cosine.
+
+    Calls come in this order: ``ingest``, ``build``, ``ready``, searches, ``close``; or, in another
+    process and on the same ``place``: ``open``, searches, ``close``.
+    """
+
+    efforts: Sequence[Effort]
+    """From cheap to thorough."""
+    note = ""
+    """Its settings, for the table."""
+    metrics: tuple[str, ...] = ("cosine", "dot", "l2")
+    grows = False
+    """Takes part in the measurement of growth: a million vectors are built in minutes."""
+    database = False
+    """It keeps points and answers before an index is built, and while one is."""
+
+    def __init__(self, place: Path, dim: int, metric: str, threads: int) -> None:
+        self.place, self.dim, self.metric, self.threads = place, dim, metric, threads
+
+    @classmethod
+    def unfit(cls) -> str | None:
+        """Why it cannot work on this machine although it is installed."""
+        return None
+
+    def ingest(self, base: Floats) -> None:
+        """Take in all vectors (n x d), with the ids 0 to n - 1."""
+        raise NotImplementedError
+
+    def build(self) -> None:
+        """Return when the index is complete and searches use it."""
+        raise NotImplementedError
+
+    def ready(self) -> None:
+        """After ``build``, when only searches follow: whatever makes those fastest."""
+
+    def use_threads(self, threads: int) -> None:
+        """From here on, searches run on that many."""
+        self.threads = threads
+
+    def close(self) -> None:
+        """Put everything on disk and let go of it."""
+        raise NotImplementedError
+
+    def open(self) -> None:
+        """Open what ``close`` left behind."""
+        raise NotImplementedError
+
+    def search(self, query: Floats, k: int, effort: Effort) -> Sequence[int]:
+        """The ids of the nearest, best first."""
+        raise NotImplementedError
+
+    def batch(self, queries: Floats, k: int, effort: Effort) -> Sequence[Sequence[int]]:
+        """The same for many queries at once, by the library's own way of doing that."""
+        return [self.search(query, k, effort) for query in queries]
+
+
+def load(label: str) -> type[System]:
+    """The class of a system. Imports the library."""
+    module, _, name = SYSTEMS[label]
+    found: type[System] = getattr(importlib.import_module(f"bench.systems.{module}"), name)
+    return found
+
+
+def missing(label: str) -> str | None:
+    """Why a system cannot take part; None if it can."""
+    module, distribution, _ = SYSTEMS[label]
+    if importlib.util.find_spec(module) is None:
+        return f"{distribution} is not installed"
+    return load(label).unfit()
