@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from vecdb.engine import recovery
@@ -88,7 +89,10 @@ def initialize(path: Path) -> None:
     """
     if (path / layout.FORMAT).exists():
         require_database(path)
+        fs.sync_dir(path)  # whoever made it may have been killed before that
         return
+    with suppress(PermissionError):  # the same; it need not be ours to open
+        fs.sync_dir(path.parent)
     if not (path / layout.COLLECTIONS).is_dir():
         fs.make_dir(path / layout.COLLECTIONS)
     for entry in list(path.iterdir()):

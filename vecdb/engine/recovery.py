@@ -131,7 +131,11 @@ def finish_restores(parent: Path) -> None:
 
     A restored collection is whole and durable under its ``.restored-`` name, and that name is the
     commit: from then on the old one is only in the way.
+
+    Names come first: a process that was killed between a rename and its sync left one that is
+    there, and that power loss would take away with all that is written below it from now on.
     """
+    fs.sync_dir(parent)
     for path in sorted(parent.iterdir()):
         if layout.parse_restored_dir(path.name) is not None:
             take_place(path)

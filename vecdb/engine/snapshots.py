@@ -163,6 +163,7 @@ def clean(directory: Path) -> None:
     """Remove what a crash left of unfinished snapshots. Nobody may be taking one."""
     if not directory.is_dir():
         return
+    fs.sync_dir(directory)  # names in it that a killed process made
     for path in [directory, *(entry for entry in directory.iterdir() if entry.is_dir())]:
         for entry in list(path.iterdir()):
             if layout.is_leftover(entry.name) and entry.is_file():

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from io import FileIO
 from pathlib import Path
@@ -30,10 +31,11 @@ from vecdb.storage.format import (
     Kind,
     WalHeader,
     checksum,
+    frame_size,
     padding,
     unpack_frame,
 )
-from vecdb.storage.wal import wal_files
+from vecdb.storage.wal import search_budget, wal_files
 
 Flags = npt.NDArray[np.bool_]
 
@@ -308,6 +310,7 @@ class LogRemains:
     torn_bytes: int = 0
     """At the end of the log: an unfinished last write, or damage of it."""
     _next: int = 0
+    _budget: int = 0  # of the file being read: what only looks like a frame could cost hours
 
     def files(self) -> list[tuple[int, Path]]:
         """The files that may hold something beyond ``after_seq``: (first seq, path)."""
@@ -346,9 +349,15 @@ class LogRemains:
                 self._note_end(path, problem or str(error))
             return
         view = memoryview(data)
+        self._budget = search_budget(len(data))
         at = HEADER_SIZE
         while at < len(data):
             frame, place = self._next_frame(view, at, salt)
+            if self._budget < 0:
+                reason = f"byte {at} is followed by too much like a write"
+                self.damaged.append((path, reason))
+                self._note_end(path, reason)
+                return
             if frame is None and end is None:
                 self.torn_bytes = len(data) - at
             if frame is None or (end is not None and frame.first_seq >= end):
@@ -379,11 +388,12 @@ class LogRemains:
         """The first whole frame from ``at`` on, and where it stands."""
         source: Any = data.obj  # bytes: they search faster than a loop here
         place = at
-        while 0 <= place < len(data):
-            try:
-                frame = unpack_frame(data, place, salt) if place % 8 == 0 else None
-            except DamageError:  # a right checksum, and no operations
-                frame = None
+        while 0 <= place < len(data) and self._budget >= 0:
+            frame = None
+            if place % 8 == 0:
+                self._budget -= frame_size(data, place) or 0
+                with suppress(DamageError):  # a right checksum, and no operations
+                    frame = unpack_frame(data, place, salt)
             if frame is not None:
                 return frame, place
             place = source.find(FRAME_MAGIC, place + 1)

@@ -291,7 +291,7 @@ def require_torn_tail(
     """
     source: Any = data.obj  # bytes: they search faster than a loop here
     doubtful = f"operation {seq} at byte {base + at} is damaged"
-    budget = _SEARCH_BYTES + _SEARCH_TIMES * len(data)
+    budget = search_budget(len(data))
     start = source.find(FRAME_MAGIC, at + 8)
     while start >= 0:
         size = frame_size(data, start) if start % 8 == 0 else None
@@ -310,6 +310,11 @@ def require_torn_tail(
                     f"acknowledged data was lost",
                 )
         start = source.find(FRAME_MAGIC, start + 1)
+
+
+def search_budget(size: int) -> int:
+    """How much may be hashed to find whole frames among ``size`` bytes that look like some."""
+    return _SEARCH_BYTES + _SEARCH_TIMES * size
 
 
 def wal_files(directory: Path) -> list[tuple[int, Path]]:
