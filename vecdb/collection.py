@@ -350,10 +350,12 @@ class Collection:
         with_payload: Any = True,
         with_vectors: Any = False,
         score_threshold: float | None = None,
+        explain: bool = False,
     ) -> models.QueryResponse:
         """The nearest points to a vector, or to the point with an id (which is left out).
 
-        Without a ``query``: points in the order of ids, with score 0.
+        Without a ``query``: points in the order of ids, with score 0. ``explain``: the answer's
+        ``explanation`` says what was scanned in each segment, and why.
         """
         request = models.QueryRequest(
             query=query,
@@ -366,7 +368,7 @@ class Collection:
             with_vector=with_vectors,
             score_threshold=score_threshold,
         )
-        return self._query(self._view(), request)
+        return self._query(self._view(), request, [] if explain else None)
 
     def query_batch_points(self, requests: Sequence[Any]) -> list[models.QueryResponse]:
         """Several ``QueryRequest`` on one and the same state."""
@@ -374,7 +376,12 @@ class Collection:
         parsed: list[models.QueryRequest] = read(list[models.QueryRequest], requests, "requests")
         return [self._query(view, request) for request in parsed]
 
-    def _query(self, view: View, request: models.QueryRequest) -> models.QueryResponse:
+    def _query(
+        self,
+        view: View,
+        request: models.QueryRequest,
+        explained: list[models.SegmentSearch] | None = None,
+    ) -> models.QueryResponse:
         if request.query is None:
             return models.QueryResponse(
                 reader.first_points(
@@ -401,7 +408,9 @@ class Collection:
                 request.with_payload,
                 request.with_vector,
                 request.score_threshold,
-            )
+                explained,
+            ),
+            explained,
         )
 
     # -- upkeep ----------------------------------------------------------------------------

@@ -171,6 +171,7 @@ class Verbs:
         with_payload: Any = True,
         with_vectors: Any = False,
         score_threshold: float | None = None,
+        explain: bool = False,
     ) -> models.QueryResponse:
         """See ``Collection.query_points``."""
         return self.collection(collection_name).query_points(
@@ -183,6 +184,7 @@ class Verbs:
             with_payload,
             with_vectors,
             score_threshold,
+            explain,
         )
 
     def query_batch_points(

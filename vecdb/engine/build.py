@@ -1,7 +1,7 @@
 """One optimizer build: some file segments become one, in the six steps of a checkpoint.
 
     pin      note the sources and which of their rows the catalog lets live        (write lock)
-    build    stream those rows, fit and encode quantizers, sync                    (no lock)
+    build    stream those rows, partition by partition; codes, sketches; sync      (no lock)
     commit   new segment row, its masks, the sources dropped: one transaction      (both locks)
     publish  views now show the new segment
     retire   remove the sources' directories
@@ -21,9 +21,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from vecdb import models, quantization
-from vecdb.engine.checkpoint import abandon, add_rows, blocks_of, committing
-from vecdb.engine.planner import indexed
+from vecdb import ids, models, quantization
+from vecdb.engine.checkpoint import Columns, abandon, blocks_of, columns_of, committing
+from vecdb.engine.indexing import Arrangement, Scorer, arrange, index, leading, scorer_of
+from vecdb.engine.planner import is_optimized, wants_index
 from vecdb.engine.schema import VectorSchema
 from vecdb.engine.store import FileState, Store, count_bits, gather_bits, none_if_all
 from vecdb.engine.view import live_rows
@@ -95,14 +96,22 @@ def build(
     builder: SegmentBuilder | None = None
     try:
         builder = _new_builder(store, sources, total)
-        vectors = _to_quantize(store, total)
-        meter = _Meter(total * (1 + len(vectors)), cancelled, progress)
-        _copy(builder, sources, meter)
-        for vector in vectors:
-            _quantize(builder, vector, meter)
+        schema = list(store.schema.values())
+        everything = max(total, store.view.live)
+        large = is_optimized(total, everything, store.schema, store.config.optimizer_config)
+        quantized = [v for v in schema if large and v.codec is not None]
+        clustered = schema if large and wants_index(total, store.config.optimizer_config) else []
+        meter = _Meter(total * (1 + len(quantized) + len(clustered)), cancelled, progress)
+        arranged = _arrange(sources, leading(clustered), total, meter) if clustered else None
+        order = np.arange(total) if arranged is None else arranged.order
+        _copy(builder, sources, order, meter)
+        scorers = {vector.name: _quantize(builder, vector, meter) for vector in quantized}
+        for vector in clustered:
+            scorer = scorers.get(vector.name)
+            index(builder, vector, arranged, scorer, meter.poll, meter.advance)
         row = builder.finish(models.to_builtins(store.config))
         with store.maintenance:
-            retired = _commit(store, sources, row)
+            retired = _commit(store, sources, order, row)
     except BaseException:
         abandon(store, builder)
         raise
@@ -139,32 +148,86 @@ def _new_builder(store: Store, sources: list[Source], total: int) -> SegmentBuil
     )
 
 
-def _copy(
-    builder: SegmentBuilder,
-    sources: list[Source],
-    meter: _Meter,
-) -> None:
-    for source in sources:
-        for rows in blocks_of(source.rows, builder.dims):
-            meter.poll()
-            add_rows(builder, source.segment, rows)
-            meter.advance(len(rows))
+def _arrange(sources: list[Source], vector: VectorSchema, total: int, meter: _Meter) -> Arrangement:
+    """The order of all sources' rows in which partitions are contiguous."""
+    has = np.ones(total, dtype=np.bool_)
+    for source, start in _starts(sources):
+        flags = source.segment.has(vector.name, source.rows)
+        if flags is not None:
+            has[start : start + len(flags)] = flags
+
+    def read(rows: Offsets) -> Floats:
+        out = np.empty((len(rows), vector.dim), dtype=np.float32)
+        for source, places, offsets in _by_source(sources, rows):
+            out[places] = source.segment.take(vector.name, offsets)
+        return out
+
+    return arrange(vector, total, has, read, meter.poll)
+
+
+def _copy(builder: SegmentBuilder, sources: list[Source], order: Offsets, meter: _Meter) -> None:
+    """All sources' rows, in this order of them."""
+    for rows in blocks_of(order, builder.dims):
+        meter.poll()
+        parts = [
+            (places, columns_of(source.segment, builder.dims, offsets))
+            for source, places, offsets in _by_source(sources, rows)
+        ]
+        builder.add(*(parts[0][1] if len(parts) == 1 else _interleaved(parts, builder.dims)))
+        meter.advance(len(rows))
     builder.finish_rows()
 
 
-def _to_quantize(store: Store, rows: int) -> list[VectorSchema]:
-    config, schema = store.config, store.schema
-    if not indexed(rows, schema, config.optimizer_config):
-        return []
-    return [vector for vector in schema.values() if vector.codec is not None]
+def _starts(sources: list[Source]) -> Iterator[tuple[Source, int]]:
+    """Each source, and where its rows begin among those of all."""
+    start = 0
+    for source in sources:
+        yield source, start
+        start += len(source.rows)
 
 
-def _quantize(builder: SegmentBuilder, vector: VectorSchema, meter: _Meter) -> None:
+def _by_source(sources: list[Source], rows: Offsets) -> Iterator[tuple[Source, Offsets, Offsets]]:
+    """Of some rows of all sources' those of each: their places among ``rows``, and their offsets
+    in its segment."""
+    for source, start in _starts(sources):
+        places = np.flatnonzero((rows >= start) & (rows < start + len(source.rows)))
+        if len(places):
+            yield source, places, source.rows[rows[places] - start]
+
+
+def _interleaved(parts: list[tuple[Offsets, Columns]], dims: dict[str, int]) -> Columns:
+    """The columns of several sources, each row in its place."""
+    count = sum(len(places) for places, _ in parts)
+    where = np.empty(count, dtype=np.int64)
+    where[np.concatenate([places for places, _ in parts])] = np.arange(count)
+    columns = [columns for _, columns in parts]
+    payloads = [payload for each in columns for payload in each[2]]
+
+    def flags(name: str) -> npt.NDArray[np.bool_] | None:
+        if all(each[4][name] is None for each in columns):
+            return None
+        every = [
+            np.ones(len(each[0]), np.bool_) if (has := each[4][name]) is None else has
+            for each in columns
+        ]
+        return np.concatenate(every)[where]
+
+    return (
+        ids.concatenate([each[0] for each in columns])[where],
+        np.concatenate([each[1] for each in columns])[where],
+        [payloads[place] for place in where.tolist()],
+        {name: np.concatenate([each[3][name] for each in columns])[where] for name in dims},
+        {name: flags(name) for name in dims},
+    )
+
+
+def _quantize(builder: SegmentBuilder, vector: VectorSchema, meter: _Meter) -> Scorer:
+    """Write the codes of one vector name. Returns what scores rows by them."""
     codec = vector.codec
     assert codec is not None
     vectors = builder.vectors(vector.name)
     kind = quantization.QUANTIZERS[codec["kind"]]
-    options = {key: value for key, value in codec.items() if key != "kind"}
+    options = {key: value for key, value in codec.items() if key not in ("kind", "layout")}
     try:
         quantizer = kind.fit(
             _sample(builder, vector.name, vectors, kind.sample_size(vector.dim)),
@@ -176,7 +239,7 @@ def _quantize(builder: SegmentBuilder, vector: VectorSchema, meter: _Meter) -> N
         raise Cancelled from None
 
     def pieces() -> Iterator[Floats]:
-        step = max(1, (8 << 20) // (4 * vector.dim))
+        step = max(32, (8 << 20) // (4 * vector.dim) // 32 * 32)
         for start in range(0, len(vectors), step):
             meter.poll()
             yield vectors[start : start + step]
@@ -190,7 +253,7 @@ def _quantize(builder: SegmentBuilder, vector: VectorSchema, meter: _Meter) -> N
             yield quantizer.encode(piece)
             meter.advance(len(piece))
 
-    builder.add_codes(vector.name, codec, quantizer, codes())
+    return scorer_of(quantizer, builder.add_codes(vector.name, codec, quantizer, codes()))
 
 
 def _sample(builder: SegmentBuilder, name: str, vectors: Floats, size: int) -> Floats:
@@ -204,7 +267,9 @@ def _sample(builder: SegmentBuilder, name: str, vectors: Floats, size: int) -> F
     return vectors[rows]
 
 
-def _commit(store: Store, sources: list[Source], row: SegmentRow) -> list[FileSegment]:
+def _commit(
+    store: Store, sources: list[Source], order: Offsets, row: SegmentRow
+) -> list[FileSegment]:
     """Commit and publish. Under the maintenance lock; returns the retired segments."""
     segment = store.open_segment(row)
     with Uninterrupted(), store.write:
@@ -213,8 +278,8 @@ def _commit(store: Store, sources: list[Source], row: SegmentRow) -> list[FileSe
             raise OptimizerError("a checkpoint failed half-way and must be finished first")
         if set(segment.dims) != set(store.schema):
             raise Cancelled  # the configuration changed under the build
-        committed = none_if_all(_masks(store, sources, committed=True), segment.rows)
-        alive = none_if_all(_masks(store, sources, committed=False), segment.rows)
+        committed = none_if_all(_masks(store, sources, order, committed=True), segment.rows)
+        alive = none_if_all(_masks(store, sources, order, committed=False), segment.rows)
         gone = [source.segment.id for source in sources]
         change = Change(
             store.applied_seq,
@@ -241,7 +306,7 @@ def _commit(store: Store, sources: list[Source], row: SegmentRow) -> list[FileSe
     return retired
 
 
-def _masks(store: Store, sources: list[Source], *, committed: bool) -> Bits:
+def _masks(store: Store, sources: list[Source], order: Offsets, *, committed: bool) -> Bits:
     """The mask of the new segment's rows, read from where each row came from."""
     flags = []
     for source in sources:
@@ -251,4 +316,4 @@ def _masks(store: Store, sources: list[Source], *, committed: bool) -> Bits:
             continue
         bits = gather_bits(state.committed if committed else state.alive, source.rows)
         flags.append(unpack_bits(bits, len(source.rows)))
-    return pack_bits(np.concatenate(flags))
+    return pack_bits(np.concatenate(flags)[order])

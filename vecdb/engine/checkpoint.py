@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +32,8 @@ from vecdb.storage.catalog import Change
 from vecdb.storage.segment import FileSegment
 
 Offsets = npt.NDArray[np.int64]
+Columns = tuple[Any, Any, list[Any], dict[str, Any], dict[str, Any]]
+"""Ids, seqs, payloads, vectors by name, flags of presence by name: see ``SegmentBuilder.add``."""
 
 # A memory segment of this size is checkpointed by the write that fills it. Larger means fewer,
 # larger segments and a longer replay after a crash.
@@ -142,7 +145,7 @@ def _build(
     )
     try:
         for part in blocks_of(offsets, memory.dims):
-            add_rows(builder, memory, part)
+            builder.add(*columns_of(memory, memory.dims, part))
         builder.finish_rows()
         return (
             builder,
@@ -221,12 +224,12 @@ def blocks_of(offsets: Offsets, dims: dict[str, int]) -> Iterator[Offsets]:
         yield offsets[start : start + step]
 
 
-def add_rows(builder: SegmentBuilder, source: Segment, rows: Offsets) -> None:
-    """Copy some rows of a segment into a builder."""
-    builder.add(
+def columns_of(source: Segment, dims: dict[str, int], rows: Offsets) -> Columns:
+    """Some rows of a segment, as a builder takes them."""
+    return (
         source.id_array(rows),
         source.seq_array(rows),
         source.payloads(rows),
-        {name: source.take(name, rows) for name in builder.dims},
-        {name: source.has(name, rows) for name in builder.dims},
+        {name: source.take(name, rows) for name in dims},
+        {name: source.has(name, rows) for name in dims},
     )

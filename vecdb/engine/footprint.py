@@ -13,11 +13,12 @@ from typing import Any
 
 from vecdb import models
 from vecdb.engine.optimizer import next_step
-from vecdb.engine.search import describe
+from vecdb.engine.scan import describe
 from vecdb.engine.store import Store
 from vecdb.storage import layout
 from vecdb.storage.arrays import PlacedArray
 from vecdb.storage.catalog import DATA
+from vecdb.storage.segment import Index
 
 FIGURES = ("file", "anonymous", "mapped", "resident")
 
@@ -26,7 +27,7 @@ def memory_report(store: Store) -> dict[str, Any]:
     """Bytes by part, and their ``total``.
 
     Parts: ``originals``, ``codes``, ``ids`` (with their order and presence bits), ``payload``,
-    ``seqs``, ``quantizers``, ``manifests``, ``memory_segment`` (estimated), ``masks``, ``wal``,
+    ``seqs``, ``quantizers``, ``sketches``, ``indexes``, ``manifests``, ``memory_segment`` (estimated), ``masks``, ``wal``,
     ``catalog``.
     """
     resident = _resident_by_file(store.path)
@@ -51,6 +52,8 @@ _PARTS = (
     "originals",
     "codes",
     "quantizers",
+    "sketches",
+    "indexes",
     "ids",
     "payload",
     "seqs",
@@ -64,6 +67,8 @@ _PART_OF = {
     "vectors": "originals",
     "codes": "codes",
     "quantizer": "quantizers",
+    "sketch": "sketches",
+    "index": "indexes",
     "ids": "ids",
     "order": "ids",
     "present": "ids",
@@ -103,7 +108,7 @@ def collection_info(store: Store) -> models.CollectionInfo:
     """What ``get_collection`` returns."""
     with store.write:
         view = store.view
-        indexed = sum(state.live * len(state.segment.companions) for state in store.files.values())
+        indexed = sum(state.live * len(state.segment.indexes) for state in store.files.values())
         failure, error = store.failure, store.optimizer.error
         damaged = [
             models.DamagedFile(path, detail)
@@ -168,6 +173,7 @@ def _segment_info(store: Store, part: Any) -> models.SegmentInfo:
             placement=places.originals if places is not None else "anonymous",
             quantization=describe(companion),
             codes_placement=companion.codes.placement if companion is not None else None,
+            index=_index_info(getattr(segment, "indexes", {}).get(name)),
         )
     return models.SegmentInfo(
         id=f"{segment.id:016x}",
@@ -175,4 +181,19 @@ def _segment_info(store: Store, part: Any) -> models.SegmentInfo:
         points=part.live,
         deleted=part.rows - part.live,
         vectors=vectors,
+    )
+
+
+def _index_info(index: Index | None) -> models.IndexInfo | None:
+    if index is None:
+        return None
+    clustered = index.clustered
+    return models.IndexInfo(
+        partitions=clustered.clustering.partitions,
+        sketch_bytes=index.sketch.header.data_size,
+        placement=index.sketch.placement,
+        efforts=[
+            models.SearchEffort(effort.recall, effort.rows, effort.candidates, effort.survivors)
+            for effort in clustered.efforts[0]
+        ],
     )

@@ -41,13 +41,20 @@ def next_step(store: Store) -> Plan | None:
                     live=state.live,
                     committed_live=state.committed_live,
                     codecs={n: v["codec"] for n, v in state.segment.row.vectors.items()},
+                    indexed=all(v["index"] for v in state.segment.row.vectors.values()),
                     damaged=bool(state.segment.damage),
                 )
                 for state in store.files.values()
             ],
             memory_rows=store.memory.live,
+            settled=store.waiting > 0 or _pause(store) <= 0.0,
         )
         return plan(stats, store.schema, store.config.optimizer_config)
+
+
+def _pause(store: Store) -> float:
+    """Seconds until writing counts as paused: ``flush_interval_sec`` after the last write."""
+    return store.written_at + store.config.optimizer_config.flush_interval_sec - time.monotonic()
 
 
 class Optimizer:
@@ -101,7 +108,16 @@ class Optimizer:
         Raises OptimizerError if a step failed and is waiting to be tried again.
         """
         deadline = deadline_of(timeout)
-        self.wake()
+        with store.write:
+            store.waiting += 1
+        try:
+            self.wake()
+            return self._wait(store, deadline)
+        finally:
+            with store.write:
+                store.waiting -= 1
+
+    def _wait(self, store: Store, deadline: float | None) -> bool:
         while True:
             if self._thread is None or _disabled(store):
                 try:
@@ -133,7 +149,7 @@ class Optimizer:
             with self._condition:
                 self._condition.wait_for(lambda: self._stopping, _REST)
                 self._condition.wait_for(
-                    lambda: self._stopping or self._changed, self._until_retry()
+                    lambda: self._stopping or self._changed, self._until_next()
                 )
                 if self._stopping:
                     return
@@ -152,10 +168,18 @@ class Optimizer:
                 # Kept in the collection's status; the thread must go on for the others.
                 _log.warning("collection %r: optimizer: %s", store.name, error)
 
-    def _until_retry(self) -> float | None:
-        failed = [s.optimizer for s in self._stores() if not _disabled(s)]
-        times = [state.retry_at for state in failed if state.error is not None]
-        return max(0.0, min(times) - time.monotonic()) if times else None
+    def _until_next(self) -> float | None:
+        """Seconds until something may have to be done without another change: a failed step is
+        tried again, or writing has paused."""
+        times = []
+        for store in self._stores():
+            if _disabled(store):
+                continue
+            if store.optimizer.error is not None:
+                times.append(store.optimizer.retry_at - time.monotonic())
+            elif (pause := _pause(store)) > 0.0:
+                times.append(pause)
+        return max(0.0, min(times)) if times else None
 
     def _step(self, store: Store) -> bool:
         store.require_outside()

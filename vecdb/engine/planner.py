@@ -1,13 +1,19 @@
 """Planner: pure policy. From numbers to the one next step, or None when all is as it should be.
 
 Sizes are kilobytes of vector data of a segment's largest vector name, as in the configuration.
+A collection is *large* when all of it reaches a threshold; then even small segments get an index,
+because to scan them whole would soon cost more than to search all the rest.
+
 The rules, in order:
 
-1. *checkpoint* when the memory segment has reached a threshold at which it would be optimized,
-   or when rows that died since the last checkpoint are all that keeps a segment from shrinking.
-2. *merge* the smallest segments when there are too many, towards ``default_segment_number``.
-3. *convert* a segment that reached a threshold and has no codes, *rebuild* one whose codes are
-   not those the configuration asks for or of which a derived file is damaged. The largest first.
+1. *checkpoint* when the memory segment is large enough to be optimized, or in a large collection
+   as soon as writing has paused; or when rows that died since the last checkpoint are all that
+   keeps a segment from shrinking.
+2. *merge* the smallest segments when there are too many, towards ``default_segment_number``. Once
+   writing has paused, down to that number, unless a large one would be rewritten for a little.
+3. *convert* a segment that should have codes or an index and has none, *rebuild* one whose codes
+   are not those the configuration asks for or of which a derived file is damaged. The largest
+   first.
 4. *vacuum* a segment of which too many rows are dead.
 
 Every step makes one of these conditions go away and none come back, so the plan ends.
@@ -15,7 +21,6 @@ Every step makes one of these conditions go away and none come back, so the plan
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -25,9 +30,20 @@ from vecdb.engine.schema import Schema, vector_kilobytes
 
 Task = Literal["checkpoint", "merge", "convert", "rebuild", "vacuum"]
 
-# Above this a merged segment would take too long to build and to load. Qdrant's figure for the
-# two threads it would use here.
-_MAX_SEGMENT_KB = 512_000
+# Above this a merged segment would take minutes to build, and as much free space.
+_MAX_SEGMENT_KB = 2_048_000
+
+INDEX_ROWS = 256
+"""Fewer rows are scanned in the time it takes to ask an index."""
+
+# In a large collection, so much in memory is worth files of its own: a scan of it takes as long
+# as the search of all the rest.
+_MEMORY_KB = 2048
+
+# So much is merged within seconds, whatever it is for.
+_CHEAP_KB = 128_000
+# Beyond, a segment is rewritten only for others that come to this part of it.
+_WORTH_A_MERGE = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +55,8 @@ class SegmentStats:
     live: int
     committed_live: int
     codecs: dict[str, dict[str, Any] | None] = field(default_factory=dict)
+    indexed: bool = False
+    """Every vector name has an index."""
     damaged: bool = False
     """A derived file is damaged: the rows are well, the segment has to be written anew."""
 
@@ -49,6 +67,13 @@ class Stats:
 
     segments: Sequence[SegmentStats]
     memory_rows: int = 0
+    settled: bool = False
+    """Writing has paused, or somebody waits for the optimizer."""
+
+    @property
+    def rows(self) -> int:
+        """All live points."""
+        return sum(segment.live for segment in self.segments) + self.memory_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,19 +88,22 @@ def plan(stats: Stats, schema: Schema, optimizer: models.OptimizersConfig) -> Pl
     """The next step, or None."""
     limit = optimizer.max_segment_size or _MAX_SEGMENT_KB
     segments = [s for s in stats.segments if s.live > 0]
-    if stats.memory_rows and _wants_files(stats.memory_rows, schema, optimizer):
+    if _wants_files(stats, schema, optimizer):
         return Plan("checkpoint")
     if any(_shrinks_by_checkpoint(s, optimizer) for s in stats.segments):
         return Plan("checkpoint")
 
-    merge = _merge(segments, schema, segment_number(optimizer), limit)
+    wanted = segment_number(optimizer)
+    merge = _merge(segments, schema, wanted, limit)
+    if not merge and stats.settled and is_optimized(stats.rows, stats.rows, schema, optimizer):
+        merge = _tidy(segments, schema, wanted, limit)
     if merge:
         return Plan("merge", merge)
 
-    mismatched = [s for s in segments if _mismatch(s, schema, optimizer) is not None]
+    mismatched = [s for s in segments if _mismatch(s, stats.rows, schema, optimizer) is not None]
     if mismatched:
         largest = max(mismatched, key=lambda s: s.live)
-        task = _mismatch(largest, schema, optimizer)
+        task = _mismatch(largest, stats.rows, schema, optimizer)
         assert task is not None
         return Plan(task, (largest.id,))
 
@@ -86,29 +114,44 @@ def plan(stats: Stats, schema: Schema, optimizer: models.OptimizersConfig) -> Pl
 
 
 def segment_number(optimizer: models.OptimizersConfig) -> int:
-    """How many segments to aim for."""
-    if optimizer.default_segment_number:
-        return optimizer.default_segment_number
-    return min(max((os.cpu_count() or 1) // 2, 2), 8)
+    """How many segments to aim for: one, unless told otherwise. A search asks each in turn."""
+    return optimizer.default_segment_number or 1
 
 
-def indexed(rows: int, schema: Schema, optimizer: models.OptimizersConfig) -> bool:
-    """Whether a segment of ``rows`` rows is large enough to be optimized."""
-    size = _kilobytes(rows, schema)
+def is_optimized(
+    rows: int, everything: int, schema: Schema, optimizer: models.OptimizersConfig
+) -> bool:
+    """Whether a segment of ``rows`` rows is kept with codes, in a collection of ``everything``."""
     thresholds = (optimizer.indexing_threshold, optimizer.memmap_threshold)
-    return any(threshold and size >= threshold for threshold in thresholds)
+    sizes = [_kilobytes(rows, schema)]
+    if rows >= INDEX_ROWS:
+        sizes.append(_kilobytes(everything, schema))
+    return any(threshold and max(sizes) >= threshold for threshold in thresholds)
+
+
+def wants_index(rows: int, optimizer: models.OptimizersConfig) -> bool:
+    """Whether a segment that is optimized has indexes, too."""
+    return rows >= INDEX_ROWS and optimizer.indexing_threshold > 0
 
 
 def _kilobytes(rows: int, schema: Schema) -> int:
     return max(vector_kilobytes(rows, vector.dim) for vector in schema.values())
 
 
-def _wants_files(rows: int, schema: Schema, optimizer: models.OptimizersConfig) -> bool:
-    """Whether the rows in memory would be kept in another form if they were a file segment."""
-    if any(vector.codec for vector in schema.values()):
-        return indexed(rows, schema, optimizer)
-    threshold = optimizer.memmap_threshold
-    return bool(threshold) and _kilobytes(rows, schema) >= (threshold or 0)
+def _wants_files(stats: Stats, schema: Schema, optimizer: models.OptimizersConfig) -> bool:
+    """Whether the rows in memory should become a file segment, to be kept in another form."""
+    rows = stats.memory_rows
+    if not rows:
+        return False
+    size = _kilobytes(rows, schema)
+    if optimizer.memmap_threshold and size >= optimizer.memmap_threshold:
+        return True
+    if not wants_index(rows, optimizer) and not any(vector.codec for vector in schema.values()):
+        return False
+    if is_optimized(rows, rows, schema, optimizer):
+        return True
+    large = is_optimized(rows, stats.rows, schema, optimizer)
+    return large and (stats.settled or size >= _MEMORY_KB)
 
 
 def _mostly_dead(rows: int, live: int, optimizer: models.OptimizersConfig) -> bool:
@@ -132,18 +175,33 @@ def _shrinks_by_checkpoint(segment: SegmentStats, optimizer: models.OptimizersCo
 
 
 def _mismatch(
-    segment: SegmentStats, schema: Schema, optimizer: models.OptimizersConfig
+    segment: SegmentStats, everything: int, schema: Schema, optimizer: models.OptimizersConfig
 ) -> Literal["convert", "rebuild"] | None:
     if segment.damaged:
         return "rebuild"
-    large = indexed(segment.live, schema, optimizer)
+    large = is_optimized(segment.live, everything, schema, optimizer)
     for name, vector in schema.items():
         codec = segment.codecs.get(name)
         if codec is not None and codec != vector.codec:
             return "rebuild"
         if codec is None and vector.codec is not None and large:
             return "convert"
+    if large and not segment.indexed and wants_index(segment.live, optimizer):
+        return "convert"
     return None
+
+
+def _tidy(
+    segments: Sequence[SegmentStats], schema: Schema, wanted: int, limit: int
+) -> tuple[int, ...]:
+    """The smallest segments, so many that ``wanted`` are left; unless that costs too much."""
+    ranked = sorted(segments, key=lambda s: (s.live, s.id))
+    chosen = ranked[: len(ranked) - wanted + 1]
+    if len(chosen) < 2:
+        return ()
+    sizes = [_kilobytes(segment.live, schema) for segment in chosen]
+    worth = sum(sizes) <= _CHEAP_KB or sum(sizes[:-1]) * _WORTH_A_MERGE >= sizes[-1]
+    return tuple(s.id for s in chosen) if worth and sum(sizes) <= limit else ()
 
 
 def _merge(

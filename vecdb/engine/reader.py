@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from vecdb import ids, models, vectors
+from vecdb.engine import masks
 from vecdb.engine import search as engine
 from vecdb.engine.ingest import vector_schema
 from vecdb.engine.rows import gather_vectors, read_payload, read_payloads, vector_names
@@ -43,14 +44,14 @@ def wanted(view: View, with_payload: Any, with_vectors: Any) -> Wanted:
     return Wanted(with_payload, [vector_schema(view.schema, n).name for n in names or []])
 
 
-def condition(filter: Any, what: str) -> engine.Condition | None:
+def condition(filter: Any, what: str) -> masks.Condition | None:
     """A filter argument, compiled; None for none. Raises InvalidInputError."""
     if filter is None:
         return None
     parsed = models.coerce(models.Filter, filter, what)
     pinned = required_ids(parsed)
     keys = None if pinned is None else sorted(map(ids.key_of, pinned))
-    return engine.Condition(compile_filter(parsed), keys)
+    return masks.Condition(compile_filter(parsed), keys)
 
 
 def _payload_of(part: SegmentView, row: int, selected: Any) -> dict[str, Any] | None:
@@ -88,7 +89,7 @@ def retrieve(view: View, keys: list[int], want: Wanted) -> list[models.Record]:
 
 
 def scroll(
-    view: View, filter: engine.Condition | None, limit: int, start: int, want: Wanted
+    view: View, filter: masks.Condition | None, limit: int, start: int, want: Wanted
 ) -> tuple[list[models.Record], int | str | None]:
     """``limit`` points in id order from ``start`` (a key), and the id to go on with."""
     records: list[models.Record] = []
@@ -97,7 +98,7 @@ def scroll(
         if filter is not None:
             test = tests.get(id(part))
             if test is None:
-                test = tests[id(part)] = engine.row_test(view, part, filter.predicate)
+                test = tests[id(part)] = masks.row_test(view, part, filter.predicate)
             if not test(row):
                 continue
         if len(records) == limit:
@@ -112,23 +113,23 @@ def scroll(
     return records, None
 
 
-def count(view: View, filter: engine.Condition | None) -> int:
+def count(view: View, filter: masks.Condition | None) -> int:
     """How many live points match."""
     if filter is None:
         return view.live
     return sum(
-        int(np.bitwise_count(engine.matching(view, part, filter)).sum())
+        int(np.bitwise_count(masks.matching(view, part, filter)).sum())
         for part in view.segments
         if part.live
     )
 
 
-def matching_keys(view: View, filter: engine.Condition) -> list[int]:
+def matching_keys(view: View, filter: masks.Condition) -> list[int]:
     """The keys of the live points that match."""
     keys = []
     for part in view.segments:
         if part.live:
-            flags = engine.matching(view, part, filter)
+            flags = masks.matching(view, part, filter)
             rows = np.flatnonzero(unpack_bits(flags, part.rows))
             keys += [part.segment.key(row) for row in rows.tolist()]
     return keys
@@ -145,6 +146,7 @@ def search(
     with_payload: Any,
     with_vectors: Any,
     score_threshold: Any,
+    explained: list[models.SegmentSearch] | None = None,
 ) -> list[models.ScoredPoint]:
     """One search from raw arguments. Raises InvalidInputError, NotFoundError."""
     vector, array, excluded = _query(view, query, using)
@@ -160,6 +162,7 @@ def search(
         params,
         condition(filter, "query_filter"),
         excluded,
+        explained,
     )
     scores = engine.public_scores(vector.metric, hits.scores)
     start, stop = offset, len(scores)

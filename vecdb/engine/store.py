@@ -130,6 +130,8 @@ class Store:
         self.next_segment_id = 1
         self.failure: str | None = None  # why nothing may be written any more
         self.closed = False
+        self.written_at = 0.0  # when the last write was applied, by time.monotonic
+        self.waiting = 0  # callers that wait for the optimizer
         self.memory = self.new_memory()
         self.view = View(config, self.schema, ())
 

@@ -284,3 +284,7 @@ def _verify_segment(segment: FileSegment, store: Store) -> None:
         if companion is not None and companion.quantizer.metric != vector.metric:
             part = segment.parts[layout.vector_file("quantizer", name)]
             raise CorruptionError(part.path, f"is for another metric than {vector.metric}")
+        index = segment.indexes.get(name)
+        if index is not None and index.clustered.metric != vector.metric:
+            part = segment.parts[layout.vector_file("index", name)]
+            raise CorruptionError(part.path, f"is for another metric than {vector.metric}")

@@ -17,6 +17,7 @@ MAX_NAME_BYTES = 200  # leaves room for a suffix in a 255-byte file name
 Count = Annotated[int, Meta(ge=0)]
 Positive = Annotated[int, Meta(ge=1)]
 Ratio = Annotated[float, Meta(ge=0.0, le=1.0)]
+Recall = Annotated[float, Meta(gt=0.0, le=1.0)]
 
 
 class Distance(str, Enum):
@@ -60,8 +61,26 @@ class ScalarQuantization(Model, frozen=True, kw_only=True):
     scalar: ScalarQuantizationConfig
 
 
+class BinaryQuantizationEncoding(str, Enum):
+    ONE_BIT = "one_bit"
+    TWO_BITS = "two_bits"
+    ONE_AND_HALF_BITS = "one_and_half_bits"
+
+
+class BinaryQuantizationQueryEncoding(str, Enum):
+    """Accepted for compatibility: a query always has the most precise form, at no extra cost."""
+
+    DEFAULT = "default"
+    BINARY = "binary"
+    SCALAR4BITS = "scalar4bits"
+    SCALAR8BITS = "scalar8bits"
+
+
 class BinaryQuantizationConfig(Model, frozen=True, kw_only=True):
     always_ram: bool | None = None
+    encoding: BinaryQuantizationEncoding | None = None
+    """None: one bit a dimension."""
+    query_encoding: BinaryQuantizationQueryEncoding | None = None
 
 
 class BinaryQuantization(Model, frozen=True, kw_only=True):
@@ -77,8 +96,32 @@ class ProductQuantization(Model, frozen=True, kw_only=True):
     product: ProductQuantizationConfig
 
 
-QuantizationConfig = ScalarQuantization | ProductQuantization | BinaryQuantization
-QuantizationConfigDiff = ScalarQuantization | ProductQuantization | BinaryQuantization | Disabled
+class TurboQuantBitSize(str, Enum):
+    BITS1 = "bits1"
+    BITS1_5 = "bits1_5"
+    BITS2 = "bits2"
+    BITS4 = "bits4"
+    BITS8 = "bits8"
+
+
+class TurboQuantQuantizationConfig(Model, frozen=True, kw_only=True):
+    always_ram: bool | None = None
+    bits: TurboQuantBitSize | None = None
+    """None: four bits a dimension."""
+
+
+class TurboQuantization(Model, frozen=True, kw_only=True):
+    """Qdrant's name for codes of the kind that binary quantization has here."""
+
+    turbo: TurboQuantQuantizationConfig
+
+
+QuantizationConfig = (
+    ScalarQuantization | ProductQuantization | BinaryQuantization | TurboQuantization
+)
+QuantizationConfigDiff = (
+    ScalarQuantization | ProductQuantization | BinaryQuantization | TurboQuantization | Disabled
+)
 
 
 class HnswConfigDiff(Model, frozen=True, kw_only=True):
@@ -122,6 +165,7 @@ class OptimizersConfigDiff(Model, frozen=True, kw_only=True):
     indexing_threshold: Count | None = None
     flush_interval_sec: Count | None = None
     max_optimization_threads: Count | None = None
+    recall: Recall | None = None
 
 
 class OptimizersConfig(Model, frozen=True, kw_only=True):
@@ -130,14 +174,17 @@ class OptimizersConfig(Model, frozen=True, kw_only=True):
     deleted_threshold: Ratio = 0.2
     vacuum_min_vector_number: Count = 1000
     default_segment_number: Count = 0
-    """0: chosen from the number of processors."""
+    """0: one; a search asks each segment in turn."""
     max_segment_size: Count | None = None
     memmap_threshold: Count | None = None
     """None or 0: originals stay in RAM."""
     indexing_threshold: Count = 10_000
     """0: never index."""
     flush_interval_sec: Count = 5
+    """So long after the last write, what is left in memory of a large collection is indexed."""
     max_optimization_threads: Count | None = None
+    recall: Recall = 0.97
+    """What searches aim for that do not say it themselves: the share of true neighbours."""
 
 
 class VectorParams(Model, frozen=True, kw_only=True):

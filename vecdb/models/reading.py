@@ -28,7 +28,6 @@ Convert = Callable[[Any], Any]
 _QDRANT_ONLY = frozenset(
     [
         "acorn",
-        "encoding",
         "geo_bounding_box",
         "geo_polygon",
         "geo_radius",
@@ -41,13 +40,11 @@ _QDRANT_ONLY = frozenset(
         "prefetch",
         "prefix",
         "prevent_unoptimized",
-        "query_encoding",
         "shard_key",
         "slice",
         "substring",
         "text",
         "text_any",
-        "turbo",
     ]
 )
 # fmt: on

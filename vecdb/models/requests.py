@@ -14,7 +14,7 @@ from msgspec import Meta
 
 from vecdb.errors import InvalidInputError
 from vecdb.models.conditions import ExtendedPointId, Filter, PointId
-from vecdb.models.config import vector_name
+from vecdb.models.config import Recall, vector_name
 from vecdb.models.reading import By, Model, fields_of
 from vecdb.models.validation import read
 
@@ -108,6 +108,10 @@ class SearchParams(Model, frozen=True, kw_only=True):
     exact: bool = False
     quantization: QuantizationSearchParams | None = None
     indexed_only: bool = False
+    recall: Recall | None = None
+    """The share of true neighbours to aim for; None: what the collection says. Searches of an
+    index take the cheapest effort that was measured to reach it. ``hnsw_ef`` (candidates) and
+    ``oversampling`` override it."""
 
 
 class SearchRequest(Model, frozen=True, kw_only=True):

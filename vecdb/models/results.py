@@ -26,8 +26,29 @@ class ScoredPoint(Struct, forbid_unknown_fields=True):
     vector: VectorStruct | None = None
 
 
+class SearchStage(Struct, forbid_unknown_fields=True):
+    """One step of a search in one segment: what scored how many rows, how many went on, and why."""
+
+    by: str
+    """``sketches``, ``codes`` or ``originals``."""
+    rows: int
+    kept: int
+    reason: str
+
+
+class SegmentSearch(Struct, forbid_unknown_fields=True):
+    """What a search did in one segment."""
+
+    id: str
+    kind: str
+    points: int
+    stages: list[SearchStage]
+
+
 class QueryResponse(Struct, forbid_unknown_fields=True):
     points: list[ScoredPoint]
+    explanation: list[SegmentSearch] | None = None
+    """Segment by segment what was scanned, if asked for with ``explain=True``."""
 
 
 class CountResult(Struct, forbid_unknown_fields=True):
@@ -64,6 +85,27 @@ class CollectionWarning(Struct, forbid_unknown_fields=True):
     message: str
 
 
+class SearchEffort(Struct, forbid_unknown_fields=True):
+    """What a recall takes in one segment, as measured when it was built, for ten results."""
+
+    recall: float
+    rows: int
+    """Sketches that are looked at, in the median."""
+    candidates: int
+    """Rows that go on from there."""
+    survivors: int
+    """Of those, rows whose originals are read after codes have ranked them; 0: all."""
+
+
+class IndexInfo(Struct, forbid_unknown_fields=True):
+    """The clustered index of one named vector of one segment."""
+
+    partitions: int
+    sketch_bytes: int
+    placement: str
+    efforts: list[SearchEffort]
+
+
 class SegmentVectors(Struct, forbid_unknown_fields=True):
     """One named vector of one segment, and where it is."""
 
@@ -71,6 +113,7 @@ class SegmentVectors(Struct, forbid_unknown_fields=True):
     placement: str
     quantization: str | None = None
     codes_placement: str | None = None
+    index: IndexInfo | None = None
 
 
 class SegmentInfo(Struct, forbid_unknown_fields=True):

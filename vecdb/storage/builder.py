@@ -7,7 +7,7 @@ the catalog does, and a directory the catalog does not list is removed when the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vecdb import ids
+from vecdb.index import ClusteredIndex
 from vecdb.quantization import Quantizer
 from vecdb.storage import fs, layout
 from vecdb.storage.arrays import Expected, PlacedArray
@@ -122,6 +123,7 @@ class SegmentBuilder:
         self.segment_id = segment_id
         self._files: dict[str, FileRow] = {}
         self._codecs: dict[str, dict[str, Any]] = {}
+        self._indexes: dict[str, list[int]] = {}
         self._open: dict[str, DataWriter] = {}
         self._ids: list[ids.IdArray] = []
         self._wide = wide_ids
@@ -189,11 +191,13 @@ class SegmentBuilder:
 
     def vectors(self, name: str) -> Floats:
         """The vectors as written, mapped: ``float32 (rows, dim)``. After ``finish_rows``."""
-        file = layout.vector_file("vectors", name)
-        expected = Expected(self._uuid, self.segment_id, Kind.VECTORS, self._files[file])
-        # Our own bytes of a moment ago: reading them back needs no verification.
-        array = PlacedArray(self.path / file, expected, "mapped").array
+        array = self._mapped(layout.vector_file("vectors", name), Kind.VECTORS)
         return array.reshape(self.rows, self.dims[name])
+
+    def _mapped(self, file: str, kind: Kind) -> npt.NDArray[Any]:
+        expected = Expected(self._uuid, self.segment_id, kind, self._files[file])
+        # Our own bytes of a moment ago: reading them back needs no verification.
+        return PlacedArray(self.path / file, expected, "mapped").array
 
     def rows_with(self, name: str) -> npt.NDArray[np.int64]:
         """The rows that have this vector. After ``finish_rows``."""
@@ -205,33 +209,55 @@ class SegmentBuilder:
         codec: dict[str, Any],
         quantizer: Quantizer,
         blocks: Iterator[npt.NDArray[np.uint8]],
-    ) -> None:
-        """The quantized companion of one vector name, code blocks in row order."""
-        arrays = {key: np.ascontiguousarray(value) for key, value in quantizer.state().items()}
-        meta = {
-            "kind": quantizer.kind,
-            "metric": quantizer.metric,
-            "dim": quantizer.dim,
-            "arrays": [[key, value.dtype.str, list(value.shape)] for key, value in arrays.items()],
-        }
-        data = b"".join(bytes(memoryview(b)) for b in pack_blocks(meta, list(arrays.values())))
-        self._write(
+    ) -> npt.NDArray[np.uint8]:
+        """The quantized companion of one vector name, code blocks in row order. Returns the codes
+        as written, mapped."""
+        self._write_state(
             layout.vector_file("quantizer", name),
             Kind.QUANTIZER,
-            np.frombuffer(data, dtype=np.uint8),
+            {"kind": quantizer.kind, "metric": quantizer.metric, "dim": quantizer.dim},
+            quantizer.state(),
         )
         file = layout.vector_file("codes", name)
-        self._create(file, Kind.CODES, "<u1", self.rows, quantizer.code_size)
+        self._create(file, Kind.CODES, "<u1", *quantizer.codes_shape(self.rows))
         for block in blocks:
             self._open[file].append(np.ascontiguousarray(block))
         self._files[file] = self._open.pop(file).finish()
         self._codecs[name] = codec
+        return self._mapped(file, Kind.CODES).reshape(quantizer.codes_shape(self.rows))
+
+    def add_sketch(
+        self, name: str, shape: tuple[int, int], blocks: Iterator[npt.NDArray[np.uint8]]
+    ) -> npt.NDArray[np.uint8]:
+        """The sketches of one vector name, in the order of its partitions. Returns them, mapped:
+        an index is measured on its sketches before it is written."""
+        file = layout.vector_file("sketch", name)
+        self._create(file, Kind.SKETCH, "<u1", *shape)
+        for block in blocks:
+            self._open[file].append(np.ascontiguousarray(block))
+        self._files[file] = self._open.pop(file).finish()
+        self._indexes[name] = list(shape)
+        return self._mapped(file, Kind.SKETCH).reshape(shape)
+
+    def add_index(self, name: str, index: ClusteredIndex) -> None:
+        """What finds rows in the sketches of one vector name. After ``add_sketch``."""
+        self._write_state(
+            layout.vector_file("index", name),
+            Kind.INDEX,
+            {"metric": index.metric, "dim": index.dim},
+            index.state(),
+        )
 
     def finish(self, config: dict[str, Any]) -> SegmentRow:
         """Make the directory durable and say what the catalog must know of it. ``config``: the
         collection's configuration; with the row it goes into the manifest, for ``repair``."""
         vectors = {
-            name: {"dim": dim, "codec": self._codecs.get(name)} for name, dim in self.dims.items()
+            name: {
+                "dim": dim,
+                "codec": self._codecs.get(name),
+                "index": self._indexes.get(name),
+            }
+            for name, dim in self.dims.items()
         }
         row = SegmentRow(self.segment_id, self.rows, vectors, self._files)
         manifest = pack_value({"config": config, "segment": pack_segment(row)})
@@ -252,6 +278,15 @@ class SegmentBuilder:
     def _create(self, name: str, kind: Kind, dtype: str, rows: int, columns: int) -> None:
         header = DataHeader(kind, np.dtype(dtype), rows, columns, self._uuid, self.segment_id)
         self._open[name] = DataWriter(self.path / name, header)
+
+    def _write_state(
+        self, name: str, kind: Kind, meta: dict[str, Any], state: Mapping[str, npt.NDArray[Any]]
+    ) -> None:
+        arrays = {key: np.ascontiguousarray(value) for key, value in state.items()}
+        described = [[key, value.dtype.str, list(value.shape)] for key, value in arrays.items()]
+        blocks = pack_blocks({**meta, "arrays": described}, list(arrays.values()))
+        data = b"".join(bytes(memoryview(block)) for block in blocks)
+        self._write(name, kind, np.frombuffer(data, dtype=np.uint8))
 
     def _write(self, name: str, kind: Kind, array: npt.NDArray[Any]) -> None:
         self._create(name, kind, array.dtype.str, len(array), 1)

@@ -107,6 +107,8 @@ class Kind(IntEnum):
     CODES = 8
     QUANTIZER = 9
     MANIFEST = 10
+    INDEX = 11
+    SKETCH = 12
 
 
 DTYPES: dict[int, np.dtype[Any]] = {

@@ -12,6 +12,7 @@
         segments/<id>/           manifest ids order seqs payload payload-offsets
                                  vectors[.<name>] present[.<name>]
                                  codes[.<name>] quantizer[.<name>]
+                                 sketch[.<name>] index[.<name>]
       snapshots/                 full-snapshot-<number>-<time>.snapshot and .snapshot.sha256
       snapshots/<name>/          <name>-<number>-<time>.snapshot and .snapshot.sha256
 
@@ -129,5 +130,5 @@ def parse_snapshot_file(name: str) -> int | None:
 
 
 def vector_file(kind: str, vector_name: str) -> str:
-    """The file of one kind (vectors, present, codes, quantizer) for one vector name."""
+    """The file of one kind (vectors, present, codes, sketch, …) for one vector name."""
     return f"{kind}.{escape(vector_name)}" if vector_name else kind

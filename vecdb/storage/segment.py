@@ -4,9 +4,9 @@ Which files there are is in ``layout.py``, what is in them in ``format.py``. Ids
 the payload offsets are small and verified when opened; payloads, and originals and codes when
 mapped, block by block as they are used.
 
-Some files are derived from the others: codes and their quantizer, the order of the ids, the
-manifest. Damage there loses nothing: the segment does without, notes it in ``damage``, and the
-optimizer writes the segment anew. Damage anywhere else raises CorruptionError.
+Some files are derived from the others: codes and their quantizer, sketches and their index, the
+order of the ids, the manifest. Damage there loses nothing: the segment does without, notes it in
+``damage``, and the optimizer writes the segment anew. Damage anywhere else raises CorruptionError.
 """
 
 from __future__ import annotations
@@ -22,12 +22,13 @@ import numpy.typing as npt
 
 from vecdb import ids
 from vecdb.errors import CorruptionError
+from vecdb.index import ClusteredIndex
 from vecdb.quantization import Quantizer, from_state
 from vecdb.storage import layout
 from vecdb.storage.arrays import Expected, PlacedArray, Placement
 from vecdb.storage.catalog import Bits, SegmentRow
 from vecdb.storage.format import MAX_PAYLOAD, DamageError, Kind, bits_at, unpack_blocks
-from vecdb.storage.validate import expected_files
+from vecdb.storage.validate import expected_files, is_outdated
 
 _log = logging.getLogger("vecdb")
 
@@ -50,6 +51,14 @@ class Companion:
     quantizer: Quantizer
     codes: PlacedArray
     codec: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """The clustered index of one vector name, and the sketches it looks into."""
+
+    clustered: ClusteredIndex
+    sketch: PlacedArray
 
 
 class FileSegment:
@@ -91,9 +100,12 @@ class FileSegment:
         self._payload_offsets = self._open_offsets()
         self.originals: dict[str, PlacedArray] = {}
         self.companions: dict[str, Companion] = {}
+        self.indexes: dict[str, Index] = {}
         self._present: dict[str, Bits] = {}
         for name, vector in row.vectors.items():
             self._open_vector(name, vector["codec"], places[name])
+            if vector["index"] is not None:
+                self._open_index(name, places[name])
         try:
             self._open("manifest", Kind.MANIFEST, "mapped").verify()
         except CorruptionError as error:
@@ -127,6 +139,9 @@ class FileSegment:
             self._present[name] = self._open(present, Kind.PRESENT, "mapped").verify()
         if codec is None:
             return
+        if is_outdated(codec):
+            self._keep_closed(name)
+            return
         try:
             codes = self._open(layout.vector_file("codes", name), Kind.CODES, places.codes)
             quantizer = self._open_quantizer(name, codec)
@@ -134,6 +149,29 @@ class FileSegment:
             self._note(error)
         else:
             self.companions[name] = Companion(quantizer, codes, codec)
+
+    def _open_index(self, name: str, places: Places) -> None:
+        try:
+            sketch = self._open(layout.vector_file("sketch", name), Kind.SKETCH, places.codes)
+            part = self._open(layout.vector_file("index", name), Kind.INDEX, "mapped")
+            try:
+                clustered = read_index(part.verify(), self.dims[name], self.rows)
+                if (sketch.header.rows, sketch.header.columns) != clustered.sketch_shape():
+                    raise DamageError("does not fit its sketches")
+            except DamageError as error:
+                raise CorruptionError(part.path, str(error)) from error
+        except CorruptionError as error:
+            self._note(error)
+        else:
+            self.indexes[name] = Index(clustered, sketch)
+
+    def _keep_closed(self, name: str) -> None:
+        """Files of outdated codes count, and are checked, but are of no use."""
+        for part, kind in (("codes", Kind.CODES), ("quantizer", Kind.QUANTIZER)):
+            try:
+                self._open(layout.vector_file(part, name), kind, "mapped")
+            except CorruptionError as error:
+                self._note(error)
 
     def _open_quantizer(self, name: str, codec: dict[str, Any]) -> Quantizer:
         part = self._open(layout.vector_file("quantizer", name), Kind.QUANTIZER, "mapped")
@@ -170,6 +208,12 @@ class FileSegment:
     def lose_companion(self, name: str, error: CorruptionError) -> None:
         """Go on without the codes of a vector name, in which a search has met damage."""
         self.companions = {key: kept for key, kept in self.companions.items() if key != name}
+        self._note(error)
+        self._noticed()
+
+    def lose_index(self, name: str, error: CorruptionError) -> None:
+        """Go on without the index of a vector name, in which a search has met damage."""
+        self.indexes = {key: kept for key, kept in self.indexes.items() if key != name}
         self._note(error)
         self._noticed()
 
@@ -259,15 +303,34 @@ class FileSegment:
 def read_quantizer(data: npt.NDArray[np.uint8], kind: str, dim: int) -> Quantizer:
     """The quantizer from the bytes of its file, which must be of this kind and dimension. Raises
     DamageError."""
-    meta, blocks = unpack_blocks(memoryview(data.tobytes()))
     try:
+        meta, state = _read_state(data, ("<f4", "<f8"))
         if (meta["kind"], meta["dim"]) != (kind, dim):
             raise ValueError(f"{meta['kind']!r:.60} of {meta['dim']!r:.60}, not {kind!r} of {dim}")
-        state = {}
-        for (name, dtype, shape), block in zip(meta["arrays"], blocks, strict=True):
-            if dtype not in ("<f4", "<f8"):
-                raise ValueError(f"an array of {dtype!r:.60}")
-            state[name] = np.frombuffer(block, dtype=dtype).reshape(shape)
         return from_state(kind, meta["metric"], dim, state)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise DamageError(f"not a valid quantizer: {error}") from None
+
+
+def read_index(data: npt.NDArray[np.uint8], dim: int, rows: int) -> ClusteredIndex:
+    """The index from the bytes of its file, which must be of this dimension. Raises DamageError."""
+    try:
+        meta, state = _read_state(data, ("|u1", "<u4", "<i8", "<f4", "<f8"))
+        if meta["dim"] != dim:
+            raise ValueError(f"of {meta['dim']!r:.60} dimensions, not {dim}")
+        return ClusteredIndex.from_state(meta["metric"], dim, rows, state)
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise DamageError(f"not a valid index: {error}") from None
+
+
+def _read_state(
+    data: npt.NDArray[np.uint8], dtypes: tuple[str, ...]
+) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
+    """Its description and its arrays. Raises what wrong bytes lead to."""
+    meta, blocks = unpack_blocks(memoryview(data.tobytes()))
+    state = {}
+    for (name, dtype, shape), block in zip(meta["arrays"], blocks, strict=True):
+        if dtype not in dtypes:
+            raise ValueError(f"an array of {dtype!r:.60}")
+        state[name] = np.frombuffer(block, dtype=dtype).reshape(shape)
+    return meta, state

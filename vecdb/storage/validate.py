@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from vecdb.quantization import binary, product
 from vecdb.storage import layout
 from vecdb.storage.catalog import LARGEST, SegmentRow, Snapshot, require_live
 from vecdb.storage.format import FOOTER_SIZE, HEADER_SIZE, DamageError, DataHeader, Kind
@@ -73,21 +74,37 @@ def expected_files(row: SegmentRow) -> dict[str, Shape]:
         files[layout.vector_file("vectors", name)] = Shape(Kind.VECTORS, "<f4", n, (dim,))
         files[layout.vector_file("present", name)] = Shape(Kind.PRESENT, "<u1", -(-n // 8))
         if codec is not None:
-            code_size = _code_size(codec, dim)
-            files[layout.vector_file("codes", name)] = Shape(Kind.CODES, "<u1", n, (code_size,))
+            rows, width = _codes_shape(codec, dim, n)
+            files[layout.vector_file("codes", name)] = Shape(Kind.CODES, "<u1", rows, (width,))
             files[layout.vector_file("quantizer", name)] = Shape(Kind.QUANTIZER, "<u1", None)
+        if vector["index"] is not None:
+            blocks, size = vector["index"]
+            if blocks > -(-n // 32) or size > 16 * (dim + 3) + 256:  # what a sketch can be at most
+                raise DamageError(f"a sketch of {blocks} x {size} bytes")
+            files[layout.vector_file("sketch", name)] = Shape(Kind.SKETCH, "<u1", blocks, (size,))
+            files[layout.vector_file("index", name)] = Shape(Kind.INDEX, "<u1", None)
     return files
 
 
-def _code_size(codec: dict[str, Any], dim: int) -> int:
+def _codes_shape(codec: dict[str, Any], dim: int, rows: int) -> tuple[int, int]:
     match codec:
         case {"kind": "scalar", "quantile": None | float() | int()}:
-            return dim
-        case {"kind": "binary"}:
-            return -(-dim // 64) * 8
-        case {"kind": "product", "compression": 4 | 8 | 16 | 32 | 64}:
-            return -(-dim // (int(codec["compression"]) // 4))
+            return rows, dim
+        case {"kind": "binary", "layout": 2, "bits": 1 | 1.5 | 2 | 4 as bits}:
+            return binary.codes_shape(rows, dim, bits)
+        case {"kind": "product", "layout": 2, "compression": 8 | 16 | 32 | 64 as compression}:
+            return product.codes_shape(rows, dim, int(compression))
+        case {"kind": "binary"} if is_outdated(codec):
+            return rows, -(-dim // 64) * 8
+        case {"kind": "product", "compression": 4 | 8 | 16 | 32 | 64} if is_outdated(codec):
+            return rows, -(-dim // (int(codec["compression"]) // 4))
     raise DamageError(f"unknown codec {codec!r:.80}")
+
+
+def is_outdated(codec: dict[str, Any]) -> bool:
+    """Whether nothing reads these codes any more: signs and codes of a byte, row after row. A
+    segment goes on without them, and is written anew."""
+    return codec["kind"] in ("binary", "product") and "layout" not in codec
 
 
 def validate(snapshot: Snapshot, dims: Mapping[str, int]) -> None:

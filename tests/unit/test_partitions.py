@@ -1,0 +1,250 @@
+"""The loops of the clustered index against numpy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from vecdb.kernels import fastscan, partitions
+
+ALL = np.empty(0, dtype=np.uint8)
+
+
+def made(seed: int, rows: int, dim: int, count: int, width: int) -> dict[str, np.ndarray]:
+    """Some rows in ``count`` partitions, their centroids as bytes, sketches with random codes."""
+    random = np.random.default_rng(seed)
+    places = -(-dim // width)
+    starts = np.sort(random.integers(0, rows + 1, count - 1)) if count > 1 else []
+    codes = random.integers(0, 16, (rows, places), dtype=np.uint8)
+    numbers = random.uniform(0.5, 2.0, (rows, 1)).astype(np.float32)
+    blocks = np.empty(fastscan.block_shape(rows, places, 1), dtype=np.uint8)
+    fastscan.pack(codes, numbers, blocks)
+    codebook = random.standard_normal((places * width, 16)).astype(np.float32)
+    codebook[dim:] = 0
+    return {
+        "query": random.standard_normal(dim).astype(np.float32),
+        "centroids": random.integers(0, 256, (count, dim), dtype=np.uint8),
+        "low": random.standard_normal(dim).astype(np.float32),
+        "scale": random.uniform(0, 0.01, dim).astype(np.float32),
+        "constants": random.standard_normal(count).astype(np.float32),
+        "bonuses": random.uniform(0, 1, count).astype(np.float32),
+        "starts": np.array([0, *starts, rows], dtype=np.int64),
+        "codes": codes,
+        "numbers": numbers,
+        "blocks": blocks,
+        "codebook": codebook,
+    }
+
+
+def centroids_of(data: dict[str, np.ndarray]) -> np.ndarray:
+    return data["low"] + data["scale"] * data["centroids"].astype(np.float32)
+
+
+def visited(
+    data: dict[str, np.ndarray],
+    width: int,
+    candidates: int,
+    gap: float,
+    least: int,
+    mask: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray, int, int]:
+    scores = np.empty(candidates, dtype=np.float32)
+    rows = np.empty(candidates, dtype=np.int64)
+    count, ranges, seen = partitions.visit(
+        *(data[key] for key in ("query", "centroids", "low", "scale", "constants", "bonuses")),
+        data["starts"], data["codebook"], width, data["blocks"], 1.0, gap, least, mask,
+        scores, rows,
+    )  # fmt: skip
+    return scores[:count], rows[:count], ranges, seen
+
+
+def sketch_scores(data: dict[str, np.ndarray], width: int) -> np.ndarray:
+    """What the sketches say of all rows, without the rounding of tables to bytes."""
+    places = data["codes"].shape[1]
+    entries = data["codebook"].reshape(places, width, 16)
+    padded = np.zeros(places * width, dtype=np.float32)
+    padded[: len(data["query"])] = data["query"]
+    tables = np.einsum("pw,pwc->pc", padded.reshape(places, width), entries)
+    sums = tables[np.arange(places), data["codes"]].sum(axis=1)
+    owner = np.repeat(np.arange(len(data["centroids"])), np.diff(data["starts"]))
+    priorities = centroids_of(data) @ data["query"] + data["constants"]
+    return sums * data["numbers"][:, 0] + priorities[owner]
+
+
+SHAPES = [
+    (1, 1, 1, 1),
+    (31, 5, 2, 4),
+    (32, 16, 3, 2),
+    (33, 17, 4, 3),
+    (500, 100, 13, 4),
+    (97, 384, 9, 4),
+]
+
+
+@pytest.mark.parametrize(("rows", "dim", "count", "width"), SHAPES)
+def test_priorities(rows: int, dim: int, count: int, width: int) -> None:
+    data = made(1, rows, dim, count, width)
+    out = np.empty(count, dtype=np.float32)
+    keys = ("query", "centroids", "low", "scale", "constants")
+    partitions.priorities(*(data[key] for key in keys), 2.0, out)
+    want = 2.0 * (centroids_of(data) @ data["query"]) + data["constants"]
+    np.testing.assert_allclose(out, want, rtol=1e-3, atol=2e-3)
+
+
+def test_priorities_of_a_long_query_do_not_overflow() -> None:
+    """32-bit sums of 8-bit by 16-bit products: the query's numbers must leave room."""
+    dim = 65_536
+    out = np.empty(1, dtype=np.float32)
+    ones = np.ones(dim, dtype=np.float32)
+    partitions.priorities(
+        ones, np.full((1, dim), 255, np.uint8), np.zeros(dim, np.float32), ones,
+        np.zeros(1, np.float32), 1.0, out,
+    )  # fmt: skip
+    np.testing.assert_allclose(out, 255.0 * dim, rtol=0.2)
+    assert out[0] > 0
+
+
+@pytest.mark.parametrize("width", [1, 2, 3, 4, 5])
+def test_query_tables(width: int) -> None:
+    data = made(2, 3, 18, 1, width)
+    places = -(-18 // width)
+    out = np.empty((places, 16), dtype=np.float32)
+    partitions.query_tables(data["query"], data["codebook"], width, out)
+    padded = np.zeros(places * width, dtype=np.float32)
+    padded[:18] = data["query"]
+    want = np.einsum(
+        "pw,pwc->pc", padded.reshape(places, width), data["codebook"].reshape(places, width, 16)
+    )
+    np.testing.assert_allclose(out, want, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("rows", "dim", "count", "width"), SHAPES)
+def test_all_partitions_are_all_rows(rows: int, dim: int, count: int, width: int) -> None:
+    data = made(3, rows, dim, count, width)
+    scores, found, ranges, seen = visited(data, width, rows, 1e30, 0, ALL)
+    assert sorted(found.tolist()) == list(range(rows))
+    assert (ranges, seen) == (np.count_nonzero(np.diff(data["starts"])), rows)
+    want = sketch_scores(data, width)[found]
+    spread = max(1.0, float(np.abs(want).max()))
+    np.testing.assert_allclose(scores, want, atol=0.05 * spread)  # tables have 8 bits
+
+
+def test_partitions_within_the_gap() -> None:
+    data = made(4, 500, 24, 20, 4)
+    priorities = centroids_of(data) @ data["query"] + data["constants"] + data["bonuses"]
+    sizes = np.diff(data["starts"])
+    for gap in (0.0, 0.5, 1.0, 2.0, 4.0):
+        near = priorities >= priorities.max() - gap
+        _, found, ranges, seen = visited(data, 4, 500, gap, 0, ALL)
+        owner = np.searchsorted(data["starts"], found, side="right") - 1
+        # An 8-bit by 16-bit product may put a partition on the other side of the line.
+        sure = np.abs(priorities - (priorities.max() - gap)) > 0.01
+        assert set(owner) - set(np.flatnonzero(near | ~sure)) == set()
+        assert set(np.flatnonzero(near & sure & (sizes > 0))) - set(owner) == set()
+        assert seen == sizes[np.unique(owner)].sum() == len(found)
+        assert ranges == len(np.unique(owner))
+
+
+@pytest.mark.parametrize("least", [1, 40, 300, 499, 500, 10_000])
+def test_more_partitions_until_enough_rows(least: int) -> None:
+    data = made(5, 500, 24, 20, 4)
+    _, found, _, seen = visited(data, 4, 500, 0.0, least, ALL)
+    assert len(found) == seen >= min(least, 500)
+
+
+@pytest.mark.parametrize("allowed", [0, 1, 7, 100])
+def test_a_mask_leaves_what_it_allows(allowed: int) -> None:
+    """Few allowed rows, far apart: all of them are found, whatever their partitions."""
+    data = made(6, 500, 24, 20, 4)
+    flags = np.zeros(500, dtype=np.bool_)
+    flags[np.random.default_rng(7).choice(500, allowed, replace=False)] = True
+    mask = np.packbits(flags, bitorder="little")
+    _, found, _, seen = visited(data, 4, 500, 0.0, allowed, mask)
+    assert sorted(found.tolist()) == np.flatnonzero(flags).tolist()
+    assert seen == allowed
+
+
+@pytest.mark.parametrize("metric", [0, 1, 2])
+@pytest.mark.parametrize(
+    ("rows", "dim", "k"), [(1, 1, 1), (5, 17, 3), (40, 384, 10), (40, 384, 60)]
+)
+def test_rescore(metric: int, rows: int, dim: int, k: int) -> None:
+    random = np.random.default_rng(8)
+    vectors = random.standard_normal((rows + 9, dim)).astype(np.float32)
+    query = random.standard_normal(dim).astype(np.float32)
+    candidates = random.choice(rows + 9, rows, replace=False)
+    scores, found = np.empty(k, np.float32), np.empty(k, np.int64)
+    count = partitions.rescore(metric, vectors, query, candidates, scores, found)
+    difference = vectors[candidates] - query
+    want = [
+        vectors[candidates] @ query,
+        -np.square(difference).sum(axis=1),
+        -np.abs(difference).sum(axis=1),
+    ][metric]
+    best = np.lexsort((candidates, -want))[:k]
+    assert count == min(k, rows)
+    np.testing.assert_allclose(scores[:count], want[best], rtol=1e-4, atol=1e-4)
+    assert found[:count].tolist() == candidates[best].tolist()
+
+
+def test_rescore_of_equal_rows_takes_the_lowest() -> None:
+    vectors = np.ones((50, 8), dtype=np.float32)
+    scores, found = np.empty(4, np.float32), np.empty(4, np.int64)
+    partitions.rescore(0, vectors, vectors[0], np.arange(49, -1, -1), scores, found)
+    assert found.tolist() == [0, 1, 2, 3]
+
+
+def test_rescore_of_nothing() -> None:
+    empty = np.empty(0, np.int64)
+    vectors = np.ones((1, 3), np.float32)
+    assert partitions.rescore(0, vectors, vectors[0], empty, np.empty(4, np.float32), empty) == 0
+
+
+@pytest.mark.parametrize(("rows", "dim", "width"), [(1, 1, 1), (33, 18, 4), (64, 7, 3)])
+def test_encode_residuals(rows: int, dim: int, width: int) -> None:
+    random = np.random.default_rng(9)
+    places = -(-dim // width)
+    points = random.standard_normal((rows, dim)).astype(np.float32)
+    codebook = random.standard_normal((places * width, 16)).astype(np.float32)
+    codebook[dim:] = 0
+    codes = np.empty((rows, places), np.uint8)
+    squares, products = np.empty(rows, np.float32), np.empty(rows, np.float32)
+    partitions.encode_residuals(points, codebook, width, codes, squares, products)
+    padded = np.zeros((rows, places * width), np.float32)
+    padded[:, :dim] = points
+    entries = codebook.reshape(places, width, 16)
+    distances = np.square(padded.reshape(rows, places, width, 1) - entries).sum(axis=2)
+    chosen = np.take_along_axis(distances, codes[:, :, None].astype(int), axis=2)[:, :, 0]
+    np.testing.assert_allclose(chosen, distances.min(axis=2), rtol=1e-4, atol=1e-6)
+    stands_for = entries.transpose(0, 2, 1)[np.arange(places), codes].reshape(rows, -1)
+    np.testing.assert_allclose(squares, np.square(points).sum(axis=1), rtol=1e-4)
+    np.testing.assert_allclose(products, (stands_for * padded).sum(axis=1), rtol=1e-3, atol=1e-4)
+
+
+def test_fit_codebook_lowers_the_error() -> None:
+    random = np.random.default_rng(10)
+    points = random.standard_normal((600, 10)).astype(np.float32)
+    codebook = np.zeros((12, 16), np.float32)
+    codebook[:10] = points[:16].T
+
+    def error(book: np.ndarray) -> float:
+        padded = np.zeros((600, 12), np.float32)
+        padded[:, :10] = points
+        gaps = padded.reshape(600, 3, 4, 1) - book.reshape(3, 4, 16)
+        return float(np.square(gaps).sum(axis=2).min(axis=2).sum())
+
+    before = error(codebook)
+    partitions.fit_codebook(points, 4, 8, codebook)
+    assert error(codebook) < 0.8 * before
+    assert not codebook[10:].any()
+
+
+def test_residuals() -> None:
+    data = made(11, 40, 9, 5, 4)
+    random = np.random.default_rng(12)
+    vectors = random.standard_normal((40, 9)).astype(np.float32)
+    labels = random.integers(0, 5, 40).astype(np.int32)
+    out = np.empty_like(vectors)
+    keys = ("centroids", "low", "scale")
+    partitions.residuals(vectors, labels, *(data[key] for key in keys), out)
+    np.testing.assert_allclose(out, vectors - centroids_of(data)[labels], rtol=1e-5, atol=1e-6)

@@ -1,0 +1,345 @@
+"""Scans: the best rows of one segment, by way of its index, its codes or its originals.
+
+Each way ends in the originals, unless the caller does without (``rescore=False``)::
+
+    index      sketches of the partitions near the query  ->  codes, if they tell more  ->  originals
+    codes      all codes  ->  originals
+    originals  all of them, or those a filter has left
+
+What is damaged is not needed: without its index or its codes, a segment is scanned whole.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from vecdb import models
+from vecdb.engine.schema import VectorSchema
+from vecdb.engine.view import SegmentView
+from vecdb.errors import CorruptionError
+from vecdb.storage.catalog import Bits
+from vecdb.storage.format import bits_at, pack_bits, unpack_bits
+from vecdb.storage.segment import Companion, FileSegment, Index
+
+Floats = npt.NDArray[np.float32]
+Offsets = npt.NDArray[np.int64]
+
+# Up to here (16 MiB of vectors: 2 ms) numpy does, unless numba is loaded anyway.
+_NUMPY_VALUES = 4 << 20
+_ALL = np.empty(0, dtype=np.uint8)  # the kernels' mask for "every row"
+_FEW = 8
+"""Where a filter leaves at most one row of so many, they are read one by one."""
+
+# Candidates per result when codes are scanned whole and the caller leaves the number to us: what
+# rescoring needs, by kind of code, to find nearly all of the true neighbours in the text
+# embeddings of docs/benchmarks.md. With an index it is measured.
+DEFAULT_OVERSAMPLING = {"scalar": 1.5, "product": 4.0, "binary": 8.0}
+
+
+@dataclass(slots=True)
+class Search:
+    """What one search asks of every segment. ``query``: ``float32 (dim,)``, normalised already
+    under Cosine."""
+
+    vector: VectorSchema
+    query: Floats
+    limit: int
+    params: models.SearchParams
+    recall: float
+
+    @property
+    def rescore(self) -> bool:
+        """Whether originals decide."""
+        quantization = self.params.quantization
+        return quantization is None or quantization.rescore is not False
+
+    def by_codes(self, companion: Companion | None) -> bool:
+        """Whether codes may be used."""
+        quantization = self.params.quantization
+        return companion is not None and not (quantization is not None and quantization.ignore)
+
+    def oversampled(self) -> int | None:
+        """How many candidates the caller wants rescored; None: it is left to us."""
+        quantization = self.params.quantization
+        if quantization is None or quantization.oversampling is None:
+            return None
+        return max(self.limit, int(quantization.oversampling * self.limit))
+
+
+Explain = Callable[[models.SearchStage], None]
+
+
+def search_segment(
+    part: SegmentView, search: Search, mask: Bits | None, explain: Explain | None = None
+) -> tuple[Floats, Offsets]:
+    """The best allowed rows of a segment: ``float32 (k,)``, ``int64 (k,)``, best first."""
+    if search.params.exact or part.segment.kind != "file":
+        return exact_scan(part, search, mask, explain)
+    segment = part.segment
+    assert isinstance(segment, FileSegment)
+    name = search.vector.name
+    index, companion = segment.indexes.get(name), segment.companions.get(name)
+    if index is not None:
+        try:
+            return _index_scan(part, search, mask, index, companion, explain)
+        except CorruptionError as error:
+            _lose(segment, name, error)
+            return search_segment(part, search, mask, explain)
+    if companion is not None and search.by_codes(companion):
+        try:
+            return _code_scan(part, search, mask, companion, explain)
+        except CorruptionError as error:
+            _lose(segment, name, error)
+    return exact_scan(part, search, mask, explain)
+
+
+def _lose(segment: FileSegment, name: str, error: CorruptionError) -> None:
+    """Go on without a derived file in which damage was found now, in a block never used before.
+    Raises what is not about one."""
+    index, companion = segment.indexes.get(name), segment.companions.get(name)
+    if index is not None and error.path == str(index.sketch.path):
+        segment.lose_index(name, error)
+    elif companion is not None and error.path == str(companion.codes.path):
+        segment.lose_companion(name, error)
+    else:
+        raise error
+
+
+# -- by index ----------------------------------------------------------------------------------
+
+
+def _index_scan(
+    part: SegmentView,
+    search: Search,
+    mask: Bits | None,
+    index: Index,
+    companion: Companion | None,
+    explain: Explain | None,
+) -> tuple[Floats, Offsets]:
+    clustered = index.clustered
+    effort = clustered.effort(search.recall, search.limit)
+    candidates, least = effort.candidates, effort.candidates
+    if search.params.hnsw_ef is not None:
+        candidates = least = max(search.params.hnsw_ef, search.limit)
+        effort = clustered.effort_of(candidates, search.limit)
+    wanted = search.oversampled()
+    if wanted is not None:
+        candidates = max(candidates, wanted)
+    if mask is not None:
+        # A filter makes the nearest rows lie farther apart: as many rows as without it are
+        # looked at, of those it leaves. Where that is all of them, they are looked at directly.
+        matches = int(np.bitwise_count(mask).sum())
+        least = max(least, effort.rows)
+        if matches <= max(least, candidates):
+            return exact_scan(part, search, mask, explain)
+        if len(clustered.order):
+            mask = pack_bits(bits_at(mask, clustered.order.astype(np.int64)))
+    blocks = index.sketch.verify().reshape(clustered.sketch_shape())
+    found = clustered.visit(search.query, blocks, candidates, effort.gap, least, mask)
+    rows = clustered.rows_at(found.positions)
+    if explain is not None:
+        explain(
+            models.SearchStage(
+                "sketches",
+                rows=found.rows,
+                kept=len(rows),
+                reason=f"{found.partitions} of {clustered.clustering.partitions} partitions for a "
+                f"recall of {effort.recall:g}",
+            )
+        )
+    if companion is not None and search.by_codes(companion):
+        keep = wanted or max(effort.survivors, search.limit)
+        if not search.rescore:
+            keep = search.limit
+        if not search.rescore or wanted is not None or effort.survivors:
+            scores, rows = _by_codes(companion, part.rows, search.query, rows, keep, explain)
+            if not search.rescore:
+                return scores, rows
+    return _by_originals(part, search, rows, explain)
+
+
+def _by_codes(
+    companion: Companion,
+    count: int,
+    query: Floats,
+    rows: Offsets,
+    keep: int,
+    explain: Explain | None,
+) -> tuple[Floats, Offsets]:
+    """The best of some rows by their codes, best first."""
+    codes = companion.codes.verify().reshape(companion.quantizer.codes_shape(count))
+    scores = companion.quantizer.prepare(query).score_rows(codes, rows)
+    if explain is not None:
+        kind = companion.codec["kind"]
+        explain(models.SearchStage("codes", len(rows), min(keep, len(rows)), f"{kind} codes"))
+    best = np.lexsort((rows, -scores))[:keep]
+    return scores[best], rows[best]
+
+
+def _by_originals(
+    part: SegmentView, search: Search, rows: Offsets, explain: Explain | None
+) -> tuple[Floats, Offsets]:
+    """The best of some rows by their vectors, best first."""
+    segment = part.segment
+    assert isinstance(segment, FileSegment)
+    rescore = _rescore()
+    vectors = segment.originals[search.vector.name].verify_rows(rows)
+    vectors = vectors.reshape(part.rows, search.vector.dim)
+    limit = min(search.limit, len(rows))
+    scores = np.empty(limit, dtype=np.float32)
+    best = np.empty(limit, dtype=np.int64)
+    metric = _metrics()[search.vector.metric]
+    rescore(metric, vectors, search.query, rows, scores, best)
+    if explain is not None:
+        explain(models.SearchStage("originals", len(rows), limit, "rescored"))
+    return scores, best
+
+
+# -- by codes ----------------------------------------------------------------------------------
+
+
+def _code_scan(
+    part: SegmentView,
+    search: Search,
+    mask: Bits | None,
+    companion: Companion,
+    explain: Explain | None,
+) -> tuple[Floats, Offsets]:
+    wanted = search.oversampled()
+    if wanted is None:
+        factor = DEFAULT_OVERSAMPLING[companion.codec["kind"]] if search.rescore else 1.0
+        wanted = max(search.limit, int(factor * search.limit))
+    scores, rows = code_scan(companion, part.rows, search.query, wanted, mask)
+    if explain is not None:
+        kind = companion.codec["kind"]
+        explain(models.SearchStage("codes", part.rows, len(rows), f"all {kind} codes: no index"))
+    if search.rescore:
+        return _by_originals(part, search, rows, explain)
+    return scores[: search.limit], rows[: search.limit]
+
+
+def code_scan(
+    companion: Companion, count: int, query: Floats, wanted: int, mask: Bits | None
+) -> tuple[Floats, Offsets]:
+    """The best rows by their codes: ``float32 (k,)``, ``int64 (k,)``, best first."""
+    _, topk_sort = _scan_and_sort()
+    wanted = min(wanted, count)
+    scores = np.empty(wanted, dtype=np.float32)
+    rows = np.empty(wanted, dtype=np.int64)
+    codes = companion.codes.verify().reshape(companion.quantizer.codes_shape(count))
+    prepared = companion.quantizer.prepare(query)
+    filled = prepared.scan(codes, count, _ALL if mask is None else mask, 0, scores, rows, 0)
+    topk_sort(scores, rows, filled)
+    return scores[:filled], rows[:filled]
+
+
+# -- by originals ------------------------------------------------------------------------------
+
+
+def exact_scan(
+    part: SegmentView, search: Search, mask: Bits | None, explain: Explain | None = None
+) -> tuple[Floats, Offsets]:
+    """The best allowed rows by their originals."""
+    count = part.rows if mask is None else int(np.bitwise_count(mask).sum())
+    if explain is not None:
+        why = "asked for" if search.params.exact else "no index"
+        if part.segment.kind != "file":
+            why = "not in a file yet"
+        elif mask is not None and search.vector.name in part.segment.indexes:  # type: ignore[union-attr]
+            why = "so few match"
+        explain(models.SearchStage("originals", count, min(search.limit, count), why))
+    numba = "vecdb.kernels.distance" in sys.modules
+    if mask is not None and part.segment.kind == "file" and count * _FEW <= part.rows and numba:
+        return _by_originals(part, search, np.flatnonzero(unpack_bits(mask, part.rows)), None)
+    vector, query = search.vector, search.query
+    blocks = part.segment.blocks(vector.name, part.rows)
+    limit = min(search.limit, part.rows)
+    if not numba and part.rows * vector.dim <= _NUMPY_VALUES:
+        return _numpy_scan(blocks, vector.metric, query, limit, mask)
+    scan, topk_sort = _scan_and_sort()
+    scores = np.empty(limit, dtype=np.float32)
+    rows = np.empty(limit, dtype=np.int64)
+    filled = 0
+    metric = _metrics()[vector.metric]
+    for base, block in blocks:
+        bits = _ALL if mask is None else mask[base >> 3 : (base + len(block) + 7) >> 3]
+        filled = scan(metric, block, query, bits, base, scores, rows, filled)
+    topk_sort(scores, rows, filled)
+    return scores[:filled], rows[:filled]
+
+
+@cache
+def _scan_and_sort() -> tuple[Callable[..., int], Callable[..., None]]:
+    """The first call loads numba; an import statement here would cost 0.5 µs every time."""
+    from vecdb.kernels.distance import scan
+    from vecdb.kernels.topk import topk_sort
+
+    return scan, topk_sort
+
+
+@cache
+def _rescore() -> Callable[..., int]:
+    from vecdb.kernels.partitions import rescore
+
+    return rescore
+
+
+@cache
+def _metrics() -> dict[str, int]:
+    """The kernels' numbers of the metrics."""
+    from vecdb.kernels.signatures import METRIC_CODES
+
+    return METRIC_CODES
+
+
+def _numpy_scan(
+    blocks: Iterable[tuple[int, Floats]],
+    metric: str,
+    query: Floats,
+    limit: int,
+    mask: Bits | None,
+) -> tuple[Floats, Offsets]:
+    scores = np.concatenate([exact_scores(metric, block, query) for _, block in blocks])
+    if mask is not None:
+        rows = np.flatnonzero(unpack_bits(mask, len(scores)))
+        scores = scores[rows]
+    else:
+        rows = np.arange(len(scores), dtype=np.int64)
+    if limit < len(scores):
+        # Of equal scores the lowest rows, as the kernels do it, or pages would overlap.
+        worst = np.partition(scores, len(scores) - limit)[len(scores) - limit]
+        better = np.flatnonzero(scores > worst)
+        best = np.append(better, np.flatnonzero(scores == worst)[: limit - len(better)])
+        scores, rows = scores[best], rows[best]
+    best = np.lexsort((rows, -scores))
+    return scores[best], rows[best]
+
+
+def exact_scores(metric: str, vectors: Floats, query: Floats) -> Floats:
+    """Scores of rows of vectors, larger is better: ``float32 (n,)``."""
+    scores: Floats
+    if metric == "dot":
+        scores = vectors @ query
+        return scores
+    difference = vectors - query
+    if metric == "euclid":
+        scores = -np.einsum("ij,ij->i", difference, difference)
+    else:
+        scores = -np.abs(difference).sum(axis=1)
+    return scores
+
+
+def describe(companion: Any) -> str | None:
+    """A codec in words, as ``vecdb info`` shows it."""
+    if companion is None:
+        return None
+    codec = companion.codec
+    details = [f"{key}={value}" for key, value in codec.items() if key != "kind" and value]
+    return " ".join([codec["kind"], *details])

@@ -1,0 +1,16 @@
+"""The clustered index: partitions of near rows, a sketch of each row, and how much of both to use.
+
+Arrays in, arrays out; no files, no threads. `clustering` finds the partitions, `sketch` makes short
+codes of what sets a row apart from its partition, `clustered` answers queries with both, and
+`calibration` measures how much effort which recall takes.
+
+Importing this package does not load numba; building and searching do.
+"""
+
+from __future__ import annotations
+
+from vecdb.index.calibration import Effort
+from vecdb.index.clustered import ClusteredIndex, Found
+from vecdb.index.clustering import Clustering, fit_clustering
+
+__all__ = ["Clustering", "ClusteredIndex", "Effort", "Found", "fit_clustering"]

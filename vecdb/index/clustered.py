@@ -1,0 +1,227 @@
+"""ClusteredIndex: candidates for a query, from the partitions near it.
+
+A query is compared with every centroid. Partitions are visited by *priority*: the score a row at
+the centroid would have, plus a bonus for how far its rows spread (a wide partition far off may hold
+nearer rows than a narrow one close by). All within ``gap`` of the best priority are scanned: an easy
+query, which has one near partition, scans little, a hard one more. Sketches rank their rows, and
+the best go on to better codes or to the vectors themselves.
+
+Manhattan distance is served by the Euclidean one here; only the last step tells them apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from vecdb.index.calibration import EFFORT_FIELDS, TABLE_LIMITS, Effort
+from vecdb.index.clustering import Clustering
+from vecdb.index.sketch import Sketcher, block_shape
+
+Floats = npt.NDArray[np.float32]
+Bytes = npt.NDArray[np.uint8]
+Ints = npt.NDArray[np.int64]
+
+_ALL = np.empty(0, dtype=np.uint8)  # the kernels' mask for "every row"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Candidates, unsorted: positions ``int64 (c,)`` and sketch scores ``float32 (c,)``."""
+
+    positions: Ints
+    scores: Floats
+    partitions: int
+    rows: int
+    """How many partitions and rows were visited."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ClusteredIndex:
+    """What a query needs besides the sketches; immutable.
+
+    ``starts: int64[p + 1]``: rows of partition ``c`` stand at positions ``starts[c]`` to
+    ``starts[c + 1] - 1`` of the sketches; ``order: uint32[starts[p]]``: the row at each position,
+    empty if they are the same. ``efforts`` has a table of `Effort` for each of ``TABLE_LIMITS``.
+    """
+
+    metric: str
+    dim: int
+    clustering: Clustering
+    bonuses: Floats
+    starts: Ints
+    order: npt.NDArray[np.uint32]
+    codebook: Floats
+    width: int
+    efforts: Sequence[Sequence[Effort]] = ()
+    constants: Floats = field(init=False)
+    """What a score has beside inner products: ``float32[p]``."""
+
+    def __post_init__(self) -> None:
+        centroids = self.clustering.centroids()
+        constants = np.zeros(len(centroids), dtype=np.float32)
+        if self.distance:
+            np.negative(np.einsum("ij,ij->i", centroids, centroids), out=constants)
+        object.__setattr__(self, "constants", constants)
+
+    @property
+    def distance(self) -> bool:
+        """Whether rows rank by distance, not by inner product."""
+        return self.metric != "dot"
+
+    @property
+    def rows(self) -> int:
+        """How many rows are in partitions."""
+        return int(self.starts[-1])
+
+    def sketch_shape(self) -> tuple[int, int]:
+        """The shape of the sketches: blocks of 32 rows, and bytes a block."""
+        return block_shape(self.rows, len(self.codebook), self.width, distance=self.distance)
+
+    def sketcher(self) -> Sketcher:
+        """What made the sketches."""
+        return Sketcher(self.clustering, self.codebook, self.width, self.distance)
+
+    def effort(self, recall: float, limit: int) -> Effort:
+        """The cheapest effort that was measured to reach ``recall``, for ``limit`` results."""
+        tabled, table = next(
+            (pair for pair in zip(TABLE_LIMITS, self.efforts, strict=True) if limit <= pair[0]),
+            (TABLE_LIMITS[-1], self.efforts[-1]),
+        )
+        effort = next((row for row in table if row.recall >= recall), table[-1])
+        return effort if limit <= tabled else effort.scaled(limit / tabled)
+
+    def effort_of(self, candidates: int, limit: int) -> Effort:
+        """The effort that goes with so many candidates."""
+        table = self.efforts[0 if limit <= TABLE_LIMITS[0] else -1]
+        return next((row for row in table if row.candidates >= candidates), table[-1])
+
+    def visit(
+        self,
+        query: Floats,
+        blocks: Bytes,
+        candidates: int,
+        gap: float,
+        least: int,
+        mask: Bytes | None = None,
+    ) -> Found:
+        """The ``candidates`` best allowed positions by their sketches, in the partitions visited.
+
+        ``mask``: bits of the positions that are allowed. ``least``: visit partitions until so many
+        allowed rows have been seen, whatever their priority.
+        """
+        from vecdb.kernels.partitions import visit
+
+        candidates = min(candidates, self.rows)
+        if not candidates:
+            return Found(np.empty(0, np.int64), np.empty(0, np.float32), 0, 0)
+        scores = np.empty(candidates, dtype=np.float32)
+        positions = np.empty(candidates, dtype=np.int64)
+        count, partitions, rows = visit(
+            query,
+            self.clustering.codes,
+            self.clustering.low,
+            self.clustering.scale,
+            self.constants,
+            self.bonuses,
+            self.starts,
+            self.codebook,
+            self.width,
+            blocks,
+            2.0 if self.distance else 1.0,
+            gap,
+            least,
+            _ALL if mask is None else mask,
+            scores,
+            positions,
+        )
+        return Found(positions[:count], scores[:count], partitions, rows)
+
+    def rows_at(self, positions: Ints) -> Ints:
+        """The rows at some positions: ``int64 (c,)``."""
+        return self.order[positions].astype(np.int64) if len(self.order) else positions
+
+    # -- as arrays -------------------------------------------------------------------------
+
+    def state(self) -> dict[str, npt.NDArray[Any]]:
+        """What `from_state` needs besides metric and dim: plain numeric arrays."""
+        efforts = np.array(
+            [[effort.as_numbers() for effort in table] for table in self.efforts], dtype="<f8"
+        )
+        return {
+            "centroids": self.clustering.codes,
+            "low": self.clustering.low,
+            "scale": self.clustering.scale,
+            "bonuses": self.bonuses,
+            "starts": self.starts.astype("<i8"),
+            "order": self.order.astype("<u4"),
+            "codebook": self.codebook,
+            "width": np.array([self.width], dtype="<i8"),
+            "efforts": efforts,
+        }
+
+    @classmethod
+    def from_state(
+        cls, metric: str, dim: int, rows: int, state: Mapping[str, npt.NDArray[Any]]
+    ) -> ClusteredIndex:
+        """The index whose ``state()`` was kept, of a segment of so many rows.
+
+        Raises ValueError if the parts do not fit together, as bytes from elsewhere may not.
+        """
+        if metric not in ("dot", "euclid", "manhattan"):
+            raise ValueError(f"an index by {metric!r:.60}")
+        codes = _array(state, "centroids", "|u1", 2)
+        partitions = len(codes)
+        width = int(_array(state, "width", "<i8", 1, (1,))[0])
+        starts = _array(state, "starts", "<i8", 1, (partitions + 1,))
+        order = _array(state, "order", "<u4", 1)
+        if partitions < 1 or starts[0] != 0 or (np.diff(starts) < 0).any() or starts[-1] > rows:
+            raise ValueError("partitions that do not follow one another")
+        if len(order) not in (0, int(starts[-1])) or (len(order) and int(order.max()) >= rows):
+            raise ValueError("an order of rows that there are not")
+        if not 1 <= width <= dim:
+            raise ValueError(f"codes of {width} dimensions")
+        efforts = _array(state, "efforts", "<f8", 3)
+        if efforts.shape[0] != len(TABLE_LIMITS) or efforts.shape[2] != EFFORT_FIELDS:
+            raise ValueError(f"a table of efforts of shape {efforts.shape}")
+        if not efforts.shape[1]:
+            raise ValueError("an empty table of efforts")
+        tables = tuple(tuple(Effort.from_numbers(row) for row in table) for table in efforts)
+        lines = -(-dim // width) * width
+        return cls(
+            metric,
+            dim,
+            Clustering(
+                _array(state, "centroids", "|u1", 2, (partitions, dim)),
+                _array(state, "low", "<f4", 1, (dim,)),
+                _array(state, "scale", "<f4", 1, (dim,)),
+            ),
+            _array(state, "bonuses", "<f4", 1, (partitions,)),
+            starts,
+            order,
+            _array(state, "codebook", "<f4", 2, (lines, 16)),
+            width,
+            tables,
+        )
+
+
+def _array(
+    state: Mapping[str, npt.NDArray[Any]],
+    key: str,
+    dtype: str,
+    dimensions: int,
+    shape: tuple[int, ...] | None = None,
+) -> npt.NDArray[Any]:
+    """A copy of an array of the state, checked: what is on disk may be anything."""
+    array = state.get(key)
+    fits = array is not None and array.dtype == np.dtype(dtype) and array.ndim == dimensions
+    if array is None or not fits or (shape is not None and array.shape != shape):
+        found = "nothing" if array is None else f"{array.dtype} of shape {array.shape}"
+        raise ValueError(f"index {key!r}: expected {dtype} {shape or ''}, got {found}")
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise ValueError(f"index {key!r} holds numbers that are not finite")
+    return np.array(array, order="C", copy=True)

@@ -1,0 +1,127 @@
+"""Partitions: k-means on a sample, and the nearest centroid of every row.
+
+Centroids are kept as bytes (256 levels in each dimension), and residuals are taken from what the
+bytes stand for: so nothing is lost by it, and all centroids of a segment fit a processor's cache.
+
+The number of partitions grows with the square root of the rows, as the rows of one do: a query
+looks at every centroid and at some whole partitions, and neither should outgrow the other.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float32]
+Bytes = npt.NDArray[np.uint8]
+Labels = npt.NDArray[np.int32]
+Poll = Callable[[], None]
+
+_SEED = 20_240_607  # builds are repeatable: same rows, same partitions
+_ITERATIONS = 8
+_SAMPLE_PER_PARTITION = 48
+# Rows whose distances to all centroids are worked out together: a few MB, so that the product runs
+# at full speed, and short enough for a search to take its turn.
+_STEP_VALUES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Clustering:
+    """Centroids as bytes: ``low[j] + scale[j] * codes[c, j]``.
+
+    ``codes: uint8[p, d]``, ``low`` and ``scale: float32[d]``.
+    """
+
+    codes: Bytes
+    low: Floats
+    scale: Floats
+
+    @property
+    def partitions(self) -> int:
+        return len(self.codes)
+
+    def centroids(self) -> Floats:
+        """``float32 (p, d)``."""
+        values: Floats = self.low + self.scale * self.codes
+        return values
+
+    def assign(self, vectors: Floats) -> Labels:
+        """The nearest centroid of each row, among equals the first: ``int32 (n,)``."""
+        return _assign(vectors, self.centroids())
+
+
+def partitions_for(rows: int) -> int:
+    """How many partitions a segment of so many rows gets."""
+    return max(1, min(rows // 8, round(2.0 * math.sqrt(rows))))
+
+
+def sample_size(rows: int) -> int:
+    """How many of the rows ``fit_clustering`` wants to see."""
+    return min(rows, _SAMPLE_PER_PARTITION * partitions_for(rows))
+
+
+def fit_clustering(sample: Floats, partitions: int, poll: Poll = lambda: None) -> Clustering:
+    """k-means (Lloyd's) of ``sample: float32[m, d]``, from rows picked at random.
+
+    A centroid that loses its rows moves next to the one that has most: it halves the largest
+    partition. ``poll`` is called between steps and may raise.
+    """
+    random = np.random.default_rng(_SEED)
+    count = len(sample)
+    partitions = max(1, min(partitions, count))
+    centroids = sample[random.choice(count, partitions, replace=False)].copy()
+    for _ in range(_ITERATIONS):
+        labels = _assign(sample, centroids, poll)
+        sizes = np.bincount(labels, minlength=partitions)
+        order = np.argsort(labels, kind="stable")
+        filled = np.flatnonzero(sizes)
+        firsts = np.cumsum(sizes)[filled] - sizes[filled]
+        sums = np.add.reduceat(sample[order], firsts, axis=0, dtype=np.float32)
+        centroids[filled] = sums / sizes[filled, None].astype(np.float32)
+        empty = np.flatnonzero(sizes == 0)
+        if len(empty):
+            largest = np.argsort(-sizes, kind="stable")[: len(empty)]
+            for partition, crowded in zip(empty, largest, strict=True):
+                members = order[np.searchsorted(labels[order], crowded) :][: sizes[crowded]]
+                centroids[partition] = sample[members[random.integers(len(members))]]
+        poll()
+    return _as_bytes(centroids)
+
+
+def _as_bytes(centroids: Floats) -> Clustering:
+    low, high = centroids.min(axis=0), centroids.max(axis=0)
+    scale = ((high - low) / np.float32(255.0)).astype(np.float32)
+    divisor = np.where(scale > 0, scale, np.float32(1.0))
+    codes = np.clip(np.rint((centroids - low) / divisor), 0, 255).astype(np.uint8)
+    return Clustering(codes, low.astype(np.float32), scale)
+
+
+def _assign(vectors: Floats, centroids: Floats, poll: Poll = lambda: None) -> Labels:
+    halves = np.einsum("ij,ij->i", centroids, centroids) * np.float32(0.5)
+    columns = np.ascontiguousarray(centroids.T)
+    labels = np.empty(len(vectors), dtype=np.int32)
+    step = max(16, _STEP_VALUES // len(centroids))
+    for start in range(0, len(vectors), step):
+        nearness = vectors[start : start + step] @ columns
+        nearness -= halves
+        labels[start : start + step] = nearness.argmax(axis=1)
+        poll()
+    return labels
+
+
+def partition_order(labels: Iterable[Labels], partitions: int) -> tuple[npt.NDArray[np.int64], ...]:
+    """All rows in the order of their partitions, and where each partition starts.
+
+    ``int64 (n,)`` and ``int64 (p + 1,)``. Within a partition, rows keep their order. A label of
+    -1 says that the row has no vector: such rows come last, in no partition.
+    """
+    every = np.concatenate(list(labels)) if labels else np.empty(0, np.int32)
+    key = np.where(every < 0, partitions, every)
+    order = np.argsort(key, kind="stable")
+    starts = np.zeros(partitions + 1, dtype=np.int64)
+    np.cumsum(np.bincount(key, minlength=partitions + 1)[:partitions], out=starts[1:])
+    return order, starts

@@ -1,0 +1,343 @@
+"""Loops of the clustered index: which partitions a query visits, and the best rows in them.
+
+A row is its partition's centroid plus a residual. Centroids are bytes, ``low[j] + scale[j] * code``
+in dimension ``j``; residuals are 4-bit product codes in the blocks of `fastscan`, ``width``
+dimensions a code, their codebook ``float32[m * width, 16]`` (line ``j`` holds coordinate ``j`` of
+the 16 entries of its place, so that a look-up table is 16 neighbours in memory). The index says
+what the numbers mean; here they are only added up.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+from numba import njit
+from numba.core import types
+
+from vecdb.kernels.prefetch import prefetch_row
+from vecdb.kernels.distance import score_rows
+from vecdb.kernels.fastscan import quantize_tables, scan
+from vecdb.kernels.shortlist import best_first, make_heap
+from vecdb.kernels.signatures import (
+    REASSOCIATE,
+    bytes_1,
+    bytes_2,
+    f32,
+    floats_1,
+    floats_2,
+    i64,
+    ints_1,
+    out_bytes_2,
+    out_floats_1,
+    out_floats_2,
+    out_ints_1,
+)
+from vecdb.kernels.topk import topk_sort
+
+__all__ = [
+    "encode_residuals",
+    "fit_codebook",
+    "priorities",
+    "query_tables",
+    "rescore",
+    "residuals",
+    "visit",
+]
+
+ENTRIES: Final = 16
+_TIERS: Final = 4
+_AHEAD: Final = 4
+"""Rows that are fetched while one is scored."""
+
+_three_ints: Final[Any] = types.UniTuple(types.int64, 3)  # type: ignore[no-untyped-call]
+int32s_1: Final[Any] = types.Array(types.int32, 1, "C", readonly=True)
+
+
+# --- the query's side -----------------------------------------------------------------------------
+
+
+@njit(
+    types.void(floats_1, bytes_2, floats_1, floats_1, floats_1, f32, out_floats_1),
+    nogil=True,
+    cache=True,
+    fastmath=REASSOCIATE,
+)
+def priorities(query, centroids, low, scale, constants, factor, out):  # type: ignore[no-untyped-def]
+    """Write ``factor * query . centroid + constant`` of each centroid to ``out: float32[p]``.
+
+    The query becomes 16-bit numbers, as fine as 32-bit sums allow.
+    """
+    dim = query.shape[0]
+    largest = np.float32(0.0)
+    base = np.float32(0.0)
+    for j in range(dim):
+        base += query[j] * low[j]
+        largest = max(largest, abs(query[j] * scale[j]))
+    most = np.float32(min(32767, 2147483647 // (255 * dim)))
+    step = largest / most if largest > np.float32(0.0) else np.float32(1.0)
+    numbers = np.empty(dim, np.int16)
+    inverse = np.float32(1.0) / step
+    for j in range(dim):
+        # Truncated towards zero, not rounded: half a step of 16 bits is nothing, a call is not.
+        numbers[j] = np.int16(query[j] * scale[j] * inverse)
+    for c in range(centroids.shape[0]):
+        total = np.int32(0)
+        for j in range(dim):
+            total += np.int32(centroids[np.uint64(c), np.uint64(j)]) * np.int32(numbers[j])
+        out[c] = factor * (base + np.float32(total) * step) + constants[c]
+
+
+@njit(types.void(floats_1, floats_2, i64, out_floats_2), nogil=True, cache=True)
+def query_tables(query, codebook, width, out):  # type: ignore[no-untyped-def]
+    """Write the inner products of a query with the codebook's entries to ``out: float32[m, 16]``."""
+    out[:] = np.float32(0.0)
+    for j in range(query.shape[0]):
+        place = j // width
+        for c in range(ENTRIES):
+            out[place, c] += query[j] * codebook[j, c]
+
+
+@njit(i64(bytes_1, i64, i64), nogil=True, cache=True)
+def _allowed(mask, start, end):  # type: ignore[no-untyped-def]
+    """How many of the rows ``start .. end - 1`` a mask allows."""
+    count = 0
+    for row in range(start, end):
+        count += mask[row >> 3] >> (row & 7) & 1
+    return count
+
+
+@njit(
+    _three_ints(
+        floats_1,
+        bytes_2,
+        floats_1,
+        floats_1,
+        floats_1,
+        floats_1,
+        ints_1,
+        floats_2,
+        i64,
+        bytes_2,
+        f32,
+        f32,
+        i64,
+        bytes_1,
+        out_floats_1,
+        out_ints_1,
+    ),
+    nogil=True,
+    cache=True,
+)
+def visit(  # type: ignore[no-untyped-def]
+    query,
+    centroids,
+    low,
+    scale,
+    constants,
+    bonuses,
+    starts,
+    codebook,
+    width,
+    blocks,
+    factor,
+    gap,
+    least,
+    mask,
+    scores,
+    rows,
+):
+    """The best rows by their codes in the partitions that may hold near ones.
+
+    A partition is visited if its priority, `priorities` plus its bonus, is at most ``gap`` below
+    the best one's; then, in falling order, more until ``least`` allowed rows have been seen.
+    Results come unsorted to ``scores``, ``rows``; returns how many, and how many partitions and
+    allowed rows were visited.
+    """
+    partitions = centroids.shape[0]
+    biases = np.empty(partitions, np.float32)
+    priorities(query, centroids, low, scale, constants, factor, biases)
+    best = np.float32(-np.inf)
+    for c in range(partitions):
+        best = max(best, biases[c] + bonuses[c])
+    ranges = np.empty((partitions, 2), np.int64)
+    chosen = np.empty(partitions, np.float32)
+    count = 0
+    seen = 0
+    # In tiers, best first: the sooner good rows are found, the fewer others are kept. A sort of
+    # all partitions would cost more than the scan of most.
+    above = np.float32(np.inf)
+    width_of_tier = gap / np.float32(_TIERS)
+    tier = 1
+    while True:
+        below = best - width_of_tier * np.float32(tier)
+        last = False
+        if tier > _TIERS:
+            if seen >= least:
+                break
+            last = tier > _TIERS + 24 or not width_of_tier > np.float32(0.0)
+            below = (
+                np.float32(-np.inf) if last else best - gap * np.float32(1.25 ** (tier - _TIERS))
+            )
+        for c in range(partitions):
+            priority = biases[c] + bonuses[c]
+            if below <= priority and priority < above and starts[c] < starts[c + 1]:
+                ranges[count, 0] = starts[c]
+                ranges[count, 1] = starts[c + 1]
+                chosen[count] = biases[c]
+                count += 1
+                if mask.shape[0]:
+                    seen += _allowed(mask, starts[c], starts[c + 1])
+                else:
+                    seen += starts[c + 1] - starts[c]
+        if last:
+            break
+        above = below
+        tier += 1
+    places = codebook.shape[0] // width
+    numbers = np.empty((places, ENTRIES), np.float32)
+    query_tables(query, codebook, width, numbers)
+    tables = np.empty((1, 64 * ((places + 3) >> 2)), np.uint8)
+    step, offset = quantize_tables(numbers, tables[0])
+    one = np.zeros(count, np.int64)
+    each = np.arange(count + 1)
+    filled = np.zeros(1, np.int64)
+    scan(
+        blocks,
+        tables,
+        np.array([step], np.float32),
+        np.array([offset], np.float32),
+        ranges[:count],
+        each,
+        one,
+        chosen[:count],
+        mask,
+        0,
+        scores.reshape(1, scores.shape[0]),
+        rows.reshape(1, rows.shape[0]),
+        filled,
+    )
+    return filled[0], count, seen
+
+
+@njit(
+    i64(i64, floats_2, floats_1, ints_1, out_floats_1, out_ints_1),
+    nogil=True,
+    cache=True,
+)
+def rescore(metric, vectors, query, candidates, scores, rows):  # type: ignore[no-untyped-def]
+    """The best of some rows by their vectors, best first, to ``scores``, ``rows``; returns how many.
+
+    The candidates' vectors come from anywhere in memory: each is asked for while others are
+    scored, or waiting for them would be most of the work.
+    """
+    count = candidates.shape[0]
+    k = min(scores.shape[0], count)
+    found = np.empty(count, np.float32)
+    order = candidates.copy()
+    for i in range(min(_AHEAD, count)):
+        prefetch_row(vectors, candidates[i])  # type: ignore[call-arg]
+    for i in range(count):
+        if i + _AHEAD < count:
+            prefetch_row(vectors, candidates[i + _AHEAD])  # type: ignore[call-arg]
+        score_rows(metric, vectors, query, candidates[i : i + 1], found[i : i + 1])
+        if found[i] != found[i]:
+            found[i] = np.float32(-np.inf)
+    if k == 0:
+        return 0
+    if k < count:
+        best_first(found, order, count, k)
+    scores[:k] = found[:k]
+    rows[:k] = order[:k]
+    make_heap(scores, rows, k)
+    topk_sort(scores, rows, k)
+    return k
+
+
+# --- the builder's side ---------------------------------------------------------------------------
+
+
+@njit(
+    types.void(floats_2, int32s_1, bytes_2, floats_1, floats_1, out_floats_2),
+    nogil=True,
+    cache=True,
+)
+def residuals(vectors, labels, centroids, low, scale, out):  # type: ignore[no-untyped-def]
+    """Write ``vectors[i]`` less the centroid of ``labels[i]`` to ``out``."""
+    for i in range(vectors.shape[0]):
+        c = labels[i]
+        for j in range(vectors.shape[1]):
+            out[i, j] = vectors[i, j] - (low[j] + scale[j] * np.float32(centroids[c, j]))
+
+
+@njit(i64(floats_2, i64, i64, i64, floats_2, out_floats_1), nogil=True, cache=True)
+def _nearest(points, row, first, wide, codebook, distances):  # type: ignore[no-untyped-def]
+    """The nearest entry of one place; among equals the first."""
+    for c in range(ENTRIES):
+        distances[c] = np.float32(0.0)
+    for j in range(first, first + wide):
+        x = points[row, j]
+        for c in range(ENTRIES):
+            difference = x - codebook[j, c]
+            distances[c] += difference * difference
+    nearest = 0
+    least = distances[0]
+    for c in range(1, ENTRIES):
+        closer = distances[c] < least
+        nearest = c if closer else nearest
+        least = distances[c] if closer else least
+    return nearest
+
+
+@njit(types.void(floats_2, i64, i64, out_floats_2), nogil=True, cache=True)
+def fit_codebook(points, width, iterations, codebook):  # type: ignore[no-untyped-def]
+    """Lloyd's k-means of each place, in place in ``codebook: float32[m * width, 16]``.
+
+    ``points: float32[s, d]``, d at most ``m * width``; what lies beyond d stays zero. An entry
+    that nothing is nearest to keeps its value.
+    """
+    count, dim = points.shape
+    sums = np.empty((width, ENTRIES), np.float64)
+    sizes = np.empty(ENTRIES, np.int64)
+    distances = np.empty(ENTRIES, np.float32)
+    for first in range(0, codebook.shape[0], width):
+        wide = min(width, dim - first)
+        for _ in range(iterations):
+            sums[:] = 0.0
+            sizes[:] = 0
+            for i in range(count):
+                nearest = _nearest(points, i, first, wide, codebook, distances)
+                sizes[nearest] += 1
+                for j in range(wide):
+                    sums[j, nearest] += points[i, first + j]
+            for c in range(ENTRIES):
+                if sizes[c]:
+                    for j in range(wide):
+                        codebook[first + j, c] = sums[j, c] / sizes[c]
+
+
+@njit(
+    types.void(floats_2, floats_2, i64, out_bytes_2, out_floats_1, out_floats_1),
+    nogil=True,
+    cache=True,
+)
+def encode_residuals(points, codebook, width, codes, squares, products):  # type: ignore[no-untyped-def]
+    """Write the nearest entries of ``points: float32[n, d]`` to ``codes: uint8[n, m]``.
+
+    And of each row its squared length and its inner product with what its codes stand for.
+    """
+    dim = points.shape[1]
+    distances = np.empty(ENTRIES, np.float32)
+    for i in range(points.shape[0]):
+        square = np.float32(0.0)
+        product = np.float32(0.0)
+        for place in range(codes.shape[1]):
+            first = place * width
+            wide = min(width, dim - first)
+            nearest = _nearest(points, i, first, wide, codebook, distances)
+            codes[i, place] = nearest
+            for j in range(first, first + wide):
+                square += points[i, j] * points[i, j]
+                product += points[i, j] * codebook[j, nearest]
+        squares[i] = square
+        products[i] = product
