@@ -61,6 +61,7 @@ TOOLS = (
     "vecdb.demo",
     "vecdb.demo_report",
     "vecdb.example_data",
+    "vecdb.info_report",
     "vecdb.repair_report",
     "vecdb.terminal",
     "vecdb.warmup",

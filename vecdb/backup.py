@@ -9,7 +9,12 @@ from pathlib import Path
 from msgspec import Struct
 
 from vecdb.engine import directory, recovery, restore, snapshots
-from vecdb.errors import InvalidInputError, NotFoundError
+from vecdb.errors import (
+    AlreadyExistsError,
+    CorruptionError,
+    InvalidInputError,
+    NotFoundError,
+)
 from vecdb.models import SnapshotDescription
 from vecdb.storage import layout
 
@@ -41,9 +46,14 @@ def snapshot(root: Path, collection: str | None, to: Path, progress: Progress) -
     paths = recovery.collection_dirs(root / layout.COLLECTIONS)
     if collection is not None:
         escaped = layout.escape(directory.check_name(collection))
-        paths = [path for path in paths if path.name == escaped]
+        places, paths = paths, [path for path in paths if path.name == escaped]
         if not paths:
-            raise NotFoundError(f"{root}: there is no collection {collection!r}")
+            known = ", ".join(map(repr, sorted(map(recovery.name_of_place, places)))) or "none"
+            raise NotFoundError(
+                f"{root}: there is no collection {collection!r}; there are: {known}"
+            )
+    if not to.absolute().parent.is_dir():
+        raise InvalidInputError(f"{to}: the directory {to.absolute().parent} does not exist")
     total = snapshots.size_of(paths)
     found = snapshots.take_as(
         to.absolute(),
@@ -62,7 +72,7 @@ def restore_archive(
     If a checksum stands beside the archive, it must be right.
     """
     started = time.monotonic()
-    checksum = snapshots.checksum_beside(archive)
+    checksum = _checksum_of(archive)
     total = archive.stat().st_size if archive.is_file() else 0
 
     def watch(done: int) -> None:
@@ -79,7 +89,19 @@ def restore_archive(
                 f"name the collection to restore"
             )
         collection = names[0]
-    points = restore.restore_collection(
-        archive, root.absolute(), collection, checksum, replace=replace, progress=watch
-    )
+    try:
+        points = restore.restore_collection(
+            archive, root.absolute(), collection, checksum, replace=replace, progress=watch
+        )
+    except AlreadyExistsError as error:
+        raise AlreadyExistsError(f"{error}; give --replace to replace it") from None
     return RestoreReport(str(root.absolute()), {collection: points}, time.monotonic() - started)
+
+
+def _checksum_of(archive: Path) -> str | None:
+    """What stands beside an archive. Raises CorruptionError if that is something else."""
+    beside = archive.absolute().with_name(archive.name + layout.SHA256)
+    checksum = snapshots.checksum_beside(archive)
+    if checksum is None and beside.exists():
+        raise CorruptionError(beside, "holds no SHA-256; remove it to restore without one")
+    return checksum

@@ -1,7 +1,8 @@
 """The ``vecdb`` command: demo, info, check, repair, snapshot, restore, warmup.
 
-Exit codes: 0 all is well, 1 the database is damaged (check), 2 the command could not be done,
-130 interrupted. Results go to standard output, everything else to standard error.
+Exit codes: 0 all is well, 1 the database is damaged (check, info) or something of it was lost
+(repair), 2 the command could not be done, 130 interrupted. Results go to standard output,
+everything else to standard error.
 """
 
 from __future__ import annotations
@@ -9,18 +10,17 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import logging
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+import traceback
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import vecdb
 from vecdb.errors import VecdbError
 from vecdb.terminal import Screen, count, duration, size
-
-if TYPE_CHECKING:
-    pass
 
 DAMAGED = 1
 FAILED = 2
@@ -57,6 +57,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (VecdbError, OSError) as error:
         print(f"vecdb: {error}", file=sys.stderr)
         return FAILED
+    except Exception:  # a bug of ours: the interpreter's own exit code for it means "damaged" here
+        traceback.print_exc()
+        print("vecdb: this is a bug; please report it with the lines above", file=sys.stderr)
+        return FAILED
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -82,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
         "directory",
         metavar="DIR",
         nargs="?",
-        type=Path,
+        type=_path,
         help="keep the database here (default: a temporary directory, removed at the end)",
     )
     info = _command(
@@ -94,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
         "and the optimizer's state. Starts no work.",
         "vecdb info my.db",
     )
-    info.add_argument("directory", metavar="DIR", type=Path, help="the database")
+    info.add_argument("directory", metavar="DIR", type=_path, help="the database")
     check = _command(
         commands,
         "check",
@@ -104,7 +108,7 @@ def _parser() -> argparse.ArgumentParser:
         "whole; 1: damaged, and the files are named; 2: it could not be checked.",
         "vecdb check my.db && cp -r my.db backup.db",
     )
-    check.add_argument("directory", metavar="DIR", type=Path, help="the database")
+    check.add_argument("directory", metavar="DIR", type=_path, help="the database")
     repair = _command(
         commands,
         "repair",
@@ -115,9 +119,9 @@ def _parser() -> argparse.ArgumentParser:
         "1: something was lost, and is named; 2: it could not be done.",
         "vecdb repair my.db --to saved.db",
     )
-    repair.add_argument("directory", metavar="DIR", type=Path, help="the damaged database")
+    repair.add_argument("directory", metavar="DIR", type=_path, help="the damaged database")
     repair.add_argument(
-        "--to", metavar="NEW", type=Path, required=True, help="a new or an empty directory"
+        "--to", metavar="NEW", type=_path, required=True, help="a new or an empty directory"
     )
     snapshot = _command(
         commands,
@@ -128,9 +132,9 @@ def _parser() -> argparse.ArgumentParser:
         "is taken: an application may have the database open and go on writing.",
         "vecdb snapshot my.db --to my.snapshot",
     )
-    snapshot.add_argument("directory", metavar="DIR", type=Path, help="the database")
+    snapshot.add_argument("directory", metavar="DIR", type=_path, help="the database")
     snapshot.add_argument("--collection", metavar="NAME", help="only this one")
-    snapshot.add_argument("--to", metavar="FILE", type=Path, required=True, help="a new file")
+    snapshot.add_argument("--to", metavar="FILE", type=_path, required=True, help="a new file")
     restore = _command(
         commands,
         "restore",
@@ -141,9 +145,9 @@ def _parser() -> argparse.ArgumentParser:
         "it must be right. What fails or is interrupted changes nothing.",
         "vecdb restore my.snapshot --to restored.db",
     )
-    restore.add_argument("file", metavar="FILE", type=Path, help="the snapshot")
+    restore.add_argument("file", metavar="FILE", type=_path, help="the snapshot")
     restore.add_argument(
-        "--to", metavar="DIR", type=Path, required=True, help="a new, empty, or existing database"
+        "--to", metavar="DIR", type=_path, required=True, help="a new, empty, or existing database"
     )
     restore.add_argument(
         "--collection",
@@ -174,6 +178,18 @@ def _command(
     command.add_argument("--json", action="store_true", help="print one JSON document instead")
     command.set_defaults(command=function)
     return command
+
+
+def _path(text: str) -> Path:
+    """A path that was given. An empty one, of a variable that is not set, would be ``.``."""
+    if not text:
+        raise argparse.ArgumentTypeError("expected a path, got an empty text")
+    return Path(text)
+
+
+def _keep_log_quiet() -> None:
+    """The result says what the engine logs; without a handler standard error would, too."""
+    logging.getLogger("vecdb").addHandler(logging.NullHandler())
 
 
 def _print_json(value: Any) -> None:
@@ -223,6 +239,7 @@ def _warmup(arguments: argparse.Namespace) -> int:
 def _check(arguments: argparse.Namespace) -> int:
     from vecdb.engine.check import check_database
 
+    _keep_log_quiet()
     report = check_database(arguments.directory)
     code = 0 if report.ok else DAMAGED
     if arguments.json:
@@ -230,16 +247,28 @@ def _check(arguments: argparse.Namespace) -> int:
         return code
     screen = Screen()
     found = report.collections
+    # What several steps of the check stumble over is one problem.
+    problems = list(
+        dict.fromkeys(f"{problem.path}: {problem.detail}" for problem in report.problems)
+    )
     if report.ok:
         verdict = "ok"
     else:
-        verdict = f"DAMAGED: {count(len(report.problems), 'problem')}"
+        verdict = f"DAMAGED: {count(len(problems), 'problem')}"
     screen.line(
         f"{screen.bold(verdict)}: {count(len(found), 'collection')}, "
         f"{size(sum(c.bytes for c in found))} read in {duration(report.seconds)}"
     )
-    for problem in report.problems:
-        screen.line(f"  {problem.path}: {problem.detail}")
+    for problem in problems:
+        screen.line(f"  {problem}")
+    if problems:
+        screen.line()
+        screen.paragraph(
+            "Codes, quantizers, order and manifests may be damaged without a loss: they are "
+            "written anew when an application opens the database. Of the rest, vecdb repair DIR "
+            "--to NEW saves what is whole; a snapshot brings back what was in it.",
+            "  ",
+        )
     if found:
         screen.line()
         screen.table(
@@ -329,7 +358,9 @@ def _info(arguments: argparse.Namespace) -> int:
     import msgspec
 
     from vecdb.database import VecDB
+    from vecdb.info_report import show
 
+    _keep_log_quiet()
     collections: dict[str, dict[str, Any]] = {}
     with VecDB(arguments.directory, read_only=True) as db:
         for name in sorted(c.name for c in db.get_collections().collections):
@@ -341,7 +372,8 @@ def _info(arguments: argparse.Namespace) -> int:
             collections[name] = info
         damaged = {name: str(error) for name, error in db.damaged.items()}
     path = str(arguments.directory.absolute())
-    code = DAMAGED if damaged else 0
+    partly = any(info["damaged_files"] for info in collections.values())
+    code = DAMAGED if damaged or partly else 0
     if arguments.json:
         document = {"version": vecdb.__version__, "path": path, "collections": collections}
         _print_json(document | {"damaged": damaged})
@@ -353,86 +385,8 @@ def _info(arguments: argparse.Namespace) -> int:
     )
     for name, info in collections.items():
         screen.line()
-        _show_collection(screen, name, info)
+        show(screen, name, info)
     for name, error in damaged.items():
         screen.line()
-        screen.paragraph(f"{name}: cannot be opened: {error}", "")
+        screen.paragraph(f"{name}: cannot be opened: {error}. Next: vecdb check", "")
     return code
-
-
-def _show_collection(screen: Screen, name: str, info: dict[str, Any]) -> None:
-    screen.line(
-        f"{screen.bold(name)}: {count(info['points_count'], 'point')}, status {info['status']}"
-    )
-    optimizer = info["optimizer_progress"]
-    state = info["optimizer_status"]
-    if state != "ok":
-        todo = f"failed: {state['error']}"
-    elif optimizer["pending"]:
-        todo = f"{optimizer['pending']} is due, when an application opens the database"
-    else:
-        todo = "nothing to do"
-    screen.line(f"  vectors     {'; '.join(_vectors(info['config']))}")
-    screen.line(f"  optimizer   {todo}")
-    screen.line(
-        f"  WAL         {size(info['wal_bytes'])}; "
-        f"{count(info['replayed'], 'operation')} not in segment files yet"
-    )
-    segments = [row for segment in info["segments"] for row in _segment_rows(segment)]
-    if segments:
-        screen.line()
-        headers = [
-            "segment",
-            "kind",
-            "points",
-            "deleted",
-            "vector",
-            "originals",
-            "quantized",
-            "codes",
-        ]
-        screen.table(headers, segments, left=len(headers), indent="  ")
-    screen.line()
-    parts = info["memory"]["parts"] | {"total": info["memory"]["total"]}
-    screen.table(
-        ["part", "on disk", "private RAM", "mapped", "resident"],
-        [
-            [
-                part.replace("_", " "),
-                *(size(figures[key]) for key in ("file", "anonymous", "mapped", "resident")),
-            ]
-            for part, figures in parts.items()
-            if any(figures.values())
-        ],
-        indent="  ",
-    )
-
-
-def _vectors(config: dict[str, Any]) -> Iterator[str]:
-    vectors = config["params"]["vectors"]
-    named = {"": vectors} if "size" in vectors and isinstance(vectors["size"], int) else vectors
-    for name, params in named.items():
-        wanted = params.get("quantization_config") or config.get("quantization_config") or {}
-        methods = ", ".join(f"{kind} quantization" for kind in wanted) or "not quantized"
-        prefix = f"{name}: " if name else ""
-        yield f"{prefix}{params['size']}-d {params['distance']}, {methods}"
-
-
-def _segment_rows(segment: dict[str, Any]) -> Iterator[list[str]]:
-    """One row a named vector; the segment's own figures stand in the first only."""
-    where = {"anonymous": "RAM", "mapped": "mapped", None: "-"}
-    own = [
-        segment["id"].lstrip("0") or "0",
-        segment["kind"],
-        f"{segment['points']:,}",
-        f"{segment['deleted']:,}",
-    ]
-    for name, vector in segment["vectors"].items():
-        yield [
-            *own,
-            name or "-",
-            f"{size(vector['bytes'])} {where[vector['placement']]}",
-            vector["quantization"] or "no",
-            where[vector["codes_placement"]],
-        ]
-        own = ["", "", "", ""]

@@ -16,6 +16,8 @@ from typing import Any
 import pytest
 
 import vecdb
+import vecdb.cli
+import vecdb.errors
 
 COMMAND = [sys.executable, "-m", "vecdb"]
 # The checkout's package, wherever the tests run from and however it is installed.
@@ -294,6 +296,60 @@ def test_check_names_the_damaged_file(demo: tuple[Path, dict[str, Any]], tmp_pat
     assert json.loads(report.stdout)["problems"][0]["path"] == str(victim)
 
 
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    """A closed database with scalar codes in a file."""
+    path = tmp_path / "small.db"
+    with vecdb.VecDB(path) as db:
+        db.create_collection(
+            "c",
+            vectors_config={"size": 4, "distance": "Dot"},
+            quantization_config={"scalar": {"type": "int8"}},
+            optimizers_config={"indexing_threshold": 1},
+        )
+        db.upsert("c", [{"id": i, "vector": [i, 1, 2, 3], "payload": {"i": i}} for i in range(99)])
+        db.flush()
+        db.wait_for_optimizer()
+    return path
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+
+
+def test_damage_that_several_steps_find_is_one_problem_and_has_a_way_out(small: Path) -> None:
+    """Damaged payloads were listed twice, and what to do was not said."""
+    (victim,) = small.glob("collections/*/segments/*/payload")
+    data = bytearray(victim.read_bytes())
+    data[len(data) // 2] ^= 1
+    victim.write_bytes(data)
+    done = run("check", small)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert done.stdout.startswith("DAMAGED: 1 problem:")
+    assert done.stdout.count(str(victim)) == 1
+    assert "vecdb repair" in " ".join(done.stdout.split())
+
+
+def test_a_damaged_derived_file_is_in_the_result_of_info(small: Path) -> None:
+    """It was only in a warning on standard error, the status was 0."""
+    (victim,) = small.glob("collections/*/segments/*/order")
+    flip(victim)
+    done = run("info", small)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert re.search(rf"DAMAGED +{re.escape(str(victim))}: ", done.stdout)
+    assert "no data is lost" in done.stdout
+    report = json.loads(run("info", small, "--json").stdout)
+    assert report["collections"]["c"]["damaged_files"][0]["path"] == str(victim)
+    checked = run("check", small)
+    assert (checked.returncode, checked.stderr) == (1, "")
+    with vecdb.VecDB(small) as db:
+        db.wait_for_optimizer()
+    assert run("info", small).returncode == 0
+    assert run("check", small).returncode == 0
+
+
 # -- warmup ------------------------------------------------------------------------------------
 
 
@@ -321,6 +377,56 @@ def test_no_database(command: str, tmp_path: Path) -> None:
         assert done.stdout == ""
         assert re.fullmatch(r"vecdb: .*not a vecdb database.*\n", done.stderr)
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+
+
+def test_what_is_there_instead_of_a_database(small: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    collection = small / "collections" / "c"
+    for path, why in [
+        (tmp_path / "missing", "there is nothing of that name"),
+        (tmp_path / "file", "it is a file"),
+        (tmp_path, "it has no FORMAT file"),
+        (collection, f"it is a collection; the database should be {small}"),
+    ]:
+        for command in (("info",), ("check",), ("repair", "--to", tmp_path / "x")):
+            done = run(*command, path)
+            assert (done.returncode, done.stdout) == (2, ""), (command, path)
+            assert why in done.stderr
+    with pytest.raises(vecdb.errors.NotADatabaseError, match="it is a collection"):
+        vecdb.VecDB(collection)
+    # ``check`` called the collection a damaged database, and made its lock file there.
+    assert not (collection / "LOCK").exists()
+    (small / "FORMAT").unlink()
+    assert "`vecdb repair` saves" in run("check", small).stderr
+    assert run("repair", small, "--to", tmp_path / "saved").returncode == 0
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("check", ""), ("repair", "", "--to", "x"), ("restore", "", "--to", "x"), ("demo", "")],
+    ids=lambda arguments: arguments[0],
+)
+def test_an_empty_path_is_not_the_current_directory(
+    arguments: tuple[str, ...], small: Path
+) -> None:
+    """Of a variable that is not set: it was read as ``.``, and ``restore`` failed with a traceback
+    and the exit code of damage."""
+    done = run(*arguments, cwd=small)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "expected a path, got an empty text" in done.stderr
+
+
+def test_a_bug_of_ours_is_not_taken_for_damage(
+    small: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The interpreter's exit code for a traceback is 1, which means "damaged" here."""
+
+    def broken(path: Path) -> None:
+        raise RuntimeError("planted")
+
+    monkeypatch.setattr("vecdb.engine.check.check_database", broken)
+    assert vecdb.cli.main(["check", str(small)]) == 2
+    assert "RuntimeError: planted" in capsys.readouterr().err
 
 
 def test_check_of_an_open_database_names_the_process(tmp_path: Path) -> None:

@@ -292,17 +292,17 @@ def test_commands_that_cannot_be_done(db: VecDB, full: Path, tmp_path: Path) -> 
     before = files_of(tmp_path)
     for arguments, reason in [
         (("snapshot", db.path, "--to", taken), "taken exists"),
-        (("snapshot", db.path, "--to", tmp_path / "no" / "x"), "No such file"),
-        (("snapshot", db.path, "--collection", "nobody", "--to", tmp_path / "x"), "'nobody'"),
+        (("snapshot", db.path, "--to", tmp_path / "no" / "x"), "does not exist"),
+        (("snapshot", db.path, "--collection", "nobody", "--to", tmp_path / "x"), "there are: 'c'"),
         (("snapshot", tmp_path / "none", "--to", tmp_path / "x"), "not a vecdb database"),
         (("restore", full, "--to", strange), "not empty"),
         (("restore", full, "--to", taken), "not empty"),
         (("restore", full, "--to", tmp_path / "no" / "x"), "does not exist"),
         (("restore", full, "--to", busy), "is of a whole database"),
-        (("restore", full, "--to", tmp_path / "x", "--collection", "nobody"), "'nobody'"),
+        (("restore", full, "--to", tmp_path / "x", "--collection", "nobody"), "there are: 'c'"),
         (("restore", one, "--to", busy, "--replace"), f"pid {os.getpid()}"),
         (("restore", tmp_path / "none", "--to", tmp_path / "x"), "no such file"),
-        (("restore", taken, "--to", tmp_path / "x"), f"{taken}: "),
+        (("restore", taken, "--to", tmp_path / "x"), f"{taken}: is not a vecdb snapshot"),
         (("restore", bad, "--to", tmp_path / "x"), f"not {'0' * 64}"),
         (("restore", db.path, "--to", tmp_path / "x"), "is not a file"),
     ]:
@@ -318,6 +318,23 @@ def test_commands_that_cannot_be_done(db: VecDB, full: Path, tmp_path: Path) -> 
     holder.close()
     with pytest.raises(AlreadyExistsError):
         restore.restore_collection(one, busy, "c")
+    assert "give --replace" in run("restore", one, "--to", busy).stderr
+
+
+def test_a_checksum_beside_a_file_of_any_name_counts(db: VecDB, tmp_path: Path) -> None:
+    """Beside a name that is not ASCII it was passed over, and so was one that is none."""
+    path = tmp_path / "größe.snapshot"
+    report = json.loads(run("snapshot", db.path, "--to", path, "--json").stdout)
+    beside = path.with_name(path.name + ".sha256")
+    assert beside.read_text().split() == [report["snapshot"]["checksum"], path.name]
+    for text, reason in [("0" * 64 + f"  {path.name}\n", "SHA-256 is"), ("x", "holds no SHA-256")]:
+        beside.write_text(text)
+        done = run("restore", path, "--to", tmp_path / "new")
+        assert done.returncode == 2
+        assert reason in done.stderr
+        assert not (tmp_path / "new").exists()
+    beside.unlink()
+    assert run("restore", path, "--to", tmp_path / "new").returncode == 0
 
 
 @pytest.mark.parametrize("command", ["snapshot", "restore", "restore-into"])

@@ -16,6 +16,7 @@ import numpy as np
 from msgspec import Struct, field
 
 from vecdb import ids
+from vecdb.engine.directory import require_format_file
 from vecdb.engine.operations import Upsert, decode, require_fit
 from vecdb.engine.recovery import (
     collection_dirs,
@@ -25,7 +26,7 @@ from vecdb.engine.recovery import (
     valid_config,
 )
 from vecdb.engine.schema import Schema, schema_of
-from vecdb.errors import CorruptionError, FormatVersionError, NotADatabaseError
+from vecdb.errors import CorruptionError, FormatVersionError
 from vecdb.payload import encoding
 from vecdb.storage import fs, layout
 from vecdb.storage.catalog import SegmentRow, Snapshot, read_unlocked
@@ -86,8 +87,7 @@ def check_database(path: Path | str) -> CheckReport:
     Raises NotADatabaseError, LockedError, FormatVersionError; damage is in the report.
     """
     root = Path(path).absolute()
-    if not (root / layout.FORMAT).is_file():
-        raise NotADatabaseError(f"{root} is not a vecdb database (it has no {layout.FORMAT} file)")
+    require_format_file(root)
     lock = fs.FileLock(root / layout.LOCK, f"database {root}")
     try:
         return check_files(root)

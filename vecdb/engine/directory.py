@@ -54,6 +54,7 @@ def prepare(path: Path) -> None:
     if not path.is_dir():
         raise NotADatabaseError(f"{path} is a file; a database is a directory")
     if (path / layout.FORMAT).exists():
+        require_format_file(path)
         return
     strangers = sorted(entry.name for entry in path.iterdir() if not _is_unfinished(entry))
     if strangers:
@@ -68,11 +69,31 @@ def require_database(path: Path) -> None:
 
     Raises NotADatabaseError, CorruptionError, FormatVersionError.
     """
-    if not (path / layout.FORMAT).is_file():
-        raise NotADatabaseError(f"{path} is not a vecdb database (it has no {layout.FORMAT} file)")
+    require_format_file(path)
     recovery.read_format(path)
     if not (path / layout.COLLECTIONS).is_dir():
         raise CorruptionError(path / layout.COLLECTIONS, "the directory is missing")
+
+
+def require_format_file(path: Path) -> None:
+    """Raise NotADatabaseError, which says what is there instead, unless there is the FORMAT of a
+    database, damaged or not."""
+    if (path / layout.CATALOG).is_dir():
+        why = f"it is a collection; the database should be {path.parent.parent}"
+    elif (path / layout.FORMAT).is_file():
+        return
+    elif not path.exists():
+        why = "there is nothing of that name"
+    elif not path.is_dir():
+        why = "it is a file, not a directory"
+    elif (path / layout.COLLECTIONS).is_dir():
+        why = (
+            f"its {layout.FORMAT} file is missing; `vecdb repair` saves the collections that are "
+            f"in it"
+        )
+    else:
+        why = f"it has no {layout.FORMAT} file"
+    raise NotADatabaseError(f"{path} is not a vecdb database: {why}")
 
 
 def _is_unfinished(entry: Path) -> bool:

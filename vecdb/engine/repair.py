@@ -36,7 +36,6 @@ from vecdb.errors import (
     FormatVersionError,
     InvalidInputError,
     LockedError,
-    NotADatabaseError,
 )
 from vecdb.storage import fs, layout
 from vecdb.storage.format import DamageError
@@ -173,10 +172,8 @@ class _Meter:
 
 def _require_database(source: Path, report: RepairReport) -> None:
     collections = source / layout.COLLECTIONS
-    if not (source / layout.FORMAT).is_file() and not collections.is_dir():
-        raise NotADatabaseError(
-            f"{source} is not a vecdb database (it has no {layout.FORMAT} file)"
-        )
+    if not collections.is_dir():
+        directory.require_format_file(source)
     _, detail = read_format_line(source / layout.FORMAT)
     if detail:
         report.damaged.append(Problem(str(source / layout.FORMAT), detail))

@@ -51,15 +51,17 @@ def unpack_collection(
                 else:
                     found = archive.unpack(manifest, parent, name)
         if found is None:
-            known = ", ".join(map(repr, sorted(others))) or "none"
-            raise NotFoundError(
-                f"{path}: there is no collection {name!r} in it; there are: {known}"
-            )
+            raise _no_such_collection(path, name, others)
     except BaseException:
         if found is not None:
             fs.remove_tree(found.path)
         raise
     return found
+
+
+def _no_such_collection(path: Path, name: str, others: list[str]) -> NotFoundError:
+    known = ", ".join(map(repr, sorted(others))) or "none"
+    return NotFoundError(f"{path}: there is no collection {name!r} in it; there are: {known}")
 
 
 @contextmanager
@@ -163,10 +165,12 @@ def _unpack_all(
     path: Path, parent: Path, name: str | None, checksum: str | None, progress: Progress
 ) -> dict[str, int]:
     points: dict[str, int] = {}
+    others = []
     with Archive(path, checksum, progress) as archive:
         for manifest in archive.collections():
             if name is not None and archive.whole and manifest.name != name:
                 archive.skip(manifest)
+                others.append(manifest.name)
                 continue
             unpacked = archive.unpack(manifest, parent, name or manifest.name)
             if unpacked.name in points:
@@ -174,7 +178,7 @@ def _unpack_all(
             fs.rename(unpacked.path, parent / layout.escape(unpacked.name))
             points[unpacked.name] = unpacked.points
     if name is not None and name not in points:
-        raise NotFoundError(f"{path}: there is no collection {name!r} in it")
+        raise _no_such_collection(path, name, others)
     fs.sync_dir(parent)
     return points
 

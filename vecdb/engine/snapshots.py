@@ -114,13 +114,14 @@ def describe(path: Path) -> SnapshotDescription:
 
 
 def checksum_beside(path: Path) -> str | None:
-    """The SHA-256 that stands beside an archive; None if there is none."""
+    """The SHA-256 that stands beside an archive, whose name may have any letters; None if there is
+    none."""
     try:
-        text = _beside(path).read_text("ascii")
-    except (FileNotFoundError, UnicodeDecodeError):
+        data = _beside(path).read_bytes()
+    except FileNotFoundError:
         return None
-    match = re.match(r"[0-9a-f]{64}(?= )", text)
-    return match[0] if match else None
+    match = re.match(rb"[0-9a-f]{64}(?= )", data)
+    return match[0].decode() if match else None
 
 
 def listed(directory: Path) -> list[SnapshotDescription]:

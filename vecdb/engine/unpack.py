@@ -68,7 +68,7 @@ class Archive:
         self._number = 0
         try:
             with self._damage():
-                length = self._tar.begin_any_size(layout.FORMAT, MAX_FORMAT_LINE)
+                length = self._begin()
                 fields = unpack_format_line(self._tar.read(length))
                 self._tar.end(length)
                 if fields.get("archive") not in ("collection", "database"):
@@ -77,6 +77,13 @@ class Archive:
         except BaseException:
             self._tar.close()
             raise
+
+    def _begin(self) -> int:
+        try:
+            return self._tar.begin_any_size(layout.FORMAT, MAX_FORMAT_LINE)
+        except CorruptionError as error:
+            detail = f"is not a vecdb snapshot, or its beginning is damaged: {error.detail}"
+            raise DamageError(detail) from None
 
     def __enter__(self) -> Archive:
         return self

@@ -1,0 +1,91 @@
+"""What ``vecdb info`` found, for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from vecdb.terminal import Screen, count, size
+
+
+def show(screen: Screen, name: str, info: dict[str, Any]) -> None:
+    """One collection: what ``get_collection`` and ``memory_report`` say of it, as plain values."""
+    screen.line(
+        f"{screen.bold(name)}: {count(info['points_count'], 'point')}, status {info['status']}"
+    )
+    optimizer = info["optimizer_progress"]
+    state = info["optimizer_status"]
+    if state != "ok":
+        todo = f"failed: {state['error']}"
+    elif optimizer["pending"]:
+        todo = f"{optimizer['pending']} is due, when an application opens the database"
+    else:
+        todo = "nothing to do"
+    screen.line(f"  vectors     {'; '.join(_vectors(info['config']))}")
+    screen.line(f"  optimizer   {todo}")
+    screen.line(
+        f"  WAL         {size(info['wal_bytes'])}; "
+        f"{count(info['replayed'], 'operation')} not in segment files yet"
+    )
+    for file in info["damaged_files"]:
+        screen.line(f"  DAMAGED     {file['path']}: {file['detail']}")
+    if info["damaged_files"]:
+        screen.line("              no data is lost; written anew when an application opens it")
+    segments = [row for segment in info["segments"] for row in _segment_rows(segment)]
+    if segments:
+        screen.line()
+        headers = [
+            "segment",
+            "kind",
+            "points",
+            "deleted",
+            "vector",
+            "originals",
+            "quantized",
+            "codes",
+        ]
+        screen.table(headers, segments, left=len(headers), indent="  ")
+    screen.line()
+    parts = info["memory"]["parts"] | {"total": info["memory"]["total"]}
+    screen.table(
+        ["part", "on disk", "private RAM", "mapped", "resident"],
+        [
+            [
+                part.replace("_", " "),
+                *(size(figures[key]) for key in ("file", "anonymous", "mapped", "resident")),
+            ]
+            for part, figures in parts.items()
+            if any(figures.values())
+        ],
+        indent="  ",
+    )
+
+
+def _vectors(config: dict[str, Any]) -> Iterator[str]:
+    vectors = config["params"]["vectors"]
+    named = {"": vectors} if "size" in vectors and isinstance(vectors["size"], int) else vectors
+    for name, params in named.items():
+        wanted = params.get("quantization_config") or config.get("quantization_config") or {}
+        methods = ", ".join(f"{kind} quantization" for kind in wanted) or "not quantized"
+        prefix = f"{name}: " if name else ""
+        yield f"{prefix}{params['size']}-d {params['distance']}, {methods}"
+
+
+def _segment_rows(segment: dict[str, Any]) -> Iterator[list[str]]:
+    """One row a named vector; the segment's own figures stand in the first only."""
+    where = {"anonymous": "RAM", "mapped": "mapped", None: "-"}
+    own = [
+        segment["id"].lstrip("0") or "0",
+        segment["kind"],
+        f"{segment['points']:,}",
+        f"{segment['deleted']:,}",
+    ]
+    for name, vector in segment["vectors"].items():
+        yield [
+            *own,
+            name or "-",
+            f"{size(vector['bytes'])} {where[vector['placement']]}",
+            vector["quantization"] or "no",
+            where[vector["codes_placement"]],
+        ]
+        own = ["", "", "", ""]
