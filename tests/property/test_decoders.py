@@ -100,7 +100,7 @@ def quantizer_file(kind: str, dim: int, **options: Any) -> tuple[dict[str, Any],
 STATES = {
     "scalar": quantizer_file("scalar", 4, quantile=0.9),
     "binary": quantizer_file("binary", 70),
-    "product": quantizer_file("product", 3, compression=4),
+    "product": quantizer_file("product", 3, compression=16),
 }
 
 
@@ -108,7 +108,7 @@ def use_quantizer(kind: str, data: bytes) -> Any:
     dim = STATES[kind][0]["dim"]
     quantizer = read_quantizer(np.frombuffer(data, dtype=np.uint8), kind, dim)
     assert (quantizer.kind, quantizer.dim) == (kind, dim)
-    if kind != "product":
+    if kind == "scalar":
         quantizer.prepare(np.full(dim, 0.5, dtype=np.float32))
     return quantizer
 

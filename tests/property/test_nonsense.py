@@ -129,7 +129,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Base:
         rows = {key: format.unpack_row(key, row) for key, row in transaction.cursor()}
     made = Base(found, bytes.fromhex(recovery.read_format(found)["uuid"]), snapshot, rows)
     assert made.row.rows == ROWS
-    assert made.row.vectors["p"]["codec"] == {"kind": "product", "compression": 8}
+    assert made.row.vectors["p"]["codec"] == {"kind": "product", "compression": 8, "layout": 2}
     assert snapshot.alive
     return made
 
@@ -562,7 +562,8 @@ def quantizer(kind, dim, arrays):
 claims = (b"\xdd\x00\x0f\x00\x00" * 1000).ljust(1 << 20, b"\x00")
 maps = b"\x81\xa1v\xdd" + struct.pack(">I", (1 << 20) - 8) + b"\x80" * ((1 << 20) - 8)
 many = b"\x81\xa1v\xdd" + struct.pack(">I", (1 << 22) - 8) + b"\x80" * ((1 << 22) - 8)
-one = {"norm": np.ones(1), "l1_ratio": np.ones(1)}
+one = {key: np.ones(1) for key in ("bits", "half", "l1_ratio")}
+one["center"] = np.zeros(65536, np.float32)
 cases = {
     "payload of claims": lambda: encoding.decode(claims),
     "payload of maps": lambda: encoding.decode(maps),

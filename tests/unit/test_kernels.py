@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import xxhash
 
-from vecdb.kernels import clustering, codes, distance, topk
+from vecdb.kernels import clustering, codes, distance, fastscan, levels, rotation, topk
 from vecdb.kernels.signatures import METRIC_CODES
 
 SIZES = (0, 1, 7, 31, 33, 257)
@@ -281,119 +282,159 @@ def test_scalar_encoding_rounds_and_clips():
     assert out[:, 0].tolist() == [0, 0, 0, 1, 255, 255, 255, 0]
 
 
-# --- bits -----------------------------------------------------------------------------------------
+# --- rotation -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("width", [1, 2, 3, 6, 7, 12, 24, 65])
-def test_hamming_scan_agrees_with_numpy(width):
-    rng = np.random.default_rng(width)
-    table = frozen(-np.arange(64 * width + 1, dtype=np.float32))
+@pytest.mark.parametrize("dim", [1, 2, 3, 4, 5, 7, 31, 64, 100, 384, 1027])
+def test_a_rotation_is_one_and_the_same_for_one_vector_and_for_many(dim):
+    signs = rotation.make_signs(dim)
+    turned = np.eye(dim, dtype=np.float32)
+    rotation.rotate_lanes(turned, signs)  # column by column: what becomes of each unit vector
+    np.testing.assert_allclose(turned.T @ turned, np.eye(dim), atol=1e-5)
+    for axis in {0, dim // 2, dim - 1}:
+        vector = np.eye(dim, dtype=np.float32)[axis]
+        rotation.rotate(vector, frozen(signs))
+        np.testing.assert_array_equal(vector, turned[:, axis])
+    if dim >= 31:  # no dimension stays by itself
+        assert np.abs(turned).max() < 6 / dim**0.5
+
+
+def test_the_signs_of_a_rotation_never_change():
+    """Codes on disk depend on them."""
+    for dim, digest in ((4, "cbaa0f6724ae8b0a"), (384, "980f2e05a494b240")):
+        signs = np.packbits(rotation.make_signs(dim) > 0).tobytes()
+        assert xxhash.xxh3_64_hexdigest(signs) == digest
+
+
+# --- levels ---------------------------------------------------------------------------------------
+
+
+def names_of(blocks, n, places):
+    """The codes in blocks, one a place."""
+    names = np.empty((n, places), np.uint8)
+    fastscan.unpack(blocks, names)
+    return names
+
+
+def columns_of(blocks, n, places):
+    """The two numbers beside each row's codes."""
+    numbers = blocks[:, 64 * -(-places // 4) :].copy().view(np.float32).reshape(-1, 2, 32)
+    return numbers.transpose(0, 2, 1).reshape(-1, 2)[:n]
+
+
+@pytest.mark.parametrize(("bits", "width"), [(1, 4), (2, 2), (4, 1)])
+@pytest.mark.parametrize("dim", [1, 3, 17, 100])
+def test_codes_of_two_values_agree_with_numpy(dim, bits, width):
+    rng = np.random.default_rng(dim)
+    places = -(-dim // width)
     for n in SIZES:
-        # One bit in eight differs, so that distances are small and tie.
-        words = rng.integers(0, 2**63, (n, width), dtype=np.uint64) & np.uint64(0x1122448811224488)
-        words = frozen(words)
-        query = frozen(np.zeros(width, np.uint64))
-        scores = -np.unpackbits(words.view(np.uint8), axis=1).sum(axis=1, dtype=np.int64)
-        check_scan(
-            lambda part, mask, base, *top, w=words, q=query: codes.scan_hamming(
-                w[part], q, table, mask, base, *top
-            ),
-            scores,
-            n,
-            rng,
+        vectors = whole_numbers(rng, n, dim)
+        out = np.full(fastscan.block_shape(n, places, 2), 7, np.uint8)
+        levels.encode_two_values(vectors, np.float32(0.5), bits, width, out)
+        above = np.zeros((n, places * width), np.int64)
+        above[:, :dim] = np.where(vectors > 0.5, (1 << bits) - 1, 0)
+        shifts = bits * np.arange(width)
+        expected = (above.reshape(n, places, width) << shifts).sum(axis=2)
+        np.testing.assert_array_equal(names_of(out, n, places), expected)
+        np.testing.assert_array_equal(columns_of(out, n, places), np.tile([1, 0], (n, 1)))
+
+
+@pytest.mark.parametrize(("bits", "width"), [(1, 4), (2, 2), (4, 1)])
+@pytest.mark.parametrize(("dim", "wide"), [(1, 4), (3, 4), (17, 20), (100, 152)])
+@pytest.mark.parametrize("metric", METRICS)
+def test_codes_of_levels_and_their_factors_agree_with_numpy(metric, dim, wide, bits, width):
+    rng = np.random.default_rng(dim)
+    places = wide // width
+    steps = frozen(np.sort(rng.standard_normal((1, 1 << bits), dtype=np.float32)))
+    centre = frozen(rng.standard_normal(dim, dtype=np.float32))
+    signs = frozen(rotation.make_signs(wide))
+    for n in SIZES:
+        vectors = rng.standard_normal((n, dim), dtype=np.float32)
+        vectors[n // 2 :: 50] = centre  # nothing is left of these
+        out = np.full(fastscan.block_shape(n, places, 2), 7, np.uint8)
+        levels.encode_rotated(
+            METRIC_CODES[metric], frozen(vectors), centre, signs, steps, bits, width, out
         )
-        out = np.empty(n, np.int64)
-        codes.hamming_rows(words, query, np.arange(n), out)
-        np.testing.assert_array_equal(-out, scores)
+        left = vectors.astype(float) - centre
+        squares = (left**2).sum(axis=1)
+        turned = np.zeros((wide, n), np.float32)
+        turned[:dim] = left.T
+        rotation.rotate_lanes(turned, signs)
+        scaled = turned.T * np.sqrt(wide / np.maximum(squares, 1e-30))[:, None]
+        away = np.abs(scaled[:, :, None] - steps[0])
+        nearest = away.argmin(axis=2)
+        found = names_of(out, n, places)
+        one_by_one = np.stack([found >> bits * i & (1 << bits) - 1 for i in range(width)], axis=2)
+        chosen = one_by_one.reshape(n, wide)
+        differ = chosen != nearest
+        if differ.any():  # on the border of two
+            two = np.sort(away[differ], axis=1)[:, :2]
+            np.testing.assert_allclose(two[:, 0], two[:, 1], atol=1e-4)
+        inner = (scaled * steps[0][chosen]).sum(axis=1)
+        inner[squares < 1e-12] = 1.0
+        factor = np.where(squares < 1e-12, 0, np.sqrt(squares * wide) / inner)
+        if metric == "dot":
+            expected = [factor, left @ centre]
+        else:
+            expected = [2 * factor, -squares]
+        numbers = columns_of(out, n, places)
+        np.testing.assert_allclose(numbers, np.stack(expected, axis=1), rtol=2e-3, atol=1e-4)
 
 
-def test_hamming_scan_over_blocks_equals_one_call():
-    rng = np.random.default_rng(5)
-    words = rng.integers(0, 2**63, (600, 2), dtype=np.uint64)
-    query, table = words[7] ^ np.uint64(5), -np.arange(129, dtype=np.float32)
-    check_blocks(
-        lambda part, mask, base, *top: codes.scan_hamming(
-            words[part], query, table, mask, base, *top
-        ),
-        -np.unpackbits((words ^ query).view(np.uint8), axis=1).sum(axis=1, dtype=np.int64),
-        rng,
-    )
-
-
-def test_words_that_do_not_start_on_a_multiple_of_eight_are_accepted():
-    raw = np.random.default_rng(6).integers(0, 256, 8 * 20 + 3).astype(np.uint8)
-    words = raw[3:].view(np.uint64).reshape(10, 2)
-    assert not words.flags.aligned
-    out = np.empty(10, np.int64)
-    codes.hamming_rows(words, np.zeros(2, np.uint64), np.arange(10), out)
-    np.testing.assert_array_equal(out, np.unpackbits(raw[3:].reshape(10, 16), axis=1).sum(axis=1))
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("width", [1, 3, 8])
+@pytest.mark.parametrize("shared", [False, True])
+def test_tables_agree_with_numpy(metric, width, shared):
+    rng = np.random.default_rng(width)
+    codebook = whole_numbers(rng, width if shared else 20, 16)
+    query = whole_numbers(rng, 20)
+    out = np.empty((-(-20 // width), 16), np.float32)
+    stride = 0 if shared else width
+    levels.tables_of_levels(METRIC_CODES[metric], codebook, query, width, stride, out)
+    for chunk in range(out.shape[0]):
+        part = query[chunk * width : (chunk + 1) * width]
+        start = chunk * stride
+        expected = REFERENCE[metric](codebook[start : start + len(part)].T, part)
+        np.testing.assert_array_equal(out[chunk], expected)
 
 
 # --- product codes --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("chunks", [1, 2, 3, 4, 5, 24, 257])
-def test_table_scan_agrees_with_numpy(chunks):
-    rng = np.random.default_rng(chunks)
-    tables = whole_numbers(rng, chunks, 256)
-    for n in SIZES:
-        names = frozen(rng.integers(0, 256, (n, chunks)).astype(np.uint8))
-        scores = tables[np.arange(chunks), names].sum(axis=1)
-        flat = tables.reshape(-1)
-        check_scan(
-            lambda part, mask, base, *top, c=names, t=flat: codes.scan_tables(
-                c[part], t, mask, base, *top
-            ),
-            scores,
-            n,
-            rng,
-        )
-        out = np.empty(n, np.float32)
-        codes.score_tables_rows(names, flat, np.arange(n), out)
-        np.testing.assert_array_equal(out, scores)
-
-
-@pytest.mark.parametrize("width", [1, 2, 3, 4, 5, 8, 16])
+@pytest.mark.parametrize("width", [1, 2, 3, 4, 5, 8])
 def test_codes_name_the_nearest_centroid(width):
     rng = np.random.default_rng(width)
     dim = 2 * width + 1  # the last chunk is one dimension wide
-    codebook = frozen(rng.standard_normal((dim, 256), dtype=np.float32))
-    vectors = frozen(rng.standard_normal((130, dim), dtype=np.float32))
-    out = np.empty((130, 3), np.uint8)
-    clustering.encode_product(vectors, codebook, width, out)
-    for chunk in range(3):
-        part = slice(chunk * width, (chunk + 1) * width)
-        squares = (vectors[:, part, None].astype(float) - codebook[None, part]) ** 2
-        distances = squares.sum(axis=1)
-        chosen = distances[np.arange(130), out[:, chunk]]
-        np.testing.assert_allclose(chosen, distances.min(axis=1), rtol=1e-5, atol=1e-12)
+    codebook = frozen(rng.standard_normal((dim, 16), dtype=np.float32))
+    for n in SIZES:
+        vectors = frozen(rng.standard_normal((n, dim), dtype=np.float32))
+        out = np.full(fastscan.block_shape(n, 3), 7, np.uint8)
+        clustering.encode_product(vectors, codebook, width, out)
+        names = names_of(out, n, 3)
+        for chunk in range(3):
+            part = slice(chunk * width, (chunk + 1) * width)
+            squares = (vectors[:, part, None].astype(float) - codebook[None, part]) ** 2
+            distances = squares.sum(axis=1)
+            chosen = distances[np.arange(n), names[:, chunk]]
+            np.testing.assert_allclose(chosen, distances.min(axis=1), rtol=1e-5, atol=1e-12)
 
 
 def test_among_equal_centroids_the_first_is_named():
-    out = np.empty((3, 1), np.uint8)
-    codebook = np.repeat(np.float32([[1, 2]]), 128, axis=1)
+    codebook = np.repeat(np.float32([[1, 2]]), 8, axis=1)
+    out = np.empty((1, 64), np.uint8)
     clustering.encode_product(np.float32([[0], [3], [1]]), codebook, 1, out)
-    assert out[:, 0].tolist() == [0, 128, 0]
+    assert names_of(out, 3, 1)[:, 0].tolist() == [0, 8, 0]
 
 
-@pytest.mark.parametrize("metric", METRICS)
-@pytest.mark.parametrize("width", [1, 3, 16])
-def test_tables_agree_with_numpy(metric, width):
-    rng = np.random.default_rng(width)
-    codebook, query = whole_numbers(rng, 20, 256), whole_numbers(rng, 20)
-    out = np.empty((-(-20 // width), 256), np.float32)
-    clustering.product_tables(METRIC_CODES[metric], codebook, query, width, out)
-    for chunk in range(out.shape[0]):
-        part = slice(chunk * width, (chunk + 1) * width)
-        expected = REFERENCE[metric](codebook[part].T, query[part])
-        np.testing.assert_array_equal(out[chunk], expected)
-
-
-def fit(points, k=256, iterations=20):
-    centroids = np.ascontiguousarray(np.resize(points[:k].T, (points.shape[1], k)))
-    centroids = np.concatenate([centroids, np.repeat(centroids[:, :1], 256 - k, axis=1)], axis=1)
-    labels, errors = np.empty(len(points), np.uint8), np.empty(len(points), np.float32)
-    clustering.fit_chunk(points, centroids, k, iterations, 1e-3, labels, errors)
+def fit(points, k=16, iterations=20):
+    m, width = points.shape
+    centroids = np.ascontiguousarray(np.resize(points[:k].T, (width, k)))
+    centroids = np.concatenate([centroids, np.repeat(centroids[:, :1], 16 - k, axis=1)], axis=1)
+    padded = np.full((-(-m // 32) * 32, width), 1e6, np.float32)  # what is beyond m must not count
+    padded[:m] = points
+    lanes = padded.reshape(-1, 32, width).transpose(0, 2, 1)
+    lanes = frozen(np.ascontiguousarray(lanes).reshape(-1, 32))
+    clustering.fit_chunk(lanes, m, centroids, k, iterations, 1e-3)
     return centroids
 
 
@@ -401,16 +442,19 @@ def error(points, centroids):
     return ((points[:, :, None] - centroids[None]) ** 2).sum(axis=1).min(axis=1).mean()
 
 
-def test_k_means_lowers_the_error_and_repeats_itself():
-    points = np.random.default_rng(7).standard_normal((3000, 4), dtype=np.float32)
+@pytest.mark.parametrize("m", [17, 3000, 3001, 3031])
+def test_k_means_lowers_the_error_and_repeats_itself(m):
+    points = np.random.default_rng(7).standard_normal((m, 4), dtype=np.float32)
     centroids = fit(points)
-    assert error(points, centroids) < 0.8 * error(points, points[:256].T)
+    assert error(points, centroids) < 0.8 * error(points, points[:16].T) or m < 100
     np.testing.assert_array_equal(centroids, fit(points))
+    one = fit(points, k=1)
+    np.testing.assert_allclose(one, np.repeat(points.mean(axis=0)[:, None], 16, axis=1), atol=1e-5)
 
 
 def test_k_means_gives_every_group_a_centroid_though_it_starts_in_one():
-    # The first 256 points are all in one place: all centroids but one lose their points at once.
+    # The first 16 points are all in one place: all centroids but one lose their points at once.
     rng = np.random.default_rng(8)
     points = np.zeros((1000, 2), np.float32)
-    points[256:] = rng.integers(0, 200, (744, 1))
+    points[16:] = 10 * rng.integers(0, 12, (984, 1))
     assert error(points, fit(points)) < 1e-3

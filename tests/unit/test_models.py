@@ -42,6 +42,10 @@ SHAPES: list[tuple[str, Any]] = [
     ("ScalarQuantizationConfig", {"type": "int8", "quantile": 0.99, "always_ram": True}),
     ("ScalarQuantization", {"scalar": {"type": "int8"}}),
     ("BinaryQuantizationConfig", {"always_ram": False}),
+    ("BinaryQuantizationConfig", {"encoding": "two_bits", "query_encoding": "scalar8bits"}),
+    ("BinaryQuantizationConfig", {"encoding": "one_and_half_bits", "query_encoding": "default"}),
+    ("TurboQuantQuantizationConfig", {"bits": "bits1_5", "always_ram": True}),
+    ("TurboQuantization", {"turbo": {"bits": "bits2"}}),
     ("BinaryQuantization", {"binary": {}}),
     ("ProductQuantizationConfig", {"compression": "x64"}),
     ("ProductQuantization", {"product": {"compression": "x4", "always_ram": True}}),
@@ -397,16 +401,26 @@ REFUSALS: list[tuple[str, Any, str]] = [
     ),
     (
         "VectorParams",
-        {"size": 4, "distance": "Dot", "quantization_config": {"turbo": {}}},
+        {"size": 4, "distance": "Dot", "quantization_config": {"ternary": {}}},
         "x.quantization_config: expected one of ScalarQuantization (scalar); ProductQuantization "
-        "(product); BinaryQuantization (binary); got fields 'turbo' ('turbo': Qdrant's, not "
-        "supported by vecdb)",
+        "(product); BinaryQuantization (binary); TurboQuantization (turbo); got fields 'ternary'",
+    ),
+    (
+        "BinaryQuantizationConfig",
+        {"encoding": "three_bits"},
+        "x.encoding: expected one of 'one_bit', 'two_bits', 'one_and_half_bits', got 'three_bits' "
+        "(str)",
+    ),
+    (
+        "TurboQuantQuantizationConfig",
+        {"bits": 4},
+        "x.bits: expected one of 'bits1', 'bits1_5', 'bits2', 'bits4', 'bits8', got 4 (int)",
     ),
     (
         "VectorParams",
         {"size": 4, "distance": "Dot", "quantization_config": "int8"},
         "x.quantization_config: expected ScalarQuantization or ProductQuantization or "
-        "BinaryQuantization, got 'int8' (str)",
+        "BinaryQuantization or TurboQuantization, got 'int8' (str)",
     ),
     (
         "ScalarQuantizationConfig",

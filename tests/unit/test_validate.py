@@ -20,7 +20,7 @@ from vecdb.quantization import QUANTIZERS
 from vecdb.storage import format, layout
 from vecdb.storage.catalog import Catalog, FileRow, SegmentRow, pack_segment
 from vecdb.storage.format import DamageError, DataHeader, Kind
-from vecdb.storage.validate import expected_files
+from vecdb.storage.validate import Shape, expected_files, is_outdated
 
 ROWS = 21  # not a multiple of 8
 
@@ -263,25 +263,66 @@ def test_the_truth_is_not_refused(made: Path, tmp_path: Path) -> None:
         assert db.collection("c").count().count == ROWS - 3
 
 
+def require_only(shape: Shape, rows: int, width: int) -> None:
+    """Codes of so many rows and bytes fit, and nothing else."""
+    fits = DataHeader(Kind.CODES, np.dtype("<u1"), rows, width, bytes(16), 1)
+    shape.require(fits)
+    shape.require_length(fits.file_size)
+    for wrong in (
+        DataHeader(Kind.CODES, np.dtype("<u1"), rows, width + 1, bytes(16), 1),
+        DataHeader(Kind.CODES, np.dtype("<u1"), rows + 1, width, bytes(16), 1),
+        DataHeader(Kind.CODES, np.dtype("<u4"), rows, width, bytes(16), 1),
+        DataHeader(Kind.IDS, np.dtype("<u1"), rows, width, bytes(16), 1),
+    ):
+        with pytest.raises(DamageError, match=f"its segment {rows} x"):
+            shape.require(wrong)
+
+
 @pytest.mark.parametrize("dim", [1, 2, 3, 63, 64, 65, 128, 769])
-def test_codes_are_as_wide_as_their_quantizer_says(dim: int) -> None:
-    options: list[tuple[str, dict[str, Any]]] = [("scalar", {"quantile": 0.9}), ("binary", {})]
-    options += [("product", {"compression": ratio}) for ratio in (4, 8, 16, 32, 64)]
+@pytest.mark.parametrize("rows", [1, 5, 32, 33])
+def test_codes_are_as_wide_as_their_quantizer_says(dim: int, rows: int) -> None:
+    options: list[tuple[str, dict[str, Any]]] = [("scalar", {"quantile": 0.9})]
+    options += [("binary", {"bits": bits}) for bits in (1, 1.5, 2, 4)]
+    options += [("product", {"compression": ratio}) for ratio in (8, 16, 32, 64)]
     for kind, rest in options:
         quantizer = QUANTIZERS[kind].fit(np.zeros((1, dim), np.float32), "dot", **rest)
-        row = SegmentRow(1, 5, {"": {"dim": dim, "codec": {"kind": kind, **rest}}}, {})
-        shape = expected_files(row)["codes"]
-        fits = DataHeader(Kind.CODES, np.dtype("<u1"), 5, quantizer.code_size, bytes(16), 1)
-        shape.require(fits)
-        shape.require_length(fits.file_size)
-        for wrong in (
-            DataHeader(Kind.CODES, np.dtype("<u1"), 5, quantizer.code_size + 1, bytes(16), 1),
-            DataHeader(Kind.CODES, np.dtype("<u1"), 6, quantizer.code_size, bytes(16), 1),
-            DataHeader(Kind.CODES, np.dtype("<u4"), 5, quantizer.code_size, bytes(16), 1),
-            DataHeader(Kind.IDS, np.dtype("<u1"), 5, quantizer.code_size, bytes(16), 1),
-        ):
-            with pytest.raises(DamageError, match="its segment 5 x"):
-                shape.require(wrong)
+        codec = {"kind": kind, **rest, **({} if kind == "scalar" else {"layout": 2})}
+        row = SegmentRow(1, rows, {"": {"dim": dim, "codec": codec, "index": None}}, {})
+        require_only(expected_files(row)["codes"], *quantizer.codes_shape(rows))
+
+
+def test_outdated_codes_are_known_by_their_size() -> None:
+    """Format version 1 before codes were blocks: a word of signs or a byte a chunk, row by row."""
+    for codec, width in [
+        ({"kind": "binary"}, 16),
+        ({"kind": "product", "compression": 4}, 65),
+        ({"kind": "product", "compression": 16}, 17),
+        ({"kind": "product", "compression": 64}, 5),
+    ]:
+        assert is_outdated(codec)
+        row = SegmentRow(1, 5, {"": {"dim": 65, "codec": codec, "index": None}}, {})
+        require_only(expected_files(row)["codes"], 5, width)
+
+
+@pytest.mark.parametrize(
+    "codec",
+    [
+        {"kind": "binary", "layout": 1},
+        {"kind": "binary", "layout": 2},
+        {"kind": "binary", "layout": 2, "bits": 3.0},
+        {"kind": "binary", "layout": 2, "bits": "1"},
+        {"kind": "product", "layout": 2, "compression": 4},
+        {"kind": "product", "layout": 3, "compression": 16},
+        {"kind": "product"},
+        {"kind": "scalar"},
+        {"layout": 2},
+        {},
+    ],
+)
+def test_a_codec_that_is_none_is_damage(codec: dict[str, Any]) -> None:
+    row = SegmentRow(1, 5, {"": {"dim": 65, "codec": codec, "index": None}}, {})
+    with pytest.raises(DamageError, match="unknown codec"):
+        expected_files(row)
 
 
 def test_check_finds_rows_of_operations_that_were_never_applied(made: Path, tmp_path: Path) -> None:

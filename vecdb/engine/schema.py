@@ -62,6 +62,28 @@ def mapped_schema(schema: Schema) -> Schema:
     return {n: replace(vector, on_disk=True, always_ram=False) for n, vector in schema.items()}
 
 
+_BITS = {
+    None: 1.0,
+    models.BinaryQuantizationEncoding.ONE_BIT: 1.0,
+    models.BinaryQuantizationEncoding.ONE_AND_HALF_BITS: 1.5,
+    models.BinaryQuantizationEncoding.TWO_BITS: 2.0,
+}
+_TURBO_BITS = {
+    None: 4.0,
+    models.TurboQuantBitSize.BITS1: 1.0,
+    models.TurboQuantBitSize.BITS1_5: 1.5,
+    models.TurboQuantBitSize.BITS2: 2.0,
+    models.TurboQuantBitSize.BITS4: 4.0,
+}
+
+# What else takes one byte a dimension is done by scalar codes, which are searched faster.
+_BYTES: dict[str, Any] = {"kind": "scalar", "quantile": None}
+
+
+def _binary(bits: float) -> dict[str, Any]:
+    return {"kind": "binary", "bits": bits, "layout": 2}
+
+
 def _codec(config: models.QuantizationConfig | None) -> tuple[dict[str, Any] | None, bool | None]:
     """What decides the codes' bytes, apart from where they live (which may change freely)."""
     if isinstance(config, models.ScalarQuantization):
@@ -69,10 +91,17 @@ def _codec(config: models.QuantizationConfig | None) -> tuple[dict[str, Any] | N
         codec = {"kind": "scalar", "quantile": None if quantile == 1.0 else quantile}
         return codec, config.scalar.always_ram
     if isinstance(config, models.BinaryQuantization):
-        return {"kind": "binary"}, config.binary.always_ram
+        return _binary(_BITS[config.binary.encoding]), config.binary.always_ram
+    if isinstance(config, models.TurboQuantization):
+        if config.turbo.bits is models.TurboQuantBitSize.BITS8:
+            return _BYTES, config.turbo.always_ram
+        return _binary(_TURBO_BITS[config.turbo.bits]), config.turbo.always_ram
     if isinstance(config, models.ProductQuantization):
         compression = int(config.product.compression.value[1:])
-        return {"kind": "product", "compression": compression}, config.product.always_ram
+        if compression == 4:
+            return _BYTES, config.product.always_ram
+        codec = {"kind": "product", "compression": compression, "layout": 2}
+        return codec, config.product.always_ram
     return None, None
 
 

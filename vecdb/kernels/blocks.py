@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 from llvmlite import ir
 from numba import njit
-from numba.core import types
+from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 from vecdb.kernels.shuffle import (
@@ -36,6 +36,7 @@ __all__ = [
     "TOGETHER",
     "bytes_of_table",
     "count_trailing_zeros",
+    "nearest_of_block",
     "range_of_table",
     "scores_of_block",
     "sums_of_four",
@@ -165,6 +166,57 @@ def scores_of_block(
         return builder.zext(builder.bitcast(reached, INT), LONG)
 
     return i64(blocks, i64, i64, sums, i64, f32, f32, f32, f32, out), generate
+
+
+@intrinsic
+def nearest_of_block(
+    typing_context: Any,
+    lanes: Any,
+    start: Any,
+    width: Any,
+    centroids: Any,
+    first: Any,
+    count: Any,
+    errors: Any,
+    labels: Any,
+) -> Any:
+    """The nearest of ``count`` centroids to each of 32 points; among equals the first.
+
+    Coordinates of the points are the rows ``start : start + width`` of ``lanes: float32[.., 32]``,
+    those of the centroids the rows ``first : first + width`` of ``centroids: float32[.., any]``.
+    Writes the squared distances to ``errors: float32[32]``, the numbers to ``labels: int32[32]``.
+    """
+    floats, whole = ir.VectorType(FLOAT, BLOCK_ROWS), ir.VectorType(INT, BLOCK_ROWS)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        lanes, centroids, errors, labels = (
+            _array(context, builder, signature, arguments, i) for i in (0, 3, 6, 7)
+        )
+        start, width, first, count = (arguments[i] for i in (1, 2, 4, 5))
+        row = builder.extract_value(centroids.shape, 1)
+        least = variable(builder, splat(FLOAT, BLOCK_ROWS, float("inf")))
+        label = variable(builder, ir.Constant(whole, None))
+        distance = variable(builder, ir.Constant(floats, None))
+        with cgutils.for_range(builder, count) as outer:
+            builder.store(ir.Constant(floats, None), distance)
+            with cgutils.for_range(builder, width) as inner:
+                at = builder.mul(builder.add(start, inner.index), LONG(BLOCK_ROWS))
+                place = builder.mul(builder.add(first, inner.index), row)
+                place = builder.gep(centroids.data, [builder.add(place, outer.index)])
+                centroid = spread(builder, builder.load(place), BLOCK_ROWS)
+                away = builder.fsub(load(builder, lanes.data, at, FLOAT, BLOCK_ROWS), centroid)
+                away = builder.fmul(away, away)
+                builder.store(builder.fadd(builder.load(distance), away), distance)
+            here, before = builder.load(distance), builder.load(least)
+            nearer = builder.fcmp_ordered("<", here, before)
+            builder.store(builder.select(nearer, here, before), least)
+            number = spread(builder, builder.trunc(outer.index, INT), BLOCK_ROWS)
+            builder.store(builder.select(nearer, number, builder.load(label)), label)
+        store(builder, builder.load(least), errors.data, 0)
+        store(builder, builder.load(label), labels.data, 0)
+        return context.get_dummy_value()
+
+    return types.void(lanes, i64, i64, centroids, i64, i64, errors, labels), generate
 
 
 @intrinsic

@@ -211,8 +211,8 @@ def splat(kind: ir.Type, count: int, value: float) -> ir.Constant:
 
 
 def spread(builder: Any, value: Any, count: int) -> Any:
-    """``count`` times a float32."""
-    nothing = ir.Constant(ir.VectorType(FLOAT, count), ir.Undefined)
+    """``count`` times a number."""
+    nothing = ir.Constant(ir.VectorType(value.type, count), ir.Undefined)
     one = builder.insert_element(nothing, value, INT(0))
     return reorder(builder, one, one, [0] * count)
 

@@ -35,8 +35,6 @@ __all__ = [
     "out_int32s_1",
     "out_ints_1",
     "two_ints",
-    "words_1",
-    "words_2",
 ]
 
 Floats: TypeAlias = npt.NDArray[np.float32]
@@ -53,8 +51,8 @@ REASSOCIATE: Final = {"reassoc", "contract", "nsz"}
 compare as one, so ``nnan`` and ``ninf`` stay off."""
 
 
-def _input(dtype: Any, ndim: int, *, aligned: bool = True) -> Any:
-    return types.Array(dtype, ndim, "C", readonly=True, aligned=aligned)
+def _input(dtype: Any, ndim: int) -> Any:
+    return types.Array(dtype, ndim, "C", readonly=True)
 
 
 def _output(dtype: Any, ndim: int) -> Any:
@@ -69,9 +67,6 @@ bytes_2: Final = _input(types.uint8, 2)
 floats_1: Final = _input(types.float32, 1)
 floats_2: Final = _input(types.float32, 2)
 ints_1: Final = _input(types.int64, 1)
-# Codes are arrays of bytes seen as words: nothing promises that a buffer starts on a multiple of 8.
-words_1: Final = _input(types.uint64, 1, aligned=False)
-words_2: Final = _input(types.uint64, 2, aligned=False)
 out_bytes_1: Final = _output(types.uint8, 1)
 out_bytes_2: Final = _output(types.uint8, 2)
 out_floats_1: Final = _output(types.float32, 1)

@@ -1,8 +1,8 @@
 """Quantizers: fit, encode, score. Arrays in, arrays out; no files, no threads.
 
-Three kinds share one interface, `Quantizer`: ``"scalar"`` (a byte a dimension), ``"binary"`` (a bit
-a dimension) and ``"product"`` (a byte a chunk of dimensions). Every score is on the scale of the
-original metric, larger is better, so rows of different kinds and of the originals compare.
+Three kinds share one interface, `Quantizer`: ``"scalar"`` (a byte a dimension), ``"binary"`` (1 to
+4 bits a dimension) and ``"product"`` (4 bits a chunk of dimensions). Every score is on the scale of
+the original metric, larger is better, so rows of different kinds and of the originals compare.
 
 Importing this package does not load numba; fitting, encoding and scoring do.
 """

@@ -44,22 +44,31 @@ class PreparedQuery(Protocol):
     """One query, worked out for codes of one quantizer; use it on any number of blocks."""
 
     def scan(
-        self, codes: Bytes, mask: Bytes, base: int, scores: Floats, rows: Ints, filled: int
+        self,
+        codes: Bytes,
+        count: int,
+        mask: Bytes,
+        base: int,
+        scores: Floats,
+        rows: Ints,
+        filled: int,
     ) -> int:
-        """Offer the allowed rows of ``codes: uint8[n, code_size]`` to a running top-k.
+        """Offer the allowed ones of ``count`` rows to a running top-k.
 
-        Row ``i`` is offered as ``base + i``; ``mask`` is a bitmap of the rows that may be returned
-        (length 0: all). ``scores: float32[k]``, ``rows: int64[k]`` and ``filled`` are the top-k of
+        ``codes: uint8`` have the quantizer's ``codes_shape(count)``. Row ``i`` is offered as
+        ``base + i``; ``mask`` is a bitmap of the rows that may be returned (length 0: all).
+        ``scores: float32[k]``, ``rows: int64[k]`` and ``filled`` are the top-k of
         `vecdb.kernels.topk`; returns the new ``filled``.
         """
         ...
 
     def score_rows(self, codes: Bytes, row_numbers: Ints) -> Floats:
-        """The scores, ``float32[m]``, of the rows ``row_numbers: int64[m]`` of ``codes``."""
+        """The scores, ``float32[m]``, of the rows ``row_numbers: int64[m]`` of ``codes``. Rows in
+        ascending order are scored faster."""
         ...
 
-    def score_all(self, codes: Bytes) -> Floats:
-        """The scores, ``float32[n]``, of all rows of ``codes``."""
+    def score_all(self, codes: Bytes, count: int) -> Floats:
+        """The scores, ``float32[count]``, of all rows of ``codes``."""
         ...
 
 
@@ -74,9 +83,11 @@ class Quantizer(Protocol):
     @property
     def dim(self) -> int: ...
 
-    @property
-    def code_size(self) -> int:
-        """Bytes a row takes in an array of codes."""
+    def codes_shape(self, rows: int) -> tuple[int, int]:
+        """The shape of the codes of ``rows`` rows: rows, or blocks of 32, and the bytes of each.
+
+        Codes of pieces of rows, each a multiple of 32 but the last, make up those of all.
+        """
         ...
 
     @staticmethod
@@ -85,7 +96,7 @@ class Quantizer(Protocol):
         ...
 
     def encode(self, vectors: Floats) -> Bytes:
-        """The codes, ``uint8[n, code_size]``, of ``vectors: float32[n, dim]``; n may be 0."""
+        """The codes of ``vectors: float32[n, dim]``, uint8 of ``codes_shape(n)``; n may be 0."""
         ...
 
     def prepare(self, query: Floats) -> PreparedQuery:
@@ -127,11 +138,11 @@ def as_query(query: Floats, dim: int) -> Floats:
     return array
 
 
-def as_codes(codes: Bytes, code_size: int) -> Bytes:
+def as_codes(codes: Bytes, shape: tuple[int, int]) -> Bytes:
     """Refuse what kernels would read out of bounds or numba refuse with a wall of text."""
-    if codes.ndim != 2 or codes.shape[1] != code_size or codes.dtype != np.uint8:
+    if codes.shape != shape or codes.dtype != np.uint8:
         raise ValueError(
-            f"expected codes uint8[n, {code_size}], got {codes.dtype} of shape {codes.shape}"
+            f"expected codes uint8 of shape {shape}, got {codes.dtype} of shape {codes.shape}"
         )
     if not codes.flags.c_contiguous:
         raise ValueError("codes must be C-contiguous")

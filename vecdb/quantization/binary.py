@@ -1,16 +1,29 @@
-"""Binary quantization: one bit a dimension, whether the value is above zero.
+"""Binary quantization: one bit a dimension, or one and a half, two or four.
 
-Rows rank by Hamming distance h to the signs of the query. The share of signs that differ estimates
-an angle, h / d * pi (M. Charikar, "Similarity estimation techniques from rounding algorithms",
-STOC 2002): exact for random directions, rough for real data, but it puts every score on the scale
-of the original metric. The estimate falls strictly with h, so it ranks as h does.
+**How a row is coded.** The mean of the sample is taken off and what is left, ``r``, is rotated at
+random (`vecdb.kernels.rotation`). Its values are then about normally distributed whatever the data,
+and each becomes one of 2, 4 or 16 levels, the best for a normal distribution (J. Max, "Quantizing
+for minimum distortion", 1960). Half a bit more is a rotation into half as many dimensions again.
+
+**How a row is scored.** The query ``q`` keeps its numbers: with the mean ``c``,
+``<x, q> = <c, q> + <r, c> + <r, q - c>``, of which only the last has to be estimated, from the
+levels ``y`` of the rotated row, as ``<y, q - c> * |r|^2 / <r, y>``: without bias, and with an error
+that falls with the square root of the dimension (J. Gao, C. Long, "RaBitQ: quantizing
+high-dimensional vectors with a theoretical error bound for approximate nearest neighbor search",
+SIGMOD 2024). ``<r, c>`` and the factor are kept with the row, in 8 bytes; for Euclidean distances,
+``-|r|^2`` and twice the factor. A Manhattan distance is about ``l1_ratio * sqrt(d)`` times a
+Euclidean one.
+
+**Data of two values**, such as 1 and -1 or 0 and 1, is recognised in the sample. There a bit says
+all, so such data is neither moved nor rotated, and every score is what the metric makes of the
+query and the row, but for the rounding of the query to bytes; that of a query of two values is
+exact. So rows of 1 and -1 rank as their Hamming distances do.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -19,159 +32,197 @@ from vecdb.quantization.base import (
     Bytes,
     Cancelled,
     Floats,
-    Ints,
     Metric,
     State,
-    as_codes,
     as_query,
     as_vectors,
     check_dim,
     check_metric,
     poll,
+    state_array,
     state_number,
 )
+from vecdb.quantization.blocks import PreparedBlocks, blocks_shape, prepare_blocks
 
-__all__ = ["BinaryQuantizer"]
+__all__ = ["BITS", "BinaryQuantizer", "codes_shape"]
 
-Words = npt.NDArray[np.uint64]
+BITS: Final = (1.0, 1.5, 2.0, 4.0)
 
-# Two averages are fitted: a thousand rows settle them to a few percent.
-SAMPLE_ROWS = 2_000
+# A mean has to be small against the spread of the data only; and rarely do two values hide more.
+SAMPLE_ROWS = 10_000
+SAMPLE_VALUES = 8_000_000
+"""32 MB of float32: beyond 800 dimensions the sample has fewer rows, down to a thousand."""
 
-# What 65536 dimensions of float32 can come to, and the ratio's bound (1) with room for rounding.
-LARGEST_NORM = 1e41
-LARGEST_RATIO = 1.01
+LARGEST = float(np.finfo(np.float32).max)
+LARGEST_RATIO = 1.01  # 1, with room for rounding
 
 GAUSSIAN_RATIO = math.sqrt(2.0 / math.pi)
 """L1 / (sqrt(d) * L2) of a difference with normally distributed values; used where the sample
 has no two different rows to measure it on."""
 
+# The upper half of the levels; the others are the same below zero. Values of J. Max's table.
+_LEVELS: Final = {
+    1: (0.7979,),
+    2: (0.4528, 1.5104),
+    4: (0.1284, 0.3881, 0.6568, 0.9424, 1.2562, 1.6181, 2.0690, 2.7326),
+}
+
 
 class BinaryQuantizer:
-    """Codes are whole 64-bit words; bit ``j`` of the row, little order, is ``vector[j] > 0``.
-
-    ``norm`` is the typical (root mean square) length of a row, ``l1_ratio`` what turns a Euclidean
-    distance into a Manhattan one: L1 is about ``l1_ratio * sqrt(d) * L2``.
-    """
+    """``center: float32[dim]``; ``half`` 0, or data of the two values ``center`` -+ ``half``."""
 
     kind: ClassVar[str] = "binary"
 
-    def __init__(self, metric: Metric, dim: int, norm: float, l1_ratio: float) -> None:
+    def __init__(
+        self, metric: Metric, bits: float, center: Floats, half: float, l1_ratio: float
+    ) -> None:
+        if bits not in BITS:
+            raise ValueError(f"bits must be one of {BITS}, not {bits}")
         self.metric: Metric = metric
-        self.dim = dim
-        self.norm = norm
+        self.dim: int = center.shape[0]
+        self.bits = float(bits)
+        self.center = center
+        self.half = half
         self.l1_ratio = l1_ratio
-        self._cosines = np.cos(np.arange(dim + 1) * (math.pi / dim))
+        self._coded = _coded_dim(self.dim, self.bits)
+        self._bits = int(bits)  # of a coded dimension
+        self._width = 4 // self._bits  # coded dimensions in a place
+        self._signs: Floats | None = None  # once used
+        upper = np.array(_LEVELS[self._bits], np.float32)
+        levels = np.concatenate([-upper[::-1], upper])
+        if half:
+            middle = float(center[0])
+            levels = np.linspace(middle - half, middle + half, len(levels), dtype=np.float32)
+        self._levels: Floats = levels[None]
+        codes = np.arange(16)
+        shifts = self._bits * np.arange(self._width)
+        self._codebook = levels[codes[None] >> shifts[:, None] & (len(levels) - 1)]
 
-    @property
-    def code_size(self) -> int:
-        return (self.dim + 63) // 64 * 8
+    def codes_shape(self, rows: int) -> tuple[int, int]:
+        return codes_shape(rows, self.dim, self.bits)
 
     @staticmethod
     def sample_size(dim: int) -> int:
-        return SAMPLE_ROWS
+        return min(SAMPLE_ROWS, max(1_000, SAMPLE_VALUES // dim))
 
     @classmethod
     def fit(
-        cls, sample: Floats, metric: str, *, cancelled: Cancelled | None = None
+        cls,
+        sample: Floats,
+        metric: str,
+        *,
+        bits: float = 1.0,
+        cancelled: Cancelled | None = None,
     ) -> BinaryQuantizer:
-        """Measure the scale of ``sample: float32[m, d]``, m at least 1."""
+        """Mean and scale of ``sample: float32[m, d]``, m at least 1; or its two values."""
         sample = as_vectors(sample, least=1)
-        dim = sample.shape[1]
-        squares = l1 = l2 = 0.0
+        m, dim = sample.shape
+        check_metric(metric)
+        poll(cancelled)
+        low, high = float(sample.min()), float(sample.max())
+        half = (high - low) / 2.0
+        middle = low + half
+        total = np.zeros(dim, np.float64)
+        l1 = l2 = 0.0
+        two_values = half > 0.0
         # A few rows at a time: float64 copies of a sample of long vectors would be large.
         step = max(1, 1_000_000 // dim)
-        for start in range(0, sample.shape[0], step):
+        for start in range(0, m, step):
             poll(cancelled)
             block = sample[start : start + step + 1].astype(np.float64)
-            squares += float(np.square(block[:step]).sum())
+            total += block[:step].sum(axis=0)
             differences = np.diff(block, axis=0)
             l1 += float(np.abs(differences).sum())
             l2 += float(np.sqrt(np.square(differences).sum(axis=1)).sum())
+            # Values that were normalised differ in their last bits.
+            two_values = two_values and bool(
+                (np.abs(np.abs(block - middle) - half) <= 1e-5 * half).all()
+            )
         ratio = l1 / (math.sqrt(dim) * l2) if l2 > 0.0 else GAUSSIAN_RATIO
-        return cls(check_metric(metric), dim, math.sqrt(squares / sample.shape[0]), ratio)
+        if two_values:
+            return cls(check_metric(metric), bits, np.full(dim, middle, np.float32), half, ratio)
+        return cls(check_metric(metric), bits, (total / m).astype(np.float32), 0.0, ratio)
 
     def encode(self, vectors: Floats) -> Bytes:
+        from vecdb.kernels.levels import encode_rotated, encode_two_values
+        from vecdb.kernels.signatures import METRIC_CODES
+
         vectors = as_vectors(vectors, self.dim)
-        out = np.zeros((vectors.shape[0], self.code_size), np.uint8)
-        out[:, : (self.dim + 7) // 8] = np.packbits(vectors > 0, axis=1, bitorder="little")
+        out = np.empty(self.codes_shape(vectors.shape[0]), np.uint8)
+        if self.half:
+            encode_two_values(vectors, self.center[0], self._bits, self._width, out)
+        else:
+            encode_rotated(
+                METRIC_CODES[self.metric],
+                vectors,
+                self.center,
+                self._rotation(),
+                self._levels,
+                self._bits,
+                self._width,
+                out,
+            )
         return out
 
-    def prepare(self, query: Floats) -> PreparedBinary:
-        query = as_query(query, self.dim)
-        signs = self.encode(query[None, :])[0].view(np.uint64)
-        return PreparedBinary(signs, self._scores(query))
+    def prepare(self, query: Floats) -> PreparedBlocks:
+        from vecdb.kernels.levels import tables_of_levels
+        from vecdb.kernels.rotation import rotate
+        from vecdb.kernels.signatures import DOT, METRIC_CODES
 
-    def _scores(self, query: Floats) -> Floats:
-        """The score of each Hamming distance 0 .. dim, strictly falling."""
-        length = math.sqrt(float(np.square(query, dtype=np.float64).sum()))
-        dots = length * self.norm * self._cosines
+        query = as_query(query, self.dim)
+        _, width = self.codes_shape(1)
+        numbers = np.empty((self._coded // self._width, 16), np.float32)
+        if self.half:
+            tables_of_levels(
+                METRIC_CODES[self.metric], self._codebook, query, self._width, 0, numbers
+            )
+            return prepare_blocks(numbers, width)
+        rotated = np.zeros(self._coded, np.float32)
+        np.subtract(query, self.center, out=rotated[: self.dim])
+        away = rotated[: self.dim].astype(np.float64)
+        rotate(rotated, self._rotation())
+        tables_of_levels(DOT, self._codebook, rotated, self._width, 0, numbers)
         if self.metric == "dot":
-            return _strictly_falling(dots)
-        squares = np.maximum(length * length + self.norm * self.norm - 2.0 * dots, 0.0)
-        if self.metric == "euclid":
-            return _strictly_falling(-squares)
-        return _strictly_falling(-self.l1_ratio * math.sqrt(self.dim) * np.sqrt(squares))
+            bias = float(self.center.astype(np.float64) @ query.astype(np.float64))
+        else:
+            bias = -float(away @ away)
+        root = self.l1_ratio * math.sqrt(self.dim) if self.metric == "manhattan" else 0.0
+        return prepare_blocks(numbers, width, min(max(bias, -LARGEST), LARGEST), root)
+
+    def _rotation(self) -> Floats:
+        from vecdb.kernels.rotation import make_signs
+
+        if self._signs is None:
+            self._signs = make_signs(self._coded)
+        return self._signs
 
     def state(self) -> dict[str, npt.NDArray[Any]]:
-        """``norm`` and ``l1_ratio``, float64[1] each."""
-        return {"norm": np.array([self.norm]), "l1_ratio": np.array([self.l1_ratio])}
+        """``center``, float32[dim]; ``bits``, ``half`` and ``l1_ratio``, float64[1] each."""
+        return {
+            "center": self.center.copy(),
+            "bits": np.array([self.bits]),
+            "half": np.array([self.half]),
+            "l1_ratio": np.array([self.l1_ratio]),
+        }
 
     @classmethod
     def from_state(cls, metric: str, dim: int, state: State) -> BinaryQuantizer:
-        norm = state_number(state, "norm", 0.0, LARGEST_NORM)
+        bits = state_number(state, "bits", 1.0, 4.0)
+        if bits not in BITS:
+            raise ValueError(f"quantizer state 'bits': no such number: {bits}")
+        center = state_array(state, "center", (check_dim(dim),))
+        half = state_number(state, "half", 0.0, LARGEST)
         l1_ratio = state_number(state, "l1_ratio", 0.0, LARGEST_RATIO)
-        return cls(check_metric(metric), check_dim(dim), norm, l1_ratio)
+        return cls(check_metric(metric), bits, center, half, l1_ratio)
 
 
-def _strictly_falling(values: npt.NDArray[np.float64]) -> Floats:
-    """``values``, which fall, as float32 in which each is below the one before.
-
-    Near h = 0 the cosine is too flat for float32 to tell neighbours apart, and a query or sample of
-    zeros has one score for all; equal scores would let the lower row win over the nearer one.
-    Float32 in integer order (sign and magnitude to two's complement) makes "the next lower number"
-    a subtraction.
-    """
-    # Far enough inside the range that stepping down cannot reach infinity.
-    largest = float(np.finfo(np.float32).max) * 0.99
-    scores = np.clip(values, -largest, largest).astype(np.float32)
-    if (scores[1:] < scores[:-1]).all():  # as a rule, up to some thousand dimensions
-        return scores
-    bits = scores.view(np.int32).astype(np.int64)
-    order = np.where(bits >= 0, bits, -(bits & 0x7FFFFFFF))
-    position = np.arange(order.shape[0])
-    order = np.minimum.accumulate(order + position) - position
-    bits = np.where(order >= 0, order, -order | 0x80000000)
-    return bits.astype(np.uint32).view(np.float32)
+def codes_shape(rows: int, dim: int, bits: float) -> tuple[int, int]:
+    """The shape of the codes of ``rows`` vectors."""
+    return blocks_shape(rows, _coded_dim(dim, bits) * int(bits) // 4, 2)
 
 
-@dataclass(frozen=True, slots=True)
-class PreparedBinary:
-    """A query for sign bits: its own signs, and the score of each Hamming distance."""
-
-    signs: Words
-    table: Floats
-
-    def _words(self, codes: Bytes) -> Words:
-        return as_codes(codes, self.signs.shape[0] * 8).view(np.uint64)
-
-    def scan(
-        self, codes: Bytes, mask: Bytes, base: int, scores: Floats, rows: Ints, filled: int
-    ) -> int:
-        from vecdb.kernels.codes import scan_hamming
-        from vecdb.kernels.topk import check_mask
-
-        words = self._words(codes)
-        check_mask(mask, words.shape[0])
-        return int(scan_hamming(words, self.signs, self.table, mask, base, scores, rows, filled))
-
-    def score_rows(self, codes: Bytes, row_numbers: Ints) -> Floats:
-        from vecdb.kernels.codes import hamming_rows
-
-        distances = np.empty(row_numbers.shape[0], np.int64)
-        hamming_rows(self._words(codes), self.signs, row_numbers, distances)
-        # Codes from elsewhere may have bits beyond the last dimension.
-        return self.table.take(distances, mode="clip")
-
-    def score_all(self, codes: Bytes) -> Floats:
-        return self.score_rows(codes, np.arange(codes.shape[0], dtype=np.int64))
+def _coded_dim(dim: int, bits: float) -> int:
+    """Into how many dimensions vectors are rotated: whole places, half as many again for 1.5."""
+    width = 4 // int(bits)
+    wide = -(-3 * dim // 2) if bits == 1.5 else dim
+    return -(-wide // width) * width

@@ -67,9 +67,8 @@ class ScalarQuantizer:
         np.divide(1.0, step, out=inverse, where=step > 0.0)
         self._inverse = inverse.astype(np.float32)
 
-    @property
-    def code_size(self) -> int:
-        return self.dim
+    def codes_shape(self, rows: int) -> tuple[int, int]:
+        return rows, self.dim
 
     @staticmethod
     def sample_size(dim: int) -> int:
@@ -131,7 +130,7 @@ class ScalarQuantizer:
 
     def decode(self, codes: Bytes) -> Floats:
         """The vectors, ``float32[n, dim]``, that ``codes`` stand for."""
-        steps = self._step.astype(np.float64) * as_codes(codes, self.code_size)
+        steps = self._step.astype(np.float64) * as_codes(codes, (codes.shape[0], self.dim))
         return (self.lower + steps).astype(np.float32)
 
     def prepare(self, query: Floats) -> PreparedScalar:
@@ -174,37 +173,32 @@ class PreparedScalar:
     constant: np.float32
 
     def scan(
-        self, codes: Bytes, mask: Bytes, base: int, scores: Floats, rows: Ints, filled: int
+        self,
+        codes: Bytes,
+        count: int,
+        mask: Bytes,
+        base: int,
+        scores: Floats,
+        rows: Ints,
+        filled: int,
     ) -> int:
         from vecdb.kernels.codes import scan_scalar
         from vecdb.kernels.topk import check_mask
 
-        as_codes(codes, self.point.shape[0])
-        check_mask(mask, codes.shape[0])
-        return int(
-            scan_scalar(
-                self.metric_code,
-                codes,
-                self.point,
-                self.step,
-                self.constant,
-                mask,
-                base,
-                scores,
-                rows,
-                filled,
-            )
-        )
+        as_codes(codes, (count, self.point.shape[0]))
+        check_mask(mask, count)
+        numbers = (self.point, self.step, self.constant)
+        return int(scan_scalar(self.metric_code, codes, *numbers, mask, base, scores, rows, filled))
 
     def score_rows(self, codes: Bytes, row_numbers: Ints) -> Floats:
         from vecdb.kernels.codes import score_scalar_rows
 
-        as_codes(codes, self.point.shape[0])
+        as_codes(codes, (codes.shape[0], self.point.shape[0]))
         out = np.empty(row_numbers.shape[0], np.float32)
-        score_scalar_rows(
-            self.metric_code, codes, self.point, self.step, self.constant, row_numbers, out
-        )
+        numbers = (self.point, self.step, self.constant)
+        score_scalar_rows(self.metric_code, codes, *numbers, row_numbers, out)
         return out
 
-    def score_all(self, codes: Bytes) -> Floats:
-        return self.score_rows(codes, np.arange(codes.shape[0], dtype=np.int64))
+    def score_all(self, codes: Bytes, count: int) -> Floats:
+        as_codes(codes, (count, self.point.shape[0]))
+        return self.score_rows(codes, np.arange(count, dtype=np.int64))

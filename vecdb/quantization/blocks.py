@@ -1,0 +1,137 @@
+"""A query for codes in blocks of 32 rows: what binary and product codes have in common.
+
+Both are codes of 4 bits whose scores are sums of look-ups (`vecdb.kernels.fastscan`); they differ
+in what the codes of a row mean, and so in what the tables of a query hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from vecdb.quantization.base import Bytes, Floats, Ints, as_codes
+
+__all__ = ["PreparedBlocks", "blocks_shape", "prepare_blocks", "scan_together"]
+
+BLOCK_ROWS = 32  # as in the kernels, which load numba
+
+
+def blocks_shape(rows: int, places: int, columns: int) -> tuple[int, int]:
+    """`fastscan.block_shape` without loading numba."""
+    return -(-rows // BLOCK_ROWS), 64 * -(-places // 4) + 4 * BLOCK_ROWS * columns
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedBlocks:
+    """Tables of one query, and what makes scores of their sums: see `fastscan`.
+
+    ``score = (sum * step + offset) * multiply[row] + add[row] + bias``; where ``root`` is not 0,
+    that is minus a squared Euclidean distance, which minus ``root`` times its square root turns
+    into a Manhattan distance.
+    """
+
+    tables: Bytes
+    """uint8[1, 64 * quads]"""
+    step: np.float32
+    offset: np.float32
+    bias: np.float32
+    root: np.float32
+    width: int
+    """Bytes of a block."""
+
+    def scan(
+        self,
+        codes: Bytes,
+        count: int,
+        mask: Bytes,
+        base: int,
+        scores: Floats,
+        rows: Ints,
+        filled: int,
+    ) -> int:
+        counts = np.array([filled], np.int64)
+        scan_together([self], codes, count, mask, base, scores[None], rows[None], counts)
+        return int(counts[0])
+
+    def score_rows(self, codes: Bytes, row_numbers: Ints) -> Floats:
+        from vecdb.kernels import fastscan
+
+        out = np.empty(row_numbers.shape[0], np.float32)
+        numbers = (self.step, self.offset, self.bias)
+        as_codes(codes, (codes.shape[0], self.width))
+        fastscan.score_rows(codes, self.tables, *numbers, row_numbers, out)
+        return self._finished(out)
+
+    def score_all(self, codes: Bytes, count: int) -> Floats:
+        from vecdb.kernels import fastscan
+
+        as_codes(codes, (-(-count // BLOCK_ROWS), self.width))
+        out = np.empty(count, np.float32)
+        numbers = (self.step, self.offset, self.bias)
+        fastscan.score_all(codes, self.tables, *numbers, out)
+        return self._finished(out)
+
+    def _finished(self, scores: Floats) -> Floats:
+        if self.root:
+            np.maximum(-scores, np.float32(0.0), out=scores)
+            np.sqrt(scores, out=scores)
+            scores *= -self.root
+        return scores
+
+
+def prepare_blocks(
+    numbers: Floats, width: int, bias: float = 0.0, root: float = 0.0
+) -> PreparedBlocks:
+    """A query from what each code adds to its scores, ``numbers: float32[places, 16]``."""
+    from vecdb.kernels import fastscan
+
+    tables = np.empty((1, 64 * -(-numbers.shape[0] // 4)), np.uint8)
+    step, offset = fastscan.quantize_tables(numbers, tables[0])
+    return PreparedBlocks(
+        tables, np.float32(step), np.float32(offset), np.float32(bias), np.float32(root), width
+    )
+
+
+def scan_together(
+    queries: Sequence[PreparedBlocks],
+    codes: Bytes,
+    count: int,
+    mask: Bytes,
+    base: int,
+    scores: Floats,
+    rows: Ints,
+    filled: Ints,
+) -> None:
+    """`PreparedQuery.scan` for several queries of one quantizer in one pass over the codes.
+
+    ``scores: float32[q, k]``, ``rows: int64[q, k]`` and ``filled: int64[q]`` are changed in place.
+    """
+    from vecdb.kernels import fastscan
+    from vecdb.kernels.topk import offer_rows
+
+    q = scores.shape[0]
+    as_codes(codes, (-(-count // BLOCK_ROWS), queries[0].width))
+    ranges = np.array([[0, count]], np.int64)
+    tables = queries[0].tables if q == 1 else np.concatenate([x.tables for x in queries])
+    fastscan.check_shapes(codes, tables, ranges, mask)
+    steps = np.array([x.step for x in queries], np.float32)
+    offsets = np.array([x.offset for x in queries], np.float32)
+    biases = np.array([x.bias for x in queries], np.float32)
+    starts = np.array([0, q], np.int64)
+    every = np.arange(q, dtype=np.int64)
+    if not queries[0].root:
+        top = scores, rows, filled
+        fastscan.scan(
+            codes, tables, steps, offsets, ranges, starts, every, biases, mask, base, *top
+        )
+        return
+    # The kernel compares what is under the root: its best are worked out before they are offered.
+    found, found_rows = np.empty_like(scores), np.empty_like(rows)
+    counts = np.zeros(q, np.int64)
+    top = found, found_rows, counts
+    fastscan.scan(codes, tables, steps, offsets, ranges, starts, every, biases, mask, base, *top)
+    for i, query in enumerate(queries):
+        best = query._finished(found[i])
+        filled[i] = offer_rows(best, found_rows[i], counts[i], 0, scores[i], rows[i], filled[i])
