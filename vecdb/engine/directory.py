@@ -108,12 +108,12 @@ def initialize(path: Path) -> None:
 
     Under the file lock. Raises CorruptionError, FormatVersionError.
     """
+    with suppress(OSError):  # whoever made it may have been killed before that; it is not ours
+        fs.sync_dir(path.parent)
     if (path / layout.FORMAT).exists():
         require_database(path)
-        fs.sync_dir(path)  # whoever made it may have been killed before that
+        fs.sync_dir(path)  # the same
         return
-    with suppress(PermissionError):  # the same; it need not be ours to open
-        fs.sync_dir(path.parent)
     if not (path / layout.COLLECTIONS).is_dir():
         fs.make_dir(path / layout.COLLECTIONS)
     for entry in list(path.iterdir()):
