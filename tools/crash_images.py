@@ -36,6 +36,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # hundreds of small processe
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
+from arguments import at_least_one, file_to_write  # noqa: E402
 from crashes.check import check_image, warm  # noqa: E402
 from crashes.children import in_children  # noqa: E402
 from crashes.model import Image  # noqa: E402
@@ -262,6 +263,9 @@ def main() -> int:
         }
         missed = figures["failed"]
         print(f"{figures['images']} distinct images, {figures['failed']} failed")
+        if not figures["opened"] and not stopped:
+            missed = "all"
+            print("no image was opened: nothing was tested", file=sys.stderr)
     figures["seconds"] = round(time.monotonic() - started, 1)
     if arguments.json:
         arguments.json.write_text(json.dumps(figures, indent=1) + "\n")
@@ -273,13 +277,17 @@ def _arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--workload", nargs="*", default=list(WORKLOADS), choices=WORKLOADS)
-    parser.add_argument("--limit", type=int, help="at most about this many images a workload")
+    parser.add_argument(
+        "--limit", type=at_least_one, help="at most about this many images a workload"
+    )
     parser.add_argument("--image", type=int, help="only this image of a workload")
     parser.add_argument("--recording", type=Path, help="a kept recording, not a new run")
     parser.add_argument("--mutant", nargs="+", help="plant these bugs ('all'; 'list': name them)")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="images at a time")
+    parser.add_argument(
+        "--jobs", type=at_least_one, default=os.cpu_count() or 1, help="images at a time"
+    )
     parser.add_argument("--keep", type=Path, help="where failing images go (default: a new place)")
-    parser.add_argument("--json", type=Path, help="write the figures here")
+    parser.add_argument("--json", type=file_to_write, help="write the figures here")
     arguments = parser.parse_args()
     if arguments.keep is None:
         arguments.keep = Path(tempfile.gettempdir()) / f"vecdb-images-failed-{os.getpid()}"

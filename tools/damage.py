@@ -46,6 +46,7 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent), str(HERE.parent / "tests")]
 
 import numpy as np  # noqa: E402
+from arguments import at_least_one, file_to_write  # noqa: E402
 from damages.databases import ORDER, build  # noqa: E402
 from damages.examine import Truth, company, examine  # noqa: E402
 from damages.judge import Judgement, judge, outlook  # noqa: E402
@@ -248,24 +249,29 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--seed", type=int, default=1, help="of data, places and bits")
-    parser.add_argument("--per-group", type=int, help="cases of each kind of file and damage")
-    parser.add_argument("--limit", type=int, help="at most so many cases")
+    parser.add_argument(
+        "--per-group", type=at_least_one, help="cases of each kind of file and damage"
+    )
+    parser.add_argument("--limit", type=at_least_one, help="at most so many cases")
     parser.add_argument("--only", default="", help="only cases whose names contain this")
-    parser.add_argument("--case", help="replay this one")
+    parser.add_argument("--case", type=_case, help="replay this one")
     parser.add_argument(
         "--mutant", nargs="+", help="plant these bugs, one by one ('list': name them; 'all')"
     )
-    parser.add_argument("--json", type=Path, help="write the figures here")
+    parser.add_argument("--json", type=file_to_write, help="write the figures here")
     arguments = parser.parse_args()
     if arguments.mutant == ["list"]:
         print("\n".join(f"{name}: {mutant.what}" for name, mutant in MUTANTS.items()))
         return 0
+    unknown = set(arguments.mutant or []) - {*MUTANTS, "all"}
+    if unknown:
+        parser.error(f"no such mutant: {', '.join(sorted(unknown))}")
     shared_memory = Path("/dev/shm")
     parent = shared_memory if shared_memory.is_dir() else None
     with tempfile.TemporaryDirectory(prefix="vecdb-damage-", dir=parent) as work:
         keep = Path(tempfile.mkdtemp(prefix="vecdb-damaged-"))
         campaign = Campaign(Path(work), arguments.seed, keep)
-        cases = [Case.parse(arguments.case)] if arguments.case else campaign.cases()
+        cases = [arguments.case] if arguments.case else campaign.cases()
         if arguments.mutant is not None:
             names = list(MUTANTS) if arguments.mutant == ["all"] else arguments.mutant
             missed = [n for n in names if not caught(n, campaign, cases, arguments.limit or 200)]
@@ -273,12 +279,23 @@ def main() -> int:
             print(f"{len(names) - len(missed)} of {len(names)} planted bugs caught")
             return int(bool(missed))
         cases = [case for case in cases if arguments.only in case.id]
+        if not cases:
+            parser.error(f"--only: no case has {arguments.only!r} in its name")
         cases = chosen(cases, arguments.per_group, arguments.limit, arguments.seed)
         report = run_all(campaign, cases, arguments.json)
     if not campaign.failures:
         keep.rmdir()
     print_report(report)
     return int(bool(campaign.failures))
+
+
+def _case(text: str) -> Case:
+    try:
+        return Case.parse(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"expected a case as it is printed with a failure, got {text!r}"
+        ) from None
 
 
 def caught(name: str, campaign: Campaign, cases: list[Case], limit: int) -> bool:
@@ -302,4 +319,7 @@ def print_report(report: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -10,7 +10,7 @@ of a file. What must be true afterwards is in ``failures/cases.py``.
     python tools/io_errors.py --case merge:os/changes/EIO/once/17:stay    (replays one)
 
 Each failure prints the case that replays it and keeps the directory as it was before it was opened
-again. Exit code 0: no case failed.
+again. Exit code 0: no case failed, and there were some.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
+from arguments import at_least_one, file_to_write  # noqa: E402
 from failures.cases import Case  # noqa: E402
 from failures.faults import CHANGES, READS, SWEEPS, Fault, numbers  # noqa: E402
 from failures.injectors import LittleSpace, build_shim, mount_little, shim_loaded, unmount  # noqa: E402
@@ -227,18 +228,33 @@ def with_shim() -> None:
         os.execv(sys.executable, [sys.executable, *sys.argv])
 
 
+def _case(text: str) -> tuple[str, Fault, str]:
+    """Workload, fault, ending."""
+    try:
+        name, fault, ending = text.split(":")
+        if name in WORKLOADS and ending in ("stay", "close"):
+            return name, Fault.parse(fault), ending
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(
+        f"expected a case as it is printed with a failure, got {text!r}"
+    )
+
+
 def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--sweep", nargs="*", default=list(SWEEPS), choices=SWEEPS)
     parser.add_argument("--workload", nargs="*", default=list(WORKLOADS), choices=WORKLOADS)
-    parser.add_argument("--every", type=int, default=1, help="only each N-th case of a sweep")
+    parser.add_argument(
+        "--every", type=at_least_one, default=1, help="only each N-th case of a sweep"
+    )
     parser.add_argument(
         "--mutants", action="store_true", help="plant known bugs instead: each must be found"
     )
-    parser.add_argument("--case", help="one case, as printed with a failure")
-    parser.add_argument("--json", type=Path, help="write the figures here")
+    parser.add_argument("--case", type=_case, help="one case, as printed with a failure")
+    parser.add_argument("--json", type=file_to_write, help="write the figures here")
     parser.add_argument("--keep", type=Path, help="where to keep directories of failed cases")
     return parser.parse_args()
 
@@ -246,8 +262,7 @@ def options() -> argparse.Namespace:
 def main() -> int:
     arguments = options()
     if arguments.case is not None:
-        arguments.workload, text, ending = arguments.case.split(":")
-        one = Fault.parse(text)
+        arguments.workload, one, ending = arguments.case
         arguments.sweep = [one.where]
     if "libc" in arguments.sweep:
         with_shim()
@@ -277,7 +292,9 @@ def main() -> int:
         seconds = round(time.monotonic() - started, 1)
         result = {**lives.setting(), "seconds": seconds, "skipped": missing, **vars(figures)}
         arguments.json.write_text(json.dumps(result, indent=1) + "\n")
-    return int(bool(figures.failures))
+    if not figures.reached:
+        print("no case met its fault: nothing was tested", file=sys.stderr)
+    return int(bool(figures.failures) or not figures.reached)
 
 
 def plant_all(runner: Runner, sweeps: list[str]) -> int:
@@ -333,4 +350,7 @@ def run_all(
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -29,6 +29,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent), str(HERE.parent / "tests")]
 
+from arguments import at_least_one, directory_with, file_to_write  # noqa: E402
 from histories import lives  # noqa: E402
 from histories.kill_rounds import Heard, Known, Round, check, write  # noqa: E402
 from histories.lives import Life, Message, answer, percentiles  # noqa: E402
@@ -211,11 +212,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--rounds", type=int, default=1000, help="kills (default 1000)")
+    parser.add_argument("--rounds", type=at_least_one, default=1000, help="kills (default 1000)")
     parser.add_argument("--seed", type=int, default=1, help="of everything drawn (default 1)")
-    parser.add_argument("--json", type=Path, help="write the figures here")
+    parser.add_argument("--json", type=file_to_write, help="write the figures here")
     parser.add_argument("--keep", type=Path, help="where to work, and to keep a failure")
-    parser.add_argument("--again", type=Path, metavar="DIR", help="check what a failure kept")
+    parser.add_argument(
+        "--again", type=directory_with(RECORD), metavar="DIR", help="check what a failure kept"
+    )
     options = parser.parse_args()
     lives.load()
     if options.again:

@@ -25,6 +25,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from arguments import file_to_write
+
 HERE = Path(__file__).resolve().parent
 PROOF = HERE.parent / "docs" / "proof.json"
 BEGIN = "<!-- figures: written by python tools/prove.py --markdown docs/durability.md -->"
@@ -78,8 +80,9 @@ def _damage(figures: Figures) -> tuple[str, str]:
 
 
 def _io_errors(figures: Figures) -> tuple[str, str]:
+    skipped = f" (not possible here: {', '.join(figures['skipped'])})" if figures["skipped"] else ""
     return (
-        f"{figures['reached']:,} runs with a failing call or a full disk",
+        f"{figures['reached']:,} runs with a failing call or a full disk{skipped}",
         f"{len(figures['failures'])} failed",
     )
 
@@ -171,13 +174,21 @@ def main() -> int:
     )
     parser.add_argument("--short", action="store_true", help="some minutes instead of hours")
     parser.add_argument("--only", nargs="+", choices=TESTS, default=list(TESTS), metavar="TEST")
-    parser.add_argument("--json", type=Path, default=PROOF, help=f"the figures (default {PROOF})")
+    parser.add_argument(
+        "--json", type=file_to_write, default=PROOF, help="the figures (default: docs/proof.json)"
+    )
     parser.add_argument("--markdown", type=Path, help="write the figures into this page")
     options = parser.parse_args()
     proof: Figures = {"tests": {}}
     if options.json.exists():
         proof = json.loads(options.json.read_text())
+        if "tests" not in proof:
+            parser.error(f"{options.json}: expected figures that this program wrote")
     if options.markdown is not None:
+        if not proof["tests"]:
+            parser.error(f"{options.json}: there are no figures yet; run this without --markdown")
+        if not options.markdown.is_file() or BEGIN not in options.markdown.read_text():
+            parser.error(f"{options.markdown}: expected a page with the line {BEGIN}")
         write_table(proof, options.markdown)
         return 0
     failed = []

@@ -35,6 +35,7 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent), str(HERE.parent / "tests")]
 
+from arguments import at_least_one, directory_with, file_to_write  # noqa: E402
 from histories import lives  # noqa: E402
 from histories.lives import Life, Message, percentiles  # noqa: E402
 from histories.soak_life import Plan, draw_plan, live  # noqa: E402
@@ -221,12 +222,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--operations", type=int, default=200_000, help="(default 200000)")
-    parser.add_argument("--restarts", type=int, default=200, help="(default 200)")
+    parser.add_argument("--operations", type=at_least_one, default=200_000, help="(default 200000)")
+    parser.add_argument("--restarts", type=at_least_one, default=200, help="(default 200)")
     parser.add_argument("--seed", type=int, default=1, help="of everything drawn (default 1)")
-    parser.add_argument("--json", type=Path, help="write the figures here")
+    parser.add_argument("--json", type=file_to_write, help="write the figures here")
     parser.add_argument("--keep", type=Path, help="where to work, and to keep a failure")
-    parser.add_argument("--again", type=Path, metavar="DIR", help="repeat what a failure kept")
+    parser.add_argument(
+        "--again", type=directory_with(RECORD), metavar="DIR", help="repeat what a failure kept"
+    )
     options = parser.parse_args()
     if not 1 <= options.restarts < options.operations:
         parser.error("--restarts: expected at least 1, and fewer than --operations")
