@@ -29,6 +29,9 @@ from vecdb.engine.build import build
 
 BATCH = 1000
 COLLECTION = "bench"
+CODES_ONLY = {"indexing_threshold": 0, "memmap_threshold": 1, "max_optimization_threads": 0}
+"""Optimizer: codes for every collection, however small, and no index: what codes alone are worth.
+The steps run in the thread that waits for them."""
 _DISTANCES = {"cosine": "Cosine", "dot": "Dot", "l2": "Euclid"}
 _IN_MEMORY = ("tmpfs", "ramfs", "devtmpfs")
 

@@ -189,7 +189,11 @@ def _busy(field: Field) -> None:
             result["busy"] = {
                 "cores": len(cores),
                 "build_seconds": answer["build_seconds"],
-                **{when: _latency(answer[when]) for when in ("before", "during", "after")},
+                **{
+                    when: _latency(answer[when])
+                    for when in ("before", "during", "after")
+                    if answer[when]
+                },
             }
             during = result["busy"]["during"]
             field.run.say(f"{label}: p99 {during['p99']:.1f} ms while building")

@@ -22,8 +22,9 @@ def measure(
     """The curve of each system: a point an effort, with recall, p50 and p99 in µs.
 
     First every query with every effort, which gives recall and warms up. Then rounds: each worker
-    in turn is asked for a slice of queries at each effort that no other effort clearly beats; the
-    next round has the next slice and another order.
+    in turn is asked for a slice of queries at each effort that no other effort clearly beats, and
+    each effort gets another slice: what a query needs is in the caches after it. The next round
+    has the next slices and another order.
     """
     curves: dict[str, list[Point]] = {}
     for label, worker in list(workers.items()):
@@ -37,12 +38,12 @@ def measure(
         order = order[number % len(order) :] + order[: number % len(order)] if order else []
         for label in order:
             try:
-                for point in curves[label]:
+                for index, point in enumerate(curves[label]):
                     point["rounds"].append(
                         workers[label].ask(
                             "time",
                             effort=point["effort"],
-                            start=number * slice_,
+                            start=(number + index) * slice_,
                             count=slice_,
                             warm=max(1, slice_ // 10),
                         )
@@ -55,7 +56,7 @@ def measure(
         for point in curve:
             times = np.array(point.pop("rounds"), dtype=np.float64) / 1e3
             point["p50"] = float(np.median(np.median(times, axis=1)))
-            point["p99"] = float(np.percentile(times, 99))
+            point["p99"] = float(np.median(np.percentile(times, 99, axis=1)))
             point["rounds_p50"] = [float(value) for value in np.median(times, axis=1)]
     return curves
 

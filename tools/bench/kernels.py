@@ -16,14 +16,15 @@ DIM = 384
 
 
 def measure(run: Run) -> dict[str, Any]:
-    """GB/s of the scans, and nanoseconds of one look-up in product tables."""
+    """GB/s of the scans, codes with what stands beside them."""
     from vecdb.kernels import codes, distance
+    from vecdb.quantization import BinaryQuantizer, ProductQuantizer
 
     random = np.random.default_rng(run.seed)
     size = run.times(FULL_BYTES, QUICK_BYTES)
     rates: dict[str, Any] = {}
 
-    def scan(name: str, nbytes: int, call: Any) -> float:
+    def scan(name: str, nbytes: int, call: Any) -> None:
         scores, rows = np.empty(K, np.float32), np.empty(K, np.int64)
         call(scores, rows)
         seconds = []
@@ -33,7 +34,6 @@ def measure(run: Run) -> dict[str, Any]:
             seconds.append(time.perf_counter() - started)
         rates[name] = spread([nbytes / s / 1e9 for s in seconds])
         run.say(f"{name}: {rates[name]['median']:.1f} GB/s")
-        return float(np.median(seconds))
 
     vectors = random.standard_normal((size // (4 * DIM), DIM), dtype=np.float32)
     query = random.standard_normal(DIM, dtype=np.float32)
@@ -52,28 +52,18 @@ def measure(run: Run) -> dict[str, Any]:
         codes.scan_scalar(0, scalar, query, step, nothing, _ALL, 0, scores, rows, 0)
 
     scan("scalar dot", scalar.nbytes, bytes_)
-    for width in (48, 192):
-        words = data[: size // width * width].reshape(-1, width).view(np.uint64)
-        signs = random.integers(0, 1 << 63, width // 8).astype(np.uint64)
-        table = np.linspace(1, -1, 8 * width + 1, dtype=np.float32)
+    few = random.standard_normal((4096, DIM), dtype=np.float32)
+    for name, quantizer in (
+        ("binary, 1 bit", BinaryQuantizer.fit(few, "dot", bits=1)),
+        ("binary, 4 bits", BinaryQuantizer.fit(few, "dot", bits=4)),
+        ("product x16", ProductQuantizer.fit(few, "dot", compression=16)),
+    ):
+        some = quantizer.encode(few)
+        repeated = np.tile(some, (max(1, size // some.nbytes), 1))
+        prepared = quantizer.prepare(query)
 
-        def bits(
-            scores: Any, rows: Any, words: Any = words, signs: Any = signs, table: Any = table
-        ) -> None:
-            codes.scan_hamming(words, signs, table, _ALL, 0, scores, rows, 0)
+        def blocks(scores: Any, rows: Any, codes: Any = repeated, asked: Any = prepared) -> None:
+            asked.scan(codes, 32 * len(codes), _ALL, 0, scores, rows, 0)
 
-        scan(f"hamming, {width}-byte rows", words.nbytes, bits)
-    chunks = 96
-    product = data[: size // 4 // chunks * chunks].reshape(-1, chunks)
-    tables = random.standard_normal(256 * chunks, dtype=np.float32)
-
-    def look_ups(scores: Any, rows: Any) -> None:
-        codes.scan_tables(product, tables, _ALL, 0, scores, rows, 0)
-
-    seconds = scan(f"product, {chunks} look-ups a row", product.nbytes, look_ups)
-    return {
-        "bytes": size,
-        "dim": DIM,
-        "gb_per_second": rates,
-        "product_ns_per_look_up": 1e9 * seconds / product.size,
-    }
+        scan(name, repeated.nbytes, blocks)
+    return {"bytes": size, "dim": DIM, "gb_per_second": rates}

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 import vecdb
-from bench.common import COLLECTION, Floats, K, Run, nanoseconds, spread
+from bench.common import CODES_ONLY, COLLECTION, Floats, K, Run, nanoseconds, spread
 from vecdb import models
 from vecdb.collection import Collection
 
@@ -17,6 +17,8 @@ METHODS: dict[str, dict[str, Any]] = {
     "scalar": {"scalar": {"type": "int8"}},
     "scalar, quantile 0.99": {"scalar": {"type": "int8", "quantile": 0.99}},
     "binary": {"binary": {}},
+    "binary, 2 bits": {"binary": {"encoding": "two_bits"}},
+    "turbo, 4 bits": {"turbo": {"bits": "bits4"}},
     **{f"product {x}": {"product": {"compression": x}} for x in ("x4", "x8", "x16", "x32", "x64")},
 }
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -37,11 +39,10 @@ def measure(run: Run) -> dict[str, Any]:
         exact_ms: list[float] = []
         for name, config in METHODS.items():
             run.say(f"building {name}")
-            # Every collection is indexed, however small; the steps run in this thread.
             db.update_collection(
                 COLLECTION,
                 quantization_config=config,
-                optimizers_config={"indexing_threshold": 1, "max_optimization_threads": 0},
+                optimizers_config=CODES_ONLY,
             )
             started = time.perf_counter()
             db.wait_for_optimizer()
@@ -70,7 +71,7 @@ def _sizes(collection: Collection) -> dict[str, Any]:
     companion = part.segment.companions[""]
     originals = part.segment.originals[""].array
     return {
-        "bytes_per_vector": companion.quantizer.code_size,
+        "bytes_per_vector": companion.codes.array.nbytes / part.rows,
         "compression": originals.nbytes / companion.codes.array.nbytes,
         "quantizer_bytes": sum(array.nbytes for array in companion.quantizer.state().values()),
     }

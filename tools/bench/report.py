@@ -190,10 +190,7 @@ def _kernels(results: dict[str, Any]) -> str:
         [name, _number(rate["median"]), _number(rate["max"])]
         for name, rate in section["gb_per_second"].items()
     ]
-    note = (
-        f"{_mib(section['bytes'])} MiB of data. One look-up in product tables: "
-        f"{_number(section['product_ns_per_look_up'])} ns."
-    )
+    note = f"{_mib(section['bytes'])} MiB of data, {section['dim']} dimensions."
     return _table(("kernel", "GB/s", "best"), rows, note)
 
 
@@ -272,12 +269,13 @@ def _busy(results: dict[str, Any]) -> str:
     rows = []
     for name, one in _measured(results, "busy"):
         busy = one["busy"]
-        before, during, after = busy["before"], busy["during"], busy["after"]
-        idle = max(before["p99"], after["p99"])
+        before, during, after = busy.get("before"), busy["during"], busy["after"]
+        idle = max(part["p99"] for part in (before, after) if part)
         rows.append(
             [
                 name,
-                *(_number(part[key]) for part in (before, after) for key in ("p50", "p99")),
+                *(_number(before[key] if before else None) for key in ("p50", "p99")),
+                *(_number(after[key]) for key in ("p50", "p99")),
                 *(_number(during[key]) for key in ("p50", "p99", "longest")),
                 str(during["searches"]),
                 _number(during["p99"] / idle),

@@ -9,11 +9,21 @@ from typing import Any
 
 import numpy as np
 
-from bench.common import COLLECTION, Floats, K, Run, create, fill, in_one_segment, spread
+from bench.common import (
+    CODES_ONLY,
+    COLLECTION,
+    Floats,
+    K,
+    Run,
+    create,
+    fill,
+    in_one_segment,
+    spread,
+)
 from vecdb import vectors
 from vecdb.collection import Collection
 from vecdb.database import VecDB
-from vecdb.engine.search import DEFAULT_OVERSAMPLING
+from vecdb.engine.scan import DEFAULT_OVERSAMPLING, code_scan
 
 _ALL = np.empty(0, dtype=np.uint8)
 TINY = 100
@@ -36,7 +46,7 @@ def measure(run: Run) -> dict[str, Any]:
         db.update_collection(
             COLLECTION,
             quantization_config={"binary": {}},
-            optimizers_config={"indexing_threshold": 1, "max_optimization_threads": 0},
+            optimizers_config=CODES_ONLY,
         )
         db.wait_for_optimizer()
         name = f"binary, default rescoring, {run.rows:,} points"
@@ -102,18 +112,13 @@ def _float_kernels(collection: Collection) -> Kernels:
 
 
 def _binary_kernels(collection: Collection) -> Kernels:
-    from vecdb.kernels.topk import topk_sort
-
     part = collection._store.view.segments[0]
     companion = part.segment.companions[""]
-    codes = companion.codes.verify().reshape(part.rows, companion.quantizer.code_size)
     [(_, originals)] = part.segment.blocks("", part.rows)
     wanted = min(part.rows, int(DEFAULT_OVERSAMPLING["binary"] * K))
 
     def kernels(query: Floats) -> None:
-        scores, rows = np.empty(wanted, np.float32), np.empty(wanted, np.int64)
-        filled = companion.quantizer.prepare(query).scan(codes, _ALL, 0, scores, rows, 0)
-        topk_sort(scores, rows, filled)
+        _, rows = code_scan(companion, part.rows, query, wanted, None)
         originals[rows] @ query
 
     return kernels

@@ -95,7 +95,7 @@ class Worker:
 
     def do_time(self, effort: Any, start: int, count: int, warm: int) -> list[int]:
         """Nanoseconds of each of ``count`` queries, after ``warm`` others: caches were lost."""
-        self.do_find(effort, start + count, warm)
+        self.do_find(effort, start - warm, warm)
         times: list[int] = self.do_find(effort, start, count)["ns"]
         return times
 
@@ -120,6 +120,7 @@ class Worker:
     def do_busy(self, effort: Any, every: float, idle: int) -> dict[str, Any] | None:
         """Milliseconds of a search every ``every`` s: before, during and after the build.
 
+        There is no time before it if the build has begun by itself while points were taken in.
         Counted from when a search is due: one that could not even start, because the build held
         Python's lock, has waited too. After one that took too long the next is due at once.
         """
@@ -141,7 +142,7 @@ class Worker:
             due = time.perf_counter()
             return [once() for _ in range(5 + count)][5:]  # the first ones are not warm
 
-        before = some(idle)
+        before = [] if self.system.background else some(idle)
         error: list[BaseException] = []
 
         def build() -> None:

@@ -54,6 +54,9 @@ class System:
     database = False
     """It keeps points and answers before an index is built, and while one is."""
 
+    background = False
+    """Builds by itself, from when points are taken in; ``build`` only waits for the end."""
+
     def __init__(self, place: Path, dim: int, metric: str, threads: int) -> None:
         self.place, self.dim, self.metric, self.threads = place, dim, metric, threads
 

@@ -24,6 +24,7 @@ class Default(System):
     note = "no option set"
     grows = True
     database = True
+    background = True
     config: Mapping[str, Any] = MappingProxyType({})
 
     def ingest(self, base: Floats) -> None:
