@@ -253,9 +253,10 @@ class Collection:
 
     def _view(self) -> View:
         self._database.check_usable()
+        view = self._store.view  # first: closed in between, it would be empty
         if self._store.closed:
             raise ClosedError(f"collection {self.name!r} is closed")
-        return self._store.view
+        return view
 
     def retrieve(
         self, ids: Sequence[Any], with_payload: Any = True, with_vectors: Any = False

@@ -432,8 +432,7 @@ class VecDB(Verbs, Snapshots):
             try:
                 if old is not None:
                     recovery.close_store(old._store, keep=False)
-                    self.optimizer.leave(old._store)
-                    del self._collections[unpacked.name]
+                    self.optimizer.leave(old._store)  # and stays listed: closed is not unknown
                 _, dropped = recovery.take_place(restored)
                 self._open_collection(path)
             except BaseException as error:

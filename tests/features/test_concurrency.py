@@ -16,6 +16,7 @@ from oracle import SCALE, require_sound
 
 from vecdb import VecDB, errors
 from vecdb.engine import build as builds
+from vecdb.engine.store import Store
 
 DIM = 64
 POINTS = 240
@@ -499,3 +500,29 @@ def test_space_of_what_is_deleted_during_a_build_comes_back(
     assert collection.count().count == 0
     assert db.wait_for_optimizer()
     assert segment_bytes(db) == 0
+
+
+def test_a_read_that_a_close_overtakes_does_not_find_an_empty_collection(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It had asked whether the collection is closed, and then took a view that had become empty."""
+    db = VecDB(tmp_path / "db")
+    db.create_collection(NAME, {"size": 2, "distance": "Dot"})
+    db.upsert(NAME, [{"id": 1, "vector": [1.0, 2.0]}])
+    asked: list[bool] = []
+
+    def overtaken(store: Store) -> Any:
+        closed = store.__dict__["closed"]
+        if not asked:
+            asked.append(closed)
+            db.close()
+        return closed
+
+    def remember(store: Store, closed: bool) -> None:
+        store.__dict__["closed"] = closed
+
+    monkeypatch.setattr(Store, "closed", property(overtaken, remember), raising=False)
+    assert db.collection(NAME).count().count == 1
+    assert asked == [False]
+    with pytest.raises(errors.ClosedError):
+        db.count(NAME)

@@ -673,6 +673,25 @@ def test_the_first_snapshots_of_two_threads(db: VecDB, monkeypatch: pytest.Monke
     assert len(taken) == 2
 
 
+def test_reads_while_the_place_is_taken(db: VecDB, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other threads were told that the collection does not exist."""
+    found, want = db.create_snapshot("c"), content(db)
+    put(db, 900)
+    take_place, looks = recovery.take_place, []
+
+    def look_first(restored: Path) -> Any:
+        looks.append(db.collection_exists("c"))
+        looks.append([c.name for c in db.get_collections().collections])
+        with pytest.raises(ClosedError):
+            db.count("c")
+        return take_place(restored)
+
+    monkeypatch.setattr(recovery, "take_place", look_first)
+    db.recover_snapshot("c", found.name)
+    assert looks == [True, ["c"]]
+    assert content(db) == want
+
+
 def test_in_a_forked_child(db: VecDB) -> None:
     found = db.create_snapshot("c")
     child = os.fork()
