@@ -488,7 +488,9 @@ LIES: dict[str, Callable[[Parts], None]] = {
     "vector more": of("segments", 0, "vectors", "z", to={"dim": 4, "codec": None}),
     "vector path": of("segments", 0, "vectors", "../z", to={"dim": 4, "codec": None}),
     "codec none": of("segments", 0, "vectors", "a", "codec", to=None),
-    "codec other": of("segments", 0, "vectors", "a", "codec", to={"kind": "binary"}),
+    "codec other": of(
+        "segments", 0, "vectors", "a", "codec", to={"kind": "binary", "bits": 1.0, "layout": 2}
+    ),
     "codec unknown": of("segments", 0, "vectors", "a", "codec", to={"kind": "pickle"}),
     "codec product": of(
         "segments", 0, "vectors", "a", "codec", to={"kind": "product", "compression": 0}

@@ -212,8 +212,8 @@ def test_every_segment_is_rebuilt_after_a_change_of_codec(db: VecDB) -> None:
     for start in range(0, 900, 300):
         put(db, start, start + 300)
     assert kinds(settle(db)) == ["scalar"] * 3
-    db.update_collection("c", quantization_config={"product": {"compression": "x4"}})
-    assert kinds(settle(db)) == ["product compression=4"] * 3
+    db.update_collection("c", quantization_config={"product": {"compression": "x8"}})
+    assert kinds(settle(db)) == ["product compression=8"] * 3
     db.update_collection("c", quantization_config="Disabled")
     assert kinds(settle(db)) == [None] * 3
     check(db, np.arange(900))

@@ -16,17 +16,27 @@ KINDS: dict[str, Any] = {
     "scalar": {"scalar": {"type": "int8"}},
     "scalar 0.99": {"scalar": {"type": "int8", "quantile": 0.99, "always_ram": True}},
     "binary": {"binary": {}},
+    "binary 1.5": {"binary": {"encoding": "one_and_half_bits", "query_encoding": "scalar8bits"}},
+    "binary 2": {"binary": {"encoding": "two_bits", "query_encoding": "binary"}},
+    "turbo": {"turbo": {}},
+    "turbo 8": {"turbo": {"bits": "bits8", "always_ram": True}},
     **{f"product x{n}": {"product": {"compression": f"x{n}"}} for n in (4, 8, 16, 32, 64)},
 }
 DESCRIPTIONS = {
     "scalar": "scalar",
     "scalar 0.99": "scalar quantile=0.99",
     "binary": "binary",
-    **{f"product x{n}": f"product compression={n}" for n in (4, 8, 16, 32, 64)},
+    "binary 1.5": "binary bits=1.5",
+    "binary 2": "binary bits=2",
+    "turbo": "binary bits=4",
+    "turbo 8": "scalar",
+    "product x4": "scalar",  # a byte a dimension
+    **{f"product x{n}": f"product compression={n}" for n in (8, 16, 32, 64)},
 }
 ROWS, DIM, LIMIT = 1500, 64, 10
 # Of the true 10, found with the default oversampling: far below what is usual, far above chance.
-RECALL = {"scalar": 0.98, "scalar 0.99": 0.95, "binary": 0.7, "product x4": 0.95}
+RECALL = {"scalar": 0.98, "scalar 0.99": 0.95, "binary": 0.8, "binary 1.5": 0.85, "binary 2": 0.9}
+RECALL |= {"turbo": 0.98, "turbo 8": 0.98, "product x4": 0.98, "product x8": 0.95}
 
 Array = np.ndarray[Any, Any]
 
@@ -236,6 +246,8 @@ def test_quantization_comes_changes_and_goes(db: VecDB) -> None:
         (KINDS["scalar 0.99"], "scalar quantile=0.99"),
         (models.parse_quantization_config(KINDS["product x32"]), "product compression=32"),
         (KINDS["binary"], "binary"),
+        (KINDS["binary 2"], "binary bits=2"),
+        (KINDS["turbo"], "binary bits=4"),
         ("Disabled", None),
         (KINDS["scalar"], "scalar"),
         (models.Disabled.DISABLED, None),
@@ -264,7 +276,7 @@ def test_quantization_of_one_vector_changes_alone(db: VecDB) -> None:
     optimized(db)
     for config, wanted in (
         ({"binary": {}}, "binary"),
-        (KINDS["product x4"], "product compression=4"),
+        (KINDS["product x8"], "product compression=8"),
         ("Disabled", None),
     ):
         db.update_collection("c", vectors_config={"b": {"quantization_config": config}})

@@ -258,7 +258,8 @@ def use_segment(path: Path, uuid: bytes, row: SegmentRow, where: Any, _: bytes) 
         assert flags is None or flags.shape == (n,)
     for name, companion in segment.companions.items():
         query = companion.quantizer.prepare(np.ones(segment.dims[name], dtype=np.float32))
-        assert query.score_all(companion.codes.verify()).shape == (n,)
+        codes = companion.codes.verify().reshape(companion.quantizer.codes_shape(n))
+        assert query.score_all(codes, n).shape == (n,)
 
 
 @runs(60)
