@@ -8,7 +8,7 @@ import os
 import threading
 import time
 import weakref
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from copy import copy
 from pathlib import Path
 from types import TracebackType
@@ -100,20 +100,28 @@ class VecDB(Verbs, Snapshots):
         self._file_lock: fs.FileLock | None = None
         self._stop_syncing = threading.Event()
         self.optimizer = Optimizer(self._stores)
+        _open_databases.add(self)  # before there is a lock that a fork would copy
         if read_only:
             directory.require_database(self.path)
             self.refresh()
         else:
             self._open_for_writing()
-            self.optimizer.start()
-            if self._level == "interval":
-                threading.Thread(
-                    target=_sync_loop,
-                    args=(weakref.ref(self), self._stop_syncing, sync_interval),
-                    name="vecdb-sync",
-                    daemon=True,
-                ).start()
-        _open_databases.add(self)
+            try:
+                self._start_threads(sync_interval)
+            except BaseException:  # there may be too many of them
+                with suppress(Exception):
+                    self.close()
+                raise
+
+    def _start_threads(self, sync_interval: float) -> None:
+        self.optimizer.start()
+        if self._level == "interval":
+            threading.Thread(
+                target=_sync_loop,
+                args=(weakref.ref(self), self._stop_syncing, sync_interval),
+                name="vecdb-sync",
+                daemon=True,
+            ).start()
 
     def _open_for_writing(self) -> None:
         directory.prepare(self.path)

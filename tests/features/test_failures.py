@@ -555,3 +555,23 @@ def test_corruption_errors_can_be_pickled() -> None:
     """A pool of processes could not bring one home, and hung."""
     error = copy.copy(CorruptionError("file", "is damaged"))
     assert (error.path, error.detail, str(error)) == ("file", "is damaged", "file: is damaged")
+
+
+@pytest.mark.parametrize("which", ["vecdb-optimizer", "vecdb-sync"])
+def test_without_a_thread_to_be_had_the_lock_is_given_back(
+    which: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process had it until its end, and could not open the database again."""
+    start = threading.Thread.start
+
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name == which:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(RuntimeError, match="new thread"):
+            VecDB(tmp_path / "db", sync="interval")
+    with VecDB(tmp_path / "db") as db:
+        db.create_collection("c", {"size": 2, "distance": "Dot"})
