@@ -14,7 +14,7 @@ import pytest
 from oracle import Oracle
 
 from vecdb import VecDB
-from vecdb.engine import recovery
+from vecdb.engine import follower, recovery
 from vecdb.engine.store import Store
 from vecdb.errors import (
     ClosedError,
@@ -348,3 +348,31 @@ def test_a_collection_dropped_while_it_is_read_is_gone(
     assert reader.damaged == {}
     assert reader.refresh()
     assert not reader.collection_exists("c")
+
+
+def test_a_segment_that_is_being_removed_is_not_damaged(
+    writer: VecDB, open_db: Callable[..., VecDB], db_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reader that came when some of its files were gone said that they were missing, and did
+    without codes and order until the next refresh."""
+    writer.flush()
+    put(writer, 100)
+    writer.flush()
+    [order, *_] = sorted(db_path.glob("collections/c/segments/*/order"))
+    load, calls = follower.load, []
+
+    def overtaken(*arguments: Any) -> Any:
+        calls.append(1)
+        if len(calls) > 1:
+            return load(*arguments)
+        order.unlink()
+        loaded = load(*arguments)
+        writer.delete("c", list(range(10)))
+        writer.flush()  # nothing in it lives: it goes
+        return loaded
+
+    monkeypatch.setattr(follower, "load", overtaken)
+    reader = open_db(read_only=True)
+    assert len(calls) == 2
+    assert reader.get_collection("c").damaged_files == []
+    assert ids_of(reader) == ids_of(writer)

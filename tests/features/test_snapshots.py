@@ -35,7 +35,7 @@ from snapshot_tools import (
 
 import vecdb
 from vecdb import VecDB, backup, models
-from vecdb.engine import archive, recovery, restore
+from vecdb.engine import archive, follower, recovery, restore
 from vecdb.engine.check import check_database
 from vecdb.errors import (
     ClosedError,
@@ -671,6 +671,35 @@ def test_the_first_snapshots_of_two_threads(db: VecDB, monkeypatch: pytest.Monke
         taken = list(threads.map(db.create_snapshot, ["c", "c"]))
     assert {found.name for found in taken} == {found.name for found in db.list_snapshots("c")}
     assert len(taken) == 2
+
+
+def test_a_reader_that_a_restore_overtakes_at_every_step(
+    db: VecDB, open_db: OpenDb, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Twice the same directory was found, under two names: that was taken for damage that stays."""
+    found, want = db.create_snapshot("c"), content(db)
+    put(db, 900)
+    place = db.path / "collections" / "c"
+    unpacked = restore.unpack_collection(snapshot_path(db, found), place.parent, "c")
+    db.close()
+    read_format, calls = follower.read_format, []
+
+    def overtaken(path: Path) -> dict[str, str]:
+        calls.append(path.name)
+        if len(calls) == 1:
+            restore.commit(unpacked)
+            place.rename(place.with_name(".dropped-0123456789abcdef"))
+        fields = read_format(path)
+        if len(calls) == 2:
+            path.rename(place)
+        return fields
+
+    with monkeypatch.context() as patch:
+        patch.setattr(follower, "read_format", overtaken)
+        reader = open_db(read_only=True)
+    assert calls[:3] == ["c", ".restored-c", "c"]
+    assert reader.damaged == {}
+    assert content(reader) == want
 
 
 def test_reads_while_the_place_is_taken(db: VecDB, monkeypatch: pytest.MonkeyPatch) -> None:

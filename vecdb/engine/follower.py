@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from vecdb.engine.recovery import load, read_format, replay_into, standing
+from vecdb.engine.recovery import is_there, load, read_format, replay_into, standing
 from vecdb.engine.store import RecoveryReport, Store
 from vecdb.errors import CorruptionError, FormatVersionError
 from vecdb.storage import layout
@@ -87,6 +87,7 @@ class Follower:
         def read(path: Path, fields: dict[str, str], snapshot: Snapshot) -> tuple[Store, Replay]:
             store, replay = load(path, snapshot, "never", reuse)
             require_same(path, fields)
+            require_current(store, snapshot)
             self._fields = fields
             return store, replay
 
@@ -100,6 +101,15 @@ def require_same(path: Path, fields: dict[str, str]) -> None:
     tells another story."""
     if read_format(path) != fields:
         raise CorruptionError(path / layout.FORMAT, "was replaced while the collection was read")
+
+
+def require_current(store: Store, snapshot: Snapshot) -> None:
+    """Raise CorruptionError if a segment does without a derived file only because the writer is
+    removing the segment."""
+    for state in store.files.values():
+        for path, detail in state.segment.damage.items():
+            if transaction_of(store.path / layout.CATALOG) != snapshot.transaction:
+                raise CorruptionError(path, detail)
 
 
 def newest(place: Path, read: Callable[[Path, dict[str, str], Snapshot], T]) -> tuple[T, int]:
@@ -122,15 +132,17 @@ def newest(place: Path, read: Callable[[Path, dict[str, str], Snapshot], T]) -> 
 
 
 def _state(place: Path) -> object:
-    """What tells whether a collection has moved: the directory it is in, its catalog's
-    transaction, and each file of its log with its length. Damage is no move."""
-    found: list[object] = []
+    """What tells whether a collection has moved: the directory it is in and what that is called,
+    its catalog's transaction, and each file of its log with its length. Damage is no move."""
     path = standing(place)
+    found: list[object] = [path]
     try:
         found.append(path.stat().st_ino)
         found.append(transaction_of(path / layout.CATALOG))
         for first_seq, file in wal_files(path / layout.WAL):
             found.append((first_seq, file.stat().st_size))
-    except (OSError, CorruptionError) as error:
+    except FileNotFoundError:  # it moves at this moment
+        found.append(object() if is_there(place) else None)
+    except CorruptionError as error:
         found.append(str(error))
     return found

@@ -202,14 +202,14 @@ def read_unlocked(path: Path) -> tuple[Snapshot, int]:
             copy.close()
         require_sound(scratch / DATA)
         env = _open(scratch, alone=True)
-        try:
-            return _read_all(env, file), newest.transaction
-        finally:
-            env.close()
     except CorruptionError as error:
         raise CorruptionError(file, error.detail) from error
     finally:
-        fs.remove_tree(scratch)
+        fs.remove_tree(scratch)  # at once: what is open needs no name, and a kill would leave it
+    try:
+        return _read_all(env, file), newest.transaction
+    finally:
+        env.close()
 
 
 def transaction_of(path: Path) -> int:
