@@ -345,13 +345,13 @@ def test_so_many_vectors_that_a_segment_could_not_be_described_are_refused(
         return {"params": {"vectors": vectors}}
 
     count = 1
-    while len(format.pack_value(config(count))) <= format.MAX_VALUE // 16:
+    while len(format.pack_value(config(count))) <= format.MAX_VALUE // 20:
         count += 200
     with pytest.raises(InvalidInputError, match="too many vectors: the configuration is"):
         Catalog.create(tmp_path / "c", config(count), "0" * 32)
     names = config(count)["params"]["vectors"]
-    codec = {"kind": "scalar", "quantile": 0.999}
-    vectors = {name: {"dim": 65536, "codec": codec} for name in names}
+    codec = {"kind": "binary", "bits": 1.5, "layout": 2}
+    vectors = {name: {"dim": 65536, "codec": codec, "index": [1 << 27, 1 << 20]} for name in names}
     row = SegmentRow(1 << 62, (1 << 32) - 1, vectors, {})
     row.files.update(dict.fromkeys(expected_files(row), FileRow(1 << 62, (1 << 64) - 1)))
     format.pack_value({"config": config(count), "segment": pack_segment(row)})
