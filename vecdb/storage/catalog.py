@@ -47,7 +47,7 @@ from vecdb.storage.format import (
 Bits = npt.NDArray[np.uint8]
 T = TypeVar("T")
 
-_MAX_CONFIG = MAX_VALUE // 16
+_MAX_CONFIG = MAX_VALUE // 20
 LARGEST = 1 << 62  # of any number but a checksum: adding to it overflows nothing
 
 DATA = "data.mdb"  # the name LMDB gives its file
