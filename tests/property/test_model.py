@@ -40,7 +40,7 @@ IDS = [*NUMBERS, *UUIDS]
 SCALAR = {"scalar": {"type": "int8"}}
 CLIPPED = {"scalar": {"type": "int8", "quantile": 0.9, "always_ram": True}}
 BINARY = {"binary": {"always_ram": False}}
-PRODUCT = {"product": {"compression": "x4"}}
+PRODUCT = {"product": {"compression": "x8"}}
 
 # What to begin with: vectors by name, quantization. ``""``: the one unnamed vector. With 64
 # dimensions four rows are one kilobyte, and the optimizer has something to do.

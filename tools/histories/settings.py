@@ -16,7 +16,8 @@ CODES: list[Any] = [
     {"scalar": {"type": "int8"}},
     {"scalar": {"type": "int8", "quantile": 0.9}},
     {"binary": {}},
-    {"product": {"compression": "x4"}},
+    {"binary": {"encoding": "two_bits"}},
+    {"turbo": {}},
     {"product": {"compression": "x16"}},
 ]
 OPTIMIZER: dict[str, tuple[Any, ...]] = {

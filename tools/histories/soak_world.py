@@ -24,7 +24,7 @@ KINDS: dict[str, Any] = {
     "none": "Disabled",
     "scalar": {"scalar": {"type": "int8"}},
     "binary": {"binary": {}},
-    "product": {"product": {"compression": "x4"}},
+    "product": {"product": {"compression": "x8"}},
 }
 # Where the originals are and where the codes: on_disk, memmap_threshold, always_ram.
 PLACES = {"ram": (False, 0, True), "codes-in-ram": (True, 16, True), "disk": (True, 16, False)}
