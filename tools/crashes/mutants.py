@@ -233,9 +233,9 @@ def sources_removed_without_commit() -> None:
     """the optimizer removes its source segments although the commit failed"""
     real = build._commit
 
-    def commit(store: Any, sources: Any, row: Any) -> Any:
+    def commit(store: Any, sources: Any, *rest: Any) -> Any:
         try:
-            return real(store, sources, row)
+            return real(store, sources, *rest)
         except OSError:
             _remove_segments(store.catalog, [source.segment.id for source in sources])
             raise
@@ -247,13 +247,13 @@ def sources_removed_without_commit() -> None:
 def build_forgets_the_dead() -> None:
     """the optimizer commits what lives now instead of what lived at applied_seq"""
     real = build._masks
-    build._masks = lambda store, sources, *, committed: real(store, sources, committed=False)
+    build._masks = lambda *given, committed: real(*given, committed=False)
 
 
 @caught_by("merge-writing", "convert-writing", "vacuum-writing")
 def masks_of_the_pin() -> None:
     """the new segment's masks are those of the build's start, not those of its commit"""
-    build._masks = lambda store, sources, *, committed: catalog.np.packbits(
+    build._masks = lambda store, sources, order, *, committed: catalog.np.packbits(
         [1] * sum(len(source.rows) for source in sources), bitorder="little"
     )
 
@@ -315,11 +315,11 @@ def build_moves_applied_seq() -> None:
     """the optimizer's commit says that the catalog holds operations that are in memory only"""
     real = build._commit
 
-    def commit(store: Any, sources: Any, row: Any) -> Any:
+    def commit(store: Any, sources: Any, *rest: Any) -> Any:
         applied_seq = store.applied_seq
         store.applied_seq = store.next_seq - 1
         try:
-            return real(store, sources, row)
+            return real(store, sources, *rest)
         finally:
             store.applied_seq = applied_seq
 
@@ -331,8 +331,8 @@ def build_retires_the_log() -> None:
     """the optimizer removes the log as if it had been a checkpoint"""
     real = build._commit
 
-    def commit(store: Any, sources: Any, row: Any) -> Any:
-        retired = real(store, sources, row)
+    def commit(store: Any, sources: Any, *rest: Any) -> Any:
+        retired = real(store, sources, *rest)
         store.wal.start_file(store.next_seq)
         store.wal.retire(store.next_seq - 1)
         return retired
