@@ -40,7 +40,7 @@ METHODS: dict[str, tuple[dict[str, Any], str, str]] = {
     "binary": ({"binary": {}}, "one bit a dimension", "amispammer"),
     "product": (
         {"product": {"compression": "x16"}},
-        "four dimensions a byte, a number of a codebook",
+        "two dimensions in four bits, a number of a codebook",
         "songwrite",
     ),
     "scalar": ({"scalar": {"type": "int8"}}, "one byte a dimension", "cherrytree"),
