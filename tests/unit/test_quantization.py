@@ -446,6 +446,11 @@ def test_binary_refuses_other_bits():
     state = BinaryQuantizer.fit(clustered(), "dot").state()
     with pytest.raises(ValueError, match="bits"):
         from_state("binary", "dot", 26, {**state, "bits": np.array([3.0])})
+    with pytest.raises(ValueError, match="center"):
+        from_state("binary", "dot", 26, {**state, "half": np.array([1.0])})
+    largest = np.full(26, np.finfo(np.float32).max)
+    state = {**state, "center": largest, "half": np.array([3e38])}
+    assert from_state("binary", "dot", 26, state).half == 3e38
 
 
 # --- product --------------------------------------------------------------------------------------
@@ -508,3 +513,6 @@ def test_product_refuses_other_compressions():
         from_state("product", "dot", 26, {**state, "compression": np.array([12.0])})
     with pytest.raises(ValueError, match="rotation"):
         from_state("product", "dot", 26, {**state, "rotation": np.zeros((3, 3), np.float32)})
+    state = ProductQuantizer.fit(clustered(20, 1025), "dot").state()
+    with pytest.raises(ValueError, match="rotation"):
+        from_state("product", "dot", 1025, {**state, "rotation": np.eye(1025, dtype=np.float32)})

@@ -1,7 +1,7 @@
 """Compiled inner loops: free functions on contiguous arrays, and nothing of the rest of vecdb.
 
-The package itself imports nothing, so that ``import vecdb`` costs no numba. Import the modules
-(`topk`, `distance`, `codes`, `clustering`) inside the function that needs them.
+The package itself imports nothing, so that ``import vecdb`` costs no numba. Import a module inside
+the function that needs it.
 
 Common to every kernel:
 

@@ -92,7 +92,8 @@ class BinaryQuantizer:
         levels = np.concatenate([-upper[::-1], upper])
         if half:
             middle = float(center[0])
-            levels = np.linspace(middle - half, middle + half, len(levels), dtype=np.float32)
+            with np.errstate(over="ignore"):
+                levels = np.linspace(middle - half, middle + half, len(levels), dtype=np.float32)
         self._levels: Floats = levels[None]
         codes = np.arange(16)
         shifts = self._bits * np.arange(self._width)
@@ -212,6 +213,8 @@ class BinaryQuantizer:
             raise ValueError(f"quantizer state 'bits': no such number: {bits}")
         center = state_array(state, "center", (check_dim(dim),))
         half = state_number(state, "half", 0.0, LARGEST)
+        if half and (center != center[0]).any():
+            raise ValueError("quantizer state 'center': two values have one middle, not several")
         l1_ratio = state_number(state, "l1_ratio", 0.0, LARGEST_RATIO)
         return cls(check_metric(metric), bits, center, half, l1_ratio)
 

@@ -182,7 +182,8 @@ class ProductQuantizer:
         if compression not in COMPRESSIONS:
             raise ValueError(f"quantizer state: no such compression: {compression}")
         codebook = state_array(state, "codebook", (check_dim(dim), CENTROIDS))
-        side = dim if "rotation" in state and state["rotation"].size else 0
+        turned = dim <= MOST_ROTATED and "rotation" in state and state["rotation"].size
+        side = dim if turned else 0
         rotation = state_array(state, "rotation", (side, side))
         return cls(check_metric(metric), int(compression), codebook, rotation)
 
