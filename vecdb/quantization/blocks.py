@@ -109,13 +109,13 @@ def scan_together(
     ``scores: float32[q, k]``, ``rows: int64[q, k]`` and ``filled: int64[q]`` are changed in place.
     """
     from vecdb.kernels import fastscan
-    from vecdb.kernels.topk import offer_rows
+    from vecdb.kernels.topk import check_mask, offer_rows
 
     q = scores.shape[0]
     as_codes(codes, (-(-count // BLOCK_ROWS), queries[0].width))
+    check_mask(mask, count)
     ranges = np.array([[0, count]], np.int64)
     tables = queries[0].tables if q == 1 else np.concatenate([x.tables for x in queries])
-    fastscan.check_shapes(codes, tables, ranges, mask)
     steps = np.array([x.step for x in queries], np.float32)
     offsets = np.array([x.offset for x in queries], np.float32)
     biases = np.array([x.bias for x in queries], np.float32)
