@@ -7,6 +7,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from vecdb import ids, models
+from vecdb.engine import query as searching
 from vecdb.engine import reader
 from vecdb.engine.checkpoint import checkpoint, checkpoint_if_full
 from vecdb.engine.ingest import prepare_upsert, prepare_vectors, vector_schema
@@ -307,8 +308,9 @@ class Collection:
         on the metric's scale: similarity for Cosine and Dot, distance for Euclid and Manhattan.
         ``search_params`` says how quantized codes are used; ``exact=True`` scans the originals.
         """
-        return reader.search(
-            self._view(),
+        view = self._view()
+        asked = searching.request(
+            view,
             query_vector,
             None,
             query_filter,
@@ -319,13 +321,15 @@ class Collection:
             with_vectors,
             score_threshold,
         )
+        return searching.search(view, asked)
 
     def search_batch(self, requests: Sequence[Any]) -> list[list[models.ScoredPoint]]:
-        """Several ``SearchRequest`` on one and the same state."""
+        """Several ``SearchRequest`` on one and the same state; those that differ in their vector
+        only are searched together."""
         view = self._view()
         parsed: list[models.SearchRequest] = read(list[models.SearchRequest], requests, "requests")
-        return [
-            reader.search(
+        asked = [
+            searching.request(
                 view,
                 r.vector,
                 None,
@@ -339,6 +343,7 @@ class Collection:
             )
             for r in parsed
         ]
+        return searching.search_batch(view, asked)
 
     def query_points(
         self,
@@ -358,61 +363,53 @@ class Collection:
         Without a ``query``: points in the order of ids, with score 0. ``explain``: the answer's
         ``explanation`` says what was scanned in each segment, and why.
         """
-        request = models.QueryRequest(
-            query=query,
-            using=using,
-            filter=query_filter,
-            params=search_params,
-            limit=limit,
-            offset=0 if offset is None else offset,
-            with_payload=with_payload,
-            with_vector=with_vectors,
-            score_threshold=score_threshold,
+        view = self._view()
+        if query is None:
+            points = searching.first_points(
+                view,
+                using,
+                query_filter,
+                search_params,
+                limit,
+                offset,
+                with_payload,
+                with_vectors,
+                score_threshold,
+            )
+            return models.QueryResponse(points, [] if explain else None)
+        asked = searching.request(
+            view,
+            query,
+            using,
+            query_filter,
+            search_params,
+            limit,
+            offset,
+            with_payload,
+            with_vectors,
+            score_threshold,
         )
-        return self._query(self._view(), request, [] if explain else None)
+        explained: list[models.SegmentSearch] | None = [] if explain else None
+        return models.QueryResponse(searching.search(view, asked, explained), explained)
 
     def query_batch_points(self, requests: Sequence[Any]) -> list[models.QueryResponse]:
-        """Several ``QueryRequest`` on one and the same state."""
+        """Several ``QueryRequest`` on one and the same state; those that differ in their query
+        only are searched together."""
         view = self._view()
         parsed: list[models.QueryRequest] = read(list[models.QueryRequest], requests, "requests")
-        return [self._query(view, request) for request in parsed]
-
-    def _query(
-        self,
-        view: View,
-        request: models.QueryRequest,
-        explained: list[models.SegmentSearch] | None = None,
-    ) -> models.QueryResponse:
-        if request.query is None:
-            return models.QueryResponse(
-                reader.first_points(
-                    view,
-                    request.using,
-                    request.filter,
-                    request.params,
-                    request.limit,
-                    request.offset,
-                    request.with_payload,
-                    request.with_vector,
-                    request.score_threshold,
-                )
-            )
-        return models.QueryResponse(
-            reader.search(
-                view,
-                request.query,
-                request.using,
-                request.filter,
-                request.params,
-                request.limit,
-                request.offset,
-                request.with_payload,
-                request.with_vector,
-                request.score_threshold,
-                explained,
-            ),
-            explained,
-        )
+        answers: list[models.QueryResponse | None] = [None] * len(parsed)
+        asked = {}
+        for number, r in enumerate(parsed):
+            rest: tuple[Any, ...] = (r.using, r.filter, r.params, r.limit, r.offset)
+            rest += (r.with_payload, r.with_vector, r.score_threshold)
+            if r.query is None:
+                answers[number] = models.QueryResponse(searching.first_points(view, *rest))
+            else:
+                asked[number] = searching.request(view, r.query, *rest)
+        found = searching.search_batch(view, list(asked.values()))
+        for number, points in zip(asked, found, strict=True):
+            answers[number] = models.QueryResponse(points)
+        return answers  # type: ignore[return-value]  # all of them are there by now
 
     # -- upkeep ----------------------------------------------------------------------------
 

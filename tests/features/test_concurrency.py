@@ -258,9 +258,10 @@ def test_a_view_outlives_the_segments_it_shows(open_db: Callable[..., VecDB], ve
     assert db.wait_for_optimizer()
     assert len(old) == 4
     assert not any(path.exists() for path in old)
-    from vecdb.engine import reader
+    from vecdb.engine import query
 
-    hits = reader.search(view, vectors[5], None, None, None, POINTS, 0, True, True, None)
+    request = query.request(view, vectors[5], None, None, None, POINTS, 0, True, True, None)
+    hits = query.search(view, request)
     assert sorted(hit.id for hit in hits) == list(range(POINTS))
     assert all(hit.payload == {"i": hit.id} for hit in hits)
     assert all(np.array_equal(np.float32(hit.vector), vectors[hit.id]) for hit in hits)

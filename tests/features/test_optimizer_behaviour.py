@@ -261,7 +261,10 @@ def test_reads_and_writes_go_on_during_a_build(db: VecDB, monkeypatch: pytest.Mo
     assert info.status is models.CollectionStatus.YELLOW
     progress = info.optimizer_progress
     assert progress.running == "convert"
-    assert (progress.rows_done, progress.rows_total) == (300, 600)  # copied; to be encoded
+    assert (progress.rows_done, progress.rows_total) == (
+        300,
+        900,
+    )  # copied; to be encoded, and indexed
     assert db.wait_for_optimizer("c", timeout=0.05) is False
 
     check(db, np.arange(300))

@@ -25,7 +25,7 @@ CONFIG = {"params": {"vectors": {"size": 4, "distance": "Dot"}}}
 
 
 def segment(number: int, rows: int = 12) -> SegmentRow:
-    vectors = {"": {"dim": 4, "codec": {"kind": "binary"}}}
+    vectors = {"": {"dim": 4, "codec": {"kind": "binary"}, "index": [1, 192]}}
     return SegmentRow(number, rows, vectors, {"ids": FileRow(100, 7), "vectors": FileRow(9, 2**63)})
 
 

@@ -60,6 +60,7 @@ SHAPES: list[tuple[str, Any]] = [
             "exact": True,
             "quantization": {"ignore": False, "oversampling": 1.0},
             "indexed_only": True,
+            "recall": 0.98,
         },
     ),
     ("PointStruct", {"id": 7, "vector": [1.0, 2.0], "payload": {"a": None, "b": [1]}}),
@@ -141,6 +142,18 @@ SHAPES: list[tuple[str, Any]] = [
         {"running": "merge", "rows_done": 1, "rows_total": 3, "pending": "vacuum", "completed": 2},
     ),
     ("SegmentVectors", {"bytes": 3, "placement": "mapped"}),
+    ("SearchEffort", {"recall": 0.9, "rows": 100, "candidates": 20, "survivors": 0}),
+    (
+        "IndexInfo",
+        {
+            "partitions": 10,
+            "sketch_bytes": 4096,
+            "placement": "mapped",
+            "efforts": [{"recall": 1.0, "rows": 100, "candidates": 20, "survivors": 10}],
+        },
+    ),
+    ("SearchStage", {"by": "sketches", "rows": 100, "kept": 20, "reason": "3 of 10 partitions"}),
+    ("SegmentSearch", {"id": "s1", "kind": "file", "points": 3, "stages": []}),
     (
         "SegmentInfo",
         {
@@ -190,11 +203,19 @@ NOT_IN_QDRANT = {
     "CollectionParams",
     "CollectionWarning",
     "DamagedFile",
+    "IndexInfo",
     "NamedVector",
     "OptimizerProgress",
+    "OptimizersConfig",
+    "OptimizersConfigDiff",
     "OptimizersStatusError",
     "QueryResponse",
+    "QueryRequest",
+    "SearchEffort",
+    "SearchParams",
     "SearchRequest",
+    "SearchStage",
+    "SegmentSearch",
     "SegmentInfo",
     "SegmentVectors",
 }
@@ -350,12 +371,14 @@ REFUSALS: list[tuple[str, Any, str]] = [
     (
         "SearchParams",
         {"hnsw_fe": 3},
-        "x: unknown field 'hnsw_fe'; known fields: hnsw_ef, exact, quantization, indexed_only",
+        "x: unknown field 'hnsw_fe'; known fields: hnsw_ef, exact, quantization, indexed_only, "
+        "recall",
     ),
     (
         "SearchParams",
         {"acorn": {}},
-        "x: unknown field 'acorn'; known fields: hnsw_ef, exact, quantization, indexed_only "
+        "x: unknown field 'acorn'; known fields: hnsw_ef, exact, quantization, indexed_only, "
+        "recall "
         "('acorn': Qdrant's, not supported by vecdb)",
     ),
     ("SearchParams", [1], "x: expected SearchParams or its dict, got [1] (list)"),

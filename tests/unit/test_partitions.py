@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -48,14 +50,39 @@ def visited(
     least: int,
     mask: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray, int, int]:
-    scores = np.empty(candidates, dtype=np.float32)
-    rows = np.empty(candidates, dtype=np.int64)
-    count, ranges, seen = partitions.visit(
-        *(data[key] for key in ("query", "centroids", "low", "scale", "constants", "bonuses")),
-        data["starts"], data["codebook"], width, data["blocks"], 1.0, gap, least, mask,
-        scores, rows,
-    )  # fmt: skip
-    return scores[:count], rows[:count], ranges, seen
+    scores = np.empty((1, candidates), dtype=np.float32)
+    rows = np.empty((1, candidates), dtype=np.int64)
+    counts = np.zeros((1, 3), dtype=np.int64)
+    visit(data, data["query"][None], width, gap, least, mask, scores, rows, counts)
+    [[count, ranges, seen]] = counts.tolist()
+    return scores[0, :count], rows[0, :count], ranges, seen
+
+
+def visit(data: dict[str, np.ndarray], queries: np.ndarray, width: int, *rest: Any) -> None:
+    gap, least, mask, scores, rows, counts = rest
+    partitions.visit(
+        queries,
+        *(data[key] for key in ("centroids", "low", "scale", "constants", "bonuses", "starts")),
+        *(data["codebook"], width, data["blocks"], 1.0, gap, least, mask, scores, rows, counts),
+    )
+
+
+@pytest.mark.parametrize("asked", [1, 2, 5, 9])
+@pytest.mark.parametrize("least", [0, 200])
+def test_queries_together_find_what_each_finds_alone(asked: int, least: int) -> None:
+    data = made(13, 700, 40, 17, 4)
+    queries = np.random.default_rng(14).standard_normal((asked, 40)).astype(np.float32)
+    scores, rows = np.empty((asked, 50), np.float32), np.empty((asked, 50), np.int64)
+    counts = np.zeros((asked, 3), np.int64)
+    visit(data, queries, 4, 3.0, least, ALL, scores, rows, counts)
+    for q in range(asked):
+        data["query"] = queries[q]
+        found, where, ranges, seen = visited(data, 4, 50, 3.0, least, ALL)
+        count = len(found)
+        assert counts[q].tolist() == [count, ranges, seen]
+        assert sorted(zip(scores[q, :count], rows[q, :count], strict=False)) == sorted(
+            zip(found, where, strict=False)
+        )
 
 
 def sketch_scores(data: dict[str, np.ndarray], width: int) -> np.ndarray:

@@ -32,23 +32,43 @@ def config(quantized: bool = True, **optimizer: Any) -> models.CollectionConfig:
 
 
 def segment(
-    number: int, rows: int, live: int | None = None, codec: Any = None, committed: int | None = None
+    number: int,
+    rows: int,
+    live: int | None = None,
+    codec: Any = None,
+    committed: int | None = None,
+    indexed: bool | None = None,
 ) -> SegmentStats:
+    """``indexed``: as a build would leave it, unless told otherwise."""
     live = rows if live is None else live
-    return SegmentStats(number, rows, live, live if committed is None else committed, {"": codec})
+    if indexed is None:
+        indexed = codec is not None
+    committed = live if committed is None else committed
+    return SegmentStats(number, rows, live, committed, {"": codec}, indexed)
 
 
 TABLE: list[tuple[str, Any, list[SegmentStats], int, Plan | None]] = [
     ("nothing at all", config(), [], 0, None),
-    ("small stays plain", config(), [segment(1, 999)], 999, None),
+    ("small stays plain", config(), [segment(1, 500)], 499, None),
+    ("small in a large collection", config(), [segment(1, 500)], 500, Plan("convert", (1,))),
+    ("too small for an index", config(), [segment(1, 255)], 745, None),
+    ("much in memory of a large collection", config(),
+     [segment(1, 1000, codec=SCALAR)], 2048, Plan("checkpoint")),
+    ("the rest in memory waits for a pause", config(indexing_threshold=5000),
+     [segment(1, 5000, codec=SCALAR)], 2047, None),
+    ("to be indexed", config(quantized=False), [segment(1, 1000)], 0, Plan("convert", (1,))),
+    ("is indexed", config(quantized=False), [segment(1, 1000, indexed=True)], 0, None),
     ("memory reached the threshold", config(), [], 1000, Plan("checkpoint")),
-    ("memory, nothing to build", config(quantized=False), [], 5000, None),
+    ("memory, to be indexed", config(quantized=False), [], 1000, Plan("checkpoint")),
+    ("memory, nothing to build", config(False, indexing_threshold=0), [], 5000, None),
     ("memory, to be mapped", config(False, memmap_threshold=10), [], 10, Plan("checkpoint")),
     ("convert", config(), [segment(1, 1000)], 0, Plan("convert", (1,))),
     ("converted", config(), [segment(1, 1000, codec=SCALAR)], 0, None),
     ("at memmap_threshold", config(memmap_threshold=100), [segment(1, 100)], 0,
      Plan("convert", (1,))),
     ("indexing off", config(indexing_threshold=0), [segment(1, 99_999)], 0, None),
+    ("mapped, indexing off", config(indexing_threshold=0, memmap_threshold=100),
+     [segment(1, 999, codec=SCALAR, indexed=False)], 0, None),
     ("other codec", config(), [segment(1, 1000, codec=BINARY)], 0, Plan("rebuild", (1,))),
     ("codec removed", config(quantized=False), [segment(1, 1000, codec=BINARY)], 0,
      Plan("rebuild", (1,))),
@@ -91,3 +111,36 @@ def test_a_plan_is_the_same_for_the_same_numbers() -> None:
     stats = Stats([segment(n, 7) for n in range(9)])
     plans = {plan(stats, schema_of(conf), conf.optimizer_config) for _ in range(3)}
     assert len(plans) == 1
+
+
+SETTLED: list[tuple[str, Any, list[SegmentStats], int, Plan | None]] = [
+    ("the rest in memory", config(), [segment(1, 1000, codec=SCALAR)], 300, Plan("checkpoint")),
+    ("too little for an index", config(False), [segment(1, 1000, indexed=True)], 255, None),
+    ("a small collection is let be", config(), [segment(1, 500)], 100, None),
+    ("down to the number asked for", config(), [segment(n, 1000, codec=SCALAR) for n in (1, 2, 3)],
+     0, Plan("merge", (1, 2))),
+    ("one by default", config(default_segment_number=0),
+     [segment(n, 1000, codec=SCALAR) for n in (1, 2, 3)], 0, Plan("merge", (1, 2, 3))),
+    ("little is merged into much", config(default_segment_number=1),
+     [segment(1, 100_000, codec=SCALAR), segment(2, 1000, codec=SCALAR)], 0,
+     Plan("merge", (2, 1))),
+    ("but not into very much", config(default_segment_number=1),
+     [segment(1, 200_000, codec=SCALAR), segment(2, 1000, codec=SCALAR)], 0, None),
+    ("unless it is an eighth of it", config(default_segment_number=1),
+     [segment(1, 200_000, codec=SCALAR), segment(2, 25_000, codec=SCALAR)], 0,
+     Plan("merge", (2, 1))),
+    ("not beyond the limit", config(default_segment_number=1, max_segment_size=1999),
+     [segment(n, 1000, codec=SCALAR) for n in (1, 2)], 0, None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "conf", "segments", "memory", "expected"), SETTLED)
+def test_plan_when_writing_has_paused(
+    name: str,
+    conf: models.CollectionConfig,
+    segments: list[SegmentStats],
+    memory: int,
+    expected: Plan | None,
+) -> None:
+    stats = Stats(segments, memory, settled=True)
+    assert plan(stats, schema_of(conf), conf.optimizer_config) == expected

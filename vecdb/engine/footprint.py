@@ -27,8 +27,8 @@ def memory_report(store: Store) -> dict[str, Any]:
     """Bytes by part, and their ``total``.
 
     Parts: ``originals``, ``codes``, ``ids`` (with their order and presence bits), ``payload``,
-    ``seqs``, ``quantizers``, ``sketches``, ``indexes``, ``manifests``, ``memory_segment`` (estimated), ``masks``, ``wal``,
-    ``catalog``.
+    ``seqs``, ``quantizers``, ``sketches``, ``indexes``, ``manifests``, ``memory_segment``
+    (estimated), ``masks``, ``wal``, ``catalog``.
     """
     resident = _resident_by_file(store.path)
     with store.write:
@@ -108,7 +108,10 @@ def collection_info(store: Store) -> models.CollectionInfo:
     """What ``get_collection`` returns."""
     with store.write:
         view = store.view
-        indexed = sum(state.live * len(state.segment.indexes) for state in store.files.values())
+        indexed = sum(
+            state.live * len(state.segment.indexes.keys() | state.segment.companions.keys())
+            for state in store.files.values()
+        )
         failure, error = store.failure, store.optimizer.error
         damaged = [
             models.DamagedFile(path, detail)

@@ -60,3 +60,13 @@ def vector_names(view: View, part: SegmentView, row: int) -> list[str]:
         if flags is None or flags[0]:
             names.append(name)
     return names
+
+
+def vectors_of(view: View, part: SegmentView, row: int, names: list[str]) -> Any:
+    """What callers see of one row's vectors: numbers, or a dict by name; None if none is wanted."""
+    if not names:
+        return None
+    one = np.array([row], dtype=np.int64)
+    has = vector_names(view, part, row)
+    found = {n: part.segment.take(n, one)[0].tolist() for n in names if n in has}
+    return found.get("") if "" in view.schema else found

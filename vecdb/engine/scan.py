@@ -2,7 +2,7 @@
 
 Each way ends in the originals, unless the caller does without (``rescore=False``)::
 
-    index      sketches of the partitions near the query  ->  codes, if they tell more  ->  originals
+    index      sketches of near partitions  ->  codes, if they tell more  ->  originals
     codes      all codes  ->  originals
     originals  all of them, or those a filter has left
 
@@ -22,8 +22,10 @@ import numpy.typing as npt
 
 from vecdb import models
 from vecdb.engine.schema import VectorSchema
+from vecdb.engine.threads import processors, together
 from vecdb.engine.view import SegmentView
 from vecdb.errors import CorruptionError
+from vecdb.index import Effort, Found
 from vecdb.storage.catalog import Bits
 from vecdb.storage.format import bits_at, pack_bits, unpack_bits
 from vecdb.storage.segment import Companion, FileSegment, Index
@@ -34,6 +36,8 @@ Offsets = npt.NDArray[np.int64]
 # Up to here (16 MiB of vectors: 2 ms) numpy does, unless numba is loaded anyway.
 _NUMPY_VALUES = 4 << 20
 _ALL = np.empty(0, dtype=np.uint8)  # the kernels' mask for "every row"
+# From here on (32 MiB), all processors scan: handing out the work takes 0.1 ms.
+_SHARED_VALUES = 8 << 20
 _FEW = 8
 """Where a filter leaves at most one row of so many, they are read one by one."""
 
@@ -45,11 +49,11 @@ DEFAULT_OVERSAMPLING = {"scalar": 1.5, "product": 4.0, "binary": 8.0}
 
 @dataclass(slots=True)
 class Search:
-    """What one search asks of every segment. ``query``: ``float32 (dim,)``, normalised already
-    under Cosine."""
+    """What is asked of every segment. ``queries``: ``float32 (q, dim)``, normalised already under
+    Cosine; each has results of its own."""
 
     vector: VectorSchema
-    query: Floats
+    queries: Floats
     limit: int
     params: models.SearchParams
     recall: float
@@ -74,12 +78,14 @@ class Search:
 
 
 Explain = Callable[[models.SearchStage], None]
+Best = tuple[Floats, Offsets]
+"""Scores and rows, best first: ``float32 (k,)``, ``int64 (k,)``."""
 
 
 def search_segment(
     part: SegmentView, search: Search, mask: Bits | None, explain: Explain | None = None
-) -> tuple[Floats, Offsets]:
-    """The best allowed rows of a segment: ``float32 (k,)``, ``int64 (k,)``, best first."""
+) -> list[Best]:
+    """The best allowed rows of a segment, for each query."""
     if search.params.exact or part.segment.kind != "file":
         return exact_scan(part, search, mask, explain)
     segment = part.segment
@@ -94,7 +100,10 @@ def search_segment(
             return search_segment(part, search, mask, explain)
     if companion is not None and search.by_codes(companion):
         try:
-            return _code_scan(part, search, mask, companion, explain)
+            return [
+                _code_scan(part, search, query, mask, companion, explain)
+                for query in search.queries
+            ]
         except CorruptionError as error:
             _lose(segment, name, error)
     return exact_scan(part, search, mask, explain)
@@ -122,7 +131,7 @@ def _index_scan(
     index: Index,
     companion: Companion | None,
     explain: Explain | None,
-) -> tuple[Floats, Offsets]:
+) -> list[Best]:
     clustered = index.clustered
     effort = clustered.effort(search.recall, search.limit)
     candidates, least = effort.candidates, effort.candidates
@@ -142,27 +151,28 @@ def _index_scan(
         if len(clustered.order):
             mask = pack_bits(bits_at(mask, clustered.order.astype(np.int64)))
     blocks = index.sketch.verify().reshape(clustered.sketch_shape())
-    found = clustered.visit(search.query, blocks, candidates, effort.gap, least, mask)
-    rows = clustered.rows_at(found.positions)
-    if explain is not None:
-        explain(
-            models.SearchStage(
-                "sketches",
-                rows=found.rows,
-                kept=len(rows),
-                reason=f"{found.partitions} of {clustered.clustering.partitions} partitions for a "
-                f"recall of {effort.recall:g}",
-            )
-        )
-    if companion is not None and search.by_codes(companion):
-        keep = wanted or max(effort.survivors, search.limit)
-        if not search.rescore:
-            keep = search.limit
-        if not search.rescore or wanted is not None or effort.survivors:
-            scores, rows = _by_codes(companion, part.rows, search.query, rows, keep, explain)
-            if not search.rescore:
-                return scores, rows
-    return _by_originals(part, search, rows, explain)
+    visits = clustered.visit(search.queries, blocks, candidates, effort.gap, least, mask)
+    keep = wanted or max(effort.survivors, search.limit)
+    if not search.by_codes(companion) or (search.rescore and not (wanted or effort.survivors)):
+        companion = None  # not wanted, or it tells no more than the sketches
+    best = []
+    for query, found in zip(search.queries, visits, strict=True):
+        if explain is not None:
+            explain(_visited(index, found, effort))
+        rows = clustered.rows_at(found.positions)
+        if companion is not None and not search.rescore:
+            best.append(_by_codes(companion, part.rows, query, rows, search.limit, explain))
+            continue
+        if companion is not None:
+            _, rows = _by_codes(companion, part.rows, query, rows, keep, explain)
+        best.append(_by_originals(part, search, query, rows, explain))
+    return best
+
+
+def _visited(index: Index, found: Found, effort: Effort) -> models.SearchStage:
+    partitions = index.clustered.clustering.partitions
+    reason = f"{found.partitions} of {partitions} partitions, for a recall of {effort.recall:g}"
+    return models.SearchStage("sketches", found.rows, len(found.positions), reason)
 
 
 def _by_codes(
@@ -172,8 +182,8 @@ def _by_codes(
     rows: Offsets,
     keep: int,
     explain: Explain | None,
-) -> tuple[Floats, Offsets]:
-    """The best of some rows by their codes, best first."""
+) -> Best:
+    """The best of some rows by their codes."""
     codes = companion.codes.verify().reshape(companion.quantizer.codes_shape(count))
     scores = companion.quantizer.prepare(query).score_rows(codes, rows)
     if explain is not None:
@@ -184,9 +194,9 @@ def _by_codes(
 
 
 def _by_originals(
-    part: SegmentView, search: Search, rows: Offsets, explain: Explain | None
-) -> tuple[Floats, Offsets]:
-    """The best of some rows by their vectors, best first."""
+    part: SegmentView, search: Search, query: Floats, rows: Offsets, explain: Explain | None
+) -> Best:
+    """The best of some rows by their vectors."""
     segment = part.segment
     assert isinstance(segment, FileSegment)
     rescore = _rescore()
@@ -196,7 +206,7 @@ def _by_originals(
     scores = np.empty(limit, dtype=np.float32)
     best = np.empty(limit, dtype=np.int64)
     metric = _metrics()[search.vector.metric]
-    rescore(metric, vectors, search.query, rows, scores, best)
+    rescore(metric, vectors, query, rows, scores, best)
     if explain is not None:
         explain(models.SearchStage("originals", len(rows), limit, "rescored"))
     return scores, best
@@ -208,27 +218,28 @@ def _by_originals(
 def _code_scan(
     part: SegmentView,
     search: Search,
+    query: Floats,
     mask: Bits | None,
     companion: Companion,
     explain: Explain | None,
-) -> tuple[Floats, Offsets]:
+) -> Best:
     wanted = search.oversampled()
     if wanted is None:
         factor = DEFAULT_OVERSAMPLING[companion.codec["kind"]] if search.rescore else 1.0
         wanted = max(search.limit, int(factor * search.limit))
-    scores, rows = code_scan(companion, part.rows, search.query, wanted, mask)
+    scores, rows = code_scan(companion, part.rows, query, wanted, mask)
     if explain is not None:
         kind = companion.codec["kind"]
         explain(models.SearchStage("codes", part.rows, len(rows), f"all {kind} codes: no index"))
     if search.rescore:
-        return _by_originals(part, search, rows, explain)
+        return _by_originals(part, search, query, rows, explain)
     return scores[: search.limit], rows[: search.limit]
 
 
 def code_scan(
     companion: Companion, count: int, query: Floats, wanted: int, mask: Bits | None
-) -> tuple[Floats, Offsets]:
-    """The best rows by their codes: ``float32 (k,)``, ``int64 (k,)``, best first."""
+) -> Best:
+    """The best rows by their codes."""
     _, topk_sort = _scan_and_sort()
     wanted = min(wanted, count)
     scores = np.empty(wanted, dtype=np.float32)
@@ -245,8 +256,8 @@ def code_scan(
 
 def exact_scan(
     part: SegmentView, search: Search, mask: Bits | None, explain: Explain | None = None
-) -> tuple[Floats, Offsets]:
-    """The best allowed rows by their originals."""
+) -> list[Best]:
+    """The best allowed rows by their originals, for each query."""
     count = part.rows if mask is None else int(np.bitwise_count(mask).sum())
     if explain is not None:
         why = "asked for" if search.params.exact else "no index"
@@ -257,22 +268,46 @@ def exact_scan(
         explain(models.SearchStage("originals", count, min(search.limit, count), why))
     numba = "vecdb.kernels.distance" in sys.modules
     if mask is not None and part.segment.kind == "file" and count * _FEW <= part.rows and numba:
-        return _by_originals(part, search, np.flatnonzero(unpack_bits(mask, part.rows)), None)
-    vector, query = search.vector, search.query
+        rows = np.flatnonzero(unpack_bits(mask, part.rows))
+        return [_by_originals(part, search, query, rows, None) for query in search.queries]
+    return [_exact_scan(part, search, query, mask, numba) for query in search.queries]
+
+
+def _exact_scan(
+    part: SegmentView, search: Search, query: Floats, mask: Bits | None, numba: bool
+) -> Best:
+    vector = search.vector
     blocks = part.segment.blocks(vector.name, part.rows)
     limit = min(search.limit, part.rows)
     if not numba and part.rows * vector.dim <= _NUMPY_VALUES:
         return _numpy_scan(blocks, vector.metric, query, limit, mask)
     scan, topk_sort = _scan_and_sort()
-    scores = np.empty(limit, dtype=np.float32)
-    rows = np.empty(limit, dtype=np.int64)
-    filled = 0
     metric = _metrics()[vector.metric]
-    for base, block in blocks:
-        bits = _ALL if mask is None else mask[base >> 3 : (base + len(block) + 7) >> 3]
-        filled = scan(metric, block, query, bits, base, scores, rows, filled)
-    topk_sort(scores, rows, filled)
-    return scores[:filled], rows[:filled]
+
+    def best_of(pieces: Iterable[tuple[int, Floats]]) -> Best:
+        scores = np.empty(limit, dtype=np.float32)
+        rows = np.empty(limit, dtype=np.int64)
+        filled = 0
+        for base, block in pieces:
+            bits = _ALL if mask is None else mask[base >> 3 : (base + len(block) + 7) >> 3]
+            filled = scan(metric, block, query, bits, base, scores, rows, filled)
+        topk_sort(scores, rows, filled)
+        return scores[:filled], rows[:filled]
+
+    if part.segment.kind != "file" or part.rows * vector.dim < _SHARED_VALUES:
+        return best_of(blocks)
+    shares = [(lambda share=share: best_of(share)) for share in _shares(blocks, processors())]
+    found = together(shares)
+    scores, rows = (np.concatenate(column) for column in zip(*found, strict=True))
+    best = np.lexsort((rows, -scores))[:limit]
+    return scores[best], rows[best]
+
+
+def _shares(blocks: Iterable[tuple[int, Floats]], count: int) -> list[list[tuple[int, Floats]]]:
+    """The one block of a file segment in as many parts, each of whole bytes of a mask."""
+    [(base, block)] = blocks
+    step = max(8, -(-len(block) // count) + 7 & ~7)
+    return [[(base + start, block[start : start + step])] for start in range(0, len(block), step)]
 
 
 @cache
@@ -341,5 +376,6 @@ def describe(companion: Any) -> str | None:
     if companion is None:
         return None
     codec = companion.codec
-    details = [f"{key}={value}" for key, value in codec.items() if key != "kind" and value]
+    plain = {"kind": codec["kind"], "quantile": None, "bits": 1.0, "layout": 2}
+    details = [f"{key}={value:g}" for key, value in codec.items() if value != plain.get(key)]
     return " ".join([codec["kind"], *details])

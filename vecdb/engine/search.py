@@ -10,18 +10,24 @@ rows never earn it back.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from vecdb import models
 from vecdb.engine.masks import Condition, allowed
-from vecdb.engine.scan import Explain, Search, search_segment
+from vecdb.engine.scan import Best, Explain, Search, search_segment
 from vecdb.engine.schema import VectorSchema
+from vecdb.engine.threads import processors, together
 from vecdb.engine.view import SegmentView, View
+from vecdb.storage.catalog import Bits
 
 Floats = npt.NDArray[np.float32]
+
+_SHARED_QUERIES = 8
+"""Fewer are answered sooner than handed to another thread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,24 +42,24 @@ class Hits:
 def search(
     view: View,
     vector: VectorSchema,
-    query: Floats,
+    queries: Floats,
     limit: int,
     params: models.SearchParams,
     condition: Condition | None = None,
     excluded: int | None = None,
     explained: list[models.SegmentSearch] | None = None,
-) -> Hits:
-    """The ``limit`` best live points, best first, of those that have the vector and match.
+) -> list[Hits]:
+    """For each query the ``limit`` best live points, best first, that have the vector and match.
 
-    ``query``: ``float32 (dim,)``, normalised already under Cosine. ``excluded`` is a key to leave
-    out. Fewer than ``limit`` come back only when fewer match. What was done in each segment is
-    added to ``explained``.
+    ``queries``: ``float32 (q, dim)``, normalised already under Cosine. ``excluded`` is a key to
+    leave out. Fewer than ``limit`` come back only when fewer match. What was done in each segment
+    is added to ``explained``.
     """
     recall = params.recall
     if recall is None:
         recall = view.config.optimizer_config.recall
-    asked = Search(vector, query, limit, params, recall)
-    found: list[tuple[list[float], SegmentView, list[int]]] = []
+    asked = Search(vector, queries, limit, params, recall)
+    found: list[tuple[SegmentView, list[Best]]] = []
     for part in view.segments:
         if part.live == 0:
             continue
@@ -61,21 +67,42 @@ def search(
         explain = None if explained is None else _explainer(part, explained)
         if mask is not None and not mask.any():
             continue
-        scores, rows = search_segment(part, asked, mask, explain)
-        found.append((scores.tolist(), part, rows.tolist()))
+        found.append((part, _each(part, asked, mask, explain)))
+    return [_merged(found, number, limit) for number in range(len(queries))]
+
+
+def _each(
+    part: SegmentView, asked: Search, mask: Bits | None, explain: Explain | None
+) -> list[Best]:
+    """The best rows of a segment for each query; many queries are shared out to all processors."""
+    queries = asked.queries
+    shares = min(processors(), len(queries) // _SHARED_QUERIES) if len(queries) > 1 else 1
+    if shares <= 1:
+        return search_segment(part, asked, mask, explain)
+
+    def share(some: Floats) -> Callable[[], list[Best]]:
+        return lambda: search_segment(part, replace(asked, queries=some), mask, explain)
+
+    found = together([share(some) for some in np.array_split(queries, shares)])
+    return [best for some in found for best in some]
+
+
+def _merged(found: list[tuple[SegmentView, list[Best]]], number: int, limit: int) -> Hits:
+    """The best that all segments have found for one query."""
     if len(found) == 1:
-        [(best, part, rows_of_part)] = found
-        return Hits(best, [part] * len(best), rows_of_part)
+        [(part, best)] = found
+        scores, rows = best[number]
+        return Hits(scores.tolist(), [part] * len(rows), rows.tolist())
     merged = [
-        (-score, number, row)
-        for number, (scores_of_part, _, rows_of_part) in enumerate(found)
-        for score, row in zip(scores_of_part, rows_of_part, strict=True)
+        (-score, place, row)
+        for place, (_, best) in enumerate(found)
+        for score, row in zip(best[number][0].tolist(), best[number][1].tolist(), strict=True)
     ]
     merged.sort()
     del merged[limit:]
     return Hits(
         [-score for score, _, _ in merged],
-        [found[number][1] for _, number, _ in merged],
+        [found[place][0] for _, place, _ in merged],
         [row for _, _, row in merged],
     )
 

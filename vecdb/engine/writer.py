@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from types import TracebackType
@@ -127,6 +128,7 @@ class Writer:
                 apply(store, store.next_seq, ticket.operation, ticket.rows)
                 ticket.seq = store.next_seq
                 store.next_seq += 1
+            store.written_at = time.monotonic()
             store.publish()
         except BaseException as error:
             # The WAL has operations that memory lacks: only reopening brings them together.

@@ -13,4 +13,4 @@ from vecdb.index.calibration import Effort
 from vecdb.index.clustered import ClusteredIndex, Found
 from vecdb.index.clustering import Clustering, fit_clustering
 
-__all__ = ["Clustering", "ClusteredIndex", "Effort", "Found", "fit_clustering"]
+__all__ = ["ClusteredIndex", "Clustering", "Effort", "Found", "fit_clustering"]

@@ -75,7 +75,7 @@ class Effort:
     @classmethod
     def from_numbers(cls, row: npt.NDArray[np.float64]) -> Effort:
         """Back from the row of an array. Raises ValueError."""
-        if not (0 <= row).all() or (row[2:] > 1e15).any():
+        if not (row >= 0).all() or (row[2:] > 1e15).any():
             raise ValueError(f"an effort of {row.tolist()}")
         recall, gap, *counts = row.tolist()
         return cls(recall, gap, *map(int, counts))
@@ -103,7 +103,7 @@ def calibrate(
     seen = []
     for query, me in zip(queries, own.tolist(), strict=True):
         poll()
-        found = index.visit(query, blocks, min(deepest + 1, index.rows), _EVERYTHING, 0)
+        [found] = index.visit(query[None], blocks, deepest + 1, _EVERYTHING, 0)
         best = np.argsort(-found.scores, kind="stable")
         positions = found.positions[best]
         seen.append(positions[positions != me][:deepest])

@@ -1,10 +1,10 @@
 """ClusteredIndex: candidates for a query, from the partitions near it.
 
 A query is compared with every centroid. Partitions are visited by *priority*: the score a row at
-the centroid would have, plus a bonus for how far its rows spread (a wide partition far off may hold
-nearer rows than a narrow one close by). All within ``gap`` of the best priority are scanned: an easy
-query, which has one near partition, scans little, a hard one more. Sketches rank their rows, and
-the best go on to better codes or to the vectors themselves.
+the centroid would have, plus a bonus for how far its rows spread (a wide partition far off may
+hold nearer rows than a narrow one close by). All within ``gap`` of the best priority are scanned:
+an easy query, which has one near partition, scans little, a hard one more. Sketches rank their
+rows, and the best go on to better codes or to the vectors themselves.
 
 Manhattan distance is served by the Euclidean one here; only the last step tells them apart.
 """
@@ -102,44 +102,50 @@ class ClusteredIndex:
 
     def visit(
         self,
-        query: Floats,
+        queries: Floats,
         blocks: Bytes,
         candidates: int,
         gap: float,
         least: int,
         mask: Bytes | None = None,
-    ) -> Found:
-        """The ``candidates`` best allowed positions by their sketches, in the partitions visited.
+    ) -> list[Found]:
+        """For each of ``queries: float32[q, d]`` the ``candidates`` best allowed positions by their
+        sketches, in the partitions visited.
 
         ``mask``: bits of the positions that are allowed. ``least``: visit partitions until so many
-        allowed rows have been seen, whatever their priority.
+        allowed rows have been seen, whatever their priority. Queries of one call share passes.
         """
         from vecdb.kernels.partitions import visit
 
+        asked = len(queries)
         candidates = min(candidates, self.rows)
-        if not candidates:
-            return Found(np.empty(0, np.int64), np.empty(0, np.float32), 0, 0)
-        scores = np.empty(candidates, dtype=np.float32)
-        positions = np.empty(candidates, dtype=np.int64)
-        count, partitions, rows = visit(
-            query,
-            self.clustering.codes,
-            self.clustering.low,
-            self.clustering.scale,
-            self.constants,
-            self.bonuses,
-            self.starts,
-            self.codebook,
-            self.width,
-            blocks,
-            2.0 if self.distance else 1.0,
-            gap,
-            least,
-            _ALL if mask is None else mask,
-            scores,
-            positions,
-        )
-        return Found(positions[:count], scores[:count], partitions, rows)
+        scores = np.empty((asked, candidates), dtype=np.float32)
+        positions = np.empty((asked, candidates), dtype=np.int64)
+        counts = np.zeros((asked, 3), dtype=np.int64)
+        if candidates:
+            visit(
+                queries,
+                self.clustering.codes,
+                self.clustering.low,
+                self.clustering.scale,
+                self.constants,
+                self.bonuses,
+                self.starts,
+                self.codebook,
+                self.width,
+                blocks,
+                2.0 if self.distance else 1.0,
+                gap,
+                least,
+                _ALL if mask is None else mask,
+                scores,
+                positions,
+                counts,
+            )
+        return [
+            Found(positions[q, :count], scores[q, :count], partitions, rows)
+            for q, (count, partitions, rows) in enumerate(counts.tolist())
+        ]
 
     def rows_at(self, positions: Ints) -> Ints:
         """The rows at some positions: ``int64 (c,)``."""
@@ -149,8 +155,14 @@ class ClusteredIndex:
 
     def state(self) -> dict[str, npt.NDArray[Any]]:
         """What `from_state` needs besides metric and dim: plain numeric arrays."""
+        # Tables may differ in length; the last line of the shorter ones is repeated.
+        longest = max(map(len, self.efforts))
         efforts = np.array(
-            [[effort.as_numbers() for effort in table] for table in self.efforts], dtype="<f8"
+            [
+                [table[min(line, len(table) - 1)].as_numbers() for line in range(longest)]
+                for table in self.efforts
+            ],
+            dtype="<f8",
         )
         return {
             "centroids": self.clustering.codes,

@@ -82,12 +82,12 @@ def fit_clustering(sample: Floats, partitions: int, poll: Poll = lambda: None) -
         firsts = np.cumsum(sizes)[filled] - sizes[filled]
         sums = np.add.reduceat(sample[order], firsts, axis=0, dtype=np.float32)
         centroids[filled] = sums / sizes[filled, None].astype(np.float32)
-        empty = np.flatnonzero(sizes == 0)
-        if len(empty):
-            largest = np.argsort(-sizes, kind="stable")[: len(empty)]
-            for partition, crowded in zip(empty, largest, strict=True):
-                members = order[np.searchsorted(labels[order], crowded) :][: sizes[crowded]]
-                centroids[partition] = sample[members[random.integers(len(members))]]
+        crowded = filled[np.argsort(-sizes[filled], kind="stable")]
+        ends = np.cumsum(sizes)
+        for turn, partition in enumerate(np.flatnonzero(sizes == 0).tolist()):
+            giver = crowded[turn % len(crowded)]
+            member = random.integers(ends[giver] - sizes[giver], ends[giver])
+            centroids[partition] = sample[order[member]]
         poll()
     return _as_bytes(centroids)
 

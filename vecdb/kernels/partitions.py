@@ -15,9 +15,9 @@ import numpy as np
 from numba import njit
 from numba.core import types
 
-from vecdb.kernels.prefetch import prefetch_row
 from vecdb.kernels.distance import score_rows
 from vecdb.kernels.fastscan import quantize_tables, scan
+from vecdb.kernels.prefetch import prefetch_row
 from vecdb.kernels.shortlist import best_first, make_heap
 from vecdb.kernels.signatures import (
     REASSOCIATE,
@@ -47,10 +47,11 @@ __all__ = [
 
 ENTRIES: Final = 16
 _TIERS: Final = 4
+_MORE_TIERS: Final = 24
 _AHEAD: Final = 4
 """Rows that are fetched while one is scored."""
 
-_three_ints: Final[Any] = types.UniTuple(types.int64, 3)  # type: ignore[no-untyped-call]
+out_ints_2: Final[Any] = types.Array(types.int64, 2, "C")
 int32s_1: Final[Any] = types.Array(types.int32, 1, "C", readonly=True)
 
 
@@ -90,7 +91,7 @@ def priorities(query, centroids, low, scale, constants, factor, out):  # type: i
 
 @njit(types.void(floats_1, floats_2, i64, out_floats_2), nogil=True, cache=True)
 def query_tables(query, codebook, width, out):  # type: ignore[no-untyped-def]
-    """Write the inner products of a query with the codebook's entries to ``out: float32[m, 16]``."""
+    """Write a query's inner products with the codebook's entries to ``out: float32[m, 16]``."""
     out[:] = np.float32(0.0)
     for j in range(query.shape[0]):
         place = j // width
@@ -108,8 +109,8 @@ def _allowed(mask, start, end):  # type: ignore[no-untyped-def]
 
 
 @njit(
-    _three_ints(
-        floats_1,
+    types.void(
+        floats_2,
         bytes_2,
         floats_1,
         floats_1,
@@ -123,14 +124,15 @@ def _allowed(mask, start, end):  # type: ignore[no-untyped-def]
         f32,
         i64,
         bytes_1,
-        out_floats_1,
-        out_ints_1,
+        out_floats_2,
+        out_ints_2,
+        out_ints_2,
     ),
     nogil=True,
     cache=True,
 )
 def visit(  # type: ignore[no-untyped-def]
-    query,
+    queries,
     centroids,
     low,
     scale,
@@ -146,78 +148,100 @@ def visit(  # type: ignore[no-untyped-def]
     mask,
     scores,
     rows,
+    counts,
 ):
-    """The best rows by their codes in the partitions that may hold near ones.
+    """Of each query, the best rows by their codes in the partitions that may hold near ones.
 
     A partition is visited if its priority, `priorities` plus its bonus, is at most ``gap`` below
     the best one's; then, in falling order, more until ``least`` allowed rows have been seen.
-    Results come unsorted to ``scores``, ``rows``; returns how many, and how many partitions and
-    allowed rows were visited.
+    Queries that visit the same partition share a pass over it.
+
+    Results come unsorted to ``scores: float32[q, k]``, ``rows: int64[q, k]``. ``counts: int64[q,
+    3]``, zeros before, tells how many there are, and how many partitions and allowed rows were
+    visited.
     """
+    asked = queries.shape[0]
     partitions = centroids.shape[0]
-    biases = np.empty(partitions, np.float32)
-    priorities(query, centroids, low, scale, constants, factor, biases)
-    best = np.float32(-np.inf)
-    for c in range(partitions):
-        best = max(best, biases[c] + bonuses[c])
-    ranges = np.empty((partitions, 2), np.int64)
-    chosen = np.empty(partitions, np.float32)
+    biases = np.empty((asked, partitions), np.float32)
+    best = np.empty(asked, np.float32)
+    for q in range(asked):
+        priorities(queries[q], centroids, low, scale, constants, factor, biases[q])
+        best[q] = np.float32(-np.inf)
+        for c in range(partitions):
+            best[q] = max(best[q], biases[q, c] + bonuses[c])
+    # What `scan` takes: ranges of rows, and the queries of each.
+    ranges = np.empty((asked * partitions, 2), np.int64)
+    firsts = np.empty(asked * partitions + 1, np.int64)
+    visitors = np.empty(asked * partitions, np.int64)
+    chosen = np.empty(asked * partitions, np.float32)
+    firsts[0] = 0
+    pairs = 0
     count = 0
-    seen = 0
     # In tiers, best first: the sooner good rows are found, the fewer others are kept. A sort of
     # all partitions would cost more than the scan of most.
-    above = np.float32(np.inf)
-    width_of_tier = gap / np.float32(_TIERS)
+    above = np.full(asked, np.inf, np.float32)
     tier = 1
-    while True:
-        below = best - width_of_tier * np.float32(tier)
-        last = False
+    missing = True
+    while missing:
+        down = gap * np.float32(tier) / np.float32(_TIERS)
         if tier > _TIERS:
-            if seen >= least:
-                break
-            last = tier > _TIERS + 24 or not width_of_tier > np.float32(0.0)
-            below = (
-                np.float32(-np.inf) if last else best - gap * np.float32(1.25 ** (tier - _TIERS))
-            )
+            down = gap * np.float32(1.25 ** (tier - _TIERS))
+        if tier > _TIERS + _MORE_TIERS or not gap > np.float32(0.0):
+            down = np.float32(np.inf) if tier > 1 else np.float32(0.0)
         for c in range(partitions):
-            priority = biases[c] + bonuses[c]
-            if below <= priority and priority < above and starts[c] < starts[c + 1]:
+            if starts[c] == starts[c + 1]:
+                continue
+            size = np.int64(-1)
+            for q in range(asked):
+                priority = biases[q, c] + bonuses[c]
+                wanted = counts[q, 2] < least or tier == 1 or (tier <= _TIERS and gap > 0.0)
+                if best[q] - down <= priority and priority < above[q] and wanted:
+                    if size < 0:
+                        size = starts[c + 1] - starts[c]
+                        if mask.shape[0]:
+                            size = _allowed(mask, starts[c], starts[c + 1])
+                    visitors[pairs] = q
+                    chosen[pairs] = biases[q, c]
+                    pairs += 1
+                    counts[q, 1] += 1
+                    counts[q, 2] += size
+            if size >= 0:
                 ranges[count, 0] = starts[c]
                 ranges[count, 1] = starts[c + 1]
-                chosen[count] = biases[c]
                 count += 1
-                if mask.shape[0]:
-                    seen += _allowed(mask, starts[c], starts[c + 1])
-                else:
-                    seen += starts[c + 1] - starts[c]
-        if last:
+                firsts[count] = pairs
+        missing = tier < _TIERS
+        for q in range(asked):
+            above[q] = best[q] - down
+            missing |= counts[q, 2] < least
+        if down == np.float32(np.inf):
             break
-        above = below
         tier += 1
     places = codebook.shape[0] // width
     numbers = np.empty((places, ENTRIES), np.float32)
-    query_tables(query, codebook, width, numbers)
-    tables = np.empty((1, 64 * ((places + 3) >> 2)), np.uint8)
-    step, offset = quantize_tables(numbers, tables[0])
-    one = np.zeros(count, np.int64)
-    each = np.arange(count + 1)
-    filled = np.zeros(1, np.int64)
+    tables = np.empty((asked, 64 * ((places + 3) >> 2)), np.uint8)
+    steps = np.empty(asked, np.float32)
+    offsets = np.empty(asked, np.float32)
+    for q in range(asked):
+        query_tables(queries[q], codebook, width, numbers)
+        steps[q], offsets[q] = quantize_tables(numbers, tables[q])
+    filled = np.zeros(asked, np.int64)
     scan(
         blocks,
         tables,
-        np.array([step], np.float32),
-        np.array([offset], np.float32),
+        steps,
+        offsets,
         ranges[:count],
-        each,
-        one,
-        chosen[:count],
+        firsts[: count + 1],
+        visitors[:pairs],
+        chosen[:pairs],
         mask,
         0,
-        scores.reshape(1, scores.shape[0]),
-        rows.reshape(1, rows.shape[0]),
+        scores,
+        rows,
         filled,
     )
-    return filled[0], count, seen
+    counts[:, 0] = filled
 
 
 @njit(
@@ -226,7 +250,7 @@ def visit(  # type: ignore[no-untyped-def]
     cache=True,
 )
 def rescore(metric, vectors, query, candidates, scores, rows):  # type: ignore[no-untyped-def]
-    """The best of some rows by their vectors, best first, to ``scores``, ``rows``; returns how many.
+    """Write the best of some rows by their vectors, best first; return how many.
 
     The candidates' vectors come from anywhere in memory: each is asked for while others are
     scored, or waiting for them would be most of the work.

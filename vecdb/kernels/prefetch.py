@@ -16,7 +16,7 @@ _LINE: Final = 64
 
 @intrinsic
 def prefetch_row(typing_context: Any, vectors: Any, row: Any) -> Any:
-    """Start to fetch row ``row`` of a 2-d array. Only a hint: it changes nothing and cannot fail."""
+    """Start to fetch row ``row`` of a 2-d array: a hint, which changes nothing and cannot fail."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         kind, _ = signature.args

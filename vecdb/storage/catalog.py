@@ -47,7 +47,7 @@ from vecdb.storage.format import (
 Bits = npt.NDArray[np.uint8]
 T = TypeVar("T")
 
-_MAX_CONFIG = MAX_VALUE // 20
+_MAX_CONFIG = MAX_VALUE // 24
 LARGEST = 1 << 62  # of any number but a checksum: adding to it overflows nothing
 
 DATA = "data.mdb"  # the name LMDB gives its file
@@ -332,7 +332,7 @@ def _put(transaction: Any, key: bytes, value: bytes) -> None:
 
 def _pack_config(config: dict[str, Any]) -> bytes:
     """Raises InvalidInputError for so many vector names that a segment's row, in which a name and
-    its files take up to 13 times as much, could not be written when it is needed."""
+    its files take up to 23 times as much, could not be written when it is needed."""
     data = pack_value(config)
     if len(data) > _MAX_CONFIG:
         raise InvalidInputError(

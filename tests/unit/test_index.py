@@ -1,0 +1,215 @@
+"""The clustered index: partitions, sketches, calibration; on made-up and on real vectors."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from vecdb import example_data
+from vecdb.index import ClusteredIndex, fit_clustering
+from vecdb.index.calibration import (
+    TABLE_LIMITS,
+    calibrate,
+    choose_bonuses,
+    nearest_others,
+    pick_queries,
+)
+from vecdb.index.clustering import partition_order, partitions_for, sample_size
+from vecdb.index.sketch import Sketcher
+
+
+def clustered_rows(rows: int, dim: int, groups: int, seed: int = 1) -> np.ndarray:
+    random = np.random.default_rng(seed)
+    centres = random.standard_normal((groups, dim))
+    picked = centres[random.integers(0, groups, rows)]
+    return (picked + 0.6 * random.standard_normal((rows, dim))).astype(np.float32)
+
+
+def built(vectors: np.ndarray, metric: str) -> tuple[ClusteredIndex, np.ndarray, np.ndarray]:
+    """The index of some vectors, its sketches, and the vectors in its order."""
+    clustering = fit_clustering(vectors[: sample_size(len(vectors))], partitions_for(len(vectors)))
+    labels = clustering.assign(vectors)
+    order, starts = partition_order([labels], clustering.partitions)
+    vectors, labels = vectors[order], labels[order]
+    sketcher = Sketcher.fit(vectors, labels, clustering, distance=metric != "dot")
+    blocks, squares = sketcher.encode(vectors, labels)
+    index = ClusteredIndex(
+        metric,
+        vectors.shape[1],
+        clustering,
+        np.zeros(clustering.partitions, np.float32),
+        starts,
+        np.empty(0, np.uint32),
+        sketcher.codebook,
+        sketcher.width,
+    )
+    own = pick_queries(len(vectors))
+    truth = nearest_others(metric, vectors[own], own, [(0, vectors)])
+    spreads = np.bincount(labels, squares, clustering.partitions) / np.maximum(1, np.diff(starts))
+    spreads = (np.sqrt(spreads) if metric == "dot" else spreads).astype(np.float32)
+    index = replace(index, bonuses=choose_bonuses(index, vectors[own], spreads, truth[:, :10]))
+    index = replace(index, efforts=calibrate(index, blocks, vectors[own], own, truth))
+    return index, blocks, vectors
+
+
+def exact(metric: str, queries: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+    if metric == "dot":
+        return queries @ vectors.T
+    if metric == "euclid":
+        return -np.square(queries[:, None] - vectors).sum(axis=2)
+    return -np.abs(queries[:, None] - vectors).sum(axis=2)
+
+
+def recall(
+    index: ClusteredIndex, blocks: np.ndarray, vectors: np.ndarray, queries: np.ndarray,
+    target: float, limit: int,
+) -> float:  # fmt: skip
+    """Of the ``limit`` true neighbours, the share that is among the candidates. Counts scores."""
+    effort = index.effort(target, limit)
+    scores = exact(index.metric, queries, vectors)
+    worst = np.partition(scores, -limit, axis=1)[:, -limit]
+    found = index.visit(queries, blocks, effort.candidates, effort.gap, effort.candidates)
+    hits = [
+        np.count_nonzero(line[each.positions] >= least - 1e-6)
+        for line, least, each in zip(scores, worst, found, strict=True)
+    ]
+    return float(np.minimum(hits, limit).sum() / (limit * len(queries)))
+
+
+# -- partitions ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rows", [0, 1, 7, 8, 100, 10_000, 1_000_000])
+def test_partitions_grow_with_the_root(rows: int) -> None:
+    count = partitions_for(rows)
+    assert 1 <= count <= max(1, rows)
+    assert count == pytest.approx(2 * rows**0.5, abs=1) or count == max(1, rows // 8)
+
+
+def test_builds_are_repeatable() -> None:
+    vectors = clustered_rows(2000, 16, 20)
+    first, second = (fit_clustering(vectors, 40) for _ in range(2))
+    np.testing.assert_array_equal(first.codes, second.codes)
+    np.testing.assert_array_equal(first.assign(vectors), second.assign(vectors))
+
+
+def test_no_partition_dominates() -> None:
+    """Half of the rows crowd in one place: they are spread over many partitions."""
+    random = np.random.default_rng(2)
+    crowd = 5 + 0.05 * random.standard_normal((3000, 24))
+    others = random.standard_normal((3000, 24))
+    vectors = np.concatenate((crowd, others)).astype(np.float32)
+    sizes = np.bincount(fit_clustering(vectors, 64).assign(vectors), minlength=64)
+    assert sizes.max() < len(vectors) // 4
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_equal_rows(value: float) -> None:
+    vectors = np.full((300, 8), value, np.float32)
+    index, blocks, _ = built(vectors, "dot")
+    [found] = index.visit(vectors[:1], blocks, 300, 0.0, 300)
+    assert sorted(found.positions.tolist()) == list(range(300))
+
+
+def test_rows_without_the_vector_come_last() -> None:
+    labels = np.array([1, -1, 0, 1, -1, 0], np.int32)
+    order, starts = partition_order([labels[:2], labels[2:]], 3)
+    assert order.tolist() == [2, 5, 0, 3, 1, 4]
+    assert starts.tolist() == [0, 2, 4, 4]
+
+
+# -- answers -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("metric", ["dot", "euclid", "manhattan"])
+@pytest.mark.parametrize("limit", TABLE_LIMITS)
+def test_recall_is_reached(metric: str, limit: int) -> None:
+    vectors = clustered_rows(6000, 48, 60)
+    index, blocks, vectors = built(vectors, metric)
+    queries = clustered_rows(6200, 48, 60)[6000:]
+    for target in (0.8, 0.9, 0.97):
+        assert recall(index, blocks, vectors, queries, target, limit) >= target - 0.03
+
+
+def test_recall_on_real_embeddings() -> None:
+    data = example_data.load_data()
+    vectors = data.vectors / np.linalg.norm(data.vectors, axis=1, keepdims=True)
+    queries, rows = vectors[::20].astype(np.float32), np.delete(vectors, np.s_[::20], axis=0)
+    index, blocks, rows = built(rows.astype(np.float32), "dot")
+    for target in (0.8, 0.9, 0.95, 0.97, 0.99):
+        assert recall(index, blocks, rows, queries, target, 10) >= target - 0.02
+
+
+def test_more_recall_costs_more() -> None:
+    index, _, _ = built(clustered_rows(6000, 48, 60), "dot")
+    for table in index.efforts:
+        recalls = [effort.recall for effort in table]
+        assert recalls == sorted(recalls)
+        assert table[-1].rows == 6000
+        assert table[0].rows < 3000
+    assert index.effort(0.9, 10).rows <= index.effort(0.99, 10).rows
+    assert index.effort(0.9, 1000).candidates == 10 * index.effort(0.9, 100).candidates
+    assert index.effort(1.0, 10).recall == 1.0
+
+
+def test_the_widest_effort_finds_everything() -> None:
+    vectors = clustered_rows(500, 20, 5)
+    index, blocks, _ = built(vectors, "euclid")
+    last = index.efforts[0][-1]
+    found = index.visit(vectors[:3], blocks, last.candidates, last.gap, 0)
+    assert [len(each.positions) for each in found] == [500] * 3
+
+
+# -- as bytes ------------------------------------------------------------------------------------
+
+
+def test_the_state_brings_back_the_same() -> None:
+    index, blocks, vectors = built(clustered_rows(1000, 20, 5), "euclid")
+    copy = ClusteredIndex.from_state("euclid", 20, 1000, index.state())
+    assert copy.efforts == index.efforts
+    assert copy.sketch_shape() == blocks.shape
+    for mine, theirs in zip(index.visit(vectors[:5], blocks, 30, 1.0, 30),
+                            copy.visit(vectors[:5], blocks, 30, 1.0, 30), strict=True):  # fmt: skip
+        np.testing.assert_array_equal(mine.positions, theirs.positions)
+        np.testing.assert_array_equal(mine.scores, theirs.scores)
+
+
+def test_tables_of_different_lengths() -> None:
+    """Few rows have no hundred neighbours to measure; the state could not be made."""
+    index, _, _ = built(clustered_rows(300, 8, 3), "dot")
+    index = replace(index, efforts=(index.efforts[0], index.efforts[1][-1:]))
+    copy = ClusteredIndex.from_state("dot", 8, 300, index.state())
+    assert copy.effort(0.9, 100) == index.effort(0.9, 100)
+    assert copy.effort(0.9, 10) == index.effort(0.9, 10)
+
+
+BROKEN = [
+    ("centroids", lambda a: a[:, :-1]),
+    ("low", lambda a: a * np.float32(np.nan)),
+    ("starts", lambda a: a[::-1]),
+    ("starts", lambda a: a + 1),
+    ("starts", lambda a: a * 2),
+    ("order", lambda a: np.full(1000, 1000, np.uint32)),
+    ("order", lambda a: np.zeros(5, np.uint32)),
+    ("width", lambda a: a * 0),
+    ("width", lambda a: a * 1000),
+    ("codebook", lambda a: a[:-1]),
+    ("efforts", lambda a: a[:1]),
+    ("efforts", lambda a: a[:, :0]),
+    ("efforts", lambda a: -a),
+    ("bonuses", lambda a: a.astype(np.float64)),
+]
+
+
+@pytest.mark.parametrize(("key", "spoil"), BROKEN)
+def test_a_state_that_cannot_be_is_refused(key: str, spoil: object) -> None:
+    index, _, _ = built(clustered_rows(1000, 20, 5), "dot")
+    state = index.state()
+    state[key] = spoil(state[key])  # type: ignore[operator]
+    with pytest.raises(ValueError, match=r"."):
+        ClusteredIndex.from_state("dot", 20, 1000, state)
+    del state[key]
+    with pytest.raises(ValueError, match="nothing"):
+        ClusteredIndex.from_state("dot", 20, 1000, state)

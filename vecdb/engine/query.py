@@ -1,0 +1,227 @@
+"""Searching for callers: raw arguments in, checked; points out, best first.
+
+Requests that differ in nothing but their vector go through the segments together: they share what
+is read (see ``scan.py``), and large ones are spread over the processors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from vecdb import ids, models, vectors
+from vecdb.engine import search as engine
+from vecdb.engine.ingest import vector_schema
+from vecdb.engine.masks import Condition
+from vecdb.engine.reader import Wanted, condition, scroll, wanted
+from vecdb.engine.rows import gather_vectors, read_payloads, vectors_of
+from vecdb.engine.schema import VectorSchema
+from vecdb.engine.view import View
+from vecdb.errors import InvalidInputError, NotFoundError
+from vecdb.payload.projection import project
+
+_NOTHING = models.SearchParams()
+_MOST = 1 << 31  # results asked for, those skipped included
+
+
+@dataclass(slots=True)
+class Request:
+    """One search, checked. ``excluded`` is the point that is the query."""
+
+    vector: VectorSchema
+    query: engine.Floats
+    excluded: int | None
+    condition: Condition | None
+    params: models.SearchParams
+    limit: int
+    offset: int
+    wanted: Wanted
+    threshold: float | None
+
+
+def request(
+    view: View,
+    query: Any,
+    using: str | None,
+    filter: Any,
+    params: Any,
+    limit: Any,
+    offset: Any,
+    with_payload: Any,
+    with_vectors: Any,
+    score_threshold: Any,
+) -> Request:
+    """One search from raw arguments. Raises InvalidInputError, NotFoundError."""
+    vector, array, excluded = _query(view, query, using)
+    params = _params(params)
+    limit, offset = _page(limit, offset)
+    want = wanted(view, with_payload, with_vectors)
+    threshold = _threshold(score_threshold)
+    matching = condition(filter, "query_filter")
+    return Request(vector, array, excluded, matching, params, limit, offset, want, threshold)
+
+
+def search(
+    view: View, request: Request, explained: list[models.SegmentSearch] | None = None
+) -> list[models.ScoredPoint]:
+    """The answer to one request."""
+    [hits] = _hits(view, [request], explained)
+    return _answer(view, request, hits)
+
+
+def search_batch(view: View, requests: Sequence[Request]) -> list[list[models.ScoredPoint]]:
+    """The answers to several requests, each as if it were the only one."""
+    groups: dict[Any, list[int]] = {}
+    for number, asked in enumerate(requests):
+        alone = asked.condition is not None or asked.excluded is not None
+        most = asked.limit + asked.offset
+        key = number if alone else (asked.vector.name, most, asked.params)
+        groups.setdefault(key, []).append(number)
+    answers: list[list[models.ScoredPoint]] = [[] for _ in requests]
+    for numbers in groups.values():
+        group = [requests[number] for number in numbers]
+        for number, hits in zip(numbers, _hits(view, group), strict=True):
+            answers[number] = _answer(view, requests[number], hits)
+    return answers
+
+
+def _hits(
+    view: View,
+    requests: Sequence[Request],
+    explained: list[models.SegmentSearch] | None = None,
+) -> list[engine.Hits]:
+    """What is found for requests that differ in their vectors only."""
+    first = requests[0]
+    queries = first.query[None] if len(requests) == 1 else np.stack([r.query for r in requests])
+    return engine.search(
+        view,
+        first.vector,
+        queries,
+        first.limit + first.offset,
+        first.params,
+        first.condition,
+        first.excluded,
+        explained,
+    )
+
+
+def _answer(view: View, asked: Request, hits: engine.Hits) -> list[models.ScoredPoint]:
+    metric, threshold = asked.vector.metric, asked.threshold
+    scores = engine.public_scores(metric, hits.scores)
+    start, stop = asked.offset, len(scores)
+    if threshold is not None:
+        while stop > start and not engine.passes(metric, scores[stop - 1], threshold):
+            stop -= 1
+    return _scored_points(view, scores, hits, range(start, stop), asked.wanted)
+
+
+def _scored_points(
+    view: View, scores: list[float], hits: engine.Hits, places: range, want: Wanted
+) -> list[models.ScoredPoint]:
+    """What callers see of some hits. Rows of one segment are read together."""
+    points: list[Any] = [None] * len(places)
+    remaining = list(places)
+    while remaining:
+        part = hits.parts[remaining[0]]
+        mine = [place for place in remaining if hits.parts[place] is part]
+        remaining = [place for place in remaining if hits.parts[place] is not part]
+        rows = np.array([hits.rows[place] for place in mine], dtype=np.int64)
+        keys = ids.from_array(part.segment.id_array(rows))
+        seqs = part.segment.seq_array(rows).tolist()
+        payloads: list[Any] = [None] * len(mine)
+        if want.payload is not False:
+            payloads = read_payloads(part, rows)
+            if want.payload is not True:
+                payloads = [project(payload, want.payload) for payload in payloads]
+        for place, key, seq, payload in zip(mine, keys, seqs, payloads, strict=True):
+            found = vectors_of(view, part, hits.rows[place], want.vectors) if want.vectors else None
+            points[place - places.start] = models.ScoredPoint(
+                ids.external(key), seq, scores[place], payload, found
+            )
+    return points
+
+
+def first_points(
+    view: View,
+    using: Any,
+    filter: Any,
+    params: Any,
+    limit: Any,
+    offset: Any,
+    with_payload: Any,
+    with_vectors: Any,
+    score_threshold: Any,
+) -> list[models.ScoredPoint]:
+    """A search without a query: points in id order, score 0. Raises InvalidInputError."""
+    if using is not None:
+        vector_schema(view.schema, using)
+    _params(params)
+    _threshold(score_threshold)
+    limit, offset = _page(limit, offset)
+    want = wanted(view, with_payload, with_vectors)
+    records, _ = scroll(view, condition(filter, "query_filter"), limit + offset, 0, want)
+    return [models.ScoredPoint(r.id, 0, 0.0, r.payload, r.vector) for r in records[offset:]]
+
+
+def _params(params: Any) -> models.SearchParams:
+    if params is None:
+        return _NOTHING
+    return models.coerce(models.SearchParams, params, "search_params")
+
+
+def _page(limit: Any, offset: Any) -> tuple[int, int]:
+    limit = _whole(limit, "limit", least=1)
+    offset = 0 if offset is None else _whole(offset, "offset", least=0)
+    if limit + offset > _MOST:
+        raise InvalidInputError(f"limit + offset: expected at most {_MOST}, got {limit + offset}")
+    return limit, offset
+
+
+def _threshold(value: Any) -> float | None:
+    return None if value is None else _number(value, "score_threshold")
+
+
+def _query(
+    view: View, query: Any, using: str | None
+) -> tuple[VectorSchema, engine.Floats, int | None]:
+    """The vector to search with, its schema, and the point to leave out (a query by id)."""
+    name = using
+    if type(query) is tuple and len(query) == 2 and isinstance(query[0], str):
+        name, query = query
+    elif isinstance(query, Mapping) or hasattr(query, "vector"):
+        named = models.coerce(models.NamedVector, query, "query_vector")
+        name, query = named.name, named.vector
+    elif hasattr(query, "nearest"):
+        query = query.nearest
+    if using is not None and name != using:
+        raise InvalidInputError(f"using: expected {name!r}, as the query says, got {using!r:.60}")
+    vector = vector_schema(view.schema, "" if name is None else name)
+    cosine = vector.distance is models.Distance.COSINE
+    if isinstance(query, (int, str)) or type(query).__name__ == "UUID":
+        key = ids.key_of(query)
+        where, rows = view.locate([key])
+        if where[0] < 0:
+            raise NotFoundError(f"query: point {query!r} does not exist")
+        found, has = gather_vectors(view, where, rows, vector.name)
+        if not has[0]:
+            raise NotFoundError(f"query: point {query!r} has no vector {vector.name!r}")
+        return vector, found[0], key
+    what = "query vector" if not vector.name else f"query vector {vector.name!r}"
+    return vector, vectors.to_query(query, vector.dim, normalize=cosine, what=what), None
+
+
+def _whole(value: Any, what: str, *, least: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+        raise InvalidInputError(f"{what}: expected an integer >= {least}, got {value!r:.60}")
+    return int(value)
+
+
+def _number(value: Any, what: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
+        raise InvalidInputError(f"{what}: expected a number, got {value!r:.60}")
+    if value != value:  # NaN: nothing is as good as it
+        raise InvalidInputError(f"{what}: expected a number, got {value!r:.60}")
+    return float(value)
