@@ -169,7 +169,7 @@ def test_the_state_brings_back_the_same() -> None:
     index, blocks, vectors = built(clustered_rows(1000, 20, 5), "euclid")
     copy = ClusteredIndex.from_state("euclid", 20, 1000, index.state())
     assert copy.efforts == index.efforts
-    assert copy.sketch_shape() == blocks.shape
+    assert copy.sketch_shape == blocks.shape
     for mine, theirs in zip(index.visit(vectors[:5], blocks, 30, 1.0, 30),
                             copy.visit(vectors[:5], blocks, 30, 1.0, 30), strict=True):  # fmt: skip
         np.testing.assert_array_equal(mine.positions, theirs.positions)

@@ -63,7 +63,7 @@ def visit(data: dict[str, np.ndarray], queries: np.ndarray, width: int, *rest: A
     partitions.visit(
         queries,
         *(data[key] for key in ("centroids", "low", "scale", "constants", "bonuses", "starts")),
-        *(data["codebook"], width, data["blocks"], 1.0, gap, least, mask, scores, rows, counts),
+        *(data["codebook"], width, 1.0, data["blocks"], gap, least, mask, scores, rows, counts),
     )
 
 
@@ -150,7 +150,7 @@ def test_all_partitions_are_all_rows(rows: int, dim: int, count: int, width: int
     data = made(3, rows, dim, count, width)
     scores, found, ranges, seen = visited(data, width, rows, 1e30, 0, ALL)
     assert sorted(found.tolist()) == list(range(rows))
-    assert (ranges, seen) == (np.count_nonzero(np.diff(data["starts"])), rows)
+    assert (ranges, seen) == (count, rows)
     want = sketch_scores(data, width)[found]
     spread = max(1.0, float(np.abs(want).max()))
     np.testing.assert_allclose(scores, want, atol=0.05 * spread)  # tables have 8 bits
@@ -169,7 +169,7 @@ def test_partitions_within_the_gap() -> None:
         assert set(owner) - set(np.flatnonzero(near | ~sure)) == set()
         assert set(np.flatnonzero(near & sure & (sizes > 0))) - set(owner) == set()
         assert seen == sizes[np.unique(owner)].sum() == len(found)
-        assert ranges == len(np.unique(owner))
+        assert ranges >= len(np.unique(owner))  # empty ones are visited, too
 
 
 @pytest.mark.parametrize("least", [1, 40, 300, 499, 500, 10_000])

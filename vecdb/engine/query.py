@@ -6,7 +6,8 @@ is read (see ``scan.py``), and large ones are spread over the processors.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +20,7 @@ from vecdb.engine.masks import Condition
 from vecdb.engine.reader import Wanted, condition, scroll, wanted
 from vecdb.engine.rows import gather_vectors, read_payloads, vectors_of
 from vecdb.engine.schema import VectorSchema
-from vecdb.engine.view import View
+from vecdb.engine.view import SegmentView, View
 from vecdb.errors import InvalidInputError, NotFoundError
 from vecdb.payload.projection import project
 
@@ -109,39 +110,39 @@ def _hits(
 
 
 def _answer(view: View, asked: Request, hits: engine.Hits) -> list[models.ScoredPoint]:
-    metric, threshold = asked.vector.metric, asked.threshold
+    metric, threshold, start = asked.vector.metric, asked.threshold, asked.offset
     scores = engine.public_scores(metric, hits.scores)
-    start, stop = asked.offset, len(scores)
+    stop = len(scores)
     if threshold is not None:
         while stop > start and not engine.passes(metric, scores[stop - 1], threshold):
             stop -= 1
-    return _scored_points(view, scores, hits, range(start, stop), asked.wanted)
-
-
-def _scored_points(
-    view: View, scores: list[float], hits: engine.Hits, places: range, want: Wanted
-) -> list[models.ScoredPoint]:
-    """What callers see of some hits. Rows of one segment are read together."""
-    points: list[Any] = [None] * len(places)
-    remaining = list(places)
-    while remaining:
-        part = hits.parts[remaining[0]]
-        mine = [place for place in remaining if hits.parts[place] is part]
-        remaining = [place for place in remaining if hits.parts[place] is not part]
-        rows = np.array([hits.rows[place] for place in mine], dtype=np.int64)
+    if start > 0 or stop < len(scores):
+        hits, scores = hits.between(start, stop), scores[start:stop]
+    points: list[Any] = [None] * len(scores)
+    for part, places, rows in hits.found:  # rows of one segment are read together
         keys = ids.from_array(part.segment.id_array(rows))
         seqs = part.segment.seq_array(rows).tolist()
-        payloads: list[Any] = [None] * len(mine)
-        if want.payload is not False:
-            payloads = read_payloads(part, rows)
-            if want.payload is not True:
-                payloads = [project(payload, want.payload) for payload in payloads]
-        for place, key, seq, payload in zip(mine, keys, seqs, payloads, strict=True):
-            found = vectors_of(view, part, hits.rows[place], want.vectors) if want.vectors else None
-            points[place - places.start] = models.ScoredPoint(
-                ids.external(key), seq, scores[place], payload, found
-            )
+        payloads, vectors = _beside(view, part, rows, asked.wanted)
+        columns = zip(places, keys, seqs, payloads, vectors, strict=True)
+        for place, key, seq, payload, vector in columns:
+            score = scores[place]
+            points[place] = models.ScoredPoint(ids.external(key), seq, score, payload, vector)
     return points
+
+
+def _beside(
+    view: View, part: SegmentView, rows: engine.Offsets, want: Wanted
+) -> tuple[Iterable[Any], Iterable[Any]]:
+    """Payloads and vectors of some rows, as far as they are wanted."""
+    payloads: Iterable[Any] = itertools.repeat(None, len(rows))
+    vectors: Iterable[Any] = itertools.repeat(None, len(rows))
+    if want.payload is not False:
+        payloads = read_payloads(part, rows)
+        if want.payload is not True:
+            payloads = [project(payload, want.payload) for payload in payloads]
+    if want.vectors:
+        vectors = [vectors_of(view, part, row, want.vectors) for row in rows.tolist()]
+    return payloads, vectors
 
 
 def first_points(
@@ -189,7 +190,9 @@ def _query(
 ) -> tuple[VectorSchema, engine.Floats, int | None]:
     """The vector to search with, its schema, and the point to leave out (a query by id)."""
     name = using
-    if type(query) is tuple and len(query) == 2 and isinstance(query[0], str):
+    if type(query) is np.ndarray or type(query) is list:
+        pass  # nearly always; the questions below take longer than they look
+    elif type(query) is tuple and len(query) == 2 and isinstance(query[0], str):
         name, query = query
     elif isinstance(query, Mapping) or hasattr(query, "vector"):
         named = models.coerce(models.NamedVector, query, "query_vector")

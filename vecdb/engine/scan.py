@@ -150,7 +150,7 @@ def _index_scan(
             return exact_scan(part, search, mask, explain)
         if len(clustered.order):
             mask = pack_bits(bits_at(mask, clustered.order.astype(np.int64)))
-    blocks = index.sketch.verify().reshape(clustered.sketch_shape())
+    blocks = index.sketch.verify().reshape(clustered.sketch_shape)
     visits = clustered.visit(search.queries, blocks, candidates, effort.gap, least, mask)
     keep = wanted or max(effort.survivors, search.limit)
     if not search.by_codes(companion) or (search.rescore and not (wanted or effort.survivors)):

@@ -10,7 +10,7 @@ rows never earn it back.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -25,18 +25,32 @@ from vecdb.engine.view import SegmentView, View
 from vecdb.storage.catalog import Bits
 
 Floats = npt.NDArray[np.float32]
+Offsets = npt.NDArray[np.int64]
 
 _SHARED_QUERIES = 8
 """Fewer are answered sooner than handed to another thread."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Hits:
-    """Results, best first: scores (larger is better), and the segment and row of each."""
+    """Results of one query: scores, best first (larger is better), and what was found where.
+
+    ``found``: of each segment the places of its hits among the scores, and their rows.
+    """
 
     scores: list[float]
-    parts: list[SegmentView]
-    rows: list[int]
+    found: list[tuple[SegmentView, Sequence[int], Offsets]]
+
+    def between(self, start: int, stop: int) -> Hits:
+        """Those from ``start`` up to ``stop``."""
+        found: list[tuple[SegmentView, Sequence[int], Offsets]] = []
+        for part, places, rows in self.found:
+            kept = [place for place in places if start <= place < stop]
+            if kept:
+                first = places.index(kept[0])
+                places = [place - start for place in kept]
+                found.append((part, places, rows[first : first + len(kept)]))
+        return Hits(self.scores[start:stop], found)
 
 
 def search(
@@ -92,19 +106,20 @@ def _merged(found: list[tuple[SegmentView, list[Best]]], number: int, limit: int
     if len(found) == 1:
         [(part, best)] = found
         scores, rows = best[number]
-        return Hits(scores.tolist(), [part] * len(rows), rows.tolist())
+        return Hits(scores.tolist(), [(part, range(len(rows)), rows)])
     merged = [
-        (-score, place, row)
-        for place, (_, best) in enumerate(found)
+        (-score, segment, row)
+        for segment, (_, best) in enumerate(found)
         for score, row in zip(best[number][0].tolist(), best[number][1].tolist(), strict=True)
     ]
     merged.sort()
     del merged[limit:]
-    return Hits(
-        [-score for score, _, _ in merged],
-        [found[place][0] for _, place, _ in merged],
-        [row for _, _, row in merged],
-    )
+    hits = Hits([-score for score, _, _ in merged], [])
+    for segment, (part, _) in enumerate(found):
+        places = [place for place, hit in enumerate(merged) if hit[1] == segment]
+        if places:
+            hits.found.append((part, places, np.array([merged[p][2] for p in places])))
+    return hits
 
 
 def _explainer(part: SegmentView, explained: list[models.SegmentSearch]) -> Explain:

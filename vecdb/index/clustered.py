@@ -11,8 +11,9 @@ Manhattan distance is served by the Euclidean one here; only the last step tells
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,7 @@ Ints = npt.NDArray[np.int64]
 _ALL = np.empty(0, dtype=np.uint8)  # the kernels' mask for "every row"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Found:
     """Candidates, unsorted: positions ``int64 (c,)`` and sketch scores ``float32 (c,)``."""
 
@@ -60,6 +61,11 @@ class ClusteredIndex:
     efforts: Sequence[Sequence[Effort]] = ()
     constants: Floats = field(init=False)
     """What a score has beside inner products: ``float32[p]``."""
+    rows: int = field(init=False)
+    """How many rows are in partitions."""
+    sketch_shape: tuple[int, int] = field(init=False)
+    """The shape of the sketches: blocks of 32 rows, and bytes a block."""
+    _for_kernel: tuple[Any, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         centroids = self.clustering.centroids()
@@ -67,20 +73,26 @@ class ClusteredIndex:
         if self.distance:
             np.negative(np.einsum("ij,ij->i", centroids, centroids), out=constants)
         object.__setattr__(self, "constants", constants)
+        object.__setattr__(self, "rows", int(self.starts[-1]))
+        shape = block_shape(self.rows, len(self.codebook), self.width, distance=self.distance)
+        object.__setattr__(self, "sketch_shape", shape)
+        kernel = (
+            self.clustering.codes,
+            self.clustering.low,
+            self.clustering.scale,
+            self.constants,
+            self.bonuses,
+            self.starts,
+            self.codebook,
+            self.width,
+            2.0 if self.distance else 1.0,
+        )
+        object.__setattr__(self, "_for_kernel", kernel)
 
     @property
     def distance(self) -> bool:
         """Whether rows rank by distance, not by inner product."""
         return self.metric != "dot"
-
-    @property
-    def rows(self) -> int:
-        """How many rows are in partitions."""
-        return int(self.starts[-1])
-
-    def sketch_shape(self) -> tuple[int, int]:
-        """The shape of the sketches: blocks of 32 rows, and bytes a block."""
-        return block_shape(self.rows, len(self.codebook), self.width, distance=self.distance)
 
     def sketcher(self) -> Sketcher:
         """What made the sketches."""
@@ -88,12 +100,13 @@ class ClusteredIndex:
 
     def effort(self, recall: float, limit: int) -> Effort:
         """The cheapest effort that was measured to reach ``recall``, for ``limit`` results."""
-        tabled, table = next(
-            (pair for pair in zip(TABLE_LIMITS, self.efforts, strict=True) if limit <= pair[0]),
-            (TABLE_LIMITS[-1], self.efforts[-1]),
-        )
-        effort = next((row for row in table if row.recall >= recall), table[-1])
-        return effort if limit <= tabled else effort.scaled(limit / tabled)
+        few = limit <= TABLE_LIMITS[0]
+        table = self.efforts[0 if few else -1]
+        for effort in table:
+            if effort.recall >= recall:
+                break
+        most = TABLE_LIMITS[-1]
+        return effort if limit <= most else effort.scaled(limit / most)
 
     def effort_of(self, candidates: int, limit: int) -> Effort:
         """The effort that goes with so many candidates."""
@@ -115,33 +128,15 @@ class ClusteredIndex:
         ``mask``: bits of the positions that are allowed. ``least``: visit partitions until so many
         allowed rows have been seen, whatever their priority. Queries of one call share passes.
         """
-        from vecdb.kernels.partitions import visit
-
         asked = len(queries)
         candidates = min(candidates, self.rows)
         scores = np.empty((asked, candidates), dtype=np.float32)
         positions = np.empty((asked, candidates), dtype=np.int64)
         counts = np.zeros((asked, 3), dtype=np.int64)
         if candidates:
-            visit(
-                queries,
-                self.clustering.codes,
-                self.clustering.low,
-                self.clustering.scale,
-                self.constants,
-                self.bonuses,
-                self.starts,
-                self.codebook,
-                self.width,
-                blocks,
-                2.0 if self.distance else 1.0,
-                gap,
-                least,
-                _ALL if mask is None else mask,
-                scores,
-                positions,
-                counts,
-            )
+            bits = _ALL if mask is None else mask
+            kept = self._for_kernel
+            _visit()(queries, *kept, blocks, gap, least, bits, scores, positions, counts)
         return [
             Found(positions[q, :count], scores[q, :count], partitions, rows)
             for q, (count, partitions, rows) in enumerate(counts.tolist())
@@ -219,6 +214,14 @@ class ClusteredIndex:
             width,
             tables,
         )
+
+
+@cache
+def _visit() -> Callable[..., None]:
+    """The first call loads numba; an import statement in each would take longer than it looks."""
+    from vecdb.kernels.partitions import visit
+
+    return visit
 
 
 def _array(

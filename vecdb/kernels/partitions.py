@@ -46,7 +46,7 @@ __all__ = [
 ]
 
 ENTRIES: Final = 16
-_TIERS: Final = 4
+_TIERS: Final = 2
 _MORE_TIERS: Final = 24
 _AHEAD: Final = 4
 """Rows that are fetched while one is scored."""
@@ -86,17 +86,42 @@ def priorities(query, centroids, low, scale, constants, factor, out):  # type: i
         total = np.int32(0)
         for j in range(dim):
             total += np.int32(centroids[np.uint64(c), np.uint64(j)]) * np.int32(numbers[j])
-        out[c] = factor * (base + np.float32(total) * step) + constants[c]
+        # Numba sums in 64 bits; that only 32 are used lets LLVM multiply and add 16 at a time.
+        out[c] = factor * (base + np.float32(np.int32(total)) * step) + constants[c]
 
 
 @njit(types.void(floats_1, floats_2, i64, out_floats_2), nogil=True, cache=True)
 def query_tables(query, codebook, width, out):  # type: ignore[no-untyped-def]
     """Write a query's inner products with the codebook's entries to ``out: float32[m, 16]``."""
-    out[:] = np.float32(0.0)
-    for j in range(query.shape[0]):
-        place = j // width
+    dim = query.shape[0]
+    for place in range(out.shape[0]):
+        first = place * width
         for c in range(ENTRIES):
-            out[place, c] += query[j] * codebook[j, c]
+            out[place, c] = query[first] * codebook[first, c]
+        for j in range(first + 1, min(first + width, dim)):
+            for c in range(ENTRIES):
+                out[place, c] += query[j] * codebook[j, c]
+
+
+@njit(types.void(floats_1, floats_1, out_floats_1), nogil=True, cache=True)
+def _gaps(biases, bonuses, out):  # type: ignore[no-untyped-def]
+    """Write how far each priority, bias plus bonus, is below the best to ``out``."""
+    for c in range(out.shape[0]):
+        out[c] = biases[c] + bonuses[c]
+    # A maximum in each of 16 lanes is one instruction; one maximum is a chain of them.
+    lanes = np.full(16, -np.inf, np.float32)
+    whole = out.shape[0] & ~15
+    for c in range(0, whole, 16):
+        for lane in range(16):
+            x = out[c + lane]
+            lanes[lane] = x if x > lanes[lane] else lanes[lane]
+    best = np.float32(-np.inf)
+    for lane in range(16):
+        best = max(best, lanes[lane])
+    for c in range(whole, out.shape[0]):
+        best = max(best, out[c])
+    for c in range(out.shape[0]):
+        out[c] = best - out[c]
 
 
 @njit(i64(bytes_1, i64, i64), nogil=True, cache=True)
@@ -119,8 +144,8 @@ def _allowed(mask, start, end):  # type: ignore[no-untyped-def]
         ints_1,
         floats_2,
         i64,
-        bytes_2,
         f32,
+        bytes_2,
         f32,
         i64,
         bytes_1,
@@ -141,8 +166,8 @@ def visit(  # type: ignore[no-untyped-def]
     starts,
     codebook,
     width,
-    blocks,
     factor,
+    blocks,
     gap,
     least,
     mask,
@@ -163,12 +188,10 @@ def visit(  # type: ignore[no-untyped-def]
     asked = queries.shape[0]
     partitions = centroids.shape[0]
     biases = np.empty((asked, partitions), np.float32)
-    best = np.empty(asked, np.float32)
+    below = np.empty((asked, partitions), np.float32)  # the best priority
     for q in range(asked):
         priorities(queries[q], centroids, low, scale, constants, factor, biases[q])
-        best[q] = np.float32(-np.inf)
-        for c in range(partitions):
-            best[q] = max(best[q], biases[q, c] + bonuses[c])
+        _gaps(biases[q], bonuses, below[q])
     # What `scan` takes: ranges of rows, and the queries of each.
     ranges = np.empty((asked * partitions, 2), np.int64)
     firsts = np.empty(asked * partitions + 1, np.int64)
@@ -179,44 +202,42 @@ def visit(  # type: ignore[no-untyped-def]
     count = 0
     # In tiers, best first: the sooner good rows are found, the fewer others are kept. A sort of
     # all partitions would cost more than the scan of most.
-    above = np.full(asked, np.inf, np.float32)
-    tier = 1
-    missing = True
-    while missing:
-        down = gap * np.float32(tier) / np.float32(_TIERS)
-        if tier > _TIERS:
-            down = gap * np.float32(1.25 ** (tier - _TIERS))
-        if tier > _TIERS + _MORE_TIERS or not gap > np.float32(0.0):
-            down = np.float32(np.inf) if tier > 1 else np.float32(0.0)
+    after = np.float32(-1.0)
+    for tier in range(_TIERS + _MORE_TIERS):
+        if tier < _TIERS:
+            until = gap * np.float32(0.25 ** (_TIERS - 1 - tier))
+        elif tier < _TIERS + _MORE_TIERS - 1 and gap > np.float32(0.0):
+            until *= np.float32(1.25)
+        else:
+            until = np.float32(np.inf)
         for c in range(partitions):
-            if starts[c] == starts[c + 1]:
-                continue
             size = np.int64(-1)
             for q in range(asked):
-                priority = biases[q, c] + bonuses[c]
-                wanted = counts[q, 2] < least or tier == 1 or (tier <= _TIERS and gap > 0.0)
-                if best[q] - down <= priority and priority < above[q] and wanted:
-                    if size < 0:
-                        size = starts[c + 1] - starts[c]
-                        if mask.shape[0]:
-                            size = _allowed(mask, starts[c], starts[c + 1])
-                    visitors[pairs] = q
-                    chosen[pairs] = biases[q, c]
-                    pairs += 1
-                    counts[q, 1] += 1
-                    counts[q, 2] += size
+                gap_here = below[q, c]
+                if not (after < gap_here <= until):
+                    continue
+                if tier >= _TIERS and counts[q, 2] >= least:
+                    continue
+                if size < 0:
+                    size = starts[c + 1] - starts[c]
+                    if mask.shape[0] and size > 0:
+                        size = _allowed(mask, starts[c], starts[c + 1])
+                visitors[pairs] = q
+                chosen[pairs] = biases[q, c]
+                pairs += 1
+                counts[q, 1] += 1
+                counts[q, 2] += size
             if size >= 0:
                 ranges[count, 0] = starts[c]
                 ranges[count, 1] = starts[c + 1]
                 count += 1
                 firsts[count] = pairs
-        missing = tier < _TIERS
+        after = until
+        missing = tier < _TIERS - 1
         for q in range(asked):
-            above[q] = best[q] - down
             missing |= counts[q, 2] < least
-        if down == np.float32(np.inf):
+        if not missing or until == np.float32(np.inf):
             break
-        tier += 1
     places = codebook.shape[0] // width
     numbers = np.empty((places, ENTRIES), np.float32)
     tables = np.empty((asked, 64 * ((places + 3) >> 2)), np.uint8)

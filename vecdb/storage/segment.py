@@ -156,7 +156,7 @@ class FileSegment:
             part = self._open(layout.vector_file("index", name), Kind.INDEX, "mapped")
             try:
                 clustered = read_index(part.verify(), self.dims[name], self.rows)
-                if (sketch.header.rows, sketch.header.columns) != clustered.sketch_shape():
+                if (sketch.header.rows, sketch.header.columns) != clustered.sketch_shape:
                     raise DamageError("does not fit its sketches")
             except DamageError as error:
                 raise CorruptionError(part.path, str(error)) from error
