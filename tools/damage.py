@@ -7,7 +7,8 @@ opening and while open. Each is opened, read to the last byte, and used by a chi
 (``damages/examine.py``); a signal is a finding. What can come of it (``damages/judge.py``):
 
     detected   the error names the file or its directory; ``check`` finds it too
-    tolerated  codes, quantizer, order: answers are exact, a warning says so, the file is rebuilt
+    tolerated  codes, quantizer, sketch, index, order: answers are exact, a warning says so, the
+               file is rebuilt
     harmless   all answers are true, and a reason is known (``damages/reasons.py``)
     prefix     the end of a log is lost in a way that cannot be told from a write that was never
                finished; all operations before it are there, and torn bytes are reported
@@ -53,7 +54,9 @@ from damages.judge import Judgement, judge, outlook  # noqa: E402
 from damages.kinds import Case, Cases, Place, apply, clone  # noqa: E402
 from damages.mutants import MUTANTS  # noqa: E402
 
-from vecdb.kernels import clustering, codes, distance  # noqa: E402, F401 - loaded once, for all
+# Loaded once, for all.
+from vecdb.engine import indexing  # noqa: E402, F401
+from vecdb.kernels import clustering, codes, distance, fastscan, partitions, rotation, shortlist  # noqa: E402, F401
 
 FAILED = ("WRONG", "SIGNAL")
 SECONDS = 60

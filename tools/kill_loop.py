@@ -63,6 +63,7 @@ class Figures:
                     "applied_though_not_acknowledged",
                     "replayed",
                     "torn_tails",
+                    "indexed_segments",
                 ),
                 0,
             )
@@ -81,6 +82,7 @@ class Figures:
         self.counts["torn_tails"] += bool(result.get("torn"))
         for name in ("lost", "resurrected", "duplicates"):
             self.counts[name] += result.get(name, 0)
+        self.counts["indexed_segments"] += result.get("indexed", 0)
         if "seconds" in result:
             self.recoveries.append(result["seconds"])
         codes = round.settings["quantization_config"]

@@ -61,7 +61,11 @@ class Figures:
         self.started = time.monotonic()
         self.counts = Counter(
             dict.fromkeys(
-                ("operations", "comparisons", "mismatches", "readings", "replayed", "torn_tails"), 0
+                (
+                    *("operations", "comparisons", "mismatches", "readings"),
+                    *("replayed", "torn_tails", "indexed_segments"),
+                ),
+                0,
             )
         )
         self.restarts: Counter[str] = Counter()
@@ -76,6 +80,7 @@ class Figures:
             ("readings", "readings"),
             ("replayed", "replayed"),
             ("torn_tails", "torn"),
+            ("indexed_segments", "indexed"),
         ):
             self.counts[name] += said[key]
         self.restarts[plan.end] += 1

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from oracle import require_sound
 
 from vecdb import VecDB, models, quantization
 from vecdb.errors import OptimizerError
@@ -433,3 +434,32 @@ def test_reopening_starts_afresh_after_a_failure(
     with VecDB(tmp_path / "db") as db:
         assert kinds(settle(db)) == ["scalar"]
         check(db, np.arange(200))
+
+
+@pytest.mark.parametrize("having", [0, 1, 2, 300])
+def test_an_index_of_a_name_that_few_points_have(having: int, tmp_path: Path) -> None:
+    # With fewer than two, no row has another that its effort could be measured by: the build
+    # failed, and was tried again for ever.
+    rng = np.random.default_rng(5)
+    rare = rng.standard_normal((having, 4)).astype(np.float32)
+    common = rng.standard_normal((300, 8)).astype(np.float32)
+    with VecDB(tmp_path / "few.db") as db:
+        db.create_collection(
+            "c",
+            {"a": {"size": 8, "distance": "Dot"}, "b": {"size": 4, "distance": "Euclid"}},
+            optimizers_config={"indexing_threshold": 1},
+        )
+        both = [
+            {"id": n, "vector": {"a": common[n]} | ({"b": rare[n]} if n < having else {})}
+            for n in range(300)
+        ]
+        db.upsert("c", both)
+        assert db.wait_for_optimizer("c")
+        info = db.get_collection("c")
+        assert info.optimizer_status == "ok"
+        assert [set(segment.vectors) for segment in info.segments] == [{"a", "b"}]
+        assert all(vector.index for vector in info.segments[0].vectors.values())
+        hits = db.search("c", ("b", np.zeros(4, dtype=np.float32)), limit=10)
+        best = np.argsort(np.linalg.norm(rare, axis=1))[:10]
+        assert [hit.id for hit in hits] == best.tolist()
+    require_sound(tmp_path / "few.db")

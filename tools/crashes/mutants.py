@@ -270,6 +270,29 @@ def no_quantizer_sync() -> None:
     _without_file_sync(lambda path: path.name == "quantizer")
 
 
+@caught_by("index", "index-rebuild")
+def no_sketch_sync() -> None:
+    """the sketches of a new segment are not synced before its commit"""
+    _without_file_sync(lambda path: path.name.startswith("sketch"))
+
+
+@caught_by("index", "index-writing")
+def no_index_sync() -> None:
+    """the index of a new segment is not synced before its commit"""
+    _without_file_sync(lambda path: path.name.startswith("index"))
+
+
+@caught_by("index-writing", "index-rebuild")
+def masks_in_the_old_order() -> None:
+    """the new segment's masks are in the order that its rows had before partitions ordered them"""
+    real = build._masks
+
+    def masks(store: Any, sources: Any, order: Any, *, committed: bool) -> Any:
+        return real(store, sources, catalog.np.arange(len(order)), committed=committed)
+
+    build._masks = masks
+
+
 @caught_by("merge", "convert")
 def committed_before_the_names() -> None:
     """the optimizer commits its segment before ``finish`` has synced the directories"""

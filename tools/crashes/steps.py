@@ -63,6 +63,7 @@ class Space:
 SPACES = {
     "plain": Space({"": (16, "Dot")}),
     "wide": Space({"": (64, "Euclid")}),
+    "clustered": Space({"": (6, "Euclid")}),
     "named": Space({"a": (8, "Dot"), "b": (4, "Manhattan")}, uuids=True),
     "background": Space({"": (16, "Dot")}, background=True),
 }

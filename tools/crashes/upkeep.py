@@ -183,6 +183,8 @@ class Optimize(Step):
     is committed."""
 
     during: tuple[Step, ...] = ()
+    indexed: bool = False
+    """The new segment must have an index of every vector name."""
     into: str = "c"
 
     def inner(self) -> tuple[tuple[Step, ...], ...]:
@@ -203,4 +205,7 @@ class Optimize(Step):
         store = run.db.collection(self.into)._store
         if not run.db.optimizer.run_once(store) or left:
             raise AssertionError(f"{self}: there was nothing to optimize")
+        largest = max((state.segment for state in store.files.values()), key=lambda s: s.rows)
+        if self.indexed and set(largest.indexes) != set(run.spaces[self.into].vectors):
+            raise AssertionError(f"{self}: it wrote indexes of {list(largest.indexes)}")
         return 0

@@ -84,6 +84,10 @@ SEGMENTS = (
     Delete((3, 4, 105)),
 )
 NAMED = (Create(space="named"), Put(0, 20, 0), Flush(), Put(14, 12, 1))
+THOUGH_INDEXED = (
+    *(Delete((1, 102, 203)), Put(8, 4, 7), PutVectors((30, 150, 201), 8), Flush()),
+    *(DropVectors((60, 161)), Edit("set", (12, 103), value=2), Delete((16,))),
+)
 EVENTFUL = (Put(0, 6, 1), Put(3, 6, 2), Edit("set", place=1), Delete((4, 5)))
 DURING = (
     *(Delete((1, 102, 203)), Put(8, 4, 7), Edit("set", (9, 15, 201)), Flush()),
@@ -163,6 +167,28 @@ WORKLOADS: dict[str, Workload] = {
             Create(space="named"),
             *(step for n in range(3) for step in (Put(20 * n, 12, n), Flush())),
             *(SCALAR, INDEXED, ONE_SEGMENT),
+        ),
+    ),
+    "index": Workload(
+        (INDEXED, Optimize(indexed=True), Put(5, 5, 9), Edit("set", (8,)), Delete((200,)), Flush()),
+        setup=(Create(space="clustered"), Put(0, 300, 0), Delete((3, 4)), Flush()),
+    ),
+    "index-writing": Workload(
+        (Optimize(THOUGH_INDEXED, indexed=True), Put(5, 5, 9), Flush(), Delete((7, 250))),
+        setup=(
+            Create(space="named"),
+            *(step for n in range(3) for step in (Put(100 * n, 120, n), Flush())),
+            *(SCALAR, INDEXED, ONE_SEGMENT),
+        ),
+    ),
+    "index-rebuild": Workload(
+        (
+            *(BINARY, Optimize((Delete((2, 299)), Flush(), Put(1, 3, 3)), indexed=True)),
+            *(Edit("set", (3, 298)), NO_CODES, Optimize(indexed=True)),
+        ),
+        setup=(
+            *(Create(space="clustered"), Put(0, 300, 0), Flush(), INDEXED, SCALAR),
+            *(Optimize(indexed=True), Delete((20, 21, 180))),
         ),
     ),
     "vacuum": Workload(

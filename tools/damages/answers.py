@@ -13,6 +13,9 @@ from typing import Any
 import numpy as np
 from oracle import Oracle
 
+from vecdb import ids
+from vecdb.engine.search import public_scores
+from vecdb.engine.view import live_rows
 from vecdb.errors import CorruptionError, VecdbError
 
 EVERYTHING = 1000
@@ -24,8 +27,12 @@ FILTERS: list[dict[str, Any]] = [
     {"must": [{"is_empty": {"key": "set"}}], "must_not": [{"has_id": [8, 16, 23]}]},
 ]
 EXACT = {"exact": True}
-RESCORED = {"quantization": {"rescore": True, "oversampling": 100.0}}
+RESCORED = {"hnsw_ef": EVERYTHING, "quantization": {"rescore": True, "oversampling": 100.0}}
+"""Exact, too: every partition is visited, and originals decide about all rows."""
 CODES = {"quantization": {"rescore": False}}
+
+ERRORS = {"codes": np.inf, "codes of few": np.inf, "by default": 1e-9}
+"""How far a score may be from the truth. Unless it is 0, points may be missed, too."""
 
 BRIEF = ("info", "scroll", "search '' exact", "search 'a' exact")
 """What is asked of collections that are not the damaged one, beside all codes."""
@@ -90,25 +97,54 @@ def _filtered(oracle: Oracle) -> Iterator[Question]:
 
 def _searches(oracle: Oracle) -> Iterator[Question]:
     for name, (dim, _) in oracle.vectors.items():
-        query = np.random.default_rng([dim, len(name)]).standard_normal(dim).astype(np.float32)
+        query = query_of(name, dim)
         for label, params, filter, limit in (
             ("exact", EXACT, None, EVERYTHING),
             ("exact with a filter", EXACT, FILTERS[1], 5),
             ("rescored", RESCORED, None, 10),
             ("rescored with a filter", RESCORED, FILTERS[0], EVERYTHING),
             ("codes", CODES, None, EVERYTHING),
+            ("codes of few", CODES, None, 10),
+            ("by default", None, None, 10),
         ):
+            error = ERRORS.get(label, 0.0)
             question = Question(
                 f"search {name!r} {label}",
                 lambda c, q=(name, query), p=params, f=filter, n=limit: c.search(
                     q, f, p, limit=n, with_payload=f is not None
                 ),
-                lambda hits, oracle, q=(name, query), f=filter, n=limit, e=label == "codes": (
-                    oracle.search_difference(hits, *q, n, f, error=np.inf if e else 0.0)
+                lambda hits, oracle, q=(name, query), f=filter, n=limit, e=error: (
+                    oracle.search_difference(hits, *q, n, f, error=e)
                 ),
             )
-            question.codes = label == "codes"
+            question.codes = label.startswith("codes")
             yield question
+
+
+def query_of(name: str, dim: int) -> Any:
+    """What every search by a vector name looks for."""
+    return np.random.default_rng([dim, len(name)]).standard_normal(dim).astype(np.float32)
+
+
+def _scores_by_codes(collection: Any, name: str, query: Any) -> dict[Any, float]:
+    """Every row's score, read past all that chooses which rows are scored by what."""
+    store = collection._store
+    vector = store.schema[name]
+    if vector.distance == "Cosine":
+        query = query / np.linalg.norm(query)
+    found: dict[Any, float] = {}
+    for part in store.view.segments:
+        companion = getattr(part.segment, "companions", {}).get(name)
+        if companion is None:
+            continue
+        rows = np.arange(part.segment.rows)
+        codes = companion.codes.verify().reshape(companion.quantizer.codes_shape(len(rows)))
+        scores = companion.quantizer.prepare(query).score_rows(codes, rows)
+        keys = [ids.external(part.segment.key(row)) for row in rows.tolist()]
+        live = live_rows(part.alive, len(rows)).tolist()
+        public = public_scores(vector.metric, scores.tolist())
+        found |= {keys[row]: public[row] for row in live}
+    return found
 
 
 def _equal(found: Any, expected: Any) -> str | None:
@@ -139,6 +175,8 @@ class Expected:
         self.answers: dict[str, Any] = {}
         self.known_config: Any = None
         self.versions: dict[Any, int] = {}
+        self.code_scores: dict[str, dict[Any, float]] = {}
+        """Of each vector name what the codes of every point say, where it has any."""
 
     def learn(self, collection: Any) -> None:
         """Take the answers of an undamaged collection. Raises AssertionError if one is wrong."""
@@ -149,6 +187,8 @@ class Expected:
             problem = question.check(answer, self.oracle)
             assert problem is None, f"{question.label}: {problem}"
             self.answers[question.label] = answer
+        for name, (dim, _) in self.oracle.vectors.items():
+            self.code_scores[name] = _scores_by_codes(collection, name, query_of(name, dim))
         for question in self.questions:
             if question.label.endswith("exact"):
                 self.versions |= {hit.id: hit.version for hit in self.answers[question.label]}
@@ -160,7 +200,7 @@ class Expected:
             return None
         problem = question.check(answer, self.oracle)
         if problem is None and question.codes and known is not None and not rebuilt:
-            problem = self._code_scores(question, answer, known)
+            problem = self._code_scores(question, answer)
         if problem is None and question.label.startswith("search") and self.versions:
             old = [hit.id for hit in answer if hit.version != self.versions[hit.id]]
             problem = f"versions of {old} are not theirs" if old else None
@@ -179,14 +219,15 @@ class Expected:
             if getattr(found, key) != value
         ]
 
-    def _code_scores(self, question: Question, answer: Any, known: Any) -> str | None:
+    def _code_scores(self, question: Question, answer: Any) -> str | None:
         """Without its codes a segment answers exactly: a score is that of the codes or the true
         one, and nothing else."""
         name = question.label.split("'")[1]
         exact = {hit.id: hit.score for hit in self.answers[f"search {name!r} exact"]}
-        codes = {hit.id: hit.score for hit in known}
+        codes = self.code_scores[name]
         for hit in answer:
-            if not np.isclose([exact[hit.id], codes[hit.id]], hit.score, rtol=1e-5).any():
+            true = [exact[hit.id], codes.get(hit.id, np.nan)]
+            if not np.isclose(true, hit.score, rtol=1e-5).any():
                 return f"score {hit.score} of {hit.id!r}: neither exact nor of its code"
         return None
 

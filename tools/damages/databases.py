@@ -2,8 +2,8 @@
 
 Every collection is built by steps, which are taken on the real thing and, apart from it, on an
 oracle (``tests/oracle.py``). Together the collections have every kind of file there is: each
-kind of codes, each storage mode, named vectors, points without some of them, UUID ids, dead rows,
-several segments. These directories are made:
+kind of codes, indexes, each storage mode, named vectors, points without some of them, UUID ids,
+dead rows, several segments. These directories are made:
 
 =============  =====================================================================
 ``older``      closed, an earlier state of ``closed``
@@ -178,6 +178,31 @@ COLLECTIONS: dict[str, Spec] = {
             "third": [*_WRITES["third"], ("fail to flush",), ("drop", [6, 7], ["a", "c/Ü"])],
         },
     ),
+    # Indexes: of the name that the rows are in order of, and of one that has its own order; some
+    # points have no vector of a name. The other segment is too small for one.
+    "indexed": Spec(
+        {"a": (6, "Euclid"), "b": (4, "Dot")},
+        {
+            "vectors_config": {
+                "a": _vector(6, "Euclid", on_disk=True, quantization_config=SCALAR),
+                "b": _vector(4, "Dot"),
+            },
+        },
+        mapped=("vectors.a", "codes.a", "sketch.a"),
+        rebuild={"vectors_config": {"a": {"quantization_config": BINARY}}},
+        **{
+            **_WRITES,
+            "first": [
+                ("upsert", 0, 340),
+                ("delete", [3, 4, 21]),
+                ("flush",),
+                ("optimize",),
+                ("delete", [1]),
+                ("flush",),
+            ],
+            "second": [("upsert", 340, 9), ("set", [2, 43]), ("flush",), ("optimize",)],
+        },
+    ),
     # Files of several blocks, one segment, everything mapped.
     "large": Spec(
         {"": (400, "Euclid")},
@@ -194,7 +219,7 @@ COLLECTIONS: dict[str, Spec] = {
         fourth=[("set", [5])],
     ),
 }
-ORDER = ["scalar", "binary", "named", "large", "plain"]
+ORDER = ["scalar", "binary", "named", "indexed", "large", "plain"]
 """``plain`` is last: the process dies in it."""
 
 

@@ -17,7 +17,7 @@ from damages.examine import Found, Notes, State, Truth, company
 from damages.kinds import Case, Place
 from vecdb.storage.format import BLOCK_SIZE
 
-DERIVED = ("codes", "quantizer", "order", "manifest")
+DERIVED = ("codes", "quantizer", "sketch", "index", "order", "manifest")
 
 
 @dataclass(frozen=True)

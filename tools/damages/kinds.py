@@ -35,10 +35,13 @@ EXHAUSTIVE = {
     "vectors": ("plain", "scalar"),
     "codes": ("binary", "named", "scalar"),
     "quantizer": ("binary", "named", "scalar"),
+    "sketch": (),
+    "index": (),
     **dict.fromkeys(("ids", "payload"), ("named", "plain")),
     **dict.fromkeys(("order", "seqs", "payload-offsets", "present", "manifest"), ("named",)),
 }
-"""Where every byte and every length is tried, by kind of file: all ways of reading it."""
+"""Where every byte and every length is tried, by kind of file: all ways of reading it. Of an index
+every tenth: one that is damaged is built anew, which takes a quarter of a second."""
 GROWTH = (1, 7, 8, 24, 40, 512, 4096, 65536)
 OLDER = {"closed": ("eve", "older"), "killed": ("halfway", "closed", "older")}
 
@@ -301,14 +304,17 @@ class Cases:
         """Damage under a running process, and damage that a build could copy."""
         for how in ("delete", "directory"):
             yield _case("closed", "live", name, how)
-        if kind_of(name) not in ("vectors", "codes", "payload", "seqs"):
+        if kind_of(name) not in ("vectors", "codes", "sketch", "payload", "seqs"):
             return  # verified when opened: later damage is seen by the next open
         places = {*rng.integers(0, len(data), size=40).tolist(), 0, 63, 64, len(data) - 1}
         for at in sorted(places):
             yield _case("closed", "live", name, "flip", at, int(rng.integers(8)))
         for at in _pages(data):
             yield _case("closed", "live", name, "wipe", at, PAGE)
-        if kind_of(name) != "codes":  # which a build makes anew, without a look at the old ones
+        if kind_of(name) not in (
+            "codes",
+            "sketch",
+        ):  # which a build makes anew, without a look at the old ones
             for at in sorted(places)[::4]:
                 yield _case("closed", "build", name, "flip", at, int(rng.integers(8)))
 

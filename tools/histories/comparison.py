@@ -15,10 +15,17 @@ from oracle import Floats, Oracle, PointId, canonical
 from histories.writes import Pool, random_filter
 
 EXACT = {"exact": True}
-CODES = {"quantization": {"rescore": True, "oversampling": 1000.0}}
-"""All of the codes' candidates are scored again, so the results are exact, too."""
+CODES = {"hnsw_ef": 10**6, "quantization": {"rescore": True, "oversampling": 1000.0}}
+"""Every partition of an index is visited, and all of the codes' candidates are scored again, so
+the results are exact, too."""
+SKETCHES = {"hnsw_ef": 10**6, "quantization": {"ignore": True}}
+"""The same without codes."""
+NEAR = {"quantization": {"ignore": True}}
+LOW = {"recall": 0.8}
 ROUGH = {"quantization": {"rescore": False}}
-PARAMS = (EXACT, CODES, {"quantization": {"ignore": True}}, None, ROUGH)
+PARAMS = (EXACT, CODES, SKETCHES, NEAR, LOW, None, None, ROUGH)
+ERRORS = {str(NEAR): 1e-9, str(LOW): 1e-9, str(None): 1e-9, str(ROUGH): float("inf")}
+"""How far a score may be from the truth. Unless it is 0, points may be missed, too."""
 NO_POINT = 2**40
 
 
@@ -67,6 +74,12 @@ def paged(collection: Any, oracle: Oracle, filter: Any, size: int) -> str | None
     return counted(collection, oracle, filter)
 
 
+def indexed_segments(db: Any, name: str) -> int:
+    """How many segments of a collection have an index."""
+    segments = db.get_collection(name).segments
+    return sum(any(v.index for v in segment.vectors.values()) for segment in segments)
+
+
 @dataclass(frozen=True)
 class Search:
     """One search: ``name`` of the vector, and so on."""
@@ -83,9 +96,9 @@ class Search:
         return (self.name, self.query) if self.name else self.query
 
     def difference(self, oracle: Oracle, hits: Any) -> str | None:
-        """Codes alone may miss a point and be wrong about scores; by default the scores of what
-        they find are true; in all other ways of searching the hits are the best there are."""
-        error = {None: 1e-9, str(ROUGH): float("inf")}.get(self.params and str(self.params), 0.0)
+        """Codes alone may miss a point and be wrong about scores; by default, and by an index, the
+        scores of what is found are true; in all other ways of searching the hits are the best."""
+        error = ERRORS.get(str(self.params), 0.0)
         problem = oracle.search_difference(
             hits, self.name, self.query, self.limit, self.filter, error=error
         )

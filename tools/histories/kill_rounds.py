@@ -16,7 +16,7 @@ from typing import Any
 
 from oracle import Oracle
 
-from histories.comparison import difference
+from histories.comparison import difference, indexed_segments
 from histories.lives import Message, Say, Wrong
 from histories.settings import create, draw_settings, settings_of
 from histories.writes import WEIGHTS, Pool, Write, draw, perform, take
@@ -28,7 +28,8 @@ from vecdb.storage.builder import SegmentBuilder
 from vecdb.storage.catalog import Catalog
 
 NAME = "points"
-IDS = 240
+IDS = 1000
+"""So many that segments large enough for an index are common."""
 
 UPKEEP = ("flush", "run_once")
 LARGE = "text" * (1 << 16)
@@ -382,9 +383,11 @@ def _look(db: VecDB, known: Known, round: Round, heard: Heard) -> Message:
         "duplicates": len(records) - len(found),
     }
     rng = Random(f"{round.seed}/{round.number}/check")
+    result["indexed"] = indexed_segments(db, NAME)
     problem = difference(collection, oracle, known.pool, rng)
     if not problem and round.wait:
         db.wait_for_optimizer(NAME)
+        result["indexed"] += indexed_segments(db, NAME)
         problem = difference(collection, oracle, known.pool, rng)
         problem = problem and f"after the optimizer: {problem}"
     if problem:

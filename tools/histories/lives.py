@@ -35,6 +35,7 @@ _MODULES = (
     "vecdb.kernels.clustering",
     "vecdb.kernels.codes",
     "vecdb.kernels.distance",
+    "vecdb.kernels.partitions",
 )
 
 

@@ -216,6 +216,7 @@ def live(path: Path, world: World, plan: Plan, done: Any, say: Say) -> None:
             seconds=seconds,
             replayed=sum(report.replayed for report in recovered),
             torn=sum(report.torn_bytes > 0 for report in recovered),
+            indexed=sum(comparison.indexed_segments(db, name) for name in world.kept),
         )
         if plan.end != "close":
             os.kill(os.getpid(), signal.SIGKILL)

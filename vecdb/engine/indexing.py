@@ -20,8 +20,14 @@ import numpy as np
 import numpy.typing as npt
 
 from vecdb.engine.schema import VectorSchema
-from vecdb.index import ClusteredIndex, Clustering, fit_clustering
-from vecdb.index.calibration import calibrate, choose_bonuses, nearest_others, pick_queries
+from vecdb.index import ClusteredIndex, Clustering, Effort, fit_clustering
+from vecdb.index.calibration import (
+    TABLE_LIMITS,
+    calibrate,
+    choose_bonuses,
+    nearest_others,
+    pick_queries,
+)
 from vecdb.index.clustering import partition_order, partitions_for
 from vecdb.index.clustering import sample_size as clustering_sample
 from vecdb.index.sketch import Sketcher
@@ -38,6 +44,8 @@ Rows = Callable[[Offsets], Floats]
 
 _SEED = 20_240_610
 _BLOCK_BYTES = 4 << 20
+_EVERYTHING = float(np.finfo(np.float32).max)
+"""A gap that leaves no partition out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +148,9 @@ def _measured(
     queries = at(own)
     pieces = ((int(rows[0]), at(rows)) for rows in _pieces(np.arange(index.rows), index.dim))
     truth = nearest_others(index.metric, queries, own, pieces, poll)
+    if not truth.shape[1]:  # a row or none has the vector, or scores are beyond float32
+        whole = Effort(1.0, _EVERYTHING, index.rows, index.rows, 0)
+        return replace(index, efforts=((whole,),) * len(TABLE_LIMITS))
     means = (spreads / np.maximum(1, np.diff(index.starts))).astype(np.float32)
     if not index.distance:
         means = np.sqrt(means)
