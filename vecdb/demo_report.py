@@ -18,6 +18,16 @@ class Load(Struct, kw_only=True):
     filtered_hits: list[dict[str, Any]]
 
 
+class Reached(Struct, kw_only=True):
+    """Searches by the index that ask for a recall; None: an exact scan."""
+
+    asked: float | None
+    recall_at_10: float
+    median_rows: int
+    """How many rows the first step of a search scores, by their sketches if there is an index."""
+    median_seconds: float
+
+
 class Method(Struct, kw_only=True):
     """One quantization method, or none."""
 
@@ -25,10 +35,10 @@ class Method(Struct, kw_only=True):
     recall_at_10: float
     """As searched by default: the best by their codes, ranked by their originals."""
     recall_at_10_codes_alone: float | None
-    """Without the second step, ``rescore=False``."""
+    """Without the last step, ``rescore=False``."""
     median_seconds: float
-    search_bytes: int
-    """What a search reads in full: codes, or originals if there are none."""
+    vector_bytes: int
+    """The codes, or the originals if there are none."""
     codebook_bytes: int
     compression: float
     build_seconds: float = 0.0
@@ -74,6 +84,7 @@ class Report(Struct, kw_only=True):
     queries: int
     kernels: Warmup
     load: Load
+    index: list[Reached]
     methods: list[Method]
     storage_modes: list[Mode]
     reopen: Reopen

@@ -133,8 +133,19 @@ def test_demo_compresses_as_the_methods_promise(demo: tuple[Path, dict[str, Any]
     for method in report["methods"]:
         # Headers and checksums are part of the file.
         bare = report["rows"] * promised[method["method"]]
-        assert bare <= method["search_bytes"] < 1.1 * bare
+        assert bare <= method["vector_bytes"] < 1.1 * bare
         assert method["median_seconds"] > 0
+
+
+def test_demo_index_finds_what_is_asked_for(demo: tuple[Path, dict[str, Any]]) -> None:
+    exact, *reached = demo[1]["index"]
+    assert (exact["asked"], exact["recall_at_10"], exact["median_rows"]) == (None, 1.0, 5000)
+    assert [step["asked"] for step in reached] == [0.9, 0.97, 0.99, 0.998]
+    for step in reached:
+        assert step["recall_at_10"] >= step["asked"] - 0.02
+    rows = [step["median_rows"] for step in reached]
+    assert rows == sorted(rows)
+    assert rows[0] < 5000 / 4
 
 
 def test_demo_storage_modes_put_parts_where_they_say(demo: tuple[Path, dict[str, Any]]) -> None:
