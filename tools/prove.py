@@ -63,7 +63,8 @@ def _kills(figures: Figures) -> tuple[str, str]:
     recovery = figures["recovery_ms"]
     return (
         f"{figures['rounds']:,} kills at random moments, {figures['acknowledged']:,} acknowledged "
-        f"writes, {figures['indexed_segments']:,} segments with an index read; opening took {recovery['p50']:.0f} ms (p50), {recovery['p99']:.0f} ms (p99)",
+        f"writes, {figures['indexed_segments']:,} segments with an index; "
+        f"opening took {recovery['p50']:.0f} ms (p50), {recovery['p99']:.0f} ms (p99)",
         f"{figures['lost']} lost, {figures['resurrected']} resurrected, "
         f"{figures['duplicates']} duplicates",
     )

@@ -436,10 +436,11 @@ def test_reopening_starts_afresh_after_a_failure(
         check(db, np.arange(200))
 
 
-@pytest.mark.parametrize("having", [0, 1, 2, 300])
+@pytest.mark.parametrize("having", [0, 1, 2, 80, 300])
 def test_an_index_of_a_name_that_few_points_have(having: int, tmp_path: Path) -> None:
-    # With fewer than two, no row has another that its effort could be measured by: the build
-    # failed, and was tried again for ever.
+    # With fewer than two, no row has another that its effort could be measured by, and the build
+    # failed; with fewer than 105 a table of efforts was empty, and the index refused. Both were
+    # tried again for ever.
     rng = np.random.default_rng(5)
     rare = rng.standard_normal((having, 4)).astype(np.float32)
     common = rng.standard_normal((300, 8)).astype(np.float32)

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from vecdb.engine.planner import INDEX_ROWS
 from vecdb.engine.schema import VectorSchema
 from vecdb.index import ClusteredIndex, Clustering, Effort, fit_clustering
 from vecdb.index.calibration import (
@@ -148,7 +149,7 @@ def _measured(
     queries = at(own)
     pieces = ((int(rows[0]), at(rows)) for rows in _pieces(np.arange(index.rows), index.dim))
     truth = nearest_others(index.metric, queries, own, pieces, poll)
-    if not truth.shape[1]:  # a row or none has the vector, or scores are beyond float32
+    if index.rows < INDEX_ROWS or not truth.shape[1]:  # few have the vector; or scores overflow
         whole = Effort(1.0, _EVERYTHING, index.rows, index.rows, 0)
         return replace(index, efforts=((whole,),) * len(TABLE_LIMITS))
     means = (spreads / np.maximum(1, np.diff(index.starts))).astype(np.float32)

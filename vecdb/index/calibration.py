@@ -166,7 +166,7 @@ def _cheapest(
     # More than any level that was reached: everything that was ever needed, and then some.
     most = 2 * recalls.shape[1]
     efforts.append(Effort(1.0, _EVERYTHING, most, index.rows, most if ranks else 0))
-    return tuple(efforts[:-1] if efforts and efforts[0].recall >= 1.0 else efforts)
+    return tuple(efforts)
 
 
 def _survivors(ranks: Sequence[Ints], recall: float, limit: int, candidates: int) -> int:
