@@ -169,6 +169,7 @@ def _load(db: VecDB, data: Data, screen: Screen) -> Load:
 def _index(db: VecDB, data: Data, screen: Screen) -> list[Reached]:
     _heading(screen, "Index: a search says how much it wants to find")
     started = time.monotonic()
+    db.flush(COLLECTION)  # a last batch would stay in memory, too small to be worth an index
     _wait(db, "indexing", screen)
     built = time.monotonic() - started
     screen.paragraph(

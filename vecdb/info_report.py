@@ -7,6 +7,8 @@ from typing import Any
 
 from vecdb.terminal import Screen, count, size
 
+_RECALLS = (0.8, 0.9, 0.95, 0.97, 0.98, 0.99, 0.998)  # of a table that has more lines
+
 
 def show(screen: Screen, name: str, info: dict[str, Any]) -> None:
     """One collection: what ``get_collection`` and ``memory_report`` say of it, as plain values."""
@@ -45,6 +47,11 @@ def show(screen: Screen, name: str, info: dict[str, Any]) -> None:
             "codes",
         ]
         screen.table(headers, segments, left=len(headers), indent="  ")
+    for segment in info["segments"]:
+        for vector, figures in segment["vectors"].items():
+            if figures["index"] is not None:
+                recall = info["config"]["optimizer_config"]["recall"]
+                _show_index(screen, segment, vector, figures["index"], recall)
     screen.line()
     parts = info["memory"]["parts"] | {"total": info["memory"]["total"]}
     screen.table(
@@ -61,6 +68,38 @@ def show(screen: Screen, name: str, info: dict[str, Any]) -> None:
     )
 
 
+def _show_index(
+    screen: Screen, segment: dict[str, Any], name: str, index: dict[str, Any], recall: float
+) -> None:
+    """The index of one named vector, and what a search does for which recall."""
+    of = f"segment {_short(segment)}" + (f", {name}" if name else "")
+    efforts = index["efforts"]
+    usual = next((effort for effort in efforts if effort["recall"] >= recall), efforts[-1])
+    shown = [effort for effort in efforts if effort["recall"] in _RECALLS or effort is usual]
+    screen.line()
+    screen.line(
+        f"  index of {of}: {count(index['partitions'], 'partition')}, "
+        f"{index['bytes_per_vector']:g} bytes a vector"
+    )
+    screen.table(
+        ["recall (* default)", *(_recall(effort, usual) for effort in shown)],
+        [
+            ["rows by sketches", *(f"{effort['rows']:,}" for effort in shown)],
+            ["candidates", *(f"{effort['candidates']:,}" for effort in shown)],
+            ["by originals", *(f"{e['survivors'] or e['candidates']:,}" for e in shown)],
+        ],
+        indent="  ",
+    )
+
+
+def _recall(effort: dict[str, Any], usual: dict[str, Any]) -> str:
+    return f"{effort['recall']:g}" + ("*" if effort is usual else "")
+
+
+def _short(segment: dict[str, Any]) -> str:
+    return segment["id"].lstrip("0") or "0"
+
+
 def _vectors(config: dict[str, Any]) -> Iterator[str]:
     vectors = config["params"]["vectors"]
     named = {"": vectors} if "size" in vectors and isinstance(vectors["size"], int) else vectors
@@ -75,7 +114,7 @@ def _segment_rows(segment: dict[str, Any]) -> Iterator[list[str]]:
     """One row a named vector; the segment's own figures stand in the first only."""
     where = {"anonymous": "RAM", "mapped": "mapped", None: "-"}
     own = [
-        segment["id"].lstrip("0") or "0",
+        _short(segment),
         segment["kind"],
         f"{segment['points']:,}",
         f"{segment['deleted']:,}",

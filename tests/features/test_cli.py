@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import vecdb
@@ -251,6 +252,52 @@ def test_info_names_every_part(demo: tuple[Path, dict[str, Any]]) -> None:
             file.stat().st_size for file in path.glob(f"collections/*/segments/*/{pattern}")
         )
         assert info["memory"]["parts"][part]["file"] == found
+
+
+def test_info_shows_the_index_and_what_which_recall_takes(
+    demo: tuple[Path, dict[str, Any]],
+) -> None:
+    path, _ = demo
+    info = json.loads(run("info", path, "--json").stdout)["collections"]["debian-packages"]
+    (segment,) = info["segments"]
+    index = segment["vectors"][""]["index"]
+    assert 1 < index["partitions"] < 1000
+    files = [*path.rglob("sketch"), *path.rglob("index")]
+    assert len(files) == 2
+    size = sum(file.stat().st_size for file in files)
+    assert index["bytes_per_vector"] == round(size / 5000, 1)
+    assert index["sketch_bytes"] < size
+    recalls = [effort["recall"] for effort in index["efforts"]]
+    assert recalls == sorted(recalls)
+    assert recalls[-1] == 1.0
+    assert index["efforts"][-1]["rows"] == 5000
+
+    shown = run("info", path).stdout
+    assert f"{index['partitions']} partitions, {index['bytes_per_vector']:g} bytes" in shown
+    lines = {line.split("  ")[1]: line.split()[3:] for line in shown.splitlines() if "  " in line}
+    usual = lines["recall (* default)"].index("0.97*")
+    (effort,) = [effort for effort in index["efforts"] if effort["recall"] == 0.97]
+    assert lines["rows by sketches"][usual] == f"{effort['rows']:,}"
+
+
+def test_info_has_an_index_for_each_vector_name(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    with vecdb.VecDB(tmp_path / "db", sync="never") as db:
+        db.create_collection(
+            "c",
+            {"text": {"size": 48, "distance": "Dot"}, "image": {"size": 96, "distance": "Euclid"}},
+            optimizers_config={"indexing_threshold": 100, "recall": 0.93},
+        )
+        vectors = {name: rng.standard_normal((500, d)) for name, d in (("text", 48), ("image", 96))}
+        db.upsert("c", vecdb.models.Batch(ids=range(500), vectors=vectors))
+        db.wait_for_optimizer()
+    shown = run("info", tmp_path / "db")
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert shown.stdout.count("index of segment") == 2
+    for name in ("text", "image"):
+        assert f", {name}: " in shown.stdout
+    assert shown.stdout.count("0.94*") == 2  # the first line of a table that is enough
+    assert max(map(len, shown.stdout.splitlines()[1:])) <= 90
 
 
 def test_info_changes_nothing_and_starts_nothing(unfinished: Path) -> None:

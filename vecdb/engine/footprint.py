@@ -176,7 +176,7 @@ def _segment_info(store: Store, part: Any) -> models.SegmentInfo:
             placement=places.originals if places is not None else "anonymous",
             quantization=describe(companion),
             codes_placement=companion.codes.placement if companion is not None else None,
-            index=_index_info(getattr(segment, "indexes", {}).get(name)),
+            index=_index_info(segment, name),
         )
     return models.SegmentInfo(
         id=f"{segment.id:016x}",
@@ -187,13 +187,17 @@ def _segment_info(store: Store, part: Any) -> models.SegmentInfo:
     )
 
 
-def _index_info(index: Index | None) -> models.IndexInfo | None:
+def _index_info(segment: Any, name: str) -> models.IndexInfo | None:
+    index: Index | None = getattr(segment, "indexes", {}).get(name)
     if index is None:
         return None
+    files = [layout.vector_file(part, name) for part in ("sketch", "index")]
+    file_size = sum(segment.parts[file].file_size for file in files)
     clustered = index.clustered
     return models.IndexInfo(
         partitions=clustered.clustering.partitions,
         sketch_bytes=index.sketch.header.data_size,
+        bytes_per_vector=round(file_size / max(1, clustered.rows), 1),
         placement=index.sketch.placement,
         efforts=[
             models.SearchEffort(effort.recall, effort.rows, effort.candidates, effort.survivors)

@@ -102,6 +102,8 @@ class IndexInfo(Struct, forbid_unknown_fields=True):
 
     partitions: int
     sketch_bytes: int
+    bytes_per_vector: float
+    """On disk, sketches and all else that the index has."""
     placement: str
     efforts: list[SearchEffort]
 
