@@ -328,21 +328,14 @@ class Collection:
         only are searched together."""
         view = self._view()
         parsed: list[models.SearchRequest] = read(list[models.SearchRequest], requests, "requests")
-        asked = [
-            searching.request(
-                view,
-                r.vector,
-                None,
-                r.filter,
-                r.params,
-                r.limit,
-                r.offset,
-                r.with_payload,
-                r.with_vector,
-                r.score_threshold,
+        raw = [
+            (
+                *(r.vector, None, r.filter, r.params, r.limit, r.offset),
+                *(r.with_payload, r.with_vector, r.score_threshold),
             )
             for r in parsed
         ]
+        asked = searching.requests(view, raw)
         return searching.search_batch(view, asked)
 
     def query_points(
@@ -397,19 +390,21 @@ class Collection:
         only are searched together."""
         view = self._view()
         parsed: list[models.QueryRequest] = read(list[models.QueryRequest], requests, "requests")
-        answers: list[models.QueryResponse | None] = [None] * len(parsed)
-        asked = {}
-        for number, r in enumerate(parsed):
-            rest: tuple[Any, ...] = (r.using, r.filter, r.params, r.limit, r.offset)
-            rest += (r.with_payload, r.with_vector, r.score_threshold)
-            if r.query is None:
-                answers[number] = models.QueryResponse(searching.first_points(view, *rest))
-            else:
-                asked[number] = searching.request(view, r.query, *rest)
-        found = searching.search_batch(view, list(asked.values()))
-        for number, points in zip(asked, found, strict=True):
-            answers[number] = models.QueryResponse(points)
-        return answers  # type: ignore[return-value]  # all of them are there by now
+        raw = [
+            (
+                *(r.query, r.using, r.filter, r.params, r.limit, r.offset),
+                *(r.with_payload, r.with_vector, r.score_threshold),
+            )
+            for r in parsed
+        ]
+        asked = searching.requests(view, [each for each in raw if each[0] is not None])
+        found = iter(searching.search_batch(view, asked))
+        return [
+            models.QueryResponse(
+                searching.first_points(view, *each[1:]) if each[0] is None else next(found)
+            )
+            for each in raw
+        ]
 
     # -- upkeep ----------------------------------------------------------------------------
 

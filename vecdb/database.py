@@ -12,7 +12,7 @@ from contextlib import ExitStack, suppress
 from copy import copy
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, NoReturn
 
 from vecdb import models
 from vecdb.collection import Collection
@@ -82,6 +82,8 @@ class VecDB(Verbs, Snapshots):
             raise InvalidInputError(
                 f"sync_interval: expected 0.001 to 3600 seconds, got {sync_interval!r}"
             )
+        if not isinstance(read_only, bool):
+            raise InvalidInputError(f"read_only: expected True or False, got {read_only!r:.60}")
         given = directory.parse_path(path)
         if read_only and given is None:
             raise InvalidInputError("path: ':memory:' makes a new database; it cannot be read_only")
@@ -154,6 +156,12 @@ class VecDB(Verbs, Snapshots):
     def __repr__(self) -> str:
         state = "closed" if self._closed else f"{len(self._collections)} collections"
         return f"<VecDB {str(self.path)!r}: {state}>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            f"a VecDB cannot be copied or sent to another process; open it there instead, with "
+            f"VecDB({str(self.path)!r}, read_only=True)"
+        )
 
     def close(self) -> None:
         """Stop the optimizer, checkpoint every collection, release the lock. May be repeated."""

@@ -72,8 +72,10 @@ def recall(
     worst = np.partition(scores, -limit, axis=1)[:, -limit]
     found = index.visit(queries, blocks, effort.candidates, effort.gap, effort.candidates)
     hits = [
-        np.count_nonzero(line[each.positions] >= least - 1e-6)
-        for line, least, each in zip(scores, worst, found, strict=True)
+        np.count_nonzero(line[positions[:count]] >= least - 1e-6)
+        for line, least, positions, (count, _, _) in zip(
+            scores, worst, found.positions, found.counts, strict=True
+        )
     ]
     return float(np.minimum(hits, limit).sum() / (limit * len(queries)))
 
@@ -109,8 +111,8 @@ def test_no_partition_dominates() -> None:
 def test_equal_rows(value: float) -> None:
     vectors = np.full((300, 8), value, np.float32)
     index, blocks, _ = built(vectors, "dot")
-    [found] = index.visit(vectors[:1], blocks, 300, 0.0, 300)
-    assert sorted(found.positions.tolist()) == list(range(300))
+    found = index.visit(vectors[:1], blocks, 300, 0.0, 300)
+    assert sorted(found.positions[0].tolist()) == list(range(300))
 
 
 def test_rows_without_the_vector_come_last() -> None:
@@ -159,7 +161,7 @@ def test_the_widest_effort_finds_everything() -> None:
     index, blocks, _ = built(vectors, "euclid")
     last = index.efforts[0][-1]
     found = index.visit(vectors[:3], blocks, last.candidates, last.gap, 0)
-    assert [len(each.positions) for each in found] == [500] * 3
+    assert found.counts[:, 0].tolist() == [500] * 3
 
 
 # -- as bytes ------------------------------------------------------------------------------------
@@ -170,10 +172,9 @@ def test_the_state_brings_back_the_same() -> None:
     copy = ClusteredIndex.from_state("euclid", 20, 1000, index.state())
     assert copy.efforts == index.efforts
     assert copy.sketch_shape == blocks.shape
-    for mine, theirs in zip(index.visit(vectors[:5], blocks, 30, 1.0, 30),
-                            copy.visit(vectors[:5], blocks, 30, 1.0, 30), strict=True):  # fmt: skip
-        np.testing.assert_array_equal(mine.positions, theirs.positions)
-        np.testing.assert_array_equal(mine.scores, theirs.scores)
+    mine, theirs = (each.visit(vectors[:5], blocks, 30, 1.0, 30) for each in (index, copy))
+    np.testing.assert_array_equal(mine.positions, theirs.positions)
+    np.testing.assert_array_equal(mine.scores, theirs.scores)
 
 
 def test_tables_of_different_lengths() -> None:

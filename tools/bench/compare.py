@@ -178,6 +178,7 @@ def _busy(field: Field) -> None:
             field.trying(label),
             Process(label, field.run.data, field.place(label), cores) as worker,
         ):
+            worker.ask("hold")
             worker.ask("ingest")
             answer = worker.ask(
                 "busy",

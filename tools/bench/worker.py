@@ -52,6 +52,9 @@ class Worker:
         system = self.system
         return {"efforts": list(system.efforts), "note": system.note}
 
+    def do_hold(self) -> None:
+        self.system.hold()
+
     def do_ingest(self) -> dict[str, float]:
         from bench.data import prepared
 
@@ -120,7 +123,6 @@ class Worker:
     def do_busy(self, effort: Any, every: float, idle: int) -> dict[str, Any] | None:
         """Milliseconds of a search every ``every`` s: before, during and after the build.
 
-        There is no time before it if the build has begun by itself while points were taken in.
         Counted from when a search is due: one that could not even start, because the build held
         Python's lock, has waited too. After one that took too long the next is due at once.
         """
@@ -142,7 +144,7 @@ class Worker:
             due = time.perf_counter()
             return [once() for _ in range(5 + count)][5:]  # the first ones are not warm
 
-        before = [] if self.system.background else some(idle)
+        before = some(idle)
         error: list[BaseException] = []
 
         def build() -> None:

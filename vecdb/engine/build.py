@@ -15,6 +15,7 @@ die, so "is its bit still set" is the whole compare-and-set. The catalog keeps w
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -66,7 +67,8 @@ class _Meter:
         self._progress = progress
 
     def poll(self) -> None:
-        """Raise Cancelled if the build was asked to stop."""
+        """Let threads that wait for Python go first; raise Cancelled if asked to stop."""
+        time.sleep(0)
         if self.cancelled():
             raise Cancelled
 
@@ -272,6 +274,9 @@ def _commit(
 ) -> list[FileSegment]:
     """Commit and publish. Under the maintenance lock; returns the retired segments."""
     segment = store.open_segment(row)
+    for path, detail in segment.damage.items():
+        # Or it would be built again, and again.
+        raise OptimizerError(f"{path}, written a moment ago, cannot be read back: {detail}")
     with Uninterrupted(), store.write:
         store.require_writable()
         if store.frozen is not None:

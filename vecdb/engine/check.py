@@ -16,7 +16,7 @@ import numpy as np
 from msgspec import Struct, field
 
 from vecdb import ids
-from vecdb.engine.directory import require_format_file
+from vecdb.engine.directory import lock_to_read, require_format_file
 from vecdb.engine.operations import Upsert, decode, require_fit
 from vecdb.engine.recovery import (
     collection_dirs,
@@ -28,7 +28,7 @@ from vecdb.engine.recovery import (
 from vecdb.engine.schema import Schema, schema_of
 from vecdb.errors import CorruptionError, FormatVersionError
 from vecdb.payload import encoding
-from vecdb.storage import fs, layout
+from vecdb.storage import layout
 from vecdb.storage.catalog import SegmentRow, Snapshot, read_unlocked
 from vecdb.storage.catalog_file import require_lock_file
 from vecdb.storage.format import DamageError, unpack_bits
@@ -67,8 +67,10 @@ class CheckReport(Struct):
     seconds: float = 0.0
 
     def add(self, path: Path | str, detail: str) -> None:
-        """Note a problem."""
-        self.problems.append(Problem(str(path), detail))
+        """Note a problem, once."""
+        problem = Problem(str(path), detail)
+        if problem not in self.problems:
+            self.problems.append(problem)
         self.ok = False
 
     def unreadable(self, path: Path, error: OSError) -> None:
@@ -88,11 +90,12 @@ def check_database(path: Path | str) -> CheckReport:
     """
     root = Path(path).absolute()
     require_format_file(root)
-    lock = fs.FileLock(root / layout.LOCK, f"database {root}")
+    lock = lock_to_read(root)
     try:
         return check_files(root)
     finally:
-        lock.release()
+        if lock is not None:
+            lock.release()
 
 
 def check_files(root: Path) -> CheckReport:

@@ -39,7 +39,7 @@ Columns = tuple[Any, Any, list[Any], dict[str, Any], dict[str, Any]]
 # larger segments and a longer replay after a crash.
 MEMORY_LIMIT = 64 << 20
 
-_BLOCK_BYTES = 8 << 20
+_BLOCK_BYTES = 1 << 20
 
 
 def checkpoint_if_full(store: Store) -> None:
@@ -218,7 +218,8 @@ def committing(store: Store, change: Change) -> Iterator[None]:
 
 
 def blocks_of(offsets: Offsets, dims: dict[str, int]) -> Iterator[Offsets]:
-    """``offsets`` in pieces whose vectors take about 8 MiB, so that a build's memory is bounded."""
+    """``offsets`` in pieces whose vectors take about 1 MiB: a build's memory is bounded, and
+    so is the time for which searches wait for its Python."""
     step = max(1, _BLOCK_BYTES // (4 * sum(dims.values())))
     for start in range(0, len(offsets), step):
         yield offsets[start : start + step]

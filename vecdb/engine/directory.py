@@ -96,6 +96,15 @@ def require_format_file(path: Path) -> None:
     raise NotADatabaseError(f"{path} is not a vecdb database: {why}")
 
 
+def lock_to_read(path: Path) -> fs.FileLock | None:
+    """Keep others from writing to a database that is only read here; None where there is no lock
+    file, which whoever has it open for writing made. Changes nothing. Raises LockedError,
+    CorruptionError, OSError."""
+    if not (path / layout.LOCK).exists():
+        return None
+    return fs.FileLock(path / layout.LOCK, f"database {path}", reading=True)
+
+
 def _is_unfinished(entry: Path) -> bool:
     """Whether a crash in ``initialize`` may have left this."""
     if entry.name == layout.COLLECTIONS:

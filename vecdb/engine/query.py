@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -63,6 +63,22 @@ def request(
     threshold = _threshold(score_threshold)
     matching = condition(filter, "query_filter")
     return Request(vector, array, excluded, matching, params, limit, offset, want, threshold)
+
+
+def requests(view: View, raw: Sequence[tuple[Any, ...]]) -> list[Request]:
+    """Several searches, each the arguments of ``request`` after the view. What is the same as in
+    the one before is not checked again."""
+    checked: list[Request] = []
+    before: list[Any] = []
+    for query, *rest in raw:
+        if checked and rest == before:
+            vector, array, excluded = _query(view, query, rest[0])
+            last = replace(checked[-1], vector=vector, query=array, excluded=excluded)
+        else:
+            last = request(view, query, *rest)
+        checked.append(last)
+        before = rest
+    return checked
 
 
 def search(

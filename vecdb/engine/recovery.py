@@ -12,6 +12,7 @@ Recovery changes nothing it needs itself, so it can be interrupted and repeated.
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 import uuid as uuids
@@ -23,7 +24,12 @@ from vecdb.engine.operations import decode, require_fit
 from vecdb.engine.schema import mapped_schema, schema_of
 from vecdb.engine.store import FileState, RecoveryReport, Store
 from vecdb.engine.writer import apply, rewrite
-from vecdb.errors import CorruptionError, FormatVersionError, InvalidInputError
+from vecdb.errors import (
+    CorruptionError,
+    FormatVersionError,
+    InvalidInputError,
+    StorageFullError,
+)
 from vecdb.storage import fs, layout
 from vecdb.storage.catalog import DATA, Catalog, Snapshot
 from vecdb.storage.format import MAX_FORMAT_LINE, VERSION, DamageError
@@ -319,7 +325,7 @@ def close_store(store: Store, *, keep: bool = True) -> None:
             return
         try:
             if keep and store.failure is None:
-                checkpoint_held(store)
+                _last_checkpoint(store)
         finally:
             with store.write:
                 store.closed = True
@@ -327,3 +333,16 @@ def close_store(store: Store, *, keep: bool = True) -> None:
                 if store.catalog is not None:
                     store.catalog.close()
                 store.let_go()
+
+
+def _last_checkpoint(store: Store) -> None:
+    try:
+        checkpoint_held(store)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise StorageFullError(
+            error.errno,
+            f"{store.path}: closed, but no space for a checkpoint ({error.strerror}); nothing is "
+            f"lost, the next open reads the log",
+        ) from error

@@ -321,6 +321,8 @@ def _uuids(path: Path) -> Iterator[bytes]:
 def _segment_dirs(path: Path) -> dict[int, Path]:
     try:
         entries = sorted(path.iterdir())
+    except PermissionError:  # what is there is not lost, only kept from us
+        raise
     except OSError:
         return {}
     found = {layout.parse_segment_dir(entry.name): entry for entry in entries if entry.is_dir()}

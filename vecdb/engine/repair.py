@@ -182,11 +182,9 @@ def _require_database(source: Path, report: RepairReport) -> None:
 
 
 def _lock(source: Path) -> fs.FileLock | None:
-    """The lock, if it can be had: what cannot be written to nobody has open for writing."""
-    if not (source / layout.LOCK).exists():
-        return None
+    """The lock, if it can be had; it may be damaged, too."""
     try:
-        return fs.FileLock(source / layout.LOCK, f"database {source}")
+        return directory.lock_to_read(source)
     except LockedError:
         raise
     except (OSError, CorruptionError):

@@ -25,7 +25,6 @@ from vecdb.engine.schema import VectorSchema
 from vecdb.engine.threads import processors, together
 from vecdb.engine.view import SegmentView
 from vecdb.errors import CorruptionError
-from vecdb.index import Effort, Found
 from vecdb.storage.catalog import Bits
 from vecdb.storage.format import bits_at, pack_bits, unpack_bits
 from vecdb.storage.segment import Companion, FileSegment, Index
@@ -100,10 +99,7 @@ def search_segment(
             return search_segment(part, search, mask, explain)
     if companion is not None and search.by_codes(companion):
         try:
-            return [
-                _code_scan(part, search, query, mask, companion, explain)
-                for query in search.queries
-            ]
+            return _code_scan(part, search, mask, companion, explain)
         except CorruptionError as error:
             _lose(segment, name, error)
     return exact_scan(part, search, mask, explain)
@@ -151,28 +147,35 @@ def _index_scan(
         if len(clustered.order):
             mask = pack_bits(bits_at(mask, clustered.order.astype(np.int64)))
     blocks = index.sketch.verify().reshape(clustered.sketch_shape)
-    visits = clustered.visit(search.queries, blocks, candidates, effort.gap, least, mask)
-    keep = wanted or max(effort.survivors, search.limit)
+    found = clustered.visit(search.queries, blocks, candidates, effort.gap, least, mask)
+    if explain is not None:
+        _, partitions, visited = found.counts.sum(axis=0).tolist()
+        every = clustered.clustering.partitions * len(search.queries)
+        reason = f"{partitions} of {every} partitions, for a recall of {effort.recall:g}"
+        explain(models.SearchStage("sketches", visited, int(found.counts[:, 0].sum()), reason))
+    rows, counts = clustered.rows_at(found.positions), found.counts[:, 0].copy()
     if not search.by_codes(companion) or (search.rescore and not (wanted or effort.survivors)):
-        companion = None  # not wanted, or it tells no more than the sketches
-    best = []
-    for query, found in zip(search.queries, visits, strict=True):
-        if explain is not None:
-            explain(_visited(index, found, effort))
-        rows = clustered.rows_at(found.positions)
-        if companion is not None and not search.rescore:
-            best.append(_by_codes(companion, part.rows, query, rows, search.limit, explain))
-            continue
-        if companion is not None:
-            _, rows = _by_codes(companion, part.rows, query, rows, keep, explain)
-        best.append(_by_originals(part, search, query, rows, explain))
-    return best
+        return _by_originals(part, search, rows, counts, explain)
+    assert companion is not None
+    keep = search.limit
+    if search.rescore:
+        keep = wanted or max(effort.survivors, search.limit)
+    best = [
+        _by_codes(companion, part.rows, query, mine[:count], keep, explain)
+        for query, mine, count in zip(search.queries, rows, counts.tolist(), strict=True)
+    ]
+    return _rescored(part, search, best, explain) if search.rescore else best
 
 
-def _visited(index: Index, found: Found, effort: Effort) -> models.SearchStage:
-    partitions = index.clustered.clustering.partitions
-    reason = f"{found.partitions} of {partitions} partitions, for a recall of {effort.recall:g}"
-    return models.SearchStage("sketches", found.rows, len(found.positions), reason)
+def _rescored(
+    part: SegmentView, search: Search, best: list[Best], explain: Explain | None
+) -> list[Best]:
+    """What is best by codes, put in order by vectors."""
+    counts = np.array([len(rows) for _, rows in best])
+    candidates = np.zeros((len(best), counts.max()), dtype=np.int64)
+    for line, (_, rows) in zip(candidates, best, strict=True):
+        line[: len(rows)] = np.sort(rows)  # ascending reads: fewer pages, in disk order
+    return _by_originals(part, search, candidates, counts, explain)
 
 
 def _by_codes(
@@ -194,22 +197,25 @@ def _by_codes(
 
 
 def _by_originals(
-    part: SegmentView, search: Search, query: Floats, rows: Offsets, explain: Explain | None
-) -> Best:
-    """The best of some rows by their vectors."""
+    part: SegmentView, search: Search, rows: Offsets, counts: Offsets, explain: Explain | None
+) -> list[Best]:
+    """The best of some rows by their vectors, for each query.
+
+    ``rows: int64[q, c]``, of which the first ``counts[q]`` count.
+    """
     segment = part.segment
     assert isinstance(segment, FileSegment)
-    rescore = _rescore()
-    vectors = segment.originals[search.vector.name].verify_rows(rows)
+    vectors = segment.originals[search.vector.name].verify_rows(rows.ravel())
     vectors = vectors.reshape(part.rows, search.vector.dim)
-    limit = min(search.limit, len(rows))
-    scores = np.empty(limit, dtype=np.float32)
-    best = np.empty(limit, dtype=np.int64)
+    limit = min(search.limit, rows.shape[1])
+    scores = np.empty((len(rows), limit), dtype=np.float32)
+    best = np.empty((len(rows), limit), dtype=np.int64)
     metric = _metrics()[search.vector.metric]
-    rescore(metric, vectors, query, rows, scores, best)
+    _rescore()(metric, vectors, search.queries, rows, counts, scores, best)
+    lengths = counts.tolist()
     if explain is not None:
-        explain(models.SearchStage("originals", len(rows), limit, "rescored"))
-    return scores, best
+        explain(models.SearchStage("originals", sum(lengths), limit, "rescored"))
+    return [(scores[q, :n], best[q, :n]) for q, n in enumerate(lengths)]
 
 
 # -- by codes ----------------------------------------------------------------------------------
@@ -218,22 +224,21 @@ def _by_originals(
 def _code_scan(
     part: SegmentView,
     search: Search,
-    query: Floats,
     mask: Bits | None,
     companion: Companion,
     explain: Explain | None,
-) -> Best:
+) -> list[Best]:
     wanted = search.oversampled()
     if wanted is None:
         factor = DEFAULT_OVERSAMPLING[companion.codec["kind"]] if search.rescore else 1.0
         wanted = max(search.limit, int(factor * search.limit))
-    scores, rows = code_scan(companion, part.rows, query, wanted, mask)
+    best = [code_scan(companion, part.rows, query, wanted, mask) for query in search.queries]
     if explain is not None:
-        kind = companion.codec["kind"]
-        explain(models.SearchStage("codes", part.rows, len(rows), f"all {kind} codes: no index"))
+        kind, kept = companion.codec["kind"], sum(len(rows) for _, rows in best)
+        explain(models.SearchStage("codes", part.rows, kept, f"all {kind} codes: no index"))
     if search.rescore:
-        return _by_originals(part, search, query, rows, explain)
-    return scores[: search.limit], rows[: search.limit]
+        return _rescored(part, search, best, explain)
+    return [(scores[: search.limit], rows[: search.limit]) for scores, rows in best]
 
 
 def code_scan(
@@ -269,7 +274,9 @@ def exact_scan(
     numba = "vecdb.kernels.distance" in sys.modules
     if mask is not None and part.segment.kind == "file" and count * _FEW <= part.rows and numba:
         rows = np.flatnonzero(unpack_bits(mask, part.rows))
-        return [_by_originals(part, search, query, rows, None) for query in search.queries]
+        counts = np.full(len(search.queries), len(rows))
+        every = np.broadcast_to(rows, (len(counts), len(rows)))
+        return _by_originals(part, search, np.ascontiguousarray(every), counts, None)
     return [_exact_scan(part, search, query, mask, numba) for query in search.queries]
 
 

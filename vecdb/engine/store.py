@@ -244,6 +244,8 @@ class Store:
     def publish(self) -> None:
         """Let reads that start from now on see the state as it is."""
         self.view = self.make_view()
+        for state in self.files.values():
+            state.segment.say_damage()
 
 
 def gather_bits(alive: Bits | None, offsets: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Bits:

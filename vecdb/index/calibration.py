@@ -103,9 +103,9 @@ def calibrate(
     seen = []
     for query, me in zip(queries, own.tolist(), strict=True):
         poll()
-        [found] = index.visit(query[None], blocks, deepest + 1, _EVERYTHING, 0)
-        best = np.argsort(-found.scores, kind="stable")
-        positions = found.positions[best]
+        found = index.visit(query[None], blocks, deepest + 1, _EVERYTHING, 0)
+        best = np.argsort(-found.scores[0], kind="stable")
+        positions = found.positions[0, best]
         seen.append(positions[positions != me][:deepest])
     tables = []
     for limit in TABLE_LIMITS:

@@ -32,13 +32,15 @@ _ALL = np.empty(0, dtype=np.uint8)  # the kernels' mask for "every row"
 
 @dataclass(slots=True)
 class Found:
-    """Candidates, unsorted: positions ``int64 (c,)`` and sketch scores ``float32 (c,)``."""
+    """Candidates of some queries, unsorted.
+
+    ``positions: int64[q, c]`` and sketch ``scores: float32[q, c]``, of which the first
+    ``counts[q, 0]`` count; ``counts[q, 1]`` partitions and ``counts[q, 2]`` rows were visited.
+    """
 
     positions: Ints
     scores: Floats
-    partitions: int
-    rows: int
-    """How many partitions and rows were visited."""
+    counts: Ints
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -121,7 +123,7 @@ class ClusteredIndex:
         gap: float,
         least: int,
         mask: Bytes | None = None,
-    ) -> list[Found]:
+    ) -> Found:
         """For each of ``queries: float32[q, d]`` the ``candidates`` best allowed positions by their
         sketches, in the partitions visited.
 
@@ -131,19 +133,16 @@ class ClusteredIndex:
         asked = len(queries)
         candidates = min(candidates, self.rows)
         scores = np.empty((asked, candidates), dtype=np.float32)
-        positions = np.empty((asked, candidates), dtype=np.int64)
+        positions = np.zeros((asked, candidates), dtype=np.int64)
         counts = np.zeros((asked, 3), dtype=np.int64)
         if candidates:
             bits = _ALL if mask is None else mask
             kept = self._for_kernel
             _visit()(queries, *kept, blocks, gap, least, bits, scores, positions, counts)
-        return [
-            Found(positions[q, :count], scores[q, :count], partitions, rows)
-            for q, (count, partitions, rows) in enumerate(counts.tolist())
-        ]
+        return Found(positions, scores, counts)
 
     def rows_at(self, positions: Ints) -> Ints:
-        """The rows at some positions: ``int64 (c,)``."""
+        """The rows at some positions, in an array of the same shape."""
         return self.order[positions].astype(np.int64) if len(self.order) else positions
 
     # -- as arrays -------------------------------------------------------------------------

@@ -31,7 +31,6 @@ from vecdb.kernels.signatures import (
     out_bytes_2,
     out_floats_1,
     out_floats_2,
-    out_ints_1,
 )
 from vecdb.kernels.topk import topk_sort
 
@@ -52,6 +51,9 @@ _AHEAD: Final = 4
 """Rows that are fetched while one is scored."""
 
 out_ints_2: Final[Any] = types.Array(types.int64, 2, "C")
+ints_2: Final[Any] = types.Array(types.int64, 2, "C", readonly=True)
+_two_floats: Final[Any] = types.UniTuple(types.float32, 2)  # type: ignore[no-untyped-call]
+out_int16s_1: Final[Any] = types.Array(types.int16, 1, "C")
 int32s_1: Final[Any] = types.Array(types.int32, 1, "C", readonly=True)
 
 
@@ -59,16 +61,14 @@ int32s_1: Final[Any] = types.Array(types.int32, 1, "C", readonly=True)
 
 
 @njit(
-    types.void(floats_1, bytes_2, floats_1, floats_1, floats_1, f32, out_floats_1),
+    _two_floats(floats_1, floats_1, floats_1, out_int16s_1),
     nogil=True,
     cache=True,
     fastmath=REASSOCIATE,
 )
-def priorities(query, centroids, low, scale, constants, factor, out):  # type: ignore[no-untyped-def]
-    """Write ``factor * query . centroid + constant`` of each centroid to ``out: float32[p]``.
-
-    The query becomes 16-bit numbers, as fine as 32-bit sums allow.
-    """
+def _as_int16s(query, low, scale, out):  # type: ignore[no-untyped-def]
+    """Write ``query * scale`` as whole numbers, as fine as 32-bit sums of their products with
+    bytes allow. Returns the step between them, and ``query . low``."""
     dim = query.shape[0]
     largest = np.float32(0.0)
     base = np.float32(0.0)
@@ -77,17 +77,37 @@ def priorities(query, centroids, low, scale, constants, factor, out):  # type: i
         largest = max(largest, abs(query[j] * scale[j]))
     most = np.float32(min(32767, 2147483647 // (255 * dim)))
     step = largest / most if largest > np.float32(0.0) else np.float32(1.0)
-    numbers = np.empty(dim, np.int16)
     inverse = np.float32(1.0) / step
     for j in range(dim):
         # Truncated towards zero, not rounded: half a step of 16 bits is nothing, a call is not.
-        numbers[j] = np.int16(query[j] * scale[j] * inverse)
+        out[j] = np.int16(query[j] * scale[j] * inverse)
+    return step, base
+
+
+@njit(
+    types.void(floats_2, bytes_2, floats_1, floats_1, floats_1, f32, out_floats_2),
+    nogil=True,
+    cache=True,
+)
+def priorities(queries, centroids, low, scale, constants, factor, out):  # type: ignore[no-untyped-def]
+    """Write ``factor * query . centroid + constant`` to ``out: float32[p, q]``.
+
+    Numba sums in 64 bits; that only 32 of them are used (`np.int32`) lets LLVM multiply and add
+    16 numbers at a time.
+    """
+    asked, dim = queries.shape
+    numbers = np.empty((asked, dim), np.int16)
+    steps = np.empty(asked, np.float32)
+    bases = np.empty(asked, np.float32)
+    for q in range(asked):
+        steps[q], bases[q] = _as_int16s(queries[q], low, scale, numbers[q])
     for c in range(centroids.shape[0]):
-        total = np.int32(0)
-        for j in range(dim):
-            total += np.int32(centroids[np.uint64(c), np.uint64(j)]) * np.int32(numbers[j])
-        # Numba sums in 64 bits; that only 32 are used lets LLVM multiply and add 16 at a time.
-        out[c] = factor * (base + np.float32(np.int32(total)) * step) + constants[c]
+        for q in range(asked):
+            total = np.int32(0)
+            for j in range(dim):
+                total += np.int32(centroids[c, j]) * np.int32(numbers[q, j])
+            similarity = bases[q] + np.float32(np.int32(total)) * steps[q]
+            out[c, q] = factor * similarity + constants[c]
 
 
 @njit(types.void(floats_1, floats_2, i64, out_floats_2), nogil=True, cache=True)
@@ -103,25 +123,31 @@ def query_tables(query, codebook, width, out):  # type: ignore[no-untyped-def]
                 out[place, c] += query[j] * codebook[j, c]
 
 
-@njit(types.void(floats_1, floats_1, out_floats_1), nogil=True, cache=True)
+@njit(types.void(floats_2, floats_1, out_floats_2), nogil=True, cache=True)
 def _gaps(biases, bonuses, out):  # type: ignore[no-untyped-def]
-    """Write how far each priority, bias plus bonus, is below the best to ``out``."""
-    for c in range(out.shape[0]):
-        out[c] = biases[c] + bonuses[c]
-    # A maximum in each of 16 lanes is one instruction; one maximum is a chain of them.
-    lanes = np.full(16, -np.inf, np.float32)
-    whole = out.shape[0] & ~15
-    for c in range(0, whole, 16):
+    """Write how far each priority, bias plus bonus, is below the query's best to ``out[p, q]``."""
+    partitions, asked = biases.shape
+    best = np.full(asked, -np.inf, np.float32)
+    if asked == 1:
+        # A maximum in each of 16 lanes is one instruction; one maximum is a chain of them.
+        lanes = np.full(16, -np.inf, np.float32)
+        whole = partitions & ~15
+        for c in range(0, whole, 16):
+            for lane in range(16):
+                x = biases[c + lane, 0] + bonuses[c + lane]
+                lanes[lane] = x if x > lanes[lane] else lanes[lane]
         for lane in range(16):
-            x = out[c + lane]
-            lanes[lane] = x if x > lanes[lane] else lanes[lane]
-    best = np.float32(-np.inf)
-    for lane in range(16):
-        best = max(best, lanes[lane])
-    for c in range(whole, out.shape[0]):
-        best = max(best, out[c])
-    for c in range(out.shape[0]):
-        out[c] = best - out[c]
+            best[0] = max(best[0], lanes[lane])
+        for c in range(whole, partitions):
+            best[0] = max(best[0], biases[c, 0] + bonuses[c])
+    else:
+        for c in range(partitions):
+            for q in range(asked):
+                x = biases[c, q] + bonuses[c]
+                best[q] = x if x > best[q] else best[q]
+    for c in range(partitions):
+        for q in range(asked):
+            out[c, q] = best[q] - (biases[c, q] + bonuses[c])
 
 
 @njit(i64(bytes_1, i64, i64), nogil=True, cache=True)
@@ -187,11 +213,10 @@ def visit(  # type: ignore[no-untyped-def]
     """
     asked = queries.shape[0]
     partitions = centroids.shape[0]
-    biases = np.empty((asked, partitions), np.float32)
-    below = np.empty((asked, partitions), np.float32)  # the best priority
-    for q in range(asked):
-        priorities(queries[q], centroids, low, scale, constants, factor, biases[q])
-        _gaps(biases[q], bonuses, below[q])
+    biases = np.empty((partitions, asked), np.float32)
+    priorities(queries, centroids, low, scale, constants, factor, biases)
+    below = np.empty((partitions, asked), np.float32)  # the best priority
+    _gaps(biases, bonuses, below)
     # What `scan` takes: ranges of rows, and the queries of each.
     ranges = np.empty((asked * partitions, 2), np.int64)
     firsts = np.empty(asked * partitions + 1, np.int64)
@@ -213,7 +238,7 @@ def visit(  # type: ignore[no-untyped-def]
         for c in range(partitions):
             size = np.int64(-1)
             for q in range(asked):
-                gap_here = below[q, c]
+                gap_here = below[c, q]
                 if not (after < gap_here <= until):
                     continue
                 if tier >= _TIERS and counts[q, 2] >= least:
@@ -223,7 +248,7 @@ def visit(  # type: ignore[no-untyped-def]
                     if mask.shape[0] and size > 0:
                         size = _allowed(mask, starts[c], starts[c + 1])
                 visitors[pairs] = q
-                chosen[pairs] = biases[q, c]
+                chosen[pairs] = biases[c, q]
                 pairs += 1
                 counts[q, 1] += 1
                 counts[q, 2] += size
@@ -266,37 +291,41 @@ def visit(  # type: ignore[no-untyped-def]
 
 
 @njit(
-    i64(i64, floats_2, floats_1, ints_1, out_floats_1, out_ints_1),
+    types.void(i64, floats_2, floats_2, ints_2, ints_1, out_floats_2, out_ints_2),
     nogil=True,
     cache=True,
 )
-def rescore(metric, vectors, query, candidates, scores, rows):  # type: ignore[no-untyped-def]
-    """Write the best of some rows by their vectors, best first; return how many.
+def rescore(metric, vectors, queries, candidates, counts, scores, rows):  # type: ignore[no-untyped-def]
+    """Of each query, write the best of some rows by their vectors, best first.
 
-    The candidates' vectors come from anywhere in memory: each is asked for while others are
-    scored, or waiting for them would be most of the work.
+    ``candidates[q, : counts[q]]`` are the rows; ``min(k, counts[q])`` results go to
+    ``scores: float32[q, k]``, ``rows: int64[q, k]``. The candidates' vectors come from anywhere in
+    memory: each is asked for while others are scored, or waiting for them would be most of the
+    work.
     """
-    count = candidates.shape[0]
-    k = min(scores.shape[0], count)
-    found = np.empty(count, np.float32)
-    order = candidates.copy()
-    for i in range(min(_AHEAD, count)):
-        prefetch_row(vectors, candidates[i])  # type: ignore[call-arg]
-    for i in range(count):
-        if i + _AHEAD < count:
-            prefetch_row(vectors, candidates[i + _AHEAD])  # type: ignore[call-arg]
-        score_rows(metric, vectors, query, candidates[i : i + 1], found[i : i + 1])
-        if found[i] != found[i]:
-            found[i] = np.float32(-np.inf)
-    if k == 0:
-        return 0
-    if k < count:
-        best_first(found, order, count, k)
-    scores[:k] = found[:k]
-    rows[:k] = order[:k]
-    make_heap(scores, rows, k)
-    topk_sort(scores, rows, k)
-    return k
+    most = scores.shape[1]
+    found = np.empty(candidates.shape[1], np.float32)
+    order = np.empty(candidates.shape[1], np.int64)
+    for q in range(queries.shape[0]):
+        count = counts[q]
+        for i in range(min(_AHEAD, count)):
+            prefetch_row(vectors, candidates[q, i])  # type: ignore[call-arg]
+        for i in range(count):
+            if i + _AHEAD < count:
+                prefetch_row(vectors, candidates[q, i + _AHEAD])  # type: ignore[call-arg]
+            order[i] = candidates[q, i]
+            score_rows(metric, vectors, queries[q], order[i : i + 1], found[i : i + 1])
+            if found[i] != found[i]:
+                found[i] = np.float32(-np.inf)
+        k = min(most, count)
+        if k == 0:
+            continue
+        if k < count:
+            best_first(found, order, count, k)
+        scores[q, :k] = found[:k]
+        rows[q, :k] = order[:k]
+        make_heap(scores[q], rows[q], k)
+        topk_sort(scores[q], rows[q], k)
 
 
 # --- the builder's side ---------------------------------------------------------------------------

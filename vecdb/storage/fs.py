@@ -178,6 +178,17 @@ class AppendFile:
             self._fd = -1
 
 
+def _open_lock(path: Path, reading: bool) -> int:
+    if not reading:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        return os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+
 class FileLock:
     """An exclusive lock on a file, held by this handle until ``release`` or process end.
 
@@ -185,9 +196,11 @@ class FileLock:
     (POSIX record locks would be granted, and lost when any descriptor of the file is closed).
     """
 
-    def __init__(self, path: Path, what: str) -> None:
+    def __init__(self, path: Path, what: str, *, reading: bool = False) -> None:
+        """``reading``: nothing will be written, so the file is not made, and need not be ours to
+        write to."""
         with required(path):
-            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._fd = _open_lock(path, reading)
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -7,6 +7,7 @@ which data at rest goes bad, is found by trying each, and put right in what is r
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
@@ -40,6 +41,8 @@ from vecdb.storage.wal import search_budget, wal_files
 Flags = npt.NDArray[np.bool_]
 
 _SECTOR = 4096
+_OURS = {errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+"""Errors that are raised: they say nothing of what is on disk."""
 _MEND_BLOCKS = 8  # of one file: each costs up to a second, and many are not single flipped bits
 
 
@@ -85,6 +88,8 @@ def _read(fd: int, start: int, stop: int) -> tuple[bytes, str]:
 
 
 def _reason(error: OSError) -> str:
+    if error.errno in _OURS:
+        raise error
     if isinstance(error, FileNotFoundError):
         return "the file is missing"
     return error.strerror or str(error)
@@ -316,6 +321,8 @@ class LogRemains:
         """The files that may hold something beyond ``after_seq``: (first seq, path)."""
         try:
             files = wal_files(self.directory)
+        except PermissionError:  # what is there is not lost, only kept from us
+            raise
         except (CorruptionError, OSError):
             return []
         if self.after_seq is not None:

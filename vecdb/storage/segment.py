@@ -90,6 +90,7 @@ class FileSegment:
         self._uuid = uuid
         self.parts: dict[str, PlacedArray] = {}
         self.damage: dict[str, str] = {}  # derived file -> what is wrong with it
+        self._said = set() if reuse is None else set(reuse._said)
         self._noticed = noticed
         self._expected = expected_files(row)
         self._old = reuse.parts if reuse is not None else {}
@@ -203,18 +204,27 @@ class FileSegment:
 
     def _note(self, error: CorruptionError) -> None:
         self.damage[error.path] = error.detail
-        _log.warning("%s; answers stay exact, the segment will be rebuilt", error)
+
+    def say_damage(self) -> None:
+        """Log what was noted, once. For who takes the segment into use: a reader may have opened it
+        while its writer was removing it, and do without it."""
+        for path in self.damage.keys() - self._said:
+            self._said.add(path)
+            error = CorruptionError(path, self.damage[path])
+            _log.warning("%s; answers stay exact, the segment will be rebuilt", error)
 
     def lose_companion(self, name: str, error: CorruptionError) -> None:
         """Go on without the codes of a vector name, in which a search has met damage."""
         self.companions = {key: kept for key, kept in self.companions.items() if key != name}
         self._note(error)
+        self.say_damage()
         self._noticed()
 
     def lose_index(self, name: str, error: CorruptionError) -> None:
         """Go on without the index of a vector name, in which a search has met damage."""
         self.indexes = {key: kept for key, kept in self.indexes.items() if key != name}
         self._note(error)
+        self.say_damage()
         self._noticed()
 
     def moved(self, places: dict[str, Places]) -> FileSegment:

@@ -65,6 +65,10 @@ class System:
         """Why it cannot work on this machine although it is installed."""
         return None
 
+    def hold(self) -> None:
+        """Build nothing before ``build`` is called. Before ``ingest``, where it matters."""
+        self.background = False
+
     def ingest(self, base: Floats) -> None:
         """Take in all vectors (n x d), with the ids 0 to n - 1."""
         raise NotImplementedError

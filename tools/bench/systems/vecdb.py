@@ -33,12 +33,15 @@ class Default(System):
             NAME,
             models.VectorParams(size=self.dim, distance=_DISTANCES[self.metric]),
             **self.config,
+            optimizers_config={} if self.background else {"max_optimization_threads": 0},
         )
         for start in range(0, len(base), BATCH):
             end = min(start + BATCH, len(base))
             self.db.upsert(NAME, models.Batch(ids=range(start, end), vectors=base[start:end]))
 
     def build(self) -> None:
+        if not self.background:
+            self.db.update_collection(NAME, optimizers_config={"max_optimization_threads": 1})
         self.db.flush(NAME)
         self.db.wait_for_optimizer(NAME)
 
