@@ -21,6 +21,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import msgpack
 import msgspec
 import numpy as np
 import pytest
@@ -283,6 +284,93 @@ def test_a_file_can_be_read_with_the_tables_alone(tmp_path: Path) -> None:
         block = data[64 + 65536 * number : 64 + min(size, 65536 * (number + 1))]
         assert format.checksum(block) == sums[number]
     assert len(data) == 64 + size + 8 * blocks + 24
+
+
+def data_of(path: Path) -> bytes:
+    """The bytes between header and checksums of a data file of bytes."""
+    data = path.read_bytes()
+    *_, columns, rows = struct.unpack_from(struct_of("data header"), data)[:6]
+    return data[64 : 64 + rows * columns]
+
+
+@pytest.mark.parametrize("distance", ["Dot", "Euclid"])
+def test_an_index_can_be_read_with_the_page_alone(tmp_path: Path, distance: str) -> None:
+    """An independent reader of the index and its sketches: what they say of a query is near the
+    truth, for every row in the place that the page names."""
+    rng = np.random.default_rng(2)
+    dim, rows = 203, 900
+    vectors = (3 * rng.standard_normal((12, dim))[rng.integers(0, 12, rows)]).astype(np.float32)
+    vectors += rng.standard_normal(vectors.shape).astype(np.float32)
+    absent = rng.random(rows) < 0.1
+    config = {
+        "a": models.VectorParams(size=dim + 6, distance=models.Distance.DOT),
+        "b": models.VectorParams(size=dim, distance=models.Distance(distance)),
+    }
+    with VecDB(tmp_path / "db") as db:
+        db.create_collection("c", config, optimizers_config={"indexing_threshold": 1})
+        points = [
+            models.PointStruct(
+                id=i,
+                vector={"a": rng.standard_normal(dim + 6)}
+                | ({} if absent[i] else {"b": vectors[i]}),
+            )
+            for i in range(rows)
+        ]
+        db.upsert("c", points)
+        db.flush("c")
+        db.wait_for_optimizer("c")
+    (path,) = (tmp_path / "db").glob("collections/c/segments/*/index.b")
+    state = data_of(path)
+    length, count = struct.unpack_from("<II", state)
+    sizes = struct.unpack_from(f"<{count}Q", state, 8)
+    at = 8 + 8 * count
+    meta = msgpack.unpackb(state[at : at + length])
+    at += -(-length // 8) * 8
+    arrays = {}
+    for (name, dtype, shape), size in zip(meta["arrays"], sizes, strict=True):
+        arrays[name] = np.frombuffer(state[at : at + size], dtype).reshape(shape)
+        at += -(-size // 8) * 8
+    assert meta["dim"] == dim
+    assert meta["metric"] == distance.lower()
+
+    width, starts, order = int(arrays["width"][0]), arrays["starts"], arrays["order"]
+    assert width == 2  # the last code stands for one dimension
+    codes_each = -(-dim // width)
+    columns = 1 if distance == "Dot" else 2
+    assert len(order) == starts[-1] == (~absent).sum()
+    centroids = arrays["low"] + arrays["scale"] * arrays["centroids"]
+    blocks = np.frombuffer(data_of(path.with_name("sketch.b")), np.uint8)
+    blocks = blocks.reshape(-(-len(order) // 32), -1)
+    assert blocks.shape[1] == 64 * -(-codes_each // 4) + 128 * columns
+    keys = np.frombuffer(path.with_name("ids").read_bytes()[64 : 64 + 8 * rows], "<u8")
+
+    query = vectors[np.flatnonzero(~absent)[0]]
+    estimates = []
+    for position, row in enumerate(order):
+        c = int(np.searchsorted(starts, position, side="right")) - 1
+        block, i = blocks[position // 32], position % 32
+        bytes_of_codes = block[i % 16 : 16 * codes_each : 16]
+        codes = bytes_of_codes & 15 if i < 16 else bytes_of_codes >> 4
+        told = np.concatenate(
+            [arrays["codebook"][width * k : width * (k + 1), code] for k, code in enumerate(codes)]
+        )
+        numbers = block[-128 * columns :].view("<f4").reshape(columns, 32)[:, i]
+        near = query @ centroids[c]
+        score = near if distance == "Dot" else 2 * near - centroids[c] @ centroids[c]
+        score += (query @ told[:dim]) * numbers[0] + (0.0 if columns == 1 else numbers[1])
+        row_vector = vectors[keys[row]]
+        difference = query - row_vector
+        true = query @ row_vector
+        if distance != "Dot":
+            true = query @ query - difference @ difference
+        estimates.append((score, true))
+    found, true = np.array(estimates).T
+    assert np.corrcoef(found, true)[0, 1] > 0.99
+    assert abs(np.mean(found - true)) < 0.02 * np.std(true)
+
+    efforts = arrays["efforts"]
+    assert efforts.shape[0] == 2
+    assert (np.diff(efforts[:, :, 0]) >= 0).all()
 
 
 # -- architecture.md, configuration.md, durability.md, api.md --------------------------------------

@@ -582,6 +582,67 @@ def test_codes_of_every_kind_beside_an_index(own_db: VecDB, kind: str, distance:
             assert (RANKS[[hit.id for hit in hits]] < matches).all()
 
 
+# -- data as it may be -----------------------------------------------------------------------------
+
+ODD: dict[str, Callable[[np.random.Generator, int, int], Array]] = {
+    "all equal": lambda rng, n, dim: np.ones((n, dim)),
+    "mostly zeros": lambda rng, n, dim: (
+        rng.standard_normal((n, dim)) * (np.arange(n) % 7 == 0)[:, None]
+    ),
+    "two points": lambda rng, n, dim: (
+        np.where(rng.random((n, 1)) < 0.5, 1.0, -1.0) * np.ones((n, dim))
+    ),
+    "signs": lambda rng, n, dim: np.sign(rng.standard_normal((n, dim))),
+    "huge": lambda rng, n, dim: 1e15 * rng.standard_normal((n, dim)),
+    "tiny": lambda rng, n, dim: 1e-15 * rng.standard_normal((n, dim)),
+    "far from the origin": lambda rng, n, dim: 1e3 + rng.standard_normal((n, dim)),
+    "one dimension": lambda rng, n, dim: rng.standard_normal((n, 1)),
+}
+
+
+@pytest.mark.parametrize("distance", DISTANCES)
+@pytest.mark.parametrize("kind", ODD)
+def test_odd_data_is_indexed_and_found(
+    open_db: Callable[..., VecDB], kind: str, distance: str
+) -> None:
+    rng = np.random.default_rng(11)
+    rows = 333
+    vectors = ODD[kind](rng, rows, 130).astype(np.float32)
+    db = open_db(":memory:")
+    db.create_collection(
+        "c",
+        {"size": vectors.shape[1], "distance": distance},
+        optimizers_config={"indexing_threshold": 1},
+    )
+    payloads = [{"rank": int(rank)} for rank in rng.permutation(rows)]
+    db.upsert("c", models.Batch(ids=range(rows), vectors=vectors, payloads=payloads))
+    ranks = np.array([payload["rank"] for payload in payloads])
+    db.flush("c")
+    index(db, "c")
+    for row in range(0, rows, 50):
+        for limit, matches in (
+            (1, rows),
+            (10, rows),
+            (rows + 5, rows),
+            (10, 150),
+            (30, 20),
+            (5, 0),
+        ):
+            for params in (None, models.SearchParams(hnsw_ef=1), models.SearchParams(recall=1.0)):
+                options = {"query_filter": ranked_below(matches), "limit": limit}
+                hits = db.search("c", vectors[row], search_params=params, **options)
+                exact = db.search("c", vectors[row], search_params=EXACT, **options)
+                ids = [hit.id for hit in hits]
+                assert len(set(ids)) == len(ids) == min(limit, matches)
+                assert (ranks[ids] < matches).all()
+                scores = np.array([hit.score for hit in hits])
+                np.testing.assert_array_equal(scores, better_first(distance, scores))
+                if matches <= 20 or limit > rows:
+                    true = [hit.score for hit in exact]
+                    scale = max((abs(score) for score in true), default=0.0)
+                    np.testing.assert_allclose(scores, true, atol=1e-3 * scale)
+
+
 # -- opening again ---------------------------------------------------------------------------------
 
 
