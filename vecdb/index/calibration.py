@@ -146,7 +146,7 @@ def _cheapest(
     candidates = np.arange(1, recalls.shape[1] + 1)
     each = blocks.shape[1] / 32 / _SKETCH_BYTES
     cost = typical[:, None] * each + candidates * (_VECTOR + 4 * index.dim / _VECTOR_BYTES)
-    allowed = candidates >= limit + min(limit, 10) // 2
+    allowed = candidates >= limit
     efforts = []
     for recall in RECALLS:
         enough = (recalls >= recall) & allowed

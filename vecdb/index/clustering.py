@@ -22,8 +22,8 @@ Labels = npt.NDArray[np.int32]
 Poll = Callable[[], None]
 
 _SEED = 20_240_607  # builds are repeatable: same rows, same partitions
-_ITERATIONS = 8
-_SAMPLE_PER_PARTITION = 48
+_ITERATIONS = 6
+_SAMPLE_PER_PARTITION = 32
 # Rows whose distances to all centroids are worked out together: a few MB, so that the product runs
 # at full speed, and short enough for a search to take its turn.
 _STEP_VALUES = 1 << 20
@@ -56,7 +56,7 @@ class Clustering:
 
 def partitions_for(rows: int) -> int:
     """How many partitions a segment of so many rows gets."""
-    return max(1, min(rows // 8, round(2.0 * math.sqrt(rows))))
+    return max(1, min(rows // 8, round(1.5 * math.sqrt(rows))))
 
 
 def sample_size(rows: int) -> int:

@@ -26,13 +26,15 @@ _SEED = 20_240_608
 _ITERATIONS = 8
 _LEAST_PLACES = 96
 """Fewer codes a row tell too little: below 384 dimensions a code stands for fewer of them."""
+_MOST_PLACES = 512
+"""More codes a row tell no more than is needed: long vectors estimate well from fewer bits."""
 _LARGEST_FACTOR = 8.0
 """Where codes have next to nothing in common with their row, a correction would be noise."""
 
 
 def width_for(dim: int) -> int:
-    """How many dimensions one code stands for: four, fewer where vectors are short."""
-    return max(1, min(4, dim // _LEAST_PLACES))
+    """How many dimensions one code stands for: four, fewer for short vectors, more for long."""
+    return max(1, min(4, dim // _LEAST_PLACES), dim // _MOST_PLACES)
 
 
 def sample_size(dim: int) -> int:
