@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import pickle
 import subprocess
 import sys
 import uuid
@@ -927,3 +928,17 @@ def test_handles_of_a_deleted_collection(db: VecDB, again: bool) -> None:
         with pytest.raises(NotFoundError):
             db.count("u")
     assert db.count("n").count == 1
+
+
+@pytest.mark.parametrize("read_only", ["no", 1, None])
+def test_read_only_is_true_or_false(read_only: Any, tmp_path: Path) -> None:
+    # Any text, "no" as well, opened it for reading only.
+    with pytest.raises(InvalidInputError, match="read_only: expected True or False"):
+        VecDB(tmp_path / "new.db", read_only=read_only)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_sending_a_database_to_a_process_says_what_to_do(db: VecDB) -> None:
+    # It said that an RLock cannot be pickled.
+    with pytest.raises(TypeError, match=r"open it there instead, with VecDB\("):
+        pickle.dumps(db)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ import pytest
 
 from vecdb import VecDB, models
 from vecdb.engine.check import check_database
-from vecdb.errors import AlreadyExistsError, CorruptionError
+from vecdb.errors import AlreadyExistsError, CorruptionError, LockedError
 
 DIM, ROWS = 32, 3000
 QUANTIZATIONS: dict[str, Any] = {
@@ -29,7 +31,19 @@ def vectors() -> np.ndarray:
     return np.random.default_rng(5).standard_normal((ROWS, DIM)).astype(np.float32)
 
 
-def make(path: Path, quantization: Any, *, threads: int | None = None) -> None:
+_made: dict[str, tempfile.TemporaryDirectory[str]] = {}
+
+
+def make(path: Path, quantization: Any) -> None:
+    """A copy of one that is made once for each quantization: it takes a second."""
+    key = str(quantization)
+    if key not in _made:
+        _made[key] = tempfile.TemporaryDirectory()
+        _make(Path(_made[key].name) / "db", quantization)
+    shutil.copytree(Path(_made[key].name) / "db", path)
+
+
+def _make(path: Path, quantization: Any) -> None:
     with VecDB(path) as db:
         for name in ("c", "other"):
             db.create_collection(
@@ -49,13 +63,23 @@ def exact(query: np.ndarray, limit: int) -> list[int]:
     return np.argsort(distances, kind="stable")[:limit].tolist()
 
 
-def require_exact(db: VecDB, name: str = "c", *, codes: bool = True) -> None:
-    """``codes``: there may be some; then every row has to be rescored."""
-    params: Any = {"quantization": {"oversampling": ROWS / 20}} if codes else None
+def require_exact(db: VecDB, name: str = "c") -> None:
+    """Every partition of an index is visited and every row rescored, if there are any."""
+    params: Any = {"hnsw_ef": ROWS, "quantization": {"oversampling": ROWS / 20}}
     for n in range(5):
         query = np.full(DIM, 0.1 * n, dtype=np.float32)
         hits = db.search(name, query, search_params=params, limit=20)
         assert [hit.id for hit in hits] == exact(query, 20)
+
+
+# What has to be asked for to use them.
+USES: dict[str, Any] = {"codes": {"quantization": {"rescore": False}}, "sketch": None}
+
+
+def use(db: VecDB, file: str) -> None:
+    """Search so that a file is used: what is mapped is verified then."""
+    hits = db.search("c", np.zeros(DIM), search_params=USES.get(file), limit=20)
+    assert len({hit.id for hit in hits}) == 20
 
 
 def flip(path: Path, at: int) -> None:
@@ -86,7 +110,7 @@ HARM: dict[str, Callable[[Path], Any]] = {
 
 
 @pytest.mark.parametrize("harm", HARM)
-@pytest.mark.parametrize("file", ["codes", "quantizer", "order", "manifest"])
+@pytest.mark.parametrize("file", ["codes", "quantizer", "sketch", "index", "order", "manifest"])
 @pytest.mark.parametrize("quantization", ["scalar", "binary"])
 def test_a_derived_file_is_done_without_and_written_anew(
     quantization: str, file: str, harm: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
@@ -97,13 +121,15 @@ def test_a_derived_file_is_done_without_and_written_anew(
     HARM[harm](damaged)
     assert [Path(p.path).name for p in check_database(path).problems] == [file]
     with VecDB(path, read_only=True) as db, caplog.at_level(logging.WARNING, "vecdb"):
-        require_exact(db, codes=file not in ("codes", "quantizer"))
-        if not (file in ("codes", "manifest") and harm == "flipped"):  # mapped: found when used
+        use(db, file)
+        require_exact(db)
+        if not (file == "manifest" and harm == "flipped"):  # its content is read by others only
             found = db.get_collection("c").damaged_files
             assert [f.path for f in found] == [str(damaged)]
             assert str(damaged) in caplog.text
         assert db.get_collection("other").damaged_files == []
     with VecDB(path) as db:
+        use(db, file)
         require_exact(db)
         assert db.wait_for_optimizer()
         if file != "manifest" or harm != "flipped":  # its content is read by check and repair only
@@ -114,26 +140,30 @@ def test_a_derived_file_is_done_without_and_written_anew(
         assert db.count("c").count == ROWS - 1
 
 
+@pytest.mark.parametrize("file", USES)
 @pytest.mark.parametrize("quantization", QUANTIZATIONS)
-def test_codes_found_damaged_by_a_search_are_done_without(
-    quantization: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+def test_what_a_search_finds_damaged_is_done_without(
+    quantization: str, file: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "db"
     make(path, QUANTIZATIONS[quantization])
     with VecDB(path) as db:
         db.update_collection("c", optimizers_config={"max_optimization_threads": 0})
-    codes = file_of(path, "codes")
-    flip(codes, codes.stat().st_size // 2)
+    damaged = file_of(path, file)
+    flip(damaged, damaged.stat().st_size // 2)
     with VecDB(path) as db:
-        require_exact(db, codes=False)
+        use(db, file)
+        require_exact(db)
         [found] = db.get_collection("c").damaged_files
-        assert found.path == str(codes)
+        assert found.path == str(damaged)
         assert "does not match its checksum" in found.detail
-        assert caplog.text.count(str(codes)) == 1  # said once
+        assert caplog.text.count(str(damaged)) == 1  # said once
         db.update_collection("c", optimizers_config={"max_optimization_threads": 1})
         assert db.wait_for_optimizer()
         assert db.get_collection("c").damaged_files == []
-        assert db.get_collection("c").segments[0].vectors[""].quantization is not None
+        vectors = db.get_collection("c").segments[0].vectors[""]
+        assert vectors.quantization is not None
+        assert vectors.index is not None
         require_exact(db)
     assert check_database(path).ok
 
@@ -219,3 +249,40 @@ def test_a_damaged_collection_with_a_long_name_is_not_made_anew(tmp_path: Path, 
         assert db.delete_collection(name)
         assert db.damaged == {}
         db.create_collection(name, vectors)
+
+
+def test_check_writes_nothing_and_needs_no_more_than_to_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # On a read-only medium, and beside a lock file of another user, it failed; and it made a lock
+    # file where there was none.
+    path = tmp_path / "c.db"
+    with VecDB(path) as db:
+        db.create_collection("c", {"size": 2, "distance": "Dot"})
+        db.upsert("c", [{"id": 1, "vector": [1, 2]}])
+    real = os.open
+
+    def open_to_read(file: Any, flags: int, *rest: Any, **more: Any) -> int:
+        if flags & (os.O_RDWR | os.O_WRONLY | os.O_CREAT) and path in Path(file).parents:
+            raise OSError(errno.EROFS, "Read-only file system", str(file))
+        return real(file, flags, *rest, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", open_to_read)
+        assert check_database(path).ok
+    (path / "LOCK").unlink()
+    assert check_database(path).ok
+    assert not (path / "LOCK").exists()
+    with VecDB(path), pytest.raises(LockedError):
+        check_database(path)
+
+
+def test_check_says_each_thing_once(tmp_path: Path) -> None:
+    path = tmp_path / "c.db"
+    with VecDB(path) as db:
+        db.create_collection("c", {"size": 2, "distance": "Dot"})
+        db.upsert("c", [{"id": n, "vector": [n, 2], "payload": {"n": n}} for n in range(50)])
+    flip(file_of(path, "payload"), 100)
+    problems = [(problem.path, problem.detail) for problem in check_database(path).problems]
+    assert problems
+    assert len(set(problems)) == len(problems)

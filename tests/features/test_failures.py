@@ -500,6 +500,21 @@ def test_a_failed_close_gives_the_lock_back(
         assert len(tags(db)) == 10
 
 
+def test_a_close_on_a_full_disk_says_where_and_that_nothing_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "full.db"
+    db = VecDB(path)
+    db.create_collection("c", {"size": 2, "distance": "Dot"})
+    db.upsert("c", [{"id": 1, "vector": [1, 2]}])
+    with monkeypatch.context() as patch:
+        patch.setattr(fs, "make_dir", raising(errno.ENOSPC))
+        with pytest.raises(StorageFullError, match=r"full\.db.*nothing is lost"):
+            db.close()
+    with VecDB(path) as db:
+        assert len(db.collection("c")) == 1
+
+
 def test_pages_of_equal_scores_do_not_overlap(tmp_path: Path) -> None:
     """numpy picked arbitrary rows among ties at the end of a page."""
     with make(tmp_path / "db") as db:

@@ -351,10 +351,14 @@ def test_a_collection_dropped_while_it_is_read_is_gone(
 
 
 def test_a_segment_that_is_being_removed_is_not_damaged(
-    writer: VecDB, open_db: Callable[..., VecDB], db_path: Path, monkeypatch: pytest.MonkeyPatch
+    writer: VecDB,
+    open_db: Callable[..., VecDB],
+    db_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """A reader that came when some of its files were gone said that they were missing, and did
-    without codes and order until the next refresh."""
+    without codes and order until the next refresh; then it read again, but had logged it."""
     writer.flush()
     put(writer, 100)
     writer.flush()
@@ -375,4 +379,5 @@ def test_a_segment_that_is_being_removed_is_not_damaged(
     reader = open_db(read_only=True)
     assert len(calls) == 2
     assert reader.get_collection("c").damaged_files == []
+    assert caplog.text == ""
     assert ids_of(reader) == ids_of(writer)

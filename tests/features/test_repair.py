@@ -7,6 +7,7 @@ state that each point ever had.
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 import shutil
@@ -1100,6 +1101,23 @@ repair_database({str(crashed.path)!r}, {str(tmp_path / "new")!r}, progress)
         VecDB(tmp_path / "new")
     with pytest.raises(InvalidInputError, match="new or an empty"):
         repair_database(crashed.path, tmp_path / "new")
+
+
+@pytest.mark.parametrize("error", [errno.EACCES, errno.EMFILE])
+def test_what_may_not_be_read_is_not_lost(
+    error: int, closed: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # It was taken for damage: the new database had no vectors.
+    def refuse(path: Path) -> Any:
+        if path.name.startswith("vectors"):
+            raise OSError(error, os.strerror(error), str(path))
+        return io.FileIO(path)
+
+    monkeypatch.setattr(salvage, "FileIO", refuse)
+    with pytest.raises(OSError, match="vectors") as caught:
+        repair_database(closed.path, tmp_path / "new")
+    assert caught.value.errno == error
+    assert not (tmp_path / "new").exists()
 
 
 def test_a_full_disk_leaves_nothing(

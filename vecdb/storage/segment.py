@@ -90,7 +90,7 @@ class FileSegment:
         self._uuid = uuid
         self.parts: dict[str, PlacedArray] = {}
         self.damage: dict[str, str] = {}  # derived file -> what is wrong with it
-        self._said = set() if reuse is None else set(reuse._said)
+        self._said: set[str] = set() if reuse is None else set(reuse._said)
         self._noticed = noticed
         self._expected = expected_files(row)
         self._old = reuse.parts if reuse is not None else {}
