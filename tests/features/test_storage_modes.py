@@ -57,7 +57,7 @@ def scalar(always_ram: bool | None) -> dict[str, Any]:
 
 
 def fill(db: VecDB, quantization: Any, memmap: int | None, on_disk: bool | None) -> None:
-    optimizers = {"indexing_threshold": 200}
+    optimizers = {"indexing_threshold": 200, "default_segment_number": 2}
     if memmap is not None:
         optimizers["memmap_threshold"] = memmap
     db.create_collection(

@@ -12,6 +12,7 @@ What is damaged is not needed: without its index or its codes, a segment is scan
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
@@ -37,6 +38,8 @@ _NUMPY_VALUES = 4 << 20
 _ALL = np.empty(0, dtype=np.uint8)  # the kernels' mask for "every row"
 # From here on (32 MiB), all processors scan: handing out the work takes 0.1 ms.
 _SHARED_VALUES = 8 << 20
+_WAITED = 0.001
+"""A query whose originals take so many seconds to read has waited for the disk."""
 _FEW = 8
 """Where a filter leaves at most one row of so many, they are read one by one."""
 
@@ -205,13 +208,18 @@ def _by_originals(
     """
     segment = part.segment
     assert isinstance(segment, FileSegment)
-    vectors = segment.originals[search.vector.name].verify_rows(rows.ravel())
-    vectors = vectors.reshape(part.rows, search.vector.dim)
+    originals = segment.originals[search.vector.name]
+    if originals.cold:
+        originals.ask_for(np.unique(rows))
+    started = time.perf_counter()
+    vectors = originals.verify_rows(rows.ravel()).reshape(part.rows, search.vector.dim)
     limit = min(search.limit, rows.shape[1])
     scores = np.empty((len(rows), limit), dtype=np.float32)
     best = np.empty((len(rows), limit), dtype=np.int64)
     metric = _metrics()[search.vector.metric]
     _rescore()(metric, vectors, search.queries, rows, counts, scores, best)
+    if originals.placement == "mapped":
+        originals.cold = time.perf_counter() - started > _WAITED * len(rows)
     lengths = counts.tolist()
     if explain is not None:
         explain(models.SearchStage("originals", sum(lengths), limit, "rescored"))

@@ -61,6 +61,9 @@ class PlacedArray:
     def __init__(self, path: Path, expected: Expected, placement: Placement) -> None:
         self.path = path
         self.placement: Placement = placement
+        self.cold = placement == "mapped"
+        """The last rows that were read had to be waited for. Set by who reads; see ``ask_for``."""
+        self._map: mmap.mmap | None = None
         try:
             with fs.required(path), open(path, "rb") as file:
                 self._open(file.fileno(), expected, placement)
@@ -103,6 +106,7 @@ class PlacedArray:
             # The mapping outlives this object in every array made from it.
             mapped = mmap.mmap(fd, HEADER_SIZE + padded, access=mmap.ACCESS_READ)
             self.mapped_size = len(mapped)
+            self._map = mapped
             self._bytes = np.frombuffer(mapped, dtype=np.uint8)[HEADER_SIZE:]
         else:
             self._bytes = np.empty(0, dtype=np.uint8)
@@ -133,6 +137,20 @@ class PlacedArray:
         self._unverified[:] = False
         self._pending = 0
         return memory
+
+    def ask_for(self, rows: npt.NDArray[np.int64]) -> None:
+        """Let the kernel read the pages of scattered rows, all at once, before they are used.
+
+        To wait for forty rows one after the other takes forty times the latency of a disk. Does
+        nothing unless ``cold``: to ask for what is in memory would cost as much as to read it.
+        """
+        if not self.cold or self._map is None or not hasattr(mmap, "MADV_WILLNEED"):
+            return
+        page = mmap.PAGESIZE
+        starts = (HEADER_SIZE + rows * self._stride) // page * page
+        ends = HEADER_SIZE + (rows + 1) * self._stride
+        for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
+            self._map.madvise(mmap.MADV_WILLNEED, start, min(end, self.mapped_size) - start)
 
     def verify(self) -> npt.NDArray[Any]:
         """The array, with every block verified. Raises CorruptionError."""
