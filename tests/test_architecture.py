@@ -72,7 +72,7 @@ LAYERS["vecdb"] = set(LAYERS) - set(TOOLS)
 
 MAX_LINES = 450
 # The public faces have one short method a verb.
-LONGER = {"collection.py": 460, "database.py": 540}
+LONGER = {"collection.py": 460, "database.py": 550}
 
 
 @dataclass(frozen=True)

@@ -158,10 +158,8 @@ class VecDB(Verbs, Snapshots):
         return f"<VecDB {str(self.path)!r}: {state}>"
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError(
-            f"a VecDB cannot be copied or sent to another process; open it there instead, with "
-            f"VecDB({str(self.path)!r}, read_only=True)"
-        )
+        there = f"VecDB({str(self.path)!r}, read_only=True)"
+        raise TypeError(f"a VecDB cannot be sent to a process; open it there instead, with {there}")
 
     def close(self) -> None:
         """Stop the optimizer, checkpoint every collection, release the lock. May be repeated."""
