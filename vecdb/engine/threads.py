@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from typing import TypeVar
 
@@ -28,14 +28,29 @@ def _pool() -> ThreadPoolExecutor:
 
 def together(tasks: Sequence[Callable[[], T]]) -> list[T]:
     """The results of all tasks, the first of which this thread does itself. Raises what the first
-    that failed raised, when all have ended."""
-    others = [_pool().submit(task) for task in tasks[1:]]
+    that failed raised, when all have ended.
+
+    What no thread has begun when this one is free, it does, too: tasks may call this in turn, and
+    if all threads of the pool waited for others to begin, none ever would.
+    """
+    others = [(task, _handed_on(task)) for task in tasks[1:]]
     try:
-        first = tasks[0]()
+        results = [tasks[0]()]
+        for task, other in others:
+            mine = other is None or other.cancel()
+            results.append(task() if mine else other.result())  # type: ignore[union-attr]
+        return results
     finally:
-        for other in others:
-            other.exception()  # waits
-    return [first, *(other.result() for other in others)]
+        for _, other in others:
+            if other is not None and not other.cancel():
+                other.exception()  # waits
+
+
+def _handed_on(task: Callable[[], T]) -> Future[T] | None:
+    try:
+        return _pool().submit(task)
+    except RuntimeError:  # the main thread has ended, and takes no more; others may go on searching
+        return None
 
 
 # A pool's threads do not live on in a child, but its queue would.
