@@ -11,6 +11,7 @@ from vecdb import example_data
 from vecdb.index import ClusteredIndex, fit_clustering
 from vecdb.index.calibration import (
     TABLE_LIMITS,
+    Effort,
     calibrate,
     choose_bonuses,
     nearest_others,
@@ -186,12 +187,37 @@ def test_tables_of_different_lengths() -> None:
     assert copy.effort(0.9, 10) == index.effort(0.9, 10)
 
 
+def test_candidates_are_enough_for_any_limit() -> None:
+    """A tenth more of 100 candidates was 109, and a search for 110 came back one short."""
+    index, blocks, vectors = built(clustered_rows(1000, 20, 5), "dot")
+    table = (Effort(1.0, 0.0, 100, 100, 60),)
+    index = replace(index, efforts=(table, table))
+    for limit in range(1, 900):
+        effort = index.effort(0.9, limit)
+        assert effort.candidates >= limit
+        assert effort.survivors == (60 if limit <= 100 else 60 * limit // 100)
+    few = (Effort(1.0, 0.0, 0, 0, 0),)  # as a file from elsewhere may say
+    effort = replace(index, efforts=(few, few)).effort(0.9, 7)
+    found = index.visit(vectors[:1], blocks, effort.candidates, effort.gap, effort.candidates)
+    assert found.counts[0, 0] == 7
+
+
+def test_an_effort_beyond_all_numbers() -> None:
+    index, blocks, vectors = built(clustered_rows(1000, 20, 5), "dot")
+    table = (Effort(1.0, 1e300, 10**15, 10**15, 10**15),)
+    effort = replace(index, efforts=(table, table)).effort(0.9, 2**31)
+    found = index.visit(vectors[:1], blocks, effort.candidates, effort.gap, effort.candidates)
+    assert sorted(found.positions[0].tolist()) == list(range(1000))
+
+
 BROKEN = [
     ("centroids", lambda a: a[:, :-1]),
     ("low", lambda a: a * np.float32(np.nan)),
     ("starts", lambda a: a[::-1]),
     ("starts", lambda a: a + 1),
     ("starts", lambda a: a * 2),
+    # Their differences wrap around to what is not negative: kernels read where nothing is.
+    ("starts", lambda a: np.array([0, 2**63 - 1, -2, *a[3:]])),
     ("order", lambda a: np.full(1000, 1000, np.uint32)),
     ("order", lambda a: np.zeros(5, np.uint32)),
     ("width", lambda a: a * 0),

@@ -63,15 +63,14 @@ class Effort:
     """Of the candidates, how many are worth their vectors after a companion has ranked them;
     0: there is no companion, or it tells no more than the sketch."""
 
-    def scaled(self, factor: float) -> Effort:
-        """For more results than were measured."""
-        return Effort(
-            self.recall,
-            self.gap,
-            int(self.candidates * factor),
-            int(self.rows * factor),
-            int(self.survivors * factor),
-        )
+    def for_limit(self, limit: int) -> Effort:
+        """With candidates for so many results; for more than were measured, more of everything."""
+        most = TABLE_LIMITS[-1]
+        counts = [self.candidates, self.rows, self.survivors]
+        if limit > most:  # in whole numbers: 100 * 1.13 is less than 113
+            counts = [count * limit // most for count in counts]
+        candidates, rows, survivors = counts
+        return Effort(self.recall, self.gap, max(candidates, limit), rows, survivors)
 
     def as_numbers(self) -> tuple[float, ...]:
         """As a row of an array."""

@@ -107,8 +107,7 @@ class ClusteredIndex:
         for effort in table:
             if effort.recall >= recall:
                 break
-        most = TABLE_LIMITS[-1]
-        return effort if limit <= most else effort.scaled(limit / most)
+        return effort.for_limit(limit)
 
     def effort_of(self, candidates: int, limit: int) -> Effort:
         """The effort that goes with so many candidates."""
@@ -131,7 +130,7 @@ class ClusteredIndex:
         allowed rows have been seen, whatever their priority. Queries of one call share passes.
         """
         asked = len(queries)
-        candidates = min(candidates, self.rows)
+        candidates, least = min(candidates, self.rows), min(least, self.rows)
         scores = np.empty((asked, candidates), dtype=np.float32)
         positions = np.zeros((asked, candidates), dtype=np.int64)
         counts = np.zeros((asked, 3), dtype=np.int64)
@@ -185,7 +184,9 @@ class ClusteredIndex:
         width = int(_array(state, "width", "<i8", 1, (1,))[0])
         starts = _array(state, "starts", "<i8", 1, (partitions + 1,))
         order = _array(state, "order", "<u4", 1)
-        if partitions < 1 or starts[0] != 0 or (np.diff(starts) < 0).any() or starts[-1] > rows:
+        # Compared, not subtracted: a difference may wrap around to what looks right.
+        falls = (starts[1:] < starts[:-1]).any()
+        if partitions < 1 or starts[0] != 0 or falls or starts[-1] > rows:
             raise ValueError("partitions that do not follow one another")
         if len(order) not in (0, int(starts[-1])) or (len(order) and int(order.max()) >= rows):
             raise ValueError("an order of rows that there are not")
