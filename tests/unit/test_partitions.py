@@ -180,6 +180,20 @@ def test_more_partitions_until_enough_rows(least: int) -> None:
     assert len(found) == seen >= min(least, 500)
 
 
+@pytest.mark.parametrize("asked", [1, 3])
+@pytest.mark.parametrize("spoiled", [[np.nan], [np.inf], [-np.inf], [np.inf, np.nan, -np.inf]])
+def test_partitions_whose_priority_overflows_are_found(asked: int, spoiled: list[float]) -> None:
+    """What is infinitely far from infinity is no number, and such partitions were never visited."""
+    data = made(15, 700, 40, 17, 4)
+    data["constants"][:] = np.resize(np.array(spoiled, np.float32), 17)
+    queries = np.random.default_rng(14).standard_normal((asked, 40)).astype(np.float32)
+    scores, rows = np.empty((asked, 700), np.float32), np.empty((asked, 700), np.int64)
+    counts = np.zeros((asked, 3), np.int64)
+    visit(data, queries, 4, 3.0, 700, ALL, scores, rows, counts)
+    assert counts.tolist() == [[700, 17, 700]] * asked
+    assert (np.sort(rows, axis=1) == np.arange(700)).all()
+
+
 @pytest.mark.parametrize("allowed", [0, 1, 7, 100])
 def test_a_mask_leaves_what_it_allows(allowed: int) -> None:
     """Few allowed rows, far apart: all of them are found, whatever their partitions."""

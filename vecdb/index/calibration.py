@@ -107,7 +107,7 @@ def calibrate(
     seen = []
     for query, me in zip(queries, own.tolist(), strict=True):
         poll()
-        found = index.visit(query[None], blocks, deepest + 1, _EVERYTHING, 0)
+        found = index.visit(query[None], blocks, deepest + 1, _EVERYTHING, index.rows)
         best = np.argsort(-found.scores[0], kind="stable")
         positions = found.positions[0, best]
         seen.append(positions[positions != me][:deepest])
@@ -117,7 +117,7 @@ def calibrate(
         truth = neighbours[:, :limit]
         found_gaps = np.sort(gaps[np.arange(len(queries))[:, None], owner[truth]].ravel())
         steps = np.unique(np.quantile(found_gaps, _SHARES).astype(np.float32))
-        rows = np.array([[sizes[g <= step].sum() for step in steps] for g in gaps])
+        rows = np.stack([(gaps <= step) @ sizes for step in steps], axis=1)
         recalls = np.zeros((len(steps), depth), dtype=np.float64)
         ranks: list[Ints] = []
         for query, positions, mine, line in zip(queries, seen, truth, gaps, strict=True):

@@ -125,7 +125,10 @@ def query_tables(query, codebook, width, out):  # type: ignore[no-untyped-def]
 
 @njit(types.void(floats_2, floats_1, out_floats_2), nogil=True, cache=True)
 def _gaps(biases, bonuses, out):  # type: ignore[no-untyped-def]
-    """Write how far each priority, bias plus bonus, is below the query's best to ``out[p, q]``."""
+    """Write how far each priority, bias plus bonus, is below the query's best to ``out[p, q]``.
+
+    Where numbers overflow that may be no number: infinity then, or the rows would never be found.
+    """
     partitions, asked = biases.shape
     best = np.full(asked, -np.inf, np.float32)
     if asked == 1:
@@ -147,7 +150,8 @@ def _gaps(biases, bonuses, out):  # type: ignore[no-untyped-def]
                 best[q] = x if x > best[q] else best[q]
     for c in range(partitions):
         for q in range(asked):
-            out[c, q] = best[q] - (biases[c, q] + bonuses[c])
+            x = best[q] - (biases[c, q] + bonuses[c])
+            out[c, q] = x if x == x else np.float32(np.inf)
 
 
 @njit(i64(bytes_1, i64, i64), nogil=True, cache=True)
