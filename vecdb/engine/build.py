@@ -40,6 +40,8 @@ from vecdb.storage.segment import FileSegment
 Offsets = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
 
+_TURN = 0.001
+"""Seconds for which a build runs at most before it lets searches take their turn."""
 _SAMPLE_SEED = 20_240_229  # builds are repeatable: same rows, same codes
 
 
@@ -65,10 +67,14 @@ class _Meter:
         self._total = total
         self._done = 0
         self._progress = progress
+        self._yielded = 0.0
 
     def poll(self) -> None:
-        """Let threads that wait for Python go first; raise Cancelled if asked to stop."""
-        time.sleep(0)
+        """Let threads that wait for Python go first, now and then; raise Cancelled if asked to
+        stop."""
+        if time.perf_counter() - self._yielded > _TURN:
+            time.sleep(0)
+            self._yielded = time.perf_counter()
         if self.cancelled():
             raise Cancelled
 
