@@ -7,7 +7,9 @@ import logging
 import os
 import shutil
 import tempfile
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import numpy as np
 import pytest
 
 from vecdb import VecDB, models
+from vecdb.engine import scan
 from vecdb.engine.check import check_database
 from vecdb.errors import AlreadyExistsError, CorruptionError, LockedError
 
@@ -107,6 +110,28 @@ HARM: dict[str, Callable[[Path], Any]] = {
     "gone": lambda path: path.unlink(),
     "another": lambda path: shutil.copy(next(path.parent.glob("vectors")), path),
 }
+
+
+@pytest.mark.parametrize("file", ["codes", "sketch"])
+def test_searches_that_meet_the_same_damage_at_once_all_go_on(
+    file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the first that did without the file answered; for the others it was no longer known to
+    be one that a segment can do without."""
+    path = tmp_path / "db"
+    make(path, QUANTIZATIONS["binary"])
+    flip(file_of(path, file), 70)
+    both = threading.Barrier(2)
+    lose = scan._lose
+
+    def together(*arguments: Any) -> None:
+        both.wait(10)
+        lose(*arguments)
+
+    monkeypatch.setattr(scan, "_lose", together)
+    with VecDB(path, read_only=True) as db, ThreadPoolExecutor(2) as pool:
+        for search in [pool.submit(use, db, file) for _ in range(2)]:
+            search.result()
 
 
 @pytest.mark.parametrize("harm", HARM)

@@ -26,6 +26,7 @@ from vecdb.engine.schema import VectorSchema
 from vecdb.engine.threads import processors, together
 from vecdb.engine.view import SegmentView
 from vecdb.errors import CorruptionError
+from vecdb.storage import layout
 from vecdb.storage.catalog import Bits
 from vecdb.storage.format import bits_at, pack_bits, unpack_bits
 from vecdb.storage.segment import Companion, FileSegment, Index
@@ -110,14 +111,12 @@ def search_segment(
 
 def _lose(segment: FileSegment, name: str, error: CorruptionError) -> None:
     """Go on without a derived file in which damage was found now, in a block never used before.
-    Raises what is not about one."""
-    index, companion = segment.indexes.get(name), segment.companions.get(name)
-    if index is not None and error.path == str(index.sketch.path):
-        segment.lose_index(name, error)
-    elif companion is not None and error.path == str(companion.codes.path):
-        segment.lose_companion(name, error)
-    else:
-        raise error
+    Raises what is not about one. That another search has just done the same does not matter."""
+    for part, lose in (("sketch", segment.lose_index), ("codes", segment.lose_companion)):
+        if error.path == str(segment.path / layout.vector_file(part, name)):
+            lose(name, error)
+            return
+    raise error
 
 
 # -- by index ----------------------------------------------------------------------------------
