@@ -148,6 +148,7 @@ SHAPES: list[tuple[str, Any]] = [
         {
             "partitions": 10,
             "sketch_bytes": 4096,
+            "bytes_per_vector": 52.5,
             "placement": "mapped",
             "efforts": [{"recall": 1.0, "rows": 100, "candidates": 20, "survivors": 10}],
         },
@@ -389,6 +390,22 @@ REFUSALS: list[tuple[str, Any, str]] = [
     ("SearchParams", {"hnsw_ef": 64.0}, "x.hnsw_ef: expected an integer >= 1, got 64.0 (float)"),
     ("SearchParams", {"hnsw_ef": 0}, "x.hnsw_ef: expected an integer >= 1, got 0 (int)"),
     ("SearchParams", {"exact": 1}, "x.exact: expected a bool, got 1 (int)"),
+    (
+        "SearchParams",
+        {"recall": 0},
+        "x.recall: expected a number above 0.0, up to 1.0, got 0.0 (float)",
+    ),
+    (
+        "SearchParams",
+        {"recall": -0.5},
+        "x.recall: expected a number above 0.0, up to 1.0, got -0.5",
+    ),
+    ("SearchParams", {"recall": 97}, "x.recall: expected a number above 0.0, up to 1.0, got 97.0"),
+    (
+        "OptimizersConfig",
+        {"recall": 0},
+        "x.recall: expected a number above 0.0, up to 1.0, got 0.0 (float)",
+    ),
     (
         "SearchParams",
         {"quantization": {"oversampling": 0.5}},

@@ -165,6 +165,8 @@ def _describe(annotation: Any) -> str:
 
 
 def _describe_bounds(noun: str, bounds: msgspec.Meta) -> str:
+    if bounds.gt is not None:
+        return f"{noun} above {bounds.gt}, up to {bounds.le}"
     if bounds.le is not None:
         return f"{noun} from {bounds.ge} to {bounds.le}"
     return f"{noun} >= {bounds.ge}"
@@ -172,9 +174,10 @@ def _describe_bounds(noun: str, bounds: msgspec.Meta) -> str:
 
 def _number(kind: type, annotation: Any, bounds: msgspec.Meta) -> Convert:
     low = -math.inf if bounds.ge is None else bounds.ge
+    above = -math.inf if bounds.gt is None else bounds.gt
     high = math.inf if bounds.le is None else bounds.le
     # Without bounds an infinity can mean something (an open range); with them it is a mistake.
-    unlimited = bounds.ge is None and bounds.le is None
+    unlimited = bounds.ge is None and bounds.gt is None and bounds.le is None
     accepted = (int, np.integer) if kind is int else (int, float, np.integer, np.floating)
 
     def convert(value: Any) -> Any:
@@ -187,7 +190,7 @@ def _number(kind: type, annotation: Any, bounds: msgspec.Meta) -> Convert:
             except OverflowError:
                 raise refuse(_describe(annotation), value) from None
         # NaN fails every comparison.
-        if low <= value <= high and (unlimited or value != math.inf):
+        if low <= value <= high and (unlimited or above < value != math.inf):
             return value
         raise refuse(_describe(annotation), value)
 
