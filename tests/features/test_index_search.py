@@ -668,3 +668,38 @@ def test_answers_are_the_same_after_opening_again(
         assert answers(again) == expected
         assert [s.id for s in again.get_collection("c").segments] == [segment.id]
         again.close()
+
+
+@pytest.mark.parametrize("shown", [10, 50, 500])
+def test_a_filter_that_leaves_out_what_was_shown_already(db: VecDB, shown: int) -> None:
+    """The nearest rows are just those that may not be returned."""
+    found = 0
+    for number in range(40):
+        order = np.argsort(-TRUE["Cosine"][number], kind="stable")
+        fresh = models.Filter(must_not=[{"has_id": order[:shown].tolist()}])
+        hits = db.search("Cosine", QUERIES[number], query_filter=fresh)
+        worst = TRUE["Cosine"][number][order[shown + LIMIT - 1]]
+        found += sum(TRUE["Cosine"][number][hit.id] >= worst - 1e-6 for hit in hits)
+    assert found / (40 * LIMIT) >= 0.97 - MISS
+
+
+@pytest.mark.parametrize("gone", [20, 100, 400])
+def test_after_the_rows_nearest_to_a_query_were_deleted(open_db: Any, gone: int) -> None:
+    """Deleted rows leave no hole that a search could fall into."""
+    db = open_db()
+    db.create_collection(
+        "c",
+        models.VectorParams(size=VECTORS.shape[1], distance="Cosine"),
+        optimizers_config={"indexing_threshold": 1000, "deleted_threshold": 0.9},
+    )
+    db.upsert("c", models.Batch(ids=np.arange(len(VECTORS)), vectors=VECTORS))
+    assert db.wait_for_optimizer("c", timeout=60)
+    found = 0
+    for number in range(10):
+        order = np.argsort(-TRUE["Cosine"][number], kind="stable")
+        db.delete("c", order[:gone].tolist())
+    for number in range(10):
+        best = db.search("c", QUERIES[number], search_params={"exact": True})
+        hits = db.search("c", QUERIES[number])
+        found += sum(hit.score >= best[-1].score - 1e-6 for hit in hits)
+    assert found / (10 * LIMIT) >= 0.97 - MISS

@@ -40,10 +40,11 @@ INDEX_ROWS = 256
 # as the search of all the rest.
 _MEMORY_KB = 2048
 
-# So much is merged within seconds, whatever it is for.
-_CHEAP_KB = 128_000
-# Beyond, a segment is rewritten only for others that come to this part of it.
+# A segment is rewritten for others that come to so small a part of it; up to some size, which
+# takes seconds, to a smaller part.
 _WORTH_A_MERGE = 8
+_WORTH_IF_CHEAP = 64
+_CHEAP_KB = 128_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +95,11 @@ def plan(stats: Stats, schema: Schema, optimizer: models.OptimizersConfig) -> Pl
         return Plan("checkpoint")
 
     wanted = segment_number(optimizer)
-    merge = _merge(segments, schema, wanted, limit)
-    if not merge and stats.settled and is_optimized(stats.rows, stats.rows, schema, optimizer):
-        merge = _tidy(segments, schema, wanted, limit)
+    excess = len(segments) - wanted
+    settled = stats.settled and is_optimized(stats.rows, stats.rows, schema, optimizer)
+    # While points are written one more than wanted is let be: merging two at a time would rewrite
+    # the larger of them for every new small one.
+    merge = _merge(segments, schema, excess, limit) if excess >= (1 if settled else 2) else ()
     if merge:
         return Plan("merge", merge)
 
@@ -191,35 +194,24 @@ def _mismatch(
     return None
 
 
-def _tidy(
-    segments: Sequence[SegmentStats], schema: Schema, wanted: int, limit: int
-) -> tuple[int, ...]:
-    """The smallest segments, so many that ``wanted`` are left; unless that costs too much."""
-    ranked = sorted(segments, key=lambda s: (s.live, s.id))
-    chosen = ranked[: len(ranked) - wanted + 1]
-    if len(chosen) < 2:
-        return ()
-    sizes = [_kilobytes(segment.live, schema) for segment in chosen]
-    worth = sum(sizes) <= _CHEAP_KB or sum(sizes[:-1]) * _WORTH_A_MERGE >= sizes[-1]
-    return tuple(s.id for s in chosen) if worth and sum(sizes) <= limit else ()
-
-
 def _merge(
-    segments: Sequence[SegmentStats], schema: Schema, wanted: int, limit: int
+    segments: Sequence[SegmentStats], schema: Schema, excess: int, limit: int
 ) -> tuple[int, ...]:
-    """The smallest segments, if merging them brings the number down to ``wanted``.
+    """The smallest segments, at most ``excess`` more than one, that are worth a merge.
 
-    One more than wanted is let be: merging two at a time would rewrite the larger of them for
-    every new small one.
+    A segment is rewritten only for others that come to some part of it: or a large one would be
+    rewritten for every few points.
     """
-    excess = len(segments) - wanted
-    if excess < 2:
-        return ()
-    chosen: list[int] = []
-    size = 0
-    for segment in sorted(segments, key=lambda s: (s.live, s.id)):
-        size += _kilobytes(segment.live, schema)
-        if size > limit or len(chosen) > excess:
-            break
-        chosen.append(segment.id)
-    return tuple(chosen) if len(chosen) >= 2 else ()
+    ranked = sorted(segments, key=lambda s: (s.live, s.id))
+    sizes = [max(1, _kilobytes(segment.live, schema)) for segment in ranked]
+    for first in range(len(ranked) - 1):
+        last, size = first + 1, sizes[first]
+        while last < len(ranked) and last - first <= excess:
+            total = size + sizes[last]
+            worth = _WORTH_IF_CHEAP if total <= _CHEAP_KB else _WORTH_A_MERGE
+            if total > limit or sizes[last] > size * worth:
+                break
+            last, size = last + 1, total
+        if last - first >= 2:
+            return tuple(segment.id for segment in ranked[first:last])
+    return ()

@@ -26,9 +26,10 @@ from vecdb.engine.schema import VectorSchema
 from vecdb.engine.threads import processors, together
 from vecdb.engine.view import SegmentView
 from vecdb.errors import CorruptionError
+from vecdb.index import Effort, Found
 from vecdb.storage import layout
 from vecdb.storage.catalog import Bits
-from vecdb.storage.format import bits_at, pack_bits, unpack_bits
+from vecdb.storage.format import bits_at, unpack_bits
 from vecdb.storage.segment import Companion, FileSegment, Index
 
 Floats = npt.NDArray[np.float32]
@@ -39,6 +40,9 @@ _NUMPY_VALUES = 4 << 20
 _ALL = np.empty(0, dtype=np.uint8)  # the kernels' mask for "every row"
 # From here on (32 MiB), all processors scan: handing out the work takes 0.1 ms.
 _SHARED_VALUES = 8 << 20
+_CODES_BYTES = 128 << 10
+"""To prepare a query for codes, and to score candidates by them, takes as long as to read so many
+bytes of originals from RAM."""
 _WAITED = 0.001
 """A query whose originals take so many seconds to read has waited for the disk."""
 _FEW = 8
@@ -60,6 +64,8 @@ class Search:
     limit: int
     params: models.SearchParams
     recall: float
+    filtered: bool = False
+    """A filter was tested on every row: those that match are known one by one."""
 
     @property
     def rescore(self) -> bool:
@@ -132,33 +138,22 @@ def _index_scan(
 ) -> list[Best]:
     clustered = index.clustered
     effort = clustered.effort(search.recall, search.limit)
-    candidates, least = effort.candidates, effort.candidates
     if search.params.hnsw_ef is not None:
-        candidates = least = max(search.params.hnsw_ef, search.limit)
-        effort = clustered.effort_of(candidates, search.limit)
+        effort = clustered.effort_of(max(search.params.hnsw_ef, search.limit), search.limit)
     wanted = search.oversampled()
-    if wanted is not None:
-        candidates = max(candidates, wanted)
-    if mask is not None:
-        # A filter makes the nearest rows lie farther apart: as many rows as without it are
-        # looked at, of those it leaves. Where that is all of them, they are looked at directly.
-        matches = int(np.bitwise_count(mask).sum())
-        least = max(least, effort.rows)
-        if matches <= max(least, candidates):
+    candidates = max(effort.candidates, wanted or 0)
+    if mask is None:
+        found = _visit(search, index, effort, candidates, explain)
+        rows, counts = clustered.rows_at(found.positions), found.counts[:, 0].copy()
+    else:
+        allowed = _visit_allowed(part, search, mask, index, effort, candidates, explain)
+        if allowed is None:
             return exact_scan(part, search, mask, explain)
-        if len(clustered.order):
-            mask = pack_bits(bits_at(mask, clustered.order.astype(np.int64)))
-    blocks = index.sketch.verify().reshape(clustered.sketch_shape)
-    found = clustered.visit(search.queries, blocks, candidates, effort.gap, least, mask)
-    if explain is not None:
-        _, partitions, visited = found.counts.sum(axis=0).tolist()
-        every = clustered.clustering.partitions * len(search.queries)
-        reason = f"{partitions} of {every} partitions, for a recall of {effort.recall:g}"
-        explain(models.SearchStage("sketches", visited, int(found.counts[:, 0].sum()), reason))
-    rows, counts = clustered.rows_at(found.positions), found.counts[:, 0].copy()
-    if not search.by_codes(companion) or (search.rescore and not (wanted or effort.survivors)):
+        rows, counts = allowed
+    if search.rescore and not wanted and not _pays(part, search, effort):
+        companion = None
+    if companion is None or not search.by_codes(companion):
         return _by_originals(part, search, rows, counts, explain)
-    assert companion is not None
     keep = search.limit
     if search.rescore:
         keep = wanted or max(effort.survivors, search.limit)
@@ -167,6 +162,69 @@ def _index_scan(
         for query, mine, count in zip(search.queries, rows, counts.tolist(), strict=True)
     ]
     return _rescored(part, search, best, explain) if search.rescore else best
+
+
+def _visit(
+    search: Search, index: Index, effort: Effort, candidates: int, explain: Explain | None
+) -> Found:
+    clustered = index.clustered
+    blocks = index.sketch.verify().reshape(clustered.sketch_shape)
+    found = clustered.visit(search.queries, blocks, candidates, effort.gap, candidates)
+    if explain is not None:
+        _, partitions, visited = found.counts.sum(axis=0).tolist()
+        every = clustered.clustering.partitions * len(search.queries)
+        reason = f"{partitions} of {every} partitions, for a recall of {effort.recall:g}"
+        explain(models.SearchStage("sketches", visited, int(found.counts[:, 0].sum()), reason))
+    return found
+
+
+def _visit_allowed(
+    part: SegmentView,
+    search: Search,
+    mask: Bits,
+    index: Index,
+    effort: Effort,
+    candidates: int,
+    explain: Explain | None,
+) -> tuple[Offsets, Offsets] | None:
+    """Candidates among the rows that a mask leaves: rows and how many, for each query. None if
+    these rows had better be looked at one by one.
+
+    How deep one has to look depends on what is missing: nothing near the query, or just the rows
+    nearest to it. So all rows are visited, as for more and more results, until enough of those
+    found are left.
+    """
+    clustered = index.clustered
+    matches = int(np.bitwise_count(mask).sum())
+    if search.filtered or matches <= max(effort.rows, candidates):
+        return None  # to test a filter on every row took longer than to score them all
+    depth, least = search.limit, candidates - candidates // 4
+    while True:
+        found = _visit(search, index, effort, candidates, explain)
+        rows = clustered.rows_at(found.positions)
+        left = np.arange(rows.shape[1]) < found.counts[:, :1]
+        left[left] = bits_at(mask, rows[left])
+        counts = left.sum(axis=1)
+        if counts.min() >= least:
+            break
+        depth *= 4
+        effort = clustered.effort(search.recall, depth)
+        candidates = max(4 * candidates, effort.candidates)
+        if candidates > matches // 4:
+            return None
+    order = np.argsort(~left, axis=1, kind="stable")[:, : counts.max()]
+    return np.take_along_axis(rows, order, axis=1), counts
+
+
+def _pays(part: SegmentView, search: Search, effort: Effort) -> bool:
+    """Whether codes save more than it takes to look at them: always where originals are on disk."""
+    if not effort.survivors:
+        return False
+    assert isinstance(part.segment, FileSegment)
+    if part.segment.originals[search.vector.name].placement == "mapped":
+        return True
+    saved = (effort.candidates - effort.survivors) * 4 * search.vector.dim
+    return saved > _CODES_BYTES
 
 
 def _rescored(

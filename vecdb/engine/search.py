@@ -72,7 +72,7 @@ def search(
     recall = params.recall
     if recall is None:
         recall = view.config.optimizer_config.recall
-    asked = Search(vector, queries, limit, params, recall)
+    asked = Search(vector, queries, limit, params, recall, condition is not None)
     found: list[tuple[SegmentView, list[Best]]] = []
     for part in view.segments:
         if part.live == 0:

@@ -12,7 +12,7 @@ Manhattan distance is served by the Euclidean one here; only the last step tells
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
@@ -110,9 +110,11 @@ class ClusteredIndex:
         return effort.for_limit(limit)
 
     def effort_of(self, candidates: int, limit: int) -> Effort:
-        """The effort that goes with so many candidates."""
+        """The most thorough effort that was measured with at most so many candidates, with exactly
+        so many; where all have more, the least."""
         table = self.efforts[0 if limit <= TABLE_LIMITS[0] else -1]
-        return next((row for row in table if row.candidates >= candidates), table[-1])
+        fitting = [row for row in table if row.candidates <= candidates]
+        return replace(fitting[-1] if fitting else table[0], candidates=candidates)
 
     def visit(
         self,
