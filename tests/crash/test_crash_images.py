@@ -17,7 +17,7 @@ from running_tools import command, run
 pytestmark = pytest.mark.crash
 
 TOOL = "crash_images.py"
-WORKLOADS = ["merge-writing", "never-group", "collections", "restore"]
+WORKLOADS = ["index-writing", "never-group", "restore", "killed-collections"]
 
 
 def figures_of(tmp_path: Path, *arguments: object, code: int = 0) -> dict[str, Any]:

@@ -500,6 +500,32 @@ def test_a_failed_close_gives_the_lock_back(
         assert len(tags(db)) == 10
 
 
+def test_a_catalog_is_durable_before_anything_refers_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A process was killed between LMDB's write and the end of its sync; the next one began a log
+    # that names this transaction; power was lost. The catalog was then an older copy, and the
+    # collection refused.
+    path = tmp_path / "killed.db"
+    with VecDB(path) as db:
+        db.create_collection("c", {"size": 2, "distance": "Dot"})
+    done: list[str] = []
+    sync, begin = fs.sync_file, fs.AppendFile.__init__
+
+    def noted(file: Path) -> None:
+        sync(file)
+        done.append(file.name)
+
+    def begun(self: fs.AppendFile, file: Path) -> None:
+        begin(self, file)
+        done.append(file.parent.name)
+
+    monkeypatch.setattr(fs, "sync_file", noted)
+    monkeypatch.setattr(fs.AppendFile, "__init__", begun)
+    with VecDB(path):
+        assert done.index("data.mdb") < done.index("wal")
+
+
 def test_a_close_on_a_full_disk_says_where_and_that_nothing_is_lost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -207,6 +207,22 @@ def collection_in_place() -> None:
     fs.write_file = write_file
 
 
+@caught_by("killed-collections")
+def names_of_the_killed() -> None:
+    """opening does not make durable what a killed process has renamed and not synced"""
+    real = recovery.finish_restores
+
+    def finish_restores(parent: Path) -> None:
+        sync_dir = fs.sync_dir
+        fs.sync_dir = lambda path: None if path == parent else sync_dir(path)
+        try:
+            real(parent)
+        finally:
+            fs.sync_dir = sync_dir
+
+    recovery.finish_restores = finish_restores
+
+
 @caught_by("collections")
 def dropped_in_place() -> None:
     """a collection is removed file by file without a rename before it"""

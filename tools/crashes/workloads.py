@@ -57,6 +57,9 @@ class Workload:
     """The setup ends without ``close``: opening it is a recovery."""
     crashed: str | None = None
     """Instead of a setup: images of this workload, each as a start of its own."""
+    killed_in: str | None = None
+    """The same with what a process leaves that is killed in this workload: the next one sees all of
+    it, and power is lost before all of it is durable."""
 
     @property
     def options(self) -> dict[str, object]:
@@ -324,6 +327,12 @@ WORKLOADS: dict[str, Workload] = {
     "crashed-collections": Workload((), crashed="collections"),
     "crashed-never": Workload((), crashed="never"),
     "crashed-new": Workload((), crashed="new"),
+    # -- a kill, then a recovery, then a crash
+    "killed-checkpoint": Workload((), killed_in="checkpoint"),
+    "killed-merge": Workload((), killed_in="merge-writing"),
+    "killed-index": Workload((), killed_in="index-writing"),
+    "killed-collections": Workload((), killed_in="collections"),
+    "killed-restore": Workload((), killed_in="restore"),
     # -- snapshots
     "snapshot": Workload(
         (
@@ -386,8 +395,9 @@ def main() -> None:
     name, path = sys.argv[1], Path(sys.argv[2]) / "db"
     repeatable(" ".join([name, *sys.argv[3:]]))
     workload = WORKLOADS[name]
-    if workload.crashed:
-        crashed = WORKLOADS[workload.crashed]
+    before = workload.crashed or workload.killed_in
+    if before:
+        crashed = WORKLOADS[before]
         history = History.of(crashed.steps, start_of(crashed).end)
         run = Run(path, history.everything(), **crashed.options)
         steps = after_crash(c.name for c in run.db.get_collections().collections)

@@ -196,6 +196,9 @@ def open_store(path: Path, level: SyncLevel, *, new: bool = False) -> Store:
     started = time.monotonic()
     catalog = Catalog(path / layout.CATALOG)
     try:
+        # A process killed in its commit may have written it and not synced it. What begins now
+        # refers to it: without it, after a power loss, it would be taken for an older copy.
+        fs.sync_file(path / layout.CATALOG / DATA)
         store, replay = load(path, catalog.read(), level)
         store.catalog = catalog
         removed = _clean(store)
