@@ -6,6 +6,9 @@ results can be compared to the bit, row numbers included.
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import xxhash
@@ -458,3 +461,25 @@ def test_k_means_gives_every_group_a_centroid_though_it_starts_in_one():
     points = np.zeros((1000, 2), np.float32)
     points[16:] = 10 * rng.integers(0, 12, (984, 1))
     assert error(points, fit(points)) < 1e-3
+
+
+def test_ctrl_c_while_numba_is_loaded() -> None:
+    """Interrupted half-way, numba could not be imported again: no search worked any more."""
+    code = """
+import os, signal, sys
+
+class Impatient:
+    def find_spec(self, name, path, target=None):
+        if name == "numba.core.types":
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Impatient())
+try:
+    import vecdb.kernels.distance
+except KeyboardInterrupt:
+    print("interrupted")
+import vecdb.kernels.distance
+print(vecdb.kernels.distance.scan)
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100)
+    assert ran.stdout.startswith("interrupted\nCPUDispatcher"), ran.stderr
