@@ -100,7 +100,7 @@ def lock_to_read(path: Path) -> fs.FileLock | None:
     """Keep others from writing to a database that is only read here; None where there is no lock
     file, which whoever has it open for writing made. Changes nothing. Raises LockedError,
     CorruptionError, OSError."""
-    if not (path / layout.LOCK).exists():
+    if not os.path.lexists(path / layout.LOCK):
         return None
     return fs.FileLock(path / layout.LOCK, f"database {path}", reading=True)
 
