@@ -446,7 +446,10 @@ def test_explain_of_searches_that_need_no_index(db: VecDB, own_db: VecDB) -> Non
     assert (stage.by, stage.rows, stage.kept, stage.reason) == ("originals", ROWS, 10, "asked for")
     (stage,) = visited(db, "Cosine", query_filter=ranked_below(12))
     assert (stage.by, stage.rows, stage.kept) == ("originals", 12, 10)
-    assert "few match" in stage.reason
+    assert "match the filter" in stage.reason
+    few = {"query_filter": ranked_below(12), "search_params": EXACT}
+    (stage,) = visited(db, "Cosine", **few)
+    assert (stage.rows, stage.reason) == (12, "asked for")
     own_db.create_collection("small", {"size": DIM, "distance": "Cosine"})
     own_db.upsert("small", models.Batch(ids=range(20), vectors=VECTORS[:20]))
     (stage,) = visited(own_db, "small")
@@ -641,6 +644,28 @@ def test_odd_data_is_indexed_and_found(
                     true = [hit.score for hit in exact]
                     scale = max((abs(score) for score in true), default=0.0)
                     np.testing.assert_allclose(scores, true, atol=1e-3 * scale)
+
+
+@pytest.mark.parametrize("distance", ["Euclid", "Manhattan"])
+def test_what_sketches_do_not_tell_is_found_by_the_originals(own_db: VecDB, distance: str) -> None:
+    """Lengths far apart: sketches are as coarse as the longest vectors, and the short ones look all
+    the same. Four of ten true neighbours were found, whatever recall was asked for."""
+    rng = np.random.default_rng(5)
+    lengths = np.exp(4 * rng.standard_normal((8_040, 1)))
+    vectors = (lengths * rng.standard_normal((8_040, 16))).astype(np.float32)
+    own_db.create_collection(
+        "c", {"size": 16, "distance": distance}, optimizers_config={"indexing_threshold": 100}
+    )
+    own_db.upsert("c", models.Batch(ids=range(8_000), vectors=vectors[:8_000]))
+    own_db.wait_for_optimizer("c")
+    index(own_db, "c")
+    for query in vectors[8_000:]:
+        exact = own_db.search("c", query, search_params=EXACT)
+        assert plain(own_db.search("c", query)) == plain(exact)
+    explanation = own_db.query_points("c", vectors[0], explain=True).explanation
+    assert explanation is not None
+    (stage,) = explanation[0].stages
+    assert (stage.by, stage.rows, stage.reason) == ("originals", 8_000, "for a recall of 0.97")
 
 
 # -- opening again ---------------------------------------------------------------------------------

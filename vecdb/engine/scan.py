@@ -141,6 +141,9 @@ def _index_scan(
     if search.params.hnsw_ef is not None:
         effort = clustered.effort_of(max(search.params.hnsw_ef, search.limit), search.limit)
     wanted = search.oversampled()
+    if search.params.hnsw_ef is None and search.rescore and not wanted and effort.everything:
+        # No number of candidates was found to be enough: the sketches tell too little.
+        return exact_scan(part, search, mask, explain, f"for a recall of {search.recall:g}")
     candidates = max(effort.candidates, wanted or 0)
     if mask is None:
         found = _visit(search, index, effort, candidates, explain)
@@ -148,7 +151,8 @@ def _index_scan(
     else:
         allowed = _visit_allowed(part, search, mask, index, effort, candidates, explain)
         if allowed is None:
-            return exact_scan(part, search, mask, explain)
+            why = "all that match the filter" if search.filtered else "so few are left"
+            return exact_scan(part, search, mask, explain, why)
         rows, counts = allowed
     if search.rescore and not wanted and not _pays(part, search, effort):
         companion = None
@@ -325,16 +329,19 @@ def code_scan(
 
 
 def exact_scan(
-    part: SegmentView, search: Search, mask: Bits | None, explain: Explain | None = None
+    part: SegmentView,
+    search: Search,
+    mask: Bits | None,
+    explain: Explain | None = None,
+    why: str = "no index",
 ) -> list[Best]:
-    """The best allowed rows by their originals, for each query."""
+    """The best allowed rows by their originals, for each query. ``why`` is for ``explain``."""
     count = part.rows if mask is None else int(np.bitwise_count(mask).sum())
     if explain is not None:
-        why = "asked for" if search.params.exact else "no index"
         if part.segment.kind != "file":
             why = "not in a file yet"
-        elif mask is not None and search.vector.name in part.segment.indexes:  # type: ignore[union-attr]
-            why = "so few match"
+        elif search.params.exact:
+            why = "asked for"
         explain(models.SearchStage("originals", count, min(search.limit, count), why))
     numba = "vecdb.kernels.distance" in sys.modules
     if mask is not None and part.segment.kind == "file" and count * _FEW <= part.rows and numba:

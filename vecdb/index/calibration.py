@@ -63,6 +63,11 @@ class Effort:
     """Of the candidates, how many are worth their vectors after a companion has ranked them;
     0: there is no companion, or it tells no more than the sketch."""
 
+    @property
+    def everything(self) -> bool:
+        """Whether it is the last of its table: what is beyond any recall that was reached."""
+        return self.gap >= _EVERYTHING
+
     def for_limit(self, limit: int) -> Effort:
         """With candidates for so many results; for more than were measured, more of everything."""
         most = TABLE_LIMITS[-1]
