@@ -40,6 +40,7 @@ _NUMPY_VALUES = 4 << 20
 _ALL = np.empty(0, dtype=np.uint8)  # the kernels' mask for "every row"
 # From here on (32 MiB), all processors scan: handing out the work takes 0.1 ms.
 _SHARED_VALUES = 8 << 20
+_RESERVE = 4
 _CODES_BYTES = 128 << 10
 """To prepare a query for codes, and to score candidates by them, takes as long as to read so many
 bytes of originals from RAM."""
@@ -195,29 +196,46 @@ def _visit_allowed(
     these rows had better be looked at one by one.
 
     How deep one has to look depends on what is missing: nothing near the query, or just the rows
-    nearest to it. So all rows are visited, as for more and more results, until enough of those
-    found are left.
+    nearest to it. So all rows are visited, as for more and more results, until what is left of
+    them is deep enough.
     """
     clustered = index.clustered
     matches = int(np.bitwise_count(mask).sum())
     if search.filtered or matches <= max(effort.rows, candidates):
         return None  # to test a filter on every row took longer than to score them all
-    depth, least = search.limit, candidates - candidates // 4
+    depth = search.limit
     while True:
         found = _visit(search, index, effort, candidates, explain)
         rows = clustered.rows_at(found.positions)
         left = np.arange(rows.shape[1]) < found.counts[:, :1]
         left[left] = bits_at(mask, rows[left])
-        counts = left.sum(axis=1)
-        if counts.min() >= least:
+        deeper = _depth(found.scores, left, search.limit)
+        if deeper is not None and deeper <= depth + depth // 4:
             break
-        depth *= 4
-        effort = clustered.effort(search.recall, depth)
-        candidates = max(4 * candidates, effort.candidates)
-        if candidates > matches // 4:
+        if deeper is None:
+            deeper = 4 * depth
+        depth = min(deeper, 4 * depth)
+        # The last of many results are the hardest to find: an effort finds them less often than
+        # it finds its results in the mean.
+        effort = clustered.effort(search.recall, _RESERVE * depth)
+        candidates = max(candidates, effort.candidates)
+        if candidates > matches // 2:
             return None
+    counts = left.sum(axis=1)
     order = np.argsort(~left, axis=1, kind="stable")[:, : counts.max()]
     return np.take_along_axis(rows, order, axis=1), counts
+
+
+def _depth(scores: Floats, left: npt.NDArray[np.bool_], limit: int) -> int | None:
+    """As how many results from among all rows one has to ask for, to have ``limit`` of those that
+    are left: by the sketches, and for the worst query. None: more than there are candidates."""
+    deepest = limit
+    for line, mine in zip(scores, left, strict=True):
+        if np.count_nonzero(mine) < limit:
+            return None
+        worst = np.partition(line[mine], -limit)[-limit]
+        deepest = max(deepest, int(np.count_nonzero(line >= worst)))
+    return deepest
 
 
 def _pays(part: SegmentView, search: Search, effort: Effort) -> bool:
