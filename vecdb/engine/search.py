@@ -10,8 +10,9 @@ rows never earn it back.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +30,8 @@ Offsets = npt.NDArray[np.int64]
 
 _SHARED_QUERIES = 8
 """Fewer are answered sooner than handed to another thread."""
+_SHARED_CANDIDATES = 1 << 20
+"""Of queries that go through a segment together, so many are kept at once: 50 MB or so."""
 
 
 @dataclass(slots=True)
@@ -90,15 +93,26 @@ def _each(
 ) -> list[Best]:
     """The best rows of a segment for each query; many queries are shared out to all processors."""
     queries = asked.queries
-    shares = min(processors(), len(queries) // _SHARED_QUERIES) if len(queries) > 1 else 1
-    if shares <= 1:
+    at_once = max(1, _SHARED_CANDIDATES // min(part.rows, 64 * asked.limit))
+    if mask is not None:
+        # How deep an index is searched for rows that are left depends on the query; what one finds
+        # must not depend on what else is asked.
+        at_once = 1
+
+    def share(some: Floats) -> list[Best]:
+        pieces = [some[start : start + at_once] for start in range(0, len(some), at_once)]
+        found = [
+            search_segment(part, replace(asked, queries=piece), mask, explain) for piece in pieces
+        ]
+        return [best for piece in found for best in piece]
+
+    if len(queries) == 1:
         return search_segment(part, asked, mask, explain)
-
-    def share(some: Floats) -> Callable[[], list[Best]]:
-        return lambda: search_segment(part, replace(asked, queries=some), mask, explain)
-
-    found = together([share(some) for some in np.array_split(queries, shares)])
-    return [best for some in found for best in some]
+    shares = min(processors(), len(queries) // _SHARED_QUERIES)
+    if shares <= 1:
+        return share(queries)
+    shared = [partial(share, some) for some in np.array_split(queries, shares)]
+    return [best for some in together(shared) for best in some]
 
 
 def _merged(found: list[tuple[SegmentView, list[Best]]], number: int, limit: int) -> Hits:
