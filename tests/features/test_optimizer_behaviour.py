@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -464,3 +464,21 @@ def test_an_index_of_a_name_that_few_points_have(having: int, tmp_path: Path) ->
         best = np.argsort(np.linalg.norm(rare, axis=1))[:10]
         assert [hit.id for hit in hits] == best.tolist()
     require_sound(tmp_path / "few.db")
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("distance", ["Dot", "Euclid", "Manhattan"])
+def test_vectors_near_the_limit_are_indexed_without_a_warning(
+    distance: str, open_db: Callable[..., VecDB]
+) -> None:
+    """Where warnings are errors, overflow in a measurement ended each build of the index."""
+    values = np.random.default_rng(0).uniform(-3e18, 3e18, (600, 32)).astype(np.float32)
+    db = open_db(":memory:")
+    db.create_collection(
+        "c",
+        {"size": 32, "distance": distance},
+        optimizers_config={"indexing_threshold": 1, "max_optimization_threads": 0},
+    )
+    db.upsert("c", models.Batch(ids=range(600), vectors=values))
+    assert db.wait_for_optimizer("c")
+    assert len(db.search("c", values[0], limit=600)) == 600

@@ -65,6 +65,12 @@ def leading(schema: Sequence[VectorSchema]) -> VectorSchema:
     return max(schema, key=lambda vector: vector.dim)
 
 
+# Numbers that overflow become infinite and are met as such. A warning would end every build of a
+# program that makes errors of warnings.
+_overflow = np.errstate(over="ignore", invalid="ignore")
+
+
+@_overflow
 def arrange(
     vector: VectorSchema, total: int, has: npt.NDArray[np.bool_], read: Rows, poll: Poll
 ) -> Arrangement:
@@ -79,6 +85,7 @@ def arrange(
     return Arrangement(vector.name, clustering, order, starts)
 
 
+@_overflow
 def index(
     builder: SegmentBuilder,
     vector: VectorSchema,
