@@ -11,85 +11,43 @@ What is damaged is not needed: without its index or its codes, a segment is scan
 
 from __future__ import annotations
 
-import sys
-import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from vecdb import models
-from vecdb.engine.schema import VectorSchema
-from vecdb.engine.threads import processors, together
+from vecdb.engine.originals import (
+    Best,
+    Explain,
+    Search,
+    by_originals,
+    exact_scan,
+    scan_and_sort,
+)
 from vecdb.engine.view import SegmentView
 from vecdb.errors import CorruptionError
 from vecdb.index import Effort, Found
 from vecdb.storage import layout
 from vecdb.storage.catalog import Bits
-from vecdb.storage.format import bits_at, unpack_bits
+from vecdb.storage.format import bits_at
 from vecdb.storage.segment import Companion, FileSegment, Index
 
 Floats = npt.NDArray[np.float32]
 Offsets = npt.NDArray[np.int64]
 
-# Up to here (16 MiB of vectors: 2 ms) numpy does, unless numba is loaded anyway.
-_NUMPY_VALUES = 4 << 20
 _ALL = np.empty(0, dtype=np.uint8)  # the kernels' mask for "every row"
-# From here on (32 MiB), all processors scan: handing out the work takes 0.1 ms.
-_SHARED_VALUES = 8 << 20
 _RESERVE = 4
+"""As how many times more results a search does that has to look deeper than its limit: the last of
+many are the hardest to find."""
 _CODES_BYTES = 128 << 10
 """To prepare a query for codes, and to score candidates by them, takes as long as to read so many
 bytes of originals from RAM."""
-_WAITED = 0.001
-"""A query whose originals take so many seconds to read has waited for the disk."""
-_FEW = 8
-"""Where a filter leaves at most one row of so many, they are read one by one."""
 
 # Candidates per result when codes are scanned whole and the caller leaves the number to us: what
 # rescoring needs, by kind of code, to find nearly all of the true neighbours in the text
 # embeddings of docs/benchmarks.md. With an index it is measured.
 DEFAULT_OVERSAMPLING = {"scalar": 1.5, "product": 4.0, "binary": 8.0}
-
-
-@dataclass(slots=True)
-class Search:
-    """What is asked of every segment. ``queries``: ``float32 (q, dim)``, normalised already under
-    Cosine; each has results of its own."""
-
-    vector: VectorSchema
-    queries: Floats
-    limit: int
-    params: models.SearchParams
-    recall: float
-    filtered: bool = False
-    """A filter was tested on every row: those that match are known one by one."""
-
-    @property
-    def rescore(self) -> bool:
-        """Whether originals decide."""
-        quantization = self.params.quantization
-        return quantization is None or quantization.rescore is not False
-
-    def by_codes(self, companion: Companion | None) -> bool:
-        """Whether codes may be used."""
-        quantization = self.params.quantization
-        return companion is not None and not (quantization is not None and quantization.ignore)
-
-    def oversampled(self) -> int | None:
-        """How many candidates the caller wants rescored; None: it is left to us."""
-        quantization = self.params.quantization
-        if quantization is None or quantization.oversampling is None:
-            return None
-        return max(self.limit, int(quantization.oversampling * self.limit))
-
-
-Explain = Callable[[models.SearchStage], None]
-Best = tuple[Floats, Offsets]
-"""Scores and rows, best first: ``float32 (k,)``, ``int64 (k,)``."""
 
 
 def search_segment(
@@ -158,7 +116,7 @@ def _index_scan(
     if search.rescore and not wanted and not _pays(part, search, effort):
         companion = None
     if companion is None or not search.by_codes(companion):
-        return _by_originals(part, search, rows, counts, explain)
+        return by_originals(part, search, rows, counts, explain)
     keep = search.limit
     if search.rescore:
         keep = wanted or max(effort.survivors, search.limit)
@@ -257,7 +215,7 @@ def _rescored(
     candidates = np.zeros((len(best), counts.max()), dtype=np.int64)
     for line, (_, rows) in zip(candidates, best, strict=True):
         line[: len(rows)] = np.sort(rows)  # ascending reads: fewer pages, in disk order
-    return _by_originals(part, search, candidates, counts, explain)
+    return by_originals(part, search, candidates, counts, explain)
 
 
 def _by_codes(
@@ -276,33 +234,6 @@ def _by_codes(
         explain(models.SearchStage("codes", len(rows), min(keep, len(rows)), f"{kind} codes"))
     best = np.lexsort((rows, -scores))[:keep]
     return scores[best], rows[best]
-
-
-def _by_originals(
-    part: SegmentView, search: Search, rows: Offsets, counts: Offsets, explain: Explain | None
-) -> list[Best]:
-    """The best of some rows by their vectors, for each query.
-
-    ``rows: int64[q, c]``, of which the first ``counts[q]`` count.
-    """
-    segment = part.segment
-    assert isinstance(segment, FileSegment)
-    originals = segment.originals[search.vector.name]
-    if originals.cold:
-        originals.ask_for(np.unique(rows))
-    started = time.perf_counter()
-    vectors = originals.verify_rows(rows.ravel()).reshape(part.rows, search.vector.dim)
-    limit = min(search.limit, rows.shape[1])
-    scores = np.empty((len(rows), limit), dtype=np.float32)
-    best = np.empty((len(rows), limit), dtype=np.int64)
-    metric = _metrics()[search.vector.metric]
-    _rescore()(metric, vectors, search.queries, rows, counts, scores, best)
-    if originals.placement == "mapped":
-        originals.cold = time.perf_counter() - started > _WAITED * len(rows)
-    lengths = counts.tolist()
-    if explain is not None:
-        explain(models.SearchStage("originals", sum(lengths), limit, "rescored"))
-    return [(scores[q, :n], best[q, :n]) for q, n in enumerate(lengths)]
 
 
 # -- by codes ----------------------------------------------------------------------------------
@@ -332,7 +263,7 @@ def code_scan(
     companion: Companion, count: int, query: Floats, wanted: int, mask: Bits | None
 ) -> Best:
     """The best rows by their codes."""
-    _, topk_sort = _scan_and_sort()
+    _, topk_sort = scan_and_sort()
     wanted = min(wanted, count)
     scores = np.empty(wanted, dtype=np.float32)
     rows = np.empty(wanted, dtype=np.int64)
@@ -341,131 +272,6 @@ def code_scan(
     filled = prepared.scan(codes, count, _ALL if mask is None else mask, 0, scores, rows, 0)
     topk_sort(scores, rows, filled)
     return scores[:filled], rows[:filled]
-
-
-# -- by originals ------------------------------------------------------------------------------
-
-
-def exact_scan(
-    part: SegmentView,
-    search: Search,
-    mask: Bits | None,
-    explain: Explain | None = None,
-    why: str = "no index",
-) -> list[Best]:
-    """The best allowed rows by their originals, for each query. ``why`` is for ``explain``."""
-    count = part.rows if mask is None else int(np.bitwise_count(mask).sum())
-    if explain is not None:
-        if part.segment.kind != "file":
-            why = "not in a file yet"
-        elif search.params.exact:
-            why = "asked for"
-        explain(models.SearchStage("originals", count, min(search.limit, count), why))
-    numba = "vecdb.kernels.distance" in sys.modules
-    if mask is not None and part.segment.kind == "file" and count * _FEW <= part.rows and numba:
-        rows = np.flatnonzero(unpack_bits(mask, part.rows))
-        counts = np.full(len(search.queries), len(rows))
-        every = np.broadcast_to(rows, (len(counts), len(rows)))
-        return _by_originals(part, search, np.ascontiguousarray(every), counts, None)
-    return [_exact_scan(part, search, query, mask, numba) for query in search.queries]
-
-
-def _exact_scan(
-    part: SegmentView, search: Search, query: Floats, mask: Bits | None, numba: bool
-) -> Best:
-    vector = search.vector
-    blocks = part.segment.blocks(vector.name, part.rows)
-    limit = min(search.limit, part.rows)
-    if not numba and part.rows * vector.dim <= _NUMPY_VALUES:
-        return _numpy_scan(blocks, vector.metric, query, limit, mask)
-    scan, topk_sort = _scan_and_sort()
-    metric = _metrics()[vector.metric]
-
-    def best_of(pieces: Iterable[tuple[int, Floats]]) -> Best:
-        scores = np.empty(limit, dtype=np.float32)
-        rows = np.empty(limit, dtype=np.int64)
-        filled = 0
-        for base, block in pieces:
-            bits = _ALL if mask is None else mask[base >> 3 : (base + len(block) + 7) >> 3]
-            filled = scan(metric, block, query, bits, base, scores, rows, filled)
-        topk_sort(scores, rows, filled)
-        return scores[:filled], rows[:filled]
-
-    if part.segment.kind != "file" or part.rows * vector.dim < _SHARED_VALUES:
-        return best_of(blocks)
-    shares = [(lambda share=share: best_of(share)) for share in _shares(blocks, processors())]
-    found = together(shares)
-    scores, rows = (np.concatenate(column) for column in zip(*found, strict=True))
-    best = np.lexsort((rows, -scores))[:limit]
-    return scores[best], rows[best]
-
-
-def _shares(blocks: Iterable[tuple[int, Floats]], count: int) -> list[list[tuple[int, Floats]]]:
-    """The one block of a file segment in as many parts, each of whole bytes of a mask."""
-    [(base, block)] = blocks
-    step = max(8, -(-len(block) // count) + 7 & ~7)
-    return [[(base + start, block[start : start + step])] for start in range(0, len(block), step)]
-
-
-@cache
-def _scan_and_sort() -> tuple[Callable[..., int], Callable[..., None]]:
-    """The first call loads numba; an import statement here would cost 0.5 µs every time."""
-    from vecdb.kernels.distance import scan
-    from vecdb.kernels.topk import topk_sort
-
-    return scan, topk_sort
-
-
-@cache
-def _rescore() -> Callable[..., int]:
-    from vecdb.kernels.partitions import rescore
-
-    return rescore
-
-
-@cache
-def _metrics() -> dict[str, int]:
-    """The kernels' numbers of the metrics."""
-    from vecdb.kernels.signatures import METRIC_CODES
-
-    return METRIC_CODES
-
-
-def _numpy_scan(
-    blocks: Iterable[tuple[int, Floats]],
-    metric: str,
-    query: Floats,
-    limit: int,
-    mask: Bits | None,
-) -> tuple[Floats, Offsets]:
-    scores = np.concatenate([exact_scores(metric, block, query) for _, block in blocks])
-    if mask is not None:
-        rows = np.flatnonzero(unpack_bits(mask, len(scores)))
-        scores = scores[rows]
-    else:
-        rows = np.arange(len(scores), dtype=np.int64)
-    if limit < len(scores):
-        # Of equal scores the lowest rows, as the kernels do it, or pages would overlap.
-        worst = np.partition(scores, len(scores) - limit)[len(scores) - limit]
-        better = np.flatnonzero(scores > worst)
-        best = np.append(better, np.flatnonzero(scores == worst)[: limit - len(better)])
-        scores, rows = scores[best], rows[best]
-    best = np.lexsort((rows, -scores))
-    return scores[best], rows[best]
-
-
-def exact_scores(metric: str, vectors: Floats, query: Floats) -> Floats:
-    """Scores of rows of vectors, larger is better: ``float32 (n,)``."""
-    scores: Floats
-    if metric == "dot":
-        scores = vectors @ query
-        return scores
-    difference = vectors - query
-    if metric == "euclid":
-        scores = -np.einsum("ij,ij->i", difference, difference)
-    else:
-        scores = -np.abs(difference).sum(axis=1)
-    return scores
 
 
 def describe(companion: Any) -> str | None:

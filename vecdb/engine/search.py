@@ -19,7 +19,8 @@ import numpy.typing as npt
 
 from vecdb import models
 from vecdb.engine.masks import Condition, allowed
-from vecdb.engine.scan import Best, Explain, Search, search_segment
+from vecdb.engine.originals import Best, Explain, Search
+from vecdb.engine.scan import search_segment
 from vecdb.engine.schema import VectorSchema
 from vecdb.engine.threads import processors, together
 from vecdb.engine.view import SegmentView, View

@@ -10,7 +10,7 @@ pair is kept. No caller has to know how hard their data is.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -43,6 +43,7 @@ _DEPTH = {10: 1024, 100: 4096}
 """Sketch ranks that are looked at: a neighbour beyond is called lost."""
 EFFORT_FIELDS: Final = 5
 _EVERYTHING = 3.0e38
+_ALL_PARTITIONS = 1.0e38
 # What it costs, roughly and in nanoseconds: bytes of sketches in the caches, bytes of vectors that
 # come from memory, and each of those rows besides.
 _SKETCH_BYTES = 40.0
@@ -69,13 +70,21 @@ class Effort:
         return self.gap >= _EVERYTHING
 
     def for_limit(self, limit: int) -> Effort:
-        """With candidates for so many results; for more than were measured, more of everything."""
+        """With candidates for so many results.
+
+        For more than were measured, candidates in proportion and some more, from all partitions:
+        how far apart those of so many neighbours are is not known, and to look at every sketch
+        takes less time than to read so many originals.
+        """
         most = TABLE_LIMITS[-1]
-        counts = [self.candidates, self.rows, self.survivors]
-        if limit > most:  # in whole numbers: 100 * 1.13 is less than 113
-            counts = [count * limit // most for count in counts]
-        candidates, rows, survivors = counts
-        return Effort(self.recall, self.gap, max(candidates, limit), rows, survivors)
+        if limit <= most:
+            return replace(self, candidates=max(self.candidates, limit))
+        # In whole numbers: 100 * 1.13 is less than 113.
+        candidates, survivors = (
+            count * limit * 5 // (most * 4) for count in (self.candidates, self.survivors)
+        )
+        gap = max(self.gap, _ALL_PARTITIONS)
+        return replace(self, gap=gap, candidates=max(candidates, limit), survivors=survivors)
 
     def as_numbers(self) -> tuple[float, ...]:
         """As a row of an array."""

@@ -102,8 +102,7 @@ class ClusteredIndex:
 
     def effort(self, recall: float, limit: int) -> Effort:
         """The cheapest effort that was measured to reach ``recall``, for ``limit`` results."""
-        few = limit <= TABLE_LIMITS[0]
-        table = self.efforts[0 if few else -1]
+        table = self.efforts[_table_of(limit)]
         for effort in table:
             if effort.recall >= recall:
                 break
@@ -112,7 +111,7 @@ class ClusteredIndex:
     def effort_of(self, candidates: int, limit: int) -> Effort:
         """The most thorough effort that was measured with at most so many candidates, with exactly
         so many; where all have more, the least."""
-        table = self.efforts[0 if limit <= TABLE_LIMITS[0] else -1]
+        table = self.efforts[_table_of(limit)]
         fitting = [row for row in table if row.candidates <= candidates]
         return replace(fitting[-1] if fitting else table[0], candidates=candidates)
 
@@ -216,6 +215,11 @@ class ClusteredIndex:
             width,
             tables,
         )
+
+
+def _table_of(limit: int) -> int:
+    """Which table has the efforts for so many results."""
+    return sum(limit > most for most in TABLE_LIMITS[:-1])
 
 
 @cache
