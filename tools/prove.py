@@ -128,10 +128,20 @@ def run(test: Test, arguments: list[str]) -> Figures:
     return {
         "command": " ".join(["python", f"tools/{test.program}", *arguments]),
         "date": datetime.date.today().isoformat(),
+        "commit": commit(),
         "exit_code": code,
         "seconds": round(time.monotonic() - started),
         "figures": figures,
     }
+
+
+def commit() -> str:
+    """What was tested; empty if that cannot be told."""
+    command = ["git", "-C", str(HERE), "describe", "--always", "--dirty", "--abbrev=7"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
 
 
 def machine() -> dict[str, Any]:
@@ -151,8 +161,8 @@ def table(proof: Figures) -> str:
         "",
         f"On {on['cores']} cores, {on['system']}, Python {on['python']}:",
         "",
-        "| what was done | what was found | command | minutes | date |",
-        "|---|---|---|---|---|",
+        "| what was done | what was found | command | minutes | date | commit |",
+        "|---|---|---|---|---|---|",
     ]
     for name, test in TESTS.items():
         result = proof["tests"].get(name)
@@ -161,7 +171,8 @@ def table(proof: Figures) -> str:
         done, found = test.words(result["figures"])
         minutes = max(1, round(result["seconds"] / 60))
         lines.append(
-            f"| {done} | **{found}** | `{result['command']}` | {minutes} | {result['date']} |"
+            f"| {done} | **{found}** | `{result['command']}` | {minutes} | {result['date']} "
+            f"| {result.get('commit', '')} |"
         )
     return "\n".join([*lines, "", END])
 
