@@ -166,6 +166,7 @@ def _visit_allowed(
         found = _visit(search, index, effort, candidates, explain)
         rows = clustered.rows_at(found.positions)
         left = np.arange(rows.shape[1]) < found.counts[:, :1]
+        found.scores[~left] = -np.inf  # beyond the count
         left[left] = bits_at(mask, rows[left])
         deeper = _depth(found.scores, left, search.limit)
         if deeper is not None and deeper <= depth + depth // 4:

@@ -77,8 +77,10 @@ class Effort:
         takes less time than to read so many originals.
         """
         most = TABLE_LIMITS[-1]
+        if limit <= self.candidates and limit <= most:
+            return self  # nearly always
         if limit <= most:
-            return replace(self, candidates=max(self.candidates, limit))
+            return replace(self, candidates=limit)
         # In whole numbers: 100 * 1.13 is less than 113.
         candidates, survivors = (
             count * limit * 5 // (most * 4) for count in (self.candidates, self.survivors)
@@ -122,7 +124,8 @@ def calibrate(
     for query, me in zip(queries, own.tolist(), strict=True):
         poll()
         found = index.visit(query[None], blocks, deepest + 1, _EVERYTHING, index.rows)
-        best = np.argsort(-found.scores[0], kind="stable")
+        count = found.counts[0, 0]
+        best = np.argsort(-found.scores[0, :count], kind="stable")
         positions = found.positions[0, best]
         seen.append(positions[positions != me][:deepest])
     tables = []

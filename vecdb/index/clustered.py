@@ -132,7 +132,7 @@ class ClusteredIndex:
         """
         asked = len(queries)
         candidates, least = min(candidates, self.rows), min(least, self.rows)
-        scores = np.full((asked, candidates), -np.inf, dtype=np.float32)
+        scores = np.empty((asked, candidates), dtype=np.float32)
         positions = np.zeros((asked, candidates), dtype=np.int64)
         counts = np.zeros((asked, 3), dtype=np.int64)
         if candidates:
