@@ -56,7 +56,16 @@ from damages.mutants import MUTANTS  # noqa: E402
 
 # Loaded once, for all.
 from vecdb.engine import indexing  # noqa: E402, F401
-from vecdb.kernels import clustering, codes, distance, fastscan, partitions, rotation, shortlist  # noqa: E402, F401
+from vecdb.kernels import (  # noqa: E402, F401
+    clustering,
+    codes,
+    distance,
+    fastscan,
+    partitions,
+    residuals,
+    rotation,
+    shortlist,
+)
 
 FAILED = ("WRONG", "SIGNAL")
 SECONDS = 60

@@ -36,7 +36,8 @@ def warm() -> None:
     logging.getLogger("vecdb").setLevel(logging.CRITICAL)  # what it says of damage is checked
     import vecdb.kernels.codes
     import vecdb.kernels.distance
-    import vecdb.kernels.partitions  # noqa: F401
+    import vecdb.kernels.partitions
+    import vecdb.kernels.residuals  # noqa: F401
 
     with tempfile.TemporaryDirectory() as directory, VecDB(Path(directory) / "db") as db:
         db.create_collection("c", {"size": 4, "distance": "Dot"})

@@ -36,6 +36,7 @@ _MODULES = (
     "vecdb.kernels.codes",
     "vecdb.kernels.distance",
     "vecdb.kernels.partitions",
+    "vecdb.kernels.residuals",
 )
 
 

@@ -60,7 +60,7 @@ class Sketcher:
         cls, sample: Floats, labels: Labels, clustering: Clustering, *, distance: bool
     ) -> Sketcher:
         """Learn the codebook from rows ``float32[s, d]`` and their partitions."""
-        from vecdb.kernels.partitions import fit_codebook
+        from vecdb.kernels.residuals import fit_codebook
 
         dim = sample.shape[1]
         width = width_for(dim)
@@ -87,7 +87,7 @@ class Sketcher:
         To be followed by more rows, n must be a multiple of 32.
         """
         from vecdb.kernels.fastscan import pack
-        from vecdb.kernels.partitions import encode_residuals
+        from vecdb.kernels.residuals import encode_residuals
 
         points = _residuals(vectors, labels, self.clustering)
         codes = np.empty((len(points), len(self.codebook) // self.width), dtype=np.uint8)
@@ -117,7 +117,7 @@ def block_shape(rows: int, lines: int, width: int, *, distance: bool) -> tuple[i
 
 
 def _residuals(vectors: Floats, labels: Labels, clustering: Clustering) -> Floats:
-    from vecdb.kernels.partitions import residuals
+    from vecdb.kernels.residuals import residuals
 
     out = np.empty(vectors.shape, dtype=np.float32)
     vectors = np.ascontiguousarray(vectors)
