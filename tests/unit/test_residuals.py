@@ -1,50 +1,105 @@
-"""The loops that sketch residuals, against numpy."""
+"""The loops that sketch residuals, and the sketches they make, against numpy."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from vecdb.kernels import residuals
+from vecdb.index.clustering import Clustering
+from vecdb.index.sketch import Sketcher, width_for
+from vecdb.kernels import clustering, fastscan, residuals
 
 
-@pytest.mark.parametrize(("rows", "dim", "width"), [(1, 1, 1), (33, 18, 4), (64, 7, 3)])
-def test_encode_residuals(rows: int, dim: int, width: int) -> None:
+@pytest.mark.parametrize(("rows", "dim", "width"), [(0, 5, 2), (1, 1, 1), (33, 18, 4), (64, 7, 3)])
+def test_products_with_codes(rows: int, dim: int, width: int) -> None:
     random = np.random.default_rng(9)
     places = -(-dim // width)
     points = random.standard_normal((rows, dim)).astype(np.float32)
     codebook = random.standard_normal((places * width, 16)).astype(np.float32)
-    codebook[dim:] = 0
-    codes = np.empty((rows, places), np.uint8)
-    squares, products = np.empty(rows, np.float32), np.empty(rows, np.float32)
-    residuals.encode_residuals(points, codebook, width, codes, squares, products)
-    padded = np.zeros((rows, places * width), np.float32)
-    padded[:, :dim] = points
-    entries = codebook.reshape(places, width, 16)
-    distances = np.square(padded.reshape(rows, places, width, 1) - entries).sum(axis=2)
-    chosen = np.take_along_axis(distances, codes[:, :, None].astype(int), axis=2)[:, :, 0]
-    np.testing.assert_allclose(chosen, distances.min(axis=2), rtol=1e-4, atol=1e-6)
-    stands_for = entries.transpose(0, 2, 1)[np.arange(places), codes].reshape(rows, -1)
-    np.testing.assert_allclose(squares, np.square(points).sum(axis=1), rtol=1e-4)
-    np.testing.assert_allclose(products, (stands_for * padded).sum(axis=1), rtol=1e-3, atol=1e-4)
+    codes = random.integers(0, 16, (rows, places), dtype=np.uint8)
+    blocks = np.empty(fastscan.block_shape(rows, places, 1), np.uint8)
+    fastscan.pack(codes, np.ones((rows, 1), np.float32), blocks)
+    products = np.empty(rows, np.float32)
+    residuals.products_with_codes(points, codebook, width, blocks, products)
+    dimensions = np.arange(dim)
+    stands_for = codebook[dimensions, codes[:, dimensions // width]]
+    np.testing.assert_allclose(products, (stands_for * points).sum(axis=1), rtol=1e-3, atol=1e-4)
 
 
-def test_fit_codebook_lowers_the_error() -> None:
+@pytest.mark.parametrize(("m", "dim", "width"), [(1, 1, 1), (32, 6, 3), (70, 11, 4)])
+def test_chunks_turn_points(m: int, dim: int, width: int) -> None:
+    points = np.random.default_rng(8).standard_normal((m, dim)).astype(np.float32)
+    covered = []
+    for chunk, lanes in clustering.chunks_of(points, width):
+        wide = chunk.stop - chunk.start
+        assert lanes.flags.c_contiguous
+        turned = lanes.reshape(-1, wide, 32).transpose(0, 2, 1).reshape(-1, wide)
+        np.testing.assert_array_equal(turned[:m], points[:, chunk])
+        assert not turned[m:].any()
+        covered += range(dim)[chunk]
+    assert covered == list(range(dim))
+
+
+@pytest.mark.parametrize("distance", [False, True])
+@pytest.mark.parametrize(("rows", "dim"), [(1, 3), (200, 190), (333, 1030)])
+def test_a_sketch_says_what_its_codes_and_numbers_should_be(
+    rows: int, dim: int, distance: bool
+) -> None:
     random = np.random.default_rng(10)
-    points = random.standard_normal((600, 10)).astype(np.float32)
-    codebook = np.zeros((12, 16), np.float32)
-    codebook[:10] = points[:16].T
+    vectors = random.standard_normal((rows, dim)).astype(np.float32)
+    low, scale = vectors.min(axis=0), np.full(dim, 0.01, np.float32)
+    kept = Clustering(random.integers(0, 256, (3, dim), dtype=np.uint8), low, scale)
+    labels = random.integers(0, 3, rows).astype(np.int32)
+    sketcher = Sketcher.fit(vectors, labels, kept, distance=distance)
+    width = width_for(dim)
+    places = -(-dim // width)
+    assert sketcher.codebook.shape == (places * width, 16)
+    assert not sketcher.codebook[dim:].any()
+    blocks, squares = sketcher.encode(vectors, labels)
 
-    def error(book: np.ndarray) -> float:
-        padded = np.zeros((600, 12), np.float32)
-        padded[:, :10] = points
-        gaps = padded.reshape(600, 3, 4, 1) - book.reshape(3, 4, 16)
+    points = np.zeros((rows, places * width), np.float32)
+    points[:, :dim] = vectors - kept.centroids()[labels]
+    entries = sketcher.codebook.reshape(places, width, 16)
+    errors = np.square(points.reshape(rows, places, width, 1) - entries).sum(axis=2)
+    codes = np.empty((rows, places), np.uint8)
+    fastscan.unpack(blocks, codes)
+    chosen = np.take_along_axis(errors, codes[:, :, None].astype(int), axis=2)[:, :, 0]
+    np.testing.assert_allclose(chosen, errors.min(axis=2), rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(squares, np.square(points).sum(axis=1), rtol=1e-4)
+
+    stands_for = entries.transpose(0, 2, 1)[np.arange(places), codes].reshape(rows, -1)
+    corrections = squares / (stands_for * points).sum(axis=1)
+    assert ((corrections > 0) & (corrections < 8)).all()
+    columns = [corrections]
+    if distance:
+        lengths = np.square(kept.centroids()).sum(axis=1)[labels] - np.square(vectors).sum(axis=1)
+        columns = [2 * corrections, lengths]
+    numbers = np.stack(columns, axis=1).astype(np.float32)
+    packed = np.empty(sketcher.shape(rows), np.uint8)
+    fastscan.pack(codes, numbers, packed)
+    codes_end = -128 * len(columns)
+    np.testing.assert_array_equal(blocks[:, :codes_end], packed[:, :codes_end])
+    np.testing.assert_allclose(
+        np.ascontiguousarray(blocks[:, codes_end:]).view(np.float32),
+        np.ascontiguousarray(packed[:, codes_end:]).view(np.float32),
+        rtol=1e-3,
+        atol=1e-4,
+    )
+
+
+def test_a_codebook_lowers_the_error() -> None:
+    random = np.random.default_rng(11)
+    vectors = random.standard_normal((600, 384)).astype(np.float32)
+    nothing = np.zeros(384, np.float32)
+    kept = Clustering(np.zeros((1, 384), np.uint8), nothing, nothing)
+    labels = np.zeros(600, np.int32)
+    entries = Sketcher.fit(vectors, labels, kept, distance=False).codebook.reshape(96, 4, 16)
+
+    def error(entries: np.ndarray) -> float:
+        gaps = vectors.reshape(600, 96, 4, 1) - entries
         return float(np.square(gaps).sum(axis=2).min(axis=2).sum())
 
-    before = error(codebook)
-    residuals.fit_codebook(points, 4, 8, codebook)
-    assert error(codebook) < 0.8 * before
-    assert not codebook[10:].any()
+    assert error(entries) < 0.8 * error(vectors[:16].T.reshape(96, 4, 16))
 
 
 def test_residuals() -> None:

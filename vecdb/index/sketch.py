@@ -24,6 +24,7 @@ Bytes = npt.NDArray[np.uint8]
 _FIT_VALUES = 1 << 21
 _SEED = 20_240_608
 _ITERATIONS = 8
+_TOLERANCE = 1e-3
 _LEAST_PLACES = 96
 """Fewer codes a row tell too little: below 384 dimensions a code stands for fewer of them."""
 _MOST_PLACES = 512
@@ -60,16 +61,18 @@ class Sketcher:
         cls, sample: Floats, labels: Labels, clustering: Clustering, *, distance: bool
     ) -> Sketcher:
         """Learn the codebook from rows ``float32[s, d]`` and their partitions."""
-        from vecdb.kernels.residuals import fit_codebook
+        from vecdb.kernels.clustering import CENTROIDS, chunks_of, fit_chunk
 
         dim = sample.shape[1]
         width = width_for(dim)
         places = -(-dim // width)
-        codebook = np.zeros((places * width, 16), dtype=np.float32)
+        codebook = np.zeros((places * width, CENTROIDS), dtype=np.float32)
         points = _residuals(sample, labels, clustering)
-        picked = np.random.default_rng(_SEED).choice(len(points), 16, replace=len(points) < 16)
+        count = len(points)
+        picked = np.random.default_rng(_SEED).choice(count, CENTROIDS, replace=count < CENTROIDS)
         codebook[:dim] = points[picked].T
-        fit_codebook(points, width, _ITERATIONS, codebook)
+        for chunk, lanes in chunks_of(points, width):
+            fit_chunk(lanes, count, codebook[chunk], CENTROIDS, _ITERATIONS, _TOLERANCE)
         return cls(clustering, codebook, width, distance)
 
     @property
@@ -86,27 +89,29 @@ class Sketcher:
 
         To be followed by more rows, n must be a multiple of 32.
         """
-        from vecdb.kernels.fastscan import pack
-        from vecdb.kernels.residuals import encode_residuals
+        from vecdb.kernels.clustering import encode_product
+        from vecdb.kernels.residuals import products_with_codes
 
         points = _residuals(vectors, labels, self.clustering)
-        codes = np.empty((len(points), len(self.codebook) // self.width), dtype=np.uint8)
-        squares = np.empty(len(points), dtype=np.float32)
+        blocks = np.empty(self.shape(len(points)), dtype=np.uint8)
+        encode_product(points, self.codebook, self.width, blocks)
+        squares: Floats = np.einsum("ij,ij->i", points, points)
         products = np.empty(len(points), dtype=np.float32)
-        encode_residuals(points, self.codebook, self.width, codes, squares, products)
-        numbers = np.empty((len(points), self.columns), dtype=np.float32)
+        products_with_codes(points, self.codebook, self.width, blocks, products)
         corrections = np.ones(len(points), dtype=np.float32)
         large = products * _LARGEST_FACTOR > squares
         np.divide(squares, products, out=corrections, where=large & (products > 0))
+        numbers = np.zeros((self.columns, 32 * len(blocks)), dtype=np.float32)
         if self.distance:
-            numbers[:, 0] = 2.0 * corrections
+            numbers[0, : len(points)] = 2.0 * corrections
             # |q - c - r|^2 = |q - c|^2 - 2 q.r + (2 c.r + |r|^2); 2 c.r + |r|^2 = |c + r|^2 - |c|^2
             centroids = np.einsum("ij,ij->i", *[self.clustering.centroids()] * 2)
-            numbers[:, 1] = centroids[labels] - np.einsum("ij,ij->i", vectors, vectors)
+            numbers[1, : len(points)] = centroids[labels] - np.einsum("ij,ij->i", vectors, vectors)
         else:
-            numbers[:, 0] = corrections
-        blocks = np.empty(self.shape(len(points)), dtype=np.uint8)
-        pack(codes, numbers, blocks)
+            numbers[0, : len(points)] = corrections
+        # As `vecdb.kernels.fastscan` has them: beside the codes of 32 rows, each column of these.
+        beside = blocks[:, -128 * self.columns :].view(np.float32)
+        beside[:] = numbers.reshape(self.columns, -1, 32).swapaxes(0, 1).reshape(beside.shape)
         return blocks, squares
 
 

@@ -8,6 +8,7 @@ Among centroids equally near, the first is the nearest.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
@@ -16,9 +17,9 @@ from numba.core import types
 
 from vecdb.kernels.blocks import nearest_of_block
 from vecdb.kernels.shuffle import BLOCK_ROWS
-from vecdb.kernels.signatures import floats_2, i64, out_bytes_2, out_floats_2
+from vecdb.kernels.signatures import Floats, floats_2, i64, out_bytes_2, out_floats_2
 
-__all__ = ["CENTROIDS", "encode_product", "fit_chunk"]
+__all__ = ["CENTROIDS", "chunks_of", "encode_product", "fit_chunk"]
 
 CENTROIDS: Final = 16
 
@@ -27,7 +28,8 @@ CENTROIDS: Final = 16
 def encode_product(vectors, codebook, width, out):  # type: ignore[no-untyped-def]
     """Write the blocks of ``vectors: float32[n, d]``: the nearest centroid of each chunk.
 
-    ``codebook: float32[d, 16]``; chunks are ``width`` dimensions wide, the last may be narrower.
+    ``codebook: float32[d or more, 16]``; chunks are ``width`` dimensions wide, the last may be
+    narrower. What ``out`` has beside codes becomes zero.
     """
     n, dim = vectors.shape
     lanes = np.zeros((dim, BLOCK_ROWS), np.float32)
@@ -49,6 +51,18 @@ def encode_product(vectors, codebook, width, out):  # type: ignore[no-untyped-de
             labels[count:] = 0
             for i in range(16):
                 out[block, 16 * place + i] = labels[i] | labels[16 + i] << 4
+
+
+def chunks_of(points: Floats, width: int) -> Iterator[tuple[slice, Floats]]:
+    """The dimensions of each chunk of ``points: float32[m, d]``, and the points as `fit_chunk`
+    takes them."""
+    m, dim = points.shape
+    padded = np.zeros((-(-m // BLOCK_ROWS) * BLOCK_ROWS, dim), np.float32)
+    padded[:m] = points
+    for start in range(0, dim, width):
+        chunk = slice(start, min(start + width, dim))
+        lanes = padded[:, chunk].reshape(-1, BLOCK_ROWS, chunk.stop - start).transpose(0, 2, 1)
+        yield chunk, np.ascontiguousarray(lanes).reshape(-1, BLOCK_ROWS)
 
 
 @njit(i64(floats_2, i64, out_floats_2, i64, i64, types.float64), nogil=True, cache=True)

@@ -39,7 +39,7 @@ from vecdb.quantization.base import (
     state_array,
     state_number,
 )
-from vecdb.quantization.blocks import BLOCK_ROWS, PreparedBlocks, blocks_shape, prepare_blocks
+from vecdb.quantization.blocks import PreparedBlocks, blocks_shape, prepare_blocks
 
 __all__ = ["COMPRESSIONS", "ProductQuantizer", "codes_shape"]
 
@@ -106,7 +106,7 @@ class ProductQuantizer:
 
         With no more than 16 rows they are the centroids themselves.
         """
-        from vecdb.kernels.clustering import fit_chunk
+        from vecdb.kernels.clustering import chunks_of, fit_chunk
 
         sample = as_vectors(sample, least=1)
         m, dim = sample.shape
@@ -126,14 +126,9 @@ class ProductQuantizer:
         codebook[:] = sample[first].T
         if m <= CENTROIDS:
             return quantizer
-        padded = np.zeros((-(-m // BLOCK_ROWS) * BLOCK_ROWS, dim), np.float32)
-        padded[:m] = sample
-        for start in range(0, dim, width):
+        for chunk, points in chunks_of(sample, width):
             poll(cancelled)
-            wide = min(width, dim - start)
-            points = padded[:, start : start + wide].reshape(-1, BLOCK_ROWS, wide)
-            turned = np.ascontiguousarray(points.transpose(0, 2, 1)).reshape(-1, BLOCK_ROWS)
-            fit_chunk(turned, m, codebook[start : start + wide], k, ITERATIONS, TOLERANCE)
+            fit_chunk(points, m, codebook[chunk], k, ITERATIONS, TOLERANCE)
         return quantizer
 
     def _rotated(self, vectors: Floats) -> Floats:
