@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from vecdb import ids, models
+from vecdb.engine import edits, reader
 from vecdb.engine import query as searching
-from vecdb.engine import reader
 from vecdb.engine.checkpoint import checkpoint, checkpoint_if_full
-from vecdb.engine.ingest import prepare_upsert, prepare_vectors, vector_schema
-from vecdb.engine.operations import (
-    Delete,
-    DropVectors,
-    EditPayload,
-    EditVectors,
-    Operation,
-)
+from vecdb.engine.ingest import prepare_upsert
 from vecdb.engine.store import RecoveryReport, Store
 from vecdb.engine.view import View
-from vecdb.engine.writer import Request, Writer, existing
-from vecdb.errors import ClosedError, InvalidInputError, ReentrantCallError, VecdbError
+from vecdb.engine.writer import Request, Writer
+from vecdb.errors import ClosedError, ReentrantCallError, VecdbError
 from vecdb.models.validation import read
-from vecdb.payload import encoding
-from vecdb.payload.paths import parse_path
 from vecdb.upload import (
     ProgressBar,
     batches,
@@ -85,7 +76,6 @@ class Collection:
         Raises InvalidInputError (nothing was written), StorageFullError (nothing was kept),
         WriteError (the outcome is known after reopening; until then no writes are taken).
         """
-        self._database.check_usable()
         return self._write(prepare_upsert(self._store.schema, points))
 
     def upload_points(
@@ -146,99 +136,42 @@ class Collection:
 
         Ids that do not exist are fine. The space comes back by itself.
         """
-        return self._edit(points_selector, "points_selector", Delete, must_exist=False)
+        return self._write(edits.delete(points_selector))
 
     def set_payload(
         self, payload: dict[str, Any], points: Any, key: str | None = None, wait: bool = True
     ) -> models.UpdateResult:
         """Merge ``payload`` into that of the points, at the path ``key`` if given."""
-        if key is not None and not isinstance(key, str):
-            raise InvalidInputError(f"key: expected a string, got {type(key).__name__}")
-        path = key or ""
-        if path:
-            parse_path(path)
-        return self._edit_payload(points, mode="set", payload=payload, path=path)
+        return self._write(edits.set_payload(payload, points, key))
 
     def overwrite_payload(
         self, payload: dict[str, Any], points: Any, wait: bool = True
     ) -> models.UpdateResult:
         """Replace the points' payload."""
-        return self._edit_payload(points, mode="overwrite", payload=payload)
+        return self._write(edits.overwrite_payload(payload, points))
 
     def delete_payload(
         self, keys: Sequence[str], points: Any, wait: bool = True
     ) -> models.UpdateResult:
         """Remove these keys (paths such as ``a.b`` too) from the points' payload."""
-        paths = _strings(keys, "keys")
-        for path in paths:
-            parse_path(path)
-        return self._edit_payload(points, mode="delete", paths=paths)
+        return self._write(edits.delete_payload(keys, points))
 
     def clear_payload(self, points_selector: Any, wait: bool = True) -> models.UpdateResult:
         """Remove the points' whole payload."""
-        return self._edit_payload(points_selector, what="points_selector", mode="clear")
+        return self._write(edits.clear_payload(points_selector))
 
     def update_vectors(self, points: Any, wait: bool = True) -> models.UpdateResult:
         """Replace vectors of existing points: a list of ``PointVectors``; the rest stays."""
-        self._database.check_usable()
-        operation = prepare_vectors(self._store.schema, points)
-
-        def make(view: View) -> EditVectors:
-            existing(view, operation.keys)
-            return operation
-
-        return self._write(make)
+        return self._write(edits.update_vectors(self._store.schema, points))
 
     def delete_vectors(
         self, vectors: Sequence[str], points: Any, wait: bool = True
     ) -> models.UpdateResult:
         """Take the vectors of these names from the points; the points stay."""
-        given = _strings(vectors, "vectors")
-        names = [vector_schema(self._store.schema, name).name for name in given]
-        return self._edit(points, "points", lambda keys: DropVectors(keys, names))
-
-    def _edit_payload(
-        self, points: Any, what: str = "points", **change: Any
-    ) -> models.UpdateResult:
-        if "payload" in change:  # as it will be stored: plain JSON
-            if not isinstance(change["payload"], dict):
-                got = type(change["payload"]).__name__
-                raise InvalidInputError(f"payload: expected a dict, got {got}")
-            change["payload"] = encoding.decode(encoding.encode(change["payload"]))
-        return self._edit(points, what, lambda keys: EditPayload(keys, **change))
-
-    def _edit(
-        self,
-        selector: Any,
-        what: str,
-        make: Callable[[list[int]], Operation],
-        *,
-        must_exist: bool = True,
-    ) -> models.UpdateResult:
-        """An operation on selected points. Filters are resolved to ids before it is logged."""
-        self._database.check_usable()
-        selected = models.parse_points_selector(selector, what)
-        if isinstance(selected, models.Filter):
-            filter = reader.condition(selected, what)
-            assert filter is not None
-            keys = None
-        else:
-            filter = None
-            keys = list(dict.fromkeys(map(ids.key_of, selected)))
-            if not keys:
-                raise InvalidInputError(f"{what}: expected at least one id, got none")
-        if keys is not None and not must_exist:
-            return self._write(Delete(keys))
-
-        def request(view: View) -> Operation | None:
-            chosen = reader.matching_keys(view, filter) if filter is not None else keys or []
-            if not chosen:
-                return None
-            return make(existing(view, chosen))
-
-        return self._write(request)
+        return self._write(edits.delete_vectors(self._store.schema, vectors, points))
 
     def _write(self, request: Request) -> models.UpdateResult:
+        self._database.check_usable()
         seq = self._writer.submit(request)
         try:
             checkpoint_if_full(self._store)
@@ -440,16 +373,3 @@ class Collection:
 
 def _keys(wanted: Sequence[Any]) -> list[int]:
     return ids.keys_of(wanted)
-
-
-def _strings(values: Any, what: str) -> list[str]:
-    """A list of strings, at least one."""
-    if not isinstance(values, (list, tuple, set, frozenset)):
-        got = type(values).__name__
-        raise InvalidInputError(f"{what}: expected a list of strings, got {got} {values!r:.60}")
-    for value in values:
-        if not isinstance(value, str):
-            raise InvalidInputError(f"{what}: expected strings, got {value!r:.60}")
-    if not values:
-        raise InvalidInputError(f"{what}: expected at least one string, got none")
-    return list(values)

@@ -3,45 +3,29 @@
 from __future__ import annotations
 
 import atexit
-import logging
 import os
 import threading
 import time
 import weakref
 from contextlib import ExitStack, suppress
-from copy import copy
-from pathlib import Path
+from functools import partial
 from types import TracebackType
 from typing import Any, NoReturn
 
 from vecdb import models
 from vecdb.collection import Collection
-from vecdb.engine import directory, recovery, restore, snapshots
+from vecdb.engine import directory, recovery, snapshots
 from vecdb.engine.check import CheckReport, check_files
 from vecdb.engine.configure import new_config, update_config
-from vecdb.engine.follower import Follower
 from vecdb.engine.optimizer import Optimizer, deadline_of
 from vecdb.engine.store import Store
-from vecdb.engine.unpack import Unpacked
-from vecdb.engine.writer import Uninterrupted
-from vecdb.errors import (
-    AlreadyExistsError,
-    ClosedError,
-    CorruptionError,
-    ForkError,
-    FormatVersionError,
-    InvalidInputError,
-    NotFoundError,
-    ReadOnlyError,
-    VecdbError,
-    WriteError,
-)
+from vecdb.engine.syncer import Syncer
+from vecdb.errors import ClosedError, ForkError, InvalidInputError, ReadOnlyError, VecdbError
+from vecdb.open_collections import OpenCollections
 from vecdb.snapshots import Snapshots
 from vecdb.storage import fs, layout
 from vecdb.storage.wal import SyncLevel
 from vecdb.verbs import Verbs
-
-_log = logging.getLogger("vecdb")
 
 _open_databases: weakref.WeakSet[VecDB] = weakref.WeakSet()
 
@@ -93,15 +77,13 @@ class VecDB(Verbs, Snapshots):
         self._level: SyncLevel = "never" if self._temporary else sync
         self._pid = os.getpid()
         self._closed = False
-        self._lock = threading.RLock()  # guards the next three; before any lock of a store
-        self._collections: dict[str, Collection] = {}
-        self._followers: dict[Path, Follower] = {}
-        # By directory: where that does not tell the collection's name, any other might be taken
-        # for it, and a new one of that name made in its place.
-        self._damaged: dict[Path, tuple[str, VecdbError]] = {}
+        self._lock = threading.RLock()  # guards what is open; before any lock of a store
         self._file_lock: fs.FileLock | None = None
-        self._stop_syncing = threading.Event()
         self.optimizer = Optimizer(self._stores)
+        self._syncer = Syncer(self._stores, sync_interval)
+        self._collections = OpenCollections(
+            self.path / layout.COLLECTIONS, self._level, self.optimizer, partial(Collection, self)
+        )
         _open_databases.add(self)  # before there is a lock that a fork would copy
         if read_only:
             directory.require_database(self.path)
@@ -109,21 +91,16 @@ class VecDB(Verbs, Snapshots):
         else:
             self._open_for_writing()
             try:
-                self._start_threads(sync_interval)
+                self._start_threads()
             except BaseException:  # there may be too many of them
                 with suppress(Exception):
                     self.close()
                 raise
 
-    def _start_threads(self, sync_interval: float) -> None:
+    def _start_threads(self) -> None:
         self.optimizer.start()
         if self._level == "interval":
-            threading.Thread(
-                target=_sync_loop,
-                args=(weakref.ref(self), self._stop_syncing, sync_interval),
-                name="vecdb-sync",
-                daemon=True,
-            ).start()
+            self._syncer.start()
 
     def _open_for_writing(self) -> None:
         directory.prepare(self.path)
@@ -132,14 +109,9 @@ class VecDB(Verbs, Snapshots):
             directory.initialize(self.path)
             recovery.finish_restores(self.path / layout.COLLECTIONS)
             snapshots.clean(self.path / layout.SNAPSHOTS)
-            for path in recovery.collection_dirs(self.path / layout.COLLECTIONS):
-                self._open_or_set_aside(path)
+            self._collections.open_all()
         except BaseException:
-            for collection in self._collections.values():
-                recovery.close_store(collection._store, keep=False)
-            self._file_lock.release()
-            if self._temporary:
-                fs.remove_tree(self.path)
+            self._let_go(keep=False)
             raise
 
     def __enter__(self) -> VecDB:
@@ -154,7 +126,7 @@ class VecDB(Verbs, Snapshots):
         self.close()
 
     def __repr__(self) -> str:
-        state = "closed" if self._closed else f"{len(self._collections)} collections"
+        state = "closed" if self._closed else f"{len(self._stores())} collections"
         return f"<VecDB {str(self.path)!r}: {state}>"
 
     def __reduce__(self) -> NoReturn:
@@ -168,31 +140,28 @@ class VecDB(Verbs, Snapshots):
         with self._lock:
             if self._closed:
                 return
-            for collection in self._collections.values():
-                collection._store.require_outside()
+            for store in self._stores():
+                store.require_outside()
             self._closed = True
             try:
-                self._stop_syncing.set()
+                self._syncer.stop()
                 self.optimizer.stop()
             finally:
-                self._close_stores()
+                self._let_go(keep=not (self._temporary or self.read_only))
 
-    def _close_stores(self) -> None:
-        """Close every collection whatever happens to another, then give the lock back."""
-        first: BaseException | None = None
-        for collection in self._collections.values():
-            try:
-                keep = not (self._temporary or self.read_only)
-                recovery.close_store(collection._store, keep=keep)
-            except BaseException as error:
-                first = first or error
-        if self._file_lock is not None:
-            self._file_lock.release()
-        _open_databases.discard(self)
-        if self._temporary:
-            fs.remove_tree(self.path)
-        if first is not None:
-            raise first
+    def _let_go(self, *, keep: bool) -> None:
+        """Close every collection, then, whatever came of that, give the lock back."""
+        try:
+            self._collections.close(keep=keep)
+        finally:
+            if self._file_lock is not None:
+                self._file_lock.release()
+            _open_databases.discard(self)
+            if self._temporary:
+                fs.remove_tree(self.path)
+
+    def _stores(self) -> list[Store]:
+        return self._collections.stores()
 
     def check_usable(self) -> None:
         """Raise ForkError in a forked child, ClosedError after ``close``."""
@@ -216,7 +185,7 @@ class VecDB(Verbs, Snapshots):
         They can be deleted, recovered from a snapshot, or saved with ``vecdb repair``.
         """
         self.check_usable()
-        return dict(self._damaged.values())
+        return self._collections.damaged()
 
     def refresh(self) -> bool:
         """Move a database opened with ``read_only=True`` to its newest state; whether there was
@@ -226,7 +195,8 @@ class VecDB(Verbs, Snapshots):
         if not self.read_only:
             return False
         with self._lock:
-            return self._refresh()
+            directory.require_database(self.path)
+            return self._collections.refresh()
 
     # -- collections -----------------------------------------------------------------------
 
@@ -258,15 +228,7 @@ class VecDB(Verbs, Snapshots):
         self.check_usable()  # before the lock: a fork may have copied it locked, for ever
         with self._lock:
             self._require_writable()
-            if name in self._collections or self._damaged_place(name) is not None:
-                raise AlreadyExistsError(f"collection {name!r} already exists")
-            with Uninterrupted():  # on disk and in the list, or in neither
-                path = recovery.create_collection(self.path / layout.COLLECTIONS, name, config)
-                try:
-                    self._open_collection(path, new=True)
-                except BaseException:
-                    recovery.drop_collection(path)
-                    raise
+            self._collections.create(name, config)
         return True
 
     def recreate_collection(
@@ -300,27 +262,7 @@ class VecDB(Verbs, Snapshots):
         self.check_usable()
         with self._lock:
             self._require_writable()
-            name = directory.check_name(collection_name)
-            place = self._damaged_place(name)
-            if place is not None:
-                self._drop(place, place, self._damaged)
-                return True
-            collection = self._collections.get(name)
-            if collection is None:
-                return False
-            store = collection._store
-            recovery.close_store(store, keep=False)
-            self.optimizer.leave(store)
-            self._drop(store.path, name, self._collections)
-            return True
-
-    def _drop(self, path: Path, key: Any, listed: dict[Any, Any]) -> None:
-        with Uninterrupted():  # on disk and in the list, or in neither
-            try:
-                recovery.drop_collection(path)
-            finally:
-                if not path.exists():  # though an error may say that this is not durable yet
-                    del listed[key]
+            return self._collections.delete(directory.check_name(collection_name))
 
     def update_collection(
         self,
@@ -349,36 +291,25 @@ class VecDB(Verbs, Snapshots):
     def get_collections(self) -> models.CollectionsResponse:
         """The names of all collections, sorted."""
         self.check_usable()
-        names = sorted({*self._collections, *self.damaged})
+        names = sorted({*self._collections.names(), *self._collections.damaged()})
         return models.CollectionsResponse([models.CollectionDescription(name) for name in names])
 
     def collection_exists(self, collection_name: str) -> bool:
         """Whether there is a collection of that name."""
         self.check_usable()
-        name = directory.check_name(collection_name)
-        return name in self._collections or self._damaged_place(name) is not None
+        return directory.check_name(collection_name) in self._collections
 
     def collection(self, collection_name: str) -> Collection:
         """A handle with the same verbs and no name argument. Raises NotFoundError, and for a
         collection in ``damaged`` its error."""
         self.check_usable()
-        try:
-            return self._collections[collection_name]
-        except (KeyError, TypeError):
-            name = directory.check_name(collection_name)
-            place = self._damaged_place(name)
-            if place is not None:
-                raise copy(self._damaged[place][1]) from None
-            known = ", ".join(map(repr, sorted(self._collections))) or "none"
-            raise NotFoundError(
-                f"collection {collection_name!r} does not exist; there are: {known}"
-            ) from None
+        return self._collections.get(collection_name)
 
     # -- all collections ----------------------------------------------------------------------
 
     def flush(self, collection_name: str | None = None) -> None:
         """Checkpoint one collection, or all."""
-        for name in [collection_name] if collection_name is not None else list(self._collections):
+        for name in self._collections.names() if collection_name is None else [collection_name]:
             self.collection(name).flush()
 
     def check(self) -> CheckReport:
@@ -401,129 +332,11 @@ class VecDB(Verbs, Snapshots):
         """Wait for one collection, or all; see ``Collection.wait_for_optimizer``."""
         self.check_usable()
         deadline = deadline_of(timeout)
-        for name in [collection_name] if collection_name is not None else list(self._collections):
+        for name in self._collections.names() if collection_name is None else [collection_name]:
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
             if not self.collection(name).wait_for_optimizer(left):
                 return False
         return True
-
-    # -- opening ---------------------------------------------------------------------------
-
-    def _stores(self) -> list[Store]:
-        return [collection._store for collection in list(self._collections.values())]
-
-    def _open_or_set_aside(self, path: Path) -> None:
-        try:
-            self._open_collection(path)
-        except (CorruptionError, FormatVersionError) as error:
-            self._set_aside(path, error)
-
-    def _open_collection(self, path: Path, *, new: bool = False) -> None:
-        store = recovery.open_store(path, self._level, new=new)
-        try:
-            recovery.require_own_name(path, store.name)
-        except CorruptionError:
-            recovery.close_store(store, keep=False)
-            raise
-        store.changed = self.optimizer.wake
-        self._collections[store.name] = Collection(self, store)
-        self.optimizer.wake()
-
-    def _replace(self, unpacked: Unpacked) -> None:
-        """Let a restored collection take its place. Under the lock. Raises OSError before anything
-        has changed; what goes wrong later is finished by the next open."""
-        old = self._collections.get(unpacked.name)
-        if old is not None:
-            old._store.require_outside()
-        with Uninterrupted():
-            try:
-                restored = restore.commit(unpacked)
-            except WriteError as error:
-                if old is not None:
-                    old._store.fail(str(error))
-                raise
-            path = restored.with_name(layout.escape(unpacked.name))
-            try:
-                if old is not None:
-                    recovery.close_store(old._store, keep=False)
-                    self.optimizer.leave(old._store)  # and stays listed: closed is not unknown
-                _, dropped = recovery.take_place(restored)
-                self._open_collection(path)
-            except BaseException as error:
-                self._collections.pop(unpacked.name, None)
-                self._set_aside(path, CorruptionError(path, f"restored, but not open: {error}"))
-                raise
-            self._damaged.pop(path, None)
-        if dropped is not None:
-            fs.remove_tree(dropped)
-
-    def _set_aside(self, path: Path, error: CorruptionError | FormatVersionError) -> None:
-        name = recovery.name_of_place(path)
-        if str(self._damaged.get(path, (name, None))[1]) != str(error):
-            _log.warning("collection %r cannot be opened: %s", name, error)
-        self._damaged[path] = (name, error)
-
-    def _damaged_place(self, name: str) -> Path | None:
-        """Where the damaged collection of this name is, if there is one. Its directory's name will
-        do: nothing but that is left of some."""
-        parent = self.path / layout.COLLECTIONS
-        places = (parent / layout.escape(name), parent / name)
-        return next((place for place in places if place in self._damaged), None)
-
-    def _refresh(self) -> bool:
-        """Under the lock: drop what is gone, move what is known, open what is new."""
-        directory.require_database(self.path)
-        paths = recovery.collection_dirs(self.path / layout.COLLECTIONS)
-        changed = False
-        for path, follower in list(self._followers.items()):
-            if path not in paths or not follower.is_same():
-                self._collections.pop(follower.name, None)
-                recovery.close_store(follower.store, keep=False)
-                del self._followers[path]
-                changed = True
-        for path in [path for path in self._damaged if path not in paths]:
-            del self._damaged[path]
-            changed = True
-        for path in paths:
-            try:
-                changed |= self._follow(path)
-                self._damaged.pop(path, None)
-            except (CorruptionError, FormatVersionError) as error:
-                if recovery.is_there(path):  # else it was dropped meanwhile
-                    self._set_aside(path, error)
-        return changed
-
-    def _follow(self, path: Path) -> bool:
-        follower = self._followers.get(path)
-        if follower is not None:
-            return follower.refresh()
-        follower = Follower(path)
-        recovery.require_own_name(path, follower.name)
-        # The follower last, as it is also forgotten last: the next refresh then makes up for a
-        # Ctrl-C in between.
-        self._collections[follower.name] = Collection(self, follower.store)
-        self._followers[path] = follower
-        return True
-
-
-def _sync_loop(database: weakref.ref[VecDB], stop: threading.Event, interval: float) -> None:
-    while not stop.wait(interval):
-        open_database = database()
-        if open_database is None:
-            return
-        _sync_all(open_database)
-        del open_database
-
-
-def _sync_all(database: VecDB) -> None:
-    for store in database._stores():
-        with store.write:
-            if store.closed or store.failure is not None or not store.wal.dirty:
-                continue
-            try:
-                store.wal.sync()
-            except WriteError as error:
-                store.fail(str(error))
 
 
 def _close_all() -> None:

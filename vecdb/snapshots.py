@@ -10,8 +10,8 @@ from urllib.parse import unquote, urlsplit
 from vecdb import models
 from vecdb.collection import Collection
 from vecdb.engine import directory, recovery, restore, snapshots
-from vecdb.engine.unpack import Unpacked
 from vecdb.errors import InvalidInputError
+from vecdb.open_collections import OpenCollections
 from vecdb.storage import layout
 
 
@@ -20,6 +20,7 @@ class Snapshots:
 
     path: Path
     _lock: threading.RLock
+    _collections: OpenCollections
 
     def check_usable(self) -> None:
         """Raise unless the database may be used."""
@@ -30,9 +31,6 @@ class Snapshots:
 
     def collection(self, collection_name: str) -> Collection:
         """The collection of that name."""
-        raise NotImplementedError
-
-    def _replace(self, unpacked: Unpacked) -> None:
         raise NotImplementedError
 
     def create_snapshot(
@@ -85,7 +83,7 @@ class Snapshots:
         unpacked = restore.unpack_collection(archive, parent, name, checksum)
         with restore.kept_until_committed(unpacked), self._lock:
             self._require_writable()
-            self._replace(unpacked)
+            self._collections.replace(unpacked)
         return True
 
     def create_full_snapshot(self, wait: bool = True) -> models.SnapshotDescription:

@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vecdb import database
-from vecdb.engine import build, checkpoint, recovery, restore
+from vecdb.engine import build, checkpoint, recovery, restore, syncer
 from vecdb.storage import builder, catalog, fs, layout, wal
 
 
@@ -98,11 +97,11 @@ def retire_before_commit() -> None:
 def no_interval_sync() -> None:
     """the thread of the level "interval" says it synced and did not"""
 
-    def sync_all(open_database: database.VecDB) -> None:
-        for store in open_database._stores():
+    def sync_all(self: syncer.Syncer) -> None:
+        for store in self._stores():
             store.wal._synced = True
 
-    database._sync_all = sync_all
+    syncer.Syncer._sync_all = sync_all  # type: ignore[method-assign]
 
 
 @caught_by("failed-sync")

@@ -1,0 +1,235 @@
+"""OpenCollections: which collections of a database are open, and which are too damaged to be.
+
+The database that writes opens what it finds, and from then on only its own changes count. One that
+only reads follows what another process does: ``refresh``.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from copy import copy
+from pathlib import Path
+from typing import Any
+
+from vecdb import models
+from vecdb.collection import Collection
+from vecdb.engine import directory, recovery, restore
+from vecdb.engine.follower import Follower
+from vecdb.engine.optimizer import Optimizer
+from vecdb.engine.store import Store
+from vecdb.engine.unpack import Unpacked
+from vecdb.engine.writer import Uninterrupted
+from vecdb.errors import (
+    AlreadyExistsError,
+    CorruptionError,
+    FormatVersionError,
+    NotFoundError,
+    VecdbError,
+    WriteError,
+)
+from vecdb.storage import fs, layout
+from vecdb.storage.wal import SyncLevel
+
+_log = logging.getLogger("vecdb")
+
+
+class OpenCollections:
+    """The collections in the directory ``parent``; ``handle`` makes the handle of an open one.
+
+    What changes them is called under the database's lock, which is taken before any lock of a
+    store. Looking at them needs none.
+    """
+
+    def __init__(
+        self,
+        parent: Path,
+        level: SyncLevel,
+        optimizer: Optimizer,
+        handle: Callable[[Store], Collection],
+    ) -> None:
+        self._parent = parent
+        self._level = level
+        self._optimizer = optimizer
+        self._handle = handle
+        self._open: dict[str, Collection] = {}
+        # By directory: where that does not tell the collection's name, any other might be taken
+        # for it, and a new one of that name made in its place.
+        self._damaged: dict[Path, tuple[str, VecdbError]] = {}
+        self._followers: dict[Path, Follower] = {}
+
+    # -- looking ---------------------------------------------------------------------------
+
+    def names(self) -> list[str]:
+        """Of those that are open."""
+        return list(self._open)
+
+    def stores(self) -> list[Store]:
+        """Of those that are open."""
+        return [collection._store for collection in list(self._open.values())]
+
+    def damaged(self) -> dict[str, VecdbError]:
+        """Those that are set aside, and why."""
+        return dict(self._damaged.values())
+
+    def __contains__(self, name: str) -> bool:
+        """Whether there is one of this name, open or damaged."""
+        return name in self._open or self._damaged_place(name) is not None
+
+    def get(self, name: str) -> Collection:
+        """The handle. Raises NotFoundError, and for a damaged collection its error."""
+        try:
+            return self._open[name]
+        except (KeyError, TypeError):
+            name = directory.check_name(name)
+            place = self._damaged_place(name)
+            if place is not None:
+                raise copy(self._damaged[place][1]) from None
+            known = ", ".join(map(repr, sorted(self._open))) or "none"
+            raise NotFoundError(f"collection {name!r} does not exist; there are: {known}") from None
+
+    # -- writing ---------------------------------------------------------------------------
+
+    def open_all(self) -> None:
+        """Open every collection there is, or set it aside."""
+        for path in recovery.collection_dirs(self._parent):
+            try:
+                self._open_one(path)
+            except (CorruptionError, FormatVersionError) as error:
+                self._set_aside(path, error)
+
+    def create(self, name: str, config: models.CollectionConfig) -> None:
+        """A new, empty one. Raises AlreadyExistsError."""
+        if name in self:
+            raise AlreadyExistsError(f"collection {name!r} already exists")
+        with Uninterrupted():  # on disk and in the list, or in neither
+            path = recovery.create_collection(self._parent, name, config)
+            try:
+                self._open_one(path, new=True)
+            except BaseException:
+                recovery.drop_collection(path)
+                raise
+
+    def delete(self, name: str) -> bool:
+        """Remove one and its files; False if there was none."""
+        place = self._damaged_place(name)
+        if place is not None:
+            self._drop(place, place, self._damaged)
+            return True
+        collection = self._open.get(name)
+        if collection is None:
+            return False
+        store = collection._store
+        recovery.close_store(store, keep=False)
+        self._optimizer.leave(store)
+        self._drop(store.path, name, self._open)
+        return True
+
+    def replace(self, unpacked: Unpacked) -> None:
+        """Let a restored collection take its place. Raises OSError before anything has changed;
+        what goes wrong later is finished by the next open."""
+        old = self._open.get(unpacked.name)
+        if old is not None:
+            old._store.require_outside()
+        with Uninterrupted():
+            try:
+                restored = restore.commit(unpacked)
+            except WriteError as error:
+                if old is not None:
+                    old._store.fail(str(error))
+                raise
+            path = restored.with_name(layout.escape(unpacked.name))
+            try:
+                if old is not None:
+                    recovery.close_store(old._store, keep=False)
+                    self._optimizer.leave(old._store)  # and stays listed: closed is not unknown
+                _, dropped = recovery.take_place(restored)
+                self._open_one(path)
+            except BaseException as error:
+                self._open.pop(unpacked.name, None)
+                self._set_aside(path, CorruptionError(path, f"restored, but not open: {error}"))
+                raise
+            self._damaged.pop(path, None)
+        if dropped is not None:
+            fs.remove_tree(dropped)
+
+    def close(self, *, keep: bool) -> None:
+        """Close every one whatever happens to another, then raise what came first. They stay
+        listed. ``keep``: with a checkpoint."""
+        first: BaseException | None = None
+        for store in self.stores():
+            try:
+                recovery.close_store(store, keep=keep)
+            except BaseException as error:
+                first = first or error
+        if first is not None:
+            raise first
+
+    # -- reading what another process writes -------------------------------------------------
+
+    def refresh(self) -> bool:
+        """Drop what is gone, move what is known, open what is new; whether anything changed."""
+        paths = recovery.collection_dirs(self._parent)
+        changed = False
+        for path, follower in list(self._followers.items()):
+            if path not in paths or not follower.is_same():
+                self._open.pop(follower.name, None)
+                recovery.close_store(follower.store, keep=False)
+                del self._followers[path]
+                changed = True
+        for path in [path for path in self._damaged if path not in paths]:
+            del self._damaged[path]
+            changed = True
+        for path in paths:
+            try:
+                changed |= self._follow(path)
+                self._damaged.pop(path, None)
+            except (CorruptionError, FormatVersionError) as error:
+                if recovery.is_there(path):  # else it was dropped meanwhile
+                    self._set_aside(path, error)
+        return changed
+
+    def _follow(self, path: Path) -> bool:
+        follower = self._followers.get(path)
+        if follower is not None:
+            return follower.refresh()
+        follower = Follower(path)
+        recovery.require_own_name(path, follower.name)
+        # The follower last, as it is also forgotten last: the next refresh then makes up for a
+        # Ctrl-C in between.
+        self._open[follower.name] = self._handle(follower.store)
+        self._followers[path] = follower
+        return True
+
+    # -- the parts -------------------------------------------------------------------------
+
+    def _open_one(self, path: Path, *, new: bool = False) -> None:
+        store = recovery.open_store(path, self._level, new=new)
+        try:
+            recovery.require_own_name(path, store.name)
+        except CorruptionError:
+            recovery.close_store(store, keep=False)
+            raise
+        store.changed = self._optimizer.wake
+        self._open[store.name] = self._handle(store)
+        self._optimizer.wake()
+
+    def _set_aside(self, path: Path, error: CorruptionError | FormatVersionError) -> None:
+        name = recovery.name_of_place(path)
+        if str(self._damaged.get(path, (name, None))[1]) != str(error):
+            _log.warning("collection %r cannot be opened: %s", name, error)
+        self._damaged[path] = (name, error)
+
+    def _damaged_place(self, name: str) -> Path | None:
+        """Where the damaged collection of this name is, if there is one. Its directory's name will
+        do: nothing but that is left of some."""
+        places = (self._parent / layout.escape(name), self._parent / name)
+        return next((place for place in places if place in self._damaged), None)
+
+    def _drop(self, path: Path, key: Any, listed: dict[Any, Any]) -> None:
+        with Uninterrupted():  # on disk and in the list, or in neither
+            try:
+                recovery.drop_collection(path)
+            finally:
+                if not path.exists():  # though an error may say that this is not durable yet
+                    del listed[key]
