@@ -11,6 +11,7 @@ not; ``order`` is the permutation that sorts them.
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Sequence
 from typing import Any
@@ -27,25 +28,21 @@ _NUMBER_LIMIT = 1 << 64
 _UUID_LIMIT = (1 << 128) - _NUMBER_LIMIT
 _LOW = _NUMBER_LIMIT - 1
 
+_usual_form = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}").fullmatch
+
 
 def key_of(point_id: Any) -> int:
     """The key of one id. Raises InvalidInputError for anything but a u64 or a UUID."""
     if type(point_id) is int and 0 <= point_id < _NUMBER_LIMIT:
         return point_id
-    if isinstance(point_id, str):
-        try:
-            point_id = uuid.UUID(point_id)
-        except ValueError:
+    if isinstance(point_id, (str, uuid.UUID)):
+        value = point_id.int if isinstance(point_id, uuid.UUID) else _value_of(point_id)
+        if value >= _UUID_LIMIT:
             raise InvalidInputError(
-                f"point id: expected an unsigned 64-bit integer or a UUID, got the string "
-                f"{point_id[:80]!r}"
-            ) from None
-    if isinstance(point_id, uuid.UUID):
-        if point_id.int >= _UUID_LIMIT:
-            raise InvalidInputError(
-                f"point id {point_id}: UUIDs whose first 64 bits are all ones are reserved"
+                f"point id {uuid.UUID(int=value)}: UUIDs whose first 64 bits are all ones are "
+                f"reserved"
             )
-        return point_id.int + _NUMBER_LIMIT
+        return value + _NUMBER_LIMIT
     if isinstance(point_id, bool) or not isinstance(point_id, (int, np.integer)):
         raise InvalidInputError(
             f"point id: expected an unsigned 64-bit integer or a UUID, got "
@@ -57,9 +54,25 @@ def key_of(point_id: Any) -> int:
     return number
 
 
+def _value_of(text: str) -> int:
+    """The 128 bits of a UUID in any form that ``uuid.UUID`` reads. Raises InvalidInputError."""
+    if _usual_form(text):  # in a third of the time
+        return int(text.replace("-", ""), 16)
+    try:
+        return uuid.UUID(text).int
+    except ValueError:
+        raise InvalidInputError(
+            f"point id: expected an unsigned 64-bit integer or a UUID, got the string {text[:80]!r}"
+        ) from None
+
+
 def external(key: int) -> int | str:
     """The id a user sees for ``key``: an int, or a canonical UUID string."""
-    return key if key < _NUMBER_LIMIT else str(uuid.UUID(int=key - _NUMBER_LIMIT))
+    if key < _NUMBER_LIMIT:
+        return key
+    # What str(uuid.UUID) does, in a quarter of the time: a search makes ten.
+    digits = f"{key - _NUMBER_LIMIT:032x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 def keys_of(ids: Any) -> list[int]:

@@ -6,7 +6,7 @@ import uuid
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from vecdb import ids
@@ -27,6 +27,45 @@ def test_numbers_stand_for_themselves_and_sort_before_uuids() -> None:
     assert ids.key_of(nil) == ids.key_of(str(nil)) == ids.key_of(nil.hex) == 2**64
     assert ids.external(ids.key_of(nil)) == "00000000-0000-0000-0000-000000000000"
     assert ids.key_of(2**64 - 1) < ids.key_of(nil)
+
+
+@given(st.integers(0, 2**128 - 2**64 - 1))
+@example(0)
+@example(1)
+@example(2**64)
+@example(2**128 - 2**64 - 1)
+def test_a_uuid_looks_as_the_standard_library_writes_it(value: int) -> None:
+    text = str(uuid.UUID(int=value))
+    assert ids.external(value + 2**64) == text
+    for form in (text, text.upper(), f"{{{text}}}", f"urn:uuid:{text}", text.replace("-", "")):
+        assert ids.key_of(form) == value + 2**64
+
+
+# One character of a good UUID replaced, left out or put in: most of what nearly looks like one.
+NEARLY = st.builds(
+    lambda text, place, new, length: text[:place] + new + text[place + length :],
+    st.uuids().map(str),
+    st.integers(0, 36),
+    st.text("0aFg-{}_+ \n\u0661\uff11", max_size=2),
+    st.integers(0, 2),
+)
+
+
+@given(NEARLY)
+@example("00000000-0000-0000-0000-000000000000\n")
+@example("0000000-00000-0000-0000-000000000000")
+@example("0000000\u0661-0000-0000-0000-000000000000")
+@example("ffffffff-ffff-ffff-0000-000000000000")
+def test_strings_are_read_as_the_standard_library_does(text: str) -> None:
+    try:
+        value = uuid.UUID(text).int
+    except ValueError:
+        value = 2**128
+    if value < 2**128 - 2**64:
+        assert ids.key_of(text) == value + 2**64
+    else:
+        with pytest.raises(InvalidInputError, match="point id"):
+            ids.key_of(text)
 
 
 @pytest.mark.parametrize(
