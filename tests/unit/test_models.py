@@ -20,6 +20,7 @@ from vecdb import models as m
 from vecdb.errors import InvalidInputError
 from vecdb.models import coerce, to_builtins, to_json
 from vecdb.models.reading import converter
+from vecdb.models.validation import Checked
 
 UUID_TEXT = "6f9619ff-8b86-d011-b42d-00c04fc964ff"
 MATCH = {"key": "a", "match": {"value": 1}}
@@ -594,15 +595,42 @@ def test_refusals_say_where_what_was_expected_and_what_came(
         coerce(type_, given, "x")
     assert str(caught.value).startswith(message)
     if isinstance(given, dict) and given.keys() <= set(type_.__struct_fields__):
-        struct = None
-        try:
-            struct = type_(**given)
-        except TypeError:
-            assert "missing" in message
-        if struct is not None:  # the same words for a struct made by hand
+        if "missing field" in message:
+            with pytest.raises(TypeError):
+                type_(**given)
+        elif issubclass(type_, Checked):  # the same words when it is made by hand
             with pytest.raises(InvalidInputError) as again:
-                coerce(type_, struct, "x")
+                type_(**given)
+            assert str(again.value) == str(caught.value).replace("x", name, 1)
+        else:  # or when that is used
+            with pytest.raises(InvalidInputError) as again:
+                coerce(type_, type_(**given), "x")
             assert str(again.value) == str(caught.value)
+
+
+@pytest.mark.parametrize("name", [name for name in m.__all__ if name.endswith("Config")])
+def test_every_configuration_is_checked_when_it_is_made(name: str) -> None:
+    type_ = getattr(m, name)
+    if inspect.isclass(type_):  # not a union of them
+        assert issubclass(type_, Checked)
+
+
+def test_what_is_only_in_another_form_is_no_mistake() -> None:
+    """Enums by their values and nested structs as dicts, as they ever could be given."""
+    params = m.VectorParams(
+        size=np.int64(4),  # type: ignore[arg-type]
+        distance="Dot",  # type: ignore[arg-type]
+        quantization_config={"scalar": {"type": "int8"}},  # type: ignore[arg-type]
+    )
+    read = coerce(m.VectorParams, params)
+    assert read.distance is m.Distance.DOT
+    assert isinstance(read.quantization_config, m.ScalarQuantization)
+    with pytest.raises(InvalidInputError, match=r"quantization_config\.scalar\.type: expected"):
+        m.VectorParams(
+            size=4,
+            distance=m.Distance.DOT,
+            quantization_config={"scalar": {"type": "int7"}},  # type: ignore[arg-type]
+        )
 
 
 def test_a_long_value_is_cut_in_the_message() -> None:

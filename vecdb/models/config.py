@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from vecdb.models.reading import By, Model, Refused, converter, fields_of, refuse, show
-from vecdb.models.validation import read
+from vecdb.models.validation import Checked, read
 
 MAX_DIMENSIONS = 65536  # Qdrant's own limit
 MAX_NAME_BYTES = 200  # leaves room for a suffix in a 255-byte file name
@@ -51,13 +51,13 @@ class Disabled(str, Enum):
     DISABLED = "Disabled"
 
 
-class ScalarQuantizationConfig(Model, frozen=True, kw_only=True):
+class ScalarQuantizationConfig(Checked, frozen=True, kw_only=True):
     type: ScalarType
     quantile: Annotated[float, Meta(ge=0.5, le=1.0)] | None = None
     always_ram: bool | None = None
 
 
-class ScalarQuantization(Model, frozen=True, kw_only=True):
+class ScalarQuantization(Checked, frozen=True, kw_only=True):
     scalar: ScalarQuantizationConfig
 
 
@@ -76,23 +76,23 @@ class BinaryQuantizationQueryEncoding(str, Enum):
     SCALAR8BITS = "scalar8bits"
 
 
-class BinaryQuantizationConfig(Model, frozen=True, kw_only=True):
+class BinaryQuantizationConfig(Checked, frozen=True, kw_only=True):
     always_ram: bool | None = None
     encoding: BinaryQuantizationEncoding | None = None
     """None: one bit a dimension."""
     query_encoding: BinaryQuantizationQueryEncoding | None = None
 
 
-class BinaryQuantization(Model, frozen=True, kw_only=True):
+class BinaryQuantization(Checked, frozen=True, kw_only=True):
     binary: BinaryQuantizationConfig
 
 
-class ProductQuantizationConfig(Model, frozen=True, kw_only=True):
+class ProductQuantizationConfig(Checked, frozen=True, kw_only=True):
     compression: CompressionRatio
     always_ram: bool | None = None
 
 
-class ProductQuantization(Model, frozen=True, kw_only=True):
+class ProductQuantization(Checked, frozen=True, kw_only=True):
     product: ProductQuantizationConfig
 
 
@@ -104,13 +104,13 @@ class TurboQuantBitSize(str, Enum):
     BITS8 = "bits8"
 
 
-class TurboQuantQuantizationConfig(Model, frozen=True, kw_only=True):
+class TurboQuantQuantizationConfig(Checked, frozen=True, kw_only=True):
     always_ram: bool | None = None
     bits: TurboQuantBitSize | None = None
     """None: four bits a dimension."""
 
 
-class TurboQuantization(Model, frozen=True, kw_only=True):
+class TurboQuantization(Checked, frozen=True, kw_only=True):
     """Qdrant's name for codes of the kind that binary quantization has here."""
 
     turbo: TurboQuantQuantizationConfig
@@ -124,7 +124,7 @@ QuantizationConfigDiff = (
 )
 
 
-class HnswConfigDiff(Model, frozen=True, kw_only=True):
+class HnswConfigDiff(Checked, frozen=True, kw_only=True):
     """Accepted and stored for compatibility; the clustered index has no use for it."""
 
     m: Count | None = None
@@ -135,7 +135,7 @@ class HnswConfigDiff(Model, frozen=True, kw_only=True):
     payload_m: Count | None = None
 
 
-class HnswConfig(Model, frozen=True, kw_only=True):
+class HnswConfig(Checked, frozen=True, kw_only=True):
     m: Count = 16
     ef_construct: Count = 100
     full_scan_threshold: Count = 10_000
@@ -144,19 +144,19 @@ class HnswConfig(Model, frozen=True, kw_only=True):
     payload_m: Count | None = None
 
 
-class WalConfigDiff(Model, frozen=True, kw_only=True):
+class WalConfigDiff(Checked, frozen=True, kw_only=True):
     wal_capacity_mb: Positive | None = None
     wal_segments_ahead: Count | None = None
     wal_retain_closed: Positive | None = None
 
 
-class WalConfig(Model, frozen=True, kw_only=True):
+class WalConfig(Checked, frozen=True, kw_only=True):
     wal_capacity_mb: Positive = 32
     wal_segments_ahead: Count = 0
     wal_retain_closed: Positive = 1
 
 
-class OptimizersConfigDiff(Model, frozen=True, kw_only=True):
+class OptimizersConfigDiff(Checked, frozen=True, kw_only=True):
     deleted_threshold: Ratio | None = None
     vacuum_min_vector_number: Count | None = None
     default_segment_number: Count | None = None
@@ -168,7 +168,7 @@ class OptimizersConfigDiff(Model, frozen=True, kw_only=True):
     recall: Recall | None = None
 
 
-class OptimizersConfig(Model, frozen=True, kw_only=True):
+class OptimizersConfig(Checked, frozen=True, kw_only=True):
     """Thresholds and sizes are kilobytes of vector data: 1 KB is one 256-d float32 vector."""
 
     deleted_threshold: Ratio = 0.2
@@ -187,7 +187,7 @@ class OptimizersConfig(Model, frozen=True, kw_only=True):
     """What searches aim for that do not say it themselves: the share of true neighbours."""
 
 
-class VectorParams(Model, frozen=True, kw_only=True):
+class VectorParams(Checked, frozen=True, kw_only=True):
     size: Annotated[int, Meta(ge=1, le=MAX_DIMENSIONS)]
     distance: Distance
     hnsw_config: HnswConfigDiff | None = None
@@ -196,7 +196,7 @@ class VectorParams(Model, frozen=True, kw_only=True):
     datatype: Datatype | None = None
 
 
-class VectorParamsDiff(Model, frozen=True, kw_only=True):
+class VectorParamsDiff(Checked, frozen=True, kw_only=True):
     """What of a vector may change later."""
 
     hnsw_config: HnswConfigDiff | None = None
@@ -243,12 +243,12 @@ VectorsConfig = Annotated[
 ]
 
 
-class CollectionParams(Model, frozen=True, kw_only=True):
+class CollectionParams(Checked, frozen=True, kw_only=True):
     vectors: VectorsConfig
     on_disk_payload: bool | None = None
 
 
-class CollectionConfig(Model, frozen=True, kw_only=True):
+class CollectionConfig(Checked, frozen=True, kw_only=True):
     params: CollectionParams
     hnsw_config: HnswConfig = HnswConfig()
     optimizer_config: OptimizersConfig = OptimizersConfig()

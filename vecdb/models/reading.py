@@ -358,7 +358,8 @@ class _StructReader:
 
     def __call__(self, value: Any) -> Any:
         if isinstance(value, self.struct):
-            value = self._recheck(value)
+            changes = self.changes(value)
+            value = msgspec.structs.replace(value, **changes) if changes else value
         else:
             fields = fields_of(value)
             if fields is None:
@@ -370,7 +371,8 @@ class _StructReader:
                 raise Refused(problem)
         return value
 
-    def _recheck(self, value: Any) -> Any:
+    def changes(self, value: Any) -> dict[str, Any]:
+        """The fields of an existing struct that are not in their final form yet, in that form."""
         changes = {}
         for name, _, default, convert in self.fields:
             old = getattr(value, name)
@@ -385,7 +387,7 @@ class _StructReader:
                 raise refused.under(f".{name}") from None
             if new is not old:
                 changes[name] = new
-        return msgspec.structs.replace(value, **changes) if changes else value
+        return changes
 
     def _build(self, fields: Mapping[str, Any]) -> Any:
         known, required = known_fields(self.struct)
@@ -407,3 +409,10 @@ class _StructReader:
             except Refused as refused:
                 raise refused.under(f".{key}") from None
         return self.struct(**arguments)
+
+
+def check_fields(struct: Model) -> None:
+    """Raise Refused for a field of an existing struct that could not be read."""
+    reader = converter(type(struct))
+    assert isinstance(reader, _StructReader)
+    reader.changes(struct)

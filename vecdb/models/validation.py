@@ -3,7 +3,7 @@
 A caller may pass one of our structs, a plain dict in Qdrant's JSON shape, or an object of
 ``qdrant_client.models`` (recognised by its ``model_dump``; the package is never imported).
 Whatever the form, types and ranges are checked here, because a msgspec constructor checks
-neither. A refusal names the field, what was expected and what came.
+neither (but see ``Checked``). A refusal names the field, what was expected and what came.
 
 Three rules hold for every struct:
 
@@ -25,7 +25,15 @@ import msgspec
 import numpy as np
 
 from vecdb.errors import InvalidInputError
-from vecdb.models.reading import Model, Refused, converter, keys, known_fields, show
+from vecdb.models.reading import (
+    Model,
+    Refused,
+    check_fields,
+    converter,
+    keys,
+    known_fields,
+    show,
+)
 
 T = TypeVar("T")
 
@@ -54,6 +62,19 @@ def read(annotation: Any, value: Any, what: str) -> Any:
         raise InvalidInputError(f"{what}{refused.path}: {refused.reason}") from None
     except RecursionError:
         raise InvalidInputError(f"{what}: nested too deeply") from None
+
+
+class Checked(Model, frozen=True, kw_only=True):
+    """Base of configuration: checked when it is made, too, so that a mistake is reported where it
+    was made. Requests and points are checked at their use alone: there may be millions of them.
+    """
+
+    def __post_init__(self) -> None:
+        try:
+            check_fields(self)
+        except Refused as refused:
+            what = type(self).__name__
+            raise InvalidInputError(f"{what}{refused.path}: {refused.reason}") from None
 
 
 def to_builtins(value: Any) -> Any:
