@@ -74,22 +74,38 @@ def _show_index(
     """The index of one named vector, and what a search does for which recall."""
     of = f"segment {_short(segment)}" + (f", {name}" if name else "")
     efforts = index["efforts"]
-    usual = next((effort for effort in efforts if effort["recall"] >= recall), efforts[-1])
+    # For what no line before it reaches: not by sketches, see scan.py. A shorter table is filled up
+    # with it, so it may be there more than once.
+    last = efforts[-1]
+    usual = next((effort for effort in efforts if effort["recall"] >= recall), last)
     shown = [effort for effort in efforts if effort["recall"] in _RECALLS or effort is usual]
     screen.line()
     screen.line(
         f"  index of {of}: {count(index['partitions'], 'partition')}, "
         f"{index['bytes_per_vector']:g} bytes a vector"
     )
+    figures = [
+        ("-", "-", f"{e['rows']:,}")
+        if e == last
+        else (f"{e['rows']:,}", f"{e['candidates']:,}", f"{e['survivors'] or e['candidates']:,}")
+        for e in shown
+    ]
+    sketches, candidates, originals = zip(*figures, strict=True)
     screen.table(
         ["recall (* default)", *(_recall(effort, usual) for effort in shown)],
         [
-            ["rows by sketches", *(f"{effort['rows']:,}" for effort in shown)],
-            ["candidates", *(f"{effort['candidates']:,}" for effort in shown)],
-            ["by originals", *(f"{e['survivors'] or e['candidates']:,}" for e in shown)],
+            ["rows by sketches", *sketches],
+            ["candidates", *candidates],
+            ["by originals", *originals],
         ],
         indent="  ",
     )
+    if usual == last:
+        screen.paragraph(
+            f"Sketches were not found to reach {recall:g} here: searches that ask for no less "
+            f"score all originals.",
+            "  ",
+        )
 
 
 def _recall(effort: dict[str, Any], usual: dict[str, Any]) -> str:

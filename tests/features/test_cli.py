@@ -300,6 +300,32 @@ def test_info_has_an_index_for_each_vector_name(tmp_path: Path) -> None:
     assert max(map(len, shown.stdout.splitlines()[1:])) <= 90
 
 
+def test_info_says_where_sketches_reach_no_recall(tmp_path: Path) -> None:
+    """It showed the candidates that sketches would give, where searches score all originals."""
+    rng = np.random.default_rng(5)
+    lengths = np.exp(4 * rng.standard_normal((4_000, 1)))  # sketches do not tell the short ones
+    with vecdb.VecDB(tmp_path / "db", sync="never") as db:
+        db.create_collection(
+            "c", {"size": 16, "distance": "Euclid"}, optimizers_config={"indexing_threshold": 100}
+        )
+        vectors = lengths * rng.standard_normal((4_000, 16))
+        db.upsert("c", vecdb.models.Batch(ids=range(4_000), vectors=vectors))
+        db.wait_for_optimizer()
+        explanation = db.query_points("c", vectors[0], explain=True).explanation
+    assert explanation is not None
+    assert [stage.by for stage in explanation[0].stages] == ["originals"]
+    shown = run("info", tmp_path / "db").stdout
+    lines = {line.split("  ")[1]: line.split()[-1] for line in shown.splitlines() if "  " in line}
+    assert lines["recall (* default)"] == "1*"
+    for label, figure in (
+        ("rows by sketches", "-"),
+        ("candidates", "-"),
+        ("by originals", "4,000"),
+    ):
+        assert lines[label] == figure
+    assert "not found to reach 0.97 here" in shown
+
+
 def test_info_changes_nothing_and_starts_nothing(unfinished: Path) -> None:
     before = files_of(unfinished)
     for _ in range(2):
