@@ -17,6 +17,8 @@ from damages.examine import Found, Notes, State, Truth, company
 from damages.kinds import Case, Place
 from vecdb.storage.format import BLOCK_SIZE
 
+EARLIER = ("halfway", "closed")
+"""Copies of a catalog that were taken earlier."""
 DERIVED = ("codes", "quantizer", "sketch", "index", "order", "manifest")
 
 
@@ -88,14 +90,20 @@ def _log_outlook(
 
 
 def _caught_up(case: Case, place: Place, truth: Truth, states: dict[str, State]) -> str | None:
-    """An older catalog is as good as the newest if the log still has all that came after it."""
-    if case.damage != "from":
-        return None
+    """An older catalog is as good as the newest if the log still has all that came after it. So is
+    the state before the last commit, in the same file, when a flipped bit has made the number of
+    that commit smaller."""
     [name] = case.owners
-    catalog = (place.root / f"collections/{name}/catalog/data.mdb").read_bytes()
-    applied = reasons.read_catalog(catalog).applied_seq
+    path = f"collections/{name}/catalog/data.mdb"
+    before = (place.templates / case.template / path).read_bytes()
+    data = (place.root / path).read_bytes()
+    if case.damage == "flip" and reasons.newest_meta(data) == reasons.newest_meta(before):
+        return None
+    if case.damage != "flip" and (case.damage != "from" or case.arguments[0] not in EARLIER):
+        return None
+    applied = reasons.read_catalog(data).applied_seq
     log = place.templates / case.template / f"collections/{name}/wal"
-    if case.arguments[0] in ("halfway", "closed") and reasons.covers(log, applied, states[name][1]):
+    if reasons.covers(log, applied, states[name][1]):
         return "an older catalog, and the log still has all that came after it"
     return None
 
