@@ -80,6 +80,7 @@ def measure(run: Run) -> dict[str, Any]:
     _busy(field)
     return {
         "metric": run.data.metric,
+        "vectors": len(run.data.base),
         "queries": len(run.data.queries),
         "systems": field.results,
         "skipped": field.skipped,
@@ -139,6 +140,10 @@ def _settle(field: Field) -> None:
             result["memory_built"] = worker.ask("memory")
             worker.ask("close")
             result["disk_bytes"] = disk_bytes(worker.place)
+            result["index_bytes"] = {
+                name: disk_bytes(worker.place, pattern)
+                for name, pattern in load(label).index_files.items()
+            }
 
 
 def _starts(field: Field) -> None:
@@ -209,6 +214,6 @@ def _latency(milliseconds: list[float]) -> dict[str, float]:
     }
 
 
-def disk_bytes(place: Path) -> int:
-    """Bytes of disk that a directory takes: files may have holes."""
-    return sum(path.stat().st_blocks * 512 for path in place.rglob("*") if path.is_file())
+def disk_bytes(place: Path, pattern: str = "*") -> int:
+    """Bytes of disk that a directory's files take: they may have holes."""
+    return sum(path.stat().st_blocks * 512 for path in place.rglob(pattern) if path.is_file())

@@ -261,7 +261,19 @@ def _costs(results: dict[str, Any]) -> str:
             ]
         )
     head = ("", "ingest s", "build s", "both, CPU s", "anonymous", "files")
-    return _table((*head, "reopened: anonymous", "files", "disk MiB", "start s"), rows)
+    head = (*head, "reopened: anonymous", "files", "disk MiB", "start s")
+    return _table(head, rows, " ".join(_index_bytes(results["systems"])))
+
+
+def _index_bytes(found: dict[str, Any]) -> list[str]:
+    """What the index adds to vectors and codes, where it has files of its own."""
+    lines = []
+    for name, one in found["systems"].items():
+        parts = one.get("index_bytes")
+        if parts and "vectors" in found:
+            each = (f"{part} {size / found['vectors']:.1f}" for part, size in parts.items())
+            lines.append(f"Bytes a vector beyond vectors and codes, {name}: {', '.join(each)}.")
+    return lines
 
 
 def _busy(results: dict[str, Any]) -> str:

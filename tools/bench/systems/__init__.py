@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,10 @@ class System:
     """Takes part in the measurement of growth: a million vectors are built in minutes."""
     database = False
     """It keeps points and answers before an index is built, and while one is."""
+
+    index_files: Mapping[str, str] = MappingProxyType({})
+    """What the index adds to vectors and codes, by name: patterns of its files, where it has files
+    of its own."""
 
     background = False
     """Builds by itself, from when points are taken in; ``build`` only waits for the end."""

@@ -25,6 +25,7 @@ class Default(System):
     grows = True
     database = True
     background = True
+    index_files = MappingProxyType({"index": "index*", "sketches": "sketch*"})
     config: Mapping[str, Any] = MappingProxyType({})
 
     def ingest(self, base: Floats) -> None:
