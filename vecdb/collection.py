@@ -289,7 +289,7 @@ class Collection:
         Without a ``query``: points in the order of ids, with score 0. ``explain``: the answer's
         ``explanation`` says what was scanned in each segment, and why.
         """
-        view = self._view()
+        view, explained = self._view(), searching.explanation(explain)
         if query is None:
             points = searching.first_points(
                 view,
@@ -302,7 +302,7 @@ class Collection:
                 with_vectors,
                 score_threshold,
             )
-            return models.QueryResponse(points, [] if explain else None)
+            return models.QueryResponse(points, explained)
         asked = searching.request(
             view,
             query,
@@ -315,7 +315,6 @@ class Collection:
             with_vectors,
             score_threshold,
         )
-        explained: list[models.SegmentSearch] | None = [] if explain else None
         return models.QueryResponse(searching.search(view, asked, explained), explained)
 
     def query_batch_points(self, requests: Sequence[Any]) -> list[models.QueryResponse]:

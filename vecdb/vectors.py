@@ -27,8 +27,8 @@ def to_query(value: Any, dim: int, *, normalize: bool, what: str) -> Floats:
     if not length < np.inf:  # NaN fails the comparison too
         _refuse(vector[None], what)
     if normalize and length > _TINY:
-        vector = vector / np.float32(length**0.5)
-    elif normalize:
+        return vector / np.float32(length**0.5)
+    if normalize:
         vector = _normalized(vector[None], np.array([length], dtype=np.float32))[0]
     return np.ascontiguousarray(vector)
 

@@ -517,6 +517,12 @@ def test_enormous_limits_are_no_trap(db: VecDB, refuses: Any) -> None:
     refuses(InvalidInputError, lambda: db.search("u", [1, 0], offset=2**40), "offset")
 
 
+@pytest.mark.parametrize("bad", ["yes", 1, None])
+def test_explain(db: VecDB, refuses: Any, bad: Any) -> None:
+    refuses(InvalidInputError, lambda: db.query_points("u", [1, 0], explain=bad), "explain")
+    refuses(InvalidInputError, lambda: db.query_points("u", explain=bad), "explain")
+
+
 @pytest.mark.parametrize("bad", ["x", True, [1], math.nan, 1j])
 def test_score_thresholds(db: VecDB, refuses: Any, bad: Any) -> None:
     for call in (

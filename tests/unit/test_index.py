@@ -71,7 +71,7 @@ def recall(
     effort = index.effort(target, limit)
     scores = exact(index.metric, queries, vectors)
     worst = np.partition(scores, -limit, axis=1)[:, -limit]
-    found = index.visit(queries, blocks, effort.candidates, effort.gap, effort.candidates)
+    found = index.visit(queries, blocks, effort.candidates, effort.gap)
     hits = [
         np.count_nonzero(line[positions[:count]] >= least - 1e-6)
         for line, least, positions, (count, _, _) in zip(
@@ -112,7 +112,7 @@ def test_no_partition_dominates() -> None:
 def test_equal_rows(value: float) -> None:
     vectors = np.full((300, 8), value, np.float32)
     index, blocks, _ = built(vectors, "dot")
-    found = index.visit(vectors[:1], blocks, 300, 0.0, 300)
+    found = index.visit(vectors[:1], blocks, 300, 0.0)
     assert sorted(found.positions[0].tolist()) == list(range(300))
 
 
@@ -171,7 +171,7 @@ def test_the_widest_effort_finds_everything() -> None:
     vectors = clustered_rows(500, 20, 5)
     index, blocks, _ = built(vectors, "euclid")
     last = index.efforts[0][-1]
-    found = index.visit(vectors[:3], blocks, last.candidates, last.gap, 0)
+    found = index.visit(vectors[:3], blocks, last.candidates, last.gap)
     assert found.counts[:, 0].tolist() == [500] * 3
 
 
@@ -183,7 +183,7 @@ def test_the_state_brings_back_the_same() -> None:
     copy = ClusteredIndex.from_state("euclid", 20, 1000, index.state())
     assert copy.efforts == index.efforts
     assert copy.sketch_shape == blocks.shape
-    mine, theirs = (each.visit(vectors[:5], blocks, 30, 1.0, 30) for each in (index, copy))
+    mine, theirs = (each.visit(vectors[:5], blocks, 30, 1.0) for each in (index, copy))
     np.testing.assert_array_equal(mine.positions, theirs.positions)
     np.testing.assert_array_equal(mine.scores, theirs.scores)
 
@@ -208,7 +208,7 @@ def test_candidates_are_enough_for_any_limit() -> None:
         assert effort.survivors == (60 if limit <= 100 else 60 * limit * 5 // 400)
     few = (Effort(1.0, 0.0, 0, 0, 0),)  # as a file from elsewhere may say
     effort = replace(index, efforts=(few, few)).effort(0.9, 7)
-    found = index.visit(vectors[:1], blocks, effort.candidates, effort.gap, effort.candidates)
+    found = index.visit(vectors[:1], blocks, effort.candidates, effort.gap)
     assert found.counts[0, 0] == 7
 
 
@@ -216,7 +216,7 @@ def test_an_effort_beyond_all_numbers() -> None:
     index, blocks, vectors = built(clustered_rows(1000, 20, 5), "dot")
     table = (Effort(1.0, 1e300, 10**15, 10**15, 10**15),)
     effort = replace(index, efforts=(table, table)).effort(0.9, 2**31)
-    found = index.visit(vectors[:1], blocks, effort.candidates, effort.gap, effort.candidates)
+    found = index.visit(vectors[:1], blocks, effort.candidates, effort.gap)
     assert sorted(found.positions[0].tolist()) == list(range(1000))
 
 

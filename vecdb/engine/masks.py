@@ -8,22 +8,38 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 
-from vecdb import ids
+from vecdb import ids, models
 from vecdb.engine.rows import read_payload, vector_names
 from vecdb.engine.view import SegmentView, View
-from vecdb.payload.filters import Predicate
+from vecdb.payload.filters import Predicate, compile_filter, required_ids
 from vecdb.storage.catalog import Bits
 from vecdb.storage.format import pack_bits
+from vecdb.storage.segment import FileSegment
+
+_REMEMBERED = 32
+"""Filters whose matches a segment keeps: an eighth of a byte a row each."""
+_LONGEST = 4096
+"""A filter of more bytes is not remembered."""
 
 
 @dataclass(slots=True)
 class Condition:
-    """A compiled filter. ``pinned``: the only keys that can match, if the filter says so."""
+    """A compiled filter. ``text`` tells it from others; ``pinned``: the only keys that can match,
+    if the filter says so."""
 
     predicate: Predicate
+    text: bytes
     pinned: list[int] | None
+
+
+def compiled(filter: models.Filter) -> Condition:
+    """The condition of a filter that was checked."""
+    pinned = required_ids(filter)
+    keys = None if pinned is None else sorted(map(ids.key_of, pinned))
+    return Condition(compile_filter(filter), msgspec.msgpack.encode(filter), keys)
 
 
 def allowed(
@@ -64,17 +80,38 @@ def _trim(mask: Bits, rows: int) -> Bits:
 
 def matching(view: View, part: SegmentView, condition: Condition) -> Bits:
     """Bits of the live rows whose payload matches."""
-    flags = np.zeros(part.rows, dtype=np.bool_)
+    segment = part.segment
     if condition.pinned is not None:
-        pinned = condition.pinned
-        found = part.segment.locate(pinned, ids.to_array(pinned), part.rows)
-        candidates = found[part.lives(found)]
-    else:
-        candidates = part.live_offsets()
+        found = segment.locate(condition.pinned, ids.to_array(condition.pinned), part.rows)
+        return _tested(view, part, condition, found[part.lives(found)].tolist())
+    if not isinstance(segment, FileSegment) or len(condition.text) > _LONGEST:
+        return _tested(view, part, condition, part.live_offsets().tolist())
+    # To test a row takes microseconds of Python, and rows of a file never change: what matched once
+    # does so as long as it lives. No lock: at worst two threads test the same filter.
+    alive, matches = segment.matches.pop(condition.text, (None, None))
+    if matches is None or _any_more(part.alive, alive):
+        alive, matches = part.alive, _tested(view, part, condition, part.live_offsets().tolist())
+        matches.flags.writeable = False
+    segment.matches[condition.text] = alive, matches
+    for oldest in list(segment.matches)[:-_REMEMBERED]:
+        segment.matches.pop(oldest, None)
+    return matches if part.alive is None else matches & part.alive
+
+
+def _tested(view: View, part: SegmentView, condition: Condition, rows: list[int]) -> Bits:
+    flags = np.zeros(part.rows, dtype=np.bool_)
     test = row_test(view, part, condition.predicate)
-    for row in candidates.tolist():
+    for row in rows:
         flags[row] = test(row)
     return pack_bits(flags)
+
+
+def _any_more(alive: Bits | None, before: Bits | None) -> bool:
+    """Whether a row lives that did not before. Time may run backwards: a view that was taken
+    earlier is still being read, after one in which the row was gone."""
+    if before is None:
+        return False
+    return alive is None or bool((alive & ~before).any())
 
 
 def row_test(view: View, part: SegmentView, predicate: Predicate) -> Callable[[int], bool]:

@@ -91,7 +91,7 @@ def by_originals(
     limit = min(search.limit, rows.shape[1])
     scores = np.empty((len(rows), limit), dtype=np.float32)
     best = np.empty((len(rows), limit), dtype=np.int64)
-    metric = _metrics()[search.vector.metric]
+    metric = metrics()[search.vector.metric]
     _rescore()(metric, vectors, search.queries, rows, counts, scores, best)
     if originals.placement == "mapped":
         originals.cold = time.perf_counter() - started > _WAITED * len(rows)
@@ -134,7 +134,7 @@ def _exact_scan(
     if not numba and part.rows * vector.dim <= _NUMPY_VALUES:
         return _numpy_scan(blocks, vector.metric, query, limit, mask)
     scan, topk_sort = scan_and_sort()
-    metric = _metrics()[vector.metric]
+    metric = metrics()[vector.metric]
 
     def best_of(pieces: Iterable[tuple[int, Floats]]) -> Best:
         scores = np.empty(limit, dtype=np.float32)
@@ -179,7 +179,7 @@ def _rescore() -> Callable[..., int]:
 
 
 @cache
-def _metrics() -> dict[str, int]:
+def metrics() -> dict[str, int]:
     """The kernels' numbers of the metrics."""
     from vecdb.kernels.signatures import METRIC_CODES
 

@@ -13,7 +13,6 @@ from vecdb.engine import masks
 from vecdb.engine.ingest import vector_schema
 from vecdb.engine.rows import read_payload, vectors_of
 from vecdb.engine.view import SegmentView, View
-from vecdb.payload.filters import compile_filter, required_ids
 from vecdb.payload.projection import project
 from vecdb.storage.format import unpack_bits
 
@@ -26,12 +25,15 @@ class Wanted:
     vectors: list[str]  # names
 
 
+_NOTHING = Wanted(False, [])
+
+
 def wanted(view: View, with_payload: Any, with_vectors: Any) -> Wanted:
     """Both arguments checked. Raises InvalidInputError."""
     if with_payload is not True and with_payload is not False:
         with_payload = models.parse_with_payload(with_payload)
     if with_vectors is False or with_vectors is None:
-        return Wanted(with_payload, [])
+        return _NOTHING if with_payload is False else Wanted(with_payload, [])
     names = models.parse_with_vectors(with_vectors)
     if names is True:
         return Wanted(with_payload, list(view.schema))
@@ -42,10 +44,7 @@ def condition(filter: Any, what: str) -> masks.Condition | None:
     """A filter argument, compiled; None for none. Raises InvalidInputError."""
     if filter is None:
         return None
-    parsed = models.coerce(models.Filter, filter, what)
-    pinned = required_ids(parsed)
-    keys = None if pinned is None else sorted(map(ids.key_of, pinned))
-    return masks.Condition(compile_filter(parsed), keys)
+    return masks.compiled(models.coerce(models.Filter, filter, what))
 
 
 def _payload_of(part: SegmentView, row: int, selected: Any) -> dict[str, Any] | None:

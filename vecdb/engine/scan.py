@@ -23,6 +23,7 @@ from vecdb.engine.originals import (
     Search,
     by_originals,
     exact_scan,
+    metrics,
     scan_and_sort,
 )
 from vecdb.engine.view import SegmentView
@@ -40,6 +41,9 @@ _ALL = np.empty(0, dtype=np.uint8)  # the kernels' mask for "every row"
 _RESERVE = 4
 """As how many times more results a search does that has to look deeper than its limit: the last of
 many are the hardest to find."""
+_FILTERED_VALUES = 4 << 20
+"""Up to here (16 MiB of vectors: a millisecond) the rows that match a filter are all scored: how
+deep an index had to be searched for them depends on how filter and query go together."""
 _CODES_BYTES = 128 << 10
 """To prepare a query for codes, and to score candidates by them, takes as long as to read so many
 bytes of originals from RAM."""
@@ -104,6 +108,13 @@ def _index_scan(
         # No number of candidates was found to be enough: the sketches tell too little.
         return exact_scan(part, search, mask, explain, f"for a recall of {search.recall:g}")
     candidates = max(effort.candidates, wanted or 0)
+    if not _by_codes_too(part, search, effort, companion):
+        companion = None
+    assert isinstance(part.segment, FileSegment)
+    originals = part.segment.originals[search.vector.name]
+    if mask is None and companion is None and originals.placement == "anonymous":
+        vectors = originals.array.reshape(part.rows, search.vector.dim)  # verified when loaded
+        return _by_both(search, index, effort, candidates, vectors, explain)
     if mask is None:
         found = _visit(search, index, effort, candidates, explain)
         rows, counts = clustered.rows_at(found.positions), found.counts[:, 0].copy()
@@ -113,9 +124,7 @@ def _index_scan(
             why = "all that match the filter" if search.filtered else "so few are left"
             return exact_scan(part, search, mask, explain, why)
         rows, counts = allowed
-    if search.rescore and not wanted and not _pays(part, search, effort):
-        companion = None
-    if companion is None or not search.by_codes(companion):
+    if companion is None:
         return by_originals(part, search, rows, counts, explain)
     keep = search.limit
     if search.rescore:
@@ -127,18 +136,57 @@ def _index_scan(
     return _rescored(part, search, best, explain) if search.rescore else best
 
 
+def _by_codes_too(
+    part: SegmentView, search: Search, effort: Effort, companion: Companion | None
+) -> bool:
+    """Whether the index's candidates are ranked by their codes before their originals are read, or
+    instead of it."""
+    if companion is None or not search.by_codes(companion):
+        return False
+    return not search.rescore or bool(search.oversampled()) or _pays(part, search, effort)
+
+
+def _by_both(
+    search: Search,
+    index: Index,
+    effort: Effort,
+    candidates: int,
+    vectors: Floats,
+    explain: Explain | None,
+) -> list[Best]:
+    """Sketches and then originals, which are in memory: one call of a kernel."""
+    clustered = index.clustered
+    blocks = index.sketch.verify().reshape(clustered.sketch_shape)
+    metric, limit = metrics()[search.vector.metric], min(search.limit, candidates)
+    scores, rows, counts = clustered.nearest(
+        search.queries, blocks, candidates, effort.gap, metric, vectors, limit
+    )
+    if explain is not None:
+        _explain_visit(search, index, effort, counts, explain)
+        explain(models.SearchStage("originals", int(counts[:, 0].sum()), limit, "rescored"))
+    if len(counts) == 1 and counts[0, 0] >= limit:
+        return [(scores[0], rows[0])]
+    return [(scores[q, :n], rows[q, :n]) for q, n in enumerate(counts[:, 0].tolist())]
+
+
 def _visit(
     search: Search, index: Index, effort: Effort, candidates: int, explain: Explain | None
 ) -> Found:
     clustered = index.clustered
     blocks = index.sketch.verify().reshape(clustered.sketch_shape)
-    found = clustered.visit(search.queries, blocks, candidates, effort.gap, candidates)
+    found = clustered.visit(search.queries, blocks, candidates, effort.gap)
     if explain is not None:
-        _, partitions, visited = found.counts.sum(axis=0).tolist()
-        every = clustered.clustering.partitions * len(search.queries)
-        reason = f"{partitions} of {every} partitions, for a recall of {effort.recall:g}"
-        explain(models.SearchStage("sketches", visited, int(found.counts[:, 0].sum()), reason))
+        _explain_visit(search, index, effort, found.counts, explain)
     return found
+
+
+def _explain_visit(
+    search: Search, index: Index, effort: Effort, counts: Offsets, explain: Explain
+) -> None:
+    kept, partitions, visited = counts.sum(axis=0).tolist()
+    every = index.clustered.clustering.partitions * len(search.queries)
+    reason = f"{partitions} of {every} partitions, for a recall of {effort.recall:g}"
+    explain(models.SearchStage("sketches", visited, kept, reason))
 
 
 def _visit_allowed(
@@ -159,8 +207,10 @@ def _visit_allowed(
     """
     clustered = index.clustered
     matches = int(np.bitwise_count(mask).sum())
-    if search.filtered or matches <= max(effort.rows, candidates):
-        return None  # to test a filter on every row took longer than to score them all
+    if matches <= max(effort.rows, candidates):
+        return None
+    if search.filtered and matches * search.vector.dim <= _FILTERED_VALUES:
+        return None
     depth = search.limit
     while True:
         found = _visit(search, index, effort, candidates, explain)

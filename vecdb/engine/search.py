@@ -94,6 +94,8 @@ def _each(
 ) -> list[Best]:
     """The best rows of a segment for each query; many queries are shared out to all processors."""
     queries = asked.queries
+    if len(queries) == 1:
+        return search_segment(part, asked, mask, explain)
     at_once = max(1, _SHARED_CANDIDATES // min(part.rows, 64 * asked.limit))
     if mask is not None:
         # How deep an index is searched for rows that are left depends on the query; what one finds
@@ -107,8 +109,6 @@ def _each(
         ]
         return [best for piece in found for best in piece]
 
-    if len(queries) == 1:
-        return search_segment(part, asked, mask, explain)
     shares = min(processors(), len(queries) // _SHARED_QUERIES)
     if shares <= 1:
         return share(queries)

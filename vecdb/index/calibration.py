@@ -123,7 +123,7 @@ def calibrate(
     seen = []
     for query, me in zip(queries, own.tolist(), strict=True):
         poll()
-        found = index.visit(query[None], blocks, deepest + 1, _EVERYTHING, index.rows)
+        found = index.visit(query[None], blocks, deepest + 1, _EVERYTHING)
         count = found.counts[0, 0]
         best = np.argsort(-found.scores[0, :count], kind="stable")
         positions = found.positions[0, best]

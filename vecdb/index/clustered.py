@@ -27,8 +27,6 @@ Floats = npt.NDArray[np.float32]
 Bytes = npt.NDArray[np.uint8]
 Ints = npt.NDArray[np.int64]
 
-_ALL = np.empty(0, dtype=np.uint8)  # the kernels' mask for "every row"
-
 
 @dataclass(slots=True)
 class Found:
@@ -115,31 +113,42 @@ class ClusteredIndex:
         fitting = [row for row in table if row.candidates <= candidates]
         return replace(fitting[-1] if fitting else table[0], candidates=candidates)
 
-    def visit(
+    def visit(self, queries: Floats, blocks: Bytes, candidates: int, gap: float) -> Found:
+        """For each of ``queries: float32[q, d]`` the ``candidates`` best positions by their
+        sketches, in the partitions visited: those within ``gap``, and more until there are as many
+        positions. Queries of one call share passes."""
+        asked, candidates = len(queries), min(candidates, self.rows)
+        scores = np.empty((asked, candidates), dtype=np.float32)
+        positions = np.zeros((asked, candidates), dtype=np.int64)
+        counts = np.zeros((asked, 3), dtype=np.int64)
+        if candidates:
+            visit, _ = _kernels()
+            visit(queries, *self._for_kernel, blocks, gap, scores, positions, counts)
+        return Found(positions, scores, counts)
+
+    def nearest(
         self,
         queries: Floats,
         blocks: Bytes,
         candidates: int,
         gap: float,
-        least: int,
-        mask: Bytes | None = None,
-    ) -> Found:
-        """For each of ``queries: float32[q, d]`` the ``candidates`` best allowed positions by their
-        sketches, in the partitions visited.
-
-        ``mask``: bits of the positions that are allowed. ``least``: visit partitions until so many
-        allowed rows have been seen, whatever their priority. Queries of one call share passes.
-        """
-        asked = len(queries)
-        candidates, least = min(candidates, self.rows), min(least, self.rows)
-        scores = np.empty((asked, candidates), dtype=np.float32)
-        positions = np.zeros((asked, candidates), dtype=np.int64)
+        metric: int,
+        vectors: Floats,
+        limit: int,
+    ) -> tuple[Floats, Ints, Ints]:
+        """What `visit` finds, put in order by ``vectors: float32[rows, d]`` under a metric of the
+        kernels: scores and rows, best first, ``(q, limit)``, and the counts of `Found`."""
+        asked, candidates = len(queries), min(candidates, self.rows)
+        scores = np.empty((asked, limit), dtype=np.float32)
+        rows = np.empty((asked, limit), dtype=np.int64)
         counts = np.zeros((asked, 3), dtype=np.int64)
-        if candidates:
-            bits = _ALL if mask is None else mask
-            kept = self._for_kernel
-            _visit()(queries, *kept, blocks, gap, least, bits, scores, positions, counts)
-        return Found(positions, scores, counts)
+        _, nearest = _kernels()
+        nearest(
+            queries,
+            *self._for_kernel,
+            *(blocks, gap, candidates, self.order, metric, vectors, scores, rows, counts),
+        )
+        return scores, rows, counts
 
     def rows_at(self, positions: Ints) -> Ints:
         """The rows at some positions, in an array of the same shape."""
@@ -223,11 +232,11 @@ def _table_of(limit: int) -> int:
 
 
 @cache
-def _visit() -> Callable[..., None]:
+def _kernels() -> tuple[Callable[..., None], Callable[..., None]]:
     """The first call loads numba; an import statement in each would take longer than it looks."""
-    from vecdb.kernels.partitions import visit
+    from vecdb.kernels.partitions import nearest, visit
 
-    return visit
+    return visit, nearest
 
 
 def _array(

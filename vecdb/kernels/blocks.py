@@ -37,6 +37,7 @@ __all__ = [
     "bytes_of_table",
     "count_trailing_zeros",
     "nearest_of_block",
+    "products_of_place",
     "range_of_table",
     "scores_of_block",
     "sums_of_four",
@@ -217,6 +218,34 @@ def nearest_of_block(
         return context.get_dummy_value()
 
     return types.void(lanes, i64, i64, centroids, i64, i64, errors, labels), generate
+
+
+@intrinsic
+def products_of_place(
+    typing_context: Any, query: Any, codebook: Any, first: Any, last: Any, place: Any, out: Any
+) -> Any:
+    """Write the sum of ``query[j] * codebook[j]``, j from ``first`` to ``last - 1``, to row
+    ``place`` of ``out: float32[m, 16]``.
+
+    ``codebook: float32[d, 16]``. The sum stays in one register; as a plain loop over 16 numbers it
+    goes through memory for each j, which takes four to seven times as long.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        query, codebook, out = (
+            _array(context, builder, signature, arguments, i) for i in (0, 1, 5)
+        )
+        total = variable(builder, ir.Constant(ir.VectorType(FLOAT, 16), None))
+        with cgutils.for_range_slice(builder, arguments[2], arguments[3], LONG(1)) as (j, _):
+            number = spread(builder, builder.load(builder.gep(query.data, [j])), 16)
+            entries = load(builder, codebook.data, builder.mul(j, LONG(16)), FLOAT, 16)
+            product = builder.fmul(number, entries)
+            builder.store(builder.fadd(builder.load(total), product), total)
+        start = builder.gep(out.data, [builder.mul(arguments[4], LONG(16))])
+        store(builder, builder.load(total), start, 0)
+        return context.get_dummy_value()
+
+    return types.void(query, codebook, i64, i64, i64, out), generate
 
 
 @intrinsic
