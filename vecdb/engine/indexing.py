@@ -22,13 +22,7 @@ import numpy.typing as npt
 from vecdb.engine.planner import INDEX_ROWS
 from vecdb.engine.schema import VectorSchema
 from vecdb.index import ClusteredIndex, Clustering, Effort, fit_clustering
-from vecdb.index.calibration import (
-    TABLE_LIMITS,
-    calibrate,
-    choose_bonuses,
-    nearest_others,
-    pick_queries,
-)
+from vecdb.index.calibration import TABLE_LIMITS, calibrate, nearest_others, pick_queries
 from vecdb.index.clustering import partition_order, partitions_for
 from vecdb.index.clustering import sample_size as clustering_sample
 from vecdb.index.sketch import Sketcher
@@ -155,14 +149,15 @@ def _measured(
     own = pick_queries(index.rows)
     queries = at(own)
     pieces = ((int(rows[0]), at(rows)) for rows in _pieces(np.arange(index.rows), index.dim))
-    truth = nearest_others(index.metric, queries, own, pieces, poll)
-    if index.rows < INDEX_ROWS or not truth.shape[1]:  # few have the vector; or scores overflow
+    known = nearest_others(index.metric, queries, own, pieces, poll)
+    if (
+        index.rows < INDEX_ROWS or not known[0].positions.shape[1]
+    ):  # few have the vector; or scores overflow
         whole = Effort(1.0, _EVERYTHING, index.rows, index.rows, 0)
         return replace(index, efforts=((whole,),) * len(TABLE_LIMITS))
     means = (spreads / np.maximum(1, np.diff(index.starts))).astype(np.float32)
     if not index.distance:
         means = np.sqrt(means)
-    index = replace(index, bonuses=choose_bonuses(index, queries, means, truth[:, :10]))
     scorer = None
     if companion is not None:
         by_rows = companion
@@ -170,7 +165,7 @@ def _measured(
         def scorer(query: Floats, positions: Offsets) -> Floats:
             return by_rows(query, index.rows_at(positions))
 
-    return replace(index, efforts=calibrate(index, blocks, queries, own, truth, scorer, poll))
+    return calibrate(index, blocks, queries, means, known, scorer, poll)
 
 
 def _cluster(dim: int, present: Offsets, read: Rows, poll: Poll) -> Clustering:
