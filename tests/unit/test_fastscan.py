@@ -16,6 +16,7 @@ from pathlib import Path
 import llvmlite.binding as llvm
 import numpy as np
 import pytest
+from block_layout import packed
 from llvmlite import ir
 
 from vecdb.kernels import fastscan, shortlist, shuffle, topk
@@ -45,9 +46,8 @@ class Rows:
         self.codes = frozen(rng.integers(0, 16, (n, m)).astype(np.uint8))
         # Few different numbers: ties are everywhere.
         self.columns = frozen(rng.integers(-3, 9, (n, columns)).astype(f32) / f32(7))
-        blocks = np.empty(fastscan.block_shape(n, m, columns), np.uint8)
-        fastscan.pack(self.codes, self.columns, blocks)
-        self.blocks = frozen(blocks)
+        self.blocks = frozen(packed(self.codes, self.columns))
+        assert self.blocks.shape == fastscan.block_shape(n, m, columns)
 
     def sums(self, tables):
         return tables[np.arange(self.m), self.codes].sum(axis=1, dtype=np.int64)
@@ -142,18 +142,6 @@ def test_codes_are_where_the_layout_says(n, m):
     back = np.empty_like(rows.codes)
     fastscan.unpack(rows.blocks, back)
     np.testing.assert_array_equal(back, rows.codes)
-
-
-def test_what_is_missing_to_a_whole_block_is_zeros():
-    codes, columns = np.full((33, 3), 255, np.uint8), np.ones((33, 1), f32)
-    blocks = np.full(fastscan.block_shape(33, 3, 1), 7, np.uint8)
-    fastscan.pack(codes, columns, blocks)
-    rest = blocks[1].copy()
-    assert (rest[[0, 16, 32]] == 15).all()
-    assert rest[64:68].view(f32)[0] == 1
-    rest[[0, 16, 32, 64, 65, 66, 67]] = 0
-    assert not rest.any()
-    assert not blocks[0, 48:64].any()
 
 
 # --- sums and scores ------------------------------------------------------------------------------
@@ -302,9 +290,7 @@ def test_columns_that_overflowed_upset_nothing(value):
     rows, queries = Rows(rng, 500, 4, columns=2), Queries(rng, 1, 4)
     columns = rows.columns.copy()
     columns[rng.permutation(500)[:200], rng.integers(0, 2, 200)] = value
-    blocks = np.empty_like(rows.blocks)
-    fastscan.pack(rows.codes, columns, blocks)
-    rows.columns, rows.blocks = columns, blocks
+    rows.columns, rows.blocks = columns, packed(rows.codes, columns)
     with np.errstate(all="ignore"):
         scores = rows.scores(queries.tables[0], queries.steps[0], queries.offsets[0], f32(0))
     scores[np.isnan(scores)] = -np.inf  # as in `topk`
@@ -316,11 +302,9 @@ def test_columns_that_overflowed_upset_nothing(value):
 
 def test_equal_scores_by_the_thousand():
     codes = np.zeros((5000, 4), np.uint8)
-    blocks = np.empty(fastscan.block_shape(5000, 4), np.uint8)
-    fastscan.pack(codes, np.empty((5000, 0), f32), blocks)
     rng = np.random.default_rng(5)
     rows, queries = Rows(rng, 1, 4), Queries(rng, 1, 4)
-    rows.blocks = blocks
+    rows.blocks = packed(codes, np.empty((5000, 0), f32))
     top = TopK(1, 60)
     scan(rows, queries, top, [(3000, 5000), (0, 3000)])
     assert top.sorted(0)[0].tolist() == list(range(60))

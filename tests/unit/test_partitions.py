@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from block_layout import packed
 
-from vecdb.kernels import fastscan, partitions
+from vecdb.kernels import partitions
 
 
 def made(seed: int, rows: int, dim: int, count: int, width: int) -> dict[str, np.ndarray]:
@@ -17,8 +18,6 @@ def made(seed: int, rows: int, dim: int, count: int, width: int) -> dict[str, np
     starts = np.sort(random.integers(0, rows + 1, count - 1)) if count > 1 else []
     codes = random.integers(0, 16, (rows, places), dtype=np.uint8)
     numbers = random.uniform(0.5, 2.0, (rows, 1)).astype(np.float32)
-    blocks = np.empty(fastscan.block_shape(rows, places, 1), dtype=np.uint8)
-    fastscan.pack(codes, numbers, blocks)
     codebook = random.standard_normal((places * width, 16)).astype(np.float32)
     codebook[dim:] = 0
     return {
@@ -31,7 +30,7 @@ def made(seed: int, rows: int, dim: int, count: int, width: int) -> dict[str, np
         "starts": np.array([0, *starts, rows], dtype=np.int64),
         "codes": codes,
         "numbers": numbers,
-        "blocks": blocks,
+        "blocks": packed(codes, numbers),
         "codebook": codebook,
     }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from block_layout import packed
 
 from vecdb.index.clustering import Clustering
 from vecdb.index.sketch import Sketcher, width_for
@@ -17,8 +18,7 @@ def test_products_with_codes(rows: int, dim: int, width: int) -> None:
     points = random.standard_normal((rows, dim)).astype(np.float32)
     codebook = random.standard_normal((places * width, 16)).astype(np.float32)
     codes = random.integers(0, 16, (rows, places), dtype=np.uint8)
-    blocks = np.empty(fastscan.block_shape(rows, places, 1), np.uint8)
-    fastscan.pack(codes, np.ones((rows, 1), np.float32), blocks)
+    blocks = packed(codes, np.ones((rows, 1), np.float32))
     products = np.empty(rows, np.float32)
     residuals.products_with_codes(points, codebook, width, blocks, products)
     dimensions = np.arange(dim)
@@ -75,13 +75,12 @@ def test_a_sketch_says_what_its_codes_and_numbers_should_be(
         lengths = np.square(kept.centroids()).sum(axis=1)[labels] - np.square(vectors).sum(axis=1)
         columns = [2 * corrections, lengths]
     numbers = np.stack(columns, axis=1).astype(np.float32)
-    packed = np.empty(sketcher.shape(rows), np.uint8)
-    fastscan.pack(codes, numbers, packed)
+    want = packed(codes, numbers)
     codes_end = -128 * len(columns)
-    np.testing.assert_array_equal(blocks[:, :codes_end], packed[:, :codes_end])
+    np.testing.assert_array_equal(blocks[:, :codes_end], want[:, :codes_end])
     np.testing.assert_allclose(
         np.ascontiguousarray(blocks[:, codes_end:]).view(np.float32),
-        np.ascontiguousarray(packed[:, codes_end:]).view(np.float32),
+        np.ascontiguousarray(want[:, codes_end:]).view(np.float32),
         rtol=1e-3,
         atol=1e-4,
     )

@@ -66,7 +66,6 @@ __all__ = [
     "BLOCK_ROWS",
     "block_shape",
     "check_shapes",
-    "pack",
     "quantize_tables",
     "scan",
     "score_all",
@@ -105,30 +104,6 @@ def check_shapes(blocks: Bytes, tables: Bytes, ranges: Ints, mask: Bytes) -> Non
 
 
 # --- blocks and tables ----------------------------------------------------------------------------
-
-
-@njit(types.void(bytes_2, floats_2, out_bytes_2), nogil=True, cache=True)
-def pack(codes, columns, out):  # type: ignore[no-untyped-def]
-    """Write ``codes: uint8[n, m]`` and ``columns: float32[n, 0 .. 2]`` to ``out``, as blocks.
-
-    ``out`` has the `block_shape`. Of a code, only the low four bits are kept.
-    """
-    n, m = codes.shape
-    after = 64 * ((m + 3) >> 2)
-    for block in range(out.shape[0]):
-        start = block * BLOCK_ROWS
-        for at in range(out.shape[1]):
-            out[block, at] = 0
-        for i in range(min(n - start, 16)):
-            for place in range(m):
-                out[block, 16 * place + i] = codes[start + i, place] & 15
-        for i in range(min(n - start - 16, 16)):
-            for place in range(m):
-                out[block, 16 * place + i] |= codes[start + 16 + i, place] << 4
-        numbers = out[block, after:].view(np.float32)
-        for i in range(min(n - start, BLOCK_ROWS)):
-            for column in range(columns.shape[1]):
-                numbers[column * BLOCK_ROWS + i] = columns[start + i, column]
 
 
 @njit(types.void(bytes_2, out_bytes_2), nogil=True, cache=True)
