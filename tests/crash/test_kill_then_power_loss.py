@@ -1,7 +1,8 @@
 """A process is killed at any of its file operations, the next one goes on, and then power is lost.
 
 The first one leaves names that are there and not durable: it was killed between a rename and the
-sync of the directory. What the second one acknowledges below such a name would go with it.
+sync of the directory. What the second one acknowledges below such a name would go with it, and so
+would what it replaces by such a file.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from vecdb.storage import fs, layout
 
 pytestmark = pytest.mark.crash
 
+KINDS = {"make_dir": "make", "sync_dir": "sync", "rename": "move", "remove_file": "remove"}
 VECTORS: Any = {"size": 2, "distance": "Dot"}
 
 
@@ -29,6 +31,8 @@ class Names:
 
     def __init__(self) -> None:
         self.pending: set[Path] = set()
+        self.last: list[Path] = []
+        """Logs that were removed when nothing else beside them had a durable name."""
 
     def take(self, line: str) -> None:
         """One operation: its kind and its paths."""
@@ -38,6 +42,10 @@ class Names:
             self.pending.add(first)
             if first.name == layout.CATALOG:
                 self.pending.add(first / "data.mdb")  # made by LMDB
+        elif kind == "remove":
+            if first.suffix == ".wal" and self.pending.issuperset(rest):
+                self.last.append(first)
+            self.pending.discard(first)
         elif kind == "sync":
             self.pending = {path for path in self.pending if path.parent != first}
         else:
@@ -64,11 +72,13 @@ def recorded(log: Path, kill_at: int = 0) -> Iterator[list[int]]:
         result = function(*arguments)
         with open(log, "a") as file:
             paths = arguments[-2:] if kind == "move" else arguments[-1:]
+            if kind == "remove":
+                paths += tuple(arguments[0].parent.glob("*.wal"))
             file.write("\t".join([kind, *map(str, paths)]) + "\n")
         return result
 
     with pytest.MonkeyPatch.context() as patch:
-        for name, kind in (("make_dir", "make"), ("sync_dir", "sync"), ("rename", "move")):
+        for name, kind in KINDS.items():
             function = getattr(fs, name)
             patch.setattr(fs, name, lambda *a, f=function, k=kind: note(k, f, *a))
         opened = fs.AppendFile.__init__
@@ -81,6 +91,7 @@ def use(path: Path) -> None:
     db = VecDB(path)
     db.create_collection("c", VECTORS)
     db.upsert("c", [{"id": 1, "vector": [1, 2]}])
+    db.flush("c")
     db.create_snapshot("c")
     [found] = db.list_snapshots("c")
     db.recover_snapshot("c", found.name)
@@ -115,7 +126,8 @@ def test_what_is_acknowledged_after_a_kill_stands_on_durable_names(
     do: Callable[[Path], None], fast_path: Path
 ) -> None:
     """A collection whose maker was killed before the sync of ``collections`` was opened by the
-    next process, which wrote to it and never made its name durable."""
+    next process, which wrote to it and never made its name durable. And one that was killed when
+    it had begun a log let the next one remove the log before it: power loss could take both."""
     if do is make_of_snapshot:
         with VecDB(fast_path / "first") as db:
             db.create_collection("c", VECTORS)
@@ -140,4 +152,5 @@ def test_what_is_acknowledged_after_a_kill_stands_on_durable_names(
             for file in (newest, collection / "catalog" / "data.mdb", path / "FORMAT", snapshot):
                 assert file.exists()
                 assert names.above(file) == [], f"killed at operation {k}"
+            assert names.last == [], f"killed at operation {k}"
     assert k > 20, "nothing was killed"

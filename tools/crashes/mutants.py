@@ -222,6 +222,29 @@ def names_of_the_killed() -> None:
     recovery.finish_restores = finish_restores
 
 
+@caught_by("killed-checkpoint")
+def log_of_the_killed() -> None:
+    """opening does not make durable the log that a killed process had begun"""
+    real = recovery.open_store
+
+    def open_store(path: Path, *arguments: Any, **options: Any) -> Any:
+        sync_dir, logs = fs.sync_dir, path / layout.WAL
+
+        def first_not(directory: Path) -> None:
+            if directory == logs:
+                fs.sync_dir = sync_dir
+            else:
+                sync_dir(directory)
+
+        fs.sync_dir = first_not
+        try:
+            return real(path, *arguments, **options)
+        finally:
+            fs.sync_dir = sync_dir
+
+    recovery.open_store = open_store
+
+
 @caught_by("collections")
 def dropped_in_place() -> None:
     """a collection is removed file by file without a rename before it"""

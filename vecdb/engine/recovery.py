@@ -197,8 +197,12 @@ def open_store(path: Path, level: SyncLevel, *, new: bool = False) -> Store:
     catalog = Catalog(path / layout.CATALOG)
     try:
         # A process killed in its commit may have written it and not synced it. What begins now
-        # refers to it: without it, after a power loss, it would be taken for an older copy.
+        # refers to it: without it, after a power loss, it would be taken for an older copy. So may
+        # a log have its name from a process killed before it was durable, and the one before it
+        # is removed for its sake: power loss would take both.
         fs.sync_file(path / layout.CATALOG / DATA)
+        with fs.required(path / layout.WAL, "directory"):
+            fs.sync_dir(path / layout.WAL)
         store, replay = load(path, catalog.read(), level)
         store.catalog = catalog
         removed = _clean(store)
