@@ -55,3 +55,23 @@ def test_a_batch_answers_as_single_searches_do_whatever_was_deleted(
             with monkeypatch.context() as patch:  # as if there were too many to be kept at once
                 patch.setattr(search, "_SHARED_CANDIDATES", 64 * limit * 3)
                 assert found(db, queries, limit, recall)[1] == alone
+
+
+def test_a_limit_beyond_all_rows_takes_memory_for_the_rows(
+    open_db: Callable[..., VecDB], vectors: Any
+) -> None:
+    """It was memory for the limit: 24 GiB a query."""
+    db = open_db(":memory:")
+    db.create_collection(
+        "c",
+        {"size": DIM, "distance": "Dot"},
+        optimizers_config={"indexing_threshold": 1, "max_optimization_threads": 0},
+    )
+    db.upsert("c", models.Batch(ids=range(ROWS), vectors=vectors))
+    assert db.wait_for_optimizer("c")
+    requests = [models.QueryRequest(query=q, limit=2**31) for q in vectors[:2]]
+    assert [len(found.points) for found in db.query_batch_points("c", requests)] == [ROWS, ROWS]
+    found = db.query_points("c", vectors[0], limit=2**31, explain=True)
+    assert len(found.points) == ROWS
+    assert found.explanation is not None
+    assert [stage.kept for stage in found.explanation[0].stages] == [ROWS, ROWS]

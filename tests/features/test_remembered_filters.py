@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
+from enum import Enum
 from typing import Any
 
 import numpy as np
@@ -99,6 +101,57 @@ def test_values_that_python_calls_equal_are_different_filters(db: VecDB) -> None
     assert found(db, 1) == of_kind(1)
     assert found(db, True) == {ROWS}
     assert found(db, 1) == of_kind(1)
+
+
+class Color(str, Enum):
+    RED = "red"
+
+
+class Stamp(datetime):
+    """As pandas has one."""
+
+
+@pytest.mark.parametrize("first", [Color.RED, "red", np.str_("red")])
+def test_an_enum_of_strings_means_its_string(db: VecDB, first: Any) -> None:
+    """It was written down as the plain one and matched nothing: what was asked first decided."""
+    db.upsert("c", [{"id": ROWS, "vector": [1, 1, 1, 1], "payload": {"kind": "red"}}])
+    db.flush("c")
+    for value in (first, "red", Color.RED):
+        assert found(db, value) == {ROWS}
+        assert db.count("c", {"must_not": is_(value)["must"]}).count == ROWS
+    db.delete("c", {"filter": {"must_not": is_(first)["must"]}})
+    assert db.count("c").count == 1
+
+
+@pytest.mark.parametrize(
+    ("condition", "count"),
+    [
+        ({"key": "kind", "range": {"lt": 10**30}}, ROWS),
+        ({"key": "kind", "values_count": {"lt": 2**70}}, ROWS),
+        ({"key": "kind", "match": {"value": 2**70}}, 0),
+        ({"key": "kind", "match": {"value": "\ud800"}}, 0),
+        ({"key": "when", "range": {"gte": Stamp(2020, 1, 1)}}, 0),
+        ({"key": "when", "range": {"gte": "0001-01-01T00:00:00+05:00"}}, 0),
+    ],
+)
+def test_what_cannot_be_written_down_is_tested_each_time(
+    db: VecDB, condition: dict[str, Any], count: int
+) -> None:
+    """It was an OverflowError, a TypeError or a UnicodeEncodeError."""
+    filter_ = {"must": [condition]}
+    for _ in range(2):
+        assert db.count("c", filter_).count == count
+        assert len(db.search("c", [1, 2, 3, 4], query_filter=filter_, limit=ROWS)) == count
+    points = db.query_batch_points("c", [{"query": [1, 2, 3, 4], "filter": filter_}] * 2)
+    assert [len(found.points) for found in points] == [min(10, count)] * 2
+
+
+def test_in_a_batch_equal_values_of_different_types_are_different_filters(db: VecDB) -> None:
+    """The second got the answer of the first."""
+    db.upsert("c", [{"id": ROWS, "vector": [1, 1, 1, 1], "payload": {"kind": True}}])
+    asked = [{"query": [1, 2, 3, 4], "filter": is_(kind), "limit": ROWS} for kind in (1, True, 1)]
+    ids = [{p.id for p in answer.points} for answer in db.query_batch_points("c", asked)]
+    assert ids == [of_kind(1), {ROWS}, of_kind(1)]
 
 
 def test_no_more_than_some_filters_are_remembered(db: VecDB) -> None:

@@ -20,18 +20,18 @@ from vecdb.storage.format import pack_bits
 from vecdb.storage.segment import FileSegment
 
 _REMEMBERED = 32
-"""Filters whose matches a segment keeps: an eighth of a byte a row each."""
+"""Filters whose matches a segment keeps: a quarter of a byte a row each, with who lived then."""
 _LONGEST = 4096
-"""A filter of more bytes is not remembered."""
+"""Bytes of the text of a filter; a longer one is not remembered."""
 
 
 @dataclass(slots=True)
 class Condition:
-    """A compiled filter. ``text`` tells it from others; ``pinned``: the only keys that can match,
-    if the filter says so."""
+    """A compiled filter. ``text`` tells it from others, if it can be written down; ``pinned``: the
+    only keys that can match, if the filter says so."""
 
     predicate: Predicate
-    text: bytes
+    text: bytes | None
     pinned: list[int] | None
 
 
@@ -39,7 +39,17 @@ def compiled(filter: models.Filter) -> Condition:
     """The condition of a filter that was checked."""
     pinned = required_ids(filter)
     keys = None if pinned is None else sorted(map(ids.key_of, pinned))
-    return Condition(compile_filter(filter), msgspec.msgpack.encode(filter), keys)
+    return Condition(compile_filter(filter), text_of(filter), keys)
+
+
+def text_of(filter: models.Filter) -> bytes | None:
+    """What tells a filter from others, unlike ``==``, which takes True for 1. None: it has numbers
+    or times that the encoding has not."""
+    try:
+        text = msgspec.msgpack.encode(filter)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return text if len(text) <= _LONGEST else None
 
 
 def allowed(
@@ -84,7 +94,7 @@ def matching(view: View, part: SegmentView, condition: Condition) -> Bits:
     if condition.pinned is not None:
         found = segment.locate(condition.pinned, ids.to_array(condition.pinned), part.rows)
         return _tested(view, part, condition, found[part.lives(found)].tolist())
-    if not isinstance(segment, FileSegment) or len(condition.text) > _LONGEST:
+    if not isinstance(segment, FileSegment) or condition.text is None:
         return _tested(view, part, condition, part.live_offsets().tolist())
     # To test a row takes microseconds of Python, and rows of a file never change: what matched once
     # does so as long as it lives. No lock: at worst two threads test the same filter.

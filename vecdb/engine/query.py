@@ -16,7 +16,7 @@ import numpy as np
 from vecdb import ids, models, vectors
 from vecdb.engine import search as engine
 from vecdb.engine.ingest import vector_schema
-from vecdb.engine.masks import Condition
+from vecdb.engine.masks import Condition, text_of
 from vecdb.engine.reader import Wanted, condition, scroll, wanted
 from vecdb.engine.rows import gather_vectors, read_payloads, vectors_of
 from vecdb.engine.schema import VectorSchema
@@ -71,7 +71,7 @@ def requests(view: View, raw: Sequence[tuple[Any, ...]]) -> list[Request]:
     checked: list[Request] = []
     before: list[Any] = []
     for query, *rest in raw:
-        if checked and rest == before:
+        if checked and rest == before and _same_filter(rest[1], before[1]):
             last = checked[-1]
             vector, array, excluded = _query(view, query, rest[0])
             # Spelled out: dataclasses.replace takes a third of the time of checking all.
@@ -81,6 +81,13 @@ def requests(view: View, raw: Sequence[tuple[Any, ...]]) -> list[Request]:
             checked.append(request(view, query, *rest))
             before = rest
     return checked
+
+
+def _same_filter(one: models.Filter | None, other: models.Filter | None) -> bool:
+    if one is other:
+        return True
+    text = None if one is None or other is None else text_of(one)
+    return text is not None and text == text_of(other)  # type: ignore[arg-type]
 
 
 def search(

@@ -107,7 +107,7 @@ def _index_scan(
     if search.params.hnsw_ef is None and search.rescore and not wanted and effort.everything:
         # No number of candidates was found to be enough: the sketches tell too little.
         return exact_scan(part, search, mask, explain, f"for a recall of {search.recall:g}")
-    candidates = max(effort.candidates, wanted or 0)
+    candidates = min(max(effort.candidates, wanted or 0), clustered.rows)
     if not _by_codes_too(part, search, effort, companion):
         companion = None
     assert isinstance(part.segment, FileSegment)

@@ -200,7 +200,8 @@ def _number(kind: type, annotation: Any, bounds: msgspec.Meta) -> Convert:
 def _plain(kind: type) -> Convert:
     def convert(value: Any) -> Any:
         if isinstance(value, kind):
-            return value
+            # An enum of strings, or numpy's: equal to the plain one, and yet of another type.
+            return str.__str__(value) if kind is str else value
         if kind is bool and isinstance(value, np.bool_):
             return bool(value)
         raise refuse(_describe(kind), value)
