@@ -39,13 +39,13 @@ def db(open_db: OpenDB) -> VecDB:
 def tested(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The rows whose payloads are read to test a filter."""
     rows: list[int] = []
-    read = masks.read_payload
+    decoded = masks.decoded
 
-    def note(part: Any, row: int) -> Any:
+    def note(part: Any, row: int, data: Any) -> Any:
         rows.append(row)
-        return read(part, row)
+        return decoded(part, row, data)
 
-    monkeypatch.setattr(masks, "read_payload", note)
+    monkeypatch.setattr(masks, "decoded", note)
     return rows
 
 

@@ -12,8 +12,8 @@ import msgspec
 import numpy as np
 
 from vecdb import ids, models
-from vecdb.engine.rows import read_payload, vector_names
-from vecdb.engine.view import SegmentView, View
+from vecdb.engine.rows import decoded, read_payload, vector_names
+from vecdb.engine.view import Offsets, SegmentView, View
 from vecdb.payload.filters import Predicate, compile_filter, required_ids
 from vecdb.storage.catalog import Bits
 from vecdb.storage.format import pack_bits
@@ -21,6 +21,8 @@ from vecdb.storage.segment import FileSegment
 
 _REMEMBERED = 32
 """Filters whose matches a segment keeps: a quarter of a byte a row each, with who lived then."""
+_AT_ONCE = 1024
+"""Rows that are read together to test a filter."""
 _LONGEST = 4096
 """Bytes of the text of a filter; a longer one is not remembered."""
 
@@ -93,14 +95,14 @@ def matching(view: View, part: SegmentView, condition: Condition) -> Bits:
     segment = part.segment
     if condition.pinned is not None:
         found = segment.locate(condition.pinned, ids.to_array(condition.pinned), part.rows)
-        return _tested(view, part, condition, found[part.lives(found)].tolist())
+        return _tested(view, part, condition, found[part.lives(found)])
     if not isinstance(segment, FileSegment) or condition.text is None:
-        return _tested(view, part, condition, part.live_offsets().tolist())
+        return _tested(view, part, condition, part.live_offsets())
     # To test a row takes microseconds of Python, and rows of a file never change: what matched once
     # does so as long as it lives. No lock: at worst two threads test the same filter.
     alive, matches = segment.matches.pop(condition.text, (None, None))
     if matches is None or _any_more(part.alive, alive):
-        alive, matches = part.alive, _tested(view, part, condition, part.live_offsets().tolist())
+        alive, matches = part.alive, _tested(view, part, condition, part.live_offsets())
         matches.flags.writeable = False
     segment.matches[condition.text] = alive, matches
     for oldest in list(segment.matches)[:-_REMEMBERED]:
@@ -108,11 +110,19 @@ def matching(view: View, part: SegmentView, condition: Condition) -> Bits:
     return matches if part.alive is None else matches & part.alive
 
 
-def _tested(view: View, part: SegmentView, condition: Condition, rows: list[int]) -> Bits:
+def _tested(view: View, part: SegmentView, condition: Condition, rows: Offsets) -> Bits:
+    """Bits of those of some rows that match. They are read many at a time: one by one, as for
+    ``row_test``, takes half as long again."""
+    segment, predicate, names_of = part.segment, condition.predicate, _names_of(view, part)
     flags = np.zeros(part.rows, dtype=np.bool_)
-    test = row_test(view, part, condition.predicate)
-    for row in rows:
-        flags[row] = test(row)
+    for start in range(0, len(rows), _AT_ONCE):
+        some = rows[start : start + _AT_ONCE]
+        keys = ids.from_array(segment.id_array(some))
+        columns = zip(some.tolist(), keys, segment.payloads(some), strict=True)
+        flags[some] = [
+            predicate(ids.external(key), decoded(part, row, data), names_of(row))
+            for row, key, data in columns
+        ]
     return pack_bits(flags)
 
 
@@ -126,12 +136,17 @@ def _any_more(alive: Bits | None, before: Bits | None) -> bool:
 
 def row_test(view: View, part: SegmentView, predicate: Predicate) -> Callable[[int], bool]:
     """Whether one row of a segment matches."""
-    names = list(view.schema)
-    partial = any(part.segment.present(name, part.rows) is not None for name in names)
-    key = part.segment.key
+    key, names_of = part.segment.key, _names_of(view, part)
 
     def test(row: int) -> bool:
-        has = vector_names(view, part, row) if partial else names
-        return predicate(ids.external(key(row)), read_payload(part, row), has)
+        return predicate(ids.external(key(row)), read_payload(part, row), names_of(row))
 
     return test
+
+
+def _names_of(view: View, part: SegmentView) -> Callable[[int], list[str]]:
+    """The names of the vectors a row has."""
+    names = list(view.schema)
+    if all(part.segment.present(name, part.rows) is None for name in names):
+        return lambda row: names
+    return lambda row: vector_names(view, part, row)

@@ -34,8 +34,13 @@ def gather_vectors(
 
 def read_payload(part: SegmentView, row: int) -> dict[str, Any]:
     """The decoded payload of one row. Raises CorruptionError."""
+    return decoded(part, row, part.segment.payload(row))
+
+
+def decoded(part: SegmentView, row: int, data: Any) -> dict[str, Any]:
+    """The payload of one row from its stored form. Raises CorruptionError."""
     try:
-        return encoding.decode(part.segment.payload(row))
+        return encoding.decode(data)
     except DamageError as error:
         point = ids.external(part.segment.key(row))
         raise CorruptionError(f"payload of point {point}", str(error)) from None
