@@ -93,13 +93,15 @@ def _caught_up(case: Case, place: Place, truth: Truth, states: dict[str, State])
     """An older catalog is as good as the newest if the log still has all that came after it. So is
     the state before the last commit, in the same file, when a flipped bit has made the number of
     that commit smaller."""
+    if case.damage not in ("from", "flip"):
+        return None
     [name] = case.owners
     path = f"collections/{name}/catalog/data.mdb"
     before = (place.templates / case.template / path).read_bytes()
     data = (place.root / path).read_bytes()
     if case.damage == "flip" and reasons.newest_meta(data) == reasons.newest_meta(before):
         return None
-    if case.damage != "flip" and (case.damage != "from" or case.arguments[0] not in EARLIER):
+    if case.damage == "from" and case.arguments[0] not in EARLIER:
         return None
     applied = reasons.read_catalog(data).applied_seq
     log = place.templates / case.template / f"collections/{name}/wal"
