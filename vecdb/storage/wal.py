@@ -92,19 +92,20 @@ class Wal:
         try:
             file.append([header])
             file.sync()
-            fs.rename(temporary, path)
         except BaseException:
             file.close()
             fs.remove_file(temporary)
             raise
         file.path = path
         try:
+            fs.rename(temporary, path)
             fs.sync_dir(self._directory)
         except OSError as error:
-            # The file may be there after a crash or not; writing on in the old one would leave
-            # operations behind a file that says it begins before them.
+            # The file may have its name or not, now and after a crash: a rename that failed may
+            # have been done. Writing on in the old one would leave operations behind a file that
+            # says it begins before them, and with it they would be taken for retired.
             file.close()
-            self.failed = f"{path}: fsync of its directory failed: {error}"
+            self.failed = f"{path}: it may have its name or not: {error}"
             raise WriteError(error.errno, self.failed) from error
         if self._file is not None:
             self._file.close()
