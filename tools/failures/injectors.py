@@ -69,7 +69,12 @@ class OsCalls(Injector):
         self._armed = False
         self._calls = 0  # of those that can fail
         self._close = os.close
-        self._synced: dict[tuple[int, int], int] = {}  # file -> bytes that are safe
+        # File -> bytes that are safe. LMDB's own syncs are not seen here; what was there before is
+        # taken for synced, or a failed sync would take a whole catalog with it.
+        self._synced: dict[tuple[int, int], int] = {}
+        for path in root.rglob("*"):
+            status = path.stat()
+            self._synced[status.st_dev, status.st_ino] = status.st_size
         for name, kind in FUNCTIONS.items():
             setattr(os, name, self._counted(getattr(os, name), name, kind))
         builtins.open = io.open = self._counted(io.open, "open", "list")  # type: ignore[assignment]
