@@ -239,8 +239,8 @@ class Collection:
 
         ``query_vector``: ``(dim,)`` numbers, or ``(name, numbers)`` for a named vector. Scores are
         on the metric's scale: similarity for Cosine and Dot, distance for Euclid and Manhattan.
-        ``search_params`` says what recall is aimed for and how quantized codes are used; ``exact=True``
-        scans the originals.
+        ``search_params`` says what recall to aim for and how codes are used; ``exact=True`` scans
+        the originals.
         """
         view = self._view()
         asked = searching.request(

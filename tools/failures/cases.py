@@ -83,6 +83,8 @@ class Case:
             self._stays()
             self.db.close()
             self.db = None
+        if self.workload.new:  # nothing of it may have been made
+            self.path.mkdir(exist_ok=True)
         gc.collect()
         require(not self._threads, f"a thread died: {self._threads}")
         leaked = {n: name for n, name in descriptors().items() if n not in before}
@@ -97,7 +99,9 @@ class Case:
             "hits": len(self.injector.hits),
             "first": self.injector.hits[:1],
             "seen": dict(self.injector.seen),
-            "longest": max(p.stat().st_size for p in self.path.rglob("*") if p.is_file()),
+            "longest": max(
+                (p.stat().st_size for p in self.path.rglob("*") if p.is_file()), default=0
+            ),
             "raised": sorted(set(self.raised)),
             "closed_to_writes": self.closed_to_writes,
         }
