@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from failures.faults import FUNCTIONS, Fault
+from vecdb.storage.catalog import DATA
 
 HERE = Path(__file__).resolve().parent
 
@@ -69,12 +70,7 @@ class OsCalls(Injector):
         self._armed = False
         self._calls = 0  # of those that can fail
         self._close = os.close
-        # File -> bytes that are safe. LMDB's own syncs are not seen here; what was there before is
-        # taken for synced, or a failed sync would take a whole catalog with it.
-        self._synced: dict[tuple[int, int], int] = {}
-        for path in root.rglob("*"):
-            status = path.stat()
-            self._synced[status.st_dev, status.st_ino] = status.st_size
+        self._synced: dict[tuple[int, int], int] = {}  # file -> bytes that are safe
         for name, kind in FUNCTIONS.items():
             setattr(os, name, self._counted(getattr(os, name), name, kind))
         builtins.open = io.open = self._counted(io.open, "open", "list")  # type: ignore[assignment]
@@ -143,7 +139,10 @@ class OsCalls(Injector):
         return int(real(fd, [part] if isinstance(data, list) else part, *more))
 
     def _lose(self, fd: int) -> None:
-        """What was not synced before reads as zeros from now on."""
+        """What was not synced before reads as zeros from now on. Not of a catalog: LMDB has synced
+        it, which is not seen here."""
+        if _path(fd).endswith(DATA):
+            return
         status = os.fstat(fd)
         start = self._synced.get((status.st_dev, status.st_ino), 0)
         if stat.S_ISREG(status.st_mode) and status.st_size > start:
