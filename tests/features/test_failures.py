@@ -648,3 +648,32 @@ def test_a_log_that_may_have_its_name_or_not_closes_the_collection_to_writes(
     with VecDB(tmp_path / "db") as db:
         assert sorted(tags(db)) == list(range(10))
     clean(tmp_path / "db")
+
+
+def test_a_restore_whose_commit_is_said_to_have_failed_does_not_take_place_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rename was done all the same: the next open put the restored collection in the place of
+    the one that had been written to since."""
+    db = make(tmp_path / "db")
+    put(db, 0, 5)
+    name = db.create_snapshot("c").name
+    rename = fs.rename
+
+    def fail(source: Path, target: Path) -> None:
+        rename(source, target)
+        if not failed and ".restored-" in target.name:
+            failed.append(target)
+            raise OSError(errno.EIO, "injected")
+
+    failed: list[Path] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(fs, "rename", fail)
+        with pytest.raises(OSError, match="injected"):
+            db.recover_snapshot("c", name)
+    assert failed
+    put(db, 5, 5)
+    db.close()
+    with VecDB(tmp_path / "db") as db:
+        assert sorted(tags(db)) == list(range(10))
+    clean(tmp_path / "db")

@@ -85,13 +85,14 @@ def commit(unpacked: Unpacked) -> Path:
     if restored.exists():  # it failed to take its place, and now it never will
         fs.rename(restored, parent / layout.dropped_dir())
         fs.sync_dir(parent)
-    fs.rename(unpacked.path, restored)
     try:
+        fs.rename(unpacked.path, restored)
         fs.sync_dir(parent)
     except BaseException as error:
         try:
-            fs.rename(restored, unpacked.path)
-            fs.sync_dir(parent)
+            if restored.exists():  # a rename that failed may have been done
+                fs.rename(restored, unpacked.path)
+                fs.sync_dir(parent)
         except OSError as second:
             raise WriteError(second.errno, f"{restored}: {second}") from error
         raise
