@@ -21,6 +21,19 @@ def vectors() -> Any:
     return (centres + random.standard_normal((ROWS, DIM))).astype(np.float32)
 
 
+def indexed(open_db: Callable[..., VecDB], vectors: Any) -> VecDB:
+    """All vectors in one segment with an index."""
+    db = open_db(":memory:")
+    db.create_collection(
+        "c",
+        {"size": DIM, "distance": "Dot"},
+        optimizers_config={"indexing_threshold": 1, "max_optimization_threads": 0},
+    )
+    db.upsert("c", models.Batch(ids=range(ROWS), vectors=vectors))
+    assert db.wait_for_optimizer("c")
+    return db
+
+
 def found(db: VecDB, queries: Any, limit: int, recall: float) -> tuple[list[Any], list[Any]]:
     """Ids and scores, one query after the other and all at once."""
     params = models.SearchParams(recall=recall)
@@ -36,14 +49,7 @@ def test_a_batch_answers_as_single_searches_do_whatever_was_deleted(
     deleted: int, open_db: Callable[..., VecDB], vectors: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where rows were deleted, all queries were searched as deep as the one that needed it most."""
-    db = open_db(":memory:")
-    db.create_collection(
-        "c",
-        {"size": DIM, "distance": "Dot"},
-        optimizers_config={"indexing_threshold": 1, "max_optimization_threads": 0},
-    )
-    db.upsert("c", models.Batch(ids=range(ROWS), vectors=vectors))
-    assert db.wait_for_optimizer("c")
+    db = indexed(open_db, vectors)
     if deleted:
         db.delete("c", np.random.default_rng(1).choice(ROWS, deleted, replace=False).tolist())
     queries = vectors[:40]
@@ -61,14 +67,7 @@ def test_a_limit_beyond_all_rows_takes_memory_for_the_rows(
     open_db: Callable[..., VecDB], vectors: Any
 ) -> None:
     """It was memory for the limit: 24 GiB a query."""
-    db = open_db(":memory:")
-    db.create_collection(
-        "c",
-        {"size": DIM, "distance": "Dot"},
-        optimizers_config={"indexing_threshold": 1, "max_optimization_threads": 0},
-    )
-    db.upsert("c", models.Batch(ids=range(ROWS), vectors=vectors))
-    assert db.wait_for_optimizer("c")
+    db = indexed(open_db, vectors)
     requests = [models.QueryRequest(query=q, limit=2**31) for q in vectors[:2]]
     assert [len(found.points) for found in db.query_batch_points("c", requests)] == [ROWS, ROWS]
     found = db.query_points("c", vectors[0], limit=2**31, explain=True)

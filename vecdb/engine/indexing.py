@@ -150,9 +150,8 @@ def _measured(
     queries = at(own)
     pieces = ((int(rows[0]), at(rows)) for rows in _pieces(np.arange(index.rows), index.dim))
     known = nearest_others(index.metric, queries, own, pieces, poll)
-    if (
-        index.rows < INDEX_ROWS or not known[0].positions.shape[1]
-    ):  # few have the vector; or scores overflow
+    # Few have the vector; or scores overflow.
+    if index.rows < INDEX_ROWS or not known[0].positions.shape[1]:
         whole = Effort(1.0, _EVERYTHING, index.rows, index.rows, 0)
         return replace(index, efforts=((whole,),) * len(TABLE_LIMITS))
     means = (spreads / np.maximum(1, np.diff(index.starts))).astype(np.float32)

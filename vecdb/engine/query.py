@@ -71,7 +71,7 @@ def requests(view: View, raw: Sequence[tuple[Any, ...]]) -> list[Request]:
     checked: list[Request] = []
     before: list[Any] = []
     for query, *rest in raw:
-        if checked and rest == before and _same_filter(rest[1], before[1]):
+        if checked and rest == before and _is_of(checked[-1].condition, rest[1]):
             last = checked[-1]
             vector, array, excluded = _query(view, query, rest[0])
             # Spelled out: dataclasses.replace takes a third of the time of checking all.
@@ -83,11 +83,11 @@ def requests(view: View, raw: Sequence[tuple[Any, ...]]) -> list[Request]:
     return checked
 
 
-def _same_filter(one: models.Filter | None, other: models.Filter | None) -> bool:
-    if one is other:
-        return True
-    text = None if one is None or other is None else text_of(one)
-    return text is not None and text == text_of(other)  # type: ignore[arg-type]
+def _is_of(condition: Condition | None, filter: models.Filter | None) -> bool:
+    """Whether a condition was compiled from a filter that ``==`` says is the same."""
+    if condition is None or filter is None:
+        return condition is None and filter is None
+    return condition.text is not None and condition.text == text_of(filter)
 
 
 def search(

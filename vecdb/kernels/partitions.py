@@ -49,6 +49,11 @@ _AHEAD: Final = 4
 out_ints_2: Final[Any] = types.Array(types.int64, 2, "C")
 uint32s_1: Final[Any] = types.Array(types.uint32, 1, "C", readonly=True)
 ints_2: Final[Any] = types.Array(types.int64, 2, "C", readonly=True)
+_index: Final[Any] = (
+    *(bytes_2, floats_1, floats_1, floats_1, floats_1, ints_1),
+    *(floats_2, i64, f32, bytes_2),
+)
+"""Of `visit` and `nearest`, the arguments from ``centroids`` to ``blocks``."""
 _two_floats: Final[Any] = types.UniTuple(types.float32, 2)  # type: ignore[no-untyped-call]
 out_int16s_1: Final[Any] = types.Array(types.int16, 1, "C")
 
@@ -148,16 +153,7 @@ def _gaps(biases, bonuses, out):  # type: ignore[no-untyped-def]
 @njit(
     types.void(
         floats_2,
-        bytes_2,
-        floats_1,
-        floats_1,
-        floats_1,
-        floats_1,
-        ints_1,
-        floats_2,
-        i64,
-        f32,
-        bytes_2,
+        *_index,
         f32,
         out_floats_2,
         out_ints_2,
@@ -310,16 +306,7 @@ def rescore(metric, vectors, queries, candidates, counts, scores, rows):  # type
 @njit(
     types.void(
         floats_2,
-        bytes_2,
-        floats_1,
-        floats_1,
-        floats_1,
-        floats_1,
-        ints_1,
-        floats_2,
-        i64,
-        f32,
-        bytes_2,
+        *_index,
         f32,
         i64,
         uint32s_1,
