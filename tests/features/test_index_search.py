@@ -444,11 +444,11 @@ def test_explain_tells_what_was_scanned_and_why(db: VecDB) -> None:
 def test_explain_of_searches_that_need_no_index(db: VecDB, own_db: VecDB) -> None:
     (stage,) = visited(db, "Cosine", search_params=EXACT)
     assert (stage.by, stage.rows, stage.kept, stage.reason) == ("originals", ROWS, 10, "asked for")
-    (stage,) = visited(db, "Cosine", query_filter=ranked_below(12))
+    _, stage = visited(db, "Cosine", query_filter=ranked_below(12))
     assert (stage.by, stage.rows, stage.kept) == ("originals", 12, 10)
     assert "match the filter" in stage.reason
     few = {"query_filter": ranked_below(12), "search_params": EXACT}
-    (stage,) = visited(db, "Cosine", **few)
+    _, stage = visited(db, "Cosine", **few)
     assert (stage.rows, stage.reason) == (12, "asked for")
     own_db.create_collection("small", {"size": DIM, "distance": "Cosine"})
     own_db.upsert("small", models.Batch(ids=range(20), vectors=VECTORS[:20]))
@@ -457,6 +457,35 @@ def test_explain_of_searches_that_need_no_index(db: VecDB, own_db: VecDB) -> Non
     own_db.flush("small")
     (stage,) = visited(own_db, "small")
     assert (stage.by, stage.rows, stage.reason) == ("originals", 20, "no index")
+
+
+def test_explain_tells_what_a_filter_left(own_db: VecDB) -> None:
+    create(own_db, "c")
+
+    def by_filter(matching: models.Filter) -> tuple[str, int, int, str]:
+        stage = visited(own_db, "c", query_filter=matching)[0]
+        return stage.by, stage.rows, stage.kept, stage.reason
+
+    assert by_filter(ranked_below(40)) == ("filter", ROWS, 40, "payloads read")
+    assert by_filter(ranked_below(40)) == ("filter", 0, 40, "remembered")
+    gone = int(np.argmin(RANKS))
+    own_db.delete("c", [gone])
+    assert by_filter(ranked_below(40))[1:] == (0, 39, "remembered")
+    others = [number for number in range(3) if number != gone][:2]
+    named = models.Filter(must=[models.HasIdCondition(has_id=[gone, *others, ROWS + 7])])
+    assert by_filter(named) == ("filter", 2, 2, "the ids that the filter names")
+    none = visited(own_db, "c", query_filter=ranked_below(-1))
+    assert [(stage.by, stage.kept) for stage in none] == [("filter", 0)]
+
+
+def test_explain_tells_why_it_looks_deeper(own_db: VecDB) -> None:
+    create(own_db, "c", optimizers_config=LOW | {"deleted_threshold": 1.0})
+    own_db.delete("c", np.argsort(-TRUE["Cosine"][0])[:100].tolist())
+    first, *others = (stage for stage in visited(own_db, "c") if stage.by == "sketches")
+    assert "because" not in first.reason
+    assert others
+    assert all("near the query" in stage.reason for stage in others)
+    assert others[-1].rows > first.rows
 
 
 def test_explain_has_a_part_for_each_segment(own_db: VecDB) -> None:

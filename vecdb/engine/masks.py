@@ -27,6 +27,10 @@ _LONGEST = 4096
 """Bytes of the text of a filter; a longer one is not remembered."""
 
 
+Explain = Callable[[models.SearchStage], None]
+"""Takes what a step of a search did."""
+
+
 @dataclass(slots=True)
 class Condition:
     """A compiled filter. ``text`` tells it from others, if it can be written down; ``pinned``: the
@@ -60,6 +64,7 @@ def allowed(
     name: str,
     condition: Condition | None,
     excluded: int | None,
+    explain: Explain | None = None,
 ) -> Bits | None:
     """Bits of the rows that live, have the vector and match; None: all rows."""
     mask = part.alive
@@ -67,7 +72,7 @@ def allowed(
     if present is not None:
         mask = present if mask is None else mask[: len(present)] & present
     if condition is not None:
-        matches = matching(view, part, condition)
+        matches = matching(view, part, condition, explain)
         mask = matches if mask is None else mask[: len(matches)] & matches
     if excluded is not None:
         row = int(part.segment.locate([excluded], ids.to_array([excluded]), part.rows)[0])
@@ -90,24 +95,44 @@ def _trim(mask: Bits, rows: int) -> Bits:
     return mask
 
 
-def matching(view: View, part: SegmentView, condition: Condition) -> Bits:
+def matching(
+    view: View, part: SegmentView, condition: Condition, explain: Explain | None = None
+) -> Bits:
     """Bits of the live rows whose payload matches."""
-    segment = part.segment
+    rows, why = None, "payloads read"
     if condition.pinned is not None:
-        found = segment.locate(condition.pinned, ids.to_array(condition.pinned), part.rows)
-        return _tested(view, part, condition, found[part.lives(found)])
-    if not isinstance(segment, FileSegment) or condition.text is None:
-        return _tested(view, part, condition, part.live_offsets())
+        found = part.segment.locate(condition.pinned, ids.to_array(condition.pinned), part.rows)
+        rows, why = found[part.lives(found)], "the ids that the filter names"
+        matches = _tested(view, part, condition, rows)
+    elif not isinstance(part.segment, FileSegment) or condition.text is None:
+        rows = part.live_offsets()
+        matches = _tested(view, part, condition, rows)
+    else:
+        matches, rows = _remembered(view, part, part.segment, condition, condition.text)
+        why = why if rows is not None else "remembered"
+    if explain is not None:
+        tested = 0 if rows is None else len(rows)
+        explain(models.SearchStage("filter", tested, int(np.bitwise_count(matches).sum()), why))
+    return matches
+
+
+def _remembered(
+    view: View, part: SegmentView, segment: FileSegment, condition: Condition, text: bytes
+) -> tuple[Bits, Offsets | None]:
+    """Bits of the live rows of a file that match, and the rows that were tested; None: none was,
+    because the filter had been asked before."""
     # To test a row takes microseconds of Python, and rows of a file never change: what matched once
     # does so as long as it lives. No lock: at worst two threads test the same filter.
-    alive, matches = segment.matches.pop(condition.text, (None, None))
+    tested = None
+    alive, matches = segment.matches.pop(text, (None, None))
     if matches is None or _any_more(part.alive, alive):
-        alive, matches = part.alive, _tested(view, part, condition, part.live_offsets())
+        alive, tested = part.alive, part.live_offsets()
+        matches = _tested(view, part, condition, tested)
         matches.flags.writeable = False
-    segment.matches[condition.text] = alive, matches
+    segment.matches[text] = alive, matches
     for oldest in list(segment.matches)[:-_REMEMBERED]:
         segment.matches.pop(oldest, None)
-    return matches if part.alive is None else matches & part.alive
+    return (matches if part.alive is None else matches & part.alive), tested
 
 
 def _tested(view: View, part: SegmentView, condition: Condition, rows: Offsets) -> Bits:

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vecdb import models
+from vecdb.engine.masks import Explain
 from vecdb.engine.schema import VectorSchema
 from vecdb.engine.threads import processors, together
 from vecdb.engine.view import SegmentView
@@ -69,7 +70,6 @@ class Search:
         return max(self.limit, int(quantization.oversampling * self.limit))
 
 
-Explain = Callable[[models.SearchStage], None]
 Best = tuple[Floats, Offsets]
 """Scores and rows, best first: ``float32 (k,)``, ``int64 (k,)``."""
 

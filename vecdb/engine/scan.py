@@ -17,9 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from vecdb import models
+from vecdb.engine.masks import Explain
 from vecdb.engine.originals import (
     Best,
-    Explain,
     Search,
     by_originals,
     exact_scan,
@@ -170,22 +170,32 @@ def _by_both(
 
 
 def _visit(
-    search: Search, index: Index, effort: Effort, candidates: int, explain: Explain | None
+    search: Search,
+    index: Index,
+    effort: Effort,
+    candidates: int,
+    explain: Explain | None,
+    deeper: str = "",
 ) -> Found:
     clustered = index.clustered
     blocks = index.sketch.verify().reshape(clustered.sketch_shape)
     found = clustered.visit(search.queries, blocks, candidates, effort.gap)
     if explain is not None:
-        _explain_visit(search, index, effort, found.counts, explain)
+        _explain_visit(search, index, effort, found.counts, explain, deeper)
     return found
 
 
 def _explain_visit(
-    search: Search, index: Index, effort: Effort, counts: Offsets, explain: Explain
+    search: Search,
+    index: Index,
+    effort: Effort,
+    counts: Offsets,
+    explain: Explain,
+    deeper: str = "",
 ) -> None:
     kept, partitions, visited = counts.sum(axis=0).tolist()
     every = index.clustered.clustering.partitions * len(search.queries)
-    reason = f"{partitions} of {every} partitions, for a recall of {effort.recall:g}"
+    reason = f"{partitions} of {every} partitions, for a recall of {effort.recall:g}{deeper}"
     explain(models.SearchStage("sketches", visited, kept, reason))
 
 
@@ -211,9 +221,9 @@ def _visit_allowed(
         return None
     if search.filtered and matches * search.vector.dim <= _FILTERED_VALUES:
         return None
-    depth = search.limit
+    depth, why = search.limit, ""
     while True:
-        found = _visit(search, index, effort, candidates, explain)
+        found = _visit(search, index, effort, candidates, explain, why)
         rows = clustered.rows_at(found.positions)
         left = np.arange(rows.shape[1]) < found.counts[:, :1]
         found.scores[~left] = -np.inf  # beyond the count
@@ -224,6 +234,7 @@ def _visit_allowed(
         if deeper is None:
             deeper = 4 * depth
         depth = min(deeper, 4 * depth)
+        why = f" of {depth} results, because rows that are near the query do not count"
         # The last of many results are the hardest to find: an effort finds them less often than
         # it finds its results in the mean.
         effort = clustered.effort(search.recall, _RESERVE * depth)

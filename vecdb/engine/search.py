@@ -18,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from vecdb import models
-from vecdb.engine.masks import Condition, allowed
-from vecdb.engine.originals import Best, Explain, Search
+from vecdb.engine.masks import Condition, Explain, allowed
+from vecdb.engine.originals import Best, Search
 from vecdb.engine.scan import search_segment
 from vecdb.engine.schema import VectorSchema
 from vecdb.engine.threads import processors, together
@@ -81,8 +81,8 @@ def search(
     for part in view.segments:
         if part.live == 0:
             continue
-        mask = allowed(view, part, vector.name, condition, excluded)
         explain = None if explained is None else _explainer(part, explained)
+        mask = allowed(view, part, vector.name, condition, excluded, explain)
         if mask is not None and not mask.any():
             continue
         found.append((part, _each(part, asked, mask, explain)))

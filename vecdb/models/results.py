@@ -27,10 +27,11 @@ class ScoredPoint(Struct, forbid_unknown_fields=True):
 
 
 class SearchStage(Struct, forbid_unknown_fields=True):
-    """One step of a search in one segment: what scored how many rows, how many went on, and why."""
+    """One step of a search in one segment: by what how many rows were tested or scored, how many
+    went on, and why."""
 
     by: str
-    """``sketches``, ``codes`` or ``originals``."""
+    """``filter``, ``sketches``, ``codes`` or ``originals``."""
     rows: int
     kept: int
     reason: str
