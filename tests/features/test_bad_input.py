@@ -9,7 +9,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Callable, Iterator
-from datetime import datetime, timezone
+from datetime import date, datetime, timezone
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -429,12 +429,14 @@ def test_common_python_values_become_json(db: VecDB) -> None:
     payload = {
         "numpy": [np.int64(1), np.float32(0.5), np.bool_(True), np.str_("s"), np.arange(2)],
         "dates": [moment, moment.date(), np.datetime64("2024-01-02")],
+        "nanoseconds": np.datetime64("2024-01-02T03:04:05", "ns"),
         "other": (uuid.UUID(UUID), Colour.RED),
         "limits": [2**64 - 1, -(2**63)],
     }
     expected = {
         "numpy": [1, 0.5, True, "s", [0, 1]],
         "dates": ["2024-01-02T03:04:05+00:00", "2024-01-02", "2024-01-02"],
+        "nanoseconds": "2024-01-02T03:04:05",
         "other": [UUID, "red"],
         "limits": [2**64 - 1, -(2**63)],
     }
@@ -442,6 +444,19 @@ def test_common_python_values_become_json(db: VecDB) -> None:
     db.set_payload("u", payload, [1], key="at.key")
     assert db.retrieve("u", [5])[0].payload == expected
     assert db.retrieve("u", [1])[0].payload == {"k": 1, "at": {"key": expected}}
+
+
+def test_what_was_written_to_a_payload_is_found_by_it(db: VecDB) -> None:
+    """A UUID is stored as text; a filter refused all but the text."""
+
+    class Colour(Enum):
+        RED = "red"
+
+    for value in (uuid.UUID(UUID), Colour.RED, date(2024, 1, 2), np.datetime64("2024-01-02", "ns")):
+        db.set_payload("u", {"it": value}, [1])
+        for match in ({"value": value}, {"any": [value]}, {"any": ["other", value]}):
+            found, _ = db.scroll("u", {"must": [{"key": "it", "match": match}]})
+            assert [record.id for record in found] == [1], match
 
 
 def test_payload_edits_that_grow_too_large(db: VecDB, refuses: Any) -> None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from datetime import date
+from enum import Enum
 from typing import Annotated, Any, TypeAlias
 from uuid import UUID
 
 import msgspec
+import numpy as np
 from msgspec import Meta
 
 from vecdb import ids
 from vecdb.errors import InvalidInputError
 from vecdb.models.datetimes import parse_datetime, with_zone
+from vecdb.models.json_values import json_value
 from vecdb.models.reading import By, Model, Refused, converter, fields_of, refuse
 
 PointId = int | str
@@ -25,7 +28,18 @@ def _point_id(value: Any) -> Any:
         raise Refused(str(error)) from None
 
 
+def _json(value: Any) -> Any:
+    """What a payload would hold for the value: what was written as a UUID is found by it."""
+    return json_value(value) if isinstance(value, (UUID, Enum, date, np.datetime64)) else value
+
+
+def _keyword(value: Any) -> Any:
+    return converter(bool | int | str)(_json(value))
+
+
 def _keyword_list(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        value = [_json(item) for item in value]
     values = converter(list[int | str])(value)
     if len({isinstance(item, str) for item in values}) > 1:
         raise Refused("expected only integers or only strings, got both")
@@ -50,6 +64,9 @@ def _range(value: Any) -> Any:
 
 
 ExtendedPointId = Annotated[int | str | UUID, By(_point_id, "an unsigned 64-bit integer or a UUID")]
+Keyword = Annotated[
+    bool | int | str | UUID | Enum | date, By(_keyword, "a bool, an integer or a string")
+]
 KeywordList = Annotated[
     list[int] | list[str], By(_keyword_list, "a list of integers or a list of strings")
 ]
@@ -60,7 +77,7 @@ Count = Annotated[int, Meta(ge=0)]
 
 
 class MatchValue(Model, frozen=True, kw_only=True):
-    value: bool | int | str
+    value: Keyword
 
 
 class MatchAny(Model, frozen=True, kw_only=True):

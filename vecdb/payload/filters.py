@@ -240,7 +240,7 @@ def _any_element(select: Select, test: Test) -> Predicate:
 
 def _match_test(match: Match) -> Test:
     if isinstance(match, MatchValue):
-        return _one_of([match.value])
+        return _one_of([cast("bool | int | str", match.value)])
     if isinstance(match, MatchAny):
         return _one_of(match.any)
     if isinstance(match, MatchExcept):
