@@ -151,7 +151,7 @@ class OpenCollections:
                 raise
             self._damaged.pop(path, None)
         if dropped is not None:
-            fs.remove_tree(dropped)
+            fs.discard(dropped)
 
     def close(self, *, keep: bool) -> None:
         """Close every one whatever happens to another, then raise what came first. They stay
@@ -231,5 +231,7 @@ class OpenCollections:
             try:
                 recovery.drop_collection(path)
             finally:
-                if not path.exists():  # though an error may say that this is not durable yet
+                # Though an error may say that this is not durable yet. One that waits to take the
+                # place would do so at the next open.
+                if not recovery.is_there(path):
                     del listed[key]

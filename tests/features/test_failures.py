@@ -10,6 +10,9 @@ import errno
 import os
 import shutil
 import signal
+import subprocess
+import sys
+import tempfile
 import threading
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import vecdb
 from vecdb import VecDB, models
 from vecdb.engine import writer as writer_module
 from vecdb.engine.check import check_database
@@ -648,6 +652,176 @@ def test_a_log_that_may_have_its_name_or_not_closes_the_collection_to_writes(
     with VecDB(tmp_path / "db") as db:
         assert sorted(tags(db)) == list(range(10))
     clean(tmp_path / "db")
+
+
+@pytest.mark.parametrize("call", ["flush", "update_collection"])
+def test_a_database_with_a_log_that_may_have_its_name_or_not_can_be_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    """Closing it raised ReadOnlyError, unless a write had been refused before, and until then its
+    status was green."""
+    db = make(tmp_path / "db")
+    put(db, 0, 5)
+    with monkeypatch.context() as patch:
+        patch.setattr(fs, "rename", raising(errno.EIO))
+        if call == "flush":
+            with pytest.raises(WriteError):
+                db.flush("c")
+        else:
+            db.update_collection("c", optimizers_config={"indexing_threshold": 5000})
+    assert db.get_collection("c").status is models.CollectionStatus.RED
+    db.close()
+    with VecDB(tmp_path / "db") as db:
+        assert sorted(tags(db)) == list(range(5))
+
+
+def test_a_time_limit_that_ends_while_a_log_is_begun_closes_the_collection_to_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The handler of SIGALRM raised between the rename and the next line. With nothing new since
+    the last checkpoint the new log has the name of the open one: writes went on in a file without a
+    name, were acknowledged, and were gone after a kill."""
+
+    class TooLate(Exception):
+        pass
+
+    def late(*_: object) -> None:
+        raise TooLate
+
+    db = make(tmp_path / "db")
+    put(db, 0, 5)
+    db.flush("c")
+    sync_dir = fs.sync_dir
+
+    def alarm(path: Path) -> None:
+        if path.name == "wal":
+            signal.raise_signal(signal.SIGALRM)
+        sync_dir(path)
+
+    before = signal.signal(signal.SIGALRM, late)
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(fs, "sync_dir", alarm)
+            with pytest.raises(TooLate):
+                db.update_collection("c", optimizers_config={"indexing_threshold": 5000})
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    with pytest.raises(ReadOnlyError, match="may have its name or not"):
+        put(db, 5, 5)
+    db.close()
+    with VecDB(tmp_path / "db") as db:
+        assert sorted(tags(db)) == list(range(5))
+    clean(tmp_path / "db")
+
+
+def test_a_failed_sync_is_not_tried_again_in_the_background(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    db = VecDB(tmp_path / "db", sync="interval", sync_interval=3600)
+    db.create_collection("c", {"size": DIM, "distance": "Dot"})
+    put(db, 0, 5)
+    synced: list[Path] = []
+
+    def fails(file: fs.AppendFile) -> None:
+        synced.append(file.path)
+        raise OSError(errno.EIO, "injected")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fs.AppendFile, "sync", fails)
+        with pytest.raises(WriteError):
+            db.flush("c")
+        db._syncer._sync_all()
+    assert len(synced) == 1
+    db.close()
+
+
+def test_what_cannot_be_removed_fails_no_checkpoint_and_no_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A log that is no longer needed stayed: the flush raised though it was committed, and opening
+    left the collection read-only. A segment that nothing refers to stayed: nothing opened."""
+    db = make(tmp_path / "db")
+    put(db, 0, 5)
+    logs = tmp_path / "db" / "collections" / "c" / "wal"
+    segments = logs.with_name("segments")
+    with monkeypatch.context() as patch:
+        patch.setattr(fs, "remove_file", raising(errno.EBUSY))
+        patch.setattr(fs, "remove_tree", raising(errno.EBUSY))
+        db.flush("c")
+        put(db, 5, 5)
+        assert len(list(logs.iterdir())) == 2
+        shutil.copytree(tmp_path / "db", tmp_path / "killed")
+        db.close()
+        killed = tmp_path / "killed" / "collections" / "c"
+        for number in (4, 5):
+            (killed / "segments" / f"{number:016x}").mkdir()
+        with VecDB(tmp_path / "killed") as db:
+            put(db, 10, 5)
+            db.flush("c")
+            assert sorted(tags(db)) == list(range(15))
+    assert len(list(segments.iterdir())) >= 1
+    for name, count in (("db", 10), ("killed", 15)):
+        with VecDB(tmp_path / name) as db:
+            assert sorted(tags(db)) == list(range(count))
+        clean(tmp_path / name)
+
+
+def test_a_collection_that_was_not_made_is_never_left_in_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sync of its name failed. It was renamed back and removed: after a power loss it might
+    have had its name again, and some of its files not."""
+    with VecDB(tmp_path / "db") as db:
+        sync_dir = fs.sync_dir
+
+        def fails(path: Path) -> None:
+            if path.name == "collections":
+                raise OSError(errno.EIO, "injected")
+            sync_dir(path)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(fs, "sync_dir", fails)
+            with pytest.raises(OSError, match="injected"):
+                db.create_collection("c", {"size": DIM, "distance": "Dot"})
+        assert not db.collection_exists("c")
+        (left,) = (tmp_path / "db" / "collections").iterdir()
+        assert (left / "FORMAT").exists()
+        assert (left / "segments").exists()
+        shutil.copytree(tmp_path / "db", tmp_path / "lost")
+    (tmp_path / "lost" / "collections" / left.name).rename(tmp_path / "lost" / "collections" / "c")
+    with VecDB(tmp_path / "lost") as db:
+        assert db.count("c").count == 0
+    with VecDB(tmp_path / "db"):
+        assert not list((tmp_path / "db" / "collections").iterdir())
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="takes another user")
+@pytest.mark.parametrize("where", ["snapshots", "collections"])
+def test_the_directory_that_a_mounted_disk_has_is_nobodys(where: str) -> None:
+    """``lost+found`` can only be read by root: the database was refused."""
+    code = """
+import os, sys
+from vecdb import VecDB
+for path in sys.argv[1:]:
+    with VecDB(path) as db:
+        print(db.count("c").count, db.damaged)
+    os.seteuid(65534)  # all modules are loaded, from where others may not look
+"""
+    with tempfile.TemporaryDirectory(prefix="vecdb-test-") as parent:
+        os.chmod(parent, 0o755)
+        path = Path(parent) / "db"
+        db = make(path)
+        put(db, 0, 5)
+        db.create_snapshot("c")
+        db.close()
+        shutil.copytree(path, path.with_name("warm"))
+        for part in [path, *path.rglob("*")]:
+            os.chown(part, 65534, 65534)
+        (path / where / "lost+found").mkdir(mode=0o700)
+        words = [sys.executable, "-c", code, str(path.with_name("warm")), str(path)]
+        environment = os.environ | {"PYTHONPATH": str(Path(vecdb.__file__).parent.parent)}
+        done = subprocess.run(words, capture_output=True, text=True, env=environment, check=False)
+    assert done.stdout.split() == ["5", "{}"] * 2, done.stderr
 
 
 def test_a_restore_whose_commit_is_said_to_have_failed_does_not_take_place_later(

@@ -231,13 +231,16 @@ def test_what_can_be_done_with_a_collection_that_did_not_get_its_place(
 def test_a_commit_of_which_nobody_knows_whether_it_is_durable(
     db: VecDB, open_db: OpenDb, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The sync after the rename fails, and the one after it was taken back, too. After a crash the
-    restored collection may be there, so nothing more may be acknowledged for the old one."""
+    """The sync after the rename fails, and the one that would make the withdrawal durable, too.
+    After a crash the restored collection may be there, so nothing more may be acknowledged for the
+    old one, and of what was restored nothing may be removed."""
     found, want = db.create_snapshot("c"), content(db)
+    sync_dir = fs.sync_dir
 
     def fails(path: Path) -> None:
-        if path.name == "collections":
+        if path.name in ("collections", ".restored-c"):
             raise OSError(errno.EIO, "injected")
+        sync_dir(path)
 
     with monkeypatch.context() as patch:
         patch.setattr(fs, "sync_dir", fails)
@@ -246,9 +249,220 @@ def test_a_commit_of_which_nobody_knows_whether_it_is_durable(
     assert content(db) == want
     with pytest.raises(ReadOnlyError):
         put(db, 5)
-    assert not hidden(db.path)
+    assert sorted(os.listdir(db.path / "collections" / ".restored-c")) == [
+        "catalog",
+        "segments",
+        "wal",
+    ]
     db.close()
     assert content(open_db()) == want
+    assert not hidden(db.path)
+
+
+def test_a_commit_that_was_taken_back_needs_no_name_to_be_durable(
+    db: VecDB, open_db: OpenDb, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sync after the rename fails. It was taken back by another rename, and after a power loss
+    the first one might have been there without the second: the collection was replaced, with all
+    that had been written to it since, by what was left of the restored one."""
+    found = db.create_snapshot("c")
+    put(db, 900)
+    sync_dir = fs.sync_dir
+    durable: list[str] = []
+
+    def fails(path: Path) -> None:
+        if path.name == "collections":
+            raise OSError(errno.EIO, "injected")
+        sync_dir(path)
+        if path.name == ".restored-c":
+            shutil.copytree(path, tmp_path / "withdrawn")
+            durable.append(path.name)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fs, "sync_dir", fails)
+        with pytest.raises(OSError, match="injected") as raised:
+            db.recover_snapshot("c", found.name)
+    assert not isinstance(raised.value, WriteError)
+    assert durable == [".restored-c"]
+    put(db, 5, 1)
+    want = content(db)
+    db.close()
+    # Power loss: its name is there, and the removal of its files is not, but for one.
+    (tmp_path / "withdrawn" / "catalog" / "data.mdb").unlink()
+    shutil.copytree(tmp_path / "withdrawn", db.path / "collections" / ".restored-c")
+    with VecDB(db.path, read_only=True) as reader:
+        assert content(reader) == want
+    assert check_database(db.path).ok
+    again = open_db()
+    assert content(again) == want
+    assert not hidden(again.path)
+
+
+def test_a_withdrawn_restore_is_removed_only_when_that_is_durable(
+    db: VecDB, open_db: OpenDb, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    want = content(db)
+    path = db.path / "collections" / ".restored-c"
+    shutil.copytree(db.path / "collections" / "c", path)
+    (path / "FORMAT").unlink()
+    db.close()
+    seen: list[tuple[str, bool]] = []
+    sync_dir, discard = fs.sync_dir, fs.discard
+    with monkeypatch.context() as patch:
+        patch.setattr(fs, "sync_dir", lambda p: (seen.append((p.name, p.exists())), sync_dir(p)))
+        patch.setattr(fs, "discard", lambda p: (seen.append((p.name, False)), discard(p)))
+        again = open_db()
+    assert [step for step in seen if step[0] == ".restored-c"] == [
+        (".restored-c", True),
+        (".restored-c", False),
+    ]
+    assert content(again) == want
+    assert not hidden(again.path)
+
+
+@pytest.mark.parametrize("crash", [True, False], ids=["killed", "failed"])
+def test_a_second_restore_takes_nothing_from_the_first(
+    crash: bool, db: VecDB, open_db: OpenDb, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first did not get to its place. The second moved it away before it had its own: killed
+    there, or failing, it left neither."""
+    found, want = db.create_snapshot("c"), content(db)
+    put(db, 900)
+    rename = fs.rename
+
+    def not_placed(source: Path, target: Path) -> None:
+        if source.name == ".restored-c":
+            raise OSError(errno.EIO, "injected")
+        rename(source, target)
+
+    def not_committed(source: Path, target: Path) -> None:
+        if target.name == ".restored-c":
+            shutil.copytree(db.path, tmp_path / "killed")
+            raise OSError(errno.EIO, "injected")
+        rename(source, target)
+
+    for fails in (not_placed, not_committed):
+        with monkeypatch.context() as patch:
+            patch.setattr(fs, "rename", fails)
+            with pytest.raises(OSError, match="injected"):
+                db.recover_snapshot("c", found.name)
+    db.close()
+    assert content(open_db(tmp_path / "killed" if crash else db.path)) == want
+
+
+@pytest.mark.parametrize("how", ["withdrawn", "waiting"])
+def test_a_restore_that_did_not_take_place_does_not_replace_a_new_collection(
+    how: str, db: VecDB, open_db: OpenDb, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was not seen by ``create_collection`` and ``delete_collection``, and took the place of
+    what was made and written to after it, at the next open."""
+    found = db.create_snapshot("c")
+    rename, remove_file = fs.rename, fs.remove_file
+
+    def fails(source: Path, target: Path) -> None:
+        if how == "withdrawn" and target.name == ".restored-c":
+            rename(source, target)
+            raise OSError(errno.EIO, "injected")
+        if how == "waiting" and source.name == ".restored-c":
+            raise OSError(errno.EIO, "injected")
+        rename(source, target)
+
+    def stays(path: Path) -> None:
+        if path.name == "FORMAT":
+            raise OSError(errno.EIO, "injected")
+        remove_file(path)
+
+    if how == "withdrawn":  # in vain
+        db.delete_collection("c")
+    with monkeypatch.context() as patch:
+        patch.setattr(fs, "rename", fails)
+        patch.setattr(fs, "remove_file", stays)
+        with pytest.raises(OSError, match="injected"):
+            db.recover_snapshot("c", found.name)
+        if how == "waiting":
+            with pytest.raises(OSError, match="injected"):
+                db.delete_collection("c")
+    if how == "waiting":
+        assert db.delete_collection("c")
+    db.create_collection("c", VECTORS)
+    put(db, 5, 2)
+    want = content(db)
+    db.close()
+    assert content(open_db()) == want
+
+
+def test_what_cannot_be_removed_fails_no_restore(
+    db: VecDB, open_db: OpenDb, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found, want = db.create_snapshot("c"), content(db)
+    put(db, 900)
+
+    remove_tree = fs.remove_tree
+
+    def stays(path: Path) -> None:
+        if ".dropped-" in path.name:
+            raise OSError(errno.EBUSY, "injected")
+        remove_tree(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fs, "remove_tree", stays)
+        assert db.recover_snapshot("c", found.name)
+        assert content(db) == want
+        db.close()
+        assert hidden(db.path)
+        again = open_db()  # and no open
+        assert content(again) == want
+        again.close()
+    again = open_db()
+    assert content(again) == want
+    assert not hidden(again.path)
+
+
+def test_directories_of_snapshots_are_synced_whoever_made_them(
+    open_db: OpenDb, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the sync failed, they were there: the next snapshot was acknowledged without one."""
+    db = filled(open_db())
+    sync_dir = fs.sync_dir
+    synced: list[Path] = []
+
+    def once(path: Path) -> None:
+        synced.append(path)
+        if len(synced) == 1:
+            raise OSError(errno.EIO, "injected")
+        sync_dir(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fs, "sync_dir", once)
+        with pytest.raises(OSError, match="injected"):
+            db.create_snapshot("c")
+        synced[1:] = []
+        db.create_snapshot("c")
+    assert {db.path, db.path / "snapshots", db.path / "snapshots" / "c"} <= set(synced[1:])
+    db.close()
+    with monkeypatch.context() as patch:
+        patch.setattr(fs, "sync_dir", lambda path: (synced.append(path), sync_dir(path)))
+        synced.clear()
+        open_db()
+    assert {db.path / "snapshots", db.path / "snapshots" / "c"} <= set(synced)
+
+
+def test_a_new_database_of_which_nobody_knows_whether_it_has_its_name(
+    full: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It stood there whole, and the error said that nothing was left behind."""
+    rename, root = fs.rename, tmp_path / "new"
+
+    def fails(source: Path, target: Path) -> None:
+        rename(source, target)
+        if target == root:
+            raise OSError(errno.EIO, "injected")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fs, "rename", fails)
+        with pytest.raises(WriteError, match="may not be durable"):
+            restore.restore_database(full, root)
+    assert check_database(root).ok
 
 
 def test_no_space(db: VecDB, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -113,7 +113,7 @@ SWEEPS: dict[str, list[Fault]] = {
     "os": [
         *(Fault("os", "changes", e, m) for e in ("ENOSPC", "EIO", "EFBIG") for m in ("once", "on")),
         Fault("os", "changes", "EDQUOT"),
-        *(Fault("os", "changes", "EIO", m) for m in ("after", "lost")),
+        *(Fault("os", "changes", "EIO", m) for m in ("after", "after-on", "lost")),
         Fault("os", "changes", "ENOSPC", "short"),
         *(Fault("os", "changes", e, m) for e in ("ENOSPC", "EIO", "EFBIG")
           for m in ("short-once", "short-on")),

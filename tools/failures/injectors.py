@@ -108,7 +108,7 @@ class OsCalls(Injector):
     def _fails(self) -> bool:
         """Whether this call does not work as it should."""
         at, mode = self._fault.at, self._fault.mode
-        if mode in ("on", "short-on"):
+        if mode in ("on", "short-on", "after-on"):
             return self._calls >= at
         return self._calls == at or (mode == "short-once" and self._calls == at + 1)
 
@@ -116,7 +116,9 @@ class OsCalls(Injector):
         mode = self._fault.mode
         if mode.startswith("short") and self._calls == self._fault.at:
             return self._write_part(real, *args)
-        if mode == "after" or kind == "close":  # Linux closes a descriptor whatever it says
+        first = self._calls == self._fault.at
+        # Linux closes a descriptor whatever it says.
+        if mode == "after" or (mode == "after-on" and first) or kind == "close":
             result = real(*args, **kwargs)
             if kind in ("open", "create"):
                 self._close(result)  # there is a file, but nobody has it open

@@ -124,7 +124,7 @@ def build(
         abandon(store, builder)
         raise
     for segment in retired:
-        fs.remove_tree(segment.path)
+        fs.discard(segment.path)
 
 
 def _pin(state: FileState) -> Source:

@@ -96,7 +96,7 @@ def _finish(store: Store, frozen: Frozen) -> None:
         abandon(store, builder)
         raise
     for path in dropped:
-        fs.remove_tree(path)
+        fs.discard(path)
 
 
 def freeze(store: Store) -> Frozen:

@@ -117,7 +117,7 @@ def initialize(path: Path) -> None:
 
     Under the file lock. Raises CorruptionError, FormatVersionError.
     """
-    with suppress(OSError):  # whoever made it may have been killed before that; it is not ours
+    with suppress(PermissionError):  # whoever made it may have been killed before; it is not ours
         fs.sync_dir(path.parent)
     if (path / layout.FORMAT).exists():
         require_database(path)
@@ -127,7 +127,7 @@ def initialize(path: Path) -> None:
         fs.make_dir(path / layout.COLLECTIONS)
     for entry in list(path.iterdir()):
         if layout.is_leftover(entry.name):
-            fs.remove_file(entry)
+            fs.discard(entry)
     unfinished = path / layout.new_dir()
     recovery.write_format(unfinished)
     fs.sync_dir(path)  # FORMAT must not outlive a power loss that ``collections`` does not

@@ -16,6 +16,7 @@ import errno
 import os
 import time
 import uuid as uuids
+from contextlib import suppress
 from pathlib import Path
 
 from vecdb import models
@@ -61,11 +62,12 @@ def create_collection(parent: Path, name: str, config: models.CollectionConfig) 
     """A new, empty collection, there wholly or not at all. Returns its directory.
 
     It is made under a temporary name and renamed when all of it is durable. What is in the way
-    under its name is what an earlier call made, failed to open and could not take back.
+    under its name, or waits to take its place, is what an earlier call made, failed to open and
+    could not take back.
     """
     temporary = parent / layout.new_dir()
     path = parent / layout.escape(name)
-    if path.is_dir():
+    if is_there(path):
         drop_collection(path)
     try:
         fs.make_dir(temporary)
@@ -79,14 +81,20 @@ def create_collection(parent: Path, name: str, config: models.CollectionConfig) 
             wal.close()
         fs.make_dir(temporary / layout.SEGMENTS)
         fs.sync_dir(temporary)
-        fs.rename(temporary, path)
-        try:
-            fs.sync_dir(parent)
-        except BaseException:
-            fs.rename(path, temporary)  # removed in place it could be left in part
-            raise
     except BaseException:
         fs.remove_tree(temporary)
+        raise
+    try:
+        fs.rename(temporary, path)
+        fs.sync_dir(parent)
+    except BaseException:
+        if not path.exists():
+            fs.remove_tree(temporary)
+            raise
+        # Power loss may bring its name back: whole, and empty, is all it may be then. The next open
+        # removes it, when it has synced the names.
+        with suppress(OSError):
+            fs.rename(path, temporary)
         raise
     return path
 
@@ -94,16 +102,12 @@ def create_collection(parent: Path, name: str, config: models.CollectionConfig) 
 def drop_collection(path: Path) -> None:
     """Remove a collection: gone in one rename, then file by file. Also one that failed to take its
     place, which would take it at the next open."""
-    restored = path.with_name(layout.restored_dir(path.name))
-    for directory in (restored, path) if restored.exists() else (path,):
+    for directory in (path, path.with_name(layout.restored_dir(path.name))):
         if directory.exists():
             dropped = path.with_name(layout.dropped_dir())
             fs.rename(directory, dropped)
             fs.sync_dir(path.parent)
-            try:
-                fs.remove_tree(dropped)
-            except OSError:
-                pass  # it is gone all the same; the next open removes what is left
+            fs.discard(dropped)
 
 
 def collection_dirs(parent: Path) -> list[Path]:
@@ -114,7 +118,8 @@ def collection_dirs(parent: Path) -> list[Path]:
         # renames between two of them might be under neither of its names.
         names = {*os.listdir(parent), *os.listdir(parent)}
     places = {layout.parse_restored_dir(name) or name for name in names}
-    paths = [parent / place for place in sorted(places) if not place.startswith(".")]
+    # A disk that is mounted here has a directory of its own in it.
+    paths = [parent / p for p in sorted(places) if not p.startswith(".") and p != "lost+found"]
     return [path for path in paths if is_there(path)]
 
 
@@ -122,14 +127,20 @@ def standing(place: Path) -> Path:
     """Where the collection of a place is: under its ``.restored-`` name until it gets there; what
     stands in the place itself is then no longer the collection."""
     restored = place.with_name(layout.restored_dir(place.name))
-    return restored if restored.exists() else place
+    return restored if is_committed(restored) else place
+
+
+def is_committed(restored: Path) -> bool:
+    """Whether what stands under a ``.restored-`` name takes its place: without FORMAT it was
+    withdrawn."""
+    return (restored / layout.FORMAT).is_file()
 
 
 def is_there(place: Path) -> bool:
     """Whether there is a collection of this place. A restore may be moving it from the one name to
     the other between any two questions; the first one is asked again for that."""
     restored = place.with_name(layout.restored_dir(place.name))
-    return place.is_dir() or restored.is_dir() or place.is_dir()
+    return place.is_dir() or is_committed(restored) or place.is_dir()
 
 
 def finish_restores(parent: Path) -> None:
@@ -144,10 +155,24 @@ def finish_restores(parent: Path) -> None:
     fs.sync_dir(parent)
     for path in sorted(parent.iterdir()):
         if layout.parse_restored_dir(path.name) is not None:
-            take_place(path)
+            settle(path)
     for path in sorted(parent.iterdir()):
         if layout.is_leftover(path.name):
-            fs.remove_tree(path)
+            fs.discard(path)
+
+
+def settle(restored: Path) -> None:
+    """Let a restored collection, if there is one of this name, take its place; or remove it, if it
+    was withdrawn."""
+    if is_committed(restored):
+        _, dropped = take_place(restored)
+        if dropped is not None:
+            fs.discard(dropped)
+    elif restored.is_dir():
+        # That it has no FORMAT must be durable before the rest goes: with it, a part would take
+        # the place of a whole collection.
+        fs.sync_dir(restored)
+        fs.discard(restored)
 
 
 def take_place(restored: Path) -> tuple[Path, Path | None]:
@@ -314,13 +339,14 @@ def _clean(store: Store) -> list[str]:
     for path in paths:
         segment_id = layout.parse_segment_dir(path.name)
         if segment_id is not None and segment_id not in store.files:
-            fs.remove_tree(path)
+            fs.discard(path)
             removed.append(path.name)
+            if path.exists():  # else its id may be given again: nothing refers to it
+                store.next_segment_id = max(store.next_segment_id, segment_id + 1)
     for path in (store.path / layout.WAL).iterdir():
         if layout.is_leftover(path.name):
-            fs.remove_file(path)
+            fs.discard(path)
             removed.append(path.name)
-    # Ids of removed directories may be used again: nothing refers to them.
     return removed
 
 

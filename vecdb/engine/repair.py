@@ -26,7 +26,7 @@ from vecdb.engine.check import Problem, check_files
 from vecdb.engine.checkpoint import checkpoint_if_full
 from vecdb.engine.operations import Delete, Operation, Upsert
 from vecdb.engine.optimizer import Optimizer
-from vecdb.engine.recovery import close_store, create_collection, open_store
+from vecdb.engine.recovery import close_store, create_collection, is_committed, open_store
 from vecdb.engine.remains import CollectionRemains, read_format_line
 from vecdb.engine.rescue import Rescue, only
 from vecdb.engine.store import Store
@@ -208,34 +208,36 @@ def _making(target: Path) -> Iterator[None]:
     if made:
         fs.make_dir(target)
         fs.sync_dir(target.parent)
+    lock = fs.FileLock(target / layout.LOCK, f"database {target}")
     try:
-        lock = fs.FileLock(target / layout.LOCK, f"database {target}")
-        try:
-            fs.make_dir(target / layout.COLLECTIONS)
-            yield
-        finally:
-            lock.release()
+        fs.make_dir(target / layout.COLLECTIONS)
+        yield
     except BaseException:
+        # FORMAT first, and that durable: without it nobody takes what is left for a database.
+        fs.remove_file(target / layout.FORMAT)
+        fs.sync_dir(target)
+        fs.remove_tree(target / layout.COLLECTIONS)
+        fs.remove_file(target / layout.LOCK)
         if made:
             fs.remove_tree(target)
-        else:
-            fs.remove_tree(target / layout.COLLECTIONS)
-            for name in (layout.FORMAT, layout.LOCK):
-                fs.remove_file(target / name)
         raise
+    finally:
+        lock.release()
 
 
 def _collection_dirs(source: Path) -> list[tuple[Path, str]]:
     """The directory of each collection and the name it should have. A restored collection that
     is about to take the place of another has done so."""
-    found = {}
+    found: dict[str, Path] = {}
+    withdrawn: dict[str, Path] = {}
     for path in sorted((source / layout.COLLECTIONS).iterdir()):
         replaced = layout.parse_restored_dir(path.name)
         if path.is_dir() and replaced is not None:
-            found[replaced] = path
+            (found if is_committed(path) else withdrawn)[replaced] = path
         elif path.is_dir() and not path.name.startswith("."):
             found.setdefault(path.name, path)
-    return [(path, escaped) for escaped, path in sorted(found.items())]
+    # One that has no FORMAT was withdrawn; where there is no other, it may have been lost.
+    return [(path, escaped) for escaped, path in sorted((withdrawn | found).items())]
 
 
 # -- one collection ----------------------------------------------------------------------------

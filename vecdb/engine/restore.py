@@ -82,21 +82,26 @@ def commit(unpacked: Unpacked) -> Path:
     """
     parent = unpacked.path.parent
     restored = parent / layout.restored_dir(layout.escape(unpacked.name))
-    if restored.exists():  # it failed to take its place, and now it never will
-        fs.rename(restored, parent / layout.dropped_dir())
-        fs.sync_dir(parent)
+    recovery.settle(restored)  # one that failed to take its place, before this one does
     try:
         fs.rename(unpacked.path, restored)
         fs.sync_dir(parent)
     except BaseException as error:
-        try:
-            if restored.exists():  # a rename that failed may have been done
-                fs.rename(restored, unpacked.path)
-                fs.sync_dir(parent)
-        except OSError as second:
-            raise WriteError(second.errno, f"{restored}: {second}") from error
+        if restored.exists():  # a rename that failed may have been done
+            _withdraw(restored, error)
         raise
     return restored
+
+
+def _withdraw(restored: Path, error: BaseException) -> None:
+    """Take a commit back, whatever name its directory will have after a crash: of the names beside
+    it nothing is certain once a sync has failed. In it, none has."""
+    try:
+        fs.remove_file(restored / layout.FORMAT)
+        fs.sync_dir(restored)
+    except OSError as second:
+        raise WriteError(second.errno, f"{restored}: {second}") from error
+    fs.discard(restored)
 
 
 def restore_collection(
@@ -117,6 +122,7 @@ def restore_collection(
     lock = fs.FileLock(root / layout.LOCK, f"database {root}")
     try:
         parent = root / layout.COLLECTIONS
+        directory.initialize(root)  # its names are durable: a killed process may have made it
         recovery.finish_restores(parent)
         if (parent / layout.escape(name)).exists() and not replace:
             raise AlreadyExistsError(f"{root}: collection {name!r} exists")
@@ -140,7 +146,8 @@ def restore_database(
 
     ``name``: what to call the collection of an archive of one, and which to take from an archive
     of many. The directory must not exist, or be empty. Raises NotADatabaseError, and as
-    ``unpack_collection``; then nothing is left behind.
+    ``unpack_collection``; then nothing is left behind. Raises WriteError: it is whole, and has its
+    name, but power loss may take that.
     """
     root = root.resolve()
     if not root.parent.is_dir():
@@ -153,12 +160,19 @@ def restore_database(
     try:
         directory.initialize(temporary)
         points = _unpack_all(path, parent, name, checksum, progress)
-        with Uninterrupted():
-            fs.rename(temporary, root)
-            fs.sync_dir(root.parent)
     except BaseException:
         fs.remove_tree(temporary)
         raise
+    with Uninterrupted():
+        try:
+            fs.rename(temporary, root)
+            fs.sync_dir(root.parent)
+        except BaseException as error:
+            if temporary.exists():
+                fs.remove_tree(temporary)
+                raise
+            detail = f"{root}: restored, but it may not be durable: {error}"
+            raise WriteError(getattr(error, "errno", None), detail) from error
     return points
 
 

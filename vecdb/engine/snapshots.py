@@ -34,11 +34,10 @@ def take(
     Raises CorruptionError, StorageFullError, OSError, and nothing is left behind.
     """
     with told_when_full(directory):
-        for missing in (directory.parent, directory):
-            if not missing.exists():
-                with suppress(FileExistsError):  # another thread takes the first one, too
-                    fs.make_dir(missing)
-                fs.sync_dir(missing.parent)
+        for needed in (directory.parent, directory):
+            with suppress(FileExistsError):
+                fs.make_dir(needed)
+            fs.sync_dir(needed.parent)  # who made it may have failed here, or not be here yet
 
     def name() -> Path:
         taken = [layout.parse_snapshot_file(name) or 0 for name in os.listdir(directory)]
@@ -164,11 +163,18 @@ def clean(directory: Path) -> None:
     """Remove what a crash left of unfinished snapshots. Nobody may be taking one."""
     if not directory.is_dir():
         return
+    _clean(directory)
+    for entry in list(directory.iterdir()):
+        if entry.is_dir():
+            with suppress(PermissionError):  # lost+found, where a disk is mounted here
+                _clean(entry)
+
+
+def _clean(directory: Path) -> None:
     fs.sync_dir(directory)  # names in it that a killed process made
-    for path in [directory, *(entry for entry in directory.iterdir() if entry.is_dir())]:
-        for entry in list(path.iterdir()):
-            if layout.is_leftover(entry.name) and entry.is_file():
-                fs.remove_file(entry)
+    for entry in list(directory.iterdir()):
+        if layout.is_leftover(entry.name) and entry.is_file():
+            fs.discard(entry)
 
 
 def require_space(directory: Path, size: int) -> None:

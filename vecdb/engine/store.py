@@ -192,7 +192,11 @@ class Store:
     def start_wal_file(self) -> None:
         """Go on in a new WAL file, which remembers how far the catalog has got."""
         assert self.catalog is not None
-        self.wal.start_file(self.next_seq, self.catalog.transaction())
+        try:
+            self.wal.start_file(self.next_seq, self.catalog.transaction())
+        finally:
+            if self.wal.failed is not None:
+                self.fail(self.wal.failed)
 
     def kill(self, keys: list[int], *, in_memory: bool) -> None:
         """The live rows of these points die, everywhere but (unless asked) in ``memory``."""

@@ -18,7 +18,7 @@ import shutil
 import socket
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +92,17 @@ def remove_tree(path: Path) -> None:
         os.unlink(path)
     elif path.exists():
         shutil.rmtree(path)
+
+
+def discard(path: Path) -> None:
+    """Remove a file or a directory that nothing refers to any more. If it cannot be removed now
+    (another process has it open on a network disk, say), that is no failure of what it was
+    replaced by: the next open tries again."""
+    with suppress(OSError):
+        if path.is_dir():
+            remove_tree(path)
+        else:
+            remove_file(path)
 
 
 def write_file(path: Path, data: Buffer) -> None:

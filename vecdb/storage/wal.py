@@ -100,12 +100,14 @@ class Wal:
         try:
             fs.rename(temporary, path)
             fs.sync_dir(self._directory)
-        except OSError as error:
+        except BaseException as error:  # also what the handler of a signal raises, a time limit
             # The file may have its name or not, now and after a crash: a rename that failed may
             # have been done. Writing on in the old one would leave operations behind a file that
             # says it begins before them, and with it they would be taken for retired.
             file.close()
-            self.failed = f"{path}: it may have its name or not: {error}"
+            self.failed = f"{path}: it may have its name or not: {error or type(error).__name__}"
+            if not isinstance(error, OSError):
+                raise
             raise WriteError(error.errno, self.failed) from error
         if self._file is not None:
             self._file.close()
@@ -151,7 +153,10 @@ class Wal:
     def retire(self, applied_seq: int) -> None:
         """Remove files that hold nothing beyond ``applied_seq``; the open file always stays."""
         while len(self._files) > 1 and self._files[1][0] <= applied_seq + 1:
-            fs.remove_file(self._directory / layout.wal_file(self._files[0][0]))
+            try:
+                fs.remove_file(self._directory / layout.wal_file(self._files[0][0]))
+            except OSError:
+                return  # it is in nobody's way, and the next one tries again
             del self._files[0]
 
     def close(self) -> None:
