@@ -361,7 +361,9 @@ while True:
     process.send_signal(signal.SIGINT)
     heard += process.stdout.readlines()
     exit_code, err = end_of(process)
-    assert exit_code == -signal.SIGINT, err
+    # Python forgets that it was a signal when code is compiled at its exit, as for a dataclass of a
+    # module that is imported only then.
+    assert exit_code in (-signal.SIGINT, 1), err
     assert err.strip().endswith("KeyboardInterrupt"), err
     acked = int(heard[-1])
     ids = ids_at(db_path)
