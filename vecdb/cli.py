@@ -87,7 +87,8 @@ def _parser() -> argparse.ArgumentParser:
         metavar="DIR",
         nargs="?",
         type=_path,
-        help="keep the database here (default: a temporary directory, removed at the end)",
+        help="keep the database here, in a new or an empty directory (default: a temporary one, "
+        "removed at the end)",
     )
     info = _command(
         commands,

@@ -23,6 +23,7 @@ from vecdb.database import VecDB
 from vecdb.demo_report import Load, Method, Mode, Reached, Reopen, Report
 from vecdb.errors import AlreadyExistsError
 from vecdb.example_data import NAME, Data, Floats, load_data
+from vecdb.storage import layout
 from vecdb.terminal import Screen, duration, size
 from vecdb.warmup import Warmup, compile_kernels
 
@@ -57,7 +58,12 @@ Answers = list[list[tuple[Any, float]]]  # a query's ids and scores, best first
 
 
 def run(directory: Path | None, screen: Screen) -> Report:
-    """Do the whole demo in ``directory``, or in a temporary one that is removed at the end."""
+    """Do the whole demo in ``directory``, or in a temporary one that is removed at the end.
+
+    Raises AlreadyExistsError if there is a database, NotADatabaseError if there is anything else.
+    """
+    if directory is not None:
+        _refuse_a_database(directory)
     started = time.monotonic()
     data = load_data()
     rows, dimensions = data.vectors.shape
@@ -68,10 +74,6 @@ def run(directory: Path | None, screen: Screen) -> Report:
     )
     with _directory(directory) as path:
         with VecDB(path) as db:
-            if db.collection_exists(COLLECTION):
-                raise AlreadyExistsError(
-                    f"{path} holds a collection {COLLECTION!r} already; give another directory"
-                )
             kernels = _compile(screen)
             load = _load(db, data, screen)
             index = _index(db, data, screen)
@@ -107,10 +109,19 @@ def run(directory: Path | None, screen: Screen) -> Report:
     )
 
 
+def _refuse_a_database(directory: Path) -> None:
+    """Of anybody, an earlier demo's too: not even opening it is the demo's business."""
+    if (directory / layout.FORMAT).exists():
+        raise AlreadyExistsError(
+            f"{directory} holds a database already; the demo wants a new or an empty directory. "
+            f"To see what is there: vecdb info {shlex.quote(str(directory))}"
+        )
+
+
 @contextmanager
 def _directory(given: Path | None) -> Iterator[Path]:
     if given is not None:
-        yield given
+        yield given.absolute()  # a directory also if it is called ":memory:"
         return
     with tempfile.TemporaryDirectory(prefix="vecdb-demo-") as temporary:
         yield Path(temporary)

@@ -179,7 +179,24 @@ def test_demo_never_overwrites(demo: tuple[Path, dict[str, Any]]) -> None:
     before = files_of(path)
     again = run("demo", path)
     assert again.returncode == 2
-    assert "already" in again.stderr
+    assert again.stdout == ""
+    assert f"{path} holds a database already" in again.stderr
+    assert "a new or an empty directory" in again.stderr
+    assert files_of(path) == before
+
+
+def test_demo_leaves_other_databases_alone(tmp_path: Path) -> None:
+    """It once added its collection to any database it was given."""
+    path = tmp_path / "my own.db"
+    with vecdb.VecDB(path) as db:
+        db.create_collection("texts", {"size": 4, "distance": "Dot"})
+    before = files_of(path)
+    done = run("demo", path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        f"vecdb: {path} holds a database already; the demo wants a new or an empty directory. "
+        f"To see what is there: vecdb info '{path}'\n"
+    )
     assert files_of(path) == before
 
 
