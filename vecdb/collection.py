@@ -141,33 +141,48 @@ class Collection:
     def set_payload(
         self, payload: dict[str, Any], points: Any, key: str | None = None, wait: bool = True
     ) -> models.UpdateResult:
-        """Merge ``payload`` into that of the points, at the path ``key`` if given."""
+        """Merge ``payload`` into that of the points, at the path ``key`` if given.
+
+        Raises NotFoundError, and changes no point, if one of the ids does not exist.
+        """
         return self._write(edits.set_payload(payload, points, key))
 
     def overwrite_payload(
         self, payload: dict[str, Any], points: Any, wait: bool = True
     ) -> models.UpdateResult:
-        """Replace the points' payload."""
+        """Replace the points' payload. Raises NotFoundError as ``Collection.set_payload`` does."""
         return self._write(edits.overwrite_payload(payload, points))
 
     def delete_payload(
         self, keys: Sequence[str], points: Any, wait: bool = True
     ) -> models.UpdateResult:
-        """Remove these keys (paths such as ``a.b`` too) from the points' payload."""
+        """Remove these keys (paths such as ``a.b`` too) from the points' payload.
+
+        Raises NotFoundError as ``Collection.set_payload`` does; a missing key is fine.
+        """
         return self._write(edits.delete_payload(keys, points))
 
     def clear_payload(self, points_selector: Any, wait: bool = True) -> models.UpdateResult:
-        """Remove the points' whole payload."""
+        """Remove the points' whole payload.
+
+        Raises NotFoundError as ``Collection.set_payload`` does.
+        """
         return self._write(edits.clear_payload(points_selector))
 
     def update_vectors(self, points: Any, wait: bool = True) -> models.UpdateResult:
-        """Replace vectors of existing points: a list of ``PointVectors``; the rest stays."""
+        """Replace vectors of existing points: a list of ``PointVectors``; the rest stays.
+
+        Raises NotFoundError, and changes no point, if one of them does not exist.
+        """
         return self._write(edits.update_vectors(self._store.schema, points))
 
     def delete_vectors(
         self, vectors: Sequence[str], points: Any, wait: bool = True
     ) -> models.UpdateResult:
-        """Take the vectors of these names from the points; the points stay."""
+        """Take the vectors of these names from the points; the points stay.
+
+        Raises NotFoundError as ``Collection.set_payload`` does; a point without them is fine.
+        """
         return self._write(edits.delete_vectors(self._store.schema, vectors, points))
 
     def _write(self, request: Request) -> models.UpdateResult:
