@@ -164,7 +164,7 @@ def test_vector_names(db: VecDB, refuses: Any) -> None:
     refuses(InvalidInputError, lambda: db.upsert("n", bad_points), "7", "'c'", "'a', 'b'")
     refuses(InvalidInputError, lambda: upsert("n", [1, 2]), "100", "name")
     refuses(InvalidInputError, lambda: upsert("n", {5: [1, 2]}), "name")
-    refuses(InvalidInputError, lambda: upsert("n", None), "points[1]", "'vector'")
+    refuses(InvalidInputError, lambda: upsert("u", None), "point 7", "got None")
     none = [models.PointStruct(id=7, vector=None)]  # type: ignore[arg-type]
     refuses(InvalidInputError, lambda: db.upsert("u", none), "point 7", "None")
     bad_batch = {"ids": [7], "vectors": {"c": [[1]]}}
@@ -222,7 +222,7 @@ def test_bad_ids(db: VecDB, refuses: Any, bad: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "bad", [None, 5, "1", UUID, {1}, {"a": 1}, np.array(1), np.array([[1]]), np.array([1.0])]
+    "bad", [None, 5, "1", UUID, {0.5}, {"a": 1}, np.array(1), np.array([[1]]), np.array([1.0])]
 )
 def test_bad_lists_of_ids(db: VecDB, refuses: Any, bad: Any) -> None:
     for call in (
@@ -233,7 +233,7 @@ def test_bad_lists_of_ids(db: VecDB, refuses: Any, bad: Any) -> None:
         lambda: db.delete_vectors("u", [""], bad),
     ):
         refuses(InvalidInputError, call, "expected")
-    if not isinstance(bad, (set, dict)):
+    if not isinstance(bad, dict):
         refuses(InvalidInputError, lambda: db.retrieve("u", bad), "ids" if bad is None else "id")
 
 
@@ -250,6 +250,31 @@ def test_empty_selections(db: VecDB, refuses: Any) -> None:
         lambda: db.delete_payload("u", [], [1]),
     ):
         refuses(InvalidInputError, call, "at least one", "none")
+
+
+def test_an_empty_dict_selects_nothing_by_accident(db: VecDB, refuses: Any) -> None:
+    """It was a filter without conditions, and ``delete("u", {})`` took every point."""
+    for call in (
+        lambda: db.delete("u", {}),
+        lambda: db.set_payload("u", {"x": 1}, {}),
+        lambda: db.overwrite_payload("u", {"x": 1}, {}),
+        lambda: db.delete_payload("u", ["k"], {}),
+        lambda: db.clear_payload("u", {}),
+        lambda: db.delete_vectors("u", [""], {}),
+    ):
+        refuses(InvalidInputError, call, "expected ids or a filter, got an empty dict")
+    db.delete("u", models.Filter())
+    db.delete("n", {"filter": {}})
+    assert db.count("u").count == db.count("n").count == 0
+
+
+def test_a_set_of_ids_is_a_list_of_ids(db: VecDB) -> None:
+    """``retrieve`` took one, and ``delete`` did not."""
+    assert len(db.retrieve("u", {1, UUID})) == 2
+    db.set_payload("u", {"x": 1}, {1, UUID})
+    assert all(record.payload["x"] == 1 for record in db.scroll("u")[0])
+    db.delete("u", {1, UUID})
+    assert db.count("u").count == 0
 
 
 def test_edits_of_points_that_do_not_exist(db: VecDB, refuses: Any) -> None:
@@ -345,6 +370,13 @@ def test_one_bad_point_among_many(db: VecDB, refuses: Any, place: int) -> None:
 def test_points_of_the_wrong_type(db: VecDB, refuses: Any, bad: Any) -> None:
     refuses(InvalidInputError, lambda: db.upsert("u", bad), "points")
     refuses(InvalidInputError, lambda: db.update_vectors("u", bad), "points")
+
+
+def test_a_generator_of_points_belongs_to_upload_points(db: VecDB, refuses: Any) -> None:
+    points = (point for point in [GOOD])
+    refuses(InvalidInputError, lambda: db.upsert("u", points), "a generator", "upload_points")
+    db.upload_points("u", points)
+    assert db.count("u").count == 3
 
 
 # -- payloads ------------------------------------------------------------------------------
@@ -444,6 +476,15 @@ def test_common_python_values_become_json(db: VecDB) -> None:
     db.set_payload("u", payload, [1], key="at.key")
     assert db.retrieve("u", [5])[0].payload == expected
     assert db.retrieve("u", [1])[0].payload == {"k": 1, "at": {"key": expected}}
+
+
+def test_keys_of_a_payload_may_be_numpys_strings(db: VecDB) -> None:
+    """An array of names has them; they were refused as no strings."""
+    for key in np.array(["x", "y"]):
+        db.set_payload("u", {key: {key: 1}}, [1])
+    payload = db.retrieve("u", [1])[0].payload
+    assert payload == {"k": 1, "x": {"x": 1}, "y": {"y": 1}}
+    assert {type(key) for key in payload} == {str}
 
 
 def test_what_was_written_to_a_payload_is_found_by_it(db: VecDB) -> None:

@@ -19,7 +19,7 @@ import pytest
 from vecdb import models as m
 from vecdb.errors import InvalidInputError
 from vecdb.models import coerce, to_builtins, to_json
-from vecdb.models.reading import converter
+from vecdb.models.reading import Model, converter
 from vecdb.models.validation import Checked
 
 UUID_TEXT = "6f9619ff-8b86-d011-b42d-00c04fc964ff"
@@ -369,6 +369,48 @@ def test_match_except_takes_both_spellings() -> None:
     assert m.MatchExcept(except_=[1]).except_ == [1]
 
 
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            lambda: m.SearchParams(recal=0.9),
+            "SearchParams: unknown field 'recal'; known fields: hn",
+        ),
+        (
+            lambda: m.VectorParams(size=4),
+            "VectorParams: missing field 'distance'; known fields: si",
+        ),
+        (
+            lambda: m.Filter([]),
+            "Filter: expected keyword arguments only; known fields: should, min_should, must, ",
+        ),
+        (lambda: m.MatchExcept(), "MatchExcept: missing field 'except'; known fields: except"),
+        (lambda: m.MatchExcept([1]), "MatchExcept: expected keyword arguments only; known fields:"),
+        (lambda: m.Batch(), "Batch: missing field 'ids'; known fields: ids, vectors, payloads"),
+    ],
+)
+def test_wrong_arguments_of_a_model_name_it_and_its_fields(make: Any, message: str) -> None:
+    """They were msgspec's: "Unexpected keyword argument 'recal'"."""
+    with pytest.raises(InvalidInputError) as caught:
+        make()
+    assert str(caught.value).startswith(message)
+    with pytest.raises(InvalidInputError, match="'geo_radius': Qdrant's, not supported by vecdb"):
+        m.FieldCondition(key="a", geo_radius={})  # type: ignore[call-arg]
+
+
+def test_a_bound_may_be_a_time_of_numpys() -> None:
+    """A payload takes it, and a filter could not say it."""
+    moment = np.datetime64("2024-05-31T12:00:00.000000001")
+    read = coerce(m.FieldCondition, {"key": "a", "range": {"gte": moment}})
+    assert read.range == coerce(m.DatetimeRange, {"gte": "2024-05-31T12:00:00"})
+    assert coerce(m.DatetimeRange, m.DatetimeRange(gte=moment)) == read.range
+
+
+def test_what_a_value_may_be_may_be_a_set() -> None:
+    assert coerce(m.MatchAny, {"any": {UUID(UUID_TEXT)}}).any == [UUID_TEXT]
+    assert coerce(m.HasIdCondition, {"has_id": {5}}).has_id == [5]
+
+
 REFUSALS: list[tuple[str, Any, str]] = [
     (
         "SearchParams",
@@ -490,6 +532,28 @@ REFUSALS: list[tuple[str, Any, str]] = [
         "x.id: point id: expected an unsigned 64-bit integer or a UUID, got the string '7'",
     ),
     ("PointStruct", {"id": 1}, "x: missing field 'vector'"),
+    # It came, as None: "missing" sent people to look for a key that was there.
+    (
+        "PointStruct",
+        {"id": None, "vector": []},
+        "x.id: point id: expected an unsigned 64-bit integer or a UUID, got NoneType None",
+    ),
+    (
+        "FieldCondition",
+        {"key": "a", "match": {"value": None}},
+        "x.match.value: expected a bool or an integer or a string, got None",
+    ),
+    ("FilterSelector", {"filter": None}, "x.filter: expected Filter"),
+    (
+        "VectorParams",
+        {"size": None, "distance": "Dot"},
+        "x.size: expected an integer from 1 to 65536, got None",
+    ),
+    (
+        "FieldCondition",
+        {"key": "a", "range": {"gt": np.datetime64("NaT")}},
+        "x.range.gt: expected a datetime or an RFC 3339 string, got np.datetime64('NaT'",
+    ),
     ("PointStruct", {"id": 1, "vector": [], "payload": [1]}, "x.payload: expected a dict, got"),
     (
         "PointStruct",
@@ -595,10 +659,10 @@ def test_refusals_say_where_what_was_expected_and_what_came(
         coerce(type_, given, "x")
     assert str(caught.value).startswith(message)
     if isinstance(given, dict) and given.keys() <= set(type_.__struct_fields__):
-        if "missing field" in message:
-            with pytest.raises(TypeError):
+        if "missing field" in message and not issubclass(type_, Model):
+            with pytest.raises(TypeError, match="Missing required"):
                 type_(**given)
-        elif issubclass(type_, Checked):  # the same words when it is made by hand
+        elif "missing field" in message or issubclass(type_, Checked):
             with pytest.raises(InvalidInputError) as again:
                 type_(**given)
             assert str(again.value) == str(caught.value).replace("x", name, 1)
@@ -666,7 +730,10 @@ def test_vectors_config_is_one_or_named() -> None:
         ({"ä" * 101: ONE}, "v: expected a vector name of 1 to 200 bytes, got"),
         ({1: ONE}, "v: expected a vector name, got 1 (int)"),
         ({"a": {"size": 4}}, "v['a']: missing field 'distance'"),
-        ({"distance": "Dot"}, "v['distance']: expected VectorParams or its dict, got 'Dot' (str)"),
+        # It was called no VectorParams, as if "distance" were the name of a vector.
+        ({"distance": "Dot"}, "v: missing field 'size'; known fields: size, distance,"),
+        ({"sise": 4, "distance": "Dot"}, "v: unknown field 'sise'; known fields: size, distance,"),
+        ({"text": 4}, "v['text']: expected VectorParams or its dict, got 4 (int)"),
     ],
 )
 def test_vectors_config_refusals(given: Any, message: str) -> None:
@@ -689,13 +756,26 @@ def test_quantization_config_and_its_removal() -> None:
 
 def test_points_selector_is_ids_or_a_filter() -> None:
     filter_ = coerce(m.Filter, {"must": [MATCH]})
-    for given in ([1, UUID(UUID_TEXT)], {"points": [1, UUID_TEXT]}, (1, UUID_TEXT)):
+    for given in (
+        [1, UUID(UUID_TEXT)],
+        {"points": [1, UUID_TEXT]},
+        (1, UUID_TEXT),
+        {1: 0, UUID_TEXT: 0}.keys(),  # a set
+        iter([1, UUID_TEXT]),
+    ):
         assert m.parse_points_selector(given) == [1, UUID_TEXT]
+    assert m.parse_points_selector({7}) == [7]  # as retrieve takes it
     assert m.parse_points_selector(m.PointIdsList(points=[UUID(UUID_TEXT)])) == [UUID_TEXT]
     assert m.parse_points_selector(np.arange(3)) == [0, 1, 2]
     for given in (filter_, {"must": [MATCH]}, {"filter": {"must": [MATCH]}}):
         assert m.parse_points_selector(given) == filter_
     assert m.parse_points_selector(m.FilterSelector(filter=filter_)) == filter_
+    for everything in (m.Filter(), {"must": []}, {"filter": {}}):
+        assert isinstance(m.parse_points_selector(everything), m.Filter)
+    with pytest.raises(
+        InvalidInputError, match=r"^points_selector: expected .*an empty dict; Filt"
+    ):
+        m.parse_points_selector({})  # an accident, and it meant every point
     with pytest.raises(InvalidInputError, match=r"^points_selector: expected .*PointIdsList"):
         m.parse_points_selector(7)
     with pytest.raises(InvalidInputError, match=r"^points_selector\[1\]: point id"):
@@ -713,6 +793,8 @@ def test_points_are_a_batch_or_a_list() -> None:
     assert [point.id for point in points] == [1, 2]
     with pytest.raises(InvalidInputError, match=r"^points\[1\]: missing field 'vector'"):
         m.parse_points([{"id": 1, "vector": []}, {"id": 2}])
+    with pytest.raises(InvalidInputError, match=r"^points: .*a generator; upload_points takes"):
+        m.parse_points(point for point in points)
 
 
 def test_with_payload_and_with_vectors() -> None:
@@ -804,7 +886,7 @@ def test_optimizer_status_is_ok_or_an_error() -> None:
 
 def test_results_are_made_by_position_and_requests_by_keyword() -> None:
     assert m.ScoredPoint(1, 2, 0.5).score == 0.5
-    with pytest.raises(TypeError):
+    with pytest.raises(InvalidInputError, match=r"^SearchParams: expected keyword arguments only"):
         m.SearchParams(3)  # type: ignore[misc]
     with pytest.raises(AttributeError):
         m.SearchParams().exact = True  # type: ignore[misc]

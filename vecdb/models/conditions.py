@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from datetime import date
 from enum import Enum
 from typing import Annotated, Any, TypeAlias
@@ -15,7 +16,15 @@ from vecdb import ids
 from vecdb.errors import InvalidInputError
 from vecdb.models.datetimes import parse_datetime, with_zone
 from vecdb.models.json_values import json_value
-from vecdb.models.reading import By, Model, Refused, converter, fields_of, refuse
+from vecdb.models.reading import (
+    By,
+    KnowsItsFields,
+    Model,
+    Refused,
+    converter,
+    fields_of,
+    refuse,
+)
 
 PointId = int | str
 """An id in its canonical form: an int, or a lower-case hyphenated UUID."""
@@ -38,7 +47,7 @@ def _keyword(value: Any) -> Any:
 
 
 def _keyword_list(value: Any) -> Any:
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, (list, tuple, Set)):
         value = [_json(item) for item in value]
     values = converter(list[int | str])(value)
     if len({isinstance(item, str) for item in values}) > 1:
@@ -47,7 +56,8 @@ def _keyword_list(value: Any) -> Any:
 
 
 def _moment(value: Any) -> Any:
-    moment = parse_datetime(value) if isinstance(value, str) else value
+    text = str(json_value(value)) if isinstance(value, np.datetime64) else value
+    moment = parse_datetime(text) if isinstance(text, str) else text
     if isinstance(moment, date):
         return with_zone(moment)
     raise refuse("a datetime or an RFC 3339 string", value)
@@ -59,7 +69,7 @@ def _range(value: Any) -> Any:
     fields = fields_of(value)
     if fields is None:
         raise refuse("Range or DatetimeRange", value)
-    dated = any(isinstance(bound, (str, date)) for bound in fields.values())
+    dated = any(isinstance(bound, (str, date, np.datetime64)) for bound in fields.values())
     return converter(DatetimeRange if dated else Range)(fields)
 
 
@@ -70,7 +80,7 @@ Keyword = Annotated[
 KeywordList = Annotated[
     list[int] | list[str], By(_keyword_list, "a list of integers or a list of strings")
 ]
-Moment = Annotated[date | str, By(_moment, "a datetime or an RFC 3339 string")]
+Moment = Annotated[date | str | np.datetime64, By(_moment, "a datetime or an RFC 3339 string")]
 # An int stays an int, because a payload may hold one that no float can represent.
 Number = int | float
 Count = Annotated[int, Meta(ge=0)]
@@ -84,13 +94,13 @@ class MatchAny(Model, frozen=True, kw_only=True):
     any: KeywordList
 
 
-class _AcceptsKeyword(msgspec.StructMeta):
+class _AcceptsKeyword(KnowsItsFields):
     """``except`` is a Python keyword: Qdrant's code writes ``MatchExcept(**{"except": [...]})``."""
 
-    def __call__(cls, **fields: Any) -> Any:
+    def __call__(cls, *values: Any, **fields: Any) -> Any:
         if "except" in fields:
             fields["except_"] = fields.pop("except")
-        return super().__call__(**fields)
+        return super().__call__(*values, **fields)
 
 
 class MatchExcept(Model, frozen=True, kw_only=True, metaclass=_AcceptsKeyword):

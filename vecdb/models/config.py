@@ -8,7 +8,16 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 from msgspec import Meta
 
-from vecdb.models.reading import By, Model, Refused, converter, fields_of, refuse, show
+from vecdb.models.reading import (
+    By,
+    Model,
+    Refused,
+    converter,
+    fields_of,
+    known_fields,
+    refuse,
+    show,
+)
 from vecdb.models.validation import Checked, read
 
 MAX_DIMENSIONS = 65536  # Qdrant's own limit
@@ -228,7 +237,8 @@ def _vectors_config(value: Any) -> Any:
     for name, params in fields.items():
         vector_name(name)
         if not isinstance(params, VectorParams) and fields_of(params) is None:
-            # Most likely a VectorParams without its size, not a vector called "distance".
+            if known_fields(VectorParams)[0].keys() & fields.keys():
+                return one(fields)  # without its size, and not a vector called "distance"
             raise refuse("VectorParams or its dict", params).under(f"[{name!r}]")
         try:
             named[name] = one(params)

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import math
 import reprlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from enum import Enum
 from functools import cache, cached_property
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import msgspec
 import numpy as np
 from msgspec.structs import FieldInfo
+
+from vecdb.errors import InvalidInputError
 
 T = TypeVar("T")
 Convert = Callable[[Any], Any]
@@ -25,28 +27,11 @@ Convert = Callable[[Any], Any]
 # Fields of Qdrant's own models that have no counterpart here: worth a plainer word than
 # "unknown" to somebody who moves working code over.
 # fmt: off
-_QDRANT_ONLY = frozenset(
-    [
-        "acorn",
-        "geo_bounding_box",
-        "geo_polygon",
-        "geo_radius",
-        "idf",
-        "inline_storage",
-        "lookup_from",
-        "memory",
-        "multivector_config",
-        "phrase",
-        "prefetch",
-        "prefix",
-        "prevent_unoptimized",
-        "shard_key",
-        "slice",
-        "substring",
-        "text",
-        "text_any",
-    ]
-)
+_QDRANT_ONLY = frozenset({
+    "acorn", "geo_bounding_box", "geo_polygon", "geo_radius", "idf", "inline_storage",
+    "lookup_from", "memory", "multivector_config", "phrase", "prefetch", "prefix",
+    "prevent_unoptimized", "shard_key", "slice", "substring", "text", "text_any",
+})
 # fmt: on
 
 _NOUNS = {bool: "a bool", int: "an integer", float: "a number", str: "a string"}
@@ -55,7 +40,33 @@ _short = reprlib.Repr()
 _short.maxstring = _short.maxother = 60
 
 
-class Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class KnowsItsFields(msgspec.StructMeta):
+    """A struct that is made with wrong arguments refuses them as ``coerce`` would: msgspec's own
+    error names neither the struct nor its fields. It takes up to 0.4 µs."""
+
+    if not TYPE_CHECKING:  # a type checker that saw it would no longer check the arguments
+
+        def __call__(cls, *values: Any, **fields: Any) -> Any:
+            try:
+                return super().__call__(*values, **fields)
+            except TypeError:
+                json_names = dict(keys(cls))
+                problem = _misfit(cls, {json_names.get(name, name) for name in fields})
+                if values:
+                    known = ", ".join(known_fields(cls)[0])
+                    problem = f"expected keyword arguments only; known fields: {known}"
+                if problem is None:
+                    raise
+                raise InvalidInputError(f"{cls.__name__}: {problem}") from None
+
+
+class Model(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    metaclass=KnowsItsFields,
+):
     """Base of configuration and requests: immutable, keyword arguments only.
 
     Subclasses repeat ``frozen`` and ``kw_only``, because type checkers do not inherit them.
@@ -238,7 +249,7 @@ def _list(item: Any) -> Convert:
     def convert(value: Any) -> Any:
         if isinstance(value, np.ndarray):
             value = value.tolist()
-        if not isinstance(value, (list, tuple, range)):
+        if not isinstance(value, (list, tuple, range, Set)):
             raise refuse("a list", value)
         result = []
         for entry in value:
@@ -341,6 +352,17 @@ def known_fields(struct: Any) -> tuple[dict[str, None], frozenset[str]]:
     return dict.fromkeys(key for _, key in keys(struct)), required
 
 
+def _misfit(struct: Any, given: Set[str]) -> str | None:
+    """What is wrong with fields of these (JSON) names, if anything is."""
+    known, required = known_fields(struct)
+    if required <= given <= known.keys():
+        return None
+    unknown = [key for key in given if key not in known]
+    missing = [key for key in known if key in required and key not in given]
+    what = f"unknown field {unknown[0]!r}" if unknown else f"missing field {missing[0]!r}"
+    return f"{what}; known fields: {', '.join(known)}" + _not_supported(unknown)
+
+
 class _StructReader:
     """Reads one struct type. Fields are compiled at first use: types refer to each other."""
 
@@ -391,19 +413,14 @@ class _StructReader:
         return changes
 
     def _build(self, fields: Mapping[str, Any]) -> Any:
-        known, required = known_fields(self.struct)
-        unknown = [key for key in fields if key not in known]
-        if unknown:
-            raise Refused(
-                f"unknown field {unknown[0]!r}; known fields: {', '.join(known)}"
-                + _not_supported(unknown)
-            )
+        required = known_fields(self.struct)[1]
+        problem = _misfit(self.struct, fields.keys())
+        if problem is not None:
+            raise Refused(problem)
         arguments = {}
         for name, key, _, convert in self.fields:
             value = fields.get(key)
-            if value is None:
-                if key in required:
-                    raise Refused(f"missing field {key!r}; known fields: {', '.join(known)}")
+            if value is None and key not in required:
                 continue
             try:
                 arguments[name] = convert(value)

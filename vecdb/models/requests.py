@@ -6,11 +6,11 @@ it checks whole arrays at once.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
 import numpy as np
-from msgspec import Meta
+from msgspec import Meta, Struct
 
 from vecdb.errors import InvalidInputError
 from vecdb.models.conditions import ExtendedPointId, Filter, PointId
@@ -33,13 +33,14 @@ Limit = Annotated[int, Meta(ge=1)]
 Offset = Annotated[int, Meta(ge=0)]
 
 
-class PointStruct(Model, frozen=True, kw_only=True):
+# Not a Model: points are made by the million, in an eighth of the time that a Model takes.
+class PointStruct(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     id: ExtendedPointId
     vector: VectorStruct
     payload: Payload | None = None
 
 
-class PointVectors(Model, frozen=True, kw_only=True):
+class PointVectors(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     id: ExtendedPointId
     vector: VectorStruct
 
@@ -115,7 +116,9 @@ class SearchParams(Model, frozen=True, kw_only=True):
 
 
 class SearchRequest(Model, frozen=True, kw_only=True):
-    """One search, under the older name of Qdrant's ``search_batch``."""
+    """One search of ``search_batch``. What ``search`` calls ``query_vector``, ``query_filter``,
+    ``search_params`` and ``with_vectors`` is ``vector``, ``filter``, ``params`` and
+    ``with_vector`` here, and ``with_payload`` is False if not given, all as in Qdrant."""
 
     vector: Vector | NamedVector
     limit: Limit
@@ -128,7 +131,11 @@ class SearchRequest(Model, frozen=True, kw_only=True):
 
 
 class QueryRequest(Model, frozen=True, kw_only=True):
-    """One search of ``query_batch_points``. Without a ``query``: points in the order of ids."""
+    """One search of ``query_batch_points``. Without a ``query``: points in the order of ids.
+
+    What ``query_points`` calls ``query_filter``, ``search_params`` and ``with_vectors`` is
+    ``filter``, ``params`` and ``with_vector`` here, and ``with_payload`` is False if not given,
+    all as in Qdrant."""
 
     query: Any = None
     using: str | None = None
@@ -146,6 +153,11 @@ def parse_points(value: Any, what: str = "points") -> Batch | list[PointStruct]:
     fields = fields_of(value)
     if isinstance(value, PointStruct) or (fields is not None and "id" in fields):
         raise InvalidInputError(f"{what}: expected a list of points, got one point; put it in []")
+    if isinstance(value, Iterator):
+        raise InvalidInputError(
+            f"{what}: expected a list of points or a Batch, got a {type(value).__name__}; "
+            f"upload_points takes any iterable"
+        )
     kind = Batch if isinstance(value, Batch) or fields is not None else list[PointStruct]
     points: Batch | list[PointStruct] = read(kind, value, what)
     return points
@@ -159,6 +171,12 @@ def parse_point_id(value: Any, what: str = "id") -> PointId:
 
 def parse_points_selector(value: Any, what: str = "points_selector") -> list[PointId] | Filter:
     """The points meant: a list of ids, PointIdsList, Filter or FilterSelector."""
+    if isinstance(value, Mapping) and not value:  # what came may be all that is left of a filter
+        raise InvalidInputError(
+            f"{what}: expected ids or a filter, got an empty dict; Filter() selects all points"
+        )
+    if isinstance(value, Iterator):  # as retrieve takes it
+        value = list(value)
     selected = read(_Selector, value, what)
     if isinstance(selected, PointIdsList):
         return selected.points  # type: ignore[return-value]  # canonical by now

@@ -96,7 +96,7 @@ def _check(value: Any, depth: int) -> None:
         raise InvalidInputError(f"payload: nested deeper than {MAX_DEPTH}")
     if isinstance(value, dict):
         for key, item in value.items():
-            if type(key) is not str:
+            if type(key) is not str and not isinstance(key, str):
                 raise InvalidInputError(f"payload: expected string keys, got {key!r:.60}")
             if type(item) not in LEAVES:
                 _check(item, depth + 1)
