@@ -80,6 +80,8 @@ def keys_of(ids: Any) -> list[int]:
     if isinstance(ids, np.ndarray):
         if ids.ndim != 1:
             raise InvalidInputError(f"ids: expected one dimension, got shape {ids.shape}")
+        if type(ids) is not np.ndarray and hasattr(ids, "mask"):
+            raise InvalidInputError("ids: expected a list of ids, got a masked array")
         if ids.dtype.kind == "u":
             return ids.tolist()  # type: ignore[no-any-return]
         if ids.dtype.kind == "i":

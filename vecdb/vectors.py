@@ -1,7 +1,7 @@
 """Vectors at the door: any array or list in, checked and normalised ``float32`` out.
 
-Refused: wrong dimension, NaN or infinity, and lengths beyond 1.8e19, whose scores would overflow
-float32. Under Cosine vectors are scaled to length 1 once, here (a zero vector stays zero).
+Refused: wrong dimension, NaN or infinity, masked arrays, and lengths beyond 1.8e19, whose scores
+would overflow float32. Under Cosine vectors are scaled to length 1 once, here (a zero vector stays zero).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def to_query(value: Any, dim: int, *, normalize: bool, what: str) -> Floats:
         raise InvalidInputError(f"{what}: expected {dim} numbers, got {_shape(vector)}")
     length = float(np.vdot(vector, vector))  # unlike dot, silent where it overflows
     if not length < np.inf:  # NaN fails the comparison too
-        _refuse(vector[None], what)
+        _refuse(vector[None], value, what)
     if normalize and length > _TINY:
         return vector / np.float32(length**0.5)
     if normalize:
@@ -41,7 +41,7 @@ def to_matrix(value: Any, dim: int, *, normalize: bool, what: str) -> Floats:
     with np.errstate(over="ignore"):
         lengths = np.einsum("ij,ij->i", matrix, matrix)
     if not np.isfinite(lengths).all():
-        _refuse(matrix, what)
+        _refuse(matrix, value, what)
     if normalize:
         matrix = _normalized(matrix, lengths)
     elif isinstance(value, np.ndarray) and np.may_share_memory(matrix, value):
@@ -51,19 +51,28 @@ def to_matrix(value: Any, dim: int, *, normalize: bool, what: str) -> Floats:
 
 
 def _floats(value: Any, what: str) -> Floats:
+    if type(value) is not np.ndarray and _is_masked(value):
+        raise InvalidInputError(f"{what}: expected plain numbers, got a masked array")
     if isinstance(value, np.ndarray) and value.dtype == np.float32:
         return value
     try:
-        # Overflow on the way to float32 becomes an infinity, which is refused by name.
-        with np.errstate(over="ignore"):
-            array = np.asarray(value)
-            if array.dtype.kind not in "fiu":
-                raise InvalidInputError(f"{what}: expected numbers, got {_kind(value, array)}")
-            return array.astype(np.float32)
-    except ValueError as error:
-        if isinstance(error, InvalidInputError):
-            raise
-        raise InvalidInputError(f"{what}: expected rows of equal length ({error})") from None
+        array = np.asarray(value)
+    except ValueError:
+        raise InvalidInputError(
+            f"{what}: expected rows of equal length{_difference(value)}"
+        ) from None
+    if array.dtype.kind not in "fiu":
+        raise InvalidInputError(f"{what}: expected numbers, got {_kind(value, array)}")
+    # Overflow on the way to float32 becomes an infinity, which is refused by name.
+    with np.errstate(over="ignore"):
+        return array.astype(np.float32)
+
+
+def _is_masked(value: Any) -> bool:
+    """Whether numpy would silently forget the mask of an array, or of one in a list."""
+    nested = isinstance(value, (list, tuple)) and value and type(value[0]) is not float
+    kinds = set(map(type, value)) if nested else {type(value)}
+    return any(issubclass(kind, np.ndarray) and hasattr(kind, "mask") for kind in kinds)
 
 
 def _normalized(matrix: Floats, lengths: Floats) -> Floats:
@@ -77,18 +86,20 @@ def _normalized(matrix: Floats, lengths: Floats) -> Floats:
     return scaled
 
 
-def _refuse(matrix: Floats, what: str) -> None:
+def _refuse(matrix: Floats, value: Any, what: str) -> None:
+    """Say what is wrong with some row of ``value``, which as float32 is ``matrix``."""
     bad = ~np.isfinite(matrix)
     if bad.any():
         row, column = (int(i) for i in np.argwhere(bad)[0])
+        came = np.asarray(value).reshape(matrix.shape)[row, column]
+        too_large = ", which float32 cannot hold," if np.isfinite(came) else ""
+        where = f"row {row}, component {column}" if len(matrix) > 1 else f"component {column}"
         raise InvalidInputError(
-            f"{what}: expected finite numbers, got {matrix[row, column]} at row {row}, "
-            f"component {column}"
+            f"{what}: expected finite numbers, got {came}{too_large} at {where}"
         )
     row = int(np.argmax(np.square(matrix.astype(np.float64)).sum(axis=1)))
-    raise InvalidInputError(
-        f"{what}: the vector of row {row} is longer than 1.8e19; scores would overflow"
-    )
+    which = f"the vector of row {row}" if len(matrix) > 1 else "the vector"
+    raise InvalidInputError(f"{what}: {which} is longer than 1.8e19; scores would overflow")
 
 
 def _shape(array: npt.NDArray[Any]) -> str:
@@ -97,7 +108,22 @@ def _shape(array: npt.NDArray[Any]) -> str:
     return f"an array of shape {array.shape}"
 
 
+def _difference(value: Any) -> str:
+    """The first row that is not as long as the one before it."""
+    if isinstance(value, (list, tuple)):
+        sizes = [f"{len(row)} numbers" if hasattr(row, "__len__") else repr(row) for row in value]
+        for row in range(1, len(sizes)):
+            if sizes[row] != sizes[row - 1]:
+                return f", got {sizes[row - 1]:.60} in row {row - 1}, {sizes[row]:.60} in row {row}"
+    return ""
+
+
 def _kind(value: Any, array: npt.NDArray[Any]) -> str:
     if array.size == 0:
         return "nothing"
+    if isinstance(value, (list, tuple)) and array.dtype.kind in "OU":
+        for place, item in np.ndenumerate(np.asarray(value, dtype=object)):
+            if not isinstance(item, (int, float, np.integer, np.floating)):
+                row = f"row {place[0]}, " if len(place) > 1 else ""
+                return f"{item!r:.60} at {row}component {place[-1]}"
     return f"{type(value).__name__} of {array.dtype}"

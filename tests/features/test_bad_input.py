@@ -96,7 +96,7 @@ BAD_VECTORS: list[tuple[Any, str]] = [
     ([1.0, math.nan], "nan"),
     ([math.inf, 1.0], "inf"),
     ([1.0, -math.inf], "-inf"),
-    ([1e39, 0.0], "finite"),
+    ([1e39, 0.0], "1e+39, which float32 cannot hold"),
     ([1e20, 1e20], "1.8e19"),
     ([10**400, 1], "numbers"),
     ([1.0, None], "numbers"),
@@ -108,6 +108,7 @@ BAD_VECTORS: list[tuple[Any, str]] = [
     ({1.0, 2.0}, "numbers"),
     (np.array(["a", "b"]), "numbers"),
     (np.array([1, 2], dtype=object), "numbers"),
+    (np.ma.array([1.0, 2.0], mask=[True, False]), "masked array"),
     (np.zeros((2, 0), np.float32), "(2, 0)"),
     (object(), "numbers"),
 ]

@@ -104,3 +104,9 @@ def test_concatenate_widens_only_when_needed() -> None:
     numbers, mixed = ids.to_array([1, 2]), ids.to_array([3, 2**64])
     assert ids.concatenate([numbers, numbers]).ndim == 1
     assert ids.from_array(ids.concatenate([numbers, mixed])) == [1, 2, 3, 2**64]
+
+
+def test_a_masked_array_is_refused() -> None:
+    """Its mask was ignored, and a None taken for an id."""
+    with pytest.raises(InvalidInputError, match="masked array"):
+        ids.keys_of(np.ma.array([1, 2], mask=[True, False]))
