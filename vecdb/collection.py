@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from vecdb import ids, models
@@ -23,6 +22,8 @@ from vecdb.upload import (
     iterator,
     positive,
     random_ids,
+    require_used,
+    take,
     vector_batches,
 )
 
@@ -43,7 +44,7 @@ class Collection:
 
     def __repr__(self) -> str:
         if self._store.closed:
-            return f"<Collection {self.name!r} (closed)>"
+            return f"<Collection {self.name!r}: it {self._store.fate}>"
         view = self._store.view
         named = ", ".join(
             f"{v.name + ': ' if v.name else ''}{v.dim}-d {v.distance.value}"
@@ -120,16 +121,16 @@ class Collection:
         total = equal_lengths(vectors, payload, ids)
         id_stream = iterator(ids, "ids") if ids is not None else random_ids()
         payloads = iterator(payload, "payload") if payload is not None else None
+        done = 0
         with ProgressBar(progress, total) as advance:
             for part, count in vector_batches(vectors, size):
-                self.upsert(
-                    models.Batch(
-                        ids=list(islice(id_stream, count)),
-                        vectors=part,
-                        payloads=None if payloads is None else list(islice(payloads, count)),
-                    )
-                )
+                part_ids = take(id_stream, count, done, "ids")
+                part_payloads = None if payloads is None else take(payloads, count, done, "payload")
+                self.upsert(models.Batch(ids=part_ids, vectors=part, payloads=part_payloads))
+                done += count
                 advance(count)
+        require_used(ids, done, "ids")
+        require_used(payload, done, "payload")
 
     def delete(self, points_selector: Any, wait: bool = True) -> models.UpdateResult:
         """Remove points: a list of ids, ``PointIdsList``, ``Filter`` or ``FilterSelector``.
@@ -204,7 +205,7 @@ class Collection:
         self._database.check_usable()
         view = self._store.view  # first: closed in between, it would be empty
         if self._store.closed:
-            raise ClosedError(f"collection {self.name!r} is closed")
+            raise ClosedError(f"collection {self.name!r} {self._store.fate}")
         return view
 
     def retrieve(
@@ -227,8 +228,8 @@ class Collection:
         return reader.scroll(
             view,
             reader.condition(scroll_filter, "scroll_filter"),
-            positive(limit, "limit"),
-            0 if offset is None else _keys([offset])[0],
+            searching.page(limit, None)[0],
+            0 if offset is None else ids.key_of(models.parse_point_id(offset, "offset")),
             reader.wanted(view, with_payload, with_vectors),
         )
 

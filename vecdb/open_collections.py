@@ -121,6 +121,7 @@ class OpenCollections:
             return False
         store = collection._store
         recovery.close_store(store, keep=False)
+        store.fate = "was deleted"
         self._optimizer.leave(store)
         self._drop(store.path, name, self._open)
         return True
@@ -142,6 +143,7 @@ class OpenCollections:
             try:
                 if old is not None:
                     recovery.close_store(old._store, keep=False)
+                    old._store.fate = "was replaced by a restored one"
                     self._optimizer.leave(old._store)  # and stays listed: closed is not unknown
                 _, dropped = recovery.take_place(restored)
                 self._open_one(path)
@@ -175,6 +177,7 @@ class OpenCollections:
             if path not in paths or not follower.is_same():
                 self._open.pop(follower.name, None)
                 recovery.close_store(follower.store, keep=False)
+                follower.store.fate = "was replaced" if path in paths else "was deleted"
                 del self._followers[path]
                 changed = True
         for path in [path for path in self._damaged if path not in paths]:

@@ -41,6 +41,26 @@ def batches(points: Iterable[Any], size: int) -> Iterator[list[Any]]:
         yield batch
 
 
+def take(column: Iterator[Any], count: int, done: int, what: str) -> list[Any]:
+    """The next ``count`` of a column, one for each of as many vectors. Raises InvalidInputError."""
+    part = list(islice(column, count))
+    if len(part) < count:
+        raise InvalidInputError(
+            f"{what}: expected one for each of vectors, but they ended after {done + len(part)}; "
+            f"the first {done} points are written"
+        )
+    return part
+
+
+def require_used(column: Any, done: int, what: str) -> None:
+    """Raise InvalidInputError if a column of a known length had more than there were vectors."""
+    if hasattr(column, "__len__") and len(column) > done:
+        raise InvalidInputError(
+            f"{what}: expected {done}, one for each of vectors, got {len(column)}; "
+            f"the first {done} points are written"
+        )
+
+
 def random_ids() -> Iterator[str]:
     """New ids without end."""
     while True:

@@ -1,7 +1,8 @@
 """Vectors at the door: any array or list in, checked and normalised ``float32`` out.
 
 Refused: wrong dimension, NaN or infinity, masked arrays, and lengths beyond 1.8e19, whose scores
-would overflow float32. Under Cosine vectors are scaled to length 1 once, here (a zero vector stays zero).
+would overflow float32. Under Cosine vectors are scaled to length 1 once, here (a zero vector stays
+zero).
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from inspect import isfunction
 from typing import Any
 
 from vecdb import models
@@ -196,3 +197,8 @@ class Verbs:
     def memory_report(self, collection_name: str) -> dict[str, Any]:
         """See ``Collection.memory_report``."""
         return self.collection(collection_name).memory_report()
+
+
+for _verb in vars(Verbs).values():
+    if isfunction(_verb):  # what Python calls it, when it is called with wrong arguments
+        _verb.__qualname__ = f"VecDB.{_verb.__name__}"

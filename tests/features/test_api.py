@@ -101,6 +101,13 @@ def test_keyword_arguments_have_the_names_of_qdrant_client() -> None:
         assert missing <= {"collection_name"}, (name, missing)
 
 
+def test_a_wrong_keyword_names_the_class_that_was_called(db: VecDB) -> None:
+    """It was "Verbs.search()", of which nobody has heard."""
+    with pytest.raises(TypeError, match=r"^VecDB\.search\(\) got an unexpected keyword .*'limt'"):
+        db.search("c", [1.0], limt=3)  # type: ignore[call-arg]
+    assert Collection.search.__qualname__ == "Collection.search"
+
+
 def test_collections_come_and_go(db: VecDB) -> None:
     assert db.get_collections().collections == []
     for name in ("b", "a", "c"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import pickle
@@ -215,7 +216,7 @@ def test_bad_ids(db: VecDB, refuses: Any, bad: Any) -> None:
         lambda: db.count("u", {"must": [{"has_id": [1, bad]}]}),
     ]
     if bad is not None:
-        calls.append(lambda: db.scroll("u", offset=bad))
+        refuses(InvalidInputError, lambda: db.scroll("u", offset=bad), "offset: point id")
     for call in calls:
         message = refuses(InvalidInputError, call)
         assert "id" in message
@@ -335,6 +336,26 @@ def test_lengths_that_differ(db: VecDB, refuses: Any) -> None:
     for bad in (None, 5, "ab", {"a": 5}, {"a": None}, np.array(5.0)):
         refuses(InvalidInputError, lambda bad=bad: db.upload_collection("u", bad), "vectors")
         refuses(InvalidInputError, lambda bad=bad: db.upload_points("u", bad), "points")
+
+
+def test_an_upload_of_iterables_that_end_too_soon_says_which(db: VecDB) -> None:
+    """It was a batch of so many ids and so many vectors, of which the caller knew nothing."""
+
+    def upload(vectors: int, **columns: Any) -> None:
+        rows = ([1.0, 2.0] for _ in range(vectors))
+        db.upload_collection("u", rows, batch_size=2, **columns)
+
+    with pytest.raises(InvalidInputError, match=r"^ids: .*ended after 3; the first 2 points are"):
+        upload(5, ids=iter([10, 11, 12]))
+    assert db.count("u").count == 4
+    with pytest.raises(InvalidInputError, match=r"^payload: .*ended after 4; the first 4 points"):
+        upload(5, ids=range(10, 15), payload=iter([{}] * 4))
+    with pytest.raises(
+        InvalidInputError, match=r"^ids: expected 3, one for each .* got 5; the first 3"
+    ):
+        upload(3, ids=[10, 11, 12, 13, 14])
+    assert db.count("u").count == 6
+    upload(3, ids=itertools.count(10))  # an endless one is welcome
 
 
 @pytest.mark.parametrize("place", [0, 500, 999])
@@ -567,10 +588,16 @@ def test_limits_and_offsets(db: VecDB, refuses: Any, bad: Any) -> None:
 def test_enormous_limits_are_no_trap(db: VecDB, refuses: Any) -> None:
     assert len(db.search("u", [1, 0], limit=2**31)) == 2
     assert len(db.query_points("u", limit=2**31).points) == 2
-    assert len(db.scroll("u", limit=2**70)[0]) == 2
+    assert len(db.scroll("u", limit=2**31)[0]) == 2
     assert db.search("u", [1, 0], limit=np.int64(1))[0].id == 1
     assert db.scroll("u", limit=np.int64(1))[0][0].id == 1
-    refuses(InvalidInputError, lambda: db.search("u", [1, 0], limit=2**40), "limit")
+    for limit in (2**40, 2**63, 2**70):
+        for call in (
+            lambda n=limit: db.search("u", [1, 0], limit=n),
+            lambda n=limit: db.query_points("u", limit=n),
+            lambda n=limit: db.scroll("u", limit=n),  # took any
+        ):
+            refuses(InvalidInputError, call, "limit: expected at most", limit)
     refuses(InvalidInputError, lambda: db.search("u", [1, 0], offset=2**40), "offset")
 
 
@@ -672,9 +699,69 @@ def test_requests_of_a_batch(db: VecDB, refuses: Any) -> None:
         refuses(InvalidInputError, lambda bad=bad: db.query_batch_points("u", bad), "requests")
     bad_request = {"vector": [1, 0], "limit": 1, "top": 5}
     refuses(InvalidInputError, lambda: db.search_batch("u", [bad_request]), "'top'")
-    for bad_query in (True, "abc", {"fusion": "rrf"}, {"recommend": {"positive": [1]}}):
+    for bad_query in (True, "abc"):
         refuses(InvalidInputError, lambda q=bad_query: db.query_points("u", q))
     refuses(InvalidInputError, lambda: db.search("u", None), "query")
+
+
+class Dumped:
+    """What is asked of an object of ``qdrant_client.models``."""
+
+    def __init__(self, **fields: Any) -> None:
+        vars(self).update(fields)
+
+    def model_dump(self, **options: Any) -> dict[str, Any]:
+        return {key: value for key, value in vars(self).items() if value is not None}
+
+
+SPARSE = {"indices": [1], "values": [0.5]}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"fusion": "rrf"},
+        {"recommend": {"positive": [1]}},
+        {"nearest": [1, 0], "mmr": {"diversity": 0.5}},
+        {"nearest": SPARSE},
+        SPARSE,
+        {"name": "", "vector": [1, 0]},
+        {},
+    ],
+    ids=str,
+)
+def test_queries_that_only_qdrant_has(db: VecDB, refuses: Any, fields: dict[str, Any]) -> None:
+    """They were called NamedVectors without a name, or numbers of a wrong type."""
+    for query in (fields, Dumped(**fields)):
+        refuses(InvalidInputError, lambda q=query: db.query_points("u", q), "query")
+        refuses(InvalidInputError, lambda q=query: db.query_batch_points("u", [{"query": q}]))
+        if "name" not in fields:
+            with pytest.raises(InvalidInputError, match=r"^query.*Qdrant.*not supported"):
+                db.query_points("u", query)
+    if fields is SPARSE:
+        refuses(InvalidInputError, lambda: db.query_points("n", ("a", fields)), "sparse")
+        named = {"name": "a", "vector": fields}
+        refuses(InvalidInputError, lambda: db.query_points("n", named), "sparse")
+
+
+def test_a_query_may_say_nearest(db: VecDB) -> None:
+    expected = db.query_points("u", [1.0, 0.5])
+    for nearest in ([1.0, 0.5], np.array([1.0, 0.5])):
+        for query in ({"nearest": nearest}, Dumped(nearest=nearest, mmr=None)):
+            assert db.query_points("u", query) == expected
+            assert db.query_batch_points("u", [{"query": query}])[0].points[0].id == 1
+    assert db.query_points("u", {"nearest": 1}) == db.query_points("u", 1)
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.uint64, np.uint8])
+def test_an_integer_of_numpy_is_a_query_by_id(db: VecDB, kind: Any) -> None:
+    """It was an id everywhere else, and as a query no vector."""
+    expected = db.query_points("u", 1)
+    assert [point.id for point in expected.points] == [UUID]
+    assert db.query_points("u", kind(1)) == expected
+    requests = [models.QueryRequest(query=kind(1), with_payload=True), {"query": kind(1)}]
+    assert db.query_batch_points("u", requests)[0] == expected
+    assert db.query_batch_points("u", requests)[1].points[0].id == UUID
 
 
 # -- collections ---------------------------------------------------------------------------
@@ -810,7 +897,7 @@ def test_a_refused_collection_leaves_nothing_that_stops_the_next_open(tmp_path: 
 # -- databases -----------------------------------------------------------------------------
 
 
-def test_places_that_are_no_database(tmp_path: Path) -> None:
+def test_places_that_are_no_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "file"
     file.write_bytes(b"precious")
     with pytest.raises(NotADatabaseError, match="is a file"):
@@ -818,8 +905,13 @@ def test_places_that_are_no_database(tmp_path: Path) -> None:
     assert file.read_bytes() == b"precious"
     with pytest.raises(NotADatabaseError):
         VecDB(file / "below")
-    with pytest.raises(NotADatabaseError, match="does not exist"):
+    with pytest.raises(NotADatabaseError, match=r"does not exist$"):
         VecDB(tmp_path / "no" / "parent")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+        NotADatabaseError, match=r"does not exist; os\.path\.expanduser makes ~ the"
+    ):
+        VecDB("~/db")
     assert not (tmp_path / "no").exists()
     stranger = tmp_path / "stranger"
     stranger.mkdir()
@@ -979,9 +1071,9 @@ def test_handles_of_a_deleted_collection(db: VecDB, again: bool) -> None:
     for verb, arguments in COLLECTION_CALLS.items():
         if verb == "wait_for_optimizer":
             continue  # there is nothing left to wait for
-        with pytest.raises(ClosedError, match=r"'u'.*closed"):
+        with pytest.raises(ClosedError, match=r"^collection 'u' was deleted$"):
             getattr(old, verb)(*arguments)
-    assert "closed" in repr(old)
+    assert "was deleted" in repr(old)
     assert view[0].payload == {"k": 1}  # results belong to the caller
     if again:
         assert db.count("u").count == 0

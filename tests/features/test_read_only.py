@@ -103,10 +103,13 @@ def test_collections_come_and_go(writer: VecDB, open_db: Callable[..., VecDB]) -
     assert len(old) == 10  # its files are gone, what was mapped is not
     assert reader.refresh() is True
     assert ids_of(reader) == [1]
-    with pytest.raises(ClosedError):
+    with pytest.raises(ClosedError, match=r"^collection 'c' was replaced$"):
         len(old)
+    old = reader.collection("new")
     writer.delete_collection("new")
     assert reader.refresh() is True
+    with pytest.raises(ClosedError, match=r"^collection 'new' was deleted$"):
+        len(old)
     with pytest.raises(NotFoundError):
         reader.collection("new")
 

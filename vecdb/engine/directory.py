@@ -48,7 +48,9 @@ def prepare(path: Path) -> None:
     """
     if not path.exists():
         if not path.parent.is_dir():
-            raise NotADatabaseError(f"{path}: the directory {path.parent} does not exist")
+            home = any(part.startswith("~") for part in path.parts)
+            hint = "; os.path.expanduser makes ~ the home directory" if home else ""
+            raise NotADatabaseError(f"{path}: the directory {path.parent} does not exist{hint}")
         fs.make_dir(path)
         fs.sync_dir(path.parent)
     if not path.is_dir():

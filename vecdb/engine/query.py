@@ -7,7 +7,7 @@ is read (see ``scan.py``), and large ones are spread over the processors.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,7 @@ from vecdb.engine.rows import gather_vectors, read_payloads, vectors_of
 from vecdb.engine.schema import VectorSchema
 from vecdb.engine.view import SegmentView, View
 from vecdb.errors import InvalidInputError, NotFoundError
+from vecdb.models.reading import fields_of
 from vecdb.payload.projection import project
 
 _NOTHING = models.SearchParams()
@@ -58,7 +59,7 @@ def request(
     """One search from raw arguments. Raises InvalidInputError, NotFoundError."""
     vector, array, excluded = _query(view, query, using)
     params = _params(params)
-    limit, offset = _page(limit, offset)
+    limit, offset = page(limit, offset)
     want = wanted(view, with_payload, with_vectors)
     threshold = _threshold(score_threshold)
     matching = condition(filter, "query_filter")
@@ -186,7 +187,7 @@ def first_points(
         vector_schema(view.schema, using)
     _params(params)
     _threshold(score_threshold)
-    limit, offset = _page(limit, offset)
+    limit, offset = page(limit, offset)
     want = wanted(view, with_payload, with_vectors)
     records, _ = scroll(view, condition(filter, "query_filter"), limit + offset, 0, want)
     return [models.ScoredPoint(r.id, 0, 0.0, r.payload, r.vector) for r in records[offset:]]
@@ -198,11 +199,13 @@ def _params(params: Any) -> models.SearchParams:
     return models.coerce(models.SearchParams, params, "search_params")
 
 
-def _page(limit: Any, offset: Any) -> tuple[int, int]:
+def page(limit: Any, offset: Any) -> tuple[int, int]:
+    """How many points, and how many are skipped before them. Raises InvalidInputError."""
     limit = _whole(limit, "limit", least=1)
     offset = 0 if offset is None else _whole(offset, "offset", least=0)
     if limit + offset > _MOST:
-        raise InvalidInputError(f"limit + offset: expected at most {_MOST}, got {limit + offset}")
+        what = "limit + offset" if offset else "limit"
+        raise InvalidInputError(f"{what}: expected at most {_MOST}, got {limit + offset}")
     return limit, offset
 
 
@@ -215,20 +218,13 @@ def _query(
 ) -> tuple[VectorSchema, engine.Floats, int | None]:
     """The vector to search with, its schema, and the point to leave out (a query by id)."""
     name = using
-    if type(query) is np.ndarray or type(query) is list:
-        pass  # nearly always; the questions below take longer than they look
-    elif type(query) is tuple and len(query) == 2 and isinstance(query[0], str):
-        name, query = query
-    elif isinstance(query, Mapping) or hasattr(query, "vector"):
-        named = models.coerce(models.NamedVector, query, "query_vector")
-        name, query = named.name, named.vector
-    elif hasattr(query, "nearest"):
-        query = query.nearest
+    if type(query) is not np.ndarray and type(query) is not list:
+        name, query = _unwrapped(query, using)  # seldom; its questions take longer than they look
     if using is not None and name != using:
         raise InvalidInputError(f"using: expected {name!r}, as the query says, got {using!r:.60}")
     vector = vector_schema(view.schema, "" if name is None else name)
     cosine = vector.distance is models.Distance.COSINE
-    if isinstance(query, (int, str)) or type(query).__name__ == "UUID":
+    if isinstance(query, (int, np.integer, str)) or type(query).__name__ == "UUID":
         key = ids.key_of(query)
         where, rows = view.locate([key])
         if where[0] < 0:
@@ -239,6 +235,29 @@ def _query(
         return vector, found[0], key
     what = "query vector" if not vector.name else f"query vector {vector.name!r}"
     return vector, vectors.to_query(query, vector.dim, normalize=cosine, what=what), None
+
+
+def _unwrapped(query: Any, name: str | None) -> tuple[str | None, Any]:
+    """The name and the vector (or id) in a query of any form but the plainest."""
+    if type(query) is tuple and len(query) == 2 and isinstance(query[0], str):
+        name, query = query
+    elif isinstance(query, models.NamedVector) or "vector" in (fields_of(query) or ()):
+        named = models.coerce(models.NamedVector, query, "query")
+        name, query = named.name, named.vector
+    elif hasattr(query, "nearest"):
+        if getattr(query, "mmr", None) is not None:
+            raise InvalidInputError("query.mmr: Qdrant's, not supported by vecdb")
+        query = query.nearest
+    elif (fields_of(query) or {}).keys() == {"nearest"}:
+        query = query["nearest"]
+    fields = fields_of(query)
+    if fields is not None:
+        raise InvalidInputError(
+            f"query: expected a vector, an id, (name, vector), NamedVector or NearestQuery, got "
+            f"{type(query).__name__} with {', '.join(map(repr, fields)) or 'nothing'} (Qdrant's "
+            f"other queries and sparse vectors are not supported by vecdb)"
+        )
+    return name, query
 
 
 def explanation(wanted: Any) -> list[models.SegmentSearch] | None:

@@ -130,6 +130,7 @@ class Store:
         self.next_segment_id = 1
         self.failure: str | None = None  # why nothing may be written any more
         self.closed = False
+        self.fate = "is closed"  # what to call that, once it is; whoever drops it says more
         self.written_at = 0.0  # when the last write was applied, by time.monotonic
         self.waiting = 0  # callers that wait for the optimizer
         self.memory = self.new_memory()
@@ -173,7 +174,7 @@ class Store:
     def require_writable(self) -> None:
         """Raise unless the collection accepts writes."""
         if self.closed:
-            raise ClosedError(f"collection {self.name!r} is closed")
+            raise ClosedError(f"collection {self.name!r} {self.fate}")
         if self.catalog is None:
             raise ReadOnlyError(f"collection {self.name!r} was opened with read_only=True")
         if self.failure is None and self.wal.failed is not None:

@@ -50,12 +50,14 @@ class KnowsItsFields(msgspec.StructMeta):
             try:
                 return super().__call__(*values, **fields)
             except TypeError:
+                known, required = known_fields(cls)
                 json_names = dict(keys(cls))
-                problem = _misfit(cls, {json_names.get(name, name) for name in fields})
+                given = {json_names.get(name, name) for name in fields}
                 if values:
-                    known = ", ".join(known_fields(cls)[0])
-                    problem = f"expected keyword arguments only; known fields: {known}"
-                if problem is None:
+                    problem = f"expected keyword arguments only; known fields: {', '.join(known)}"
+                elif not required <= given <= known.keys():
+                    problem = _misfit(cls, given)
+                else:
                     raise
                 raise InvalidInputError(f"{cls.__name__}: {problem}") from None
 
@@ -352,11 +354,9 @@ def known_fields(struct: Any) -> tuple[dict[str, None], frozenset[str]]:
     return dict.fromkeys(key for _, key in keys(struct)), required
 
 
-def _misfit(struct: Any, given: Set[str]) -> str | None:
-    """What is wrong with fields of these (JSON) names, if anything is."""
+def _misfit(struct: Any, given: Set[str]) -> str:
+    """What is wrong with these (JSON) names of fields, when something is."""
     known, required = known_fields(struct)
-    if required <= given <= known.keys():
-        return None
     unknown = [key for key in given if key not in known]
     missing = [key for key in known if key in required and key not in given]
     what = f"unknown field {unknown[0]!r}" if unknown else f"missing field {missing[0]!r}"
@@ -413,10 +413,9 @@ class _StructReader:
         return changes
 
     def _build(self, fields: Mapping[str, Any]) -> Any:
-        required = known_fields(self.struct)[1]
-        problem = _misfit(self.struct, fields.keys())
-        if problem is not None:
-            raise Refused(problem)
+        known, required = known_fields(self.struct)
+        if not required <= fields.keys() <= known.keys():
+            raise Refused(_misfit(self.struct, fields.keys()))
         arguments = {}
         for name, key, _, convert in self.fields:
             value = fields.get(key)

@@ -7,7 +7,7 @@ neither (but see ``Checked``). A refusal names the field, what was expected and 
 
 Three rules hold for every struct:
 
-* ``None`` means "not given": the field takes its default.
+* ``None`` means "not given": the field takes its default; one that has none refuses it.
 * An unknown field is refused, and the known ones are listed.
 * In a union of structs the fields present decide which one is meant, as in Qdrant's JSON.
 """
