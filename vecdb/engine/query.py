@@ -26,6 +26,7 @@ from vecdb.models.reading import fields_of
 from vecdb.payload.projection import project
 
 _NOTHING = models.SearchParams()
+_PLAIN = frozenset({np.ndarray, list, int, str})  # of queries
 _MOST = 1 << 31  # results asked for, those skipped included
 
 
@@ -218,8 +219,8 @@ def _query(
 ) -> tuple[VectorSchema, engine.Floats, int | None]:
     """The vector to search with, its schema, and the point to leave out (a query by id)."""
     name = using
-    if type(query) is not np.ndarray and type(query) is not list:
-        name, query = _unwrapped(query, using)  # seldom; its questions take longer than they look
+    if type(query) not in _PLAIN:  # seldom; the questions then take longer than they look
+        name, query = _unwrapped(query, using)
     if using is not None and name != using:
         raise InvalidInputError(f"using: expected {name!r}, as the query says, got {using!r:.60}")
     vector = vector_schema(view.schema, "" if name is None else name)
