@@ -484,6 +484,7 @@ def test_common_python_values_become_json(db: VecDB) -> None:
         "numpy": [np.int64(1), np.float32(0.5), np.bool_(True), np.str_("s"), np.arange(2)],
         "dates": [moment, moment.date(), np.datetime64("2024-01-02")],
         "nanoseconds": np.datetime64("2024-01-02T03:04:05", "ns"),
+        "array": np.array([["2024-01-02T03:04:05"]], "datetime64[ns]"),
         "other": (uuid.UUID(UUID), Colour.RED),
         "limits": [2**64 - 1, -(2**63)],
     }
@@ -491,6 +492,7 @@ def test_common_python_values_become_json(db: VecDB) -> None:
         "numpy": [1, 0.5, True, "s", [0, 1]],
         "dates": ["2024-01-02T03:04:05+00:00", "2024-01-02", "2024-01-02"],
         "nanoseconds": "2024-01-02T03:04:05",
+        "array": [["2024-01-02T03:04:05"]],
         "other": [UUID, "red"],
         "limits": [2**64 - 1, -(2**63)],
     }

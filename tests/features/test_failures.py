@@ -176,6 +176,57 @@ def test_a_full_disk_refuses_the_write_and_goes_on(
 
 
 @pytest.mark.parametrize("name", ["make_dir", "sync_dir", "AppendFile"])
+def test_a_flush_on_a_full_disk_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It raised a bare OSError without a path."""
+    with make(tmp_path / "db") as db:
+        put(db, 0, 5)
+        with monkeypatch.context() as patch:
+            patch.setattr(fs, "make_dir", raising(errno.ENOSPC))
+            with pytest.raises(StorageFullError, match=r"collections/c: injected"):
+                db.flush("c")
+        put(db, 5, 5)
+        db.flush("c")
+        assert sorted(tags(db)) == list(range(10))
+
+
+@pytest.mark.parametrize("code", [errno.EROFS, errno.EACCES])
+def test_what_may_not_be_written_to_says_how_it_opens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    make(tmp_path / "db").close()
+    real = os.open
+
+    def refuse(path: Any, flags: int, *rest: Any, **more: Any) -> int:
+        if flags & (os.O_RDWR | os.O_CREAT) and str(path).endswith("LOCK"):
+            raise OSError(code, os.strerror(code), path)
+        return real(path, flags, *rest, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", refuse)
+        with pytest.raises(OSError, match=r"LOCK: .*read_only=True") as raised:
+            VecDB(tmp_path / "db")
+        assert raised.value.errno == code
+        VecDB(tmp_path / "db", read_only=True).close()
+
+
+@pytest.mark.parametrize("distance", ["Dot", "Euclid", "Manhattan"])
+@pytest.mark.parametrize("length", [1e-20, 1e-30])
+def test_very_short_vectors_are_indexed(tmp_path: Path, distance: str, length: float) -> None:
+    """Their centroids could not be compared with a query: the optimizer tried for ever."""
+    rng = np.random.default_rng(3)
+    vectors = (length * rng.standard_normal((600, DIM))).astype(np.float32)
+    with VecDB(tmp_path / "db") as db:
+        db.create_collection(
+            "c",
+            {"size": DIM, "distance": distance},
+            optimizers_config={"max_optimization_threads": 0, "indexing_threshold": 1},
+        )
+        db.upsert("c", models.Batch(ids=range(600), vectors=vectors))
+        db.wait_for_optimizer("c")
+        assert db.get_collection("c").indexed_vectors_count == 600
+        assert len(db.search("c", vectors[0], limit=10)) == 10
+
+
 def test_a_checkpoint_that_fails_before_its_commit_changes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:

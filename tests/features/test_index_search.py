@@ -187,7 +187,7 @@ def test_a_search_reaches_the_recall_it_asks_for(db: VecDB, distance: str, recal
 
 def test_more_recall_takes_more_effort(db: VecDB) -> None:
     efforts = []
-    for recall in (0.5, 0.8, 0.9, 0.97, 0.99, 1.0):
+    for recall in (0.5, 0.8, 0.9, 0.97, 0.99):
         params = models.SearchParams(recall=recall)
         stages = [visited(db, "Cosine", n, search_params=params)[0] for n in range(50)]
         assert all(stage.by == "sketches" for stage in stages)
@@ -421,6 +421,45 @@ def test_a_batch_answers_as_single_searches_do(db: VecDB, distance: str) -> None
         assert plain(response.points) == plain(alone.points)
 
 
+@pytest.mark.parametrize("length", [0.01, 0.3, 5.0, 100.0])
+def test_the_length_of_a_query_does_not_matter(db: VecDB, length: float) -> None:
+    """Inner products grow with it, and with them what partitions are compared by: of queries ten
+    times as long as the rows, 6 of 10 neighbours were found where 95 % were asked for."""
+    rows = found = 0
+    for number, query in enumerate(QUERIES):
+        response = db.query_points("Dot", length * query, limit=LIMIT, explain=True)
+        assert response.explanation is not None
+        rows += response.explanation[0].stages[0].rows
+        best = np.argsort(-TRUE["Dot"][number])[:LIMIT].tolist()
+        found += len({hit.id for hit in response.points} & set(best))
+    assert found / (LIMIT * len(QUERIES)) >= 0.97 - MISS
+    alone = sum(visited(db, "Dot", number)[0].rows for number in range(len(QUERIES)))
+    assert rows == pytest.approx(alone, rel=0.01)
+
+
+def test_queries_far_from_all_rows(db: VecDB) -> None:
+    """Distances are the farther apart the farther away one is: the more partitions may be near."""
+    found = 0
+    for query in 6 * QUERIES:
+        hits = db.search("Euclid", query, limit=LIMIT)
+        exact = db.search("Euclid", query, limit=LIMIT, search_params=EXACT)
+        found += len({hit.id for hit in hits} & {hit.id for hit in exact})
+    assert found / (LIMIT * len(QUERIES)) >= 0.97 - MISS
+
+
+def test_a_recall_that_no_measurement_can_vouch_for_is_met_by_a_scan(db: VecDB) -> None:
+    """Some hundred queries that find all they should had stood for a recall of 1: it was .998."""
+    for recall in (0.9991, 1.0):
+        (stage,) = visited(db, "Cosine", search_params=models.SearchParams(recall=recall))
+        assert (stage.by, stage.rows, stage.reason) == (
+            "originals",
+            ROWS,
+            f"for a recall of {recall:g}",
+        )
+    stages = visited(db, "Cosine", search_params=models.SearchParams(hnsw_ef=30))
+    assert "for hnsw_ef=30" in stages[0].reason
+
+
 # -- explain ---------------------------------------------------------------------------------------
 
 
@@ -589,7 +628,12 @@ def test_codes_of_every_kind_beside_an_index(own_db: VecDB, kind: str, distance:
         assert recall_of(distance, answers) >= 0.97 - MISS
     assert "codes" not in {s.by for s in visited(own_db, "c", search_params=params(ignore=True))}
     wide = visited(own_db, "c", search_params=params(oversampling=7.0))
-    assert (wide[-1].by, wide[-1].rows) == ("originals", 70)
+    assert wide[-1].by == "originals"
+    assert wide[-1].rows >= 70
+    # What a recall takes is never made less by it: 1.0 found 84 % where 99 % had been asked for.
+    least = params(oversampling=1.0)
+    answers = ask(own_db, "c", search_params=least)
+    assert recall_of(distance, answers) >= 0.97 - MISS
 
     stages = visited(own_db, "c", search_params=params(rescore=False))
     assert [stage.by for stage in stages] == ["sketches", "codes"]

@@ -640,20 +640,21 @@ def test_a_collection_is_found_wherever_a_restore_has_it(
     place, restored = tmp_path / "c", tmp_path / ".restored-c"
     place.mkdir()
     moves = [
-        lambda: restored.mkdir(),
+        lambda: (restored.mkdir(), (restored / "FORMAT").touch()),
         lambda: place.rename(tmp_path / ".dropped-0123456789abcdef"),
         lambda: restored.rename(place),
     ]
-    is_dir, left = Path.is_dir, list(looks)
+    is_dir, is_file, left = Path.is_dir, Path.is_file, list(looks)
 
     def look(path: Path) -> bool:
         due = left.pop(0)
         while len(moves) > 3 - due:
             moves.pop(0)()
-        return is_dir(path)
+        return is_file(path) if path.name == "FORMAT" else is_dir(path)
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "is_dir", look)
+        patch.setattr(Path, "is_file", look)
         assert recovery.is_there(place)
 
 

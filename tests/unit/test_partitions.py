@@ -57,7 +57,7 @@ def visit(data: dict[str, np.ndarray], queries: np.ndarray, width: int, *rest: A
 def of_index(data: dict[str, np.ndarray], width: int) -> tuple[Any, ...]:
     """What the kernels take of an index, and its sketches."""
     keys = ("centroids", "low", "scale", "constants", "bonuses", "starts", "codebook")
-    return (*(data[key] for key in keys), width, 1.0, data["blocks"])
+    return (*(data[key] for key in keys), width, 1.0, data.get("typical", 0.0), data["blocks"])
 
 
 @pytest.mark.parametrize("asked", [1, 2, 5, 9])
@@ -76,6 +76,42 @@ def test_queries_together_find_what_each_finds_alone(asked: int, k: int) -> None
         assert sorted(zip(scores[q, :count], rows[q, :count], strict=False)) == sorted(
             zip(found, where, strict=False)
         )
+
+
+@pytest.mark.parametrize("factor", [1.0, 2.0])
+def test_inverse_spans(factor: float) -> None:
+    for asked, count, dim in ((1, 1, 1), (1, 15, 3), (1, 100, 20), (3, 16, 5), (4, 33, 40)):
+        random = np.random.default_rng(count)
+        queries = random.standard_normal((asked, dim)).astype(np.float32)
+        centroids = random.standard_normal((count, dim)).astype(np.float32)
+        biases = factor * centroids @ queries.T
+        if factor == 2.0:
+            biases -= np.square(centroids).sum(axis=1)[:, None]
+            apart = np.square(centroids[:, None] - queries).sum(axis=2).min(axis=0)
+            want = 1 / np.sqrt((apart / 2.5**2 + 1) / 2)
+        else:
+            want = 2.5 / np.linalg.norm(queries, axis=1)
+        out = np.empty(asked, dtype=np.float32)
+        partitions.inverse_spans(queries, np.ascontiguousarray(biases), factor, 2.5, out)
+        np.testing.assert_allclose(out, want, rtol=1e-4)
+        for typical in (0.0, 1e30):  # not known; and one that no number is a part of
+            partitions.inverse_spans(0 * queries, np.ascontiguousarray(biases), 1.0, typical, out)
+            assert out.tolist() == [1.0] * asked
+
+
+@pytest.mark.parametrize("length", [1e-12, 0.1, 1.0, 7.0, 1e12])
+def test_a_longer_query_visits_the_same_partitions(length: float) -> None:
+    """Gaps were those of scores, which grow with the query: one of ten times the usual length found
+    6 of its 10 neighbours where 95 % had been asked for, a shorter one looked at everything."""
+    data = made(5, 900, 24, 30, 4)
+    data["constants"] = np.zeros(30, np.float32)
+    data["typical"] = np.float32(np.linalg.norm(data["query"]))
+    _, rows, ranges, seen = visited(data, 4, 20, 3.0)
+    assert 1 < ranges < 30
+    data["query"] = data["query"] * np.float32(length)
+    _, others, *visits = visited(data, 4, 20, 3.0)
+    assert visits == [ranges, seen]
+    assert len(set(rows.tolist()) & set(others.tolist())) >= 19  # tables are rounded
 
 
 def sketch_scores(data: dict[str, np.ndarray], width: int) -> np.ndarray:

@@ -59,10 +59,11 @@ def _is_full(store: Store) -> bool:
 def checkpoint(store: Store) -> bool:
     """Bring the catalog up to the last operation before this call; False if it is there already.
 
-    Raises OSError and VecdbError; unless the catalog commit itself failed, nothing has changed.
+    Raises StorageFullError, OSError and VecdbError; unless the catalog commit itself failed,
+    nothing has changed.
     """
     store.require_outside()
-    with store.maintenance:
+    with store.maintenance, fs.told_when_full(store.path):
         done = checkpoint_held(store)
     if done:
         store.changed()

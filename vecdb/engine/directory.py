@@ -80,9 +80,10 @@ def require_database(path: Path) -> None:
 def require_format_file(path: Path) -> None:
     """Raise NotADatabaseError, which says what is there instead, unless there is the FORMAT of a
     database, damaged or not."""
+    has_format = (path / layout.FORMAT).is_file()
     if (path / layout.CATALOG).is_dir():
         why = f"it is a collection; the database should be {path.parent.parent}"
-    elif (path / layout.FORMAT).is_file():
+    elif has_format:
         return
     elif not path.exists():
         why = "there is nothing of that name"

@@ -127,8 +127,8 @@ def _index_scan(
     if companion is None:
         return by_originals(part, search, rows, counts, explain)
     keep = search.limit
-    if search.rescore:
-        keep = wanted or max(effort.survivors, search.limit)
+    if search.rescore:  # more than what the recall takes, if that is wanted, but never less
+        keep = max(effort.survivors or candidates, wanted or 0, search.limit)
     best = [
         _by_codes(companion, part.rows, query, mine[:count], keep, explain)
         for query, mine, count in zip(search.queries, rows, counts.tolist(), strict=True)
@@ -195,7 +195,10 @@ def _explain_visit(
 ) -> None:
     kept, partitions, visited = counts.sum(axis=0).tolist()
     every = index.clustered.clustering.partitions * len(search.queries)
-    reason = f"{partitions} of {every} partitions, for a recall of {effort.recall:g}{deeper}"
+    effort_for = f"a recall of {effort.recall:g}"
+    if search.params.hnsw_ef is not None:
+        effort_for = f"hnsw_ef={search.params.hnsw_ef}"
+    reason = f"{partitions} of {every} partitions, for {effort_for}{deeper}"
     explain(models.SearchStage("sketches", visited, kept, reason))
 
 

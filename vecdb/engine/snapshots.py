@@ -10,8 +10,8 @@ import errno
 import os
 import re
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -33,7 +33,7 @@ def take(
 
     Raises CorruptionError, StorageFullError, OSError, and nothing is left behind.
     """
-    with told_when_full(directory):
+    with fs.told_when_full(directory):
         for needed in (directory.parent, directory):
             with suppress(FileExistsError):
                 fs.make_dir(needed)
@@ -73,7 +73,7 @@ def _write(
     temporary = directory / layout.new_dir()
     require_space(directory, size_of(collections))  # the database may need what would be left
     try:
-        with told_when_full(directory):
+        with fs.told_when_full(directory):
             digest = write_archive(temporary, collections, whole=whole, progress=progress)
             with _naming:
                 path = name()
@@ -183,19 +183,6 @@ def require_space(directory: Path, size: int) -> None:
     free = found.f_bavail * found.f_frsize
     if size > free:
         raise StorageFullError(errno.ENOSPC, f"{directory}: {size} bytes needed, {free} are free")
-
-
-@contextmanager
-def told_when_full(path: Path) -> Iterator[None]:
-    """A full disk is a StorageFullError: what was begun is taken back."""
-    try:
-        yield
-    except StorageFullError:
-        raise
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise StorageFullError(error.errno, f"{path}: {error.strerror}") from error
-        raise
 
 
 def size_of(collections: Iterable[Path]) -> int:

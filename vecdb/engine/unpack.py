@@ -23,7 +23,7 @@ from vecdb.engine import directory, recovery
 from vecdb.engine.archive import MAX_MANIFEST, Manifest, Member, copy_data_file, members
 from vecdb.engine.check import check_directory
 from vecdb.engine.schema import schema_of
-from vecdb.engine.snapshots import require_space, told_when_full
+from vecdb.engine.snapshots import require_space
 from vecdb.engine.store import Store
 from vecdb.errors import (
     CorruptionError,
@@ -140,7 +140,7 @@ class Archive:
         parts = members(manifest)
         require_space(parent, sum(member.size for member in parts))
         try:
-            with told_when_full(parent), self._damage():
+            with fs.told_when_full(parent), self._damage():
                 snapshot = self._catalog(manifest, parts)
                 self._write(manifest, parts, snapshot, path, name)
                 points = _verified(manifest, path, name)

@@ -31,8 +31,9 @@ TABLE_LIMITS: Final = (10, 100)
 """Numbers of results that are measured; a search for more or others goes by the next."""
 RECALLS: Final = (
     *(0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.92, 0.94, 0.95, 0.96, 0.97, 0.98, 0.985, 0.99, 0.995, 0.998),
-    1.0,
 )
+"""Levels that are measured. That some hundred queries find all they should says no more than the
+last: for a higher one, originals are scanned."""
 QUERIES: Final = 400
 _MARGIN = 0.1
 """Part of what may be missed that is kept in reserve: some hundred queries measure a recall of 0.95
@@ -136,6 +137,7 @@ def calibrate(
     distance. ``companion(query, positions)`` are scores by better codes.
     """
     owner = np.repeat(np.arange(len(index.starts) - 1), np.diff(index.starts))
+    index = replace(index, typical=_typical(index, queries))
     bonuses, gaps = _choose_bonuses(index, queries, spreads, owner[known[-1].positions[:, :10]])
     index = replace(index, bonuses=bonuses)
     seen = []
@@ -235,16 +237,32 @@ def _survivors(ranks: Sequence[Ints], recall: float, limit: int, candidates: int
     return keep if 2 * keep <= candidates else 0
 
 
+def _typical(index: ClusteredIndex, queries: Floats) -> float:
+    """What ``index.typical`` is, by its definition."""
+    lengths = np.einsum("ij,ij->i", queries, queries, dtype=np.float64)
+    if index.distance:
+        lengths = np.maximum(lengths - _priorities(index, queries).max(axis=1), 0.0)
+    typical = float(np.median(np.sqrt(lengths)))
+    return typical if 0.0 < typical < np.inf else 0.0
+
+
+def _priorities(index: ClusteredIndex, queries: Floats) -> Floats:
+    """Of every partition for each query, without bonuses: ``float32 (q, p)``."""
+    factor = np.float32(2.0 if index.distance else 1.0)
+    found: Floats = factor * (queries @ index.clustering.centroids().T) + index.constants
+    return found
+
+
 def _choose_bonuses(
     index: ClusteredIndex, queries: Floats, spreads: Floats, truth: Ints
 ) -> tuple[Floats, Floats]:
     """The bonus of each partition, ``float32[p]``: the multiple of its spread with which ``truth:
     int64[q, k]``, the partitions of true neighbours, are visited cheapest.
 
-    And how far each partition's priority is below the best one's then: ``float32 (q, p)``.
+    And how far each partition's priority is below the best one's then, in units of the query's
+    span: ``float32 (q, p)``.
     """
-    factor = np.float32(2.0 if index.distance else 1.0)
-    plain = factor * (queries @ index.clustering.centroids().T) + index.constants
+    plain = _priorities(index, queries) * index.inverse_spans(queries)[:, None]
     sizes = np.diff(index.starts)
     best: tuple[float, Floats, Floats] | None = None
     for share in BONUS_FACTORS:

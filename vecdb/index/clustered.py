@@ -28,6 +28,10 @@ Bytes = npt.NDArray[np.uint8]
 Ints = npt.NDArray[np.int64]
 
 
+_LONGEST = 1e30
+"""No vector that scores do not overflow is longer."""
+
+
 @dataclass(slots=True)
 class Found:
     """Candidates of some queries, unsorted.
@@ -59,6 +63,9 @@ class ClusteredIndex:
     codebook: Floats
     width: int
     efforts: Sequence[Sequence[Effort]] = ()
+    typical: float = 0.0
+    """Of the queries that efforts were measured with, in the median: the length, and for a distance
+    how far the nearest centroid is. 0: not known, gaps are in units of scores."""
     constants: Floats = field(init=False)
     """What a score has beside inner products: ``float32[p]``."""
     rows: int = field(init=False)
@@ -86,6 +93,7 @@ class ClusteredIndex:
             self.codebook,
             self.width,
             2.0 if self.distance else 1.0,
+            self.typical,
         )
         object.__setattr__(self, "_for_kernel", kernel)
 
@@ -97,6 +105,17 @@ class ClusteredIndex:
     def sketcher(self) -> Sketcher:
         """What made the sketches."""
         return Sketcher(self.clustering, self.codebook, self.width, self.distance)
+
+    def inverse_spans(self, queries: Floats) -> Floats:
+        """What gaps are multiplied by, for each query: ``float32 (q,)``."""
+        from vecdb.kernels.partitions import inverse_spans, priorities
+
+        codes, low, scale, constants, *_, factor, typical = self._for_kernel
+        biases = np.empty((len(codes), len(queries)), dtype=np.float32)
+        priorities(queries, codes, low, scale, constants, factor, biases)
+        inverses = np.empty(len(queries), dtype=np.float32)
+        inverse_spans(queries, biases, factor, typical, inverses)
+        return inverses
 
     def effort(self, recall: float, limit: int) -> Effort:
         """The cheapest effort that was measured to reach ``recall``, for ``limit`` results."""
@@ -177,6 +196,7 @@ class ClusteredIndex:
             "codebook": self.codebook,
             "width": np.array([self.width], dtype="<i8"),
             "efforts": efforts,
+            "typical": np.array([self.typical], dtype="<f8"),
         }
 
     @classmethod
@@ -209,6 +229,11 @@ class ClusteredIndex:
             raise ValueError("an empty table of efforts")
         tables = tuple(tuple(Effort.from_numbers(row) for row in table) for table in efforts)
         lines = -(-dim // width) * width
+        typical = 0.0
+        if "typical" in state:  # the first indexes did without
+            typical = float(_array(state, "typical", "<f8", 1, (1,))[0])
+            if not 0.0 <= typical <= _LONGEST:
+                raise ValueError(f"a typical length of {typical}")
         return cls(
             metric,
             dim,
@@ -223,6 +248,7 @@ class ClusteredIndex:
             _array(state, "codebook", "<f4", 2, (lines, 16)),
             width,
             tables,
+            typical,
         )
 
 

@@ -28,11 +28,13 @@ from vecdb.kernels.signatures import (
     floats_2,
     i64,
     ints_1,
+    out_floats_1,
     out_floats_2,
 )
 from vecdb.kernels.topk import topk_sort
 
 __all__ = [
+    "inverse_spans",
     "nearest",
     "priorities",
     "query_tables",
@@ -43,6 +45,7 @@ __all__ = [
 ENTRIES: Final = 16
 _TIERS: Final = 2
 _MORE_TIERS: Final = 24
+_LEAST: Final = np.float32(1e-30)
 _AHEAD: Final = 4
 """Rows that are fetched while one is scored."""
 
@@ -51,7 +54,7 @@ uint32s_1: Final[Any] = types.Array(types.uint32, 1, "C", readonly=True)
 ints_2: Final[Any] = types.Array(types.int64, 2, "C", readonly=True)
 _index: Final[Any] = (
     *(bytes_2, floats_1, floats_1, floats_1, floats_1, ints_1),
-    *(floats_2, i64, f32, bytes_2),
+    *(floats_2, i64, f32, f32, bytes_2),
 )
 """Of `visit` and `nearest`, the arguments from ``centroids`` to ``blocks``."""
 _two_floats: Final[Any] = types.UniTuple(types.float32, 2)  # type: ignore[no-untyped-call]
@@ -75,7 +78,8 @@ def _as_int16s(query, low, scale, out):  # type: ignore[no-untyped-def]
     for j in range(dim):
         largest = max(largest, abs(query[j] * scale[j]))
     most = np.float32(min(32767, 2147483647 // (255 * dim)))
-    step = largest / most if largest > np.float32(0.0) else np.float32(1.0)
+    # Below, the step or its inverse would be no number that float32 has.
+    step = largest / most if largest > _LEAST else np.float32(1.0)
     inverse = np.float32(1.0) / step
     for j in range(dim):
         # Truncated towards zero, not rounded: half a step of 16 bits is nothing, a call is not.
@@ -119,34 +123,75 @@ def query_tables(query, codebook, width, out):  # type: ignore[no-untyped-def]
         products_of_place(query, codebook, first, last, place, out)  # type: ignore[call-arg]
 
 
-@njit(types.void(floats_2, floats_1, out_floats_2), nogil=True, cache=True)
-def _gaps(biases, bonuses, out):  # type: ignore[no-untyped-def]
-    """Write how far each priority, bias plus bonus, is below the query's best to ``out[p, q]``.
-
-    Where numbers overflow that may be no number: infinity then, or the rows would never be found.
-    """
+@njit(types.void(floats_2, floats_1, floats_1, out_floats_1), nogil=True, cache=True)
+def _best(biases, bonuses, inverses, out):  # type: ignore[no-untyped-def]
+    """Write the largest ``bias * inverse + bonus`` of each query to ``out: float32[q]``."""
     partitions, asked = biases.shape
-    best = np.full(asked, -np.inf, np.float32)
+    out[:] = -np.inf
     if asked == 1:
         # A maximum in each of 16 lanes is one instruction; one maximum is a chain of them.
         lanes = np.full(16, -np.inf, np.float32)
         whole = partitions & ~15
         for c in range(0, whole, 16):
             for lane in range(16):
-                x = biases[c + lane, 0] + bonuses[c + lane]
+                x = biases[c + lane, 0] * inverses[0] + bonuses[c + lane]
                 lanes[lane] = x if x > lanes[lane] else lanes[lane]
         for lane in range(16):
-            best[0] = max(best[0], lanes[lane])
+            out[0] = max(out[0], lanes[lane])
         for c in range(whole, partitions):
-            best[0] = max(best[0], biases[c, 0] + bonuses[c])
+            out[0] = max(out[0], biases[c, 0] * inverses[0] + bonuses[c])
     else:
         for c in range(partitions):
             for q in range(asked):
-                x = biases[c, q] + bonuses[c]
-                best[q] = x if x > best[q] else best[q]
+                x = biases[c, q] * inverses[q] + bonuses[c]
+                out[q] = x if x > out[q] else out[q]
+
+
+@njit(types.void(floats_2, floats_2, f32, f32, out_floats_1), nogil=True, cache=True)
+def inverse_spans(queries, biases, factor, typical, out):  # type: ignore[no-untyped-def]
+    """Write ``1 / span`` of each query to ``out: float32[q]``: how far its scores are apart,
+    compared with the queries of which gaps were measured.
+
+    Inner products are as far apart as the query is long: ``|query| / typical``. Distances of a
+    partition's rows, as it is far from their centroid; and where it is at the centroid, as they
+    are: ``sqrt((away ** 2 / typical ** 2 + 1) / 2)``, ``away`` from the nearest centroid. What
+    cannot be told is 1, as all are if ``typical`` is 0.
+    """
+    asked, dim = queries.shape
+    out[:] = np.float32(1.0)
+    if not typical > np.float32(0.0):
+        return
+    nearest = np.zeros(asked, np.float32)
+    if factor > np.float32(1.0):
+        ones = np.ones(asked, np.float32)
+        _best(biases, np.zeros(biases.shape[0], np.float32), ones, nearest)
+    for q in range(asked):
+        square = np.float32(0.0)
+        for j in range(dim):
+            square += queries[q, j] * queries[q, j]
+        if factor > np.float32(1.0):
+            away = np.sqrt(max(square - nearest[q], np.float32(0.0))) / typical
+            span = np.sqrt((away * away + np.float32(1.0)) * np.float32(0.5))
+        else:
+            span = np.sqrt(square) / typical
+        inverse = np.float32(1.0) / span if span > np.float32(0.0) else np.float32(1.0)
+        if inverse > np.float32(0.0) and inverse < np.float32(np.inf):
+            out[q] = inverse
+
+
+@njit(types.void(floats_2, floats_1, floats_1, out_floats_2), nogil=True, cache=True)
+def _gaps(biases, bonuses, inverses, out):  # type: ignore[no-untyped-def]
+    """Write how far each priority, bias and bonus, is below the query's best to ``out[p, q]``, in
+    units of its span.
+
+    Where numbers overflow that may be no number: infinity then, or the rows would never be found.
+    """
+    partitions, asked = biases.shape
+    best = np.empty(asked, np.float32)
+    _best(biases, bonuses, inverses, best)
     for c in range(partitions):
         for q in range(asked):
-            x = best[q] - (biases[c, q] + bonuses[c])
+            x = best[q] - (biases[c, q] * inverses[q] + bonuses[c])
             out[c, q] = x if x == x else np.float32(np.inf)
 
 
@@ -173,6 +218,7 @@ def visit(  # type: ignore[no-untyped-def]
     codebook,
     width,
     factor,
+    typical,
     blocks,
     gap,
     scores,
@@ -182,8 +228,8 @@ def visit(  # type: ignore[no-untyped-def]
     """Of each query, the best positions by their codes in the partitions that may hold near ones.
 
     A partition is visited if its priority, `priorities` plus its bonus, is at most ``gap`` below
-    the best one's; then, in falling order, more until there are k positions. Queries that visit the
-    same partition share a pass over it.
+    the best one's, both in units of the query's span (`inverse_spans`); then, in falling order,
+    more until there are k positions. Queries that visit the same partition share a pass over it.
 
     Results come unsorted to ``scores: float32[q, k]``, ``positions: int64[q, k]``. ``counts:
     int64[q, 3]``, zeros before, tells how many there are, and how many partitions and positions
@@ -193,8 +239,10 @@ def visit(  # type: ignore[no-untyped-def]
     partitions = centroids.shape[0]
     biases = np.empty((partitions, asked), np.float32)
     priorities(queries, centroids, low, scale, constants, factor, biases)
+    inverses = np.empty(asked, np.float32)
+    inverse_spans(queries, biases, factor, typical, inverses)
     below = np.empty((partitions, asked), np.float32)  # the best priority
-    _gaps(biases, bonuses, below)
+    _gaps(biases, bonuses, inverses, below)
     # What `scan` takes: ranges of rows, and the queries of each.
     ranges = np.empty((asked * partitions, 2), np.int64)
     firsts = np.empty(asked * partitions + 1, np.int64)
@@ -330,6 +378,7 @@ def nearest(  # type: ignore[no-untyped-def]
     codebook,
     width,
     factor,
+    typical,
     blocks,
     gap,
     candidates,
@@ -358,6 +407,7 @@ def nearest(  # type: ignore[no-untyped-def]
         codebook,
         width,
         factor,
+        typical,
         blocks,
         gap,
         sketched,

@@ -28,7 +28,9 @@ def json_value(value: Any) -> Any:
         if not isinstance(item, np.generic):  # a date; but a long double stays what it is
             return json_value(item)
     if isinstance(value, np.ndarray):
-        return value.tolist()
+        if value.dtype.kind == "M" and value.ndim:
+            return [json_value(item) for item in value]
+        return json_value(value[()]) if value.dtype.kind == "M" else value.tolist()
     if isinstance(value, (datetime.datetime, datetime.date)):
         return value.isoformat()
     if isinstance(value, uuid.UUID):

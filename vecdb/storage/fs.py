@@ -22,7 +22,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from vecdb.errors import CorruptionError, LockedError
+from vecdb.errors import CorruptionError, LockedError, StorageFullError, WriteError
 
 Buffer = Any  # bytes, memoryview or a C-contiguous numpy array
 
@@ -40,6 +40,20 @@ def required(path: Path, what: str = "file") -> Iterator[None]:
             raise CorruptionError(path, f"the {what} is missing") from None
         if error.errno in (errno.EISDIR, errno.ENOTDIR, errno.ELOOP):
             raise CorruptionError(path, f"is not a {what}: {error.strerror}") from None
+        raise
+
+
+@contextmanager
+def told_when_full(path: Path) -> Iterator[None]:
+    """A full disk is a StorageFullError: for what takes back what it has begun. What says already
+    that its outcome is unknown goes on saying so."""
+    try:
+        yield
+    except (StorageFullError, WriteError):
+        raise
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise StorageFullError(error.errno, f"{path}: {error.strerror}") from error
         raise
 
 
@@ -191,7 +205,13 @@ class AppendFile:
 
 def _open_lock(path: Path, reading: bool) -> int:
     if not reading:
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+                raise
+            why = f"{path}: {error.strerror}; what may not be written to opens with read_only=True"
+            raise OSError(error.errno, why) from None
     try:
         return os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except OSError as error:
