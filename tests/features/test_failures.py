@@ -175,7 +175,6 @@ def test_a_full_disk_refuses_the_write_and_goes_on(
     clean(tmp_path / "db")
 
 
-@pytest.mark.parametrize("name", ["make_dir", "sync_dir", "AppendFile"])
 def test_a_flush_on_a_full_disk_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It raised a bare OSError without a path."""
     with make(tmp_path / "db") as db:
@@ -227,6 +226,7 @@ def test_very_short_vectors_are_indexed(tmp_path: Path, distance: str, length: f
         assert len(db.search("c", vectors[0], limit=10)) == 10
 
 
+@pytest.mark.parametrize("name", ["make_dir", "sync_dir", "AppendFile"])
 def test_a_checkpoint_that_fails_before_its_commit_changes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
