@@ -147,7 +147,12 @@ def _best(biases, bonuses, inverses, out):  # type: ignore[no-untyped-def]
                 out[q] = x if x > out[q] else out[q]
 
 
-@njit(types.void(floats_2, floats_2, f32, f32, out_floats_1), nogil=True, cache=True)
+@njit(
+    types.void(floats_2, floats_2, f32, f32, out_floats_1),
+    nogil=True,
+    cache=True,
+    fastmath=REASSOCIATE,
+)
 def inverse_spans(queries, biases, factor, typical, out):  # type: ignore[no-untyped-def]
     """Write ``1 / span`` of each query to ``out: float32[q]``: how far its scores are apart,
     compared with the queries of which gaps were measured.
