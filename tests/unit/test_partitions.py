@@ -9,6 +9,7 @@ import pytest
 from block_layout import packed
 
 from vecdb.kernels import partitions
+from vecdb.kernels.rescoring import rescore
 
 
 def made(seed: int, rows: int, dim: int, count: int, width: int) -> dict[str, np.ndarray]:
@@ -221,65 +222,6 @@ def test_partitions_whose_priority_overflows_are_found(asked: int, spoiled: list
     assert (np.sort(rows, axis=1) == np.arange(700)).all()
 
 
-def rescored(
-    metric: int, vectors: np.ndarray, query: np.ndarray, candidates: np.ndarray, k: int
-) -> tuple[np.ndarray, np.ndarray, int]:
-    scores, rows = np.full((1, k), -1, np.float32), np.full((1, k), -1, np.int64)
-    counts = np.array([len(candidates)])
-    partitions.rescore(metric, vectors, query[None], candidates[None], counts, scores, rows)
-    return scores[0], rows[0], min(k, len(candidates))
-
-
-@pytest.mark.parametrize("metric", [0, 1, 2])
-@pytest.mark.parametrize(
-    ("rows", "dim", "k"), [(1, 1, 1), (5, 17, 3), (40, 384, 10), (40, 384, 60)]
-)
-def test_rescore(metric: int, rows: int, dim: int, k: int) -> None:
-    random = np.random.default_rng(8)
-    vectors = random.standard_normal((rows + 9, dim)).astype(np.float32)
-    query = random.standard_normal(dim).astype(np.float32)
-    candidates = random.choice(rows + 9, rows, replace=False)
-    scores, found, count = rescored(metric, vectors, query, candidates, k)
-    difference = vectors[candidates] - query
-    want = [
-        vectors[candidates] @ query,
-        -np.square(difference).sum(axis=1),
-        -np.abs(difference).sum(axis=1),
-    ][metric]
-    best = np.lexsort((candidates, -want))[:k]
-    assert count == min(k, rows)
-    np.testing.assert_allclose(scores[:count], want[best], rtol=1e-4, atol=1e-4)
-    assert found[:count].tolist() == candidates[best].tolist()
-
-
-def test_rescore_of_equal_rows_takes_the_lowest() -> None:
-    vectors = np.ones((50, 8), dtype=np.float32)
-    _, found, _ = rescored(0, vectors, vectors[0], np.arange(49, -1, -1), 4)
-    assert found.tolist() == [0, 1, 2, 3]
-
-
-def test_rescore_of_nothing() -> None:
-    vectors = np.ones((1, 3), np.float32)
-    scores, _, count = rescored(0, vectors, vectors[0], np.empty(0, np.int64), 4)
-    assert count == 0
-    assert (scores == -1).all()
-
-
-def test_rescore_of_several_queries() -> None:
-    """Each has candidates of its own, and its own number of them."""
-    random = np.random.default_rng(15)
-    vectors = random.standard_normal((60, 20)).astype(np.float32)
-    queries = random.standard_normal((3, 20)).astype(np.float32)
-    candidates = np.stack([random.permutation(60)[:12] for _ in range(3)])
-    counts = np.array([12, 0, 4])
-    scores, rows = np.empty((3, 5), np.float32), np.empty((3, 5), np.int64)
-    partitions.rescore(1, vectors, queries, candidates, counts, scores, rows)
-    for q in (0, 2):
-        alone = rescored(1, vectors, queries[q], candidates[q, : counts[q]], 5)
-        np.testing.assert_array_equal(scores[q, : alone[2]], alone[0][: alone[2]])
-        np.testing.assert_array_equal(rows[q, : alone[2]], alone[1][: alone[2]])
-
-
 @pytest.mark.parametrize("metric", [0, 1, 2])
 @pytest.mark.parametrize("moved", [False, True])
 @pytest.mark.parametrize(("asked", "candidates", "k"), [(1, 40, 10), (3, 7, 7), (2, 500, 60)])
@@ -295,13 +237,15 @@ def test_nearest_visits_and_rescores(
     counts = np.zeros((asked, 3), np.int64)
     partitions.nearest(
         *(queries, *of_index(data, 4), 1.0, candidates, order, metric, vectors),
-        *(scores, rows, counts),
+        *(scores, rows, counts, np.empty(asked, np.float32)),
     )
     for q in range(asked):
         data["query"] = queries[q]
         _, found, ranges, seen = visited(data, 4, candidates, 1.0)
         assert counts[q].tolist() == [len(found), ranges, seen]
         found = order[found].astype(np.int64) if moved else found
-        want, where, _ = rescored(metric, vectors, queries[q], found, k)
-        np.testing.assert_array_equal(scores[q], want)
-        np.testing.assert_array_equal(rows[q], where)
+        want, where = np.empty((1, k), np.float32), np.empty((1, k), np.int64)
+        left_out = (found[None], np.array([len(found)]), np.empty((1, 0), np.float32))
+        rescore(metric, vectors, queries[q : q + 1], *left_out, want, where, np.empty(1, "f4"))
+        np.testing.assert_array_equal(scores[q], want[0])
+        np.testing.assert_array_equal(rows[q], where[0])

@@ -75,11 +75,17 @@ Best = tuple[Floats, Offsets]
 
 
 def by_originals(
-    part: SegmentView, search: Search, rows: Offsets, counts: Offsets, explain: Explain | None
-) -> list[Best]:
-    """The best of some rows by their vectors, for each query.
+    part: SegmentView,
+    search: Search,
+    rows: Offsets,
+    counts: Offsets,
+    explain: Explain | None,
+    estimates: Floats | None = None,
+) -> tuple[list[Best], Floats]:
+    """The best of some rows by their vectors, for each query, and the margins of `rescore`.
 
-    ``rows: int64[q, c]``, of which the first ``counts[q]`` count.
+    ``rows: int64[q, c]``, of which the first ``counts[q]`` count; ``estimates: float32[q, c]`` by
+    which they were chosen.
     """
     segment = part.segment
     assert isinstance(segment, FileSegment)
@@ -92,13 +98,16 @@ def by_originals(
     scores = np.empty((len(rows), limit), dtype=np.float32)
     best = np.empty((len(rows), limit), dtype=np.int64)
     metric = metrics()[search.vector.metric]
-    _rescore()(metric, vectors, search.queries, rows, counts, scores, best)
+    margins = np.empty(len(rows), dtype=np.float32)
+    if estimates is None or search.vector.metric == "manhattan":  # sketches know of another one
+        estimates = np.empty((len(rows), 0), dtype=np.float32)
+    _rescore()(metric, vectors, search.queries, rows, counts, estimates, scores, best, margins)
     if originals.placement == "mapped":
         originals.cold = time.perf_counter() - started > _WAITED * len(rows)
     lengths = counts.tolist()
     if explain is not None:
         explain(models.SearchStage("originals", sum(lengths), limit, "rescored"))
-    return [(scores[q, :n], best[q, :n]) for q, n in enumerate(lengths)]
+    return [(scores[q, :n], best[q, :n]) for q, n in enumerate(lengths)], margins
 
 
 def exact_scan(
@@ -121,7 +130,7 @@ def exact_scan(
         rows = np.flatnonzero(unpack_bits(mask, part.rows))
         counts = np.full(len(search.queries), len(rows))
         every = np.broadcast_to(rows, (len(counts), len(rows)))
-        return by_originals(part, search, np.ascontiguousarray(every), counts, None)
+        return by_originals(part, search, np.ascontiguousarray(every), counts, None)[0]
     return [_exact_scan(part, search, query, mask, numba) for query in search.queries]
 
 
@@ -173,9 +182,17 @@ def scan_and_sort() -> tuple[Callable[..., int], Callable[..., None]]:
 
 @cache
 def _rescore() -> Callable[..., int]:
-    from vecdb.kernels.partitions import rescore
+    from vecdb.kernels.rescoring import rescore
 
     return rescore
+
+
+@cache
+def margin() -> Callable[..., float]:
+    """The kernel of that name."""
+    from vecdb.kernels.rescoring import margin
+
+    return margin
 
 
 @cache

@@ -11,6 +11,9 @@ What is damaged is not needed: without its index or its codes, a segment is scan
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import cache
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -23,6 +26,7 @@ from vecdb.engine.originals import (
     Search,
     by_originals,
     exact_scan,
+    margin,
     metrics,
     scan_and_sort,
 )
@@ -44,6 +48,9 @@ many are the hardest to find."""
 _FILTERED_VALUES = 4 << 20
 """Up to here (16 MiB of vectors: a millisecond) the rows that match a filter are all scored: how
 deep an index had to be searched for them depends on how filter and query go together."""
+_CALM = 1.3
+_MOST_CANDIDATES = 16
+"""Where more than one row of so many would be a candidate, all are scored."""
 _CODES_BYTES = 128 << 10
 """To prepare a query for codes, and to score candidates by them, takes as long as to read so many
 bytes of originals from RAM."""
@@ -110,30 +117,98 @@ def _index_scan(
     candidates = min(max(effort.candidates, wanted or 0), clustered.rows)
     if not _by_codes_too(part, search, effort, companion):
         companion = None
+    return _surely(part, search, mask, index, companion, effort, candidates, explain)
+
+
+def _surely(
+    part: SegmentView,
+    search: Search,
+    mask: Bits | None,
+    index: Index,
+    companion: Companion | None,
+    effort: Effort,
+    candidates: int,
+    explain: Explain | None,
+    deeper: str = "",
+) -> list[Best]:
+    """The best rows for each query; once more with more candidates where the last result is no
+    better than what was left out may be. So it is for queries that are unlike the rows: an effort
+    was measured with rows as queries."""
     assert isinstance(part.segment, FileSegment)
-    originals = part.segment.originals[search.vector.name]
-    if mask is None and companion is None and originals.placement == "anonymous":
-        vectors = originals.array.reshape(part.rows, search.vector.dim)  # verified when loaded
-        return _by_both(search, index, effort, candidates, vectors, explain)
-    if mask is None:
-        found = _visit(search, index, effort, candidates, explain)
-        rows, counts = clustered.rows_at(found.positions), found.counts[:, 0].copy()
-    else:
-        allowed = _visit_allowed(part, search, mask, index, effort, candidates, explain)
+    clustered, originals = index.clustered, part.segment.originals[search.vector.name]
+    if mask is not None:
+        allowed = _visit_allowed(part, search, mask, index, effort, candidates, explain, deeper)
         if allowed is None:
             why = "all that match the filter" if search.filtered else "so few are left"
             return exact_scan(part, search, mask, explain, why)
-        rows, counts = allowed
+        best, margins = _ranked(part, search, companion, *allowed, effort.survivors, explain)
+    elif companion is None and originals.placement == "anonymous":
+        vectors = originals.array.reshape(part.rows, search.vector.dim)  # verified when loaded
+        best, margins = _by_both(search, index, effort, candidates, vectors, explain, deeper)
+    else:
+        found = _visit(search, index, effort, candidates, explain, deeper)
+        rows, counts = clustered.rows_at(found.positions), found.counts[:, 0].copy()
+        best, margins = _ranked(
+            part, search, companion, rows, counts, found.scores, effort.survivors, explain
+        )
+    least = _least_margin(search.recall)
+    if margins.min() >= least or search.params.hnsw_ef is not None:
+        return best
+    doubtful = np.flatnonzero(margins < least)
+    some, candidates = replace(search, queries=search.queries[doubtful]), 4 * candidates
+    if _MOST_CANDIDATES * candidates > clustered.rows:
+        again = exact_scan(part, some, mask, explain, "sketches tell too little of this query")
+    else:
+        effort = replace(effort, gap=2.0 * effort.gap, survivors=4 * effort.survivors)
+        why = " of a query unlike the rows"
+        again = _surely(part, some, mask, index, companion, effort, candidates, explain, why)
+    for number, mine in zip(doubtful.tolist(), again, strict=True):
+        best[number] = mine
+    return best
+
+
+@cache
+def _least_margin(recall: float) -> float:
+    """By how many standard deviations the last result has to be better than the least estimate of
+    the candidates, or some that were left out may be better.
+
+    Of rows as queries, about one in thirty is below, whatever the recall; of random directions
+    among text embeddings nearly all.
+    """
+    return NormalDist().inv_cdf(min(max(recall, 0.5), 0.999)) - _CALM
+
+
+def _ranked(
+    part: SegmentView,
+    search: Search,
+    companion: Companion | None,
+    rows: Offsets,
+    counts: Offsets,
+    estimates: Floats | None,
+    survivors: int,
+    explain: Explain | None,
+) -> tuple[list[Best], Floats]:
+    """Some rows in order, for each query; by their codes before their originals, if there is a
+    companion. And the margins of `rescore`: the codes' over the estimates, if there are codes."""
     if companion is None:
-        return by_originals(part, search, rows, counts, explain)
+        return by_originals(part, search, rows, counts, explain, estimates)
     keep = search.limit
     if search.rescore:  # more than what the recall takes, if that is wanted, but never less
-        keep = max(effort.survivors or candidates, wanted or 0, search.limit)
-    best = [
-        _by_codes(companion, part.rows, query, mine[:count], keep, explain)
-        for query, mine, count in zip(search.queries, rows, counts.tolist(), strict=True)
-    ]
-    return _rescored(part, search, best, explain) if search.rescore else best
+        keep = max(survivors or rows.shape[1], search.oversampled() or 0, search.limit)
+    margins = np.full(len(rows), np.inf, dtype=np.float32)
+    best = []
+    for number, (query, count) in enumerate(zip(search.queries, counts.tolist(), strict=True)):
+        scores = _scores_by_codes(companion, part.rows, query, rows[number, :count])
+        if estimates is not None and count == estimates.shape[1]:
+            last = np.partition(scores, -min(search.limit, count))[-min(search.limit, count)]
+            metric = metrics()[search.vector.metric]
+            margins[number] = margin()(metric, query, estimates[number], scores, last)
+        order = np.lexsort((rows[number, :count], -scores))[:keep]
+        best.append((scores[order], rows[number, order]))
+        if explain is not None:
+            kind = companion.codec["kind"]
+            explain(models.SearchStage("codes", count, len(order), f"{kind} codes"))
+    return (_rescored(part, search, best, explain) if search.rescore else best), margins
 
 
 def _by_codes_too(
@@ -153,20 +228,21 @@ def _by_both(
     candidates: int,
     vectors: Floats,
     explain: Explain | None,
-) -> list[Best]:
-    """Sketches and then originals, which are in memory: one call of a kernel."""
+    deeper: str,
+) -> tuple[list[Best], Floats]:
+    """Sketches and then originals, which are in memory: one call of a kernel. And its margins."""
     clustered = index.clustered
     blocks = index.sketch.verify().reshape(clustered.sketch_shape)
     metric, limit = metrics()[search.vector.metric], min(search.limit, candidates)
-    scores, rows, counts = clustered.nearest(
+    scores, rows, counts, margins = clustered.nearest(
         search.queries, blocks, candidates, effort.gap, metric, vectors, limit
     )
     if explain is not None:
-        _explain_visit(search, index, effort, counts, explain)
+        _explain_visit(search, index, effort, counts, explain, deeper)
         explain(models.SearchStage("originals", int(counts[:, 0].sum()), limit, "rescored"))
     if len(counts) == 1 and counts[0, 0] >= limit:
-        return [(scores[0], rows[0])]
-    return [(scores[q, :n], rows[q, :n]) for q, n in enumerate(counts[:, 0].tolist())]
+        return [(scores[0], rows[0])], margins
+    return [(scores[q, :n], rows[q, :n]) for q, n in enumerate(counts[:, 0].tolist())], margins
 
 
 def _visit(
@@ -210,9 +286,10 @@ def _visit_allowed(
     effort: Effort,
     candidates: int,
     explain: Explain | None,
-) -> tuple[Offsets, Offsets] | None:
-    """Candidates among the rows that a mask leaves: rows and how many, for each query. None if
-    these rows had better be looked at one by one.
+    deeper: str,
+) -> tuple[Offsets, Offsets, Floats] | None:
+    """Candidates among the rows that a mask leaves: rows, how many, and their sketches' scores, for
+    each query. None if these rows had better be looked at one by one.
 
     How deep one has to look depends on what is missing: nothing near the query, or just the rows
     nearest to it. So all rows are visited, as for more and more results, until what is left of
@@ -224,19 +301,17 @@ def _visit_allowed(
         return None
     if search.filtered and matches * search.vector.dim <= _FILTERED_VALUES:
         return None
-    depth, why = search.limit, ""
+    depth, why = search.limit, deeper
     while True:
         found = _visit(search, index, effort, candidates, explain, why)
         rows = clustered.rows_at(found.positions)
         left = np.arange(rows.shape[1]) < found.counts[:, :1]
         found.scores[~left] = -np.inf  # beyond the count
         left[left] = bits_at(mask, rows[left])
-        deeper = _depth(found.scores, left, search.limit)
-        if deeper is not None and deeper <= depth + depth // 4:
+        needed = _depth(found.scores, left, search.limit)
+        if needed is not None and needed <= depth + depth // 4:
             break
-        if deeper is None:
-            deeper = 4 * depth
-        depth = min(deeper, 4 * depth)
+        depth = 4 * depth if needed is None else min(needed, 4 * depth)
         why = f" of {depth} results, because rows that are near the query do not count"
         # The last of many results are the hardest to find: an effort finds them less often than
         # it finds its results in the mean.
@@ -246,7 +321,8 @@ def _visit_allowed(
             return None
     counts = left.sum(axis=1)
     order = np.argsort(~left, axis=1, kind="stable")[:, : counts.max()]
-    return np.take_along_axis(rows, order, axis=1), counts
+    scores = np.take_along_axis(found.scores, order, axis=1)
+    return np.take_along_axis(rows, order, axis=1), counts, scores
 
 
 def _depth(scores: Floats, left: npt.NDArray[np.bool_], limit: int) -> int | None:
@@ -280,25 +356,13 @@ def _rescored(
     candidates = np.zeros((len(best), counts.max()), dtype=np.int64)
     for line, (_, rows) in zip(candidates, best, strict=True):
         line[: len(rows)] = np.sort(rows)  # ascending reads: fewer pages, in disk order
-    return by_originals(part, search, candidates, counts, explain)
+    return by_originals(part, search, candidates, counts, explain)[0]
 
 
-def _by_codes(
-    companion: Companion,
-    count: int,
-    query: Floats,
-    rows: Offsets,
-    keep: int,
-    explain: Explain | None,
-) -> Best:
-    """The best of some rows by their codes."""
+def _scores_by_codes(companion: Companion, count: int, query: Floats, rows: Offsets) -> Floats:
+    """What the codes say of some rows."""
     codes = companion.codes.verify().reshape(companion.quantizer.codes_shape(count))
-    scores = companion.quantizer.prepare(query).score_rows(codes, rows)
-    if explain is not None:
-        kind = companion.codec["kind"]
-        explain(models.SearchStage("codes", len(rows), min(keep, len(rows)), f"{kind} codes"))
-    best = np.lexsort((rows, -scores))[:keep]
-    return scores[best], rows[best]
+    return companion.quantizer.prepare(query).score_rows(codes, rows)
 
 
 # -- by codes ----------------------------------------------------------------------------------

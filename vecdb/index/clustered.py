@@ -154,20 +154,22 @@ class ClusteredIndex:
         metric: int,
         vectors: Floats,
         limit: int,
-    ) -> tuple[Floats, Ints, Ints]:
+    ) -> tuple[Floats, Ints, Ints, Floats]:
         """What `visit` finds, put in order by ``vectors: float32[rows, d]`` under a metric of the
-        kernels: scores and rows, best first, ``(q, limit)``, and the counts of `Found`."""
+        kernels: scores and rows, best first, ``(q, limit)``, the counts of `Found`, and the margins
+        of `rescore`."""
         asked, candidates = len(queries), min(candidates, self.rows)
         scores = np.empty((asked, limit), dtype=np.float32)
         rows = np.empty((asked, limit), dtype=np.int64)
         counts = np.zeros((asked, 3), dtype=np.int64)
+        margins = np.empty(asked, dtype=np.float32)
         _, nearest = _kernels()
         nearest(
             queries,
             *self._for_kernel,
-            *(blocks, gap, candidates, self.order, metric, vectors, scores, rows, counts),
+            *(blocks, gap, candidates, self.order, metric, vectors, scores, rows, counts, margins),
         )
-        return scores, rows, counts
+        return scores, rows, counts, margins
 
     def rows_at(self, positions: Ints) -> Ints:
         """The rows at some positions, in an array of the same shape."""

@@ -16,11 +16,10 @@ from numba import njit
 from numba.core import types
 
 from vecdb.kernels.blocks import products_of_place
-from vecdb.kernels.distance import score_rows
 from vecdb.kernels.fastscan import quantize_tables, scan
-from vecdb.kernels.prefetch import prefetch_row
-from vecdb.kernels.shortlist import best_first, make_heap
+from vecdb.kernels.rescoring import rescore
 from vecdb.kernels.signatures import (
+    MANHATTAN,
     REASSOCIATE,
     bytes_2,
     f32,
@@ -31,14 +30,12 @@ from vecdb.kernels.signatures import (
     out_floats_1,
     out_floats_2,
 )
-from vecdb.kernels.topk import topk_sort
 
 __all__ = [
     "inverse_spans",
     "nearest",
     "priorities",
     "query_tables",
-    "rescore",
     "visit",
 ]
 
@@ -46,12 +43,9 @@ ENTRIES: Final = 16
 _TIERS: Final = 2
 _MORE_TIERS: Final = 24
 _LEAST: Final = np.float32(1e-30)
-_AHEAD: Final = 4
-"""Rows that are fetched while one is scored."""
 
 out_ints_2: Final[Any] = types.Array(types.int64, 2, "C")
 uint32s_1: Final[Any] = types.Array(types.uint32, 1, "C", readonly=True)
-ints_2: Final[Any] = types.Array(types.int64, 2, "C", readonly=True)
 _index: Final[Any] = (
     *(bytes_2, floats_1, floats_1, floats_1, floats_1, ints_1),
     *(floats_2, i64, f32, f32, bytes_2),
@@ -319,44 +313,6 @@ def visit(  # type: ignore[no-untyped-def]
 
 
 @njit(
-    types.void(i64, floats_2, floats_2, ints_2, ints_1, out_floats_2, out_ints_2),
-    nogil=True,
-    cache=True,
-)
-def rescore(metric, vectors, queries, candidates, counts, scores, rows):  # type: ignore[no-untyped-def]
-    """Of each query, write the best of some rows by their vectors, best first.
-
-    ``candidates[q, : counts[q]]`` are the rows; ``min(k, counts[q])`` results go to
-    ``scores: float32[q, k]``, ``rows: int64[q, k]``. The candidates' vectors come from anywhere in
-    memory: each is asked for while others are scored, or waiting for them would be most of the
-    work.
-    """
-    most = scores.shape[1]
-    found = np.empty(candidates.shape[1], np.float32)
-    order = np.empty(candidates.shape[1], np.int64)
-    for q in range(queries.shape[0]):
-        count = counts[q]
-        for i in range(min(_AHEAD, count)):
-            prefetch_row(vectors, candidates[q, i])  # type: ignore[call-arg]
-        for i in range(count):
-            if i + _AHEAD < count:
-                prefetch_row(vectors, candidates[q, i + _AHEAD])  # type: ignore[call-arg]
-            order[i] = candidates[q, i]
-            score_rows(metric, vectors, queries[q], order[i : i + 1], found[i : i + 1])
-            if found[i] != found[i]:
-                found[i] = np.float32(-np.inf)
-        k = min(most, count)
-        if k == 0:
-            continue
-        if k < count:
-            best_first(found, order, count, k)
-        scores[q, :k] = found[:k]
-        rows[q, :k] = order[:k]
-        make_heap(scores[q], rows[q], k)
-        topk_sort(scores[q], rows[q], k)
-
-
-@njit(
     types.void(
         floats_2,
         *_index,
@@ -368,6 +324,7 @@ def rescore(metric, vectors, queries, candidates, counts, scores, rows):  # type
         out_floats_2,
         out_ints_2,
         out_ints_2,
+        out_floats_1,
     ),
     nogil=True,
     cache=True,
@@ -393,6 +350,7 @@ def nearest(  # type: ignore[no-untyped-def]
     scores,
     rows,
     counts,
+    margins,
 ):
     """`visit`, then `rescore`: a call of its own for each takes a fifth of a search.
 
@@ -423,4 +381,7 @@ def nearest(  # type: ignore[no-untyped-def]
         for q in range(asked):
             for i in range(counts[q, 0]):
                 chosen[q, i] = order[chosen[q, i]]
-    rescore(metric, vectors, queries, chosen, counts[:, 0].copy(), scores, rows)
+    found = counts[:, 0].copy()
+    if metric == MANHATTAN:  # sketches know of another distance
+        sketched = np.empty((asked, 0), np.float32)
+    rescore(metric, vectors, queries, chosen, found, sketched, scores, rows, margins)
