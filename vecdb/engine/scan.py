@@ -152,7 +152,7 @@ def _surely(
             part, search, companion, rows, counts, found.scores, effort.survivors, explain
         )
     least = _least_margin(search.recall)
-    if margins.min() >= least or search.params.hnsw_ef is not None:
+    if margins.min() >= least or candidates == clustered.rows or search.params.hnsw_ef is not None:
         return best
     doubtful = np.flatnonzero(margins < least)
     some, candidates = replace(search, queries=search.queries[doubtful]), 4 * candidates
