@@ -18,6 +18,7 @@ from vecdb.index.calibration import (
 )
 from vecdb.index.clustering import partition_order, partitions_for, sample_size
 from vecdb.index.sketch import Sketcher
+from vecdb.kernels.signatures import METRIC_CODES
 
 
 def clustered_rows(rows: int, dim: int, groups: int, seed: int = 1) -> np.ndarray:
@@ -49,7 +50,10 @@ def built(vectors: np.ndarray, metric: str) -> tuple[ClusteredIndex, np.ndarray,
     known = nearest_others(metric, vectors[own], own, [(0, vectors)])
     spreads = np.bincount(labels, squares, clustering.partitions) / np.maximum(1, np.diff(starts))
     spreads = (np.sqrt(spreads) if metric == "dot" else spreads).astype(np.float32)
-    index = calibrate(index, blocks, vectors[own], spreads, known)
+    index = calibrate(
+        index, blocks, vectors[own], spreads, known,
+        lambda query, rows: exact(metric, query[None], vectors[rows])[0].astype(np.float32),
+    )  # fmt: skip
     return index, blocks, vectors
 
 
@@ -212,6 +216,44 @@ def test_more_recall_costs_more() -> None:
     assert index.effort(1.0, 10).recall == 1.0
 
 
+@pytest.mark.parametrize("metric", ["dot", "euclid"])
+def test_margins_tell_queries_that_are_unlike_the_rows(metric: str) -> None:
+    data = example_data.load_data()
+    rows, queries = (
+        (each / np.linalg.norm(each, axis=1, keepdims=True)).astype(np.float32)
+        for each in (data.vectors, data.queries)
+    )
+    index, blocks, rows = built(rows, metric)
+    code = METRIC_CODES[metric]
+    for target, limit in ((0.9, 10), (0.97, 10), (0.97, 100)):
+        effort = index.effort(target, limit)
+        below = []
+        for asked in (queries, -queries):
+            found = index.nearest(asked, blocks, effort.candidates, effort.gap, code, rows, limit)
+            below.append(float(np.mean(found[3] < effort.margin)))
+        assert below[0] < 0.08
+        assert below[1] > 0.7
+
+
+def test_there_are_no_margins_under_manhattan() -> None:
+    """Its sketches estimate another distance."""
+    index, _, _ = built(clustered_rows(2000, 24, 20), "manhattan")
+    assert {effort.margin for table in index.efforts for effort in table} == {-1e30}
+
+
+def test_a_state_from_before_margins_and_spans() -> None:
+    index, _, _ = built(clustered_rows(1000, 20, 5), "dot")
+    state = index.state()
+    state["efforts"] = np.ascontiguousarray(state["efforts"][:, :, :5])
+    del state["typical"]
+    copy = ClusteredIndex.from_state("dot", 20, 1000, state)
+    assert copy.typical == 0.0
+    for mine, theirs in zip(index.efforts, copy.efforts, strict=True):
+        for one, other in zip(mine, theirs, strict=False):
+            assert replace(one, margin=other.margin) == other
+            assert other.margin == -1e30
+
+
 def test_the_widest_effort_finds_everything() -> None:
     vectors = clustered_rows(500, 20, 5)
     index, blocks, _ = built(vectors, "euclid")
@@ -281,6 +323,8 @@ BROKEN = [
     ("efforts", lambda a: a[:1]),
     ("efforts", lambda a: a[:, :0]),
     ("efforts", lambda a: -a),
+    ("efforts", lambda a: a[:, :, :4].copy()),
+    ("efforts", lambda a: np.where(a < 0, np.nan, a)),
     ("bonuses", lambda a: a.astype(np.float64)),
 ]
 

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from vecdb.engine.originals import exact_scores
 from vecdb.engine.planner import INDEX_ROWS
 from vecdb.engine.schema import VectorSchema
 from vecdb.index import ClusteredIndex, Clustering, Effort, fit_clustering
@@ -164,7 +165,10 @@ def _measured(
         def scorer(query: Floats, positions: Offsets) -> Floats:
             return by_rows(query, index.rows_at(positions))
 
-    return calibrate(index, blocks, queries, means, known, scorer, poll)
+    def exact(query: Floats, positions: Offsets) -> Floats:
+        return exact_scores(index.metric, at(positions), query)
+
+    return calibrate(index, blocks, queries, means, known, exact, scorer, poll)
 
 
 def _cluster(dim: int, present: Offsets, read: Rows, poll: Poll) -> Clustering:

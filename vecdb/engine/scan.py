@@ -12,8 +12,6 @@ What is damaged is not needed: without its index or its codes, a segment is scan
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import cache
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -48,7 +46,6 @@ many are the hardest to find."""
 _FILTERED_VALUES = 4 << 20
 """Up to here (16 MiB of vectors: a millisecond) the rows that match a filter are all scored: how
 deep an index had to be searched for them depends on how filter and query go together."""
-_CALM = 1.3
 _MOST_CANDIDATES = 16
 """Where more than one row of so many would be a candidate, all are scored."""
 _CODES_BYTES = 128 << 10
@@ -151,10 +148,10 @@ def _surely(
         best, margins = _ranked(
             part, search, companion, rows, counts, found.scores, effort.survivors, explain
         )
-    least = _least_margin(search.recall)
-    if margins.min() >= least or candidates == clustered.rows or search.params.hnsw_ef is not None:
+    certain = candidates == clustered.rows or search.params.hnsw_ef is not None
+    if certain or margins.min() >= effort.margin:
         return best
-    doubtful = np.flatnonzero(margins < least)
+    doubtful = np.flatnonzero(margins < effort.margin)
     some, candidates = replace(search, queries=search.queries[doubtful]), 4 * candidates
     if _MOST_CANDIDATES * candidates > clustered.rows:
         again = exact_scan(part, some, mask, explain, "sketches tell too little of this query")
@@ -165,17 +162,6 @@ def _surely(
     for number, mine in zip(doubtful.tolist(), again, strict=True):
         best[number] = mine
     return best
-
-
-@cache
-def _least_margin(recall: float) -> float:
-    """By how many standard deviations the last result has to be better than the least estimate of
-    the candidates, or some that were left out may be better.
-
-    Of rows as queries, about one in thirty is below, whatever the recall; of random directions
-    among text embeddings nearly all.
-    """
-    return NormalDist().inv_cdf(min(max(recall, 0.5), 0.999)) - _CALM
 
 
 def _ranked(

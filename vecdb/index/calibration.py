@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from vecdb.index.margins import Asked, Scores, margins_of, with_margins
+
 if TYPE_CHECKING:
     from vecdb.index.clustered import ClusteredIndex
 
@@ -51,7 +53,11 @@ _MOST_COPIES = 1000
 _SHARES = 1.0 - np.append(np.geomspace(0.5, 0.0005, 31), 0.0)
 _DEPTH = {10: 1024, 100: 4096}
 """Sketch ranks that are looked at: a neighbour beyond is called lost."""
-EFFORT_FIELDS: Final = 5
+EFFORT_FIELDS: Final = 6
+FIRST_FIELDS: Final = 5
+"""What the first indexes had: no margin."""
+_CERTAIN = -1.0e30
+_MARGIN_QUERIES = 100
 _EVERYTHING = 3.0e38
 _ALL_PARTITIONS = 1.0e38
 # What it costs, roughly and in nanoseconds: bytes of sketches in the caches, bytes of vectors that
@@ -73,6 +79,9 @@ class Effort:
     survivors: int
     """Of the candidates, how many are worth their vectors after a companion has ranked them;
     0: there is no companion, or it tells no more than the sketch."""
+    margin: float = _CERTAIN
+    """What few queries like the rows stay below (see `rescoring.margin`): one that does is another
+    kind of query, and needs more."""
 
     @property
     def everything(self) -> bool:
@@ -100,15 +109,16 @@ class Effort:
 
     def as_numbers(self) -> tuple[float, ...]:
         """As a row of an array."""
-        return (self.recall, self.gap, self.candidates, self.rows, self.survivors)
+        return (self.recall, self.gap, self.candidates, self.rows, self.survivors, self.margin)
 
     @classmethod
     def from_numbers(cls, row: npt.NDArray[np.float64]) -> Effort:
         """Back from the row of an array. Raises ValueError."""
-        if not (row >= 0).all() or (row[2:] > 1e15).any():
+        counts = row[2:FIRST_FIELDS]
+        if not (row[:FIRST_FIELDS] >= 0).all() or (counts > 1e15).any():
             raise ValueError(f"an effort of {row.tolist()}")
-        recall, gap, *counts = row.tolist()
-        return cls(recall, gap, *map(int, counts))
+        margin = [float(row[FIRST_FIELDS])] if len(row) > FIRST_FIELDS else []
+        return cls(float(row[0]), float(row[1]), *map(int, counts), *margin)
 
 
 class Neighbours(NamedTuple):
@@ -126,7 +136,8 @@ def calibrate(
     queries: Floats,
     spreads: Floats,
     known: Sequence[Neighbours],
-    companion: Callable[[Floats, Ints], Floats] | None = None,
+    exact: Scores,
+    companion: Scores | None = None,
     poll: Poll = lambda: None,
 ) -> ClusteredIndex:
     """The index with its bonuses, and with a table of efforts for each of ``TABLE_LIMITS``, recall
@@ -134,19 +145,21 @@ def calibrate(
 
     ``queries: float32[q, d]`` are rows of the index, ``known`` what `nearest_others` found for
     them. ``spreads: float32[p]``: root mean square of a partition's residuals, squared for a
-    distance. ``companion(query, positions)`` are scores by better codes.
+    distance. ``exact(query, positions)`` are scores by the vectors, ``companion`` those by better
+    codes.
     """
     owner = np.repeat(np.arange(len(index.starts) - 1), np.diff(index.starts))
     index = replace(index, typical=_typical(index, queries))
     bonuses, gaps = _choose_bonuses(index, queries, spreads, owner[known[-1].positions[:, :10]])
     index = replace(index, bonuses=bonuses)
-    seen = []
+    seen, estimates = [], []
     for i in range(len(queries)):
         poll()
         deepest = max(_DEPTH.values()) + max(len(each.left_out[i]) for each in known)
         found = index.visit(queries[i : i + 1], blocks, deepest, _EVERYTHING)
         best = np.argsort(-found.scores[0, : found.counts[0, 0]], kind="stable")
         seen.append(found.positions[0, best])
+        estimates.append(found.scores[0, best])
     tables = []
     for limit in TABLE_LIMITS:
         depth = min(_DEPTH[limit], index.rows)
@@ -170,7 +183,14 @@ def calibrate(
         sizes = np.array([max(1, truth.size) for truth in truths])
         recalls = (np.cumsum(counts, axis=2) / sizes[:, None, None]).min(axis=0)
         by_codes = [np.sort(np.concatenate(each)) for each in ranks] if companion else []
-        tables.append(_cheapest(index, blocks, limit, steps, rows, recalls, by_codes))
+        efforts = _cheapest(index, blocks, limit, steps, rows, recalls, by_codes)
+        margins = []
+        for i in range(0, len(queries), -(-len(queries) // _MARGIN_QUERIES)):
+            poll()
+            others = ~np.isin(seen[i], known[-1].left_out[i])
+            asked = Asked(queries[i], seen[i][others], estimates[i][others], gaps[i], owner)
+            margins.append(margins_of(index.metric, asked, efforts, limit, exact))
+        tables.append(with_margins(efforts, np.array(margins)))
     return replace(index, efforts=tuple(tables))
 
 

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from vecdb.index.calibration import EFFORT_FIELDS, TABLE_LIMITS, Effort
+from vecdb.index.calibration import EFFORT_FIELDS, FIRST_FIELDS, TABLE_LIMITS, Effort
 from vecdb.index.clustering import Clustering
 from vecdb.index.sketch import Sketcher, block_shape
 
@@ -225,7 +225,8 @@ class ClusteredIndex:
         if not 1 <= width <= dim:
             raise ValueError(f"codes of {width} dimensions")
         efforts = _array(state, "efforts", "<f8", 3)
-        if efforts.shape[0] != len(TABLE_LIMITS) or efforts.shape[2] != EFFORT_FIELDS:
+        fields = (FIRST_FIELDS, EFFORT_FIELDS)
+        if efforts.shape[0] != len(TABLE_LIMITS) or efforts.shape[2] not in fields:
             raise ValueError(f"a table of efforts of shape {efforts.shape}")
         if not efforts.shape[1]:
             raise ValueError("an empty table of efforts")
