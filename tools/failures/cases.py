@@ -11,6 +11,8 @@ from __future__ import annotations
 import gc
 import re
 import shutil
+import time
+from collections.abc import Mapping
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -85,10 +87,9 @@ class Case:
             self.db = None
         if self.workload.new:  # nothing of it may have been made
             self.path.mkdir(exist_ok=True)
-        gc.collect()
         require(not self._threads, f"a thread died: {self._threads}")
-        leaked = {n: name for n, name in descriptors().items() if n not in before}
-        require(not leaked, f"descriptors leaked: {sorted(leaked.values())}")
+        leaked = _leaked(before)
+        require(not leaked, f"descriptors leaked: {leaked}")
         if self._crashed is None:
             self._recovers(self.path)
         else:
@@ -380,3 +381,15 @@ class Case:
             assert self.db is not None
             config = repr(self.db.get_collection(NAME).config)
             require(config == self.world.config, "a configuration that was refused is used")
+
+
+def _leaked(before: Mapping[int, str]) -> list[str]:
+    """Files that are open and were not before. A thread that has just ended may still be about to
+    let go of what its last step had: what stays open for a second is leaked."""
+    for _ in range(20):
+        gc.collect()
+        leaked = sorted(name for number, name in descriptors().items() if number not in before)
+        if not leaked:
+            break
+        time.sleep(0.05)
+    return leaked
