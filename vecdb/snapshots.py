@@ -46,7 +46,8 @@ class Snapshots:
         """
         self._require_writable()
         path = self.collection(collection_name)._store.path
-        return snapshots.take(self._snapshots_of(collection_name), path.name, [path], whole=False)
+        directory = self._snapshots_of(collection_name)
+        return snapshots.take(self.path, directory, path.name, [path], whole=False)
 
     def list_snapshots(self, collection_name: str) -> list[models.SnapshotDescription]:
         """The snapshots of a collection, oldest first; also of one that was deleted."""
@@ -95,7 +96,8 @@ class Snapshots:
         """
         self._require_writable()
         paths = recovery.collection_dirs(self.path / layout.COLLECTIONS)
-        return snapshots.take(self.path / layout.SNAPSHOTS, layout.FULL, paths, whole=True)
+        directory = self.path / layout.SNAPSHOTS
+        return snapshots.take(self.path, directory, layout.FULL, paths, whole=True)
 
     def list_full_snapshots(self) -> list[models.SnapshotDescription]:
         """The snapshots of the whole database, oldest first."""

@@ -188,6 +188,30 @@ def test_a_flush_on_a_full_disk_says_so(tmp_path: Path, monkeypatch: pytest.Monk
         assert sorted(tags(db)) == list(range(10))
 
 
+@pytest.mark.parametrize("code", [errno.EINVAL, errno.EACCES, errno.EIO])
+def test_a_database_whose_parent_cannot_be_synced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    """It is somebody else's, and may be of a kind of file system that is never synced. Unless the
+    sync fails: then a name may be lost with all that is acknowledged below it."""
+    make(tmp_path / "db").close()
+    sync_dir = fs.sync_dir
+
+    def refuse(path: Path) -> None:
+        if path == tmp_path:
+            raise OSError(code, "injected")
+        sync_dir(path)
+
+    monkeypatch.setattr(fs, "sync_dir", refuse)
+    if code == errno.EIO:
+        with pytest.raises(OSError, match="injected"):
+            VecDB(tmp_path / "db")
+        return
+    with VecDB(tmp_path / "db") as db:
+        put(db, 0, 3)
+        db.create_full_snapshot()
+
+
 @pytest.mark.parametrize("code", [errno.EROFS, errno.EACCES])
 def test_what_may_not_be_written_to_says_how_it_opens(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int

@@ -59,7 +59,7 @@ def test_a_batch_answers_as_single_searches_do_whatever_was_deleted(
             assert alone == together
             assert {len(hits) for hits in alone} == {limit}
             with monkeypatch.context() as patch:  # as if there were too many to be kept at once
-                patch.setattr(search, "_SHARED_CANDIDATES", 64 * limit * 3)
+                patch.setattr(search, "MOST_AT_ONCE", 64 * limit * 3)
                 assert found(db, queries, limit, recall)[1] == alone
 
 

@@ -14,6 +14,7 @@ import pytest
 from oracle import require_sound
 
 from vecdb import VecDB, models
+from vecdb.engine import scan
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "data" / "debian-packages"
 if not (EXAMPLE / "vectors.npy").exists():
@@ -488,6 +489,49 @@ def test_queries_unlike_the_rows(own_db: VecDB, distance: str, mode: str) -> Non
     asked_for = own_db.query_points("c", random[0], **effort).explanation
     assert asked_for is not None
     assert sum(stage.by == "sketches" for stage in asked_for[0].stages) == 1
+
+
+def test_without_rescoring_no_originals_are_read_for_any_query(
+    own_db: VecDB, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a query unlike the rows all were, from the disk."""
+    monkeypatch.setattr(scan, "_MOST_CANDIDATES", ROWS)  # no more candidates, but all rows
+    options = LOW | {"memmap_threshold": 1}
+    create(own_db, "c", optimizers_config=options, quantization_config=KINDS["scalar"])
+    only = models.SearchParams(quantization=models.QuantizationSearchParams(rescore=False))
+    scanned = 0
+    for query in unit(np.random.default_rng(0).standard_normal((40, DIM))):
+        response = own_db.query_points("c", query, search_params=only, explain=True)
+        assert response.explanation is not None
+        stages = response.explanation[0].stages
+        assert {stage.by for stage in stages} == {"sketches", "codes"}
+        scanned += stages[-1].rows == ROWS
+        exact = own_db.search("c", query, limit=5, search_params=EXACT)
+        assert len({hit.id for hit in response.points} & {hit.id for hit in exact}) >= 3
+    assert scanned
+
+
+def test_many_queries_unlike_the_rows_are_done_in_parts(
+    db: VecDB, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All at once, with ever more candidates, they took gigabytes."""
+    random = unit(np.random.default_rng(0).standard_normal((60, DIM)))
+    requests = [models.QueryRequest(query=query, limit=LIMIT) for query in random]
+    before = db.query_batch_points("Cosine", requests)
+    sizes: list[tuple[int, int]] = []
+    surely = scan._surely
+
+    def note(part: Any, search: Any, *rest: Any) -> Any:
+        sizes.append((len(search.queries), rest[4]))
+        return surely(part, search, *rest)
+
+    monkeypatch.setattr(scan, "_surely", note)
+    monkeypatch.setattr(scan, "MOST_AT_ONCE", 1000)
+    after = db.query_batch_points("Cosine", requests)
+    assert [plain(each.points) for each in after] == [plain(each.points) for each in before]
+    deeper = [queries * candidates for queries, candidates in sizes if candidates > 100]
+    assert deeper
+    assert max(deeper) <= 1000
 
 
 def test_a_recall_that_no_measurement_can_vouch_for_is_met_by_a_scan(db: VecDB) -> None:

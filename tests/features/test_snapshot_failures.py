@@ -164,8 +164,10 @@ def test_recovering_fails_at_every_call(
                 outcome = "failed" if "c" not in opened.damaged else "later"
         outcomes.add(outcome)
         if outcome == "failed":
-            assert files_of(path) == before, faults.fired
-            assert not hidden(path), faults.fired
+            left = [name for name in hidden(path) if not str(name).endswith(".restored-c")]
+            assert not left, faults.fired
+            kept = {name for name in files_of(path) if ".restored-c" not in str(name)}
+            assert kept == set(before), faults.fired
             assert opened.collection_exists("c") == there
             if there:
                 assert content(opened) == old
@@ -250,6 +252,7 @@ def test_a_commit_of_which_nobody_knows_whether_it_is_durable(
     with pytest.raises(ReadOnlyError):
         put(db, 5)
     assert sorted(os.listdir(db.path / "collections" / ".restored-c")) == [
+        "WITHDRAWN",
         "catalog",
         "segments",
         "wal",
@@ -287,8 +290,9 @@ def test_a_commit_that_was_taken_back_needs_no_name_to_be_durable(
     put(db, 5, 1)
     want = content(db)
     db.close()
-    # Power loss: its name is there, and the removal of its files is not, but for one.
+    # Power loss: its name is there, and one of its files is not.
     (tmp_path / "withdrawn" / "catalog" / "data.mdb").unlink()
+    shutil.rmtree(db.path / "collections" / ".restored-c", ignore_errors=True)
     shutil.copytree(tmp_path / "withdrawn", db.path / "collections" / ".restored-c")
     with VecDB(db.path, read_only=True) as reader:
         assert content(reader) == want
@@ -304,20 +308,57 @@ def test_a_withdrawn_restore_is_removed_only_when_that_is_durable(
     want = content(db)
     path = db.path / "collections" / ".restored-c"
     shutil.copytree(db.path / "collections" / "c", path)
-    (path / "FORMAT").unlink()
+    (path / "FORMAT").rename(path / "WITHDRAWN")
     db.close()
-    seen: list[tuple[str, bool]] = []
-    sync_dir, discard = fs.sync_dir, fs.discard
+    seen: list[str] = []
+    sync_dir, rename, discard = fs.sync_dir, fs.rename, fs.discard
+
+    def note(name: str, call: Callable[..., None]) -> Callable[..., None]:
+        return lambda path, *more: (seen.append(f"{name} {path.name}"), call(path, *more))
+
     with monkeypatch.context() as patch:
-        patch.setattr(fs, "sync_dir", lambda p: (seen.append((p.name, p.exists())), sync_dir(p)))
-        patch.setattr(fs, "discard", lambda p: (seen.append((p.name, False)), discard(p)))
+        patch.setattr(fs, "sync_dir", note("sync", sync_dir))
+        patch.setattr(fs, "rename", note("rename", rename))
+        patch.setattr(fs, "discard", note("discard", discard))
         again = open_db()
-    assert [step for step in seen if step[0] == ".restored-c"] == [
-        (".restored-c", True),
-        (".restored-c", False),
-    ]
+    first = seen.index("sync .restored-c")
+    *steps, last = seen[first : first + 4]
+    assert steps == ["sync .restored-c", "rename .restored-c", "sync collections"]
+    assert last.startswith("discard .dropped-")
     assert content(again) == want
     assert not hidden(again.path)
+
+
+def test_a_restored_collection_without_its_format_is_not_removed_for_that(
+    db: VecDB, tmp_path: Path
+) -> None:
+    """The one it replaces has gone already: removed, nothing was left and nothing was said."""
+    place, line = db.path / "collections" / "c", tmp_path / "FORMAT"
+    want = content(db)
+    db.close()
+    (place / "FORMAT").rename(line)
+    place.rename(place.with_name(".restored-c"))
+    with VecDB(db.path) as again:
+        assert list(again.damaged) == ["c"]
+        with pytest.raises(CorruptionError, match="FORMAT"):
+            again.count("c")
+    line.rename(place / "FORMAT")
+    with VecDB(db.path) as again:
+        assert content(again) == want
+
+
+def test_a_withdrawn_restore_that_cannot_be_removed_is_in_nobodys_way(
+    db: VecDB, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found, want = db.create_snapshot("c"), content(db)
+    path = db.path / "collections" / ".restored-c"
+    shutil.copytree(db.path / "collections" / "c", path)
+    (path / "FORMAT").rename(path / "WITHDRAWN")
+    put(db, 900)
+    with monkeypatch.context() as patch:
+        patch.setattr(fs, "discard", lambda path: None)
+        assert db.recover_snapshot("c", found.name)
+    assert content(db) == want
 
 
 @pytest.mark.parametrize("crash", [True, False], ids=["killed", "failed"])
@@ -357,9 +398,11 @@ def test_a_restore_that_did_not_take_place_does_not_replace_a_new_collection(
     """It was not seen by ``create_collection`` and ``delete_collection``, and took the place of
     what was made and written to after it, at the next open."""
     found = db.create_snapshot("c")
-    rename, remove_file = fs.rename, fs.remove_file
+    rename = fs.rename
 
     def fails(source: Path, target: Path) -> None:
+        if target.name == "WITHDRAWN":
+            raise OSError(errno.EIO, "injected")
         if how == "withdrawn" and target.name == ".restored-c":
             rename(source, target)
             raise OSError(errno.EIO, "injected")
@@ -367,16 +410,10 @@ def test_a_restore_that_did_not_take_place_does_not_replace_a_new_collection(
             raise OSError(errno.EIO, "injected")
         rename(source, target)
 
-    def stays(path: Path) -> None:
-        if path.name == "FORMAT":
-            raise OSError(errno.EIO, "injected")
-        remove_file(path)
-
     if how == "withdrawn":  # in vain
         db.delete_collection("c")
     with monkeypatch.context() as patch:
         patch.setattr(fs, "rename", fails)
-        patch.setattr(fs, "remove_file", stays)
         with pytest.raises(OSError, match="injected"):
             db.recover_snapshot("c", found.name)
         if how == "waiting":

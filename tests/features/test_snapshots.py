@@ -640,7 +640,7 @@ def test_a_collection_is_found_wherever_a_restore_has_it(
     place, restored = tmp_path / "c", tmp_path / ".restored-c"
     place.mkdir()
     moves = [
-        lambda: (restored.mkdir(), (restored / "FORMAT").touch()),
+        lambda: restored.mkdir(),
         lambda: place.rename(tmp_path / ".dropped-0123456789abcdef"),
         lambda: restored.rename(place),
     ]

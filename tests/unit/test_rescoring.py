@@ -128,3 +128,13 @@ def test_where_nothing_was_left_out_there_is_no_doubt() -> None:
     assert rescoring.margin(0, queries[0], np.nan * exact, exact, exact[0]) == np.inf
     assert rescoring.margin(2, queries[0], exact - 1, exact, exact[0]) == np.inf
     assert rescoring.margin(0, queries[0], exact[:0], exact[:0], exact[0]) == np.inf
+
+
+@pytest.mark.parametrize("count", [7, 10, 41])
+def test_what_is_rounded_is_no_deviation(count: int) -> None:
+    """Of copies of one row all estimates are wrong by the same; the mean of that was rounded, and
+    the margin was 1e15 of what was left."""
+    query = np.ones(3, np.float32)
+    scores, estimates = np.full(count, 0.7, np.float32), np.full(count, 0.61, np.float32)
+    assert rescoring.margin(0, query, estimates, scores, np.float32(0.7)) == np.inf
+    assert rescoring.margin(1, 100 * query, estimates, scores, np.float32(0.7)) == np.inf

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import errno
 import os
-from contextlib import suppress
 from pathlib import Path
 
 from vecdb.engine import recovery
@@ -120,8 +120,11 @@ def initialize(path: Path) -> None:
 
     Under the file lock. Raises CorruptionError, FormatVersionError.
     """
-    with suppress(PermissionError):  # whoever made it may have been killed before; it is not ours
+    try:  # whoever made it may have been killed before that
         fs.sync_dir(path.parent)
+    except OSError as error:  # it is not ours: not to be read, or of a kind that is not synced
+        if error.errno in (errno.EIO, errno.ENOSPC, errno.EDQUOT):
+            raise
     if (path / layout.FORMAT).exists():
         require_database(path)
         fs.sync_dir(path)  # the same

@@ -131,9 +131,9 @@ def standing(place: Path) -> Path:
 
 
 def is_committed(restored: Path) -> bool:
-    """Whether what stands under a ``.restored-`` name takes its place: without FORMAT it was
-    withdrawn."""
-    return (restored / layout.FORMAT).is_file()
+    """Whether there is something under a ``.restored-`` name, and takes its place: what was
+    withdrawn says so. One of which FORMAT is lost is damaged, and not to be removed for that."""
+    return restored.is_dir() and not os.path.lexists(restored / layout.WITHDRAWN)
 
 
 def is_there(place: Path) -> bool:
@@ -169,10 +169,13 @@ def settle(restored: Path) -> None:
         if dropped is not None:
             fs.discard(dropped)
     elif restored.is_dir():
-        # That it has no FORMAT must be durable before the rest goes: with it, a part would take
-        # the place of a whole collection.
+        # That it is withdrawn must be durable while it has its name, and that it has another one
+        # before a part of it is gone: a part would take the place of a whole collection.
+        dropped = restored.with_name(layout.dropped_dir())
         fs.sync_dir(restored)
-        fs.discard(restored)
+        fs.rename(restored, dropped)
+        fs.sync_dir(restored.parent)
+        fs.discard(dropped)
 
 
 def take_place(restored: Path) -> tuple[Path, Path | None]:

@@ -208,8 +208,9 @@ def _making(target: Path) -> Iterator[None]:
     if made:
         fs.make_dir(target)
         fs.sync_dir(target.parent)
-    lock = fs.FileLock(target / layout.LOCK, f"database {target}")
+    lock: fs.FileLock | None = None
     try:
+        lock = fs.FileLock(target / layout.LOCK, f"database {target}")
         fs.make_dir(target / layout.COLLECTIONS)
         yield
     except BaseException:
@@ -222,22 +223,23 @@ def _making(target: Path) -> Iterator[None]:
             fs.remove_tree(target)
         raise
     finally:
-        lock.release()
+        if lock is not None:
+            lock.release()
 
 
 def _collection_dirs(source: Path) -> list[tuple[Path, str]]:
     """The directory of each collection and the name it should have. A restored collection that
     is about to take the place of another has done so."""
     found: dict[str, Path] = {}
-    withdrawn: dict[str, Path] = {}
+    others = ("lost+found",)  # of a disk that is mounted there
     for path in sorted((source / layout.COLLECTIONS).iterdir()):
         replaced = layout.parse_restored_dir(path.name)
         if path.is_dir() and replaced is not None:
-            (found if is_committed(path) else withdrawn)[replaced] = path
-        elif path.is_dir() and not path.name.startswith("."):
+            if is_committed(path):
+                found[replaced] = path
+        elif path.name not in others and path.is_dir() and not path.name.startswith("."):
             found.setdefault(path.name, path)
-    # One that has no FORMAT was withdrawn; where there is no other, it may have been lost.
-    return [(path, escaped) for escaped, path in sorted((withdrawn | found).items())]
+    return [(path, escaped) for escaped, path in sorted(found.items())]
 
 
 # -- one collection ----------------------------------------------------------------------------

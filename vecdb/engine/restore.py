@@ -95,13 +95,12 @@ def commit(unpacked: Unpacked) -> Path:
 
 def _withdraw(restored: Path, error: BaseException) -> None:
     """Take a commit back, whatever name its directory will have after a crash: of the names beside
-    it nothing is certain once a sync has failed. In it, none has."""
+    it nothing is certain once a sync has failed. In it, none has. The next open removes it."""
     try:
-        fs.remove_file(restored / layout.FORMAT)
+        fs.rename(restored / layout.FORMAT, restored / layout.WITHDRAWN)
         fs.sync_dir(restored)
     except OSError as second:
         raise WriteError(second.errno, f"{restored}: {second}") from error
-    fs.discard(restored)
 
 
 def restore_collection(

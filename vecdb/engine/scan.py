@@ -46,6 +46,8 @@ many are the hardest to find."""
 _FILTERED_VALUES = 4 << 20
 """Up to here (16 MiB of vectors: a millisecond) the rows that match a filter are all scored: how
 deep an index had to be searched for them depends on how filter and query go together."""
+MOST_AT_ONCE = 1 << 20
+"""Of queries that go through a segment together, so many candidates are kept: 50 MB or so."""
 _MOST_CANDIDATES = 16
 """Where more than one row of so many would be a candidate, all are scored."""
 _CODES_BYTES = 128 << 10
@@ -151,16 +153,22 @@ def _surely(
     certain = candidates == clustered.rows or search.params.hnsw_ef is not None
     if certain or margins.min() >= effort.margin:
         return best
+    candidates *= 4
+    effort = replace(effort, gap=2.0 * effort.gap, survivors=4 * effort.survivors)
     doubtful = np.flatnonzero(margins < effort.margin)
-    some, candidates = replace(search, queries=search.queries[doubtful]), 4 * candidates
-    if _MOST_CANDIDATES * candidates > clustered.rows:
-        again = exact_scan(part, some, mask, explain, "sketches tell too little of this query")
-    else:
-        effort = replace(effort, gap=2.0 * effort.gap, survivors=4 * effort.survivors)
-        why = " of a query unlike the rows"
-        again = _surely(part, some, mask, index, companion, effort, candidates, explain, why)
-    for number, mine in zip(doubtful.tolist(), again, strict=True):
-        best[number] = mine
+    at_once = max(1, MOST_AT_ONCE // candidates)
+    for start in range(0, len(doubtful), at_once):
+        numbers = doubtful[start : start + at_once]
+        some = replace(search, queries=search.queries[numbers])
+        if _MOST_CANDIDATES * candidates <= clustered.rows:
+            why = " of a query unlike the rows"
+            again = _surely(part, some, mask, index, companion, effort, candidates, explain, why)
+        elif companion is not None:
+            again = _code_scan(part, some, mask, companion, explain)
+        else:
+            again = exact_scan(part, some, mask, explain, "sketches tell too little of this query")
+        for number, mine in zip(numbers.tolist(), again, strict=True):
+            best[number] = mine
     return best
 
 

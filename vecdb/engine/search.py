@@ -20,7 +20,7 @@ import numpy.typing as npt
 from vecdb import models
 from vecdb.engine.masks import Condition, Explain, allowed
 from vecdb.engine.originals import Best, Search
-from vecdb.engine.scan import search_segment
+from vecdb.engine.scan import MOST_AT_ONCE, search_segment
 from vecdb.engine.schema import VectorSchema
 from vecdb.engine.threads import processors, together
 from vecdb.engine.view import SegmentView, View
@@ -31,8 +31,6 @@ Offsets = npt.NDArray[np.int64]
 
 _SHARED_QUERIES = 8
 """Fewer are answered sooner than handed to another thread."""
-_SHARED_CANDIDATES = 1 << 20
-"""Of queries that go through a segment together, so many are kept at once: 50 MB or so."""
 
 
 @dataclass(slots=True)
@@ -96,7 +94,7 @@ def _each(
     queries = asked.queries
     if len(queries) == 1:
         return search_segment(part, asked, mask, explain)
-    at_once = max(1, _SHARED_CANDIDATES // min(part.rows, 64 * asked.limit))
+    at_once = max(1, MOST_AT_ONCE // min(part.rows, 64 * asked.limit))
     if mask is not None:
         # How deep an index is searched for rows that are left depends on the query; what one finds
         # must not depend on what else is asked.

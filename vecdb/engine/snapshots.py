@@ -26,15 +26,17 @@ _naming = threading.Lock()  # between looking which names there are and making o
 
 
 def take(
-    directory: Path, prefix: str, collections: Sequence[Path], *, whole: bool
+    root: Path, directory: Path, prefix: str, collections: Sequence[Path], *, whole: bool
 ) -> SnapshotDescription:
-    """Write a snapshot of collections into a directory, which is made if it is not there. Its name
-    is one that none in the directory has.
+    """Write a snapshot of collections into a directory of the database ``root``, which is made if
+    it is not there. Its name is one that none in the directory has.
 
     Raises CorruptionError, StorageFullError, OSError, and nothing is left behind.
     """
     with fs.told_when_full(directory):
         for needed in (directory.parent, directory):
+            if needed == root:
+                continue
             with suppress(FileExistsError):
                 fs.make_dir(needed)
             fs.sync_dir(needed.parent)  # who made it may have failed here, or not be here yet

@@ -26,6 +26,7 @@ from vecdb.kernels.topk import topk_sort
 
 __all__ = ["margin", "rescore"]
 
+_ROUNDING: Final = np.float32(1e-6)
 _AHEAD: Final = 4
 """Rows that are fetched while one is scored."""
 
@@ -36,21 +37,27 @@ _two_floats: Final[Any] = types.UniTuple(types.float32, 2)  # type: ignore[no-un
 
 @njit(_two_floats(i64, floats_1, floats_1, floats_1), nogil=True, cache=True)
 def _errors(metric, query, estimates, scores):  # type: ignore[no-untyped-def]
-    """The least of some estimates, and the standard deviation of what all are wrong by."""
+    """The least of some estimates, and the standard deviation of what all are wrong by. 0 if that
+    is no more than float32 rounds by."""
     count = estimates.shape[0]
     offset = np.float32(0.0)
     if metric == EUCLID:  # they leave out what is the same for all rows
         for j in range(query.shape[0]):
             offset -= query[j] * query[j]
     least = np.float32(np.inf)
+    largest = np.float32(0.0)
     mean = 0.0
     for i in range(count):
         least = min(least, estimates[i])
+        largest = max(largest, abs(estimates[i]))
         mean += (scores[i] - estimates[i]) / count
     squares = 0.0
     for i in range(count):
         squares += (scores[i] - estimates[i] - mean) ** 2
-    return least + offset, np.float32(np.sqrt(squares / count))
+    deviation = np.float32(np.sqrt(squares / count))
+    if not deviation > _ROUNDING * largest:
+        deviation = np.float32(0.0)
+    return least + offset, deviation
 
 
 @njit(f32(f32, f32, f32), nogil=True, cache=True)

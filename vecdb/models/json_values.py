@@ -23,6 +23,8 @@ def json_value(value: Any) -> Any:
         if isinstance(value, np.datetime64) and type(item) is int:
             # Nanoseconds, as pandas has them: a number would be in no range of times.
             item = value.astype("datetime64[us]").item()
+            if type(item) is int or np.datetime64(item, "s") != value.astype("datetime64[s]"):
+                raise TypeError(f"expected a year from 1 to 9999, got {value}")
         if type(item) in LEAVES:
             return item
         if not isinstance(item, np.generic):  # a date; but a long double stays what it is

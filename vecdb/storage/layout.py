@@ -29,6 +29,8 @@ from urllib.parse import unquote_to_bytes
 import xxhash
 
 FORMAT = "FORMAT"
+WITHDRAWN = "WITHDRAWN"
+"""What the FORMAT of a restored collection is called when it is not to take its place."""
 LOCK = "LOCK"
 COLLECTIONS = "collections"
 CATALOG = "catalog"
