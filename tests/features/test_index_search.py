@@ -630,6 +630,20 @@ def test_explain_has_a_part_for_each_segment(own_db: VecDB) -> None:
 # -- several vectors -------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("distance", DISTANCES)
+def test_a_named_vector_that_no_row_has(own_db: VecDB, distance: str) -> None:
+    """Under Manhattan there was no query to measure with, and the optimizer tried for ever."""
+    own_db.create_collection(
+        "c",
+        {"a": {"size": DIM, "distance": distance}, "b": {"size": 8, "distance": distance}},
+        optimizers_config={"indexing_threshold": 100},
+    )
+    own_db.upsert("c", models.Batch(ids=range(600), vectors={"a": VECTORS[:600]}))
+    index(own_db, "c")
+    assert own_db.search("c", ("b", np.ones(8))) == []
+    assert len(own_db.search("c", ("a", QUERIES[0]))) == 10
+
+
 def test_named_vectors_of_which_some_rows_lack_one(own_db: VecDB) -> None:
     own_db.create_collection(
         "c",

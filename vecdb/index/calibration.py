@@ -391,7 +391,9 @@ def _copies_within(metric: str, queries: Floats) -> float:
 def _compared(metric: str, queries: Floats, vectors: Floats) -> tuple[Floats, Floats]:
     """Scores, and distances squared: ``float32 (q, n)`` each."""
     if metric == "manhattan":
-        sums = np.stack([np.abs(vectors - query).sum(axis=1) for query in queries])
+        sums = np.empty((len(queries), len(vectors)), dtype=np.float32)
+        for query, line in zip(queries, sums, strict=True):
+            np.abs(vectors - query).sum(axis=1, out=line)
         return -sums, sums * sums
     products: Floats = queries @ vectors.T
     nearness = 2.0 * products - np.einsum("ij,ij->i", vectors, vectors)
