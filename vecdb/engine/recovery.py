@@ -104,10 +104,14 @@ def drop_collection(path: Path) -> None:
     place, which would take it at the next open."""
     for directory in (path, path.with_name(layout.restored_dir(path.name))):
         if directory.exists():
-            dropped = path.with_name(layout.dropped_dir())
-            fs.rename(directory, dropped)
-            fs.sync_dir(path.parent)
-            fs.discard(dropped)
+            _drop(directory)
+
+
+def _drop(directory: Path) -> None:
+    dropped = directory.with_name(layout.dropped_dir())
+    fs.rename(directory, dropped)
+    fs.sync_dir(directory.parent)
+    fs.discard(dropped)
 
 
 def collection_dirs(parent: Path) -> list[Path]:
@@ -118,8 +122,7 @@ def collection_dirs(parent: Path) -> list[Path]:
         # renames between two of them might be under neither of its names.
         names = {*os.listdir(parent), *os.listdir(parent)}
     places = {layout.parse_restored_dir(name) or name for name in names}
-    # A disk that is mounted here has a directory of its own in it.
-    paths = [parent / p for p in sorted(places) if not p.startswith(".") and p != "lost+found"]
+    paths = [parent / place for place in sorted(places) if layout.may_be_place(place)]
     return [path for path in paths if is_there(path)]
 
 
@@ -171,11 +174,8 @@ def settle(restored: Path) -> None:
     elif restored.is_dir():
         # That it is withdrawn must be durable while it has its name, and that it has another one
         # before a part of it is gone: a part would take the place of a whole collection.
-        dropped = restored.with_name(layout.dropped_dir())
         fs.sync_dir(restored)
-        fs.rename(restored, dropped)
-        fs.sync_dir(restored.parent)
-        fs.discard(dropped)
+        _drop(restored)
 
 
 def take_place(restored: Path) -> tuple[Path, Path | None]:

@@ -231,13 +231,12 @@ def _collection_dirs(source: Path) -> list[tuple[Path, str]]:
     """The directory of each collection and the name it should have. A restored collection that
     is about to take the place of another has done so."""
     found: dict[str, Path] = {}
-    others = ("lost+found",)  # of a disk that is mounted there
     for path in sorted((source / layout.COLLECTIONS).iterdir()):
         replaced = layout.parse_restored_dir(path.name)
         if path.is_dir() and replaced is not None:
             if is_committed(path):
                 found[replaced] = path
-        elif path.name not in others and path.is_dir() and not path.name.startswith("."):
+        elif layout.may_be_place(path.name) and path.is_dir():
             found.setdefault(path.name, path)
     return [(path, escaped) for escaped, path in sorted(found.items())]
 

@@ -26,7 +26,7 @@ belongs to a range of rows, such as a partition. How a block is summed is in `sh
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numba import njit
@@ -53,12 +53,15 @@ from vecdb.kernels.signatures import (
     floats_2,
     i64,
     ints_1,
+    ints_2,
     out_bytes_1,
     out_bytes_2,
     out_floats_1,
     out_floats_2,
     out_int32s_1,
     out_ints_1,
+    out_ints_2,
+    two_floats,
 )
 from vecdb.kernels.topk import check_mask, worst_score
 
@@ -75,10 +78,6 @@ __all__ = [
 ]
 
 STEPS: Final = 252
-
-_ranges: Final[Any] = types.Array(types.int64, 2, "C", readonly=True)
-_two_floats: Final[Any] = types.UniTuple(types.float32, 2)  # type: ignore[no-untyped-call]
-_out_ints_2: Final[Any] = types.Array(types.int64, 2, "C")
 
 
 def block_shape(n: int, m: int, columns: int = 0) -> tuple[int, int]:
@@ -116,7 +115,7 @@ def unpack(blocks, codes):  # type: ignore[no-untyped-def]
             codes[row, place] = blocks[row >> 5, 16 * place + at] >> shift & 15
 
 
-@njit(_two_floats(floats_2, out_bytes_1), nogil=True, cache=True)
+@njit(two_floats(floats_2, out_bytes_1), nogil=True, cache=True)
 def quantize_tables(numbers, out):  # type: ignore[no-untyped-def]
     """Write bytes that stand for ``numbers: float32[m, 16]`` to ``out: uint8[64 * ceil(m / 4)]``.
 
@@ -205,14 +204,14 @@ def score_rows(blocks, tables, step, offset, bias, row_numbers, out):  # type: i
         bytes_2,
         floats_1,
         floats_1,
-        _ranges,
+        ints_2,
         ints_1,
         ints_1,
         floats_1,
         bytes_1,
         i64,
         out_floats_2,
-        _out_ints_2,
+        out_ints_2,
         out_ints_1,
     ),
     nogil=True,

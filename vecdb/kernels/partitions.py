@@ -29,6 +29,8 @@ from vecdb.kernels.signatures import (
     ints_1,
     out_floats_1,
     out_floats_2,
+    out_ints_2,
+    two_floats,
 )
 
 __all__ = [
@@ -44,19 +46,17 @@ _TIERS: Final = 2
 _MORE_TIERS: Final = 24
 _LEAST: Final = np.float32(1e-30)
 
-out_ints_2: Final[Any] = types.Array(types.int64, 2, "C")
 uint32s_1: Final[Any] = types.Array(types.uint32, 1, "C", readonly=True)
 _index: Final[Any] = (
     *(bytes_2, floats_1, floats_1, floats_1, floats_1, ints_1),
     *(floats_2, i64, f32, f32, bytes_2),
 )
 """Of `visit` and `nearest`, the arguments from ``centroids`` to ``blocks``."""
-_two_floats: Final[Any] = types.UniTuple(types.float32, 2)  # type: ignore[no-untyped-call]
 out_int16s_1: Final[Any] = types.Array(types.int16, 1, "C")
 
 
 @njit(
-    _two_floats(floats_1, floats_1, floats_1, out_int16s_1),
+    two_floats(floats_1, floats_1, floats_1, out_int16s_1),
     nogil=True,
     cache=True,
     fastmath=REASSOCIATE,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numba import njit
@@ -19,8 +19,11 @@ from vecdb.kernels.signatures import (
     floats_2,
     i64,
     ints_1,
+    ints_2,
     out_floats_1,
     out_floats_2,
+    out_ints_2,
+    two_floats,
 )
 from vecdb.kernels.topk import topk_sort
 
@@ -30,12 +33,8 @@ _ROUNDING: Final = np.float32(1e-6)
 _AHEAD: Final = 4
 """Rows that are fetched while one is scored."""
 
-out_ints_2: Final[Any] = types.Array(types.int64, 2, "C")
-ints_2: Final[Any] = types.Array(types.int64, 2, "C", readonly=True)
-_two_floats: Final[Any] = types.UniTuple(types.float32, 2)  # type: ignore[no-untyped-call]
 
-
-@njit(_two_floats(i64, floats_1, floats_1, floats_1), nogil=True, cache=True)
+@njit(two_floats(i64, floats_1, floats_1, floats_1), nogil=True, cache=True)
 def _errors(metric, query, estimates, scores):  # type: ignore[no-untyped-def]
     """The least of some estimates, and the standard deviation of what all are wrong by. 0 if that
     is no more than float32 rounds by."""

@@ -28,12 +28,15 @@ __all__ = [
     "floats_2",
     "i64",
     "ints_1",
+    "ints_2",
     "out_bytes_1",
     "out_bytes_2",
     "out_floats_1",
     "out_floats_2",
     "out_int32s_1",
     "out_ints_1",
+    "out_ints_2",
+    "two_floats",
     "two_ints",
 ]
 
@@ -61,15 +64,18 @@ def _output(dtype: Any, ndim: int) -> Any:
 
 f32: Final = types.float32
 i64: Final = types.int64
+two_floats: Final = types.UniTuple(types.float32, 2)  # type: ignore[no-untyped-call]
 two_ints: Final = types.UniTuple(types.int64, 2)  # type: ignore[no-untyped-call]
 bytes_1: Final = _input(types.uint8, 1)
 bytes_2: Final = _input(types.uint8, 2)
 floats_1: Final = _input(types.float32, 1)
 floats_2: Final = _input(types.float32, 2)
 ints_1: Final = _input(types.int64, 1)
+ints_2: Final = _input(types.int64, 2)
 out_bytes_1: Final = _output(types.uint8, 1)
 out_bytes_2: Final = _output(types.uint8, 2)
 out_floats_1: Final = _output(types.float32, 1)
 out_floats_2: Final = _output(types.float32, 2)
 out_int32s_1: Final = _output(types.int32, 1)
 out_ints_1: Final = _output(types.int64, 1)
+out_ints_2: Final = _output(types.int64, 2)

@@ -86,6 +86,12 @@ def is_leftover(name: str) -> bool:
     return re.fullmatch(r"\.(new|dropped)-[0-9a-f]{16}", name) is not None
 
 
+def may_be_place(name: str) -> bool:
+    """Whether what is called so beside collections may be one, damaged or not. A disk that is
+    mounted there has a directory of its own in it."""
+    return not name.startswith(".") and name != "lost+found"
+
+
 def restored_dir(escaped: str) -> str:
     """The name of a collection that is whole and about to replace the one called ``escaped``."""
     return _RESTORED + escaped
