@@ -189,7 +189,7 @@ def test_no_module_imports_itself_in_a_circle() -> None:
         ("msgpack", {"storage/format.py", "payload/encoding.py"}),
         ("xxhash", {"storage/format.py", "storage/layout.py"}),
         ("mmap", {"storage/arrays.py"}),
-        ("fcntl", {"storage/fs.py"}),
+        ("fcntl", {"storage/fs.py", "storage/place.py"}),
     ],
 )
 def test_a_library_is_used_in_its_own_place_only(library: str, allowed: set[str]) -> None:
@@ -252,6 +252,7 @@ CHANGES_BY_METHOD = {
 ALLOWED_CALLS = {
     ("cli.py", "os.open"): "the null device, in place of a standard output nobody reads",
     ("demo.py", "tempfile.TemporaryDirectory"): "the directory of a demo database",
+    ("storage/place.py", "os.open"): "a directory, of which it wants the descriptor",
 }
 
 

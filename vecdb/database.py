@@ -20,10 +20,18 @@ from vecdb.engine.configure import new_config, update_config
 from vecdb.engine.optimizer import Optimizer, deadline_of
 from vecdb.engine.store import Store
 from vecdb.engine.syncer import Syncer
-from vecdb.errors import ClosedError, ForkError, InvalidInputError, ReadOnlyError, VecdbError
+from vecdb.errors import (
+    ClosedError,
+    ForkError,
+    InvalidInputError,
+    PlaceTakenError,
+    ReadOnlyError,
+    VecdbError,
+)
 from vecdb.open_collections import OpenCollections
 from vecdb.snapshots import Snapshots
 from vecdb.storage import fs, layout
+from vecdb.storage.place import Place
 from vecdb.storage.wal import SyncLevel
 from vecdb.verbs import Verbs
 
@@ -78,6 +86,7 @@ class VecDB(Verbs, Snapshots):
         self._pid = os.getpid()
         self._closed = False
         self._lock = threading.RLock()  # guards what is open; before any lock of a store
+        self._place: Place | None = None  # held open, and locked, to be written to
         self._file_lock: fs.FileLock | None = None
         self.optimizer = Optimizer(self._stores)
         self._syncer = Syncer(self._stores, sync_interval)
@@ -104,12 +113,13 @@ class VecDB(Verbs, Snapshots):
 
     def _open_for_writing(self) -> None:
         directory.prepare(self.path)
-        self._file_lock = fs.FileLock(self.path / layout.LOCK, f"database {self.path}")
+        self._place, self._file_lock = directory.hold(self.path)
         try:
-            directory.initialize(self.path)
-            recovery.finish_restores(self.path / layout.COLLECTIONS)
-            snapshots.clean(self.path / layout.SNAPSHOTS)
-            self._collections.open_all()
+            with self._place:
+                directory.initialize(self.path)
+                recovery.finish_restores(self.path / layout.COLLECTIONS)
+                snapshots.clean(self.path / layout.SNAPSHOTS)
+                self._collections.open_all(self._place)
         except BaseException:
             self._let_go(keep=False)
             raise
@@ -154,10 +164,23 @@ class VecDB(Verbs, Snapshots):
         try:
             self._collections.close(keep=keep)
         finally:
-            if self._file_lock is not None:
-                self._file_lock.release()
             _open_databases.discard(self)
             if self._temporary:
+                self._remove()
+            self._release()
+
+    def _release(self) -> None:
+        """Give back the lock and the directory."""
+        if self._file_lock is not None:
+            self._file_lock.release()
+        if self._place is not None:
+            self._place.close()
+
+    def _remove(self) -> None:
+        """Remove a temporary database, and nothing that was put in its place."""
+        if self._place is not None:
+            with suppress(PlaceTakenError):
+                self._place.require()
                 fs.remove_tree(self.path)
 
     def _stores(self) -> list[Store]:
@@ -173,10 +196,12 @@ class VecDB(Verbs, Snapshots):
         if self._closed:
             raise ClosedError(f"database {self.path} is closed")
 
-    def _require_writable(self) -> None:
+    def _changing(self) -> Place:
         self.check_usable()
-        if self.read_only:
+        if self._place is None:
             raise ReadOnlyError(f"database {self.path} was opened with read_only=True")
+        self._place.require()
+        return self._place
 
     @property
     def damaged(self) -> dict[str, VecdbError]:
@@ -195,8 +220,13 @@ class VecDB(Verbs, Snapshots):
         if not self.read_only:
             return False
         with self._lock:
-            directory.require_database(self.path)
-            return self._collections.refresh()
+            changed = False
+            while True:  # of one database, though another one may be put in its place meanwhile
+                directory.require_database(self.path)
+                found = self.path.stat()
+                changed |= self._collections.refresh()
+                if self.path.exists() and os.path.samestat(self.path.stat(), found):
+                    return changed
 
     # -- collections -----------------------------------------------------------------------
 
@@ -226,8 +256,7 @@ class VecDB(Verbs, Snapshots):
             on_disk_payload,
         )
         self.check_usable()  # before the lock: a fork may have copied it locked, for ever
-        with self._lock:
-            self._require_writable()
+        with self._lock, self._changing():
             self._collections.create(name, config)
         return True
 
@@ -260,8 +289,7 @@ class VecDB(Verbs, Snapshots):
     def delete_collection(self, collection_name: str) -> bool:
         """Remove a collection and its files; False if there was none."""
         self.check_usable()
-        with self._lock:
-            self._require_writable()
+        with self._lock, self._changing():
             return self._collections.delete(directory.check_name(collection_name))
 
     def update_collection(
@@ -318,13 +346,13 @@ class VecDB(Verbs, Snapshots):
         Reads and writes go on meanwhile; checkpoints, builds and changes of collections wait.
         """
         self.check_usable()
-        if self.read_only:
+        if self._place is None:
             raise ReadOnlyError(f"database {self.path}: its writer may change what is checked")
         with self._lock, ExitStack() as held:
             for store in self._stores():
                 store.require_outside()
                 held.enter_context(store.maintenance)
-            return check_files(self.path)
+            return check_files(self._place.now())
 
     def wait_for_optimizer(
         self, collection_name: str | None = None, timeout: float | None = None
@@ -352,6 +380,8 @@ def _after_fork() -> None:
     for database in list(_open_databases):
         if database._file_lock is not None:
             database._file_lock.release()
+        if database._place is not None:
+            database._place.leave()
 
 
 atexit.register(_close_all)

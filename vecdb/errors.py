@@ -13,6 +13,7 @@
     ├── ClosedError (ValueError)                used after close()
     ├── ForkError (RuntimeError)                used in a process forked from the opener
     ├── ReadOnlyError (PermissionError)         opened read-only, or closed to writes by a failure
+    ├── PlaceTakenError (OSError)               what was opened is gone, or its path is another's
     ├── WriteError (OSError)                    a write failed and its outcome is unknown
     ├── StorageFullError (OSError)              no space; nothing of the write was kept
     ├── ReentrantCallError (RuntimeError)       called again from inside itself (signal handler)
@@ -36,6 +37,7 @@ __all__ = [
     "NotADatabaseError",
     "NotFoundError",
     "OptimizerError",
+    "PlaceTakenError",
     "ReadOnlyError",
     "ReentrantCallError",
     "StorageFullError",
@@ -94,6 +96,11 @@ class ForkError(VecdbError, RuntimeError):
 
 class ReadOnlyError(VecdbError, PermissionError):
     """Writes are refused: opened read-only, or an earlier write failed with unknown outcome."""
+
+
+class PlaceTakenError(VecdbError, OSError):
+    """The directory that was opened was removed, or something else stands at its path: nothing was
+    written. Says what was expected, where that is now, and what stands in its place."""
 
 
 class WriteError(VecdbError, OSError):

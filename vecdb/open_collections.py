@@ -7,7 +7,8 @@ only reads follows what another process does: ``refresh``.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from copy import copy
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from vecdb.errors import (
     WriteError,
 )
 from vecdb.storage import fs, layout
+from vecdb.storage.place import Place
 from vecdb.storage.wal import SyncLevel
 
 _log = logging.getLogger("vecdb")
@@ -57,6 +59,8 @@ class OpenCollections:
         # for it, and a new one of that name made in its place.
         self._damaged: dict[Path, tuple[str, VecdbError]] = {}
         self._followers: dict[Path, Follower] = {}
+        self._database: Place | None = None  # the directory that was opened to be written to
+        self._remains: set[Path] = set()  # places of which a failed call could not take all back
 
     # -- looking ---------------------------------------------------------------------------
 
@@ -90,8 +94,9 @@ class OpenCollections:
 
     # -- writing ---------------------------------------------------------------------------
 
-    def open_all(self) -> None:
-        """Open every collection there is, or set it aside."""
+    def open_all(self, database: Place) -> None:
+        """Open every collection there is in a database's directory, or set it aside."""
+        self._database = database
         for path in recovery.collection_dirs(self._parent):
             try:
                 self._open_one(path)
@@ -102,13 +107,31 @@ class OpenCollections:
         """A new, empty one. Raises AlreadyExistsError."""
         if name in self:
             raise AlreadyExistsError(f"collection {name!r} already exists")
-        with Uninterrupted():  # on disk and in the list, or in neither
-            path = recovery.create_collection(self._parent, name, config)
+        path = self._parent / layout.escape(name)
+        if recovery.is_there(path) and path not in self._remains:
+            raise AlreadyExistsError(
+                f"collection {name!r}: {path} was put there while the database is open; close it "
+                f"and open it again to use that"
+            )
+        with Uninterrupted(), self._noting(path):  # on disk and in the list, or in neither
+            recovery.create_collection(self._parent, name, config)
             try:
                 self._open_one(path, new=True)
             except BaseException:
                 recovery.drop_collection(path)
                 raise
+
+    @contextmanager
+    def _noting(self, path: Path) -> Iterator[None]:
+        """Note what a block that fails leaves in a place: the next one may remove it, as nothing
+        else that stands there."""
+        try:
+            yield
+        except BaseException:
+            if recovery.is_there(path):
+                self._remains.add(path)
+            raise
+        self._remains.discard(path)
 
     def delete(self, name: str) -> bool:
         """Remove one and its files; False if there was none."""
@@ -120,6 +143,7 @@ class OpenCollections:
         if collection is None:
             return False
         store = collection._store
+        self._require_own(store)
         recovery.close_store(store, keep=False)
         store.fate = "was deleted"
         self._optimizer.leave(store)
@@ -132,7 +156,8 @@ class OpenCollections:
         old = self._open.get(unpacked.name)
         if old is not None:
             old._store.require_outside()
-        with Uninterrupted():
+            self._require_own(old._store)
+        with Uninterrupted(), self._noting(self._parent / layout.escape(unpacked.name)):
             try:
                 restored = restore.commit(unpacked)
             except WriteError as error:
@@ -154,6 +179,12 @@ class OpenCollections:
             self._damaged.pop(path, None)
         if dropped is not None:
             fs.discard(dropped)
+
+    def _require_own(self, store: Store) -> None:
+        """Raise PlaceTakenError if something else stands in a collection's place: what is done to
+        the collection must not be done to that."""
+        if not store.closed and recovery.is_there(store.path):
+            store.require_in_place()
 
     def close(self, *, keep: bool) -> None:
         """Close every one whatever happens to another, then raise what came first. They stay
@@ -207,7 +238,7 @@ class OpenCollections:
     # -- the parts -------------------------------------------------------------------------
 
     def _open_one(self, path: Path, *, new: bool = False) -> None:
-        store = recovery.open_store(path, self._level, new=new)
+        store = recovery.open_store(path, self._level, new=new, database=self._database)
         try:
             recovery.require_own_name(path, store.name)
         except CorruptionError:

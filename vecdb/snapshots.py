@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -12,13 +13,15 @@ from vecdb.collection import Collection
 from vecdb.engine import directory, recovery, restore, snapshots
 from vecdb.errors import InvalidInputError
 from vecdb.open_collections import OpenCollections
-from vecdb.storage import layout
+from vecdb.storage import fs, layout
+from vecdb.storage.place import Place
 
 
 class Snapshots:
     """Copies of one exact state, in one file each, taken while reads and writes go on."""
 
     path: Path
+    _place: Place | None
     _lock: threading.RLock
     _collections: OpenCollections
 
@@ -26,8 +29,14 @@ class Snapshots:
         """Raise unless the database may be used."""
         raise NotImplementedError
 
-    def _require_writable(self) -> None:
+    def _changing(self) -> Place:
+        """The directory, to be entered by who changes what is in it. Raises unless it may be."""
         raise NotImplementedError
+
+    def _looking(self) -> AbstractContextManager[object]:
+        """The same for who only looks; a reader's is whatever stands at its path."""
+        self.check_usable()
+        return nullcontext() if self._place is None else self._place
 
     def collection(self, collection_name: str) -> Collection:
         """The collection of that name."""
@@ -44,20 +53,20 @@ class Snapshots:
         ``wait`` is accepted for compatibility: the snapshot is durable when this returns. Raises
         NotFoundError, StorageFullError, and CorruptionError for a damaged file.
         """
-        self._require_writable()
-        path = self.collection(collection_name)._store.path
-        directory = self._snapshots_of(collection_name)
-        return snapshots.take(self.path, directory, path.name, [path], whole=False)
+        with self._changing() as place:
+            path = self.collection(collection_name)._store.path
+            directory = self._snapshots_of(collection_name)
+            return snapshots.take(place, directory, path.name, [path], whole=False)
 
     def list_snapshots(self, collection_name: str) -> list[models.SnapshotDescription]:
         """The snapshots of a collection, oldest first; also of one that was deleted."""
-        self.check_usable()
-        return snapshots.listed(self._snapshots_of(collection_name))
+        with self._looking():
+            return snapshots.listed(self._snapshots_of(collection_name))
 
     def delete_snapshot(self, collection_name: str, snapshot_name: str, wait: bool = True) -> bool:
         """Remove a snapshot; False if there is none of that name."""
-        self._require_writable()
-        return snapshots.remove(self._snapshots_of(collection_name), snapshot_name)
+        with self._changing():
+            return snapshots.remove(self._snapshots_of(collection_name), snapshot_name)
 
     def recover_snapshot(
         self,
@@ -78,13 +87,12 @@ class Snapshots:
         NotFoundError, CorruptionError (names the file), FormatVersionError, StorageFullError.
         """
         name = directory.check_name(collection_name)
-        archive = self._locate(name, location)
-        self._require_writable()
         parent = self.path / layout.COLLECTIONS
-        unpacked = restore.unpack_collection(archive, parent, name, checksum)
-        with restore.kept_until_committed(unpacked), self._lock:
-            self._require_writable()
-            self._collections.replace(unpacked)
+        with self._changing():
+            archive = self._locate(name, location)
+            unpacked = restore.unpack_collection(archive, parent, name, checksum)
+            with restore.kept_until_committed(unpacked), self._lock, self._changing():
+                self._collections.replace(unpacked)
         return True
 
     def create_full_snapshot(self, wait: bool = True) -> models.SnapshotDescription:
@@ -94,20 +102,20 @@ class Snapshots:
         not be of the same moment. ``vecdb restore`` makes a database of it. Raises as
         ``create_snapshot`` does, and for a damaged collection.
         """
-        self._require_writable()
-        paths = recovery.collection_dirs(self.path / layout.COLLECTIONS)
-        directory = self.path / layout.SNAPSHOTS
-        return snapshots.take(self.path, directory, layout.FULL, paths, whole=True)
+        with self._changing() as place:
+            paths = recovery.collection_dirs(self.path / layout.COLLECTIONS)
+            directory = self.path / layout.SNAPSHOTS
+            return snapshots.take(place, directory, layout.FULL, paths, whole=True)
 
     def list_full_snapshots(self) -> list[models.SnapshotDescription]:
         """The snapshots of the whole database, oldest first."""
-        self.check_usable()
-        return snapshots.listed(self.path / layout.SNAPSHOTS)
+        with self._looking():
+            return snapshots.listed(self.path / layout.SNAPSHOTS)
 
     def delete_full_snapshot(self, snapshot_name: str, wait: bool = True) -> bool:
         """Remove a snapshot of the whole database; False if there is none of that name."""
-        self._require_writable()
-        return snapshots.remove(self.path / layout.SNAPSHOTS, snapshot_name)
+        with self._changing():
+            return snapshots.remove(self.path / layout.SNAPSHOTS, snapshot_name)
 
     def _snapshots_of(self, collection_name: str) -> Path:
         name = directory.check_name(collection_name)
@@ -128,6 +136,6 @@ class Snapshots:
             return Path(unquote(parts.path))
         if layout.parse_snapshot_file(text) is not None:
             for place in (self._snapshots_of(name), self.path / layout.SNAPSHOTS):
-                if os.path.isfile(place / text):
+                if fs.is_file(place / text):
                     return place / text
         return Path(text).absolute()

@@ -78,6 +78,7 @@ def run(program: list[str], environment: dict[str, str]) -> None:
 
 _LINE = re.compile(r"^(\d+)\s+(?:<\.\.\. )?(\w+)(?: resumed>)?(.*)$")
 _FD = re.compile(r"(-?\d+|AT_FDCWD)<((?:\\x[0-9a-f]{2})*)(?:\([^>]*\))?>(?!\(deleted\))")
+_RESULT = re.compile(r"\s*(-?\d+|0x[0-9a-f]+)(?:<((?:\\x[0-9a-f]{2})*)(?:\([^>]*\))?>)?")
 _TEXT = re.compile(r'"((?:\\x[0-9a-f]{2})*)"(\.\.\.)?')
 
 
@@ -90,6 +91,8 @@ class Call:
     result: int
     began: int
     """How many calls had finished when it began."""
+    opened: bytes | None = None
+    """What the descriptor is of that it gave, whatever path led there."""
 
 
 class Moment(Enum):
@@ -125,9 +128,10 @@ def calls(trace: Path) -> Iterator[Call]:
                 before, began = unfinished.pop((pid, name), ("", finished))
                 rest = before + rest
             arguments, _, result = rest.rpartition(" = ")
-            value = re.match(r"\s*(-?\d+|0x[0-9a-f]+)", result)
+            value = _RESULT.match(result)
             if value is not None and not value[1].startswith("-"):
-                yield Call(name, arguments, int(value[1], 0), began)
+                opened = _bytes(value[2]) if value[2] else None
+                yield Call(name, arguments, int(value[1], 0), began, opened)
                 finished += 1
 
 
@@ -236,7 +240,7 @@ class Replay:
     def _open(self, call: Call) -> None:
         fd, disk = call.result, self.disk
         self._synced.discard(fd)
-        name = self._name(self._paths(call)[0])
+        name = self._name(call.opened or self._paths(call)[0])
         if name is None:
             return
         self._positions[fd] = None if "O_APPEND" in call.arguments else 0

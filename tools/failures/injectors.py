@@ -153,7 +153,9 @@ class OsCalls(Injector):
                 file.write(bytes(status.st_size - start))
 
     def _inside(self, target: Any, kwargs: Any) -> bool:
-        return kwargs.get("dir_fd") is not None or _path(target).startswith(self._root)
+        if kwargs.get("dir_fd") is not None or kwargs.get("src_dir_fd") is not None:
+            return True
+        return _path(target).startswith(self._root)
 
     def _name(self, target: Any) -> str:
         return os.path.relpath(_path(target), self._root)

@@ -82,6 +82,18 @@ ON_FD(int, fdatasync, SYNC, (int fd), (fd), FAIL)
 ON_FD(int, ftruncate, TRUNCATE, (int fd, off_t n), (fd, n), FAIL)
 ON_FD(int, ftruncate64, TRUNCATE, (int fd, off64_t n), (fd, n), FAIL)
 
+/* A path through /proc/self/fd/N, as the path that it stands for. */
+static const char *meant(const char *path, char *buffer, size_t size) {
+    int fd, rest = 0;
+    if (sscanf(path, "/proc/self/fd/%d%n", &fd, &rest) != 1 || path[rest] != '/') return path;
+    char link[40];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t length = readlink(link, buffer, size - 1);
+    if (length < 0) return path;
+    snprintf(buffer + length, size - length, "%s", path + rest);
+    return buffer;
+}
+
 #define OPENING(name) \
     int name(const char *path, int flags, ...) { \
         REAL(int, #name, const char *, int, ...); \
@@ -89,7 +101,9 @@ ON_FD(int, ftruncate64, TRUNCATE, (int fd, off64_t n), (fd, n), FAIL)
         va_start(list, flags); \
         mode_t bits = flags & (O_CREAT | O_TMPFILE) ? va_arg(list, mode_t) : 0; \
         va_end(list); \
-        return counts(OPEN, #name, path) ? -1 : real(path, flags, bits); \
+        char buffer[8192]; \
+        if (counts(OPEN, #name, meant(path, buffer, sizeof buffer))) return -1; \
+        return real(path, flags, bits); \
     }
 OPENING(open)
 OPENING(open64)

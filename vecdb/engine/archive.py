@@ -206,7 +206,7 @@ class Captured:
         for name, expected in row.files.items():
             with fs.required(directory / name):
                 # An open file stays, whatever becomes of its name.
-                file = open(directory / name, "rb")  # noqa: SIM115 - closed by ``close``
+                file = fs.open_read(directory / name)
             self._files[row.id, name] = self._held.enter_context(file)
             length = os.fstat(file.fileno()).st_size
             if length != expected.length:

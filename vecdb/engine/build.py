@@ -97,9 +97,18 @@ def build(
     with store.write:
         store.require_writable()
         sources = [_pin(store.files[i]) for i in segment_ids if i in store.files]
+    if any(len(source.rows) for source in sources):
+        with store.changing():
+            _build(store, sources, cancelled, progress)
+
+
+def _build(
+    store: Store,
+    sources: list[Source],
+    cancelled: Callable[[], bool],
+    progress: Callable[[int, int], None],
+) -> None:
     total = sum(len(source.rows) for source in sources)
-    if not total:
-        return
     _require_space(store, sources)
     builder: SegmentBuilder | None = None
     try:
@@ -133,7 +142,7 @@ def _pin(state: FileState) -> Source:
 
 def _require_space(store: Store, sources: list[Source]) -> None:
     need = sum(f.length for s in sources for f in s.segment.row.files.values())
-    free = shutil.disk_usage(store.path).free
+    free = shutil.disk_usage(fs.real_path(store.path)).free
     if free < need + need // 4:
         raise OptimizerError(
             f"{store.path}: {free} bytes free, {need + need // 4} needed to rewrite the segments"

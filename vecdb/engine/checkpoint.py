@@ -72,7 +72,16 @@ def checkpoint(store: Store) -> bool:
 
 def checkpoint_held(store: Store) -> bool:
     """``checkpoint``, under the maintenance lock."""
-    store.require_writable()
+    with store.changing():
+        return _checkpoint(store)
+
+
+def is_due(store: Store) -> bool:
+    """Whether the catalog is behind. Under the maintenance lock."""
+    return store.frozen is not None or store.applied_seq < store.next_seq - 1
+
+
+def _checkpoint(store: Store) -> bool:
     finished = store.frozen is not None
     if store.frozen is not None:  # left by a checkpoint that failed
         _finish(store, store.frozen)

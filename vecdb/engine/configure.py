@@ -70,7 +70,9 @@ def update_config(
             wal_config=old.wal_config,
             quantization_config=None if quantization is models.Disabled.DISABLED else quantization,
         )
-        _commit(store, config)
+        with store.changing():
+            store.require_in_place()
+            _commit(store, config)
 
 
 def _changed_vectors(old: models.CollectionConfig, vectors_config: Any, store: Store) -> Any:

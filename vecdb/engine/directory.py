@@ -9,6 +9,7 @@ from pathlib import Path
 from vecdb.engine import recovery
 from vecdb.errors import CorruptionError, InvalidInputError, NotADatabaseError
 from vecdb.storage import fs, layout
+from vecdb.storage.place import Place
 
 MAX_NAME_BYTES = 255
 
@@ -73,15 +74,15 @@ def require_database(path: Path) -> None:
     """
     require_format_file(path)
     recovery.read_format(path)
-    if not (path / layout.COLLECTIONS).is_dir():
+    if not fs.is_dir(path / layout.COLLECTIONS):
         raise CorruptionError(path / layout.COLLECTIONS, "the directory is missing")
 
 
 def require_format_file(path: Path) -> None:
     """Raise NotADatabaseError, which says what is there instead, unless there is the FORMAT of a
     database, damaged or not."""
-    has_format = (path / layout.FORMAT).is_file()
-    if (path / layout.CATALOG).is_dir():
+    has_format = fs.is_file(path / layout.FORMAT)
+    if fs.is_dir(path / layout.CATALOG):
         why = f"it is a collection; the database should be {path.parent.parent}"
     elif has_format:
         return
@@ -115,6 +116,25 @@ def _is_unfinished(entry: Path) -> bool:
     return entry.name == layout.LOCK or layout.is_leftover(entry.name)
 
 
+def hold(path: Path) -> tuple[Place, fs.FileLock]:
+    """A database's directory, held open, and its lock. Raises LockedError; PlaceTakenError if it
+    was moved or removed meanwhile, and so the lock is not the one that others see."""
+    place = Place(path)
+    try:
+        with place:
+            lock = fs.FileLock(path / layout.LOCK, f"database {path}")
+        try:
+            place.mark = layout.LOCK, lock.identity
+            place.require()
+        except BaseException:
+            lock.release()
+            raise
+    except BaseException:
+        place.close()
+        raise
+    return place, lock
+
+
 def initialize(path: Path) -> None:
     """What a database needs, if it is not there. FORMAT comes last: it makes it a database.
 
@@ -125,13 +145,13 @@ def initialize(path: Path) -> None:
     except OSError as error:  # it is not ours: not to be read, or of a kind that is not synced
         if error.errno in (errno.EIO, errno.ENOSPC, errno.EDQUOT):
             raise
-    if (path / layout.FORMAT).exists():
+    if fs.exists(path / layout.FORMAT):
         require_database(path)
         fs.sync_dir(path)  # the same
         return
-    if not (path / layout.COLLECTIONS).is_dir():
+    if not fs.is_dir(path / layout.COLLECTIONS):
         fs.make_dir(path / layout.COLLECTIONS)
-    for entry in list(path.iterdir()):
+    for entry in fs.entries(path):
         if layout.is_leftover(entry.name):
             fs.discard(entry)
     unfinished = path / layout.new_dir()

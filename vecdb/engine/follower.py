@@ -16,7 +16,7 @@ from typing import TypeVar
 from vecdb.engine.recovery import is_there, load, read_format, replay_into, standing
 from vecdb.engine.store import RecoveryReport, Store
 from vecdb.errors import CorruptionError, FormatVersionError
-from vecdb.storage import layout
+from vecdb.storage import fs, layout
 from vecdb.storage.catalog import Snapshot, read_unlocked, transaction_of
 from vecdb.storage.wal import Replay, wal_files
 
@@ -79,7 +79,7 @@ class Follower:
         """Whether the directory still holds the collection that was opened, not one that was made
         or restored in its place."""
         try:
-            return read_format(standing(self.path)) == self._fields
+            return identify(standing(self.path)) == self._fields
         except (CorruptionError, FormatVersionError):
             return False
 
@@ -95,11 +95,20 @@ class Follower:
         return store
 
 
+def identify(path: Path) -> dict[str, str]:
+    """The fields of a directory's FORMAT, and which directory and which file it was: a copy of it
+    has the same fields. Inodes are given again, at another time. Raises CorruptionError."""
+    fields = read_format(path)
+    with fs.required(path / layout.FORMAT):
+        file = fs.status(path / layout.FORMAT)
+        return {**fields, "file": f"{fs.identity(path)} {file.st_ino} {file.st_ctime_ns}"}
+
+
 def require_same(path: Path, fields: dict[str, str]) -> None:
-    """Raise CorruptionError unless the directory's FORMAT is what it was before. A restore puts
-    another directory in its place, whose files may fit those of the one before, but whose log
+    """Raise CorruptionError unless the directory is what it was before. A restore puts another one
+    in its place, and so may anybody, whose files may fit those of the one before, but whose log
     tells another story."""
-    if read_format(path) != fields:
+    if identify(path) != fields:
         raise CorruptionError(path / layout.FORMAT, "was replaced while the collection was read")
 
 
@@ -120,7 +129,7 @@ def newest(place: Path, read: Callable[[Path, dict[str, str], Snapshot], T]) -> 
     for left in reversed(range(_TRIES)):
         path = standing(place)
         try:
-            fields = read_format(path)
+            fields = identify(path)
             snapshot, transaction = read_unlocked(path / layout.CATALOG)
             return read(path, fields, snapshot), transaction
         except CorruptionError:
@@ -137,10 +146,10 @@ def _state(place: Path) -> object:
     path = standing(place)
     found: list[object] = [path]
     try:
-        found.append(path.stat().st_ino)
+        found.append(fs.identity(path))
         found.append(transaction_of(path / layout.CATALOG))
         for first_seq, file in wal_files(path / layout.WAL):
-            found.append((first_seq, file.stat().st_size))
+            found.append((first_seq, fs.status(file).st_size))
     except FileNotFoundError:  # it moves at this moment
         found.append(object() if is_there(place) else None)
     except CorruptionError as error:

@@ -29,7 +29,7 @@ _REST = 0.02
 def next_step(store: Store) -> Plan | None:
     """What the planner says now; None also for a collection that takes no writes."""
     with store.write:
-        if store.closed or store.failure is not None:
+        if store.closed or store.failure is not None or store.is_lost:
             return None
         if store.frozen is not None:  # a checkpoint that failed half-way, or one at work
             return Plan("checkpoint")

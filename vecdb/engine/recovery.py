@@ -13,14 +13,13 @@ Recovery changes nothing it needs itself, so it can be interrupted and repeated.
 from __future__ import annotations
 
 import errno
-import os
 import time
 import uuid as uuids
 from contextlib import suppress
 from pathlib import Path
 
 from vecdb import models
-from vecdb.engine.checkpoint import checkpoint, checkpoint_held
+from vecdb.engine.checkpoint import checkpoint, checkpoint_held, is_due
 from vecdb.engine.operations import decode, require_fit
 from vecdb.engine.schema import mapped_schema, schema_of
 from vecdb.engine.store import FileState, RecoveryReport, Store
@@ -35,6 +34,7 @@ from vecdb.storage import fs, layout
 from vecdb.storage.catalog import DATA, Catalog, Snapshot
 from vecdb.storage.format import MAX_FORMAT_LINE, VERSION, DamageError
 from vecdb.storage.format_line import pack_format_line, unpack_format_line
+from vecdb.storage.place import Place
 from vecdb.storage.validate import validate
 from vecdb.storage.wal import Replay, SyncLevel, Wal
 
@@ -50,7 +50,7 @@ def read_format(directory: Path) -> dict[str, str]:
     """The fields of a FORMAT file. Raises CorruptionError, FormatVersionError."""
     path = directory / layout.FORMAT
     try:
-        with fs.required(path), open(path, "rb") as file:
+        with fs.required(path), fs.open_read(path) as file:
             return unpack_format_line(file.read(MAX_FORMAT_LINE + 1))
     except DamageError as error:
         raise CorruptionError(path, str(error)) from None
@@ -88,7 +88,7 @@ def create_collection(parent: Path, name: str, config: models.CollectionConfig) 
         fs.rename(temporary, path)
         fs.sync_dir(parent)
     except BaseException:
-        if not path.exists():
+        if not fs.exists(path):
             fs.remove_tree(temporary)
             raise
         # Power loss may bring its name back: whole, and empty, is all it may be then. The next open
@@ -103,7 +103,7 @@ def drop_collection(path: Path) -> None:
     """Remove a collection: gone in one rename, then file by file. Also one that failed to take its
     place, which would take it at the next open."""
     for directory in (path, path.with_name(layout.restored_dir(path.name))):
-        if directory.exists():
+        if fs.is_dir(directory):
             _drop(directory)
 
 
@@ -120,7 +120,7 @@ def collection_dirs(parent: Path) -> list[Path]:
     with fs.required(parent, "directory"):
         # Twice: one look at a long list takes several calls, and a collection that a restore
         # renames between two of them might be under neither of its names.
-        names = {*os.listdir(parent), *os.listdir(parent)}
+        names = {*fs.names(parent), *fs.names(parent)}
     places = {layout.parse_restored_dir(name) or name for name in names}
     paths = [parent / place for place in sorted(places) if layout.may_be_place(place)]
     return [path for path in paths if is_there(path)]
@@ -136,14 +136,14 @@ def standing(place: Path) -> Path:
 def is_committed(restored: Path) -> bool:
     """Whether there is something under a ``.restored-`` name, and takes its place: what was
     withdrawn says so. One of which FORMAT is lost is damaged, and not to be removed for that."""
-    return restored.is_dir() and not os.path.lexists(restored / layout.WITHDRAWN)
+    return fs.is_dir(restored) and not fs.exists(restored / layout.WITHDRAWN)
 
 
 def is_there(place: Path) -> bool:
     """Whether there is a collection of this place. A restore may be moving it from the one name to
     the other between any two questions; the first one is asked again for that."""
     restored = place.with_name(layout.restored_dir(place.name))
-    return place.is_dir() or is_committed(restored) or place.is_dir()
+    return fs.is_dir(place) or is_committed(restored) or fs.is_dir(place)
 
 
 def finish_restores(parent: Path) -> None:
@@ -156,10 +156,10 @@ def finish_restores(parent: Path) -> None:
     there, and that power loss would take away with all that is written below it from now on.
     """
     fs.sync_dir(parent)
-    for path in sorted(parent.iterdir()):
+    for path in fs.entries(parent):
         if layout.parse_restored_dir(path.name) is not None:
             settle(path)
-    for path in sorted(parent.iterdir()):
+    for path in fs.entries(parent):
         if layout.is_leftover(path.name):
             fs.discard(path)
 
@@ -171,7 +171,7 @@ def settle(restored: Path) -> None:
         _, dropped = take_place(restored)
         if dropped is not None:
             fs.discard(dropped)
-    elif restored.is_dir():
+    elif fs.is_dir(restored):
         # That it is withdrawn must be durable while it has its name, and that it has another one
         # before a part of it is gone: a part would take the place of a whole collection.
         fs.sync_dir(restored)
@@ -185,7 +185,7 @@ def take_place(restored: Path) -> tuple[Path, Path | None]:
     assert replaced is not None
     path = restored.with_name(replaced)
     dropped: Path | None = None
-    if path.exists():
+    if fs.exists(path):
         dropped = restored.with_name(layout.dropped_dir())
         fs.rename(path, dropped)
         fs.sync_dir(path.parent)
@@ -218,10 +218,24 @@ def name_of_place(place: Path) -> str:
         return layout.unescape(place.name)
 
 
-def open_store(path: Path, level: SyncLevel, *, new: bool = False) -> Store:
+def open_store(
+    path: Path, level: SyncLevel, *, new: bool = False, database: Place | None = None
+) -> Store:
     """Open a collection for writing. Raises CorruptionError and FormatVersionError, naming the
-    file. ``new``: there is nothing in it yet, so it is of no use if it can only be read."""
-    started = time.monotonic()
+    file. ``new``: there is nothing in it yet, so it is of no use if it can only be read.
+    ``database``: the directory that it is in, which is held open."""
+    with fs.required(path, "directory"):
+        place = Place(path, database)
+    try:
+        with place:
+            return _open_store(place, level, new)
+    except BaseException:
+        place.close()
+        raise
+
+
+def _open_store(place: Place, level: SyncLevel, new: bool) -> Store:
+    started, path = time.monotonic(), place.path
     catalog = Catalog(path / layout.CATALOG)
     try:
         # A process killed in its commit may have written it and not synced it. What begins now
@@ -232,7 +246,7 @@ def open_store(path: Path, level: SyncLevel, *, new: bool = False) -> Store:
         with fs.required(path / layout.WAL, "directory"):
             fs.sync_dir(path / layout.WAL)
         store, replay = load(path, catalog.read(), level)
-        store.catalog = catalog
+        store.catalog, store.place = catalog, place
         removed = _clean(store)
         store.publish()
         try:
@@ -338,15 +352,15 @@ def _clean(store: Store) -> list[str]:
     """Remove segment directories the catalog does not list and unfinished WAL files."""
     removed = []
     with fs.required(store.segments_path, "directory"):
-        paths = sorted(store.segments_path.iterdir())
+        paths = fs.entries(store.segments_path)
     for path in paths:
         segment_id = layout.parse_segment_dir(path.name)
         if segment_id is not None and segment_id not in store.files:
             fs.discard(path)
             removed.append(path.name)
-            if path.exists():  # else its id may be given again: nothing refers to it
+            if fs.exists(path):  # else its id may be given again: nothing refers to it
                 store.next_segment_id = max(store.next_segment_id, segment_id + 1)
-    for path in (store.path / layout.WAL).iterdir():
+    for path in fs.entries(store.path / layout.WAL):
         if layout.is_leftover(path.name):
             fs.discard(path)
             removed.append(path.name)
@@ -360,14 +374,17 @@ def close_store(store: Store, *, keep: bool = True) -> None:
         if store.closed:
             return
         try:
-            if keep and store.failure is None:
+            if keep and store.failure is None and is_due(store):
                 _last_checkpoint(store)
+                store.require_in_place()  # else it is where nobody will look for it
         finally:
             with store.write:
                 store.closed = True
                 store.wal.close()
                 if store.catalog is not None:
                     store.catalog.close()
+                if store.place is not None:
+                    store.place.close()
                 store.let_go()
 
 

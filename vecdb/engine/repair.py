@@ -39,6 +39,7 @@ from vecdb.errors import (
 )
 from vecdb.storage import fs, layout
 from vecdb.storage.format import DamageError
+from vecdb.storage.place import entered
 
 Progress = Callable[[int, int], None]
 
@@ -205,9 +206,21 @@ def _require_new(target: Path, source: Path) -> None:
 def _making(target: Path) -> Iterator[None]:
     """A directory for a new database, locked; as before if the block does not end well."""
     made = not target.exists()
-    if made:
-        fs.make_dir(target)
-        fs.sync_dir(target.parent)
+    with entered(target.parent):
+        if made:
+            fs.make_dir(target)
+            fs.sync_dir(target.parent)
+        try:
+            with entered(target) as place:
+                yield from _locked(target)
+                place.require()
+        except BaseException:
+            if made:
+                fs.remove_empty_dir(target)
+            raise
+
+
+def _locked(target: Path) -> Iterator[None]:
     lock: fs.FileLock | None = None
     try:
         lock = fs.FileLock(target / layout.LOCK, f"database {target}")
@@ -217,10 +230,8 @@ def _making(target: Path) -> Iterator[None]:
         # FORMAT first, and that durable: without it nobody takes what is left for a database.
         fs.remove_file(target / layout.FORMAT)
         fs.sync_dir(target)
-        fs.remove_tree(target / layout.COLLECTIONS)
-        fs.remove_file(target / layout.LOCK)
-        if made:
-            fs.remove_tree(target)
+        for path in fs.entries(target):  # there was nothing in it before
+            fs.remove_tree(path)
         raise
     finally:
         if lock is not None:

@@ -25,6 +25,7 @@ from vecdb.errors import (
     WriteError,
 )
 from vecdb.storage import fs, layout
+from vecdb.storage.place import Place, entered
 from vecdb.storage.tar import Progress, no_progress
 
 
@@ -87,7 +88,7 @@ def commit(unpacked: Unpacked) -> Path:
         fs.rename(unpacked.path, restored)
         fs.sync_dir(parent)
     except BaseException as error:
-        if restored.exists():  # a rename that failed may have been done
+        if fs.exists(restored):  # a rename that failed may have been done
             _withdraw(restored, error)
         raise
     return restored
@@ -118,20 +119,30 @@ def restore_collection(
     """
     directory.check_name(name)
     directory.require_database(root)
-    lock = fs.FileLock(root / layout.LOCK, f"database {root}")
+    place, lock = directory.hold(root)
     try:
-        parent = root / layout.COLLECTIONS
-        directory.initialize(root)  # its names are durable: a killed process may have made it
-        recovery.finish_restores(parent)
-        if (parent / layout.escape(name)).exists() and not replace:
-            raise AlreadyExistsError(f"{root}: collection {name!r} exists")
-        unpacked = unpack_collection(path, parent, name, checksum, progress)
-        with kept_until_committed(unpacked), Uninterrupted():
-            commit(unpacked)
-            recovery.finish_restores(parent)
-        return unpacked.points
+        with place:
+            return _restore_into(place, path, name, checksum, replace, progress)
     finally:
         lock.release()
+        place.close()
+
+
+def _restore_into(
+    place: Place, path: Path, name: str, checksum: str | None, replace: bool, progress: Progress
+) -> int:
+    root = place.path
+    parent = root / layout.COLLECTIONS
+    directory.initialize(root)  # its names are durable: a killed process may have made it
+    recovery.finish_restores(parent)
+    if fs.exists(parent / layout.escape(name)) and not replace:
+        raise AlreadyExistsError(f"{root}: collection {name!r} exists")
+    unpacked = unpack_collection(path, parent, name, checksum, progress)
+    with kept_until_committed(unpacked), Uninterrupted():
+        place.require()
+        commit(unpacked)
+        recovery.finish_restores(parent)
+    return unpacked.points
 
 
 def restore_database(
@@ -146,13 +157,23 @@ def restore_database(
     ``name``: what to call the collection of an archive of one, and which to take from an archive
     of many. The directory must not exist, or be empty. Raises NotADatabaseError, and as
     ``unpack_collection``; then nothing is left behind. Raises WriteError: it is whole, and has its
-    name, but power loss may take that.
+    name, but power loss may take that. Raises PlaceTakenError: it is whole, in a directory that was
+    moved meanwhile.
     """
     root = root.resolve()
     if not root.parent.is_dir():
         raise NotADatabaseError(f"{root}: the directory {root.parent} does not exist")
     if root.exists() and not (root.is_dir() and not any(root.iterdir())):
         raise NotADatabaseError(f"{root} is not empty; give a new or an empty directory")
+    with entered(root.parent) as place:
+        points = _make_database(path, root, name, checksum, progress)
+        place.require()
+    return points
+
+
+def _make_database(
+    path: Path, root: Path, name: str | None, checksum: str | None, progress: Progress
+) -> dict[str, int]:
     temporary = root.parent / layout.new_dir()
     parent = temporary / layout.COLLECTIONS
     fs.make_dir(temporary)
@@ -167,7 +188,7 @@ def restore_database(
             fs.rename(temporary, root)
             fs.sync_dir(root.parent)
         except BaseException as error:
-            if temporary.exists():
+            if fs.exists(temporary):
                 fs.remove_tree(temporary)
                 raise
             detail = f"{root}: restored, but it may not be durable: {error}"

@@ -32,6 +32,7 @@ from vecdb.storage import layout
 from vecdb.storage.catalog import Bits, Catalog, SegmentRow
 from vecdb.storage.format import bits_at, pack_bits
 from vecdb.storage.memory import MemorySegment, all_alive, killed
+from vecdb.storage.place import Place
 from vecdb.storage.segment import FileSegment
 from vecdb.storage.wal import Wal
 
@@ -114,6 +115,7 @@ class Store:
         self.path = path
         self.uuid = uuid
         self.catalog: Catalog | None = None  # None: only read, see follower.py
+        self.place: Place | None = None  # the directory that was opened to be written to
         self.maintenance = threading.RLock()
         self.write = threading.RLock()
         self.report = RecoveryReport()
@@ -177,6 +179,8 @@ class Store:
             raise ClosedError(f"collection {self.name!r} {self.fate}")
         if self.catalog is None:
             raise ReadOnlyError(f"collection {self.name!r} was opened with read_only=True")
+        if self.place is not None:
+            self.place.require_not_lost()
         if self.failure is None and self.wal.failed is not None:
             self.fail(self.wal.failed)
         if self.failure is not None:
@@ -184,6 +188,22 @@ class Store:
                 f"collection {self.name!r} is read-only since a failure: {self.failure}; "
                 f"close it and open it again"
             )
+
+    def require_in_place(self) -> None:
+        """Raise PlaceTakenError unless what is written to the collection will be found."""
+        if self.place is not None:
+            self.place.require()
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether its directory was found to be gone."""
+        return self.place is not None and self.place.is_lost
+
+    def changing(self) -> Place:
+        """To be entered by who changes its files. Raises as ``require_writable``."""
+        self.require_writable()
+        assert self.place is not None
+        return self.place
 
     def fail(self, reason: str) -> None:
         """Close the collection to writes: what is on disk is known only after reopening."""
@@ -195,6 +215,8 @@ class Store:
         assert self.catalog is not None
         try:
             self.wal.start_file(self.next_seq, self.catalog.transaction())
+            if self.place is not None:
+                self.place.mark = self.wal.mark
         finally:
             if self.wal.failed is not None:
                 self.fail(self.wal.failed)

@@ -246,6 +246,7 @@ def _verified(manifest: Manifest, path: Path, name: str) -> int:
     Raises DamageError for what is not as it should be, or not as any collection would have it.
     """
     try:
+        path = fs.real_path(path)
         report = check_directory(path, layout.escape(name))
         for problem in report.problems:
             raise DamageError(f"{os.path.relpath(problem.path, path)}: {problem.detail}")

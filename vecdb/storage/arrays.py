@@ -65,7 +65,7 @@ class PlacedArray:
         """The last rows that were read had to be waited for. Set by who reads; see ``ask_for``."""
         self._map: mmap.mmap | None = None
         try:
-            with fs.required(path), open(path, "rb") as file:
+            with fs.required(path), fs.open_read(path) as file:
                 self._open(file.fileno(), expected, placement)
         except DamageError as error:
             raise CorruptionError(path, str(error)) from None

@@ -131,7 +131,7 @@ class SegmentBuilder:
         self._has: dict[str, Flags] = {}
         self._payload_at = 0
         fs.make_dir(self.path)
-        self._inode = self.path.stat().st_ino
+        self._identity = fs.identity(self.path)
         try:
             self._create_files(payload_bytes)
         except BaseException:
@@ -272,7 +272,7 @@ class SegmentBuilder:
             writer.abandon()
         self._open.clear()
         # After a close the id may have been given again: remove only the directory made here.
-        if self.path.exists() and self.path.stat().st_ino == self._inode:
+        if fs.exists(self.path) and fs.identity(self.path) == self._identity:
             fs.remove_tree(self.path)
 
     def _create(self, name: str, kind: Kind, dtype: str, rows: int, columns: int) -> None:

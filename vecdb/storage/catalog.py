@@ -187,9 +187,10 @@ def read_unlocked(path: Path) -> tuple[Snapshot, int]:
     while True:
         require_length(file)
         with fs.required(file):  # its collection may be dropped at any moment
-            data = file.read_bytes()
+            with fs.open_read(file) as opened:
+                data = opened.read()
             newest = newest_meta(data, file)
-            with open(file, "rb") as again:
+            with fs.open_read(file) as again:
                 now = again.read(2 * newest.page_size)
         if newest_meta(now, file).transaction <= newest.transaction + 1 and newest.same_in(now):
             break
@@ -215,7 +216,7 @@ def read_unlocked(path: Path) -> tuple[Snapshot, int]:
 def transaction_of(path: Path) -> int:
     """The number of the newest transaction. Raises CorruptionError."""
     file = path / DATA
-    with fs.required(file), open(file, "rb") as opened:
+    with fs.required(file), fs.open_read(file) as opened:
         return newest_meta(opened.read(2 << 16), file).transaction
 
 
@@ -282,7 +283,7 @@ def _open(path: Path, *, alone: bool = False) -> Any:
     while True:
         try:
             env = lmdb.open(
-                str(path),
+                str(fs.real_path(path)),
                 map_size=size,
                 mode=0o600,
                 readonly=alone,

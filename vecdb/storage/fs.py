@@ -6,6 +6,9 @@ Each function does one thing; the protocols (write, sync, sync the directory, pu
 spelled out where they are used. The one exception is LMDB, which writes its own file
 (``catalog.py``).
 
+A path below a place that the thread has entered (``place.py``) is a name in the directory that was
+opened, not in what stands at its path now: for what changes files, and for what looks at them.
+
 Directories are made 0700 and files 0600: a database may hold what its user would not show.
 """
 
@@ -14,19 +17,33 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import shutil
 import socket
+import stat
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from vecdb.errors import CorruptionError, LockedError, StorageFullError, WriteError
+from vecdb.storage.place import Identity, close_descriptor, located, path_of
 
 Buffer = Any  # bytes, memoryview or a C-contiguous numpy array
 
+_DESCRIPTORS = Path("/proc/self/fd")  # Linux: the directory of one, by its number
 _BUFFERS_PER_WRITE = 512  # below IOV_MAX (1024) everywhere
+
+
+@contextmanager
+def _at(path: Path) -> Iterator[tuple[str, int | None]]:
+    """What a call is to be given for a path. An error names the path."""
+    name, within = located(path)
+    try:
+        yield name, within
+    except OSError as error:
+        if within is not None and error.filename is not None:
+            error.filename = os.fspath(path)
+        raise
 
 
 @contextmanager
@@ -59,7 +76,8 @@ def told_when_full(path: Path) -> Iterator[None]:
 
 def make_dir(path: Path) -> None:
     """Create one directory, 0700. Not durable before ``sync_dir`` of its parent."""
-    os.mkdir(path, 0o700)
+    with _at(path) as (name, within):
+        os.mkdir(name, 0o700, dir_fd=within)
 
 
 def make_temporary_dir() -> Path:
@@ -71,41 +89,76 @@ def make_temporary_dir() -> Path:
 
 def sync_dir(path: Path) -> None:
     """Make the names in a directory durable."""
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    fd = _open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(fd)
     finally:
-        _close(fd)
+        close_descriptor(fd)
 
 
 def sync_file(path: Path) -> None:
     """Make the content of an existing file durable."""
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    fd = _open(path, os.O_RDONLY)
     try:
         _full_sync(fd)
     finally:
-        _close(fd)
+        close_descriptor(fd)
 
 
 def rename(source: Path, target: Path) -> None:
     """Give ``source`` the name ``target`` in one atomic step. Not durable before ``sync_dir``."""
-    os.replace(source, target)
+    (old, within), (new, into) = located(source), located(target)
+    try:
+        os.replace(old, new, src_dir_fd=within, dst_dir_fd=into)
+    except OSError as error:
+        error.filename, error.filename2 = os.fspath(source), os.fspath(target)
+        raise
 
 
 def remove_file(path: Path) -> None:
     """Remove a file; one that is gone already is fine."""
     try:
-        os.unlink(path)
+        with _at(path) as (name, within):
+            os.unlink(name, dir_fd=within)
     except FileNotFoundError:
         pass
 
 
 def remove_tree(path: Path) -> None:
     """Remove a directory and all in it, never following links; fine when it is gone already."""
-    if path.is_symlink():
-        os.unlink(path)
-    elif path.exists():
-        shutil.rmtree(path)
+    with _at(path) as (name, within):
+        if _is_directory(name, within):
+            _remove_tree(name, within)
+        elif exists(path):
+            os.unlink(name, dir_fd=within)
+
+
+def _is_directory(name: str, within: int | None) -> bool:
+    try:
+        return stat.S_ISDIR(os.stat(name, dir_fd=within, follow_symlinks=False).st_mode)
+    except FileNotFoundError:
+        return False
+
+
+def _remove_tree(name: str, within: int | None) -> None:
+    """As ``shutil.rmtree`` does it, which takes no descriptor before Python 3.11."""
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    fd = os.open(name, flags, dir_fd=within)
+    try:
+        for entry in os.listdir(fd):
+            if _is_directory(entry, fd):
+                _remove_tree(entry, fd)
+            else:
+                os.unlink(entry, dir_fd=fd)
+    finally:
+        close_descriptor(fd)
+    os.rmdir(name, dir_fd=within)
+
+
+def remove_empty_dir(path: Path) -> None:
+    """Remove a directory, unless something is in it."""
+    with suppress(OSError), _at(path) as (name, within):
+        os.rmdir(name, dir_fd=within)
 
 
 def discard(path: Path) -> None:
@@ -113,7 +166,7 @@ def discard(path: Path) -> None:
     (another process has it open on a network disk, say), that is no failure of what it was
     replaced by: the next open tries again."""
     with suppress(OSError):
-        if path.is_dir():
+        if is_dir(path):
             remove_tree(path)
         else:
             remove_file(path)
@@ -132,24 +185,102 @@ def write_file(path: Path, data: Buffer) -> None:
 def reserve(path: Path, size: int) -> None:
     """Give a file, made if there is none, at least this length, and all of that the space it needs:
     who writes through a mapping to what has none is killed when the disk is full."""
-    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
-    fd = os.open(path, flags, 0o600)
+    fd = _open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0))
     try:
         if hasattr(os, "posix_fallocate"):
             os.posix_fallocate(fd, 0, size)
         elif os.fstat(fd).st_size < size:  # pragma: no cover - macOS
             os.pwrite(fd, bytes(size), 0)
     finally:
-        _close(fd)
+        close_descriptor(fd)
 
 
-def _close(fd: int) -> None:
-    # Whatever close(2) says, the descriptor is free and may be another file's a moment later: it
-    # must not be closed again. What had to be durable has been synced before.
+# -- looking -----------------------------------------------------------------------------------
+
+
+def open_read(path: Path, *, buffering: int = -1) -> BinaryIO:
+    """An existing file, open for reading."""
+    return open(path, "rb", buffering=buffering, opener=_open)
+
+
+def status(path: Path, *, links: bool = False) -> os.stat_result:
+    """What ``os.stat`` says; with ``links`` of a link itself, not of what it leads to."""
+    with _at(path) as (name, within):
+        return os.stat(name, dir_fd=within, follow_symlinks=not links)
+
+
+def identity(path: Path) -> Identity:
+    """What tells a file from another one that comes into its place while both are there."""
+    found = status(path)
+    return found.st_dev, found.st_ino
+
+
+def names(path: Path) -> list[str]:
+    """What is in a directory."""
+    if located(path)[1] is None:
+        return os.listdir(path)
+    fd = _open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.close(fd)
-    except OSError:
-        pass
+        return os.listdir(fd)
+    finally:
+        close_descriptor(fd)
+
+
+def entries(path: Path) -> list[Path]:
+    """The paths of what is in a directory, sorted."""
+    return [path / name for name in sorted(names(path))]
+
+
+def exists(path: Path) -> bool:
+    """Whether something has this name, if only a link to nowhere."""
+    try:
+        status(path, links=True)
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def is_dir(path: Path) -> bool:
+    """Whether it is a directory, or a link to one."""
+    try:
+        return stat.S_ISDIR(status(path).st_mode)
+    except (OSError, ValueError):
+        return False
+
+
+def is_file(path: Path) -> bool:
+    """Whether it is a file, or a link to one."""
+    try:
+        return stat.S_ISREG(status(path).st_mode)
+    except (OSError, ValueError):
+        return False
+
+
+def real_path(path: Path) -> Path:
+    """A path for who takes no descriptor (LMDB). In an entered place it leads there as long as
+    that is entered, whatever stands at ``path``. Raises OSError if there is none."""
+    name, within = located(path)
+    if within is None:
+        return path
+    if _DESCRIPTORS.is_dir():
+        return _DESCRIPTORS / str(within) / name
+    there = path_of(within)  # pragma: no cover - macOS
+    if there is None:
+        raise OSError(errno.ESTALE, "was removed, or moved to where it cannot be found", str(path))
+    return there / name
+
+
+def _open(path: str | Path, flags: int) -> int:
+    """A descriptor, as of ``os.open``; what is made is 0600."""
+    name, within = located(path)
+    try:
+        return os.open(name, flags | os.O_CLOEXEC, 0o600, dir_fd=within)
+    except OSError as error:
+        error.filename = os.fspath(path)
+        raise
+
+
+# -- files that are open -------------------------------------------------------------------------
 
 
 def _full_sync(fd: int) -> None:
@@ -167,8 +298,14 @@ class AppendFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.length = 0
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
-        self._fd = os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o600)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND
+        self._fd = _open(path, flags | getattr(os, "O_NOFOLLOW", 0))
+
+    @property
+    def identity(self) -> Identity:
+        """Whose its name is."""
+        found = os.fstat(self._fd)
+        return found.st_dev, found.st_ino
 
     def append(self, buffers: Sequence[Buffer]) -> None:
         """Write the buffers one after another. On OSError ``length`` tells how far it came."""
@@ -199,25 +336,25 @@ class AppendFile:
     def close(self) -> None:
         """Close the descriptor; harmless when closed already."""
         if self._fd >= 0:
-            _close(self._fd)
+            close_descriptor(self._fd)
             self._fd = -1
 
 
 def _open_lock(path: Path, reading: bool) -> int:
     if not reading:
         try:
-            return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            return _open(path, os.O_RDWR | os.O_CREAT)
         except OSError as error:
             if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
                 raise
             why = f"{path}: {error.strerror}; what may not be written to opens with read_only=True"
             raise OSError(error.errno, why) from None
     try:
-        return os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        return _open(path, os.O_RDWR)
     except OSError as error:
         if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        return _open(path, os.O_RDONLY)
 
 
 class FileLock:
@@ -252,6 +389,12 @@ class FileLock:
         except OSError:
             pass  # only a courtesy: a full disk must not keep the database from being opened
 
+    @property
+    def identity(self) -> Identity:
+        """Whose the name of the lock file must be."""
+        found = os.fstat(self._fd)
+        return found.st_dev, found.st_ino
+
     def _holder(self) -> str:
         try:
             return os.pread(self._fd, 200, 0).decode("utf-8", "replace").strip()
@@ -264,5 +407,5 @@ class FileLock:
         Harmless when released already.
         """
         if self._fd >= 0:
-            _close(self._fd)
+            close_descriptor(self._fd)
             self._fd = -1

@@ -126,9 +126,9 @@ class TarReader:
         self._progress = progress
         self._at = 0
         self._hash = hashlib.sha256() if hashing else None
-        if not stat.S_ISREG(os.stat(path).st_mode):  # opening a pipe would wait for its writer
+        if not stat.S_ISREG(fs.status(path).st_mode):  # opening a pipe would wait for its writer
             raise CorruptionError(path, "is not a file")
-        self._file = open(path, "rb", buffering=0)  # noqa: SIM115 - closed by ``close``
+        self._file = fs.open_read(path, buffering=0)
         self.size = os.fstat(self._file.fileno()).st_size
 
     def __enter__(self) -> TarReader:

@@ -30,6 +30,7 @@ from vecdb.storage.format import (
     pack_frame,
     unpack_frame,
 )
+from vecdb.storage.place import Mark
 
 SyncLevel = Literal["always", "interval", "never"]
 
@@ -52,7 +53,7 @@ class Wal:
         self._files: list[tuple[int, int]] = []  # first seq, bytes
         for first_seq, path in wal_files(directory):
             try:
-                self._files.append((first_seq, path.stat().st_size))
+                self._files.append((first_seq, fs.status(path).st_size))
             except OSError:  # only read here, and just retired; or damage, which a replay finds
                 pass
         self._file: fs.AppendFile | None = None
@@ -65,6 +66,13 @@ class Wal:
     def size(self) -> int:
         """Bytes of all files."""
         return sum(size for _, size in self._files)
+
+    @property
+    def mark(self) -> Mark | None:
+        """The open file, by its name in the collection's directory."""
+        if self._file is None:
+            return None
+        return f"{layout.WAL}/{self._file.path.name}", self._file.identity
 
     @property
     def is_open(self) -> bool:
@@ -244,7 +252,7 @@ class Replay:
     ) -> Iterator[tuple[int, memoryview]]:
         # Read, not mapped: a writer that takes an unfinished frame back cuts the file, and what
         # was mapped beyond its end would kill a reader in another process.
-        with fs.required(path), open(path, "rb") as file:
+        with fs.required(path), fs.open_read(path) as file:
             head = file.read(HEADER_SIZE)
             file.seek(start)
             data = memoryview(file.read())
@@ -327,11 +335,11 @@ def wal_files(directory: Path) -> list[tuple[int, Path]]:
     """The WAL files of a directory, oldest first: (first seq, path)."""
     found = []
     with fs.required(directory, "directory"):
-        paths = list(directory.iterdir())
+        paths = fs.entries(directory)
     for path in paths:
         first_seq = layout.parse_wal_file(path.name)
         if first_seq is not None:
-            if path.is_dir():
+            if fs.is_dir(path):
                 raise CorruptionError(path, "is not a file")
             found.append((first_seq, path))
     return sorted(found)

@@ -1,0 +1,289 @@
+"""Place: a directory that was opened, told from whatever stands at its path later.
+
+A path is looked up anew by every call that is given it. Once its directory was moved, or removed,
+and another one stands there, such a call writes into, renames in or removes from what is a
+stranger's. So who has a database open holds a descriptor of its directory and enters it for each
+step that changes files::
+
+    with place:
+        fs.rename(place.path / "a", place.path / "b")
+
+For the length of the block, in this thread, a path below ``place.path`` is for every function of
+``fs`` a name in the directory that was opened, wherever that is now.
+
+The directory of a collection is a place in that of its database. There may be thousands of them,
+so it has no descriptor but for the length of a block, and must be the one it was. Inode numbers
+are given again after a removal, but not that of a file that somebody has open: a place is known by
+such a file in it, its *mark*: the LOCK of a database, the newest file of a collection's log.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import logging
+import os
+import stat
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+
+from vecdb.errors import CorruptionError, PlaceTakenError
+
+_log = logging.getLogger("vecdb")
+
+Identity = tuple[int, int]
+"""Device and inode: what tells a file from another one while both are there."""
+Mark = tuple[str, Identity]
+"""A name in a place, and whose it must be."""
+
+_MISSING = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ESTALE)
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+
+
+class _Entered(threading.local):
+    """The places that a thread is in, innermost last: paths that begin so, and descriptors."""
+
+    def __init__(self) -> None:
+        self.places: list[tuple[str, int]] = []
+
+
+_entered = _Entered()
+
+
+def located(path: str | os.PathLike[str]) -> tuple[str, int | None]:
+    """What a call is to be given for a path: a name, and the descriptor of the entered place that
+    it is in; or the path itself. The place itself is ``"."`` in it, which opens but has no name to
+    change."""
+    text = os.fspath(path)
+    for prefix, fd in reversed(_entered.places):
+        if text.startswith(prefix):
+            return text[len(prefix) :], fd
+        if text == prefix[:-1]:
+            return ".", fd
+    return text, None
+
+
+def close_descriptor(fd: int) -> None:
+    """Close it once. Whatever close(2) says, the descriptor is free and may be another file's a
+    moment later: it must not be closed again. What had to be durable has been synced before."""
+    try:
+        os.close(fd)
+    except OSError:
+        pass
+
+
+def path_of(fd: int) -> Path | None:
+    """Where the directory of a descriptor is now, as far as the system tells."""
+    try:
+        if hasattr(fcntl, "F_GETPATH"):  # pragma: no cover - macOS
+            return Path(os.fsdecode(fcntl.fcntl(fd, fcntl.F_GETPATH, bytes(1024)).rstrip(b"\0")))
+        path = Path(os.readlink(f"/proc/self/fd/{fd}"))
+        return path if _identity(path) == _identity(fd) else None
+    except OSError:
+        return None
+
+
+def _identity(file: str | Path | int, within: int | None = None) -> Identity | None:
+    """Of a path, of a name in a directory, or of a descriptor; None if there is nothing."""
+    try:
+        found = os.stat(file, dir_fd=within)
+    except OSError as error:
+        if error.errno in _MISSING:
+            return None
+        raise
+    return found.st_dev, found.st_ino
+
+
+class Place:
+    """A directory that was opened. Any thread may enter it. ``path`` is what it was called then.
+
+    ``database``: the place that this one is in, by whose descriptor it is found; without one, it
+    holds a descriptor of its own until ``close``.
+    """
+
+    def __init__(self, path: Path, database: Place | None = None) -> None:
+        """Raises OSError, and PlaceTakenError as ``__enter__`` does."""
+        self.path = path
+        self.mark: Mark | None = None
+        """The file that tells this directory from any other. Set by who holds it open."""
+        self._database = database
+        self._prefix = f"{path}/"
+        self._guard = threading.Lock()  # between entering and closing
+        self._lost: str | None = None
+        self._told = False
+        self._fd = -1
+        if database is None:
+            name, within = located(path)
+            self._fd = os.open(name, _DIRECTORY, dir_fd=within)
+            self._first = _identity(self._fd)
+        else:
+            with database:
+                name, within = located(path)
+                self._first = _identity(name, within)
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether it was found to be gone: then it stays so, whatever comes back."""
+        return self._lost is not None
+
+    def require_not_lost(self) -> None:
+        """Raise PlaceTakenError if it ``is_lost``."""
+        if self._lost is not None:
+            raise self._taken(self._lost)
+
+    def close(self) -> None:
+        """Let its descriptor go; harmless when done already. Who is in it stays in it."""
+        with self._guard:
+            if self._fd >= 0:
+                close_descriptor(self._fd)
+                self._fd = -1
+
+    def leave(self) -> None:
+        """``close``, in a forked child: another thread may have been copied in the middle."""
+        self._guard = threading.Lock()
+        self.close()
+
+    # -- changing what is in it ----------------------------------------------------------------
+
+    def __enter__(self) -> Place:
+        """Raises PlaceTakenError if the directory that was opened is not there any more: it was
+        removed, or what was put in its place is another."""
+        fd = self._opened()
+        try:
+            self._require_own(fd)
+        except BaseException:
+            close_descriptor(fd)
+            raise
+        _entered.places.append((self._prefix, fd))
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Raises PlaceTakenError if that is why a file was missing: the directory is gone."""
+        _, fd = _entered.places.pop()
+        try:
+            if isinstance(error, (OSError, CorruptionError)):
+                self._require_own(fd)
+        except PlaceTakenError as taken:
+            raise taken from error
+        finally:
+            close_descriptor(fd)
+
+    def _opened(self) -> int:
+        """A new descriptor of it, or of what has come into its place in the database."""
+        self.require_not_lost()
+        if self._database is None:
+            with self._guard:
+                return os.dup(self._fd)
+        with self._database:
+            name, within = located(self.path)
+            try:
+                return os.open(name, _DIRECTORY, dir_fd=within)
+            except OSError as error:
+                if error.errno not in _MISSING:
+                    raise
+                raise self._lose("it was removed or moved away") from None
+
+    def _require_own(self, fd: int) -> None:
+        while True:
+            mark = self.mark
+            if mark is None:
+                if _identity(fd) == self._first:
+                    return
+                raise self._lose("another directory stands there now")
+            found = _identity(mark[0], fd)
+            if found == mark[1]:
+                return
+            if self.mark is mark:  # else it has got another one meanwhile
+                raise self._lose(self._what_happened(fd, mark[0], found))
+
+    def _what_happened(self, fd: int, name: str, found: Identity | None) -> str:
+        if os.fstat(fd).st_nlink == 0:
+            return "it was removed"
+        if self._database is not None and _identity(fd) != self._first:
+            return "another directory stands there now"
+        gone = "was removed" if found is None else "is another file now"
+        if self._database is None:
+            return f"its {name} {gone}: others may have opened it since"
+        return f"its {name} {gone}"
+
+    # -- telling whether it is where it was ------------------------------------------------------
+
+    def require(self) -> None:
+        """Raise PlaceTakenError unless what is written here will be found: the directory is there,
+        and nothing else stands at its path. One that was moved, and has left nothing behind, is
+        as good as ever."""
+        self.require_not_lost()
+        if self._database is not None:
+            self._database.require()
+        if self._is_at_path():
+            return
+        with self:
+            if self._database is not None:
+                return
+            fd = _entered.places[-1][1]
+            if os.path.lexists(self.path):
+                raise self._taken(f"{_what_is_at(self.path)} stands there now", path_of(fd))
+            self._tell_moved(path_of(fd))
+
+    def now(self) -> Path:
+        """Where it is. Raises PlaceTakenError as ``__enter__`` does."""
+        with self:
+            if self._is_at_path():
+                return self.path
+            return path_of(_entered.places[-1][1]) or self.path
+
+    def _is_at_path(self) -> bool:
+        mark = self.mark
+        try:
+            if mark is not None:
+                found = os.stat(self._prefix + mark[0])
+                return (found.st_dev, found.st_ino) == mark[1]
+            return _identity(self.path) == self._first
+        except OSError:
+            return False
+
+    def _tell_moved(self, now: Path | None) -> None:
+        if not self._told:
+            self._told = True
+            _log.warning("%s was moved while it is open, to %s; it goes on there", self.path, now)
+
+    def _lose(self, why: str) -> PlaceTakenError:
+        self._lost = why
+        return self._taken(why)
+
+    def _taken(self, why: str, now: Path | None = None) -> PlaceTakenError:
+        where = f", which is {now} now" if now is not None else ""
+        return PlaceTakenError(
+            errno.ESTALE,
+            f"{self.path}: expected the directory that was opened here{where}; {why}. No more "
+            f"writes are taken: close this handle, and open what is to be used",
+        )
+
+
+@contextmanager
+def entered(path: Path) -> Iterator[Place]:
+    """A directory, opened and entered for the length of a block."""
+    place = Place(path)
+    try:
+        with place:
+            yield place
+    finally:
+        place.close()
+
+
+def _what_is_at(path: Path) -> str:
+    """For a message."""
+    try:
+        if not stat.S_ISDIR(os.stat(path).st_mode):
+            return "something that is no directory"
+    except OSError:
+        return "a link to nowhere"
+    return "another database" if (path / "FORMAT").exists() else "another directory"
