@@ -26,6 +26,7 @@ from vecdb.errors import CorruptionError, LockedError, StorageFullError, WriteEr
 
 Buffer = Any  # bytes, memoryview or a C-contiguous numpy array
 
+_ROOMY = 1 << 30  # bytes that are enough for a temporary database to begin with
 _BUFFERS_PER_WRITE = 512  # below IOV_MAX (1024) everywhere
 
 
@@ -63,10 +64,48 @@ def make_dir(path: Path) -> None:
 
 
 def make_temporary_dir() -> Path:
-    """Create a private directory, in memory where the system offers that."""
-    shared_memory = Path("/dev/shm")
-    parent = shared_memory if shared_memory.is_dir() else None
-    return Path(tempfile.mkdtemp(prefix="vecdb-", dir=parent))
+    """Create a private directory, in memory where the system offers enough of that: a container
+    may have 64 MB of it, or none that may be written to."""
+    memory, usual = Path("/dev/shm"), Path(tempfile.gettempdir())
+    roomy = _free(memory) >= min(_ROOMY, _free(usual))
+    for parent in (memory, usual) if roomy else (usual, memory):
+        with suppress(OSError):
+            return Path(tempfile.mkdtemp(prefix="vecdb-", dir=parent))
+    return Path(tempfile.mkdtemp(prefix="vecdb-"))  # the error is the usual place's
+
+
+def _free(directory: Path) -> int:
+    """Bytes that may be written there; 0 if there is no such directory."""
+    try:
+        found = os.statvfs(directory)
+    except OSError:
+        return 0
+    return found.f_bavail * found.f_frsize
+
+
+@contextmanager
+def private_copy(data: Buffer) -> Iterator[Path]:
+    """A file with this content for the time of a block, and a path to open it by: in memory that
+    no directory is needed for, where the system offers that."""
+    if hasattr(os, "memfd_create") and os.path.isdir("/proc/self/fd"):
+        with open(os.memfd_create("vecdb"), "wb") as file:
+            file.write(data)
+            file.flush()
+            yield Path(f"/proc/self/fd/{file.fileno()}")
+        return
+    scratch = make_temporary_dir()  # pragma: no cover - macOS
+    try:
+        with open(scratch / "copy", "xb") as file:
+            file.write(data)
+        yield scratch / "copy"
+    finally:
+        remove_tree(scratch)
+
+
+def identity(path: Path) -> tuple[int, int]:
+    """What tells a file from another one that comes into its place while both are there."""
+    found = os.stat(path)
+    return found.st_dev, found.st_ino
 
 
 def sync_dir(path: Path) -> None:
