@@ -287,7 +287,7 @@ def test_an_error_of_the_process_is_not_damage(tmp_path: Path) -> None:
             refused += 1
         else:
             break
-    assert refused >= 3  # LMDB alone has that many: its data file twice, its lock file
+    assert refused >= 2  # its lock file, and one file after the other
     assert db.damaged == {}
     assert db.count("c").count == 5
     db.close()

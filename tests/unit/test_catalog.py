@@ -38,7 +38,7 @@ def make(path: Path) -> Catalog:
 
 
 def test_what_was_committed_is_read_back(tmp_path: Path) -> None:
-    catalog = make(tmp_path / "c")
+    make(tmp_path / "c")
     snapshot, transaction = read_unlocked(tmp_path / "c")
     assert transaction == transaction_of(tmp_path / "c") == 2
     assert [p.name for p in (tmp_path / "c").iterdir() if p.name != "lock.mdb"] == ["data.mdb"]

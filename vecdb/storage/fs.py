@@ -23,10 +23,13 @@ from pathlib import Path
 from typing import Any
 
 from vecdb.errors import CorruptionError, LockedError, StorageFullError, WriteError
+from vecdb.storage.mapping import Mapping
 
 Buffer = Any  # bytes, memoryview or a C-contiguous numpy array
 
 _ROOMY = 1 << 30  # bytes that are enough for a temporary database to begin with
+# Readable only because ``rest`` maps it.
+_APPEND = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
 _BUFFERS_PER_WRITE = 512  # below IOV_MAX (1024) everywhere
 
 
@@ -206,8 +209,35 @@ class AppendFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.length = 0
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
-        self._fd = os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o600)
+        self._held: Mapping | None = None
+        self._fd = os.open(path, _APPEND | os.O_CREAT | os.O_EXCL, 0o600)
+        found = os.fstat(self._fd)
+        self.identity = found.st_dev, found.st_ino
+
+    @property
+    def rests(self) -> bool:
+        """Whether it must be woken before it is written to."""
+        return self._fd < 0
+
+    def rest(self) -> None:
+        """Let the descriptor go until ``wake``. All that was written must be synced: nobody would
+        hear of it if it failed later. A mapping keeps the file meanwhile, so that its inode is not
+        another file's."""
+        if self._fd >= 0:
+            self._held = self._held or Mapping(self._fd, 1)
+            _close(self._fd)
+            self._fd = -1
+
+    def wake(self) -> None:
+        """Open it again. Raises OSError; ESTALE, if another file stands in its place."""
+        if self._fd >= 0:
+            return
+        fd = os.open(self.path, _APPEND)
+        found = os.fstat(fd)
+        if (found.st_dev, found.st_ino, found.st_size) != (*self.identity, self.length):
+            _close(fd)
+            raise OSError(errno.ESTALE, "is not the file that was written", str(self.path))
+        self._fd = fd
 
     def append(self, buffers: Sequence[Buffer]) -> None:
         """Write the buffers one after another. On OSError ``length`` tells how far it came."""
@@ -237,6 +267,7 @@ class AppendFile:
 
     def close(self) -> None:
         """Close the descriptor; harmless when closed already."""
+        self._held = None
         if self._fd >= 0:
             _close(self._fd)
             self._fd = -1
