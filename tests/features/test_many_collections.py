@@ -6,8 +6,9 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -64,13 +65,22 @@ print(json.dumps(states))
 """
 
 
+@pytest.fixture
+def in_memory() -> Iterator[Path]:
+    """A directory in memory where there is one: hundreds of files need not wait for a disk."""
+    shared_memory = Path("/dev/shm")
+    parent = shared_memory if shared_memory.is_dir() else None
+    with tempfile.TemporaryDirectory(prefix="vecdb-test-", dir=parent) as path:
+        yield Path(path)
+
+
 @pytest.mark.parametrize("points", [0, 10])
 def test_a_small_collection_takes_little_memory_and_no_descriptor(
-    tmp_path: Path, points: int
+    in_memory: Path, points: int
 ) -> None:
     """Each took 2 to 4 MB, mostly LMDB's, and kept four descriptors and six a segment: at the
     usual limit of 1024 a database with a hundred collections could not be opened."""
-    command = [sys.executable, "-W", "error", "-c", PROGRAM, str(tmp_path), str(points)]
+    command = [sys.executable, "-W", "error", "-c", PROGRAM, str(in_memory), str(points)]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
     states = json.loads(run.stdout)
@@ -97,14 +107,18 @@ def descriptors() -> set[str]:
 def test_a_segment_holds_no_descriptor(tmp_path: Path) -> None:
     """Files that were removed meanwhile are still there for those who read them."""
     with VecDB(tmp_path / "db") as db:
-        db.create_collection("c", {"size": 8, "distance": "Dot", "on_disk": True})
+        db.create_collection(
+            "c",
+            {"size": 8, "distance": "Dot", "on_disk": True},
+            optimizers_config={"max_optimization_threads": 0},
+        )
         for start in range(0, 50, 10):
             vectors = np.arange(80, dtype=np.float32).reshape(10, 8) + start
             batch = models.Batch(ids=np.arange(start, start + 10), vectors=vectors)
             db.upsert("c", batch)
             db.flush("c")
         held = {path for path in descriptors() if str(tmp_path) in path}
-        assert held == {str(tmp_path / "db" / "LOCK")}
+        assert held <= {str(tmp_path / "db"), str(tmp_path / "db" / "LOCK")}
         view = db.collection("c")._view()
         part = view.segments[0].segment
         expected = part.take("", np.arange(10))
