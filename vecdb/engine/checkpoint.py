@@ -28,7 +28,7 @@ from vecdb.engine.view import Segment, live_rows
 from vecdb.engine.writer import Uninterrupted
 from vecdb.storage import fs
 from vecdb.storage.builder import SegmentBuilder
-from vecdb.storage.catalog import Change
+from vecdb.storage.catalog import Change, NotBegun
 from vecdb.storage.segment import FileSegment
 
 Offsets = npt.NDArray[np.int64]
@@ -222,6 +222,8 @@ def committing(store: Store, change: Change) -> Iterator[None]:
     try:
         catalog.commit(change)
         yield
+    except NotBegun:  # nothing has changed, here or there
+        raise
     except BaseException as error:
         store.fail(f"{catalog.path}: commit failed: {type(error).__name__}: {error}")
         raise

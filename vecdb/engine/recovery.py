@@ -237,25 +237,21 @@ def open_store(
 def _open_store(place: Place, level: SyncLevel, new: bool) -> Store:
     started, path = time.monotonic(), place.path
     catalog = Catalog(path / layout.CATALOG)
+    # A process killed in its commit may have written it and not synced it. What begins now
+    # refers to it: without it, after a power loss, it would be taken for an older copy. So may
+    # a log have its name from a process killed before it was durable, and the one before it
+    # is removed for its sake: power loss would take both.
+    fs.sync_file(path / layout.CATALOG / DATA)
+    with fs.required(path / layout.WAL, "directory"):
+        fs.sync_dir(path / layout.WAL)
+    store, replay = load(path, catalog.read(), level)
+    store.catalog, store.place = catalog, place
+    removed = _clean(store)
+    store.publish()
     try:
-        # A process killed in its commit may have written it and not synced it. What begins now
-        # refers to it: without it, after a power loss, it would be taken for an older copy. So may
-        # a log have its name from a process killed before it was durable, and the one before it
-        # is removed for its sake: power loss would take both.
-        fs.sync_file(path / layout.CATALOG / DATA)
-        with fs.required(path / layout.WAL, "directory"):
-            fs.sync_dir(path / layout.WAL)
-        store, replay = load(path, catalog.read(), level)
-        store.catalog, store.place = catalog, place
-        removed = _clean(store)
-        store.publish()
-        try:
-            _make_durable(store, required=new)
-        except BaseException:
-            store.wal.close()
-            raise
+        _make_durable(store, required=new)
     except BaseException:
-        catalog.close()
+        store.wal.close()
         raise
     store.report = RecoveryReport(
         replayed=replay.operations_count,
@@ -381,8 +377,6 @@ def close_store(store: Store, *, keep: bool = True) -> None:
             with store.write:
                 store.closed = True
                 store.wal.close()
-                if store.catalog is not None:
-                    store.catalog.close()
                 if store.place is not None:
                     store.place.close()
                 store.let_go()

@@ -18,9 +18,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -194,6 +196,14 @@ class Store:
         if self.place is not None:
             self.place.require()
 
+    def append(self, first_seq: int, operations: Sequence[Sequence[Any]]) -> None:
+        """Write to the log what will be found there. Raises PlaceTakenError, and as
+        ``Wal.append``."""
+        self.require_in_place()
+        # A log that rests is opened again by its name.
+        with self.place if self.place is not None and self.wal.rests else nullcontext():
+            self.wal.append(first_seq, operations)
+
     @property
     def is_lost(self) -> bool:
         """Whether its directory was found to be gone."""
@@ -214,7 +224,7 @@ class Store:
         """Go on in a new WAL file, which remembers how far the catalog has got."""
         assert self.catalog is not None
         try:
-            self.wal.start_file(self.next_seq, self.catalog.transaction())
+            self.wal.start_file(self.next_seq, self.catalog.transaction)
             if self.place is not None:
                 self.place.mark = self.wal.mark
         finally:

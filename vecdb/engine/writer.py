@@ -109,8 +109,7 @@ class Writer:
         first_seq = store.next_seq
         try:
             store.require_writable()
-            store.require_in_place()
-            store.wal.append(first_seq, [ticket.buffers for ticket in group])
+            store.append(first_seq, [ticket.buffers for ticket in group])
         except VecdbError as error:
             if store.wal.failed is not None:
                 store.fail(store.wal.failed)
