@@ -109,7 +109,8 @@ class Writer:
         first_seq = store.next_seq
         try:
             store.require_writable()
-            store.require_in_place()
+            if store.place is not None:
+                store.place.require_for_write()
             store.wal.append(first_seq, [ticket.buffers for ticket in group])
         except VecdbError as error:
             if store.wal.failed is not None:

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from vecdb.errors import CorruptionError, LockedError, StorageFullError, WriteError
-from vecdb.storage.place import Identity, close_descriptor, located, path_of
+from vecdb.storage.place import Identity, Mark, close_descriptor, located, path_of
 
 Buffer = Any  # bytes, memoryview or a C-contiguous numpy array
 
@@ -301,11 +301,9 @@ class AppendFile:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND
         self._fd = _open(path, flags | getattr(os, "O_NOFOLLOW", 0))
 
-    @property
-    def identity(self) -> Identity:
-        """Whose its name is."""
-        found = os.fstat(self._fd)
-        return found.st_dev, found.st_ino
+    def as_mark(self, name: str) -> Mark:
+        """This file as the mark of a place, in which it has this name."""
+        return Mark.of(name, self._fd)
 
     def append(self, buffers: Sequence[Buffer]) -> None:
         """Write the buffers one after another. On OSError ``length`` tells how far it came."""
@@ -389,11 +387,9 @@ class FileLock:
         except OSError:
             pass  # only a courtesy: a full disk must not keep the database from being opened
 
-    @property
-    def identity(self) -> Identity:
-        """Whose the name of the lock file must be."""
-        found = os.fstat(self._fd)
-        return found.st_dev, found.st_ino
+    def as_mark(self, name: str) -> Mark:
+        """The lock file as the mark of a place, in which it has this name."""
+        return Mark.of(name, self._fd)
 
     def _holder(self) -> str:
         try:

@@ -72,7 +72,7 @@ class Wal:
         """The open file, by its name in the collection's directory."""
         if self._file is None:
             return None
-        return f"{layout.WAL}/{self._file.path.name}", self._file.identity
+        return self._file.as_mark(f"{layout.WAL}/{self._file.path.name}")
 
     @property
     def is_open(self) -> bool:
