@@ -432,8 +432,29 @@ def test_what_was_put_beside_the_collections_is_not_made_anew(db_path: Path) -> 
     with VecDB(db_path) as db:
         shutil.copytree(other / "collections" / "c", place)
         before = contents(place)
-        with pytest.raises(AlreadyExistsError, match="put there while the database is open"):
+        with pytest.raises(AlreadyExistsError, match="while the database is open"):
             db.create_collection("c", VECTORS)
+        assert contents(place) == before
+    assert ids(db_path) == [*range(1000, 1005), *range(2000, 2005)]
+
+
+def test_what_was_put_in_the_place_of_a_damaged_one_is_kept(db_path: Path) -> None:
+    other, place = db_path.with_name("other"), db_path / "collections" / "c"
+    stranger(other)
+    with make(db_path) as db:
+        snapshot = db.create_snapshot("c").name
+    (place / "catalog" / "data.mdb").write_bytes(b"")
+    with VecDB(db_path) as db:
+        assert list(db.damaged) == ["c"]
+        shutil.rmtree(place)
+        shutil.copytree(other / "collections" / "c", place)
+        before = contents(place)
+        for change in (
+            lambda: db.delete_collection("c"),
+            lambda: db.recover_snapshot("c", snapshot),
+        ):
+            with pytest.raises(AlreadyExistsError, match="while the database is open"):
+                change()
         assert contents(place) == before
     assert ids(db_path) == [*range(1000, 1005), *range(2000, 2005)]
 

@@ -8,6 +8,7 @@ is in RAM now, counted by the kernel for this process). ``/proc/self/smaps`` sho
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,8 @@ def memory_report(store: Store) -> dict[str, Any]:
         parts["memory_segment"]["anonymous"] = sum(memory.size for memory in memories)
         parts["wal"]["file"] = store.wal.size
         catalog = store.path / layout.CATALOG / DATA
-        parts["catalog"]["file"] = parts["catalog"]["mapped"] = catalog.stat().st_size
+        with suppress(OSError):  # its directory was moved or removed
+            parts["catalog"]["file"] = parts["catalog"]["mapped"] = catalog.stat().st_size
         parts["catalog"]["resident"] = resident.get(str(catalog.resolve()), 0)
     total = {figure: sum(part[figure] for part in parts.values()) for figure in FIGURES}
     return {"parts": parts, "total": total}
