@@ -56,7 +56,8 @@ class Mark(NamedTuple):
 
 _MISSING = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ESTALE)
 _LOOK_EVERY = 0.001  # seconds
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+# Not to be read by itself (O_PATH): a directory that may only be searched can be a place.
+_DIRECTORY = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 class _Entered(threading.local):
@@ -190,6 +191,8 @@ class Place:
                 self._require_own(fd)
         except PlaceTakenError as taken:
             raise taken from error
+        except OSError:
+            pass  # it cannot be told: the error stands
         finally:
             close_descriptor(fd)
 
