@@ -181,7 +181,10 @@ class VecDB(Verbs, Snapshots):
         if self._place is not None:
             with suppress(PlaceTakenError):
                 self._place.require()
-                fs.remove_tree(self.path)
+                with self._place:
+                    for path in fs.entries(self.path):
+                        fs.remove_tree(path)
+                fs.remove_empty_dir(self.path)
 
     def _stores(self) -> list[Store]:
         return self._collections.stores()

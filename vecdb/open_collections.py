@@ -58,6 +58,7 @@ class OpenCollections:
         # By directory: where that does not tell the collection's name, any other might be taken
         # for it, and a new one of that name made in its place.
         self._damaged: dict[Path, tuple[str, VecdbError]] = {}
+        self._seen: dict[Path, object] = {}  # the directory of each of these, when it was set aside
         self._followers: dict[Path, Follower] = {}
         self._database: Place | None = None  # the directory that was opened to be written to
         self._remains: set[Path] = set()  # places of which a failed call could not take all back
@@ -108,11 +109,7 @@ class OpenCollections:
         if name in self:
             raise AlreadyExistsError(f"collection {name!r} already exists")
         path = self._parent / layout.escape(name)
-        if recovery.is_there(path) and path not in self._remains:
-            raise AlreadyExistsError(
-                f"collection {name!r}: {path} was put there while the database is open; close it "
-                f"and open it again to use that"
-            )
+        self._require_own(path)
         with Uninterrupted(), self._noting(path):  # on disk and in the list, or in neither
             recovery.create_collection(self._parent, name, config)
             try:
@@ -137,13 +134,14 @@ class OpenCollections:
         """Remove one and its files; False if there was none."""
         place = self._damaged_place(name)
         if place is not None:
+            self._require_own(place)
             self._drop(place, place, self._damaged)
             return True
         collection = self._open.get(name)
         if collection is None:
             return False
         store = collection._store
-        self._require_own(store)
+        self._require_own(store.path, store)
         recovery.close_store(store, keep=False)
         store.fate = "was deleted"
         self._optimizer.leave(store)
@@ -154,17 +152,17 @@ class OpenCollections:
         """Let a restored collection take its place. Raises OSError before anything has changed;
         what goes wrong later is finished by the next open."""
         old = self._open.get(unpacked.name)
+        path = self._parent / layout.escape(unpacked.name)
         if old is not None:
             old._store.require_outside()
-            self._require_own(old._store)
-        with Uninterrupted(), self._noting(self._parent / layout.escape(unpacked.name)):
+        self._require_own(path, old._store if old is not None else None)
+        with Uninterrupted(), self._noting(path):
             try:
                 restored = restore.commit(unpacked)
             except WriteError as error:
                 if old is not None:
                     old._store.fail(str(error))
                 raise
-            path = restored.with_name(layout.escape(unpacked.name))
             try:
                 if old is not None:
                     recovery.close_store(old._store, keep=False)
@@ -180,11 +178,19 @@ class OpenCollections:
         if dropped is not None:
             fs.discard(dropped)
 
-    def _require_own(self, store: Store) -> None:
-        """Raise PlaceTakenError if something else stands in a collection's place: what is done to
-        the collection must not be done to that."""
-        if not store.closed and recovery.is_there(store.path):
+    def _require_own(self, path: Path, store: Store | None = None) -> None:
+        """Raise unless what stands in a collection's place, if anything does, is what this handle
+        knows of: it is about to be removed. Raises PlaceTakenError for another than that of
+        ``store``."""
+        if not recovery.is_there(path) or path in self._remains:
+            return
+        if store is not None and not store.closed:
             store.require_in_place()
+        elif store is None and self._seen.get(path) != _directory_at(path):
+            raise AlreadyExistsError(
+                f"{path} was put there, or changed, while the database is open; close it and open "
+                f"it again to use that"
+            )
 
     def close(self, *, keep: bool) -> None:
         """Close every one whatever happens to another, then raise what came first. ``keep``: with
@@ -255,6 +261,7 @@ class OpenCollections:
         if str(self._damaged.get(path, (name, None))[1]) != str(error):
             _log.warning("collection %r cannot be opened: %s", name, error)
         self._damaged[path] = (name, error)
+        self._seen[path] = _directory_at(path)
 
     def _damaged_place(self, name: str) -> Path | None:
         """Where the damaged collection of this name is, if there is one. Its directory's name will
@@ -271,3 +278,13 @@ class OpenCollections:
                 # place would do so at the next open.
                 if not recovery.is_there(path):
                     del listed[key]
+
+
+def _directory_at(path: Path) -> object:
+    """What tells the collection of a place from any other that comes there while nobody has it
+    open. Inodes are given again, at another time."""
+    try:
+        found = fs.status(recovery.standing(path))
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_ctime_ns

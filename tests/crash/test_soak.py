@@ -61,6 +61,12 @@ def test_a_planted_bug_is_found_and_replayed(fast_path: Path) -> None:
     assert json.loads((kept / "soak.json").read_text())["problem"][:20] in again.stderr
 
 
+def test_a_handle_that_goes_by_paths_is_found(fast_path: Path) -> None:
+    size = ("--operations", 3000, "--restarts", 3)
+    done = run(TOOL, *size, "--keep", fast_path, mutant="paths_instead_of_places")
+    assert done.returncode == 1, done.stderr
+
+
 def test_ctrl_c_ends_it_and_leaves_nothing(fast_path: Path) -> None:
     interrupted(TOOL, "--keep", fast_path)
     assert list(fast_path.iterdir()) == []

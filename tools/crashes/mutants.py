@@ -8,6 +8,7 @@ runs a Python program with the bug in place.
 from __future__ import annotations
 
 import dataclasses
+import os
 import runpy
 import sys
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from vecdb.engine import build, checkpoint, recovery, restore, syncer
-from vecdb.storage import builder, catalog, fs, layout, wal
+from vecdb.storage import builder, catalog, fs, layout, place, wal
 
 
 @dataclass(frozen=True)
@@ -428,6 +429,23 @@ def replaced_before_restored() -> None:
     restore.commit = commit
 
 
+# -- what no crash shows ---------------------------------------------------------------------------
+
+
+def paths_instead_of_places() -> None:
+    """what stands at a path is taken for the directory that was opened"""
+
+    def located(path: Any) -> tuple[str, None]:
+        return os.fspath(path), None
+
+    place.located = fs.located = located  # type: ignore[assignment]
+    place.Place.require = place.Place.require_for_write = lambda self, **_: None  # type: ignore[method-assign]
+
+
+WITHOUT_A_CRASH = {"paths_instead_of_places": paths_instead_of_places}
+"""Bugs that ``soak.py`` and the tests must find."""
+
+
 # -- how -------------------------------------------------------------------------------------------
 
 
@@ -458,6 +476,7 @@ def _remove_segments(open_catalog: catalog.Catalog, segment_ids: list[int]) -> N
 
 
 if __name__ == "__main__":
-    MUTANTS[sys.argv[1]].plant()
+    name = sys.argv[1]
+    (WITHOUT_A_CRASH.get(name) or MUTANTS[name].plant)()
     sys.argv = sys.argv[2:]
     runpy.run_path(sys.argv[0], run_name="__main__")

@@ -5,9 +5,11 @@ to the database and to the model of it, and what it answers is compared.
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -22,6 +24,7 @@ from histories.writes import UPLOADS, perform
 from vecdb import VecDB
 from vecdb.engine import checkpoint
 from vecdb.engine.check import check_database
+from vecdb.errors import PlaceTakenError
 
 READ_EVERY = 300
 """Operations between two questions to the reader."""
@@ -161,11 +164,40 @@ class Soak:
                 self.equal("delete_full_snapshot", deleted, True)
             case "recover_snapshot":
                 db.recover_snapshot(name, self._source(name, step.place))
+            case "taken":
+                self._taken(name)
             case _:
                 raise AssertionError(step.verb)
         self.world.take(step)
         if step.verb in ("create_collection", "recreate_collection", "recover_snapshot"):
             self.compare(name, Random(step.number))
+
+    def _taken(self, name: str) -> None:
+        """The database's directory is moved, which does no harm; then a copy stands in its place,
+        which nothing may change; then it comes back."""
+        db, path = self.db, Path(self.db.path)
+        moved = path.with_name("moved")
+        path.rename(moved)
+        db.flush(name)
+        self.compare(name, Random(0))
+        with suppress(shutil.Error):  # the optimizer removes what is being copied
+            shutil.copytree(moved, path, ignore=shutil.ignore_patterns("snapshots"))
+        before = _contents(path)
+        for change in (
+            lambda: db.delete(name, [1]),
+            lambda: db.create_snapshot(name),
+            lambda: db.create_collection("another", {"size": 2, "distance": "Dot"}),
+        ):
+            try:
+                change()
+            except PlaceTakenError:
+                continue
+            raise Wrong(f"a write while another database stands at {path}")
+        db.flush(name)
+        db.optimizer.run_once()
+        self.equal("the files of another database", _contents(path), before)
+        shutil.rmtree(path)
+        moved.rename(path)
 
     def _source(self, name: str, place: int) -> str:
         """The name of the snapshot at a place in ``World.sources``."""
@@ -222,6 +254,14 @@ def live(path: Path, world: World, plan: Plan, done: Any, say: Say) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         db.close()
     _require_sound(path, "after close")
+
+
+def _contents(path: Path) -> dict[str, bytes | None]:
+    """Every file of a directory, with its content; None: a directory."""
+    return {
+        str(found.relative_to(path)): found.read_bytes() if found.is_file() else None
+        for found in sorted(path.rglob("*"))
+    }
 
 
 def _require_sound(path: Path, when: str) -> None:

@@ -65,8 +65,10 @@ UPKEEP = {
     "list_snapshots": 1,
     "list_full_snapshots": 1,
     "recover_snapshot": 2,
+    "taken": 1,
 }
-"""``compare`` reads all of a collection in every way. Of what there is enough already, ``create``
+"""``compare`` reads all of a collection in every way, ``taken`` puts another database in its place
+for a while. Of what there is enough already, ``create``
 becomes ``delete``."""
 
 

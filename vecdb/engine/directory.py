@@ -124,7 +124,7 @@ def hold(path: Path) -> tuple[Place, fs.FileLock]:
         with place:
             lock = fs.FileLock(path / layout.LOCK, f"database {path}")
         try:
-            place.mark = layout.LOCK, lock.identity
+            place.mark = lock.as_mark(layout.LOCK)
             place.require()
         except BaseException:
             lock.release()

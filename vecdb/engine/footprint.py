@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,8 @@ def memory_report(store: Store, resident: dict[str, int] | None = None) -> dict[
         memories = [store.memory] + ([store.frozen.segment] if store.frozen is not None else [])
         parts["memory_segment"]["anonymous"] = sum(memory.size for memory in memories)
         parts["wal"]["file"] = store.wal.size
-        parts["catalog"]["file"] = (store.path / layout.CATALOG / DATA).stat().st_size
+        with suppress(OSError):  # its directory was moved or removed
+            parts["catalog"]["file"] = (store.path / layout.CATALOG / DATA).stat().st_size
     return {"parts": parts, "total": _sum(parts.values())}
 
 

@@ -199,7 +199,8 @@ class Store:
     def append(self, first_seq: int, operations: Sequence[Sequence[Any]]) -> None:
         """Write to the log what will be found there. Raises PlaceTakenError, and as
         ``Wal.append``."""
-        self.require_in_place()
+        if self.place is not None:
+            self.place.require_for_write(removed=self.wal.is_removed)
         # A log that rests is opened again by its name.
         with self.place if self.place is not None and self.wal.rests else nullcontext():
             self.wal.append(first_seq, operations)

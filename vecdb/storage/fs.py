@@ -27,7 +27,7 @@ from typing import Any, BinaryIO
 
 from vecdb.errors import CorruptionError, LockedError, StorageFullError, WriteError
 from vecdb.storage.mapping import Mapping
-from vecdb.storage.place import Identity, close_descriptor, located, path_of
+from vecdb.storage.place import Identity, Mark, close_descriptor, located, path_of
 
 Buffer = Any  # bytes, memoryview or a C-contiguous numpy array
 
@@ -340,6 +340,15 @@ class AppendFile:
         self.identity: Identity = found.st_dev, found.st_ino
         """Whose its name is."""
 
+    def as_mark(self, name: str) -> Mark:
+        """This file as the mark of a place, in which it has this name."""
+        return Mark(name, self.identity)
+
+    @property
+    def is_removed(self) -> bool:
+        """Whether it has no name any more, or rests, so that one would have to look."""
+        return self._fd < 0 or not os.fstat(self._fd).st_nlink
+
     @property
     def rests(self) -> bool:
         """Whether it must be woken before it is written to."""
@@ -448,11 +457,10 @@ class FileLock:
         except OSError:
             pass  # only a courtesy: a full disk must not keep the database from being opened
 
-    @property
-    def identity(self) -> Identity:
-        """Whose the name of the lock file must be."""
+    def as_mark(self, name: str) -> Mark:
+        """The lock file as the mark of a place, in which it has this name."""
         found = os.fstat(self._fd)
-        return found.st_dev, found.st_ino
+        return Mark(name, (found.st_dev, found.st_ino))
 
     def _holder(self) -> str:
         try:

@@ -25,10 +25,12 @@ import logging
 import os
 import stat
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
+from typing import NamedTuple
 
 from vecdb.errors import CorruptionError, PlaceTakenError
 
@@ -36,11 +38,19 @@ _log = logging.getLogger("vecdb")
 
 Identity = tuple[int, int]
 """Device and inode: what tells a file from another one while both are there."""
-Mark = tuple[str, Identity]
-"""A name in a place, and whose it must be."""
+
+
+class Mark(NamedTuple):
+    """A file in a place that is held open: the name it must have there."""
+
+    name: str
+    identity: Identity
+
 
 _MISSING = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ESTALE)
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_LOOK_EVERY = 0.001  # seconds
+# Not to be read by itself (O_PATH): a directory that may only be searched can be a place.
+_DIRECTORY = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 class _Entered(threading.local):
@@ -114,6 +124,7 @@ class Place:
         self._guard = threading.Lock()  # between entering and closing
         self._lost: str | None = None
         self._told = False
+        self._good_until = 0.0
         self._fd = -1
         if database is None:
             name, within = located(path)
@@ -173,6 +184,8 @@ class Place:
                 self._require_own(fd)
         except PlaceTakenError as taken:
             raise taken from error
+        except OSError:
+            pass  # it cannot be told: the error stands
         finally:
             close_descriptor(fd)
 
@@ -195,24 +208,21 @@ class Place:
         while True:
             mark = self.mark
             if mark is None:
-                if _identity(fd) == self._first:
+                if _identity(fd) == self._first and os.fstat(fd).st_nlink:
                     return
-                raise self._lose("another directory stands there now")
-            found = _identity(mark[0], fd)
-            if found == mark[1]:
+            elif _identity(mark.name, fd) == mark.identity:
                 return
             if self.mark is mark:  # else it has got another one meanwhile
-                raise self._lose(self._what_happened(fd, mark[0], found))
+                raise self._lose(self._what_happened(fd, mark))
 
-    def _what_happened(self, fd: int, name: str, found: Identity | None) -> str:
+    def _what_happened(self, fd: int, mark: Mark | None) -> str:
         if os.fstat(fd).st_nlink == 0:
             return "it was removed"
-        if self._database is not None and _identity(fd) != self._first:
+        if mark is None or (self._database is not None and _identity(fd) != self._first):
             return "another directory stands there now"
-        gone = "was removed" if found is None else "is another file now"
-        if self._database is None:
-            return f"its {name} {gone}: others may have opened it since"
-        return f"its {name} {gone}"
+        gone = "was removed" if _identity(mark.name, fd) is None else "is another file now"
+        others = ": others may have opened it since" if self._database is None else ""
+        return f"its {mark.name} {gone}{others}"
 
     # -- telling whether it is where it was ------------------------------------------------------
 
@@ -233,6 +243,16 @@ class Place:
                 raise self._taken(f"{_what_is_at(self.path)} stands there now", path_of(fd))
             self._tell_moved(path_of(fd))
 
+    def require_for_write(self, *, removed: bool) -> None:
+        """``require``, at a cost that every write can bear. A removal, with which a write would be
+        lost, is seen at once: ``removed``, the mark has no name any more, or that is not known. For
+        anything else one look a millisecond will do: what is written until then is where all is
+        that was written before.
+        """
+        if removed or time.monotonic() >= self._good_until:
+            self.require()
+            self._good_until = time.monotonic() + _LOOK_EVERY
+
     def now(self) -> Path:
         """Where it is. Raises PlaceTakenError as ``__enter__`` does."""
         with self:
@@ -244,8 +264,8 @@ class Place:
         mark = self.mark
         try:
             if mark is not None:
-                found = os.stat(self._prefix + mark[0])
-                return (found.st_dev, found.st_ino) == mark[1]
+                found = os.stat(self._prefix + mark.name)
+                return (found.st_dev, found.st_ino) == mark.identity
             return _identity(self.path) == self._first
         except OSError:
             return False

@@ -79,12 +79,18 @@ class Wal:
         """The open file, by its name in the collection's directory."""
         if self._file is None:
             return None
-        return f"{layout.WAL}/{self._file.path.name}", self._file.identity
+        return self._file.as_mark(f"{layout.WAL}/{self._file.path.name}")
 
     @property
     def is_open(self) -> bool:
         """Whether there is a file to append to."""
         return self._file is not None
+
+    @property
+    def is_removed(self) -> bool:
+        """Whether the open file has no name any more, or rests, so that one would have to look."""
+        with self._guard:
+            return self._file is None or self._file.is_removed
 
     @property
     def rests(self) -> bool:

@@ -19,6 +19,8 @@ from oracle import SCALE, require_sound
 
 from vecdb import VecDB
 from vecdb.errors import PlaceTakenError, VecdbError
+from vecdb.storage import fs, place
+from vecdb.storage.place import Place
 
 pytestmark = pytest.mark.crash
 
@@ -70,23 +72,26 @@ def _inode(path: Path, stat: Any = os.stat) -> int:  # the real one, which is no
 class Story:
     """What a program does with a database, and what it was told that it has."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._inode = _inode(path)
+    def __init__(self, watched: Path) -> None:
+        """``watched``: the directory that something happens to, of the database or of "c"."""
+        self._watched = watched
+        self._inode = _inode(watched)
         self.acknowledged: set[int] = set()
         self.tried: set[int] = set()
         self.refused = 0
         self.own = True
-        """Whether it is the database that was there at first which was opened."""
+        """Whether it is the directory that was there at first which was opened."""
 
     def live(self, path: Path) -> None:
         """All of it, whatever is refused."""
         snapshots = path / "snapshots" / "c"
         with self.told():
             db = VecDB(path)
-            self.own = os.fstat(db._place._fd).st_ino == self._inode
+            opened = db if self._watched == path else db.collection("c")._store
+            first = opened._place._first if opened is db else opened.place._first
+            self.own = first[1] == self._inode
             for step in (
-                lambda: db.create_collection("c", VECTORS),
+                lambda: db.collection_exists("c") or db.create_collection("c", VECTORS),
                 lambda: self.upsert(db, 0),
                 lambda: db.flush("c"),
                 lambda: db.create_snapshot("c"),
@@ -115,7 +120,7 @@ class Story:
             if self.own and not self.refused:
                 raise
         except IndexError:  # no snapshots are listed in what is removed this moment
-            if _inode(self._path) == self._inode:
+            if _inode(self._watched) == self._inode:
                 raise
 
     def upsert(self, db: VecDB, first: int) -> None:
@@ -176,6 +181,42 @@ def test_taken_at_every_call(happens: Callable[[Path, Path, Path], None], fast_p
         shutil.rmtree(work)
         k += STRIDE
     assert refused > k / STRIDE, "hardly anything was refused"
+
+
+@pytest.mark.timeout(1200)
+def test_a_collection_taken_at_every_call(fast_path: Path) -> None:
+    stranger(fast_path / "stranger")
+    refused, k = 0, 1
+    while True:
+        work = fast_path / str(k)
+        path, other, moved = work / "db", work / "other", work / "moved"
+        shutil.copytree(fast_path / "stranger" / "collections" / "c", other)
+        with VecDB(path) as db:
+            db.create_collection("c", VECTORS)
+        there = path / "collections" / "c"
+        before, story = contents(other), Story(there)
+        with at_call(k, partial(exchange, there, other, moved)) as done:
+            story.live(path)
+        if done[0] < k:
+            break
+        if story.own and moved.exists():
+            refused += story.refused
+            assert contents(there) == before, f"k={k}"
+            shutil.rmtree(there)
+            moved.rename(there)
+            require_kept(path, story, f"k={k}")
+        shutil.rmtree(work)
+        k += STRIDE
+    assert refused > k / STRIDE, "hardly anything was refused"
+
+
+def test_a_planted_bug_is_found(fast_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(place, "located", lambda path: (os.fspath(path), None))
+    monkeypatch.setattr(fs, "located", place.located)
+    monkeypatch.setattr(Place, "require", lambda self: None)
+    monkeypatch.setattr(Place, "require_for_write", lambda self, **_: None)
+    with pytest.raises(Exception):  # noqa: B017, PT011 - whatever comes of it
+        test_taken_at_every_call(exchange, fast_path)
 
 
 def require_kept(moved: Path, story: Story, where: str) -> None:
