@@ -36,10 +36,14 @@ def memory_report(store: Store) -> dict[str, Any]:
         for state in store.files.values():
             for file, array in state.segment.parts.items():
                 _add(parts[_PART_OF[file.split(".")[0]]], array, resident)
+            for edits in state.edits.files:
+                _add(parts["payload"], edits.part, resident)
             for bits in (state.alive, state.committed):
                 parts["masks"]["anonymous"] += 0 if bits is None else bits.nbytes
         memories = [store.memory] + ([store.frozen.segment] if store.frozen is not None else [])
-        parts["memory_segment"]["anonymous"] = sum(memory.size for memory in memories)
+        in_memory = [memory.size for memory in memories]
+        in_memory += [state.edits.size for state in store.files.values()]
+        parts["memory_segment"]["anonymous"] = sum(in_memory)
         parts["wal"]["file"] = store.wal.size
         catalog = store.path / layout.CATALOG / DATA
         parts["catalog"]["file"] = parts["catalog"]["mapped"] = catalog.stat().st_size

@@ -16,7 +16,7 @@ from vecdb.engine.rows import decoded, read_payload, vector_names
 from vecdb.engine.view import Offsets, SegmentView, View
 from vecdb.payload.filters import Predicate, compile_filter, required_ids
 from vecdb.storage.catalog import Bits
-from vecdb.storage.format import pack_bits
+from vecdb.storage.format import pack_bits, unpack_bits
 from vecdb.storage.segment import FileSegment
 
 _REMEMBERED = 32
@@ -108,8 +108,11 @@ def matching(
         rows = part.live_offsets()
         matches = _tested(view, part, condition, rows)
     else:
-        matches, rows = _remembered(view, part, part.segment, condition, condition.text)
-        why = why if rows is not None else "remembered"
+        matches, rows = _remembered(view, part.unedited(), part.segment, condition, condition.text)
+        if part.edited:
+            matches, more = _amended(view, part, condition, condition.text, matches)
+            rows = more if rows is None else np.concatenate((rows, more))
+        why = why if rows is not None and len(rows) else "remembered"
     if explain is not None:
         tested = 0 if rows is None else len(rows)
         explain(models.SearchStage("filter", tested, int(np.bitwise_count(matches).sum()), why))
@@ -119,8 +122,8 @@ def matching(
 def _remembered(
     view: View, part: SegmentView, segment: FileSegment, condition: Condition, text: bytes
 ) -> tuple[Bits, Offsets | None]:
-    """Bits of the live rows of a file that match, and the rows that were tested; None: none was,
-    because the filter had been asked before."""
+    """Bits of the live rows of a file that match by the payloads they were written with, and the
+    rows that were tested; None: none was, because the filter had been asked before."""
     # To test a row takes microseconds of Python, and rows of a file never change: what matched once
     # does so as long as it lives. No lock: at worst two threads test the same filter.
     tested = None
@@ -135,6 +138,29 @@ def _remembered(
     return (matches if part.alive is None else matches & part.alive), tested
 
 
+def _amended(
+    view: View, part: SegmentView, condition: Condition, text: bytes, matches: Bits
+) -> tuple[Bits, Offsets]:
+    """The same by the payloads now, and the rows that were tested: those of which the payload was
+    edited, since the filter was asked last."""
+    edits, seen = part.edits, part.seen
+    before, known = edits.matches.pop(text, (0, None))
+    if known is None or before > seen:  # time may run backwards, see ``_any_more``
+        rows = edits.rows(seen, edits.files)
+        found = _tested(view, part, condition, rows)
+    else:
+        rows = edits.rows(seen, (), before)
+        flags = unpack_bits(known, part.rows)
+        flags[rows] = False
+        found = pack_bits(flags) | _tested(view, part, condition, rows)
+    found.flags.writeable = False
+    edits.matches[text] = seen, found
+    for oldest in list(edits.matches)[:-_REMEMBERED]:
+        edits.matches.pop(oldest, None)
+    matches = (matches & ~edits.bits(seen, part.rows)) | found
+    return (matches if part.alive is None else matches & part.alive), rows
+
+
 def _tested(view: View, part: SegmentView, condition: Condition, rows: Offsets) -> Bits:
     """Bits of those of some rows that match. They are read many at a time: one by one, as for
     ``row_test``, takes half as long again."""
@@ -143,7 +169,7 @@ def _tested(view: View, part: SegmentView, condition: Condition, rows: Offsets) 
     for start in range(0, len(rows), _AT_ONCE):
         some = rows[start : start + _AT_ONCE]
         keys = ids.from_array(segment.id_array(some))
-        columns = zip(some.tolist(), keys, segment.payloads(some), strict=True)
+        columns = zip(some.tolist(), keys, part.payloads(some), strict=True)
         flags[some] = [
             predicate(ids.external(key), decoded(part, row, data), names_of(row))
             for row, key, data in columns

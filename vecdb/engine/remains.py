@@ -7,6 +7,7 @@ segment there is takes part, and it is not certain which of their rows live.
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -53,6 +54,8 @@ class Part:
     """False for rows that are known to be dead; None: for no row."""
     certain: bool
     """Whether all the others are known to live."""
+    edits: tuple[str, ...] = ()
+    """Its files of payload edits, the oldest first."""
 
     def file(self, name: str, kind: Kind, uuid: bytes | None) -> DataRemains:
         """One of its files."""
@@ -246,7 +249,8 @@ class CollectionRemains:
         if row is None:
             rows = self._manifest_rows(number)
             row = next(iter(rows if live is None else rows + self._catalog_rows(number)), None)
-        part = Part(number, path, row, row.rows if row is not None else 0, None, True)
+        edits = self._edits_of(number, row)
+        part = Part(number, path, row, row.rows if row is not None else 0, None, True, edits)
         if row is None:
             with part.file("ids", Kind.IDS, self.uuid) as remains:
                 if remains.header is None:
@@ -257,6 +261,17 @@ class CollectionRemains:
         if live is None or live < part.rows:
             part = self._with_mask(part, live)
         self.parts.append(part)
+
+    def _edits_of(self, number: int, row: SegmentRow | None) -> tuple[str, ...]:
+        """The files of payload edits of a segment. Where the catalog has been damaged its row may
+        be an older one (and a manifest's knows of no edits): then newer files count, too."""
+        named = row.edits if row is not None else []
+        whole = str(self.path / layout.CATALOG / DATA) not in self.damaged
+        if whole and row in self._catalog_rows(number):
+            return tuple(named)
+        there = os.listdir(self._directories[number])
+        there = [n for n in there if layout.parse_edits_file(n) is not None]
+        return (*named, *sorted(name for name in there if name > max(named, default="")))
 
     def _with_mask(self, part: Part, live: int | None) -> Part:
         masks = self._masks(part.id, part.rows)

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from vecdb import ids
 from vecdb.storage.catalog import Bits
 from vecdb.storage.format import bits_at, pack_bits
+from vecdb.storage.payload_edits import PayloadEdits
 
 Floats = npt.NDArray[np.float32]
 Offsets = npt.NDArray[np.int64]
@@ -78,7 +79,8 @@ class _Column:
 
 
 class MemorySegment:
-    """Rows in arrival order. A row is (id, seq, payload, vectors) and never changes."""
+    """Rows in arrival order. A row is (id, seq, payload, vectors) and never changes; payloads it
+    is given later are in ``edits``."""
 
     kind = "memory"
 
@@ -90,6 +92,7 @@ class MemorySegment:
         self.alive: Bits | None = None
         self.vector_bytes = 0
         self.payload_bytes = 0
+        self.edits = PayloadEdits()
         self._columns = {name: _Column(dim) for name, dim in dims.items()}
         self._keys: list[int] = []
         self._seqs: list[int] = []
@@ -100,8 +103,9 @@ class MemorySegment:
 
     @property
     def size(self) -> int:
-        """About how much memory the rows take."""
-        return self.vector_bytes + self.payload_bytes + _ROW_OVERHEAD * self.rows
+        """About how much memory the rows and their payload edits take."""
+        rows = self.vector_bytes + self.payload_bytes + _ROW_OVERHEAD * self.rows
+        return rows + self.edits.size
 
     # -- writing (one writer) --------------------------------------------------------------
 
@@ -186,6 +190,10 @@ class MemorySegment:
     def payloads(self, offsets: Offsets) -> list[bytes]:
         """The encoded payloads of several rows."""
         return [self._payloads[row] for row in offsets.tolist()]
+
+    def payload_size(self, offsets: Offsets) -> int:
+        """Bytes of the encoded payloads of several rows."""
+        return sum(len(self._payloads[row]) for row in offsets.tolist())
 
     def take(self, name: str, offsets: Offsets) -> Floats:
         """Copies of several rows' vectors: ``float32 (m, dim)``."""
