@@ -70,6 +70,8 @@ class _State:
     applied_seq: int
     next_segment_id: int
     live: dict[int, int]
+    tree: dict[bytes, bytes]
+    """All rows of the catalog in this state, if they can be told from those of others."""
 
 
 class CollectionRemains:
@@ -84,6 +86,7 @@ class CollectionRemains:
         self.name, self.uuid = self._identity(escaped)
         self._directories = _segment_dirs(path / layout.SEGMENTS)
         self._catalog = self._read_catalog()
+        self._tree: dict[bytes, bytes] = {}  # of the state, once that was chosen
         self._manifests = {
             number: found
             for number, directory in self._directories.items()
@@ -93,6 +96,7 @@ class CollectionRemains:
             self.note(path / layout.CATALOG / DATA, "belongs to another collection")
             self._catalog = CatalogRows()
         state, current = self._choose_state()
+        self._tree = state.tree if current and state is not None else {}
         self.config = self._choose_config(current)
         self.schema: Schema = schema_of(self.config) if self.config is not None else {}
         self.lost = 0
@@ -143,18 +147,23 @@ class CollectionRemains:
     def _states(self) -> list[_State]:
         """Of the newest tree, of the other one, then of whatever else is there, newest first."""
 
-        def parse(value: dict[str, Any]) -> _State:
-            live = {int(number): int(count) for number, count in value["segments"]}
-            return _State(int(value["applied_seq"]), int(value["next_segment_id"]), live)
+        def states(values: list[bytes], tree: dict[bytes, bytes]) -> list[_State]:
+            def parse(value: dict[str, Any]) -> _State:
+                live = {int(number): int(count) for number, count in value["segments"]}
+                return _State(int(value["applied_seq"]), int(value["next_segment_id"]), live, tree)
 
-        trees = [tree[b"state"] for tree in self._catalog.trees if b"state" in tree]
-        others = _parsed(self._catalog.found.get(b"state", []), parse)
+            return _parsed(values, parse)
+
+        trees = [tree for tree in self._catalog.trees if b"state" in tree]
+        others = states(self._catalog.found.get(b"state", []), {})
         others.sort(key=lambda state: (state.applied_seq, state.next_segment_id), reverse=True)
-        return _parsed(trees, parse) + others
+        return [state for tree in trees for state in states([tree[b"state"]], tree)] + others
 
     def _catalog_rows(self, number: int) -> list[SegmentRow]:
-        """What the catalog says a segment is; old rows of the same number included."""
-        values = self._catalog.values(f"segment/{number:016x}".encode())
+        """What the catalog says a segment is: in the state that was chosen, then in others."""
+        key = f"segment/{number:016x}".encode()
+        values = [self._tree[key]] if key in self._tree else []
+        values += self._catalog.values(key)
         return [row for row in _parsed(values, unpack_segment) if row.id == number]
 
     def _masks(self, number: int, rows: int) -> list[Flags]:
