@@ -319,6 +319,24 @@ def test_no_mapping_is_writable() -> None:
                 assert anonymous or access == "mmap.ACCESS_READ", f"{path}:{call.lineno}"
 
 
+def raw_reads(path: Path) -> list[int]:
+    """Lines in which a segment is asked for payloads or operations, which may have been edited."""
+    names = {"payload", "payloads", "payload_size", "seq", "seq_array"}
+    return [
+        node.lineno
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.Attribute)
+        and node.attr in names
+        and (ast.unparse(node.value).split(".")[-1] in ("segment", "memory"))
+    ]
+
+
+def test_payloads_are_read_where_their_edits_are_known() -> None:
+    """Others would find payloads as they were written. ``check`` reads what is in each file."""
+    found = {path.name for path in (PACKAGE / "engine").glob("*.py") if raw_reads(path)}
+    assert found == {"view.py", "check.py"}
+
+
 @pytest.mark.parametrize("path", FILES, ids=relative)
 def test_a_module_is_short_and_says_what_it_promises(path: Path) -> None:
     lines = len(path.read_text(encoding="utf-8").splitlines())
