@@ -362,7 +362,13 @@ def test_retrieve_keeps_the_order_asked_for(db: VecDB) -> None:
     assert db.retrieve("c", []) == []
 
 
-PAYLOAD = {"city": "Oslo", "n": 1, "tags": ["a", "b"], "geo": {"lat": 1.5, "name": {"en": "x"}}}
+PAYLOAD = {
+    "city": "Oslo",
+    "n": 1,
+    "tags": ["a", "b"],
+    "geo": {"lat": 1.5, "name": {"en": "x"}},
+    "list": [{"a": 1, "b": 2}, {"a": 3}, {"b": 5}],
+}
 
 
 @pytest.mark.parametrize(
@@ -373,17 +379,24 @@ PAYLOAD = {"city": "Oslo", "n": 1, "tags": ["a", "b"], "geo": {"lat": 1.5, "name
         (None, None),
         (["city"], {"city": "Oslo"}),
         (("city", "none"), {"city": "Oslo"}),
+        ([], {}),
+        ({"include": []}, {}),
+        ({"exclude": []}, PAYLOAD),
         (["geo.lat"], {"geo": {"lat": 1.5}}),
         (["geo.name.en", "n"], {"geo": {"name": {"en": "x"}}, "n": 1}),
         (models.PayloadSelectorInclude(include=["tags"]), {"tags": ["a", "b"]}),
         ({"include": ["n"]}, {"n": 1}),
         (
             models.PayloadSelectorExclude(exclude=["tags", "geo.name"]),
-            {"city": "Oslo", "n": 1, "geo": {"lat": 1.5}},
+            {"city": "Oslo", "n": 1, "geo": {"lat": 1.5}, "list": PAYLOAD["list"]},
         ),
-        ({"exclude": ["geo"]}, {"city": "Oslo", "n": 1, "tags": ["a", "b"]}),
+        ({"exclude": ["geo", "list"]}, {"city": "Oslo", "n": 1, "tags": ["a", "b"]}),
+        (["list[].a", "city"], {"city": "Oslo", "list": [{"a": 1}, {"a": 3}, {}]}),
+        ({"exclude": ["list[].a", "tags", "geo"]}, {"city": "Oslo", "n": 1, "list": [{"b": 2}, {}, {"b": 5}]}),
+        (["list.a"], {"list": []}),
+        (["list[].a", "list"], {"list": PAYLOAD["list"]}),
     ],
-)
+)  # fmt: skip
 def test_with_payload_forms(db: VecDB, selector: Any, expected: Any) -> None:
     db.create_collection("c", {"size": 1, "distance": "Dot"})
     db.upsert("c", [{"id": 1, "vector": [1], "payload": PAYLOAD}])

@@ -276,7 +276,7 @@ def test_public_names_exist_and_enums_agree_with_qdrant() -> None:
     assert all(hasattr(m, name) for name in m.__all__)
     theirs = pytest.importorskip("qdrant_client.http.models.models")
     enums = [v for v in vars(m).values() if isinstance(v, type) and issubclass(v, Enum)]
-    assert len(enums) == 7
+    assert len(enums) == 10
     for enum in enums:
         for member in enum:
             assert getattr(theirs, enum.__name__)[member.name].value == member.value
@@ -801,6 +801,7 @@ def test_with_payload_and_with_vectors() -> None:
     assert m.parse_with_payload(None) is False
     assert m.parse_with_payload(True) is True
     assert m.parse_with_payload(["a"]) == ["a"]
+    assert m.parse_with_payload([]) == []
     assert m.parse_with_payload({"exclude": ["a"]}) == m.PayloadSelectorExclude(exclude=["a"])
     assert m.parse_with_vectors(["a"]) == ["a"]
     with pytest.raises(InvalidInputError, match=r"^with_vectors: expected a bool or a list"):

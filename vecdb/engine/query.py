@@ -23,7 +23,6 @@ from vecdb.engine.schema import VectorSchema
 from vecdb.engine.view import SegmentView, View
 from vecdb.errors import InvalidInputError, NotFoundError
 from vecdb.models.reading import fields_of
-from vecdb.payload.projection import project
 
 _NOTHING = models.SearchParams()
 _PLAIN = frozenset({np.ndarray, list, int, str})  # of queries
@@ -166,7 +165,7 @@ def _beside(
     if want.payload is not False:
         payloads = read_payloads(part, rows)
         if want.payload is not True:
-            payloads = [project(payload, want.payload) for payload in payloads]
+            payloads = map(want.payload, payloads)
     if want.vectors:
         vectors = [vectors_of(view, part, row, want.vectors) for row in rows.tolist()]
     return payloads, vectors

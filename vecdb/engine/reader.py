@@ -13,7 +13,7 @@ from vecdb.engine import masks
 from vecdb.engine.ingest import vector_schema
 from vecdb.engine.rows import read_payload, vectors_of
 from vecdb.engine.view import SegmentView, View
-from vecdb.payload.projection import project
+from vecdb.payload.projection import projection
 from vecdb.storage.format import unpack_bits
 
 
@@ -21,7 +21,7 @@ from vecdb.storage.format import unpack_bits
 class Wanted:
     """What of a point to return."""
 
-    payload: Any  # True, False, list of keys, include or exclude
+    payload: bool | Callable[[dict[str, Any]], dict[str, Any]]  # all, nothing, or what this takes
     vectors: list[str]  # names
 
 
@@ -32,6 +32,8 @@ def wanted(view: View, with_payload: Any, with_vectors: Any) -> Wanted:
     """Both arguments checked. Raises InvalidInputError."""
     if with_payload is not True and with_payload is not False:
         with_payload = models.parse_with_payload(with_payload)
+    if not isinstance(with_payload, bool):
+        with_payload = projection(with_payload)
     if with_vectors is False or with_vectors is None:
         return _NOTHING if with_payload is False else Wanted(with_payload, [])
     names = models.parse_with_vectors(with_vectors)
@@ -51,7 +53,7 @@ def _payload_of(part: SegmentView, row: int, selected: Any) -> dict[str, Any] | 
     if selected is False:
         return None
     payload = read_payload(part, row)
-    return payload if selected is True else project(payload, selected)
+    return payload if selected is True else selected(payload)
 
 
 def retrieve(view: View, keys: list[int], want: Wanted) -> list[models.Record]:
