@@ -37,7 +37,7 @@ from vecdb.engine.view import SegmentView
 from vecdb.engine.writer import Uninterrupted
 from vecdb.storage import fs
 from vecdb.storage.builder import SegmentBuilder
-from vecdb.storage.catalog import Change
+from vecdb.storage.catalog import Change, NotBegun
 from vecdb.storage.payload_edits import EditsFile, PayloadEdits, rows_of, write_edits
 from vecdb.storage.segment import FileSegment
 
@@ -266,6 +266,8 @@ def committing(store: Store, change: Change) -> Iterator[None]:
     try:
         catalog.commit(change)
         yield
+    except NotBegun:  # nothing has changed, here or there
+        raise
     except BaseException as error:
         store.fail(f"{catalog.path}: commit failed: {type(error).__name__}: {error}")
         raise

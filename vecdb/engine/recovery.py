@@ -223,25 +223,21 @@ def open_store(path: Path, level: SyncLevel, *, new: bool = False) -> Store:
     file. ``new``: there is nothing in it yet, so it is of no use if it can only be read."""
     started = time.monotonic()
     catalog = Catalog(path / layout.CATALOG)
+    # A process killed in its commit may have written it and not synced it. What begins now
+    # refers to it: without it, after a power loss, it would be taken for an older copy. So may
+    # a log have its name from a process killed before it was durable, and the one before it
+    # is removed for its sake: power loss would take both.
+    fs.sync_file(path / layout.CATALOG / DATA)
+    with fs.required(path / layout.WAL, "directory"):
+        fs.sync_dir(path / layout.WAL)
+    store, replay = load(path, catalog.read(), level)
+    store.catalog = catalog
+    removed = _clean(store)
+    store.publish()
     try:
-        # A process killed in its commit may have written it and not synced it. What begins now
-        # refers to it: without it, after a power loss, it would be taken for an older copy. So may
-        # a log have its name from a process killed before it was durable, and the one before it
-        # is removed for its sake: power loss would take both.
-        fs.sync_file(path / layout.CATALOG / DATA)
-        with fs.required(path / layout.WAL, "directory"):
-            fs.sync_dir(path / layout.WAL)
-        store, replay = load(path, catalog.read(), level)
-        store.catalog = catalog
-        removed = _clean(store)
-        store.publish()
-        try:
-            _make_durable(store, required=new)
-        except BaseException:
-            store.wal.close()
-            raise
+        _make_durable(store, required=new)
     except BaseException:
-        catalog.close()
+        store.wal.close()
         raise
     store.report = RecoveryReport(
         replayed=replay.operations_count,
@@ -385,8 +381,6 @@ def close_store(store: Store, *, keep: bool = True) -> None:
             with store.write:
                 store.closed = True
                 store.wal.close()
-                if store.catalog is not None:
-                    store.catalog.close()
                 store.let_go()
 
 

@@ -232,7 +232,7 @@ class Store:
         """Go on in a new WAL file, which remembers how far the catalog has got."""
         assert self.catalog is not None
         try:
-            self.wal.start_file(self.next_seq, self.catalog.transaction())
+            self.wal.start_file(self.next_seq, self.catalog.transaction)
         finally:
             if self.wal.failed is not None:
                 self.fail(self.wal.failed)
