@@ -17,15 +17,22 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from vecdb import ids, models, quantization
-from vecdb.engine.checkpoint import Columns, abandon, blocks_of, columns_of, committing
+from vecdb.engine.checkpoint import (
+    Columns,
+    Source,
+    abandon,
+    blocks_of,
+    columns_of,
+    committing,
+    new_builder,
+)
 from vecdb.engine.indexing import Arrangement, Scorer, arrange, index, leading, scorer_of
-from vecdb.engine.planner import is_optimized, wants_index
+from vecdb.engine.planner import is_optimized, space_for, wants_index
 from vecdb.engine.schema import VectorSchema
 from vecdb.engine.store import FileState, Store, count_bits, gather_bits, none_if_all
 from vecdb.engine.view import live_rows
@@ -47,14 +54,6 @@ _SAMPLE_SEED = 20_240_229  # builds are repeatable: same rows, same codes
 
 class Cancelled(Exception):
     """The build was asked to stop; what it wrote is removed."""
-
-
-@dataclass(slots=True)
-class Source:
-    """One pinned segment and the rows a build takes from it."""
-
-    segment: FileSegment
-    rows: Offsets
 
 
 class _Meter:
@@ -96,14 +95,29 @@ def build(
     store.require_outside()
     with store.write:
         store.require_writable()
+        if store.frozen is not None and not set(segment_ids).isdisjoint(store.frozen.absorbed):
+            return  # a checkpoint has begun to rewrite some of them
         sources = [_pin(store.files[i]) for i in segment_ids if i in store.files]
+        store.building = segment_ids
+    try:
+        _build(store, sources, cancelled, progress)
+    finally:
+        store.building = ()
+
+
+def _build(
+    store: Store,
+    sources: list[Source],
+    cancelled: Callable[[], bool],
+    progress: Callable[[int, int], None],
+) -> None:
     total = sum(len(source.rows) for source in sources)
     if not total:
         return
     _require_space(store, sources)
     builder: SegmentBuilder | None = None
     try:
-        builder = _new_builder(store, sources, total)
+        builder = new_builder(store, sources)
         schema = list(store.schema.values())
         everything = max(total, store.view.live)
         large = is_optimized(total, everything, store.schema, store.config.optimizer_config)
@@ -132,28 +146,15 @@ def _pin(state: FileState) -> Source:
 
 
 def _require_space(store: Store, sources: list[Source]) -> None:
-    need = sum(f.length for s in sources for f in s.segment.row.files.values())
+    need = 0
+    for source in sources:
+        assert isinstance(source.segment, FileSegment)
+        row = source.segment.row
+        length = sum(file.length for file in row.files.values())
+        need += space_for(length * len(source.rows) // max(1, row.rows))
     free = shutil.disk_usage(store.path).free
-    if free < need + need // 4:
-        raise OptimizerError(
-            f"{store.path}: {free} bytes free, {need + need // 4} needed to rewrite the segments"
-        )
-
-
-def _new_builder(store: Store, sources: list[Source], total: int) -> SegmentBuilder:
-    segments = [source.segment for source in sources]
-    payload = sum(
-        segment.payload_size(source.rows) for segment, source in zip(segments, sources, strict=True)
-    )
-    return SegmentBuilder(
-        store.segments_path,
-        store.uuid,
-        store.take_segment_id(),
-        total,
-        segments[0].dims,
-        wide_ids=any(segment.wide_ids for segment in segments),
-        payload_bytes=payload,
-    )
+    if free < need:
+        raise OptimizerError(f"{store.path}: {free} bytes free, {need} needed to rewrite segments")
 
 
 def _arrange(sources: list[Source], vector: VectorSchema, total: int, meter: _Meter) -> Arrangement:

@@ -1,21 +1,27 @@
 """Checkpoint: the memory segment becomes a file segment, in one catalog commit.
 
     freeze   rotate the WAL; the memory segment takes no more rows; note every mask     (write lock)
-    build    write and sync the segment directory                                       (no lock)
+    build    write and sync the segment directory, small segments' rows along           (no lock)
     commit   segment row, alive masks as of the freeze, applied_seq: one transaction    (write lock)
     publish  views now show the file segment instead of the frozen one
     retire   remove WAL files that hold nothing newer
 
 A crash before the commit leaves a directory nobody refers to; after it, WAL files nobody needs.
 Both are removed by the next open or checkpoint. An error before the commit leaves everything as
-it was, with the frozen segment still serving; the next checkpoint takes it up again.
+it was, with the frozen segment still serving; the next checkpoint takes it up again, together
+with what was written since, and without what has died since: on a full disk that is what helps.
+
+However often it is called, and whether the optimizer gets a turn or not, the number of segments
+stays bounded: one that would leave too many takes the smallest along (``planner.absorbed``).
 """
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +29,20 @@ import numpy as np
 import numpy.typing as npt
 
 from vecdb import models
+from vecdb.engine.planner import absorbed, space_for
+from vecdb.engine.statistics import statistics
 from vecdb.engine.store import FileState, Frozen, Store, count_bits, gather_bits, none_if_all
-from vecdb.engine.view import Segment, live_rows
+from vecdb.engine.view import Segment, SegmentView, live_rows
 from vecdb.engine.writer import Uninterrupted
+from vecdb.errors import CorruptionError
 from vecdb.storage import fs
 from vecdb.storage.builder import SegmentBuilder
-from vecdb.storage.catalog import Change
+from vecdb.storage.catalog import Bits, Change
+from vecdb.storage.format import pack_bits, unpack_bits
+from vecdb.storage.memory import MemorySegment
 from vecdb.storage.segment import FileSegment
+
+_log = logging.getLogger("vecdb")
 
 Offsets = npt.NDArray[np.int64]
 Columns = tuple[Any, Any, list[Any], dict[str, Any], dict[str, Any]]
@@ -40,6 +53,14 @@ Columns = tuple[Any, Any, list[Any], dict[str, Any], dict[str, Any]]
 MEMORY_LIMIT = 64 << 20
 
 _BLOCK_BYTES = 1 << 20
+
+
+@dataclass(slots=True)
+class Source:
+    """A segment and the rows that a new one takes from it."""
+
+    segment: Segment
+    rows: Offsets
 
 
 def checkpoint_if_full(store: Store) -> None:
@@ -73,9 +94,6 @@ def checkpoint(store: Store) -> bool:
 def checkpoint_held(store: Store) -> bool:
     """``checkpoint``, under the maintenance lock."""
     store.require_writable()
-    finished = store.frozen is not None
-    if store.frozen is not None:  # left by a checkpoint that failed
-        _finish(store, store.frozen)
     with Uninterrupted(), store.write:
         store.require_writable()
         frozen = freeze(store) if store.applied_seq < store.next_seq - 1 else None
@@ -83,15 +101,34 @@ def checkpoint_held(store: Store) -> bool:
         _finish(store, frozen)
     if (store.optimizer.error or "").startswith("checkpoint:"):
         store.optimizer.succeeded()
-    return finished or frozen is not None
+    return frozen is not None
 
 
 def _finish(store: Store, frozen: Frozen) -> None:
     """Everything after the freeze. Under the maintenance lock."""
-    builder, segment, offsets = _build(store, frozen)
+    if frozen.absorbed:
+        try:
+            return _write(store, frozen, frozen.absorbed)
+        except Exception as error:
+            if store.failure is not None:
+                raise
+            # What keeps others from being taken along must not keep the rows in memory.
+            if isinstance(error, CorruptionError):
+                paths = {i: str(store.files[i].segment.path) for i in frozen.absorbed}
+                store.unreadable.update(i for i, path in paths.items() if path in error.path)
+            _log.warning("collection %r: small segments stay: %s", store.name, error)
+    _write(store, frozen, ())
+
+
+def _write(store: Store, frozen: Frozen, absorbed: tuple[int, ...]) -> None:
+    sources = [Source(part.segment, part.live_offsets()) for part in frozen.parts]
+    for segment_id in absorbed:
+        old = store.files[segment_id].segment
+        sources.append(Source(old, live_rows(frozen.masks[segment_id][0], old.rows)))
+    builder, segment = _build(store, sources)
     try:
         with Uninterrupted(), store.write:
-            dropped = _commit(store, frozen, segment, offsets)
+            dropped = _commit(store, frozen, absorbed, segment, sources)
             store.wal.retire(store.applied_seq)
     except BaseException:
         abandon(store, builder)
@@ -106,19 +143,39 @@ def freeze(store: Store) -> Frozen:
     In recovery no file is open yet: the new one must not vouch for what was replayed before that
     is in the catalog, because it may be in the page cache only.
     """
-    memory, fresh = store.memory, store.new_memory()
-    if store.wal.is_open:
-        store.start_wal_file()
+    earlier, memory = store.frozen, store.memory
+    if store.wal.is_open and (earlier is None or earlier.seq < store.next_seq - 1):
+        try:
+            store.start_wal_file()
+        except OSError:
+            # Without the space or the descriptor for a new file the log goes on in the old one:
+            # that is removed by a later checkpoint. Deleting everything must free space even then.
+            if store.failure is not None:
+                raise
+    parts = [
+        SegmentView(each, each.rows, each.alive, each.live)
+        for each in store.memories()
+        if each.live
+    ]
     frozen = store.frozen = Frozen(
-        segment=memory,
+        parts=tuple(parts),
         seq=store.next_seq - 1,
-        alive=memory.alive,
-        rows=memory.rows,
         masks={i: (state.alive, state.live) for i, state in store.files.items()},
+        absorbed=_absorbed(store) if parts else (),
     )
-    store.memory = fresh
+    if memory.rows:
+        store.memory = store.new_memory()
     store.publish()
     return frozen
+
+
+def _absorbed(store: Store) -> tuple[int, ...]:
+    """The small segments for whose rows there is space, too."""
+    stats = statistics(store, settled=False)
+    apart = {*store.building, *store.unreadable}
+    chosen = absorbed(stats, apart, store.schema, store.config.optimizer_config)
+    need = sum(space_for(each.live_bytes) for each in stats.segments if each.id in chosen)
+    return chosen if stats.free_bytes is None or need < stats.free_bytes else ()
 
 
 def abandon(store: Store, builder: SegmentBuilder | None) -> None:
@@ -127,45 +184,47 @@ def abandon(store: Store, builder: SegmentBuilder | None) -> None:
         builder.abandon()
 
 
-def _build(
-    store: Store, frozen: Frozen
-) -> tuple[SegmentBuilder | None, FileSegment | None, Offsets]:
-    """Files for the rows that lived at the freeze; (None, None, []) if there are none."""
-    memory = frozen.segment
-    offsets = live_rows(frozen.alive, frozen.rows)
-    if not len(offsets):
-        return None, None, offsets
-    builder = SegmentBuilder(
+def new_builder(store: Store, sources: list[Source]) -> SegmentBuilder:
+    """A builder for a segment of all sources' rows."""
+    return SegmentBuilder(
         store.segments_path,
         store.uuid,
         store.take_segment_id(),
-        len(offsets),
-        memory.dims,
-        wide_ids=memory.id_array(offsets).ndim == 2,
-        payload_bytes=sum(len(memory.payload(row)) for row in offsets.tolist()),
+        sum(len(source.rows) for source in sources),
+        sources[0].segment.dims,
+        wide_ids=any(source.segment.id_array(source.rows).ndim == 2 for source in sources),
+        payload_bytes=sum(source.segment.payload_size(source.rows) for source in sources),
     )
+
+
+def _build(store: Store, sources: list[Source]) -> tuple[SegmentBuilder | None, FileSegment | None]:
+    """Files for all sources' rows; (None, None) if there are none."""
+    if not any(len(source.rows) for source in sources):
+        return None, None
+    builder = new_builder(store, sources)
     try:
-        for part in blocks_of(offsets, memory.dims):
-            builder.add(*columns_of(memory, memory.dims, part))
+        for source in sources:
+            for rows in blocks_of(source.rows, builder.dims):
+                builder.add(*columns_of(source.segment, builder.dims, rows))
         builder.finish_rows()
-        return (
-            builder,
-            store.open_segment(builder.finish(models.to_builtins(store.config))),
-            offsets,
-        )
+        return builder, store.open_segment(builder.finish(models.to_builtins(store.config)))
     except BaseException:
         builder.abandon()
         raise
 
 
 def _commit(
-    store: Store, frozen: Frozen, segment: FileSegment | None, offsets: Offsets
+    store: Store,
+    frozen: Frozen,
+    absorbed: tuple[int, ...],
+    segment: FileSegment | None,
+    sources: list[Source],
 ) -> list[Path]:
     """Commit and publish; the directories of segments in which nothing lives any more."""
     store.require_writable()
     change = Change(frozen.seq, store.next_segment_id, live={})
     for segment_id, (alive, live) in frozen.masks.items():
-        if live == 0:
+        if live == 0 or segment_id in absorbed:
             change.drop.append(segment_id)
             continue
         change.live[segment_id] = live
@@ -175,7 +234,7 @@ def _commit(
         change.add.append(segment.row)
         change.live[segment.id] = segment.rows
     with committing(store, change):
-        paths = _publish(store, frozen, change, segment, offsets)
+        paths = _publish(store, frozen, change, segment, sources)
     return paths
 
 
@@ -184,21 +243,33 @@ def _publish(
     frozen: Frozen,
     change: Change,
     segment: FileSegment | None,
-    offsets: Offsets,
+    sources: list[Source],
 ) -> list[Path]:
+    now = _alive_now(store, sources)
     paths = [store.files.pop(i).segment.path for i in change.drop]
     for segment_id, (alive, live) in frozen.masks.items():
         if segment_id in store.files:
             store.files[segment_id].committed = alive
             store.files[segment_id].committed_live = live
     if segment is not None:
-        now = none_if_all(gather_bits(frozen.segment.alive, offsets), segment.rows)
         live = count_bits(now, segment.rows)
-        store.files[segment.id] = FileState(segment, now, live, None, segment.rows)
+        alive = none_if_all(now, segment.rows)
+        store.files[segment.id] = FileState(segment, alive, live, None, segment.rows)
     store.applied_seq = frozen.seq
     store.frozen = None
     store.publish()
     return paths
+
+
+def _alive_now(store: Store, sources: list[Source]) -> Bits:
+    """The mask of the new segment's rows: some have died since the freeze, where they came from."""
+    flags = [np.empty(0, dtype=np.bool_)]
+    for source in sources:
+        segment = source.segment
+        known = segment if isinstance(segment, MemorySegment) else store.files[segment.id]
+        alive = known.alive
+        flags.append(unpack_bits(gather_bits(alive, source.rows), len(source.rows)))
+    return pack_bits(np.concatenate(flags))
 
 
 @contextmanager

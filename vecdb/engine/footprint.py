@@ -38,8 +38,7 @@ def memory_report(store: Store) -> dict[str, Any]:
                 _add(parts[_PART_OF[file.split(".")[0]]], array, resident)
             for bits in (state.alive, state.committed):
                 parts["masks"]["anonymous"] += 0 if bits is None else bits.nbytes
-        memories = [store.memory] + ([store.frozen.segment] if store.frozen is not None else [])
-        parts["memory_segment"]["anonymous"] = sum(memory.size for memory in memories)
+        parts["memory_segment"]["anonymous"] = sum(memory.size for memory in store.memories())
         parts["wal"]["file"] = store.wal.size
         catalog = store.path / layout.CATALOG / DATA
         parts["catalog"]["file"] = parts["catalog"]["mapped"] = catalog.stat().st_size

@@ -129,6 +129,7 @@ class Writer:
                 ticket.seq = store.next_seq
                 store.next_seq += 1
             store.written_at = time.monotonic()
+            store.rush.add(sum(ticket.size for ticket in group), store.written_at)
             store.publish()
         except BaseException as error:
             # The WAL has operations that memory lacks: only reopening brings them together.

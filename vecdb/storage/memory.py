@@ -152,6 +152,10 @@ class MemorySegment:
 
     # -- reading ---------------------------------------------------------------------------
 
+    def payload_size(self, rows: Offsets) -> int:
+        """Bytes of the encoded payloads of several rows."""
+        return sum(len(self._payloads[row]) for row in rows.tolist())
+
     def locate(self, keys: Sequence[int], array: ids.IdArray, rows: int) -> Offsets:
         """For each key the newest of the first ``rows`` rows that has it, dead or alive, or -1."""
         found = np.empty(len(keys), dtype=np.int64)
