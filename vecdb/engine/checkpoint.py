@@ -37,7 +37,7 @@ from vecdb.engine.writer import Uninterrupted
 from vecdb.errors import CorruptionError
 from vecdb.storage import fs
 from vecdb.storage.builder import SegmentBuilder
-from vecdb.storage.catalog import Bits, Change
+from vecdb.storage.catalog import Bits, Change, NotBegun
 from vecdb.storage.format import pack_bits, unpack_bits
 from vecdb.storage.memory import MemorySegment
 from vecdb.storage.segment import FileSegment
@@ -66,9 +66,11 @@ class Source:
 def checkpoint_if_full(store: Store) -> None:
     """The write that fills the memory segment pays for its checkpoint; others go on meanwhile."""
     if _is_full(store):
+        began = time.monotonic()
         with store.maintenance:
             if _is_full(store):
                 checkpoint_held(store)
+        store.rush.held_up(began, time.monotonic())
 
 
 def _is_full(store: Store) -> bool:
@@ -284,6 +286,8 @@ def committing(store: Store, change: Change) -> Iterator[None]:
     try:
         catalog.commit(change)
         yield
+    except NotBegun:  # nothing has changed, here or there
+        raise
     except BaseException as error:
         store.fail(f"{catalog.path}: commit failed: {type(error).__name__}: {error}")
         raise

@@ -23,7 +23,7 @@ from vecdb.engine.checkpoint import checkpoint_held
 from vecdb.engine.planner import Plan, plan
 from vecdb.engine.statistics import statistics
 from vecdb.engine.store import Store
-from vecdb.errors import InvalidInputError, OptimizerError
+from vecdb.errors import ClosedError, InvalidInputError, OptimizerError
 
 _log = logging.getLogger("vecdb")
 
@@ -98,22 +98,23 @@ class Optimizer:
         """Wait until nothing is left to do; False when ``timeout`` seconds passed first, or the
         optimizer is stopped.
 
-        Raises OptimizerError if a step failed and is waiting to be tried again, or a failure has
-        closed the collection to writes.
+        Raises OptimizerError if a step fails that has begun since, or a failure has closed the
+        collection to writes. What failed before is tried again at once: much may have changed.
         """
         deadline = deadline_of(timeout)
         with store.write:
             store.waiting += 1
             self._waited_for.append(store)
         try:
+            store.optimizer.retry_at = 0.0
             self.wake()
-            return self._wait(store, deadline)
+            return self._wait(store, deadline, store.optimizer.begun)
         finally:
             with store.write:
                 store.waiting -= 1
                 self._waited_for.remove(store)
 
-    def _wait(self, store: Store, deadline: float | None) -> bool:
+    def _wait(self, store: Store, deadline: float | None, begun: int) -> bool:
         while True:
             _require_well(store)
             if self._thread is None or _disabled(store):
@@ -126,7 +127,7 @@ class Optimizer:
                     return next_step(store) is None
                 continue
             with self._condition:
-                if store.optimizer.error is not None:
+                if store.optimizer.error is not None and store.optimizer.failed_in > begun:
                     raise _failure(store)
                 if store.optimizer.task is None and next_step(store) is None:
                     _require_well(store)
@@ -215,6 +216,7 @@ class Optimizer:
             if patient and step.task != "checkpoint" and store.rush.left(time.monotonic()):
                 return False
             self._current = store
+            state.begun += 1
             state.task, state.done_rows, state.total_rows = step.task, 0, 0
             try:
                 self._run(store, step)
@@ -261,6 +263,8 @@ def deadline_of(timeout: Any) -> float | None:
 
 
 def _require_well(store: Store) -> None:
+    if store.closed:
+        raise ClosedError(f"collection {store.name!r} {store.fate}")
     if store.failure is not None:
         raise OptimizerError(
             f"collection {store.name!r} is closed to writes since a failure, and nothing is done "

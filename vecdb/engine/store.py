@@ -94,9 +94,13 @@ class OptimizerState:
     failures: int = 0
     retry_at: float = 0.0
     completed: int = 0
+    begun: int = 0
+    """Steps; and the one of them that failed last:"""
+    failed_in: int = 0
 
     def failed(self, task: str, error: BaseException) -> None:
         """Keep the reason, and wait longer before each new try."""
+        self.failed_in = self.begun
         self.error = f"{task}: {type(error).__name__}: {error}"
         self.retry_at = time.monotonic() + min(
             _FIRST_DELAY * 2 ** min(self.failures, 20), _LONGEST_DELAY
@@ -112,7 +116,7 @@ class OptimizerState:
 class Rush:
     """Whether points come faster than an index of them could be built.
 
-    What is written fills a bucket that leaks at that pace; it holds what leaks out in 2 seconds.
+    What is written fills a bucket that leaks at that pace; it holds what leaks out in 3 seconds.
     """
 
     _fill: float = 0.0
@@ -120,8 +124,12 @@ class Rush:
 
     def add(self, size: int, now: float) -> None:
         """So many bytes were written."""
-        self._fill = min(self._level(now) + size, 2.0 * _INDEX_PACE)
+        self._fill = min(self._level(now) + size, 3.0 * _INDEX_PACE)
         self._at = now
+
+    def held_up(self, since: float, now: float) -> None:
+        """Nothing could be written meanwhile: that is no pause."""
+        self._fill, self._at = self._level(since), max(self._at, now)
 
     def left(self, now: float) -> float:
         """Seconds until it is over if nothing more is written; 0 when there is none."""

@@ -97,9 +97,12 @@ class Writer:
             with self._store.write:
                 while not ticket.done:
                     self._commit_group()
-        if ticket.error is not None:
+        if ticket.error is None:
+            return ticket.seq
+        try:
             raise ticket.error
-        return ticket.seq
+        finally:
+            del ticket, request  # or the error, by its frames, would keep the write that it ended
 
     def _commit_group(self) -> None:
         group = self._take_group()

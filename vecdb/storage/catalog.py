@@ -106,6 +106,11 @@ class Change:
     alive: dict[int, Bits | None] = field(default_factory=dict)
 
 
+class NotBegun(OSError):
+    """A commit could not be begun (no descriptor was left, no space for the lock): nothing has
+    changed, and it may be tried again."""
+
+
 class Catalog:
     """One open LMDB environment. Thread-safe for reads; commits are ordered by the caller."""
 
@@ -142,10 +147,14 @@ class Catalog:
     def commit(self, change: Change) -> None:
         """Make the change true, all of it or nothing; durable when this returns.
 
-        Any error leaves the outcome unknown until the catalog is opened again: the caller must
-        stop writing and delete nothing. Raises WriteError, CorruptionError.
+        Raises NotBegun if nothing has changed. Any other error leaves the outcome unknown until the
+        catalog is opened again: the caller must stop writing and delete nothing. Raises WriteError,
+        CorruptionError.
         """
-        require_sound(self.path)  # LMDB trusts it, and it may have been damaged since it was opened
+        try:  # LMDB trusts it, and it may have been damaged since it was opened
+            require_sound(self.path)
+        except OSError as error:
+            raise NotBegun(error.errno, f"{self.path}: {error}") from error
         try:
             self._commit(change)
         except lmdb.Error as error:
