@@ -100,9 +100,12 @@ class Writer:
             with self._store.write:
                 while not ticket.done:
                     self._commit_group()
-        if ticket.error is not None:
+        if ticket.error is None:
+            return ticket.seq
+        try:
             raise ticket.error
-        return ticket.seq
+        finally:
+            del ticket, request  # or the error, by its frames, would keep the write that it ended
 
     def _commit_group(self) -> None:
         group = self._take_group()
@@ -132,6 +135,7 @@ class Writer:
                 ticket.seq = store.next_seq
                 store.next_seq += 1
             store.written_at = time.monotonic()
+            store.rush.add(sum(ticket.size for ticket in group), store.written_at)
             store.publish()
         except BaseException as error:
             # The WAL has operations that memory lacks: only reopening brings them together.

@@ -172,6 +172,10 @@ class MemorySegment:
 
     # -- reading ---------------------------------------------------------------------------
 
+    def payload_size(self, rows: Offsets) -> int:
+        """Bytes of the encoded payloads of several rows."""
+        return sum(len(self._payloads[row]) for row in rows.tolist())
+
     def locate(self, keys: Sequence[int], array: ids.IdArray, rows: int) -> Offsets:
         """For each key the newest of the first ``rows`` rows that has it, dead or alive, or -1."""
         found = np.empty(len(keys), dtype=np.int64)
@@ -206,10 +210,6 @@ class MemorySegment:
     def payloads(self, offsets: Offsets) -> list[bytes]:
         """The encoded payloads of several rows."""
         return [self._payloads[row] for row in offsets.tolist()]
-
-    def payload_size(self, offsets: Offsets) -> int:
-        """Bytes of the encoded payloads of several rows."""
-        return sum(len(self._payloads[row]) for row in offsets.tolist())
 
     def take(self, name: str, offsets: Offsets) -> Floats:
         """Copies of several rows' vectors: ``float32 (m, dim)``."""

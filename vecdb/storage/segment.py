@@ -278,11 +278,6 @@ class FileSegment:
         starts, ends = self._payload_offsets[rows], self._payload_offsets[rows + 1]
         return int((ends - starts).sum())
 
-    @property
-    def wide_ids(self) -> bool:
-        """Whether some id is a UUID."""
-        return self._ids.ndim == 2
-
     def take(self, name: str, offsets: Offsets) -> Floats:
         """Copies of several rows' vectors: ``float32 (m, dim)``."""
         vectors = self.originals[name].verify_rows(offsets)
