@@ -152,10 +152,9 @@ def _require_space(store: Store, sources: list[Source]) -> None:
     need = 0
     for source in sources:
         assert isinstance(source.segment, FileSegment)
-        row = source.segment.row
-        length = sum(file.length for file in row.files.values())
-        length += sum(file.row.length for file in source.part.edits.files)
-        need += space_for(length * len(source.rows) // max(1, row.rows))
+        rows = max(1, source.segment.rows)
+        length = source.segment.file_bytes + source.part.edits.file_bytes
+        need += space_for(length * len(source.rows) // rows)
     free = shutil.disk_usage(store.path).free
     if free < need:
         raise OptimizerError(f"{store.path}: {free} bytes free, {need} needed to rewrite segments")

@@ -29,5 +29,5 @@ def _of_segment(state: FileState) -> SegmentStats:
         codecs={name: vector["codec"] for name, vector in row.vectors.items()},
         indexed=all(vector["index"] for vector in row.vectors.values()),
         damaged=bool(state.segment.damage),
-        file_bytes=sum(file.length for file in state.row.files.values()),
+        file_bytes=state.segment.file_bytes + state.edits.file_bytes,
     )

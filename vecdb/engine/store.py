@@ -42,6 +42,8 @@ from vecdb.storage.wal import Wal
 _FIRST_DELAY = 1.0  # seconds until a failed step is tried again, doubled each time
 _LONGEST_DELAY = 300.0
 
+_MOST_KEPT = 64 << 20
+
 _INDEX_PACE = 16 << 20  # bytes of points a second: an index of them is built about as fast
 
 
@@ -216,6 +218,12 @@ class Store:
         """Those that are frozen, then the one that takes new rows."""
         frozen = self.frozen.memories if self.frozen is not None else ()
         return [*frozen, self.memory]
+
+    def kept_free(self) -> int:
+        """Bytes of the disk that only deleting may use: with them most of the points can be deleted
+        and what is left be written anew."""
+        files = sum(state.segment.file_bytes for state in self.files.values())
+        return min(self.wal.size // 8 + files // 16, _MOST_KEPT)
 
     def take_segment_id(self) -> int:
         """An id no segment has had. Ids of failed builds are not used again."""

@@ -270,6 +270,11 @@ class PayloadEdits:
 
     # -- files -----------------------------------------------------------------------------
 
+    @property
+    def file_bytes(self) -> int:
+        """Bytes of the files."""
+        return sum(file.row.length for file in self.files)
+
     def kept(self, seen: int) -> tuple[EditsFile, ...]:
         """The files that stay as they are when the first ``seen`` entries go to a new one. The
         others, the newest and not much larger than it, go with them."""

@@ -85,6 +85,7 @@ class FileSegment:
         self.id = row.id
         self.rows = row.rows
         self.row = row
+        self.file_bytes = sum(file.length for file in row.files.values())
         self.dims = {name: int(vector["dim"]) for name, vector in row.vectors.items()}
         self.places = places
         self._uuid = uuid
