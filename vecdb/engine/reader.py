@@ -14,6 +14,7 @@ from vecdb.engine.ingest import vector_schema
 from vecdb.engine.rows import read_payload, vectors_of
 from vecdb.engine.view import SegmentView, View
 from vecdb.payload.projection import projection
+from vecdb.storage.catalog import Bits
 from vecdb.storage.format import unpack_bits
 
 
@@ -79,13 +80,19 @@ def scroll(
 ) -> tuple[list[models.Record], int | str | None]:
     """``limit`` points in id order from ``start`` (a key), and the id to go on with."""
     records: list[models.Record] = []
-    tests: dict[int, Callable[[int], bool]] = {}
-    for key, part, row in view.in_order(start):
+    tests: dict[int, tuple[Bits, Callable[[int], bool]]] = {}
+
+    def possible(part: SegmentView) -> Bits | None:
+        if filter is None:
+            return part.alive
+        surely, possibly = masks.bounds(view, part, filter)
+        tests[id(part)] = surely, masks.row_test(view, part, filter)
+        return possibly
+
+    for key, part, row in view.in_order(start, possible):
         if filter is not None:
-            test = tests.get(id(part))
-            if test is None:
-                test = tests[id(part)] = masks.row_test(view, part, filter.predicate)
-            if not test(row):
+            surely, matches = tests[id(part)]
+            if not (surely[row >> 3] >> (row & 7) & 1 or matches(row)):
                 continue
         if len(records) == limit:
             return records, ids.external(key)

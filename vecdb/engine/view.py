@@ -8,8 +8,8 @@ neither misses a point nor sees it twice.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,11 @@ from vecdb.storage.segment import FileSegment
 
 Segment = MemorySegment | FileSegment
 Offsets = npt.NDArray[np.int64]
+
+_FEW_ROWS = 1024
+"""So many are put in order faster than they are picked out of all rows."""
+_FIRST_ROWS, _MOST_ROWS = 32, 1 << 16
+"""Of how many rows at once the ids are read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +49,6 @@ class SegmentView:
     def edited(self) -> bool:
         """Whether a payload is another than was written with its row."""
         return self.seen > 0 or bool(self.edits.files)
-
-    def unedited(self) -> SegmentView:
-        """The same rows with the payloads that were written with them."""
-        return replace(self, edits=PayloadEdits(), seen=0)
 
     def payload(self, row: int) -> Any:
         """The encoded payload of one row."""
@@ -119,14 +120,34 @@ class View:
             rows[found] = offsets[found]
         return where, rows
 
-    def in_order(self, key: int) -> Iterator[tuple[int, SegmentView, int]]:
-        """All live points in id order from the first id not below ``key``: (key, segment, row)."""
+    def in_order(
+        self, key: int, among: Callable[[SegmentView], Bits | None] = lambda part: part.alive
+    ) -> Iterator[tuple[int, SegmentView, int]]:
+        """All live points in id order from the first id not below ``key``: (key, segment, row).
 
-        def walk(part: SegmentView) -> Iterator[tuple[int, SegmentView, int]]:
-            alive = part.alive
-            for row in part.segment.from_key(key, part.rows):
-                if alive is None or alive[row >> 3] >> (row & 7) & 1:
-                    yield part.segment.key(row), part, row
-
-        streams = [walk(part) for part in self.segments if part.live]
+        ``among``: the bits of those rows of a segment to look at; all of them must live.
+        """
+        streams = [_in_order(part, key, among(part)) for part in self.segments if part.live]
         return heapq.merge(*streams, key=lambda item: item[0])
+
+
+def _in_order(
+    part: SegmentView, key: int, mask: Bits | None
+) -> Iterator[tuple[int, SegmentView, int]]:
+    segment = part.segment
+    if mask is not None and int(np.bitwise_count(mask).sum()) <= _FEW_ROWS:
+        rows = live_rows(mask, part.rows)
+        rows = rows[ids.sort_order(segment.id_array(rows))]
+        for each, row in zip(ids.from_array(segment.id_array(rows)), rows.tolist(), strict=True):
+            if each >= key:
+                yield each, part, row
+        return
+    order = segment.from_key(key, part.rows)
+    start, step = 0, _FIRST_ROWS
+    while start < len(order):  # more and more at once: few may be wanted, and few may be left
+        rows = order[start : start + step].astype(np.int64)
+        if mask is not None:
+            rows = rows[bits_at(mask, rows)]
+        for each, row in zip(ids.from_array(segment.id_array(rows)), rows.tolist(), strict=True):
+            yield each, part, row
+        start, step = start + step, min(2 * step, _MOST_ROWS)

@@ -115,6 +115,7 @@ class MemorySegment:
         self._payloads: list[bytes] = []
         self._previous: list[int] = []  # the row this one replaced for the same id, or -1
         self._latest: dict[int, int] = {}
+        self.matches: dict[bytes, tuple[Bits, Bits]] = {}  # engine/remembered.py
         self._order: tuple[int, npt.NDArray[np.uint32]] = (0, np.empty(0, dtype=np.uint32))
 
     @property
@@ -229,7 +230,7 @@ class MemorySegment:
         """The vectors of the first ``rows`` rows as (first row, ``float32 (n, dim)``) pieces."""
         return self._columns[name].blocks(rows)
 
-    def from_key(self, key: int, rows: int) -> Iterator[int]:
+    def from_key(self, key: int, rows: int) -> npt.NDArray[np.uint32]:
         """The first ``rows`` rows in id order, starting at the first id not below ``key``."""
         cached_rows, order = self._order
         if cached_rows != rows:
@@ -242,8 +243,7 @@ class MemorySegment:
                 low = middle + 1
             else:
                 high = middle
-        for row in order[low:]:
-            yield int(row)
+        return order[low:]
 
 
 def killed(alive: Bits, offsets: Offsets) -> tuple[Bits, int]:
