@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,11 @@ def rebuild(db: VecDB, during: Callable[[], None] = lambda: None) -> None:
 
     build_module.build(store, tuple(store.files), progress=progress)
     assert len(store.files) == 1
+
+
+def in_another_thread(work: Callable[[], object]) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(work).result()
 
 
 def edit_files(db: VecDB) -> list[Path]:
@@ -303,6 +309,65 @@ def test_edits_made_during_a_build_are_carried_over(
         assert payloads(again) == expected
 
 
+def test_edits_made_during_a_checkpoint_are_carried_over(
+    db: VecDB, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    db.upsert("c", points(range(10), again=True))
+    db.set_payload("c", {"x": 0}, [1, 2, 3, 100, 101, 102, 300])
+    build, killed = checkpoint._build, tmp_path / "killed"
+
+    def write() -> None:
+        db.set_payload("c", {"x": 1}, [2, 4, 101, 103, 300])
+        db.delete("c", [3, 102])
+        db.upsert("c", points([5, 104]))
+        db.set_payload("c", {"x": 2}, [5, 4, 103])
+        shutil.copytree(db.path, killed)
+
+    def building(*given: Any) -> Any:
+        in_another_thread(write)
+        return build(*given)
+
+    monkeypatch.setattr(checkpoint, "_build", building)
+    db.flush("c")
+    monkeypatch.undo()
+    expected = payloads(db)
+    assert [expected[n][1].get("x") for n in (1, 2, 4, 5)] == [0, 1, 2, 2]
+    assert [expected[n][1].get("x") for n in (100, 101, 103, 104, 300)] == [0, 1, 2, None, 1]
+    assert not {3, 102} & expected.keys()
+    with VecDB(killed) as other:
+        assert payloads(other) == expected
+    with after_a_kill(db, tmp_path / "later") as other:
+        assert payloads(other) == expected
+    db.flush("c")
+    assert payloads(db) == expected
+
+
+def test_segments_that_a_checkpoint_takes_along(
+    db: VecDB, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    db.set_payload("c", {"x": 0}, [1, 300])
+    db.flush("c")
+    db.set_payload("c", {"x": 1}, [1, 2, 301])
+    db.upsert("c", points([7]))
+    store = store_of(db)
+    monkeypatch.setattr(checkpoint, "_absorbed", lambda store: tuple(store.files))
+    build = checkpoint._build
+
+    def building(*given: Any) -> Any:
+        in_another_thread(lambda: db.set_payload("c", {"x": 2}, [2, 302, 7]))
+        return build(*given)
+
+    monkeypatch.setattr(checkpoint, "_build", building)
+    db.flush("c")
+    monkeypatch.undo()
+    assert len(store.files) == 1
+    expected = payloads(db)
+    found = [expected[n][1].get("x") for n in (1, 2, 7, 300, 301, 302)]
+    assert found == [1, 2, 2, 0, 1, 2]
+    with after_a_kill(db, tmp_path / "killed") as other:
+        assert payloads(other) == expected
+
+
 # -- files -------------------------------------------------------------------------------------
 
 
@@ -460,6 +525,22 @@ def test_a_damaged_payload_is_not_served(harmed: Path) -> None:
         [record] = db.retrieve("c", [300])
         assert record.payload == {"n": 300, "kind": 0}
     assert {problem.path for problem in check_database(harmed).problems} == {str(file)}
+
+
+def test_damaged_payloads_keep_no_others_back(harmed: Path) -> None:
+    file = damage(harmed, -70_000)
+    with VecDB(harmed) as db:
+        for number in range(3):
+            db.set_payload("c", {"x": number}, [300, 199])
+            db.flush("c")
+            assert len(list(file.parent.glob("payload-edits.*"))) == 2
+        with pytest.raises(CorruptionError, match=file.name):
+            db.scroll("c", limit=200)
+        db.set_payload("c", {"x": 1}, [199])
+        db.overwrite_payload("c", {"kind": "edited"}, list(range(200)))
+        db.flush("c")
+        assert payloads(db)[77][1] == {"kind": "edited"}
+    require_sound(harmed)
 
 
 @pytest.mark.parametrize("how", ["head", "missing", "short"])

@@ -257,7 +257,7 @@ def use_segment(path: Path, uuid: bytes, row: SegmentRow, where: Any, _: bytes) 
     segment.seq_array(everything)
     for name in row.edits:
         edits = PayloadEdits([EditsFile(path, uuid, row, name)])
-        assert edits.seqs(everything, 0, np.zeros(n, dtype=np.uint64)).shape == (n,)
+        assert edits.seqs(everything, 0, segment.seq_array).shape == (n,)
         for payload in edits.payloads(everything, 0, segment.payloads):
             attempt("edited payload", encoding.decode, bytes(payload), (DamageError,))
     for name, dim in segment.dims.items():

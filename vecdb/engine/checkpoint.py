@@ -243,12 +243,20 @@ def _write_edits(store: Store, part: SegmentView, seq: int) -> tuple[EditsFile, 
     segment, edits = part.segment, part.edits
     assert isinstance(segment, FileSegment)
     kept = edits.kept(part.seen)
-    rows = edits.rows(part.seen, edits.files[len(kept) :])
-    rows = rows[part.lives(rows)]
+    while True:
+        rows = edits.rows(part.seen, edits.files[kept:])
+        rows = rows[part.lives(rows)]
+        try:
+            columns = (rows, part.seqs(rows), part.payloads(rows))
+            break
+        except CorruptionError:  # a file that cannot be taken along must not keep others back
+            if kept == len(edits.files):
+                raise
+            kept += 1
+    stay = edits.files[:kept]
     if not len(rows):
-        return kept
-    columns = (rows, part.seqs(rows), part.payloads(rows))
-    return (*kept, write_edits(segment.path, store.uuid, segment.row, seq, *columns))
+        return stay
+    return (*stay, write_edits(segment.path, store.uuid, segment.row, seq, *columns))
 
 
 def _abandon_edits(store: Store, frozen: Frozen, edits: Edits) -> None:

@@ -70,8 +70,9 @@ class SegmentView:
 
     def seqs(self, rows: Offsets) -> npt.NDArray[np.uint64]:
         """The operations that changed several rows last."""
-        seqs = self.segment.seq_array(rows)
-        return self.edits.seqs(rows, self.seen, seqs) if self.edited else seqs
+        if not self.edited:
+            return self.segment.seq_array(rows)
+        return self.edits.seqs(rows, self.seen, self.segment.seq_array)
 
     def lives(self, offsets: Offsets) -> npt.NDArray[np.bool_]:
         """Which of these rows are alive; -1 is not."""

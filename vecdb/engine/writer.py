@@ -287,11 +287,15 @@ def rewrite(view: View, operation: Operation) -> Effect:
 
 def _new_payloads(view: View, edit: EditPayload) -> list[NewPayloads]:
     where, rows = view.locate(edit.keys)
+    whole = whole_payload(edit)
     change = payload_editor(edit)
     found = []
     for number in np.unique(where[where >= 0]).tolist():
         part, mine = view.segments[number], rows[where == number]
         payloads: list[bytes] = []
+        if whole is not None:  # the stored ones need not be read; one object, however many points
+            found.append(NewPayloads(part.edits, mine, [whole] * len(mine)))
+            continue
         try:
             for start in range(0, len(mine), _AT_ONCE):
                 payloads += map(change, part.payloads(mine[start : start + _AT_ONCE]))
@@ -335,14 +339,16 @@ def _edited(view: View, edit: EditVectors | DropVectors) -> Upsert | None:
     return Upsert(keys, payloads, vectors, absent)
 
 
+def whole_payload(operation: EditPayload) -> bytes | None:
+    """The payload after the edit, if it is the same whatever it was before."""
+    if operation.mode == "clear":
+        return encoding.EMPTY
+    return encoding.encode(operation.payload) if operation.mode == "overwrite" else None
+
+
 def payload_editor(operation: EditPayload) -> Callable[[Any], bytes]:
     """What makes of a stored payload that after the edit. Raises DamageError, and
     InvalidInputError if it grows too large."""
-    if operation.mode in ("clear", "overwrite"):
-        new = encoding.EMPTY
-        if operation.mode == "overwrite":
-            new = encoding.encode(operation.payload)
-        return lambda stored: new  # one object, however many points
     to_set = parse_path(operation.path) if operation.mode == "set" and operation.path else []
     to_delete = list(map(parse_path, operation.paths)) if operation.mode == "delete" else []
     pack = encoding.packer()

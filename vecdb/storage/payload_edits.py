@@ -238,11 +238,14 @@ class PayloadEdits:
         return size + sum(len(self._payloads[entry]) for entry in mine.tolist())
 
     def seqs(
-        self, rows: Offsets, seen: int, base: npt.NDArray[np.uint64]
+        self, rows: Offsets, seen: int, base: Callable[[Offsets], npt.NDArray[np.uint64]]
     ) -> npt.NDArray[np.uint64]:
-        """The last operations that changed some rows; ``base``: those that wrote them."""
+        """The last operations that changed some rows; ``base`` gives those that wrote them."""
         where, places = self._locate(rows, seen)
-        found = base.copy()
+        found = np.empty(len(rows), dtype=np.uint64)
+        mine = where == _BASE
+        if mine.any():
+            found[mine] = base(rows[mine])
         for number, file in enumerate(self.files):
             mine = where == number
             found[mine] = file.table.seqs[places[mine]]
@@ -275,14 +278,14 @@ class PayloadEdits:
         """Bytes of the files."""
         return sum(file.row.length for file in self.files)
 
-    def kept(self, seen: int) -> tuple[EditsFile, ...]:
-        """The files that stay as they are when the first ``seen`` entries go to a new one. The
+    def kept(self, seen: int) -> int:
+        """How many files stay as they are when the first ``seen`` entries go to a new one. The
         others, the newest and not much larger than it, go with them."""
         size = sum(map(len, self._payloads[:seen])) + EditsTable.head_size(seen)
         files = list(self.files)
         while files and files[-1].row.length <= _GROWTH * max(size, _SMALL):
             size += files.pop().row.length
-        return tuple(files)
+        return len(files)
 
     def bits(self, seen: int, rows: int) -> Bits:
         """Bits of those of the segment's ``rows`` that were edited."""
