@@ -103,7 +103,7 @@ class RecoveryReport:
     torn_bytes: int = 0
     """Bytes of an unfinished last write that were ignored."""
     removed: list[str] = field(default_factory=list)
-    """Directories a crash left behind, now removed."""
+    """Directories, and files of payload edits, that a crash left behind, now removed."""
     seconds: float = 0.0
 
 

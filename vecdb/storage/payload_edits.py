@@ -31,8 +31,8 @@ Offsets = npt.NDArray[np.int64]
 
 _ENTRY_OVERHEAD = 200  # bytes of Python objects an entry costs beside its payload
 
-# A file goes into the next one unless it is larger by this factor, or the other way round: each
-# payload is written a few times, and a segment has a handful of files whatever is edited.
+# What is in a file goes along into a new one unless the file is so many times as large: a payload is
+# written a few times, and a segment has a handful of files whatever is edited.
 _GROWTH = 4
 _SMALL = 1 << 20
 
@@ -66,10 +66,10 @@ class EditsTable:
             values[count + 1 : 2 * count + 1],
             values[2 * count + 1 :].view("<i8"),
         )
-        if not count or int(found.rows[0]) < 0 or (np.diff(found.rows) <= 0).any():
-            raise DamageError("its rows do not ascend")
-        if int(found.rows[-1]) >= rows:
+        if not count or int(found.rows.min()) < 0 or int(found.rows.max()) >= rows:
             raise DamageError("names rows that there are not")
+        if (np.diff(found.rows) <= 0).any():
+            raise DamageError("its rows do not ascend")
         if int(found.seqs.max()) > seq:
             raise DamageError(f"names operations after {seq}")
         lengths = np.diff(found.starts)
