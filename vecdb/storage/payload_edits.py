@@ -31,8 +31,8 @@ Offsets = npt.NDArray[np.int64]
 
 _ENTRY_OVERHEAD = 200  # bytes of Python objects an entry costs beside its payload
 
-# What is in a file goes along into a new one unless the file is so many times as large: a payload is
-# written a few times, and a segment has a handful of files whatever is edited.
+# What is in a file goes along into a new one unless the file is so many times as large: a payload
+# is written a few times, and a segment has a handful of files whatever is edited.
 _GROWTH = 4
 _SMALL = 1 << 20
 
