@@ -16,7 +16,7 @@ from typing import Any
 
 from vecdb.engine.build import Cancelled, build
 from vecdb.engine.checkpoint import checkpoint_held
-from vecdb.engine.planner import Plan, SegmentStats, Stats, plan
+from vecdb.engine.planner import Plan, SegmentStats, Stats, over_budget, plan
 from vecdb.engine.store import Store
 from vecdb.errors import InvalidInputError, OptimizerError
 
@@ -48,6 +48,8 @@ def next_step(store: Store) -> Plan | None:
             ],
             memory_rows=store.memory.live,
             settled=store.waiting > 0 or _pause(store) <= 0.0,
+            payload_bytes=store.memory.payload_bytes,
+            pressed=store.pressed,
         )
         return plan(stats, store.schema, store.config.optimizer_config)
 
@@ -158,6 +160,7 @@ class Optimizer:
 
     def _look(self) -> None:
         """Do what there is to do. A method, so that the sleeping thread's frame keeps no store."""
+        self._press()
         for store in self._stores():
             if _disabled(store):
                 continue
@@ -167,6 +170,13 @@ class Optimizer:
             except Exception as error:
                 # Kept in the collection's status; the thread must go on for the others.
                 _log.warning("collection %r: optimizer: %s", store.name, error)
+
+    def _press(self) -> None:
+        """Let those give back memory that have too much of it, all together."""
+        stores = [store for store in self._stores() if store.is_on_disk]
+        pressed = over_budget({store: store.memory.size for store in stores})
+        for store in stores:
+            store.pressed = store in pressed
 
     def _until_next(self) -> float | None:
         """Seconds until something may have to be done without another change: a failed step is

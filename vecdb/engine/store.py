@@ -133,6 +133,7 @@ class Store:
         self.fate = "is closed"  # what to call that, once it is; whoever drops it says more
         self.written_at = 0.0  # when the last write was applied, by time.monotonic
         self.waiting = 0  # callers that wait for the optimizer
+        self.pressed = False  # to give memory back: written by the optimizer only
         self.memory = self.new_memory()
         self.view = View(config, self.schema, ())
 
@@ -140,6 +141,11 @@ class Store:
     def segments_path(self) -> Path:
         """Where segment directories are."""
         return self.path / layout.SEGMENTS
+
+    @property
+    def is_on_disk(self) -> bool:
+        """Whether vectors of some name are to be on disk, however many there are."""
+        return any(vector.on_disk for vector in self.schema.values())
 
     def new_memory(self) -> MemorySegment:
         """An empty memory segment with the collection's vector names."""
