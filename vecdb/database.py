@@ -24,6 +24,7 @@ from vecdb.errors import ClosedError, ForkError, InvalidInputError, ReadOnlyErro
 from vecdb.open_collections import OpenCollections
 from vecdb.snapshots import Snapshots
 from vecdb.storage import fs, layout
+from vecdb.storage.mapping import give_back_freed_memory
 from vecdb.storage.wal import SyncLevel
 from vecdb.verbs import Verbs
 
@@ -159,6 +160,7 @@ class VecDB(Verbs, Snapshots):
             _open_databases.discard(self)
             if self._temporary:
                 fs.remove_tree(self.path)
+            give_back_freed_memory()
 
     def _stores(self) -> list[Store]:
         return self._collections.stores()
@@ -309,6 +311,7 @@ class VecDB(Verbs, Snapshots):
 
     def flush(self, collection_name: str | None = None) -> None:
         """Checkpoint one collection, or all."""
+        self.check_usable()
         for name in self._collections.names() if collection_name is None else [collection_name]:
             self.collection(name).flush()
 
@@ -358,10 +361,15 @@ def _close_all() -> None:
 
 
 def _after_fork() -> None:
-    # The child's copy of the lock would keep the database locked after the parent has ended.
+    """The child may not use it, and keeps nothing of it: its copy of the lock would keep the
+    database locked after the parent has ended, its mappings the space of files that are removed.
+    Takes no lock, for any may have been held at the fork, by a thread that is not here."""
     for database in list(_open_databases):
         if database._file_lock is not None:
             database._file_lock.release()
+        for store in database._stores():
+            store.wal.let_go()
+            store.let_go()
 
 
 atexit.register(_close_all)

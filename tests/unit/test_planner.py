@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from typing import Any
 
+import msgspec
 import pytest
 
 from vecdb import models
-from vecdb.engine.planner import Plan, SegmentStats, Stats, absorbed, plan
+from vecdb.engine.planner import (
+    MEMORY_BUDGET,
+    Plan,
+    SegmentStats,
+    Stats,
+    absorbed,
+    over_budget,
+    plan,
+)
 from vecdb.engine.schema import schema_of
 
 SCALAR = {"kind": "scalar", "quantile": None}
@@ -105,6 +115,45 @@ def test_plan(
     expected: Plan | None,
 ) -> None:
     assert plan(Stats(segments, memory), schema_of(conf), conf.optimizer_config) == expected
+
+
+def on_disk(conf: models.CollectionConfig) -> models.CollectionConfig:
+    assert isinstance(conf.params.vectors, models.VectorParams)
+    vectors = msgspec.structs.replace(conf.params.vectors, on_disk=True)
+    return msgspec.structs.replace(conf, params=models.CollectionParams(vectors=vectors))
+
+
+@pytest.mark.parametrize("pause", ["settled", "pressed"])
+@pytest.mark.parametrize(
+    ("conf", "rows", "payload", "expected"),
+    [
+        (on_disk(config(False)), 64, 0, Plan("checkpoint")),
+        (on_disk(config(False)), 63, 0, None),  # or each pause would leave a segment behind
+        (on_disk(config(False, indexing_threshold=0)), 64, 0, Plan("checkpoint")),
+        (config(False), 900, 0, None),  # files would be read into memory again
+        (config(False), 9, 1 << 20, Plan("checkpoint")),  # payloads are on disk in any case
+        (config(False), 9, (1 << 20) - 1, None),
+        (on_disk(config(False)), 0, 0, None),
+    ],
+)
+def test_what_belongs_on_disk_does_not_stay_in_memory(
+    pause: str, conf: models.CollectionConfig, rows: int, payload: int, expected: Plan | None
+) -> None:
+    """Below the threshold it did, as long as the collection was open."""
+    schema = schema_of(conf)
+    stats = Stats([], rows, payload_bytes=payload)
+    assert plan(stats, schema, conf.optimizer_config) is None
+    stats = dataclasses.replace(stats, **{pause: True})
+    assert plan(stats, schema, conf.optimizer_config) == expected
+
+
+def test_the_most_in_memory_goes_first_until_all_is_within_the_budget() -> None:
+    half = MEMORY_BUDGET // 2
+    assert over_budget({}) == set()
+    assert over_budget({"a": half, "b": half}) == set()
+    assert over_budget({"a": half, "b": 1, "c": half}) == {"a"}
+    assert over_budget({"a": 3 * half, "b": 2 * half, "c": half, "d": half}) == {"a", "b"}
+    assert over_budget({"a": 9 * half}) == {"a"}
 
 
 def test_a_plan_is_the_same_for_the_same_numbers() -> None:

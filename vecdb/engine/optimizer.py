@@ -20,7 +20,7 @@ from typing import Any
 
 from vecdb.engine.build import Cancelled, build
 from vecdb.engine.checkpoint import checkpoint_held
-from vecdb.engine.planner import Plan, plan
+from vecdb.engine.planner import Plan, over_budget, plan
 from vecdb.engine.statistics import statistics
 from vecdb.engine.store import Store
 from vecdb.errors import ClosedError, InvalidInputError, OptimizerError
@@ -159,6 +159,7 @@ class Optimizer:
 
     def _look(self) -> None:
         """Do what there is to do. A method, so that the sleeping thread's frame keeps no store."""
+        self._press()
         more = True
         while more:
             more = False
@@ -178,6 +179,13 @@ class Optimizer:
             # Kept in the collection's status; the thread must go on for the others.
             _log.warning("collection %r: optimizer: %s", store.name, error)
             return False
+
+    def _press(self) -> None:
+        """Let those give back memory that have too much of it, all together."""
+        stores = [store for store in self._stores() if store.is_on_disk]
+        pressed = over_budget({store: store.memory_size for store in stores})
+        for store in stores:
+            store.pressed = store in pressed
 
     def _until_next(self) -> float | None:
         """Seconds until something may have to be done without another change: a failed step is

@@ -7,7 +7,8 @@ because to scan them whole would soon cost more than to search all the rest.
 The rules, in order:
 
 1. *checkpoint* when the memory segment is large enough to be optimized, or in a large collection
-   as soon as writing has paused; or when rows that died since the last checkpoint are all that
+   as soon as writing has paused; when writing has paused, or memory is short, and they are to be
+   on disk; or when rows that died since the last checkpoint are all that
    keeps a segment from shrinking.
 2. *merge* the smallest segments when there are too many, towards ``default_segment_number``. Once
    writing has paused, down to that number, unless a large one would be rewritten for a little.
@@ -25,12 +26,14 @@ Every step makes one of these conditions go away and none come back, so the plan
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from vecdb import models
 from vecdb.engine.schema import Schema, vector_kilobytes
+
+T = TypeVar("T")
 
 Task = Literal["checkpoint", "merge", "convert", "rebuild", "vacuum"]
 
@@ -51,6 +54,14 @@ _TRIFLE = 1 << 20
 # In a large collection, so much in memory is worth files of its own: a scan of it takes as long
 # as the search of all the rest.
 _MEMORY_KB = 2048
+
+# What is to be on disk and no more than this stays in memory while nothing is written: vectors of
+# names that are ``on_disk``, and payloads, which always are.
+_IDLE_KB = 64
+_IDLE_PAYLOAD = 1 << 20
+
+MEMORY_BUDGET = 64 << 20
+"""Bytes of rows in memory, of all collections that are to be on disk."""
 
 # A segment is rewritten for others that come to so small a part of it; up to some size, which
 # takes seconds, to a smaller part.
@@ -97,6 +108,10 @@ class Stats:
     """Of the disk; None: enough."""
     settled: bool = False
     """Writing has paused, or somebody waits for the optimizer."""
+    payload_bytes: int = 0
+    """Of the rows in memory, and of payload edits of others."""
+    pressed: bool = False
+    """All collections have too much in memory, and this one is to give some back."""
 
     @property
     def rows(self) -> int:
@@ -217,6 +232,8 @@ def _kilobytes(rows: int, schema: Schema) -> int:
 def _wants_files(stats: Stats, schema: Schema, optimizer: models.OptimizersConfig) -> bool:
     """Whether the rows in memory should become a file segment, to be kept in another form."""
     rows = stats.memory_rows
+    if (stats.settled or stats.pressed) and _belongs_on_disk(stats, schema):
+        return True  # without rows, too: for payload edits
     if not rows:
         return False
     size = _kilobytes(rows, schema)
@@ -228,6 +245,27 @@ def _wants_files(stats: Stats, schema: Schema, optimizer: models.OptimizersConfi
         return True
     large = is_optimized(rows, stats.rows, schema, optimizer)
     return large and (stats.settled or size >= _MEMORY_KB)
+
+
+def _belongs_on_disk(stats: Stats, schema: Schema) -> bool:
+    """Whether files would take the rows out of memory: there may be thousands of collections, none
+    of them large. Else each pause in writing would leave a segment behind."""
+    mapped = sum(vector_kilobytes(stats.memory_rows, v.dim) for v in schema.values() if v.on_disk)
+    return mapped >= _IDLE_KB or stats.payload_bytes >= _IDLE_PAYLOAD
+
+
+def over_budget(on_disk: Mapping[T, int]) -> set[T]:
+    """Whose rows in memory become files though they are still written to: the most of them first,
+    until those of all collections come to no more than ``MEMORY_BUDGET``. ``on_disk``: bytes of
+    the rows in memory, of collections that are to be on disk."""
+    chosen: set[T] = set()
+    total = sum(on_disk.values())
+    for key in sorted(on_disk, key=on_disk.__getitem__, reverse=True):
+        if total <= MEMORY_BUDGET:
+            break
+        chosen.add(key)
+        total -= on_disk[key]
+    return chosen
 
 
 def _mostly_dead(rows: int, live: int, optimizer: models.OptimizersConfig) -> bool:

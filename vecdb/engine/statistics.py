@@ -16,6 +16,8 @@ def statistics(store: Store, *, settled: bool) -> Stats:
         memory_bytes=sum(memory.size for memory in store.memories()),
         free_bytes=shutil.disk_usage(store.path).free,
         settled=settled,
+        payload_bytes=store.payload_bytes,
+        pressed=store.pressed,
     )
 
 

@@ -200,6 +200,7 @@ class Store:
         self.written_at = 0.0  # when the last write was applied, by time.monotonic
         self.waiting = 0  # callers that wait for the optimizer
         self.rush = Rush()
+        self.pressed = False  # to give memory back: written by the optimizer only
         self.memory = self.new_memory()
         self.view = View(config, self.schema, ())
 
@@ -207,6 +208,11 @@ class Store:
     def segments_path(self) -> Path:
         """Where segment directories are."""
         return self.path / layout.SEGMENTS
+
+    @property
+    def is_on_disk(self) -> bool:
+        """Whether vectors of some name are to be on disk, however many there are."""
+        return any(vector.on_disk for vector in self.schema.values())
 
     def new_memory(self) -> MemorySegment:
         """An empty memory segment with the collection's vector names."""
@@ -263,6 +269,12 @@ class Store:
     def memory_size(self) -> int:
         """About how much memory what is not in files yet takes."""
         return self.memory.size + sum(state.edits.size for state in self.files.values())
+
+    @property
+    def payload_bytes(self) -> int:
+        """How much of it is payloads."""
+        edits = [self.memory.edits, *(state.edits for state in self.files.values())]
+        return self.memory.payload_bytes + sum(each.size for each in edits)
 
     # -- under the write lock --------------------------------------------------------------
 

@@ -211,10 +211,14 @@ class Wal:
     def close(self) -> None:
         """Close the file without syncing; harmless when closed already."""
         with self._guard:
-            if self._file is not None:
-                self._file.close()
-                self._file = None
+            self.let_go()
         _awake.leave(self)
+
+    def let_go(self) -> None:
+        """``close`` in a forked child, where no lock may be asked for."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
     def _undo(self, start: int, error: OSError) -> None:
         assert self._file is not None
@@ -236,6 +240,10 @@ class _Awake:
     a quarter of all descriptors is taken, those that have had theirs longest rest."""
 
     def __init__(self) -> None:
+        self.begin()
+
+    def begin(self) -> None:
+        """Also in a forked child: the logs are its parent's, and their lock may have been held."""
         self._lock = threading.Lock()
         self._logs: dict[Wal, None] = {}  # the longest awake first
 
@@ -257,18 +265,9 @@ class _Awake:
         with self._lock:
             self._logs.pop(log, None)
 
-    def close_all(self) -> None:
-        """In a forked child: the files are the parent's. Any lock may have been held in the fork by
-        a thread that is not there."""
-        logs = list(self._logs)
-        self.__init__()  # type: ignore[misc]
-        for log in logs:
-            if log._file is not None:
-                log._file.close()
-
 
 _awake = _Awake()
-os.register_at_fork(after_in_child=_awake.close_all)
+os.register_at_fork(after_in_child=_awake.begin)
 
 
 @dataclass(slots=True)
