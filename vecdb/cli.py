@@ -364,11 +364,10 @@ def _info(arguments: argparse.Namespace) -> int:
     _keep_log_quiet()
     collections: dict[str, dict[str, Any]] = {}
     with VecDB(arguments.directory, read_only=True) as db:
-        for name in sorted(c.name for c in db.get_collections().collections):
-            if name in db.damaged:
-                continue
+        memory = db.memory_report()["collections"]
+        for name in sorted(memory):
             info: dict[str, Any] = msgspec.to_builtins(db.get_collection(name))
-            info["memory"] = db.memory_report(name)
+            info["memory"] = memory[name]
             info["replayed"] = db.collection(name).recovery.replayed
             collections[name] = info
         damaged = {name: str(error) for name, error in db.damaged.items()}

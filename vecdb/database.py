@@ -312,6 +312,16 @@ class VecDB(Verbs, Snapshots):
         for name in self._collections.names() if collection_name is None else [collection_name]:
             self.collection(name).flush()
 
+    def memory_report(self, collection_name: str | None = None) -> dict[str, Any]:
+        """Of one collection, see ``Collection.memory_report``; or of all: their reports by name, as
+        ``collections``, and the ``total``. Asking for all at once takes no longer than for one."""
+        if collection_name is not None:
+            return self.collection(collection_name).memory_report()
+        from vecdb.engine.footprint import memory_reports
+
+        self.check_usable()
+        return memory_reports(self.path, self._stores())
+
     def check(self) -> CheckReport:
         """Read every byte of every file and compare it with its checksum and with the others.
 

@@ -156,14 +156,16 @@ class OpenCollections:
             fs.discard(dropped)
 
     def close(self, *, keep: bool) -> None:
-        """Close every one whatever happens to another, then raise what came first. They stay
-        listed. ``keep``: with a checkpoint."""
+        """Close every one whatever happens to another, then raise what came first. ``keep``: with
+        a checkpoint."""
         first: BaseException | None = None
         for store in self.stores():
             try:
                 recovery.close_store(store, keep=keep)
             except BaseException as error:
                 first = first or error
+        self._open.clear()  # a closed database may be kept for long, its collections for nothing
+        self._followers.clear()
         if first is not None:
             raise first
 

@@ -196,7 +196,7 @@ def test_a_flip_that_a_commit_would_trip_over_is_found_when_opening(closed: Path
         with pytest.raises(CorruptionError, match=r"data\.mdb"):
             Catalog(data.parent)
     data.write_bytes(whole)
-    Catalog(data.parent).close()
+    Catalog(data.parent).read()
 
 
 COMMIT = """

@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from vecdb import VecDB, models
+from vecdb.engine import footprint
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
@@ -87,6 +88,32 @@ def test_the_memory_segment_counts(tmp_path: Path) -> None:
         assert parts["memory_segment"]["anonymous"] < MB
         assert parts["wal"]["file"] < 4096
         assert parts["originals"]["anonymous"] >= vectors.nbytes
+
+
+def test_one_look_at_the_process_does_for_all_collections(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To report five hundred collections one by one took minutes: each asks about all mappings."""
+    with VecDB(tmp_path / "db", sync="never") as db:
+        for number in range(5):
+            db.create_collection(f"c{number}", {"size": 8, "distance": "Dot"})
+            db.upsert(f"c{number}", [{"id": n, "vector": [n] * 8} for n in range(number)])
+        db.flush()
+        db.upsert("c1", [{"id": 7, "vector": [1] * 8}])
+        looks: list[Path] = []
+        real = footprint.resident_by_file
+        with monkeypatch.context() as patch:
+            patch.setattr(
+                footprint, "resident_by_file", lambda path: looks.append(path) or real(path)
+            )
+            report = db.memory_report()
+        assert len(looks) == 1
+        assert set(report) == {"collections", "total"}
+        assert report["collections"] == {f"c{n}": db.memory_report(f"c{n}") for n in range(5)}
+        for figure in FIGURES:
+            each = [part["total"][figure] for part in report["collections"].values()]
+            assert report["total"][figure] == sum(each)
+        assert report["total"]["resident"] > 0
 
 
 @pytest.mark.parametrize(

@@ -757,7 +757,6 @@ def test_a_configuration_that_cannot_be_is_taken_from_a_manifest(
     state = catalog.read()
     change = Change(state.applied_seq, state.next_segment_id, state.live, {"params": "nonsense"})
     catalog.commit(change)
-    catalog.close()
     assert repaired(path, closed.stories).complete
     require_equal(closed.path, path.with_name("damaged-new"))
 

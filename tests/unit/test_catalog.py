@@ -38,8 +38,7 @@ def make(path: Path) -> Catalog:
 
 
 def test_what_was_committed_is_read_back(tmp_path: Path) -> None:
-    catalog = make(tmp_path / "c")
-    catalog.close()
+    make(tmp_path / "c")
     snapshot, transaction = read_unlocked(tmp_path / "c")
     assert transaction == transaction_of(tmp_path / "c") == 2
     assert [p.name for p in (tmp_path / "c").iterdir() if p.name != "lock.mdb"] == ["data.mdb"]
@@ -57,7 +56,6 @@ def test_drop_and_all_alive_again(tmp_path: Path) -> None:
     assert [row.id for row in snapshot.segments] == [3]
     assert snapshot.alive == {}
     assert snapshot.config == {"a": 1}
-    catalog.close()
 
 
 def test_a_wrong_live_count_is_damage(tmp_path: Path) -> None:
@@ -65,7 +63,6 @@ def test_a_wrong_live_count_is_damage(tmp_path: Path) -> None:
     catalog.commit(Change(6, 5, {1: 12, 3: 10}))
     with pytest.raises(CorruptionError, match="11 live rows, not 10"):
         catalog.read()
-    catalog.close()
 
 
 def test_an_unlocked_read_sees_one_commit_while_others_follow(tmp_path: Path) -> None:
@@ -97,13 +94,12 @@ def test_an_unlocked_read_sees_one_commit_while_others_follow(tmp_path: Path) ->
     finally:
         stop.set()
         thread.join()
-        catalog.close()
     assert last > 5
 
 
 @pytest.mark.parametrize("at", [16, 40, 41, 43, 4096 + 16])
 def test_an_unlocked_read_of_a_damaged_meta_page_is_refused(tmp_path: Path, at: int) -> None:
-    make(tmp_path / "c").close()
+    make(tmp_path / "c")
     path = tmp_path / "c" / "data.mdb"
     data = bytearray(path.read_bytes())
     data[at] ^= 0x81
@@ -113,7 +109,7 @@ def test_an_unlocked_read_of_a_damaged_meta_page_is_refused(tmp_path: Path, at: 
 
 
 def test_every_truncation_is_found_before_it_can_kill(tmp_path: Path) -> None:
-    make(tmp_path / "c").close()
+    make(tmp_path / "c")
     whole = (tmp_path / "c" / "data.mdb").read_bytes()
     for length in [0, 1, 4096, 8191, *range(8192, len(whole), 1024)]:
         (tmp_path / "c" / "data.mdb").write_bytes(whole[:length])
@@ -144,11 +140,7 @@ for at in map(int, sys.argv[2].split(",")):
     copy[at] ^= 0x04
     damaged.write_bytes(copy)
     try:
-        catalog = Catalog(damaged.parent)
-        try:
-            print(at, repr(catalog.read()), flush=True)
-        finally:
-            catalog.close()
+        print(at, repr(Catalog(damaged.parent).read()), flush=True)
     except CorruptionError:
         print(at, "found", flush=True)
 """
@@ -158,11 +150,9 @@ def test_a_flipped_byte_is_found_or_changes_nothing(tmp_path: Path) -> None:
     """In a process of its own: LMDB may crash on a damaged page, and must not give wrong rows."""
     catalog = make(tmp_path / "c")
     now = repr(catalog.read())
-    catalog.close()
     Catalog.create(tmp_path / "new", CONFIG, "5" * 32)
     fresh = Catalog(tmp_path / "new")
     before = repr(fresh.read())
-    fresh.close()
     size = (tmp_path / "c" / "data.mdb").stat().st_size
     rng = np.random.default_rng(11)
     places = sorted({*range(160), *range(4096, 4256), *rng.integers(0, size, 300).tolist()})
@@ -194,7 +184,6 @@ def test_free_pages_at_the_end_need_not_be_in_the_file(tmp_path: Path) -> None:
     catalog.commit(Change(7, 9, live, drop=[7]))
     for number in range(6):  # what is in use moves to the free pages before it
         catalog.commit(Change(8, 9, live, config={"a": number}))
-    catalog.close()
     path = tmp_path / "c" / "data.mdb"
     whole = path.read_bytes()
     shortest = len(whole)
@@ -207,7 +196,6 @@ def test_free_pages_at_the_end_need_not_be_in_the_file(tmp_path: Path) -> None:
         shortest = len(whole) - 4096 * pages
         assert catalog.read().live == live
         catalog.commit(Change(8, 9, live, config={"a": pages}))
-        catalog.close()
         snapshot, _ = read_unlocked(path.parent)
         assert snapshot.config == {"a": pages}
     assert shortest < len(whole)

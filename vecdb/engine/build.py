@@ -9,7 +9,9 @@
 Points changed meanwhile are settled at the commit: a row that died in its source is dead in the
 copy, because both masks of the new segment are read from the sources at that moment. Rows only
 die, so "is its bit still set" is the whole compare-and-set. The catalog keeps what was alive at
-``applied_seq``: the WAL may still need such rows to replay an edit of them.
+``applied_seq``: the WAL may still need such rows to replay an edit of them. Payload edits go the
+same way: those that the catalog had at the pin are in the copied payloads, those that checkpoints
+committed since go to a file of the new segment, and those in memory to its memory.
 """
 
 from __future__ import annotations
@@ -28,13 +30,14 @@ from vecdb.engine.indexing import Arrangement, Scorer, arrange, index, leading, 
 from vecdb.engine.planner import is_optimized, wants_index
 from vecdb.engine.schema import VectorSchema
 from vecdb.engine.store import FileState, Store, count_bits, gather_bits, none_if_all
-from vecdb.engine.view import live_rows
+from vecdb.engine.view import SegmentView
 from vecdb.engine.writer import Uninterrupted
 from vecdb.errors import OptimizerError
 from vecdb.storage import fs
 from vecdb.storage.builder import SegmentBuilder
 from vecdb.storage.catalog import Bits, Change, SegmentRow
 from vecdb.storage.format import pack_bits, unpack_bits
+from vecdb.storage.payload_edits import EditsFile, PayloadEdits, rows_of, write_edits
 from vecdb.storage.segment import FileSegment
 
 Offsets = npt.NDArray[np.int64]
@@ -51,9 +54,11 @@ class Cancelled(Exception):
 
 @dataclass(slots=True)
 class Source:
-    """One pinned segment and the rows a build takes from it."""
+    """One pinned segment, as the catalog had it at ``seq``, and the rows a build takes from it."""
 
     segment: FileSegment
+    part: SegmentView
+    seq: int
     rows: Offsets
 
 
@@ -96,7 +101,8 @@ def build(
     store.require_outside()
     with store.write:
         store.require_writable()
-        sources = [_pin(store.files[i]) for i in segment_ids if i in store.files]
+        states = [store.files[i] for i in segment_ids if i in store.files]
+        sources = [_pin(state, store.applied_seq) for state in states]
     total = sum(len(source.rows) for source in sources)
     if not total:
         return
@@ -127,12 +133,14 @@ def build(
         fs.discard(segment.path)
 
 
-def _pin(state: FileState) -> Source:
-    return Source(state.segment, live_rows(state.committed, state.segment.rows))
+def _pin(state: FileState, seq: int) -> Source:
+    part = state.committed_view()
+    return Source(state.segment, part, seq, part.live_offsets())
 
 
 def _require_space(store: Store, sources: list[Source]) -> None:
     need = sum(f.length for s in sources for f in s.segment.row.files.values())
+    need += sum(f.row.length for s in sources for f in s.part.edits.files)
     free = shutil.disk_usage(store.path).free
     if free < need + need // 4:
         raise OptimizerError(
@@ -142,9 +150,7 @@ def _require_space(store: Store, sources: list[Source]) -> None:
 
 def _new_builder(store: Store, sources: list[Source], total: int) -> SegmentBuilder:
     segments = [source.segment for source in sources]
-    payload = sum(
-        segment.payload_size(source.rows) for segment, source in zip(segments, sources, strict=True)
-    )
+    payload = sum(source.part.payload_size(source.rows) for source in sources)
     return SegmentBuilder(
         store.segments_path,
         store.uuid,
@@ -178,7 +184,7 @@ def _copy(builder: SegmentBuilder, sources: list[Source], order: Offsets, meter:
     for rows in blocks_of(order, builder.dims):
         meter.poll()
         parts = [
-            (places, columns_of(source.segment, builder.dims, offsets))
+            (places, columns_of(source.part, builder.dims, offsets))
             for source, places, offsets in _by_source(sources, rows)
         ]
         builder.add(*(parts[0][1] if len(parts) == 1 else _interleaved(parts, builder.dims)))
@@ -283,12 +289,15 @@ def _commit(
     for path, detail in segment.damage.items():
         # Or it would be built again, and again.
         raise OptimizerError(f"{path}, written a moment ago, cannot be read back: {detail}")
+    places = _new_places(sources, order)
+    files = _committed_edits(store, sources, places, segment)
     with Uninterrupted(), store.write:
         store.require_writable()
         if store.frozen is not None:
             raise OptimizerError("a checkpoint failed half-way and must be finished first")
         if set(segment.dims) != set(store.schema):
             raise Cancelled  # the configuration changed under the build
+        edits = _edits_in_memory(store, sources, places, files)
         committed = none_if_all(_masks(store, sources, order, committed=True), segment.rows)
         alive = none_if_all(_masks(store, sources, order, committed=False), segment.rows)
         gone = [source.segment.id for source in sources]
@@ -296,7 +305,7 @@ def _commit(
             store.applied_seq,
             store.next_segment_id,
             live={i: s.committed_live for i, s in store.files.items() if i not in gone},
-            add=[row],
+            add=[row.with_edits(rows_of(files))],
             drop=[i for i in gone if i in store.files],
             alive={row.id: committed},
         )
@@ -309,12 +318,63 @@ def _commit(
             retired = [store.files.pop(i).segment for i in change.drop]
             if committed_live:
                 live = count_bits(alive, segment.rows)
-                state = FileState(segment, alive, live, committed, committed_live)
+                state = FileState(segment, alive, live, committed, committed_live, edits)
                 store.files[segment.id] = state
             else:
                 retired.append(segment)
             store.publish()
     return retired
+
+
+def _new_places(sources: list[Source], order: Offsets) -> list[Offsets]:
+    """For each row of each source the row that it is in the new segment, or -1."""
+    rows = np.empty(len(order), dtype=np.int64)
+    rows[order] = np.arange(len(order))
+    found = []
+    for source, start in _starts(sources):
+        places = np.full(source.segment.rows, -1, dtype=np.int64)
+        places[source.rows] = rows[start : start + len(source.rows)]
+        found.append(places)
+    return found
+
+
+def _committed_edits(
+    store: Store, sources: list[Source], places: list[Offsets], segment: FileSegment
+) -> list[EditsFile]:
+    """The payload edits that checkpoints have committed since the pin, in a file of the new
+    segment. Under the maintenance lock: there is no checkpoint now."""
+    rows, seqs, payloads = [], [], []
+    for source, new in zip(sources, places, strict=True):
+        state = store.files.get(source.segment.id)
+        if state is None:
+            continue
+        part = state.committed_view()
+        edited = part.edits.rows(0, part.edits.files)
+        edited = edited[new[edited] >= 0]
+        edited = edited[part.seqs(edited) > source.seq]
+        rows.append(new[edited])
+        seqs.append(part.seqs(edited))
+        payloads += part.payloads(edited)
+    if not payloads:
+        return []
+    joined = np.concatenate(rows)
+    order = np.argsort(joined)
+    ordered = [payloads[place] for place in order.tolist()]
+    columns = (joined[order], np.concatenate(seqs)[order], ordered)
+    return [write_edits(segment.path, store.uuid, segment.row, store.applied_seq, *columns)]
+
+
+def _edits_in_memory(
+    store: Store, sources: list[Source], places: list[Offsets], files: list[EditsFile]
+) -> PayloadEdits:
+    """The payload edits of the new segment: those in files, and those that no checkpoint has
+    committed yet."""
+    edits = PayloadEdits(files)
+    for source, new in zip(sources, places, strict=True):
+        state = store.files.get(source.segment.id)
+        if state is not None:
+            edits.take_over(state.edits, 0, new)
+    return edits
 
 
 def _masks(store: Store, sources: list[Source], order: Offsets, *, committed: bool) -> Bits:

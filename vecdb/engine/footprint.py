@@ -8,6 +8,7 @@ is in RAM now, counted by the kernel for this process). ``/proc/self/smaps`` sho
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -23,29 +24,47 @@ from vecdb.storage.segment import Index
 FIGURES = ("file", "anonymous", "mapped", "resident")
 
 
-def memory_report(store: Store) -> dict[str, Any]:
+def memory_report(store: Store, resident: dict[str, int] | None = None) -> dict[str, Any]:
     """Bytes by part, and their ``total``.
 
     Parts: ``originals``, ``codes``, ``ids`` (with their order and presence bits), ``payload``,
     ``seqs``, ``quantizers``, ``sketches``, ``indexes``, ``manifests``, ``memory_segment``
-    (estimated), ``masks``, ``wal``, ``catalog``.
+    (estimated), ``masks``, ``wal``, ``catalog``. ``resident``: what ``resident_by_file`` found.
     """
-    resident = _resident_by_file(store.path)
+    if resident is None:
+        resident = resident_by_file(store.path)
     with store.write:
         parts = {name: dict.fromkeys(FIGURES, 0) for name in _PARTS}
         for state in store.files.values():
             for file, array in state.segment.parts.items():
                 _add(parts[_PART_OF[file.split(".")[0]]], array, resident)
+            for edits in state.edits.files:
+                _add(parts["payload"], edits.part, resident)
             for bits in (state.alive, state.committed):
                 parts["masks"]["anonymous"] += 0 if bits is None else bits.nbytes
         memories = [store.memory] + ([store.frozen.segment] if store.frozen is not None else [])
-        parts["memory_segment"]["anonymous"] = sum(memory.size for memory in memories)
+        in_memory = [memory.size for memory in memories]
+        in_memory += [state.edits.size for state in store.files.values()]
+        parts["memory_segment"]["anonymous"] = sum(in_memory)
         parts["wal"]["file"] = store.wal.size
-        catalog = store.path / layout.CATALOG / DATA
-        parts["catalog"]["file"] = parts["catalog"]["mapped"] = catalog.stat().st_size
-        parts["catalog"]["resident"] = resident.get(str(catalog.resolve()), 0)
-    total = {figure: sum(part[figure] for part in parts.values()) for figure in FIGURES}
-    return {"parts": parts, "total": total}
+        parts["catalog"]["file"] = (store.path / layout.CATALOG / DATA).stat().st_size
+    return {"parts": parts, "total": _sum(parts.values())}
+
+
+def memory_reports(root: Path, stores: Iterable[Store]) -> dict[str, Any]:
+    """The reports of the ``collections`` in a directory by name, and the ``total`` of all. The
+    kernel is asked once: it takes the longer, the more is mapped."""
+    resident = resident_by_file(root)
+    reports = {store.name: memory_report(store, resident) for store in stores}
+    return {"collections": reports, "total": _sum(r["total"] for r in reports.values())}
+
+
+def _sum(parts: Iterable[dict[str, int]]) -> dict[str, int]:
+    total = dict.fromkeys(FIGURES, 0)
+    for part in parts:
+        for figure in FIGURES:
+            total[figure] += part[figure]
+    return total
 
 
 _PARTS = (
@@ -87,7 +106,7 @@ def _add(part: dict[str, int], array: PlacedArray, resident: dict[str, int]) -> 
         part["resident"] += resident.get(str(array.path.resolve()), 0)
 
 
-def _resident_by_file(root: Path) -> dict[str, int]:
+def resident_by_file(root: Path) -> dict[str, int]:
     """Resident bytes of every mapping of a file below ``root``, by resolved path."""
     import psutil
 

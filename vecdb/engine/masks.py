@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import msgspec
 import numpy as np
@@ -134,12 +135,8 @@ def bounds(view: View, part: SegmentView, condition: Condition) -> Bounds:
     else:
         surely, possibly = condition.bounds(view, part)
         surely, possibly = surely & live, possibly & live
-    if condition.digest is None:
-        return surely, possibly
-    kept = part.segment.matches.pop(condition.digest, None)
-    if kept is not None:
-        part.segment.matches[condition.digest] = kept  # as the last that was asked for
-        tested, matches = (_of_length(bits, len(live)) for bits in kept)
+    if condition.digest is not None:
+        tested, matches = _remembered(part, condition.digest, len(live))
         surely = surely | possibly & matches
         possibly = surely | possibly & ~tested
     return surely, possibly
@@ -152,20 +149,74 @@ def _live(part: SegmentView) -> Bits:
     return _trim(part.alive, part.rows)
 
 
+# To test a row takes microseconds of Python, and a row never changes: what matched once does so as
+# long as it lives and its payload is not edited. So two things are remembered of a filter, each as
+# bits of the rows that were tested and of those that matched: by the payloads that rows were
+# written with, in the segment; by those they were given later, with the edits, up to some edit.
+# Earlier and later views share them. No lock: at worst two threads test the same filter.
+
+
+def _remembered(part: SegmentView, digest: bytes, length: int) -> tuple[Bits, Bits]:
+    """Bits of the rows that were tested, and of those that matched."""
+    nothing = np.zeros(length, dtype=np.uint8)
+    tested, matches = _again(part.segment.matches, digest) or (nothing, nothing)
+    tested, matches = _of_length(tested, length), _of_length(matches, length)
+    if part.edited:
+        edited = _of_length(part.edits.bits(part.seen, part.rows), length)
+        tested, matches = tested & ~edited, matches & ~edited
+        of_edits = _of_edits(part, digest, length)
+        tested, matches = tested | of_edits[0], matches | of_edits[1]
+    return tested, matches
+
+
+def _of_edits(part: SegmentView, digest: bytes, length: int) -> tuple[Bits, Bits]:
+    """The same, of rows whose payloads were edited."""
+    nothing = np.zeros(length, dtype=np.uint8)
+    seen, tested, matches = _again(part.edits.matches, digest) or (0, nothing, nothing)
+    if seen > part.seen:  # time may run backwards: a view that was taken earlier is still read
+        return nothing, nothing
+    if seen == part.seen:
+        return _of_length(tested, length), _of_length(matches, length)
+    since = np.zeros(part.rows, dtype=np.bool_)
+    since[part.edits.rows(part.seen, (), seen)] = True
+    known = ~_of_length(pack_bits(since), length)
+    return _of_length(tested, length) & known, _of_length(matches, length) & known
+
+
 def _remember(part: SegmentView, condition: Condition, tested: Bits, matches: Bits) -> None:
     """Keep which rows were tested and which of them match."""
-    # To test a row takes microseconds of Python, and a row never changes: what matched once does so
-    # as long as it lives. Rows are only added to: also those of a view that was taken earlier, or
-    # later, count. No lock: at worst two threads test the same filter.
-    if condition.digest is None:
+    digest, of_rows, of_edits = condition.digest, part.segment.matches, part.edits.matches
+    if digest is None:
         return
-    kept = part.segment.matches
-    before = kept.pop(condition.digest, None)
-    if before is not None:
-        tested, matches = _union(tested, before[0]), _union(matches, before[1])
-    elif _FEW * int(np.bitwise_count(tested).sum()) < part.live:
+    few = _FEW * int(np.bitwise_count(tested).sum()) < part.live
+    if few and digest not in of_rows and digest not in of_edits:
         return
-    kept[condition.digest] = tested, matches
+    if part.edited:
+        edited = _of_length(part.edits.bits(part.seen, part.rows), len(tested))
+        before = _of_edits(part, digest, len(tested))
+        found = before[0] | tested & edited, before[1] | matches & edited
+        _keep(of_edits, digest, (part.seen, *found))
+        tested, matches = tested & ~edited, matches & ~edited
+    known = of_rows.get(digest)
+    if known is not None:
+        tested, matches = _union(tested, known[0]), _union(matches, known[1])
+    _keep(of_rows, digest, (tested, matches))
+
+
+Kept = TypeVar("Kept")
+
+
+def _again(kept: dict[bytes, Kept], digest: bytes) -> Kept | None:
+    """What is kept of a filter, which becomes the last that was asked for."""
+    found = kept.pop(digest, None)
+    if found is not None:
+        kept[digest] = found
+    return found
+
+
+def _keep(kept: dict[bytes, Kept], digest: bytes, found: Kept) -> None:
+    kept.pop(digest, None)
+    kept[digest] = found
     for oldest in list(kept)[:-_REMEMBERED]:
         kept.pop(oldest, None)
 
@@ -190,7 +241,7 @@ def _tested(view: View, part: SegmentView, condition: Condition, rows: Offsets) 
     for start in range(0, len(rows), _AT_ONCE):
         some = rows[start : start + _AT_ONCE]
         keys = ids.from_array(segment.id_array(some))
-        columns = zip(some.tolist(), keys, segment.payloads(some), strict=True)
+        columns = zip(some.tolist(), keys, part.payloads(some), strict=True)
         flags[some] = [
             predicate(ids.external(key), decoded(part, row, data), names_of(row))
             for row, key, data in columns

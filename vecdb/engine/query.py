@@ -149,7 +149,7 @@ def _answer(view: View, asked: Request, hits: engine.Hits) -> list[models.Scored
     points: list[Any] = [None] * len(scores)
     for part, places, rows in hits.found:  # rows of one segment are read together
         keys = ids.from_array(part.segment.id_array(rows))
-        seqs = part.segment.seq_array(rows).tolist()
+        seqs = part.seqs(rows).tolist()
         payloads, vectors = _beside(view, part, rows, asked.wanted)
         columns = zip(places, keys, seqs, payloads, vectors, strict=True)
         for place, key, seq, payload, vector in columns:

@@ -223,25 +223,21 @@ def open_store(path: Path, level: SyncLevel, *, new: bool = False) -> Store:
     file. ``new``: there is nothing in it yet, so it is of no use if it can only be read."""
     started = time.monotonic()
     catalog = Catalog(path / layout.CATALOG)
+    # A process killed in its commit may have written it and not synced it. What begins now
+    # refers to it: without it, after a power loss, it would be taken for an older copy. So may
+    # a log have its name from a process killed before it was durable, and the one before it
+    # is removed for its sake: power loss would take both.
+    fs.sync_file(path / layout.CATALOG / DATA)
+    with fs.required(path / layout.WAL, "directory"):
+        fs.sync_dir(path / layout.WAL)
+    store, replay = load(path, catalog.read(), level)
+    store.catalog = catalog
+    removed = _clean(store)
+    store.publish()
     try:
-        # A process killed in its commit may have written it and not synced it. What begins now
-        # refers to it: without it, after a power loss, it would be taken for an older copy. So may
-        # a log have its name from a process killed before it was durable, and the one before it
-        # is removed for its sake: power loss would take both.
-        fs.sync_file(path / layout.CATALOG / DATA)
-        with fs.required(path / layout.WAL, "directory"):
-            fs.sync_dir(path / layout.WAL)
-        store, replay = load(path, catalog.read(), level)
-        store.catalog = catalog
-        removed = _clean(store)
-        store.publish()
-        try:
-            _make_durable(store, required=new)
-        except BaseException:
-            store.wal.close()
-            raise
+        _make_durable(store, required=new)
     except BaseException:
-        catalog.close()
+        store.wal.close()
         raise
     store.report = RecoveryReport(
         replayed=replay.operations_count,
@@ -277,9 +273,12 @@ def load(
     store.memory = store.new_memory()
     for row in snapshot.segments:
         old = reuse.files.get(row.id) if reuse is not None else None
-        same = old.segment if old is not None and old.segment.row == row else None
+        built = row.with_edits({})
+        same = old.segment if old is not None and old.segment.row == built else None
+        edits = store.open_edits(row, None if old is None or same is None else old.edits)
         alive, live = snapshot.alive.get(row.id), snapshot.live[row.id]
-        store.files[row.id] = FileState(store.open_segment(row, same), alive, live, alive, live)
+        segment = store.open_segment(row, same)
+        store.files[row.id] = FileState(segment, alive, live, alive, live, edits)
     replay = Replay(path / layout.WAL, uuid, store.applied_seq, snapshot.transaction)
     replay_into(store, replay)
     return store, replay
@@ -335,21 +334,37 @@ def _make_durable(store: Store, *, required: bool) -> None:
 
 
 def _clean(store: Store) -> list[str]:
-    """Remove segment directories the catalog does not list and unfinished WAL files."""
+    """Remove segment directories and payload edits that the catalog does not list, and unfinished
+    WAL files."""
     removed = []
     with fs.required(store.segments_path, "directory"):
         paths = sorted(store.segments_path.iterdir())
     for path in paths:
         segment_id = layout.parse_segment_dir(path.name)
-        if segment_id is not None and segment_id not in store.files:
-            fs.discard(path)
-            removed.append(path.name)
-            if path.exists():  # else its id may be given again: nothing refers to it
-                store.next_segment_id = max(store.next_segment_id, segment_id + 1)
+        if segment_id is None:
+            continue
+        if segment_id in store.files:
+            removed += _clean_edits(path, store.files[segment_id])
+            continue
+        fs.discard(path)
+        removed.append(path.name)
+        if path.exists():  # else its id may be given again: nothing refers to it
+            store.next_segment_id = max(store.next_segment_id, segment_id + 1)
     for path in (store.path / layout.WAL).iterdir():
         if layout.is_leftover(path.name):
             fs.discard(path)
             removed.append(path.name)
+    return removed
+
+
+def _clean_edits(path: Path, state: FileState) -> list[str]:
+    """Remove payload edits of a segment that the catalog does not list."""
+    known = {file.name for file in state.edits.files}
+    removed = []
+    for name in sorted(os.listdir(path)):
+        if layout.parse_edits_file(name) is not None and name not in known:
+            fs.discard(path / name)
+            removed.append(f"{path.name}/{name}")
     return removed
 
 
@@ -366,8 +381,6 @@ def close_store(store: Store, *, keep: bool = True) -> None:
             with store.write:
                 store.closed = True
                 store.wal.close()
-                if store.catalog is not None:
-                    store.catalog.close()
                 store.let_go()
 
 

@@ -12,6 +12,8 @@ Invariants:
 * The catalog is exactly the state at ``applied_seq``; ``FileState.committed`` is its alive mask.
 * ``FileState.alive`` is the mask now. Rows only die, so ``alive`` is within ``committed``.
 * A live point is in exactly one of: a file segment, ``frozen``, ``memory``.
+* ``FileState.edits`` has the payload edits of the catalog in files, and those after ``applied_seq``
+  in memory.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ from vecdb.storage import layout
 from vecdb.storage.catalog import Bits, Catalog, SegmentRow
 from vecdb.storage.format import bits_at, pack_bits
 from vecdb.storage.memory import MemorySegment, all_alive, killed
+from vecdb.storage.payload_edits import EditsFile, PayloadEdits, rows_of
 from vecdb.storage.segment import FileSegment
 from vecdb.storage.wal import Wal
 
@@ -41,24 +44,42 @@ _LONGEST_DELAY = 300.0
 
 @dataclass(slots=True)
 class FileState:
-    """A file segment and which of its rows live: now, and in the catalog."""
+    """A file segment, which of its rows live, now and in the catalog, and the payloads they were
+    given since it was built."""
 
     segment: FileSegment
     alive: Bits | None
     live: int
     committed: Bits | None
     committed_live: int
+    edits: PayloadEdits = field(default_factory=PayloadEdits)
+
+    @property
+    def row(self) -> SegmentRow:
+        """What the catalog says of the segment."""
+        return self.segment.row.with_edits(rows_of(self.edits.files))
+
+    def view(self) -> SegmentView:
+        """The segment now."""
+        edits = self.edits
+        return SegmentView(
+            self.segment, self.segment.rows, self.alive, self.live, edits, edits.count
+        )
+
+    def committed_view(self) -> SegmentView:
+        """The segment in the catalog's state."""
+        committed, live = self.committed, self.committed_live
+        return SegmentView(self.segment, self.segment.rows, committed, live, self.edits, 0)
 
 
 @dataclass(frozen=True, slots=True)
 class Frozen:
-    """A memory segment on its way to files, and every mask as it was at ``seq``."""
+    """A memory segment on its way to files, and every segment as it was at ``seq``."""
 
     segment: MemorySegment
     seq: int
-    alive: Bits | None
-    rows: int
-    masks: dict[int, tuple[Bits | None, int]]  # file segment -> alive, live
+    part: SegmentView
+    files: dict[int, SegmentView]
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,11 +175,28 @@ class Store:
             return self.next_segment_id - 1
 
     def open_segment(self, row: SegmentRow, reuse: FileSegment | None = None) -> FileSegment:
-        """The segment's files, placed as the configuration wants."""
+        """The segment's files, as it was built, placed as the configuration wants."""
+        row = row.with_edits({})
         optimizer = self.config.optimizer_config
         where = {name: places(self.schema[name], row.rows, optimizer) for name in row.vectors}
         path = self.segments_path / layout.segment_dir(row.id)
         return FileSegment(path, self.uuid, row, where, reuse, lambda: self.changed())
+
+    def open_edits(self, row: SegmentRow, reuse: PayloadEdits | None = None) -> PayloadEdits:
+        """The segment's payload edits, as the catalog has them."""
+        old = {(f.name, f.row): f for f in reuse.files} if reuse is not None else {}
+        path = self.segments_path / layout.segment_dir(row.id)
+        return PayloadEdits(
+            [
+                old.get((name, row.files[name])) or EditsFile(path, self.uuid, row, name)
+                for name in row.edits
+            ]
+        )
+
+    @property
+    def memory_size(self) -> int:
+        """About how much memory what is not in files yet takes."""
+        return self.memory.size + sum(state.edits.size for state in self.files.values())
 
     # -- under the write lock --------------------------------------------------------------
 
@@ -194,7 +232,7 @@ class Store:
         """Go on in a new WAL file, which remembers how far the catalog has got."""
         assert self.catalog is not None
         try:
-            self.wal.start_file(self.next_seq, self.catalog.transaction())
+            self.wal.start_file(self.next_seq, self.catalog.transaction)
         finally:
             if self.wal.failed is not None:
                 self.fail(self.wal.failed)
@@ -238,12 +276,9 @@ class Store:
 
     def make_view(self) -> View:
         """The state now, as a read would see it."""
-        parts = [
-            SegmentView(state.segment, state.segment.rows, state.alive, state.live)
-            for state in self.files.values()
-        ]
+        parts = [state.view() for state in self.files.values()]
         memories = [self.memory] if self.frozen is None else [self.frozen.segment, self.memory]
-        parts += [SegmentView(m, m.rows, m.alive, m.live) for m in memories if m.rows]
+        parts += [view_of(memory) for memory in memories if memory.rows]
         return View(self.config, self.schema, tuple(parts))
 
     def publish(self) -> None:
@@ -251,6 +286,12 @@ class Store:
         self.view = self.make_view()
         for state in self.files.values():
             state.segment.say_damage()
+
+
+def view_of(memory: MemorySegment) -> SegmentView:
+    """A memory segment now."""
+    edits = memory.edits
+    return SegmentView(memory, memory.rows, memory.alive, memory.live, edits, edits.count)
 
 
 def gather_bits(alive: Bits | None, offsets: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Bits:

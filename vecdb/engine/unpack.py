@@ -233,11 +233,7 @@ def _make_catalog(path: Path, snapshot: Snapshot, uuid: str) -> None:
         alive=dict(snapshot.alive),
     )
     Catalog.create(path, snapshot.config, uuid)
-    catalog = Catalog(path)
-    try:
-        catalog.commit(change)
-    finally:
-        catalog.close()
+    Catalog(path).commit(change)
 
 
 def _verified(manifest: Manifest, path: Path, name: str) -> int:

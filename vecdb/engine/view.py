@@ -1,4 +1,4 @@
-"""View: the immutable set of segments and alive masks that one read sees.
+"""View: the immutable set of segments, alive masks and payload edits that one read sees.
 
 A read takes the current view by one reference and works on it to the end, whatever is written,
 checkpointed or optimized meanwhile. In a view every live point is in exactly one row, so a read
@@ -10,6 +10,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,7 @@ from vecdb.engine.schema import Schema
 from vecdb.storage.catalog import Bits
 from vecdb.storage.format import bits_at, unpack_bits
 from vecdb.storage.memory import MemorySegment
+from vecdb.storage.payload_edits import PayloadEdits
 from vecdb.storage.segment import FileSegment
 
 Segment = MemorySegment | FileSegment
@@ -32,12 +34,44 @@ _FIRST_ROWS, _MOST_ROWS = 32, 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class SegmentView:
-    """The first ``rows`` rows of a segment, of which ``live`` are alive."""
+    """The first ``rows`` rows of a segment, of which ``live`` are alive, and the first ``seen``
+    edits of their payloads. What is the payload of a row, and which operation was the last to
+    change it, is asked here: the segment knows what was written with the row."""
 
     segment: Segment
     rows: int
     alive: Bits | None  # None: all of them
     live: int
+    edits: PayloadEdits
+    seen: int
+
+    @property
+    def edited(self) -> bool:
+        """Whether a payload is another than was written with its row."""
+        return self.seen > 0 or bool(self.edits.files)
+
+    def payload(self, row: int) -> Any:
+        """The encoded payload of one row."""
+        if not self.edited:
+            return self.segment.payload(row)
+        return self.payloads(np.array([row], dtype=np.int64))[0]
+
+    def payloads(self, rows: Offsets) -> list[Any]:
+        """The encoded payloads of several rows."""
+        if not self.edited:
+            return self.segment.payloads(rows)
+        return self.edits.payloads(rows, self.seen, self.segment.payloads)
+
+    def payload_size(self, rows: Offsets) -> int:
+        """Bytes of the encoded payloads of several rows."""
+        if not self.edited:
+            return self.segment.payload_size(rows)
+        return self.edits.payload_size(rows, self.seen, self.segment.payload_size)
+
+    def seqs(self, rows: Offsets) -> npt.NDArray[np.uint64]:
+        """The operations that changed several rows last."""
+        seqs = self.segment.seq_array(rows)
+        return self.edits.seqs(rows, self.seen, seqs) if self.edited else seqs
 
     def lives(self, offsets: Offsets) -> npt.NDArray[np.bool_]:
         """Which of these rows are alive; -1 is not."""

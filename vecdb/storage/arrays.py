@@ -7,7 +7,7 @@ checksum raise CorruptionError with the file's name and are never served.
 
 The length of a file is compared with the catalog before it is mapped: reading past the end of a
 shortened file would kill the process. Files are immutable and removed by unlink only, so a
-mapping stays good after its file is gone.
+mapping stays good after its file is gone. Once it is open, no array needs a descriptor.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from vecdb.storage.format import (
     padding,
     unpack_footer,
 )
+from vecdb.storage.mapping import Mapping, private_memory
 
 Placement = Literal["anonymous", "mapped"]
 
@@ -63,7 +64,7 @@ class PlacedArray:
         self.placement: Placement = placement
         self.cold = placement == "mapped"
         """The last rows that were read had to be waited for. Set by who reads; see ``ask_for``."""
-        self._map: mmap.mmap | None = None
+        self._map: Mapping | None = None
         try:
             with fs.required(path), open(path, "rb") as file:
                 self._open(file.fileno(), expected, placement)
@@ -104,10 +105,9 @@ class PlacedArray:
             self._bytes = np.frombuffer(buffer, dtype=np.uint8)[:padded]
         elif padded:
             # The mapping outlives this object in every array made from it.
-            mapped = mmap.mmap(fd, HEADER_SIZE + padded, access=mmap.ACCESS_READ)
-            self.mapped_size = len(mapped)
-            self._map = mapped
-            self._bytes = np.frombuffer(mapped, dtype=np.uint8)[HEADER_SIZE:]
+            self._map = Mapping(fd, HEADER_SIZE + padded)
+            self.mapped_size = self._map.size
+            self._bytes = self._map.array()[HEADER_SIZE:]
         else:
             self._bytes = np.empty(0, dtype=np.uint8)
         self._bytes.flags.writeable = False
@@ -117,10 +117,7 @@ class PlacedArray:
 
     def _read(self, fd: int, size: int) -> Any:
         """The data in fresh anonymous pages, verified block by block."""
-        # Private, or the pages would be shared memory and count as such.
-        memory = mmap.mmap(-1, max(size, 1), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-        if size >= _HUGE_PAGE_MIN and hasattr(mmap, "MADV_HUGEPAGE"):
-            memory.madvise(mmap.MADV_HUGEPAGE)
+        memory = private_memory(size, huge=size >= _HUGE_PAGE_MIN)
         view = memoryview(memory)
         for start in range(0, size, _READ_SIZE):
             end = min(start + _READ_SIZE, size)
@@ -144,13 +141,13 @@ class PlacedArray:
         To wait for forty rows one after the other takes forty times the latency of a disk. Does
         nothing unless ``cold``: to ask for what is in memory would cost as much as to read it.
         """
-        if not self.cold or self._map is None or not hasattr(mmap, "MADV_WILLNEED"):
+        if not self.cold or self._map is None:
             return
         page = mmap.PAGESIZE
         starts = (HEADER_SIZE + rows * self._stride) // page * page
         ends = HEADER_SIZE + (rows + 1) * self._stride
         for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
-            self._map.madvise(mmap.MADV_WILLNEED, start, min(end, self.mapped_size) - start)
+            self._map.ask_for(start, end)
 
     def verify(self) -> npt.NDArray[Any]:
         """The array, with every block verified. Raises CorruptionError."""

@@ -18,7 +18,9 @@ writable map is a SIGBUS. LMDB has no checksums, hence ours; and because a check
 from __future__ import annotations
 
 import errno
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,7 +29,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vecdb.errors import CorruptionError, InvalidInputError, WriteError
-from vecdb.storage import fs
+from vecdb.storage import fs, layout
 from vecdb.storage.catalog_file import (
     LOCK,
     newest_meta,
@@ -77,6 +79,18 @@ class SegmentRow:
     vectors: dict[str, dict[str, Any]]  # name -> {"dim": int, "codec": dict | None, "index": …}
     """``index``: the shape of the sketches, [blocks, bytes], or None."""
     files: dict[str, FileRow]
+    """All but those of payload edits are as the segment was built; see ``with_edits``."""
+
+    @property
+    def edits(self) -> list[str]:
+        """The names of its files of payload edits, the oldest first."""
+        return sorted(name for name in self.files if layout.parse_edits_file(name) is not None)
+
+    def with_edits(self, files: Mapping[str, FileRow]) -> SegmentRow:
+        """The same segment with these files of payload edits, and no others."""
+        edits = self.edits
+        built = {name: row for name, row in self.files.items() if name not in edits}
+        return replace(self, files={**built, **files})
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,18 +116,33 @@ class Change:
     live: dict[int, int]  # every segment after the commit, in order
     config: dict[str, Any] | None = None
     add: list[SegmentRow] = field(default_factory=list)
+    """New segments, and those whose payload edits are in other files now."""
     drop: list[int] = field(default_factory=list)
     alive: dict[int, Bits | None] = field(default_factory=dict)
 
 
+class NotBegun(OSError):
+    """A commit could not be begun (no descriptor was left, no space for the lock): nothing has
+    changed, and it may be tried again."""
+
+
 class Catalog:
-    """One open LMDB environment. Thread-safe for reads; commits are ordered by the caller."""
+    """The catalog of one collection that is open for writing. Calls are ordered by the caller.
+
+    LMDB has it open during a call only: an environment takes 2 MB of memory and two descriptors,
+    and a database may have thousands of collections. So each commit makes sure that it goes on
+    from the transaction, and in the file, of the one before.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path / DATA
+        self._directory = path
         require_lock_file(path)
         require_sound(self.path)
-        self._env = _open(path)
+        self._file = fs.identity(self.path)
+        self._uuid: bytes | None = None  # until it is read
+        self.transaction = 0
+        """The number of the newest transaction, once it was read."""
 
     @staticmethod
     def create(path: Path, config: dict[str, Any], uuid: str) -> None:
@@ -122,37 +151,56 @@ class Catalog:
         LMDB creates its file in two unsynced steps, so this is done under a temporary name.
         """
         fs.make_dir(path)
-        env = _open(path)
         try:
-            with env.begin(write=True) as transaction:
+            with _opened(path) as env, env.begin(write=True) as transaction:
                 _put(transaction, b"uuid", uuid.encode())
                 _put(transaction, b"config", _pack_config(config))
                 _put_state(transaction, Change(0, 1, {}))
         except lmdb.Error as error:
             raise _meaning(error, path / DATA, "cannot be written") from error
-        finally:
-            env.close()
         fs.sync_file(path / DATA)
         fs.sync_dir(path)
 
     def read(self) -> Snapshot:
         """Everything, from one read transaction. Raises CorruptionError."""
-        return _read_all(self._env, self.path)
+        with _opened(self.path, alone=True) as env:
+            snapshot = _read_all(env, self.path)
+        self._uuid, self.transaction = snapshot.uuid.encode(), snapshot.transaction
+        return snapshot
 
     def commit(self, change: Change) -> None:
         """Make the change true, all of it or nothing; durable when this returns.
 
-        Any error leaves the outcome unknown until the catalog is opened again: the caller must
-        stop writing and delete nothing. Raises WriteError, CorruptionError.
+        Raises NotBegun if nothing has changed. Any other error leaves the outcome unknown until the
+        catalog is opened again: the caller must stop writing and delete nothing. Raises WriteError,
+        CorruptionError.
         """
-        require_sound(self.path)  # LMDB trusts it, and it may have been damaged since it was opened
-        try:
-            self._commit(change)
-        except lmdb.Error as error:
-            raise WriteError(_errno(error) or errno.EIO, f"{self.path}: {error}") from error
+        with ExitStack() as held:
+            try:
+                if self._uuid is None:
+                    self.read()
+                # LMDB trusts it, and it may have been damaged since it was opened.
+                require_sound(self.path)
+                env = held.enter_context(_opened(self._directory))
+                self._require_same()
+            except OSError as error:
+                raise NotBegun(error.errno, f"{self.path}: {error}") from error
+            try:
+                self._commit(env, change)
+            except lmdb.Error as error:
+                raise WriteError(_errno(error) or errno.EIO, f"{self.path}: {error}") from error
 
-    def _commit(self, change: Change) -> None:
-        with self._env.begin(write=True) as transaction:
+    def _require_same(self) -> None:
+        """Raise CorruptionError if another file has come into the place."""
+        if fs.identity(self.path) != self._file:
+            raise CorruptionError(self.path, "is not the file that was opened")
+
+    def _commit(self, env: Any, change: Change) -> None:
+        with env.begin(write=True) as transaction:
+            number = transaction.id()
+            if _get(transaction, b"uuid") != self._uuid or number != self.transaction + 1:
+                detail = f"is not this collection's at transaction {self.transaction}"
+                raise CorruptionError(self.path, detail)
             if change.config is not None:
                 _put(transaction, b"config", _pack_config(change.config))
             for row in change.add:
@@ -166,14 +214,7 @@ class Catalog:
                 transaction.delete(_key("segment", segment_id))
                 transaction.delete(_key("alive", segment_id))
             _put_state(transaction, change)
-
-    def transaction(self) -> int:
-        """The number of the newest transaction."""
-        return int(self._env.info()["last_txnid"])
-
-    def close(self) -> None:
-        """Close the environment; harmless when closed already."""
-        self._env.close()
+        self.transaction = number
 
 
 def read_unlocked(path: Path) -> tuple[Snapshot, int]:
@@ -193,23 +234,13 @@ def read_unlocked(path: Path) -> tuple[Snapshot, int]:
                 now = again.read(2 * newest.page_size)
         if newest_meta(now, file).transaction <= newest.transaction + 1 and newest.same_in(now):
             break
-    scratch = fs.make_temporary_dir()
     try:
-        copy = fs.AppendFile(scratch / DATA)
-        try:
-            copy.append([data])
-        finally:
-            copy.close()
-        require_sound(scratch / DATA)
-        env = _open(scratch, alone=True)
+        with fs.private_copy(data) as copy:
+            require_sound(copy)
+            with _opened(copy, alone=True) as env:
+                return _read_all(env, file), newest.transaction
     except CorruptionError as error:
         raise CorruptionError(file, error.detail) from error
-    finally:
-        fs.remove_tree(scratch)  # at once: what is open needs no name, and a kill would leave it
-    try:
-        return _read_all(env, file), newest.transaction
-    finally:
-        env.close()
 
 
 def transaction_of(path: Path) -> int:
@@ -274,16 +305,28 @@ def require_live(row: SegmentRow, alive: Bits | None, live: int) -> None:
         raise DamageError(f"{found} live rows, not {live}")
 
 
-def _open(path: Path, *, alone: bool = False) -> Any:
-    """``alone``: nobody else has the file, and it is only read."""
+@contextmanager
+def _opened(path: Path, *, alone: bool = False) -> Iterator[Any]:
+    """The environment in a directory, for the time of a block. ``alone``: that of one data file,
+    which nobody writes to meanwhile, only read."""
+    env = _open(path, alone)
+    try:
+        yield env
+    finally:
+        env.close()
+
+
+def _open(path: Path, alone: bool) -> Any:
     if not alone:
         fs.reserve(path / LOCK, _LOCK_SIZE)  # LMDB writes to it through a mapping
+    file = path if alone else path / DATA
     size = _MAP_SIZE
     while True:
         try:
             env = lmdb.open(
                 str(path),
                 map_size=size,
+                subdir=not alone,
                 mode=0o600,
                 readonly=alone,
                 lock=not alone,
@@ -293,11 +336,11 @@ def _open(path: Path, *, alone: bool = False) -> Any:
             )
         except lmdb.MemoryError as error:  # a limit on address space: a smaller map will do
             if size <= _SMALLEST_MAP:  # or the size in the meta page is nonsense
-                raise CorruptionError(path / DATA, f"cannot be mapped: {error}") from error
+                raise CorruptionError(file, f"cannot be mapped: {error}") from error
             size //= 2
             continue
         except lmdb.Error as error:
-            raise _meaning(error, path / DATA, "cannot be opened") from error
+            raise _meaning(error, file, "cannot be opened") from error
         if not alone:
             env.reader_check()  # slots of readers that were killed
         return env

@@ -23,9 +23,13 @@ from pathlib import Path
 from typing import Any
 
 from vecdb.errors import CorruptionError, LockedError, StorageFullError, WriteError
+from vecdb.storage.mapping import Mapping
 
 Buffer = Any  # bytes, memoryview or a C-contiguous numpy array
 
+_ROOMY = 1 << 30  # bytes that are enough for a temporary database to begin with
+# Readable only because ``rest`` maps it.
+_APPEND = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
 _BUFFERS_PER_WRITE = 512  # below IOV_MAX (1024) everywhere
 
 
@@ -63,10 +67,48 @@ def make_dir(path: Path) -> None:
 
 
 def make_temporary_dir() -> Path:
-    """Create a private directory, in memory where the system offers that."""
-    shared_memory = Path("/dev/shm")
-    parent = shared_memory if shared_memory.is_dir() else None
-    return Path(tempfile.mkdtemp(prefix="vecdb-", dir=parent))
+    """Create a private directory, in memory where the system offers enough of that: a container
+    may have 64 MB of it, or none that may be written to."""
+    memory, usual = Path("/dev/shm"), Path(tempfile.gettempdir())
+    roomy = _free(memory) >= min(_ROOMY, _free(usual))
+    for parent in (memory, usual) if roomy else (usual, memory):
+        with suppress(OSError):
+            return Path(tempfile.mkdtemp(prefix="vecdb-", dir=parent))
+    return Path(tempfile.mkdtemp(prefix="vecdb-"))  # the error is the usual place's
+
+
+def _free(directory: Path) -> int:
+    """Bytes that may be written there; 0 if there is no such directory."""
+    try:
+        found = os.statvfs(directory)
+    except OSError:
+        return 0
+    return found.f_bavail * found.f_frsize
+
+
+@contextmanager
+def private_copy(data: Buffer) -> Iterator[Path]:
+    """A file with this content for the time of a block, and a path to open it by: in memory that
+    no directory is needed for, where the system offers that."""
+    if hasattr(os, "memfd_create") and os.path.isdir("/proc/self/fd"):
+        with open(os.memfd_create("vecdb"), "wb") as file:
+            file.write(data)
+            file.flush()
+            yield Path(f"/proc/self/fd/{file.fileno()}")
+        return
+    scratch = make_temporary_dir()  # pragma: no cover - macOS
+    try:
+        with open(scratch / "copy", "xb") as file:
+            file.write(data)
+        yield scratch / "copy"
+    finally:
+        remove_tree(scratch)
+
+
+def identity(path: Path) -> tuple[int, int]:
+    """What tells a file from another one that comes into its place while both are there."""
+    found = os.stat(path)
+    return found.st_dev, found.st_ino
 
 
 def sync_dir(path: Path) -> None:
@@ -167,8 +209,35 @@ class AppendFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.length = 0
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
-        self._fd = os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o600)
+        self._held: Mapping | None = None
+        self._fd = os.open(path, _APPEND | os.O_CREAT | os.O_EXCL, 0o600)
+        found = os.fstat(self._fd)
+        self.identity = found.st_dev, found.st_ino
+
+    @property
+    def rests(self) -> bool:
+        """Whether it must be woken before it is written to."""
+        return self._fd < 0
+
+    def rest(self) -> None:
+        """Let the descriptor go until ``wake``. All that was written must be synced: nobody would
+        hear of it if it failed later. A mapping keeps the file meanwhile, so that its inode is not
+        another file's."""
+        if self._fd >= 0:
+            self._held = self._held or Mapping(self._fd, 1)
+            _close(self._fd)
+            self._fd = -1
+
+    def wake(self) -> None:
+        """Open it again. Raises OSError; ESTALE, if another file stands in its place."""
+        if self._fd >= 0:
+            return
+        fd = os.open(self.path, _APPEND)
+        found = os.fstat(fd)
+        if (found.st_dev, found.st_ino, found.st_size) != (*self.identity, self.length):
+            _close(fd)
+            raise OSError(errno.ESTALE, "is not the file that was written", str(self.path))
+        self._fd = fd
 
     def append(self, buffers: Sequence[Buffer]) -> None:
         """Write the buffers one after another. On OSError ``length`` tells how far it came."""
@@ -198,6 +267,7 @@ class AppendFile:
 
     def close(self) -> None:
         """Close the descriptor; harmless when closed already."""
+        self._held = None
         if self._fd >= 0:
             _close(self._fd)
             self._fd = -1

@@ -16,11 +16,14 @@ import numpy.typing as npt
 from vecdb import ids
 from vecdb.storage.catalog import Bits
 from vecdb.storage.format import bits_at, pack_bits
+from vecdb.storage.mapping import private_memory
+from vecdb.storage.payload_edits import PayloadEdits
 
 Floats = npt.NDArray[np.float32]
 Offsets = npt.NDArray[np.int64]
 
 _CHUNK_BYTES = 4 << 20
+_FIRST_CHUNK_BYTES = 256 << 10
 _ROW_OVERHEAD = 200  # bytes of Python objects a row costs beside its vectors and payload
 
 
@@ -29,8 +32,9 @@ class _Column:
 
     def __init__(self, dim: int) -> None:
         self.dim = dim
-        # A multiple of 8, so that a chunk's bits start at a whole byte of a mask.
-        self.chunk_rows = max(64, _CHUNK_BYTES // (4 * dim) // 8 * 8)
+        # Multiples of 8, so that a chunk's bits start at a whole byte of a mask.
+        self._first_rows = max(8, _FIRST_CHUNK_BYTES // (4 * dim) // 8 * 8)
+        self._chunk_rows = max(64, _CHUNK_BYTES // (4 * dim) // 8 * 8)
         self.chunks: list[Floats] = []
         self.rows = 0
         self.absent: npt.NDArray[np.bool_] | None = None  # rows without this vector; None: no row
@@ -40,13 +44,26 @@ class _Column:
         self._grow_absent(count, absent)
         done = 0
         while done < count:
-            at = self.rows % self.chunk_rows
-            if at == 0:
-                self.chunks.append(np.empty((self.chunk_rows, self.dim), dtype=np.float32))
-            step = min(self.chunk_rows - at, count - done)
-            self.chunks[-1][at : at + step] = block[done : done + step]
+            if self.rows == self._start(len(self.chunks)):
+                self.chunks.append(self._new_chunk())
+            at = self.rows - self._start(len(self.chunks) - 1)
+            chunk = self.chunks[-1]
+            step = min(len(chunk) - at, count - done)
+            chunk[at : at + step] = block[done : done + step]
             self.rows += step
             done += step
+
+    def _start(self, number: int) -> int:
+        """The first row of a chunk."""
+        return self._first_rows + (number - 1) * self._chunk_rows if number else 0
+
+    def _new_chunk(self) -> Floats:
+        number = len(self.chunks)
+        rows = self._start(number + 1) - self._start(number)
+        # There may be thousands of collections with a few rows each: no page is large before some
+        # MB are filled.
+        memory = private_memory(4 * self.dim * rows, huge=number > 1)
+        return np.frombuffer(memory, dtype=np.float32).reshape(rows, self.dim)
 
     def _grow_absent(self, count: int, absent: npt.NDArray[np.bool_] | None) -> None:
         end = self.rows + count
@@ -63,22 +80,23 @@ class _Column:
 
     def blocks(self, rows: int) -> Iterator[tuple[int, Floats]]:
         for number, chunk in enumerate(self.chunks):
-            base = number * self.chunk_rows
+            base = self._start(number)
             if base >= rows:
                 return
-            yield base, chunk[: min(self.chunk_rows, rows - base)]
+            yield base, chunk[: rows - base]
 
     def take(self, offsets: Offsets) -> Floats:
         out = np.empty((len(offsets), self.dim), dtype=np.float32)
-        which = offsets // self.chunk_rows
+        which = (offsets - self._first_rows) // self._chunk_rows + 1
         for number in np.unique(which).tolist():
             mine = which == number
-            out[mine] = self.chunks[number][offsets[mine] - number * self.chunk_rows]
+            out[mine] = self.chunks[number][offsets[mine] - self._start(number)]
         return out
 
 
 class MemorySegment:
-    """Rows in arrival order. A row is (id, seq, payload, vectors) and never changes."""
+    """Rows in arrival order. A row is (id, seq, payload, vectors) and never changes; payloads it
+    is given later are in ``edits``."""
 
     kind = "memory"
 
@@ -90,6 +108,7 @@ class MemorySegment:
         self.alive: Bits | None = None
         self.vector_bytes = 0
         self.payload_bytes = 0
+        self.edits = PayloadEdits()
         self._columns = {name: _Column(dim) for name, dim in dims.items()}
         self._keys: list[int] = []
         self._seqs: list[int] = []
@@ -101,8 +120,9 @@ class MemorySegment:
 
     @property
     def size(self) -> int:
-        """About how much memory the rows take."""
-        return self.vector_bytes + self.payload_bytes + _ROW_OVERHEAD * self.rows
+        """About how much memory the rows and their payload edits take."""
+        rows = self.vector_bytes + self.payload_bytes + _ROW_OVERHEAD * self.rows
+        return rows + self.edits.size
 
     # -- writing (one writer) --------------------------------------------------------------
 
@@ -187,6 +207,10 @@ class MemorySegment:
     def payloads(self, offsets: Offsets) -> list[bytes]:
         """The encoded payloads of several rows."""
         return [self._payloads[row] for row in offsets.tolist()]
+
+    def payload_size(self, offsets: Offsets) -> int:
+        """Bytes of the encoded payloads of several rows."""
+        return sum(len(self._payloads[row]) for row in offsets.tolist())
 
     def take(self, name: str, offsets: Offsets) -> Floats:
         """Copies of several rows' vectors: ``float32 (m, dim)``."""

@@ -13,8 +13,12 @@ by file position, so a torn tail in one file followed by another file is normal.
 from __future__ import annotations
 
 import errno
+import os
+import resource
 import secrets
+import threading
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -32,6 +36,8 @@ from vecdb.storage.format import (
 )
 
 SyncLevel = Literal["always", "interval", "never"]
+
+_MOST_AWAKE = 1024
 
 # How much is hashed to tell a torn tail from damage: each byte of a file a few times, and more
 # often in a small one.
@@ -56,6 +62,7 @@ class Wal:
             except OSError:  # only read here, and just retired; or damage, which a replay finds
                 pass
         self._file: fs.AppendFile | None = None
+        self._guard = threading.RLock()  # between a write and ``rest``, which another log asks for
         self._salt = 0
         self._synced = True  # everything written so far has been synced
         self.level: SyncLevel = level
@@ -83,6 +90,10 @@ class Wal:
         The file gets its name only when its header is durable, so a file with a bad header is
         damage and never a crash.
         """
+        with self._guard:
+            self._start_file(first_seq, transaction)
+
+    def _start_file(self, first_seq: int, transaction: int) -> None:
         self.sync()
         salt = secrets.randbits(64)
         temporary = self._directory / layout.new_dir()
@@ -115,13 +126,24 @@ class Wal:
         self._files = [entry for entry in self._files if entry[0] != first_seq]
         self._file, self._salt = file, salt
         self._files.append((first_seq, file.length))
+        with suppress(OSError):  # it will do with a descriptor, too
+            file.rest()
 
     def append(self, first_seq: int, operations: Sequence[Sequence[Any]]) -> None:
         """Write one frame; at level ``always`` it is durable when this returns.
 
         Raises StorageFullError when the disk is full and the frame could be taken back whole,
-        WriteError when the outcome is unknown (the log is closed to writes from then on).
+        WriteError when the outcome is unknown (the log is closed to writes from then on), or, if
+        ``failed`` is still None, when there was no descriptor to write with.
         """
+        assert self._file is not None
+        if self._file.rests:
+            _awake.enter(self)
+        with self._guard:
+            self._wake()
+            self._append(first_seq, operations)
+
+    def _append(self, first_seq: int, operations: Sequence[Sequence[Any]]) -> None:
         assert self._file is not None
         assert self.failed is None
         start = self._file.length
@@ -141,14 +163,39 @@ class Wal:
         A failed sync is never tried again: the kernel may have dropped the pages and would
         report success without the data.
         """
-        if self._file is None or self._synced:
-            return
+        with self._guard:
+            if self._file is None or self._synced:
+                return
+            try:
+                self._file.sync()
+            except OSError as error:
+                self.failed = f"{self._file.path}: fsync failed: {error}"
+                raise WriteError(error.errno, self.failed) from error
+            self._synced = True
+
+    def rest(self) -> None:
+        """Let the descriptor go until the next write; not now, if one is under way. A sync that
+        fails closes the log to writes, as any other."""
+        if self._guard.acquire(blocking=False):
+            try:
+                with suppress(OSError):
+                    if self._file is not None and self.failed is None:
+                        self.sync()
+                        self._file.rest()
+            finally:
+                self._guard.release()
+
+    def _wake(self) -> None:
+        assert self._file is not None
         try:
-            self._file.sync()
+            self._file.wake()
         except OSError as error:
-            self.failed = f"{self._file.path}: fsync failed: {error}"
-            raise WriteError(error.errno, self.failed) from error
-        self._synced = True
+            path = self._file.path
+            if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+                reason = f"{path}: nothing was written: {error.strerror}"
+            else:
+                reason = self.failed = f"{path}: cannot be opened again: {error.strerror}"
+            raise WriteError(error.errno, reason) from error
 
     def retire(self, applied_seq: int) -> None:
         """Remove files that hold nothing beyond ``applied_seq``; the open file always stays."""
@@ -161,9 +208,11 @@ class Wal:
 
     def close(self) -> None:
         """Close the file without syncing; harmless when closed already."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        with self._guard:
+            if self._file is not None:
+                self._file.close()
+                self._file = None
+        _awake.leave(self)
 
     def _undo(self, start: int, error: OSError) -> None:
         assert self._file is not None
@@ -178,6 +227,46 @@ class Wal:
                 raise StorageFullError(error.errno, f"{path}: no space for the write") from error
         self.failed = f"{path}: write failed: {error}"
         raise WriteError(error.errno, self.failed) from error
+
+
+class _Awake:
+    """The logs of this process that hold a descriptor. There may be thousands of collections: where
+    a quarter of all descriptors is taken, those that have had theirs longest rest."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._logs: dict[Wal, None] = {}  # the longest awake first
+
+    def enter(self, log: Wal) -> None:
+        """One more. The caller has no log's guard, or two might wait for each other."""
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        most = _MOST_AWAKE if limit < 0 else min(max(1, limit // 4), _MOST_AWAKE)
+        with self._lock:
+            self._logs.pop(log, None)
+            surplus = list(self._logs)[: max(0, len(self._logs) + 1 - most)]
+            for other in surplus:
+                del self._logs[other]
+            self._logs[log] = None
+        for other in surplus:
+            other.rest()
+
+    def leave(self, log: Wal) -> None:
+        """It has closed its file."""
+        with self._lock:
+            self._logs.pop(log, None)
+
+    def close_all(self) -> None:
+        """In a forked child: the files are the parent's. Any lock may have been held in the fork by
+        a thread that is not there."""
+        logs = list(self._logs)
+        self.__init__()  # type: ignore[misc]
+        for log in logs:
+            if log._file is not None:
+                log._file.close()
+
+
+_awake = _Awake()
+os.register_at_fork(after_in_child=_awake.close_all)
 
 
 @dataclass(slots=True)
