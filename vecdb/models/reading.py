@@ -414,6 +414,8 @@ class _StructReader:
 
     def _build(self, fields: Mapping[str, Any]) -> Any:
         known, required = known_fields(self.struct)
+        if not fields.keys() <= known.keys():  # a dump of Qdrant's objects has their unset fields
+            fields = {k: v for k, v in fields.items() if v is not None or k not in _QDRANT_ONLY}
         if not required <= fields.keys() <= known.keys():
             raise Refused(_misfit(self.struct, fields.keys()))
         arguments = {}
