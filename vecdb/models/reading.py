@@ -29,7 +29,7 @@ Convert = Callable[[Any], Any]
 # fmt: off
 _QDRANT_ONLY = frozenset({
     "acorn", "geo_bounding_box", "geo_polygon", "geo_radius", "idf", "inline_storage",
-    "lookup_from", "memory", "multivector_config", "phrase", "prefetch", "prefix",
+    "lookup_from", "memory", "multivector_config", "order_value", "phrase", "prefetch", "prefix",
     "prevent_unoptimized", "shard_key", "slice", "substring", "text", "text_any",
 })
 # fmt: on
