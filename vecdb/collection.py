@@ -406,9 +406,11 @@ class Collection:
         self._store.changed()
 
     def wait_for_optimizer(self, timeout: float | None = None) -> bool:
-        """Wait until the optimizer has nothing left to do here; False after ``timeout`` seconds.
+        """Wait until the optimizer has nothing left to do here; False after ``timeout`` seconds, or
+        if the database is closed first.
 
-        Raises OptimizerError if its last step failed. With ``max_optimization_threads=0`` there
+        What failed before is tried again at once. Raises OptimizerError if a step fails, or if the
+        collection is closed to writes since a failure. With ``max_optimization_threads=0`` there
         is no background work, and the steps are done in this call.
         """
         self._database.check_usable()

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from vecdb import VecDB
-from vecdb.engine import masks
+from vecdb.engine import masks, remembered
 
 ROWS = 200
 OpenDB = Callable[..., VecDB]
@@ -155,10 +155,10 @@ def test_in_a_batch_equal_values_of_different_types_are_different_filters(db: Ve
 
 
 def test_no_more_than_some_filters_are_remembered(db: VecDB) -> None:
-    for number in range(3 * masks._REMEMBERED):
+    for number in range(3 * remembered._REMEMBERED):
         found(db, number)
     [part] = db.collection("c")._store.view.segments
-    assert len(part.segment.matches) == masks._REMEMBERED  # type: ignore[union-attr]
+    assert len(part.segment.matches) == remembered._REMEMBERED  # type: ignore[union-attr]
     assert found(db, 3) == of_kind(3)
 
 
@@ -250,7 +250,7 @@ def test_other_ids_beside_a_filter_do_not_make_it_new(db: VecDB, tested: list[in
 
 def test_few_rows_take_no_place(db: VecDB, tested: list[int]) -> None:
     assert db.count("c", is_(3)).count == len(of_kind(3))
-    for number in range(2 * masks._REMEMBERED):
+    for number in range(2 * remembered._REMEMBERED):
         one = {"must": [*is_(number)["must"], {"has_id": [number]}]}
         assert db.count("c", one).count == (number < 7)
     tested.clear()

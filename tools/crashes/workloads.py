@@ -150,6 +150,16 @@ WORKLOADS: dict[str, Workload] = {
             *(Delete(tuple(range(20))), Flush()),
         )
     ),
+    "absorb": Workload(
+        (
+            *(Put(200, 3, 5), Edit("set", (1, 13)), Delete((2, 33)), Flush()),
+            *(Put(30, 4, 6), Delete((200,)), Edit("set", (42, 201)), Flush(), Edit("set", (43,))),
+        ),
+        setup=(
+            Create(),
+            *(step for n in range(10) for step in (Put(10 * n, 4, n), Flush())),
+        ),
+    ),
     "large": Workload(
         (Put(0, 400, 1, "w"), Edit("set", (3, 399), into="w"), Put(300, 300, 2, "w"), Flush("w")),
         setup=(Create("w", "wide"), Put(0, 350, 0, "w")),

@@ -19,18 +19,25 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from vecdb import ids, models, quantization
-from vecdb.engine.checkpoint import Columns, abandon, blocks_of, columns_of, committing
+from vecdb.engine.checkpoint import (
+    Columns,
+    Source,
+    abandon,
+    blocks_of,
+    columns_of,
+    committing,
+    new_builder,
+    places_in_new,
+)
 from vecdb.engine.indexing import Arrangement, Scorer, arrange, index, leading, scorer_of
-from vecdb.engine.planner import is_optimized, wants_index
+from vecdb.engine.planner import is_optimized, space_for, wants_index
 from vecdb.engine.schema import VectorSchema
 from vecdb.engine.store import FileState, Store, count_bits, gather_bits, none_if_all
-from vecdb.engine.view import SegmentView
 from vecdb.engine.writer import Uninterrupted
 from vecdb.errors import OptimizerError
 from vecdb.storage import fs
@@ -50,16 +57,6 @@ _SAMPLE_SEED = 20_240_229  # builds are repeatable: same rows, same codes
 
 class Cancelled(Exception):
     """The build was asked to stop; what it wrote is removed."""
-
-
-@dataclass(slots=True)
-class Source:
-    """One pinned segment, as the catalog had it at ``seq``, and the rows a build takes from it."""
-
-    segment: FileSegment
-    part: SegmentView
-    seq: int
-    rows: Offsets
 
 
 class _Meter:
@@ -101,15 +98,33 @@ def build(
     store.require_outside()
     with store.write:
         store.require_writable()
+        if store.frozen is not None and not set(segment_ids).isdisjoint(store.frozen.absorbed):
+            return  # a checkpoint has begun to rewrite some of them
         states = [store.files[i] for i in segment_ids if i in store.files]
-        sources = [_pin(state, store.applied_seq) for state in states]
+        sources = [Source.of(state.committed_view()) for state in states]
+        pinned = store.applied_seq
+        store.building = segment_ids
+    try:
+        _build(store, sources, pinned, cancelled, progress)
+    finally:
+        store.building = ()
+
+
+def _build(
+    store: Store,
+    sources: list[Source],
+    pinned: int,
+    cancelled: Callable[[], bool],
+    progress: Callable[[int, int], None],
+) -> None:
+    """``pinned``: the operation of which the sources are the catalog's state."""
     total = sum(len(source.rows) for source in sources)
     if not total:
         return
     _require_space(store, sources)
     builder: SegmentBuilder | None = None
     try:
-        builder = _new_builder(store, sources, total)
+        builder = new_builder(store, sources)
         schema = list(store.schema.values())
         everything = max(total, store.view.live)
         large = is_optimized(total, everything, store.schema, store.config.optimizer_config)
@@ -125,7 +140,7 @@ def build(
             index(builder, vector, arranged, scorer, meter.poll, meter.advance)
         row = builder.finish(models.to_builtins(store.config))
         with store.maintenance:
-            retired = _commit(store, sources, order, row)
+            retired = _commit(store, sources, pinned, order, row)
     except BaseException:
         abandon(store, builder)
         raise
@@ -133,33 +148,16 @@ def build(
         fs.discard(segment.path)
 
 
-def _pin(state: FileState, seq: int) -> Source:
-    part = state.committed_view()
-    return Source(state.segment, part, seq, part.live_offsets())
-
-
 def _require_space(store: Store, sources: list[Source]) -> None:
-    need = sum(f.length for s in sources for f in s.segment.row.files.values())
-    need += sum(f.row.length for s in sources for f in s.part.edits.files)
+    need = 0
+    for source in sources:
+        assert isinstance(source.segment, FileSegment)
+        rows = max(1, source.segment.rows)
+        length = source.segment.file_bytes + source.part.edits.file_bytes
+        need += space_for(length * len(source.rows) // rows)
     free = shutil.disk_usage(store.path).free
-    if free < need + need // 4:
-        raise OptimizerError(
-            f"{store.path}: {free} bytes free, {need + need // 4} needed to rewrite the segments"
-        )
-
-
-def _new_builder(store: Store, sources: list[Source], total: int) -> SegmentBuilder:
-    segments = [source.segment for source in sources]
-    payload = sum(source.part.payload_size(source.rows) for source in sources)
-    return SegmentBuilder(
-        store.segments_path,
-        store.uuid,
-        store.take_segment_id(),
-        total,
-        segments[0].dims,
-        wide_ids=any(segment.wide_ids for segment in segments),
-        payload_bytes=payload,
-    )
+    if free < need:
+        raise OptimizerError(f"{store.path}: {free} bytes free, {need} needed to rewrite segments")
 
 
 def _arrange(sources: list[Source], vector: VectorSchema, total: int, meter: _Meter) -> Arrangement:
@@ -282,15 +280,15 @@ def _sample(builder: SegmentBuilder, name: str, vectors: Floats, size: int) -> F
 
 
 def _commit(
-    store: Store, sources: list[Source], order: Offsets, row: SegmentRow
+    store: Store, sources: list[Source], pinned: int, order: Offsets, row: SegmentRow
 ) -> list[FileSegment]:
     """Commit and publish. Under the maintenance lock; returns the retired segments."""
     segment = store.open_segment(row)
     for path, detail in segment.damage.items():
         # Or it would be built again, and again.
         raise OptimizerError(f"{path}, written a moment ago, cannot be read back: {detail}")
-    places = _new_places(sources, order)
-    files = _committed_edits(store, sources, places, segment)
+    places = places_in_new(sources, order)
+    files = _committed_edits(store, sources, pinned, places, segment)
     with Uninterrupted(), store.write:
         store.require_writable()
         if store.frozen is not None:
@@ -326,20 +324,12 @@ def _commit(
     return retired
 
 
-def _new_places(sources: list[Source], order: Offsets) -> list[Offsets]:
-    """For each row of each source the row that it is in the new segment, or -1."""
-    rows = np.empty(len(order), dtype=np.int64)
-    rows[order] = np.arange(len(order))
-    found = []
-    for source, start in _starts(sources):
-        places = np.full(source.segment.rows, -1, dtype=np.int64)
-        places[source.rows] = rows[start : start + len(source.rows)]
-        found.append(places)
-    return found
-
-
 def _committed_edits(
-    store: Store, sources: list[Source], places: list[Offsets], segment: FileSegment
+    store: Store,
+    sources: list[Source],
+    pinned: int,
+    places: list[Offsets],
+    segment: FileSegment,
 ) -> list[EditsFile]:
     """The payload edits that checkpoints have committed since the pin, in a file of the new
     segment. Under the maintenance lock: there is no checkpoint now."""
@@ -351,7 +341,7 @@ def _committed_edits(
         part = state.committed_view()
         edited = part.edits.rows(0, part.edits.files)
         edited = edited[new[edited] >= 0]
-        edited = edited[part.seqs(edited) > source.seq]
+        edited = edited[part.seqs(edited) > pinned]
         rows.append(new[edited])
         seqs.append(part.seqs(edited))
         payloads += part.payloads(edited)

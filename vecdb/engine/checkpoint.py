@@ -2,21 +2,29 @@
 
     freeze   rotate the WAL; the memory segment takes no more rows; note every mask and
              how many payload edits there are                                           (write lock)
-    build    write and sync the segment directory, and payload edits of older segments  (no lock)
+    build    write and sync the segment directory, small segments' rows along, and the
+             payload edits of the other segments                                        (no lock)
     commit   segment rows, alive masks as of the freeze, applied_seq: one transaction   (write lock)
     publish  views now show the file segment instead of the frozen one
     retire   remove WAL files that hold nothing newer, and replaced payload edits
 
 A crash before the commit leaves files nobody refers to; after it, WAL files and payload edits
 nobody needs. All are removed by the next open or checkpoint. An error before the commit leaves
-everything as it was, with the frozen segment still serving; the next one takes it up again.
+everything as it was, with the frozen segment still serving; the next checkpoint takes it up again,
+together with what was written since, and without what has died since: on a full disk that is what
+helps.
+
+However often it is called, and whether the optimizer gets a turn or not, the number of segments
+stays bounded: one that would leave too many takes the smallest along (``planner.absorbed``).
 """
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +32,8 @@ import numpy as np
 import numpy.typing as npt
 
 from vecdb import models
+from vecdb.engine.planner import absorbed, space_for
+from vecdb.engine.statistics import statistics
 from vecdb.engine.store import (
     FileState,
     Frozen,
@@ -33,17 +43,24 @@ from vecdb.engine.store import (
     none_if_all,
     view_of,
 )
-from vecdb.engine.view import SegmentView
+from vecdb.engine.view import Segment, SegmentView
 from vecdb.engine.writer import Uninterrupted
+from vecdb.errors import CorruptionError
 from vecdb.storage import fs
 from vecdb.storage.builder import SegmentBuilder
-from vecdb.storage.catalog import Change, NotBegun
+from vecdb.storage.catalog import Bits, Change, NotBegun
+from vecdb.storage.format import pack_bits, unpack_bits
+from vecdb.storage.memory import MemorySegment
 from vecdb.storage.payload_edits import EditsFile, PayloadEdits, rows_of, write_edits
 from vecdb.storage.segment import FileSegment
+
+_log = logging.getLogger("vecdb")
 
 Offsets = npt.NDArray[np.int64]
 Columns = tuple[Any, Any, list[Any], dict[str, Any], dict[str, Any]]
 """Ids, seqs, payloads, vectors by name, flags of presence by name: see ``SegmentBuilder.add``."""
+Edits = dict[int, tuple[EditsFile, ...]]
+"""The files of payload edits that file segments have from the commit on, where they change."""
 
 # A memory segment of this size is checkpointed by the write that fills it. Larger means fewer,
 # larger segments and a longer replay after a crash.
@@ -52,12 +69,32 @@ MEMORY_LIMIT = 64 << 20
 _BLOCK_BYTES = 1 << 20
 
 
+@dataclass(slots=True)
+class Source:
+    """A segment as it was at some moment, and the rows that a new one takes from it."""
+
+    part: SegmentView
+    rows: Offsets
+
+    @classmethod
+    def of(cls, part: SegmentView) -> Source:
+        """All that lives in it."""
+        return cls(part, part.live_offsets())
+
+    @property
+    def segment(self) -> Segment:
+        """Where the rows are."""
+        return self.part.segment
+
+
 def checkpoint_if_full(store: Store) -> None:
     """The write that fills the memory segment pays for its checkpoint; others go on meanwhile."""
     if _is_full(store):
+        began = time.monotonic()
         with store.maintenance:
             if _is_full(store):
                 checkpoint_held(store)
+        store.rush.held_up(began, time.monotonic())
 
 
 def _is_full(store: Store) -> bool:
@@ -83,9 +120,6 @@ def checkpoint(store: Store) -> bool:
 def checkpoint_held(store: Store) -> bool:
     """``checkpoint``, under the maintenance lock."""
     store.require_writable()
-    finished = store.frozen is not None
-    if store.frozen is not None:  # left by a checkpoint that failed
-        _finish(store, store.frozen)
     with Uninterrupted(), store.write:
         store.require_writable()
         frozen = freeze(store) if store.applied_seq < store.next_seq - 1 else None
@@ -93,19 +127,36 @@ def checkpoint_held(store: Store) -> bool:
         _finish(store, frozen)
     if (store.optimizer.error or "").startswith("checkpoint:"):
         store.optimizer.succeeded()
-    return finished or frozen is not None
+    return frozen is not None
 
 
 def _finish(store: Store, frozen: Frozen) -> None:
     """Everything after the freeze. Under the maintenance lock."""
-    builder, segment, offsets = _build(store, frozen)
-    edits: dict[int, tuple[EditsFile, ...]] = {}
+    if frozen.absorbed:
+        try:
+            return _write(store, frozen, frozen.absorbed)
+        except Exception as error:
+            if store.failure is not None:
+                raise
+            # What keeps others from being taken along must not keep the rows in memory.
+            if isinstance(error, CorruptionError):
+                paths = {i: str(store.files[i].segment.path) for i in frozen.absorbed}
+                store.unreadable.update(i for i, path in paths.items() if path in error.path)
+            _log.warning("collection %r: small segments stay: %s", store.name, error)
+    _write(store, frozen, ())
+
+
+def _write(store: Store, frozen: Frozen, absorbed: tuple[int, ...]) -> None:
+    parts = [*frozen.parts, *(frozen.files[segment_id] for segment_id in absorbed)]
+    sources = [Source.of(part) for part in parts]
+    builder, segment = _build(store, sources)
+    edits: Edits = {}
     try:
         for segment_id, part in frozen.files.items():
-            if part.seen and part.live:
+            if part.seen and part.live and segment_id not in absorbed:
                 edits[segment_id] = _write_edits(store, part, frozen.seq)
         with Uninterrupted(), store.write:
-            dropped = _commit(store, frozen, segment, offsets, edits)
+            dropped = _commit(store, frozen, absorbed, segment, sources, edits)
             store.wal.retire(store.applied_seq)
     except BaseException:
         abandon(store, builder)
@@ -121,18 +172,35 @@ def freeze(store: Store) -> Frozen:
     In recovery no file is open yet: the new one must not vouch for what was replayed before that
     is in the catalog, because it may be in the page cache only.
     """
-    memory, fresh = store.memory, store.new_memory()
-    if store.wal.is_open:
-        store.start_wal_file()
+    earlier, memory = store.frozen, store.memory
+    if store.wal.is_open and (earlier is None or earlier.seq < store.next_seq - 1):
+        try:
+            store.start_wal_file()
+        except OSError:
+            # Without the space or the descriptor for a new file the log goes on in the old one:
+            # that is removed by a later checkpoint. Deleting everything must free space even then.
+            if store.failure is not None:
+                raise
+    parts = [view_of(each) for each in store.memories() if each.live]
     frozen = store.frozen = Frozen(
-        segment=memory,
+        parts=tuple(parts),
         seq=store.next_seq - 1,
-        part=view_of(memory),
         files={i: state.view() for i, state in store.files.items()},
+        absorbed=_absorbed(store) if parts else (),
     )
-    store.memory = fresh
+    if memory.rows:
+        store.memory = store.new_memory()
     store.publish()
     return frozen
+
+
+def _absorbed(store: Store) -> tuple[int, ...]:
+    """The small segments for whose rows there is space, too."""
+    stats = statistics(store, settled=False)
+    apart = {*store.building, *store.unreadable}
+    chosen = absorbed(stats, apart, store.schema, store.config.optimizer_config)
+    need = sum(space_for(each.live_bytes) for each in stats.segments if each.id in chosen)
+    return chosen if stats.free_bytes is None or need < stats.free_bytes else ()
 
 
 def abandon(store: Store, builder: SegmentBuilder | None) -> None:
@@ -141,39 +209,37 @@ def abandon(store: Store, builder: SegmentBuilder | None) -> None:
         builder.abandon()
 
 
-def _build(
-    store: Store, frozen: Frozen
-) -> tuple[SegmentBuilder | None, FileSegment | None, Offsets]:
-    """Files for the rows that lived at the freeze; (None, None, []) if there are none."""
-    memory, part = frozen.segment, frozen.part
-    offsets = part.live_offsets()
-    if not len(offsets):
-        return None, None, offsets
-    builder = SegmentBuilder(
+def new_builder(store: Store, sources: list[Source]) -> SegmentBuilder:
+    """A builder for a segment of all sources' rows."""
+    return SegmentBuilder(
         store.segments_path,
         store.uuid,
         store.take_segment_id(),
-        len(offsets),
-        memory.dims,
-        wide_ids=memory.id_array(offsets).ndim == 2,
-        payload_bytes=part.payload_size(offsets),
+        sum(len(source.rows) for source in sources),
+        sources[0].segment.dims,
+        wide_ids=any(source.segment.id_array(source.rows).ndim == 2 for source in sources),
+        payload_bytes=sum(source.part.payload_size(source.rows) for source in sources),
     )
+
+
+def _build(store: Store, sources: list[Source]) -> tuple[SegmentBuilder | None, FileSegment | None]:
+    """Files for all sources' rows; (None, None) if there are none."""
+    if not any(len(source.rows) for source in sources):
+        return None, None
+    builder = new_builder(store, sources)
     try:
-        for rows in blocks_of(offsets, memory.dims):
-            builder.add(*columns_of(part, memory.dims, rows))
+        for source in sources:
+            for rows in blocks_of(source.rows, builder.dims):
+                builder.add(*columns_of(source.part, builder.dims, rows))
         builder.finish_rows()
-        return (
-            builder,
-            store.open_segment(builder.finish(models.to_builtins(store.config))),
-            offsets,
-        )
+        return builder, store.open_segment(builder.finish(models.to_builtins(store.config)))
     except BaseException:
         builder.abandon()
         raise
 
 
 def _write_edits(store: Store, part: SegmentView, seq: int) -> tuple[EditsFile, ...]:
-    """The files of a segment's payload edits as of the freeze: a new one, and those that stay."""
+    """The files of a segment's payload edits as of the freeze: those that stay, and a new one."""
     segment, edits = part.segment, part.edits
     assert isinstance(segment, FileSegment)
     kept = edits.kept(part.seen)
@@ -185,7 +251,7 @@ def _write_edits(store: Store, part: SegmentView, seq: int) -> tuple[EditsFile, 
     return (*kept, write_edits(segment.path, store.uuid, segment.row, seq, *columns))
 
 
-def _abandon_edits(store: Store, frozen: Frozen, edits: dict[int, tuple[EditsFile, ...]]) -> None:
+def _abandon_edits(store: Store, frozen: Frozen, edits: Edits) -> None:
     """Remove what was written for nothing; unless it was committed, or may have been."""
     if store.failure is None and store.applied_seq < frozen.seq:
         for segment_id, files in edits.items():
@@ -197,16 +263,17 @@ def _abandon_edits(store: Store, frozen: Frozen, edits: dict[int, tuple[EditsFil
 def _commit(
     store: Store,
     frozen: Frozen,
+    absorbed: tuple[int, ...],
     segment: FileSegment | None,
-    offsets: Offsets,
-    edits: dict[int, tuple[EditsFile, ...]],
+    sources: list[Source],
+    edits: Edits,
 ) -> list[Path]:
     """Commit and publish. Returns what is of no use any more: the directories of segments in which
     nothing lives, and replaced payload edits."""
     store.require_writable()
     change = Change(frozen.seq, store.next_segment_id, live={})
     for segment_id, part in frozen.files.items():
-        if part.live == 0:
+        if part.live == 0 or segment_id in absorbed:
             change.drop.append(segment_id)
             continue
         change.live[segment_id] = part.live
@@ -219,7 +286,7 @@ def _commit(
         change.add.append(segment.row)
         change.live[segment.id] = segment.rows
     with committing(store, change):
-        paths = _publish(store, frozen, change, segment, offsets, edits)
+        paths = _publish(store, frozen, change, segment, sources, edits)
     return paths
 
 
@@ -228,9 +295,10 @@ def _publish(
     frozen: Frozen,
     change: Change,
     segment: FileSegment | None,
-    offsets: Offsets,
-    edits: dict[int, tuple[EditsFile, ...]],
+    sources: list[Source],
+    edits: Edits,
 ) -> list[Path]:
+    now = _alive_now(store, sources)
     paths = [store.files.pop(i).segment.path for i in change.drop]
     for segment_id, part in frozen.files.items():
         if segment_id in store.files:
@@ -242,16 +310,27 @@ def _publish(
                 state.edits = PayloadEdits(files)
                 state.edits.take_over(part.edits, part.seen)
     if segment is not None:
-        now = none_if_all(gather_bits(frozen.segment.alive, offsets), segment.rows)
         live = count_bits(now, segment.rows)
-        state = FileState(segment, now, live, None, segment.rows)
-        places = places_of(offsets, frozen.part.rows)
-        state.edits.take_over(frozen.segment.edits, frozen.part.seen, places)
+        alive = none_if_all(now, segment.rows)
+        state = FileState(segment, alive, live, None, segment.rows)
+        for source, places in zip(sources, places_in_new(sources), strict=True):
+            state.edits.take_over(source.part.edits, source.part.seen, places)
         store.files[segment.id] = state
     store.applied_seq = frozen.seq
     store.frozen = None
     store.publish()
     return paths
+
+
+def _alive_now(store: Store, sources: list[Source]) -> Bits:
+    """The mask of the new segment's rows: some have died since the freeze, where they came from."""
+    flags = [np.empty(0, dtype=np.bool_)]
+    for source in sources:
+        segment = source.segment
+        known = segment if isinstance(segment, MemorySegment) else store.files[segment.id]
+        alive = known.alive
+        flags.append(unpack_bits(gather_bits(alive, source.rows), len(source.rows)))
+    return pack_bits(np.concatenate(flags))
 
 
 @contextmanager
@@ -281,20 +360,29 @@ def blocks_of(offsets: Offsets, dims: dict[str, int]) -> Iterator[Offsets]:
         yield offsets[start : start + step]
 
 
-def columns_of(source: SegmentView, dims: dict[str, int], rows: Offsets) -> Columns:
+def columns_of(part: SegmentView, dims: dict[str, int], rows: Offsets) -> Columns:
     """Some rows of a segment, as a builder takes them."""
-    segment = source.segment
+    segment = part.segment
     return (
         segment.id_array(rows),
-        source.seqs(rows),
-        source.payloads(rows),
+        part.seqs(rows),
+        part.payloads(rows),
         {name: segment.take(name, rows) for name in dims},
         {name: segment.has(name, rows) for name in dims},
     )
 
 
-def places_of(offsets: Offsets, rows: int) -> Offsets:
-    """For each of a segment's ``rows`` rows its place among ``offsets``, or -1."""
-    places = np.full(rows, -1, dtype=np.int64)
-    places[offsets] = np.arange(len(offsets))
-    return places
+def places_in_new(sources: list[Source], order: Offsets | None = None) -> list[Offsets]:
+    """For each row of each source the row that it is in the new segment, or -1. ``order``: of all
+    sources' rows, those of the new segment; None: they stand as they come."""
+    total = sum(len(source.rows) for source in sources)
+    rows = np.arange(total)
+    if order is not None:
+        rows[order] = np.arange(total)
+    found, start = [], 0
+    for source in sources:
+        places = np.full(source.part.rows, -1, dtype=np.int64)
+        places[source.rows] = rows[start : start + len(source.rows)]
+        found.append(places)
+        start += len(source.rows)
+    return found

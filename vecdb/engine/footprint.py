@@ -42,8 +42,7 @@ def memory_report(store: Store, resident: dict[str, int] | None = None) -> dict[
                 _add(parts["payload"], edits.part, resident)
             for bits in (state.alive, state.committed):
                 parts["masks"]["anonymous"] += 0 if bits is None else bits.nbytes
-        memories = [store.memory] + ([store.frozen.segment] if store.frozen is not None else [])
-        in_memory = [memory.size for memory in memories]
+        in_memory = [memory.size for memory in store.memories()]
         in_memory += [state.edits.size for state in store.files.values()]
         parts["memory_segment"]["anonymous"] = sum(in_memory)
         parts["wal"]["file"] = store.wal.size

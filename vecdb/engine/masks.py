@@ -8,13 +8,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
 
 import msgspec
 import numpy as np
 
 from vecdb import ids, models
 from vecdb.engine.bounds import Bounded, Bounds, bounded
+from vecdb.engine.remembered import recall, remember
 from vecdb.engine.rows import decoded, read_payload, vector_names
 from vecdb.engine.view import Offsets, SegmentView, View
 from vecdb.payload.filters import Predicate, compile_filter
@@ -22,12 +22,8 @@ from vecdb.payload.split import names_points, payload_part
 from vecdb.storage.catalog import Bits
 from vecdb.storage.format import pack_bits, unpack_bits
 
-_REMEMBERED = 32
-"""Filters whose matches a segment keeps: a quarter of a byte a row each, with which were tested."""
 _AT_ONCE = 1024
 """Rows that are read together to test a filter."""
-_FEW = 8
-"""A test of less than this part of a segment's rows is not worth another filter's place."""
 
 
 Explain = Callable[[models.SearchStage], None]
@@ -115,7 +111,8 @@ def matching(
         rows = np.flatnonzero(unpack_bits(untested, part.rows))
         found = _tested(view, part, condition, rows)
         matches = matches | found
-        _remember(part, condition, untested, found)
+        if condition.digest is not None:
+            remember(part, condition.digest, untested, found)
     if explain is not None:
         tested, why = 0, "no payload needed"
         if rows is not None:
@@ -135,11 +132,11 @@ def bounds(view: View, part: SegmentView, condition: Condition) -> Bounds:
     else:
         surely, possibly = condition.bounds(view, part)
         surely, possibly = surely & live, possibly & live
-    if condition.digest is not None:
-        tested, matches = _remembered(part, condition.digest, len(live))
-        surely = surely | possibly & matches
-        possibly = surely | possibly & ~tested
-    return surely, possibly
+    if condition.digest is None:
+        return surely, possibly
+    tested, matches = recall(part, condition.digest)
+    surely = surely | possibly & matches
+    return surely, surely | possibly & ~tested
 
 
 def _live(part: SegmentView) -> Bits:
@@ -147,90 +144,6 @@ def _live(part: SegmentView) -> Bits:
     if part.alive is None:
         return _trim(np.full(-(-part.rows // 8), 0xFF, dtype=np.uint8), part.rows)
     return _trim(part.alive, part.rows)
-
-
-# To test a row takes microseconds of Python, and a row never changes: what matched once does so as
-# long as it lives and its payload is not edited. So two things are remembered of a filter, each as
-# bits of the rows that were tested and of those that matched: by the payloads that rows were
-# written with, in the segment; by those they were given later, with the edits, up to some edit.
-# Earlier and later views share them. No lock: at worst two threads test the same filter.
-
-
-def _remembered(part: SegmentView, digest: bytes, length: int) -> tuple[Bits, Bits]:
-    """Bits of the rows that were tested, and of those that matched."""
-    nothing = np.zeros(length, dtype=np.uint8)
-    tested, matches = _again(part.segment.matches, digest) or (nothing, nothing)
-    tested, matches = _of_length(tested, length), _of_length(matches, length)
-    if part.edited:
-        edited = _of_length(part.edits.bits(part.seen, part.rows), length)
-        tested, matches = tested & ~edited, matches & ~edited
-        of_edits = _of_edits(part, digest, length)
-        tested, matches = tested | of_edits[0], matches | of_edits[1]
-    return tested, matches
-
-
-def _of_edits(part: SegmentView, digest: bytes, length: int) -> tuple[Bits, Bits]:
-    """The same, of rows whose payloads were edited."""
-    nothing = np.zeros(length, dtype=np.uint8)
-    seen, tested, matches = _again(part.edits.matches, digest) or (0, nothing, nothing)
-    if seen > part.seen:  # time may run backwards: a view that was taken earlier is still read
-        return nothing, nothing
-    if seen == part.seen:
-        return _of_length(tested, length), _of_length(matches, length)
-    since = np.zeros(part.rows, dtype=np.bool_)
-    since[part.edits.rows(part.seen, (), seen)] = True
-    known = ~_of_length(pack_bits(since), length)
-    return _of_length(tested, length) & known, _of_length(matches, length) & known
-
-
-def _remember(part: SegmentView, condition: Condition, tested: Bits, matches: Bits) -> None:
-    """Keep which rows were tested and which of them match."""
-    digest, of_rows, of_edits = condition.digest, part.segment.matches, part.edits.matches
-    if digest is None:
-        return
-    few = _FEW * int(np.bitwise_count(tested).sum()) < part.live
-    if few and digest not in of_rows and digest not in of_edits:
-        return
-    if part.edited:
-        edited = _of_length(part.edits.bits(part.seen, part.rows), len(tested))
-        before = _of_edits(part, digest, len(tested))
-        found = before[0] | tested & edited, before[1] | matches & edited
-        _keep(of_edits, digest, (part.seen, *found))
-        tested, matches = tested & ~edited, matches & ~edited
-    known = of_rows.get(digest)
-    if known is not None:
-        tested, matches = _union(tested, known[0]), _union(matches, known[1])
-    _keep(of_rows, digest, (tested, matches))
-
-
-Kept = TypeVar("Kept")
-
-
-def _again(kept: dict[bytes, Kept], digest: bytes) -> Kept | None:
-    """What is kept of a filter, which becomes the last that was asked for."""
-    found = kept.pop(digest, None)
-    if found is not None:
-        kept[digest] = found
-    return found
-
-
-def _keep(kept: dict[bytes, Kept], digest: bytes, found: Kept) -> None:
-    kept.pop(digest, None)
-    kept[digest] = found
-    for oldest in list(kept)[:-_REMEMBERED]:
-        kept.pop(oldest, None)
-
-
-def _union(some: Bits, others: Bits) -> Bits:
-    length = max(len(some), len(others))
-    return _of_length(some, length) | _of_length(others, length)
-
-
-def _of_length(bits: Bits, length: int) -> Bits:
-    """The first bytes; zeros where there are none: a memory segment grows."""
-    if len(bits) >= length:
-        return bits[:length]
-    return np.concatenate([bits, np.zeros(length - len(bits), dtype=np.uint8)])
 
 
 def _tested(view: View, part: SegmentView, condition: Condition, rows: Offsets) -> Bits:

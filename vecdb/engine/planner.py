@@ -14,7 +14,11 @@ The rules, in order:
 3. *convert* a segment that should have codes or an index and has none, *rebuild* one whose codes
    are not those the configuration asks for or of which a derived file is damaged. The largest
    first.
-4. *vacuum* a segment of which too many rows are dead.
+4. *vacuum* a segment of which too many rows are dead. First, if there is no space for another step.
+
+While points are written, a collection that has too many segments already is not given one more by
+rule 1: their merge comes first. That holds as long as the optimizer keeps up. Where it does not,
+or gets no turn, ``absorbed`` tells a checkpoint which segments to take along.
 
 Every step makes one of these conditions go away and none come back, so the plan ends.
 """
@@ -35,6 +39,14 @@ _MAX_SEGMENT_KB = 2_048_000
 
 INDEX_ROWS = 256
 """Fewer rows are scanned in the time it takes to ask an index."""
+
+# Of segments that can still be merged: more than this there are not, whoever writes them. Two more
+# while all of them are being rewritten; an optimizer that keeps up has far fewer.
+_MOST_SEGMENTS = 10
+_CROWD = 4  # beyond the number aimed for
+
+# So many bytes are written anew in a few milliseconds.
+_TRIFLE = 1 << 20
 
 # In a large collection, so much in memory is worth files of its own: a scan of it takes as long
 # as the search of all the rest.
@@ -60,6 +72,18 @@ class SegmentStats:
     """Every vector name has an index."""
     damaged: bool = False
     """A derived file is damaged: the rows are well, the segment has to be written anew."""
+    file_bytes: int = 0
+    """Of all its files, dead rows and all."""
+
+    @property
+    def live_bytes(self) -> int:
+        """What its live rows take of them."""
+        return self.file_bytes * self.live // max(1, self.rows)
+
+    @property
+    def new_bytes(self) -> int:
+        """The space that it takes to write it anew: a build copies what lives in the catalog."""
+        return space_for(self.file_bytes * self.committed_live // max(1, self.rows))
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +92,9 @@ class Stats:
 
     segments: Sequence[SegmentStats]
     memory_rows: int = 0
+    memory_bytes: int = 0
+    free_bytes: int | None = None
+    """Of the disk; None: enough."""
     settled: bool = False
     """Writing has paused, or somebody waits for the optimizer."""
 
@@ -87,9 +114,55 @@ class Plan:
 
 def plan(stats: Stats, schema: Schema, optimizer: models.OptimizersConfig) -> Plan | None:
     """The next step, or None."""
+    step = _wanted(stats, schema, optimizer)
+    if step is None or stats.free_bytes is None:
+        return step
+    need = sum(segment.new_bytes for segment in stats.segments if segment.id in step.segments)
+    if need <= stats.free_bytes:
+        return step
+    return _makes_room(stats, stats.free_bytes, optimizer) or step
+
+
+def absorbed(
+    stats: Stats, apart: set[int], schema: Schema, optimizer: models.OptimizersConfig
+) -> tuple[int, ...]:
+    """The smallest segments, that a checkpoint which would leave too many writes anew together with
+    its own rows. Those ``apart`` are not to be touched.
+
+    It takes as many as it must, and then each that is no larger than all before it. So a row
+    that is written again is in a segment of twice the size, and its like: the work for a row grows
+    with the logarithm of their number, whatever comes in which order.
+    """
+    limit = optimizer.max_segment_size or _MAX_SEGMENT_KB
+    small = [s for s in stats.segments if s.live and 2 * _kilobytes(s.live, schema) <= limit]
+    free = sorted((s for s in small if s.id not in apart), key=lambda s: (s.live_bytes, s.id))
+    most = max(_MOST_SEGMENTS, segment_number(optimizer) + _CROWD)
+    excess = len(free) + 1 - max(2, most - (len(small) - len(free)))
+    if excess <= 0:
+        return ()
+    taken: list[int] = []
+    rows, size = stats.memory_rows, stats.memory_bytes
+    for segment in free:
+        rows += segment.live
+        if _kilobytes(rows, schema) > limit:
+            break
+        if len(taken) >= excess and segment.live_bytes > max(size, _TRIFLE):
+            break
+        size += segment.live_bytes
+        taken.append(segment.id)
+    return tuple(taken)
+
+
+def space_for(size: int) -> int:
+    """Free bytes without which so many are not begun to be written."""
+    return size + size // 4
+
+
+def _wanted(stats: Stats, schema: Schema, optimizer: models.OptimizersConfig) -> Plan | None:
     limit = optimizer.max_segment_size or _MAX_SEGMENT_KB
     segments = [s for s in stats.segments if s.live > 0]
-    if _wants_files(stats, schema, optimizer):
+    crowded = len(segments) > segment_number(optimizer) + _CROWD and not stats.settled
+    if not crowded and _wants_files(stats, schema, optimizer):
         return Plan("checkpoint")
     if any(_shrinks_by_checkpoint(s, optimizer) for s in stats.segments):
         return Plan("checkpoint")
@@ -162,6 +235,22 @@ def _mostly_dead(rows: int, live: int, optimizer: models.OptimizersConfig) -> bo
         rows >= max(1, optimizer.vacuum_min_vector_number)
         and (rows - live) / rows > optimizer.deleted_threshold
     )
+
+
+def _makes_room(stats: Stats, free: int, optimizer: models.OptimizersConfig) -> Plan | None:
+    """The vacuum that frees the most of those for which there is space."""
+
+    def gain(segment: SegmentStats) -> int:
+        return segment.file_bytes - segment.new_bytes
+
+    fitting = [
+        segment
+        for segment in stats.segments
+        if segment.new_bytes <= free
+        and segment.rows - segment.committed_live > optimizer.deleted_threshold * segment.rows
+        and gain(segment) > 0
+    ]
+    return Plan("vacuum", (max(fitting, key=gain).id,)) if fitting else None
 
 
 def _shrinks_by_checkpoint(segment: SegmentStats, optimizer: models.OptimizersConfig) -> bool:

@@ -109,8 +109,9 @@ def drop_collection(path: Path) -> None:
 
 def _drop(directory: Path) -> None:
     dropped = directory.with_name(layout.dropped_dir())
-    fs.rename(directory, dropped)
-    fs.sync_dir(directory.parent)
+    with fs.ready_to_sync(directory.parent):
+        fs.rename(directory, dropped)
+        fs.sync_dir(directory.parent)
     fs.discard(dropped)
 
 

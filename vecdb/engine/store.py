@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,6 +41,10 @@ from vecdb.storage.wal import Wal
 
 _FIRST_DELAY = 1.0  # seconds until a failed step is tried again, doubled each time
 _LONGEST_DELAY = 300.0
+
+_MOST_KEPT = 64 << 20
+
+_INDEX_PACE = 16 << 20  # bytes of points a second: an index of them is built about as fast
 
 
 @dataclass(slots=True)
@@ -74,12 +79,19 @@ class FileState:
 
 @dataclass(frozen=True, slots=True)
 class Frozen:
-    """A memory segment on its way to files, and every segment as it was at ``seq``."""
+    """Memory segments on their way to files, and every segment as it was at ``seq``."""
 
-    segment: MemorySegment
+    parts: tuple[SegmentView, ...]
+    """More than one after a checkpoint that failed: the next one takes what came since, too."""
     seq: int
-    part: SegmentView
     files: dict[int, SegmentView]
+    absorbed: tuple[int, ...] = ()
+    """Small file segments that are written anew with them."""
+
+    @property
+    def memories(self) -> tuple[MemorySegment, ...]:
+        """The memory segments, the oldest first."""
+        return tuple(part.segment for part in self.parts if isinstance(part.segment, MemorySegment))
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +118,13 @@ class OptimizerState:
     failures: int = 0
     retry_at: float = 0.0
     completed: int = 0
+    begun: int = 0
+    """Steps; and the one of them that failed last:"""
+    failed_in: int = 0
 
     def failed(self, task: str, error: BaseException) -> None:
         """Keep the reason, and wait longer before each new try."""
+        self.failed_in = self.begun
         self.error = f"{task}: {type(error).__name__}: {error}"
         self.retry_at = time.monotonic() + min(
             _FIRST_DELAY * 2 ** min(self.failures, 20), _LONGEST_DELAY
@@ -118,6 +134,33 @@ class OptimizerState:
     def succeeded(self) -> None:
         """Nothing is wrong any more."""
         self.error, self.failures, self.retry_at = None, 0, 0.0
+
+
+@dataclass(slots=True)
+class Rush:
+    """Whether points come faster than an index of them could be built.
+
+    What is written fills a bucket that leaks at that pace; it holds what leaks out in 3 seconds.
+    """
+
+    _fill: float = 0.0
+    _at: float = 0.0
+
+    def add(self, size: int, now: float) -> None:
+        """So many bytes were written."""
+        self._fill = min(self._level(now) + size, 3.0 * _INDEX_PACE)
+        self._at = now
+
+    def held_up(self, since: float, now: float) -> None:
+        """Nothing could be written meanwhile: that is no pause."""
+        self._fill, self._at = self._level(since), max(self._at, now)
+
+    def left(self, now: float) -> float:
+        """Seconds until it is over if nothing more is written; 0 when there is none."""
+        return max(0.0, self._level(now) / _INDEX_PACE - 0.5)
+
+    def _level(self, now: float) -> float:
+        return max(0.0, self._fill - (now - self._at) * _INDEX_PACE)
 
 
 class Store:
@@ -149,11 +192,14 @@ class Store:
         self.applied_seq = 0
         self.next_seq = 1
         self.next_segment_id = 1
+        self.building: tuple[int, ...] = ()  # file segments that the optimizer is rewriting
+        self.unreadable: set[int] = set()  # those that could not be absorbed: rows are damaged
         self.failure: str | None = None  # why nothing may be written any more
         self.closed = False
         self.fate = "is closed"  # what to call that, once it is; whoever drops it says more
         self.written_at = 0.0  # when the last write was applied, by time.monotonic
         self.waiting = 0  # callers that wait for the optimizer
+        self.rush = Rush()
         self.memory = self.new_memory()
         self.view = View(config, self.schema, ())
 
@@ -168,6 +214,17 @@ class Store:
         dims = {name: vector.dim for name, vector in self.schema.items()}
         return MemorySegment(self.next_segment_id - 1, dims)
 
+    def memories(self) -> list[MemorySegment]:
+        """Those that are frozen, then the one that takes new rows."""
+        frozen = self.frozen.memories if self.frozen is not None else ()
+        return [*frozen, self.memory]
+
+    def kept_free(self) -> int:
+        """Bytes of the disk that only deleting may use: with them most of the points can be deleted
+        and what is left be written anew."""
+        files = sum(state.segment.file_bytes for state in self.files.values())
+        return min(self.wal.size // 8 + files // 16, _MOST_KEPT)
+
     def take_segment_id(self) -> int:
         """An id no segment has had. Ids of failed builds are not used again."""
         with self.write:
@@ -180,7 +237,16 @@ class Store:
         optimizer = self.config.optimizer_config
         where = {name: places(self.schema[name], row.rows, optimizer) for name in row.vectors}
         path = self.segments_path / layout.segment_dir(row.id)
-        return FileSegment(path, self.uuid, row, where, reuse, lambda: self.changed())
+        # A segment that held its store would be in a cycle with it, and what it maps would stay
+        # until Python looks for cycles.
+        held = weakref.ref(self)
+
+        def noticed() -> None:
+            store = held()
+            if store is not None:
+                store.changed()
+
+        return FileSegment(path, self.uuid, row, where, reuse, noticed)
 
     def open_edits(self, row: SegmentRow, reuse: PayloadEdits | None = None) -> PayloadEdits:
         """The segment's payload edits, as the catalog has them."""
@@ -253,8 +319,7 @@ class Store:
                 alive = state.alive if state.alive is not None else all_alive(state.segment.rows)
                 state.alive, died = killed(alive, rows)
                 state.live -= died
-        memories = [self.frozen.segment] if self.frozen is not None else []
-        for memory in [*memories, self.memory] if in_memory else memories:
+        for memory in self.memories() if in_memory else self.memories()[:-1]:
             rows = memory.locate(keys, array, memory.rows)
             rows = rows[rows >= 0]
             if len(rows):
@@ -277,8 +342,7 @@ class Store:
     def make_view(self) -> View:
         """The state now, as a read would see it."""
         parts = [state.view() for state in self.files.values()]
-        memories = [self.memory] if self.frozen is None else [self.frozen.segment, self.memory]
-        parts += [view_of(memory) for memory in memories if memory.rows]
+        parts += [view_of(memory) for memory in self.memories() if memory.rows]
         return View(self.config, self.schema, tuple(parts))
 
     def publish(self) -> None:

@@ -9,6 +9,8 @@ A write returns when it is durable (as far as the sync level goes) and visible t
 
 from __future__ import annotations
 
+import errno
+import shutil
 import signal
 import threading
 import time
@@ -33,7 +35,13 @@ from vecdb.engine.operations import (
 from vecdb.engine.rows import gather_vectors
 from vecdb.engine.store import Store
 from vecdb.engine.view import Offsets, View
-from vecdb.errors import CorruptionError, InvalidInputError, NotFoundError, VecdbError
+from vecdb.errors import (
+    CorruptionError,
+    InvalidInputError,
+    NotFoundError,
+    StorageFullError,
+    VecdbError,
+)
 from vecdb.payload import edit, encoding
 from vecdb.payload.paths import parse_path
 from vecdb.storage.format import MAX_FRAME, DamageError
@@ -100,15 +108,19 @@ class Writer:
             with self._store.write:
                 while not ticket.done:
                     self._commit_group()
-        if ticket.error is not None:
-            raise ticket.error
-        return ticket.seq
+        error, ticket.error = ticket.error, None  # by its frames it has the ticket
+        if error is None:
+            return ticket.seq
+        try:
+            raise error
+        finally:
+            del error
 
     def _commit_group(self) -> None:
-        group = self._take_group()
+        store = self._store
+        group = _with_space(store, self._take_group())
         if not group:
             return
-        store = self._store
         first_seq = store.next_seq
         try:
             store.require_writable()
@@ -132,6 +144,7 @@ class Writer:
                 ticket.seq = store.next_seq
                 store.next_seq += 1
             store.written_at = time.monotonic()
+            store.rush.add(sum(ticket.size for ticket in group), store.written_at)
             store.publish()
         except BaseException as error:
             # The WAL has operations that memory lacks: only reopening brings them together.
@@ -180,6 +193,27 @@ class Writer:
             ticket.fail(error)
             return False
         return True
+
+
+def _with_space(store: Store, group: list[Ticket]) -> list[Ticket]:
+    """The tickets that may go on. What adds rows is refused before the disk is full: to delete
+    takes space, too, in the log and for what is left of the segments."""
+    adding = [ticket for ticket in group if not isinstance(ticket.operation, Delete)]
+    if not adding:
+        return group
+    size = sum(ticket.size for ticket in adding)
+    free, kept = shutil.disk_usage(store.path).free, store.kept_free()
+    if free - size >= kept:
+        return group
+    for ticket in adding:
+        ticket.fail(
+            StorageFullError(
+                errno.ENOSPC,
+                f"{store.path}: no space for {size} bytes: of {free} that are free, {kept} are "
+                f"kept for deleting",
+            )
+        )
+    return [ticket for ticket in group if ticket.error is None]
 
 
 class Uninterrupted:

@@ -17,6 +17,7 @@ import os
 import shutil
 import socket
 import tempfile
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -113,11 +114,39 @@ def identity(path: Path) -> tuple[int, int]:
 
 def sync_dir(path: Path) -> None:
     """Make the names in a directory durable."""
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    ready = _ready.directories.get(path)
+    fd = _open_dir(path) if ready is None else ready
     try:
         os.fsync(fd)
     finally:
+        if ready is None:
+            _close(fd)
+
+
+@contextmanager
+def ready_to_sync(path: Path) -> Iterator[None]:
+    """In the block ``sync_dir`` of this directory needs no descriptor any more. What must not stop
+    between a rename and its sync fails before it begins when there is none left."""
+    before = _ready.directories
+    fd = _open_dir(path)
+    _ready.directories = {**before, path: fd}
+    try:
+        yield
+    finally:
+        _ready.directories = before
         _close(fd)
+
+
+class _Ready(threading.local):
+    def __init__(self) -> None:
+        self.directories: dict[Path, int] = {}
+
+
+_ready = _Ready()
+
+
+def _open_dir(path: Path) -> int:
+    return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
 def sync_file(path: Path) -> None:

@@ -115,7 +115,7 @@ class MemorySegment:
         self._payloads: list[bytes] = []
         self._previous: list[int] = []  # the row this one replaced for the same id, or -1
         self._latest: dict[int, int] = {}
-        self.matches: dict[bytes, tuple[Bits, Bits]] = {}  # engine/masks.py remembers here
+        self.matches: dict[bytes, tuple[Bits, Bits]] = {}  # engine/remembered.py
         self._order: tuple[int, npt.NDArray[np.uint32]] = (0, np.empty(0, dtype=np.uint32))
 
     @property
@@ -173,6 +173,10 @@ class MemorySegment:
 
     # -- reading ---------------------------------------------------------------------------
 
+    def payload_size(self, rows: Offsets) -> int:
+        """Bytes of the encoded payloads of several rows."""
+        return sum(len(self._payloads[row]) for row in rows.tolist())
+
     def locate(self, keys: Sequence[int], array: ids.IdArray, rows: int) -> Offsets:
         """For each key the newest of the first ``rows`` rows that has it, dead or alive, or -1."""
         found = np.empty(len(keys), dtype=np.int64)
@@ -207,10 +211,6 @@ class MemorySegment:
     def payloads(self, offsets: Offsets) -> list[bytes]:
         """The encoded payloads of several rows."""
         return [self._payloads[row] for row in offsets.tolist()]
-
-    def payload_size(self, offsets: Offsets) -> int:
-        """Bytes of the encoded payloads of several rows."""
-        return sum(len(self._payloads[row]) for row in offsets.tolist())
 
     def take(self, name: str, offsets: Offsets) -> Floats:
         """Copies of several rows' vectors: ``float32 (m, dim)``."""

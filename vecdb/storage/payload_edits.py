@@ -167,8 +167,8 @@ class PayloadEdits:
         """Entries in memory."""
         self.size = 0
         """About how much memory they take."""
-        self.matches: dict[bytes, tuple[int, Bits, Bits]] = {}  # engine/masks.py remembers here
-        self._bits = (-1, np.empty(0, dtype=np.uint8))
+        self.matches: dict[bytes, tuple[int, Bits, Bits]] = {}  # engine/remembered.py
+        self._bits: tuple[tuple[int, int], Bits] = ((-1, 0), np.empty(0, dtype=np.uint8))
         self._rows: list[int] = []
         self._seqs: list[int] = []
         self._payloads: list[bytes] = []
@@ -270,6 +270,11 @@ class PayloadEdits:
 
     # -- files -----------------------------------------------------------------------------
 
+    @property
+    def file_bytes(self) -> int:
+        """Bytes of the files."""
+        return sum(file.row.length for file in self.files)
+
     def kept(self, seen: int) -> tuple[EditsFile, ...]:
         """The files that stay as they are when the first ``seen`` entries go to a new one. The
         others, the newest and not much larger than it, go with them."""
@@ -282,11 +287,11 @@ class PayloadEdits:
     def bits(self, seen: int, rows: int) -> Bits:
         """Bits of those of the segment's ``rows`` that were edited."""
         known, bits = self._bits
-        if known != seen:
+        if known != (seen, rows):
             flags = np.zeros(rows, dtype=np.bool_)
             flags[self.rows(seen, self.files)] = True
             bits = pack_bits(flags)
-            self._bits = (seen, bits)
+            self._bits = ((seen, rows), bits)
         return bits
 
 

@@ -88,13 +88,15 @@ class Wal:
         that the catalog has got to ``transaction``: an older copy of it is recognised.
 
         The file gets its name only when its header is durable, so a file with a bad header is
-        damage and never a crash.
+        damage and never a crash. Raises OSError if it could not be begun, and the log goes on in
+        the current file; WriteError if nothing may be written any more.
         """
         with self._guard:
-            self._start_file(first_seq, transaction)
+            self.sync()
+            with fs.ready_to_sync(self._directory):
+                self._start_file(first_seq, transaction)
 
     def _start_file(self, first_seq: int, transaction: int) -> None:
-        self.sync()
         salt = secrets.randbits(64)
         temporary = self._directory / layout.new_dir()
         path = self._directory / layout.wal_file(first_seq)

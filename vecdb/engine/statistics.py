@@ -1,0 +1,33 @@
+"""What the planner looks at in an open collection, taken under its write lock."""
+
+from __future__ import annotations
+
+import shutil
+
+from vecdb.engine.planner import SegmentStats, Stats
+from vecdb.engine.store import FileState, Store
+
+
+def statistics(store: Store, *, settled: bool) -> Stats:
+    """The figures of this moment. ``settled``: writing has paused, or somebody waits."""
+    return Stats(
+        segments=[_of_segment(state) for state in store.files.values()],
+        memory_rows=store.memory.live,
+        memory_bytes=sum(memory.size for memory in store.memories()),
+        free_bytes=shutil.disk_usage(store.path).free,
+        settled=settled,
+    )
+
+
+def _of_segment(state: FileState) -> SegmentStats:
+    row = state.segment.row
+    return SegmentStats(
+        id=row.id,
+        rows=row.rows,
+        live=state.live,
+        committed_live=state.committed_live,
+        codecs={name: vector["codec"] for name, vector in row.vectors.items()},
+        indexed=all(vector["index"] for vector in row.vectors.values()),
+        damaged=bool(state.segment.damage),
+        file_bytes=state.segment.file_bytes + state.edits.file_bytes,
+    )
