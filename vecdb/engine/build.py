@@ -14,7 +14,6 @@ die, so "is its bit still set" is the whole compare-and-set. The catalog keeps w
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable, Iterator
 
@@ -151,8 +150,8 @@ def _require_space(store: Store, sources: list[Source]) -> None:
         assert isinstance(source.segment, FileSegment)
         rows = max(1, source.segment.rows)
         need += space_for(source.segment.file_bytes * len(source.rows) // rows)
-    free = shutil.disk_usage(store.path).free
-    if free < need:
+    free = fs.free_bytes(store.path)
+    if free is not None and free < need:
         raise OptimizerError(f"{store.path}: {free} bytes free, {need} needed to rewrite segments")
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
-
 from vecdb.engine.planner import SegmentStats, Stats
 from vecdb.engine.store import FileState, Store
+from vecdb.storage import fs
 
 
 def statistics(store: Store, *, settled: bool) -> Stats:
@@ -14,7 +13,7 @@ def statistics(store: Store, *, settled: bool) -> Stats:
         segments=[_of_segment(state) for state in store.files.values()],
         memory_rows=store.memory.live,
         memory_bytes=sum(memory.size for memory in store.memories()),
-        free_bytes=shutil.disk_usage(store.path).free,
+        free_bytes=fs.free_bytes(store.path),
         settled=settled,
     )
 

@@ -10,7 +10,6 @@ A write returns when it is durable (as far as the sync level goes) and visible t
 from __future__ import annotations
 
 import errno
-import shutil
 import signal
 import threading
 import time
@@ -43,6 +42,7 @@ from vecdb.errors import (
 )
 from vecdb.payload import edit, encoding
 from vecdb.payload.paths import parse_path
+from vecdb.storage import fs
 from vecdb.storage.format import MAX_FRAME, DamageError
 
 # An operation that depends on no state, or what makes one from the state it applies to (None:
@@ -199,8 +199,8 @@ def _with_space(store: Store, group: list[Ticket]) -> list[Ticket]:
     if not adding:
         return group
     size = sum(ticket.size for ticket in adding)
-    free, kept = shutil.disk_usage(store.path).free, store.kept_free()
-    if free - size >= kept:
+    free, kept = fs.free_bytes(store.path), store.kept_free()
+    if free is None or free - size >= kept:
         return group
     for ticket in adding:
         ticket.fail(
