@@ -97,6 +97,8 @@ class Stats:
     """Of the disk; None: enough."""
     settled: bool = False
     """Writing has paused, or somebody waits for the optimizer."""
+    rushing: bool = False
+    """Points come faster than an index of them could be built."""
 
     @property
     def rows(self) -> int:
@@ -166,6 +168,9 @@ def _wanted(stats: Stats, schema: Schema, optimizer: models.OptimizersConfig) ->
         return Plan("checkpoint")
     if any(_shrinks_by_checkpoint(s, optimizer) for s in stats.segments):
         return Plan("checkpoint")
+
+    if stats.rushing:  # what a load leaves is indexed once, unless it is too large to be merged
+        segments = [s for s in segments if 2 * _kilobytes(s.live, schema) > limit]
 
     wanted = segment_number(optimizer)
     excess = len(segments) - wanted
