@@ -376,6 +376,7 @@ def test_points_are_refused_while_deleting_still_has_space(
         create(db, max_optimization_threads=0)
         put(db, np.arange(5000))
         kept = db.collection("c")._store.kept_free()
+        db.collection("c")._store.room = 0
         assert kept > 20_000
         monkeypatch.setattr(fs, "free_bytes", lambda _: kept)
         with pytest.raises(StorageFullError, match="kept for deleting"):

@@ -178,6 +178,7 @@ class Store:
         self.written_at = 0.0  # when the last write was applied, by time.monotonic
         self.waiting = 0  # callers that wait for the optimizer
         self.rush = Rush()
+        self.room = 0  # bytes that may be written before the disk is asked whether it is full
         self.memory = self.new_memory()
         self.view = View(config, self.schema, ())
 
