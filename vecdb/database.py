@@ -10,9 +10,9 @@ import weakref
 from contextlib import ExitStack, suppress
 from functools import partial
 from types import TracebackType
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from vecdb import models
+from vecdb import models, qdrant_arguments
 from vecdb.collection import Collection
 from vecdb.engine import directory, recovery, snapshots
 from vecdb.engine.check import CheckReport, check_files
@@ -29,11 +29,17 @@ from vecdb.errors import (
     VecdbError,
 )
 from vecdb.open_collections import OpenCollections
+from vecdb.qdrant_arguments import OfCollections
 from vecdb.snapshots import Snapshots
 from vecdb.storage import fs, layout
+from vecdb.storage.mapping import give_back_freed_memory
 from vecdb.storage.place import Place
 from vecdb.storage.wal import SyncLevel
 from vecdb.verbs import Verbs
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
 
 _open_databases: weakref.WeakSet[VecDB] = weakref.WeakSet()
 
@@ -55,6 +61,11 @@ class VecDB(Verbs, Snapshots):
 
     Use it as a context manager, or call ``close``; an interpreter that ends without either closes
     it too. Thread-safe. Not to be used in a forked child (ForkError).
+
+    ``**qdrant``: what Qdrant's client takes besides. As None, or empty, all of it is accepted. Of
+    other values those that decide nothing in one process (``timeout``, ``consistency``,
+    ``ordering``, ``shard_number``); those that ask for another answer (``prefetch``, ``order_by``,
+    ``shard_key_selector``) raise InvalidInputError.
 
     Raises LockedError (open elsewhere, names the pid), NotADatabaseError, FormatVersionError,
     CorruptionError (names the file).
@@ -143,8 +154,9 @@ class VecDB(Verbs, Snapshots):
         there = f"VecDB({str(self.path)!r}, read_only=True)"
         raise TypeError(f"a VecDB cannot be sent to a process; open it there instead, with {there}")
 
-    def close(self) -> None:
+    def close(self, **qdrant: Unpack[OfCollections]) -> None:
         """Stop the optimizer, checkpoint every collection, release the lock. May be repeated."""
+        qdrant_arguments.check("VecDB.close", qdrant, OfCollections)
         if os.getpid() != self._pid:
             return
         with self._lock:
@@ -168,6 +180,7 @@ class VecDB(Verbs, Snapshots):
             if self._temporary:
                 self._remove()
             self._release()
+            give_back_freed_memory()
 
     def _release(self) -> None:
         """Give back the lock and the directory."""
@@ -242,6 +255,7 @@ class VecDB(Verbs, Snapshots):
         hnsw_config: Any = None,
         wal_config: Any = None,
         on_disk_payload: bool | None = None,
+        **qdrant: Unpack[OfCollections],
     ) -> bool:
         """Make an empty collection; durable when this returns.
 
@@ -249,6 +263,7 @@ class VecDB(Verbs, Snapshots):
         stay on disk; ``hnsw_config``, ``wal_config`` and ``on_disk_payload`` are accepted for
         compatibility. Raises AlreadyExistsError, InvalidInputError.
         """
+        qdrant_arguments.check("VecDB.create_collection", qdrant, OfCollections)
         name = directory.check_name(collection_name)
         config = new_config(
             vectors_config,
@@ -272,8 +287,10 @@ class VecDB(Verbs, Snapshots):
         hnsw_config: Any = None,
         wal_config: Any = None,
         on_disk_payload: bool | None = None,
+        **qdrant: Unpack[OfCollections],
     ) -> bool:
         """``delete_collection`` if it exists, then ``create_collection``."""
+        qdrant_arguments.check("VecDB.recreate_collection", qdrant, OfCollections)
         config = (
             vectors_config,
             quantization_config,
@@ -289,8 +306,9 @@ class VecDB(Verbs, Snapshots):
             self.delete_collection(collection_name)
             return self.create_collection(collection_name, *config)
 
-    def delete_collection(self, collection_name: str) -> bool:
+    def delete_collection(self, collection_name: str, **qdrant: Unpack[OfCollections]) -> bool:
         """Remove a collection and its files; False if there was none."""
+        qdrant_arguments.check("VecDB.delete_collection", qdrant, OfCollections)
         self.check_usable()
         with self._lock, self._changing():
             return self._collections.delete(directory.check_name(collection_name))
@@ -302,6 +320,7 @@ class VecDB(Verbs, Snapshots):
         hnsw_config: Any = None,
         quantization_config: Any = None,
         vectors_config: Any = None,
+        **qdrant: Unpack[OfCollections],
     ) -> bool:
         """Change a collection's configuration.
 
@@ -310,6 +329,7 @@ class VecDB(Verbs, Snapshots):
         ``quantization_config`` and ``hnsw_config``. A change of where things live re-opens files;
         a change of codes is built by the optimizer in the background.
         """
+        qdrant_arguments.check("VecDB.update_collection", qdrant, OfCollections)
         store = self.collection(collection_name)._store
         update_config(store, optimizers_config, hnsw_config, quantization_config, vectors_config)
         self.optimizer.wake()
@@ -340,6 +360,7 @@ class VecDB(Verbs, Snapshots):
 
     def flush(self, collection_name: str | None = None) -> None:
         """Checkpoint one collection, or all."""
+        self.check_usable()
         for name in self._collections.names() if collection_name is None else [collection_name]:
             self.collection(name).flush()
 
@@ -389,12 +410,17 @@ def _close_all() -> None:
 
 
 def _after_fork() -> None:
-    # The child's copy of the lock would keep the database locked after the parent has ended.
+    """The child may not use it, and keeps nothing of it: its copy of the lock would keep the
+    database locked after the parent has ended, its mappings the space of files that are removed.
+    Takes no lock, for any may have been held at the fork, by a thread that is not here."""
     for database in list(_open_databases):
         if database._file_lock is not None:
             database._file_lock.release()
         if database._place is not None:
             database._place.leave()
+        for store in database._stores():
+            store.wal.let_go()
+            store.let_go()
 
 
 atexit.register(_close_all)

@@ -16,7 +16,7 @@ from typing import Any
 from vecdb import models
 from vecdb.collection import Collection
 from vecdb.engine import directory, recovery, restore
-from vecdb.engine.follower import Follower
+from vecdb.engine.follower import Follower, identity
 from vecdb.engine.optimizer import Optimizer
 from vecdb.engine.store import Store
 from vecdb.engine.unpack import Unpacked
@@ -34,6 +34,8 @@ from vecdb.storage.place import Place
 from vecdb.storage.wal import SyncLevel
 
 _log = logging.getLogger("vecdb")
+
+_TRIES = 100  # to read a collection that is made anew again and again
 
 
 class OpenCollections:
@@ -223,13 +225,25 @@ class OpenCollections:
             del self._damaged[path]
             changed = True
         for path in paths:
-            try:
-                changed |= self._follow(path)
-                self._damaged.pop(path, None)
-            except (CorruptionError, FormatVersionError) as error:
-                if recovery.is_there(path):  # else it was dropped meanwhile
-                    self._set_aside(path, error)
+            changed |= self._follow_or_set_aside(path)
         return changed
+
+    def _follow_or_set_aside(self, path: Path) -> bool:
+        """Whether anything changed. What was dropped meanwhile, and perhaps made again, is not
+        damaged: an error counts if the collection is the one there was before it was read."""
+        for _ in range(_TRIES):
+            before = identity(path)
+            try:
+                changed = self._follow(path)
+                self._damaged.pop(path, None)
+                return changed
+            except (CorruptionError, FormatVersionError) as error:
+                if not recovery.is_there(path):
+                    return False
+                if identity(path) == before:
+                    self._set_aside(path, error)
+                    return False
+        return False  # the next refresh sees what has become of it
 
     def _follow(self, path: Path) -> bool:
         follower = self._followers.get(path)
@@ -260,7 +274,7 @@ class OpenCollections:
         name = recovery.name_of_place(path)
         if str(self._damaged.get(path, (name, None))[1]) != str(error):
             _log.warning("collection %r cannot be opened: %s", name, error)
-        self._damaged[path] = (name, error)
+        self._damaged[path] = (name, copy(error))  # without the frames, and what they hold
         self._seen[path] = _directory_at(path)
 
     def _damaged_place(self, name: str) -> Path | None:

@@ -21,6 +21,8 @@ class Warmup(Struct):
     cache: list[str] = field(default_factory=list)
     """Directories that hold the machine code. Numba's choice: beside the sources if it may write
     there, else in the user's cache."""
+    unkept: list[str] = field(default_factory=list)
+    """Compiled for this process alone: there is no such directory, or it is full or damaged."""
     seconds: float = 0.0
 
     def describe(self) -> str:
@@ -28,7 +30,10 @@ class Warmup(Struct):
         total = len(self.compiled) + len(self.cached)
         if not self.compiled:
             return f"{total} kernels were cached; read in {duration(self.seconds)}."
-        return f"{len(self.compiled)} of {total} kernels compiled in {duration(self.seconds)}."
+        lost = f" {len(self.unkept)} of them could not be kept." if self.unkept else ""
+        return (
+            f"{len(self.compiled)} of {total} kernels compiled in {duration(self.seconds)}.{lost}"
+        )
 
 
 def _nothing(done: int, total: int) -> None:
@@ -43,6 +48,7 @@ def compile_kernels(progress: Callable[[int, int], None] = _nothing) -> Warmup:
     from numba.core.dispatcher import Dispatcher
 
     from vecdb import kernels
+    from vecdb.kernels.compiling import unkept
 
     started = time.monotonic()
     names = sorted(module.name for module in pkgutil.iter_modules(kernels.__path__))
@@ -62,5 +68,5 @@ def compile_kernels(progress: Callable[[int, int], None] = _nothing) -> Warmup:
             into.append(f"{name}.{kernel.py_func.__name__}")
             if stats.cache_path:
                 places.add(str(stats.cache_path))
-    result.cache = sorted(places)
+    result.cache, result.unkept = sorted(places), list(unkept)
     return result

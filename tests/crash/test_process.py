@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -223,6 +224,34 @@ def test_a_forked_child_is_refused_and_its_parent_unharmed(small_db: VecDB) -> N
     db.upsert("points", [{"id": 2, "vector": [3, 4]}])
     db.flush()
     assert db.count("points").count == 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_forked_child_keeps_nothing(open_db: Callable[..., VecDB]) -> None:
+    """The space of every file that its parent removed was kept, as long as the child lived, with
+    its copy of what the parent had in memory."""
+    db = open_db()
+    for name in ("flushed", "written", "resting"):
+        db.create_collection(name, {"size": 2, "distance": "Dot"})
+    view = db.collection("flushed")._view
+    for name in ("flushed", "written"):
+        db.upsert(name, [{"id": 1, "vector": [1, 2], "payload": {"a": 1}}])
+    db.flush("flushed")
+    db.upsert("flushed", [{"id": 2, "vector": [1, 2], "payload": {"a": 1}}])
+
+    def kept() -> list[str]:
+        held = Path("/proc/self/maps").read_text().splitlines()
+        for number in os.listdir("/proc/self/fd"):
+            with suppress(OSError):
+                held.append(os.readlink(f"/proc/self/fd/{number}"))
+        return [what for what in held if str(db.path) in what]
+
+    assert any("payload" in what for what in kept())
+    assert any("LOCK" in what for what in kept())
+    assert in_fork(kept) == "[]"
+    assert view().segments  # the parent has all of it
+    db.upsert("written", [{"id": 2, "vector": [3, 4]}])
+    assert db.count("flushed").count == db.count("written").count == 2
 
 
 def test_a_closed_database_refuses_every_method(small_db: VecDB) -> None:

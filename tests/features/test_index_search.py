@@ -599,7 +599,7 @@ def test_explain_tells_what_a_filter_left(own_db: VecDB) -> None:
     assert by_filter(ranked_below(40))[1:] == (0, 39, "remembered")
     others = [number for number in range(3) if number != gone][:2]
     named = models.Filter(must=[models.HasIdCondition(has_id=[gone, *others, ROWS + 7])])
-    assert by_filter(named) == ("filter", 2, 2, "the ids that the filter names")
+    assert by_filter(named) == ("filter", 0, 2, "no payload needed")
     none = visited(own_db, "c", query_filter=ranked_below(-1))
     assert [(stage.by, stage.kept) for stage in none] == [("filter", 0)]
 

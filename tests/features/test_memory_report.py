@@ -97,7 +97,7 @@ def test_one_look_at_the_process_does_for_all_collections(
     with VecDB(tmp_path / "db", sync="never") as db:
         for number in range(5):
             db.create_collection(f"c{number}", {"size": 8, "distance": "Dot"})
-            db.upsert(f"c{number}", [{"id": n, "vector": [n] * 8} for n in range(number)])
+            db.upsert(f"c{number}", [{"id": n, "vector": [n] * 8} for n in range(number + 1)])
         db.flush()
         db.upsert("c1", [{"id": 7, "vector": [1] * 8}])
         looks: list[Path] = []

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from vecdb import VecDB
-from vecdb.engine import masks
+from vecdb.engine import masks, remembered
 
 ROWS = 200
 OpenDB = Callable[..., VecDB]
@@ -155,15 +155,159 @@ def test_in_a_batch_equal_values_of_different_types_are_different_filters(db: Ve
 
 
 def test_no_more_than_some_filters_are_remembered(db: VecDB) -> None:
-    for number in range(3 * masks._REMEMBERED):
+    for number in range(3 * remembered._REMEMBERED):
         found(db, number)
     [part] = db.collection("c")._store.view.segments
-    assert len(part.segment.matches) == masks._REMEMBERED  # type: ignore[union-attr]
+    assert len(part.segment.matches) == remembered._REMEMBERED  # type: ignore[union-attr]
     assert found(db, 3) == of_kind(3)
 
 
-def test_a_very_long_filter_is_not_remembered(db: VecDB) -> None:
-    many = {"must_not": [{"has_id": list(range(5000))}]}
-    assert db.count("c", many).count == 0
+def one_of(count: int, missing: int = 0) -> dict[str, Any]:
+    """A filter with a list of numbers."""
+    kinds = [1000 + number for number in range(count)] + [3] * (1 - missing)
+    return {"must": [{"key": "kind", "match": {"any": kinds}}]}
+
+
+def test_a_long_filter_is_remembered_and_takes_no_more_memory(db: VecDB, tested: list[int]) -> None:
+    """Of more than 4 KiB it was tested each time."""
+    for turn in range(3):
+        assert db.count("c", one_of(5000)).count == len(of_kind(3))
+        assert len(db.search("c", [1, 2, 3, 4], query_filter=one_of(5000), limit=ROWS)) == 29
+        assert len(tested) == ROWS, turn
+    assert db.count("c", one_of(5000, missing=1)).count == 0
+    assert db.count("c", one_of(5001)).count == len(of_kind(3))
     [part] = db.collection("c")._store.view.segments
-    assert not part.segment.matches  # type: ignore[union-attr]
+    for digest, bits in part.segment.matches.items():
+        assert len(digest) == 16
+        assert [len(some) for some in bits] == [ROWS // 8] * 2
+
+
+def test_what_was_tested_in_the_memory_segment_is_remembered_as_it_grows(
+    db: VecDB, tested: list[int]
+) -> None:
+    """It was tested at each search, and by each search of a batch."""
+    for start in (0, 50, 100):  # 50 is not at a whole byte
+        points = [
+            {"id": ROWS + start + n, "vector": [1, 1, 1, 1], "payload": {"kind": n % 7}}
+            for n in range(50)
+        ]
+        db.upsert("c", points)
+        before = len(tested)
+        for _ in range(3):
+            assert db.count("c", is_(6)).count == len(of_kind(6)) + (start // 50 + 1) * 7
+        assert len(tested) - before == 50 + (ROWS if start == 0 else 0)
+    db.delete("c", [ROWS + 6, ROWS + 56, 6])
+    assert db.count("c", is_(6)).count == len(of_kind(6)) + 21 - 3
+    assert db.count("c", is_(0)).count == len(of_kind(0)) + 24
+
+
+def test_an_earlier_view_of_a_growing_segment(db: VecDB) -> None:
+    points = [{"id": 500 + n, "vector": [1, 1, 1, 1], "payload": {"kind": 1}} for n in range(20)]
+    db.upsert("c", points[:10])
+    before = db.collection("c")._store.view
+    db.upsert("c", points[10:])
+    condition = masks.compiled(masks.models.coerce(masks.models.Filter, is_(1)))
+    assert db.count("c", is_(1)).count == len(of_kind(1)) + 20
+    part = before.segments[-1]
+    assert int(np.bitwise_count(masks.matching(before, part, condition)).sum()) == 10
+    assert db.count("c", is_(1)).count == len(of_kind(1)) + 20
+
+
+@pytest.mark.parametrize("verb", ["query_batch_points", "search_batch"])
+@pytest.mark.parametrize("flushed", [True, False])
+@pytest.mark.parametrize(
+    "filter_", [is_(3), one_of(500), {"must_not": [{"has_id": [*range(5, ROWS)]}]}]
+)
+def test_a_batch_tests_a_filter_once(
+    open_db: OpenDB, tested: list[int], verb: str, flushed: bool, filter_: Any
+) -> None:
+    db = open_db(":memory:")
+    db.create_collection("c", {"size": 4, "distance": "Dot"})
+    vectors = np.random.default_rng(2).standard_normal((ROWS, 4))
+    db.upload_collection("c", vectors, [{"kind": n % 7} for n in range(ROWS)], range(ROWS))
+    if flushed:
+        db.flush("c")
+    expected = [db.search("c", q, filter_, limit=7) for q in vectors[:40]]
+    db.collection("c")._store.view.segments[0].segment.matches.clear()
+    tested.clear()
+    name = "query" if verb == "query_batch_points" else "vector"
+    fields = {"limit": 7, "filter": filter_, "with_payload": True}
+    answers = getattr(db, verb)("c", [{name: q.tolist(), **fields} for q in vectors[:40]])
+    assert len(tested) == (0 if "must_not" in filter_ else ROWS)
+    assert [getattr(answer, "points", answer) for answer in answers] == expected
+
+
+def test_other_ids_beside_a_filter_do_not_make_it_new(db: VecDB, tested: list[int]) -> None:
+    """As of recommendations: each leaves out the points it was asked for with."""
+    for left_out in range(20):
+        ids_ = {"has_id": [left_out, left_out + 7]}
+        found_ = db.search(
+            "c", [1, 2, 3, 4], {**is_(3), "must_not": [ids_]}, limit=ROWS, with_payload=False
+        )
+        assert {hit.id for hit in found_} == of_kind(3) - set(ids_["has_id"])
+    assert len(tested) == len(set(tested)) <= ROWS
+
+
+def test_few_rows_take_no_place(db: VecDB, tested: list[int]) -> None:
+    assert db.count("c", is_(3)).count == len(of_kind(3))
+    for number in range(2 * remembered._REMEMBERED):
+        one = {"must": [*is_(number)["must"], {"has_id": [number]}]}
+        assert db.count("c", one).count == (number < 7)
+    tested.clear()
+    assert db.count("c", is_(3)).count == len(of_kind(3))
+    assert not tested
+
+
+def test_pages_use_what_is_remembered(db: VecDB, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = sorted(of_kind(3))
+    assert [r.id for r in db.scroll("c", is_(3), limit=ROWS)[0]] == expected
+    assert db.count("c", is_(3)).count == len(expected)
+    monkeypatch.setattr(masks, "read_payload", None)  # would raise
+    assert [r.id for r in db.scroll("c", is_(3), limit=ROWS)[0]] == expected
+    assert [r.id for r in db.scroll("c", is_(3), limit=2, offset=4)[0]] == [10, 17]
+    assert db.scroll("c", is_(3), limit=2)[1] == 17
+
+
+def test_only_payloads_that_were_edited_since_are_tested_again(
+    db: VecDB, tested: list[int]
+) -> None:
+    assert db.count("c", is_(3)).count == len(of_kind(3))
+    tested.clear()
+    db.set_payload("c", {"kind": 3}, [4, 5])
+    for _ in range(2):
+        assert found(db, 3) == of_kind(3) | {4, 5}
+    assert sorted(tested) == [4, 5]
+    before = db.collection("c")._store.view
+    db.set_payload("c", {"kind": 1}, [5, 10])
+    for _ in range(2):
+        assert found(db, 3) == of_kind(3) - {10} | {4}
+    assert sorted(tested) == [4, 5, 5, 10]
+    condition = masks.compiled(masks.models.coerce(masks.models.Filter, is_(3)))
+    [part] = before.segments
+    bits = np.unpackbits(masks.matching(before, part, condition), bitorder="little")
+    assert set(np.flatnonzero(bits)) == of_kind(3) | {4, 5}
+    assert found(db, 3) == of_kind(3) - {10} | {4}
+    db.flush("c")
+    assert found(db, 3) == of_kind(3) - {10} | {4}
+    db.set_payload("c", {"kind": 3}, [10, 4])
+    db.clear_payload("c", [3])
+    assert found(db, 3) == of_kind(3) - {3} | {4}
+
+
+def test_edits_in_the_memory_segment(db: VecDB) -> None:
+    """It grows after the edit: by rows in the byte of an edited one, and beyond."""
+    expected = of_kind(3)
+    for turn in range(6):
+        points = [
+            {"id": 300 + 5 * turn + n, "vector": [1, 1, 1, 1], "payload": {"kind": 2 + n}}
+            for n in range(5)
+        ]
+        db.upsert("c", points)
+        expected = expected | {300 + 5 * turn + 1}
+        assert found(db, 3) == expected
+        db.set_payload("c", {"kind": 3}, [300 + 5 * turn])
+        expected = expected | {300 + 5 * turn}
+        assert found(db, 3) == expected
+        db.set_payload("c", {"kind": 9}, [300 + 5 * turn + 1])
+        expected = expected - {300 + 5 * turn + 1}
+        assert found(db, 3) == expected

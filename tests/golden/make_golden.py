@@ -1,8 +1,9 @@
-"""Write the golden files of this format version. Run once for a version, never again after.
+"""Write the golden files of this format version, or of what was added to it without a new one: then
+``NAME`` says what. Run once for each, never again after.
 
     python tests/golden/make_golden.py
 
-``format-<version>/`` gets ``db`` (a database left by a process that died, with operations in its
+``NAME/`` gets ``db`` (a database left by a process that died, with operations in its
 log), ``full.snapshot`` (an archive of it) and ``expected.json`` (all that must be read from both).
 """
 
@@ -23,6 +24,7 @@ from vecdb import VecDB
 from vecdb.storage.format import VERSION
 
 HERE = Path(__file__).resolve().parent
+NAME = f"format-{VERSION}-payload-edits"
 DIM, ROWS = 8, 40
 UUID = "6f9619ff-8b86-4d01-b42d-00c04fc9{:04x}"
 CODES: dict[str, Any] = {
@@ -39,7 +41,8 @@ def block(seed: int, count: int) -> np.ndarray:
 
 
 def write(db: VecDB) -> None:
-    """Segments with codes and dead rows, and operations of every kind beyond the checkpoint."""
+    """Segments with codes, dead rows and edited payloads, and operations of every kind beyond the
+    checkpoint."""
     small: Any = {"indexing_threshold": 1, "memmap_threshold": 1}
     db.create_collection(
         "Codes ü",
@@ -63,6 +66,10 @@ def write(db: VecDB) -> None:
     db.wait_for_optimizer()
     db.create_collection("plain", {"size": DIM, "distance": "Dot"})
     db.upsert("plain", {"ids": list(range(ROWS)), "vectors": block(9, ROWS)})
+    db.flush()
+    for name in ("Codes ü", "plain"):
+        db.set_payload(name, {"edited": [1, {"x": "ü"}]}, [2, 14, 20])
+        db.overwrite_payload(name, {"only": None}, [22, 24])
     db.flush()
     for name in ("Codes ü", "plain"):
         db.set_payload(name, {"set": [1, None, "ü", 0.5]}, [2, 8], key="deep")
@@ -98,7 +105,7 @@ def main() -> None:
         write(db)
         db.wait_for_optimizer()
         os._exit(0)
-    target = HERE / f"format-{VERSION}"
+    target = HERE / NAME
     target.mkdir()
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "db"

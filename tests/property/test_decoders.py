@@ -24,7 +24,7 @@ from vecdb.engine import operations
 from vecdb.errors import FormatVersionError
 from vecdb.payload import encoding
 from vecdb.payload.filters import compile_filter
-from vecdb.payload.projection import project
+from vecdb.payload.projection import projection
 from vecdb.quantization import QUANTIZERS
 from vecdb.storage import format
 from vecdb.storage.format import DamageError, DataHeader, Kind, WalHeader, checksum
@@ -138,7 +138,7 @@ def use_payload(data: bytes) -> dict[str, Any]:
     assert type(payload) is dict
     for holds in PREDICATES:  # ``decode`` leaves the details to ``verify``: none may do harm
         holds(1, payload, ())
-    project(payload, ["city", "tags", "deep.n"])
+    projection(["city", "tags", "deep.n"])(payload)
     encoding.verify(data)
     assert encoding.decode(encoding.encode(payload)).keys() == payload.keys()
     return payload

@@ -39,6 +39,7 @@ from vecdb.storage import catalog, format, layout, salvage, wal
 from vecdb.storage.arrays import Expected, PlacedArray
 from vecdb.storage.catalog import DATA, FileRow, SegmentRow, Snapshot
 from vecdb.storage.format import DamageError, DataHeader, Kind, WalHeader, checksum
+from vecdb.storage.payload_edits import EditsFile, PayloadEdits
 from vecdb.storage.segment import FileSegment, Places
 from vecdb.storage.wal import Replay
 
@@ -59,7 +60,8 @@ def _report() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Base:
-    """A collection with a quantized segment, some dead rows, and operations in its log."""
+    """A collection with a quantized segment, some dead rows, some edited payloads, and operations
+    in its log."""
 
     path: Path
     uuid: bytes
@@ -116,6 +118,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Base:
         db.flush("c")
         db.wait_for_optimizer("c")
         collection.delete([1, 2])
+        collection.set_payload({"x": 1}, points=list(range(4, 14, 3)))
         db.flush("c")
         collection.upsert(points[:3])
         collection.set_payload({"x": {"y": 1}}, points=[4, 5])
@@ -131,6 +134,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Base:
     assert made.row.rows == ROWS
     assert made.row.vectors["p"]["codec"] == {"kind": "product", "compression": 8, "layout": 2}
     assert snapshot.alive
+    assert made.row.edits
     return made
 
 
@@ -251,6 +255,11 @@ def use_segment(path: Path, uuid: bytes, row: SegmentRow, where: Any, _: bytes) 
     for payload in segment.payloads(everything):
         attempt("payload in a segment", encoding.decode, bytes(payload), (DamageError,))
     segment.seq_array(everything)
+    for name in row.edits:
+        edits = PayloadEdits([EditsFile(path, uuid, row, name)])
+        assert edits.seqs(everything, 0, segment.seq_array).shape == (n,)
+        for payload in edits.payloads(everything, 0, segment.payloads):
+            attempt("edited payload", encoding.decode, bytes(payload), (DamageError,))
     for name, dim in segment.dims.items():
         assert segment.take(name, everything).shape == (n, dim)
         assert sum(len(block) for _, block in segment.blocks(name, n)) == n

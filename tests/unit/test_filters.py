@@ -14,8 +14,8 @@ from vecdb.payload.filters import (
     MAX_CONDITIONS,
     MAX_DEPTH,
     compile_filter,
-    required_ids,
 )
+from vecdb.payload.split import payload_part
 
 UUID_TEXT = "6f9619ff-8b86-d011-b42d-00c04fc964ff"
 
@@ -330,22 +330,38 @@ def test_depth_and_size_are_limited() -> None:
         matches({"should": [*many, many[0]]}, {"k": 7})
 
 
+HAS_NAME = {"key": "k", "match": {"value": 1}}
+NO_NAME = {"is_empty": {"key": "k"}}
+
+
 @pytest.mark.parametrize(
-    ("filter", "ids"),
+    ("filter", "part"),
     [
         ({}, None),
-        ({"should": {"has_id": [1]}}, None),
-        ({"must_not": {"has_id": [1]}}, None),
-        ({"must": {"key": "k", "match": {"value": 1}}}, None),
-        ({"must": {"has_id": [1, 2]}}, {1, 2}),
-        ({"must": [{"has_id": [1, 2]}, {"has_id": [2, UUID_TEXT.upper()]}]}, {2}),
-        ({"must": [{"has_id": [1]}, {"has_id": [2]}]}, set()),
-        ({"must": [{"must": {"has_id": [3]}}, {"is_null": {"key": "a"}}]}, {3}),
-        ({"must": {"has_id": []}}, set()),
+        ({"must": {"has_id": [1]}, "must_not": {"has_vector": "a"}}, None),
+        ({"should": [{"has_id": [1]}, {"has_vector": "a"}]}, None),
+        ({"min_should": {"conditions": [{"has_id": [1]}], "min_count": 1}}, None),
+        ({"must": [{"must": [{"must": {"has_id": [1]}}]}]}, None),
+        ({"must": HAS_NAME}, {"must": [HAS_NAME]}),
+        ({"must": [HAS_NAME, {"has_id": [1]}]}, {"must": [HAS_NAME]}),
+        ({"must_not": [HAS_NAME, {"has_id": [1]}]}, {"must_not": [HAS_NAME]}),
+        (
+            {"must": [{"must": [HAS_NAME, {"has_id": [1]}]}, {"has_vector": "a"}]},
+            {"must": [{"must": [HAS_NAME]}]},
+        ),
+        (
+            {"should": [HAS_NAME, {"has_id": [1]}], "must_not": {"has_id": [2]}},
+            {"should": [HAS_NAME, {"has_id": [1]}]},
+        ),
+        (
+            {"min_should": {"conditions": [NO_NAME, {"has_id": [1]}], "min_count": 2}},
+            {"min_should": {"conditions": [NO_NAME, {"has_id": [1]}], "min_count": 2}},
+        ),
     ],
 )
-def test_required_ids(filter: Any, ids: set[int | str] | None) -> None:
-    assert required_ids(coerce(Filter, filter)) == ids
+def test_payload_part(filter: Any, part: Any) -> None:
+    expected = None if part is None else coerce(Filter, part)
+    assert payload_part(coerce(Filter, filter)) == expected
 
 
 # The oracle. Few names and few values, so that filters often meet what they ask for.
@@ -449,7 +465,6 @@ ORACLE = settings(
 def agree_with_local_mode(
     filter: dict[str, Any], payloads: list[dict[str, Any]], point_id: int | str, names: set[str]
 ) -> None:
-    pytest.importorskip("qdrant_client")
     from qdrant_client import models as theirs
     from qdrant_client.local.payload_filters import check_filter
 

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
+import random
 from typing import Any
 
+import msgspec
 import pytest
 
 from vecdb import models
-from vecdb.engine.planner import Plan, SegmentStats, Stats, plan
+from vecdb.engine.planner import (
+    MEMORY_BUDGET,
+    Plan,
+    SegmentStats,
+    Stats,
+    absorbed,
+    over_budget,
+    plan,
+)
 from vecdb.engine.schema import schema_of
 
 SCALAR = {"kind": "scalar", "quantile": None}
@@ -106,6 +117,45 @@ def test_plan(
     assert plan(Stats(segments, memory), schema_of(conf), conf.optimizer_config) == expected
 
 
+def on_disk(conf: models.CollectionConfig) -> models.CollectionConfig:
+    assert isinstance(conf.params.vectors, models.VectorParams)
+    vectors = msgspec.structs.replace(conf.params.vectors, on_disk=True)
+    return msgspec.structs.replace(conf, params=models.CollectionParams(vectors=vectors))
+
+
+@pytest.mark.parametrize("pause", ["settled", "pressed"])
+@pytest.mark.parametrize(
+    ("conf", "rows", "payload", "expected"),
+    [
+        (on_disk(config(False)), 64, 0, Plan("checkpoint")),
+        (on_disk(config(False)), 63, 0, None),  # or each pause would leave a segment behind
+        (on_disk(config(False, indexing_threshold=0)), 64, 0, Plan("checkpoint")),
+        (config(False), 900, 0, None),  # files would be read into memory again
+        (config(False), 9, 1 << 20, Plan("checkpoint")),  # payloads are on disk in any case
+        (config(False), 9, (1 << 20) - 1, None),
+        (on_disk(config(False)), 0, 0, None),
+    ],
+)
+def test_what_belongs_on_disk_does_not_stay_in_memory(
+    pause: str, conf: models.CollectionConfig, rows: int, payload: int, expected: Plan | None
+) -> None:
+    """Below the threshold it did, as long as the collection was open."""
+    schema = schema_of(conf)
+    stats = Stats([], rows, payload_bytes=payload)
+    assert plan(stats, schema, conf.optimizer_config) is None
+    stats = dataclasses.replace(stats, **{pause: True})
+    assert plan(stats, schema, conf.optimizer_config) == expected
+
+
+def test_the_most_in_memory_goes_first_until_all_is_within_the_budget() -> None:
+    half = MEMORY_BUDGET // 2
+    assert over_budget({}) == set()
+    assert over_budget({"a": half, "b": half}) == set()
+    assert over_budget({"a": half, "b": 1, "c": half}) == {"a"}
+    assert over_budget({"a": 3 * half, "b": 2 * half, "c": half, "d": half}) == {"a", "b"}
+    assert over_budget({"a": 9 * half}) == {"a"}
+
+
 def test_a_plan_is_the_same_for_the_same_numbers() -> None:
     conf = config()
     stats = Stats([segment(n, 7) for n in range(9)])
@@ -148,3 +198,98 @@ def test_plan_when_writing_has_paused(
 ) -> None:
     stats = Stats(segments, memory, settled=True)
     assert plan(stats, schema_of(conf), conf.optimizer_config) == expected
+
+
+# -- what a checkpoint takes along -----------------------------------------------------------------
+
+
+def absorb(sizes: list[int], memory: int, apart: set[int] = frozenset(), **optimizer: Any) -> Any:  # type: ignore[assignment]
+    """Sizes in rows, of a kilobyte each; the answer, too."""
+    conf = config(**{"default_segment_number": 0} | optimizer)
+    stats = Stats(
+        [
+            SegmentStats(number, rows, rows, rows, file_bytes=rows << 10)
+            for number, rows in enumerate(sizes)
+        ],
+        memory,
+        memory << 10,
+    )
+    chosen = absorbed(stats, apart, schema_of(conf), conf.optimizer_config)
+    return [sizes[number] for number in chosen]
+
+
+def test_few_segments_are_let_be() -> None:
+    assert absorb([1] * 9, 1) == []
+    assert absorb([1] * 19, 1, default_segment_number=16) == []
+
+
+def test_a_checkpoint_takes_what_it_must_and_its_like() -> None:
+    big = [500_000, 300_000, 100_000, 60_000, 40_000, 30_000, 20_000, 9000, 4000]
+    assert absorb([*big, 2000], 1) == [2000]
+    assert absorb([*big, 2000], 3000) == [2000, 4000, 9000]
+    assert absorb([1] * 10, 1) == [1] * 10
+    assert absorb([5000] * 60, 5000) == [5000] * 60
+    assert absorb([*big, 500, 500, 500], 1) == [500, 500, 500]  # together a trifle
+
+
+def test_a_checkpoint_takes_no_segment_that_cannot_be_merged() -> None:
+    assert absorb([1000] * 20, 10, max_segment_size=1500) == []
+    assert absorb([700] * 20, 10, max_segment_size=1500) == [700, 700]
+
+
+def test_a_checkpoint_leaves_alone_what_is_being_rewritten() -> None:
+    assert absorb([1] * 10, 1, set(range(10))) == []
+    assert absorb([1] * 12, 1, set(range(10))) == [1, 1]
+
+
+@pytest.mark.parametrize("kind", ["points", "loads", "anything"])
+def test_taking_along_keeps_few_segments_and_writes_little_again(kind: str) -> None:
+    rng = random.Random(3)
+    choices = {"points": [1], "loads": [65_536], "anything": [1, 1, 100, 5000, 65_536]}[kind]
+    sizes: list[int] = []
+    fresh = again = 0
+    for _ in range(28 if kind == "loads" else 1000):
+        memory = rng.choice(choices)
+        taken = absorb(sizes, memory, max_segment_size=1 << 30)
+        for size in taken:
+            sizes.remove(size)
+        sizes.append(memory + sum(taken))
+        assert len(sizes) <= 10
+        fresh, again = fresh + memory, again + sum(taken)
+    # A trifle of a megabyte is written again as often as it likes.
+    assert again <= 4 * fresh + 1000 * 1024
+
+
+def test_without_space_for_a_step_a_vacuum_frees_some() -> None:
+    conf = config(default_segment_number=1, vacuum_min_vector_number=10**6)
+    dead = SegmentStats(7, 1000, 100, 100, {"": SCALAR}, True, file_bytes=1 << 20)
+    whole = [SegmentStats(n, 1000, 1000, 1000, {"": SCALAR}, True, file_bytes=1 << 20)
+             for n in (1, 2, 3)]  # fmt: skip
+    for free, expected in (
+        (None, Plan("merge", (7, 1, 2, 3))),
+        (1 << 23, Plan("merge", (7, 1, 2, 3))),
+        (1 << 20, Plan("vacuum", (7,))),
+        (1 << 10, Plan("merge", (7, 1, 2, 3))),  # there is nothing to be done; it says so
+    ):
+        stats = Stats([dead, *whole], free_bytes=free)
+        assert plan(stats, schema_of(conf), conf.optimizer_config) == expected
+
+
+def test_in_a_rush_only_what_is_final_is_indexed() -> None:
+    conf = config(default_segment_number=1, indexing_threshold=100, max_segment_size=5000)
+    segments = [segment(n, 1000) for n in range(4)]
+    schema, optimizer = schema_of(conf), conf.optimizer_config
+    assert plan(Stats(segments, rushing=True), schema, optimizer) is None
+    assert plan(Stats(segments), schema, optimizer) == Plan("merge", (0, 1, 2, 3))
+    assert plan(Stats(segments, 3000, rushing=True), schema, optimizer) == Plan("checkpoint")
+    segments.append(segment(9, 3000))
+    assert plan(Stats(segments, rushing=True), schema, optimizer) == Plan("convert", (9,))
+
+
+def test_a_crowd_is_merged_before_it_gets_one_more() -> None:
+    conf = config(default_segment_number=1, indexing_threshold=100)
+    segments = [segment(n, 1000, codec=SCALAR) for n in range(6)]
+    stats = Stats(segments, 3000)
+    assert plan(stats, schema_of(conf), conf.optimizer_config) == Plan("merge", tuple(range(6)))
+    stats = Stats(segments, 3000, settled=True)
+    assert plan(stats, schema_of(conf), conf.optimizer_config) == Plan("checkpoint")

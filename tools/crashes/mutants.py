@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from vecdb.engine import build, checkpoint, recovery, restore, syncer
-from vecdb.storage import builder, catalog, fs, layout, place, wal
+from vecdb.storage import builder, catalog, fs, layout, payload_edits, place, wal
 
 
 @dataclass(frozen=True)
@@ -181,6 +181,64 @@ def failed_checkpoint_retires() -> None:
             raise
 
     checkpoint._finish = finish
+
+
+# -- payload edits ---------------------------------------------------------------------------------
+
+
+@caught_by("payloads", "merge-payloads")
+def no_edits_sync() -> None:
+    """a file of payload edits is not synced before the commit"""
+    _without_file_sync(lambda path: layout.parse_edits_file(path.name) is not None)
+
+
+@caught_by("payloads", "merge-payloads")
+def no_edits_dir_sync() -> None:
+    """a file of payload edits without fsync of its directory"""
+    _without_dir_sync(lambda path: any(path.glob("payload-edits.*")))
+
+
+@caught_by("payloads")
+def edits_removed_before_commit() -> None:
+    """payload edits are removed before the commit of those that replace them"""
+    real = catalog.Catalog.commit
+
+    def commit(self: catalog.Catalog, change: catalog.Change) -> None:
+        for row in change.add:
+            directory = self.path.parent.parent / layout.SEGMENTS / layout.segment_dir(row.id)
+            for path in directory.glob("payload-edits.*"):
+                if path.name not in row.files:
+                    fs.remove_file(path)
+        real(self, change)
+
+    catalog.Catalog.commit = commit  # type: ignore[method-assign]
+
+
+@caught_by("payloads", "payloads-named")
+def checkpoint_forgets_edits() -> None:
+    """a checkpoint writes no payload edits, and removes the log that has them"""
+    checkpoint._write_edits = lambda store, part, seq: part.edits.files
+
+
+@caught_by("payloads")
+def edits_without_the_older() -> None:
+    """a new file of payload edits has only those since the last one, and takes its place"""
+    real = payload_edits.PayloadEdits.rows
+    payload_edits.PayloadEdits.rows = lambda self, seen, files, since=0: real(  # type: ignore[method-assign]
+        self, seen, (), since
+    )
+
+
+@caught_by("merge-payloads")
+def build_forgets_committed_edits() -> None:
+    """the new segment lacks the payload edits that were committed since the build's start"""
+    build._committed_edits = lambda *_: []
+
+
+@caught_by("merge-payloads")
+def build_forgets_later_edits() -> None:
+    """the new segment lacks the payload edits that no checkpoint has committed yet"""
+    build._edits_in_memory = lambda store, sources, places, files: payload_edits.PayloadEdits(files)
 
 
 # -- collections -----------------------------------------------------------------------------------

@@ -97,6 +97,11 @@ DURING = (
     *(Delete((16,)), Edit("set", (12, 103), value=2)),
 )
 """Goes on while a build is under way: the masks at its start are not those at its commit."""
+EDITING = (
+    *(Edit("set", (2, 103, 201), value=6), Edit("unset", (1, 7)), Delete((6,)), Flush()),
+    *(Edit("set", (8, 103), value=7), Edit("clear", (9,)), Delete((110,))),
+)
+"""The same of payloads: some are edited before a checkpoint, some after it."""
 
 LANES = tuple(
     tuple(
@@ -124,11 +129,36 @@ WORKLOADS: dict[str, Workload] = {
         ),
         setup=(*FORTY, Put(30, 15, 1)),
     ),
+    "payloads": Workload(
+        (
+            *(Edit("set", (1, 2, 3), value=4), Flush(), Edit("set", (2, 3, 9), value=5)),
+            *(Delete((3,)), Edit("overwrite", (4,)), Flush(), Edit("unset", (2, 5)), Flush()),
+            *(Put(4, 2, 7), Edit("set", place=1, value=6), Flush(), Edit("clear", (2,))),
+        ),
+        setup=FORTY,
+    ),
+    "payloads-named": Workload(
+        (
+            *(Edit("set", (1, 15)), Edit("set", (16, 25), value=2), Flush(), Edit("set", (1, 25))),
+            *(PutVectors((1,), 5), Edit("unset", (1, 2)), Flush(), DropVectors((2,)), Reopen()),
+        ),
+        setup=NAMED,
+    ),
     "checkpoint": Workload(
         (
             *(Put(0, 9, 1), Flush(), Put(5, 9, 2), Delete((0, 1)), Flush(), Edit("set", (2,))),
             *(Delete(tuple(range(20))), Flush()),
         )
+    ),
+    "absorb": Workload(
+        (
+            *(Put(200, 3, 5), Edit("set", (1, 13)), Delete((2, 33)), Flush()),
+            *(Put(30, 4, 6), Delete((200,)), Edit("set", (42, 201)), Flush(), Edit("set", (43,))),
+        ),
+        setup=(
+            Create(),
+            *(step for n in range(10) for step in (Put(10 * n, 4, n), Flush())),
+        ),
     ),
     "large": Workload(
         (Put(0, 400, 1, "w"), Edit("set", (3, 399), into="w"), Put(300, 300, 2, "w"), Flush("w")),
@@ -155,6 +185,13 @@ WORKLOADS: dict[str, Workload] = {
     ),
     "merge-writing": Workload(
         (Put(200, 3, 5), Optimize(DURING), Edit("set", (101,)), Flush(), Delete((102,))),
+        setup=(*SEGMENTS, ONE_SEGMENT),
+    ),
+    "merge-payloads": Workload(
+        (
+            *(Edit("set", (1, 101, 201), value=4), Flush(), Edit("set", (2, 102), value=5)),
+            *(Optimize(EDITING), Edit("set", (10, 108), value=8), Flush(), Delete((8,)), Flush()),
+        ),
         setup=(*SEGMENTS, ONE_SEGMENT),
     ),
     "merge-codes": Workload(
@@ -330,6 +367,7 @@ WORKLOADS: dict[str, Workload] = {
     # -- a kill, then a recovery, then a crash
     "killed-checkpoint": Workload((), killed_in="checkpoint"),
     "killed-merge": Workload((), killed_in="merge-writing"),
+    "killed-payloads": Workload((), killed_in="merge-payloads"),
     "killed-index": Workload((), killed_in="index-writing"),
     "killed-collections": Workload((), killed_in="collections"),
     "killed-restore": Workload((), killed_in="restore"),

@@ -3,7 +3,7 @@
 Every collection is built by steps, which are taken on the real thing and, apart from it, on an
 oracle (``tests/oracle.py``). Together the collections have every kind of file there is: each
 kind of codes, indexes, each storage mode, named vectors, points without some of them, UUID ids,
-dead rows, several segments. These directories are made:
+dead rows, edited payloads, several segments. These directories are made:
 
 =============  =====================================================================
 ``older``      closed, an earlier state of ``closed``
@@ -214,7 +214,7 @@ COLLECTIONS: dict[str, Spec] = {
         rebuild={"quantization_config": QUANTILE},
         text=1000,
         first=[("upsert", 0, 170), ("flush",), ("optimize",)],
-        second=[("delete", [5, 6, 7]), ("flush",)],
+        second=[("set", list(range(170))), ("delete", [5, 6, 7]), ("flush",)],
         third=[("upsert", 5, 1)],
         fourth=[("set", [5])],
     ),

@@ -63,6 +63,8 @@ def outlook(case: Case, place: Place, truth: Truth) -> Outlook:
         return Outlook(states, harmless=reason or _caught_up(case, place, truth, states))
     if kind == "catalog/" and case.damage == "from":
         return Outlook(states, harmless=_caught_up(case, place, truth, states))
+    if kind == "payload-edits" and not reasons.is_listed(old):
+        return Outlook(states, harmless="payload edits that the catalog does not list any more")
     if kind.startswith("FORMAT") and path.is_file():
         return Outlook(states, harmless=_format_reason(case, old.read_bytes(), path.read_bytes()))
     if kind == "<collection>/" and case.damage == "from":

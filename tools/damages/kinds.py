@@ -38,6 +38,7 @@ EXHAUSTIVE = {
     "sketch": (),
     "index": (),
     **dict.fromkeys(("ids", "payload"), ("named", "plain")),
+    "payload-edits": ("named", "plain"),
     **dict.fromkeys(("order", "seqs", "payload-offsets", "present", "manifest"), ("named",)),
 }
 """Where every byte and every length is tried, by kind of file: all ways of reading it. Of an index
@@ -304,9 +305,12 @@ class Cases:
         """Damage under a running process, and damage that a build could copy."""
         for how in ("delete", "directory"):
             yield _case("closed", "live", name, how)
+        places = {*rng.integers(0, len(data), size=40).tolist(), 0, 63, 64, len(data) - 1}
+        if kind_of(name) == "payload-edits":  # a build copies what was not verified when opened
+            for at in sorted(places)[::4]:
+                yield _case("closed", "build", name, "flip", at, int(rng.integers(8)))
         if kind_of(name) not in ("vectors", "codes", "sketch", "payload", "seqs"):
             return  # verified when opened: later damage is seen by the next open
-        places = {*rng.integers(0, len(data), size=40).tolist(), 0, 63, 64, len(data) - 1}
         for at in sorted(places):
             yield _case("closed", "live", name, "flip", at, int(rng.integers(8)))
         for at in _pages(data):

@@ -119,6 +119,13 @@ def catalog_unharmed(before: bytes, after: bytes) -> str | None:
     return "bytes of the catalog's file that its newest state does not use"
 
 
+def is_listed(file: Path) -> bool:
+    """Whether a file of an undamaged segment is one that the catalog names."""
+    data = (file.parents[2] / "catalog" / "data.mdb").read_bytes()
+    row = read_catalog(data).rows[f"segment/{file.parent.name}".encode()]
+    return file.name in msgpack.unpackb(row[8:])["files"]
+
+
 # -- the log -----------------------------------------------------------------------------------
 
 

@@ -9,32 +9,41 @@
 Points changed meanwhile are settled at the commit: a row that died in its source is dead in the
 copy, because both masks of the new segment are read from the sources at that moment. Rows only
 die, so "is its bit still set" is the whole compare-and-set. The catalog keeps what was alive at
-``applied_seq``: the WAL may still need such rows to replay an edit of them.
+``applied_seq``: the WAL may still need such rows to replay an edit of them. Payload edits go the
+same way: those that the catalog had at the pin are in the copied payloads, those that checkpoints
+committed since go to a file of the new segment, and those in memory to its memory.
 """
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from vecdb import ids, models, quantization
-from vecdb.engine.checkpoint import Columns, abandon, blocks_of, columns_of, committing
+from vecdb.engine.checkpoint import (
+    Columns,
+    Source,
+    abandon,
+    blocks_of,
+    columns_of,
+    committing,
+    new_builder,
+    places_in_new,
+)
 from vecdb.engine.indexing import Arrangement, Scorer, arrange, index, leading, scorer_of
-from vecdb.engine.planner import is_optimized, wants_index
+from vecdb.engine.planner import is_optimized, space_for, wants_index
 from vecdb.engine.schema import VectorSchema
 from vecdb.engine.store import FileState, Store, count_bits, gather_bits, none_if_all
-from vecdb.engine.view import live_rows
 from vecdb.engine.writer import Uninterrupted
 from vecdb.errors import OptimizerError
 from vecdb.storage import fs
 from vecdb.storage.builder import SegmentBuilder
 from vecdb.storage.catalog import Bits, Change, SegmentRow
 from vecdb.storage.format import pack_bits, unpack_bits
+from vecdb.storage.payload_edits import EditsFile, PayloadEdits, rows_of, write_edits
 from vecdb.storage.segment import FileSegment
 
 Offsets = npt.NDArray[np.int64]
@@ -47,14 +56,6 @@ _SAMPLE_SEED = 20_240_229  # builds are repeatable: same rows, same codes
 
 class Cancelled(Exception):
     """The build was asked to stop; what it wrote is removed."""
-
-
-@dataclass(slots=True)
-class Source:
-    """One pinned segment and the rows a build takes from it."""
-
-    segment: FileSegment
-    rows: Offsets
 
 
 class _Meter:
@@ -96,23 +97,33 @@ def build(
     store.require_outside()
     with store.write:
         store.require_writable()
-        sources = [_pin(store.files[i]) for i in segment_ids if i in store.files]
-    if any(len(source.rows) for source in sources):
-        with store.changing():
-            _build(store, sources, cancelled, progress)
+        if store.frozen is not None and not set(segment_ids).isdisjoint(store.frozen.absorbed):
+            return  # a checkpoint has begun to rewrite some of them
+        states = [store.files[i] for i in segment_ids if i in store.files]
+        sources = [Source.of(state.committed_view()) for state in states]
+        pinned = store.applied_seq
+        store.building = segment_ids
+    try:
+        if any(len(source.rows) for source in sources):
+            with store.changing():
+                _build(store, sources, pinned, cancelled, progress)
+    finally:
+        store.building = ()
 
 
 def _build(
     store: Store,
     sources: list[Source],
+    pinned: int,
     cancelled: Callable[[], bool],
     progress: Callable[[int, int], None],
 ) -> None:
+    """``pinned``: the operation of which the sources are the catalog's state."""
     total = sum(len(source.rows) for source in sources)
     _require_space(store, sources)
     builder: SegmentBuilder | None = None
     try:
-        builder = _new_builder(store, sources, total)
+        builder = new_builder(store, sources)
         schema = list(store.schema.values())
         everything = max(total, store.view.live)
         large = is_optimized(total, everything, store.schema, store.config.optimizer_config)
@@ -128,7 +139,7 @@ def _build(
             index(builder, vector, arranged, scorer, meter.poll, meter.advance)
         row = builder.finish(models.to_builtins(store.config))
         with store.maintenance:
-            retired = _commit(store, sources, order, row)
+            retired = _commit(store, sources, pinned, order, row)
     except BaseException:
         abandon(store, builder)
         raise
@@ -136,33 +147,16 @@ def _build(
         fs.discard(segment.path)
 
 
-def _pin(state: FileState) -> Source:
-    return Source(state.segment, live_rows(state.committed, state.segment.rows))
-
-
 def _require_space(store: Store, sources: list[Source]) -> None:
-    need = sum(f.length for s in sources for f in s.segment.row.files.values())
-    free = shutil.disk_usage(fs.real_path(store.path)).free
-    if free < need + need // 4:
-        raise OptimizerError(
-            f"{store.path}: {free} bytes free, {need + need // 4} needed to rewrite the segments"
-        )
-
-
-def _new_builder(store: Store, sources: list[Source], total: int) -> SegmentBuilder:
-    segments = [source.segment for source in sources]
-    payload = sum(
-        segment.payload_size(source.rows) for segment, source in zip(segments, sources, strict=True)
-    )
-    return SegmentBuilder(
-        store.segments_path,
-        store.uuid,
-        store.take_segment_id(),
-        total,
-        segments[0].dims,
-        wide_ids=any(segment.wide_ids for segment in segments),
-        payload_bytes=payload,
-    )
+    need = 0
+    for source in sources:
+        assert isinstance(source.segment, FileSegment)
+        rows = max(1, source.segment.rows)
+        length = source.segment.file_bytes + source.part.edits.file_bytes
+        need += space_for(length * len(source.rows) // rows)
+    free = fs.free_bytes(store.path)
+    if free is not None and free < need:
+        raise OptimizerError(f"{store.path}: {free} bytes free, {need} needed to rewrite segments")
 
 
 def _arrange(sources: list[Source], vector: VectorSchema, total: int, meter: _Meter) -> Arrangement:
@@ -187,7 +181,7 @@ def _copy(builder: SegmentBuilder, sources: list[Source], order: Offsets, meter:
     for rows in blocks_of(order, builder.dims):
         meter.poll()
         parts = [
-            (places, columns_of(source.segment, builder.dims, offsets))
+            (places, columns_of(source.part, builder.dims, offsets))
             for source, places, offsets in _by_source(sources, rows)
         ]
         builder.add(*(parts[0][1] if len(parts) == 1 else _interleaved(parts, builder.dims)))
@@ -285,19 +279,22 @@ def _sample(builder: SegmentBuilder, name: str, vectors: Floats, size: int) -> F
 
 
 def _commit(
-    store: Store, sources: list[Source], order: Offsets, row: SegmentRow
+    store: Store, sources: list[Source], pinned: int, order: Offsets, row: SegmentRow
 ) -> list[FileSegment]:
     """Commit and publish. Under the maintenance lock; returns the retired segments."""
     segment = store.open_segment(row)
     for path, detail in segment.damage.items():
         # Or it would be built again, and again.
         raise OptimizerError(f"{path}, written a moment ago, cannot be read back: {detail}")
+    places = places_in_new(sources, order)
+    files = _committed_edits(store, sources, pinned, places, segment)
     with Uninterrupted(), store.write:
         store.require_writable()
         if store.frozen is not None:
             raise OptimizerError("a checkpoint failed half-way and must be finished first")
         if set(segment.dims) != set(store.schema):
             raise Cancelled  # the configuration changed under the build
+        edits = _edits_in_memory(store, sources, places, files)
         committed = none_if_all(_masks(store, sources, order, committed=True), segment.rows)
         alive = none_if_all(_masks(store, sources, order, committed=False), segment.rows)
         gone = [source.segment.id for source in sources]
@@ -305,7 +302,7 @@ def _commit(
             store.applied_seq,
             store.next_segment_id,
             live={i: s.committed_live for i, s in store.files.items() if i not in gone},
-            add=[row],
+            add=[row.with_edits(rows_of(files))],
             drop=[i for i in gone if i in store.files],
             alive={row.id: committed},
         )
@@ -318,12 +315,55 @@ def _commit(
             retired = [store.files.pop(i).segment for i in change.drop]
             if committed_live:
                 live = count_bits(alive, segment.rows)
-                state = FileState(segment, alive, live, committed, committed_live)
+                state = FileState(segment, alive, live, committed, committed_live, edits)
                 store.files[segment.id] = state
             else:
                 retired.append(segment)
             store.publish()
     return retired
+
+
+def _committed_edits(
+    store: Store,
+    sources: list[Source],
+    pinned: int,
+    places: list[Offsets],
+    segment: FileSegment,
+) -> list[EditsFile]:
+    """The payload edits that checkpoints have committed since the pin, in a file of the new
+    segment. Under the maintenance lock: there is no checkpoint now."""
+    rows, seqs, payloads = [], [], []
+    for source, new in zip(sources, places, strict=True):
+        state = store.files.get(source.segment.id)
+        if state is None:
+            continue
+        part = state.committed_view()
+        edited = part.edits.rows(0, part.edits.files)
+        edited = edited[new[edited] >= 0]
+        edited = edited[part.seqs(edited) > pinned]
+        rows.append(new[edited])
+        seqs.append(part.seqs(edited))
+        payloads += part.payloads(edited)
+    if not payloads:
+        return []
+    joined = np.concatenate(rows)
+    order = np.argsort(joined)
+    ordered = [payloads[place] for place in order.tolist()]
+    columns = (joined[order], np.concatenate(seqs)[order], ordered)
+    return [write_edits(segment.path, store.uuid, segment.row, store.applied_seq, *columns)]
+
+
+def _edits_in_memory(
+    store: Store, sources: list[Source], places: list[Offsets], files: list[EditsFile]
+) -> PayloadEdits:
+    """The payload edits of the new segment: those in files, and those that no checkpoint has
+    committed yet."""
+    edits = PayloadEdits(files)
+    for source, new in zip(sources, places, strict=True):
+        state = store.files.get(source.segment.id)
+        if state is not None:
+            edits.take_over(state.edits, 0, new)
+    return edits
 
 
 def _masks(store: Store, sources: list[Source], order: Offsets, *, committed: bool) -> Bits:

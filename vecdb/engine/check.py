@@ -32,6 +32,7 @@ from vecdb.storage import layout
 from vecdb.storage.catalog import SegmentRow, Snapshot, read_unlocked
 from vecdb.storage.catalog_file import require_lock_file
 from vecdb.storage.format import DamageError, unpack_bits
+from vecdb.storage.payload_edits import EditsFile
 from vecdb.storage.segment import FileSegment, Places
 from vecdb.storage.wal import Replay
 
@@ -55,7 +56,8 @@ class CollectionCheck(Struct):
     wal_operations: int = 0
     torn_bytes: int = 0
     leftovers: int = 0
-    """Directories of builds that a crash cut short; the next open removes them."""
+    """Directories of builds, and payload edits, that a crash cut short or outlived; the next open
+    removes them."""
 
 
 class CheckReport(Struct):
@@ -205,17 +207,31 @@ def _check_segment(
         found.bytes += part.file_size
     for entry in directory.iterdir():
         if entry.name not in row.files:
-            report.add(entry, "is not a file of this segment")
+            if layout.parse_edits_file(entry.name) is not None:
+                found.leftovers += 1
+            else:
+                report.add(entry, "is not a file of this segment")
     _check_order(report, directory, segment)
     if int(segment.seq_array(np.arange(row.rows)).max(initial=0)) > snapshot.applied_seq:
         report.add(directory / "seqs", f"names operations after {snapshot.applied_seq}")
     with _noted(report, directory / "payload"):
         for offset in range(segment.rows):
             encoding.verify(segment.payload(offset))
+    for name in row.edits:
+        with _noted(report, directory / name):
+            _check_edits(found, EditsFile(directory, uuid, row, name))
     alive = snapshot.alive.get(row.id)
     found.points += snapshot.live[row.id]
     flags = np.ones(row.rows, dtype=np.bool_) if alive is None else unpack_bits(alive, row.rows)
     return segment.id_array(np.flatnonzero(flags))
+
+
+def _check_edits(found: CollectionCheck, file: EditsFile) -> None:
+    found.files += 1
+    found.bytes += file.part.file_size
+    file.part.verify()
+    for payload in file.payloads(np.arange(len(file.rows))):
+        encoding.verify(payload)
 
 
 def _check_order(report: CheckReport, directory: Path, segment: FileSegment) -> None:

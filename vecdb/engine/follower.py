@@ -140,6 +140,22 @@ def newest(place: Path, read: Callable[[Path, dict[str, str], Snapshot], T]) -> 
     raise AssertionError
 
 
+def identity(place: Path) -> object:
+    """What tells a collection from another one that is made or restored in its place; None if there
+    is nothing. One whose FORMAT is damaged is the same as long as its directory is."""
+    path = standing(place)
+    try:
+        return read_format(path)
+    except FormatVersionError as error:
+        return str(error)
+    except CorruptionError:
+        try:
+            status = path.stat()
+        except FileNotFoundError:
+            return None
+        return status.st_dev, status.st_ino
+
+
 def _state(place: Path) -> object:
     """What tells whether a collection has moved: the directory it is in and what that is called,
     its catalog's transaction, and each file of its log with its length. Damage is no move."""

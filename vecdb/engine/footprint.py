@@ -39,10 +39,13 @@ def memory_report(store: Store, resident: dict[str, int] | None = None) -> dict[
         for state in store.files.values():
             for file, array in state.segment.parts.items():
                 _add(parts[_PART_OF[file.split(".")[0]]], array, resident)
+            for edits in state.edits.files:
+                _add(parts["payload"], edits.part, resident)
             for bits in (state.alive, state.committed):
                 parts["masks"]["anonymous"] += 0 if bits is None else bits.nbytes
-        memories = [store.memory] + ([store.frozen.segment] if store.frozen is not None else [])
-        parts["memory_segment"]["anonymous"] = sum(memory.size for memory in memories)
+        in_memory = [memory.size for memory in store.memories()]
+        in_memory += [state.edits.size for state in store.files.values()]
+        parts["memory_segment"]["anonymous"] = sum(in_memory)
         parts["wal"]["file"] = store.wal.size
         with suppress(OSError):  # its directory was moved or removed
             parts["catalog"]["file"] = (store.path / layout.CATALOG / DATA).stat().st_size

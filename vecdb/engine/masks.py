@@ -5,6 +5,7 @@ Bits, one a row: alive, has the vector, matches the filter. None stands for "all
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -12,19 +13,17 @@ import msgspec
 import numpy as np
 
 from vecdb import ids, models
+from vecdb.engine.bounds import Bounded, Bounds, bounded
+from vecdb.engine.remembered import recall, remember
 from vecdb.engine.rows import decoded, read_payload, vector_names
 from vecdb.engine.view import Offsets, SegmentView, View
-from vecdb.payload.filters import Predicate, compile_filter, required_ids
+from vecdb.payload.filters import Predicate, compile_filter
+from vecdb.payload.split import names_points, payload_part
 from vecdb.storage.catalog import Bits
-from vecdb.storage.format import pack_bits
-from vecdb.storage.segment import FileSegment
+from vecdb.storage.format import pack_bits, unpack_bits
 
-_REMEMBERED = 32
-"""Filters whose matches a segment keeps: a quarter of a byte a row each, with who lived then."""
 _AT_ONCE = 1024
 """Rows that are read together to test a filter."""
-_LONGEST = 4096
-"""Bytes of the text of a filter; a longer one is not remembered."""
 
 
 Explain = Callable[[models.SearchStage], None]
@@ -33,29 +32,35 @@ Explain = Callable[[models.SearchStage], None]
 
 @dataclass(slots=True)
 class Condition:
-    """A compiled filter. ``text`` tells it from others, if it can be written down; ``pinned``: the
-    only keys that can match, if the filter says so."""
+    """A compiled filter. ``bounds``: what ids and vector names say of it, if they say anything.
+    ``predicate`` decides the rows they leave open, by the part of the filter that takes payloads;
+    ``digest`` tells that part from others, if it can be written down."""
 
+    bounds: Bounded | None
     predicate: Predicate
-    text: bytes | None
-    pinned: list[int] | None
+    digest: bytes | None
 
 
 def compiled(filter: models.Filter) -> Condition:
-    """The condition of a filter that was checked."""
-    pinned = required_ids(filter)
-    keys = None if pinned is None else sorted(map(ids.key_of, pinned))
-    return Condition(compile_filter(filter), text_of(filter), keys)
+    """The condition of a filter that was read."""
+    predicate = compile_filter(filter)  # first: it refuses what is nested too deeply
+    part = payload_part(filter)
+    if part is None:
+        return Condition(bounded(filter), predicate, None)
+    if not names_points(filter):
+        return Condition(None, predicate, digest_of(filter))
+    return Condition(bounded(filter), compile_filter(part), digest_of(part))
 
 
-def text_of(filter: models.Filter) -> bytes | None:
+def digest_of(filter: models.Filter) -> bytes | None:
     """What tells a filter from others, unlike ``==``, which takes True for 1. None: it has numbers
     or times that the encoding has not."""
     try:
         text = msgspec.msgpack.encode(filter)
     except (TypeError, ValueError, OverflowError):
         return None
-    return text if len(text) <= _LONGEST else None
+    # A hash that nobody can find two filters for: one would get the other's points.
+    return hashlib.blake2b(text, digest_size=16).digest()
 
 
 def allowed(
@@ -98,41 +103,47 @@ def _trim(mask: Bits, rows: int) -> Bits:
 def matching(
     view: View, part: SegmentView, condition: Condition, explain: Explain | None = None
 ) -> Bits:
-    """Bits of the live rows whose payload matches."""
-    rows, why = None, "payloads read"
-    if condition.pinned is not None:
-        found = part.segment.locate(condition.pinned, ids.to_array(condition.pinned), part.rows)
-        rows, why = found[part.lives(found)], "the ids that the filter names"
-        matches = _tested(view, part, condition, rows)
-    elif not isinstance(part.segment, FileSegment) or condition.text is None:
-        rows = part.live_offsets()
-        matches = _tested(view, part, condition, rows)
-    else:
-        matches, rows = _remembered(view, part, part.segment, condition, condition.text)
-        why = why if rows is not None else "remembered"
+    """Bits of the live rows that match."""
+    matches, possibly = bounds(view, part, condition)
+    untested = possibly & ~matches
+    rows = None
+    if untested.any():
+        rows = np.flatnonzero(unpack_bits(untested, part.rows))
+        found = _tested(view, part, condition, rows)
+        matches = matches | found
+        if condition.digest is not None:
+            remember(part, condition.digest, untested, found)
     if explain is not None:
-        tested = 0 if rows is None else len(rows)
+        tested, why = 0, "no payload needed"
+        if rows is not None:
+            tested, why = len(rows), "payloads read"
+        elif condition.digest is not None:
+            why = "remembered"
         explain(models.SearchStage("filter", tested, int(np.bitwise_count(matches).sum()), why))
     return matches
 
 
-def _remembered(
-    view: View, part: SegmentView, segment: FileSegment, condition: Condition, text: bytes
-) -> tuple[Bits, Offsets | None]:
-    """Bits of the live rows of a file that match, and the rows that were tested; None: none was,
-    because the filter had been asked before."""
-    # To test a row takes microseconds of Python, and rows of a file never change: what matched once
-    # does so as long as it lives. No lock: at worst two threads test the same filter.
-    tested = None
-    alive, matches = segment.matches.pop(text, (None, None))
-    if matches is None or _any_more(part.alive, alive):
-        alive, tested = part.alive, part.live_offsets()
-        matches = _tested(view, part, condition, tested)
-        matches.flags.writeable = False
-    segment.matches[text] = alive, matches
-    for oldest in list(segment.matches)[:-_REMEMBERED]:
-        segment.matches.pop(oldest, None)
-    return (matches if part.alive is None else matches & part.alive), tested
+def bounds(view: View, part: SegmentView, condition: Condition) -> Bounds:
+    """Bits of the live rows that surely match, and of those that possibly do: by ids and vector
+    names, and by what was tested before."""
+    live = _live(part)
+    if condition.bounds is None:
+        surely, possibly = np.zeros_like(live), live
+    else:
+        surely, possibly = condition.bounds(view, part)
+        surely, possibly = surely & live, possibly & live
+    if condition.digest is None:
+        return surely, possibly
+    tested, matches = recall(part, condition.digest)
+    surely = surely | possibly & matches
+    return surely, surely | possibly & ~tested
+
+
+def _live(part: SegmentView) -> Bits:
+    """Bits of the rows that live, none beyond the last row."""
+    if part.alive is None:
+        return _trim(np.full(-(-part.rows // 8), 0xFF, dtype=np.uint8), part.rows)
+    return _trim(part.alive, part.rows)
 
 
 def _tested(view: View, part: SegmentView, condition: Condition, rows: Offsets) -> Bits:
@@ -143,7 +154,7 @@ def _tested(view: View, part: SegmentView, condition: Condition, rows: Offsets) 
     for start in range(0, len(rows), _AT_ONCE):
         some = rows[start : start + _AT_ONCE]
         keys = ids.from_array(segment.id_array(some))
-        columns = zip(some.tolist(), keys, segment.payloads(some), strict=True)
+        columns = zip(some.tolist(), keys, part.payloads(some), strict=True)
         flags[some] = [
             predicate(ids.external(key), decoded(part, row, data), names_of(row))
             for row, key, data in columns
@@ -151,16 +162,9 @@ def _tested(view: View, part: SegmentView, condition: Condition, rows: Offsets) 
     return pack_bits(flags)
 
 
-def _any_more(alive: Bits | None, before: Bits | None) -> bool:
-    """Whether a row lives that did not before. Time may run backwards: a view that was taken
-    earlier is still being read, after one in which the row was gone."""
-    if before is None:
-        return False
-    return alive is None or bool((alive & ~before).any())
-
-
-def row_test(view: View, part: SegmentView, predicate: Predicate) -> Callable[[int], bool]:
-    """Whether one row of a segment matches."""
+def row_test(view: View, part: SegmentView, condition: Condition) -> Callable[[int], bool]:
+    """Whether one row of a segment matches, of those that ``bounds`` leaves open."""
+    predicate = condition.predicate
     key, names_of = part.segment.key, _names_of(view, part)
 
     def test(row: int) -> bool:

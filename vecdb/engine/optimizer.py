@@ -4,6 +4,10 @@ One daemon thread a database, woken by change, never by polling. It asks ``plann
 do and does it with ``checkpoint`` and ``build``; ``run_once`` is the same step for tests. An error
 is kept in the collection's status, the old segments go on serving, and the step is tried again
 later and later.
+
+Collections take turns, a step each, so none waits for another that always has something to do;
+one that somebody waits for has every second turn. While points come faster than an index of them
+could be built, none is begun that would be built again later, at the cost of the load.
 """
 
 from __future__ import annotations
@@ -16,9 +20,10 @@ from typing import Any
 
 from vecdb.engine.build import Cancelled, build
 from vecdb.engine.checkpoint import checkpoint_held
-from vecdb.engine.planner import Plan, SegmentStats, Stats, plan
+from vecdb.engine.planner import Plan, over_budget, plan
+from vecdb.engine.statistics import statistics
 from vecdb.engine.store import Store
-from vecdb.errors import InvalidInputError, OptimizerError
+from vecdb.errors import ClosedError, InvalidInputError, OptimizerError
 
 _log = logging.getLogger("vecdb")
 
@@ -26,29 +31,17 @@ _log = logging.getLogger("vecdb")
 _REST = 0.02
 
 
-def next_step(store: Store) -> Plan | None:
-    """What the planner says now; None also for a collection that takes no writes."""
+def next_step(store: Store, *, patient: bool = False) -> Plan | None:
+    """What the planner says now; None also for a collection that takes no writes. ``patient``: what
+    can wait until a rush is over is left out."""
     with store.write:
         if store.closed or store.failure is not None or store.is_lost:
             return None
         if store.frozen is not None:  # a checkpoint that failed half-way, or one at work
             return Plan("checkpoint")
-        stats = Stats(
-            segments=[
-                SegmentStats(
-                    id=state.segment.id,
-                    rows=state.segment.rows,
-                    live=state.live,
-                    committed_live=state.committed_live,
-                    codecs={n: v["codec"] for n, v in state.segment.row.vectors.items()},
-                    indexed=all(v["index"] for v in state.segment.row.vectors.values()),
-                    damaged=bool(state.segment.damage),
-                )
-                for state in store.files.values()
-            ],
-            memory_rows=store.memory.live,
-            settled=store.waiting > 0 or _pause(store) <= 0.0,
-        )
+        settled = store.waiting > 0 or _pause(store) <= 0.0
+        rushing = patient and not settled and store.rush.left(time.monotonic()) > 0.0
+        stats = statistics(store, settled=settled, rushing=rushing)
         return plan(stats, store.schema, store.config.optimizer_config)
 
 
@@ -67,6 +60,8 @@ class Optimizer:
         self._stopping = False
         self._running = threading.RLock()  # one step at a time, thread or run_once
         self._current: Store | None = None
+        self._waited_for: list[Store] = []  # once a caller
+        self._callers = 0  # that want to do a step themselves
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -99,40 +94,49 @@ class Optimizer:
         """
         done = False
         for candidate in [store] if store is not None else list(self._stores()):
-            done |= self._step(candidate)
+            done |= self._step_here(candidate)
         return done
 
     def wait(self, store: Store, timeout: float | None) -> bool:
-        """Wait until nothing is left to do; False when ``timeout`` seconds passed first.
+        """Wait until nothing is left to do; False when ``timeout`` seconds passed first, or the
+        optimizer is stopped.
 
-        Raises OptimizerError if a step failed and is waiting to be tried again.
+        Raises OptimizerError if a step fails that has begun since, or a failure has closed the
+        collection to writes. What failed before is tried again at once: much may have changed.
         """
         deadline = deadline_of(timeout)
         with store.write:
             store.waiting += 1
+            self._waited_for.append(store)
         try:
+            store.optimizer.retry_at = 0.0
             self.wake()
-            return self._wait(store, deadline)
+            return self._wait(store, deadline, store.optimizer.begun)
         finally:
             with store.write:
                 store.waiting -= 1
+                self._waited_for.remove(store)
 
-    def _wait(self, store: Store, deadline: float | None) -> bool:
+    def _wait(self, store: Store, deadline: float | None, begun: int) -> bool:
         while True:
+            _require_well(store)
             if self._thread is None or _disabled(store):
                 try:
-                    if not self._step(store):
-                        return True
+                    if not self._step_here(store):
+                        return next_step(store) is None
                 except Exception as error:
                     raise _failure(store) from error
                 if deadline is not None and time.monotonic() >= deadline:
                     return next_step(store) is None
                 continue
             with self._condition:
-                if store.optimizer.error is not None:
+                if store.optimizer.error is not None and store.optimizer.failed_in > begun:
                     raise _failure(store)
-                if self._stopping or (store.optimizer.task is None and next_step(store) is None):
+                if store.optimizer.task is None and next_step(store) is None:
+                    _require_well(store)
                     return True
+                if self._stopping:
+                    return False
                 left = None if deadline is None else deadline - time.monotonic()
                 if left is not None and left <= 0:
                     return False
@@ -158,15 +162,33 @@ class Optimizer:
 
     def _look(self) -> None:
         """Do what there is to do. A method, so that the sleeping thread's frame keeps no store."""
-        for store in self._stores():
-            if _disabled(store):
-                continue
-            try:
-                while store.optimizer.retry_at <= time.monotonic() and self._step(store):
-                    pass
-            except Exception as error:
-                # Kept in the collection's status; the thread must go on for the others.
-                _log.warning("collection %r: optimizer: %s", store.name, error)
+        self._press()
+        more = True
+        while more:
+            more = False
+            for store in self._stores():
+                for each in (*set(self._waited_for), store):
+                    more |= self._turn(each)
+
+    def _turn(self, store: Store) -> bool:
+        """One step of a collection, unless it is to wait; whether one was done."""
+        with self._condition:  # a caller first: a lock does not tell who has waited for longest
+            self._condition.wait_for(lambda: self._stopping or self._callers == 0)
+        if _disabled(store) or store.optimizer.retry_at > time.monotonic():
+            return False
+        try:
+            return self._step(store, patient=True)
+        except Exception as error:
+            # Kept in the collection's status; the thread must go on for the others.
+            _log.warning("collection %r: optimizer: %s", store.name, error)
+            return False
+
+    def _press(self) -> None:
+        """Let those give back memory that have too much of it, all together."""
+        stores = [store for store in self._stores() if store.is_on_disk]
+        pressed = over_budget({store: store.memory_size for store in stores})
+        for store in stores:
+            store.pressed = store in pressed
 
     def _until_next(self) -> float | None:
         """Seconds until something may have to be done without another change: a failed step is
@@ -178,19 +200,32 @@ class Optimizer:
             if store.optimizer.error is not None:
                 times.append(store.optimizer.retry_at - time.monotonic())
             elif (pause := _pause(store)) > 0.0:
-                times.append(pause)
+                times.append(min(pause, store.rush.left(time.monotonic()) or pause))
         return max(0.0, min(times)) if times else None
 
-    def _step(self, store: Store) -> bool:
+    def _step_here(self, store: Store) -> bool:
+        """A step in the caller's thread, before the next one in the background."""
+        with self._condition:
+            self._callers += 1
+        try:
+            return self._step(store)
+        finally:
+            with self._condition:
+                self._callers -= 1
+                self._condition.notify_all()
+
+    def _step(self, store: Store, *, patient: bool = False) -> bool:
+        """The next one; whether there was any."""
         store.require_outside()
         with self._running:
             state = store.optimizer
-            step = next_step(store)
+            step = next_step(store, patient=patient)
             if step is None:
                 state.succeeded()
             if step is None or self._stopping:
                 return False
             self._current = store
+            state.begun += 1
             state.task, state.done_rows, state.total_rows = step.task, 0, 0
             try:
                 self._run(store, step)
@@ -236,8 +271,18 @@ def deadline_of(timeout: Any) -> float | None:
     return time.monotonic() + timeout
 
 
+def _require_well(store: Store) -> None:
+    if store.closed:
+        raise ClosedError(f"collection {store.name!r} {store.fate}")
+    if store.failure is not None:
+        raise OptimizerError(
+            f"collection {store.name!r} is closed to writes since a failure, and nothing is done "
+            f"in it: {store.failure}; close it and open it again"
+        )
+
+
 def _failure(store: Store) -> OptimizerError:
-    reason = store.optimizer.error
+    reason = store.optimizer.error or store.failure
     return OptimizerError(f"collection {store.name!r}: the optimizer failed: {reason}")
 
 

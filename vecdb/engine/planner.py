@@ -7,26 +7,33 @@ because to scan them whole would soon cost more than to search all the rest.
 The rules, in order:
 
 1. *checkpoint* when the memory segment is large enough to be optimized, or in a large collection
-   as soon as writing has paused; or when rows that died since the last checkpoint are all that
+   as soon as writing has paused; when writing has paused, or memory is short, and they are to be
+   on disk; or when rows that died since the last checkpoint are all that
    keeps a segment from shrinking.
 2. *merge* the smallest segments when there are too many, towards ``default_segment_number``. Once
    writing has paused, down to that number, unless a large one would be rewritten for a little.
 3. *convert* a segment that should have codes or an index and has none, *rebuild* one whose codes
    are not those the configuration asks for or of which a derived file is damaged. The largest
    first.
-4. *vacuum* a segment of which too many rows are dead.
+4. *vacuum* a segment of which too many rows are dead. First, if there is no space for another step.
+
+While points are written, a collection that has too many segments already is not given one more by
+rule 1: their merge comes first. That holds as long as the optimizer keeps up. Where it does not,
+or gets no turn, ``absorbed`` tells a checkpoint which segments to take along.
 
 Every step makes one of these conditions go away and none come back, so the plan ends.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from vecdb import models
 from vecdb.engine.schema import Schema, vector_kilobytes
+
+T = TypeVar("T")
 
 Task = Literal["checkpoint", "merge", "convert", "rebuild", "vacuum"]
 
@@ -36,9 +43,25 @@ _MAX_SEGMENT_KB = 2_048_000
 INDEX_ROWS = 256
 """Fewer rows are scanned in the time it takes to ask an index."""
 
+# Of segments that can still be merged: more than this there are not, whoever writes them. Two more
+# while all of them are being rewritten; an optimizer that keeps up has far fewer.
+_MOST_SEGMENTS = 10
+_CROWD = 4  # beyond the number aimed for
+
+# So many bytes are written anew in a few milliseconds.
+_TRIFLE = 1 << 20
+
 # In a large collection, so much in memory is worth files of its own: a scan of it takes as long
 # as the search of all the rest.
 _MEMORY_KB = 2048
+
+# What is to be on disk and no more than this stays in memory while nothing is written: vectors of
+# names that are ``on_disk``, and payloads, which always are.
+_IDLE_KB = 64
+_IDLE_PAYLOAD = 1 << 20
+
+MEMORY_BUDGET = 64 << 20
+"""Bytes of rows in memory, of all collections that are to be on disk."""
 
 # A segment is rewritten for others that come to so small a part of it; up to some size, which
 # takes seconds, to a smaller part.
@@ -60,6 +83,18 @@ class SegmentStats:
     """Every vector name has an index."""
     damaged: bool = False
     """A derived file is damaged: the rows are well, the segment has to be written anew."""
+    file_bytes: int = 0
+    """Of all its files, dead rows and all."""
+
+    @property
+    def live_bytes(self) -> int:
+        """What its live rows take of them."""
+        return self.file_bytes * self.live // max(1, self.rows)
+
+    @property
+    def new_bytes(self) -> int:
+        """The space that it takes to write it anew: a build copies what lives in the catalog."""
+        return space_for(self.file_bytes * self.committed_live // max(1, self.rows))
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +103,17 @@ class Stats:
 
     segments: Sequence[SegmentStats]
     memory_rows: int = 0
+    memory_bytes: int = 0
+    free_bytes: int | None = None
+    """Of the disk; None: enough."""
     settled: bool = False
     """Writing has paused, or somebody waits for the optimizer."""
+    payload_bytes: int = 0
+    """Of the rows in memory, and of payload edits of others."""
+    pressed: bool = False
+    """All collections have too much in memory, and this one is to give some back."""
+    rushing: bool = False
+    """Points come faster than an index of them could be built."""
 
     @property
     def rows(self) -> int:
@@ -87,12 +131,61 @@ class Plan:
 
 def plan(stats: Stats, schema: Schema, optimizer: models.OptimizersConfig) -> Plan | None:
     """The next step, or None."""
+    step = _wanted(stats, schema, optimizer)
+    if step is None or stats.free_bytes is None:
+        return step
+    need = sum(segment.new_bytes for segment in stats.segments if segment.id in step.segments)
+    if need <= stats.free_bytes:
+        return step
+    return _makes_room(stats, stats.free_bytes, optimizer) or step
+
+
+def absorbed(
+    stats: Stats, apart: set[int], schema: Schema, optimizer: models.OptimizersConfig
+) -> tuple[int, ...]:
+    """The smallest segments, that a checkpoint which would leave too many writes anew together with
+    its own rows. Those ``apart`` are not to be touched.
+
+    It takes as many as it must, and then each that is no larger than all before it. So a row
+    that is written again is in a segment of twice the size, and its like: the work for a row grows
+    with the logarithm of their number, whatever comes in which order.
+    """
+    limit = optimizer.max_segment_size or _MAX_SEGMENT_KB
+    small = [s for s in stats.segments if s.live and 2 * _kilobytes(s.live, schema) <= limit]
+    free = sorted((s for s in small if s.id not in apart), key=lambda s: (s.live_bytes, s.id))
+    most = max(_MOST_SEGMENTS, segment_number(optimizer) + _CROWD)
+    excess = len(free) + 1 - max(2, most - (len(small) - len(free)))
+    if excess <= 0:
+        return ()
+    taken: list[int] = []
+    rows, size = stats.memory_rows, stats.memory_bytes
+    for segment in free:
+        rows += segment.live
+        if _kilobytes(rows, schema) > limit:
+            break
+        if len(taken) >= excess and segment.live_bytes > max(size, _TRIFLE):
+            break
+        size += segment.live_bytes
+        taken.append(segment.id)
+    return tuple(taken)
+
+
+def space_for(size: int) -> int:
+    """Free bytes without which so many are not begun to be written."""
+    return size + size // 4
+
+
+def _wanted(stats: Stats, schema: Schema, optimizer: models.OptimizersConfig) -> Plan | None:
     limit = optimizer.max_segment_size or _MAX_SEGMENT_KB
     segments = [s for s in stats.segments if s.live > 0]
-    if _wants_files(stats, schema, optimizer):
+    crowded = len(segments) > segment_number(optimizer) + _CROWD and not stats.settled
+    if not crowded and _wants_files(stats, schema, optimizer):
         return Plan("checkpoint")
     if any(_shrinks_by_checkpoint(s, optimizer) for s in stats.segments):
         return Plan("checkpoint")
+
+    if stats.rushing:  # what a load leaves is indexed once, unless it is too large to be merged
+        segments = [s for s in segments if 2 * _kilobytes(s.live, schema) > limit]
 
     wanted = segment_number(optimizer)
     excess = len(segments) - wanted
@@ -144,6 +237,8 @@ def _kilobytes(rows: int, schema: Schema) -> int:
 def _wants_files(stats: Stats, schema: Schema, optimizer: models.OptimizersConfig) -> bool:
     """Whether the rows in memory should become a file segment, to be kept in another form."""
     rows = stats.memory_rows
+    if (stats.settled or stats.pressed) and _belongs_on_disk(stats, schema):
+        return True  # without rows, too: for payload edits
     if not rows:
         return False
     size = _kilobytes(rows, schema)
@@ -157,11 +252,48 @@ def _wants_files(stats: Stats, schema: Schema, optimizer: models.OptimizersConfi
     return large and (stats.settled or size >= _MEMORY_KB)
 
 
+def _belongs_on_disk(stats: Stats, schema: Schema) -> bool:
+    """Whether files would take the rows out of memory: there may be thousands of collections, none
+    of them large. Else each pause in writing would leave a segment behind."""
+    mapped = sum(vector_kilobytes(stats.memory_rows, v.dim) for v in schema.values() if v.on_disk)
+    return mapped >= _IDLE_KB or stats.payload_bytes >= _IDLE_PAYLOAD
+
+
+def over_budget(on_disk: Mapping[T, int]) -> set[T]:
+    """Whose rows in memory become files though they are still written to: the most of them first,
+    until those of all collections come to no more than ``MEMORY_BUDGET``. ``on_disk``: bytes of
+    the rows in memory, of collections that are to be on disk."""
+    chosen: set[T] = set()
+    total = sum(on_disk.values())
+    for key in sorted(on_disk, key=on_disk.__getitem__, reverse=True):
+        if total <= MEMORY_BUDGET:
+            break
+        chosen.add(key)
+        total -= on_disk[key]
+    return chosen
+
+
 def _mostly_dead(rows: int, live: int, optimizer: models.OptimizersConfig) -> bool:
     return (
         rows >= max(1, optimizer.vacuum_min_vector_number)
         and (rows - live) / rows > optimizer.deleted_threshold
     )
+
+
+def _makes_room(stats: Stats, free: int, optimizer: models.OptimizersConfig) -> Plan | None:
+    """The vacuum that frees the most of those for which there is space."""
+
+    def gain(segment: SegmentStats) -> int:
+        return segment.file_bytes - segment.new_bytes
+
+    fitting = [
+        segment
+        for segment in stats.segments
+        if segment.new_bytes <= free
+        and segment.rows - segment.committed_live > optimizer.deleted_threshold * segment.rows
+        and gain(segment) > 0
+    ]
+    return Plan("vacuum", (max(fitting, key=gain).id,)) if fitting else None
 
 
 def _shrinks_by_checkpoint(segment: SegmentStats, optimizer: models.OptimizersConfig) -> bool:

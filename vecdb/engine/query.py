@@ -16,14 +16,13 @@ import numpy as np
 from vecdb import ids, models, vectors
 from vecdb.engine import search as engine
 from vecdb.engine.ingest import vector_schema
-from vecdb.engine.masks import Condition, text_of
+from vecdb.engine.masks import Condition, digest_of
 from vecdb.engine.reader import Wanted, condition, scroll, wanted
 from vecdb.engine.rows import gather_vectors, read_payloads, vectors_of
 from vecdb.engine.schema import VectorSchema
 from vecdb.engine.view import SegmentView, View
 from vecdb.errors import InvalidInputError, NotFoundError
 from vecdb.models.reading import fields_of
-from vecdb.payload.projection import project
 
 _NOTHING = models.SearchParams()
 _PLAIN = frozenset({np.ndarray, list, int, str})  # of queries
@@ -73,7 +72,7 @@ def requests(view: View, raw: Sequence[tuple[Any, ...]]) -> list[Request]:
     checked: list[Request] = []
     before: list[Any] = []
     for query, *rest in raw:
-        if checked and rest == before and _is_of(checked[-1].condition, rest[1]):
+        if checked and rest == before and _are_one(before[1], rest[1]):
             last = checked[-1]
             vector, array, excluded = _query(view, query, rest[0])
             # Spelled out: dataclasses.replace takes a third of the time of checking all.
@@ -85,11 +84,12 @@ def requests(view: View, raw: Sequence[tuple[Any, ...]]) -> list[Request]:
     return checked
 
 
-def _is_of(condition: Condition | None, filter: models.Filter | None) -> bool:
-    """Whether a condition was compiled from a filter that ``==`` says is the same."""
-    if condition is None or filter is None:
-        return condition is None and filter is None
-    return condition.text is not None and condition.text == text_of(filter)
+def _are_one(filter: models.Filter | None, other: models.Filter | None) -> bool:
+    """Whether two filters that ``==`` says are the same are so."""
+    if filter is None or other is None:
+        return filter is other
+    digest = digest_of(filter)
+    return digest is not None and digest == digest_of(other)
 
 
 def search(
@@ -104,9 +104,10 @@ def search_batch(view: View, requests: Sequence[Request]) -> list[list[models.Sc
     """The answers to several requests, each as if it were the only one."""
     groups: dict[Any, list[int]] = {}
     for number, asked in enumerate(requests):
-        alone = asked.condition is not None or asked.excluded is not None
         most = asked.limit + asked.offset
-        key = number if alone else (asked.vector.name, most, asked.params)
+        key: Any = asked.vector.name, most, asked.params, id(asked.condition)
+        if asked.excluded is not None:
+            key = number  # alone: its rows are its own
         groups.setdefault(key, []).append(number)
     answers: list[list[models.ScoredPoint]] = [[] for _ in requests]
     for numbers in groups.values():
@@ -148,7 +149,7 @@ def _answer(view: View, asked: Request, hits: engine.Hits) -> list[models.Scored
     points: list[Any] = [None] * len(scores)
     for part, places, rows in hits.found:  # rows of one segment are read together
         keys = ids.from_array(part.segment.id_array(rows))
-        seqs = part.segment.seq_array(rows).tolist()
+        seqs = part.seqs(rows).tolist()
         payloads, vectors = _beside(view, part, rows, asked.wanted)
         columns = zip(places, keys, seqs, payloads, vectors, strict=True)
         for place, key, seq, payload, vector in columns:
@@ -166,7 +167,7 @@ def _beside(
     if want.payload is not False:
         payloads = read_payloads(part, rows)
         if want.payload is not True:
-            payloads = [project(payload, want.payload) for payload in payloads]
+            payloads = map(want.payload, payloads)
     if want.vectors:
         vectors = [vectors_of(view, part, row, want.vectors) for row in rows.tolist()]
     return payloads, vectors

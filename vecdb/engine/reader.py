@@ -13,7 +13,8 @@ from vecdb.engine import masks
 from vecdb.engine.ingest import vector_schema
 from vecdb.engine.rows import read_payload, vectors_of
 from vecdb.engine.view import SegmentView, View
-from vecdb.payload.projection import project
+from vecdb.payload.projection import projection
+from vecdb.storage.catalog import Bits
 from vecdb.storage.format import unpack_bits
 
 
@@ -21,7 +22,7 @@ from vecdb.storage.format import unpack_bits
 class Wanted:
     """What of a point to return."""
 
-    payload: Any  # True, False, list of keys, include or exclude
+    payload: bool | Callable[[dict[str, Any]], dict[str, Any]]  # all, nothing, or what this takes
     vectors: list[str]  # names
 
 
@@ -32,6 +33,8 @@ def wanted(view: View, with_payload: Any, with_vectors: Any) -> Wanted:
     """Both arguments checked. Raises InvalidInputError."""
     if with_payload is not True and with_payload is not False:
         with_payload = models.parse_with_payload(with_payload)
+    if not isinstance(with_payload, bool):
+        with_payload = projection(with_payload)
     if with_vectors is False or with_vectors is None:
         return _NOTHING if with_payload is False else Wanted(with_payload, [])
     names = models.parse_with_vectors(with_vectors)
@@ -51,7 +54,7 @@ def _payload_of(part: SegmentView, row: int, selected: Any) -> dict[str, Any] | 
     if selected is False:
         return None
     payload = read_payload(part, row)
-    return payload if selected is True else project(payload, selected)
+    return payload if selected is True else selected(payload)
 
 
 def retrieve(view: View, keys: list[int], want: Wanted) -> list[models.Record]:
@@ -77,13 +80,19 @@ def scroll(
 ) -> tuple[list[models.Record], int | str | None]:
     """``limit`` points in id order from ``start`` (a key), and the id to go on with."""
     records: list[models.Record] = []
-    tests: dict[int, Callable[[int], bool]] = {}
-    for key, part, row in view.in_order(start):
+    tests: dict[int, tuple[Bits, Callable[[int], bool]]] = {}
+
+    def possible(part: SegmentView) -> Bits | None:
+        if filter is None:
+            return part.alive
+        surely, possibly = masks.bounds(view, part, filter)
+        tests[id(part)] = surely, masks.row_test(view, part, filter)
+        return possibly
+
+    for key, part, row in view.in_order(start, possible):
         if filter is not None:
-            test = tests.get(id(part))
-            if test is None:
-                test = tests[id(part)] = masks.row_test(view, part, filter.predicate)
-            if not test(row):
+            surely, matches = tests[id(part)]
+            if not (surely[row >> 3] >> (row & 7) & 1 or matches(row)):
                 continue
         if len(records) == limit:
             return records, ids.external(key)

@@ -109,8 +109,9 @@ def drop_collection(path: Path) -> None:
 
 def _drop(directory: Path) -> None:
     dropped = directory.with_name(layout.dropped_dir())
-    fs.rename(directory, dropped)
-    fs.sync_dir(directory.parent)
+    with fs.ready_to_sync(directory.parent):
+        fs.rename(directory, dropped)
+        fs.sync_dir(directory.parent)
     fs.discard(dropped)
 
 
@@ -287,9 +288,12 @@ def load(
     store.memory = store.new_memory()
     for row in snapshot.segments:
         old = reuse.files.get(row.id) if reuse is not None else None
-        same = old.segment if old is not None and old.segment.row == row else None
+        built = row.with_edits({})
+        same = old.segment if old is not None and old.segment.row == built else None
+        edits = store.open_edits(row, None if old is None or same is None else old.edits)
         alive, live = snapshot.alive.get(row.id), snapshot.live[row.id]
-        store.files[row.id] = FileState(store.open_segment(row, same), alive, live, alive, live)
+        segment = store.open_segment(row, same)
+        store.files[row.id] = FileState(segment, alive, live, alive, live, edits)
     replay = Replay(path / layout.WAL, uuid, store.applied_seq, snapshot.transaction)
     replay_into(store, replay)
     return store, replay
@@ -339,27 +343,43 @@ def _make_durable(store: Store, *, required: bool) -> None:
         checkpoint(store)
         store.start_wal_file()
     except OSError as error:
-        if required:
+        if required or error.errno in (errno.EMFILE, errno.ENFILE):  # that passes: open it again
             raise
         store.fail(f"what was recovered could not be written to new files: {error}")
 
 
 def _clean(store: Store) -> list[str]:
-    """Remove segment directories the catalog does not list and unfinished WAL files."""
+    """Remove segment directories and payload edits that the catalog does not list, and unfinished
+    WAL files."""
     removed = []
     with fs.required(store.segments_path, "directory"):
         paths = fs.entries(store.segments_path)
     for path in paths:
         segment_id = layout.parse_segment_dir(path.name)
-        if segment_id is not None and segment_id not in store.files:
-            fs.discard(path)
-            removed.append(path.name)
-            if fs.exists(path):  # else its id may be given again: nothing refers to it
-                store.next_segment_id = max(store.next_segment_id, segment_id + 1)
+        if segment_id is None:
+            continue
+        if segment_id in store.files:
+            removed += _clean_edits(path, store.files[segment_id])
+            continue
+        fs.discard(path)
+        removed.append(path.name)
+        if fs.exists(path):  # else its id may be given again: nothing refers to it
+            store.next_segment_id = max(store.next_segment_id, segment_id + 1)
     for path in fs.entries(store.path / layout.WAL):
         if layout.is_leftover(path.name):
             fs.discard(path)
             removed.append(path.name)
+    return removed
+
+
+def _clean_edits(path: Path, state: FileState) -> list[str]:
+    """Remove payload edits of a segment that the catalog does not list."""
+    known = {file.name for file in state.edits.files}
+    removed = []
+    for name in sorted(fs.names(path)):
+        if layout.parse_edits_file(name) is not None and name not in known:
+            fs.discard(path / name)
+            removed.append(f"{path.name}/{name}")
     return removed
 
 

@@ -7,6 +7,7 @@ segment there is takes part, and it is not certain which of their rows live.
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -53,6 +54,8 @@ class Part:
     """False for rows that are known to be dead; None: for no row."""
     certain: bool
     """Whether all the others are known to live."""
+    edits: tuple[str, ...] = ()
+    """Its files of payload edits, the oldest first."""
 
     def file(self, name: str, kind: Kind, uuid: bytes | None) -> DataRemains:
         """One of its files."""
@@ -67,6 +70,8 @@ class _State:
     applied_seq: int
     next_segment_id: int
     live: dict[int, int]
+    tree: dict[bytes, bytes]
+    """All rows of the catalog in this state, if they can be told from those of others."""
 
 
 class CollectionRemains:
@@ -81,6 +86,7 @@ class CollectionRemains:
         self.name, self.uuid = self._identity(escaped)
         self._directories = _segment_dirs(path / layout.SEGMENTS)
         self._catalog = self._read_catalog()
+        self._tree: dict[bytes, bytes] = {}  # of the state, once that was chosen
         self._manifests = {
             number: found
             for number, directory in self._directories.items()
@@ -90,6 +96,7 @@ class CollectionRemains:
             self.note(path / layout.CATALOG / DATA, "belongs to another collection")
             self._catalog = CatalogRows()
         state, current = self._choose_state()
+        self._tree = state.tree if current and state is not None else {}
         self.config = self._choose_config(current)
         self.schema: Schema = schema_of(self.config) if self.config is not None else {}
         self.lost = 0
@@ -140,18 +147,23 @@ class CollectionRemains:
     def _states(self) -> list[_State]:
         """Of the newest tree, of the other one, then of whatever else is there, newest first."""
 
-        def parse(value: dict[str, Any]) -> _State:
-            live = {int(number): int(count) for number, count in value["segments"]}
-            return _State(int(value["applied_seq"]), int(value["next_segment_id"]), live)
+        def states(values: list[bytes], tree: dict[bytes, bytes]) -> list[_State]:
+            def parse(value: dict[str, Any]) -> _State:
+                live = {int(number): int(count) for number, count in value["segments"]}
+                return _State(int(value["applied_seq"]), int(value["next_segment_id"]), live, tree)
 
-        trees = [tree[b"state"] for tree in self._catalog.trees if b"state" in tree]
-        others = _parsed(self._catalog.found.get(b"state", []), parse)
+            return _parsed(values, parse)
+
+        trees = [tree for tree in self._catalog.trees if b"state" in tree]
+        others = states(self._catalog.found.get(b"state", []), {})
         others.sort(key=lambda state: (state.applied_seq, state.next_segment_id), reverse=True)
-        return _parsed(trees, parse) + others
+        return [state for tree in trees for state in states([tree[b"state"]], tree)] + others
 
     def _catalog_rows(self, number: int) -> list[SegmentRow]:
-        """What the catalog says a segment is; old rows of the same number included."""
-        values = self._catalog.values(f"segment/{number:016x}".encode())
+        """What the catalog says a segment is: in the state that was chosen, then in others."""
+        key = f"segment/{number:016x}".encode()
+        values = [self._tree[key]] if key in self._tree else []
+        values += self._catalog.values(key)
         return [row for row in _parsed(values, unpack_segment) if row.id == number]
 
     def _masks(self, number: int, rows: int) -> list[Flags]:
@@ -246,7 +258,8 @@ class CollectionRemains:
         if row is None:
             rows = self._manifest_rows(number)
             row = next(iter(rows if live is None else rows + self._catalog_rows(number)), None)
-        part = Part(number, path, row, row.rows if row is not None else 0, None, True)
+        edits = self._edits_of(number, row)
+        part = Part(number, path, row, row.rows if row is not None else 0, None, True, edits)
         if row is None:
             with part.file("ids", Kind.IDS, self.uuid) as remains:
                 if remains.header is None:
@@ -257,6 +270,17 @@ class CollectionRemains:
         if live is None or live < part.rows:
             part = self._with_mask(part, live)
         self.parts.append(part)
+
+    def _edits_of(self, number: int, row: SegmentRow | None) -> tuple[str, ...]:
+        """The files of payload edits of a segment. Where the catalog has been damaged its row may
+        be an older one (and a manifest's knows of no edits): then newer files count, too."""
+        named = row.edits if row is not None else []
+        whole = str(self.path / layout.CATALOG / DATA) not in self.damaged
+        if whole and row in self._catalog_rows(number):
+            return tuple(named)
+        there = os.listdir(self._directories[number])
+        there = [n for n in there if layout.parse_edits_file(n) is not None]
+        return (*named, *sorted(name for name in there if name > max(named, default="")))
 
     def _with_mask(self, part: Part, live: int | None) -> Part:
         masks = self._masks(part.id, part.rows)

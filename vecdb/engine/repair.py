@@ -14,6 +14,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,8 @@ from vecdb.engine.recovery import close_store, create_collection, is_committed, 
 from vecdb.engine.remains import CollectionRemains, read_format_line
 from vecdb.engine.rescue import Rescue, only
 from vecdb.engine.store import Store
-from vecdb.engine.writer import Writer, rewrite
+from vecdb.engine.view import View
+from vecdb.engine.writer import Request, Writer
 from vecdb.errors import (
     CorruptionError,
     FormatVersionError,
@@ -82,7 +84,8 @@ class CollectionRepair(Struct):
     partly_lost: int = 0
     partly_lost_points: list[PartlyLost] = field(default_factory=list)
     uncertain: int = 0
-    """Saved points that may have been deleted or replaced since: the catalog does not tell."""
+    """Saved points that may have been deleted or replaced since, or have an older payload: what
+    would tell is damaged."""
     operations: int = 0
     """Operations of the log that were applied."""
     operations_lost: int = 0
@@ -307,9 +310,9 @@ class _Saver:
         self._writer = Writer(store)
         self._report = report
 
-    def submit(self, operation: Upsert | Delete) -> None:
+    def submit(self, request: Request) -> None:
         """Commit one operation, and make room for the next."""
-        self._writer.submit(operation)
+        self._writer.submit(request)
         checkpoint_if_full(self._store)
         self._store.changed()
 
@@ -332,9 +335,11 @@ class _Saver:
         self._report.edits_skipped += len(where) - len(known)
         for start in range(0, len(known), _EDITED_AT_ONCE):
             some = only(operation, known[start : start + _EDITED_AT_ONCE])
-            rows = rewrite(self._store.view, some)
-            if rows is not None:
-                self.submit(rows)
+            self.submit(partial(_whatever_the_state, some))
+
+
+def _whatever_the_state(operation: Operation, view: View) -> Operation:
+    return operation
 
 
 # -- the account -------------------------------------------------------------------------------

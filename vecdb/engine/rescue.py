@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vecdb import ids
+from vecdb.engine.edit_remains import EditRemains
 from vecdb.engine.operations import (
     Delete,
     DropVectors,
@@ -54,13 +55,14 @@ class Rescue:
 
     def _read_ids(self) -> None:
         keys, seqs, numbers, rows = [], [], [], []
+        self._edits_unknown = np.zeros(len(self.remains.parts), dtype=np.bool_)
         for number, part in enumerate(self.remains.parts):
             array, whole = self._ids(part)
             alive = np.ones(part.rows, dtype=np.bool_) if part.alive is None else part.alive
             self.unknown += int((alive & ~whole).sum())
             found = np.flatnonzero(alive & whole)
             keys.append(array[found])
-            seqs.append(self._seqs(part)[found])
+            seqs.append(self._seqs(part, number)[found])
             numbers.append(np.full(len(found), number, dtype=np.int32))
             rows.append(found)
         empty = np.empty(0, dtype=np.int64)
@@ -72,6 +74,7 @@ class Rescue:
         self.certain = np.array([part.certain for part in parts], dtype=np.bool_)[self.part]
         described = np.array([part.row is not None for part in parts], dtype=np.bool_)[self.part]
         self._choose(described)
+        self.certain &= ~self._edits_unknown[self.part]
         count = len(self.keys)
         self._order = np.arange(count, dtype=np.uint32)
         self.lost = np.zeros((count, 1 + len(self.names)), dtype=np.bool_)
@@ -103,8 +106,9 @@ class Rescue:
             self.remains.note(file.path, file.damage)
         return (array[:, 0] if columns == 1 else array), whole
 
-    def _seqs(self, part: Part) -> npt.NDArray[np.uint64]:
-        """Rows whose seq is damaged count as new as the newest of their segment."""
+    def _seqs(self, part: Part, number: int) -> npt.NDArray[np.uint64]:
+        """The last operations that changed the rows. Those whose seq is damaged count as new as
+        the newest of their segment."""
         with part.file("seqs", Kind.SEQS, self.remains.uuid) as file:
             file.expect(part.rows, "<u8", 1)
             array, whole = file.rows(0, part.rows, "<u8", 1)
@@ -112,7 +116,11 @@ class Rescue:
         seqs = array[:, 0]
         if not whole.all():
             seqs = np.where(whole, seqs, seqs.max(where=whole, initial=0))
-        return seqs
+        with ExitStack() as files:
+            edits = EditRemains(part, self.remains.uuid, files)
+            self._edits_unknown[number] = not edits.whole
+        changed: npt.NDArray[np.uint64] = np.maximum(seqs, edits.seqs)
+        return changed
 
     def find(self, keys: list[int]) -> Offsets:
         """The place of each key in the arrays, or -1."""
@@ -233,6 +241,7 @@ class _PartRows:
         self._files = files
         self._payload = self._open("payload", Kind.PAYLOAD)
         self._offsets, self._offset_known = self._read_offsets()
+        self._edits = EditRemains(part, self._uuid, files)
         self._vectors: dict[str, DataRemains] = {}
         self._present: dict[str, tuple[Flags, Flags]] = {}
         for name in rescue.names:
@@ -254,6 +263,7 @@ class _PartRows:
         for some in np.split(points, ends):
             window = self._rescue.row[some]
             payloads, payload_whole = self._read_payloads(window)
+            self._edits.put(window, payloads, payload_whole)
             vectors, absent, lost = {}, {}, {}
             for name in schema:
                 vectors[name], absent[name], lost[name] = self._read_vectors(name, window)
@@ -261,7 +271,7 @@ class _PartRows:
             if found is not None:
                 yield found
             self._rescue.advance(stride * len(window) + sum(map(len, payloads)))
-        for file in (self._payload, *self._vectors.values()):
+        for file in (self._payload, *self._edits.files, *self._vectors.values()):
             self._rescue.remains.note(file.path, file.damage)
 
     # -- payloads --------------------------------------------------------------------------

@@ -34,7 +34,7 @@ def gather_vectors(
 
 def read_payload(part: SegmentView, row: int) -> dict[str, Any]:
     """The decoded payload of one row. Raises CorruptionError."""
-    return decoded(part, row, part.segment.payload(row))
+    return decoded(part, row, part.payload(row))
 
 
 def decoded(part: SegmentView, row: int, data: Any) -> dict[str, Any]:
@@ -49,7 +49,7 @@ def decoded(part: SegmentView, row: int, data: Any) -> dict[str, Any]:
 def read_payloads(part: SegmentView, offsets: Offsets) -> list[dict[str, Any]]:
     """The decoded payloads of several rows. Raises CorruptionError."""
     try:
-        return [encoding.decode(payload) for payload in part.segment.payloads(offsets)]
+        return [encoding.decode(payload) for payload in part.payloads(offsets)]
     except DamageError:
         for row in offsets.tolist():
             read_payload(part, row)  # names the point

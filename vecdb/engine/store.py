@@ -12,12 +12,15 @@ Invariants:
 * The catalog is exactly the state at ``applied_seq``; ``FileState.committed`` is its alive mask.
 * ``FileState.alive`` is the mask now. Rows only die, so ``alive`` is within ``committed``.
 * A live point is in exactly one of: a file segment, ``frozen``, ``memory``.
+* ``FileState.edits`` has the payload edits of the catalog in files, and those after ``applied_seq``
+  in memory.
 """
 
 from __future__ import annotations
 
 import threading
 import time
+import weakref
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -34,6 +37,7 @@ from vecdb.storage import layout
 from vecdb.storage.catalog import Bits, Catalog, SegmentRow
 from vecdb.storage.format import bits_at, pack_bits
 from vecdb.storage.memory import MemorySegment, all_alive, killed
+from vecdb.storage.payload_edits import EditsFile, PayloadEdits, rows_of
 from vecdb.storage.place import Place
 from vecdb.storage.segment import FileSegment
 from vecdb.storage.wal import Wal
@@ -41,27 +45,56 @@ from vecdb.storage.wal import Wal
 _FIRST_DELAY = 1.0  # seconds until a failed step is tried again, doubled each time
 _LONGEST_DELAY = 300.0
 
+_MOST_KEPT = 64 << 20
+
+_INDEX_PACE = 16 << 20  # bytes of points a second: an index of them is built about as fast
+
 
 @dataclass(slots=True)
 class FileState:
-    """A file segment and which of its rows live: now, and in the catalog."""
+    """A file segment, which of its rows live, now and in the catalog, and the payloads they were
+    given since it was built."""
 
     segment: FileSegment
     alive: Bits | None
     live: int
     committed: Bits | None
     committed_live: int
+    edits: PayloadEdits = field(default_factory=PayloadEdits)
+
+    @property
+    def row(self) -> SegmentRow:
+        """What the catalog says of the segment."""
+        return self.segment.row.with_edits(rows_of(self.edits.files))
+
+    def view(self) -> SegmentView:
+        """The segment now."""
+        edits = self.edits
+        return SegmentView(
+            self.segment, self.segment.rows, self.alive, self.live, edits, edits.count
+        )
+
+    def committed_view(self) -> SegmentView:
+        """The segment in the catalog's state."""
+        committed, live = self.committed, self.committed_live
+        return SegmentView(self.segment, self.segment.rows, committed, live, self.edits, 0)
 
 
 @dataclass(frozen=True, slots=True)
 class Frozen:
-    """A memory segment on its way to files, and every mask as it was at ``seq``."""
+    """Memory segments on their way to files, and every segment as it was at ``seq``."""
 
-    segment: MemorySegment
+    parts: tuple[SegmentView, ...]
+    """More than one after a checkpoint that failed: the next one takes what came since, too."""
     seq: int
-    alive: Bits | None
-    rows: int
-    masks: dict[int, tuple[Bits | None, int]]  # file segment -> alive, live
+    files: dict[int, SegmentView]
+    absorbed: tuple[int, ...] = ()
+    """Small file segments that are written anew with them."""
+
+    @property
+    def memories(self) -> tuple[MemorySegment, ...]:
+        """The memory segments, the oldest first."""
+        return tuple(part.segment for part in self.parts if isinstance(part.segment, MemorySegment))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +106,7 @@ class RecoveryReport:
     torn_bytes: int = 0
     """Bytes of an unfinished last write that were ignored."""
     removed: list[str] = field(default_factory=list)
-    """Directories a crash left behind, now removed."""
+    """Directories, and files of payload edits, that a crash left behind, now removed."""
     seconds: float = 0.0
 
 
@@ -88,9 +121,13 @@ class OptimizerState:
     failures: int = 0
     retry_at: float = 0.0
     completed: int = 0
+    begun: int = 0
+    """Steps; and the one of them that failed last:"""
+    failed_in: int = 0
 
     def failed(self, task: str, error: BaseException) -> None:
         """Keep the reason, and wait longer before each new try."""
+        self.failed_in = self.begun
         self.error = f"{task}: {type(error).__name__}: {error}"
         self.retry_at = time.monotonic() + min(
             _FIRST_DELAY * 2 ** min(self.failures, 20), _LONGEST_DELAY
@@ -100,6 +137,33 @@ class OptimizerState:
     def succeeded(self) -> None:
         """Nothing is wrong any more."""
         self.error, self.failures, self.retry_at = None, 0, 0.0
+
+
+@dataclass(slots=True)
+class Rush:
+    """Whether points come faster than an index of them could be built.
+
+    What is written fills a bucket that leaks at that pace; it holds what leaks out in 3 seconds.
+    """
+
+    _fill: float = 0.0
+    _at: float = 0.0
+
+    def add(self, size: int, now: float) -> None:
+        """So many bytes were written."""
+        self._fill = min(self._level(now) + size, 3.0 * _INDEX_PACE)
+        self._at = now
+
+    def held_up(self, since: float, now: float) -> None:
+        """Nothing could be written meanwhile: that is no pause."""
+        self._fill, self._at = self._level(since), max(self._at, now)
+
+    def left(self, now: float) -> float:
+        """Seconds until it is over if nothing more is written; 0 when there is none."""
+        return max(0.0, self._level(now) / _INDEX_PACE - 0.5)
+
+    def _level(self, now: float) -> float:
+        return max(0.0, self._fill - (now - self._at) * _INDEX_PACE)
 
 
 class Store:
@@ -132,11 +196,16 @@ class Store:
         self.applied_seq = 0
         self.next_seq = 1
         self.next_segment_id = 1
+        self.building: tuple[int, ...] = ()  # file segments that the optimizer is rewriting
+        self.unreadable: set[int] = set()  # those that could not be absorbed: rows are damaged
         self.failure: str | None = None  # why nothing may be written any more
         self.closed = False
         self.fate = "is closed"  # what to call that, once it is; whoever drops it says more
         self.written_at = 0.0  # when the last write was applied, by time.monotonic
         self.waiting = 0  # callers that wait for the optimizer
+        self.rush = Rush()
+        self.pressed = False  # to give memory back: written by the optimizer only
+        self.room = 0  # bytes that may be written before the disk is asked whether it is full
         self.memory = self.new_memory()
         self.view = View(config, self.schema, ())
 
@@ -145,11 +214,27 @@ class Store:
         """Where segment directories are."""
         return self.path / layout.SEGMENTS
 
+    @property
+    def is_on_disk(self) -> bool:
+        """Whether vectors of some name are to be on disk, however many there are."""
+        return any(vector.on_disk for vector in self.schema.values())
+
     def new_memory(self) -> MemorySegment:
         """An empty memory segment with the collection's vector names."""
         self.next_segment_id += 1
         dims = {name: vector.dim for name, vector in self.schema.items()}
         return MemorySegment(self.next_segment_id - 1, dims)
+
+    def memories(self) -> list[MemorySegment]:
+        """Those that are frozen, then the one that takes new rows."""
+        frozen = self.frozen.memories if self.frozen is not None else ()
+        return [*frozen, self.memory]
+
+    def kept_free(self) -> int:
+        """Bytes of the disk that only deleting may use: with them most of the points can be deleted
+        and what is left be written anew."""
+        files = sum(state.segment.file_bytes for state in self.files.values())
+        return min(self.wal.size // 8 + files // 16, _MOST_KEPT)
 
     def take_segment_id(self) -> int:
         """An id no segment has had. Ids of failed builds are not used again."""
@@ -158,11 +243,43 @@ class Store:
             return self.next_segment_id - 1
 
     def open_segment(self, row: SegmentRow, reuse: FileSegment | None = None) -> FileSegment:
-        """The segment's files, placed as the configuration wants."""
+        """The segment's files, as it was built, placed as the configuration wants."""
+        row = row.with_edits({})
         optimizer = self.config.optimizer_config
         where = {name: places(self.schema[name], row.rows, optimizer) for name in row.vectors}
         path = self.segments_path / layout.segment_dir(row.id)
-        return FileSegment(path, self.uuid, row, where, reuse, lambda: self.changed())
+        # A segment that held its store would be in a cycle with it, and what it maps would stay
+        # until Python looks for cycles.
+        held = weakref.ref(self)
+
+        def noticed() -> None:
+            store = held()
+            if store is not None:
+                store.changed()
+
+        return FileSegment(path, self.uuid, row, where, reuse, noticed)
+
+    def open_edits(self, row: SegmentRow, reuse: PayloadEdits | None = None) -> PayloadEdits:
+        """The segment's payload edits, as the catalog has them."""
+        old = {(f.name, f.row): f for f in reuse.files} if reuse is not None else {}
+        path = self.segments_path / layout.segment_dir(row.id)
+        return PayloadEdits(
+            [
+                old.get((name, row.files[name])) or EditsFile(path, self.uuid, row, name)
+                for name in row.edits
+            ]
+        )
+
+    @property
+    def memory_size(self) -> int:
+        """About how much memory what is not in files yet takes."""
+        return self.memory.size + sum(state.edits.size for state in self.files.values())
+
+    @property
+    def payload_bytes(self) -> int:
+        """How much of it is payloads."""
+        edits = [self.memory.edits, *(state.edits for state in self.files.values())]
+        return self.memory.payload_bytes + sum(each.size for each in edits)
 
     # -- under the write lock --------------------------------------------------------------
 
@@ -248,8 +365,7 @@ class Store:
                 alive = state.alive if state.alive is not None else all_alive(state.segment.rows)
                 state.alive, died = killed(alive, rows)
                 state.live -= died
-        memories = [self.frozen.segment] if self.frozen is not None else []
-        for memory in [*memories, self.memory] if in_memory else memories:
+        for memory in self.memories() if in_memory else self.memories()[:-1]:
             rows = memory.locate(keys, array, memory.rows)
             rows = rows[rows >= 0]
             if len(rows):
@@ -271,12 +387,8 @@ class Store:
 
     def make_view(self) -> View:
         """The state now, as a read would see it."""
-        parts = [
-            SegmentView(state.segment, state.segment.rows, state.alive, state.live)
-            for state in self.files.values()
-        ]
-        memories = [self.memory] if self.frozen is None else [self.frozen.segment, self.memory]
-        parts += [SegmentView(m, m.rows, m.alive, m.live) for m in memories if m.rows]
+        parts = [state.view() for state in self.files.values()]
+        parts += [view_of(memory) for memory in self.memories() if memory.rows]
         return View(self.config, self.schema, tuple(parts))
 
     def publish(self) -> None:
@@ -284,6 +396,12 @@ class Store:
         self.view = self.make_view()
         for state in self.files.values():
             state.segment.say_damage()
+
+
+def view_of(memory: MemorySegment) -> SegmentView:
+    """A memory segment now."""
+    edits = memory.edits
+    return SegmentView(memory, memory.rows, memory.alive, memory.live, edits, edits.count)
 
 
 def gather_bits(alive: Bits | None, offsets: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Bits:

@@ -1,4 +1,4 @@
-"""View: the immutable set of segments and alive masks that one read sees.
+"""View: the immutable set of segments, alive masks and payload edits that one read sees.
 
 A read takes the current view by one reference and works on it to the end, whatever is written,
 checkpointed or optimized meanwhile. In a view every live point is in exactly one row, so a read
@@ -8,8 +8,9 @@ neither misses a point nor sees it twice.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,20 +20,59 @@ from vecdb.engine.schema import Schema
 from vecdb.storage.catalog import Bits
 from vecdb.storage.format import bits_at, unpack_bits
 from vecdb.storage.memory import MemorySegment
+from vecdb.storage.payload_edits import PayloadEdits
 from vecdb.storage.segment import FileSegment
 
 Segment = MemorySegment | FileSegment
 Offsets = npt.NDArray[np.int64]
 
+_FEW_ROWS = 1024
+"""So many are put in order faster than they are picked out of all rows."""
+_FIRST_ROWS, _MOST_ROWS = 32, 1 << 16
+"""Of how many rows at once the ids are read."""
+
 
 @dataclass(frozen=True, slots=True)
 class SegmentView:
-    """The first ``rows`` rows of a segment, of which ``live`` are alive."""
+    """The first ``rows`` rows of a segment, of which ``live`` are alive, and the first ``seen``
+    edits of their payloads. What is the payload of a row, and which operation was the last to
+    change it, is asked here: the segment knows what was written with the row."""
 
     segment: Segment
     rows: int
     alive: Bits | None  # None: all of them
     live: int
+    edits: PayloadEdits
+    seen: int
+
+    @property
+    def edited(self) -> bool:
+        """Whether a payload is another than was written with its row."""
+        return self.seen > 0 or bool(self.edits.files)
+
+    def payload(self, row: int) -> Any:
+        """The encoded payload of one row."""
+        if not self.edited:
+            return self.segment.payload(row)
+        return self.payloads(np.array([row], dtype=np.int64))[0]
+
+    def payloads(self, rows: Offsets) -> list[Any]:
+        """The encoded payloads of several rows."""
+        if not self.edited:
+            return self.segment.payloads(rows)
+        return self.edits.payloads(rows, self.seen, self.segment.payloads)
+
+    def payload_size(self, rows: Offsets) -> int:
+        """Bytes of the encoded payloads of several rows."""
+        if not self.edited:
+            return self.segment.payload_size(rows)
+        return self.edits.payload_size(rows, self.seen, self.segment.payload_size)
+
+    def seqs(self, rows: Offsets) -> npt.NDArray[np.uint64]:
+        """The operations that changed several rows last."""
+        if not self.edited:
+            return self.segment.seq_array(rows)
+        return self.edits.seqs(rows, self.seen, self.segment.seq_array)
 
     def lives(self, offsets: Offsets) -> npt.NDArray[np.bool_]:
         """Which of these rows are alive; -1 is not."""
@@ -81,14 +121,34 @@ class View:
             rows[found] = offsets[found]
         return where, rows
 
-    def in_order(self, key: int) -> Iterator[tuple[int, SegmentView, int]]:
-        """All live points in id order from the first id not below ``key``: (key, segment, row)."""
+    def in_order(
+        self, key: int, among: Callable[[SegmentView], Bits | None] = lambda part: part.alive
+    ) -> Iterator[tuple[int, SegmentView, int]]:
+        """All live points in id order from the first id not below ``key``: (key, segment, row).
 
-        def walk(part: SegmentView) -> Iterator[tuple[int, SegmentView, int]]:
-            alive = part.alive
-            for row in part.segment.from_key(key, part.rows):
-                if alive is None or alive[row >> 3] >> (row & 7) & 1:
-                    yield part.segment.key(row), part, row
-
-        streams = [walk(part) for part in self.segments if part.live]
+        ``among``: the bits of those rows of a segment to look at; all of them must live.
+        """
+        streams = [_in_order(part, key, among(part)) for part in self.segments if part.live]
         return heapq.merge(*streams, key=lambda item: item[0])
+
+
+def _in_order(
+    part: SegmentView, key: int, mask: Bits | None
+) -> Iterator[tuple[int, SegmentView, int]]:
+    segment = part.segment
+    if mask is not None and int(np.bitwise_count(mask).sum()) <= _FEW_ROWS:
+        rows = live_rows(mask, part.rows)
+        rows = rows[ids.sort_order(segment.id_array(rows))]
+        for each, row in zip(ids.from_array(segment.id_array(rows)), rows.tolist(), strict=True):
+            if each >= key:
+                yield each, part, row
+        return
+    order = segment.from_key(key, part.rows)
+    start, step = 0, _FIRST_ROWS
+    while start < len(order):  # more and more at once: few may be wanted, and few may be left
+        rows = order[start : start + step].astype(np.int64)
+        if mask is not None:
+            rows = rows[bits_at(mask, rows)]
+        for each, row in zip(ids.from_array(segment.id_array(rows)), rows.tolist(), strict=True):
+            yield each, part, row
+        start, step = start + step, min(2 * step, _MOST_ROWS)

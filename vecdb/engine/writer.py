@@ -9,11 +9,13 @@ A write returns when it is durable (as far as the sync level goes) and visible t
 
 from __future__ import annotations
 
+import errno
 import signal
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
@@ -31,30 +33,40 @@ from vecdb.engine.operations import (
 )
 from vecdb.engine.rows import gather_vectors
 from vecdb.engine.store import Store
-from vecdb.engine.view import View
-from vecdb.errors import CorruptionError, InvalidInputError, NotFoundError, VecdbError
+from vecdb.engine.view import Offsets, View
+from vecdb.errors import (
+    CorruptionError,
+    InvalidInputError,
+    NotFoundError,
+    StorageFullError,
+    VecdbError,
+)
 from vecdb.payload import edit, encoding
 from vecdb.payload.paths import parse_path
+from vecdb.storage import fs
 from vecdb.storage.format import MAX_FRAME, DamageError
+from vecdb.storage.payload_edits import PayloadEdits
 
 # An operation that depends on no state, or what makes one from the state it applies to (None:
 # nothing to do).
 Request = Upsert | Delete | Callable[[View], Operation | None]
 
 _GROUP_BYTES = 1 << 20
+_ASK_EVERY = 1 << 20  # bytes that are written until the disk is asked again for its free space
 _GROUP_OPERATIONS = 256
 _MAX_OPERATION = MAX_FRAME - (1 << 16)
+_AT_ONCE = 1024  # payloads that are read together
 
 
 class Ticket:
     """One queued request and, later, its outcome."""
 
-    __slots__ = ("buffers", "done", "error", "operation", "request", "rows", "seq", "size")
+    __slots__ = ("buffers", "done", "effect", "error", "operation", "request", "seq", "size")
 
     def __init__(self, request: Request) -> None:
         self.request = request
         self.operation: Operation | None = None
-        self.rows: Upsert | None = None  # what an edit amounts to
+        self.effect: Effect = None  # what an edit amounts to
         self.buffers: list[Any] = []
         self.size = 0
         self.seq = 0
@@ -89,7 +101,7 @@ class Writer:
         """Commit a request; the seq it got (of the last operation, if it had nothing to do)."""
         ticket = Ticket(request)
         if isinstance(request, (Upsert, Delete)):
-            ticket.rows = None if isinstance(request, Delete) else request
+            ticket.effect = None if isinstance(request, Delete) else request
             ticket.prepare(request)
         self._store.require_outside()
         with Uninterrupted():  # outermost: a signal's handler runs when the lock is free again
@@ -97,15 +109,19 @@ class Writer:
             with self._store.write:
                 while not ticket.done:
                     self._commit_group()
-        if ticket.error is not None:
-            raise ticket.error
-        return ticket.seq
+        error, ticket.error = ticket.error, None  # by its frames it has the ticket
+        if error is None:
+            return ticket.seq
+        try:
+            raise error
+        finally:
+            del error
 
     def _commit_group(self) -> None:
-        group = self._take_group()
+        store = self._store
+        group = _with_space(store, self._take_group())
         if not group:
             return
-        store = self._store
         first_seq = store.next_seq
         try:
             store.require_writable()
@@ -125,10 +141,11 @@ class Writer:
         try:
             for ticket in group:
                 assert ticket.operation is not None
-                apply(store, store.next_seq, ticket.operation, ticket.rows)
+                apply(store, store.next_seq, ticket.operation, ticket.effect)
                 ticket.seq = store.next_seq
                 store.next_seq += 1
             store.written_at = time.monotonic()
+            store.rush.add(sum(ticket.size for ticket in group), store.written_at)
             store.publish()
         except BaseException as error:
             # The WAL has operations that memory lacks: only reopening brings them together.
@@ -171,12 +188,35 @@ class Writer:
                 return False
             # Everything that can go wrong with an edit (a damaged row, a payload grown too large)
             # must go wrong before it is in the WAL, or it would go wrong again at every open.
-            ticket.rows = rewrite(self._store.view, operation)
+            ticket.effect = rewrite(self._store.view, operation)
             ticket.prepare(operation)
         except Exception as error:
             ticket.fail(error)
             return False
         return True
+
+
+def _with_space(store: Store, group: list[Ticket]) -> list[Ticket]:
+    """The tickets that may go on. What adds rows is refused before the disk is full: to delete
+    takes space, too, in the log and for what is left of the segments."""
+    size = sum(ticket.size for ticket in group)
+    store.room -= size
+    if store.room >= 0:
+        return group
+    adding = [ticket for ticket in group if not isinstance(ticket.operation, Delete)]
+    free, kept = fs.free_bytes(store.path), store.kept_free()
+    if not adding or free is None or free - size >= kept:
+        store.room = 0 if free is None else max(0, min(free - size - kept, _ASK_EVERY))
+        return group
+    for ticket in adding:
+        ticket.fail(
+            StorageFullError(
+                errno.ENOSPC,
+                f"{store.path}: no space for {size} bytes: of {free} that are free, {kept} are "
+                f"kept for deleting",
+            )
+        )
+    return [ticket for ticket in group if ticket.error is None]
 
 
 class Uninterrupted:
@@ -210,26 +250,65 @@ class Uninterrupted:
             self._handlers[number](number, frame)
 
 
-def apply(store: Store, seq: int, operation: Operation, rows: Upsert | None) -> None:
-    """Change the memory segment and the alive masks as the operation says. ``rows`` is what
-    ``rewrite`` made of it. Under the write lock; does not publish."""
+@dataclass(frozen=True, slots=True)
+class NewPayloads:
+    """Rows of one segment and the payloads they are given."""
+
+    edits: PayloadEdits
+    rows: Offsets
+    payloads: list[bytes]
+
+
+Effect = Upsert | list[NewPayloads] | None
+"""What an operation adds in some state: whole new rows, or payloads of rows that stay."""
+
+
+def apply(store: Store, seq: int, operation: Operation, effect: Effect) -> None:
+    """Change the memory segment, the alive masks and the payload edits as the operation says.
+    ``effect`` is what ``rewrite`` made of it. Under the write lock; does not publish."""
     if isinstance(operation, Delete):
         store.kill(operation.keys, in_memory=True)
-    elif rows is not None:
-        store.kill(rows.keys, in_memory=False)
-        store.memory.append(seq, rows.keys, rows.payloads, rows.vectors, rows.absent)
+    elif isinstance(effect, Upsert):
+        store.kill(effect.keys, in_memory=False)
+        store.memory.append(seq, effect.keys, effect.payloads, effect.vectors, effect.absent)
+    elif effect is not None:
+        for new in effect:
+            new.edits.append([seq] * len(new.rows), new.rows.tolist(), new.payloads)
 
 
-def rewrite(view: View, operation: Operation) -> Upsert | None:
-    """The whole new rows that an operation amounts to in this state; None if there are none."""
+def rewrite(view: View, operation: Operation) -> Effect:
+    """What an operation amounts to in this state, which must be the state now; None: nothing is
+    added. Raises InvalidInputError and CorruptionError."""
     if isinstance(operation, Delete):
         return None
     if isinstance(operation, Upsert):
         return operation
+    if isinstance(operation, EditPayload):
+        return _new_payloads(view, operation)
     return _edited(view, operation)
 
 
-def _edited(view: View, edit: EditPayload | EditVectors | DropVectors) -> Upsert | None:
+def _new_payloads(view: View, edit: EditPayload) -> list[NewPayloads]:
+    where, rows = view.locate(edit.keys)
+    whole = whole_payload(edit)
+    change = payload_editor(edit)
+    found = []
+    for number in np.unique(where[where >= 0]).tolist():
+        part, mine = view.segments[number], rows[where == number]
+        payloads: list[bytes] = []
+        if whole is not None:  # the stored ones need not be read; one object, however many points
+            found.append(NewPayloads(part.edits, mine, [whole] * len(mine)))
+            continue
+        try:
+            for start in range(0, len(mine), _AT_ONCE):
+                payloads += map(change, part.payloads(mine[start : start + _AT_ONCE]))
+        except DamageError as error:
+            raise CorruptionError("payload of a point to edit", str(error)) from None
+        found.append(NewPayloads(part.edits, mine, payloads))
+    return found
+
+
+def _edited(view: View, edit: EditVectors | DropVectors) -> Upsert | None:
     where, rows = view.locate(edit.keys)
     known = np.flatnonzero(where >= 0)
     if not len(known):
@@ -243,14 +322,9 @@ def _edited(view: View, edit: EditPayload | EditVectors | DropVectors) -> Upsert
     where, rows = where[known], rows[known]
     keys = [edit.keys[number] for number in known.tolist()]
     payloads = [
-        view.segments[number].segment.payload(row)
+        bytes(view.segments[number].payload(row))
         for number, row in zip(where.tolist(), rows.tolist(), strict=True)
     ]
-    if isinstance(edit, EditPayload):
-        try:
-            payloads = [edited_payload(payload, edit) for payload in payloads]
-        except DamageError as error:
-            raise CorruptionError("payload of a point to edit", str(error)) from None
     vectors, absent = {}, {}
     for name in view.schema:
         block, has = gather_vectors(view, where, rows, name)
@@ -268,21 +342,29 @@ def _edited(view: View, edit: EditPayload | EditVectors | DropVectors) -> Upsert
     return Upsert(keys, payloads, vectors, absent)
 
 
-def edited_payload(stored: bytes, operation: EditPayload) -> bytes:
-    """The stored payload after the edit. Raises InvalidInputError if it grows too large."""
+def whole_payload(operation: EditPayload) -> bytes | None:
+    """The payload after the edit, if it is the same whatever it was before."""
     if operation.mode == "clear":
         return encoding.EMPTY
-    if operation.mode == "overwrite":
-        return encoding.encode(operation.payload)
-    payload = encoding.decode(stored)
-    if operation.mode == "set" and not operation.path:
-        edit.merge(payload, operation.payload)
-    elif operation.mode == "set":
-        edit.merge_at(payload, parse_path(operation.path), operation.payload)
-    else:
-        for path in operation.paths:
-            edit.delete_at(payload, parse_path(path))
-    return encoding.encode(payload)
+    return encoding.encode(operation.payload) if operation.mode == "overwrite" else None
+
+
+def payload_editor(operation: EditPayload) -> Callable[[Any], bytes]:
+    """What makes of a stored payload that after the edit. Raises DamageError, and
+    InvalidInputError if it grows too large."""
+    to_set = parse_path(operation.path) if operation.mode == "set" and operation.path else []
+    to_delete = list(map(parse_path, operation.paths)) if operation.mode == "delete" else []
+    pack = encoding.packer()
+
+    def change(stored: Any) -> bytes:
+        payload = encoding.decode(stored)
+        if operation.mode == "set":
+            edit.merge_at(payload, to_set, operation.payload)
+        for path in to_delete:
+            edit.delete_at(payload, path)
+        return encoding.encode(payload, pack)
+
+    return change
 
 
 def existing(view: View, keys: list[int]) -> list[int]:

@@ -10,10 +10,10 @@ from typing import Any, Final
 
 import numpy as np
 from llvmlite import ir
-from numba import njit
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
+from vecdb.kernels.compiling import njit
 from vecdb.kernels.shuffle import (
     BLOCK_ROWS,
     BYTE,

@@ -7,10 +7,10 @@ rotation included, then works on 32 numbers at once. The layout of blocks is tha
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numba.core import types
 
 from vecdb.kernels.blocks import nearest_of_block
+from vecdb.kernels.compiling import njit
 from vecdb.kernels.rotation import rotate_lanes
 from vecdb.kernels.shuffle import BLOCK_ROWS
 from vecdb.kernels.signatures import (

@@ -12,10 +12,10 @@ from __future__ import annotations
 from typing import Any, Final
 
 import numpy as np
-from numba import njit
 from numba.core import types
 
 from vecdb.kernels.blocks import products_of_place
+from vecdb.kernels.compiling import njit
 from vecdb.kernels.fastscan import quantize_tables, scan
 from vecdb.kernels.rescoring import rescore
 from vecdb.kernels.signatures import (

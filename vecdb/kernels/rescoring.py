@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-from numba import njit
 from numba.core import types
 
+from vecdb.kernels.compiling import njit
 from vecdb.kernels.distance import score_rows
 from vecdb.kernels.prefetch import prefetch_row
 from vecdb.kernels.shortlist import best_first, make_heap

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any, Final
 
 import numpy as np
-from numba import njit
 from numba.core import types
 
+from vecdb.kernels.compiling import njit
 from vecdb.kernels.shuffle import BLOCK_ROWS
 from vecdb.kernels.signatures import (
     bytes_2,

@@ -11,9 +11,9 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-from numba import njit
 from numba.core import types
 
+from vecdb.kernels.compiling import njit
 from vecdb.kernels.signatures import (
     Bytes,
     Floats,

@@ -187,9 +187,9 @@ def parse_points_selector(value: Any, what: str = "points_selector") -> list[Poi
 
 
 def parse_with_payload(value: Any, what: str = "with_payload") -> WithPayload:
-    """What of the payload to return; None means nothing of it."""
-    wanted: WithPayload = read(WithPayload | None, value, what) or False
-    return wanted
+    """What of the payload to return; None means nothing of it, an empty list none of its keys."""
+    wanted: WithPayload | None = read(WithPayload | None, value, what)
+    return False if wanted is None else wanted
 
 
 def parse_with_vectors(value: Any, what: str = "with_vectors") -> WithVector:

@@ -53,6 +53,7 @@ from vecdb.models.conditions import (
 )
 from vecdb.models.datetimes import parse_datetime, with_zone
 from vecdb.payload.paths import parse_path
+from vecdb.payload.split import Clause, conditions
 
 # Deep nesting costs the stack of whoever evaluates it, and no query needs it.
 MAX_DEPTH = 32
@@ -72,27 +73,6 @@ def compile_filter(filter: Filter) -> Predicate:
     return _Compiler().filter(filter, depth=1)
 
 
-def required_ids(filter: Filter) -> set[PointId] | None:
-    """The only ids a match can have, if the filter's ``must`` pins them; else None."""
-    pinned: set[PointId] | None = None
-    for condition in _conditions(filter.must):
-        if isinstance(condition, HasIdCondition):
-            found = cast("set[PointId] | None", set(condition.has_id))
-        elif isinstance(condition, Filter):
-            found = required_ids(condition)
-        else:
-            found = None
-        if found is not None:
-            pinned = found if pinned is None else pinned & found
-    return pinned
-
-
-def _conditions(clause: list[Condition] | Condition | None) -> list[Condition]:
-    if clause is None:
-        return []
-    return clause if isinstance(clause, list) else [clause]
-
-
 class _Compiler:
     """One compilation: keeps count of the conditions."""
 
@@ -103,8 +83,8 @@ class _Compiler:
         if depth > MAX_DEPTH:
             raise InvalidInputError(f"filter: nested deeper than {MAX_DEPTH} levels")
 
-        def compiled(clause: list[Condition] | Condition | None) -> list[Predicate]:
-            return [self.condition(part, depth, nested) for part in _conditions(clause)]
+        def compiled(clause: Clause) -> list[Predicate]:
+            return [self.condition(part, depth, nested) for part in conditions(clause)]
 
         clauses = compiled(filter.must)
         if should := compiled(filter.should):

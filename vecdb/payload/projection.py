@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from copy import deepcopy
 from typing import Any
 
@@ -9,31 +10,50 @@ from vecdb import models
 from vecdb.payload import edit
 from vecdb.payload.paths import Step, parse_path
 
+_Branches = dict[Step, Any]
+"""What is wanted below a value: for each step True, all of what is there, or more branches."""
 
-def project(payload: dict[str, Any], selected: Any) -> dict[str, Any]:
-    """The part of ``payload`` that the selector names. Keys may go into objects: ``a.b``."""
+
+def projection(selected: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """The function that takes the part of a payload that a selector names; its result may share
+    values with the payload. Raises InvalidInputError for what is not a path."""
     if isinstance(selected, models.PayloadSelectorExclude):
-        rest = deepcopy(payload)
-        for path in selected.exclude:
-            edit.delete_at(rest, parse_path(path))
-        return rest
+        excluded = [parse_path(path) for path in selected.exclude]
+        return lambda payload: _without(payload, excluded)
     keys = selected.include if isinstance(selected, models.PayloadSelectorInclude) else selected
-    result: dict[str, Any] = {}
+    branches: _Branches = {}
     for path in keys:
-        _copy(payload, result, parse_path(path))
-    return result
+        _add(branches, parse_path(path))
+    return lambda payload: _only(payload, branches)
 
 
-def _copy(source: Any, target: dict[str, Any], steps: list[Step]) -> None:
-    """Copy what is at ``steps``, with the objects around it. An array is taken whole."""
-    step = steps[0]
-    if not isinstance(source, dict) or not isinstance(step, str) or step not in source:
-        return
-    if len(steps) == 1 or not isinstance(source[step], dict):
-        if len(steps) == 1 or isinstance(source[step], list):
-            target[step] = source[step]
-        return
-    inner = target.setdefault(step, {})
-    _copy(source[step], inner, steps[1:])
-    if not inner:
-        del target[step]
+def _without(payload: dict[str, Any], paths: list[list[Step]]) -> dict[str, Any]:
+    rest = deepcopy(payload)
+    for steps in paths:
+        edit.delete_at(rest, steps)
+    return rest
+
+
+def _add(branches: _Branches, steps: list[Step]) -> None:
+    for step in steps[:-1]:
+        if branches.get(step) is True:  # all of it is wanted by a shorter path
+            return
+        branches = branches.setdefault(step, {})
+    branches[steps[-1]] = True
+
+
+def _only(value: Any, branches: _Branches) -> Any:
+    """What the branches want of a value. As in Qdrant, objects and arrays on the way keep their
+    place and a value that has nothing below it stays; ``[0]`` is nothing that one could want."""
+    if isinstance(value, dict):
+        return {
+            name: below if branches[name] is True else _only(below, branches[name])
+            for name, below in value.items()
+            if name in branches
+        }
+    if isinstance(value, list):
+        wanted = branches.get(None, {})
+        if wanted is True or not value:
+            return value
+        return [_only(below, wanted) for below in value] if wanted else []
+    return value

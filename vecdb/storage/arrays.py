@@ -106,7 +106,7 @@ class PlacedArray:
         elif padded:
             # The mapping outlives this object in every array made from it.
             self._map = Mapping(fd, HEADER_SIZE + padded)
-            self.mapped_size = self._map.size
+            self.mapped_size = -(-self._map.size // mmap.PAGESIZE) * mmap.PAGESIZE
             self._bytes = self._map.array()[HEADER_SIZE:]
         else:
             self._bytes = np.empty(0, dtype=np.uint8)

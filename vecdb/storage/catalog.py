@@ -18,9 +18,9 @@ writable map is a SIGBUS. LMDB has no checksums, hence ours; and because a check
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -29,7 +29,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vecdb.errors import CorruptionError, InvalidInputError, WriteError
-from vecdb.storage import fs
+from vecdb.storage import fs, layout
 from vecdb.storage.catalog_file import (
     LOCK,
     newest_meta,
@@ -79,6 +79,18 @@ class SegmentRow:
     vectors: dict[str, dict[str, Any]]  # name -> {"dim": int, "codec": dict | None, "index": …}
     """``index``: the shape of the sketches, [blocks, bytes], or None."""
     files: dict[str, FileRow]
+    """All but those of payload edits are as the segment was built; see ``with_edits``."""
+
+    @property
+    def edits(self) -> list[str]:
+        """The names of its files of payload edits, the oldest first."""
+        return sorted(name for name in self.files if layout.parse_edits_file(name) is not None)
+
+    def with_edits(self, files: Mapping[str, FileRow]) -> SegmentRow:
+        """The same segment with these files of payload edits, and no others."""
+        edits = self.edits
+        built = {name: row for name, row in self.files.items() if name not in edits}
+        return replace(self, files={**built, **files})
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +116,7 @@ class Change:
     live: dict[int, int]  # every segment after the commit, in order
     config: dict[str, Any] | None = None
     add: list[SegmentRow] = field(default_factory=list)
+    """New segments, and those whose payload edits are in other files now."""
     drop: list[int] = field(default_factory=list)
     alive: dict[int, Bits | None] = field(default_factory=dict)
 

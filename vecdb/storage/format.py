@@ -109,6 +109,7 @@ class Kind(IntEnum):
     MANIFEST = 10
     INDEX = 11
     SKETCH = 12
+    PAYLOAD_EDITS = 13
 
 
 DTYPES: dict[int, np.dtype[Any]] = {

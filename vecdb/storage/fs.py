@@ -20,6 +20,7 @@ import os
 import socket
 import stat
 import tempfile
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -88,20 +89,11 @@ def make_temporary_dir() -> Path:
     """Create a private directory, in memory where the system offers enough of that: a container
     may have 64 MB of it, or none that may be written to."""
     memory, usual = Path("/dev/shm"), Path(tempfile.gettempdir())
-    roomy = _free(memory) >= min(_ROOMY, _free(usual))
+    roomy = (free_bytes(memory) or 0) >= min(_ROOMY, free_bytes(usual) or 0)
     for parent in (memory, usual) if roomy else (usual, memory):
         with suppress(OSError):
             return Path(tempfile.mkdtemp(prefix="vecdb-", dir=parent))
     return Path(tempfile.mkdtemp(prefix="vecdb-"))  # the error is the usual place's
-
-
-def _free(directory: Path) -> int:
-    """Bytes that may be written there; 0 if there is no such directory."""
-    try:
-        found = os.statvfs(directory)
-    except OSError:
-        return 0
-    return found.f_bavail * found.f_frsize
 
 
 @contextmanager
@@ -125,11 +117,39 @@ def private_copy(data: Buffer) -> Iterator[Path]:
 
 def sync_dir(path: Path) -> None:
     """Make the names in a directory durable."""
-    fd = _open(path, os.O_RDONLY | os.O_DIRECTORY)
+    ready = _ready.directories.get(path)
+    fd = _open_dir(path) if ready is None else ready
     try:
         os.fsync(fd)
     finally:
+        if ready is None:
+            close_descriptor(fd)
+
+
+@contextmanager
+def ready_to_sync(path: Path) -> Iterator[None]:
+    """In the block ``sync_dir`` of this directory needs no descriptor any more. What must not stop
+    between a rename and its sync fails before it begins when there is none left."""
+    before = _ready.directories
+    fd = _open_dir(path)
+    _ready.directories = {**before, path: fd}
+    try:
+        yield
+    finally:
+        _ready.directories = before
         close_descriptor(fd)
+
+
+class _Ready(threading.local):
+    def __init__(self) -> None:
+        self.directories: dict[Path, int] = {}
+
+
+_ready = _Ready()
+
+
+def _open_dir(path: Path) -> int:
+    return _open(path, os.O_RDONLY | os.O_DIRECTORY)
 
 
 def sync_file(path: Path) -> None:
@@ -216,6 +236,15 @@ def write_file(path: Path, data: Buffer) -> None:
         file.sync()
     finally:
         file.close()
+
+
+def free_bytes(path: Path) -> int | None:
+    """What may still be written there; None if that cannot be told, as of what is gone."""
+    try:
+        found = os.statvfs(real_path(path))
+    except OSError:
+        return None
+    return found.f_bavail * found.f_frsize
 
 
 def reserve(path: Path, size: int) -> None:

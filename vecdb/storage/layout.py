@@ -13,6 +13,7 @@
                                  vectors[.<name>] present[.<name>]
                                  codes[.<name>] quantizer[.<name>]
                                  sketch[.<name>] index[.<name>]
+                                 payload-edits.<seq>
       snapshots/                 full-snapshot-<number>-<time>.snapshot and .snapshot.sha256
       snapshots/<name>/          <name>-<number>-<time>.snapshot and .snapshot.sha256
 
@@ -122,6 +123,18 @@ def segment_dir(segment_id: int) -> str:
 def parse_segment_dir(name: str) -> int | None:
     """The id of a segment directory, or None."""
     return int(name, 16) if re.fullmatch(r"[0-9a-f]{16}", name) else None
+
+
+def edits_file(seq: int) -> str:
+    """The file of a segment with payloads that were edited, as of operation ``seq``. Sorts by
+    it."""
+    return f"payload-edits.{seq:020d}"
+
+
+def parse_edits_file(name: str) -> int | None:
+    """``seq`` of the name of a file of payload edits, or None."""
+    match = re.fullmatch(r"payload-edits\.([0-9]{20})", name)
+    return int(match[1]) if match else None
 
 
 def snapshot_file(prefix: str, number: int, moment: datetime) -> str:

@@ -1,4 +1,4 @@
-"""Mappings: of files without a descriptor, and of private memory that is given back.
+"""Mappings of files without a descriptor; private memory that is given back.
 
 A process may have a thousand descriptors, and a database thousands of files. A mapping keeps its
 file, removed or not, without one; only Python's ``mmap`` holds a copy of it as long as it lives.
@@ -69,3 +69,10 @@ def private_memory(size: int, *, huge: bool) -> mmap.mmap:
         with suppress(OSError):  # a kernel without them
             memory.madvise(mmap.MADV_HUGEPAGE if huge else mmap.MADV_NOHUGEPAGE)
     return memory
+
+
+def give_back_freed_memory() -> None:
+    """Let the system have what the C library keeps of freed memory, for a program that may never
+    need so much again."""
+    if hasattr(_libc, "malloc_trim"):  # glibc has it
+        _libc.malloc_trim(0)

@@ -17,6 +17,7 @@ from vecdb import ids
 from vecdb.storage.catalog import Bits
 from vecdb.storage.format import bits_at, pack_bits
 from vecdb.storage.mapping import private_memory
+from vecdb.storage.payload_edits import PayloadEdits
 
 Floats = npt.NDArray[np.float32]
 Offsets = npt.NDArray[np.int64]
@@ -94,7 +95,8 @@ class _Column:
 
 
 class MemorySegment:
-    """Rows in arrival order. A row is (id, seq, payload, vectors) and never changes."""
+    """Rows in arrival order. A row is (id, seq, payload, vectors) and never changes; payloads it
+    is given later are in ``edits``."""
 
     kind = "memory"
 
@@ -106,18 +108,21 @@ class MemorySegment:
         self.alive: Bits | None = None
         self.vector_bytes = 0
         self.payload_bytes = 0
+        self.edits = PayloadEdits()
         self._columns = {name: _Column(dim) for name, dim in dims.items()}
         self._keys: list[int] = []
         self._seqs: list[int] = []
         self._payloads: list[bytes] = []
         self._previous: list[int] = []  # the row this one replaced for the same id, or -1
         self._latest: dict[int, int] = {}
+        self.matches: dict[bytes, tuple[Bits, Bits]] = {}  # engine/remembered.py
         self._order: tuple[int, npt.NDArray[np.uint32]] = (0, np.empty(0, dtype=np.uint32))
 
     @property
     def size(self) -> int:
-        """About how much memory the rows take."""
-        return self.vector_bytes + self.payload_bytes + _ROW_OVERHEAD * self.rows
+        """About how much memory the rows and their payload edits take."""
+        rows = self.vector_bytes + self.payload_bytes + _ROW_OVERHEAD * self.rows
+        return rows + self.edits.size
 
     # -- writing (one writer) --------------------------------------------------------------
 
@@ -167,6 +172,10 @@ class MemorySegment:
         self.live -= died
 
     # -- reading ---------------------------------------------------------------------------
+
+    def payload_size(self, rows: Offsets) -> int:
+        """Bytes of the encoded payloads of several rows."""
+        return sum(len(self._payloads[row]) for row in rows.tolist())
 
     def locate(self, keys: Sequence[int], array: ids.IdArray, rows: int) -> Offsets:
         """For each key the newest of the first ``rows`` rows that has it, dead or alive, or -1."""
@@ -221,7 +230,7 @@ class MemorySegment:
         """The vectors of the first ``rows`` rows as (first row, ``float32 (n, dim)``) pieces."""
         return self._columns[name].blocks(rows)
 
-    def from_key(self, key: int, rows: int) -> Iterator[int]:
+    def from_key(self, key: int, rows: int) -> npt.NDArray[np.uint32]:
         """The first ``rows`` rows in id order, starting at the first id not below ``key``."""
         cached_rows, order = self._order
         if cached_rows != rows:
@@ -234,8 +243,7 @@ class MemorySegment:
                 low = middle + 1
             else:
                 high = middle
-        for row in order[low:]:
-            yield int(row)
+        return order[low:]
 
 
 def killed(alive: Bits, offsets: Offsets) -> tuple[Bits, int]:

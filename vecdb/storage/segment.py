@@ -85,6 +85,7 @@ class FileSegment:
         self.id = row.id
         self.rows = row.rows
         self.row = row
+        self.file_bytes = sum(file.length for file in row.files.values())
         self.dims = {name: int(vector["dim"]) for name, vector in row.vectors.items()}
         self.places = places
         self._uuid = uuid
@@ -103,7 +104,7 @@ class FileSegment:
         self.companions: dict[str, Companion] = {}
         self.indexes: dict[str, Index] = {}
         self._present: dict[str, Bits] = {}
-        self.matches: dict[bytes, tuple[Bits | None, Bits]] = {}  # engine/masks.py remembers here
+        self.matches: dict[bytes, tuple[Bits, Bits]] = {}  # engine/remembered.py
         for name, vector in row.vectors.items():
             self._open_vector(name, vector["codec"], places[name])
             if vector["index"] is not None:
@@ -278,11 +279,6 @@ class FileSegment:
         starts, ends = self._payload_offsets[rows], self._payload_offsets[rows + 1]
         return int((ends - starts).sum())
 
-    @property
-    def wide_ids(self) -> bool:
-        """Whether some id is a UUID."""
-        return self._ids.ndim == 2
-
     def take(self, name: str, offsets: Offsets) -> Floats:
         """Copies of several rows' vectors: ``float32 (m, dim)``."""
         vectors = self.originals[name].verify_rows(offsets)
@@ -304,11 +300,10 @@ class FileSegment:
         if self.rows:
             yield 0, self.originals[name].verify().reshape(self.rows, self.dims[name])
 
-    def from_key(self, key: int, rows: int) -> Iterator[int]:
+    def from_key(self, key: int, rows: int) -> npt.NDArray[np.uint32]:
         """All rows in id order, starting at the first id not below ``key``."""
         start = int(ids.position(self._ids, self._order, ids.to_array([key]))[0])
-        for row in self._order[start:]:
-            yield int(row)
+        return self._order[start:]
 
 
 def read_quantizer(data: npt.NDArray[np.uint8], kind: str, dim: int) -> Quantizer:

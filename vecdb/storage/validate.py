@@ -69,6 +69,7 @@ def expected_files(row: SegmentRow) -> dict[str, Shape]:
         "payload-offsets": Shape(Kind.PAYLOAD_OFFSETS, "<u8", n + 1),
         "manifest": Shape(Kind.MANIFEST, "<u1", None),
     }
+    files |= {name: Shape(Kind.PAYLOAD_EDITS, "<u1", None) for name in row.edits}
     for name, vector in row.vectors.items():
         dim, codec = vector["dim"], vector["codec"]
         files[layout.vector_file("vectors", name)] = Shape(Kind.VECTORS, "<f4", n, (dim,))
@@ -119,6 +120,8 @@ def validate(snapshot: Snapshot, dims: Mapping[str, int]) -> None:
             if not 1 <= row.id < snapshot.next_segment_id:
                 raise DamageError(f"next_segment_id is {snapshot.next_segment_id}")
             _validate_row(row, dims)
+            if row.edits and row.edits[-1] > layout.edits_file(snapshot.applied_seq):
+                raise DamageError(f"{row.edits[-1]} is newer than {snapshot.applied_seq}")
             require_live(row, snapshot.alive.get(row.id), snapshot.live[row.id])
         except DamageError as error:
             raise DamageError(f"segment {row.id:016x}: {error}") from None
@@ -139,7 +142,7 @@ def _validate_row(row: SegmentRow, dims: Mapping[str, int]) -> None:
             expected[name].require_length(file.length)
         except DamageError as error:
             raise DamageError(f"{name}: {error}") from None
-    optional = (Kind.PRESENT, Kind.MANIFEST)
+    optional = (Kind.PRESENT, Kind.MANIFEST, Kind.PAYLOAD_EDITS)
     for name, shape in expected.items():
         if name not in row.files and shape.kind not in optional:
             raise DamageError(f"has no file {name}")

@@ -107,13 +107,15 @@ class Wal:
         that the catalog has got to ``transaction``: an older copy of it is recognised.
 
         The file gets its name only when its header is durable, so a file with a bad header is
-        damage and never a crash.
+        damage and never a crash. Raises OSError if it could not be begun, and the log goes on in
+        the current file; WriteError if nothing may be written any more.
         """
         with self._guard:
-            self._start_file(first_seq, transaction)
+            self.sync()
+            with fs.ready_to_sync(self._directory):
+                self._start_file(first_seq, transaction)
 
     def _start_file(self, first_seq: int, transaction: int) -> None:
-        self.sync()
         salt = secrets.randbits(64)
         temporary = self._directory / layout.new_dir()
         path = self._directory / layout.wal_file(first_seq)
@@ -228,10 +230,14 @@ class Wal:
     def close(self) -> None:
         """Close the file without syncing; harmless when closed already."""
         with self._guard:
-            if self._file is not None:
-                self._file.close()
-                self._file = None
+            self.let_go()
         _awake.leave(self)
+
+    def let_go(self) -> None:
+        """``close`` in a forked child, where no lock may be asked for."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
     def _undo(self, start: int, error: OSError) -> None:
         assert self._file is not None
@@ -253,6 +259,10 @@ class _Awake:
     a quarter of all descriptors is taken, those that have had theirs longest rest."""
 
     def __init__(self) -> None:
+        self.begin()
+
+    def begin(self) -> None:
+        """Also in a forked child: the logs are its parent's, and their lock may have been held."""
         self._lock = threading.Lock()
         self._logs: dict[Wal, None] = {}  # the longest awake first
 
@@ -274,18 +284,9 @@ class _Awake:
         with self._lock:
             self._logs.pop(log, None)
 
-    def close_all(self) -> None:
-        """In a forked child: the files are the parent's. Any lock may have been held in the fork by
-        a thread that is not there."""
-        logs = list(self._logs)
-        self.__init__()  # type: ignore[misc]
-        for log in logs:
-            if log._file is not None:
-                log._file.close()
-
 
 _awake = _Awake()
-os.register_at_fork(after_in_child=_awake.close_all)
+os.register_at_fork(after_in_child=_awake.begin)
 
 
 @dataclass(slots=True)

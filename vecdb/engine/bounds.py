@@ -1,0 +1,137 @@
+"""What ids and vector names say of a filter, as bits of a segment's rows, without any payload.
+
+Of a row a filter is then true, false or open. Two masks tell: *surely* has the rows of which it is
+true whatever their payload is, *possibly* those of which it is not false. Bits beyond the last row
+mean nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+
+from vecdb import ids
+from vecdb.engine.view import SegmentView, View
+from vecdb.models.conditions import Condition, Filter, HasIdCondition, HasVectorCondition
+from vecdb.payload.split import Clause, conditions
+from vecdb.storage.catalog import Bits
+from vecdb.storage.format import pack_bits, unpack_bits
+
+Bounds = tuple[Bits, Bits]
+"""(surely, possibly)."""
+Bounded = Callable[[View, SegmentView], Bounds]
+
+
+def bounded(filter: Filter) -> Bounded:
+    """The function that tells the bounds of a filter in a segment."""
+    parts = _each(filter.must)
+    if should := _each(filter.should):
+        parts.append(_any_of(should))
+    if filter.min_should is not None:
+        parts.append(_at_least(filter.min_should.min_count, _each(filter.min_should.conditions)))
+    if must_not := _each(filter.must_not):
+        parts.append(_none_of(must_not))
+    return _all_of(parts)
+
+
+def _each(clause: Clause) -> list[Bounded]:
+    return [_of(condition) for condition in conditions(clause)]
+
+
+def _of(condition: Condition) -> Bounded:
+    if isinstance(condition, Filter):
+        return bounded(condition)
+    if isinstance(condition, HasIdCondition):
+        return _located(sorted(set(map(ids.key_of, condition.has_id))))
+    if isinstance(condition, HasVectorCondition):
+        return _present(condition.has_vector)
+    return _open
+
+
+def _open(view: View, part: SegmentView) -> Bounds:
+    """It takes the payload."""
+    return _no_row(part), _every_row(part)
+
+
+def _located(keys: list[int]) -> Bounded:
+    array = ids.to_array(keys)
+
+    def bounds(view: View, part: SegmentView) -> Bounds:
+        rows = part.segment.locate(keys, array, part.rows)
+        rows = rows[rows >= 0]
+        bits = _no_row(part)
+        np.bitwise_or.at(bits, rows >> 3, np.uint8(1) << (rows & 7).astype(np.uint8))
+        return bits, bits
+
+    return bounds
+
+
+def _present(name: str) -> Bounded:
+    def bounds(view: View, part: SegmentView) -> Bounds:
+        if name not in view.schema:
+            return _no_row(part), _no_row(part)
+        bits = part.segment.present(name, part.rows)
+        bits = _every_row(part) if bits is None else bits
+        return bits, bits
+
+    return bounds
+
+
+def _no_row(part: SegmentView) -> Bits:
+    return np.zeros(-(-part.rows // 8), dtype=np.uint8)
+
+
+def _every_row(part: SegmentView) -> Bits:
+    return np.full(-(-part.rows // 8), 0xFF, dtype=np.uint8)
+
+
+def _once(parts: Iterable[Bounded]) -> list[Bounded]:
+    """Any number of conditions on payloads tell no more than one."""
+    return list(dict.fromkeys(parts))
+
+
+def _all_of(parts: list[Bounded]) -> Bounded:
+    def bounds(view: View, part: SegmentView) -> Bounds:
+        surely, possibly = _every_row(part), _every_row(part)
+        for each in _once(parts):
+            true, open_ = each(view, part)
+            surely &= true
+            possibly &= open_
+        return surely, possibly
+
+    return bounds
+
+
+def _any_of(parts: list[Bounded]) -> Bounded:
+    def bounds(view: View, part: SegmentView) -> Bounds:
+        surely, possibly = _no_row(part), _no_row(part)
+        for each in _once(parts):
+            true, open_ = each(view, part)
+            surely |= true
+            possibly |= open_
+        return surely, possibly
+
+    return bounds
+
+
+def _none_of(parts: list[Bounded]) -> Bounded:
+    some = _any_of(parts)
+
+    def bounds(view: View, part: SegmentView) -> Bounds:
+        surely, possibly = some(view, part)
+        return ~possibly, ~surely
+
+    return bounds
+
+
+def _at_least(wanted: int, parts: list[Bounded]) -> Bounded:
+    def bounds(view: View, part: SegmentView) -> Bounds:
+        counts = np.zeros((2, part.rows), dtype=np.int32)
+        for each in parts:
+            for count, bits in zip(counts, each(view, part), strict=True):
+                count += unpack_bits(bits, part.rows)
+        surely, possibly = counts >= wanted
+        return pack_bits(surely), pack_bits(possibly)
+
+    return bounds

@@ -1,0 +1,100 @@
+"""Remembered: of which rows of a segment it is known whether they match a filter.
+
+To test a row takes microseconds of Python, and a row never changes: what matched once does so as
+long as it lives. What is known is only added to; that of a view that was taken earlier, or later,
+counts as well. Rows whose payload was edited are kept apart, with the edits, and how many of those
+were seen: what was edited since is tested again.
+
+No lock: at worst two threads test the same filter.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from vecdb.engine.view import SegmentView
+from vecdb.storage.catalog import Bits
+from vecdb.storage.format import pack_bits
+
+_REMEMBERED = 32
+"""Filters whose matches a segment keeps: a quarter of a byte a row each, with which were tested."""
+_FEW = 8
+"""A test of less than this part of a segment's rows is not worth another filter's place."""
+
+
+def recall(part: SegmentView, digest: bytes) -> tuple[Bits, Bits]:
+    """Bits of the rows of which it is known, and of those of them that match."""
+    kept = part.segment.matches
+    found = kept.pop(digest, None)
+    if found is not None:
+        kept[digest] = found  # as the last that was asked for
+    tested, matches = (_of_view(bits, part) for bits in found or (_NONE, _NONE))
+    if not part.edited:
+        return tested, matches
+    edited = part.edits.bits(part.seen, part.rows)
+    known, good = _of_edits(part, digest)
+    return tested & ~edited | known, matches & ~edited | good
+
+
+def remember(part: SegmentView, digest: bytes, tested: Bits, matches: Bits) -> None:
+    """Keep which rows were tested now, by their payloads in the view, and which of them match."""
+    if part.edited:
+        edited = part.edits.bits(part.seen, part.rows)
+        _remember_edits(part, digest, tested & edited, matches & edited)
+        tested, matches = tested & ~edited, matches & ~edited
+    kept = part.segment.matches
+    before = kept.pop(digest, None)
+    if before is not None:
+        tested, matches = _union(tested, before[0]), _union(matches, before[1])
+    elif _FEW * _count(tested) < part.live:
+        return
+    kept[digest] = tested, matches
+    for oldest in list(kept)[:-_REMEMBERED]:
+        kept.pop(oldest, None)
+
+
+def _of_edits(part: SegmentView, digest: bytes) -> tuple[Bits, Bits]:
+    """The same of rows whose payload was edited."""
+    seen, *found = part.edits.matches.get(digest, (0, _NONE, _NONE))
+    if seen > part.seen:  # time may run backwards: an earlier view is still being read
+        found = [_NONE, _NONE]
+    tested, matches = (_of_view(bits, part) for bits in found)
+    if seen < part.seen and tested.any():
+        flags = np.zeros(part.rows, dtype=np.bool_)
+        flags[part.edits.rows(part.seen, (), seen)] = True
+        tested, matches = tested & ~pack_bits(flags), matches & ~pack_bits(flags)
+    return tested, matches
+
+
+def _remember_edits(part: SegmentView, digest: bytes, tested: Bits, matches: Bits) -> None:
+    kept = part.edits.matches
+    if digest in kept and kept[digest][0] > part.seen:
+        return
+    known, good = _of_edits(part, digest)
+    kept.pop(digest, None)
+    kept[digest] = part.seen, known | tested, good | matches
+    for oldest in list(kept)[:-_REMEMBERED]:
+        kept.pop(oldest, None)
+
+
+def _of_view(bits: Bits, part: SegmentView) -> Bits:
+    """As many bytes as the view's rows take, zeros where there are none: a memory segment grows."""
+    return _resized(bits, -(-part.rows // 8))
+
+
+def _union(some: Bits, others: Bits) -> Bits:
+    length = max(len(some), len(others))
+    return _resized(some, length) | _resized(others, length)
+
+
+def _resized(bits: Bits, length: int) -> Bits:
+    if len(bits) >= length:
+        return bits[:length]
+    return np.concatenate([bits, np.zeros(length - len(bits), dtype=np.uint8)])
+
+
+def _count(bits: Bits) -> int:
+    return int(np.bitwise_count(bits).sum())
+
+
+_NONE: Bits = np.empty(0, dtype=np.uint8)

@@ -1,0 +1,303 @@
+"""Payload edits: payloads that rows of one segment were given after the rows were written.
+
+A row never changes. What its payload is *now* may stand beside it: in files of the segment's
+directory, as of the catalog's state, and after them in a list in memory, one entry an edit of a
+row, which a checkpoint turns into a file. So an edit costs its payload, and the row keeps its
+place, its vectors and its index.
+
+Thread safety is that of ``MemorySegment``: one writer (the collection's write lock), any number of
+readers. Entries are only ever appended; a reader looks at the first ``seen`` of them, a number it
+took when its view was published. Files never change: a checkpoint makes new ``PayloadEdits``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from vecdb.errors import CorruptionError
+from vecdb.storage import fs, layout
+from vecdb.storage.arrays import Expected, PlacedArray
+from vecdb.storage.builder import DataWriter
+from vecdb.storage.catalog import Bits, FileRow, SegmentRow
+from vecdb.storage.format import MAX_PAYLOAD, DamageError, DataHeader, Kind, pack_bits
+
+Offsets = npt.NDArray[np.int64]
+
+_ENTRY_OVERHEAD = 200  # bytes of Python objects an entry costs beside its payload
+
+# What is in a file goes along into a new one unless the file is so many times as large: a payload
+# is written a few times, and a segment has a handful of files whatever is edited.
+_GROWTH = 4
+_SMALL = 1 << 20
+
+_AT_ONCE = 1024  # payloads that are written together
+
+_BASE = -1  # where a payload is: in the row; in a file, from 0 on; in the list, after the files
+
+
+@dataclass(frozen=True, slots=True)
+class EditsTable:
+    """What the head of a file says: ``rows``, ascending, the operation that edited each, and where
+    payloads begin, and the last one ends, counted from the end of the head."""
+
+    rows: Offsets
+    seqs: npt.NDArray[np.uint64]
+    starts: Offsets
+
+    @staticmethod
+    def head_size(rows: int) -> int:
+        """Bytes before the first payload: the number of rows, and all that is said of them."""
+        return 8 * (3 * rows + 2)
+
+    @classmethod
+    def unpack(cls, head: npt.NDArray[np.uint8], size: int, rows: int, seq: int) -> EditsTable:
+        """From the head of a file of ``size`` bytes, of edits up to operation ``seq`` in a segment
+        of ``rows`` rows. Raises DamageError for what cannot be so."""
+        values = head.view("<u8")
+        count = len(values) // 3
+        found = cls(
+            values[1 : count + 1].view("<i8"),
+            values[count + 1 : 2 * count + 1],
+            values[2 * count + 1 :].view("<i8"),
+        )
+        if not count or int(found.rows.min()) < 0 or int(found.rows.max()) >= rows:
+            raise DamageError("names rows that there are not")
+        if (np.diff(found.rows) <= 0).any():
+            raise DamageError("its rows do not ascend")
+        if int(found.seqs.max()) > seq:
+            raise DamageError(f"names operations after {seq}")
+        lengths = np.diff(found.starts)
+        ends = int(found.starts[0]), int(found.starts[-1]) + cls.head_size(count)
+        if ends != (0, size) or (lengths < 0).any() or (lengths > MAX_PAYLOAD).any():
+            raise DamageError("does not cut its payloads into rows")
+        return found
+
+
+class EditsFile:
+    """One file of payload edits, open for reading. Immutable and thread-safe."""
+
+    def __init__(self, directory: Path, uuid: bytes, segment: SegmentRow, name: str) -> None:
+        """Raises CorruptionError."""
+        self.name = name
+        self.row = segment.files[name]
+        expected = Expected(uuid, segment.id, Kind.PAYLOAD_EDITS, self.row)
+        self.part = PlacedArray(directory / name, expected, "mapped")
+        try:
+            self.table = self._read_table(segment.rows)
+        except DamageError as error:
+            raise CorruptionError(self.part.path, str(error)) from None
+        self._begin = EditsTable.head_size(len(self.table.rows))
+
+    def _read_table(self, rows: int) -> EditsTable:
+        size = len(self.part.array)
+        if self.part.header.dtype != np.uint8 or self.part.header.columns != 1 or size < 16:
+            raise DamageError("holds no payload edits")
+        count = int(self.part.verify_span(0, 8)[:8].view("<u8")[0])
+        if not 0 < count <= size // 24:
+            raise DamageError(f"{count} edits in {size} bytes")
+        end = EditsTable.head_size(count)
+        head = self.part.verify_span(0, end)[:end]
+        return EditsTable.unpack(head, size, rows, layout.parse_edits_file(self.name) or 0)
+
+    @property
+    def rows(self) -> Offsets:
+        """The rows whose payloads are here, ascending."""
+        return self.table.rows
+
+    def find(self, rows: Offsets) -> Offsets:
+        """The place of each row here, or -1."""
+        at = np.minimum(np.searchsorted(self.rows, rows), len(self.rows) - 1)
+        return np.where(self.rows[at] == rows, at, -1)
+
+    def payloads(self, places: Offsets) -> list[Any]:
+        """The payloads in these places, as views of the file. Raises CorruptionError."""
+        starts = (self.table.starts[places] + self._begin).tolist()
+        stops = (self.table.starts[places + 1] + self._begin).tolist()
+        spans = list(zip(starts, stops, strict=True))
+        for start, stop in spans:
+            self.part.verify_span(start, stop)
+        data = self.part.array.data
+        return [data[start:stop] for start, stop in spans]
+
+
+def write_edits(
+    directory: Path,
+    uuid: bytes,
+    segment: SegmentRow,
+    seq: int,
+    rows: Offsets,
+    seqs: npt.NDArray[np.uint64],
+    payloads: Sequence[Any],
+) -> EditsFile:
+    """A new file with the payloads of some rows, ascending, as of operation ``seq``; durable, with
+    its name, when this returns. Raises OSError; then nothing is left of it."""
+    name = layout.edits_file(seq)
+    lengths = np.fromiter(map(len, payloads), np.int64, len(payloads))
+    starts = np.concatenate(([0], np.cumsum(lengths)))
+    head = np.concatenate(([len(rows)], rows, seqs.astype(np.int64), starts)).astype("<u8")
+    size = head.nbytes + int(starts[-1])
+    header = DataHeader(Kind.PAYLOAD_EDITS, np.dtype("<u1"), size, 1, uuid, segment.id)
+    fs.remove_file(directory / name)  # what a crash left, or an attempt that failed
+    writer = DataWriter(directory / name, header)
+    try:
+        writer.append(head)
+        for start in range(0, len(payloads), _AT_ONCE):
+            writer.append(b"".join(payloads[start : start + _AT_ONCE]))
+        row = writer.finish()
+        fs.sync_dir(directory)
+        return EditsFile(directory, uuid, segment.with_edits({name: row}), name)
+    except BaseException:
+        writer.abandon()
+        fs.discard(directory / name)
+        raise
+
+
+class PayloadEdits:
+    """The payload edits of one segment: ``files``, the oldest first, then entries in memory."""
+
+    def __init__(self, files: Sequence[EditsFile] = ()) -> None:
+        self.files = tuple(files)
+        self.count = 0
+        """Entries in memory."""
+        self.size = 0
+        """About how much memory they take."""
+        self.matches: dict[bytes, tuple[int, Bits, Bits]] = {}  # engine/remembered.py
+        self._bits: tuple[tuple[int, int], Bits] = ((-1, 0), np.empty(0, dtype=np.uint8))
+        self._rows: list[int] = []
+        self._seqs: list[int] = []
+        self._payloads: list[bytes] = []
+        self._previous: list[int] = []  # the entry of the same row before this one, or -1
+        self._latest: dict[int, int] = {}
+
+    # -- writing (one writer) --------------------------------------------------------------
+
+    def append(self, seqs: Sequence[int], rows: Sequence[int], payloads: Sequence[bytes]) -> None:
+        """Rows are given new payloads, by these operations."""
+        latest, previous = self._latest, self._previous
+        self._seqs.extend(seqs)
+        self._rows.extend(rows)
+        self._payloads.extend(payloads)
+        # A reader following _previous never sees a gap.
+        for entry, row in enumerate(rows, self.count):
+            previous.append(latest.get(row, -1))
+            latest[row] = entry
+        self.size += sum(map(len, payloads)) + _ENTRY_OVERHEAD * len(rows)
+        self.count += len(rows)
+
+    def take_over(self, other: PayloadEdits, since: int, places: Offsets | None = None) -> None:
+        """Go on with what others have from entry ``since`` on. ``places``: for each row of theirs
+        the row that it is here, or -1; None: the same."""
+        rows = np.array(other._rows[since:], dtype=np.int64)
+        rows = rows if places is None else places[rows]
+        kept = np.flatnonzero(rows >= 0)
+        entries = (kept + since).tolist()
+        self.append(
+            [other._seqs[entry] for entry in entries],
+            rows[kept].tolist(),
+            [other._payloads[entry] for entry in entries],
+        )
+
+    # -- reading ---------------------------------------------------------------------------
+
+    def rows(self, seen: int, files: Sequence[EditsFile], since: int = 0) -> Offsets:
+        """The rows that were edited, ascending: in some of the files, by entries from ``since``
+        on."""
+        entries = np.array(self._rows[since:seen], dtype=np.int64)
+        return np.unique(np.concatenate([entries, *(file.rows for file in files)]))
+
+    def payloads(self, rows: Offsets, seen: int, base: Callable[[Offsets], list[Any]]) -> list[Any]:
+        """The payloads of some rows; ``base`` gives those that were never edited."""
+        where, places = self._locate(rows, seen)
+        found: list[Any] = [None] * len(rows)
+        for source in np.unique(where).tolist():
+            mine = np.flatnonzero(where == source)
+            if source == _BASE:
+                payloads = base(rows[mine])
+            elif source < len(self.files):
+                payloads = self.files[source].payloads(places[mine])
+            else:
+                payloads = [self._payloads[entry] for entry in places[mine].tolist()]
+            for place, payload in zip(mine.tolist(), payloads, strict=True):
+                found[place] = payload
+        return found
+
+    def payload_size(self, rows: Offsets, seen: int, base: Callable[[Offsets], int]) -> int:
+        """Bytes of the payloads of some rows."""
+        where, places = self._locate(rows, seen)
+        size = base(rows[where == _BASE])
+        for number, file in enumerate(self.files):
+            mine = places[where == number]
+            size += int((file.table.starts[mine + 1] - file.table.starts[mine]).sum())
+        mine = places[where == len(self.files)]
+        return size + sum(len(self._payloads[entry]) for entry in mine.tolist())
+
+    def seqs(
+        self, rows: Offsets, seen: int, base: Callable[[Offsets], npt.NDArray[np.uint64]]
+    ) -> npt.NDArray[np.uint64]:
+        """The last operations that changed some rows; ``base`` gives those that wrote them."""
+        where, places = self._locate(rows, seen)
+        found = np.empty(len(rows), dtype=np.uint64)
+        mine = where == _BASE
+        if mine.any():
+            found[mine] = base(rows[mine])
+        for number, file in enumerate(self.files):
+            mine = where == number
+            found[mine] = file.table.seqs[places[mine]]
+        mine = where == len(self.files)
+        found[mine] = [self._seqs[entry] for entry in places[mine].tolist()]
+        return found
+
+    def _locate(self, rows: Offsets, seen: int) -> tuple[Offsets, Offsets]:
+        """Where the newest payload of each row is, and its place there."""
+        where = np.full(len(rows), _BASE, dtype=np.int64)
+        places = np.zeros(len(rows), dtype=np.int64)
+        for number, file in enumerate(self.files):
+            at = file.find(rows)
+            known = at >= 0
+            where[known], places[known] = number, at[known]
+        if seen:
+            latest, previous = self._latest, self._previous
+            for place, row in enumerate(rows.tolist()):
+                entry = latest.get(row, -1)
+                while entry >= seen:  # made after the reader's view was published
+                    entry = previous[entry]
+                if entry >= 0:
+                    where[place], places[place] = len(self.files), entry
+        return where, places
+
+    # -- files -----------------------------------------------------------------------------
+
+    @property
+    def file_bytes(self) -> int:
+        """Bytes of the files."""
+        return sum(file.row.length for file in self.files)
+
+    def kept(self, seen: int) -> int:
+        """How many files stay as they are when the first ``seen`` entries go to a new one. The
+        others, the newest and not much larger than it, go with them."""
+        size = sum(map(len, self._payloads[:seen])) + EditsTable.head_size(seen)
+        files = list(self.files)
+        while files and files[-1].row.length <= _GROWTH * max(size, _SMALL):
+            size += files.pop().row.length
+        return len(files)
+
+    def bits(self, seen: int, rows: int) -> Bits:
+        """Bits of those of the segment's ``rows`` that were edited."""
+        known, bits = self._bits
+        if known != (seen, rows):
+            flags = np.zeros(rows, dtype=np.bool_)
+            flags[self.rows(seen, self.files)] = True
+            bits = pack_bits(flags)
+            self._bits = ((seen, rows), bits)
+        return bits
+
+
+def rows_of(files: Iterable[EditsFile]) -> dict[str, FileRow]:
+    """What the catalog knows of files of payload edits, by name."""
+    return {file.name: file.row for file in files}
