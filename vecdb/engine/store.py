@@ -25,14 +25,14 @@ from pathlib import Path
 import numpy as np
 
 from vecdb import ids, models
-from vecdb.engine.schema import Schema, places, schema_of
+from vecdb.engine.schema import Schema, placed_once, places, schema_of
 from vecdb.engine.view import SegmentView, View
 from vecdb.errors import ClosedError, ReadOnlyError, ReentrantCallError
 from vecdb.storage import layout
 from vecdb.storage.catalog import Bits, Catalog, SegmentRow
 from vecdb.storage.format import bits_at, pack_bits
 from vecdb.storage.memory import MemorySegment, all_alive, killed
-from vecdb.storage.segment import FileSegment
+from vecdb.storage.segment import FileSegment, Places
 from vecdb.storage.wal import Wal
 
 _FIRST_DELAY = 1.0  # seconds until a failed step is tried again, doubled each time
@@ -161,10 +161,19 @@ class Store:
 
     def open_segment(self, row: SegmentRow, reuse: FileSegment | None = None) -> FileSegment:
         """The segment's files, placed as the configuration wants."""
-        optimizer = self.config.optimizer_config
-        where = {name: places(self.schema[name], row.rows, optimizer) for name in row.vectors}
+        where = self.places(row, self.schema, self.config)
         path = self.segments_path / layout.segment_dir(row.id)
         return FileSegment(path, self.uuid, row, where, reuse, lambda: self.changed())
+
+    def places(
+        self, row: SegmentRow, schema: Schema, config: models.CollectionConfig
+    ) -> dict[str, Places]:
+        """Where a segment's parts are to live."""
+        optimizer = config.optimizer_config
+        where = {name: places(schema[name], row.rows, optimizer) for name in row.vectors}
+        if self.wal.level == "none":
+            return {name: placed_once(schema[name], place) for name, place in where.items()}
+        return where
 
     # -- under the write lock --------------------------------------------------------------
 
