@@ -21,7 +21,7 @@ import json, os, sys
 import numpy as np
 import vecdb
 
-ROWS, DIM = 60_000, 256
+ROWS, DIM = 40_000, 768
 vectors = np.ones((5000, DIM), np.float32)
 
 def held(db):
