@@ -31,7 +31,7 @@ from vecdb.errors import (
 )
 from vecdb.storage import fs, layout
 from vecdb.storage.place import Place
-from vecdb.storage.wal import SyncLevel
+from vecdb.storage.wal import LogLevel
 
 _log = logging.getLogger("vecdb")
 
@@ -48,7 +48,7 @@ class OpenCollections:
     def __init__(
         self,
         parent: Path,
-        level: SyncLevel,
+        level: LogLevel,
         optimizer: Optimizer,
         handle: Callable[[Store], Collection],
     ) -> None:

@@ -28,6 +28,7 @@ class Snapshots:
     path: Path
     _place: Place | None
     _lock: threading.RLock
+    _temporary: bool
     _collections: OpenCollections
 
     def check_usable(self) -> None:
@@ -47,6 +48,10 @@ class Snapshots:
         """The collection of that name."""
         raise NotImplementedError
 
+    def flush(self, collection_name: str | None = None) -> None:
+        """Checkpoint one collection, or all."""
+        raise NotImplementedError
+
     def create_snapshot(
         self, collection_name: str, wait: bool = True
     ) -> models.SnapshotDescription:
@@ -59,6 +64,7 @@ class Snapshots:
         NotFoundError, StorageFullError, and CorruptionError for a damaged file.
         """
         with self._changing() as place:
+            self._fill_files(collection_name)
             path = self.collection(collection_name)._store.path
             directory = self._snapshots_of(collection_name)
             return snapshots.take(place, directory, path.name, [path], whole=False)
@@ -110,6 +116,7 @@ class Snapshots:
         ``create_snapshot`` does, and for a damaged collection.
         """
         with self._changing() as place:
+            self._fill_files(None)
             paths = recovery.collection_dirs(self.path / layout.COLLECTIONS)
             directory = self.path / layout.SNAPSHOTS
             return snapshots.take(place, directory, layout.FULL, paths, whole=True)
@@ -123,6 +130,11 @@ class Snapshots:
         """Remove a snapshot of the whole database; False if there is none of that name."""
         with self._changing():
             return snapshots.remove(self.path / layout.SNAPSHOTS, snapshot_name)
+
+    def _fill_files(self, collection_name: str | None) -> None:
+        """A database that ends with its process has no log to copy: all must be in segments."""
+        if self._temporary:
+            self.flush(collection_name)
 
     def _snapshots_of(self, collection_name: str) -> Path:
         name = directory.check_name(collection_name)

@@ -36,7 +36,7 @@ from vecdb.storage.format import MAX_FORMAT_LINE, VERSION, DamageError
 from vecdb.storage.format_line import pack_format_line, unpack_format_line
 from vecdb.storage.place import Place
 from vecdb.storage.validate import validate
-from vecdb.storage.wal import Replay, SyncLevel, Wal
+from vecdb.storage.wal import LogLevel, Replay, Wal
 
 
 def write_format(path: Path, **fields: str) -> str:
@@ -220,7 +220,7 @@ def name_of_place(place: Path) -> str:
 
 
 def open_store(
-    path: Path, level: SyncLevel, *, new: bool = False, database: Place | None = None
+    path: Path, level: LogLevel, *, new: bool = False, database: Place | None = None
 ) -> Store:
     """Open a collection for writing. Raises CorruptionError and FormatVersionError, naming the
     file. ``new``: there is nothing in it yet, so it is of no use if it can only be read.
@@ -235,7 +235,7 @@ def open_store(
         raise
 
 
-def _open_store(place: Place, level: SyncLevel, new: bool) -> Store:
+def _open_store(place: Place, level: LogLevel, new: bool) -> Store:
     started, path = time.monotonic(), place.path
     catalog = Catalog(path / layout.CATALOG)
     # A process killed in its commit may have written it and not synced it. What begins now
@@ -266,7 +266,7 @@ def _open_store(place: Place, level: SyncLevel, new: bool) -> Store:
 def load(
     path: Path,
     snapshot: Snapshot,
-    level: SyncLevel,
+    level: LogLevel,
     reuse: Store | None = None,
     *,
     mapped: bool = False,
