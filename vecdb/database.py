@@ -31,7 +31,7 @@ from vecdb.errors import (
 from vecdb.open_collections import OpenCollections
 from vecdb.qdrant_arguments import OfCollections
 from vecdb.snapshots import Snapshots
-from vecdb.storage import fs, layout
+from vecdb.storage import fs, layout, lookup
 from vecdb.storage.mapping import give_back_freed_memory
 from vecdb.storage.place import Place
 from vecdb.storage.wal import LogLevel, SyncLevel
@@ -195,7 +195,7 @@ class VecDB(Verbs, Snapshots):
             with suppress(PlaceTakenError):
                 self._place.require()
                 with self._place:
-                    for path in fs.entries(self.path):
+                    for path in lookup.entries(self.path):
                         fs.remove_tree(path)
                 fs.remove_empty_dir(self.path)
 

@@ -29,7 +29,7 @@ from vecdb.errors import (
     VecdbError,
     WriteError,
 )
-from vecdb.storage import fs, layout
+from vecdb.storage import fs, layout, lookup
 from vecdb.storage.place import Place
 from vecdb.storage.wal import LogLevel
 
@@ -298,7 +298,7 @@ def _directory_at(path: Path) -> object:
     """What tells the collection of a place from any other that comes there while nobody has it
     open. Inodes are given again, at another time."""
     try:
-        found = fs.status(recovery.standing(path))
+        found = lookup.status(recovery.standing(path))
     except OSError:
         return None
     return found.st_dev, found.st_ino, found.st_ctime_ns

@@ -15,7 +15,7 @@ from vecdb.engine import directory, recovery, restore, snapshots
 from vecdb.errors import InvalidInputError
 from vecdb.open_collections import OpenCollections
 from vecdb.qdrant_arguments import OfCollections
-from vecdb.storage import fs, layout
+from vecdb.storage import layout, lookup
 from vecdb.storage.place import Place
 
 if TYPE_CHECKING:
@@ -155,6 +155,6 @@ class Snapshots:
             return Path(unquote(parts.path))
         if layout.parse_snapshot_file(text) is not None:
             for place in (self._snapshots_of(name), self.path / layout.SNAPSHOTS):
-                if fs.is_file(place / text):
+                if lookup.is_file(place / text):
                     return place / text
         return Path(text).absolute()

@@ -29,7 +29,7 @@ from vecdb.engine.check import check_database
 from vecdb.engine.operations import Upsert
 from vecdb.engine.optimizer import Optimizer
 from vecdb.errors import OptimizerError, StorageFullError
-from vecdb.storage import fs
+from vecdb.storage import fs, lookup
 from vecdb.storage.segment import FileSegment
 from vecdb.storage.wal import Wal
 
@@ -230,7 +230,7 @@ def test_absorbing_needs_space_and_does_without(
             put(db, np.arange(10 * n, 10 * n + 10))
             db.flush("c")
         with monkeypatch.context() as patch:
-            patch.setattr(fs, "free_bytes", lambda _: 4000)
+            patch.setattr(lookup, "free_bytes", lambda _: 4000)
             put(db, [1000])
             db.flush("c")
             assert segments(db) == 11
@@ -362,7 +362,7 @@ def test_a_vacuum_needs_space_for_what_lives(
         put(db, np.arange(5000))
         db.flush("c")
         size = sum(f.stat().st_size for f in (tmp_path / "db").rglob("vectors"))
-        monkeypatch.setattr(fs, "free_bytes", lambda _: size // 2)
+        monkeypatch.setattr(lookup, "free_bytes", lambda _: size // 2)
         db.delete("c", list(range(500, 5000)))
         assert db.wait_for_optimizer("c")
         assert sum(f.stat().st_size for f in (tmp_path / "db").rglob("vectors")) < size // 4
@@ -378,7 +378,7 @@ def test_points_are_refused_while_deleting_still_has_space(
         kept = db.collection("c")._store.kept_free()
         db.collection("c")._store.room = 0
         assert kept > 20_000
-        monkeypatch.setattr(fs, "free_bytes", lambda _: kept)
+        monkeypatch.setattr(lookup, "free_bytes", lambda _: kept)
         with pytest.raises(StorageFullError, match="kept for deleting"):
             put(db, [1])
         with pytest.raises(StorageFullError, match="kept for deleting"):

@@ -30,7 +30,7 @@ from msgspec import Meta, Struct
 from vecdb.engine.follower import newest, require_same
 from vecdb.engine.recovery import is_there, valid_config
 from vecdb.errors import CorruptionError
-from vecdb.storage import fs, layout
+from vecdb.storage import fs, layout, lookup
 from vecdb.storage.catalog import (
     LARGEST,
     Bits,
@@ -206,7 +206,7 @@ class Captured:
         for name, expected in row.files.items():
             with fs.required(directory / name):
                 # An open file stays, whatever becomes of its name.
-                file = fs.open_read(directory / name)
+                file = lookup.open_read(directory / name)
             self._files[row.id, name] = self._held.enter_context(file)
             length = os.fstat(file.fileno()).st_size
             if length != expected.length:

@@ -39,7 +39,7 @@ from vecdb.engine.schema import VectorSchema
 from vecdb.engine.store import FileState, Store, count_bits, gather_bits, none_if_all
 from vecdb.engine.writer import Uninterrupted
 from vecdb.errors import OptimizerError
-from vecdb.storage import fs
+from vecdb.storage import fs, lookup
 from vecdb.storage.builder import SegmentBuilder
 from vecdb.storage.catalog import Bits, Change, SegmentRow
 from vecdb.storage.format import pack_bits, unpack_bits
@@ -154,7 +154,7 @@ def _require_space(store: Store, sources: list[Source]) -> None:
         rows = max(1, source.segment.rows)
         length = source.segment.file_bytes + source.part.edits.file_bytes
         need += space_for(length * len(source.rows) // rows)
-    free = fs.free_bytes(store.path)
+    free = lookup.free_bytes(store.path)
     if free is not None and free < need:
         raise OptimizerError(f"{store.path}: {free} bytes free, {need} needed to rewrite segments")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from vecdb.engine import recovery
 from vecdb.errors import CorruptionError, InvalidInputError, NotADatabaseError
-from vecdb.storage import fs, layout
+from vecdb.storage import fs, layout, lookup
 from vecdb.storage.place import Place
 
 MAX_NAME_BYTES = 255
@@ -74,15 +74,15 @@ def require_database(path: Path) -> None:
     """
     require_format_file(path)
     recovery.read_format(path)
-    if not fs.is_dir(path / layout.COLLECTIONS):
+    if not lookup.is_dir(path / layout.COLLECTIONS):
         raise CorruptionError(path / layout.COLLECTIONS, "the directory is missing")
 
 
 def require_format_file(path: Path) -> None:
     """Raise NotADatabaseError, which says what is there instead, unless there is the FORMAT of a
     database, damaged or not."""
-    has_format = fs.is_file(path / layout.FORMAT)
-    if fs.is_dir(path / layout.CATALOG):
+    has_format = lookup.is_file(path / layout.FORMAT)
+    if lookup.is_dir(path / layout.CATALOG):
         why = f"it is a collection; the database should be {path.parent.parent}"
     elif has_format:
         return
@@ -145,13 +145,13 @@ def initialize(path: Path) -> None:
     except OSError as error:  # it is not ours: not to be read, or of a kind that is not synced
         if error.errno in (errno.EIO, errno.ENOSPC, errno.EDQUOT):
             raise
-    if fs.exists(path / layout.FORMAT):
+    if lookup.exists(path / layout.FORMAT):
         require_database(path)
         fs.sync_dir(path)  # the same
         return
-    if not fs.is_dir(path / layout.COLLECTIONS):
+    if not lookup.is_dir(path / layout.COLLECTIONS):
         fs.make_dir(path / layout.COLLECTIONS)
-    for entry in fs.entries(path):
+    for entry in lookup.entries(path):
         if layout.is_leftover(entry.name):
             fs.discard(entry)
     unfinished = path / layout.new_dir()

@@ -16,7 +16,7 @@ from typing import TypeVar
 from vecdb.engine.recovery import is_there, load, read_format, replay_into, standing
 from vecdb.engine.store import RecoveryReport, Store
 from vecdb.errors import CorruptionError, FormatVersionError
-from vecdb.storage import fs, layout
+from vecdb.storage import fs, layout, lookup
 from vecdb.storage.catalog import Snapshot, read_unlocked, transaction_of
 from vecdb.storage.wal import Replay, wal_files
 
@@ -100,8 +100,8 @@ def identify(path: Path) -> dict[str, str]:
     has the same fields. Inodes are given again, at another time. Raises CorruptionError."""
     fields = read_format(path)
     with fs.required(path / layout.FORMAT):
-        file = fs.status(path / layout.FORMAT)
-        return {**fields, "file": f"{fs.identity(path)} {file.st_ino} {file.st_ctime_ns}"}
+        file = lookup.status(path / layout.FORMAT)
+        return {**fields, "file": f"{lookup.identity(path)} {file.st_ino} {file.st_ctime_ns}"}
 
 
 def require_same(path: Path, fields: dict[str, str]) -> None:
@@ -162,10 +162,10 @@ def _state(place: Path) -> object:
     path = standing(place)
     found: list[object] = [path]
     try:
-        found.append(fs.identity(path))
+        found.append(lookup.identity(path))
         found.append(transaction_of(path / layout.CATALOG))
         for first_seq, file in wal_files(path / layout.WAL):
-            found.append((first_seq, fs.status(file).st_size))
+            found.append((first_seq, lookup.status(file).st_size))
     except FileNotFoundError:  # it moves at this moment
         found.append(object() if is_there(place) else None)
     except CorruptionError as error:

@@ -30,7 +30,7 @@ from vecdb.errors import (
     InvalidInputError,
     StorageFullError,
 )
-from vecdb.storage import fs, layout
+from vecdb.storage import fs, layout, lookup
 from vecdb.storage.catalog import DATA, Catalog, Snapshot
 from vecdb.storage.format import MAX_FORMAT_LINE, VERSION, DamageError
 from vecdb.storage.format_line import pack_format_line, unpack_format_line
@@ -50,7 +50,7 @@ def read_format(directory: Path) -> dict[str, str]:
     """The fields of a FORMAT file. Raises CorruptionError, FormatVersionError."""
     path = directory / layout.FORMAT
     try:
-        with fs.required(path), fs.open_read(path) as file:
+        with fs.required(path), lookup.open_read(path) as file:
             return unpack_format_line(file.read(MAX_FORMAT_LINE + 1))
     except DamageError as error:
         raise CorruptionError(path, str(error)) from None
@@ -88,7 +88,7 @@ def create_collection(parent: Path, name: str, config: models.CollectionConfig) 
         fs.rename(temporary, path)
         fs.sync_dir(parent)
     except BaseException:
-        if not fs.exists(path):
+        if not lookup.exists(path):
             fs.remove_tree(temporary)
             raise
         # Power loss may bring its name back: whole, and empty, is all it may be then. The next open
@@ -103,7 +103,7 @@ def drop_collection(path: Path) -> None:
     """Remove a collection: gone in one rename, then file by file. Also one that failed to take its
     place, which would take it at the next open."""
     for directory in (path, path.with_name(layout.restored_dir(path.name))):
-        if fs.is_dir(directory):
+        if lookup.is_dir(directory):
             _drop(directory)
 
 
@@ -121,7 +121,7 @@ def collection_dirs(parent: Path) -> list[Path]:
     with fs.required(parent, "directory"):
         # Twice: one look at a long list takes several calls, and a collection that a restore
         # renames between two of them might be under neither of its names.
-        names = {*fs.names(parent), *fs.names(parent)}
+        names = {*lookup.names(parent), *lookup.names(parent)}
     places = {layout.parse_restored_dir(name) or name for name in names}
     paths = [parent / place for place in sorted(places) if layout.may_be_place(place)]
     return [path for path in paths if is_there(path)]
@@ -137,14 +137,14 @@ def standing(place: Path) -> Path:
 def is_committed(restored: Path) -> bool:
     """Whether there is something under a ``.restored-`` name, and takes its place: what was
     withdrawn says so. One of which FORMAT is lost is damaged, and not to be removed for that."""
-    return fs.is_dir(restored) and not fs.exists(restored / layout.WITHDRAWN)
+    return lookup.is_dir(restored) and not lookup.exists(restored / layout.WITHDRAWN)
 
 
 def is_there(place: Path) -> bool:
     """Whether there is a collection of this place. A restore may be moving it from the one name to
     the other between any two questions; the first one is asked again for that."""
     restored = place.with_name(layout.restored_dir(place.name))
-    return fs.is_dir(place) or is_committed(restored) or fs.is_dir(place)
+    return lookup.is_dir(place) or is_committed(restored) or lookup.is_dir(place)
 
 
 def finish_restores(parent: Path) -> None:
@@ -157,10 +157,10 @@ def finish_restores(parent: Path) -> None:
     there, and that power loss would take away with all that is written below it from now on.
     """
     fs.sync_dir(parent)
-    for path in fs.entries(parent):
+    for path in lookup.entries(parent):
         if layout.parse_restored_dir(path.name) is not None:
             settle(path)
-    for path in fs.entries(parent):
+    for path in lookup.entries(parent):
         if layout.is_leftover(path.name):
             fs.discard(path)
 
@@ -172,7 +172,7 @@ def settle(restored: Path) -> None:
         _, dropped = take_place(restored)
         if dropped is not None:
             fs.discard(dropped)
-    elif fs.is_dir(restored):
+    elif lookup.is_dir(restored):
         # That it is withdrawn must be durable while it has its name, and that it has another one
         # before a part of it is gone: a part would take the place of a whole collection.
         fs.sync_dir(restored)
@@ -186,7 +186,7 @@ def take_place(restored: Path) -> tuple[Path, Path | None]:
     assert replaced is not None
     path = restored.with_name(replaced)
     dropped: Path | None = None
-    if fs.exists(path):
+    if lookup.exists(path):
         dropped = restored.with_name(layout.dropped_dir())
         fs.rename(path, dropped)
         fs.sync_dir(path.parent)
@@ -353,7 +353,7 @@ def _clean(store: Store) -> list[str]:
     WAL files."""
     removed = []
     with fs.required(store.segments_path, "directory"):
-        paths = fs.entries(store.segments_path)
+        paths = lookup.entries(store.segments_path)
     for path in paths:
         segment_id = layout.parse_segment_dir(path.name)
         if segment_id is None:
@@ -363,9 +363,9 @@ def _clean(store: Store) -> list[str]:
             continue
         fs.discard(path)
         removed.append(path.name)
-        if fs.exists(path):  # else its id may be given again: nothing refers to it
+        if lookup.exists(path):  # else its id may be given again: nothing refers to it
             store.next_segment_id = max(store.next_segment_id, segment_id + 1)
-    for path in fs.entries(store.path / layout.WAL):
+    for path in lookup.entries(store.path / layout.WAL):
         if layout.is_leftover(path.name):
             fs.discard(path)
             removed.append(path.name)
@@ -376,7 +376,7 @@ def _clean_edits(path: Path, state: FileState) -> list[str]:
     """Remove payload edits of a segment that the catalog does not list."""
     known = {file.name for file in state.edits.files}
     removed = []
-    for name in sorted(fs.names(path)):
+    for name in sorted(lookup.names(path)):
         if layout.parse_edits_file(name) is not None and name not in known:
             fs.discard(path / name)
             removed.append(f"{path.name}/{name}")

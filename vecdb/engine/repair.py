@@ -39,7 +39,7 @@ from vecdb.errors import (
     InvalidInputError,
     LockedError,
 )
-from vecdb.storage import fs, layout
+from vecdb.storage import fs, layout, lookup
 from vecdb.storage.format import DamageError
 from vecdb.storage.place import entered
 
@@ -233,7 +233,7 @@ def _locked(target: Path) -> Iterator[None]:
         # FORMAT first, and that durable: without it nobody takes what is left for a database.
         fs.remove_file(target / layout.FORMAT)
         fs.sync_dir(target)
-        for path in fs.entries(target):  # there was nothing in it before
+        for path in lookup.entries(target):  # there was nothing in it before
             fs.remove_tree(path)
         raise
     finally:

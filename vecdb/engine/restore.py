@@ -24,7 +24,7 @@ from vecdb.errors import (
     NotFoundError,
     WriteError,
 )
-from vecdb.storage import fs, layout
+from vecdb.storage import fs, layout, lookup
 from vecdb.storage.place import Place, entered
 from vecdb.storage.tar import Progress, no_progress
 
@@ -88,7 +88,7 @@ def commit(unpacked: Unpacked) -> Path:
         fs.rename(unpacked.path, restored)
         fs.sync_dir(parent)
     except BaseException as error:
-        if fs.exists(restored):  # a rename that failed may have been done
+        if lookup.exists(restored):  # a rename that failed may have been done
             _withdraw(restored, error)
         raise
     return restored
@@ -135,7 +135,7 @@ def _restore_into(
     parent = root / layout.COLLECTIONS
     directory.initialize(root)  # its names are durable: a killed process may have made it
     recovery.finish_restores(parent)
-    if fs.exists(parent / layout.escape(name)) and not replace:
+    if lookup.exists(parent / layout.escape(name)) and not replace:
         raise AlreadyExistsError(f"{root}: collection {name!r} exists")
     unpacked = unpack_collection(path, parent, name, checksum, progress)
     with kept_until_committed(unpacked), Uninterrupted():
@@ -188,7 +188,7 @@ def _make_database(
             fs.rename(temporary, root)
             fs.sync_dir(root.parent)
         except BaseException as error:
-            if fs.exists(temporary):
+            if lookup.exists(temporary):
                 fs.remove_tree(temporary)
                 raise
             detail = f"{root}: restored, but it may not be durable: {error}"

@@ -19,7 +19,7 @@ from vecdb.engine import recovery
 from vecdb.engine.archive import write_archive
 from vecdb.errors import AlreadyExistsError, InvalidInputError, StorageFullError
 from vecdb.models import SnapshotDescription
-from vecdb.storage import fs, layout
+from vecdb.storage import fs, layout, lookup
 from vecdb.storage.place import Place, entered
 from vecdb.storage.tar import Progress, no_progress
 
@@ -44,7 +44,7 @@ def take(
             fs.sync_dir(needed.parent)  # who made it may have failed here, or not be here yet
 
     def name() -> Path:
-        taken = [layout.parse_snapshot_file(name) or 0 for name in fs.names(directory)]
+        taken = [layout.parse_snapshot_file(name) or 0 for name in lookup.names(directory)]
         number = max(taken, default=0) + 1
         return directory / layout.snapshot_file(prefix, number, datetime.now(timezone.utc))
 
@@ -62,7 +62,7 @@ def take_as(
 
     def name() -> Path:
         for taken in (path, _beside(path)):
-            if fs.exists(taken):
+            if lookup.exists(taken):
                 raise AlreadyExistsError(f"{taken} exists; give the name of a new file")
         return path
 
@@ -113,7 +113,7 @@ def _beside(path: Path) -> Path:
 
 def describe(path: Path) -> SnapshotDescription:
     """Name, time, size and SHA-256 of a snapshot. Raises FileNotFoundError."""
-    found = fs.status(path)
+    found = lookup.status(path)
     moment = datetime.fromtimestamp(found.st_mtime, timezone.utc)
     return SnapshotDescription(
         path.name, f"{moment:%Y-%m-%dT%H:%M:%S}", found.st_size, checksum_beside(path)
@@ -124,7 +124,7 @@ def checksum_beside(path: Path) -> str | None:
     """The SHA-256 that stands beside an archive, whose name may have any letters; None if there is
     none."""
     try:
-        with fs.open_read(_beside(path)) as file:
+        with lookup.open_read(_beside(path)) as file:
             data = file.read()
     except FileNotFoundError:
         return None
@@ -135,12 +135,12 @@ def checksum_beside(path: Path) -> str | None:
 def listed(directory: Path) -> list[SnapshotDescription]:
     """The snapshots in a directory, oldest first."""
     try:
-        names = fs.names(directory)
+        names = lookup.names(directory)
     except FileNotFoundError:
         return []
     found = []
     for name in sorted(names, key=lambda name: (layout.parse_snapshot_file(name) or 0, name)):
-        if layout.parse_snapshot_file(name) is not None and fs.is_file(directory / name):
+        if layout.parse_snapshot_file(name) is not None and lookup.is_file(directory / name):
             try:
                 found.append(describe(directory / name))
             except FileNotFoundError:  # removed this moment
@@ -151,7 +151,7 @@ def listed(directory: Path) -> list[SnapshotDescription]:
 def remove(directory: Path, name: str) -> bool:
     """Remove a snapshot; False if there is none of that name. Raises InvalidInputError."""
     path = directory / check_snapshot_name(name)
-    if not fs.is_file(path):  # also of names that no file can have
+    if not lookup.is_file(path):  # also of names that no file can have
         return False
     fs.remove_file(path)
     fs.remove_file(_beside(path))
@@ -170,25 +170,25 @@ def check_snapshot_name(name: object) -> str:
 
 def clean(directory: Path) -> None:
     """Remove what a crash left of unfinished snapshots. Nobody may be taking one."""
-    if not fs.is_dir(directory):
+    if not lookup.is_dir(directory):
         return
     _clean(directory)
-    for entry in fs.entries(directory):
-        if fs.is_dir(entry):
+    for entry in lookup.entries(directory):
+        if lookup.is_dir(entry):
             with suppress(PermissionError):  # lost+found, where a disk is mounted here
                 _clean(entry)
 
 
 def _clean(directory: Path) -> None:
     fs.sync_dir(directory)  # names in it that a killed process made
-    for entry in fs.entries(directory):
-        if layout.is_leftover(entry.name) and fs.is_file(entry):
+    for entry in lookup.entries(directory):
+        if layout.is_leftover(entry.name) and lookup.is_file(entry):
             fs.discard(entry)
 
 
 def require_space(directory: Path, size: int) -> None:
     """Raise StorageFullError unless a file system has room for this many bytes."""
-    found = os.statvfs(fs.real_path(directory))
+    found = os.statvfs(lookup.real_path(directory))
     free = found.f_bavail * found.f_frsize
     if size > free:
         raise StorageFullError(errno.ENOSPC, f"{directory}: {size} bytes needed, {free} are free")
@@ -198,7 +198,7 @@ def size_of(collections: Iterable[Path]) -> int:
     """About how large an archive of them will be."""
     size = 0
     for collection in map(recovery.standing, collections):
-        for directory, _, files in os.walk(fs.real_path(collection)):
+        for directory, _, files in os.walk(lookup.real_path(collection)):
             for name in files:
                 try:
                     size += os.stat(os.path.join(directory, name)).st_size

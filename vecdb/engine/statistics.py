@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from vecdb.engine.planner import SegmentStats, Stats
 from vecdb.engine.store import FileState, Store
-from vecdb.storage import fs
+from vecdb.storage import lookup
 
 
 def statistics(store: Store, *, settled: bool, rushing: bool = False) -> Stats:
@@ -14,7 +14,7 @@ def statistics(store: Store, *, settled: bool, rushing: bool = False) -> Stats:
         segments=[_of_segment(state) for state in store.files.values()],
         memory_rows=store.memory.live,
         memory_bytes=sum(memory.size for memory in store.memories()),
-        free_bytes=fs.free_bytes(store.path),
+        free_bytes=lookup.free_bytes(store.path),
         settled=settled,
         payload_bytes=store.payload_bytes,
         pressed=store.pressed,

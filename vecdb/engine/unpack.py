@@ -32,7 +32,7 @@ from vecdb.errors import (
     NotFoundError,
     VecdbError,
 )
-from vecdb.storage import fs, layout
+from vecdb.storage import fs, layout, lookup
 from vecdb.storage.catalog import Catalog, Change, SegmentRow, Snapshot, read_unlocked
 from vecdb.storage.format import MAX_FORMAT_LINE, DamageError, checksum
 from vecdb.storage.format_line import unpack_format_line
@@ -242,7 +242,7 @@ def _verified(manifest: Manifest, path: Path, name: str) -> int:
     Raises DamageError for what is not as it should be, or not as any collection would have it.
     """
     try:
-        path = fs.real_path(path)
+        path = lookup.real_path(path)
         report = check_directory(path, layout.escape(name))
         for problem in report.problems:
             raise DamageError(f"{os.path.relpath(problem.path, path)}: {problem.detail}")

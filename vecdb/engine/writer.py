@@ -43,7 +43,7 @@ from vecdb.errors import (
 )
 from vecdb.payload import edit, encoding
 from vecdb.payload.paths import parse_path
-from vecdb.storage import fs
+from vecdb.storage import lookup
 from vecdb.storage.format import MAX_FRAME, DamageError
 from vecdb.storage.payload_edits import PayloadEdits
 
@@ -204,7 +204,7 @@ def _with_space(store: Store, group: list[Ticket]) -> list[Ticket]:
     if store.room >= 0:
         return group
     adding = [ticket for ticket in group if not isinstance(ticket.operation, Delete)]
-    free, kept = fs.free_bytes(store.path), store.kept_free()
+    free, kept = lookup.free_bytes(store.path), store.kept_free()
     if not adding or free is None or free - size >= kept:
         store.room = 0 if free is None else max(0, min(free - size - kept, _ASK_EVERY))
         return group

@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vecdb.errors import CorruptionError, FormatVersionError
-from vecdb.storage import fs
+from vecdb.storage import fs, lookup
 from vecdb.storage.catalog import FileRow
 from vecdb.storage.format import (
     BLOCK_SIZE,
@@ -66,7 +66,7 @@ class PlacedArray:
         """The last rows that were read had to be waited for. Set by who reads; see ``ask_for``."""
         self._map: Mapping | None = None
         try:
-            with fs.required(path), fs.open_read(path) as file:
+            with fs.required(path), lookup.open_read(path) as file:
                 self._open(file.fileno(), expected, placement)
         except DamageError as error:
             raise CorruptionError(path, str(error)) from None

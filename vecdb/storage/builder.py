@@ -17,7 +17,7 @@ import numpy.typing as npt
 from vecdb import ids
 from vecdb.index import ClusteredIndex
 from vecdb.quantization import Quantizer
-from vecdb.storage import fs, layout
+from vecdb.storage import fs, layout, lookup
 from vecdb.storage.arrays import Expected, PlacedArray
 from vecdb.storage.catalog import FileRow, SegmentRow, pack_segment
 from vecdb.storage.format import (
@@ -131,7 +131,7 @@ class SegmentBuilder:
         self._has: dict[str, Flags] = {}
         self._payload_at = 0
         fs.make_dir(self.path)
-        self._identity = fs.identity(self.path)
+        self._identity = lookup.identity(self.path)
         try:
             self._create_files(payload_bytes)
         except BaseException:
@@ -272,7 +272,7 @@ class SegmentBuilder:
             writer.abandon()
         self._open.clear()
         # After a close the id may have been given again: remove only the directory made here.
-        if fs.exists(self.path) and fs.identity(self.path) == self._identity:
+        if lookup.exists(self.path) and lookup.identity(self.path) == self._identity:
             fs.remove_tree(self.path)
 
     def _create(self, name: str, kind: Kind, dtype: str, rows: int, columns: int) -> None:

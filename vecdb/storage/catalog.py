@@ -29,7 +29,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vecdb.errors import CorruptionError, InvalidInputError, WriteError
-from vecdb.storage import fs, layout
+from vecdb.storage import fs, layout, lookup
 from vecdb.storage.catalog_file import (
     LOCK,
     newest_meta,
@@ -139,7 +139,7 @@ class Catalog:
         self._directory = path
         require_lock_file(path)
         require_sound(self.path)
-        self._file = fs.identity(self.path)
+        self._file = lookup.identity(self.path)
         self._uuid: bytes | None = None  # until it is read
         self.transaction = 0
         """The number of the newest transaction, once it was read."""
@@ -192,7 +192,7 @@ class Catalog:
 
     def _require_same(self) -> None:
         """Raise CorruptionError if another file has come into the place."""
-        if fs.identity(self.path) != self._file:
+        if lookup.identity(self.path) != self._file:
             raise CorruptionError(self.path, "is not the file that was opened")
 
     def _commit(self, env: Any, change: Change) -> None:
@@ -228,10 +228,10 @@ def read_unlocked(path: Path) -> tuple[Snapshot, int]:
     while True:
         require_length(file)
         with fs.required(file):  # its collection may be dropped at any moment
-            with fs.open_read(file) as opened:
+            with lookup.open_read(file) as opened:
                 data = opened.read()
             newest = newest_meta(data, file)
-            with fs.open_read(file) as again:
+            with lookup.open_read(file) as again:
                 now = again.read(2 * newest.page_size)
         if newest_meta(now, file).transaction <= newest.transaction + 1 and newest.same_in(now):
             break
@@ -247,7 +247,7 @@ def read_unlocked(path: Path) -> tuple[Snapshot, int]:
 def transaction_of(path: Path) -> int:
     """The number of the newest transaction. Raises CorruptionError."""
     file = path / DATA
-    with fs.required(file), fs.open_read(file) as opened:
+    with fs.required(file), lookup.open_read(file) as opened:
         return newest_meta(opened.read(2 << 16), file).transaction
 
 
@@ -325,7 +325,7 @@ def _open(path: Path, alone: bool) -> Any:
     while True:
         try:
             env = lmdb.open(
-                str(fs.real_path(path)),
+                str(lookup.real_path(path)),
                 map_size=size,
                 subdir=not alone,
                 mode=0o600,

@@ -14,7 +14,7 @@ from pathlib import Path
 import lmdb.verify
 
 from vecdb.errors import CorruptionError
-from vecdb.storage import fs
+from vecdb.storage import fs, lookup
 
 LOCK = "lock.mdb"  # the name LMDB gives its lock file
 _MAGIC = 0xBEEFC0DE
@@ -60,14 +60,14 @@ def newest_meta(head: bytes, path: Path) -> Meta:
 def require_lock_file(path: Path) -> None:
     """Raise CorruptionError if something else stands in the place of LMDB's lock file."""
     lock = path / LOCK
-    if fs.exists(lock) and not stat.S_ISREG(fs.status(lock, links=True).st_mode):
+    if lookup.exists(lock) and not stat.S_ISREG(lookup.status(lock, links=True).st_mode):
         raise CorruptionError(lock, "is not a file")
 
 
 def require_length(path: Path) -> None:
     """Raise CorruptionError if the file is missing or has not even two pages."""
     with fs.required(path):
-        length = fs.status(path).st_size
+        length = lookup.status(path).st_size
     if length < 8192:
         raise CorruptionError(path, f"{length} bytes, too short for a catalog")
 
@@ -75,12 +75,12 @@ def require_length(path: Path) -> None:
 def require_sound(path: Path) -> None:
     """Raise CorruptionError unless LMDB can be trusted with the file."""
     require_length(path)
-    with fs.open_read(path) as file:
+    with lookup.open_read(path) as file:
         newest_meta(file.read(2 << 16), path)
     # The file may end before the last page of which the meta page knows: free pages at the end
     # need never have been written. Every page in use must be there.
     try:
-        problems = lmdb.verify.verify(str(fs.real_path(path)), False)  # type: ignore[no-untyped-call]
+        problems = lmdb.verify.verify(str(lookup.real_path(path)), False)  # type: ignore[no-untyped-call]
     except lmdb.verify.VerifyError as error:
         problems = [str(error)]
     if problems:

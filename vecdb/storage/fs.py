@@ -7,7 +7,7 @@ spelled out where they are used. The one exception is LMDB, which writes its own
 (``catalog.py``).
 
 A path below a place that the thread has entered (``place.py``) is a name in the directory that was
-opened, not in what stands at its path now: for what changes files, and for what looks at them.
+opened, not in what stands at its path now. ``lookup.py`` looks at files in the same way.
 
 Directories are made 0700 and files 0600: a database may hold what its user would not show.
 """
@@ -24,31 +24,19 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from vecdb.errors import CorruptionError, LockedError, StorageFullError, WriteError
+from vecdb.storage.lookup import exists, free_bytes, is_dir
 from vecdb.storage.mapping import Mapping
-from vecdb.storage.place import Identity, Mark, close_descriptor, located, path_of
+from vecdb.storage.place import Identity, Mark, at, close_descriptor, located, open_at
 
 Buffer = Any  # bytes, memoryview or a C-contiguous numpy array
 
-_DESCRIPTORS = Path("/proc/self/fd")  # Linux: the directory of one, by its number
 _ROOMY = 1 << 30  # bytes that are enough for a temporary database to begin with
 # Readable only because ``rest`` maps it.
 _APPEND = os.O_RDWR | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
 _BUFFERS_PER_WRITE = 512  # below IOV_MAX (1024) everywhere
-
-
-@contextmanager
-def _at(path: Path) -> Iterator[tuple[str, int | None]]:
-    """What a call is to be given for a path. An error names the path."""
-    name, within = located(path)
-    try:
-        yield name, within
-    except OSError as error:
-        if within is not None and error.filename is not None:
-            error.filename = os.fspath(path)
-        raise
 
 
 @contextmanager
@@ -81,7 +69,7 @@ def told_when_full(path: Path) -> Iterator[None]:
 
 def make_dir(path: Path) -> None:
     """Create one directory, 0700. Not durable before ``sync_dir`` of its parent."""
-    with _at(path) as (name, within):
+    with at(path) as (name, within):
         os.mkdir(name, 0o700, dir_fd=within)
 
 
@@ -149,12 +137,12 @@ _ready = _Ready()
 
 
 def _open_dir(path: Path) -> int:
-    return _open(path, os.O_RDONLY | os.O_DIRECTORY)
+    return open_at(path, os.O_RDONLY | os.O_DIRECTORY)
 
 
 def sync_file(path: Path) -> None:
     """Make the content of an existing file durable."""
-    fd = _open(path, os.O_RDONLY)
+    fd = open_at(path, os.O_RDONLY)
     try:
         _full_sync(fd)
     finally:
@@ -174,7 +162,7 @@ def rename(source: Path, target: Path) -> None:
 def remove_file(path: Path) -> None:
     """Remove a file; one that is gone already is fine."""
     try:
-        with _at(path) as (name, within):
+        with at(path) as (name, within):
             os.unlink(name, dir_fd=within)
     except FileNotFoundError:
         pass
@@ -182,7 +170,7 @@ def remove_file(path: Path) -> None:
 
 def remove_tree(path: Path) -> None:
     """Remove a directory and all in it, never following links; fine when it is gone already."""
-    with _at(path) as (name, within):
+    with at(path) as (name, within):
         if _is_directory(name, within):
             _remove_tree(name, within)
         elif exists(path):
@@ -213,7 +201,7 @@ def _remove_tree(name: str, within: int | None) -> None:
 
 def remove_empty_dir(path: Path) -> None:
     """Remove a directory, unless something is in it."""
-    with suppress(OSError), _at(path) as (name, within):
+    with suppress(OSError), at(path) as (name, within):
         os.rmdir(name, dir_fd=within)
 
 
@@ -238,19 +226,10 @@ def write_file(path: Path, data: Buffer) -> None:
         file.close()
 
 
-def free_bytes(path: Path) -> int | None:
-    """What may still be written there; None if that cannot be told, as of what is gone."""
-    try:
-        found = os.statvfs(real_path(path))
-    except OSError:
-        return None
-    return found.f_bavail * found.f_frsize
-
-
 def reserve(path: Path, size: int) -> None:
     """Give a file, made if there is none, at least this length, and all of that the space it needs:
     who writes through a mapping to what has none is killed when the disk is full."""
-    fd = _open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0))
+    fd = open_at(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0))
     try:
         if hasattr(os, "posix_fallocate"):
             os.posix_fallocate(fd, 0, size)
@@ -258,91 +237,6 @@ def reserve(path: Path, size: int) -> None:
             os.pwrite(fd, bytes(size), 0)
     finally:
         close_descriptor(fd)
-
-
-# -- looking -----------------------------------------------------------------------------------
-
-
-def open_read(path: Path, *, buffering: int = -1) -> BinaryIO:
-    """An existing file, open for reading."""
-    return open(path, "rb", buffering=buffering, opener=_open)
-
-
-def status(path: Path, *, links: bool = False) -> os.stat_result:
-    """What ``os.stat`` says; with ``links`` of a link itself, not of what it leads to."""
-    with _at(path) as (name, within):
-        return os.stat(name, dir_fd=within, follow_symlinks=not links)
-
-
-def identity(path: Path) -> Identity:
-    """What tells a file from another one that comes into its place while both are there."""
-    found = status(path)
-    return found.st_dev, found.st_ino
-
-
-def names(path: Path) -> list[str]:
-    """What is in a directory."""
-    if located(path)[1] is None:
-        return os.listdir(path)
-    fd = _open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        return os.listdir(fd)
-    finally:
-        close_descriptor(fd)
-
-
-def entries(path: Path) -> list[Path]:
-    """The paths of what is in a directory, sorted."""
-    return [path / name for name in sorted(names(path))]
-
-
-def exists(path: Path) -> bool:
-    """Whether something has this name, if only a link to nowhere."""
-    try:
-        status(path, links=True)
-    except (OSError, ValueError):
-        return False
-    return True
-
-
-def is_dir(path: Path) -> bool:
-    """Whether it is a directory, or a link to one."""
-    try:
-        return stat.S_ISDIR(status(path).st_mode)
-    except (OSError, ValueError):
-        return False
-
-
-def is_file(path: Path) -> bool:
-    """Whether it is a file, or a link to one."""
-    try:
-        return stat.S_ISREG(status(path).st_mode)
-    except (OSError, ValueError):
-        return False
-
-
-def real_path(path: Path) -> Path:
-    """A path for who takes no descriptor (LMDB). In an entered place it leads there as long as
-    that is entered, whatever stands at ``path``. Raises OSError if there is none."""
-    name, within = located(path)
-    if within is None:
-        return path
-    if _DESCRIPTORS.is_dir():
-        return _DESCRIPTORS / str(within) / name
-    there = path_of(within)  # pragma: no cover - macOS
-    if there is None:
-        raise OSError(errno.ESTALE, "was removed, or moved to where it cannot be found", str(path))
-    return there / name
-
-
-def _open(path: str | Path, flags: int) -> int:
-    """A descriptor, as of ``os.open``; what is made is 0600."""
-    name, within = located(path)
-    try:
-        return os.open(name, flags | os.O_CLOEXEC, 0o600, dir_fd=within)
-    except OSError as error:
-        error.filename = os.fspath(path)
-        raise
 
 
 # -- files that are open -------------------------------------------------------------------------
@@ -364,7 +258,7 @@ class AppendFile:
         self.path = path
         self.length = 0
         self._held: Mapping | None = None
-        self._fd = _open(path, _APPEND | os.O_CREAT | os.O_EXCL)
+        self._fd = open_at(path, _APPEND | os.O_CREAT | os.O_EXCL)
         found = os.fstat(self._fd)
         self.identity: Identity = found.st_dev, found.st_ino
         """Whose its name is."""
@@ -396,7 +290,7 @@ class AppendFile:
         """Open it again. Raises OSError; ESTALE, if another file stands in its place."""
         if self._fd >= 0:
             return
-        fd = _open(self.path, _APPEND)
+        fd = open_at(self.path, _APPEND)
         found = os.fstat(fd)
         if (found.st_dev, found.st_ino, found.st_size) != (*self.identity, self.length):
             close_descriptor(fd)
@@ -440,18 +334,18 @@ class AppendFile:
 def _open_lock(path: Path, reading: bool) -> int:
     if not reading:
         try:
-            return _open(path, os.O_RDWR | os.O_CREAT)
+            return open_at(path, os.O_RDWR | os.O_CREAT)
         except OSError as error:
             if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
                 raise
             why = f"{path}: {error.strerror}; what may not be written to opens with read_only=True"
             raise OSError(error.errno, why) from None
     try:
-        return _open(path, os.O_RDWR)
+        return open_at(path, os.O_RDWR)
     except OSError as error:
         if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise
-        return _open(path, os.O_RDONLY)
+        return open_at(path, os.O_RDONLY)
 
 
 class FileLock:

@@ -76,6 +76,28 @@ def located(path: str | os.PathLike[str]) -> tuple[str, int | None]:
     return text, None
 
 
+@contextmanager
+def at(path: Path) -> Iterator[tuple[str, int | None]]:
+    """What ``located`` says, for a call in the block. An error names the path."""
+    name, within = located(path)
+    try:
+        yield name, within
+    except OSError as error:
+        if within is not None and error.filename is not None:
+            error.filename = os.fspath(path)
+        raise
+
+
+def open_at(path: str | Path, flags: int) -> int:
+    """A descriptor, as of ``os.open``; what is made is 0600."""
+    name, within = located(path)
+    try:
+        return os.open(name, flags | os.O_CLOEXEC, 0o600, dir_fd=within)
+    except OSError as error:
+        error.filename = os.fspath(path)
+        raise
+
+
 def close_descriptor(fd: int) -> None:
     """Close it once. Whatever close(2) says, the descriptor is free and may be another file's a
     moment later: it must not be closed again. What had to be durable has been synced before."""

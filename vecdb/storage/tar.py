@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 
 from vecdb.errors import CorruptionError
-from vecdb.storage import fs
+from vecdb.storage import fs, lookup
 
 Data = bytes | memoryview
 Progress = Callable[[int], None]
@@ -126,9 +126,9 @@ class TarReader:
         self._progress = progress
         self._at = 0
         self._hash = hashlib.sha256() if hashing else None
-        if not stat.S_ISREG(fs.status(path).st_mode):  # opening a pipe would wait for its writer
+        if not stat.S_ISREG(lookup.status(path).st_mode):  # to open a pipe waits for its writer
             raise CorruptionError(path, "is not a file")
-        self._file = fs.open_read(path, buffering=0)
+        self._file = lookup.open_read(path, buffering=0)
         self.size = os.fstat(self._file.fileno()).st_size
 
     def __enter__(self) -> TarReader:

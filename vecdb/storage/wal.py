@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from vecdb.errors import CorruptionError, FormatVersionError, StorageFullError, WriteError
-from vecdb.storage import fs, layout
+from vecdb.storage import fs, layout, lookup
 from vecdb.storage.format import (
     FRAME_MAGIC,
     HEADER_SIZE,
@@ -62,7 +62,7 @@ class Wal:
         self._files: list[tuple[int, int]] = []  # first seq, bytes
         for first_seq, path in wal_files(directory):
             try:
-                self._files.append((first_seq, fs.status(path).st_size))
+                self._files.append((first_seq, lookup.status(path).st_size))
             except OSError:  # only read here, and just retired; or damage, which a replay finds
                 pass
         self._file: fs.AppendFile | None = None
@@ -156,9 +156,8 @@ class Wal:
     def append(self, first_seq: int, operations: Sequence[Sequence[Any]]) -> None:
         """Write one frame; at level ``always`` it is durable when this returns.
 
-        Raises StorageFullError when the disk is full and the frame could be taken back whole,
-        WriteError when the outcome is unknown (the log is closed to writes from then on), or, if
-        ``failed`` is still None, when there was no descriptor to write with.
+        Raises StorageFullError when the frame could be taken back whole, WriteError when the
+        outcome is unknown (then ``failed`` says why) or there was no descriptor to write with.
         """
         assert self._file is not None
         if self.level == "none":
@@ -358,7 +357,7 @@ class Replay:
     ) -> Iterator[tuple[int, memoryview]]:
         # Read, not mapped: a writer that takes an unfinished frame back cuts the file, and what
         # was mapped beyond its end would kill a reader in another process.
-        with fs.required(path), fs.open_read(path) as file:
+        with fs.required(path), lookup.open_read(path) as file:
             head = file.read(HEADER_SIZE)
             file.seek(start)
             data = memoryview(file.read())
@@ -441,11 +440,11 @@ def wal_files(directory: Path) -> list[tuple[int, Path]]:
     """The WAL files of a directory, oldest first: (first seq, path)."""
     found = []
     with fs.required(directory, "directory"):
-        paths = fs.entries(directory)
+        paths = lookup.entries(directory)
     for path in paths:
         first_seq = layout.parse_wal_file(path.name)
         if first_seq is not None:
-            if fs.is_dir(path):
+            if lookup.is_dir(path):
                 raise CorruptionError(path, "is not a file")
             found.append((first_seq, path))
     return sorted(found)

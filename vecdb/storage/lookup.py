@@ -1,0 +1,98 @@
+"""What is there: files and directories looked at, and nothing changed.
+
+A path below a place that the thread has entered (``place.py``) is a name in the directory that was
+opened, as it is for ``fs``, which changes files.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+from typing import BinaryIO
+
+from vecdb.storage.place import Identity, at, close_descriptor, located, open_at, path_of
+
+_DESCRIPTORS = Path("/proc/self/fd")  # Linux: the directory of one, by its number
+
+
+def open_read(path: Path, *, buffering: int = -1) -> BinaryIO:
+    """An existing file, open for reading."""
+    return open(path, "rb", buffering=buffering, opener=open_at)
+
+
+def status(path: Path, *, links: bool = False) -> os.stat_result:
+    """What ``os.stat`` says; with ``links`` of a link itself, not of what it leads to."""
+    with at(path) as (name, within):
+        return os.stat(name, dir_fd=within, follow_symlinks=not links)
+
+
+def identity(path: Path) -> Identity:
+    """What tells a file from another one that comes into its place while both are there."""
+    found = status(path)
+    return found.st_dev, found.st_ino
+
+
+def names(path: Path) -> list[str]:
+    """What is in a directory."""
+    if located(path)[1] is None:
+        return os.listdir(path)
+    fd = open_at(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        return os.listdir(fd)
+    finally:
+        close_descriptor(fd)
+
+
+def entries(path: Path) -> list[Path]:
+    """The paths of what is in a directory, sorted."""
+    return [path / name for name in sorted(names(path))]
+
+
+def exists(path: Path) -> bool:
+    """Whether something has this name, if only a link to nowhere."""
+    try:
+        status(path, links=True)
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def is_dir(path: Path) -> bool:
+    """Whether it is a directory, or a link to one."""
+    try:
+        return stat.S_ISDIR(status(path).st_mode)
+    except (OSError, ValueError):
+        return False
+
+
+def is_file(path: Path) -> bool:
+    """Whether it is a file, or a link to one."""
+    try:
+        return stat.S_ISREG(status(path).st_mode)
+    except (OSError, ValueError):
+        return False
+
+
+def real_path(path: Path) -> Path:
+    """A path for who takes no descriptor (LMDB). In an entered place it leads there as long as
+    that is entered, whatever stands at ``path``. Raises OSError if there is none."""
+    name, within = located(path)
+    if within is None:
+        return path
+    if _DESCRIPTORS.is_dir():
+        return _DESCRIPTORS / str(within) / name
+    there = path_of(within)  # pragma: no cover - macOS
+    if there is None:
+        raise OSError(errno.ESTALE, "was removed, or moved to where it cannot be found", str(path))
+    return there / name
+
+
+def free_bytes(path: Path) -> int | None:
+    """What may still be written there; None if that cannot be told, as of what is gone."""
+    try:
+        found = os.statvfs(real_path(path))
+    except OSError:
+        return None
+    return found.f_bavail * found.f_frsize
