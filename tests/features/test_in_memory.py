@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from vecdb import VecDB, models
-from vecdb.storage import fs
+from vecdb.storage import fs, lookup
 
 PROGRAM = """
 import json, os, sys
@@ -115,7 +115,7 @@ def test_a_temporary_database_goes_where_there_is_room(
 ) -> None:
     """In a container ":memory:" was full after 64 MB, whatever TMPDIR said."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setattr(fs, "_free", lambda path: usual if path == tmp_path else memory)
+    monkeypatch.setattr(lookup, "free_bytes", lambda path: usual if path == tmp_path else memory)
     made: list[Path] = []
 
     def make(prefix: str, dir: Path) -> str:

@@ -564,7 +564,8 @@ def test_a_place_is_told_by_its_mark(tmp_path: Path) -> None:
     path.mkdir()
     place = Place(path)
     with open(path / "mark", "wb") as file:
-        place.mark = Mark.of("mark", file.fileno())
+        found = os.fstat(file.fileno())
+        place.mark = Mark("mark", (found.st_dev, found.st_ino))
         with place:
             place.require()
         (path / "mark").rename(tmp_path / "elsewhere")

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from vecdb.errors import CorruptionError, LockedError, StorageFullError, WriteError
-from vecdb.storage.lookup import exists, free_bytes, is_dir
+from vecdb.storage import lookup
 from vecdb.storage.mapping import Mapping
 from vecdb.storage.place import Identity, Mark, at, close_descriptor, located, open_at
 
@@ -77,7 +77,7 @@ def make_temporary_dir() -> Path:
     """Create a private directory, in memory where the system offers enough of that: a container
     may have 64 MB of it, or none that may be written to."""
     memory, usual = Path("/dev/shm"), Path(tempfile.gettempdir())
-    roomy = (free_bytes(memory) or 0) >= min(_ROOMY, free_bytes(usual) or 0)
+    roomy = (lookup.free_bytes(memory) or 0) >= min(_ROOMY, lookup.free_bytes(usual) or 0)
     for parent in (memory, usual) if roomy else (usual, memory):
         with suppress(OSError):
             return Path(tempfile.mkdtemp(prefix="vecdb-", dir=parent))
@@ -173,7 +173,7 @@ def remove_tree(path: Path) -> None:
     with at(path) as (name, within):
         if _is_directory(name, within):
             _remove_tree(name, within)
-        elif exists(path):
+        elif lookup.exists(path):
             os.unlink(name, dir_fd=within)
 
 
@@ -210,7 +210,7 @@ def discard(path: Path) -> None:
     (another process has it open on a network disk, say), that is no failure of what it was
     replaced by: the next open tries again."""
     with suppress(OSError):
-        if is_dir(path):
+        if lookup.is_dir(path):
             remove_tree(path)
         else:
             remove_file(path)
