@@ -14,8 +14,8 @@ SIGMOD 2024). ``<r, c>`` and the factor are kept with the row, in 8 bytes; for E
 ``-|r|^2`` and twice the factor. A Manhattan distance is about ``l1_ratio * sqrt(d)`` times a
 Euclidean one.
 
-The error is in proportion to ``|q - c|``. An inner product knows no length of its query: so a query
-is first given the length at which it is nearest to ``c``, and the score the query's own length back.
+The error is in proportion to ``|q - c|``. An inner product knows no length of its query: so a
+query is first given the length at which it is nearest to ``c``, and the score the own length back.
 
 **Data of two values**, such as 1 and -1 or 0 and 1, is recognised in the sample. There a bit says
 all, so such data is neither moved nor rotated, and every score is what the metric makes of the
@@ -35,12 +35,14 @@ from vecdb.quantization.base import (
     Bytes,
     Cancelled,
     Floats,
+    Ints,
     Metric,
     State,
     as_query,
     as_vectors,
     check_dim,
     check_metric,
+    distances,
     poll,
     state_array,
     state_number,
@@ -90,6 +92,7 @@ class BinaryQuantizer:
         self.center = center
         self.half = half
         self.l1_ratio = l1_ratio
+        self.strays: Ints = np.empty(0, np.int64)
         self._coded = _coded_dim(self.dim, self.bits)
         self._bits = int(bits)  # of a coded dimension
         self._width = 4 // self._bits  # coded dimensions in a place
@@ -171,6 +174,10 @@ class BinaryQuantizer:
             )
         return out
 
+    def errors(self, vectors: Floats) -> Floats:
+        """After a rotation, a code tells the same share of whatever length is left."""
+        return distances(as_vectors(vectors, self.dim), self.center)
+
     def prepare(self, query: Floats) -> PreparedBlocks:
         from vecdb.kernels.levels import tables_of_levels
         from vecdb.kernels.rotation import rotate
@@ -218,12 +225,14 @@ class BinaryQuantizer:
         return self._signs
 
     def state(self) -> dict[str, npt.NDArray[Any]]:
-        """``center``, float32[dim]; ``bits``, ``half`` and ``l1_ratio``, float64[1] each."""
+        """``center``, float32[dim]; ``bits``, ``half`` and ``l1_ratio``, float64[1] each;
+        ``strays``, float64."""
         return {
             "center": self.center.copy(),
             "bits": np.array([self.bits]),
             "half": np.array([self.half]),
             "l1_ratio": np.array([self.l1_ratio]),
+            "strays": self.strays.astype(np.float64),
         }
 
     @classmethod

@@ -99,8 +99,8 @@ def prepare_blocks(
 
     tables = np.empty((1, 64 * -(-numbers.shape[0] // 4)), np.uint8)
     step, offset = fastscan.quantize_tables(numbers, tables[0])
-    some = (np.float32(number) for number in (step, offset, bias, root, scale))
-    return PreparedBlocks(tables, *some, width)
+    one = np.float32
+    return PreparedBlocks(tables, one(step), one(offset), one(bias), one(root), one(scale), width)
 
 
 def scan_together(
@@ -136,7 +136,7 @@ def scan_together(
             codes, tables, steps, offsets, ranges, starts, every, biases, mask, base, *top
         )
         return
-    # The kernel compares what is not yet the score: its best are worked out before they are offered.
+    # The kernel compares what is not yet the score: its best are finished before they are offered.
     found, found_rows = np.empty_like(scores), np.empty_like(rows)
     counts = np.zeros(q, np.int64)
     top = found, found_rows, counts

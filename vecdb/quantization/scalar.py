@@ -25,6 +25,7 @@ from vecdb.quantization.base import (
     as_vectors,
     check_dim,
     check_metric,
+    distances,
     poll,
     state_array,
     state_number,
@@ -52,6 +53,7 @@ class ScalarQuantizer:
         self.metric: Metric = metric
         self.dim: int = lower.shape[0]
         self.quantile = quantile
+        self.strays: Ints = np.empty(0, np.int64)
         self._set_bounds(lower, upper)
 
     def _set_bounds(self, lower: Floats, upper: Floats) -> None:
@@ -128,6 +130,13 @@ class ScalarQuantizer:
         codes.encode_scalar(vectors, self.lower, self._inverse, out)
         return out
 
+    def errors(self, vectors: Floats) -> Floats:
+        """What clipping takes from ``vectors``, beside what is lost between levels."""
+        vectors = as_vectors(vectors, self.dim)
+        clipped = distances(vectors, np.clip(vectors, self.lower, self.upper))
+        found: Floats = np.hypot(clipped, np.float32(np.linalg.norm(self._step) / np.sqrt(12.0)))
+        return found
+
     def decode(self, codes: Bytes) -> Floats:
         """The vectors, ``float32[n, dim]``, that ``codes`` stand for."""
         steps = self._step.astype(np.float64) * as_codes(codes, (codes.shape[0], self.dim))
@@ -146,11 +155,12 @@ class ScalarQuantizer:
             return PreparedScalar(code, query - self.lower, self._step, np.float32(0.0))
 
     def state(self) -> dict[str, npt.NDArray[Any]]:
-        """``lower`` and ``upper``, float32[dim], and ``quantile``, float64[1]."""
+        """``lower`` and ``upper``, float32[dim]; ``quantile``, float64[1]; ``strays``, float64."""
         return {
             "lower": self.lower.copy(),
             "upper": self.upper.copy(),
             "quantile": np.array([self.quantile]),
+            "strays": self.strays.astype(np.float64),
         }
 
     @classmethod
