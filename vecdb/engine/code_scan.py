@@ -106,16 +106,16 @@ def _surely(
     prepared = companion.quantizer.prepare(query)
     kept, upto = 0, max(_FEWEST, int(_FIRST[kind] * limit))
     most = max(upto, allowed // _MOST)
-    listed = max(_LISTED_LEAST[kind], int(_LISTED[kind] * upto), wanted)
+    listed = max(_LISTED_LEAST[kind], int(_LISTED[kind] * upto))
     may_be_missed = (1.0 - _RESERVE) * (1.0 - search.recall) * limit
     found, sure = np.empty(0, np.float32), DOUBTFUL
     while sure == DOUBTFUL and upto <= most:
-        if upto + upto // 8 > len(found):
+        if upto > 7 * len(found) // 8:
             estimates, rows = best_by_codes(companion, part.rows, prepared, listed, others)
             found = np.append(found[:kept], np.empty(len(rows) - kept, np.float32))
             listed *= _LISTED_AGAIN
         upto = min(upto, len(rows))
-        stop = upto if cold(part, search) else len(rows) - len(rows) // 8
+        stop = upto if cold(part, search) else 7 * len(rows) // 8
         with reading(part, search, rows[kept : max(upto, stop)]) as vectors:
             kept, filled, sure = until_sure(
                 *(metric, vectors, query, estimates, rows, kept, upto, stop),
@@ -127,6 +127,9 @@ def _surely(
         why = f"{kind} codes tell too little of this query"
         return exact_scan(part, alone, mask, explain, why)[0]
     if kept < wanted:
+        if wanted > len(rows):
+            _, rows = best_by_codes(companion, part.rows, prepared, wanted, others)
+            found = np.empty(len(rows), np.float32)
         with reading(part, search, rows[kept:wanted]) as vectors:
             more = rows[kept:wanted], found[kept:wanted]
             filled = score(metric, vectors, query, *more, *best, filled)

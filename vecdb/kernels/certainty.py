@@ -124,14 +124,18 @@ def missed(estimates, scores, allowed, deeper, last):  # type: ignore[no-untyped
         return np.inf, np.inf
     if slope > 0.0 and deviation <= _ROUNDING * largest:
         return 0.0, 0.0  # the codes say all there is; equal scores are none that were missed
-    if squares > 0.0:  # what few scores say of the slope is not certain; a flat line is careful
-        slope -= deviation / math.sqrt(squares)
     slope = max(slope, 0.0)
+    variance = deviation * deviation
+    # What few scores say of the slope is not certain, and tells the less the farther one goes.
+    farther = variance / squares if squares > 0.0 else 0.0
+    variance *= 1.0 + 1.0 / count
     found = 0.0
     found_deeper = 0.0
     for i in range(kept, listed):
-        expected = of_scores + slope * (estimates[i] - of_estimates)
-        share = _beyond((last - expected) / deviation)
+        away = estimates[i] - of_estimates
+        share = _beyond(
+            (last - of_scores - slope * away) / math.sqrt(variance + farther * away * away)
+        )
         found += share
         if i >= deeper:
             found_deeper += share
@@ -140,8 +144,10 @@ def missed(estimates, scores, allowed, deeper, last):  # type: ignore[no-untyped
     step = estimates[kept - 1] - estimate
     while at < allowed:
         end = min(allowed, max(at + 1, at * listed // kept))
-        expected = of_scores + slope * (estimate - of_estimates)
-        share = _beyond((last - expected) / deviation)
+        away = estimate - of_estimates
+        share = _beyond(
+            (last - of_scores - slope * away) / math.sqrt(variance + farther * away * away)
+        )
         found += share * (end - at)
         found_deeper += share * max(0, end - max(at, deeper))
         at = end
