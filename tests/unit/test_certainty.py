@@ -61,6 +61,13 @@ def test_exact_estimates_miss_nothing() -> None:
     assert missed(tied[:8000], tied[:4000], ROWS, ROWS, tied[9]) == (0.0, 0.0)
 
 
+def test_equal_scores_tell_nothing_of_others() -> None:
+    estimates, scores = estimated(0.1, 1)
+    for value in (0.0, 1.0):
+        scores[:40] = value
+        assert missed(estimates[:160], scores[:40], ROWS, ROWS, value) == (np.inf, np.inf)
+
+
 def test_copies_and_numbers_that_overflowed_tell_nothing() -> None:
     copies = np.ones(160, np.float32)
     assert missed(copies, copies[:40], ROWS, ROWS, 1.0) == (np.inf, np.inf)

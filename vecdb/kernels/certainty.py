@@ -122,8 +122,10 @@ def missed(estimates, scores, allowed, deeper, last):  # type: ignore[no-untyped
     deviation = max(deviation, farthest / math.sqrt(2.0 * math.log(count)))
     if not deviation < np.inf:
         return np.inf, np.inf
-    if slope > 0.0 and deviation <= _ROUNDING * largest:
-        return 0.0, 0.0  # the codes say all there is; equal scores are none that were missed
+    if deviation <= _ROUNDING * largest:
+        # The codes say all there is, and equal scores are none that were missed; or all scores seen
+        # so far are equal, and nothing is known of others.
+        return (0.0, 0.0) if slope > 0.0 else (np.inf, np.inf)
     slope = max(slope, 0.0)
     variance = deviation * deviation
     # What few scores say of the slope is not certain, and tells the less the farther one goes.
