@@ -321,6 +321,17 @@ def test_rows_far_from_the_rest_are_strays(kind):
     np.testing.assert_array_equal(again.strays, strays)
 
 
+def test_bounds_wide_enough_for_far_rows_make_them_no_usual_ones():
+    vectors = clustered()
+    vectors[[7, 300]] *= 1000
+    quantizer = ScalarQuantizer.fit(vectors[:200], "euclid")
+    quantizer.widen(vectors)
+    strays = strays_among(quantizer.errors(vectors), np.arange(700))
+    np.testing.assert_array_equal(strays, [7, 300])
+    alike = ScalarQuantizer.fit(np.ones((30, 4)), "euclid")
+    assert not len(strays_among(alike.errors(np.ones((30, 4))), np.arange(30)))
+
+
 def test_of_many_strays_only_the_worst_are():
     errors = np.ones(6400, np.float32)
     errors[:1000] = np.arange(1000, 2000)

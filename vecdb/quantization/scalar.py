@@ -54,6 +54,8 @@ class ScalarQuantizer:
         self.dim: int = lower.shape[0]
         self.quantile = quantile
         self.strays: Ints = np.empty(0, np.int64)
+        self._middle: Floats | None = None  # of the sample, and how far its rows are from it
+        self._usual = 0.0
         self._set_bounds(lower, upper)
 
     def _set_bounds(self, lower: Floats, upper: Floats) -> None:
@@ -108,7 +110,10 @@ class ScalarQuantizer:
                 bounds[:, start : start + _COLUMNS_AT_ONCE] = np.quantile(
                     columns, [tail, 1.0 - tail], axis=1, overwrite_input=True
                 )
-        return cls(check_metric(metric), bounds[0].copy(), bounds[1].copy(), share)
+        found = cls(check_metric(metric), bounds[0].copy(), bounds[1].copy(), share)
+        found._middle = sample.mean(axis=0, dtype=np.float64).astype(np.float32)
+        found._usual = float(np.median(distances(sample, found._middle)))
+        return found
 
     def widen(self, vectors: Floats) -> None:
         """Take ``vectors`` into the bounds, if these are to hold everything (no quantile).
@@ -131,11 +136,19 @@ class ScalarQuantizer:
         return out
 
     def errors(self, vectors: Floats) -> Floats:
-        """What clipping takes from ``vectors``, beside what is lost between levels."""
+        """What clipping takes from ``vectors``, as a multiple of what is lost between levels; or,
+        if that is more, how far they are from the middle of the sample, as a multiple of what is
+        usual there. A row so far out is coded as well as others, but by its own measure: what is
+        learned from one about the other kind is wrong."""
         vectors = as_vectors(vectors, self.dim)
         clipped = distances(vectors, np.clip(vectors, self.lower, self.upper))
-        found: Floats = np.hypot(clipped, np.float32(np.linalg.norm(self._step) / np.sqrt(12.0)))
-        return found
+        rounded = float(np.sqrt(np.square(self._step, dtype=np.float64).sum() / 12.0))
+        with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+            found: Floats = np.nan_to_num(np.hypot(clipped / rounded, np.float32(1.0)), nan=1.0)
+            if self._middle is not None:
+                away = distances(vectors, self._middle) / np.float32(self._usual)
+                found = np.maximum(found, np.nan_to_num(away, nan=1.0))
+        return found.astype(np.float32)
 
     def decode(self, codes: Bytes) -> Floats:
         """The vectors, ``float32[n, dim]``, that ``codes`` stand for."""
