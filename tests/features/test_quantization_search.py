@@ -137,15 +137,17 @@ def test_every_method_with_every_metric(db: VecDB, kind: str, distance: str) -> 
         assert db.search("c", query, search_params=params(rescore=True)) == default
         hits_of_true += len(set(found) & set(true))
 
-        # oversampling: exactly int(oversampling * limit) candidates are rescored
+        # oversampling: at least int(oversampling * limit) candidates are rescored
         for oversampling in (1.0, 1.55, 3.0, 7.3):
             some = db.search("c", query, search_params=params(oversampling=oversampling))
             candidates = db.search(
                 "c", query, limit=int(oversampling * LIMIT), search_params=params(rescore=False)
             )
             rows = sorted(int(hit.id) for hit in candidates)
-            expected = [rows[i] for i in best(distance, exact[rows], LIMIT)]
-            assert [hit.id for hit in some] == expected
+            least = exact[[rows[i] for i in best(distance, exact[rows], LIMIT)]]
+            sign = -1 if distance in ("Euclid", "Manhattan") else 1
+            ours = exact[[int(hit.id) for hit in some]]
+            assert (sign * ours >= sign * least - 1e-4).all()
         everything = params(oversampling=ROWS / LIMIT)
         assert [h.id for h in db.search("c", query, search_params=everything)] == true
         enormous = params(oversampling=1e9)

@@ -18,6 +18,7 @@ from vecdb.quantization import (
     ProductQuantizer,
     ScalarQuantizer,
     from_state,
+    strays_among,
 )
 from vecdb.quantization.blocks import scan_together
 
@@ -246,6 +247,108 @@ def test_queries_together_find_what_each_finds_alone(kind, metric):
         topk_sort(scores[i], rows[i], filled[i])
         np.testing.assert_array_equal(rows[i], 1000 + expected[0])
         np.testing.assert_array_equal(scores[i], expected[1])
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_what_nobody_has_written_is_not_looked_at(metric, monkeypatch):
+    """A NaN that the memory held before would be a warning, which is an error here."""
+    vectors = clustered(5)
+    quantizer = BinaryQuantizer.fit(vectors, metric)
+    codes, query = quantizer.encode(vectors), quantizer.prepare(vectors[0])
+    plain = np.empty_like
+
+    def poisoned(array):
+        out = plain(array)
+        if out.dtype == np.float32:
+            out.view(np.uint32)[...] = 0x7FA00001
+        return out
+
+    scores, rows = topk_new(20)
+    monkeypatch.setattr(np, "empty_like", poisoned)
+    assert query.scan(codes, 5, NO_MASK, 0, scores, rows, 0) == 5
+    assert sorted(rows[:5]) == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("scale", [1e-20, 1e-3, 1e-2, 1e3, 1e15])
+@pytest.mark.parametrize("shift", [0.0, 0.5, 20.0])
+@pytest.mark.parametrize("kind", [*KINDS, "binary 1.5", "binary 2", "binary 4"])
+def test_an_inner_product_knows_no_length_of_its_query(kind, shift, scale):
+    kind, *bits = kind.split()
+    vectors = clustered() + np.float32(shift)
+    quantizer = fitted(kind, "dot", vectors, **({"bits": float(bits[0])} if bits else {}))
+    codes = quantizer.encode(vectors)
+    for query in [*clustered(4, seed=3) + np.float32(shift), *clustered(4, seed=4)]:
+        _, scores = search(quantizer.prepare(query), codes, 700, 700)
+        scaled, others = search(quantizer.prepare(query * np.float32(scale)), codes, 700, 700)
+        # A byte of a table may be rounded the other way.
+        tolerance = 2e-3 * np.abs(scores).max()
+        np.testing.assert_allclose(others / scale, scores, atol=tolerance)
+        every = quantizer.prepare(query).score_all(codes, 700)
+        np.testing.assert_allclose(every[scaled], scores, atol=tolerance)
+
+
+def test_queries_on_any_side_of_the_mean_are_estimated_alike():
+    """The error is in proportion to the query, not to how far the mean is from the origin."""
+    vectors = clustered(dim=128)
+    for shift in (0.0, 1.0, 30.0):
+        moved = vectors + np.float32(shift)
+        quantizer = BinaryQuantizer.fit(moved, "dot")
+        codes = quantizer.encode(moved)
+        for query in clustered(6, dim=128, seed=5):
+            for asked in (query, -query, query / 100, query + np.float32(shift)):
+                error = quantizer.prepare(asked).score_all(codes, 700) - moved @ asked
+                size = np.linalg.norm(asked - asked.mean()) * np.median(
+                    np.linalg.norm(vectors, axis=1)
+                )
+                assert error.std() < 3.0 * size / np.sqrt(128) + 2e-4 * np.abs(moved @ asked).max()
+
+
+# --- strays ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_rows_far_from_the_rest_are_strays(kind):
+    vectors = clustered()
+    quantizer = fitted(kind, "dot", vectors)
+    vectors[[7, 300]] *= 1000
+    strays = strays_among(quantizer.errors(vectors), np.arange(700))
+    np.testing.assert_array_equal(strays, [7, 300])
+    assert not len(strays_among(quantizer.errors(clustered()), np.arange(700)))
+    lacking = np.delete(np.arange(700), 7)
+    np.testing.assert_array_equal(strays_among(quantizer.errors(vectors), lacking), [300])
+    quantizer.strays = strays
+    again = from_state(kind, "dot", 26, quantizer.state())
+    np.testing.assert_array_equal(again.strays, strays)
+
+
+def test_bounds_wide_enough_for_far_rows_make_them_no_usual_ones():
+    vectors = clustered()
+    vectors[[7, 300]] *= 1000
+    quantizer = ScalarQuantizer.fit(vectors[:200], "euclid")
+    quantizer.widen(vectors)
+    strays = strays_among(quantizer.errors(vectors), np.arange(700))
+    np.testing.assert_array_equal(strays, [7, 300])
+    alike = ScalarQuantizer.fit(np.ones((30, 4)), "euclid")
+    assert not len(strays_among(alike.errors(np.ones((30, 4))), np.arange(30)))
+
+
+def test_of_many_strays_only_the_worst_are():
+    errors = np.ones(6400, np.float32)
+    errors[:1000] = np.arange(1000, 2000)
+    strays = strays_among(errors, np.arange(6400))
+    np.testing.assert_array_equal(strays, np.arange(900, 1000))
+    assert not len(strays_among(errors[:0], np.arange(0)))
+
+
+def test_older_states_have_no_strays_and_wrong_ones_are_refused():
+    state = fitted("scalar", "dot", clustered()).state()
+    del state["strays"]
+    assert not len(from_state("scalar", "dot", 26, state).strays)
+    for wrong in ([-1.0], [1.5], [3.0, 2.0], [2.0, 2.0], [np.nan], [np.inf], [1e300]):
+        with pytest.raises(ValueError, match="strays"):
+            from_state("scalar", "dot", 26, {**state, "strays": np.array(wrong)})
+    with pytest.raises(ValueError, match="strays"):
+        from_state("scalar", "dot", 26, {**state, "strays": np.zeros((2, 2))})
 
 
 # --- real data ------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ from bench.common import (
 from vecdb import vectors
 from vecdb.collection import Collection
 from vecdb.database import VecDB
-from vecdb.engine.scan import DEFAULT_OVERSAMPLING, code_scan
+from vecdb.engine.code_scan import best_by_codes
 
 _ALL = np.empty(0, dtype=np.uint8)
 TINY = 100
@@ -115,10 +115,12 @@ def _binary_kernels(collection: Collection) -> Kernels:
     part = collection._store.view.segments[0]
     companion = part.segment.companions[""]
     [(_, originals)] = part.segment.blocks("", part.rows)
-    wanted = min(part.rows, int(DEFAULT_OVERSAMPLING["binary"] * K))
+    wanted = min(part.rows, 8 * K)
 
     def kernels(query: Floats) -> None:
-        _, rows = code_scan(companion, part.rows, query, wanted, None)
+        _, rows = best_by_codes(
+            companion, part.rows, companion.quantizer.prepare(query), wanted, None
+        )
         originals[rows] @ query
 
     return kernels

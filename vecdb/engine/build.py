@@ -260,9 +260,13 @@ def _quantize(builder: SegmentBuilder, vector: VectorSchema, meter: _Meter) -> S
             quantizer.widen(piece)
 
     def codes() -> Iterator[npt.NDArray[np.uint8]]:
+        errors = [np.empty(0, np.float32)]
         for piece in pieces():
             yield quantizer.encode(piece)
+            errors.append(quantizer.errors(piece))
             meter.advance(len(piece))
+        every = np.concatenate(errors)
+        quantizer.strays = quantization.strays_among(every, builder.rows_with(vector.name))
 
     return scorer_of(quantizer, builder.add_codes(vector.name, codec, quantizer, codes()))
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 
@@ -108,6 +109,26 @@ def by_originals(
     if explain is not None:
         explain(models.SearchStage("originals", sum(lengths), limit, "rescored"))
     return [(scores[q, :n], best[q, :n]) for q, n in enumerate(lengths)], margins
+
+
+def cold(part: SegmentView, search: Search) -> bool:
+    """Whether rows had to be waited for: only what is needed should be read."""
+    assert isinstance(part.segment, FileSegment)
+    return part.segment.originals[search.vector.name].cold
+
+
+@contextmanager
+def reading(part: SegmentView, search: Search, rows: Offsets) -> Iterator[Floats]:
+    """The vectors of a segment, ``float32 (n, dim)``, of which ``rows`` are about to be used."""
+    segment = part.segment
+    assert isinstance(segment, FileSegment)
+    originals = segment.originals[search.vector.name]
+    if originals.cold:
+        originals.ask_for(np.unique(rows))
+    started = time.perf_counter()
+    yield originals.verify_rows(rows).reshape(part.rows, search.vector.dim)
+    if originals.placement == "mapped":
+        originals.cold = time.perf_counter() - started > _WAITED
 
 
 def exact_scan(

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from vecdb import ids, models, vectors
+from vecdb.engine import pages
 from vecdb.engine import search as engine
 from vecdb.engine.ingest import vector_schema
 from vecdb.engine.masks import Condition, digest_of
@@ -104,8 +105,7 @@ def search_batch(view: View, requests: Sequence[Request]) -> list[list[models.Sc
     """The answers to several requests, each as if it were the only one."""
     groups: dict[Any, list[int]] = {}
     for number, asked in enumerate(requests):
-        most = asked.limit + asked.offset
-        key: Any = asked.vector.name, most, asked.params, id(asked.condition)
+        key: Any = asked.vector.name, asked.limit, asked.offset, asked.params, id(asked.condition)
         if asked.excluded is not None:
             key = number  # alone: its rows are its own
         groups.setdefault(key, []).append(number)
@@ -122,14 +122,15 @@ def _hits(
     requests: Sequence[Request],
     explained: list[models.SegmentSearch] | None = None,
 ) -> list[engine.Hits]:
-    """What is found for requests that differ in their vectors only."""
+    """The page of each of some requests that differ in their vectors only."""
     first = requests[0]
     queries = first.query[None] if len(requests) == 1 else np.stack([r.query for r in requests])
-    return engine.search(
+    return pages.page(
         view,
         first.vector,
         queries,
-        first.limit + first.offset,
+        first.limit,
+        first.offset,
         first.params,
         first.condition,
         first.excluded,
@@ -138,14 +139,14 @@ def _hits(
 
 
 def _answer(view: View, asked: Request, hits: engine.Hits) -> list[models.ScoredPoint]:
-    metric, threshold, start = asked.vector.metric, asked.threshold, asked.offset
+    metric, threshold = asked.vector.metric, asked.threshold
     scores = engine.public_scores(metric, hits.scores)
     stop = len(scores)
     if threshold is not None:
-        while stop > start and not engine.passes(metric, scores[stop - 1], threshold):
+        while stop and not engine.passes(metric, scores[stop - 1], threshold):
             stop -= 1
-    if start > 0 or stop < len(scores):
-        hits, scores = hits.between(start, stop), scores[start:stop]
+    if stop < len(scores):
+        hits, scores = hits.between(0, stop), scores[:stop]
     points: list[Any] = [None] * len(scores)
     for part, places, rows in hits.found:  # rows of one segment are read together
         keys = ids.from_array(part.segment.id_array(rows))

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vecdb import models
+from vecdb.engine.code_scan import code_scan
 from vecdb.engine.masks import Explain
 from vecdb.engine.originals import (
     Best,
@@ -26,7 +27,6 @@ from vecdb.engine.originals import (
     exact_scan,
     margin,
     metrics,
-    scan_and_sort,
 )
 from vecdb.engine.view import SegmentView
 from vecdb.errors import CorruptionError
@@ -39,7 +39,6 @@ from vecdb.storage.segment import Companion, FileSegment, Index
 Floats = npt.NDArray[np.float32]
 Offsets = npt.NDArray[np.int64]
 
-_ALL = np.empty(0, dtype=np.uint8)  # the kernels' mask for "every row"
 _RESERVE = 4
 """As how many times more results a search does that has to look deeper than its limit: the last of
 many are the hardest to find."""
@@ -53,11 +52,6 @@ _MOST_CANDIDATES = 16
 _CODES_BYTES = 128 << 10
 """To prepare a query for codes, and to score candidates by them, takes as long as to read so many
 bytes of originals from RAM."""
-
-# Candidates per result when codes are scanned whole and the caller leaves the number to us: what
-# rescoring needs, by kind of code, to find nearly all of the true neighbours in the text
-# embeddings of docs/benchmarks.md. With an index it is measured.
-DEFAULT_OVERSAMPLING = {"scalar": 1.5, "product": 4.0, "binary": 8.0}
 
 
 def search_segment(
@@ -78,7 +72,7 @@ def search_segment(
             return search_segment(part, search, mask, explain)
     if companion is not None and search.by_codes(companion):
         try:
-            return _code_scan(part, search, mask, companion, explain)
+            return code_scan(part, search, mask, companion, explain)
         except CorruptionError as error:
             _lose(segment, name, error)
     return exact_scan(part, search, mask, explain)
@@ -164,7 +158,7 @@ def _surely(
             why = " of a query unlike the rows"
             again = _surely(part, some, mask, index, companion, effort, candidates, explain, why)
         elif companion is not None:
-            again = _code_scan(part, some, mask, companion, explain)
+            again = code_scan(part, some, mask, companion, explain)
         else:
             again = exact_scan(part, some, mask, explain, "sketches tell too little of this query")
         for number, mine in zip(numbers.tolist(), again, strict=True):
@@ -357,44 +351,6 @@ def _scores_by_codes(companion: Companion, count: int, query: Floats, rows: Offs
     """What the codes say of some rows."""
     codes = companion.codes.verify().reshape(companion.quantizer.codes_shape(count))
     return companion.quantizer.prepare(query).score_rows(codes, rows)
-
-
-# -- by codes ----------------------------------------------------------------------------------
-
-
-def _code_scan(
-    part: SegmentView,
-    search: Search,
-    mask: Bits | None,
-    companion: Companion,
-    explain: Explain | None,
-) -> list[Best]:
-    wanted = search.oversampled()
-    if wanted is None:
-        factor = DEFAULT_OVERSAMPLING[companion.codec["kind"]] if search.rescore else 1.0
-        wanted = max(search.limit, int(factor * search.limit))
-    best = [code_scan(companion, part.rows, query, wanted, mask) for query in search.queries]
-    if explain is not None:
-        kind, kept = companion.codec["kind"], sum(len(rows) for _, rows in best)
-        explain(models.SearchStage("codes", part.rows, kept, f"all {kind} codes: no index"))
-    if search.rescore:
-        return _rescored(part, search, best, explain)
-    return [(scores[: search.limit], rows[: search.limit]) for scores, rows in best]
-
-
-def code_scan(
-    companion: Companion, count: int, query: Floats, wanted: int, mask: Bits | None
-) -> Best:
-    """The best rows by their codes."""
-    _, topk_sort = scan_and_sort()
-    wanted = min(wanted, count)
-    scores = np.empty(wanted, dtype=np.float32)
-    rows = np.empty(wanted, dtype=np.int64)
-    codes = companion.codes.verify().reshape(companion.quantizer.codes_shape(count))
-    prepared = companion.quantizer.prepare(query)
-    filled = prepared.scan(codes, count, _ALL if mask is None else mask, 0, scores, rows, 0)
-    topk_sort(scores, rows, filled)
-    return scores[:filled], rows[:filled]
 
 
 def describe(companion: Any) -> str | None:

@@ -14,7 +14,14 @@ from typing import Any, Final
 
 import numpy as np
 
-from vecdb.quantization.base import METRICS, Metric, PreparedQuery, Quantizer
+from vecdb.quantization.base import (
+    METRICS,
+    Metric,
+    PreparedQuery,
+    Quantizer,
+    state_rows,
+    strays_among,
+)
 from vecdb.quantization.binary import BinaryQuantizer
 from vecdb.quantization.product import ProductQuantizer
 from vecdb.quantization.scalar import ScalarQuantizer
@@ -29,6 +36,7 @@ __all__ = [
     "Quantizer",
     "ScalarQuantizer",
     "from_state",
+    "strays_among",
 ]
 
 AnyQuantizer = ScalarQuantizer | BinaryQuantizer | ProductQuantizer
@@ -52,4 +60,6 @@ def from_state(
     quantizer = QUANTIZERS.get(kind)
     if quantizer is None:
         raise ValueError(f"unknown kind of quantizer {kind!r}; known are {sorted(QUANTIZERS)}")
-    return quantizer.from_state(metric, dim, state)
+    restored = quantizer.from_state(metric, dim, state)
+    restored.strays = state_rows(state, "strays")
+    return restored

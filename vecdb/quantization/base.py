@@ -23,12 +23,19 @@ __all__ = [
     "as_vectors",
     "check_dim",
     "check_metric",
+    "distances",
     "poll",
     "state_array",
     "state_number",
+    "state_rows",
+    "strays_among",
 ]
 
 MAX_DIM: Final = 65536
+STRAY: Final = 4.0
+"""As many times the usual error of a code make a row a stray."""
+MOST_STRAYS: Final = 64
+"""One row of so many, at most: every search scores all strays."""
 
 Metric: TypeAlias = Literal["dot", "euclid", "manhattan"]
 METRICS: Final[tuple[Metric, ...]] = ("dot", "euclid", "manhattan")
@@ -76,6 +83,9 @@ class Quantizer(Protocol):
     """Turns vectors into short codes, and scores codes against a query."""
 
     kind: ClassVar[str]
+    strays: Ints
+    """Rows, rising, of which the codes say far less than of the others: what they estimate tells
+    nothing of these."""
 
     @property
     def metric(self) -> Metric: ...
@@ -97,6 +107,10 @@ class Quantizer(Protocol):
 
     def encode(self, vectors: Floats) -> Bytes:
         """The codes of ``vectors: float32[n, dim]``, uint8 of ``codes_shape(n)``; n may be 0."""
+        ...
+
+    def errors(self, vectors: Floats) -> Floats:
+        """How far codes are from ``vectors: float32[n, dim]``, up to a factor: ``float32[n]``."""
         ...
 
     def prepare(self, query: Floats) -> PreparedQuery:
@@ -169,6 +183,45 @@ def state_number(state: State, key: str, least: float, most: float) -> float:
     if not least <= array[0] <= most:  # nor is NaN
         raise ValueError(f"quantizer state {key!r}: {array[0]} is not from {least} to {most}")
     return float(array[0])
+
+
+def state_rows(state: State, key: str) -> Ints:
+    """Row numbers of the state, rising, kept as float64; none if there is no such array."""
+    array = state.get(key)
+    if array is None:
+        return np.empty(0, np.int64)
+    if array.dtype != np.float64 or array.ndim != 1:
+        found = f"{array.dtype} of shape {array.shape}"
+        raise ValueError(f"quantizer state {key!r}: expected float64 of one dimension, got {found}")
+    if not ((array >= 0) & (array < 2.0**53) & (np.floor(array) == array)).all():
+        raise ValueError(f"quantizer state {key!r} holds what is no row number")
+    rows = array.astype(np.int64)
+    if (np.diff(rows) <= 0).any():
+        raise ValueError(f"quantizer state {key!r}: rows must rise")
+    return rows
+
+
+def distances(vectors: Floats, center: Floats) -> Floats:
+    """Euclidean distances from ``center: float32[d]`` of ``vectors: float32[n, d]``."""
+    with np.errstate(over="ignore"):  # infinity is far enough
+        away = vectors - center
+        found: Floats = np.sqrt(np.einsum("ij,ij->i", away, away))
+    return found
+
+
+def strays_among(errors: Floats, rows: Ints) -> Ints:
+    """Those of ``rows``, rising, whose ``errors: float32[n]`` (of all rows) are far above what is
+    usual; the worst, if they are many."""
+    if not len(rows):
+        return rows
+    found = errors[rows]
+    bound = STRAY * np.median(found)
+    most = -(-len(rows) // MOST_STRAYS)
+    astray = np.flatnonzero(found > bound)
+    if len(astray) > most:
+        worst = np.argsort(-found[astray], kind="stable")[:most]
+        astray = np.sort(astray[worst])
+    return rows[astray]
 
 
 def poll(cancelled: Cancelled | None) -> None:

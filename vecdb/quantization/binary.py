@@ -14,6 +14,9 @@ SIGMOD 2024). ``<r, c>`` and the factor are kept with the row, in 8 bytes; for E
 ``-|r|^2`` and twice the factor. A Manhattan distance is about ``l1_ratio * sqrt(d)`` times a
 Euclidean one.
 
+The error is in proportion to ``|q - c|``. An inner product knows no length of its query: so a
+query is first given the length at which it is nearest to ``c``, and the score the own length back.
+
 **Data of two values**, such as 1 and -1 or 0 and 1, is recognised in the sample. There a bit says
 all, so such data is neither moved nor rotated, and every score is what the metric makes of the
 query and the row, but for the rounding of the query to bytes; that of a query of two values is
@@ -32,12 +35,14 @@ from vecdb.quantization.base import (
     Bytes,
     Cancelled,
     Floats,
+    Ints,
     Metric,
     State,
     as_query,
     as_vectors,
     check_dim,
     check_metric,
+    distances,
     poll,
     state_array,
     state_number,
@@ -55,6 +60,9 @@ SAMPLE_VALUES = 8_000_000
 
 LARGEST = float(np.finfo(np.float32).max)
 LARGEST_RATIO = 1.01  # 1, with room for rounding
+
+LONGEST_QUERY: Final = 1000.0
+"""In lengths of the center; beyond, rounding to float32 would show in the scores."""
 
 GAUSSIAN_RATIO = math.sqrt(2.0 / math.pi)
 """L1 / (sqrt(d) * L2) of a difference with normally distributed values; used where the sample
@@ -84,6 +92,7 @@ class BinaryQuantizer:
         self.center = center
         self.half = half
         self.l1_ratio = l1_ratio
+        self.strays: Ints = np.empty(0, np.int64)
         self._coded = _coded_dim(self.dim, self.bits)
         self._bits = int(bits)  # of a coded dimension
         self._width = 4 // self._bits  # coded dimensions in a place
@@ -165,6 +174,10 @@ class BinaryQuantizer:
             )
         return out
 
+    def errors(self, vectors: Floats) -> Floats:
+        """After a rotation, a code tells the same share of whatever length is left."""
+        return distances(as_vectors(vectors, self.dim), self.center)
+
     def prepare(self, query: Floats) -> PreparedBlocks:
         from vecdb.kernels.levels import tables_of_levels
         from vecdb.kernels.rotation import rotate
@@ -178,6 +191,8 @@ class BinaryQuantizer:
                 METRIC_CODES[self.metric], self._codebook, query, self._width, 0, numbers
             )
             return prepare_blocks(numbers, width)
+        scale = self._length(query) if self.metric == "dot" else 1.0
+        query = (query.astype(np.float64) / scale).astype(np.float32) if scale != 1.0 else query
         rotated = np.zeros(self._coded, np.float32)
         np.subtract(query, self.center, out=rotated[: self.dim])
         away = rotated[: self.dim].astype(np.float64)
@@ -188,7 +203,19 @@ class BinaryQuantizer:
         else:
             bias = -float(away @ away)
         root = self.l1_ratio * math.sqrt(self.dim) if self.metric == "manhattan" else 0.0
-        return prepare_blocks(numbers, width, min(max(bias, -LARGEST), LARGEST), root)
+        return prepare_blocks(numbers, width, min(max(bias, -LARGEST), LARGEST), root, scale)
+
+    def _length(self, query: Floats) -> float:
+        """What ``query`` is divided by: for any positive multiple of it, the same comes out."""
+        wide, center = query.astype(np.float64), self.center.astype(np.float64)
+        length, away = math.sqrt(wide @ wide), math.sqrt(center @ center)
+        if not length:
+            return 1.0
+        if not away:
+            return length
+        # Of queries across from the center none is nearest to it: a long one is nearly as good, and
+        # not so long that what is kept with the rows is lost beside it.
+        return max(float(wide @ center) / away, length / LONGEST_QUERY) / away
 
     def _rotation(self) -> Floats:
         from vecdb.kernels.rotation import make_signs
@@ -198,12 +225,14 @@ class BinaryQuantizer:
         return self._signs
 
     def state(self) -> dict[str, npt.NDArray[Any]]:
-        """``center``, float32[dim]; ``bits``, ``half`` and ``l1_ratio``, float64[1] each."""
+        """``center``, float32[dim]; ``bits``, ``half`` and ``l1_ratio``, float64[1] each;
+        ``strays``, float64."""
         return {
             "center": self.center.copy(),
             "bits": np.array([self.bits]),
             "half": np.array([self.half]),
             "l1_ratio": np.array([self.l1_ratio]),
+            "strays": self.strays.astype(np.float64),
         }
 
     @classmethod

@@ -27,9 +27,9 @@ def blocks_shape(rows: int, places: int, columns: int) -> tuple[int, int]:
 class PreparedBlocks:
     """Tables of one query, and what makes scores of their sums: see `fastscan`.
 
-    ``score = (sum * step + offset) * multiply[row] + add[row] + bias``; where ``root`` is not 0,
-    that is minus a squared Euclidean distance, which minus ``root`` times its square root turns
-    into a Manhattan distance.
+    ``score = ((sum * step + offset) * multiply[row] + add[row] + bias) * scale``; where ``root`` is
+    not 0, that is minus a squared Euclidean distance, which minus ``root`` times its square root
+    turns into a Manhattan distance.
     """
 
     tables: Bytes
@@ -38,6 +38,8 @@ class PreparedBlocks:
     offset: np.float32
     bias: np.float32
     root: np.float32
+    scale: np.float32
+    """Above 0, so that it changes no order."""
     width: int
     """Bytes of a block."""
 
@@ -73,25 +75,32 @@ class PreparedBlocks:
         fastscan.score_all(codes, self.tables, *numbers, out)
         return self._finished(out)
 
+    @property
+    def _unfinished(self) -> bool:
+        """Whether what the kernels make of sums is not yet the score."""
+        return bool(self.root) or self.scale != 1.0
+
     def _finished(self, scores: Floats) -> Floats:
         if self.root:
             np.maximum(-scores, np.float32(0.0), out=scores)
             np.sqrt(scores, out=scores)
             scores *= -self.root
+        if self.scale != 1.0:
+            with np.errstate(over="ignore"):  # where the exact score overflows, too
+                scores *= self.scale
         return scores
 
 
 def prepare_blocks(
-    numbers: Floats, width: int, bias: float = 0.0, root: float = 0.0
+    numbers: Floats, width: int, bias: float = 0.0, root: float = 0.0, scale: float = 1.0
 ) -> PreparedBlocks:
     """A query from what each code adds to its scores, ``numbers: float32[places, 16]``."""
     from vecdb.kernels import fastscan
 
     tables = np.empty((1, 64 * -(-numbers.shape[0] // 4)), np.uint8)
     step, offset = fastscan.quantize_tables(numbers, tables[0])
-    return PreparedBlocks(
-        tables, np.float32(step), np.float32(offset), np.float32(bias), np.float32(root), width
-    )
+    one = np.float32
+    return PreparedBlocks(tables, one(step), one(offset), one(bias), one(root), one(scale), width)
 
 
 def scan_together(
@@ -121,17 +130,17 @@ def scan_together(
     biases = np.array([x.bias for x in queries], np.float32)
     starts = np.array([0, q], np.int64)
     every = np.arange(q, dtype=np.int64)
-    if not queries[0].root:
+    if not any(query._unfinished for query in queries):
         top = scores, rows, filled
         fastscan.scan(
             codes, tables, steps, offsets, ranges, starts, every, biases, mask, base, *top
         )
         return
-    # The kernel compares what is under the root: its best are worked out before they are offered.
+    # The kernel compares what is not yet the score: its best are finished before they are offered.
     found, found_rows = np.empty_like(scores), np.empty_like(rows)
     counts = np.zeros(q, np.int64)
     top = found, found_rows, counts
     fastscan.scan(codes, tables, steps, offsets, ranges, starts, every, biases, mask, base, *top)
     for i, query in enumerate(queries):
-        best = query._finished(found[i])
+        best = query._finished(found[i, : counts[i]])  # nobody has written what lies beyond
         filled[i] = offer_rows(best, found_rows[i], counts[i], 0, scores[i], rows[i], filled[i])

@@ -29,12 +29,14 @@ from vecdb.quantization.base import (
     Bytes,
     Cancelled,
     Floats,
+    Ints,
     Metric,
     State,
     as_query,
     as_vectors,
     check_dim,
     check_metric,
+    distances,
     poll,
     state_array,
     state_number,
@@ -80,6 +82,7 @@ class ProductQuantizer:
         self.width = compression // 8
         self.codebook = codebook
         self.rotation = rotation
+        self.strays: Ints = np.empty(0, np.int64)
 
     @property
     def chunks(self) -> int:
@@ -142,6 +145,13 @@ class ProductQuantizer:
         encode_product(vectors, self.codebook, self.width, out)
         return out
 
+    def errors(self, vectors: Floats) -> Floats:
+        """Far from where most centroids are, none is near."""
+        middle = np.median(self.codebook, axis=1)
+        if self.rotation.size:
+            middle = self.rotation @ middle
+        return distances(as_vectors(vectors, self.dim), middle.astype(np.float32))
+
     def decode(self, codes: Bytes, count: int) -> Floats:
         """The vectors, ``float32[count, dim]``, that ``codes`` stand for."""
         from vecdb.kernels.fastscan import unpack
@@ -163,12 +173,13 @@ class ProductQuantizer:
         return prepare_blocks(numbers, self.codes_shape(1)[1])
 
     def state(self) -> dict[str, npt.NDArray[Any]]:
-        """``codebook``, float32[dim, 16], ``rotation``, float32[dim, dim] or [0, 0], and
-        ``compression``, float64[1]."""
+        """``codebook``, float32[dim, 16], ``rotation``, float32[dim, dim] or [0, 0],
+        ``compression``, float64[1], and ``strays``, float64."""
         return {
             "codebook": self.codebook.copy(),
             "rotation": self.rotation.copy(),
             "compression": np.array([float(self.compression)]),
+            "strays": self.strays.astype(np.float64),
         }
 
     @classmethod

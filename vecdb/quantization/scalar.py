@@ -25,6 +25,7 @@ from vecdb.quantization.base import (
     as_vectors,
     check_dim,
     check_metric,
+    distances,
     poll,
     state_array,
     state_number,
@@ -52,6 +53,9 @@ class ScalarQuantizer:
         self.metric: Metric = metric
         self.dim: int = lower.shape[0]
         self.quantile = quantile
+        self.strays: Ints = np.empty(0, np.int64)
+        self._middle: Floats | None = None  # of the sample, and how far its rows are from it
+        self._usual = 0.0
         self._set_bounds(lower, upper)
 
     def _set_bounds(self, lower: Floats, upper: Floats) -> None:
@@ -106,7 +110,10 @@ class ScalarQuantizer:
                 bounds[:, start : start + _COLUMNS_AT_ONCE] = np.quantile(
                     columns, [tail, 1.0 - tail], axis=1, overwrite_input=True
                 )
-        return cls(check_metric(metric), bounds[0].copy(), bounds[1].copy(), share)
+        found = cls(check_metric(metric), bounds[0].copy(), bounds[1].copy(), share)
+        found._middle = sample.mean(axis=0, dtype=np.float64).astype(np.float32)
+        found._usual = float(np.median(distances(sample, found._middle)))
+        return found
 
     def widen(self, vectors: Floats) -> None:
         """Take ``vectors`` into the bounds, if these are to hold everything (no quantile).
@@ -128,6 +135,21 @@ class ScalarQuantizer:
         codes.encode_scalar(vectors, self.lower, self._inverse, out)
         return out
 
+    def errors(self, vectors: Floats) -> Floats:
+        """What clipping takes from ``vectors``, as a multiple of what is lost between levels; or,
+        if that is more, how far they are from the middle of the sample, as a multiple of what is
+        usual there. A row so far out is coded as well as others, but by its own measure: what is
+        learned from one about the other kind is wrong."""
+        vectors = as_vectors(vectors, self.dim)
+        clipped = distances(vectors, np.clip(vectors, self.lower, self.upper))
+        rounded = float(np.sqrt(np.square(self._step, dtype=np.float64).sum() / 12.0))
+        with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+            found: Floats = np.nan_to_num(np.hypot(clipped / rounded, np.float32(1.0)), nan=1.0)
+            if self._middle is not None:
+                away = distances(vectors, self._middle) / np.float32(self._usual)
+                found = np.maximum(found, np.nan_to_num(away, nan=1.0))
+        return found.astype(np.float32)
+
     def decode(self, codes: Bytes) -> Floats:
         """The vectors, ``float32[n, dim]``, that ``codes`` stand for."""
         steps = self._step.astype(np.float64) * as_codes(codes, (codes.shape[0], self.dim))
@@ -146,11 +168,12 @@ class ScalarQuantizer:
             return PreparedScalar(code, query - self.lower, self._step, np.float32(0.0))
 
     def state(self) -> dict[str, npt.NDArray[Any]]:
-        """``lower`` and ``upper``, float32[dim], and ``quantile``, float64[1]."""
+        """``lower`` and ``upper``, float32[dim]; ``quantile``, float64[1]; ``strays``, float64."""
         return {
             "lower": self.lower.copy(),
             "upper": self.upper.copy(),
             "quantile": np.array([self.quantile]),
+            "strays": self.strays.astype(np.float64),
         }
 
     @classmethod

@@ -211,18 +211,18 @@ class SegmentBuilder:
         blocks: Iterator[npt.NDArray[np.uint8]],
     ) -> npt.NDArray[np.uint8]:
         """The quantized companion of one vector name, code blocks in row order. Returns the codes
-        as written, mapped."""
+        as written, mapped. The quantizer's state is taken when all are."""
+        file = layout.vector_file("codes", name)
+        self._create(file, Kind.CODES, "<u1", *quantizer.codes_shape(self.rows))
+        for block in blocks:
+            self._open[file].append(np.ascontiguousarray(block))
+        self._files[file] = self._open.pop(file).finish()
         self._write_state(
             layout.vector_file("quantizer", name),
             Kind.QUANTIZER,
             {"kind": quantizer.kind, "metric": quantizer.metric, "dim": quantizer.dim},
             quantizer.state(),
         )
-        file = layout.vector_file("codes", name)
-        self._create(file, Kind.CODES, "<u1", *quantizer.codes_shape(self.rows))
-        for block in blocks:
-            self._open[file].append(np.ascontiguousarray(block))
-        self._files[file] = self._open.pop(file).finish()
         self._codecs[name] = codec
         return self._mapped(file, Kind.CODES).reshape(quantizer.codes_shape(self.rows))
 

@@ -27,7 +27,7 @@ from vecdb.quantization import Quantizer, from_state
 from vecdb.storage import layout
 from vecdb.storage.arrays import Expected, PlacedArray, Placement
 from vecdb.storage.catalog import Bits, SegmentRow
-from vecdb.storage.format import MAX_PAYLOAD, DamageError, Kind, bits_at, unpack_blocks
+from vecdb.storage.format import MAX_PAYLOAD, DamageError, Kind, bits_at, pack_bits, unpack_blocks
 from vecdb.storage.validate import expected_files, is_outdated
 
 _log = logging.getLogger("vecdb")
@@ -51,6 +51,8 @@ class Companion:
     quantizer: Quantizer
     codes: PlacedArray
     codec: dict[str, Any]
+    regular: Bits | None
+    """Bits of the rows that are no strays; None: all of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +153,12 @@ class FileSegment:
         except CorruptionError as error:
             self._note(error)
         else:
-            self.companions[name] = Companion(quantizer, codes, codec)
+            regular = None
+            if len(quantizer.strays):
+                flags = np.ones(self.rows, dtype=np.bool_)
+                flags[quantizer.strays] = False
+                regular = pack_bits(flags)
+            self.companions[name] = Companion(quantizer, codes, codec, regular)
 
     def _open_index(self, name: str, places: Places) -> None:
         try:
@@ -179,7 +186,10 @@ class FileSegment:
     def _open_quantizer(self, name: str, codec: dict[str, Any]) -> Quantizer:
         part = self._open(layout.vector_file("quantizer", name), Kind.QUANTIZER, "mapped")
         try:
-            return read_quantizer(part.verify(), codec["kind"], self.dims[name])
+            quantizer = read_quantizer(part.verify(), codec["kind"], self.dims[name])
+            if len(quantizer.strays) and quantizer.strays[-1] >= self.rows:
+                raise DamageError("names rows that there are not")
+            return quantizer
         except DamageError as error:
             raise CorruptionError(part.path, str(error)) from error
 

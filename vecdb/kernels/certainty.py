@@ -1,0 +1,212 @@
+"""How sure it is that codes have left out no better row: what a search without an index rests on.
+
+Rows are chosen by what their codes say, the *estimates*, and some of them are scored by their
+vectors. What scores are like at an estimate does not depend on which estimates were looked at; so
+a line through those scores, and how far they lie about it, tell of the rows left out as well.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Final
+
+import numpy as np
+from numba import njit
+from numba.core import types
+
+from vecdb.kernels.distance import score_rows
+from vecdb.kernels.prefetch import prefetch_row
+from vecdb.kernels.signatures import (
+    floats_1,
+    floats_2,
+    i64,
+    ints_1,
+    out_floats_1,
+    out_ints_1,
+    three_ints,
+)
+from vecdb.kernels.topk import topk_push
+
+__all__ = ["DOUBTFUL", "HOPELESS", "SURE", "missed", "rescore_until_sure", "score_candidates"]
+
+DOUBTFUL: Final = 0
+SURE: Final = 1
+HOPELESS: Final = 2
+"""What `rescore_until_sure` says of some candidates."""
+
+_ROUNDING: Final = 4e-7
+_AHEAD: Final = 4
+"""Rows that are fetched while one is scored."""
+_FEWEST: Final = 4
+"""Scores that a line is drawn through; copies of a row are one."""
+_MANY: Final = 150
+"""Fewer scores do not tell what codes are worth far from them."""
+_f64: Final = types.float64
+_two: Final[Any] = types.UniTuple(types.float64, 2)  # type: ignore[no-untyped-call]
+
+
+@njit(
+    i64(i64, floats_2, floats_1, ints_1, out_floats_1, out_floats_1, out_ints_1, i64),
+    nogil=True,
+    cache=True,
+)
+def score_candidates(metric, vectors, query, rows, found, scores, best, filled):  # type: ignore[no-untyped-def]
+    """Write the scores of ``rows: int64[m]`` to ``found: float32[m]``, and offer them to the
+    running top-k ``scores``, ``best`` of `topk`; returns the new ``filled``.
+
+    Rows come from anywhere in memory: each is asked for while others are scored, or waiting for
+    them would be most of the work.
+    """
+    count = rows.shape[0]
+    for i in range(min(_AHEAD, count)):
+        prefetch_row(vectors, rows[i])  # type: ignore[call-arg]
+    for i in range(count):
+        if i + _AHEAD < count:
+            prefetch_row(vectors, rows[i + _AHEAD])  # type: ignore[call-arg]
+        score_rows(metric, vectors, query, rows[i : i + 1], found[i : i + 1])
+        filled = topk_push(scores, best, filled, found[i], rows[i])
+    return filled
+
+
+@njit(_f64(_f64), nogil=True, cache=True)
+def _beyond(deviations):  # type: ignore[no-untyped-def]
+    """The share of a normal distribution that is above so many standard deviations."""
+    return 0.5 * math.erfc(deviations * 0.7071067811865476)
+
+
+@njit(_two(floats_1, floats_1, i64, i64, _f64), nogil=True, cache=True)
+def missed(estimates, scores, allowed, deeper, last):  # type: ignore[no-untyped-def]
+    """How many of the rows left out score above ``last``, as far as one can expect; and how many
+    that would be if there were ``deeper`` candidates. Infinity where that cannot be told.
+
+    ``estimates: float32[m]``, best first, of ``allowed`` rows; ``scores: float32[c]`` of the first
+    of them. Beyond m, each step down that is as long as that from c to m is taken to hold as many
+    times more rows.
+    """
+    kept = scores.shape[0]
+    listed = estimates.shape[0]
+    count = 0
+    of_estimates = 0.0
+    of_scores = 0.0
+    largest = 0.0
+    for i in range(kept):
+        largest = max(largest, abs(np.float64(scores[i])))
+        if i and estimates[i] == estimates[i - 1] and scores[i] == scores[i - 1]:
+            continue
+        count += 1
+        of_estimates += estimates[i]
+        of_scores += scores[i]
+    if count < _FEWEST:
+        return np.inf, np.inf
+    of_estimates /= count
+    of_scores /= count
+    squares = 0.0
+    products = 0.0
+    all_squares = 0.0
+    for i in range(kept):
+        if i and estimates[i] == estimates[i - 1] and scores[i] == scores[i - 1]:
+            continue
+        across = estimates[i] - of_estimates
+        up = scores[i] - of_scores
+        squares += across * across
+        products += across * up
+        all_squares += up * up
+    slope = products / squares if squares > 0.0 else 0.0
+    left = all_squares - slope * products
+    deviation = math.sqrt(max(left, 0.0) / (count - 2)) * (1.0 + 1.0 / math.sqrt(count))
+    farthest = 0.0
+    for i in range(kept):
+        above = scores[i] - of_scores - slope * (estimates[i] - of_estimates)
+        farthest = max(farthest, above)
+    # Of so many normal ones hardly any is farther; where one is, so are others that are not seen.
+    deviation = max(deviation, farthest / math.sqrt(2.0 * math.log(count)))
+    if not deviation < np.inf:
+        return np.inf, np.inf
+    if deviation <= _ROUNDING * largest:
+        # The codes say all there is, and equal scores are none that were missed; or all scores seen
+        # so far are equal, and nothing is known of others.
+        return (0.0, 0.0) if slope > 0.0 else (np.inf, np.inf)
+    slope = max(slope, 0.0)
+    variance = deviation * deviation
+    # What few scores say of the slope is not certain, and tells the less the farther one goes.
+    farther = variance / squares if squares > 0.0 else 0.0
+    variance *= 1.0 + 1.0 / count
+    found = 0.0
+    found_deeper = 0.0
+    for i in range(kept, listed):
+        away = estimates[i] - of_estimates
+        share = _beyond(
+            (last - of_scores - slope * away) / math.sqrt(variance + farther * away * away)
+        )
+        found += share
+        if i >= deeper:
+            found_deeper += share
+    at = listed
+    estimate = np.float64(estimates[listed - 1])
+    step = estimates[kept - 1] - estimate
+    while at < allowed:
+        end = min(allowed, max(at + 1, at * listed // kept))
+        away = estimate - of_estimates
+        share = _beyond(
+            (last - of_scores - slope * away) / math.sqrt(variance + farther * away * away)
+        )
+        found += share * (end - at)
+        found_deeper += share * max(0, end - max(at, deeper))
+        at = end
+        estimate -= step
+    if found != found:
+        return np.inf, np.inf
+    return found, found_deeper
+
+
+@njit(
+    three_ints(
+        *(i64, floats_2, floats_1, floats_1, ints_1, i64, i64, i64, i64, i64, _f64),
+        *(out_floats_1, out_floats_1, out_ints_1, i64),
+    ),
+    nogil=True,
+    cache=True,
+)
+def rescore_until_sure(  # type: ignore[no-untyped-def]
+    metric,
+    vectors,
+    query,
+    estimates,
+    rows,
+    done,
+    next_,
+    stop,
+    allowed,
+    deeper,
+    may_be_missed,
+    found,
+    scores,
+    best,
+    filled,
+):
+    """Score candidates, twice as many each time, until no more of those left out can be expected to
+    be better than the last result than ``may_be_missed``.
+
+    ``estimates: float32[m]``, ``rows: int64[m]``: the candidates, best first, of ``allowed`` rows.
+    The first ``done`` are scored already, in ``found: float32[m]``; so many as ``next_`` are then,
+    at most ``stop``. ``scores``, ``best`` and ``filled`` are a top-k of `topk`. Returns how many
+    are scored; the new ``filled``; and `SURE`, `DOUBTFUL` (there may be too few), or `HOPELESS`:
+    ``deeper`` would be too few, as far as many scores can say.
+    """
+    while True:
+        filled = score_candidates(
+            metric, vectors, query, rows[done:next_], found[done:next_], scores, best, filled
+        )
+        done = next_
+        if done == allowed:
+            return done, filled, SURE
+        if filled < scores.shape[0]:
+            return done, filled, DOUBTFUL
+        some, then = missed(estimates, found[:done], allowed, deeper, scores[0])
+        if some <= may_be_missed:
+            return done, filled, SURE
+        if then > may_be_missed and done >= _MANY:
+            return done, filled, HOPELESS
+        if 2 * done > stop:
+            return done, filled, DOUBTFUL
+        next_ = 2 * done
