@@ -9,14 +9,10 @@ import pytest
 
 from vecdb import example_data
 from vecdb.index import ClusteredIndex, fit_clustering
-from vecdb.index.calibration import (
-    TABLE_LIMITS,
-    Effort,
-    calibrate,
-    nearest_others,
-    pick_queries,
-)
+from vecdb.index.calibration import TABLE_LIMITS, Effort, Stranger, calibrate
 from vecdb.index.clustering import partition_order, partitions_for, sample_size
+from vecdb.index.margins import strangers, usual_calm
+from vecdb.index.neighbours import nearest_others, pick_queries
 from vecdb.index.sketch import Sketcher
 from vecdb.kernels.signatures import METRIC_CODES
 
@@ -45,14 +41,18 @@ def built(vectors: np.ndarray, metric: str) -> tuple[ClusteredIndex, np.ndarray,
         np.empty(0, np.uint32),
         sketcher.codebook,
         sketcher.width,
+        np.zeros(vectors.shape[1], np.float32),
     )
     own = pick_queries(len(vectors))
-    known = nearest_others(metric, vectors[own], own, [(0, vectors)])
+    others = strangers(vectors[own], clustering.middle, distance=metric != "dot")
+    queries = np.concatenate((vectors[own], others))
+    known, of_others = nearest_others(metric, queries, own, [(0, vectors)])
     spreads = np.bincount(labels, squares, clustering.partitions) / np.maximum(1, np.diff(starts))
     spreads = (np.sqrt(spreads) if metric == "dot" else spreads).astype(np.float32)
     index = calibrate(
         index, blocks, vectors[own], spreads, known,
         lambda query, rows: exact(metric, query[None], vectors[rows])[0].astype(np.float32),
+        unlike=Stranger(others, of_others),
     )  # fmt: skip
     return index, blocks, vectors
 
@@ -187,21 +187,21 @@ def test_neighbours_with_and_without_copies() -> None:
     vectors[100:103] = vectors[7] + np.float32(1e-3)
     own = np.array([3, 7, 300])
     blocks = [(0, vectors[:101]), (101, vectors[101:])]
-    every, distinct = nearest_others("euclid", vectors[own], own, blocks)
+    (every, distinct), _ = nearest_others("euclid", vectors[own], own, blocks)
     assert [sorted(each) for each in every.left_out] == [[3], [7], [300]]
     assert [sorted(each) for each in distinct.left_out] == [[3], [7, 100, 101, 102], [300]]
     scores = exact("euclid", vectors[own], vectors)
     for known in (every, distinct):
         for line, nearest, without in zip(scores, known.positions, known.left_out, strict=True):
             order = np.argsort(-line, kind="stable")
-            assert nearest.tolist() == order[~np.isin(order, without)][:100].tolist()
+            assert nearest.tolist() == order[~np.isin(order, without)][:101].tolist()
 
 
 def test_rows_without_copies_are_asked_once() -> None:
     vectors = np.random.default_rng(5).standard_normal((500, 24)).astype(np.float32)
-    assert len(nearest_others("dot", vectors[:9], np.arange(9), [(0, vectors)])) == 1
+    assert len(nearest_others("dot", vectors[:9], np.arange(9), [(0, vectors)])[0]) == 1
     crowd = np.concatenate((vectors, vectors[0] + 1e-3 * np.resize(vectors, (1500, 24))))
-    assert len(nearest_others("dot", crowd[:9], np.arange(9), [(0, crowd)])) == 1
+    assert len(nearest_others("dot", crowd[:9], np.arange(9), [(0, crowd)])[0]) == 1
 
 
 def test_more_recall_costs_more() -> None:
@@ -216,8 +216,8 @@ def test_more_recall_costs_more() -> None:
     assert index.effort(1.0, 10).recall == 1.0
 
 
-@pytest.mark.parametrize("metric", ["dot", "euclid"])
-def test_margins_tell_queries_that_are_unlike_the_rows(metric: str) -> None:
+@pytest.mark.parametrize("metric", ["dot", "euclid", "manhattan"])
+def test_queries_that_are_unlike_the_rows_are_doubted(metric: str) -> None:
     data = example_data.load_data()
     rows, queries = (
         (each / np.linalg.norm(each, axis=1, keepdims=True)).astype(np.float32)
@@ -225,33 +225,32 @@ def test_margins_tell_queries_that_are_unlike_the_rows(metric: str) -> None:
     )
     index, blocks, rows = built(rows, metric)
     code = METRIC_CODES[metric]
-    for target, limit in ((0.9, 10), (0.97, 10), (0.97, 100)):
+    for target, limit in ((0.9, 10), (0.97, 10), (0.97, 1), (0.97, 100)):
         effort = index.effort(target, limit)
-        below = []
+        doubted = []
         for asked in (queries, -queries):
-            found = index.nearest(asked, blocks, effort.candidates, effort.gap, code, rows, limit)
-            below.append(float(np.mean(found[3] < effort.margin)))
-        assert below[0] < 0.08
-        assert below[1] > 0.7
+            sure = index.nearest(asked, blocks, effort.candidates, effort.gap, code, rows, limit)[3]
+            doubted.append(float(np.mean((sure < (effort.calm, effort.reach)).any(axis=1))))
+        assert doubted[0] < 0.1
+        assert doubted[1] > 0.6
 
 
-def test_there_are_no_margins_under_manhattan() -> None:
-    """Its sketches estimate another distance."""
-    index, _, _ = built(clustered_rows(2000, 24, 20), "manhattan")
-    assert {effort.margin for table in index.efforts for effort in table} == {-1e30}
-
-
-def test_a_state_from_before_margins_and_spans() -> None:
+def test_a_state_from_before_doubts_and_spans() -> None:
     index, _, _ = built(clustered_rows(1000, 20, 5), "dot")
-    state = index.state()
-    state["efforts"] = np.ascontiguousarray(state["efforts"][:, :, :5])
-    del state["typical"]
-    copy = ClusteredIndex.from_state("dot", 20, 1000, state)
-    assert copy.typical == 0.0
-    for mine, theirs in zip(index.efforts, copy.efforts, strict=True):
-        for one, other in zip(mine, theirs, strict=False):
-            assert replace(one, margin=other.margin) == other
-            assert other.margin == -1e30
+    for fields in (5, 6):
+        state = index.state()
+        state["efforts"] = np.ascontiguousarray(state["efforts"][:, :, :fields])
+        for key in ("typical", "middle", "stretch", "common"):
+            del state[key]
+        copy = ClusteredIndex.from_state("dot", 20, 1000, state)
+        assert copy.typical == 0.0
+        assert not copy.clustering.middle.any()
+        assert (copy.clustering.stretch == 1).all()
+        for mine, theirs in zip(index.efforts, copy.efforts, strict=True):
+            for one, other in zip(mine, theirs, strict=False):
+                assert replace(one, calm=other.calm, reach=other.reach) == other
+                assert other.reach == -1e30
+                assert other.calm == (-1e30 if one.everything else usual_calm(one.recall))
 
 
 def test_the_widest_effort_finds_everything() -> None:
@@ -325,7 +324,12 @@ BROKEN = [
     ("efforts", lambda a: -a),
     ("efforts", lambda a: a[:, :, :4].copy()),
     ("efforts", lambda a: np.where(a < 0, np.nan, a)),
+    ("efforts", lambda a: a[:, :, [0, 1, 2, 3, 4, 5, 6, 6]].copy()),
     ("bonuses", lambda a: a.astype(np.float64)),
+    ("middle", lambda a: a[:-1]),
+    ("stretch", lambda a: a * np.float32(np.inf)),
+    ("common", lambda a: a[None]),
+    ("typical", lambda a: -a),
 ]
 
 
@@ -336,6 +340,7 @@ def test_a_state_that_cannot_be_is_refused(key: str, spoil: object) -> None:
     state[key] = spoil(state[key])  # type: ignore[operator]
     with pytest.raises(ValueError, match=r"."):
         ClusteredIndex.from_state("dot", 20, 1000, state)
-    del state[key]
-    with pytest.raises(ValueError, match="nothing"):
-        ClusteredIndex.from_state("dot", 20, 1000, state)
+    if key not in ("middle", "typical"):  # what tells the first indexes
+        del state[key]
+        with pytest.raises(ValueError, match="nothing"):
+            ClusteredIndex.from_state("dot", 20, 1000, state)

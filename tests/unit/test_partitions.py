@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from block_layout import packed
 
-from vecdb.kernels import partitions
+from vecdb.kernels import partitions, priorities
 from vecdb.kernels.rescoring import rescore
 
 
@@ -26,6 +26,9 @@ def made(seed: int, rows: int, dim: int, count: int, width: int) -> dict[str, np
         "centroids": random.integers(0, 256, (count, dim), dtype=np.uint8),
         "low": random.standard_normal(dim).astype(np.float32),
         "scale": random.uniform(0, 0.01, dim).astype(np.float32),
+        "middle": random.standard_normal(dim).astype(np.float32),
+        "stretch": random.uniform(0.5, 2.0, count).astype(np.float32),
+        "common": np.zeros(dim, np.float32),
         "constants": random.standard_normal(count).astype(np.float32),
         "bonuses": random.uniform(0, 1, count).astype(np.float32),
         "starts": np.array([0, *starts, rows], dtype=np.int64),
@@ -37,7 +40,9 @@ def made(seed: int, rows: int, dim: int, count: int, width: int) -> dict[str, np
 
 
 def centroids_of(data: dict[str, np.ndarray]) -> np.ndarray:
-    return data["low"] + data["scale"] * data["centroids"].astype(np.float32)
+    """From the middle."""
+    centroids = data["low"] + data["scale"] * data["centroids"].astype(np.float32)
+    return data["stretch"][:, None] * centroids
 
 
 def visited(
@@ -52,13 +57,18 @@ def visited(
 
 
 def visit(data: dict[str, np.ndarray], queries: np.ndarray, width: int, *rest: Any) -> None:
-    partitions.visit(queries, *of_index(data, width), *rest)
+    bounds = np.empty((len(queries), 2), np.float32)
+    partitions.visit(queries, *of_index(data, width), *rest, bounds)
 
 
 def of_index(data: dict[str, np.ndarray], width: int) -> tuple[Any, ...]:
     """What the kernels take of an index, and its sketches."""
-    keys = ("centroids", "low", "scale", "constants", "bonuses", "starts", "codebook")
-    return (*(data[key] for key in keys), width, 1.0, data.get("typical", 0.0), data["blocks"])
+    keys = ("centroids", "low", "scale", "middle", "stretch", "constants", "bonuses", "starts")
+    typical = data.get("typical", 0.0)
+    return (
+        *(data[key] for key in (*keys, "codebook")),
+        *(width, 1.0, data["common"], typical, data["blocks"]),
+    )
 
 
 @pytest.mark.parametrize("asked", [1, 2, 5, 9])
@@ -81,22 +91,26 @@ def test_queries_together_find_what_each_finds_alone(asked: int, k: int) -> None
 
 @pytest.mark.parametrize("factor", [1.0, 2.0])
 def test_inverse_spans(factor: float) -> None:
-    for asked, count, dim in ((1, 1, 1), (1, 15, 3), (1, 100, 20), (3, 16, 5), (4, 33, 40)):
+    for asked, count, dim in ((1, 15, 3), (1, 100, 20), (3, 16, 5), (4, 33, 40)):
         random = np.random.default_rng(count)
         queries = random.standard_normal((asked, dim)).astype(np.float32)
         centroids = random.standard_normal((count, dim)).astype(np.float32)
         biases = factor * centroids @ queries.T
+        common = random.standard_normal(dim).astype(np.float32)
+        common /= np.linalg.norm(common) * (1 if dim > 1 else 2)
         if factor == 2.0:
             biases -= np.square(centroids).sum(axis=1)[:, None]
             apart = np.square(centroids[:, None] - queries).sum(axis=2).min(axis=0)
-            want = 1 / np.sqrt((apart / 2.5**2 + 1) / 2)
+            away = np.sqrt(apart) / 2.5
+            want = 1 / np.maximum(away, np.sqrt((away**2 + 1) / 2))
         else:
-            want = 2.5 / np.linalg.norm(queries, axis=1)
+            want = 2.5 / np.linalg.norm(queries - (queries @ common)[:, None] * common, axis=1)
         out = np.empty(asked, dtype=np.float32)
-        partitions.inverse_spans(queries, np.ascontiguousarray(biases), factor, 2.5, out)
+        biases = np.ascontiguousarray(biases)
+        priorities.inverse_spans(queries, biases, common, factor, 2.5, out)
         np.testing.assert_allclose(out, want, rtol=1e-4)
         for typical in (0.0, 1e30):  # not known; and one that no number is a part of
-            partitions.inverse_spans(0 * queries, np.ascontiguousarray(biases), 1.0, typical, out)
+            priorities.inverse_spans(0 * queries, biases, common, 1.0, typical, out)
             assert out.tolist() == [1.0] * asked
 
 
@@ -124,8 +138,8 @@ def sketch_scores(data: dict[str, np.ndarray], width: int) -> np.ndarray:
     tables = np.einsum("pw,pwc->pc", padded.reshape(places, width), entries)
     sums = tables[np.arange(places), data["codes"]].sum(axis=1)
     owner = np.repeat(np.arange(len(data["centroids"])), np.diff(data["starts"]))
-    priorities = centroids_of(data) @ data["query"] + data["constants"]
-    return sums * data["numbers"][:, 0] + priorities[owner]
+    nearness = (centroids_of(data) + data["middle"]) @ data["query"] + data["constants"]
+    return sums * data["numbers"][:, 0] + nearness[owner]
 
 
 SHAPES = [
@@ -144,10 +158,14 @@ def test_priorities(rows: int, dim: int, count: int, width: int) -> None:
     for asked in (1, 3, 4, 9):
         queries = np.random.default_rng(asked).standard_normal((asked, dim)).astype(np.float32)
         out = np.empty((count, asked), dtype=np.float32)
-        keys = ("centroids", "low", "scale", "constants")
-        partitions.priorities(queries, *(data[key] for key in keys), 2.0, out)
-        want = 2.0 * (centroids_of(data) @ queries.T) + data["constants"][:, None]
-        np.testing.assert_allclose(out, want, rtol=1e-3, atol=0.01)
+        moved = np.empty_like(queries)
+        keys = ("centroids", "low", "scale", "middle", "stretch", "constants")
+        for factor, apart, where in ((2.0, data["middle"], 0), (1.0, 0, data["middle"])):
+            priorities.priorities(queries, *(data[key] for key in keys), factor, moved, out)
+            want = factor * ((centroids_of(data) + where) @ (queries - apart).T)
+            want += data["constants"][:, None]
+            np.testing.assert_allclose(out, want, rtol=1e-3, atol=0.02)
+            np.testing.assert_array_equal(moved, queries - apart)
 
 
 def test_priorities_of_a_long_query_do_not_overflow() -> None:
@@ -155,9 +173,10 @@ def test_priorities_of_a_long_query_do_not_overflow() -> None:
     dim = 65_536
     out = np.empty((1, 1), dtype=np.float32)
     ones = np.ones(dim, dtype=np.float32)
-    partitions.priorities(
-        ones[None], np.full((1, dim), 255, np.uint8), np.zeros(dim, np.float32), ones,
-        np.zeros(1, np.float32), 1.0, out,
+    nothing = np.zeros(dim, dtype=np.float32)
+    priorities.priorities(
+        ones[None], np.full((1, dim), 255, np.uint8), nothing, ones, nothing, ones[:1],
+        nothing[:1], 1.0, ones[None].copy(), out,
     )  # fmt: skip
     np.testing.assert_allclose(out, 255.0 * dim, rtol=0.2)
 
@@ -189,16 +208,42 @@ def test_all_partitions_are_all_rows(rows: int, dim: int, count: int, width: int
 
 def test_partitions_within_the_gap() -> None:
     data = made(4, 500, 24, 20, 4)
-    priorities = centroids_of(data) @ data["query"] + data["constants"] + data["bonuses"]
+    nearness = (centroids_of(data) + data["middle"]) @ data["query"]
+    nearness += data["constants"] + data["bonuses"]
     sizes = np.diff(data["starts"])
     for gap in (0.0, 0.5, 1.0, 2.0, 4.0):
-        near = priorities >= priorities.max() - gap
+        near = nearness >= nearness.max() - gap
         _, found, ranges, seen = visited(data, 4, 1, gap)
         # An 8-bit by 16-bit product may put a partition on the other side of the line.
-        sure = np.abs(priorities - (priorities.max() - gap)) > 0.01
+        sure = np.abs(nearness - (nearness.max() - gap)) > 0.02
         assert len(found) == 1
         assert (near & sure).sum() <= ranges <= (near | ~sure).sum()
         assert sizes[near & sure].sum() <= seen <= sizes[near | ~sure].sum()
+
+
+@pytest.mark.parametrize("factor", [1.0, 2.0])
+def test_what_is_not_visited_has_a_bound(factor: float) -> None:
+    data = made(4, 500, 24, 20, 4)
+    data["numbers"] = np.ones((500, 2 if factor > 1 else 1), np.float32)
+    data["blocks"] = packed(data["codes"], data["numbers"])
+    query, middle, typical = data["query"], data["middle"], 3.0
+    moved = query - middle if factor > 1 else query
+    scores = factor * ((centroids_of(data) + (0 if factor > 1 else middle)) @ moved)
+    scores += data["constants"]
+    for gap in (0.0, 1.0, 2.0, 1e30):
+        bounds, found = np.empty((1, 2), np.float32), np.empty((1, 1), np.float32)
+        counts, rows = np.zeros((1, 3), np.int64), np.zeros((1, 1), np.int64)
+        arguments = list(of_index(data, 4))
+        arguments[10], arguments[12] = factor, typical
+        partitions.visit(query[None], *arguments, gap, found, rows, counts, bounds)
+        inverse = bounds[0, 1]
+        order = np.argsort(-(scores * inverse + data["bonuses"]))
+        if counts[0, 1] == 20:
+            assert bounds[0, 0] == -np.inf
+            continue
+        at = order[counts[0, 1]]
+        want = scores[at] + data["bonuses"][at] / inverse - (moved @ moved if factor > 1 else 0)
+        assert bounds[0, 0] == pytest.approx(want, abs=0.1)
 
 
 @pytest.mark.parametrize("k", [1, 40, 300, 499, 500])
@@ -237,7 +282,7 @@ def test_nearest_visits_and_rescores(
     counts = np.zeros((asked, 3), np.int64)
     partitions.nearest(
         *(queries, *of_index(data, 4), 1.0, candidates, order, metric, vectors),
-        *(scores, rows, counts, np.empty(asked, np.float32)),
+        *(k, scores, rows, counts, np.empty((asked, 2), np.float32)),
     )
     for q in range(asked):
         data["query"] = queries[q]
@@ -246,6 +291,7 @@ def test_nearest_visits_and_rescores(
         found = order[found].astype(np.int64) if moved else found
         want, where = np.empty((1, k), np.float32), np.empty((1, k), np.int64)
         left_out = (found[None], np.array([len(found)]), np.empty((1, 0), np.float32))
-        rescore(metric, vectors, queries[q : q + 1], *left_out, want, where, np.empty(1, "f4"))
+        none = np.empty((1, 2), np.float32)
+        rescore(metric, vectors, queries[q : q + 1], *left_out, none, k, want, where, none.copy())
         np.testing.assert_array_equal(scores[q], want[0])
         np.testing.assert_array_equal(rows[q], where[0])

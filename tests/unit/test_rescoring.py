@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -11,15 +13,16 @@ from vecdb.kernels import rescoring
 
 
 def rescore(metric: int, vectors: np.ndarray, queries: np.ndarray, *rest: Any) -> np.ndarray:
-    """Without estimates, unless they are the last of the arguments. The margins."""
+    """Without estimates, unless they are the last of the arguments. How sure it is."""
     candidates, counts, scores, rows, *estimates = rest
     estimates = estimates or [np.empty((len(queries), 0), np.float32)]
-    margins = np.full(len(queries), np.nan, np.float32)
+    bounds = np.tile(np.array([-4.0, 0.5], np.float32), (len(queries), 1))
+    sure = np.full((len(queries), 2), np.nan, np.float32)
     rescoring.rescore(
-        *(metric, vectors, queries, candidates, counts, *estimates),
-        *(scores, rows, margins),
+        *(metric, vectors, queries, candidates, counts, *estimates, bounds, scores.shape[1]),
+        *(scores, rows, sure),
     )
-    return margins
+    return sure
 
 
 def rescored(
@@ -88,53 +91,91 @@ def scores_of(metric: int, vectors: np.ndarray, query: np.ndarray) -> np.ndarray
     return -(np.square(difference) if metric == 1 else np.abs(difference)).sum(axis=1)
 
 
-@pytest.mark.parametrize("metric", [0, 1])
-@pytest.mark.parametrize(("rows", "dim", "k"), [(2, 1, 1), (33, 17, 5), (60, 100, 60)])
-def test_margins(metric: int, rows: int, dim: int, k: int) -> None:
+def calm_of(exact: np.ndarray, estimates: np.ndarray, k: int) -> float:
+    """Minus the logarithm of the share that is missing, summed up row by row as if rows were
+    there: below the least estimate as many as the exponential above it says."""
+    normal = NormalDist()
+    deviation, least = (exact - estimates).std(), estimates.min()
+    margin = (np.sort(exact)[-k] - least) / deviation
+    rate = math.log(2) * deviation / (np.median(estimates) - least)
+    steps = np.arange(0.0005, 12, 0.001)
+    density = len(exact) * rate * np.exp(rate * steps)
+    missed = sum(d * normal.cdf(-margin - t) * 0.001 for d, t in zip(density, steps, strict=True))
+    return -math.log(missed / k)
+
+
+@pytest.mark.parametrize("metric", [0, 1, 2])
+@pytest.mark.parametrize(("rows", "dim", "k"), [(12, 3, 1), (33, 17, 5), (60, 100, 30)])
+def test_how_sure_a_search_is(metric: int, rows: int, dim: int, k: int) -> None:
     random = np.random.default_rng(rows)
     vectors = random.standard_normal((90, dim)).astype(np.float32)
     query = random.standard_normal(dim).astype(np.float32)
     candidates = random.choice(90, rows, replace=False)
     exact = scores_of(metric, vectors[candidates], query)
-    # Of a distance, estimates leave out what all rows have in common.
-    common = np.square(query).sum() if metric == 1 else 0
-    estimates = (exact + common + random.normal(0.5, 0.3, rows)).astype(np.float32)
+    noise = random.normal(0.1, 0.4, rows) * exact.std()
+    estimates = (exact + noise).astype(np.float32)
+    as_estimated, last, bound = estimates, np.sort(exact)[-k], -4.0
+    if metric == 2:  # of the Euclidean distance, squared
+        as_estimated = -np.square(estimates / 3).astype(np.float32)
+        last = -np.square(last / (exact.sum() / (estimates.sum() / 3)))
+        estimates = estimates * (exact.sum() / estimates.sum())
     scores, found = np.empty((1, k), np.float32), np.empty((1, k), np.int64)
     (got,) = rescore(
         *(metric, vectors, query[None], candidates[None], np.array([rows])),
-        *(scores, found, estimates[None]),
+        *(scores, found, as_estimated[None]),
     )
-    errors = exact - estimates
-    want = (np.sort(exact)[-k] - (estimates.min() - common)) / errors.std()
-    assert got == pytest.approx(want, rel=1e-3, abs=1e-3)
-    by_itself = rescoring.margin(metric, query, estimates, exact, np.float32(np.sort(exact)[-k]))
-    assert by_itself == pytest.approx(want, rel=1e-3, abs=1e-3)
+    want = calm_of(exact, estimates, k), (last - bound) * 0.5
+    np.testing.assert_allclose(got, want, rtol=2e-2, atol=1e-2)
+    alone = rescoring.sureness(
+        *(metric, as_estimated, exact, np.array([bound, 0.5], np.float32), k, np.sort(exact)[-k])
+    )
+    np.testing.assert_allclose(alone, want, rtol=2e-2, atol=1e-2)
 
 
-def test_where_nothing_was_left_out_there_is_no_doubt() -> None:
+def test_one_result_is_judged_by_ten() -> None:
+    """The first of ten is far above what was left out, whatever the query."""
+    random = np.random.default_rng(2)
+    vectors = random.standard_normal((50, 8)).astype(np.float32)
+    query, candidates = vectors[:1], np.arange(50)[None]
+    exact = scores_of(0, vectors, query[0])
+    estimates = (exact + random.normal(0, 1, 50)).astype(np.float32)[None]
+    sure = []
+    for k in (1, 10):
+        scores, found = np.empty((1, k), np.float32), np.empty((1, k), np.int64)
+        bounds, this = np.full((1, 2), 1.0, np.float32), np.empty((1, 2), np.float32)
+        rescoring.rescore(
+            *(0, vectors, query, candidates, np.array([50]), estimates, bounds, 10),
+            *(scores, found, this),
+        )
+        assert found[0].tolist() == np.argsort(-exact)[:k].tolist()
+        sure.append(this)
+    np.testing.assert_array_equal(*sure)
+
+
+def test_where_it_cannot_be_told_there_is_no_doubt() -> None:
     random = np.random.default_rng(1)
     vectors = random.standard_normal((30, 8)).astype(np.float32)
     queries = random.standard_normal((3, 8)).astype(np.float32)
     candidates = np.stack([random.permutation(30)[:9] for _ in range(3)])
     estimates = random.standard_normal((3, 9)).astype(np.float32)
-    counts = np.array([9, 8, 0])  # the second found fewer than were asked for: all there are
+    counts = np.array([9, 3, 0])  # the second found fewer than were asked for: all there are
     scores, found = np.empty((3, 4), np.float32), np.empty((3, 4), np.int64)
-    margins = rescore(0, vectors, queries, candidates, counts, scores, found, estimates)
-    assert np.isfinite(margins).tolist() == [True, False, False]
+    sure = rescore(0, vectors, queries, candidates, counts, scores, found, estimates)
+    assert np.isfinite(sure).tolist() == [[True] * 2, [False] * 2, [False] * 2]
     assert np.isinf(rescore(0, vectors, queries, candidates, counts, scores, found)).all()
-    # Estimates without any error, or that are no numbers, or of another distance.
-    exact = scores_of(0, vectors, queries[0])
-    assert rescoring.margin(0, queries[0], exact, exact, exact[0]) == np.inf
-    assert rescoring.margin(0, queries[0], np.nan * exact, exact, exact[0]) == np.inf
-    assert rescoring.margin(2, queries[0], exact - 1, exact, exact[0]) == np.inf
-    assert rescoring.margin(0, queries[0], exact[:0], exact[:0], exact[0]) == np.inf
+    # Estimates without any error, or that are no numbers; nothing that was not visited.
+    exact, none = scores_of(0, vectors, queries[0]), np.array([-np.inf, 1], np.float32)
+    for without in (exact, np.nan * exact, exact[:0]):
+        alike = exact[: len(without)]
+        assert rescoring.sureness(0, without, alike, none, 10, exact[0]) == (np.inf, np.inf)
 
 
 @pytest.mark.parametrize("count", [7, 10, 41])
 def test_what_is_rounded_is_no_deviation(count: int) -> None:
     """Of copies of one row all estimates are wrong by the same; the mean of that was rounded, and
-    the margin was 1e15 of what was left."""
-    query = np.ones(3, np.float32)
+    they were sure by 1e15 of what was left. A heap of them says nothing of what is left out."""
+    none = np.array([-np.inf, 1], np.float32)
     scores, estimates = np.full(count, 0.7, np.float32), np.full(count, 0.61, np.float32)
-    assert rescoring.margin(0, query, estimates, scores, np.float32(0.7)) == np.inf
-    assert rescoring.margin(1, 100 * query, estimates, scores, np.float32(0.7)) == np.inf
+    for metric in (0, 1):
+        assert rescoring.sureness(metric, estimates, scores, none, 5, np.float32(0.7))[0] == -100
+    assert rescoring.sureness(0, scores, scores, none, 5, np.float32(0.7))[0] == np.inf

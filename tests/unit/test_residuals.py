@@ -48,8 +48,12 @@ def test_a_sketch_says_what_its_codes_and_numbers_should_be(
     random = np.random.default_rng(10)
     vectors = random.standard_normal((rows, dim)).astype(np.float32)
     low, scale = vectors.min(axis=0), np.full(dim, 0.01, np.float32)
-    kept = Clustering(random.integers(0, 256, (3, dim), dtype=np.uint8), low, scale)
+    middle = random.standard_normal(dim).astype(np.float32)
+    stretch = random.uniform(0.5, 2.0, 3).astype(np.float32)
+    codes = random.integers(0, 256, (3, dim), dtype=np.uint8)
+    kept = Clustering(codes, low, scale, middle, stretch)
     labels = random.integers(0, 3, rows).astype(np.int32)
+    vectors[::50] *= 100  # outliers are coded at another length
     sketcher = Sketcher.fit(vectors, labels, kept, distance=distance)
     width = width_for(dim)
     places = -(-dim // width)
@@ -58,21 +62,26 @@ def test_a_sketch_says_what_its_codes_and_numbers_should_be(
     blocks, squares = sketcher.encode(vectors, labels)
 
     points = np.zeros((rows, places * width), np.float32)
-    points[:, :dim] = vectors - kept.centroids()[labels]
+    points[:, :dim] = vectors - middle - kept.centroids()[labels]
+    lengths = np.linalg.norm(points, axis=1)
+    coded = np.clip(lengths, sketcher.usual / 2, sketcher.usual * 2)
+    residuals, points = points, points * (coded / lengths)[:, None]
     entries = sketcher.codebook.reshape(places, width, 16)
     errors = np.square(points.reshape(rows, places, width, 1) - entries).sum(axis=2)
     codes = np.empty((rows, places), np.uint8)
     fastscan.unpack(blocks, codes)
     chosen = np.take_along_axis(errors, codes[:, :, None].astype(int), axis=2)[:, :, 0]
     np.testing.assert_allclose(chosen, errors.min(axis=2), rtol=1e-3, atol=1e-4)
-    np.testing.assert_allclose(squares, np.square(points).sum(axis=1), rtol=1e-4)
+    np.testing.assert_allclose(squares, np.square(residuals).sum(axis=1), rtol=1e-4)
 
     stands_for = entries.transpose(0, 2, 1)[np.arange(places), codes].reshape(rows, -1)
-    corrections = squares / (stands_for * points).sum(axis=1)
+    corrections = coded * coded / (stands_for * points).sum(axis=1)
     assert ((corrections > 0) & (corrections < 8)).all()
+    corrections *= lengths / coded
     columns = [corrections]
     if distance:
-        lengths = np.square(kept.centroids()).sum(axis=1)[labels] - np.square(vectors).sum(axis=1)
+        lengths = np.square(kept.centroids()).sum(axis=1)[labels]
+        lengths -= np.square(vectors - middle).sum(axis=1)
         columns = [2 * corrections, lengths]
     numbers = np.stack(columns, axis=1).astype(np.float32)
     want = packed(codes, numbers)
@@ -90,7 +99,7 @@ def test_a_codebook_lowers_the_error() -> None:
     random = np.random.default_rng(11)
     vectors = random.standard_normal((600, 384)).astype(np.float32)
     nothing = np.zeros(384, np.float32)
-    kept = Clustering(np.zeros((1, 384), np.uint8), nothing, nothing)
+    kept = Clustering(np.zeros((1, 384), np.uint8), nothing, nothing, nothing, nothing[:1] + 1)
     labels = np.zeros(600, np.int32)
     entries = Sketcher.fit(vectors, labels, kept, distance=False).codebook.reshape(96, 4, 16)
 
@@ -104,10 +113,24 @@ def test_a_codebook_lowers_the_error() -> None:
 def test_residuals() -> None:
     random = np.random.default_rng(12)
     vectors = random.standard_normal((40, 9)).astype(np.float32)
+    vectors[3] *= 100
     centroids = random.integers(0, 256, (5, 9), dtype=np.uint8)
-    low = random.standard_normal(9).astype(np.float32)
+    low, middle = random.standard_normal((2, 9)).astype(np.float32)
     scale = random.uniform(0, 0.01, 9).astype(np.float32)
+    stretch = random.uniform(0.5, 2, 5).astype(np.float32)
     labels = random.integers(0, 5, 40).astype(np.int32)
+    vectors[5] = middle + stretch[labels[5]] * (low + scale * centroids[labels[5]])
     out = np.empty_like(vectors)
-    residuals.residuals(vectors, labels, centroids, low, scale, out)
-    np.testing.assert_allclose(out, vectors - (low + scale * centroids)[labels], 1e-5, 1e-6)
+    squares, lengths = np.empty((2, 40), np.float32)
+    left = vectors - middle - stretch[labels, None] * (low + scale * centroids)[labels]
+    long = np.linalg.norm(left, axis=1)
+    least, most = np.quantile(long, (0.2, 0.7)).tolist()
+    residuals.residuals(
+        *(vectors, labels, centroids, low, scale, stretch, middle),
+        *(least, most, out, squares, lengths),
+    )
+    np.testing.assert_allclose(squares, np.square(vectors - middle).sum(axis=1), 1e-4)
+    np.testing.assert_allclose(lengths, long, 1e-4, 1e-5)
+    left, out = np.delete(left, 5, axis=0), np.delete(out, 5, axis=0)  # its direction is rounding
+    long = np.delete(long, 5)
+    np.testing.assert_allclose(out, left * (np.clip(long, least, most) / long)[:, None], 1e-3, 1e-4)

@@ -23,9 +23,11 @@ from vecdb.engine.originals import exact_scores
 from vecdb.engine.planner import INDEX_ROWS
 from vecdb.engine.schema import VectorSchema
 from vecdb.index import ClusteredIndex, Clustering, Effort, fit_clustering
-from vecdb.index.calibration import TABLE_LIMITS, calibrate, nearest_others, pick_queries
-from vecdb.index.clustering import partition_order, partitions_for
+from vecdb.index.calibration import TABLE_LIMITS, Stranger, calibrate
+from vecdb.index.clustering import distinct, partition_order, partitions_for
 from vecdb.index.clustering import sample_size as clustering_sample
+from vecdb.index.margins import strangers
+from vecdb.index.neighbours import nearest_others, pick_queries
 from vecdb.index.sketch import Sketcher
 from vecdb.index.sketch import sample_size as sketch_sample
 from vecdb.storage.builder import SegmentBuilder
@@ -134,6 +136,7 @@ def index(
         own,
         sketcher.codebook,
         sketcher.width,
+        np.zeros(vector.dim, dtype=np.float32),
     )
     builder.add_index(vector.name, _measured(found, blocks, at, spreads, companion, poll))
 
@@ -148,9 +151,19 @@ def _measured(
 ) -> ClusteredIndex:
     """The index with its bonuses and its table of efforts."""
     own = pick_queries(index.rows)
-    queries = at(own)
-    pieces = ((int(rows[0]), at(rows)) for rows in _pieces(np.arange(index.rows), index.dim))
-    known = nearest_others(index.metric, queries, own, pieces, poll)
+    middle = index.clustering.middle
+    own = own[distinct(at(own) - middle)] if len(own) else own
+    rows = at(own)
+    others = rows[:0]
+    if index.rows >= INDEX_ROWS:
+        others = strangers(rows, middle, distance=index.distance)
+    queries = np.concatenate((rows, others))
+    pieces = ((int(some[0]), at(some)) for some in _pieces(np.arange(index.rows), index.dim))
+    near = queries
+    if index.distance:  # far from 0, squares leave nothing of how far rows are apart
+        pieces = ((start, vectors - middle) for start, vectors in pieces)
+        near = queries - middle
+    known, of_others = nearest_others(index.metric, near, own, pieces, poll)
     # Few have the vector; or scores overflow.
     if index.rows < INDEX_ROWS or not known[0].positions.shape[1]:
         whole = Effort(1.0, _EVERYTHING, index.rows, index.rows, 0)
@@ -168,7 +181,8 @@ def _measured(
     def exact(query: Floats, positions: Offsets) -> Floats:
         return exact_scores(index.metric, at(positions), query)
 
-    return calibrate(index, blocks, queries, means, known, exact, scorer, poll)
+    unlike = Stranger(others, of_others)
+    return calibrate(index, blocks, rows, means, known, exact, scorer, poll, unlike)
 
 
 def _cluster(dim: int, present: Offsets, read: Rows, poll: Poll) -> Clustering:

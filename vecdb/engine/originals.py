@@ -21,6 +21,7 @@ from vecdb.engine.masks import Explain
 from vecdb.engine.schema import VectorSchema
 from vecdb.engine.threads import processors, together
 from vecdb.engine.view import SegmentView
+from vecdb.index.clustered import measured_of
 from vecdb.storage.catalog import Bits
 from vecdb.storage.format import unpack_bits
 from vecdb.storage.segment import Companion, FileSegment
@@ -82,11 +83,12 @@ def by_originals(
     counts: Offsets,
     explain: Explain | None,
     estimates: Floats | None = None,
+    bounds: Floats | None = None,
 ) -> tuple[list[Best], Floats]:
-    """The best of some rows by their vectors, for each query, and the margins of `rescore`.
+    """The best of some rows by their vectors, for each query, and how sure that is: see `rescore`.
 
     ``rows: int64[q, c]``, of which the first ``counts[q]`` count; ``estimates: float32[q, c]`` by
-    which they were chosen.
+    which they were chosen, ``bounds: float32[q, 2]`` of what was not.
     """
     segment = part.segment
     assert isinstance(segment, FileSegment)
@@ -99,16 +101,20 @@ def by_originals(
     scores = np.empty((len(rows), limit), dtype=np.float32)
     best = np.empty((len(rows), limit), dtype=np.int64)
     metric = metrics()[search.vector.metric]
-    margins = np.empty(len(rows), dtype=np.float32)
-    if estimates is None or search.vector.metric == "manhattan":  # sketches know of another one
-        estimates = np.empty((len(rows), 0), dtype=np.float32)
-    _rescore()(metric, vectors, search.queries, rows, counts, estimates, scores, best, margins)
+    sure = np.empty((len(rows), 2), dtype=np.float32)
+    if estimates is None or bounds is None:
+        estimates, bounds = np.empty((len(rows), 0), dtype=np.float32), sure
+    measured = measured_of(search.limit)
+    _rescore()(
+        *(metric, vectors, search.queries, rows, counts, estimates, bounds, measured),
+        *(scores, best, sure),
+    )
     if originals.placement == "mapped":
         originals.cold = time.perf_counter() - started > _WAITED * len(rows)
     lengths = counts.tolist()
     if explain is not None:
         explain(models.SearchStage("originals", sum(lengths), limit, "rescored"))
-    return [(scores[q, :n], best[q, :n]) for q, n in enumerate(lengths)], margins
+    return [(scores[q, :n], best[q, :n]) for q, n in enumerate(lengths)], sure
 
 
 def cold(part: SegmentView, search: Search) -> bool:
@@ -209,11 +215,11 @@ def _rescore() -> Callable[..., int]:
 
 
 @cache
-def margin() -> Callable[..., float]:
+def sureness() -> Callable[..., tuple[float, float]]:
     """The kernel of that name."""
-    from vecdb.kernels.rescoring import margin
+    from vecdb.kernels.rescoring import sureness
 
-    return margin
+    return sureness
 
 
 @cache

@@ -25,12 +25,13 @@ from vecdb.engine.originals import (
     Search,
     by_originals,
     exact_scan,
-    margin,
     metrics,
+    sureness,
 )
 from vecdb.engine.view import SegmentView
 from vecdb.errors import CorruptionError
 from vecdb.index import Effort, Found
+from vecdb.index.clustered import measured_of
 from vecdb.storage import layout
 from vecdb.storage.catalog import Bits
 from vecdb.storage.format import bits_at
@@ -104,7 +105,7 @@ def _index_scan(
     if search.params.hnsw_ef is not None:
         effort = clustered.effort_of(max(search.params.hnsw_ef, search.limit), search.limit)
     wanted = search.oversampled()
-    if search.params.hnsw_ef is None and search.rescore and not wanted and effort.everything:
+    if search.params.hnsw_ef is None and search.rescore and effort.everything:
         # No number of candidates was found to be enough: the sketches tell too little.
         return exact_scan(part, search, mask, explain, f"for a recall of {search.recall:g}")
     candidates = min(max(effort.candidates, wanted or 0), clustered.rows)
@@ -124,9 +125,9 @@ def _surely(
     explain: Explain | None,
     deeper: str = "",
 ) -> list[Best]:
-    """The best rows for each query; once more with more candidates where the last result is no
-    better than what was left out may be. So it is for queries that are unlike the rows: an effort
-    was measured with rows as queries."""
+    """The best rows for each query; once more with more candidates where what was left out may be
+    better than the last result. So it is for queries that are unlike the rows: an effort was
+    measured with rows as queries."""
     assert isinstance(part.segment, FileSegment)
     clustered, originals = index.clustered, part.segment.originals[search.vector.name]
     if mask is not None:
@@ -134,22 +135,23 @@ def _surely(
         if allowed is None:
             why = "all that match the filter" if search.filtered else "so few are left"
             return exact_scan(part, search, mask, explain, why)
-        best, margins = _ranked(part, search, companion, *allowed, effort.survivors, explain)
+        best, sure = _ranked(part, search, companion, *allowed, effort.survivors, explain)
     elif companion is None and originals.placement == "anonymous":
         vectors = originals.array.reshape(part.rows, search.vector.dim)  # verified when loaded
-        best, margins = _by_both(search, index, effort, candidates, vectors, explain, deeper)
+        best, sure = _by_both(search, index, effort, candidates, vectors, explain, deeper)
     else:
         found = _visit(search, index, effort, candidates, explain, deeper)
         rows, counts = clustered.rows_at(found.positions), found.counts[:, 0].copy()
-        best, margins = _ranked(
-            part, search, companion, rows, counts, found.scores, effort.survivors, explain
+        estimates = (found.scores, found.bounds)
+        best, sure = _ranked(
+            part, search, companion, rows, counts, *estimates, effort.survivors, explain
         )
     certain = candidates == clustered.rows or search.params.hnsw_ef is not None
-    if certain or margins.min() >= effort.margin:
+    if certain or (sure >= (effort.calm, effort.reach)).all():
         return best
     candidates *= 4
+    doubtful = np.flatnonzero((sure < (effort.calm, effort.reach)).any(axis=1))
     effort = replace(effort, gap=2.0 * effort.gap, survivors=4 * effort.survivors)
-    doubtful = np.flatnonzero(margins < effort.margin)
     at_once = max(1, MOST_AT_ONCE // candidates)
     for start in range(0, len(doubtful), at_once):
         numbers = doubtful[start : start + at_once]
@@ -157,7 +159,7 @@ def _surely(
         if _MOST_CANDIDATES * candidates <= clustered.rows:
             why = " of a query unlike the rows"
             again = _surely(part, some, mask, index, companion, effort, candidates, explain, why)
-        elif companion is not None:
+        elif companion is not None and not search.rescore:
             again = code_scan(part, some, mask, companion, explain)
         else:
             again = exact_scan(part, some, mask, explain, "sketches tell too little of this query")
@@ -172,31 +174,39 @@ def _ranked(
     companion: Companion | None,
     rows: Offsets,
     counts: Offsets,
-    estimates: Floats | None,
+    estimates: Floats,
+    bounds: Floats,
     survivors: int,
     explain: Explain | None,
 ) -> tuple[list[Best], Floats]:
     """Some rows in order, for each query; by their codes before their originals, if there is a
-    companion. And the margins of `rescore`: the codes' over the estimates, if there are codes."""
+    companion. And how sure that is: see `rescore`; the less sure step, if there are two."""
     if companion is None:
-        return by_originals(part, search, rows, counts, explain, estimates)
+        return by_originals(part, search, rows, counts, explain, estimates, bounds)
     keep = search.limit
     if search.rescore:  # more than what the recall takes, if that is wanted, but never less
         keep = max(survivors or rows.shape[1], search.oversampled() or 0, search.limit)
-    margins = np.full(len(rows), np.inf, dtype=np.float32)
+    sure = np.full((len(rows), 2), np.inf, dtype=np.float32)
     best = []
     for number, (query, count) in enumerate(zip(search.queries, counts.tolist(), strict=True)):
         scores = _scores_by_codes(companion, part.rows, query, rows[number, :count])
-        if estimates is not None and count == estimates.shape[1]:
-            last = np.partition(scores, -min(search.limit, count))[-min(search.limit, count)]
-            metric = metrics()[search.vector.metric]
-            margins[number] = margin()(metric, query, estimates[number], scores, last)
+        if count >= search.limit:
+            at = -min(measured_of(search.limit), count)
+            asked = (metrics()[search.vector.metric], estimates[number, :count], scores)
+            sure[number] = np.array(
+                sureness()(*asked, bounds[number], -at, np.partition(scores, at)[at])
+            )
         order = np.lexsort((rows[number, :count], -scores))[:keep]
         best.append((scores[order], rows[number, order]))
         if explain is not None:
             kind = companion.codec["kind"]
             explain(models.SearchStage("codes", count, len(order), f"{kind} codes"))
-    return (_rescored(part, search, best, explain) if search.rescore else best), margins
+    if not search.rescore:
+        return best, sure
+    best, by_codes = _rescored(part, search, best, explain)
+    if keep < rows.shape[1]:
+        np.minimum(sure[:, 0], by_codes[:, 0], out=sure[:, 0])
+    return best, sure
 
 
 def _by_codes_too(
@@ -218,19 +228,20 @@ def _by_both(
     explain: Explain | None,
     deeper: str,
 ) -> tuple[list[Best], Floats]:
-    """Sketches and then originals, which are in memory: one call of a kernel. And its margins."""
+    """Sketches and then originals, which are in memory: one call of a kernel. And how sure that
+    is."""
     clustered = index.clustered
     blocks = index.sketch.verify().reshape(clustered.sketch_shape)
     metric, limit = metrics()[search.vector.metric], min(search.limit, candidates)
-    scores, rows, counts, margins = clustered.nearest(
+    scores, rows, counts, sure = clustered.nearest(
         search.queries, blocks, candidates, effort.gap, metric, vectors, limit
     )
     if explain is not None:
         _explain_visit(search, index, effort, counts, explain, deeper)
         explain(models.SearchStage("originals", int(counts[:, 0].sum()), limit, "rescored"))
     if len(counts) == 1 and counts[0, 0] >= limit:
-        return [(scores[0], rows[0])], margins
-    return [(scores[q, :n], rows[q, :n]) for q, n in enumerate(counts[:, 0].tolist())], margins
+        return [(scores[0], rows[0])], sure
+    return [(scores[q, :n], rows[q, :n]) for q, n in enumerate(counts[:, 0].tolist())], sure
 
 
 def _visit(
@@ -275,9 +286,10 @@ def _visit_allowed(
     candidates: int,
     explain: Explain | None,
     deeper: str,
-) -> tuple[Offsets, Offsets, Floats] | None:
-    """Candidates among the rows that a mask leaves: rows, how many, and their sketches' scores, for
-    each query. None if these rows had better be looked at one by one.
+) -> tuple[Offsets, Offsets, Floats, Floats] | None:
+    """Candidates among the rows that a mask leaves: rows, how many, their sketches' scores, and the
+    bounds of what is not visited, for each query. None if these rows had better be looked at one
+    by one.
 
     How deep one has to look depends on what is missing: nothing near the query, or just the rows
     nearest to it. So all rows are visited, as for more and more results, until what is left of
@@ -310,7 +322,7 @@ def _visit_allowed(
     counts = left.sum(axis=1)
     order = np.argsort(~left, axis=1, kind="stable")[:, : counts.max()]
     scores = np.take_along_axis(found.scores, order, axis=1)
-    return np.take_along_axis(rows, order, axis=1), counts, scores
+    return np.take_along_axis(rows, order, axis=1), counts, scores, found.bounds
 
 
 def _depth(scores: Floats, left: npt.NDArray[np.bool_], limit: int) -> int | None:
@@ -338,13 +350,19 @@ def _pays(part: SegmentView, search: Search, effort: Effort) -> bool:
 
 def _rescored(
     part: SegmentView, search: Search, best: list[Best], explain: Explain | None
-) -> list[Best]:
-    """What is best by codes, put in order by vectors."""
+) -> tuple[list[Best], Floats]:
+    """What is best by codes, put in order by vectors; and how sure that is, see `rescore`."""
     counts = np.array([len(rows) for _, rows in best])
     candidates = np.zeros((len(best), counts.max()), dtype=np.int64)
-    for line, (_, rows) in zip(candidates, best, strict=True):
-        line[: len(rows)] = np.sort(rows)  # ascending reads: fewer pages, in disk order
-    return by_originals(part, search, candidates, counts, explain)[0]
+    by_codes = np.zeros(candidates.shape, dtype=np.float32)
+    bounds = np.full((len(best), 2), -np.inf, dtype=np.float32)
+    for number, (scores, rows) in enumerate(best):
+        order = np.argsort(rows)  # ascending reads: fewer pages, in disk order
+        candidates[number, : len(rows)] = rows[order]
+        by_codes[number, : len(rows)] = scores[order]
+    if search.vector.metric == "manhattan":
+        by_codes = -np.square(by_codes)  # as of a Euclidean distance: see `sureness`
+    return by_originals(part, search, candidates, counts, explain, by_codes, bounds)
 
 
 def _scores_by_codes(companion: Companion, count: int, query: Floats, rows: Offsets) -> Floats:

@@ -13,14 +13,15 @@ what counts is the lower recall of the two.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from vecdb.index.margins import Asked, Scores, margins_of, with_margins
+from vecdb.index.margins import OF_A_KIND, Asked, Scores, sure_of, usual_calm, with_margins
+from vecdb.index.neighbours import Neighbours
 
 if TYPE_CHECKING:
     from vecdb.index.clustered import ClusteredIndex
@@ -36,27 +37,19 @@ RECALLS: Final = (
 )
 """Levels that are measured. That some hundred queries find all they should says no more than the
 last: for a higher one, originals are scanned."""
-QUERIES: Final = 400
 _MARGIN = 0.1
 """Part of what may be missed that is kept in reserve: some hundred queries measure a recall of 0.95
 to half a percent."""
-_FEWEST_QUERIES = 100
-"""A small segment is searched fast whatever is measured; its build should be short, too."""
 BONUS_FACTORS: Final = (0.0, 0.25, 0.5, 0.75)
-_SEED = 20_240_609
-_COPY = 0.1
-"""A row so near to another, in parts of what two rows are apart in the median, is its copy. At
-0.17, searches of sentence embeddings looked at a quarter more rows for a recall of 0.98."""
-_MOST_COPIES = 1000
-"""A row with more so near to it is in a place of its own kind, where queries come from, too."""
 # Gaps that are looked at: those that let so large a share of true neighbours be visited.
 _SHARES = 1.0 - np.append(np.geomspace(0.5, 0.0005, 31), 0.0)
 _DEPTH = {10: 1024, 100: 4096}
 """Sketch ranks that are looked at: a neighbour beyond is called lost."""
-EFFORT_FIELDS: Final = 6
-FIRST_FIELDS: Final = 5
-"""What the first indexes had: no margin."""
+EFFORT_FIELDS: Final = (5, 6, 7)
+"""How many numbers an effort is: the first indexes did not know of doubts, the next otherwise."""
 _CERTAIN = -1.0e30
+_EQUAL = 1e-6
+"""Scores that differ by less, in parts of the largest, are equal."""
 _MARGIN_QUERIES = 100
 _EVERYTHING = 3.0e38
 _ALL_PARTITIONS = 1.0e38
@@ -79,9 +72,10 @@ class Effort:
     survivors: int
     """Of the candidates, how many are worth their vectors after a companion has ranked them;
     0: there is no companion, or it tells no more than the sketch."""
-    margin: float = _CERTAIN
-    """What few queries like the rows stay below (see `rescoring.margin`): one that does is another
-    kind of query, and needs more."""
+    calm: float = _CERTAIN
+    reach: float = _CERTAIN
+    """What few queries like the rows stay below (see `rescoring.sureness`): one that does is
+    another kind of query, and needs more."""
 
     @property
     def everything(self) -> bool:
@@ -109,25 +103,31 @@ class Effort:
 
     def as_numbers(self) -> tuple[float, ...]:
         """As a row of an array."""
-        return (self.recall, self.gap, self.candidates, self.rows, self.survivors, self.margin)
+        counts = (self.candidates, self.rows, self.survivors)
+        return (self.recall, self.gap, *counts, self.calm, self.reach)
 
     @classmethod
     def from_numbers(cls, row: npt.NDArray[np.float64]) -> Effort:
         """Back from the row of an array. Raises ValueError."""
-        counts = row[2:FIRST_FIELDS]
-        if not (row[:FIRST_FIELDS] >= 0).all() or (counts > 1e15).any():
+        first = EFFORT_FIELDS[0]
+        counts = row[2:first]
+        if not (row[:first] >= 0).all() or (counts > 1e15).any():
             raise ValueError(f"an effort of {row.tolist()}")
-        margin = [float(row[FIRST_FIELDS])] if len(row) > FIRST_FIELDS else []
-        return cls(float(row[0]), float(row[1]), *map(int, counts), *margin)
+        recall = float(row[0])
+        reach = _CERTAIN
+        if len(row) < EFFORT_FIELDS[-1]:  # nothing that is measured as it is now
+            calm = usual_calm(recall) if row[1] < _EVERYTHING else _CERTAIN
+        else:
+            calm, reach = float(row[first]), float(row[first + 1])
+        candidates, rows, survivors = map(int, counts)
+        return cls(recall, float(row[1]), candidates, rows, survivors, calm, reach)
 
 
-class Neighbours(NamedTuple):
-    """What is nearest to some queries, besides what is left out."""
+class Stranger(NamedTuple):
+    """Queries that are no rows, and what is nearest to them."""
 
-    positions: Ints
-    """``int64 (q, k)``, nearest first."""
-    left_out: Sequence[Ints]
-    """For each query itself, and maybe its copies."""
+    queries: Floats
+    known: Neighbours
 
 
 def calibrate(
@@ -139,6 +139,7 @@ def calibrate(
     exact: Scores,
     companion: Scores | None = None,
     poll: Poll = lambda: None,
+    unlike: Stranger | None = None,
 ) -> ClusteredIndex:
     """The index with its bonuses, and with a table of efforts for each of ``TABLE_LIMITS``, recall
     rising.
@@ -146,20 +147,15 @@ def calibrate(
     ``queries: float32[q, d]`` are rows of the index, ``known`` what `nearest_others` found for
     them. ``spreads: float32[p]``: root mean square of a partition's residuals, squared for a
     distance. ``exact(query, positions)`` are scores by the vectors, ``companion`` those by better
-    codes.
+    codes. ``unlike``: `margins.strangers`.
     """
     owner = np.repeat(np.arange(len(index.starts) - 1), np.diff(index.starts))
-    index = replace(index, typical=_typical(index, queries))
+    index = _with_spans(index, queries)
     bonuses, gaps = _choose_bonuses(index, queries, spreads, owner[known[-1].positions[:, :10]])
     index = replace(index, bonuses=bonuses)
-    seen, estimates = [], []
-    for i in range(len(queries)):
-        poll()
-        deepest = max(_DEPTH.values()) + max(len(each.left_out[i]) for each in known)
-        found = index.visit(queries[i : i + 1], blocks, deepest, _EVERYTHING)
-        best = np.argsort(-found.scores[0, : found.counts[0, 0]], kind="stable")
-        seen.append(found.positions[0, best])
-        estimates.append(found.scores[0, best])
+    deepest = max(_DEPTH.values()) + max(len(rows) for each in known for rows in each.left_out)
+    looked = _looked_at(index, blocks, queries, deepest, poll)
+    others = _looked_at(index, blocks, unlike.queries, deepest, poll) if unlike else []
     tables = []
     for limit in TABLE_LIMITS:
         depth = min(_DEPTH[limit], index.rows)
@@ -173,35 +169,92 @@ def calibrate(
             poll()
             for which, each in enumerate(known):
                 if which == 0 or len(each.left_out[i]) > 1:  # else it has no copies: all as before
-                    positions = seen[i][~np.isin(seen[i], each.left_out[i])][:depth]
+                    seen = looked[i].positions
+                    positions = seen[~np.isin(seen, each.left_out[i])][:depth]
                     hits = np.isin(positions, truths[which][i])
-                    places = _places(gaps[i, owner[positions]], hits, steps)
+                    most = _tied(each, i, limit) * limit
+                    if most:  # any of equal rows is right
+                        hits = exact(query, positions) >= _least(query, each, i, limit, exact)
+                    places = _places(gaps[i, owner[positions]], hits, steps, most)
                     if companion is not None:
                         hits = hits[np.argsort(-companion(query, positions), kind="stable")]
                 np.add.at(counts[which], places, 1.0)
-                ranks[which].append(np.flatnonzero(hits) + 1)
+                ranks[which].append(np.flatnonzero(hits)[:limit] + 1)
         sizes = np.array([max(1, truth.size) for truth in truths])
         recalls = (np.cumsum(counts, axis=2) / sizes[:, None, None]).min(axis=0)
         by_codes = [np.sort(np.concatenate(each)) for each in ranks] if companion else []
         efforts = _cheapest(index, blocks, limit, steps, rows, recalls, by_codes)
-        margins = []
-        for i in range(0, len(queries), -(-len(queries) // _MARGIN_QUERIES)):
+
+        some = range(0, len(queries), -(-len(queries) // _MARGIN_QUERIES))
+        both = [(looked[i], known[-1], i) for i in some]
+        both += [(each, unlike.known, i) for i, each in enumerate(others) if unlike]
+        sure = []
+        for asked, of, i in both:
             poll()
-            others = ~np.isin(seen[i], known[-1].left_out[i])
-            asked = Asked(queries[i], seen[i][others], estimates[i][others], gaps[i], owner)
-            margins.append(margins_of(index.metric, asked, efforts, limit, exact))
-        tables.append(with_margins(efforts, np.array(margins)))
+            least = _least(asked.vector, of, i, limit, exact)
+            left = ~np.isin(asked.positions, of.left_out[i])
+            asked = asked._replace(
+                positions=asked.positions[left], estimates=asked.estimates[left], least=least
+            )
+            sure.append(sure_of(index.metric, asked, owner, index.starts, efforts, limit, exact))
+        mine = np.array(sure[: len(some)])
+        kinds = [np.array(sure[i : i + OF_A_KIND]) for i in range(len(some), len(sure), OF_A_KIND)]
+        tables.append(with_margins(efforts, mine, kinds))
     return replace(index, efforts=tuple(tables))
 
 
-def _places(gaps: Floats, hits: npt.NDArray[np.bool_], steps: Floats) -> tuple[Ints, Ints]:
+def _looked_at(
+    index: ClusteredIndex,
+    blocks: npt.NDArray[np.uint8],
+    queries: Floats,
+    deepest: int,
+    poll: Poll,
+) -> list[Asked]:
+    """What is best for some queries by the sketches, and how far away their partitions are."""
+    priorities, inverses = index.priorities(queries)
+    priorities = priorities * inverses[:, None] + index.bonuses
+    best = priorities.max(axis=1)
+    moved = queries - index.clustering.middle
+    squares = np.einsum("ij,ij->i", moved, moved) if index.distance else np.zeros(len(queries))
+    asked = []
+    for i, query in enumerate(queries):
+        poll()
+        found = index.visit(queries[i : i + 1], blocks, deepest, _EVERYTHING)
+        order = np.argsort(-found.scores[0, : found.counts[0, 0]], kind="stable")
+        bound = (float(best[i] / inverses[i] - squares[i]), float(inverses[i]))
+        positions, scores = found.positions[0, order], found.scores[0, order]
+        asked.append(Asked(query, positions, scores, best[i] - priorities[i], bound, np.inf))
+    return asked
+
+
+def _tied(known: Neighbours, query: int, limit: int) -> bool:
+    """Whether more rows than ``limit`` are as near to a query as the last of so many."""
+    scores = known.scores[query]
+    if len(scores) <= limit:
+        return False
+    return bool(scores[limit - 1] - scores[limit] <= _EQUAL * np.abs(scores[:limit]).max())
+
+
+def _least(query: Floats, known: Neighbours, i: int, limit: int, exact: Scores) -> float:
+    """The score of the last of ``limit`` true neighbours, less what float32 rounds by."""
+    scores = exact(query, known.positions[i, :limit])
+    return float(scores.min() - _EQUAL * np.abs(scores).max())
+
+
+def _places(
+    gaps: Floats, hits: npt.NDArray[np.bool_], steps: Floats, most: int
+) -> tuple[Ints, Ints]:
     """Of the neighbours among some rows, best sketches first, those that are visited with each of
     ``steps``: the step, and how many better rows are visited with it.
 
     ``gaps`` of the rows' partitions, ``float32[n]``; ``hits: bool[n]`` says which are neighbours.
+    Of each step the first ``most``, if it is not 0.
     """
     within = gaps <= steps[:, None]
-    step, at = np.nonzero(within & hits)
+    mine = within & hits
+    if most:
+        mine &= np.cumsum(mine, axis=1) <= most
+    step, at = np.nonzero(mine)
     return step, np.cumsum(within, axis=1)[step, at] - 1
 
 
@@ -257,20 +310,33 @@ def _survivors(ranks: Sequence[Ints], recall: float, limit: int, candidates: int
     return keep if 2 * keep <= candidates else 0
 
 
-def _typical(index: ClusteredIndex, queries: Floats) -> float:
-    """What ``index.typical`` is, by its definition."""
-    lengths = np.einsum("ij,ij->i", queries, queries, dtype=np.float64)
+def _with_spans(index: ClusteredIndex, queries: Floats) -> ClusteredIndex:
+    """The index with what spans are measured by, ``common`` and ``typical``, from some queries."""
     if index.distance:
-        lengths = np.maximum(lengths - _priorities(index, queries).max(axis=1), 0.0)
-    typical = float(np.median(np.sqrt(lengths)))
-    return typical if 0.0 < typical < np.inf else 0.0
+        moved = (queries - index.clustering.middle).astype(np.float64)
+        squares = np.einsum("ij,ij->i", moved, moved) - index.priorities(queries)[0].max(axis=1)
+    else:
+        common = _common(index)
+        index = replace(index, common=common)
+        squares = np.einsum("ij,ij->i", queries, queries, dtype=np.float64)
+        squares -= (queries @ common).astype(np.float64) ** 2
+    typical = float(np.median(np.sqrt(np.maximum(squares, 0.0))))
+    return replace(index, typical=typical if 0.0 < typical < np.inf else 0.0)
 
 
-def _priorities(index: ClusteredIndex, queries: Floats) -> Floats:
-    """Of every partition for each query, without bonuses: ``float32 (q, p)``."""
-    factor = np.float32(2.0 if index.distance else 1.0)
-    found: Floats = factor * (queries @ index.clustering.centroids().T) + index.constants
-    return found
+def _common(index: ClusteredIndex) -> Floats:
+    """The direction in which all rows are from 0, as long as they differ less in it than in others:
+    1 where they do not differ, 0 where as much."""
+    middle = index.clustering.middle.astype(np.float64)
+    length = float(np.sqrt(middle @ middle))
+    nothing = np.zeros(len(middle), dtype=np.float32)
+    if not 0.0 < length < np.inf:
+        return nothing
+    centroids = index.clustering.centroids()
+    along = float(np.var(centroids @ (middle / length)))
+    usual = float(np.var(centroids, axis=0).mean())
+    share = 1.0 - along / usual if usual > 0.0 else 0.0
+    return (middle * (np.sqrt(share) / length)).astype(np.float32) if share > 0.0 else nothing
 
 
 def _choose_bonuses(
@@ -282,7 +348,8 @@ def _choose_bonuses(
     And how far each partition's priority is below the best one's then, in units of the query's
     span: ``float32 (q, p)``.
     """
-    plain = _priorities(index, queries) * index.inverse_spans(queries)[:, None]
+    priorities, inverses = index.priorities(queries)
+    plain = priorities * inverses[:, None]
     sizes = np.diff(index.starts)
     best: tuple[float, Floats, Floats] | None = None
     for share in BONUS_FACTORS:
@@ -303,99 +370,3 @@ def _choose_bonuses(
 def _needed(gaps: Floats, partitions: Ints) -> Floats:
     """The gaps with which some partitions of each query are visited, of all queries."""
     return np.take_along_axis(gaps, partitions, axis=1).ravel()
-
-
-def pick_queries(rows: int) -> Ints:
-    """Positions that serve as queries: ``int64``, rising."""
-    count = min(rows, QUERIES, max(_FEWEST_QUERIES, rows // 20))
-    return np.sort(np.random.default_rng(_SEED).choice(rows, count, replace=False))
-
-
-def nearest_others(
-    metric: str,
-    queries: Floats,
-    own: Ints,
-    blocks: Iterable[tuple[int, Floats]],
-    poll: Poll = lambda: None,
-) -> list[Neighbours]:
-    """The ``max(TABLE_LIMITS)`` nearest rows of each query but itself; then, if any query has near
-    copies, the nearest that are no copies either.
-
-    ``queries`` stand at the positions ``own: int64[q]``. ``blocks``: first position and
-    ``float32[b, d]`` of all rows in turn. Fewer neighbours if there are fewer rows.
-    """
-    near = _copies_within(metric, queries)
-    # With and without copies. Until its first one, both are the same for a query.
-    scores = np.full((2, len(queries), max(TABLE_LIMITS)), -np.inf, dtype=np.float32)
-    positions = np.zeros(scores.shape, dtype=np.int64)
-    counts = np.zeros(len(queries), dtype=np.int64)
-    copies = [[each] for each in own[:, None]]
-    for start, vectors in blocks:
-        poll()
-        here, distances = _compared(metric, queries, vectors)
-        mine = np.flatnonzero((own >= start) & (own < start + len(vectors)))
-        here[mine, own[mine] - start] = -np.inf
-        distances[mine, own[mine] - start] = np.inf
-        close = distances < near
-        more = np.count_nonzero(close, axis=1)
-        first = (more > 0) & (counts == 0)
-        scores[1, first], positions[1, first] = scores[0, first], positions[0, first]
-        counts += more
-        _offer(scores[0], positions[0], np.arange(len(queries)), here, start)
-        here[close] = -np.inf
-        copied = np.flatnonzero(counts)
-        _offer(scores[1], positions[1], copied, here[copied], start)
-        for query in np.flatnonzero((more > 0) & (counts <= _MOST_COPIES)).tolist():
-            copies[query].append(np.flatnonzero(close[query]) + start)
-    known = [Neighbours(_columns(scores[0], positions[0]), list(own[:, None]))]
-    few = (counts > 0) & (counts <= _MOST_COPIES)
-    if few.any():
-        scores[1, ~few], positions[1, ~few] = scores[0, ~few], positions[0, ~few]
-        left_out = [
-            np.concatenate(theirs if has else theirs[:1])
-            for theirs, has in zip(copies, few.tolist(), strict=True)
-        ]
-        distinct = Neighbours(_columns(scores[1], positions[1]), left_out)
-        known += [distinct] * (distinct.positions.shape[1] > 0)
-    return known
-
-
-def _offer(scores: Floats, positions: Ints, queries: Ints, here: Floats, start: int) -> None:
-    """Put what is better of a block's scores among the best of some queries, in place."""
-    keep = scores.shape[1]
-    where = np.broadcast_to(np.arange(start, start + here.shape[1]), here.shape)
-    if here.shape[1] > keep:
-        chosen = np.argpartition(-here, keep - 1, axis=1)[:, :keep]
-        here = np.take_along_axis(here, chosen, axis=1)
-        where = chosen + start
-    here = np.concatenate((scores[queries], here), axis=1)
-    where = np.concatenate((positions[queries], where), axis=1)
-    best = np.argsort(-here, axis=1, kind="stable")[:, :keep]
-    scores[queries] = np.take_along_axis(here, best, axis=1)
-    positions[queries] = np.take_along_axis(where, best, axis=1)
-
-
-def _columns(scores: Floats, positions: Ints) -> Ints:
-    """As many of the best as every query has."""
-    return positions[:, : int(np.isfinite(scores).sum(axis=1).min())] if len(scores) else positions
-
-
-def _copies_within(metric: str, queries: Floats) -> float:
-    """What `_compared` says of rows that are copies is less than this."""
-    _, distances = _compared(metric, queries, queries)
-    pairs = distances[np.triu_indices(len(queries), 1)]
-    typical = float(np.median(pairs)) if len(pairs) else 0.0
-    return _COPY * _COPY * typical if np.isfinite(typical) else 0.0
-
-
-def _compared(metric: str, queries: Floats, vectors: Floats) -> tuple[Floats, Floats]:
-    """Scores, and distances squared: ``float32 (q, n)`` each."""
-    if metric == "manhattan":
-        sums = np.empty((len(queries), len(vectors)), dtype=np.float32)
-        for query, line in zip(queries, sums, strict=True):
-            np.abs(vectors - query).sum(axis=1, out=line)
-        return -sums, sums * sums
-    products: Floats = queries @ vectors.T
-    nearness = 2.0 * products - np.einsum("ij,ij->i", vectors, vectors)
-    distances = np.einsum("ij,ij->i", queries, queries)[:, None] - nearness
-    return (nearness if metric == "euclid" else products), distances

@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from vecdb.index.calibration import EFFORT_FIELDS, FIRST_FIELDS, TABLE_LIMITS, Effort
+from vecdb.index.calibration import EFFORT_FIELDS, TABLE_LIMITS, Effort
 from vecdb.index.clustering import Clustering
-from vecdb.index.sketch import Sketcher, block_shape
+from vecdb.index.sketch import block_shape
 
 Floats = npt.NDArray[np.float32]
 Bytes = npt.NDArray[np.uint8]
@@ -38,11 +38,13 @@ class Found:
 
     ``positions: int64[q, c]`` and sketch ``scores: float32[q, c]``, of which the first
     ``counts[q, 0]`` count; ``counts[q, 1]`` partitions and ``counts[q, 2]`` rows were visited.
+    ``bounds: float32[q, 2]``: what is left out, see `rescore`.
     """
 
     positions: Ints
     scores: Floats
     counts: Ints
+    bounds: Floats
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,6 +64,8 @@ class ClusteredIndex:
     order: npt.NDArray[np.uint32]
     codebook: Floats
     width: int
+    common: Floats
+    """What all rows have in common is not in the length of a query: see `inverse_spans`."""
     efforts: Sequence[Sequence[Effort]] = ()
     typical: float = 0.0
     """Of the queries that efforts were measured with, in the median: the length, and for a distance
@@ -87,12 +91,15 @@ class ClusteredIndex:
             self.clustering.codes,
             self.clustering.low,
             self.clustering.scale,
+            self.clustering.middle,
+            self.clustering.stretch,
             self.constants,
             self.bonuses,
             self.starts,
             self.codebook,
             self.width,
             2.0 if self.distance else 1.0,
+            self.common,
             self.typical,
         )
         object.__setattr__(self, "_for_kernel", kernel)
@@ -102,20 +109,22 @@ class ClusteredIndex:
         """Whether rows rank by distance, not by inner product."""
         return self.metric != "dot"
 
-    def sketcher(self) -> Sketcher:
-        """What made the sketches."""
-        return Sketcher(self.clustering, self.codebook, self.width, self.distance)
+    def priorities(self, queries: Floats) -> tuple[Floats, Floats]:
+        """Of every partition for each query ``float32[q, d]``, without bonuses: ``float32 (q, p)``;
+        and what its gaps are multiplied by: ``float32 (q,)``."""
+        from vecdb.kernels.priorities import inverse_spans, priorities
 
-    def inverse_spans(self, queries: Floats) -> Floats:
-        """What gaps are multiplied by, for each query: ``float32 (q,)``."""
-        from vecdb.kernels.partitions import inverse_spans, priorities
-
-        codes, low, scale, constants, *_, factor, typical = self._for_kernel
-        biases = np.empty((len(codes), len(queries)), dtype=np.float32)
-        priorities(queries, codes, low, scale, constants, factor, biases)
+        kept = self.clustering
+        factor = 2.0 if self.distance else 1.0
+        biases = np.empty((kept.partitions, len(queries)), dtype=np.float32)
+        moved = np.empty_like(queries)
         inverses = np.empty(len(queries), dtype=np.float32)
-        inverse_spans(queries, biases, factor, typical, inverses)
-        return inverses
+        priorities(
+            *(queries, kept.codes, kept.low, kept.scale, kept.middle, kept.stretch),
+            *(self.constants, factor, moved, biases),
+        )
+        inverse_spans(moved, biases, self.common, factor, self.typical, inverses)
+        return np.ascontiguousarray(biases.T), inverses
 
     def effort(self, recall: float, limit: int) -> Effort:
         """The cheapest effort that was measured to reach ``recall``, for ``limit`` results."""
@@ -140,10 +149,11 @@ class ClusteredIndex:
         scores = np.empty((asked, candidates), dtype=np.float32)
         positions = np.zeros((asked, candidates), dtype=np.int64)
         counts = np.zeros((asked, 3), dtype=np.int64)
+        bounds = np.full((asked, 2), -np.inf, dtype=np.float32)
         if candidates:
             visit, _ = _kernels()
-            visit(queries, *self._for_kernel, blocks, gap, scores, positions, counts)
-        return Found(positions, scores, counts)
+            visit(queries, *self._for_kernel, blocks, gap, scores, positions, counts, bounds)
+        return Found(positions, scores, counts, bounds)
 
     def nearest(
         self,
@@ -156,20 +166,21 @@ class ClusteredIndex:
         limit: int,
     ) -> tuple[Floats, Ints, Ints, Floats]:
         """What `visit` finds, put in order by ``vectors: float32[rows, d]`` under a metric of the
-        kernels: scores and rows, best first, ``(q, limit)``, the counts of `Found`, and the margins
-        of `rescore`."""
+        kernels: scores and rows, best first, ``(q, limit)``, the counts of `Found`, and how sure
+        that is: ``(q, 2)``, see `rescore`."""
         asked, candidates = len(queries), min(candidates, self.rows)
         scores = np.empty((asked, limit), dtype=np.float32)
         rows = np.empty((asked, limit), dtype=np.int64)
         counts = np.zeros((asked, 3), dtype=np.int64)
-        margins = np.empty(asked, dtype=np.float32)
+        sure = np.empty((asked, 2), dtype=np.float32)
         _, nearest = _kernels()
         nearest(
             queries,
             *self._for_kernel,
-            *(blocks, gap, candidates, self.order, metric, vectors, scores, rows, counts, margins),
+            *(blocks, gap, candidates, self.order, metric, vectors),
+            *(measured_of(limit), scores, rows, counts, sure),
         )
-        return scores, rows, counts, margins
+        return scores, rows, counts, sure
 
     def rows_at(self, positions: Ints) -> Ints:
         """The rows at some positions, in an array of the same shape."""
@@ -192,10 +203,13 @@ class ClusteredIndex:
             "centroids": self.clustering.codes,
             "low": self.clustering.low,
             "scale": self.clustering.scale,
+            "middle": self.clustering.middle,
+            "stretch": self.clustering.stretch,
             "bonuses": self.bonuses,
             "starts": self.starts.astype("<i8"),
             "order": self.order.astype("<u4"),
             "codebook": self.codebook,
+            "common": self.common,
             "width": np.array([self.width], dtype="<i8"),
             "efforts": efforts,
             "typical": np.array([self.typical], dtype="<f8"),
@@ -225,15 +239,21 @@ class ClusteredIndex:
         if not 1 <= width <= dim:
             raise ValueError(f"codes of {width} dimensions")
         efforts = _array(state, "efforts", "<f8", 3)
-        fields = (FIRST_FIELDS, EFFORT_FIELDS)
-        if efforts.shape[0] != len(TABLE_LIMITS) or efforts.shape[2] not in fields:
+        if efforts.shape[0] != len(TABLE_LIMITS) or efforts.shape[2] not in EFFORT_FIELDS:
             raise ValueError(f"a table of efforts of shape {efforts.shape}")
         if not efforts.shape[1]:
             raise ValueError("an empty table of efforts")
         tables = tuple(tuple(Effort.from_numbers(row) for row in table) for table in efforts)
         lines = -(-dim // width) * width
+        # The first indexes did without.
+        middle, stretch = np.zeros(dim, dtype=np.float32), np.ones(partitions, dtype=np.float32)
+        common = np.zeros(dim, dtype=np.float32)
+        if "middle" in state:
+            middle = _array(state, "middle", "<f4", 1, (dim,))
+            stretch = _array(state, "stretch", "<f4", 1, (partitions,))
+            common = _array(state, "common", "<f4", 1, (dim,))
         typical = 0.0
-        if "typical" in state:  # the first indexes did without
+        if "typical" in state:
             typical = float(_array(state, "typical", "<f8", 1, (1,))[0])
             if not 0.0 <= typical <= _LONGEST:
                 raise ValueError(f"a typical length of {typical}")
@@ -244,12 +264,15 @@ class ClusteredIndex:
                 _array(state, "centroids", "|u1", 2, (partitions, dim)),
                 _array(state, "low", "<f4", 1, (dim,)),
                 _array(state, "scale", "<f4", 1, (dim,)),
+                middle,
+                stretch,
             ),
             _array(state, "bonuses", "<f4", 1, (partitions,)),
             starts,
             order,
             _array(state, "codebook", "<f4", 2, (lines, 16)),
             width,
+            common,
             tables,
             typical,
         )
@@ -258,6 +281,11 @@ class ClusteredIndex:
 def _table_of(limit: int) -> int:
     """Which table has the efforts for so many results."""
     return sum(limit > most for most in TABLE_LIMITS[:-1])
+
+
+def measured_of(limit: int) -> int:
+    """The number of results that a search for ``limit`` is judged by: as many as were measured."""
+    return max(limit, TABLE_LIMITS[_table_of(limit)])
 
 
 @cache

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -19,11 +19,15 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float32]
 Bytes = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int32]
+Sizes = npt.NDArray[np.int64]
 Poll = Callable[[], None]
 
 _SEED = 20_240_607  # builds are repeatable: same rows, same partitions
 _ITERATIONS = 6
 _SAMPLE_PER_PARTITION = 32
+_MIDDLE_ROWS = 1000
+_FAR = (1e30, 16.0, 4.0)
+"""A centroid so many times as far from the middle as the median one may be an outlier."""
 # Rows whose distances to all centroids are worked out together: a few MB, so that the product runs
 # at full speed, and short enough for a search to take its turn.
 _STEP_VALUES = 1 << 20
@@ -31,27 +35,30 @@ _STEP_VALUES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Clustering:
-    """Centroids as bytes: ``low[j] + scale[j] * codes[c, j]``.
+    """Centroids as bytes: ``middle[j] + stretch[c] * (low[j] + scale[j] * codes[c, j])``.
 
-    ``codes: uint8[p, d]``, ``low`` and ``scale: float32[d]``.
+    ``codes: uint8[p, d]``, ``low``, ``scale``, ``middle: float32[d]``, ``stretch: float32[p]``. All
+    but outliers have a stretch of 1: they do not set how fine the bytes of the others are.
     """
 
     codes: Bytes
     low: Floats
     scale: Floats
+    middle: Floats
+    stretch: Floats
 
     @property
     def partitions(self) -> int:
         return len(self.codes)
 
     def centroids(self) -> Floats:
-        """``float32 (p, d)``."""
-        values: Floats = self.low + self.scale * self.codes
+        """``float32 (p, d)``, from the middle."""
+        values: Floats = self.stretch[:, None] * (self.low + self.scale * self.codes)
         return values
 
     def assign(self, vectors: Floats) -> Labels:
         """The nearest centroid of each row, among equals the first: ``int32 (n,)``."""
-        return _assign(vectors, self.centroids())
+        return _assign(vectors - self.middle, self.centroids())
 
 
 def partitions_for(rows: int) -> int:
@@ -71,6 +78,10 @@ def fit_clustering(sample: Floats, partitions: int, poll: Poll = lambda: None) -
     partition. ``poll`` is called between steps and may raise.
     """
     random = np.random.default_rng(_SEED)
+    # What is far from 0 has squares that leave nothing of how far rows are apart.
+    middle = np.median(sample[:: max(1, len(sample) // _MIDDLE_ROWS)], axis=0)
+    sample = sample - middle
+    sample = sample[distinct(sample)]
     count = len(sample)
     partitions = max(1, min(partitions, count))
     centroids = sample[random.choice(count, partitions, replace=False)].copy()
@@ -89,15 +100,56 @@ def fit_clustering(sample: Floats, partitions: int, poll: Poll = lambda: None) -
             member = random.integers(ends[giver] - sizes[giver], ends[giver])
             centroids[partition] = sample[order[member]]
         poll()
-    return _as_bytes(centroids)
+    squares = np.bincount(labels, np.einsum("ij,ij->i", sample, sample), minlength=partitions)
+    squares -= sizes * np.einsum("ij,ij->i", centroids, centroids)
+    return _as_bytes(centroids, middle, sizes, np.maximum(squares, 0.0))
 
 
-def _as_bytes(centroids: Floats) -> Clustering:
-    low, high = centroids.min(axis=0), centroids.max(axis=0)
+def distinct(rows: Floats) -> npt.NDArray[np.int64]:
+    """Which of some rows are the first of their equals, rising. In a sample, a heap of equal rows
+    would stand for many."""
+    direction = np.random.default_rng(_SEED).standard_normal(rows.shape[1], dtype=np.float32)
+    firsts: npt.NDArray[np.int64] = np.unique(rows @ direction, return_index=True)[1]
+    return np.sort(firsts)
+
+
+def _as_bytes(
+    centroids: Floats, middle: Floats, sizes: Sizes, spreads: npt.NDArray[np.float64]
+) -> Clustering:
+    """Centroids, which are from ``middle``, as bytes from a middle of theirs.
+
+    ``spreads``: the sums of squares of their rows' residuals. Whether those that are far away are
+    outliers, or rows as others, shows in how many rows have a centroid as bytes have it: a byte of
+    all loses what is small beside the outliers, one without them is coarse where they are.
+    """
+    own = np.median(centroids, axis=0)
+    centroids = centroids - own
+    away = np.sqrt(np.einsum("ij,ij->i", centroids, centroids, dtype=np.float64))
+    best: tuple[float, Clustering] | None = None
+    for times in _FAR:
+        made = _stretched(centroids, away, times)
+        wrong = sizes * np.square(centroids - made.centroids()).sum(axis=1, dtype=np.float64)
+        lost = float((sizes * wrong / np.maximum(wrong + spreads, 1e-300)).sum())
+        if best is None or lost < 0.9 * best[0]:
+            best = lost, made
+    assert best is not None
+    return replace(best[1], middle=middle + own)
+
+
+def _stretched(centroids: Floats, away: npt.NDArray[np.float64], times: float) -> Clustering:
+    """Centroids as bytes; those more than ``times`` as far away as the median one stretched."""
+    far = away > times * np.median(away)
+    most = away.max(initial=0.0, where=~far)
+    stretch = np.ones(len(centroids), dtype=np.float32)
+    if 0.0 < most < np.inf:
+        stretch[far] = 2.0 * away[far] / most  # what is as far in one dimension only has room, too
+        centroids = centroids / stretch[:, None]
+    near = centroids[~far] if most > 0.0 else centroids
+    low, high = near.min(axis=0), near.max(axis=0)
     scale = ((high - low) / np.float32(255.0)).astype(np.float32)
     divisor = np.where(scale > 0, scale, np.float32(1.0))
     codes = np.clip(np.rint((centroids - low) / divisor), 0, 255).astype(np.uint8)
-    return Clustering(codes, low.astype(np.float32), scale)
+    return Clustering(codes, low.astype(np.float32), scale, np.zeros_like(low), stretch)
 
 
 def _assign(vectors: Floats, centroids: Floats, poll: Poll = lambda: None) -> Labels:

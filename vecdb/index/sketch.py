@@ -31,6 +31,9 @@ _MOST_PLACES = 512
 """More codes a row tell no more than is needed: long vectors estimate well from fewer bits."""
 _LARGEST_FACTOR = 8.0
 """Where codes have next to nothing in common with their row, a correction would be noise."""
+_REACH = 2.0
+"""Residuals are coded at half to double their usual length, others as if they were so long."""
+_TINY = np.float32(1e-30)
 
 
 def width_for(dim: int) -> int:
@@ -55,6 +58,8 @@ class Sketcher:
     codebook: Floats
     width: int
     distance: bool
+    usual: float = 0.0
+    """How long residuals are, in the median: the codebook is made for such."""
 
     @classmethod
     def fit(
@@ -67,13 +72,16 @@ class Sketcher:
         width = width_for(dim)
         places = -(-dim // width)
         codebook = np.zeros((places * width, CENTROIDS), dtype=np.float32)
-        points = _residuals(sample, labels, clustering)
+        points, _, lengths = _residuals(sample, labels, clustering)
+        usual = float(np.median(lengths))
+        if np.isfinite(usual):
+            points *= (_coded(lengths, usual) / np.maximum(lengths, _TINY))[:, None]
         count = len(points)
         picked = np.random.default_rng(_SEED).choice(count, CENTROIDS, replace=count < CENTROIDS)
         codebook[:dim] = points[picked].T
         for chunk, lanes in chunks_of(points, width):
             fit_chunk(lanes, count, codebook[chunk], CENTROIDS, _ITERATIONS, _TOLERANCE)
-        return cls(clustering, codebook, width, distance)
+        return cls(clustering, codebook, width, distance, usual)
 
     @property
     def columns(self) -> int:
@@ -92,27 +100,27 @@ class Sketcher:
         from vecdb.kernels.clustering import encode_product
         from vecdb.kernels.residuals import products_with_codes
 
-        points = _residuals(vectors, labels, self.clustering)
+        points, squares, lengths = _residuals(vectors, labels, self.clustering, self.usual)
         blocks = np.empty(self.shape(len(points)), dtype=np.uint8)
         encode_product(points, self.codebook, self.width, blocks)
-        squares: Floats = np.einsum("ij,ij->i", points, points)
         products = np.empty(len(points), dtype=np.float32)
         products_with_codes(points, self.codebook, self.width, blocks, products)
-        corrections = np.ones(len(points), dtype=np.float32)
-        large = products * _LARGEST_FACTOR > squares
-        np.divide(squares, products, out=corrections, where=large & (products > 0))
+        coded = _coded(lengths, self.usual)
+        corrections = lengths / np.maximum(coded, _TINY)
+        large = products * _LARGEST_FACTOR > coded * coded
+        np.divide(lengths * coded, products, out=corrections, where=large & (products > 0))
         numbers = np.zeros((self.columns, 32 * len(blocks)), dtype=np.float32)
         if self.distance:
             numbers[0, : len(points)] = 2.0 * corrections
             # |q - c - r|^2 = |q - c|^2 - 2 q.r + (2 c.r + |r|^2); 2 c.r + |r|^2 = |c + r|^2 - |c|^2
             centroids = np.einsum("ij,ij->i", *[self.clustering.centroids()] * 2)
-            numbers[1, : len(points)] = centroids[labels] - np.einsum("ij,ij->i", vectors, vectors)
+            numbers[1, : len(points)] = centroids[labels] - squares
         else:
             numbers[0, : len(points)] = corrections
         # As `vecdb.kernels.fastscan` has them: beside the codes of 32 rows, each column of these.
         beside = blocks[:, -128 * self.columns :].view(np.float32)
         beside[:] = numbers.reshape(self.columns, -1, 32).swapaxes(0, 1).reshape(beside.shape)
-        return blocks, squares
+        return blocks, lengths * lengths
 
 
 def block_shape(rows: int, lines: int, width: int, *, distance: bool) -> tuple[int, int]:
@@ -121,10 +129,29 @@ def block_shape(rows: int, lines: int, width: int, *, distance: bool) -> tuple[i
     return -(-rows // 32), 64 * -(-places // 4) + 128 * (2 if distance else 1)
 
 
-def _residuals(vectors: Floats, labels: Labels, clustering: Clustering) -> Floats:
+def _coded(lengths: Floats, usual: float) -> Floats:
+    """At what lengths residuals are coded. Those of outliers would be all that a codebook learns,
+    and its one step for all places would leave nothing of the others."""
+    if not usual > 0.0:
+        return lengths
+    coded: Floats = np.clip(lengths, np.float32(usual / _REACH), np.float32(usual * _REACH))
+    return coded
+
+
+def _residuals(
+    vectors: Floats, labels: Labels, clustering: Clustering, usual: float = 0.0
+) -> tuple[Floats, Floats, Floats]:
+    """What is left of rows without their centroids, at the length at which it is coded; the squares
+    of the rows' distances to the middle; how long the residuals are."""
     from vecdb.kernels.residuals import residuals
 
     out = np.empty(vectors.shape, dtype=np.float32)
-    vectors = np.ascontiguousarray(vectors)
-    residuals(vectors, labels, clustering.codes, clustering.low, clustering.scale, out)
-    return out
+    squares = np.empty(len(vectors), dtype=np.float32)
+    lengths = np.empty(len(vectors), dtype=np.float32)
+    least, most = (usual / _REACH, usual * _REACH) if usual > 0.0 else (0.0, np.inf)
+    residuals(
+        np.ascontiguousarray(vectors),
+        *(labels, clustering.codes, clustering.low, clustering.scale),
+        *(clustering.stretch, clustering.middle, least, most, out, squares, lengths),
+    )
+    return out, squares, lengths

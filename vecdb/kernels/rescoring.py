@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
+import math
+from typing import Any, Final
 
 import numpy as np
 from numba.core import types
@@ -12,7 +13,6 @@ from vecdb.kernels.distance import score_rows
 from vecdb.kernels.prefetch import prefetch_row
 from vecdb.kernels.shortlist import best_first, make_heap
 from vecdb.kernels.signatures import (
-    EUCLID,
     MANHATTAN,
     f32,
     floats_1,
@@ -20,73 +20,145 @@ from vecdb.kernels.signatures import (
     i64,
     ints_1,
     ints_2,
-    out_floats_1,
     out_floats_2,
     out_ints_2,
     two_floats,
 )
 from vecdb.kernels.topk import topk_sort
 
-__all__ = ["margin", "rescore"]
+__all__ = ["rescore", "sureness"]
 
 _ROUNDING: Final = np.float32(1e-6)
+_ROOT: Final = math.sqrt(0.5)
+_HALF: Final = np.float32(math.log(2.0))
+"""Half of what falls off exponentially is within so much of its mean."""
+_MOST: Final = 100.0
+_four: Final[Any] = types.UniTuple(types.float32, 4)  # type: ignore[no-untyped-call]
 _AHEAD: Final = 4
 """Rows that are fetched while one is scored."""
 
 
-@njit(two_floats(i64, floats_1, floats_1, floats_1), nogil=True, cache=True)
-def _errors(metric, query, estimates, scores):  # type: ignore[no-untyped-def]
-    """The least of some estimates, and the standard deviation of what all are wrong by. 0 if that
-    is no more than float32 rounds by."""
+@njit(f32(i64, floats_1, floats_1), nogil=True, cache=True)
+def _share(metric, estimates, scores):  # type: ignore[no-untyped-def]
+    """What Manhattan distances are multiples of: the roots of estimates, which are of Euclidean
+    ones, squared. 0 under a metric that the estimates are of."""
+    euclidean = 0.0
+    total = 0.0
+    if metric == MANHATTAN:
+        for i in range(estimates.shape[0]):
+            euclidean += np.sqrt(max(-estimates[i], np.float32(0.0)))
+            total -= scores[i]
+    return np.float32(total / euclidean) if euclidean > 0.0 else np.float32(0.0)
+
+
+@njit(f32(f32, f32), nogil=True, cache=True)
+def _as_score(estimate, share):  # type: ignore[no-untyped-def]
+    if share > np.float32(0.0):
+        return -share * np.sqrt(max(-estimate, np.float32(0.0)))
+    return estimate
+
+
+@njit(_four(floats_1, floats_1, f32), nogil=True, cache=True)
+def _errors(estimates, scores, share):  # type: ignore[no-untyped-def]
+    """Of some estimates the least and the median; of what all are wrong by the mean and the standard
+    deviation, 0 if that is no more than float32 rounds by."""
     count = estimates.shape[0]
-    offset = np.float32(0.0)
-    if metric == EUCLID:  # they leave out what is the same for all rows
-        for j in range(query.shape[0]):
-            offset -= query[j] * query[j]
     least = np.float32(np.inf)
     largest = np.float32(0.0)
-    mean = 0.0
+    wrong = 0.0
     for i in range(count):
-        least = min(least, estimates[i])
-        largest = max(largest, abs(estimates[i]))
-        mean += (scores[i] - estimates[i]) / count
+        estimate = _as_score(estimates[i], share)
+        least = min(least, estimate)
+        largest = max(largest, abs(estimate))
+        wrong += (scores[i] - estimate) / count
     squares = 0.0
     for i in range(count):
-        squares += (scores[i] - estimates[i] - mean) ** 2
+        squares += (scores[i] - _as_score(estimates[i], share) - wrong) ** 2
     deviation = np.float32(np.sqrt(squares / count))
     if not deviation > _ROUNDING * largest:
         deviation = np.float32(0.0)
-    return least + offset, deviation
+    if not abs(wrong) > _ROUNDING * largest:
+        wrong = 0.0
+    # Not the mean: one row that is far nearer than all others would be most of it.
+    return least, _as_score(np.median(estimates), share), np.float32(wrong), deviation
 
 
-@njit(f32(f32, f32, f32), nogil=True, cache=True)
-def _margin(last, least, deviation):  # type: ignore[no-untyped-def]
+@njit(f32(f32, i64, i64, f32, f32, f32, f32), nogil=True, cache=True)
+def _calm(last, count, measured, least, middle, wrong, deviation):  # type: ignore[no-untyped-def]
+    """Minus the logarithm of what part of the results may be missing. See `sureness`."""
     if not deviation > np.float32(0.0):
+        # All are equally wrong: those that are left out may be wrong otherwise.
+        equal = wrong != np.float32(0.0) and not last > least + wrong
+        return np.float32(-_MOST if equal else np.inf)
+    margin = (last - least) / deviation
+    above = (middle - least) / (deviation * _HALF)
+    if margin != margin or above != above:
         return np.float32(np.inf)
-    found = (last - least) / deviation
-    return found if found == found else np.float32(np.inf)
+    rate = min(1.0 / max(above, 1e-3), 30.0)
+    beyond = 0.5 * math.erfc((margin - rate) * _ROOT)
+    missed = count * (
+        math.exp(min(rate * rate / 2.0 - rate * margin, 500.0)) * beyond
+        - 0.5 * math.erfc(margin * _ROOT)
+    )
+    if not missed > 0.0:
+        return np.float32(_MOST)
+    return np.float32(min(max(-math.log(missed / measured), -_MOST), _MOST))
 
 
-@njit(f32(i64, floats_1, floats_1, floats_1, f32), nogil=True, cache=True)
-def margin(metric, query, estimates, scores, last):  # type: ignore[no-untyped-def]
-    """How far a score, the last of some results, is above the least estimate of the candidates, in
-    standard deviations of what estimates are wrong by. A row that was left out would have to be as
-    wrong as that to be a result. Infinity where that cannot be told."""
-    if metric == MANHATTAN or estimates.shape[0] == 0:  # sketches know of another distance
+@njit(f32(f32, floats_1, f32), nogil=True, cache=True)
+def _reach(last, bound, share):  # type: ignore[no-untyped-def]
+    if not bound[0] > np.float32(-np.inf):
         return np.float32(np.inf)
-    least, deviation = _errors(metric, query, estimates, scores)
-    return _margin(last, least, deviation)
+    if share > np.float32(0.0):
+        last = -((last / share) ** 2)
+    reach = (last - bound[0]) * bound[1]
+    return reach if reach == reach else np.float32(np.inf)
+
+
+@njit(two_floats(i64, floats_1, floats_1, floats_1, i64, f32), nogil=True, cache=True)
+def sureness(metric, estimates, scores, bound, measured, last):  # type: ignore[no-untyped-def]
+    """How sure it is that few rows left out are better than ``last``, the score of result number
+    ``measured``, by the estimates and the scores of the candidates: calm and reach.
+
+    *Calm* is minus the logarithm of the part of the results that was visited and may be missing. A
+    row that was left out has an estimate below the least of the candidates, and must be wrong by
+    more than ``last`` is above it. Errors are taken to be normally distributed, with the deviation
+    of the candidates'; estimates to fall off exponentially, as those of the candidates do above
+    the least: the denser they are there, the more rows are just below.
+
+    *Reach* is how far ``last`` is above the priority of the best partition that was not visited, in
+    units of the query's span (``bound: float32[2]``: of `partitions.visit`). Infinity where that
+    cannot be told.
+    """
+    if estimates.shape[0] == 0:
+        return np.float32(np.inf), np.float32(np.inf)
+    share = _share(metric, estimates, scores)
+    least, middle, wrong, deviation = _errors(estimates, scores, share)
+    calm = _calm(last, len(estimates), measured, least, middle, wrong, deviation)
+    return calm, _reach(last, bound, share)
 
 
 @njit(
     types.void(
-        *(i64, floats_2, floats_2, ints_2, ints_1, floats_2),
-        *(out_floats_2, out_ints_2, out_floats_1),
+        *(i64, floats_2, floats_2, ints_2, ints_1, floats_2, floats_2, i64),
+        *(out_floats_2, out_ints_2, out_floats_2),
     ),
     nogil=True,
     cache=True,
 )
-def rescore(metric, vectors, queries, candidates, counts, estimates, scores, rows, margins):  # type: ignore[no-untyped-def]
+def rescore(  # type: ignore[no-untyped-def]
+    metric,
+    vectors,
+    queries,
+    candidates,
+    counts,
+    estimates,
+    bounds,
+    measured,
+    scores,
+    rows,
+    sure,
+):
     """Of each query, write the best of some rows by their vectors, best first.
 
     ``candidates[q, : counts[q]]`` are the rows; ``min(k, counts[q])`` results go to
@@ -95,15 +167,16 @@ def rescore(metric, vectors, queries, candidates, counts, estimates, scores, row
     work.
 
     ``estimates: float32[q, c]`` are the scores by which the candidates were chosen, if they are
-    known. ``margins: float32[q]``: see `margin`; infinity also where there are fewer candidates
-    than asked for, so that none was left out.
+    known, and ``bounds: float32[q, 2]`` what `partitions.visit` says of the others. ``sure:
+    float32[q, 2]``: `sureness`, of the result number ``measured``: the first of ten is far above
+    what was left out, whatever the query. Infinity also where there are fewer than k candidates.
     """
     most = scores.shape[1]
     found = np.empty(candidates.shape[1], np.float32)
     order = np.empty(candidates.shape[1], np.int64)
     for q in range(queries.shape[0]):
         count = counts[q]
-        margins[q] = np.inf
+        sure[q] = np.inf
         for i in range(min(_AHEAD, count)):
             prefetch_row(vectors, candidates[q, i])  # type: ignore[call-arg]
         for i in range(count):
@@ -116,14 +189,22 @@ def rescore(metric, vectors, queries, candidates, counts, estimates, scores, row
         k = min(most, count)
         if k == 0:
             continue
-        chosen = count == estimates.shape[1]
+        chosen = k == most and count <= estimates.shape[1]
         if chosen:
-            least, deviation = _errors(metric, queries[q], estimates[q], found)
-        if k < count:
-            best_first(found, order, count, k)
+            share = _share(metric, estimates[q, :count], found)
+            errors = _errors(estimates[q, :count], found, share)
+        last = min(max(measured, k), count)
+        if last < count:
+            best_first(found, order, count, last)
+        if chosen:
+            worst = found[0]
+            for i in range(last):
+                worst = min(worst, found[i])
+            sure[q, 0] = _calm(worst, count, last, *errors)
+            sure[q, 1] = _reach(worst, bounds[q], share)
+        if k < last:
+            best_first(found, order, last, k)
         scores[q, :k] = found[:k]
         rows[q, :k] = order[:k]
         make_heap(scores[q], rows[q], k)
         topk_sort(scores[q], rows[q], k)
-        if chosen and k == most:
-            margins[q] = _margin(scores[q, k - 1], least, deviation)

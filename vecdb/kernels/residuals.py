@@ -10,7 +10,9 @@ from numba.core import types
 from vecdb.kernels.compiling import njit
 from vecdb.kernels.shuffle import BLOCK_ROWS
 from vecdb.kernels.signatures import (
+    REASSOCIATE,
     bytes_2,
+    f32,
     floats_1,
     floats_2,
     i64,
@@ -24,16 +26,52 @@ int32s_1: Final[Any] = types.Array(types.int32, 1, "C", readonly=True)
 
 
 @njit(
-    types.void(floats_2, int32s_1, bytes_2, floats_1, floats_1, out_floats_2),
+    types.void(
+        *(floats_2, int32s_1, bytes_2, floats_1, floats_1, floats_1, floats_1),
+        *(f32, f32, out_floats_2, out_floats_1, out_floats_1),
+    ),
     nogil=True,
     cache=True,
+    fastmath=REASSOCIATE,
 )
-def residuals(vectors, labels, centroids, low, scale, out):  # type: ignore[no-untyped-def]
-    """Write ``vectors[i]`` less the centroid of ``labels[i]`` to ``out``."""
+def residuals(  # type: ignore[no-untyped-def]
+    vectors,
+    labels,
+    centroids,
+    low,
+    scale,
+    stretch,
+    middle,
+    least,
+    most,
+    out,
+    squares,
+    lengths,
+):
+    """Write ``vectors[i] - middle`` less the centroid of ``labels[i]`` to ``out: float32[n, d]``.
+
+    How long that is goes to ``lengths: float32[n]``; what is shorter than ``least`` or longer than
+    ``most`` is written at that length. ``squares: float32[n]``: of ``vectors[i] - middle``.
+    """
+    dim = vectors.shape[1]
     for i in range(vectors.shape[0]):
         c = labels[i]
-        for j in range(vectors.shape[1]):
-            out[i, j] = vectors[i, j] - (low[j] + scale[j] * np.float32(centroids[c, j]))
+        square = np.float32(0.0)
+        length = np.float32(0.0)
+        for j in range(dim):
+            x = vectors[i, j] - middle[j]
+            r = x - stretch[c] * (low[j] + scale[j] * np.float32(centroids[c, j]))
+            out[i, j] = r
+            square += x * x
+            length += r * r
+        length = np.sqrt(length)
+        squares[i] = square
+        lengths[i] = length
+        if length < least or length > most:
+            share = min(max(length, least), most) / length
+            if share < np.float32(np.inf):
+                for j in range(dim):
+                    out[i, j] *= share
 
 
 @njit(types.void(floats_2, floats_2, i64, bytes_2, out_floats_1), nogil=True, cache=True)
