@@ -1,0 +1,240 @@
+"""What is tried: a `Place` is a collection and how it is kept, an `Asking` is one way to ask it.
+
+A full plan has every generator with each of its metrics, kinds of codes, with and without an
+index. What else there is to choose is spread over these so that each two choices meet somewhere
+(`Cover`); so is all of it in a quick plan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations, product
+from typing import Any
+
+from recalls.generators import Generator
+
+CODES: dict[str, dict[str, Any] | None] = {
+    "none": None,
+    "scalar": {"scalar": {"type": "int8"}},
+    "binary": {"binary": {}},
+    "binary-2": {"binary": {"encoding": "two_bits"}},
+    "turbo-4": {"turbo": {"bits": "bits4"}},
+    "product-x16": {"product": {"compression": "x16"}},
+    "product-x32": {"product": {"compression": "x32"}},
+    "scalar-0.99": {"scalar": {"type": "int8", "quantile": 0.99}},
+    "binary-1.5": {"binary": {"encoding": "one_and_half_bits"}},
+    "turbo-8": {"turbo": {"bits": "bits8"}},
+    "product-x8": {"product": {"compression": "x8"}},
+    "product-x64": {"product": {"compression": "x64"}},
+}
+_OFTEN = list(CODES)[:7]
+_SELDOM = list(CODES)[7:]
+
+WAYS = ("index", "codes", "mixed", "memory")
+"""``index``: one file with an index. ``codes``: one file without. ``mixed``: an index on most of
+the rows, the last of them in memory, some rows deleted near some queries and anywhere.
+``memory``: nothing in a file yet."""
+
+STORAGES = ("ram", "mapped", "mapped, codes in ram")
+DEFAULT_RECALL = 0.97
+
+
+@dataclass(frozen=True)
+class Place:
+    """One collection: what is in it, how it is kept, and which of all askings it gets beside those
+    that every one gets."""
+
+    generator: str
+    metric: str
+    codes: str
+    way: str
+    storage: str
+    group: str
+    more: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.generator} {self.metric} {self.codes} {self.way} {self.storage}"
+
+
+@dataclass(frozen=True)
+class Asking:
+    """One way to ask. ``recall`` None: what a collection has that says nothing."""
+
+    k: int = 10
+    recall: float | None = None
+    filtered: str = ""
+    """``scan``: a filter that leaves a tenth, small enough to be scanned. ``visit``: one that
+    leaves half, tried by the index as in a large collection."""
+    oversampling: float | None = None
+    hnsw_ef: int | None = None
+    exact: bool = False
+    ignore: bool = False
+    rescore: bool = True
+    pages: int = 1
+    batch: bool = False
+
+    @property
+    def target(self) -> float | None:
+        """The recall that is promised; None: none is."""
+        if self.exact:
+            return 1.0
+        if not self.rescore or self.hnsw_ef is not None:
+            return None
+        return DEFAULT_RECALL if self.recall is None else self.recall
+
+    @property
+    def name(self) -> str:
+        said = [f"k={self.k}"]
+        said += [f"filter ({self.filtered})"] if self.filtered else []
+        said += [] if self.recall is None else [f"recall={self.recall:g}"]
+        said += [] if self.oversampling is None else [f"oversampling={self.oversampling:g}"]
+        said += [] if self.hnsw_ef is None else [f"hnsw_ef={self.hnsw_ef}"]
+        for flag in ("exact", "ignore", "batch"):
+            said += [flag] if getattr(self, flag) else []
+        said += [] if self.rescore else ["rescore=False"]
+        said += [f"{self.pages} pages"] if self.pages > 1 else []
+        return " ".join(said)
+
+    @property
+    def params(self) -> dict[str, Any] | None:
+        """As a search takes them; None: nothing is said."""
+        codes: dict[str, Any] = {}
+        codes |= {} if self.oversampling is None else {"oversampling": self.oversampling}
+        codes |= {"ignore": True} if self.ignore else {}
+        codes |= {} if self.rescore else {"rescore": False}
+        params: dict[str, Any] = {"quantization": codes} if codes else {}
+        params |= {} if self.recall is None else {"recall": self.recall}
+        params |= {} if self.hnsw_ef is None else {"hnsw_ef": self.hnsw_ef}
+        params |= {"exact": True} if self.exact else {}
+        return params or None
+
+
+# Ten results from all rows are asked for in each collection; other groups of askings in some.
+GROUPS: dict[str, Asking] = {
+    "k=1": Asking(k=1),
+    "k=50": Asking(k=50),
+    "filter": Asking(filtered="scan"),
+    "k=1, visit": Asking(k=1, filtered="visit"),
+    "k=10, visit": Asking(k=10, filtered="visit"),
+    "k=50, visit": Asking(k=50, filtered="visit"),
+}
+# What is said besides, in some collections: of a group, or of ten results from all rows.
+MORE: dict[str, dict[str, Any]] = {
+    "oversampling": {"oversampling": 4.0},
+    "oversampling, recall": {"oversampling": 2.0, "recall": 0.99},
+    "ignore": {"ignore": True},
+    "pages": {"pages": 3},
+    "batch": {"batch": True},
+    "rescore": {"rescore": False},
+    "ef": {"hnsw_ef": 300},
+}
+
+
+def askings(place: Place) -> list[Asking]:
+    """All that one collection is asked, from less to more."""
+    ten = Asking()
+    wanted = [
+        replace(ten, recall=0.9),
+        ten,
+        replace(ten, recall=0.99),
+        replace(ten, recall=1.0),
+        replace(ten, exact=True),
+        replace(ten, oversampling=2.0),
+        replace(ten, oversampling=8.0),
+        *(replace(ten, hnsw_ef=ef) for ef in (50, 200, 1000)),
+    ]
+    group = GROUPS[place.group]
+    wanted += [replace(group, recall=0.9), group, replace(group, recall=0.99)]
+    wanted += [replace(base, **MORE[place.more]) for base in (ten, group)]
+    return list(dict.fromkeys(wanted))
+
+
+def less_of(asking: Asking) -> Iterator[Asking]:
+    """The askings that an asking wants more than, each in one respect."""
+    plain = replace(asking, recall=None, oversampling=None, hnsw_ef=None, exact=False, batch=False)
+    if asking.exact:
+        yield replace(plain, recall=1.0)
+        yield plain
+    elif asking.hnsw_ef is not None:
+        for ef in (50, 200, 300):
+            if ef < asking.hnsw_ef:
+                yield replace(asking, hnsw_ef=ef)
+    elif asking.oversampling is not None:
+        yield replace(plain, recall=asking.recall)
+        if asking.oversampling > 2:
+            yield replace(asking, oversampling=2.0)
+    elif asking.batch:  # not more, but the same
+        yield plain
+    elif asking.recall is None or asking.recall > DEFAULT_RECALL:
+        yield replace(plain, recall=0.9)
+        if asking.recall is not None:
+            yield plain
+        if asking.recall == 1.0:
+            yield replace(plain, recall=0.99)
+
+
+# -- plans -------------------------------------------------------------------------------------
+
+
+class Cover:
+    """Picks choices so that each two of them meet soon, and each meets what is given."""
+
+    def __init__(self, factors: dict[str, Sequence[str]]) -> None:
+        self.choices = [dict(zip(factors, c, strict=True)) for c in product(*factors.values())]
+        self._met: dict[Any, int] = {}
+        self._turn = 0
+
+    def pick(self, given: dict[str, str], allowed: Sequence[dict[str, str]] | None = None) -> Any:
+        """The choice that brings most pairs together for the first time, or the next of those that
+        bring as many."""
+        options = self.choices if allowed is None else allowed
+        self._turn += 1
+        start = self._turn * 7919 % len(options)
+        order = [*options[start:], *options[:start]]
+        best = max(order, key=lambda choice: sum(self._worth(p) for p in _pairs(given, choice)))
+        for pair in _pairs(given, best):
+            self._met[pair] = self._met.get(pair, 0) + 1
+        return best
+
+    def _worth(self, pair: Any) -> float:
+        return 1.0 / (1 + self._met.get(pair, 0)) ** 2
+
+
+def _pairs(given: dict[str, str], choice: dict[str, str]) -> Iterable[Any]:
+    return combinations(sorted((given | choice).items()), 2)
+
+
+_SPREAD: dict[str, Sequence[str]] = {
+    "storage": STORAGES,
+    "group": list(GROUPS),
+    "more": list(MORE),
+}
+
+
+def plan(generators: Iterable[Generator], *, quick: bool) -> list[Place]:
+    """All collections that are tried, in the order of their data. It depends on nothing else, so
+    that a part of it is what all of it has."""
+    rest = Cover(_SPREAD)
+    coded = Cover({"codes": list(CODES)[1:], "way": ("index", "codes", "mixed")})
+    places = []
+    for generator in generators:
+        for metric in generator.metrics:
+            given = {"generator": generator.name, "metric": metric}
+            if quick:
+                kept = [{"codes": "none", "way": "index"}]
+                for ways in (("index", "mixed"), ("codes",)):
+                    kept.append(coded.pick(given, [c for c in coded.choices if c["way"] in ways]))
+            else:
+                kept = [{"codes": c, "way": w} for c in _OFTEN for w in ("index", "codes")]
+                seldom = [c for c in coded.choices if c["codes"] in _SELDOM]
+                kept += [coded.pick(given, [c for c in seldom if c["way"] == w]) for w in WAYS[:2]]
+                kept += [coded.pick(given, [c for c in coded.choices if c["way"] == "mixed"])]
+                kept += [{"codes": "none", "way": "memory"}, {"codes": "none", "way": "mixed"}]
+            for form in {tuple(sorted(k.items())): k for k in kept}.values():
+                spread = rest.pick(given | form)
+                if form["codes"] == "none" and form["way"] == "index":
+                    spread = spread | {"storage": "ram"}  # what a default collection is
+                places.append(Place(**given, **form, **spread))
+    return places
