@@ -20,18 +20,13 @@ each is printed with the command that measures it again.
 from __future__ import annotations
 
 import argparse
-import multiprocessing
 import os
-import shutil
-import signal
+import shlex
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -43,116 +38,125 @@ sys.path[:0] = [str(HERE), str(HERE.parent)]
 
 from arguments import at_least_one, file_to_write  # noqa: E402
 from recalls import report  # noqa: E402
-from recalls.cells import CODES, WAYS, Asking, Place, askings, plan  # noqa: E402
-from recalls.generators import ALL, GENERATORS, Data, Generator, real_sets  # noqa: E402
-from recalls.judge import Cell, judge, spoiled  # noqa: E402
-from recalls.measure import Collection  # noqa: E402
-from recalls.truth import Truth  # noqa: E402
-from vecdb.database import VecDB  # noqa: E402
+from recalls.cells import CODES, WAYS, plan  # noqa: E402
+from recalls.generators import ALL, Generator, named, real_sets  # noqa: E402
+from recalls.judge import Cell, spoiled  # noqa: E402
+from recalls.tasks import Task, results  # noqa: E402
 
 EXAMPLES = HERE.parent / "examples" / "data"
 ROWS = {"quick": 4000, "full": 8000}
+PART = ("generator", "metric", "codes", "way")
+"""The options that choose a part of the plan."""
 
 
-@dataclass(frozen=True)
-class Task:
-    """Collections of the same data and metric: one job makes them, one after the other."""
+class Run:
+    """One run: what was asked for, and the cells so far."""
 
-    generator: Generator
-    places: tuple[Place, ...]
-    rows: int
-    queries: int
-    seed: int
-    directory: Path
+    def __init__(self, options: argparse.Namespace, generators: dict[str, Generator]) -> None:
+        self.options = options
+        self.rows: int = options.rows or ROWS["quick" if options.quick else "full"]
+        self.places = [
+            place
+            for place in plan(generators.values(), quick=options.quick)
+            if all(getattr(place, n) in (getattr(options, n) or [getattr(place, n)]) for n in PART)
+        ]
+        self.plain = {g.name: g.plain for g in generators.values() if g.plain is not None}
+        self.cells: list[Cell] = []
+        self.setting: dict[str, Any] = {
+            "command": shlex.join(["python", "tools/recall.py", *_said(options), *_part(options)]),
+            "commit": _commit(),
+            "rows": self.rows,
+            "queries": options.queries,
+            "seed": options.seed,
+        }
 
-    def run(self) -> list[Cell]:
-        """All cells."""
-        data = self.generator.data(self.rows, self.seed)
-        truth = Truth(data, self.places[0].metric)
-        path = Path(tempfile.mkdtemp(dir=self.directory))
-        cells = []
-        with VecDB(path) as db:
-            for place in self.places:
-                cells += self._measured(db, place, data, truth)
-        shutil.rmtree(path)
-        return cells
-
-    def _measured(self, db: VecDB, place: Place, data: Data, truth: Truth) -> list[Cell]:
-        """The cells of one collection. What is not sure is asked again with all queries."""
+    def all(self, directory: Path) -> int:
+        """Measures all, or until it is interrupted or a job dies; the exit code that this means: 0
+        if all is done. Wrong cells are printed, and all are written, as they come."""
+        by_data = groupby(self.places, key=lambda place: (place.generator, place.metric))
+        tasks = [
+            Task(
+                name,
+                tuple(places),
+                self.rows,
+                self.options.queries,
+                self.options.seed,
+                (EXAMPLES, *self.options.data),
+                directory,
+            )
+            for (name, _), places in by_data
+        ]
+        started = written = time.monotonic()
+        done = 0
         try:
-            collection = Collection(db, place, data, truth, self.seed)
-        except Exception as error:
-            return [Cell(place, Asking(), wrong=[f"error: {type(error).__name__}: {error}"])]
-        found, failed = {}, []
-        try:
-            some = min(self.queries, len(data.queries))
-            for asking in askings(place):
-                try:
-                    found[asking] = collection.ask(asking, 0, some)
-                except Exception as error:
-                    why = f"error: {type(error).__name__}: {error}"
-                    failed.append(Cell(place, asking, wrong=[why]))
-            cells, doubtful = judge(place, found, truth, collection.masks)
-            if doubtful and some < len(data.queries):
-                for asking in doubtful:
-                    found[asking].extend(collection.ask(asking, some, len(data.queries)))
-                cells, _ = judge(place, found, truth, collection.masks)
+            for task, cells in results(tasks, self.options.jobs):
+                done += len(task.places)
+                self.cells += cells
+                self._print_wrong(cells)
+                self._say(done, time.monotonic() - started)
+                if time.monotonic() - written > 60:
+                    written = time.monotonic()
+                    self.write()
+        except KeyboardInterrupt:
+            print("\nrecall: stopped; this is what there was until then", file=sys.stderr)
+            return 130
+        except BrokenProcessPool as error:
+            print(f"\nrecall: a job died: {error}", file=sys.stderr)
+            return 1
         finally:
-            collection.close()
-        if collection.problems:
-            cells[0].wrong += [f"error: {problem}" for problem in collection.problems]
-        return cells + failed
+            self.setting["seconds"] = round(time.monotonic() - started)
+            self.cells.sort(key=lambda cell: self.places.index(cell.place))
+            self._print_wrong(spoiled(self.cells, self.plain))
+        print(file=sys.stderr)
+        return 0
+
+    def write(self) -> None:
+        """The cells so far."""
+        if self.options.json is not None:
+            report.write_json(self.options.json, self.cells, self.setting)
+
+    def _print_wrong(self, cells: list[Cell]) -> None:
+        data = ["--data", *map(str, self.options.data)] if self.options.data else []
+        report.print_wrong(cells, _said(self.options), data)
+
+    def _say(self, done: int, seconds: float) -> None:
+        wrong = sum(bool(cell.wrong) for cell in self.cells)
+        left = seconds / done * (len(self.places) - done)
+        print(
+            f"\r{done} of {len(self.places)} collections, {wrong} of {len(self.cells)} cells "
+            f"wrong, {left / 60:.0f} minutes left   ",
+            end="",
+            file=sys.stderr,
+            flush=True,
+        )
 
 
 def main() -> int:
-    options, said = _options()
-    generators = GENERATORS | real_sets([EXAMPLES, *options.data])
-    places = [
-        place
-        for place in plan(generators.values(), quick=options.quick)
-        if (options.generator is None or place.generator in options.generator)
-        and (options.metric is None or place.metric in options.metric)
-        and (options.codes is None or place.codes in options.codes)
-        and (options.way is None or place.way in options.way)
-    ]
-    if not places:
-        print("recall: no collection of the plan has all of this", file=sys.stderr)
-        return 2
-    rows = options.rows or ROWS["quick" if options.quick else "full"]
+    parser, options = _options()
+    generators = named((EXAMPLES, *options.data))
+    if options.generator == ["list"]:
+        for name, generator in generators.items():
+            print(f"{name:30} {generator.dim:5} dimensions, {', '.join(generator.metrics)}")
+        return 0
+    unknown = set(options.generator or ()) - set(generators)
+    if unknown:
+        parser.error(f"--generator: unknown {', '.join(sorted(unknown))}; 'list' names them")
+    run = Run(options, generators)
+    if not run.places:
+        parser.error("no collection of the plan has all of this")
     shared_memory = Path("/dev/shm")
     parent = shared_memory if os.access(shared_memory, os.W_OK) else None
     with tempfile.TemporaryDirectory(prefix="vecdb-recall-", dir=parent) as directory:
-        tasks = [
-            Task(
-                generators[name], tuple(group), rows, options.queries, options.seed, Path(directory)
-            )
-            for (name, _), group in groupby(places, key=lambda p: (p.generator, p.metric))
-        ]
-        started = time.monotonic()
-        cells, unfinished = _run(tasks, options.jobs)
-    cells.sort(key=lambda cell: places.index(cell.place))
-    plain = {g.name: g.plain for g in generators.values() if g.plain is not None}
-    spoiled(cells, plain)
-    if cells:
-        report.print_wrong(cells, said)
-        report.print_summary(cells, plain)
-    setting = {
-        "command": " ".join(["python tools/recall.py", *_shown(options)]),
-        "commit": _commit(),
-        "rows": rows,
-        "queries": options.queries,
-        "seed": options.seed,
-        "seconds": round(time.monotonic() - started),
-    }
-    if options.json is not None:
-        report.write_json(options.json, cells, setting)
-    if options.markdown is not None and not unfinished:
-        report.write_table(options.markdown, report.table(cells, setting, plain))
-    return unfinished or int(any(cell.wrong for cell in cells))
+        code = run.all(Path(directory))
+    run.write()
+    if run.cells:
+        report.print_summary(run.cells, run.plain)
+    if options.markdown is not None and code == 0:
+        report.write_table(options.markdown, report.table(run.cells, run.setting, run.plain))
+    return code or int(any(cell.wrong for cell in run.cells))
 
 
-def _options() -> tuple[argparse.Namespace, list[str]]:
-    """The options, and those that measuring a cell again has to say, too."""
+def _options() -> tuple[argparse.ArgumentParser, argparse.Namespace]:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -168,36 +172,30 @@ def _options() -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument("--data", nargs="+", type=_folder, default=[], help="real sets, too")
     parser.add_argument("--json", type=file_to_write, help="write all cells here")
     parser.add_argument("--markdown", type=_page, help="write the table into this page")
-    options = parser.parse_args()
-    known = GENERATORS | real_sets([EXAMPLES, *options.data])
-    if options.generator == ["list"]:
-        for name, generator in known.items():
-            print(f"{name:30} {generator.dim:5} dimensions, {', '.join(generator.metrics)}")
-        sys.exit(0)
-    unknown = set(options.generator or ()) - set(known)
-    if unknown:
-        parser.error(f"--generator: unknown {', '.join(sorted(unknown))}; 'list' names them")
-    return options, _shown(options, again=True)
+    return parser, parser.parse_args()
 
 
-def _shown(options: argparse.Namespace, *, again: bool = False) -> list[str]:
-    """Options that change what is found, as they were given."""
+def _said(options: argparse.Namespace) -> list[str]:
+    """Options that change what a cell is, as they were given."""
     words = ["--quick"] if options.quick else []
-    words += [] if options.rows is None else ["--rows", str(options.rows)]
-    words += [] if options.queries == 120 else ["--queries", str(options.queries)]
-    words += [] if options.seed == 1 else ["--seed", str(options.seed)]
-    if options.data:
-        words += ["--data", *(map(str, options.data) if again else ["DIR"])]
-    if not again:
-        for name in ("generator", "metric", "codes", "way"):
-            chosen = getattr(options, name)
-            words += [] if chosen is None else [f"--{name}", *chosen]
+    for name, usual in (("rows", None), ("queries", 120), ("seed", 1)):
+        value = getattr(options, name)
+        words += [] if value == usual else [f"--{name}", str(value)]
+    return words
+
+
+def _part(options: argparse.Namespace) -> list[str]:
+    """Options that say which cells there are."""
+    words = ["--data", "DIR"] if options.data else []
+    for name in PART:
+        chosen = getattr(options, name)
+        words += [] if chosen is None else [f"--{name}", *chosen]
     return words
 
 
 def _folder(text: str) -> Path:
     path = Path(text)
-    if not path.is_dir() or not real_sets([path]):
+    if not path.is_dir() or not real_sets((path,)):
         raise argparse.ArgumentTypeError(
             f"expected a folder with base.npy (or vectors.npy) and queries.npy, or with such "
             f"folders, got {text!r}"
@@ -210,62 +208,6 @@ def _page(text: str) -> Path:
     if not path.is_file() or report.BEGIN not in path.read_text():
         raise argparse.ArgumentTypeError(f"expected a page with the line {report.BEGIN}")
     return path
-
-
-def _run(tasks: list[Task], jobs: int) -> tuple[list[Cell], int]:
-    """All cells, or those there were when it was interrupted, or a job died; and the exit code
-    that this means: 0 if all is done."""
-    cells: list[Cell] = []
-    started = time.monotonic()
-    total = sum(len(task.places) for task in tasks)
-    done = 0
-    try:
-        for task, mine in _results(tasks, jobs):
-            cells += mine
-            done += len(task.places)
-            wrong = sum(bool(cell.wrong) for cell in cells)
-            left = (time.monotonic() - started) / done * (total - done)
-            print(
-                f"\r{done} of {total} collections, {wrong} of {len(cells)} cells wrong, "
-                f"{left / 60:.0f} minutes left   ",
-                end="",
-                file=sys.stderr,
-                flush=True,
-            )
-    except KeyboardInterrupt:
-        print("\nrecall: stopped; this is what there was until then", file=sys.stderr)
-        return cells, 130
-    except BrokenProcessPool as error:
-        print(f"\nrecall: a job died: {error}", file=sys.stderr)
-        return cells, 1
-    print(file=sys.stderr)
-    return cells, 0
-
-
-def _results(tasks: list[Task], jobs: int) -> Iterator[tuple[Task, list[Cell]]]:
-    if jobs == 1:
-        for task in tasks:
-            yield task, task.run()
-        return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, context, _ignore_interrupts) as pool:
-        try:
-            running: dict[Any, Task] = {pool.submit(_cells_of, task): task for task in tasks}
-            for future in as_completed(running):
-                yield running[future], future.result()
-        except BaseException:
-            for child in multiprocessing.active_children():
-                child.terminate()
-            raise
-
-
-def _cells_of(task: Task) -> list[Cell]:
-    return task.run()
-
-
-def _ignore_interrupts() -> None:
-    """Ctrl-C goes to all processes of a terminal; the first of them ends the others."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _commit() -> str:

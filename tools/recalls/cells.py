@@ -218,14 +218,13 @@ def plan(generators: Iterable[Generator], *, quick: bool) -> list[Place]:
     that a part of it is what all of it has."""
     rest = Cover(_SPREAD)
     coded = Cover({"codes": list(CODES)[1:], "way": ("index", "codes", "mixed")})
-    places = []
+    places: list[Place] = []
     for generator in generators:
         for metric in generator.metrics:
             given = {"generator": generator.name, "metric": metric}
             if quick:
                 kept = [{"codes": "none", "way": "index"}]
-                for ways in (("index", "mixed"), ("codes",)):
-                    kept.append(coded.pick(given, [c for c in coded.choices if c["way"] in ways]))
+                kept += [coded.pick(given)]
             else:
                 kept = [{"codes": c, "way": w} for c in _OFTEN for w in ("index", "codes")]
                 seldom = [c for c in coded.choices if c["codes"] in _SELDOM]

@@ -8,10 +8,13 @@ the name of the same rows without it.
 Sets from files are generators, too: see `real_sets`.
 """
 
+# mypy: disable-error-code=no-any-return
+# (what arithmetic on arrays gives is Any)
+
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +28,8 @@ MOST_QUERIES = 1000
 """So many a generator has, where rows do not limit them; a part of them is asked at first."""
 _VALUES = 4_000_000
 """Rows of many dimensions are fewer, so that there are at most so many values."""
+REAL = "real-"
+"""So the names of sets from files begin."""
 ALL = ("Cosine", "Dot", "Euclid", "Manhattan")
 ANGLES = ("Cosine", "Dot")
 DISTANCES = ("Euclid", "Manhattan")
@@ -124,8 +129,8 @@ def _distinct(count: int) -> Change:
 def _heaps(random: Random, base: Floats) -> Floats:
     """Ten rows of which there are as many as three in a hundred, each."""
     base = base.copy()
-    for start, rows in enumerate(np.array_split(random.permutation(len(base))[: len(base) // 3], 10)):
-        base[rows] = base[start].copy()
+    for rows in np.array_split(random.permutation(len(base))[: len(base) // 3], 10):
+        base[rows] = base[rows[0]].copy()
     return base
 
 
@@ -351,14 +356,20 @@ _add("one-place", _rows, 64, ask=_one_place)
 
 # -- from files --------------------------------------------------------------------------------
 
-def real_sets(folders: list[Path]) -> dict[str, Generator]:
+
+def named(folders: Sequence[Path]) -> dict[str, Generator]:
+    """All generators, with those of the real sets in some folders."""
+    return GENERATORS | real_sets(folders)
+
+
+def real_sets(folders: Sequence[Path]) -> dict[str, Generator]:
     """A generator for each set: of each folder that has vectors and queries, or has such folders.
     Of many rows, some are picked."""
     sets = [f for folder in folders for f in (folder, *sorted(folder.iterdir())) if _is_set(f)]
     found = {}
     for folder in sets:
         dim = int(np.load(_vectors(folder), mmap_mode="r").shape[1])
-        name = f"real-{folder.resolve().name}"
+        name = f"{REAL}{folder.resolve().name}"
         integers = np.load(_vectors(folder), mmap_mode="r").dtype.kind in "iu"
         metrics = ALL if integers else ("Cosine", "Dot", "Euclid")
         found[name] = Generator(name, _from_files(folder), dim, metrics)

@@ -1,15 +1,15 @@
 """Judge: what the answers to one asking are worth, and what is wrong with them.
 
-    recall    fewer of the true neighbours than what was asked for, less 0.01
-    less      fewer than where less was asked for, less 0.005 of the same queries
-    score     a score that is not the row's, where originals have the last word
-    order     results are not in order of their scores
-    twice     a row more than once among the results, or on two pages
-    few       fewer results than there are rows
-    stranger  a row that is deleted, that the filter excludes, or that was never stored
-    note      no explanation, a warning
-    work      all originals are scanned, where they are not without a few rows that are special
-    error     nothing came back but an exception, or the collection is not as configured
+recall    fewer of the true neighbours than what was asked for, less 0.01
+less      fewer than where less was asked for, less 0.005 of the same queries
+score     a score that is not the row's, where originals have the last word
+order     results are not in order of their scores
+twice     a row more than once among the results, or on two pages
+few       fewer results than there are rows
+stranger  a row that is deleted, that the filter excludes, or that was never stored
+note      no explanation, a warning
+work      all originals are scanned, where they are not without a few rows that are special
+error     nothing came back but an exception, or the collection is not as configured
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def judge(
         cell.wrong = [*_defects(answers, truth, masks[asking.filtered], asking), *answers.notes]
         cells[asking] = cell
         target = asking.target
-        if target is None or asking.pages > 1 and asking.k * asking.pages > truth.base.shape[0]:
+        if target is None:
             continue
         least = target - (_SLACK_OF_ALL if target == 1 else SLACK)
         if cell.recall < least:
@@ -185,14 +185,17 @@ def _repeated(ids: npt.NDArray[np.int64]) -> Mask:
     return repeated
 
 
-def spoiled(cells: list[Cell], plain: dict[str, str]) -> None:
+def spoiled(cells: list[Cell], plain: dict[str, str]) -> list[Cell]:
     """Note ``work`` where a default search scans all originals, and does not without the rows that
-    are special: ``plain`` names the generator of the same rows without them."""
+    are special; those cells. ``plain`` names the generator of the same rows without them."""
+    found = []
     usual = {c.place.generator + c.place.metric: c for c in cells if _is_default(c)}
     for cell in usual.values():
         without = usual.get(plain.get(cell.place.generator, "") + cell.place.metric)
         if without is not None and cell.work["whole"] > 0.5 > without.work["whole"]:
             cell.wrong.append(f"work: scans all originals, {without.place.generator} does not")
+            found.append(cell)
+    return found
 
 
 def _is_default(cell: Cell) -> bool:

@@ -91,7 +91,9 @@ class Collection:
         codes = CODES[place.codes]
         if codes is not None:
             codes = {kind: {**config, "always_ram": ram} for kind, config in codes.items()}
-        made = self._db.create_collection(
+        if self._db.collection_exists("recall"):  # the one before could not be made
+            self._db.delete_collection("recall")
+        self._db.create_collection(
             "recall",
             {
                 "size": data.base.shape[1],
@@ -105,7 +107,6 @@ class Collection:
                 "max_optimization_threads": 0,  # builds are done by who waits for them
             },
         )
-        assert made
         collection = self._db.collection("recall")
         first = round(rows * _IN_FILES[place.way])
         for start, end in ((0, first), (first, rows)):

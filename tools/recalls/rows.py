@@ -4,6 +4,9 @@ Each takes a random generator, a count and a dimension, and gives ``float64 (cou
 drawn together is of one distribution: some of it may be the queries.
 """
 
+# mypy: disable-error-code=no-any-return
+# (what arithmetic on arrays gives is Any)
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -112,9 +115,8 @@ def densities(random: Random, count: int, dim: int) -> Floats:
     weights = 1.0 / np.arange(1, 61)
     of = random.choice(60, count, p=weights / weights.sum())
     widths = np.geomspace(0.01, 3, 60)[random.permutation(60)]
-    return 2 * random.normal(size=(60, dim))[of] + random.normal(size=(count, dim)) * widths[
-        of, None
-    ]
+    centres = 2 * random.normal(size=(60, dim))
+    return centres[of] + widths[of, None] * random.normal(size=(count, dim))
 
 
 def hubs(random: Random, count: int, dim: int) -> Floats:
@@ -158,7 +160,7 @@ def tfidf(random: Random, count: int, dim: int) -> Floats:
     topics = random.gamma(0.3, size=(40, dim)) * common
     topics /= topics.sum(axis=1, keepdims=True)
     words = random.poisson(12 * topics[random.integers(40, size=count)])
-    return unit_length(words * np.log(2 / common))
+    return unit_length(words.astype(np.float64) * np.log(2 / common))
 
 
 def counts(random: Random, count: int, dim: int) -> Floats:
@@ -178,7 +180,8 @@ def small_integers(random: Random, count: int, dim: int) -> Floats:
     """0 to 3: answers to a questionnaire, say."""
     likely = random.dirichlet(np.ones(4) * 0.5, size=(50, dim)).cumsum(axis=2)
     of = random.integers(50, size=count)
-    return (random.random((count, dim))[..., None] > likely[of][..., :3]).sum(axis=2) * 1.0
+    answers: Floats = (random.random((count, dim, 1)) > likely[of][..., :3]).sum(axis=2) * 1.0
+    return answers
 
 
 def bits(random: Random, count: int, dim: int) -> Floats:
@@ -211,15 +214,16 @@ def walks(random: Random, count: int, dim: int) -> Floats:
 def waves(random: Random, count: int, dim: int) -> Floats:
     """Sinusoids of any frequency, phase and height, with noise."""
     time = np.arange(dim) / dim
-    frequency, phase, height = (random.uniform(*b, (count, 1)) for b in ((1, 8), (0, 6.3), (0.5, 3)))
-    pure = height * np.sin(6.283 * frequency * time + phase)
-    return pure + 0.1 * random.normal(size=(count, dim))
+    frequency, phase = random.uniform(1, 8, (count, 1)), random.uniform(0, 6.3, (count, 1))
+    pure = random.uniform(0.5, 3, (count, 1)) * np.sin(6.283 * frequency * time + phase)
+    rows: Floats = pure + 0.1 * random.normal(size=(count, dim))
+    return rows
 
 
 def windows(random: Random, count: int, dim: int) -> Floats:
     """Every stretch of one long series: neighbours overlap."""
     time = np.arange(count + dim)
-    series = np.sin(time / 7) + np.sin(time / 31.7) + 0.05 * random.normal(size=count + dim).cumsum()
+    drift = 0.05 * random.normal(size=count + dim).cumsum()
+    series = np.sin(time / 7) + np.sin(time / 31.7) + drift
     rows: Floats = np.lib.stride_tricks.sliding_window_view(series, dim)[:count]
     return rows[random.permutation(count)]
-

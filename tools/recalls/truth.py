@@ -5,6 +5,9 @@ below that of the true k-th best row, but for what float32 cannot tell apart. In
 score is better: similarity, or distance negated.
 """
 
+# mypy: disable-error-code=no-any-return
+# (what arithmetic on arrays gives is Any)
+
 from __future__ import annotations
 
 import numpy as np
