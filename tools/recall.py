@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import random
 import shlex
 import subprocess
 import sys
@@ -86,6 +87,7 @@ class Run:
             )
             for (name, _), places in by_data
         ]
+        random.Random(self.options.seed).shuffle(tasks)  # what there is soon is a bit of everything
         started = written = time.monotonic()
         done = 0
         try:

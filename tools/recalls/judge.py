@@ -67,7 +67,7 @@ class Cell:
             "error": round(self.error, 5),
             "worst": round(self.worst, 5),
             "queries": self.queries,
-            **{name: round(value, 3) for name, value in self.work.items()},
+            "work": {name: round(value, 3) for name, value in self.work.items()},
         }
         return {**place, "asked": self.asking.name, **numbers, "wrong": self.wrong}
 
