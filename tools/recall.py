@@ -168,7 +168,7 @@ def _options() -> tuple[argparse.ArgumentParser, argparse.Namespace]:
     parser.add_argument("--codes", nargs="+", choices=CODES)
     parser.add_argument("--way", nargs="+", choices=WAYS, help="with an index, without, …")
     parser.add_argument("--rows", type=at_least_one, help=f"stored rows (default: {ROWS})")
-    parser.add_argument("--queries", type=at_least_one, default=120, help="more where in doubt")
+    parser.add_argument("--queries", type=at_least_one, default=100, help="more where in doubt")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--jobs", type=at_least_one, default=1, help="processes")
     parser.add_argument("--data", nargs="+", type=_folder, default=[], help="real sets, too")
@@ -180,7 +180,7 @@ def _options() -> tuple[argparse.ArgumentParser, argparse.Namespace]:
 def _said(options: argparse.Namespace) -> list[str]:
     """Options that change what a cell is, as they were given."""
     words = ["--quick"] if options.quick else []
-    for name, usual in (("rows", None), ("queries", 120), ("seed", 1)):
+    for name, usual in (("rows", None), ("queries", 100), ("seed", 1)):
         value = getattr(options, name)
         words += [] if value == usual else [f"--{name}", str(value)]
     return words

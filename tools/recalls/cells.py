@@ -2,14 +2,14 @@
 
 A full plan has every generator with each of its metrics, kinds of codes, with and without an
 index. What else there is to choose is spread over these so that each two choices meet somewhere
-(`Cover`); so is all of it in a quick plan.
+(`Cover`); so are codes in a quick plan.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations, product
 from typing import Any
 
 from recalls.generators import Generator
@@ -31,10 +31,11 @@ CODES: dict[str, dict[str, Any] | None] = {
 _OFTEN = list(CODES)[:7]
 _SELDOM = list(CODES)[7:]
 
-WAYS = ("index", "codes", "mixed", "memory")
+WAYS = ("index", "codes", "mixed", "second", "memory")
 """``index``: one file with an index. ``codes``: one file without. ``mixed``: an index on most of
-the rows, the last of them in memory, some rows deleted near some queries and anywhere.
-``memory``: nothing in a file yet."""
+the rows, the last of them in memory, some rows deleted near some queries and anywhere. ``second``:
+an index on the second of two vectors, whose rows stand in the first one's order. ``memory``:
+nothing in a file yet."""
 
 STORAGES = ("ram", "mapped", "mapped, codes in ram")
 DEFAULT_RECALL = 0.97
@@ -143,7 +144,8 @@ def askings(place: Place) -> list[Asking]:
         replace(ten, exact=True),
         replace(ten, oversampling=2.0),
         replace(ten, oversampling=8.0),
-        *(replace(ten, hnsw_ef=ef) for ef in (50, 200, 1000)),
+        replace(ten, hnsw_ef=100),
+        replace(ten, hnsw_ef=1000),
     ]
     group = GROUPS[place.group]
     wanted += [replace(group, recall=0.9), group, replace(group, recall=0.99)]
@@ -158,7 +160,7 @@ def less_of(asking: Asking) -> Iterator[Asking]:
         yield replace(plain, recall=1.0)
         yield plain
     elif asking.hnsw_ef is not None:
-        for ef in (50, 200, 300):
+        for ef in (100, 300):
             if ef < asking.hnsw_ef:
                 yield replace(asking, hnsw_ef=ef)
     elif asking.oversampling is not None:
@@ -179,61 +181,56 @@ def less_of(asking: Asking) -> Iterator[Asking]:
 
 
 class Cover:
-    """Picks choices so that each two of them meet soon, and each meets what is given."""
+    """Picks a value of each factor so that each two values, of picked and given factors, meet
+    soon, and all about equally often."""
 
-    def __init__(self, factors: dict[str, Sequence[str]]) -> None:
-        self.choices = [dict(zip(factors, c, strict=True)) for c in product(*factors.values())]
-        self._met: dict[Any, int] = {}
-        self._turn = 0
+    def __init__(self, **factors: Sequence[str]) -> None:
+        self._factors = factors
+        self._met: Counter[frozenset[tuple[str, str]]] = Counter()
+        self._picks = 0
 
-    def pick(self, given: dict[str, str], allowed: Sequence[dict[str, str]] | None = None) -> Any:
-        """The choice that brings most pairs together for the first time, or the next of those that
-        bring as many."""
-        options = self.choices if allowed is None else allowed
-        self._turn += 1
-        start = self._turn * 7919 % len(options)
-        order = [*options[start:], *options[:start]]
-        best = max(order, key=lambda choice: sum(self._worth(p) for p in _pairs(given, choice)))
-        for pair in _pairs(given, best):
-            self._met[pair] = self._met.get(pair, 0) + 1
-        return best
+    def pick(self, given: dict[str, str], **among: Sequence[str]) -> dict[str, str]:
+        """One value of each factor; of some factors from ``among`` fewer."""
+        known = dict(given)
+        self._picks += 1
+        for factor, values in self._factors.items():
+            values = among.get(factor, values)
+            # Of values that are as good, another one each time.
+            start = self._picks % len(values)
+            turned = [*values[start:], *values[:start]]
+            best = max(turned, key=lambda value: self._worth(known, factor, value))
+            self._met.update(_pairs(known, factor, best))
+            known[factor] = best
+        return {factor: known[factor] for factor in self._factors}
 
-    def _worth(self, pair: Any) -> float:
-        return 1.0 / (1 + self._met.get(pair, 0)) ** 2
-
-
-def _pairs(given: dict[str, str], choice: dict[str, str]) -> Iterable[Any]:
-    return combinations(sorted((given | choice).items()), 2)
+    def _worth(self, known: dict[str, str], factor: str, value: str) -> float:
+        return sum(1.0 / (1 + self._met[pair]) ** 2 for pair in _pairs(known, factor, value))
 
 
-_SPREAD: dict[str, Sequence[str]] = {
-    "storage": STORAGES,
-    "group": list(GROUPS),
-    "more": list(MORE),
-}
+def _pairs(known: dict[str, str], factor: str, value: str) -> list[frozenset[tuple[str, str]]]:
+    return [frozenset((other, (factor, value))) for other in known.items()]
 
 
 def plan(generators: Iterable[Generator], *, quick: bool) -> list[Place]:
-    """All collections that are tried, in the order of their data. It depends on nothing else, so
-    that a part of it is what all of it has."""
-    rest = Cover(_SPREAD)
-    coded = Cover({"codes": list(CODES)[1:], "way": ("index", "codes", "mixed")})
+    """All collections that are tried, in the order of their data. Those of a generator depend on
+    the ones before it only, so that a part of the plan is what all of it has."""
+    rest = Cover(storage=STORAGES, group=list(GROUPS), more=list(MORE))
+    coded = Cover(way=WAYS[:4], codes=list(CODES)[1:])
     places: list[Place] = []
     for generator in generators:
         for metric in generator.metrics:
             given = {"generator": generator.name, "metric": metric}
+            forms = [{"codes": "none", "way": "index"}]
             if quick:
-                kept = [{"codes": "none", "way": "index"}]
-                kept += [coded.pick(given)]
+                forms += [coded.pick(given)]
             else:
-                kept = [{"codes": c, "way": w} for c in _OFTEN for w in ("index", "codes")]
-                seldom = [c for c in coded.choices if c["codes"] in _SELDOM]
-                kept += [coded.pick(given, [c for c in seldom if c["way"] == w]) for w in WAYS[:2]]
-                kept += [coded.pick(given, [c for c in coded.choices if c["way"] == "mixed"])]
-                kept += [{"codes": "none", "way": "memory"}, {"codes": "none", "way": "mixed"}]
-            for form in {tuple(sorted(k.items())): k for k in kept}.values():
+                forms += [{"codes": c, "way": w} for c in _OFTEN for w in ("index", "codes")]
+                forms += [coded.pick(given, way=[w], codes=_SELDOM) for w in ("index", "codes")]
+                forms += [coded.pick(given, way=["mixed", "second"])]
+                forms += [{"codes": "none", "way": "memory"}, {"codes": "none", "way": "mixed"}]
+            for form in {(f["codes"], f["way"]): f for f in forms}.values():
                 spread = rest.pick(given | form)
-                if form["codes"] == "none" and form["way"] == "index":
-                    spread = spread | {"storage": "ram"}  # what a default collection is
+                if form == forms[0]:
+                    spread["storage"] = "ram"  # what a default collection is
                 places.append(Place(**given, **form, **spread))
     return places

@@ -23,7 +23,10 @@ from vecdb import models
 from vecdb.database import VecDB
 from vecdb.engine import scan
 
-_IN_FILES = {"index": 1.0, "codes": 1.0, "mixed": 0.75, "memory": 0.0}
+_IN_FILES = {"index": 1.0, "codes": 1.0, "mixed": 0.75, "second": 1.0, "memory": 0.0}
+_NAME = "asked"
+"""Of the vector, where there are two."""
+_INDEXED = ("index", "mixed", "second")
 _INDEX_ROWS = 256
 """Smaller segments are scanned, and need no index."""
 _SCANNED_VALUES = "_FILTERED_VALUES"
@@ -66,6 +69,7 @@ class Collection:
     def __init__(self, db: VecDB, place: Place, data: Data, truth: Truth, seed: int) -> None:
         self.place, self.queries = place, data.queries
         self._db = db
+        self._name = _NAME if place.way == "second" else None
         random = np.random.default_rng([seed, 7])
         tenth = random.integers(10, size=len(data.base))
         side = data.base.astype(np.float64) @ random.normal(size=data.base.shape[1])
@@ -93,29 +97,40 @@ class Collection:
             codes = {kind: {**config, "always_ram": ram} for kind, config in codes.items()}
         if self._db.collection_exists("recall"):  # the one before could not be made
             self._db.delete_collection("recall")
+        params: dict[str, Any] = {
+            "size": data.base.shape[1],
+            "distance": place.metric,
+            "on_disk": place.storage != "ram",
+            "quantization_config": codes,
+        }
+        vectors: Any = data.base
+        if self._name is not None:
+            first = np.random.default_rng(rows).normal(size=(rows, data.base.shape[1] + 8))
+            vectors = {"first": first.astype(np.float32), self._name: data.base}
+            params = {"first": {"size": first.shape[1], "distance": "Dot"}, self._name: params}
         self._db.create_collection(
             "recall",
-            {
-                "size": data.base.shape[1],
-                "distance": place.metric,
-                "on_disk": place.storage != "ram",
-            },
-            quantization_config=codes,
+            params,
             optimizers_config={
-                "indexing_threshold": 1 if place.way in ("index", "mixed") else 0,
+                "indexing_threshold": 1 if place.way in _INDEXED else 0,
                 "memmap_threshold": 1,
                 "max_optimization_threads": 0,  # builds are done by who waits for them
             },
         )
         collection = self._db.collection("recall")
-        first = round(rows * _IN_FILES[place.way])
-        for start, end in ((0, first), (first, rows)):
+        filed = round(rows * _IN_FILES[place.way])
+        for start, end in ((0, filed), (filed, rows)):
+            some = slice(start, end)
             if start < end:
-                some = slice(start, end)
                 collection.upload_collection(
-                    data.base[some], payload=payload[some], ids=range(start, end), batch_size=5000
+                    vectors[some]
+                    if self._name is None
+                    else {name: column[some] for name, column in vectors.items()},
+                    payload=payload[some],
+                    ids=range(start, end),
+                    batch_size=5000,
                 )
-            if end == first and first:
+            if end == filed > 0:
                 self._db.wait_for_optimizer()
         return collection
 
@@ -124,7 +139,7 @@ class Collection:
         info = self._db.get_collection("recall")
         if info.optimizer_status != "ok":
             return [f"optimizer: {info.optimizer_status}"]
-        if self.place.way not in ("index", "mixed"):
+        if self.place.way not in _INDEXED:
             return []
         large = [s for s in info.segments if s.kind == "file" and s.points >= _INDEX_ROWS]
         without = [s.id for s in large if any(v.index is None for v in s.vectors.values())]
@@ -151,6 +166,7 @@ class Collection:
                 began = time.perf_counter()
                 found = self._made.query_points(
                     query,
+                    using=self._name,
                     query_filter=self._filters[asking.filtered],
                     search_params=asking.params,
                     limit=asking.k,
@@ -168,7 +184,7 @@ class Collection:
         answers = _nothing(end - start, asking.k)
         requests = [
             {
-                "vector": query,
+                "vector": query if self._name is None else {"name": self._name, "vector": query},
                 "limit": asking.k,
                 "filter": self._filters[asking.filtered],
                 "params": asking.params,
