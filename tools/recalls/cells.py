@@ -215,7 +215,7 @@ def plan(generators: Iterable[Generator], *, quick: bool) -> list[Place]:
     """All collections that are tried, in the order of their data. Those of a generator depend on
     the ones before it only, so that a part of the plan is what all of it has."""
     rest = Cover(storage=STORAGES, group=list(GROUPS), more=list(MORE))
-    coded = Cover(way=WAYS[:4], codes=list(CODES)[1:])
+    coded = Cover(way=WAYS[:4], codes=list(CODES))
     places: list[Place] = []
     for generator in generators:
         for metric in generator.metrics:
@@ -228,9 +228,7 @@ def plan(generators: Iterable[Generator], *, quick: bool) -> list[Place]:
                 forms += [coded.pick(given, way=[w], codes=_SELDOM) for w in ("index", "codes")]
                 forms += [coded.pick(given, way=["mixed", "second"])]
                 forms += [{"codes": "none", "way": "memory"}, {"codes": "none", "way": "mixed"}]
-            for form in {(f["codes"], f["way"]): f for f in forms}.values():
-                spread = rest.pick(given | form)
-                if form == forms[0]:
-                    spread["storage"] = "ram"  # what a default collection is
-                places.append(Place(**given, **form, **spread))
+            for number, form in enumerate(forms):
+                among = {} if number else {"storage": ["ram"]}  # first what is made by default
+                places.append(Place(**given, **form, **rest.pick(given | form, **among)))
     return places

@@ -189,7 +189,7 @@ def spoiled(cells: list[Cell], plain: dict[str, str]) -> list[Cell]:
     """Note ``work`` where a default search scans all originals, and does not without the rows that
     are special; those cells. ``plain`` names the generator of the same rows without them."""
     found = []
-    usual = {c.place.generator + c.place.metric: c for c in cells if _is_default(c)}
+    usual = {c.place.generator + c.place.metric: c for c in cells if is_usual(c)}
     for cell in usual.values():
         without = usual.get(plain.get(cell.place.generator, "") + cell.place.metric)
         if without is not None and cell.work["whole"] > 0.5 > without.work["whole"]:
@@ -198,6 +198,7 @@ def spoiled(cells: list[Cell], plain: dict[str, str]) -> list[Cell]:
     return found
 
 
-def _is_default(cell: Cell) -> bool:
-    place = cell.place
-    return (place.codes, place.way, cell.asking) == ("none", "index", Asking()) and bool(cell.work)
+def is_usual(cell: Cell) -> bool:
+    """Whether it is a default search of a default collection that is large enough for an index."""
+    kept = (cell.place.codes, cell.place.way, cell.place.storage)
+    return kept == ("none", "index", "ram") and cell.asking == Asking() and bool(cell.work)

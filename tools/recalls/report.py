@@ -11,7 +11,7 @@ from typing import Any
 
 from recalls.cells import Asking
 from recalls.generators import ALL, REAL
-from recalls.judge import Cell
+from recalls.judge import Cell, is_usual
 
 BEGIN = "<!-- recall: written by python tools/recall.py --markdown docs/benchmarks.md -->"
 END = "<!-- end of recall -->"
@@ -102,9 +102,8 @@ def _slower(cells: list[Cell], name: str, plain: dict[str, str]) -> float | None
     the median of metrics."""
     times: dict[tuple[str, str], float] = {}
     for cell in cells:
-        place = cell.place
-        if (place.codes, place.way, cell.asking) == ("none", "index", Asking()) and cell.work:
-            times[place.generator, place.metric] = cell.work["p50"]
+        if is_usual(cell):
+            times[cell.place.generator, cell.place.metric] = cell.work["p50"]
     other = plain.get(name)
     ratios = sorted(
         times[name, metric] / times[other, metric]
