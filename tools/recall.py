@@ -10,6 +10,7 @@ all originals.
     python tools/recall.py --quick                            minutes on one core
     python tools/recall.py --jobs 2 --data DIR                all of it: most of an hour
     python tools/recall.py --generator bits --metric Dot      a part, as it is in all of it
+    python tools/recall.py --place PLACE --rows N             one collection, as it is printed
     python tools/recall.py --markdown docs/benchmarks.md      and the table there
 
 DIR holds a set of real vectors, or several (``base.npy`` or ``vectors.npy``, and ``queries.npy``;
@@ -22,7 +23,6 @@ from __future__ import annotations
 import argparse
 import os
 import random
-import shlex
 import subprocess
 import sys
 import tempfile
@@ -39,8 +39,8 @@ sys.path[:0] = [str(HERE), str(HERE.parent)]
 
 from arguments import at_least_one, file_to_write  # noqa: E402
 from recalls import report  # noqa: E402
-from recalls.cells import CODES, WAYS, plan  # noqa: E402
-from recalls.generators import ALL, Generator, named, real_sets  # noqa: E402
+from recalls.cells import CODES, WAYS, Place, plan  # noqa: E402
+from recalls.generators import ALL, GENERATORS, Generator, named, real_sets  # noqa: E402
 from recalls.judge import Cell, spoiled  # noqa: E402
 from recalls.tasks import Task, results  # noqa: E402
 
@@ -56,7 +56,7 @@ class Run:
     def __init__(self, options: argparse.Namespace, generators: dict[str, Generator]) -> None:
         self.options = options
         self.rows: int = options.rows or ROWS["quick" if options.quick else "full"]
-        self.places = [
+        self.places = options.place or [
             place
             for place in plan(generators.values(), quick=options.quick)
             if all(getattr(place, n) in (getattr(options, n) or [getattr(place, n)]) for n in PART)
@@ -64,7 +64,7 @@ class Run:
         self.plain = {g.name: g.plain for g in generators.values() if g.plain is not None}
         self.cells: list[Cell] = []
         self.setting: dict[str, Any] = {
-            "command": shlex.join(["python", "tools/recall.py", *_said(options), *_part(options)]),
+            "command": " ".join(["python tools/recall.py", *_part(options), *_said(options)]),
             "commit": _commit(),
             "rows": self.rows,
             "queries": options.queries,
@@ -119,7 +119,10 @@ class Run:
 
     def _print_wrong(self, cells: list[Cell]) -> None:
         data = ["--data", *map(str, self.options.data)] if self.options.data else []
-        report.print_wrong(cells, _said(self.options), data)
+        said = ["--rows", str(self.rows), *_said(self.options)]
+        for real in (False, True):
+            some = [cell for cell in cells if (cell.place.generator not in GENERATORS) == real]
+            report.print_wrong(some, said + data if real else said)
 
     def _say(self, done: int, seconds: float) -> None:
         wrong = sum(bool(cell.wrong) for cell in self.cells)
@@ -140,9 +143,10 @@ def main() -> int:
         for name, generator in generators.items():
             print(f"{name:30} {generator.dim:5} dimensions, {', '.join(generator.metrics)}")
         return 0
-    unknown = set(options.generator or ()) - set(generators)
+    asked = {*(options.generator or ()), *(place.generator for place in options.place or ())}
+    unknown = asked - set(generators)
     if unknown:
-        parser.error(f"--generator: unknown {', '.join(sorted(unknown))}; 'list' names them")
+        parser.error(f"unknown {', '.join(sorted(unknown))}; --generator list names all")
     run = Run(options, generators)
     if not run.places:
         parser.error("no collection of the plan has all of this")
@@ -164,6 +168,7 @@ def _options() -> tuple[argparse.ArgumentParser, argparse.Namespace]:
     )
     parser.add_argument("--quick", action="store_true", help="a part of the plan, fewer rows")
     parser.add_argument("--generator", nargs="+", metavar="NAME", help="'list': say which")
+    parser.add_argument("--place", nargs="+", type=_place, help="just these, as they are printed")
     parser.add_argument("--metric", nargs="+", choices=ALL)
     parser.add_argument("--codes", nargs="+", choices=CODES)
     parser.add_argument("--way", nargs="+", choices=WAYS, help="with an index, without, …")
@@ -179,8 +184,8 @@ def _options() -> tuple[argparse.ArgumentParser, argparse.Namespace]:
 
 def _said(options: argparse.Namespace) -> list[str]:
     """Options that change what a cell is, as they were given."""
-    words = ["--quick"] if options.quick else []
-    for name, usual in (("rows", None), ("queries", 100), ("seed", 1)):
+    words: list[str] = []
+    for name, usual in (("queries", 100), ("seed", 1)):
         value = getattr(options, name)
         words += [] if value == usual else [f"--{name}", str(value)]
     return words
@@ -188,11 +193,23 @@ def _said(options: argparse.Namespace) -> list[str]:
 
 def _part(options: argparse.Namespace) -> list[str]:
     """Options that say which cells there are."""
-    words = ["--data", "DIR"] if options.data else []
+    words = ["--quick"] if options.quick else []
+    words += [] if options.rows is None else ["--rows", str(options.rows)]
+    words += [] if options.place is None else [f"--place {place.id}" for place in options.place]
+    words += ["--data", "DIR"] if options.data else []
     for name in PART:
         chosen = getattr(options, name)
         words += [] if chosen is None else [f"--{name}", *chosen]
     return words
+
+
+def _place(text: str) -> Place:
+    try:
+        return Place.parse(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"expected a collection as it is printed with a wrong cell, got {text!r}"
+        ) from None
 
 
 def _folder(text: str) -> Path:

@@ -111,6 +111,14 @@ def test_every_generator_has_every_kind_of_codes_with_and_without_an_index() -> 
                 assert (generator.name, metric, codes, way) in places
 
 
+def test_places_have_ids() -> None:
+    for place in plan(GENERATORS.values(), quick=True):
+        assert Place.parse(place.id) == place
+    for text in ("", "dim-8/Euclid", PLACE.id + "/more", PLACE.id.replace("Euclid", "Typo")):
+        with pytest.raises(ValueError, match=r".*"):
+            Place.parse(text)
+
+
 def test_more_real_sets_leave_the_plan_as_it_was() -> None:
     some = list(GENERATORS.values())
     assert plan(some, quick=True)[:100] == plan([*some[:60]], quick=True)[:100]
@@ -172,7 +180,7 @@ def truth(data: Data) -> Truth:
 def answers_of(truth: Truth, k: int = 10, mask: Any = None, queries: int = 100) -> Answers:
     """What a search finds that finds everything."""
     mask = np.ones(1000, np.bool_) if mask is None else mask
-    ids = truth.nearest(mask, queries)[:queries, :k].copy()
+    ids = truth.nearest(mask, queries, k).copy()
     none = np.zeros(queries, np.int64)
     return Answers(
         ids,
@@ -194,7 +202,7 @@ def wrong(truth: Truth, found: dict[Asking, Answers], mask: Any = None) -> dict[
 def lose(answers: Answers, truth: Truth, share: float) -> Answers:
     """The best rows of some queries are not found; what follows them takes their place."""
     queries, k = answers.ids.shape
-    worse = truth.nearest(np.ones(1000, np.bool_), queries)[:queries, 1 : 1 + k]
+    worse = truth.nearest(np.ones(1000, np.bool_), queries, k + 1)[:, 1:]
     some = np.arange(queries) < share * queries
     answers.ids[some] = worse[some]
     answers.scores = -truth.scores(answers.ids)
@@ -263,9 +271,9 @@ def test_a_row_twice_counts_once(truth: Truth) -> None:
 
 
 def test_pages_overlap(truth: Truth) -> None:
-    pages = answers_of(truth, 30)
+    pages = answers_of(truth, 20)
     pages.ids[:, 10:20], pages.scores[:, 10:20] = pages.ids[:, 9:19], pages.scores[:, 9:19]
-    assert wrong(truth, {Asking(pages=3): pages}) == {"k=10 3 pages": ["twice"]}
+    assert wrong(truth, {Asking(pages=2): pages}) == {"k=10 2 pages": ["twice", "recall"]}
 
 
 def test_strangers(truth: Truth) -> None:
@@ -377,7 +385,7 @@ def test_the_command(tmp_path: Path) -> None:
     assert "old" not in text
     assert re.search(r"^\| dim-2 \|  \|  \| [+-]0\.\d\d\d \|", text, re.MULTILINE)
     if written["summary"]["wrong"]:
-        assert "tools/recall.py --generator dim-2 --metric Euclid" in done.stdout
+        assert "tools/recall.py --place dim-2/Euclid/none/index/ram/" in done.stdout
 
 
 def test_bad_arguments(tmp_path: Path) -> None:
@@ -387,6 +395,8 @@ def test_bad_arguments(tmp_path: Path) -> None:
             ("--generator", "dim-2", "--codes", "none", "--way", "memory", "--quick"),
             "no collection",
         ),
+        (("--place", "dim-2/Euclid/none/index/ram/k=50"), "expected a collection as it is printed"),
+        (("--place", "typo/Euclid/none/index/ram/k=50/batch"), "unknown typo"),
         (("--data", tmp_path), "expected a folder with"),
         (("--markdown", tmp_path / "missing.md"), "expected a page with"),
     ]:

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from typing import Any
 
-from recalls.generators import Generator
+from recalls.generators import ALL, Generator
 
 CODES: dict[str, dict[str, Any] | None] = {
     "none": None,
@@ -37,7 +37,7 @@ the rows, the last of them in memory, some rows deleted near some queries and an
 an index on the second of two vectors, whose rows stand in the first one's order. ``memory``:
 nothing in a file yet."""
 
-STORAGES = ("ram", "mapped", "mapped, codes in ram")
+STORAGES = ("ram", "mapped", "codes in ram")
 DEFAULT_RECALL = 0.97
 
 
@@ -55,8 +55,21 @@ class Place:
     more: str
 
     @property
-    def name(self) -> str:
-        return f"{self.generator} {self.metric} {self.codes} {self.way} {self.storage}"
+    def id(self) -> str:
+        """As it is printed, and parsed."""
+        return "/".join(astuple(self))
+
+    @classmethod
+    def parse(cls, text: str) -> Place:
+        """The place with this id. Raises ValueError."""
+        fields = text.split("/")
+        known = (None, ALL, CODES, WAYS, STORAGES, GROUPS, MORE)
+        if len(fields) != len(known):
+            raise ValueError(text)
+        for value, values in zip(fields, known, strict=True):
+            if values is not None and value not in values:
+                raise ValueError(value)
+        return cls(*fields)
 
 
 @dataclass(frozen=True)
@@ -116,17 +129,18 @@ class Asking:
 GROUPS: dict[str, Asking] = {
     "k=1": Asking(k=1),
     "k=50": Asking(k=50),
+    "k=150": Asking(k=150),  # more than an index has a table for
     "filter": Asking(filtered="scan"),
-    "k=1, visit": Asking(k=1, filtered="visit"),
-    "k=10, visit": Asking(k=10, filtered="visit"),
-    "k=50, visit": Asking(k=50, filtered="visit"),
+    "k=1 visit": Asking(k=1, filtered="visit"),
+    "k=10 visit": Asking(k=10, filtered="visit"),
+    "k=50 visit": Asking(k=50, filtered="visit"),
 }
 # What is said besides, in some collections: of a group, or of ten results from all rows.
 MORE: dict[str, dict[str, Any]] = {
     "oversampling": {"oversampling": 4.0},
-    "oversampling, recall": {"oversampling": 2.0, "recall": 0.99},
+    "oversampling and recall": {"oversampling": 2.0, "recall": 0.99},
     "ignore": {"ignore": True},
-    "pages": {"pages": 3},
+    "pages": {"pages": 2},
     "batch": {"batch": True},
     "rescore": {"rescore": False},
     "ef": {"hnsw_ef": 300},

@@ -28,8 +28,6 @@ MOST_QUERIES = 1000
 """So many a generator has, where rows do not limit them; a part of them is asked at first."""
 _VALUES = 4_000_000
 """Rows of many dimensions are fewer, so that there are at most so many values."""
-REAL = "real-"
-"""So the names of sets from files begin."""
 ALL = ("Cosine", "Dot", "Euclid", "Manhattan")
 ANGLES = ("Cosine", "Dot")
 DISTANCES = ("Euclid", "Manhattan")
@@ -369,7 +367,7 @@ def real_sets(folders: Sequence[Path]) -> dict[str, Generator]:
     found = {}
     for folder in sets:
         dim = int(np.load(_vectors(folder), mmap_mode="r").shape[1])
-        name = f"{REAL}{folder.resolve().name}"
+        name = f"real-{folder.resolve().name}"
         integers = np.load(_vectors(folder), mmap_mode="r").dtype.kind in "iu"
         metrics = ALL if integers else ("Cosine", "Dot", "Euclid")
         found[name] = Generator(name, _from_files(folder), dim, metrics)

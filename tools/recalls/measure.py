@@ -91,7 +91,7 @@ class Collection:
 
     def _make(self, data: Data, payload: list[Any]) -> Any:
         place, rows = self.place, len(data.base)
-        ram = {"ram": None, "mapped": False, "mapped, codes in ram": True}[place.storage]
+        ram = {"ram": None, "mapped": False, "codes in ram": True}[place.storage]
         codes = CODES[place.codes]
         if codes is not None:
             codes = {kind: {**config, "always_ram": ram} for kind, config in codes.items()}
@@ -237,7 +237,7 @@ def _put(answers: Answers, number: int, points: list[models.ScoredPoint]) -> Non
 
 def _near_some(truth: Truth, random: np.random.Generator, alive: Mask) -> Rows:
     """Rows to delete: one of ten anywhere, and what is nearest to every third query."""
-    near = truth.nearest(alive, min(60, len(truth.queries)))[::3, :20]
+    near = truth.nearest(alive, min(60, len(truth.queries)), 20)[::3]
     return np.unique(np.append(near, np.flatnonzero(random.random(len(alive)) < 0.1)))
 
 

@@ -9,37 +9,24 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
-from recalls.cells import Asking
-from recalls.generators import ALL, REAL
+from recalls.cells import Asking, Place
+from recalls.generators import ALL
 from recalls.judge import Cell, is_usual
 
 BEGIN = "<!-- recall: written by python tools/recall.py --markdown docs/benchmarks.md -->"
 END = "<!-- end of recall -->"
 
 
-def again(cell: Cell, said: list[str], data: list[str]) -> str:
-    """The command that measures a cell's collection again, with the options that were ``said``, and
-    those of real ``data``."""
-    place = cell.place
-    options = {
-        "--generator": place.generator,
-        "--metric": place.metric,
-        "--codes": place.codes,
-        "--way": place.way,
-    }
-    words = [w for option, value in options.items() for w in (option, value)]
-    words += data if place.generator.startswith(REAL) else []
-    return shlex.join(["python", "tools/recall.py", *words, *said])
-
-
-def print_wrong(cells: list[Cell], said: list[str], data: list[str]) -> None:
-    """Each wrong cell, a collection at a time, with the command that runs it again."""
-    by_place: dict[Any, list[Cell]] = defaultdict(list)
+def print_wrong(cells: list[Cell], said: list[str]) -> None:
+    """Each wrong cell, a collection at a time, with the command that measures it again: ``said`` is
+    what that has to say besides."""
+    by_place: dict[Place, list[Cell]] = defaultdict(list)
     for cell in cells:
         if cell.wrong:
             by_place[cell.place].append(cell)
     for place, wrong in by_place.items():
-        print(f"\n{place.name}\n    {again(wrong[0], said, data)}")
+        command = shlex.join(["python", "tools/recall.py", "--place", place.id, *said])
+        print(f"\n{place.id}\n    {command}")
         for cell in wrong:
             for why in cell.wrong:
                 print(f"    {cell.asking.name:32} {why}", flush=True)

@@ -19,8 +19,8 @@ Floats = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
-MOST = 150
-"""True scores are known of so many best rows."""
+_DEPTHS = (50, 300)
+"""So many best rows are looked for, or so many: no more are asked for."""
 _SPARE = 30
 _ROUNDING = {"Cosine": 5e-7, "Dot": 5e-7, "Euclid": 2e-6, "Manhattan": 2e-6}
 """What float32 cannot tell apart: a difference of cosines; under Dot in parts of the lengths'
@@ -41,19 +41,19 @@ class Truth:
             self.base, self.queries = _unit(self.base), _unit(self.queries)
         self.lengths: Floats = np.linalg.norm(self.base, axis=1)
         self.query_lengths: Floats = np.linalg.norm(self.queries, axis=1)
-        self._best: dict[bytes, tuple[Floats, Rows]] = {}
+        self._best: dict[tuple[bytes, int], tuple[Floats, Rows]] = {}
 
     def bars(self, allowed: Mask, count: int, k: int) -> tuple[Floats, Floats]:
         """How good a row must be to count, for the first ``count`` queries, and the true score of
         the k-th best (of as many as there are)."""
-        scores, rows = self._known(allowed, count)
+        scores, rows = self._known(allowed, count, k)
         last = min(k, scores.shape[1]) - 1
         kth = scores[:count, last]
         return kth - self.rounding(kth, rows[:count, last]), kth
 
-    def nearest(self, allowed: Mask, count: int) -> Rows:
-        """The best rows for the first ``count`` queries, best first."""
-        return self._known(allowed, count)[1][:count]
+    def nearest(self, allowed: Mask, count: int, k: int) -> Rows:
+        """The ``k`` best rows for the first ``count`` queries, best first."""
+        return self._known(allowed, count, k)[1][:count, :k]
 
     def rounding(self, scores: Floats, rows: Rows) -> Floats:
         """What float32 cannot tell from these scores, of these rows, of the queries in order."""
@@ -77,15 +77,17 @@ class Truth:
         """How far a returned score may be off."""
         return _SCORES * self.rounding(scores, rows) + 1e-30
 
-    def _known(self, allowed: Mask, count: int) -> tuple[Floats, Rows]:
-        name = np.packbits(allowed).tobytes()
-        scores, rows = self._best.get(name, (np.zeros((0, 0)), np.zeros((0, 0), np.int64)))
+    def _known(self, allowed: Mask, count: int, k: int) -> tuple[Floats, Rows]:
+        """Scores and rows of ``k`` or more, for ``count`` queries or more."""
+        depth = next(depth for depth in _DEPTHS if depth >= k)
+        key = np.packbits(allowed).tobytes(), depth
+        scores, rows = self._best.get(key, (np.zeros((0, 0)), np.zeros((0, 0), np.int64)))
         while len(scores) < count:
             start, end = len(scores), min(count, len(scores) + _AT_ONCE)
-            more = self._search(np.flatnonzero(allowed), start, end)
+            more = self._search(np.flatnonzero(allowed), start, end, depth)
             scores = np.concatenate([scores.reshape(-1, more[0].shape[1]), more[0]])
             rows = np.concatenate([rows.reshape(-1, more[1].shape[1]), more[1]])
-            self._best[name] = (scores, rows)
+            self._best[key] = (scores, rows)
         return scores, rows
 
     def _exact(self, vectors: Floats, queries: Floats) -> Floats:
@@ -98,20 +100,21 @@ class Truth:
             return -np.sqrt(np.square(differences).sum(axis=2))
         return -np.abs(differences).sum(axis=2)
 
-    def _search(self, allowed: Rows, start: int, end: int) -> tuple[Floats, Rows]:
+    def _search(self, allowed: Rows, start: int, end: int, depth: int) -> tuple[Floats, Rows]:
         """The best of all, best first."""
         base, queries = self.base[allowed], self.queries[start:end]
         if self.metric == "Manhattan":
-            rough = np.array([-np.abs(base - query).sum(axis=1) for query in queries])
+            floats, asked = base.astype(np.float32), queries.astype(np.float32)
+            rough = np.array([-np.abs(floats - query).sum(axis=1) for query in asked])
         elif self.metric == "Euclid":
             rough = 2 * queries @ base.T - np.square(self.lengths[allowed])
         else:
             rough = queries @ base.T
         # More than are wanted, since rough distances are not quite right.
-        some = min(MOST + _SPARE, len(allowed))
+        some = min(depth + _SPARE, len(allowed))
         near = np.argpartition(-rough, some - 1, axis=1)[:, :some]
         scores = self._exact(base[near], queries)
-        order = np.argsort(-scores, axis=1, kind="stable")[:, :MOST]
+        order = np.argsort(-scores, axis=1, kind="stable")[:, :depth]
         return np.take_along_axis(scores, order, 1), allowed[np.take_along_axis(near, order, 1)]
 
 
