@@ -7,7 +7,7 @@ order     results are not in order of their scores
 twice     a row more than once among the results, or on two pages
 few       fewer results than there are rows
 stranger  a row that is deleted, that the filter excludes, or that was never stored
-note      no explanation, a warning
+note      an explanation that is none, or tells of fewer rows than were scored; a warning
 work      all originals are scanned, where they are not without a few rows that are special
 error     nothing came back but an exception, or the collection is not as configured
 """
@@ -151,6 +151,9 @@ def _defects(answers: Answers, truth: Truth, mask: Mask, asking: Asking) -> list
     missing = np.minimum(ids.shape[1], mask.sum()) - there.sum(axis=1)
     if missing.any():
         wrong.append(f"few: {int((missing > 0).sum())} queries have too few results")
+    scored = answers.work["originals"]
+    if asking.exact and not asking.batch and (scored != mask.sum() * asking.pages).any():
+        wrong.append(f"note: explain tells of {scored.min()} of {mask.sum()} originals")
     downward = 1 if truth.metric in ("Cosine", "Dot") else -1
     if asking.pages == 1:
         disorder = np.diff(downward * scores, axis=1) > 0

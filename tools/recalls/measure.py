@@ -176,7 +176,7 @@ class Collection:
                 )
                 answers.micros[number] += 1e6 * (time.perf_counter() - began)
                 points += found.points
-                self._note_work(answers, number, found.explanation)
+                _note_work(answers, number, asking, found.explanation)
             _put(answers, number, points)
         return answers
 
@@ -198,23 +198,6 @@ class Collection:
             _put(answers, number, points)
         return answers
 
-    def _note_work(self, answers: Answers, number: int, explanation: Any) -> None:
-        if not explanation:
-            answers.notes.append("explain: nothing is explained")
-            return
-        for segment in explanation:
-            if not segment.stages:
-                answers.notes.append("explain: no stage in a segment")
-            for stage in segment.stages:
-                if not stage.reason:
-                    answers.notes.append("explain: a stage without a reason")
-                if stage.by in answers.work:
-                    answers.work[stage.by][number] += stage.rows
-                if stage.by == "sketches":
-                    answers.candidates[number] += stage.kept
-                if stage.by == "originals" and segment.kind == "file":
-                    answers.whole[number] |= stage.rows >= segment.points
-
 
 def _nothing(queries: int, results: int) -> Answers:
     return Answers(
@@ -225,6 +208,28 @@ def _nothing(queries: int, results: int) -> Answers:
         whole=np.zeros(queries, dtype=np.bool_),
         micros=np.zeros(queries),
     )
+
+
+def _note_work(answers: Answers, number: int, asking: Asking, explanation: Any) -> None:
+    """Adds what ``explain`` tells of one query, and what it should tell and does not."""
+    if not explanation:
+        answers.notes.append("explain: nothing is explained")
+        return
+    for segment in explanation:
+        if not segment.stages:
+            answers.notes.append("explain: no stage in a segment")
+        last = [stage.by for stage in segment.stages][-1:]
+        if asking.rescore and last not in ([], ["filter"], ["originals"]):
+            answers.notes.append("explain: originals do not have the last word")
+        for stage in segment.stages:
+            if not stage.reason:
+                answers.notes.append("explain: a stage without a reason")
+            if stage.by in answers.work:
+                answers.work[stage.by][number] += stage.rows
+            if stage.by == "sketches":
+                answers.candidates[number] += stage.kept
+            if stage.by == "originals" and segment.kind == "file":
+                answers.whole[number] |= stage.rows >= segment.points
 
 
 def _put(answers: Answers, number: int, points: list[models.ScoredPoint]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import shlex
+import statistics
 from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
@@ -52,14 +53,13 @@ def summary(cells: list[Cell]) -> dict[str, Any]:
 def print_summary(cells: list[Cell], plain: dict[str, str]) -> None:
     """A line a generator, and all in short."""
     width = max(len(cell.place.generator) for cell in cells)
-    print(f"\n{'':{width}}  cells  wrong  worst margin  scan all  p50 / plain")
+    print(f"\n{'':{width}}  cells  wrong  worst margin  scan all  than plain: rows   p50")
     for name, mine in _by_generator(cells).items():
         lowest = min((c.margin for c in mine if c.margin is not None), default=0.0)
         wrong = sum(bool(cell.wrong) for cell in mine)
-        ratio = _slower(cells, name, plain)
+        ratios = "" if name not in plain else _than_plain(cells, name, plain[name])
         print(
-            f"{name:{width}} {len(mine):6} {wrong:6} {lowest:+13.3f} {_scanning(mine):>9} "
-            f"{'' if ratio is None else f'{ratio:.2f}':>12}"
+            f"{name:{width}} {len(mine):6} {wrong:6} {lowest:+13.3f} {_scanning(mine):>9} {ratios}"
         )
     figures = summary(cells)
     kinds = ", ".join(f"{count} {kind}" for kind, count in figures["wrong_by_kind"].items())
@@ -84,20 +84,21 @@ def _scanning(cells: list[Cell]) -> str:
     return f"{sum(c.work['whole'] > 0.5 for c in defaults)}/{len(defaults)}"
 
 
-def _slower(cells: list[Cell], name: str, plain: dict[str, str]) -> float | None:
-    """How many times as long a default search takes as on the same rows without what is special;
-    the median of metrics."""
-    times: dict[tuple[str, str], float] = {}
-    for cell in cells:
-        if is_usual(cell):
-            times[cell.place.generator, cell.place.metric] = cell.work["p50"]
-    other = plain.get(name)
-    ratios = sorted(
-        times[name, metric] / times[other, metric]
-        for metric in ALL
-        if other is not None and (name, metric) in times and (other, metric) in times
-    )
-    return ratios[len(ratios) // 2] if ratios else None
+def _than_plain(cells: list[Cell], name: str, plain: str) -> str:
+    """How many times as many rows a default search looks at as among the same rows without what is
+    special, and as long it takes; each the median of metrics. A sketch is a fraction of a row."""
+    usual = {(c.place.generator, c.place.metric): c.work for c in cells if is_usual(c)}
+    pairs = [(usual.get((name, metric)), usual.get((plain, metric))) for metric in ALL]
+    both = [(special, other) for special, other in pairs if special and other]
+    if not both:
+        return ""
+    looked = statistics.median(_looked_at(special) / _looked_at(other) for special, other in both)
+    took = statistics.median(special["p50"] / other["p50"] for special, other in both)
+    return f"{looked:16.2f} {took:5.2f}"
+
+
+def _looked_at(work: dict[str, float]) -> float:
+    return work["sketches"] / 32 + work["codes"] / 4 + work["originals"]
 
 
 # -- files -------------------------------------------------------------------------------------
