@@ -45,7 +45,7 @@ from recalls.judge import Cell, spoiled  # noqa: E402
 from recalls.tasks import Task, results  # noqa: E402
 
 EXAMPLES = HERE.parent / "examples" / "data"
-ROWS = {"quick": 4000, "full": 8000}
+ROWS = {"quick": 4000, "full": 6000}
 PART = ("generator", "metric", "codes", "way")
 """The options that choose a part of the plan."""
 

@@ -18,18 +18,17 @@ CODES: dict[str, dict[str, Any] | None] = {
     "none": None,
     "scalar": {"scalar": {"type": "int8"}},
     "binary": {"binary": {}},
-    "binary-2": {"binary": {"encoding": "two_bits"}},
     "turbo-4": {"turbo": {"bits": "bits4"}},
     "product-x16": {"product": {"compression": "x16"}},
     "product-x32": {"product": {"compression": "x32"}},
     "scalar-0.99": {"scalar": {"type": "int8", "quantile": 0.99}},
+    "binary-2": {"binary": {"encoding": "two_bits"}},
     "binary-1.5": {"binary": {"encoding": "one_and_half_bits"}},
     "turbo-8": {"turbo": {"bits": "bits8"}},
     "product-x8": {"product": {"compression": "x8"}},
     "product-x64": {"product": {"compression": "x64"}},
 }
-_OFTEN = list(CODES)[:7]
-_SELDOM = list(CODES)[7:]
+_OFTEN, _SELDOM = list(CODES)[:6], list(CODES)[6:]
 
 WAYS = ("index", "codes", "mixed", "second", "memory")
 """``index``: one file with an index. ``codes``: one file without. ``mixed``: an index on most of
