@@ -27,7 +27,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from concurrent.futures.process import BrokenProcessPool
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -42,7 +41,7 @@ from recalls import report  # noqa: E402
 from recalls.cells import CODES, WAYS, Place, plan  # noqa: E402
 from recalls.generators import ALL, GENERATORS, Generator, named, real_sets  # noqa: E402
 from recalls.judge import Cell, spoiled  # noqa: E402
-from recalls.tasks import Task, results  # noqa: E402
+from recalls.tasks import JobDied, Task, results  # noqa: E402
 
 EXAMPLES = HERE.parent / "examples" / "data"
 ROWS = {"quick": 4000, "full": 6000}
@@ -102,12 +101,13 @@ class Run:
         except KeyboardInterrupt:
             print("\nrecall: stopped; this is what there was until then", file=sys.stderr)
             return 130
-        except BrokenProcessPool as error:
-            print(f"\nrecall: a job died: {error}", file=sys.stderr)
+        except JobDied as error:
+            print(f"\nrecall: {error}", file=sys.stderr)
             return 1
         finally:
             self.setting["seconds"] = round(time.monotonic() - started)
-            self.cells.sort(key=lambda cell: self.places.index(cell.place))
+            order = {place: number for number, place in enumerate(self.places)}
+            self.cells.sort(key=lambda cell: order[cell.place])
             self._print_wrong(spoiled(self.cells, self.plain))
         print(file=sys.stderr)
         return 0

@@ -8,6 +8,7 @@ import signal
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,8 +74,12 @@ class Task:
         return cells + failed
 
 
+class JobDied(Exception):
+    """A process was killed, by a signal perhaps; the message says at which collections."""
+
+
 def results(tasks: list[Task], jobs: int) -> Iterator[tuple[Task, list[Cell]]]:
-    """The cells of each task as it ends. Raises BrokenProcessPool where a job was killed."""
+    """The cells of each task as it ends. Raises JobDied."""
     if jobs == 1:
         for task in tasks:
             yield task, task.run()
@@ -83,8 +88,16 @@ def results(tasks: list[Task], jobs: int) -> Iterator[tuple[Task, list[Cell]]]:
     with ProcessPoolExecutor(jobs, context, _ignore_interrupts) as pool:
         try:
             running: dict[Any, Task] = {pool.submit(_cells_of, task): task for task in tasks}
+            left = list(tasks)
             for future in as_completed(running):
-                yield running[future], future.result()
+                task = running[future]
+                try:
+                    cells = future.result()
+                except BrokenProcessPool:
+                    at = ", ".join(place.id for each in left[: jobs + 1] for place in each.places)
+                    raise JobDied(f"a job died at one of {at}") from None
+                left.remove(task)
+                yield task, cells
         except BaseException:
             for child in multiprocessing.active_children():
                 child.terminate()
