@@ -328,7 +328,7 @@ def task(tmp_path: Path, *places: Place) -> Task:
 
 
 def test_a_real_run(tmp_path: Path) -> None:
-    places = [replace(PLACE, way=way, more="ignore") for way in ("index", "mixed", "second")]
+    places = [replace(PLACE, way=way, more="ignore") for way in WAYS]
     cells = task(tmp_path, *places).run()
     assert len(cells) == sum(len(askings(place)) for place in places)
     assert [c for c in cells if c.wrong] == []

@@ -30,11 +30,11 @@ CODES: dict[str, dict[str, Any] | None] = {
 }
 _OFTEN, _SELDOM = list(CODES)[:6], list(CODES)[6:]
 
-WAYS = ("index", "codes", "mixed", "second", "memory")
+WAYS = ("index", "codes", "mixed", "second", "split", "memory")
 """``index``: one file with an index. ``codes``: one file without. ``mixed``: an index on most of
-the rows, the last of them in memory, some rows deleted near some queries and anywhere. ``second``:
-an index on the second of two vectors, whose rows stand in the first one's order. ``memory``:
-nothing in a file yet."""
+the rows, others in memory, some rows deleted near some queries and anywhere. ``second``: an index
+on the second of two vectors, which some rows lack, and which stand in the first one's order.
+``split``: three files with an index each. ``memory``: nothing in a file yet."""
 
 STORAGES = ("ram", "mapped", "codes in ram")
 DEFAULT_RECALL = 0.97
@@ -228,7 +228,7 @@ def plan(generators: Iterable[Generator], *, quick: bool) -> list[Place]:
     """All collections that are tried, in the order of their data. Those of a generator depend on
     the ones before it only, so that a part of the plan is what all of it has."""
     rest = Cover(storage=STORAGES, group=list(GROUPS), more=list(MORE))
-    coded = Cover(way=WAYS[:4], codes=list(CODES))
+    coded = Cover(way=WAYS[:5], codes=list(CODES))
     places: list[Place] = []
     for generator in generators:
         for metric in generator.metrics:
@@ -239,7 +239,7 @@ def plan(generators: Iterable[Generator], *, quick: bool) -> list[Place]:
             else:
                 forms += [{"codes": c, "way": w} for c in _OFTEN for w in ("index", "codes")]
                 forms += [coded.pick(given, way=[w], codes=_SELDOM) for w in ("index", "codes")]
-                forms += [coded.pick(given, way=["mixed", "second"])]
+                forms += [coded.pick(given, way=["mixed", "second", "split"])]
                 forms += [{"codes": "none", "way": "memory"}, {"codes": "none", "way": "mixed"}]
             for number, form in enumerate(forms):
                 among = {} if number else {"storage": ["ram"]}  # first what is made by default

@@ -16,7 +16,8 @@ from typing import Any
 from recalls.cells import Asking, Place, askings
 from recalls.generators import Data, named
 from recalls.judge import Cell, judge
-from recalls.measure import Answers, Collection
+from recalls.measure import Answers, Questions
+from recalls.stored import Stored
 from recalls.truth import Truth
 from vecdb.database import VecDB
 
@@ -49,28 +50,29 @@ class Task:
     def _measured(self, db: VecDB, place: Place, data: Data, truth: Truth) -> list[Cell]:
         """The cells of one collection. What is not sure is asked again with all queries."""
         try:
-            collection = Collection(db, place, data, truth, self.seed)
+            stored = Stored(db, place, data, truth, self.seed)
         except Exception as error:
             return [Cell(place, Asking(), wrong=[f"error: {type(error).__name__}: {error}"])]
         found: dict[Asking, Answers] = {}
         failed: list[Cell] = []
+        questions = Questions(stored, data.queries)
         try:
             some = min(self.queries, len(data.queries))
             for asking in askings(place):
                 try:
-                    found[asking] = collection.ask(asking, 0, some)
+                    found[asking] = questions.ask(asking, 0, some)
                 except Exception as error:
                     why = f"error: {type(error).__name__}: {error}"
                     failed.append(Cell(place, asking, wrong=[why]))
-            cells, doubtful = judge(place, found, truth, collection.masks)
+            cells, doubtful = judge(place, found, truth, stored.masks)
             if doubtful and some < len(data.queries):
                 for asking in doubtful:
-                    found[asking].extend(collection.ask(asking, some, len(data.queries)))
-                cells, _ = judge(place, found, truth, collection.masks)
+                    found[asking].extend(questions.ask(asking, some, len(data.queries)))
+                cells, _ = judge(place, found, truth, stored.masks)
         finally:
-            collection.close()
-        if collection.problems:
-            cells[0].wrong += [f"error: {problem}" for problem in collection.problems]
+            stored.close()
+        if stored.problems:
+            cells[0].wrong += [f"error: {problem}" for problem in stored.problems]
         return cells + failed
 
 
