@@ -408,6 +408,7 @@ def test_bad_arguments(tmp_path: Path) -> None:
         assert reason in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_stops_cleanly(jobs: int, tmp_path: Path) -> None:
     file = tmp_path / "cells.json"
