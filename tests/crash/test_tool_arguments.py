@@ -11,7 +11,10 @@ from running_tools import run
 
 pytestmark = pytest.mark.crash
 
-PROGRAMS = ("crash_images.py", "damage.py", "io_errors.py", "kill_loop.py", "soak.py", "prove.py")
+PROGRAMS = (
+    *("crash_images.py", "damage.py", "io_errors.py", "kill_loop.py", "soak.py", "recall.py"),
+    "prove.py",
+)
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
@@ -38,6 +41,9 @@ def test_figures_that_cannot_be_written(program: str, tmp_path: Path) -> None:
         ("soak.py", ("--operations", "-5"), "at least 1"),
         ("soak.py", ("--again", "missing"), "soak.json"),
         ("prove.py", ("--only", "typo"), "invalid choice"),
+        ("recall.py", ("--rows", "0"), "at least 1"),
+        ("recall.py", ("--queries", "-1"), "at least 1"),
+        ("recall.py", ("--codes", "typo"), "invalid choice"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
 )

@@ -1,0 +1,1 @@
+"""What ``recall.py`` is made of: data, cells, measurements, judgements, the report."""
