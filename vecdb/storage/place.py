@@ -32,7 +32,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
 
-from vecdb.errors import CorruptionError, PlaceTakenError
+from vecdb.errors import PlaceTakenError, VecdbError
 
 _log = logging.getLogger("vecdb")
 
@@ -199,10 +199,10 @@ class Place:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Raises PlaceTakenError if that is why a file was missing: the directory is gone."""
+        """Raises PlaceTakenError if that is why something failed: the directory is gone."""
         _, fd = _entered.places.pop()
         try:
-            if isinstance(error, (OSError, CorruptionError)):
+            if isinstance(error, (OSError, VecdbError)):
                 self._require_own(fd)
         except PlaceTakenError as taken:
             raise taken from error
