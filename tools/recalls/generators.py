@@ -197,6 +197,11 @@ def _directions(random: Random, held_out: Floats, base: Floats) -> Floats:
     return unit_length(random.normal(size=held_out.shape)) * length
 
 
+def _unit_directions(random: Random, held_out: Floats, base: Floats) -> Floats:
+    """Random directions of length 1, however long rows are."""
+    return unit_length(random.normal(size=held_out.shape))
+
+
 def _opposites(random: Random, held_out: Floats, base: Floats) -> Floats:
     return -held_out
 
@@ -332,7 +337,7 @@ _add("densities", kinds.densities, 48)
 _add("hubs", kinds.hubs, 64)
 _add("shells", kinds.shells, 32, DISTANCES, ask=_near_zero)
 _add("small-1e-12", kinds.scaled(_rows, 1e-12), 48)
-_add("small-1e-20", kinds.scaled(_rows, 1e-20), 48, ANGLES, ask=_directions)
+_add("small-1e-20", kinds.scaled(_rows, 1e-20), 48, ANGLES, ask=_unit_directions)
 _add("large-1e15", kinds.scaled(_rows, 1e15), 48)
 
 _add("random-directions", _rows, 64, ask=_directions)
