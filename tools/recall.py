@@ -23,6 +23,7 @@ from __future__ import annotations
 import argparse
 import os
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -150,6 +151,7 @@ def main() -> int:
     run = Run(options, generators)
     if not run.places:
         parser.error("no collection of the plan has all of this")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # databases are removed then, too
     shared_memory = Path("/dev/shm")
     parent = shared_memory if os.access(shared_memory, os.W_OK) else None
     with tempfile.TemporaryDirectory(prefix="vecdb-recall-", dir=parent) as directory:
