@@ -23,7 +23,7 @@ from histories.writes import perform
 from vecdb import VecDB
 from vecdb.engine import checkpoint
 from vecdb.engine.check import check_database
-from vecdb.errors import ForkError, LockedError, VecdbError
+from vecdb.errors import ForkError, LockedError, PlaceTakenError, VecdbError
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Crowd:
         if step.verb in ("open", "copy"):
             database = self.world.at(step.source)
             assert database is not None
-            if isinstance(error, LockedError) and self.world.writer_of(database) is not None:
+            if isinstance(error, LockedError) and self.world.is_locked(database):
                 return
         handle = self.world.handles.get(step.handle)
         if handle is not None and (handle.displaced or handle.lost):
@@ -148,7 +148,16 @@ class Crowd:
         self._names(step, db, standing)
 
     def _close(self, step: Step) -> None:
-        self.open.pop(step.handle).close()
+        self._closed(step.handle, self.open.pop(step.handle))
+
+    def _closed(self, number: int, db: VecDB) -> None:
+        """It may say that its place was taken, if it was; it is closed all the same."""
+        handle: Handle = self.world.handles[number]
+        try:
+            db.close()
+        except PlaceTakenError:
+            if not (handle.displaced or handle.lost):
+                raise
 
     def _forget(self, step: Step) -> None:
         """Nobody closes it; it is closed when the interpreter comes to it, or never."""
@@ -186,12 +195,14 @@ class Crowd:
         """By hand, as ``cp -r``: with nobody writing, as the documentation asks for."""
         database = self.world.at(step.source)
         assert database is not None
-        if self.world.writer_of(database) is not None:
+        if self.world.is_locked(database):
             raise LockedError("has a writer")
         shutil.copytree(self.root / step.source, self.root / step.target)
 
     def _remove(self, step: Step) -> None:
-        shutil.rmtree(self.root / step.source)
+        path = self.root / step.source
+        while path.exists():  # an optimizer may add and remove files meanwhile
+            shutil.rmtree(path, ignore_errors=True)
 
     def _fork(self, step: Step) -> None:
         """A child may use none of its parent's handles, and opens its own."""
@@ -233,14 +244,9 @@ class Crowd:
                     self.same(step, problem and f"{name}: {problem}")
 
     def close_all(self) -> None:
-        """Those whose place was taken may say so."""
+        """At the end of the life."""
         for number, db in self.open.items():
-            handle: Handle = self.world.handles[number]
-            try:
-                db.close()
-            except (VecdbError, OSError):
-                if not (handle.displaced or handle.lost):
-                    raise
+            self._closed(number, db)
         self.open.clear()
 
     def holdings(self) -> dict[str, float]:

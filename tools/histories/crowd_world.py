@@ -62,6 +62,8 @@ class Database:
     place: str | None
     """Where it stands; None: it was removed."""
     kept: dict[str, Kept] = field(default_factory=dict)
+    forgotten: bool = False
+    """A handle that was never closed keeps it locked, for the life of its process."""
 
     def copy(self, number: int, place: str) -> Database:
         """Another of the same content."""
@@ -123,15 +125,17 @@ class World:
     def standing(self) -> list[Database]:
         return [each for each in self.databases if each.place is not None]
 
-    def writer_of(self, database: Database) -> Handle | None:
-        """The handle that has it open for writing."""
+    def is_locked(self, database: Database) -> bool:
+        """Whether a handle has it open for writing."""
         of = (h for h in self.handles.values() if h.database is database and not h.reading)
-        return next(of, None)
+        return database.forgotten or next(of, None) is not None
 
     def end_of_life(self) -> None:
         """Of the process: no handle outlives it."""
         self.handles = {}
         self.databases = self.standing()
+        for database in self.databases:
+            database.forgotten = False
 
     # -- drawing ---------------------------------------------------------------------------
 
@@ -212,7 +216,9 @@ class World:
                 handle.database = standing
                 handle.seen = {name: kept.copy() for name, kept in standing.kept.items()}
             case "close" | "forget":
-                del self.handles[step.handle]
+                handle = self.handles.pop(step.handle)
+                if step.verb == "forget" and not handle.reading:
+                    handle.database.forgotten = True
             case _:
                 self._on_places(step)
         return []
