@@ -111,8 +111,9 @@ class SearchParams(Model, frozen=True, kw_only=True):
     indexed_only: bool = False
     recall: Recall | None = None
     """The share of true neighbours to aim for; None: what the collection says. Searches of an
-    index take the cheapest effort that was measured to reach it. ``hnsw_ef`` (candidates) and
-    ``oversampling`` override it."""
+    index take the cheapest effort that was measured to reach it, those of codes alone as many
+    candidates as prove enough. ``hnsw_ef`` (candidates) overrides it; ``oversampling`` adds to it.
+    """
 
 
 class SearchRequest(Model, frozen=True, kw_only=True):
