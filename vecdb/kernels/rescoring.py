@@ -60,8 +60,8 @@ def _as_score(estimate, share):  # type: ignore[no-untyped-def]
 
 @njit(_four(floats_1, floats_1, f32), nogil=True, cache=True)
 def _errors(estimates, scores, share):  # type: ignore[no-untyped-def]
-    """Of some estimates the least and the median; the mean and the standard deviation of what all are
-    wrong by, 0 if that is no more than float32 rounds by."""
+    """Of some estimates the least and the median; of what all are wrong by, the mean and the
+    standard deviation, 0 if that is no more than float32 rounds by."""
     count = estimates.shape[0]
     least = np.float32(np.inf)
     largest = np.float32(0.0)
