@@ -147,10 +147,16 @@ def _surely(
             part, search, companion, rows, counts, *estimates, effort.survivors, explain
         )
     certain = candidates == clustered.rows or search.params.hnsw_ef is not None
-    if certain or (sure >= (effort.calm, effort.reach)).all():
+    if certain:
+        return best
+    # A comparison of arrays takes longer than it looks.
+    limits = effort.calm, effort.reach
+    doubtful = [
+        q for q, each in enumerate(sure.tolist()) if each[0] < limits[0] or each[1] < limits[1]
+    ]
+    if not doubtful:
         return best
     candidates *= 4
-    doubtful = np.flatnonzero((sure < (effort.calm, effort.reach)).any(axis=1))
     effort = replace(effort, gap=2.0 * effort.gap, survivors=4 * effort.survivors)
     at_once = max(1, MOST_AT_ONCE // candidates)
     for start in range(0, len(doubtful), at_once):
@@ -163,7 +169,7 @@ def _surely(
             again = code_scan(part, some, mask, companion, explain)
         else:
             again = exact_scan(part, some, mask, explain, "sketches tell too little of this query")
-        for number, mine in zip(numbers.tolist(), again, strict=True):
+        for number, mine in zip(numbers, again, strict=True):
             best[number] = mine
     return best
 

@@ -155,7 +155,7 @@ def inverse_spans(queries, biases, common, factor, typical, out):  # type: ignor
     1) / 2)``, ``away`` from the nearest centroid. What cannot be told is 1, as all are if
     ``typical`` is 0.
     """
-    asked, dim = queries.shape
+    asked = queries.shape[0]
     out[:] = np.float32(1.0)
     if not typical > np.float32(0.0):
         return
@@ -164,14 +164,11 @@ def inverse_spans(queries, biases, common, factor, typical, out):  # type: ignor
         ones = np.ones(asked, np.float32)
         _best(biases, np.zeros(biases.shape[0], np.float32), ones, nearest)
     for q in range(asked):
+        square = product(queries[q], queries[q])
         if factor > np.float32(1.0):
-            square = product(queries[q], queries[q])
             away = np.sqrt(max(square - nearest[q], np.float32(0.0))) / typical
             span = max(away, np.sqrt((away * away + np.float32(1.0)) * np.float32(0.5)))
         else:
-            square = np.float32(0.0)
-            for j in range(dim):
-                square += queries[q, j] * queries[q, j]
             shared = product(queries[q], common)
             span = np.sqrt(max(square - shared * shared, np.float32(0.0))) / typical
         inverse = np.float32(1.0) / span if span > np.float32(0.0) else np.float32(1.0)

@@ -6,9 +6,9 @@ import math
 from typing import Any, Final
 
 import numpy as np
+from numba import njit
 from numba.core import types
 
-from vecdb.kernels.compiling import njit
 from vecdb.kernels.distance import score_rows
 from vecdb.kernels.prefetch import prefetch_row
 from vecdb.kernels.shortlist import best_first, make_heap
@@ -60,7 +60,7 @@ def _as_score(estimate, share):  # type: ignore[no-untyped-def]
 
 @njit(_four(floats_1, floats_1, f32), nogil=True, cache=True)
 def _errors(estimates, scores, share):  # type: ignore[no-untyped-def]
-    """Of some estimates the least and the median; of what all are wrong by the mean and the
+    """Of some estimates the least and the median; of what all are wrong by, the mean and the
     standard deviation, 0 if that is no more than float32 rounds by."""
     count = estimates.shape[0]
     least = np.float32(np.inf)

@@ -67,11 +67,10 @@ def residuals(  # type: ignore[no-untyped-def]
         length = np.sqrt(length)
         squares[i] = square
         lengths[i] = length
-        if length < least or length > most:
+        if length > np.float32(0.0) and (length < least or length > most):
             share = min(max(length, least), most) / length
-            if share < np.float32(np.inf):
-                for j in range(dim):
-                    out[i, j] *= share
+            for j in range(dim):
+                out[i, j] *= share
 
 
 @njit(types.void(floats_2, floats_2, i64, bytes_2, out_floats_1), nogil=True, cache=True)
