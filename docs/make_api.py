@@ -84,6 +84,8 @@ def signature_of(name: str, function: Any) -> str:
 def parameter_of(parameter: inspect.Parameter) -> str:
     """One parameter; annotations are strings here, and Any says nothing."""
     text: str = f"**{parameter.name}" if parameter.kind is parameter.VAR_KEYWORD else parameter.name
+    if parameter.kind is parameter.VAR_KEYWORD:  # what it may be is said in words
+        return text
     typed = parameter.annotation not in (inspect.Parameter.empty, "Any")
     if typed:
         text += f": {parameter.annotation}"

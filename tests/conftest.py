@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import re
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,19 @@ from oracle import SCALE, require_sound
 
 from vecdb import VecDB
 
+# Real embeddings do not come with the sources: their tests are run where they are found.
+_REAL_DATA = Path(os.environ.get("VECDB_DATA", Path(__file__).parents[2] / "shared" / "data"))
+collect_ignore = [] if _REAL_DATA.is_dir() else ["features/test_real_data.py"]
+
+# What a machine may not have. Any other skip is a failure: it would say nothing of what it skips on
+# all machines alike.
+_MAY_SKIP = re.compile(
+    "takes another user"  # root
+    "|needs Linux|reads /proc|these are x86 processors|this processor cannot run"
+    "|the temporary directory is not on a disk|this file system keeps pages"
+    "|strace|: not here"  # of several sets of real data
+)
+
 # The same examples every time; a longer run looks for new ones, and prints what replays them.
 settings.register_profile(
     "vecdb", derandomize=SCALE == 1, deadline=None, print_blob=True, database=None
@@ -23,6 +38,27 @@ settings.load_profile("vecdb")
 
 # A shell's background job ignores Ctrl-C, and so would every process that a test starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _only_allowed_skips(report: Any) -> Any:
+    if report.skipped and not hasattr(report, "wasxfail"):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        if not _MAY_SKIP.search(reason):
+            report.outcome = "failed"
+            report.longrepr = f"{reason}: not among the reasons to skip in tests/conftest.py"
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, Any, Any]:
+    """A test that was skipped for a reason that is not allowed has failed."""
+    return _only_allowed_skips((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, Any, Any]:
+    """So has a module."""
+    return _only_allowed_skips((yield))
 
 
 @pytest.fixture

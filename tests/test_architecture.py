@@ -48,9 +48,14 @@ LAYERS: dict[str, set[str]] = {
         "vecdb.vectors",
     },
 }
-LAYERS["vecdb.upload"] = {"vecdb.errors"}
-LAYERS["vecdb.collection"] = {*LAYERS["vecdb.engine"], "vecdb.engine", "vecdb.upload"}
-LAYERS["vecdb.verbs"] = {"vecdb.models", "vecdb.collection"}
+LAYERS["vecdb.upload"] = LAYERS["vecdb.qdrant_arguments"] = {"vecdb.errors"}
+LAYERS["vecdb.collection"] = {
+    *LAYERS["vecdb.engine"],
+    "vecdb.engine",
+    "vecdb.qdrant_arguments",
+    "vecdb.upload",
+}
+LAYERS["vecdb.verbs"] = {"vecdb.models", "vecdb.collection", "vecdb.qdrant_arguments"}
 LAYERS["vecdb.open_collections"] = {*LAYERS["vecdb.collection"], "vecdb.collection"}
 LAYERS["vecdb.snapshots"] = {*LAYERS["vecdb.open_collections"], "vecdb.open_collections"}
 LAYERS["vecdb.database"] = {*LAYERS["vecdb.snapshots"], "vecdb.snapshots", "vecdb.verbs"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from vecdb import ids, models
+from vecdb import ids, models, qdrant_arguments
 from vecdb.engine import edits, reader
 from vecdb.engine import query as searching
 from vecdb.engine.checkpoint import checkpoint, checkpoint_if_full
@@ -28,7 +28,10 @@ from vecdb.upload import (
 )
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from vecdb.database import VecDB
+    from vecdb.qdrant_arguments import OfPoints
 
 
 class Collection:
@@ -67,7 +70,9 @@ class Collection:
 
     # -- writing ---------------------------------------------------------------------------
 
-    def upsert(self, points: Any, wait: bool = True) -> models.UpdateResult:
+    def upsert(
+        self, points: Any, wait: bool = True, **qdrant: Unpack[OfPoints]
+    ) -> models.UpdateResult:
         """Write points: a ``Batch``, or a list of ``PointStruct``; existing ids are replaced.
 
         ``Batch(ids, vectors, payloads)`` takes a ``float32 (n, dim)`` array (or a dict of them,
@@ -77,6 +82,7 @@ class Collection:
         Raises InvalidInputError (nothing was written), StorageFullError (nothing was kept),
         WriteError (the outcome is known after reopening; until then no writes are taken).
         """
+        qdrant_arguments.check("Collection.upsert", qdrant)
         return self._write(prepare_upsert(self._store.schema, points))
 
     def upload_points(
@@ -87,12 +93,14 @@ class Collection:
         max_retries: int = 3,
         wait: bool = True,
         progress: bool = False,
+        **qdrant: Unpack[OfPoints],
     ) -> None:
         """Write any number of ``PointStruct`` from an iterable, ``batch_size`` at a time.
 
         ``progress`` shows a bar. ``parallel``, ``max_retries`` and ``wait`` are accepted for
         compatibility. On an error or Ctrl-C the batches before it stay written.
         """
+        qdrant_arguments.check("Collection.upload_points", qdrant)
         size = positive(batch_size, "batch_size")
         total = len(points) if isinstance(points, Sequence) else None
         with ProgressBar(progress, total) as advance:
@@ -110,6 +118,7 @@ class Collection:
         max_retries: int = 3,
         wait: bool = True,
         progress: bool = False,
+        **qdrant: Unpack[OfPoints],
     ) -> None:
         """Write many vectors in batches: an array ``(n, dim)``, a dict of arrays by name, or any
         iterable of vectors.
@@ -117,6 +126,7 @@ class Collection:
         ``payload``: one dict (or None) a row; ``ids``: one a row, random UUIDs if not given. Of
         either an endless iterator will do. On an error or Ctrl-C the batches before it stay.
         """
+        qdrant_arguments.check("Collection.upload_collection", qdrant)
         size = positive(batch_size, "batch_size")
         total = equal_lengths(vectors, payload, ids)
         id_stream = iterator(ids, "ids") if ids is not None else random_ids()
@@ -132,58 +142,88 @@ class Collection:
         require_used(ids, done, "ids")
         require_used(payload, done, "payload")
 
-    def delete(self, points_selector: Any, wait: bool = True) -> models.UpdateResult:
+    def delete(
+        self, points_selector: Any, wait: bool = True, **qdrant: Unpack[OfPoints]
+    ) -> models.UpdateResult:
         """Remove points: a list of ids, ``PointIdsList``, ``Filter`` or ``FilterSelector``.
 
         Ids that do not exist are fine. The space comes back by itself.
         """
+        qdrant_arguments.check("Collection.delete", qdrant)
         return self._write(edits.delete(points_selector))
 
     def set_payload(
-        self, payload: dict[str, Any], points: Any, key: str | None = None, wait: bool = True
+        self,
+        payload: dict[str, Any],
+        points: Any,
+        key: str | None = None,
+        wait: bool = True,
+        **qdrant: Unpack[OfPoints],
     ) -> models.UpdateResult:
         """Merge ``payload`` into that of the points, at the path ``key`` if given.
 
         Raises NotFoundError, and changes no point, if one of the ids does not exist.
         """
+        qdrant_arguments.check("Collection.set_payload", qdrant)
         return self._write(edits.set_payload(payload, points, key))
 
     def overwrite_payload(
-        self, payload: dict[str, Any], points: Any, wait: bool = True
+        self,
+        payload: dict[str, Any],
+        points: Any,
+        wait: bool = True,
+        **qdrant: Unpack[OfPoints],
     ) -> models.UpdateResult:
         """Replace the points' payload. Raises NotFoundError as ``Collection.set_payload`` does."""
+        qdrant_arguments.check("Collection.overwrite_payload", qdrant)
         return self._write(edits.overwrite_payload(payload, points))
 
     def delete_payload(
-        self, keys: Sequence[str], points: Any, wait: bool = True
+        self,
+        keys: Sequence[str],
+        points: Any,
+        wait: bool = True,
+        **qdrant: Unpack[OfPoints],
     ) -> models.UpdateResult:
         """Remove these keys (paths such as ``a.b`` too) from the points' payload.
 
         Raises NotFoundError as ``Collection.set_payload`` does; a missing key is fine.
         """
+        qdrant_arguments.check("Collection.delete_payload", qdrant)
         return self._write(edits.delete_payload(keys, points))
 
-    def clear_payload(self, points_selector: Any, wait: bool = True) -> models.UpdateResult:
+    def clear_payload(
+        self, points_selector: Any, wait: bool = True, **qdrant: Unpack[OfPoints]
+    ) -> models.UpdateResult:
         """Remove the points' whole payload.
 
         Raises NotFoundError as ``Collection.set_payload`` does.
         """
+        qdrant_arguments.check("Collection.clear_payload", qdrant)
         return self._write(edits.clear_payload(points_selector))
 
-    def update_vectors(self, points: Any, wait: bool = True) -> models.UpdateResult:
+    def update_vectors(
+        self, points: Any, wait: bool = True, **qdrant: Unpack[OfPoints]
+    ) -> models.UpdateResult:
         """Replace vectors of existing points: a list of ``PointVectors``; the rest stays.
 
         Raises NotFoundError, and changes no point, if one of them does not exist.
         """
+        qdrant_arguments.check("Collection.update_vectors", qdrant)
         return self._write(edits.update_vectors(self._store.schema, points))
 
     def delete_vectors(
-        self, vectors: Sequence[str], points: Any, wait: bool = True
+        self,
+        vectors: Sequence[str],
+        points: Any,
+        wait: bool = True,
+        **qdrant: Unpack[OfPoints],
     ) -> models.UpdateResult:
         """Take the vectors of these names from the points; the points stay.
 
         Raises NotFoundError as ``Collection.set_payload`` does; a point without them is fine.
         """
+        qdrant_arguments.check("Collection.delete_vectors", qdrant)
         return self._write(edits.delete_vectors(self._store.schema, vectors, points))
 
     def _write(self, request: Request) -> models.UpdateResult:
@@ -209,9 +249,14 @@ class Collection:
         return view
 
     def retrieve(
-        self, ids: Sequence[Any], with_payload: Any = True, with_vectors: Any = False
+        self,
+        ids: Sequence[Any],
+        with_payload: Any = True,
+        with_vectors: Any = False,
+        **qdrant: Unpack[OfPoints],
     ) -> list[models.Record]:
         """The points with these ids that exist, in the order asked for."""
+        qdrant_arguments.check("Collection.retrieve", qdrant)
         view = self._view()
         return reader.retrieve(view, _keys(ids), reader.wanted(view, with_payload, with_vectors))
 
@@ -222,8 +267,10 @@ class Collection:
         offset: Any = None,
         with_payload: Any = True,
         with_vectors: Any = False,
+        **qdrant: Unpack[OfPoints],
     ) -> tuple[list[models.Record], int | str | None]:
         """A page of points in id order, from the id ``offset``; and the id of the next page."""
+        qdrant_arguments.check("Collection.scroll", qdrant)
         view = self._view()
         return reader.scroll(
             view,
@@ -233,8 +280,11 @@ class Collection:
             reader.wanted(view, with_payload, with_vectors),
         )
 
-    def count(self, count_filter: Any = None, exact: bool = True) -> models.CountResult:
+    def count(
+        self, count_filter: Any = None, exact: bool = True, **qdrant: Unpack[OfPoints]
+    ) -> models.CountResult:
         """How many points there are, or match. Always exact."""
+        qdrant_arguments.check("Collection.count", qdrant)
         view = self._view()
         return models.CountResult(
             reader.count(view, reader.condition(count_filter, "count_filter"))
@@ -250,6 +300,7 @@ class Collection:
         with_payload: Any = True,
         with_vectors: Any = False,
         score_threshold: float | None = None,
+        **qdrant: Unpack[OfPoints],
     ) -> list[models.ScoredPoint]:
         """The nearest points, best first.
 
@@ -258,6 +309,7 @@ class Collection:
         ``search_params`` says what recall to aim for and how codes are used; ``exact=True`` scans
         the originals.
         """
+        qdrant_arguments.check("Collection.search", qdrant)
         view = self._view()
         asked = searching.request(
             view,
@@ -273,9 +325,12 @@ class Collection:
         )
         return searching.search(view, asked)
 
-    def search_batch(self, requests: Sequence[Any]) -> list[list[models.ScoredPoint]]:
+    def search_batch(
+        self, requests: Sequence[Any], **qdrant: Unpack[OfPoints]
+    ) -> list[list[models.ScoredPoint]]:
         """Several ``SearchRequest`` on one and the same state; those that differ in their vector
         only are searched together."""
+        qdrant_arguments.check("Collection.search_batch", qdrant)
         view = self._view()
         parsed: list[models.SearchRequest] = read(list[models.SearchRequest], requests, "requests")
         raw = [
@@ -300,43 +355,30 @@ class Collection:
         with_vectors: Any = False,
         score_threshold: float | None = None,
         explain: bool = False,
+        **qdrant: Unpack[OfPoints],
     ) -> models.QueryResponse:
         """The nearest points to a vector, or to the point with an id (which is left out).
 
         Without a ``query``: points in the order of ids, with score 0. ``explain``: the answer's
         ``explanation`` says what was scanned in each segment, and why.
         """
+        qdrant_arguments.check("Collection.query_points", qdrant)
         view, explained = self._view(), searching.explanation(explain)
-        if query is None:
-            points = searching.first_points(
-                view,
-                using,
-                query_filter,
-                search_params,
-                limit,
-                offset,
-                with_payload,
-                with_vectors,
-                score_threshold,
-            )
-            return models.QueryResponse(points, explained)
-        asked = searching.request(
-            view,
-            query,
-            using,
-            query_filter,
-            search_params,
-            limit,
-            offset,
-            with_payload,
-            with_vectors,
-            score_threshold,
+        rest = (
+            *(using, query_filter, search_params, limit, offset),
+            *(with_payload, with_vectors, score_threshold),
         )
+        if query is None:
+            return models.QueryResponse(searching.first_points(view, *rest), explained)
+        asked = searching.request(view, query, *rest)
         return models.QueryResponse(searching.search(view, asked, explained), explained)
 
-    def query_batch_points(self, requests: Sequence[Any]) -> list[models.QueryResponse]:
+    def query_batch_points(
+        self, requests: Sequence[Any], **qdrant: Unpack[OfPoints]
+    ) -> list[models.QueryResponse]:
         """Several ``QueryRequest`` on one and the same state; those that differ in their query
         only are searched together."""
+        qdrant_arguments.check("Collection.query_batch_points", qdrant)
         view = self._view()
         parsed: list[models.QueryRequest] = read(list[models.QueryRequest], requests, "requests")
         raw = [

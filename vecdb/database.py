@@ -10,9 +10,9 @@ import weakref
 from contextlib import ExitStack, suppress
 from functools import partial
 from types import TracebackType
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from vecdb import models
+from vecdb import models, qdrant_arguments
 from vecdb.collection import Collection
 from vecdb.engine import directory, recovery, snapshots
 from vecdb.engine.check import CheckReport, check_files
@@ -22,11 +22,16 @@ from vecdb.engine.store import Store
 from vecdb.engine.syncer import Syncer
 from vecdb.errors import ClosedError, ForkError, InvalidInputError, ReadOnlyError, VecdbError
 from vecdb.open_collections import OpenCollections
+from vecdb.qdrant_arguments import OfCollections
 from vecdb.snapshots import Snapshots
 from vecdb.storage import fs, layout
 from vecdb.storage.mapping import give_back_freed_memory
 from vecdb.storage.wal import SyncLevel
 from vecdb.verbs import Verbs
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
 
 _open_databases: weakref.WeakSet[VecDB] = weakref.WeakSet()
 
@@ -48,6 +53,11 @@ class VecDB(Verbs, Snapshots):
 
     Use it as a context manager, or call ``close``; an interpreter that ends without either closes
     it too. Thread-safe. Not to be used in a forked child (ForkError).
+
+    ``**qdrant``: what Qdrant's client takes besides. As None, or empty, all of it is accepted. Of
+    other values those that decide nothing in one process (``timeout``, ``consistency``,
+    ``ordering``, ``shard_number``); those that ask for another answer (``prefetch``, ``order_by``,
+    ``shard_key_selector``) raise InvalidInputError.
 
     Raises LockedError (open elsewhere, names the pid), NotADatabaseError, FormatVersionError,
     CorruptionError (names the file).
@@ -134,8 +144,9 @@ class VecDB(Verbs, Snapshots):
         there = f"VecDB({str(self.path)!r}, read_only=True)"
         raise TypeError(f"a VecDB cannot be sent to a process; open it there instead, with {there}")
 
-    def close(self) -> None:
+    def close(self, **qdrant: Unpack[OfCollections]) -> None:
         """Stop the optimizer, checkpoint every collection, release the lock. May be repeated."""
+        qdrant_arguments.check("VecDB.close", qdrant, OfCollections)
         if os.getpid() != self._pid:
             return
         with self._lock:
@@ -211,6 +222,7 @@ class VecDB(Verbs, Snapshots):
         hnsw_config: Any = None,
         wal_config: Any = None,
         on_disk_payload: bool | None = None,
+        **qdrant: Unpack[OfCollections],
     ) -> bool:
         """Make an empty collection; durable when this returns.
 
@@ -218,6 +230,7 @@ class VecDB(Verbs, Snapshots):
         stay on disk; ``hnsw_config``, ``wal_config`` and ``on_disk_payload`` are accepted for
         compatibility. Raises AlreadyExistsError, InvalidInputError.
         """
+        qdrant_arguments.check("VecDB.create_collection", qdrant, OfCollections)
         name = directory.check_name(collection_name)
         config = new_config(
             vectors_config,
@@ -242,8 +255,10 @@ class VecDB(Verbs, Snapshots):
         hnsw_config: Any = None,
         wal_config: Any = None,
         on_disk_payload: bool | None = None,
+        **qdrant: Unpack[OfCollections],
     ) -> bool:
         """``delete_collection`` if it exists, then ``create_collection``."""
+        qdrant_arguments.check("VecDB.recreate_collection", qdrant, OfCollections)
         config = (
             vectors_config,
             quantization_config,
@@ -259,8 +274,9 @@ class VecDB(Verbs, Snapshots):
             self.delete_collection(collection_name)
             return self.create_collection(collection_name, *config)
 
-    def delete_collection(self, collection_name: str) -> bool:
+    def delete_collection(self, collection_name: str, **qdrant: Unpack[OfCollections]) -> bool:
         """Remove a collection and its files; False if there was none."""
+        qdrant_arguments.check("VecDB.delete_collection", qdrant, OfCollections)
         self.check_usable()
         with self._lock:
             self._require_writable()
@@ -273,6 +289,7 @@ class VecDB(Verbs, Snapshots):
         hnsw_config: Any = None,
         quantization_config: Any = None,
         vectors_config: Any = None,
+        **qdrant: Unpack[OfCollections],
     ) -> bool:
         """Change a collection's configuration.
 
@@ -281,6 +298,7 @@ class VecDB(Verbs, Snapshots):
         ``quantization_config`` and ``hnsw_config``. A change of where things live re-opens files;
         a change of codes is built by the optimizer in the background.
         """
+        qdrant_arguments.check("VecDB.update_collection", qdrant, OfCollections)
         store = self.collection(collection_name)._store
         update_config(store, optimizers_config, hnsw_config, quantization_config, vectors_config)
         self.optimizer.wake()

@@ -5,14 +5,19 @@ from __future__ import annotations
 import os
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from vecdb import models
+from vecdb import models, qdrant_arguments
 from vecdb.collection import Collection
 from vecdb.engine import directory, recovery, restore, snapshots
 from vecdb.errors import InvalidInputError
 from vecdb.open_collections import OpenCollections
+from vecdb.qdrant_arguments import OfCollections
 from vecdb.storage import layout
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
 class Snapshots:
@@ -65,6 +70,7 @@ class Snapshots:
         location: str | os.PathLike[str],
         checksum: str | None = None,
         wait: bool = True,
+        **qdrant: Unpack[OfCollections],
     ) -> bool:
         """Make a collection what a snapshot says, whether it exists, is damaged, or neither.
 
@@ -77,6 +83,7 @@ class Snapshots:
         ClosedError from now on; writes to it that are under way are lost with it. Raises
         NotFoundError, CorruptionError (names the file), FormatVersionError, StorageFullError.
         """
+        qdrant_arguments.check("VecDB.recover_snapshot", qdrant, OfCollections)
         name = directory.check_name(collection_name)
         archive = self._locate(name, location)
         self._require_writable()

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from inspect import isfunction
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from vecdb import models
+from vecdb import models, qdrant_arguments
 from vecdb.collection import Collection
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from vecdb.qdrant_arguments import OfPoints
 
 
 class Verbs:
@@ -17,8 +22,15 @@ class Verbs:
         """The collection of that name."""
         raise NotImplementedError
 
-    def upsert(self, collection_name: str, points: Any, wait: bool = True) -> models.UpdateResult:
+    def upsert(
+        self,
+        collection_name: str,
+        points: Any,
+        wait: bool = True,
+        **qdrant: Unpack[OfPoints],
+    ) -> models.UpdateResult:
         """See ``Collection.upsert``."""
+        qdrant_arguments.check("VecDB.upsert", qdrant)
         return self.collection(collection_name).upsert(points, wait)
 
     def upload_points(
@@ -30,8 +42,10 @@ class Verbs:
         max_retries: int = 3,
         wait: bool = True,
         progress: bool = False,
+        **qdrant: Unpack[OfPoints],
     ) -> None:
         """See ``Collection.upload_points``."""
+        qdrant_arguments.check("VecDB.upload_points", qdrant)
         self.collection(collection_name).upload_points(
             points, batch_size, parallel, max_retries, wait, progress
         )
@@ -47,16 +61,23 @@ class Verbs:
         max_retries: int = 3,
         wait: bool = True,
         progress: bool = False,
+        **qdrant: Unpack[OfPoints],
     ) -> None:
         """See ``Collection.upload_collection``."""
+        qdrant_arguments.check("VecDB.upload_collection", qdrant)
         self.collection(collection_name).upload_collection(
             vectors, payload, ids, batch_size, parallel, max_retries, wait, progress
         )
 
     def delete(
-        self, collection_name: str, points_selector: Any, wait: bool = True
+        self,
+        collection_name: str,
+        points_selector: Any,
+        wait: bool = True,
+        **qdrant: Unpack[OfPoints],
     ) -> models.UpdateResult:
         """See ``Collection.delete``."""
+        qdrant_arguments.check("VecDB.delete", qdrant)
         return self.collection(collection_name).delete(points_selector, wait)
 
     def set_payload(
@@ -66,38 +87,68 @@ class Verbs:
         points: Any,
         key: str | None = None,
         wait: bool = True,
+        **qdrant: Unpack[OfPoints],
     ) -> models.UpdateResult:
         """See ``Collection.set_payload``."""
+        qdrant_arguments.check("VecDB.set_payload", qdrant)
         return self.collection(collection_name).set_payload(payload, points, key, wait)
 
     def overwrite_payload(
-        self, collection_name: str, payload: dict[str, Any], points: Any, wait: bool = True
+        self,
+        collection_name: str,
+        payload: dict[str, Any],
+        points: Any,
+        wait: bool = True,
+        **qdrant: Unpack[OfPoints],
     ) -> models.UpdateResult:
         """See ``Collection.overwrite_payload``."""
+        qdrant_arguments.check("VecDB.overwrite_payload", qdrant)
         return self.collection(collection_name).overwrite_payload(payload, points, wait)
 
     def delete_payload(
-        self, collection_name: str, keys: Sequence[str], points: Any, wait: bool = True
+        self,
+        collection_name: str,
+        keys: Sequence[str],
+        points: Any,
+        wait: bool = True,
+        **qdrant: Unpack[OfPoints],
     ) -> models.UpdateResult:
         """See ``Collection.delete_payload``."""
+        qdrant_arguments.check("VecDB.delete_payload", qdrant)
         return self.collection(collection_name).delete_payload(keys, points, wait)
 
     def clear_payload(
-        self, collection_name: str, points_selector: Any, wait: bool = True
+        self,
+        collection_name: str,
+        points_selector: Any,
+        wait: bool = True,
+        **qdrant: Unpack[OfPoints],
     ) -> models.UpdateResult:
         """See ``Collection.clear_payload``."""
+        qdrant_arguments.check("VecDB.clear_payload", qdrant)
         return self.collection(collection_name).clear_payload(points_selector, wait)
 
     def update_vectors(
-        self, collection_name: str, points: Any, wait: bool = True
+        self,
+        collection_name: str,
+        points: Any,
+        wait: bool = True,
+        **qdrant: Unpack[OfPoints],
     ) -> models.UpdateResult:
         """See ``Collection.update_vectors``."""
+        qdrant_arguments.check("VecDB.update_vectors", qdrant)
         return self.collection(collection_name).update_vectors(points, wait)
 
     def delete_vectors(
-        self, collection_name: str, vectors: Sequence[str], points: Any, wait: bool = True
+        self,
+        collection_name: str,
+        vectors: Sequence[str],
+        points: Any,
+        wait: bool = True,
+        **qdrant: Unpack[OfPoints],
     ) -> models.UpdateResult:
         """See ``Collection.delete_vectors``."""
+        qdrant_arguments.check("VecDB.delete_vectors", qdrant)
         return self.collection(collection_name).delete_vectors(vectors, points, wait)
 
     def retrieve(
@@ -106,8 +157,10 @@ class Verbs:
         ids: Sequence[Any],
         with_payload: Any = True,
         with_vectors: Any = False,
+        **qdrant: Unpack[OfPoints],
     ) -> list[models.Record]:
         """See ``Collection.retrieve``."""
+        qdrant_arguments.check("VecDB.retrieve", qdrant)
         return self.collection(collection_name).retrieve(ids, with_payload, with_vectors)
 
     def scroll(
@@ -118,16 +171,23 @@ class Verbs:
         offset: Any = None,
         with_payload: Any = True,
         with_vectors: Any = False,
+        **qdrant: Unpack[OfPoints],
     ) -> tuple[list[models.Record], int | str | None]:
         """See ``Collection.scroll``."""
+        qdrant_arguments.check("VecDB.scroll", qdrant)
         return self.collection(collection_name).scroll(
             scroll_filter, limit, offset, with_payload, with_vectors
         )
 
     def count(
-        self, collection_name: str, count_filter: Any = None, exact: bool = True
+        self,
+        collection_name: str,
+        count_filter: Any = None,
+        exact: bool = True,
+        **qdrant: Unpack[OfPoints],
     ) -> models.CountResult:
         """See ``Collection.count``."""
+        qdrant_arguments.check("VecDB.count", qdrant)
         return self.collection(collection_name).count(count_filter, exact)
 
     def search(
@@ -141,8 +201,10 @@ class Verbs:
         with_payload: Any = True,
         with_vectors: Any = False,
         score_threshold: float | None = None,
+        **qdrant: Unpack[OfPoints],
     ) -> list[models.ScoredPoint]:
         """See ``Collection.search``."""
+        qdrant_arguments.check("VecDB.search", qdrant)
         return self.collection(collection_name).search(
             query_vector,
             query_filter,
@@ -155,9 +217,13 @@ class Verbs:
         )
 
     def search_batch(
-        self, collection_name: str, requests: Sequence[Any]
+        self,
+        collection_name: str,
+        requests: Sequence[Any],
+        **qdrant: Unpack[OfPoints],
     ) -> list[list[models.ScoredPoint]]:
         """See ``Collection.search_batch``."""
+        qdrant_arguments.check("VecDB.search_batch", qdrant)
         return self.collection(collection_name).search_batch(requests)
 
     def query_points(
@@ -173,8 +239,10 @@ class Verbs:
         with_vectors: Any = False,
         score_threshold: float | None = None,
         explain: bool = False,
+        **qdrant: Unpack[OfPoints],
     ) -> models.QueryResponse:
         """See ``Collection.query_points``."""
+        qdrant_arguments.check("VecDB.query_points", qdrant)
         return self.collection(collection_name).query_points(
             query,
             using,
@@ -189,9 +257,13 @@ class Verbs:
         )
 
     def query_batch_points(
-        self, collection_name: str, requests: Sequence[Any]
+        self,
+        collection_name: str,
+        requests: Sequence[Any],
+        **qdrant: Unpack[OfPoints],
     ) -> list[models.QueryResponse]:
         """See ``Collection.query_batch_points``."""
+        qdrant_arguments.check("VecDB.query_batch_points", qdrant)
         return self.collection(collection_name).query_batch_points(requests)
 
     def memory_report(self, collection_name: str) -> dict[str, Any]:

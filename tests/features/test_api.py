@@ -12,8 +12,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from qdrant_client import QdrantClient
 
 from vecdb import Collection, VecDB, models
+from vecdb.errors import InvalidInputError
+from vecdb.qdrant_arguments import OfCollections, OfPoints
 
 DISTANCES = ["Cosine", "Dot", "Euclid", "Manhattan"]
 DIM = 8
@@ -77,34 +80,113 @@ def test_every_verb_is_there_documented_and_typed() -> None:
         assert first == "collection_name"
 
 
-def test_keyword_arguments_have_the_names_of_qdrant_client() -> None:
-    qdrant_client = pytest.importorskip("qdrant_client")
-    server_only = {
-        "ordering",
-        "shard_key_selector",
-        "consistency",
-        "timeout",
-        "prefetch",
-        "lookup_from",
-        "order_by",
-        "update_filter",
-        "update_mode",
-        "method",
-        "kwargs",
-    }
-    for name in POINT_VERBS:
-        theirs = getattr(qdrant_client.QdrantClient, name, None)
-        if theirs is None:
-            continue
-        ours = set(inspect.signature(getattr(Collection, name)).parameters)
-        missing = set(inspect.signature(theirs).parameters) - ours - server_only
-        assert missing <= {"collection_name"}, (name, missing)
+CALLS: dict[str, dict[str, Any]] = {
+    "create_collection": {"vectors_config": {"size": 2, "distance": "Dot"}},
+    "recreate_collection": {"vectors_config": {"size": 2, "distance": "Dot"}},
+    "update_collection": {},
+    "collection_exists": {},
+    "get_collection": {},
+    "upsert": {"points": [{"id": 1, "vector": [1, 1], "payload": {"a": 1}}]},
+    "upload_points": {"points": [{"id": 1, "vector": [1, 1]}]},
+    "upload_collection": {"vectors": [[1, 1]], "ids": [1]},
+    "set_payload": {"payload": {"b": 1}, "points": [1]},
+    "overwrite_payload": {"payload": {"b": 1}, "points": [1]},
+    "delete_payload": {"keys": ["b"], "points": [1]},
+    "clear_payload": {"points_selector": [1]},
+    "update_vectors": {"points": [{"id": 1, "vector": [2, 2]}]},
+    "delete_vectors": {"vectors": [""], "points": [1]},
+    "retrieve": {"ids": [1]},
+    "scroll": {},
+    "count": {},
+    "query_points": {"query": [1, 1]},
+    "query_batch_points": {"requests": [{"query": [1, 1]}]},
+    "delete": {"points_selector": [1]},
+    "create_snapshot": {},
+    "list_snapshots": {},
+    "delete_collection": {},
+}
+"""Calls of verbs that Qdrant's client has too, in an order in which all of them can be made."""
+
+
+def test_what_qdrants_client_takes_may_be_none(tmp_path: Path) -> None:
+    """As frameworks pass it, which were written for that client. It was a TypeError."""
+    with VecDB(tmp_path / "none.db") as db:
+        for verb, given in CALLS.items():
+            theirs = inspect.signature(getattr(QdrantClient, verb)).parameters
+            unset = {name for name, parameter in theirs.items() if parameter.default is None}
+            calls: list[Any] = [lambda v=verb, **rest: getattr(db, v)("c", **rest)]
+            if verb in POINT_VERBS:
+                calls.append(lambda v=verb, **rest: getattr(db.collection("c"), v)(**rest))
+            for call in calls:
+                call(**dict.fromkeys(unset - given.keys()), **given)
+        name = db.create_collection("d", {"size": 2, "distance": "Dot"}) and db.create_snapshot("d")
+        theirs = inspect.signature(QdrantClient.recover_snapshot).parameters
+        unset = {name for name, parameter in theirs.items() if parameter.default is None}
+        assert db.recover_snapshot("d", name.name, **dict.fromkeys(unset))
+        db.close(grpc_grace=None)
+
+
+def test_every_verb_of_both_is_called_with_none() -> None:
+    both = {name for name in DATABASE_VERBS + POINT_VERBS if hasattr(QdrantClient, name)}
+    assert both - CALLS.keys() == {"close", "get_collections"}
+
+
+def test_verbs_have_the_parameters_of_qdrants_client() -> None:
+    """What is None, or of no effect, is taken; what vecdb has not as well, to say so."""
+    for verb in CALLS.keys() | {"close", "recover_snapshot"}:
+        theirs = inspect.signature(getattr(QdrantClient, verb)).parameters.keys() - {"kwargs"}
+        ours = inspect.signature(getattr(VecDB, verb)).parameters
+        kind = OfPoints if verb in POINT_VERBS else OfCollections
+        taken = kind.__annotations__.keys() if "qdrant" in ours else set()
+        assert theirs - ours.keys() <= taken, verb
+        assert not taken & ours.keys() - {"payload"}, verb
+
+
+@pytest.mark.parametrize(
+    ("verb", "argument", "value"),
+    [
+        ("query_points", "prefetch", {"query": [1, 1]}),
+        ("query_points", "lookup_from", {"collection": "d"}),
+        ("query_points", "shard_key_selector", "a"),
+        ("scroll", "order_by", "n"),
+        ("upsert", "update_filter", {"must": []}),
+        ("upsert", "update_mode", "insert_only"),
+        ("create_collection", "sparse_vectors_config", {"s": {}}),
+        ("create_collection", "sharding_method", "custom"),
+        ("create_collection", "metadata", {"a": 1}),
+        ("update_collection", "strict_mode_config", {"enabled": True}),
+    ],
+)
+def test_what_would_change_the_answer_is_refused(
+    db: VecDB, verb: str, argument: str, value: Any
+) -> None:
+    db.create_collection("c", {"size": 2, "distance": "Dot"})
+    name = "new" if verb == "create_collection" else "c"
+    with pytest.raises(InvalidInputError, match=f"^{argument}: Qdrant's, not supported by vecdb: "):
+        getattr(db, verb)(name, **CALLS[verb], **{argument: value})
+    assert db.count("c").count == 0
+    assert not db.collection_exists("new")
+
+
+def test_what_decides_nothing_in_one_process_is_taken(db: VecDB) -> None:
+    """Also the empty configuration that LangChain passes."""
+    several = {"shard_number": 2, "replication_factor": 1, "write_consistency_factor": 1}
+    config = {"size": 2, "distance": "Dot"}
+    db.create_collection("c", config, sparse_vectors_config={}, timeout=5, **several)
+    db.upsert("c", CALLS["upsert"]["points"], ordering="strong", timeout=5)
+    assert db.query_points("c", [1, 1], timeout=5, consistency="majority", prefetch=[]).points
+    assert db.collection("c").retrieve([1], consistency=1, timeout=1)
+    db.delete_collection("c", timeout=3)
 
 
 def test_a_wrong_keyword_names_the_class_that_was_called(db: VecDB) -> None:
     """It was "Verbs.search()", of which nobody has heard."""
     with pytest.raises(TypeError, match=r"^VecDB\.search\(\) got an unexpected keyword .*'limt'"):
         db.search("c", [1.0], limt=3)  # type: ignore[call-arg]
+    with pytest.raises(
+        TypeError, match=r"^VecDB\.search\(\) got an unexpected keyword .*'payload'"
+    ):
+        db.search("c", [1.0], payload=None)  # type: ignore[call-arg]
     assert Collection.search.__qualname__ == "Collection.search"
 
 
@@ -599,8 +681,7 @@ class Twins:
 
 @pytest.fixture
 def twins(db: VecDB) -> Iterator[Any]:
-    qdrant_client = pytest.importorskip("qdrant_client")
-    client = qdrant_client.QdrantClient(":memory:")
+    client = QdrantClient(":memory:")
 
     def make(**config: Any) -> Twins:
         db.create_collection("c", **config)

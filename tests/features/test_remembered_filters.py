@@ -266,3 +266,48 @@ def test_pages_use_what_is_remembered(db: VecDB, monkeypatch: pytest.MonkeyPatch
     assert [r.id for r in db.scroll("c", is_(3), limit=ROWS)[0]] == expected
     assert [r.id for r in db.scroll("c", is_(3), limit=2, offset=4)[0]] == [10, 17]
     assert db.scroll("c", is_(3), limit=2)[1] == 17
+
+
+def test_only_payloads_that_were_edited_since_are_tested_again(
+    db: VecDB, tested: list[int]
+) -> None:
+    assert db.count("c", is_(3)).count == len(of_kind(3))
+    tested.clear()
+    db.set_payload("c", {"kind": 3}, [4, 5])
+    for _ in range(2):
+        assert found(db, 3) == of_kind(3) | {4, 5}
+    assert sorted(tested) == [4, 5]
+    before = db.collection("c")._store.view
+    db.set_payload("c", {"kind": 1}, [5, 10])
+    for _ in range(2):
+        assert found(db, 3) == of_kind(3) - {10} | {4}
+    assert sorted(tested) == [4, 5, 5, 10]
+    condition = masks.compiled(masks.models.coerce(masks.models.Filter, is_(3)))
+    [part] = before.segments
+    bits = np.unpackbits(masks.matching(before, part, condition), bitorder="little")
+    assert set(np.flatnonzero(bits)) == of_kind(3) | {4, 5}
+    assert found(db, 3) == of_kind(3) - {10} | {4}
+    db.flush("c")
+    assert found(db, 3) == of_kind(3) - {10} | {4}
+    db.set_payload("c", {"kind": 3}, [10, 4])
+    db.clear_payload("c", [3])
+    assert found(db, 3) == of_kind(3) - {3} | {4}
+
+
+def test_edits_in_the_memory_segment(db: VecDB) -> None:
+    """It grows after the edit: by rows in the byte of an edited one, and beyond."""
+    expected = of_kind(3)
+    for turn in range(6):
+        points = [
+            {"id": 300 + 5 * turn + n, "vector": [1, 1, 1, 1], "payload": {"kind": 2 + n}}
+            for n in range(5)
+        ]
+        db.upsert("c", points)
+        expected = expected | {300 + 5 * turn + 1}
+        assert found(db, 3) == expected
+        db.set_payload("c", {"kind": 3}, [300 + 5 * turn])
+        expected = expected | {300 + 5 * turn}
+        assert found(db, 3) == expected
+        db.set_payload("c", {"kind": 9}, [300 + 5 * turn + 1])
+        expected = expected - {300 + 5 * turn + 1}
+        assert found(db, 3) == expected

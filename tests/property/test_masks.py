@@ -50,7 +50,7 @@ without_payload = _filters(st.recursive(of_ids | of_vectors, _filters, max_leave
 
 @pytest.fixture(scope="module")
 def db(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VecDB]:
-    """Numbers and UUIDs in two file segments, of which rows are dead, and in the memory segment."""
+    """Numbers and UUIDs in file segments and the memory segment; rows are dead, payloads edited."""
     with VecDB(Path(tmp_path_factory.mktemp("masks")) / "db", sync="never") as db:
         kinds = {name: {"size": 2, "distance": "Dot"} for name in "ab"}
         db.create_collection("c", kinds, optimizers_config={"max_optimization_threads": 0})
@@ -59,6 +59,10 @@ def db(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VecDB]:
             if start < 2 * POINTS // 3:
                 db.flush("c")
         db.upsert("c", [point(number, 1) for number in range(0, POINTS, 4)])
+        db.set_payload("c", {"n": 1}, [IDS[number] for number in range(0, POINTS, 11)])
+        db.flush("c")
+        db.upsert("c", [point(number, 2) for number in range(1, POINTS, 9)])
+        db.set_payload("c", {"n": 2}, [IDS[number] for number in range(0, POINTS, 13)])
         db.delete("c", [IDS[number] for number in range(0, POINTS, 7)])
         yield db
 

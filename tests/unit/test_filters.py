@@ -465,7 +465,6 @@ ORACLE = settings(
 def agree_with_local_mode(
     filter: dict[str, Any], payloads: list[dict[str, Any]], point_id: int | str, names: set[str]
 ) -> None:
-    pytest.importorskip("qdrant_client")
     from qdrant_client import models as theirs
     from qdrant_client.local.payload_filters import check_filter
 

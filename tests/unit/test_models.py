@@ -15,11 +15,12 @@ from uuid import UUID
 import msgspec
 import numpy as np
 import pytest
+from qdrant_client.http.models import models as theirs
 
 from vecdb import models as m
 from vecdb.errors import InvalidInputError
 from vecdb.models import coerce, to_builtins, to_json
-from vecdb.models.reading import Model, converter
+from vecdb.models.reading import _QDRANT_ONLY, Model, converter, known_fields
 from vecdb.models.validation import Checked
 
 UUID_TEXT = "6f9619ff-8b86-d011-b42d-00c04fc964ff"
@@ -252,13 +253,29 @@ def test_dict_and_struct_forms_agree_and_round_trip(name: str, shape: Any) -> No
     ("name", "shape"), [entry for entry in SHAPES if entry[0] not in NOT_IN_QDRANT]
 )
 def test_qdrant_client_objects_are_read(name: str, shape: Any) -> None:
-    pytest.importorskip("qdrant_client")
-    from qdrant_client.http.models import models as theirs
-
     type_ = getattr(m, name)
     complete = to_builtins(coerce(type_, shape))  # theirs has fewer defaults
     struct = coerce(type_, getattr(theirs, name).model_validate(complete))
     assert to_builtins(struct) == complete
+    # A dump has every field, also those that only Qdrant has, which are unset.
+    dump = getattr(theirs, name).model_validate(complete).model_dump(by_alias=True)
+    assert to_builtins(coerce(type_, dump)) == complete
+
+
+# They are never read from Qdrant's.
+RESULTS = {"CollectionConfig", "CollectionInfo", "CollectionParams", "SegmentInfo"}
+REQUESTS = sorted({name for name, _ in SHAPES if hasattr(theirs, name)} - RESULTS)
+
+
+@pytest.mark.parametrize("name", REQUESTS)
+def test_fields_that_only_qdrant_has_are_known_by_name(name: str) -> None:
+    fields = getattr(theirs, name).model_fields
+    names = {field.alias or key for key, field in fields.items()}
+    ours = known_fields(getattr(m, name))[0]
+    assert names - ours.keys() <= _QDRANT_ONLY
+    type_ = getattr(m, name)
+    with pytest.raises(InvalidInputError, match="'unheard'"):
+        coerce(type_, {**dict.fromkeys(known_fields(type_)[1]), "unheard": None})
 
 
 def test_every_struct_has_a_shape() -> None:
@@ -274,7 +291,6 @@ def test_every_struct_has_a_shape() -> None:
 
 def test_public_names_exist_and_enums_agree_with_qdrant() -> None:
     assert all(hasattr(m, name) for name in m.__all__)
-    theirs = pytest.importorskip("qdrant_client.http.models.models")
     enums = [v for v in vars(m).values() if isinstance(v, type) and issubclass(v, Enum)]
     assert len(enums) == 10
     for enum in enums:
@@ -297,7 +313,6 @@ def test_a_valid_struct_comes_back_as_itself() -> None:
 
 
 def test_forms_mix_at_every_level() -> None:
-    theirs = pytest.importorskip("qdrant_client.http.models.models")
     condition = theirs.FieldCondition(key="a", match=theirs.MatchExcept(**{"except": [1]}))
     mixed = m.Filter(must=[{"must": [condition]}, m.HasIdCondition(has_id=[1])])  # type: ignore[list-item]
     assert to_builtins(coerce(m.Filter, mixed)) == {

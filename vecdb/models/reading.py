@@ -29,7 +29,7 @@ Convert = Callable[[Any], Any]
 # fmt: off
 _QDRANT_ONLY = frozenset({
     "acorn", "geo_bounding_box", "geo_polygon", "geo_radius", "idf", "inline_storage",
-    "lookup_from", "memory", "multivector_config", "phrase", "prefetch", "prefix",
+    "lookup_from", "memory", "multivector_config", "order_value", "phrase", "prefetch", "prefix",
     "prevent_unoptimized", "shard_key", "slice", "substring", "text", "text_any",
 })
 # fmt: on
@@ -414,6 +414,8 @@ class _StructReader:
 
     def _build(self, fields: Mapping[str, Any]) -> Any:
         known, required = known_fields(self.struct)
+        if not fields.keys() <= known.keys():  # a dump of Qdrant's objects has their unset fields
+            fields = {k: v for k, v in fields.items() if v is not None or k not in _QDRANT_ONLY}
         if not required <= fields.keys() <= known.keys():
             raise Refused(_misfit(self.struct, fields.keys()))
         arguments = {}

@@ -1,0 +1,80 @@
+"""Arguments that Qdrant's client takes and vecdb has no use for.
+
+Code written for that client passes them along, mostly as None. None is what they are here anyway.
+Another value is accepted where one process has nothing to decide by it, and refused where the
+answer would be another.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypedDict
+
+from vecdb.errors import InvalidInputError
+
+
+class OfPoints(TypedDict, total=False):
+    """What verbs on the points of a collection take; which takes which is not looked at."""
+
+    # Nothing depends on these where one process writes and reads see every write that returned.
+    consistency: Any
+    method: Any
+    ordering: Any
+    timeout: Any
+    # These only without a value: None, or nothing in it.
+    lookup_from: Any
+    order_by: Any
+    prefetch: Any
+    shard_key_selector: Any
+    update_filter: Any
+    update_mode: Any
+
+
+class OfCollections(TypedDict, total=False):
+    """What verbs on collections take."""
+
+    # Nothing depends on these where a collection is in one place, which is a directory.
+    api_key: Any
+    collection_params: Any
+    grpc_grace: Any
+    id_tracker: Any
+    payload: Any
+    priority: Any
+    replication_factor: Any
+    shard_number: Any
+    timeout: Any
+    write_consistency_factor: Any
+    # These only without a value.
+    init_from: Any
+    metadata: Any
+    sharding_method: Any
+    sparse_vectors_config: Any
+    strict_mode_config: Any
+
+
+_REFUSED = {
+    "init_from": "snapshots copy a collection",
+    "lookup_from": "look the vector up with retrieve",
+    "metadata": "a collection has no payload of its own",
+    "order_by": "points come in the order of their ids",
+    "prefetch": "make one search for each part",
+    "shard_key_selector": "a collection is in one piece",
+    "sharding_method": "a collection is in one piece",
+    "sparse_vectors_config": "vectors are dense",
+    "strict_mode_config": "nothing is limited",
+    "update_filter": "points are written whatever is there",
+    "update_mode": "points are written whatever is there",
+}
+
+
+def check(verb: str, given: OfPoints | OfCollections, kind: type = OfPoints) -> None:
+    """Raise TypeError for what no such verb takes, as Python does for any other function, and
+    InvalidInputError for a value that asks for what vecdb has not."""
+    for name, value in given.items():
+        if name not in kind.__annotations__:
+            raise TypeError(f"{verb}() got an unexpected keyword argument {name!r}")
+        empty = value is None or (isinstance(value, (dict, list, tuple)) and not value)
+        if name in _REFUSED and not empty:
+            raise InvalidInputError(
+                f"{name}: Qdrant's, not supported by vecdb: {_REFUSED[name]}; expected None, got "
+                f"{value!r:.60}"
+            )
