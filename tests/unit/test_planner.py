@@ -275,6 +275,17 @@ def test_without_space_for_a_step_a_vacuum_frees_some() -> None:
         assert plan(stats, schema_of(conf), conf.optimizer_config) == expected
 
 
+def test_in_a_rush_only_what_is_final_is_indexed() -> None:
+    conf = config(default_segment_number=1, indexing_threshold=100, max_segment_size=5000)
+    segments = [segment(n, 1000) for n in range(4)]
+    schema, optimizer = schema_of(conf), conf.optimizer_config
+    assert plan(Stats(segments, rushing=True), schema, optimizer) is None
+    assert plan(Stats(segments), schema, optimizer) == Plan("merge", (0, 1, 2, 3))
+    assert plan(Stats(segments, 3000, rushing=True), schema, optimizer) == Plan("checkpoint")
+    segments.append(segment(9, 3000))
+    assert plan(Stats(segments, rushing=True), schema, optimizer) == Plan("convert", (9,))
+
+
 def test_a_crowd_is_merged_before_it_gets_one_more() -> None:
     conf = config(default_segment_number=1, indexing_threshold=100)
     segments = [segment(n, 1000, codec=SCALAR) for n in range(6)]

@@ -270,13 +270,18 @@ class Case:
             self._crashed = deepcopy(self.world)
 
     def _must_go_on(self) -> bool:
-        """Whether a full disk is all that happened, and not while opening or committing."""
+        """Whether a full disk is all that happened, and not while opening or committing; or a
+        shortage of descriptors."""
+        passes = self.fault.error == "EMFILE"
         return (
             self.fault.where == "os"
-            and self.fault.is_full
+            and (passes or self.fault.is_full)
             and not self.workload.opens
             and not any(step[0] in ("reopen", "restore") for step in self.workload.steps)
-            and all(re.match("write|allocate|create|mkdir", hit) for hit in self.injector.hits)
+            and (
+                passes
+                or all(re.match("write|allocate|create|mkdir", hit) for hit in self.injector.hits)
+            )
         )
 
     def _make_and_drop(self, name: str) -> None:

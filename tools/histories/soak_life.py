@@ -25,6 +25,11 @@ from vecdb.engine.check import check_database
 
 READ_EVERY = 300
 """Operations between two questions to the reader."""
+SEGMENTS = 12
+SPACE = 16 << 20
+"""Bytes of segments of a collection of at most a thousand small points."""
+DESCRIPTORS = 14
+"""Of a segment with several vectors."""
 
 
 @dataclass(frozen=True)
@@ -73,8 +78,31 @@ class Soak:
     def equal(self, what: str, found: Any, wanted: Any) -> None:
         self.same(what, None if found == wanted else f"{found!r}, not {wanted!r}")
 
+    def bounded(self) -> None:
+        """Segments, descriptors and space are few, whatever came before."""
+        segments = 0
+        for name in self.world.kept:
+            collection = self.db.collection(name)
+            files = [s for s in collection.info().segments if s.kind == "file"]
+            segments += len(files)
+            if len(files) > SEGMENTS:
+                raise Wrong(f"{name}: {len(files)} segments")
+            store = collection._store
+            with store.maintenance:  # nothing is half written
+                names = os.listdir(store.segments_path)
+                size = sum(file.stat().st_size for file in store.segments_path.rglob("*"))
+                listed = len(store.files)
+            if not store.building and len(names) > listed:
+                raise Wrong(f"{name}: {len(names)} directories of {listed} segments")
+            if size > SPACE:
+                raise Wrong(f"{name}: {size} bytes of segments")
+        descriptors = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
+        if descriptors > 100 + DESCRIPTORS * segments:
+            raise Wrong(f"{descriptors} descriptors for {segments} segments")
+
     def compare_all(self, rng: Random) -> None:
         """Everything of every collection."""
+        self.bounded()
         self.equal("damaged", self.db.damaged, {})
         self.names()
         for name in self.world.kept:
@@ -207,6 +235,8 @@ def live(path: Path, world: World, plan: Plan, done: Any, say: Say) -> None:
                 say(tail=_tail(path, step))
             soak.do(step)
             counts[step.verb] += 1
+            if number % READ_EVERY == 0:
+                soak.bounded()
             if not last and number % READ_EVERY == 0:
                 soak.same("reader", reader.ask(number + 1))
         say(

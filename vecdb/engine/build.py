@@ -16,7 +16,6 @@ committed since go to a file of the new segment, and those in memory to its memo
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable, Iterator
 
@@ -155,8 +154,8 @@ def _require_space(store: Store, sources: list[Source]) -> None:
         rows = max(1, source.segment.rows)
         length = source.segment.file_bytes + source.part.edits.file_bytes
         need += space_for(length * len(source.rows) // rows)
-    free = shutil.disk_usage(store.path).free
-    if free < need:
+    free = fs.free_bytes(store.path)
+    if free is not None and free < need:
         raise OptimizerError(f"{store.path}: {free} bytes free, {need} needed to rewrite segments")
 
 

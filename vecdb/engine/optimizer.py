@@ -7,7 +7,7 @@ later and later.
 
 Collections take turns, a step each, so none waits for another that always has something to do;
 one that somebody waits for has every second turn. While points come faster than an index of them
-could be built, no index is begun: it would be built again, and again, at the cost of the load.
+could be built, none is begun that would be built again later, at the cost of the load.
 """
 
 from __future__ import annotations
@@ -31,14 +31,17 @@ _log = logging.getLogger("vecdb")
 _REST = 0.02
 
 
-def next_step(store: Store) -> Plan | None:
-    """What the planner says now; None also for a collection that takes no writes."""
+def next_step(store: Store, *, patient: bool = False) -> Plan | None:
+    """What the planner says now; None also for a collection that takes no writes. ``patient``: what
+    can wait until a rush is over is left out."""
     with store.write:
         if store.closed or store.failure is not None:
             return None
         if store.frozen is not None:  # a checkpoint that failed half-way, or one at work
             return Plan("checkpoint")
-        stats = statistics(store, settled=store.waiting > 0 or _pause(store) <= 0.0)
+        settled = store.waiting > 0 or _pause(store) <= 0.0
+        rushing = patient and not settled and store.rush.left(time.monotonic()) > 0.0
+        stats = statistics(store, settled=settled, rushing=rushing)
         return plan(stats, store.schema, store.config.optimizer_config)
 
 
@@ -174,7 +177,7 @@ class Optimizer:
         if _disabled(store) or store.optimizer.retry_at > time.monotonic():
             return False
         try:
-            return self._step(store, patient=store.waiting == 0)
+            return self._step(store, patient=True)
         except Exception as error:
             # Kept in the collection's status; the thread must go on for the others.
             _log.warning("collection %r: optimizer: %s", store.name, error)
@@ -212,16 +215,14 @@ class Optimizer:
                 self._condition.notify_all()
 
     def _step(self, store: Store, *, patient: bool = False) -> bool:
-        """``patient``: what can wait until a rush is over waits."""
+        """The next one; whether there was any."""
         store.require_outside()
         with self._running:
             state = store.optimizer
-            step = next_step(store)
+            step = next_step(store, patient=patient)
             if step is None:
                 state.succeeded()
             if step is None or self._stopping:
-                return False
-            if patient and step.task != "checkpoint" and store.rush.left(time.monotonic()):
                 return False
             self._current = store
             state.begun += 1

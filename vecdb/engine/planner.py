@@ -112,6 +112,8 @@ class Stats:
     """Of the rows in memory, and of payload edits of others."""
     pressed: bool = False
     """All collections have too much in memory, and this one is to give some back."""
+    rushing: bool = False
+    """Points come faster than an index of them could be built."""
 
     @property
     def rows(self) -> int:
@@ -181,6 +183,9 @@ def _wanted(stats: Stats, schema: Schema, optimizer: models.OptimizersConfig) ->
         return Plan("checkpoint")
     if any(_shrinks_by_checkpoint(s, optimizer) for s in stats.segments):
         return Plan("checkpoint")
+
+    if stats.rushing:  # what a load leaves is indexed once, unless it is too large to be merged
+        segments = [s for s in segments if 2 * _kilobytes(s.live, schema) > limit]
 
     wanted = segment_number(optimizer)
     excess = len(segments) - wanted

@@ -329,7 +329,7 @@ def _make_durable(store: Store, *, required: bool) -> None:
         checkpoint(store)
         store.start_wal_file()
     except OSError as error:
-        if required:
+        if required or error.errno in (errno.EMFILE, errno.ENFILE):  # that passes: open it again
             raise
         store.fail(f"what was recovered could not be written to new files: {error}")
 

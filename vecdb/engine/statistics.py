@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import shutil
-
 from vecdb.engine.planner import SegmentStats, Stats
 from vecdb.engine.store import FileState, Store
+from vecdb.storage import fs
 
 
-def statistics(store: Store, *, settled: bool) -> Stats:
-    """The figures of this moment. ``settled``: writing has paused, or somebody waits."""
+def statistics(store: Store, *, settled: bool, rushing: bool = False) -> Stats:
+    """The figures of this moment. ``settled``: writing has paused, or somebody waits; ``rushing``:
+    what an index would only slow down goes on."""
     return Stats(
         segments=[_of_segment(state) for state in store.files.values()],
         memory_rows=store.memory.live,
         memory_bytes=sum(memory.size for memory in store.memories()),
-        free_bytes=shutil.disk_usage(store.path).free,
+        free_bytes=fs.free_bytes(store.path),
         settled=settled,
         payload_bytes=store.payload_bytes,
         pressed=store.pressed,
+        rushing=rushing,
     )
 
 

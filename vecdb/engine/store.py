@@ -201,6 +201,7 @@ class Store:
         self.waiting = 0  # callers that wait for the optimizer
         self.rush = Rush()
         self.pressed = False  # to give memory back: written by the optimizer only
+        self.room = 0  # bytes that may be written before the disk is asked whether it is full
         self.memory = self.new_memory()
         self.view = View(config, self.schema, ())
 

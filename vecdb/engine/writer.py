@@ -10,7 +10,6 @@ A write returns when it is durable (as far as the sync level goes) and visible t
 from __future__ import annotations
 
 import errno
-import shutil
 import signal
 import threading
 import time
@@ -44,6 +43,7 @@ from vecdb.errors import (
 )
 from vecdb.payload import edit, encoding
 from vecdb.payload.paths import parse_path
+from vecdb.storage import fs
 from vecdb.storage.format import MAX_FRAME, DamageError
 from vecdb.storage.payload_edits import PayloadEdits
 
@@ -52,6 +52,7 @@ from vecdb.storage.payload_edits import PayloadEdits
 Request = Upsert | Delete | Callable[[View], Operation | None]
 
 _GROUP_BYTES = 1 << 20
+_ASK_EVERY = 1 << 20  # bytes that are written until the disk is asked again for its free space
 _GROUP_OPERATIONS = 256
 _MAX_OPERATION = MAX_FRAME - (1 << 16)
 _AT_ONCE = 1024  # payloads that are read together
@@ -198,12 +199,14 @@ class Writer:
 def _with_space(store: Store, group: list[Ticket]) -> list[Ticket]:
     """The tickets that may go on. What adds rows is refused before the disk is full: to delete
     takes space, too, in the log and for what is left of the segments."""
-    adding = [ticket for ticket in group if not isinstance(ticket.operation, Delete)]
-    if not adding:
+    size = sum(ticket.size for ticket in group)
+    store.room -= size
+    if store.room >= 0:
         return group
-    size = sum(ticket.size for ticket in adding)
-    free, kept = shutil.disk_usage(store.path).free, store.kept_free()
-    if free - size >= kept:
+    adding = [ticket for ticket in group if not isinstance(ticket.operation, Delete)]
+    free, kept = fs.free_bytes(store.path), store.kept_free()
+    if not adding or free is None or free - size >= kept:
+        store.room = 0 if free is None else max(0, min(free - size - kept, _ASK_EVERY))
         return group
     for ticket in adding:
         ticket.fail(

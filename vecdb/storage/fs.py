@@ -200,6 +200,15 @@ def write_file(path: Path, data: Buffer) -> None:
         file.close()
 
 
+def free_bytes(path: Path) -> int | None:
+    """What may still be written there; None if that cannot be told, as of what is gone."""
+    try:
+        found = os.statvfs(path)
+    except OSError:
+        return None
+    return found.f_bavail * found.f_frsize
+
+
 def reserve(path: Path, size: int) -> None:
     """Give a file, made if there is none, at least this length, and all of that the space it needs:
     who writes through a mapping to what has none is killed when the disk is full."""
