@@ -40,7 +40,7 @@ def remember(part: SegmentView, digest: bytes, tested: Bits, matches: Bits) -> N
     """Keep which rows were tested now, by their payloads in the view, and which of them match."""
     if part.edited:
         edited = part.edits.bits(part.seen, part.rows)
-        _remember_edits(part, digest, tested & edited, matches & edited)
+        _remember_edits(part, digest, tested & edited, matches & edited, edited)
         tested, matches = tested & ~edited, matches & ~edited
     kept = part.segment.matches
     before = kept.pop(digest, None)
@@ -66,12 +66,17 @@ def _of_edits(part: SegmentView, digest: bytes) -> tuple[Bits, Bits]:
     return tested, matches
 
 
-def _remember_edits(part: SegmentView, digest: bytes, tested: Bits, matches: Bits) -> None:
+def _remember_edits(
+    part: SegmentView, digest: bytes, tested: Bits, matches: Bits, edited: Bits
+) -> None:
     kept = part.edits.matches
-    if digest in kept and kept[digest][0] > part.seen:
-        return
     known, good = _of_edits(part, digest)
-    kept.pop(digest, None)
+    before = kept.pop(digest, None)
+    if before is not None and before[0] > part.seen:
+        kept[digest] = before
+        return
+    if before is None and _FEW * _count(tested) < _count(edited):
+        return
     kept[digest] = part.seen, known | tested, good | matches
     for oldest in list(kept)[:-_REMEMBERED]:
         kept.pop(oldest, None)
