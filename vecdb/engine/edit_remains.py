@@ -70,9 +70,9 @@ def _table_of(file: DataRemains, rows: int, seq: int) -> EditsTable | None:
     """The head of a file, if all of it is whole."""
     data, whole = file.rows(0, 8, "<u1", 1)
     count = int(data[:, 0].view("<u8")[0])
-    if not whole.all() or not 0 < count <= file.padded // 24:
-        return None
     end = EditsTable.head_size(count)
+    if not whole.all() or end > file.padded:
+        return None
     data, whole = file.rows(0, end, "<u1", 1)
     if not whole.all():
         return None

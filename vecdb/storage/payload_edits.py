@@ -99,9 +99,9 @@ class EditsFile:
         if self.part.header.dtype != np.uint8 or self.part.header.columns != 1 or size < 16:
             raise DamageError("holds no payload edits")
         count = int(self.part.verify_span(0, 8)[:8].view("<u8")[0])
-        if not 0 < count <= size // 24:
-            raise DamageError(f"{count} edits in {size} bytes")
         end = EditsTable.head_size(count)
+        if end > size:
+            raise DamageError(f"{count} edits in {size} bytes")
         head = self.part.verify_span(0, end)[:end]
         return EditsTable.unpack(head, size, rows, layout.parse_edits_file(self.name) or 0)
 
