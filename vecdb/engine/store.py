@@ -35,7 +35,7 @@ from vecdb.storage import layout
 from vecdb.storage.catalog import Bits, Catalog, SegmentRow
 from vecdb.storage.format import bits_at, pack_bits
 from vecdb.storage.memory import MemorySegment, all_alive, killed
-from vecdb.storage.payload_edits import EditsFile, PayloadEdits, rows_of
+from vecdb.storage.payload_edits import EditsFile, PayloadEdits
 from vecdb.storage.segment import FileSegment
 from vecdb.storage.wal import Wal
 
@@ -58,11 +58,6 @@ class FileState:
     committed: Bits | None
     committed_live: int
     edits: PayloadEdits = field(default_factory=PayloadEdits)
-
-    @property
-    def row(self) -> SegmentRow:
-        """What the catalog says of the segment."""
-        return self.segment.row.with_edits(rows_of(self.edits.files))
 
     def view(self) -> SegmentView:
         """The segment now."""
