@@ -26,7 +26,7 @@ from vecdb.qdrant_arguments import OfCollections
 from vecdb.snapshots import Snapshots
 from vecdb.storage import fs, layout
 from vecdb.storage.mapping import give_back_freed_memory
-from vecdb.storage.wal import SyncLevel
+from vecdb.storage.wal import LogLevel, SyncLevel
 from vecdb.verbs import Verbs
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class VecDB(Verbs, Snapshots):
         self._temporary = given is None
         self.path = fs.make_temporary_dir() if given is None else given
         self.read_only = read_only
-        self._level: SyncLevel = "never" if self._temporary else sync
+        self._level: LogLevel = "none" if self._temporary else sync
         self._pid = os.getpid()
         self._closed = False
         self._lock = threading.RLock()  # guards what is open; before any lock of a store

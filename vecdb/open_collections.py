@@ -29,7 +29,7 @@ from vecdb.errors import (
     WriteError,
 )
 from vecdb.storage import fs, layout
-from vecdb.storage.wal import SyncLevel
+from vecdb.storage.wal import LogLevel
 
 _log = logging.getLogger("vecdb")
 
@@ -46,7 +46,7 @@ class OpenCollections:
     def __init__(
         self,
         parent: Path,
-        level: SyncLevel,
+        level: LogLevel,
         optimizer: Optimizer,
         handle: Callable[[Store], Collection],
     ) -> None:

@@ -25,6 +25,7 @@ class Snapshots:
 
     path: Path
     _lock: threading.RLock
+    _temporary: bool
     _collections: OpenCollections
 
     def check_usable(self) -> None:
@@ -36,6 +37,10 @@ class Snapshots:
 
     def collection(self, collection_name: str) -> Collection:
         """The collection of that name."""
+        raise NotImplementedError
+
+    def flush(self, collection_name: str | None = None) -> None:
+        """Checkpoint one collection, or all."""
         raise NotImplementedError
 
     def create_snapshot(
@@ -50,6 +55,7 @@ class Snapshots:
         NotFoundError, StorageFullError, and CorruptionError for a damaged file.
         """
         self._require_writable()
+        self._fill_files(collection_name)
         path = self.collection(collection_name)._store.path
         directory = self._snapshots_of(collection_name)
         return snapshots.take(self.path, directory, path.name, [path], whole=False)
@@ -102,6 +108,7 @@ class Snapshots:
         ``create_snapshot`` does, and for a damaged collection.
         """
         self._require_writable()
+        self._fill_files(None)
         paths = recovery.collection_dirs(self.path / layout.COLLECTIONS)
         directory = self.path / layout.SNAPSHOTS
         return snapshots.take(self.path, directory, layout.FULL, paths, whole=True)
@@ -115,6 +122,11 @@ class Snapshots:
         """Remove a snapshot of the whole database; False if there is none of that name."""
         self._require_writable()
         return snapshots.remove(self.path / layout.SNAPSHOTS, snapshot_name)
+
+    def _fill_files(self, collection_name: str | None) -> None:
+        """A database that ends with its process has no log to copy: all must be in segments."""
+        if self._temporary:
+            self.flush(collection_name)
 
     def _snapshots_of(self, collection_name: str) -> Path:
         name = directory.check_name(collection_name)

@@ -9,7 +9,7 @@ import msgspec
 from vecdb import models
 from vecdb.engine.checkpoint import committing
 from vecdb.engine.ingest import vector_schema
-from vecdb.engine.schema import places, schema_of
+from vecdb.engine.schema import schema_of
 from vecdb.engine.store import Store
 from vecdb.engine.writer import Uninterrupted
 from vecdb.errors import InvalidInputError
@@ -102,8 +102,7 @@ def _commit(store: Store, config: models.CollectionConfig) -> None:
     reopened = {}
     for segment_id, state in store.files.items():
         segment = state.segment
-        optimizer = config.optimizer_config
-        where = {name: places(schema[name], segment.rows, optimizer) for name in segment.dims}
+        where = store.places(segment.row, schema, config)
         if where != segment.places:
             reopened[segment_id] = segment.moved(where)
     with Uninterrupted(), store.write:

@@ -36,7 +36,7 @@ from vecdb.storage.catalog import DATA, Catalog, Snapshot
 from vecdb.storage.format import MAX_FORMAT_LINE, VERSION, DamageError
 from vecdb.storage.format_line import pack_format_line, unpack_format_line
 from vecdb.storage.validate import validate
-from vecdb.storage.wal import Replay, SyncLevel, Wal
+from vecdb.storage.wal import LogLevel, Replay, Wal
 
 
 def write_format(path: Path, **fields: str) -> str:
@@ -219,7 +219,7 @@ def name_of_place(place: Path) -> str:
         return layout.unescape(place.name)
 
 
-def open_store(path: Path, level: SyncLevel, *, new: bool = False) -> Store:
+def open_store(path: Path, level: LogLevel, *, new: bool = False) -> Store:
     """Open a collection for writing. Raises CorruptionError and FormatVersionError, naming the
     file. ``new``: there is nothing in it yet, so it is of no use if it can only be read."""
     started = time.monotonic()
@@ -252,7 +252,7 @@ def open_store(path: Path, level: SyncLevel, *, new: bool = False) -> Store:
 def load(
     path: Path,
     snapshot: Snapshot,
-    level: SyncLevel,
+    level: LogLevel,
     reuse: Store | None = None,
     *,
     mapped: bool = False,

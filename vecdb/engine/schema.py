@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from vecdb import models
+from vecdb.storage.arrays import Placement
 from vecdb.storage.segment import Places
 
 Metric = Literal["dot", "euclid", "manhattan"]
@@ -120,3 +121,11 @@ def places(vector: VectorSchema, rows: int, optimizer: models.OptimizersConfig) 
     if vector.always_ram is None:
         return Places(originals, originals)
     return Places(originals, "anonymous" if vector.always_ram else "mapped")
+
+
+def placed_once(vector: VectorSchema, wanted: Places) -> Places:
+    """The same in a database whose files are in memory: what is read from them is there twice.
+    Sketches are, for they are small, and searched faster in large pages; so are codes that are
+    said to be in RAM."""
+    codes: Placement = "mapped" if vector.codec and not vector.always_ram else wanted.codes
+    return Places("mapped", codes)

@@ -28,7 +28,7 @@ from pathlib import Path
 import numpy as np
 
 from vecdb import ids, models
-from vecdb.engine.schema import Schema, places, schema_of
+from vecdb.engine.schema import Schema, placed_once, places, schema_of
 from vecdb.engine.view import SegmentView, View
 from vecdb.errors import ClosedError, ReadOnlyError, ReentrantCallError
 from vecdb.storage import layout
@@ -36,7 +36,7 @@ from vecdb.storage.catalog import Bits, Catalog, SegmentRow
 from vecdb.storage.format import bits_at, pack_bits
 from vecdb.storage.memory import MemorySegment, all_alive, killed
 from vecdb.storage.payload_edits import EditsFile, PayloadEdits
-from vecdb.storage.segment import FileSegment
+from vecdb.storage.segment import FileSegment, Places
 from vecdb.storage.wal import Wal
 
 _FIRST_DELAY = 1.0  # seconds until a failed step is tried again, doubled each time
@@ -236,8 +236,7 @@ class Store:
     def open_segment(self, row: SegmentRow, reuse: FileSegment | None = None) -> FileSegment:
         """The segment's files, as it was built, placed as the configuration wants."""
         row = row.with_edits({})
-        optimizer = self.config.optimizer_config
-        where = {name: places(self.schema[name], row.rows, optimizer) for name in row.vectors}
+        where = self.places(row, self.schema, self.config)
         path = self.segments_path / layout.segment_dir(row.id)
         # A segment that held its store would be in a cycle with it, and what it maps would stay
         # until Python looks for cycles.
@@ -271,6 +270,16 @@ class Store:
         """How much of it is payloads."""
         edits = [self.memory.edits, *(state.edits for state in self.files.values())]
         return self.memory.payload_bytes + sum(each.size for each in edits)
+
+    def places(
+        self, row: SegmentRow, schema: Schema, config: models.CollectionConfig
+    ) -> dict[str, Places]:
+        """Where a segment's parts are to live."""
+        optimizer = config.optimizer_config
+        where = {name: places(schema[name], row.rows, optimizer) for name in row.vectors}
+        if self.wal.level == "none":
+            return {name: placed_once(schema[name], place) for name, place in where.items()}
+        return where
 
     # -- under the write lock --------------------------------------------------------------
 

@@ -36,6 +36,9 @@ from vecdb.storage.format import (
 )
 
 SyncLevel = Literal["always", "interval", "never"]
+LogLevel = Literal[SyncLevel, "none"]
+"""``none``: of a database that ends with its process. There is nothing to recover, so a log would
+only be a second copy of what is in memory: files begin, and nothing is written to them."""
 
 _MOST_AWAKE = 1024
 
@@ -52,7 +55,7 @@ class Wal:
     failure nothing is ever appended or synced again.
     """
 
-    def __init__(self, directory: Path, uuid: bytes, level: SyncLevel) -> None:
+    def __init__(self, directory: Path, uuid: bytes, level: LogLevel) -> None:
         self._directory = directory
         self._uuid = uuid
         self._files: list[tuple[int, int]] = []  # first seq, bytes
@@ -65,7 +68,7 @@ class Wal:
         self._guard = threading.RLock()  # between a write and ``rest``, which another log asks for
         self._salt = 0
         self._synced = True  # everything written so far has been synced
-        self.level: SyncLevel = level
+        self.level: LogLevel = level
         self.failed: str | None = None
 
     @property
@@ -139,6 +142,8 @@ class Wal:
         ``failed`` is still None, when there was no descriptor to write with.
         """
         assert self._file is not None
+        if self.level == "none":
+            return
         if self._file.rests:
             _awake.enter(self)
         with self._guard:
