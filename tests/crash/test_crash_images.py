@@ -17,7 +17,7 @@ from running_tools import command, run
 pytestmark = pytest.mark.crash
 
 TOOL = "crash_images.py"
-WORKLOADS = ["index-writing", "never-group", "restore", "killed-collections"]
+WORKLOADS = ["index-writing", "merge-payloads", "never-group", "restore", "killed-collections"]
 
 
 def figures_of(tmp_path: Path, *arguments: object, code: int = 0) -> dict[str, Any]:
@@ -41,7 +41,9 @@ def test_every_disk_a_power_loss_leaves_recovers(tmp_path: Path) -> None:
     assert not (tmp_path / "kept").exists()
 
 
-@pytest.mark.parametrize("mutant", ["no_wal_dir_sync", "sources_removed_without_commit"])
+@pytest.mark.parametrize(
+    "mutant", ["no_wal_dir_sync", "sources_removed_without_commit", "build_forgets_later_edits"]
+)
 def test_a_planted_bug_is_caught(mutant: str, tmp_path: Path) -> None:
     figures = figures_of(tmp_path, "--mutant", mutant, "--limit", 60)
     (row,) = figures["mutants"]
