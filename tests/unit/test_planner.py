@@ -133,6 +133,7 @@ def on_disk(conf: models.CollectionConfig) -> models.CollectionConfig:
         (config(False), 900, 0, None),  # files would be read into memory again
         (config(False), 9, 1 << 20, Plan("checkpoint")),  # payloads are on disk in any case
         (config(False), 9, (1 << 20) - 1, None),
+        (config(False), 0, 1 << 20, Plan("checkpoint")),  # payload edits
         (on_disk(config(False)), 0, 0, None),
     ],
 )
