@@ -784,7 +784,7 @@ def test_collection_names(db: VecDB, refuses: Any, name: Any) -> None:
         lambda: db.collection(name),
         lambda: db.upsert(name, [GOOD]),
         lambda: db.search(name, [1, 2]),
-        lambda: db.memory_report(name),
+        lambda: db.memory_report("" if name is None else name),  # None: all of them
     ):
         refuses(InvalidInputError, call, "collection_name")
 
