@@ -16,6 +16,7 @@
     ├── PlaceTakenError (OSError)               what was opened is gone, or its path is another's
     ├── WriteError (OSError)                    a write failed and its outcome is unknown
     ├── StorageFullError (OSError)              no space; nothing of the write was kept
+    ├── NotBegunError (OSError)                 a shortage that passes; nothing was done
     ├── ReentrantCallError (RuntimeError)       called again from inside itself (signal handler)
     └── OptimizerError (RuntimeError)           a background build failed; the old segments serve
 
@@ -35,6 +36,7 @@ __all__ = [
     "InvalidInputError",
     "LockedError",
     "NotADatabaseError",
+    "NotBegunError",
     "NotFoundError",
     "OptimizerError",
     "PlaceTakenError",
@@ -109,6 +111,11 @@ class WriteError(VecdbError, OSError):
 
 class StorageFullError(VecdbError, OSError):
     """The disk is full. The write was undone; the collection goes on working."""
+
+
+class NotBegunError(VecdbError, OSError):
+    """A change could not be begun, of which nothing was done: there was no descriptor left, or no
+    memory. It may be tried again; the collection goes on working."""
 
 
 class ReentrantCallError(VecdbError, RuntimeError):

@@ -35,13 +35,13 @@ from vecdb.errors import (
     NotFoundError,
 )
 from vecdb.payload import encoding
-from vecdb.storage import catalog, format, layout, salvage, wal
+from vecdb.storage import catalog, format, layout, replay, salvage
 from vecdb.storage.arrays import Expected, PlacedArray
 from vecdb.storage.catalog import DATA, FileRow, SegmentRow, Snapshot
 from vecdb.storage.format import DamageError, DataHeader, Kind, WalHeader, checksum
 from vecdb.storage.payload_edits import EditsFile, PayloadEdits
+from vecdb.storage.replay import Replay
 from vecdb.storage.segment import FileSegment, Places
-from vecdb.storage.wal import Replay
 
 UUID = bytes(range(16))
 SALT = 0x1234567890ABCDEF
@@ -360,7 +360,7 @@ def test_looking_for_frames_after_a_torn_one_takes_no_longer_the_more_there_seem
         return checksum(*parts, seed=seed)
 
     monkeypatch.setattr(format, "checksum", counted)
-    monkeypatch.setattr(wal, "_SEARCH_BYTES", 1 << 20)
+    monkeypatch.setattr(replay, "_SEARCH_BYTES", 1 << 20)
     size = 1 << 20
     text = bytearray()
     while len(text) < size - 400:
@@ -536,7 +536,7 @@ import numpy as np
 from pathlib import Path
 from vecdb.engine import operations
 from vecdb.payload import encoding
-from vecdb.storage import arrays, format, segment, wal
+from vecdb.storage import arrays, format, replay, segment
 from vecdb.storage.format import DamageError, DataHeader, Kind
 from vecdb.errors import CorruptionError, InvalidInputError
 

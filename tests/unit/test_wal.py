@@ -11,7 +11,8 @@ import pytest
 
 from vecdb.errors import CorruptionError, FormatVersionError, StorageFullError, WriteError
 from vecdb.storage import fs
-from vecdb.storage.wal import Replay, Wal, wal_files
+from vecdb.storage.replay import Replay
+from vecdb.storage.wal import Wal, wal_files
 
 UUID = bytes(range(16))
 

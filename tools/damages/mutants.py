@@ -12,7 +12,7 @@ from typing import Any
 from damages import examine
 from vecdb.engine import check, planner, recovery
 from vecdb.errors import CorruptionError
-from vecdb.storage import arrays, catalog, wal
+from vecdb.storage import arrays, catalog, replay
 
 
 def blind() -> None:
@@ -37,27 +37,27 @@ def unsigned() -> None:
 
 def lenient() -> None:
     """a damaged operation in the middle of a log ends it, as a torn tail does"""
-    wal.require_torn_tail = lambda *arguments: None
+    replay.require_torn_tail = lambda *arguments: None
 
 
 def logless() -> None:
     """a collection without a log has an empty one"""
-    operations = wal.Replay.operations
+    operations = replay.Replay.operations
 
-    def quiet(self: wal.Replay) -> Any:
-        return operations(self) if wal.wal_files(self.directory) else iter(())
+    def quiet(self: replay.Replay) -> Any:
+        return operations(self) if replay.wal_files(self.directory) else iter(())
 
-    wal.Replay.operations = quiet  # type: ignore[method-assign]
+    replay.Replay.operations = quiet  # type: ignore[method-assign]
 
 
 def forgetful() -> None:
     """a log does not tell an older copy of the catalog from the newest"""
     begin = recovery.Replay
 
-    def replay(directory: Any, uuid: bytes, after: int, transaction: int) -> wal.Replay:
+    def begun(directory: Any, uuid: bytes, after: int, transaction: int) -> replay.Replay:
         return begin(directory, uuid, after)
 
-    recovery.Replay = check.Replay = replay  # type: ignore[assignment, misc]
+    recovery.Replay = check.Replay = begun  # type: ignore[assignment, misc]
 
 
 def stubborn() -> None:

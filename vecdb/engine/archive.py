@@ -58,9 +58,9 @@ from vecdb.storage.format import (
     unpack_value,
 )
 from vecdb.storage.format_line import pack_format_line
+from vecdb.storage.replay import Replay
 from vecdb.storage.tar import Progress, TarWriter, no_progress
 from vecdb.storage.validate import expected_files
-from vecdb.storage.wal import Replay
 
 MAX_MANIFEST = MAX_VALUE + 8
 

@@ -33,8 +33,8 @@ from vecdb.storage.catalog import SegmentRow, Snapshot, read_unlocked
 from vecdb.storage.catalog_file import require_lock_file
 from vecdb.storage.format import DamageError, unpack_bits
 from vecdb.storage.payload_edits import EditsFile
+from vecdb.storage.replay import Replay
 from vecdb.storage.segment import FileSegment, Places
-from vecdb.storage.wal import Replay
 
 
 class Problem(Struct):

@@ -45,10 +45,10 @@ from vecdb.engine.store import (
 )
 from vecdb.engine.view import Segment, SegmentView
 from vecdb.engine.writer import Uninterrupted
-from vecdb.errors import CorruptionError
+from vecdb.errors import CorruptionError, NotBegunError
 from vecdb.storage import fs
 from vecdb.storage.builder import SegmentBuilder
-from vecdb.storage.catalog import Bits, Change, NotBegun
+from vecdb.storage.catalog import Bits, Change
 from vecdb.storage.format import pack_bits, unpack_bits
 from vecdb.storage.memory import MemorySegment
 from vecdb.storage.payload_edits import EditsFile, PayloadEdits, rows_of, write_edits
@@ -362,7 +362,7 @@ def committing(store: Store, change: Change) -> Iterator[None]:
     try:
         catalog.commit(change)
         yield
-    except NotBegun:  # nothing has changed, here or there
+    except NotBegunError:  # nothing has changed, here or there
         raise
     except BaseException as error:
         store.fail(f"{catalog.path}: commit failed: {type(error).__name__}: {error}")

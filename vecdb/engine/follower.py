@@ -18,7 +18,8 @@ from vecdb.engine.store import RecoveryReport, Store
 from vecdb.errors import CorruptionError, FormatVersionError
 from vecdb.storage import fs, layout, lookup
 from vecdb.storage.catalog import Snapshot, read_unlocked, transaction_of
-from vecdb.storage.wal import Replay, wal_files
+from vecdb.storage.replay import Replay
+from vecdb.storage.wal import wal_files
 
 T = TypeVar("T")
 

@@ -35,8 +35,9 @@ from vecdb.storage.catalog import DATA, Catalog, Snapshot
 from vecdb.storage.format import MAX_FORMAT_LINE, VERSION, DamageError
 from vecdb.storage.format_line import pack_format_line, unpack_format_line
 from vecdb.storage.place import Place
+from vecdb.storage.replay import Replay
 from vecdb.storage.validate import validate
-from vecdb.storage.wal import LogLevel, Replay, Wal
+from vecdb.storage.wal import LogLevel, Wal
 
 
 def write_format(path: Path, **fields: str) -> str:

@@ -32,7 +32,13 @@ import numpy as np
 from vecdb import ids, models
 from vecdb.engine.schema import Schema, placed_once, places, schema_of
 from vecdb.engine.view import SegmentView, View
-from vecdb.errors import ClosedError, ReadOnlyError, ReentrantCallError
+from vecdb.errors import (
+    ClosedError,
+    NotBegunError,
+    ReadOnlyError,
+    ReentrantCallError,
+    VecdbError,
+)
 from vecdb.storage import layout
 from vecdb.storage.catalog import Bits, Catalog, SegmentRow
 from vecdb.storage.format import bits_at, pack_bits
@@ -320,11 +326,16 @@ class Store:
     def append(self, first_seq: int, operations: Sequence[Sequence[Any]]) -> None:
         """Write to the log what will be found there. Raises PlaceTakenError, and as
         ``Wal.append``."""
-        if self.place is not None:
-            self.place.require_for_write(removed=self.wal.is_removed)
-        # A log that rests is opened again by its name.
-        with self.place if self.place is not None and self.wal.rests else nullcontext():
-            self.wal.append(first_seq, operations)
+        try:
+            if self.place is not None:
+                self.place.require_for_write(removed=self.wal.is_removed)
+            # A log that rests is opened again by its name.
+            with self.place if self.place is not None and self.wal.rests else nullcontext():
+                self.wal.append(first_seq, operations)
+        except VecdbError:
+            raise
+        except OSError as error:  # before the log was written to
+            raise NotBegunError(error.errno, f"{self.path}: {error.strerror}") from error
 
     @property
     def is_lost(self) -> bool:

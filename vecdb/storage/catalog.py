@@ -28,7 +28,7 @@ import lmdb
 import numpy as np
 import numpy.typing as npt
 
-from vecdb.errors import CorruptionError, InvalidInputError, WriteError
+from vecdb.errors import CorruptionError, InvalidInputError, NotBegunError, WriteError
 from vecdb.storage import fs, layout, lookup
 from vecdb.storage.catalog_file import (
     LOCK,
@@ -121,11 +121,6 @@ class Change:
     alive: dict[int, Bits | None] = field(default_factory=dict)
 
 
-class NotBegun(OSError):
-    """A commit could not be begun (no descriptor was left, no space for the lock): nothing has
-    changed, and it may be tried again."""
-
-
 class Catalog:
     """The catalog of one collection that is open for writing. Calls are ordered by the caller.
 
@@ -171,9 +166,9 @@ class Catalog:
     def commit(self, change: Change) -> None:
         """Make the change true, all of it or nothing; durable when this returns.
 
-        Raises NotBegun if nothing has changed. Any other error leaves the outcome unknown until the
-        catalog is opened again: the caller must stop writing and delete nothing. Raises WriteError,
-        CorruptionError.
+        Raises NotBegunError if nothing has changed. Any other error leaves the outcome unknown
+        until the catalog is opened again: the caller must stop writing and delete nothing. Raises
+        WriteError, CorruptionError.
         """
         with ExitStack() as held:
             try:
@@ -184,7 +179,7 @@ class Catalog:
                 env = held.enter_context(_opened(self._directory))
                 self._require_same()
             except OSError as error:
-                raise NotBegun(error.errno, f"{self.path}: {error}") from error
+                raise NotBegunError(error.errno, f"{self.path}: {error}") from error
             try:
                 self._commit(env, change)
             except lmdb.Error as error:

@@ -36,7 +36,8 @@ from vecdb.storage.format import (
     padding,
     unpack_frame,
 )
-from vecdb.storage.wal import search_budget, wal_files
+from vecdb.storage.replay import search_budget
+from vecdb.storage.wal import wal_files
 
 Flags = npt.NDArray[np.bool_]
 
