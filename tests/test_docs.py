@@ -337,12 +337,15 @@ def test_an_index_can_be_read_with_the_page_alone(tmp_path: Path, distance: str)
     columns = 1 if distance == "Dot" else 2
     assert len(order) == starts[-1] == (~absent).sum()
     centroids = arrays["low"] + arrays["scale"] * arrays["centroids"]
+    centroids *= arrays["stretch"][:, None]
+    middle = arrays["middle"]
     blocks = np.frombuffer(data_of(path.with_name("sketch.b")), np.uint8)
     blocks = blocks.reshape(-(-len(order) // 32), -1)
     assert blocks.shape[1] == 64 * -(-codes_each // 4) + 128 * columns
     keys = np.frombuffer(path.with_name("ids").read_bytes()[64 : 64 + 8 * rows], "<u8")
 
     query = vectors[np.flatnonzero(~absent)[0]]
+    asked = query if distance == "Dot" else query - middle
     estimates = []
     for position, row in enumerate(order):
         c = int(np.searchsorted(starts, position, side="right")) - 1
@@ -353,14 +356,16 @@ def test_an_index_can_be_read_with_the_page_alone(tmp_path: Path, distance: str)
             [arrays["codebook"][width * k : width * (k + 1), code] for k, code in enumerate(codes)]
         )
         numbers = block[-128 * columns :].view("<f4").reshape(columns, 32)[:, i]
-        near = query @ centroids[c]
-        score = near if distance == "Dot" else 2 * near - centroids[c] @ centroids[c]
-        score += (query @ told[:dim]) * numbers[0] + (0.0 if columns == 1 else numbers[1])
+        near = asked @ centroids[c]
+        score = (
+            near + query @ middle if distance == "Dot" else 2 * near - centroids[c] @ centroids[c]
+        )
+        score += (asked @ told[:dim]) * numbers[0] + (0.0 if columns == 1 else numbers[1])
         row_vector = vectors[keys[row]]
         difference = query - row_vector
         true = query @ row_vector
         if distance != "Dot":
-            true = query @ query - difference @ difference
+            true = asked @ asked - difference @ difference
         estimates.append((score, true))
     found, true = np.array(estimates).T
     assert np.corrcoef(found, true)[0, 1] > 0.99

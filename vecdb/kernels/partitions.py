@@ -209,6 +209,9 @@ def visit(  # type: ignore[no-untyped-def]
             bounds[q, 0] -= square
             for i in range(filled[q]):
                 scores[q, i] -= square
+        if reached[q] > gap and following < np.float32(np.inf):
+            # One partition stands alone, and holds too few rows: of the others nothing is known.
+            bounds[q, 0] = np.inf
 
 
 @njit(
