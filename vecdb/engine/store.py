@@ -343,13 +343,18 @@ class Store:
             self.failure = reason
 
     def start_wal_file(self) -> None:
-        """Go on in a new WAL file, which remembers how far the catalog has got."""
+        """Go on in a new WAL file, which remembers how far the catalog has got. Inside of the
+        place."""
         assert self.catalog is not None
+        assert self.place is not None
+        # If nothing was written since, it takes the name of the file that is the mark, and whoever
+        # looks then would take the place for lost. Until then the directory itself tells: it is
+        # entered, so its inode is no other's.
+        self.place.mark = None
         try:
             self.wal.start_file(self.next_seq, self.catalog.transaction)
-            if self.place is not None:
-                self.place.mark = self.wal.mark
         finally:
+            self.place.mark = self.wal.mark
             if self.wal.failed is not None:
                 self.fail(self.wal.failed)
 
