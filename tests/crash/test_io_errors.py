@@ -113,6 +113,22 @@ def highest_descriptor(more: int) -> Iterator[None]:
             os.close(fd)
 
 
+@pytest.mark.parametrize("spare", [0, 1])
+def test_a_write_for_which_no_descriptor_is_left_may_be_tried_again(
+    tmp_path: Path, spare: int
+) -> None:
+    """A log that rests is opened again in the directory that was opened. If that could not be
+    entered, what the log held was taken for unknown, and the collection took no more writes."""
+    with make(tmp_path / "db") as db:
+        put(db, 0)
+        db.flush("c")  # from here on the log rests
+        with highest_descriptor(spare), pytest.raises(WriteError, match="nothing was written"):
+            put(db, 5)
+        put(db, 10)
+        assert db.count("c").count == 10
+    require_sound(tmp_path / "db")
+
+
 @pytest.mark.parametrize("call", ["ftruncate", "pwrite"])
 def test_a_full_disk_does_not_keep_a_database_from_being_opened(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str

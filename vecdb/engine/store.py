@@ -22,7 +22,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,13 @@ import numpy as np
 from vecdb import ids, models
 from vecdb.engine.schema import Schema, placed_once, places, schema_of
 from vecdb.engine.view import SegmentView, View
-from vecdb.errors import ClosedError, ReadOnlyError, ReentrantCallError
+from vecdb.errors import (
+    ClosedError,
+    PlaceTakenError,
+    ReadOnlyError,
+    ReentrantCallError,
+    WriteError,
+)
 from vecdb.storage import layout
 from vecdb.storage.catalog import Bits, Catalog, SegmentRow
 from vecdb.storage.format import bits_at, pack_bits
@@ -320,10 +326,17 @@ class Store:
     def append(self, first_seq: int, operations: Sequence[Sequence[Any]]) -> None:
         """Write to the log what will be found there. Raises PlaceTakenError, and as
         ``Wal.append``."""
-        if self.place is not None:
-            self.place.require_for_write(removed=self.wal.is_removed)
-        # A log that rests is opened again by its name.
-        with self.place if self.place is not None and self.wal.rests else nullcontext():
+        with ExitStack() as held:
+            try:
+                if self.place is not None:
+                    self.place.require_for_write(removed=self.wal.is_removed)
+                    if self.wal.rests:  # it is opened again by its name
+                        held.enter_context(self.place)
+            except PlaceTakenError:
+                raise
+            except OSError as error:  # no descriptor is left, say: that passes
+                reason = f"{self.path}: nothing was written: {error.strerror}"
+                raise WriteError(error.errno, reason) from error
             self.wal.append(first_seq, operations)
 
     @property
