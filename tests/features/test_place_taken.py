@@ -30,6 +30,8 @@ from vecdb.errors import (
     ClosedError,
     NotADatabaseError,
     PlaceTakenError,
+    ReadOnlyError,
+    WriteError,
 )
 from vecdb.storage import fs
 from vecdb.storage.place import Mark, Place
@@ -627,3 +629,25 @@ def test_a_log_that_replaces_its_namesake_does_not_lose_the_place(
     write(db, 5)
     db.close()
     assert ids(db_path) == list(range(10))
+
+
+def test_a_log_that_may_have_its_name_or_not_is_not_taken_for_a_lost_place(
+    db_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the error was that closed the collection to writes was hidden behind another one."""
+
+    def sync_dir(path: Path) -> None:
+        if path.name == "wal":
+            raise OSError(errno.EIO, "injected")
+        real(path)
+
+    db, real = make(db_path), fs.sync_dir
+    db.update_collection("c", optimizers_config={"flush_interval_sec": 9})  # begins a log
+    monkeypatch.setattr(fs, "sync_dir", sync_dir)
+    with pytest.raises(WriteError, match="injected"):
+        db.flush("c")
+    monkeypatch.undo()
+    with pytest.raises(ReadOnlyError, match="injected"):
+        write(db, 5)
+    db.close()
+    assert ids(db_path) == FIRST

@@ -367,8 +367,9 @@ class Store:
         try:
             self.wal.start_file(self.next_seq, self.catalog.transaction)
         finally:
-            self.place.mark = self.wal.mark
-            if self.wal.failed is not None:
+            if self.wal.failed is None:
+                self.place.mark = self.wal.mark
+            else:  # which of the two has the name is not known
                 self.fail(self.wal.failed)
 
     def kill(self, keys: list[int], *, in_memory: bool) -> None:
