@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 
 from vecdb import VecDB, models
-from vecdb.engine import checkpoint
+from vecdb.engine import checkpoint, restore
 from vecdb.engine.archive import capture
+from vecdb.errors import ClosedError
 from vecdb.storage import fs, lookup
 
 PROGRAM = """
@@ -107,6 +108,27 @@ def test_a_snapshot_may_be_taken_in_the_middle_of_a_checkpoint(
         for each in captured:
             each.close()
     assert [each.manifest.last_seq for each in captured] == [0, 1, 2]
+
+
+def test_a_full_snapshot_leaves_out_what_is_dropped_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All are written to files first, and the next of them was not there any more."""
+
+    def build(*arguments: Any) -> Any:
+        db.delete_collection("b")
+        return real(*arguments)
+
+    real = checkpoint._build
+    with VecDB(":memory:") as db:
+        for name in ("a", "b", "c"):
+            db.create_collection(name, {"size": 2, "distance": "Dot"})
+            db.upsert(name, [{"id": 1, "vector": [1, 2]}])
+        monkeypatch.setattr(checkpoint, "_build", build)
+        snapshot = db.create_full_snapshot()
+        assert restore.contents(db.path / "snapshots" / snapshot.name) == (True, ["a", "c"])
+    with pytest.raises(ClosedError):
+        db.flush()
 
 
 def test_where_parts_live_stays_so_when_the_configuration_changes() -> None:
