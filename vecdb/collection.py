@@ -79,8 +79,8 @@ class Collection:
         by name) as it is; that is the fast way. All of the batch is applied or nothing of it.
         ``wait`` is accepted for compatibility: a write is always applied when this returns.
 
-        Raises InvalidInputError (nothing was written), StorageFullError (nothing was kept),
-        WriteError (the outcome is known after reopening; until then no writes are taken).
+        Raises InvalidInputError and NotBegunError (nothing was written), StorageFullError (nothing
+        was kept), WriteError (the outcome is known after reopening; until then no writes are taken).
         """
         qdrant_arguments.check("Collection.upsert", qdrant)
         return self._write(prepare_upsert(self._store.schema, points))

@@ -24,6 +24,7 @@ from vecdb.errors import (
     ClosedError,
     ForkError,
     InvalidInputError,
+    NotFoundError,
     PlaceTakenError,
     ReadOnlyError,
     VecdbError,
@@ -360,9 +361,13 @@ class VecDB(Verbs, Snapshots):
 
     def flush(self, collection_name: str | None = None) -> None:
         """Checkpoint one collection, or all."""
+        if collection_name is not None:
+            return self.collection(collection_name).flush()
         self.check_usable()
-        for name in self._collections.names() if collection_name is None else [collection_name]:
-            self.collection(name).flush()
+        for name in self._collections.names():
+            with suppress(ClosedError, NotFoundError):  # dropped or replaced meanwhile
+                self.collection(name).flush()
+        self.check_usable()
 
     def memory_report(self, collection_name: str | None = None) -> dict[str, Any]:
         """Of one collection, see ``Collection.memory_report``; or of all: their reports by name, as

@@ -19,7 +19,7 @@ from oracle import SCALE, require_sound
 
 import vecdb
 from vecdb import VecDB, models
-from vecdb.errors import ReadOnlyError, StorageFullError, WriteError
+from vecdb.errors import NotBegunError, ReadOnlyError, StorageFullError, WriteError
 from vecdb.storage import fs
 
 TOOL = Path(__file__).resolve().parents[2] / "tools" / "io_errors.py"
@@ -111,6 +111,22 @@ def highest_descriptor(more: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
         for fd in filling:
             os.close(fd)
+
+
+@pytest.mark.parametrize("spare", [0, 1])
+def test_a_write_for_which_no_descriptor_is_left_may_be_tried_again(
+    tmp_path: Path, spare: int
+) -> None:
+    """A log that rests is opened again in the directory that was opened. If that could not be
+    entered, what the log held was taken for unknown, and the collection took no more writes."""
+    with make(tmp_path / "db") as db:
+        put(db, 0)
+        db.flush("c")  # from here on the log rests
+        with highest_descriptor(spare), pytest.raises(NotBegunError):
+            put(db, 5)
+        put(db, 10)
+        assert db.count("c").count == 10
+    require_sound(tmp_path / "db")
 
 
 @pytest.mark.parametrize("call", ["ftruncate", "pwrite"])

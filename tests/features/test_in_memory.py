@@ -14,6 +14,9 @@ import numpy as np
 import pytest
 
 from vecdb import VecDB, models
+from vecdb.engine import checkpoint, restore
+from vecdb.engine.archive import capture
+from vecdb.errors import ClosedError
 from vecdb.storage import fs, lookup
 
 PROGRAM = """
@@ -82,6 +85,50 @@ def test_a_snapshot_has_all_that_was_written(tmp_path: Path) -> None:
         db.upsert("b", [{"id": 3, "vector": [5, 6]}])
         assert db.count("b").count == 3
         assert db.check().problems == []
+
+
+def test_a_snapshot_may_be_taken_in_the_middle_of_a_checkpoint(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Without what is written in a log, each file of it that began seemed to follow a gap."""
+    captured = []
+
+    def build(*arguments: Any) -> Any:
+        captured.append(capture(db.collection("c")._store.path))
+        return real(*arguments)
+
+    real = checkpoint._build
+    monkeypatch.setattr(checkpoint, "_build", build)
+    with VecDB(":memory:") as db:
+        db.create_collection("c", {"size": 2, "distance": "Dot"})
+        for number in range(3):
+            db.upsert("c", [{"id": number, "vector": [1, number]}])
+            db.flush("c")
+        assert db.count("c").count == 3
+        for each in captured:
+            each.close()
+    assert [each.manifest.last_seq for each in captured] == [0, 1, 2]
+
+
+def test_a_full_snapshot_leaves_out_what_is_dropped_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All are written to files first, and the next of them was not there any more."""
+
+    def build(*arguments: Any) -> Any:
+        db.delete_collection("b")
+        return real(*arguments)
+
+    real = checkpoint._build
+    with VecDB(":memory:") as db:
+        for name in ("a", "b", "c"):
+            db.create_collection(name, {"size": 2, "distance": "Dot"})
+            db.upsert(name, [{"id": 1, "vector": [1, 2]}])
+        monkeypatch.setattr(checkpoint, "_build", build)
+        snapshot = db.create_full_snapshot()
+        assert restore.contents(db.path / "snapshots" / snapshot.name) == (True, ["a", "c"])
+    with pytest.raises(ClosedError):
+        db.flush()
 
 
 def test_where_parts_live_stays_so_when_the_configuration_changes() -> None:

@@ -98,14 +98,6 @@ def test_a_point_is_on_one_page(db: VecDB, page: Page, filter: Any) -> None:
     assert len(set(ids) & {hit.id for hit in exact}) >= 0.93 * len(ids)
 
 
-def test_pages_of_other_sizes_may_follow_if_the_first_divides_them(db: VecDB) -> None:
-    for query in QUERIES:
-        ids = []
-        for offset, limit in ((0, 5), (5, 5), (10, 20), (30, 10), (40, 200)):
-            ids += [hit.id for hit in by_search(db, query, limit, offset, None)]
-        assert len(ids) == len(set(ids)) == 240
-
-
 def test_codes_that_have_the_last_word_have_pages_too(db: VecDB) -> None:
     params = {"quantization": {"rescore": False}}
     for query in QUERIES:

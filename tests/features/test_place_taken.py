@@ -13,6 +13,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -29,7 +30,10 @@ from vecdb.errors import (
     ClosedError,
     NotADatabaseError,
     PlaceTakenError,
+    ReadOnlyError,
+    WriteError,
 )
+from vecdb.storage import fs
 from vecdb.storage.place import Mark, Place
 
 VECTORS: Any = {"size": 2, "distance": "Dot"}
@@ -597,3 +601,53 @@ def test_no_thread_is_in_the_place_of_another(tmp_path: Path) -> None:
     assert seen == [(str(path / "file"), None)]
     assert located(path / "file")[1] is None
     place.close()
+
+
+def test_a_log_that_replaces_its_namesake_does_not_lose_the_place(
+    db_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A change of the configuration begins a log; if nothing was written since the one before, of
+    the same name. An optimizer that entered the place in that moment found another file in it than
+    its mark, and the collection took no more writes."""
+    real, looks = fs.sync_dir, []
+
+    def sync_dir(path: Path) -> None:
+        real(path)
+        if path.name == "wal":  # the new one has its name, and is not the mark yet
+            looking = threading.Thread(target=lambda: looks.append(store.place.now()))
+            looking.start()
+            looking.join()
+
+    db = make(db_path)
+    db.flush("c")
+    store = db.collection("c")._store
+    assert store.place is not None
+    monkeypatch.setattr(fs, "sync_dir", sync_dir)
+    db.update_collection("c", optimizers_config={"flush_interval_sec": 9})
+    monkeypatch.undo()
+    assert looks == [store.path]
+    write(db, 5)
+    db.close()
+    assert ids(db_path) == list(range(10))
+
+
+def test_a_log_that_may_have_its_name_or_not_is_not_taken_for_a_lost_place(
+    db_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the error was that closed the collection to writes was hidden behind another one."""
+
+    def sync_dir(path: Path) -> None:
+        if path.name == "wal":
+            raise OSError(errno.EIO, "injected")
+        real(path)
+
+    db, real = make(db_path), fs.sync_dir
+    db.update_collection("c", optimizers_config={"flush_interval_sec": 9})  # begins a log
+    monkeypatch.setattr(fs, "sync_dir", sync_dir)
+    with pytest.raises(WriteError, match="injected"):
+        db.flush("c")
+    monkeypatch.undo()
+    with pytest.raises(ReadOnlyError, match="injected"):
+        write(db, 5)
+    db.close()
+    assert ids(db_path) == FIRST

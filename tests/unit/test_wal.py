@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from vecdb.errors import CorruptionError, FormatVersionError, StorageFullError, WriteError
 from vecdb.storage import fs
+from vecdb.storage import wal as wal_module
 from vecdb.storage.replay import Replay
 from vecdb.storage.wal import Wal, wal_files
 
@@ -177,3 +179,28 @@ def test_files_are_private(tmp_path: Path) -> None:
     make(tmp_path, FRAMES).close()
     [(_, path)] = wal_files(tmp_path)
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_log_that_is_busy_is_asked_again_to_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that was written to while another one took its turn kept its descriptor from then on."""
+    monkeypatch.setattr(wal_module, "_MOST_AWAKE", 1)
+    logs = []
+    for name in ("a", "b", "c"):
+        (tmp_path / name).mkdir()
+        logs.append(make(tmp_path / name, []))
+    first, second, third = logs
+    first.append(1, [[b"one"]])
+    with first._guard:
+        other = threading.Thread(target=second.append, args=(1, [[b"two"]]))
+        other.start()
+        other.join()
+    assert [log.rests for log in logs] == [False, False, True]
+    third.append(1, [[b"three"]])
+    assert [log.rests for log in logs] == [True, True, False]
+    for log in logs:
+        log.append(2, [[b"more"]])
+        log.close()
+    for name, data in (("a", b"one"), ("b", b"two"), ("c", b"three")):
+        assert replay(tmp_path / name)[0] == [(1, data), (2, b"more")]

@@ -3,9 +3,9 @@
 A search for more results may look deeper, and find what one for fewer has missed: cut from two such
 searches, pages would overlap. So a page is cut from one list, which begins with what a search for
 one page finds; a search for four times as many adds what it finds besides; and so on, as far as is
-needed. Page after page of one size (or of sizes that the first one divides) thus goes through the
-same list, as long as the collection stays the same. Within a page the best come first. A point that
-a search missed on its page comes later, then with a better score than some before it.
+needed. Page after page of one size thus goes through the same list, as long as the collection stays
+the same. Within a page the best come first. A point that a search missed on its page comes later,
+then with a better score than some before it.
 """
 
 from __future__ import annotations

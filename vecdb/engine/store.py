@@ -22,7 +22,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,9 +35,9 @@ from vecdb.engine.view import SegmentView, View
 from vecdb.errors import (
     ClosedError,
     NotBegunError,
+    PlaceTakenError,
     ReadOnlyError,
     ReentrantCallError,
-    VecdbError,
 )
 from vecdb.storage import layout
 from vecdb.storage.catalog import Bits, Catalog, SegmentRow
@@ -326,16 +326,17 @@ class Store:
     def append(self, first_seq: int, operations: Sequence[Sequence[Any]]) -> None:
         """Write to the log what will be found there. Raises PlaceTakenError, and as
         ``Wal.append``."""
-        try:
-            if self.place is not None:
-                self.place.require_for_write(removed=self.wal.is_removed)
-            # A log that rests is opened again by its name.
-            with self.place if self.place is not None and self.wal.rests else nullcontext():
-                self.wal.append(first_seq, operations)
-        except VecdbError:
-            raise
-        except OSError as error:  # before the log was written to
-            raise NotBegunError(error.errno, f"{self.path}: {error.strerror}") from error
+        with ExitStack() as held:
+            try:
+                if self.place is not None:
+                    self.place.require_for_write(removed=self.wal.is_removed)
+                    if self.wal.rests:  # it is opened again by its name
+                        held.enter_context(self.place)
+            except PlaceTakenError:
+                raise
+            except OSError as error:  # no descriptor is left, say: that passes
+                raise NotBegunError(error.errno, f"{self.path}: {error}") from error
+            self.wal.append(first_seq, operations)
 
     @property
     def is_lost(self) -> bool:
@@ -354,14 +355,20 @@ class Store:
             self.failure = reason
 
     def start_wal_file(self) -> None:
-        """Go on in a new WAL file, which remembers how far the catalog has got."""
+        """Go on in a new WAL file, which remembers how far the catalog has got. Inside of the
+        place."""
         assert self.catalog is not None
+        assert self.place is not None
+        # If nothing was written since, it takes the name of the file that is the mark, and whoever
+        # looks then would take the place for lost. Until then the directory itself tells: it is
+        # entered, so its inode is no other's.
+        self.place.mark = None
         try:
             self.wal.start_file(self.next_seq, self.catalog.transaction)
-            if self.place is not None:
-                self.place.mark = self.wal.mark
         finally:
-            if self.wal.failed is not None:
+            if self.wal.failed is None:
+                self.place.mark = self.wal.mark
+            else:  # which of the two has the name is not known
                 self.fail(self.wal.failed)
 
     def kill(self, keys: list[int], *, in_memory: bool) -> None:

@@ -236,8 +236,11 @@ def _tied(known: Neighbours, query: int, limit: int) -> bool:
 
 
 def _least(query: Floats, known: Neighbours, i: int, limit: int, exact: Scores) -> float:
-    """The score of the last of ``limit`` true neighbours, less what float32 rounds by."""
+    """The score of the last of ``limit`` true neighbours, less what float32 rounds by; minus
+    infinity if there are none, as where scores overflow."""
     scores = exact(query, known.positions[i, :limit])
+    if not len(scores):
+        return -float("inf")
     return float(scores.min() - _EQUAL * np.abs(scores).max())
 
 

@@ -283,8 +283,7 @@ class AppendFile:
         another file's."""
         if self._fd >= 0:
             self._held = self._held or Mapping(self._fd, 1)
-            close_descriptor(self._fd)
-            self._fd = -1
+            self._let_go()
 
     def wake(self) -> None:
         """Open it again. Raises OSError; ESTALE, if another file stands in its place."""
@@ -327,8 +326,12 @@ class AppendFile:
         """Close the descriptor; harmless when closed already."""
         self._held = None
         if self._fd >= 0:
-            close_descriptor(self._fd)
-            self._fd = -1
+            self._let_go()
+
+    def _let_go(self) -> None:
+        # Forgotten first: a child that is forked in between would close what may be another's.
+        fd, self._fd = self._fd, -1
+        close_descriptor(fd)
 
 
 def _open_lock(path: Path, reading: bool) -> int:

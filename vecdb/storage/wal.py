@@ -37,8 +37,7 @@ from vecdb.storage.place import Mark
 
 SyncLevel = Literal["always", "interval", "never"]
 LogLevel = Literal[SyncLevel, "none"]
-"""``none``: of a database that ends with its process. There is nothing to recover, so a log would
-only be a second copy of what is in memory: files begin, and nothing is written to them."""
+"""``none``: of a database that ends with its process. One file begins, and nothing is written."""
 
 _MOST_AWAKE = 1024
 
@@ -74,9 +73,8 @@ class Wal:
     @property
     def mark(self) -> Mark | None:
         """The open file, by its name in the collection's directory."""
-        if self._file is None:
-            return None
-        return self._file.as_mark(f"{layout.WAL}/{self._file.path.name}")
+        file = self._file
+        return None if file is None else file.as_mark(f"{layout.WAL}/{file.path.name}")
 
     @property
     def is_open(self) -> bool:
@@ -107,6 +105,8 @@ class Wal:
         damage and never a crash. Raises OSError if it could not be begun, and the log goes on in
         the current file; WriteError if nothing may be written any more.
         """
+        if self.level == "none" and self._file is not None:
+            return  # between two of them operations would be missing to who reads, for a snapshot
         with self._guard:
             self.sync()
             with fs.ready_to_sync(self._directory):
@@ -153,13 +153,12 @@ class Wal:
         Raises NotBegunError without a descriptor to write with, StorageFullError when the frame
         could be taken back whole, WriteError when the outcome is unknown: ``failed`` says why.
         """
-        assert self._file is not None
         if self.level == "none":
             return
-        if self.rests:
-            _awake.enter(self)
         with self._guard:
-            self._wake()
+            if self.rests:
+                _awake.enter(self)
+                self._wake()
             self._append(first_seq, operations)
 
     def _append(self, first_seq: int, operations: Sequence[Sequence[Any]]) -> None:
@@ -192,17 +191,19 @@ class Wal:
                 raise WriteError(error.errno, self.failed) from error
             self._synced = True
 
-    def rest(self) -> None:
-        """Let the descriptor go until the next write; not now, if one is under way. A sync that
-        fails closes the log to writes, as any other."""
-        if self._guard.acquire(blocking=False):
-            try:
-                with suppress(OSError):
-                    if self._file is not None and self.failed is None:
-                        self.sync()
-                        self._file.rest()
-            finally:
-                self._guard.release()
+    def rest(self) -> bool:
+        """Let the descriptor go until the next write; False if one is under way. A sync that fails
+        closes the log to writes, as any other."""
+        if not self._guard.acquire(blocking=False):
+            return False
+        try:
+            with suppress(OSError):
+                if self._file is not None and self.failed is None:
+                    self.sync()
+                    self._file.rest()
+        finally:
+            self._guard.release()
+        return True
 
     def _wake(self) -> None:
         assert self._file is not None
@@ -264,7 +265,7 @@ class _Awake:
         self._logs: dict[Wal, None] = {}  # the longest awake first
 
     def enter(self, log: Wal) -> None:
-        """One more. The caller has no log's guard, or two might wait for each other."""
+        """One more. The caller has its guard, or it might be told to rest before it is awake."""
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         most = _MOST_AWAKE if limit < 0 else min(max(1, limit // 4), _MOST_AWAKE)
         with self._lock:
@@ -273,8 +274,9 @@ class _Awake:
             for other in surplus:
                 del self._logs[other]
             self._logs[log] = None
-        for other in surplus:
-            other.rest()
+        busy = [other for other in surplus if not other.rest()]
+        with self._lock:
+            self._logs.update(dict.fromkeys(busy))
 
     def leave(self, log: Wal) -> None:
         """It has closed its file."""
