@@ -220,6 +220,14 @@ def test_a_costly_library_is_imported_by_the_function_that_needs_it(library: str
     assert not at_top
 
 
+def test_kernels_are_compiled_in_one_place_that_needs_no_cache() -> None:
+    """Numba's own ``njit`` raises in a process that may write to no directory."""
+    users = {
+        relative(path) for path in FILES for found in imports_of(path) if found.name == "numba"
+    }
+    assert users == {"kernels/compiling.py"}
+
+
 @pytest.mark.parametrize(
     "library", ["pickle", "cPickle", "dill", "cloudpickle", "marshal", "shelve", "joblib"]
 )

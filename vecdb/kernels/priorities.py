@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import Any, Final
 
 import numpy as np
-from numba import njit
 from numba.core import types
 
+from vecdb.kernels.compiling import njit
 from vecdb.kernels.signatures import (
     REASSOCIATE,
     bytes_2,

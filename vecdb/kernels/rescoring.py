@@ -6,9 +6,9 @@ import math
 from typing import Any, Final
 
 import numpy as np
-from numba import njit
 from numba.core import types
 
+from vecdb.kernels.compiling import njit
 from vecdb.kernels.distance import score_rows
 from vecdb.kernels.prefetch import prefetch_row
 from vecdb.kernels.shortlist import best_first, make_heap
