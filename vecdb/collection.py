@@ -80,7 +80,7 @@ class Collection:
         ``wait`` is accepted for compatibility: a write is always applied when this returns.
 
         Raises InvalidInputError and NotBegunError (nothing was written), StorageFullError (nothing
-        was kept), WriteError (the outcome is known after reopening; until then no writes are taken).
+        was kept), WriteError (what came of it is known after reopening; till then none is taken).
         """
         qdrant_arguments.check("Collection.upsert", qdrant)
         return self._write(prepare_upsert(self._store.schema, points))

@@ -320,12 +320,13 @@ def test_info_has_an_index_for_each_vector_name(tmp_path: Path) -> None:
 def test_info_says_where_sketches_reach_no_recall(tmp_path: Path) -> None:
     """It showed the candidates that sketches would give, where searches score all originals."""
     rng = np.random.default_rng(5)
-    lengths = np.exp(4 * rng.standard_normal((4_000, 1)))  # sketches do not tell the short ones
     with vecdb.VecDB(tmp_path / "db", sync="never") as db:
         db.create_collection(
-            "c", {"size": 16, "distance": "Euclid"}, optimizers_config={"indexing_threshold": 100}
+            "c",
+            {"size": 16, "distance": "Euclid"},
+            optimizers_config={"indexing_threshold": 100, "recall": 0.9999},
         )
-        vectors = lengths * rng.standard_normal((4_000, 16))
+        vectors = rng.standard_normal((4_000, 16))
         db.upsert("c", vecdb.models.Batch(ids=range(4_000), vectors=vectors))
         db.wait_for_optimizer()
         explanation = db.query_points("c", vectors[0], explain=True).explanation
@@ -340,7 +341,7 @@ def test_info_says_where_sketches_reach_no_recall(tmp_path: Path) -> None:
         ("by originals", "4,000"),
     ):
         assert lines[label] == figure
-    assert "not found to reach 0.97 here" in shown
+    assert "not found to reach 0.9999 here" in shown
 
 
 def test_info_changes_nothing_and_starts_nothing(unfinished: Path) -> None:
