@@ -34,12 +34,11 @@ from vecdb.engine.schema import Schema, placed_once, places, schema_of
 from vecdb.engine.view import SegmentView, View
 from vecdb.errors import (
     ClosedError,
-    PlaceTakenError,
     ReadOnlyError,
     ReentrantCallError,
     WriteError,
 )
-from vecdb.storage import layout
+from vecdb.storage import fs, layout
 from vecdb.storage.catalog import Bits, Catalog, SegmentRow
 from vecdb.storage.format import bits_at, pack_bits
 from vecdb.storage.memory import MemorySegment, all_alive, killed
@@ -332,9 +331,9 @@ class Store:
                     self.place.require_for_write(removed=self.wal.is_removed)
                     if self.wal.rests:  # it is opened again by its name
                         held.enter_context(self.place)
-            except PlaceTakenError:
-                raise
-            except OSError as error:  # no descriptor is left, say: that passes
+            except OSError as error:
+                if error.errno not in fs.SCARCE:
+                    raise
                 reason = f"{self.path}: nothing was written: {error.strerror}"
                 raise WriteError(error.errno, reason) from error
             self.wal.append(first_seq, operations)

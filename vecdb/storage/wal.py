@@ -217,7 +217,7 @@ class Wal:
             self._file.wake()
         except OSError as error:
             reason = f"{self._file.path}: nothing was written: opened again: {error.strerror}"
-            if error.errno not in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+            if error.errno not in fs.SCARCE:
                 self.failed = reason
             raise WriteError(error.errno, reason) from error
 
