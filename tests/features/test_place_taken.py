@@ -651,3 +651,23 @@ def test_a_log_that_may_have_its_name_or_not_is_not_taken_for_a_lost_place(
         write(db, 5)
     db.close()
     assert ids(db_path) == FIRST
+
+
+def test_a_place_that_cannot_be_looked_at_for_a_moment_is_not_taken(
+    db_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that answered once with an error was said to be another database."""
+
+    def stat(path: Any, **options: Any) -> os.stat_result:
+        if str(path) == str(db_path / "LOCK"):
+            raise OSError(errno.EIO, "injected")
+        return real(path, **options)
+
+    real = os.stat
+    with make(db_path) as db:
+        later()
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "stat", stat)
+            write(db, 5)
+        assert db.count("c").count == 10
+    assert ids(db_path) == list(range(10))

@@ -331,6 +331,17 @@ WORKLOADS: dict[str, Workload] = {
         ),
         setup=(Create(), Put(0, 9, 0), Flush()),
     ),
+    "failed-payloads": Workload(
+        (
+            *(Put(200, 3, 5), Edit("set", (1, 13)), Failing("segment", Flush())),
+            *(Edit("set", (1, 42, 201), value=7), Delete((2, 33)), Failing("segment", Flush())),
+            *(Put(30, 4, 6), Edit("unset", (13,)), Flush(), Edit("set", (43, 200)), Flush()),
+        ),
+        setup=(
+            Create(),
+            *(step for n in range(10) for step in (Put(10 * n, 4, n), Flush())),
+        ),
+    ),
     "failed-optimizer": Workload(
         (
             *(Failing("segment", Optimize((Delete((5, 100)), Flush()))), Put(1, 2, 3)),
@@ -368,6 +379,7 @@ WORKLOADS: dict[str, Workload] = {
     "killed-checkpoint": Workload((), killed_in="checkpoint"),
     "killed-merge": Workload((), killed_in="merge-writing"),
     "killed-payloads": Workload((), killed_in="merge-payloads"),
+    "killed-absorb": Workload((), killed_in="absorb"),
     "killed-index": Workload((), killed_in="index-writing"),
     "killed-collections": Workload((), killed_in="collections"),
     "killed-restore": Workload((), killed_in="restore"),

@@ -10,11 +10,12 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import structs
 
 from vecdb import models
 from vecdb.engine.masks import Explain
@@ -70,6 +71,13 @@ class Search:
         if quantization is None or quantization.oversampling is None:
             return None
         return max(self.limit, int(quantization.oversampling * self.limit))
+
+    def not_oversampled(self) -> Search:
+        """The same without asking for more candidates than it takes."""
+        quantization = self.params.quantization
+        assert quantization is not None
+        plain = structs.replace(quantization, oversampling=None)
+        return replace(self, params=structs.replace(self.params, quantization=plain))
 
 
 Best = tuple[Floats, Offsets]

@@ -104,14 +104,27 @@ def _index_scan(
     effort = clustered.effort(search.recall, search.limit)
     if search.params.hnsw_ef is not None:
         effort = clustered.effort_of(max(search.params.hnsw_ef, search.limit), search.limit)
-    wanted = search.oversampled()
-    if search.params.hnsw_ef is None and search.rescore and effort.everything:
+    wanted = search.oversampled() or 0
+    measured = search.params.hnsw_ef is None and search.rescore
+    if measured and effort.everything:
         # No number of candidates was found to be enough: the sketches tell too little.
         return exact_scan(part, search, mask, explain, f"for a recall of {search.recall:g}")
-    candidates = min(max(effort.candidates, wanted or 0), clustered.rows)
-    if not _by_codes_too(part, search, effort, companion):
-        companion = None
-    return _surely(part, search, mask, index, companion, effort, candidates, explain)
+    by_codes = companion if _by_codes_too(part, search, effort, companion) else None
+    candidates = min(max(effort.candidates, wanted), clustered.rows)
+    best = _surely(part, search, mask, index, by_codes, effort, candidates, explain)
+    if not (measured and candidates > effort.candidates):
+        return best
+    # Of more candidates fewer searches are in doubt. Who asks for more must not get less by that.
+    without = _index_scan(part, search.not_oversampled(), mask, index, companion, explain)
+    return [_merged(search.limit, *pair) for pair in zip(best, without, strict=True)]
+
+
+def _merged(limit: int, one: Best, other: Best) -> Best:
+    """The best of two answers to the same search."""
+    scores, rows = (np.concatenate(pair) for pair in zip(one, other, strict=True))
+    rows, first = np.unique(rows, return_index=True)
+    order = np.lexsort((rows, -scores[first]))[:limit]
+    return scores[first][order], rows[order]
 
 
 def _surely(

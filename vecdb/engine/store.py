@@ -35,11 +35,10 @@ from vecdb.engine.view import SegmentView, View
 from vecdb.errors import (
     ClosedError,
     NotBegunError,
-    PlaceTakenError,
     ReadOnlyError,
     ReentrantCallError,
 )
-from vecdb.storage import layout
+from vecdb.storage import fs, layout
 from vecdb.storage.catalog import Bits, Catalog, SegmentRow
 from vecdb.storage.format import bits_at, pack_bits
 from vecdb.storage.memory import MemorySegment, all_alive, killed
@@ -332,10 +331,10 @@ class Store:
                     self.place.require_for_write(removed=self.wal.is_removed)
                     if self.wal.rests:  # it is opened again by its name
                         held.enter_context(self.place)
-            except PlaceTakenError:
-                raise
-            except OSError as error:  # no descriptor is left, say: that passes
-                raise NotBegunError(error.errno, f"{self.path}: {error}") from error
+            except OSError as error:
+                if error.errno not in fs.SCARCE:
+                    raise
+                raise NotBegunError(error.errno, f"{self.path}: {error.strerror}") from error
             self.wal.append(first_seq, operations)
 
     @property

@@ -134,7 +134,7 @@ class Writer:
             return
         except BaseException as error:
             # Whether the frame is whole is unknown: nothing may follow it.
-            store.fail(f"{type(error).__name__} while writing to the WAL")
+            store.fail(f"{error!r} while writing to the WAL")
             for ticket in group:
                 ticket.fail(error)
             raise

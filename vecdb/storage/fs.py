@@ -33,6 +33,9 @@ from vecdb.storage.place import Identity, Mark, at, close_descriptor, located, o
 
 Buffer = Any  # bytes, memoryview or a C-contiguous numpy array
 
+SCARCE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+"""Errors of a process, or a system, that has too much open: nothing was done, and it passes."""
+
 _ROOMY = 1 << 30  # bytes that are enough for a temporary database to begin with
 # Readable only because ``rest`` maps it.
 _APPEND = os.O_RDWR | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)

@@ -129,6 +129,14 @@ def _identity(file: str | Path | int, within: int | None = None) -> Identity | N
     return found.st_dev, found.st_ino
 
 
+def _is(path: Path, fd: int) -> bool:
+    """Whether the directory of a descriptor stands at a path, as far as can be told."""
+    try:
+        return _identity(path) == _identity(fd)
+    except OSError:
+        return False
+
+
 class Place:
     """A directory that was opened. Any thread may enter it. ``path`` is what it was called then.
 
@@ -261,6 +269,8 @@ class Place:
             if self._database is not None:
                 return
             fd = _entered.places[-1][1]
+            if _is(self.path, fd):
+                return  # it could not be looked at this moment
             if os.path.lexists(self.path):
                 raise self._taken(f"{_what_is_at(self.path)} stands there now", path_of(fd))
             self._tell_moved(path_of(fd))

@@ -211,7 +211,7 @@ class Wal:
             self._file.wake()
         except OSError as error:
             path = self._file.path
-            if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+            if error.errno in fs.SCARCE:
                 raise NotBegunError(error.errno, f"{path}: {error.strerror}") from error
             self.failed = f"{path}: cannot be opened again: {error.strerror}"
             raise WriteError(error.errno, self.failed) from error
