@@ -556,13 +556,17 @@ def test_payload_arguments(db: VecDB, refuses: Any) -> None:
 # -- searches ------------------------------------------------------------------------------
 
 
-def test_no_limit_is_the_default(db: VecDB) -> None:
+def test_none_is_the_default_of_limits_and_batches(db: VecDB) -> None:
     batch = models.Batch(ids=list(range(20, 40)), vectors=np.ones((20, 2), np.float32))
     db.upsert("u", batch)
     assert len(db.search("u", [1, 0], limit=None)) == 10  # type: ignore[arg-type]
     assert len(db.query_points("u", [1, 0], limit=None).points) == 10  # type: ignore[arg-type]
     assert len(db.query_points("u", limit=None).points) == 10  # type: ignore[arg-type]
     assert len(db.scroll("u", limit=None)[0]) == 10  # type: ignore[arg-type]
+    more = np.ones((1500, 2), np.float32)
+    db.upload_collection("u", more, batch_size=None)  # type: ignore[arg-type]
+    db.upload_points("u", [], batch_size=None)  # type: ignore[arg-type]
+    assert db.count("u").count > 1500
 
 
 @pytest.mark.parametrize("bad", [0, -1, 1.5, True, "3", [3], math.nan, math.inf, 2.0])
