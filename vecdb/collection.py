@@ -20,9 +20,9 @@ from vecdb.upload import (
     batches,
     equal_lengths,
     iterator,
-    positive,
     random_ids,
     require_used,
+    size_of_batches,
     take,
     vector_batches,
 )
@@ -101,7 +101,7 @@ class Collection:
         compatibility. On an error or Ctrl-C the batches before it stay written.
         """
         qdrant_arguments.check("Collection.upload_points", qdrant)
-        size = positive(batch_size, "batch_size")
+        size = size_of_batches(batch_size)
         total = len(points) if isinstance(points, Sequence) else None
         with ProgressBar(progress, total) as advance:
             for batch in batches(points, size):
@@ -127,7 +127,7 @@ class Collection:
         either an endless iterator will do. On an error or Ctrl-C the batches before it stay.
         """
         qdrant_arguments.check("Collection.upload_collection", qdrant)
-        size = positive(batch_size, "batch_size")
+        size = size_of_batches(batch_size)
         total = equal_lengths(vectors, payload, ids)
         id_stream = iterator(ids, "ids") if ids is not None else random_ids()
         payloads = iterator(payload, "payload") if payload is not None else None

@@ -128,7 +128,8 @@ class VecDB(Verbs, Snapshots):
         self._place, self._file_lock = directory.hold(self.path)
         try:
             with self._place:
-                directory.initialize(self.path)
+                with fs.told_when_full(self.path):
+                    directory.initialize(self.path)
                 recovery.finish_restores(self.path / layout.COLLECTIONS)
                 snapshots.clean(self.path / layout.SNAPSHOTS)
                 self._collections.open_all(self._place)
@@ -262,7 +263,7 @@ class VecDB(Verbs, Snapshots):
 
         ``vectors_config``: ``VectorParams``, or a dict of them by vector name. Payloads always
         stay on disk; ``hnsw_config``, ``wal_config`` and ``on_disk_payload`` are accepted for
-        compatibility. Raises AlreadyExistsError, InvalidInputError.
+        compatibility. Raises AlreadyExistsError, InvalidInputError, StorageFullError.
         """
         qdrant_arguments.check("VecDB.create_collection", qdrant, OfCollections)
         name = directory.check_name(collection_name)

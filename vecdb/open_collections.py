@@ -107,12 +107,13 @@ class OpenCollections:
                 self._set_aside(path, error)
 
     def create(self, name: str, config: models.CollectionConfig) -> None:
-        """A new, empty one. Raises AlreadyExistsError."""
+        """A new, empty one. Raises AlreadyExistsError, StorageFullError."""
         if name in self:
             raise AlreadyExistsError(f"collection {name!r} already exists")
         path = self._parent / layout.escape(name)
         self._require_own(path)
-        with Uninterrupted(), self._noting(path):  # on disk and in the list, or in neither
+        # On disk and in the list, or in neither.
+        with Uninterrupted(), fs.told_when_full(path), self._noting(path):
             recovery.create_collection(self._parent, name, config)
             try:
                 self._open_one(path, new=True)

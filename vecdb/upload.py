@@ -13,10 +13,12 @@ import numpy as np
 from vecdb.errors import InvalidInputError
 
 
-def positive(value: Any, what: str) -> int:
-    """A count of at least one. Raises InvalidInputError."""
+def size_of_batches(value: Any) -> int:
+    """``batch_size``: at least one; None is what not to give it means. Raises InvalidInputError."""
+    if value is None:
+        return 1000
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        raise InvalidInputError(f"{what}: expected an integer >= 1, got {value!r:.60}")
+        raise InvalidInputError(f"batch_size: expected an integer >= 1, got {value!r:.60}")
     return min(int(value), sys.maxsize)
 
 

@@ -556,7 +556,20 @@ def test_payload_arguments(db: VecDB, refuses: Any) -> None:
 # -- searches ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("bad", [0, -1, 1.5, True, None, "3", [3], math.nan, math.inf, 2.0])
+def test_none_is_the_default_of_limits_and_batches(db: VecDB) -> None:
+    batch = models.Batch(ids=list(range(20, 40)), vectors=np.ones((20, 2), np.float32))
+    db.upsert("u", batch)
+    assert len(db.search("u", [1, 0], limit=None)) == 10  # type: ignore[arg-type]
+    assert len(db.query_points("u", [1, 0], limit=None).points) == 10  # type: ignore[arg-type]
+    assert len(db.query_points("u", limit=None).points) == 10  # type: ignore[arg-type]
+    assert len(db.scroll("u", limit=None)[0]) == 10  # type: ignore[arg-type]
+    more = np.ones((1500, 2), np.float32)
+    db.upload_collection("u", more, batch_size=None)  # type: ignore[arg-type]
+    db.upload_points("u", [], batch_size=None)  # type: ignore[arg-type]
+    assert db.count("u").count > 1500
+
+
+@pytest.mark.parametrize("bad", [0, -1, 1.5, True, "3", [3], math.nan, math.inf, 2.0])
 def test_limits_and_offsets(db: VecDB, refuses: Any, bad: Any) -> None:
     where = {"must": [{"key": "k", "match": {"value": 1}}]}
     for call in (
@@ -567,18 +580,17 @@ def test_limits_and_offsets(db: VecDB, refuses: Any, bad: Any) -> None:
         lambda: db.scroll("u", limit=bad),
     ):
         refuses(InvalidInputError, call, "limit", "expected an integer >= 1", repr(bad))
-    if bad is not None:
-        refuses(
-            InvalidInputError,
-            lambda: db.search_batch("u", [{"vector": [1, 0], "limit": bad}]),
-            "requests[0].limit",
-        )
-        refuses(
-            InvalidInputError,
-            lambda: db.query_batch_points("u", [{}, {"query": [1, 0], "limit": bad}]),
-            "requests[1].limit",
-        )
-    if bad is not None and bad != 0:
+    refuses(
+        InvalidInputError,
+        lambda: db.search_batch("u", [{"vector": [1, 0], "limit": bad}]),
+        "requests[0].limit",
+    )
+    refuses(
+        InvalidInputError,
+        lambda: db.query_batch_points("u", [{}, {"query": [1, 0], "limit": bad}]),
+        "requests[1].limit",
+    )
+    if bad != 0:
         for call in (
             lambda: db.search("u", [1, 0], offset=bad),
             lambda: db.query_points("u", [1, 0], offset=bad),

@@ -188,6 +188,23 @@ def test_a_flush_on_a_full_disk_says_so(tmp_path: Path, monkeypatch: pytest.Monk
         assert sorted(tags(db)) == list(range(10))
 
 
+def test_nothing_new_is_made_on_a_full_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It raised a bare OSError without a path."""
+    with make(tmp_path / "db") as db:
+        with monkeypatch.context() as patch:
+            patch.setattr(fs.os, "writev", raising(errno.ENOSPC))
+            with pytest.raises(StorageFullError, match="collections/new: injected"):
+                db.create_collection("new", {"size": 2, "distance": "Dot"})
+            with pytest.raises(StorageFullError, match="other: injected"):
+                VecDB(tmp_path / "other")
+        assert not db.collection_exists("new")
+        assert db.create_collection("new", {"size": 2, "distance": "Dot"})
+    VecDB(tmp_path / "other").close()
+    clean(tmp_path / "db")
+
+
 @pytest.mark.parametrize("code", [errno.EINVAL, errno.EACCES, errno.EIO])
 def test_a_database_whose_parent_cannot_be_synced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int

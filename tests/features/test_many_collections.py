@@ -180,3 +180,36 @@ def test_collections_on_disk_that_are_written_to_share_a_budget(
         wait_until(lambda: in_memory_of(db) <= 1 << 20)
         assert in_memory_of(db) > 1 << 19
         assert all(db.count(f"c{number}").count == 500 for number in range(20))
+
+
+MEMORY = """
+import sys, time, vecdb
+
+def kept():
+    for line in open("/proc/self/smaps_rollup"):
+        if line.startswith("Anonymous"):
+            return int(line.split()[1]) << 10
+
+with vecdb.VecDB(sys.argv[1], sync="never") as db:
+    db.create_collection(
+        "c", {"size": 2, "distance": "Dot"}, optimizers_config={"flush_interval_sec": 3600}
+    )
+    before = kept()
+    for i in range(300):
+        payload = {"text": str(i % 10) * (40_000 + 300 * i)}
+        db.upsert("c", [{"id": i, "vector": [1, i], "payload": payload}])
+    full = kept()
+    db.update_collection("c", optimizers_config={"flush_interval_sec": 0})
+    until = time.monotonic() + 60
+    while kept() - before > (full - before) / 4 and time.monotonic() < until:
+        time.sleep(0.05)
+    print(before, full, kept())
+    sys.exit(kept() - before > (full - before) / 4)
+"""
+
+
+def test_the_system_gets_back_what_payloads_took(tmp_path: Path) -> None:
+    """They were many pieces of memory, which the C library kept."""
+    command = [sys.executable, "-c", MEMORY, str(tmp_path / "db")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -24,6 +24,7 @@ from vecdb.engine.planner import Plan, over_budget, plan
 from vecdb.engine.statistics import statistics
 from vecdb.engine.store import Store
 from vecdb.errors import ClosedError, InvalidInputError, OptimizerError
+from vecdb.storage.mapping import give_back_freed_memory
 
 _log = logging.getLogger("vecdb")
 
@@ -163,12 +164,19 @@ class Optimizer:
     def _look(self) -> None:
         """Do what there is to do. A method, so that the sleeping thread's frame keeps no store."""
         self._press()
-        more = True
-        while more:
-            more = False
-            for store in self._stores():
-                for each in (*set(self._waited_for), store):
-                    more |= self._turn(each)
+        done = False
+        while self._round():
+            done = True
+        if done:  # what has left memory were many small pieces of it, which the C library keeps
+            give_back_freed_memory()
+
+    def _round(self) -> bool:
+        """A step of each collection, where there is one; whether any was done."""
+        done = False
+        for store in self._stores():
+            for each in (*set(self._waited_for), store):
+                done |= self._turn(each)
+        return done
 
     def _turn(self, store: Store) -> bool:
         """One step of a collection, unless it is to wait; whether one was done."""

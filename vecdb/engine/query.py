@@ -203,8 +203,9 @@ def _params(params: Any) -> models.SearchParams:
 
 
 def page(limit: Any, offset: Any) -> tuple[int, int]:
-    """How many points, and how many are skipped before them. Raises InvalidInputError."""
-    limit = _whole(limit, "limit", least=1)
+    """How many points, and how many are skipped before them; None is what not to give it means.
+    Raises InvalidInputError."""
+    limit = 10 if limit is None else _whole(limit, "limit", least=1)
     offset = 0 if offset is None else _whole(offset, "offset", least=0)
     if limit + offset > _MOST:
         what = "limit + offset" if offset else "limit"
