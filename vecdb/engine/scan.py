@@ -121,10 +121,10 @@ def _index_scan(
 
 def _merged(limit: int, one: Best, other: Best) -> Best:
     """The best of two answers to the same search."""
-    scores, rows = (np.concatenate(pair) for pair in zip(one, other, strict=True))
-    rows, first = np.unique(rows, return_index=True)
-    order = np.lexsort((rows, -scores[first]))[:limit]
-    return scores[first][order], rows[order]
+    rows, first = np.unique(np.concatenate((one[1], other[1])), return_index=True)
+    scores = np.concatenate((one[0], other[0]))[first]
+    order = np.lexsort((rows, -scores))[:limit]
+    return scores[order], rows[order]
 
 
 def _surely(
