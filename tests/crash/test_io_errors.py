@@ -129,6 +129,31 @@ def test_a_write_for_which_no_descriptor_is_left_may_be_tried_again(
     require_sound(tmp_path / "db")
 
 
+def test_what_cannot_be_looked_at_is_not_taken_for_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A collection whose directory gave an error was said to be deleted, and was there again."""
+
+    def stat(path: Any, **options: Any) -> os.stat_result:
+        if Path(str(path)).name in ("c", ".restored-c"):
+            raise OSError(errno.EIO, "injected")
+        return real(path, **options)
+
+    real = os.stat
+    with make(tmp_path / "db") as db:
+        put(db, 0)
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "stat", stat)
+            with pytest.raises(OSError, match="injected"):
+                db.delete_collection("c")
+            with pytest.raises(OSError, match="injected"):
+                VecDB(tmp_path / "db", read_only=True)
+        assert db.delete_collection("c")
+        assert not db.collection_exists("c")
+    with VecDB(tmp_path / "db") as db:
+        assert not db.collection_exists("c")
+
+
 @pytest.mark.parametrize("call", ["ftruncate", "pwrite"])
 def test_a_full_disk_does_not_keep_a_database_from_being_opened(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str

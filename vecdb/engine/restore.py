@@ -88,10 +88,18 @@ def commit(unpacked: Unpacked) -> Path:
         fs.rename(unpacked.path, restored)
         fs.sync_dir(parent)
     except BaseException as error:
-        if lookup.exists(restored):  # a rename that failed may have been done
+        if _may_exist(restored):  # a rename that failed may have been done
             _withdraw(restored, error)
         raise
     return restored
+
+
+def _may_exist(path: Path) -> bool:
+    """Whether there is something, or that cannot be told."""
+    try:
+        return lookup.exists(path)
+    except OSError:
+        return True
 
 
 def _withdraw(restored: Path, error: BaseException) -> None:

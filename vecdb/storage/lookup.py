@@ -12,7 +12,7 @@ import stat
 from pathlib import Path
 from typing import BinaryIO
 
-from vecdb.storage.place import Identity, at, close_descriptor, located, open_at, path_of
+from vecdb.storage.place import MISSING, Identity, at, close_descriptor, located, open_at, path_of
 
 _DESCRIPTORS = Path("/proc/self/fd")  # Linux: the directory of one, by its number
 
@@ -51,28 +51,33 @@ def entries(path: Path) -> list[Path]:
 
 
 def exists(path: Path) -> bool:
-    """Whether something has this name, if only a link to nowhere."""
-    try:
-        status(path, links=True)
-    except (OSError, ValueError):
-        return False
-    return True
+    """Whether something has this name, if only a link to nowhere. Raises OSError, as ``is_dir`` and
+    ``is_file`` do, if it cannot be told: what is there must not be taken for gone."""
+    return _mode(path, links=True) is not None
 
 
 def is_dir(path: Path) -> bool:
     """Whether it is a directory, or a link to one."""
-    try:
-        return stat.S_ISDIR(status(path).st_mode)
-    except (OSError, ValueError):
-        return False
+    mode = _mode(path)
+    return mode is not None and stat.S_ISDIR(mode)
 
 
 def is_file(path: Path) -> bool:
     """Whether it is a file, or a link to one."""
+    mode = _mode(path)
+    return mode is not None and stat.S_ISREG(mode)
+
+
+def _mode(path: Path, *, links: bool = False) -> int | None:
+    """None: there is nothing, nor can be, of that name."""
     try:
-        return stat.S_ISREG(status(path).st_mode)
-    except (OSError, ValueError):
-        return False
+        return status(path, links=links).st_mode
+    except OSError as error:
+        if error.errno not in (*MISSING, errno.ENAMETOOLONG):
+            raise
+    except ValueError:  # a byte that no name can have
+        pass
+    return None
 
 
 def real_path(path: Path) -> Path:

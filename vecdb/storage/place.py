@@ -47,7 +47,9 @@ class Mark(NamedTuple):
     identity: Identity
 
 
-_MISSING = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ESTALE)
+MISSING = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ESTALE)
+"""Errors that say that there is nothing."""
+
 _LOOK_EVERY = 0.001  # seconds
 # Not to be read by itself (O_PATH): a directory that may only be searched can be a place.
 _DIRECTORY = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
@@ -123,7 +125,7 @@ def _identity(file: str | Path | int, within: int | None = None) -> Identity | N
     try:
         found = os.stat(file, dir_fd=within)
     except OSError as error:
-        if error.errno in _MISSING:
+        if error.errno in MISSING:
             return None
         raise
     return found.st_dev, found.st_ino
@@ -230,7 +232,7 @@ class Place:
             try:
                 return os.open(name, _DIRECTORY, dir_fd=within)
             except OSError as error:
-                if error.errno not in _MISSING:
+                if error.errno not in MISSING:
                     raise
                 raise self._lose("it was removed or moved away") from None
 
