@@ -95,7 +95,8 @@ def test_a_small_collection_takes_little_memory_and_no_descriptor(
         if "closed" in name:  # what Python keeps of its own heap does not grow with collections
             assert 150 * each < 10_000_000, (name, each)
         if "written" not in name:
-            assert state["descriptors"] <= before["descriptors"] + 1, name
+            # Of the database: its directory and its lock.
+            assert state["descriptors"] <= before["descriptors"] + 2, name
 
 
 def descriptors() -> set[str]:
