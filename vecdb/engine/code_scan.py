@@ -38,6 +38,8 @@ SURE, DOUBTFUL = 1, 0  # as in the kernel, which loads numba
 _ALL = np.empty(0, dtype=np.uint8)  # the kernels' mask for "every row"
 _FIRST = {"scalar": 1.5, "product": 2.0, "binary": 2.0}
 """Candidates per result to begin with, by kind of code."""
+_FEWEST_DIMENSIONS = 8
+"""Of fewer, many rows have the same codes, and which of those are candidates is chance."""
 _FEWEST = 16
 """From fewer scores one cannot tell what codes are worth."""
 _RESERVE = 0.3
@@ -72,6 +74,9 @@ def code_scan(
         return [(scores[: search.limit], rows[: search.limit]) for scores, rows in best]
     if search.recall >= 1.0:
         return exact_scan(part, search, mask, explain, "for a recall of 1")
+    if search.vector.dim < _FEWEST_DIMENSIONS:
+        why = f"codes of {search.vector.dim} dimensions tell little, and save nothing"
+        return exact_scan(part, search, mask, explain, why)
     allowed = part.rows if mask is None else int(np.bitwise_count(mask).sum())
     return [_surely(part, search, q, mask, allowed, companion, explain) for q in search.queries]
 

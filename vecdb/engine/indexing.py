@@ -27,7 +27,7 @@ from vecdb.index.calibration import TABLE_LIMITS, Stranger, calibrate
 from vecdb.index.clustering import distinct, partition_order, partitions_for
 from vecdb.index.clustering import sample_size as clustering_sample
 from vecdb.index.margins import strangers
-from vecdb.index.neighbours import nearest_others, pick_queries
+from vecdb.index.neighbours import breaking_ties, nearest_others, pick_queries
 from vecdb.index.sketch import Sketcher
 from vecdb.index.sketch import sample_size as sketch_sample
 from vecdb.storage.builder import SegmentBuilder
@@ -153,7 +153,7 @@ def _measured(
     own = pick_queries(index.rows)
     middle = index.clustering.middle
     own = own[distinct(at(own) - middle)] if len(own) else own
-    rows = at(own)
+    rows = breaking_ties(at(own))
     others = rows[:0]
     if index.rows >= INDEX_ROWS:
         others = strangers(rows, middle, distance=index.distance)

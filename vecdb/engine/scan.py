@@ -101,18 +101,17 @@ def _index_scan(
     explain: Explain | None,
 ) -> list[Best]:
     clustered = index.clustered
-    effort = clustered.effort(search.recall, search.limit)
-    if search.params.hnsw_ef is not None:
-        effort = clustered.effort_of(max(search.params.hnsw_ef, search.limit), search.limit)
-    wanted = search.oversampled() or 0
-    measured = search.params.hnsw_ef is None and search.rescore
-    if measured and effort.everything:
+    ef, wanted = search.params.hnsw_ef, search.oversampled() or 0
+    effort = clustered.effort(search.recall if ef is None else 0.0, search.limit)
+    if search.rescore and effort.everything:
         # No number of candidates was found to be enough: the sketches tell too little.
         return exact_scan(part, search, mask, explain, f"for a recall of {search.recall:g}")
+    if ef is not None:
+        effort = clustered.effort_of(max(ef, search.limit), search.limit)
     by_codes = companion if _by_codes_too(part, search, effort, companion) else None
     candidates = min(max(effort.candidates, wanted), clustered.rows)
     best = _surely(part, search, mask, index, by_codes, effort, candidates, explain)
-    if not (measured and candidates > effort.candidates):
+    if ef is not None or not search.rescore or candidates == effort.candidates:
         return best
     # Of more candidates fewer searches are in doubt. Who asks for more must not get less by that.
     without = _index_scan(part, search.not_oversampled(), mask, index, companion, explain)

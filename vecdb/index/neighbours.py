@@ -29,6 +29,12 @@ _MOST_COPIES = 1000
 """A row with more so near to it is in a place of its own kind, where queries come from, too."""
 
 
+_FEW_VALUES = 8
+"""A row of no more different numbers is made of bits or small counts."""
+_NOISE = 1e-3
+"""Parts of a row's length: less than sets two such rows apart, and more than float32 rounds by."""
+
+
 class Neighbours(NamedTuple):
     """What is nearest to some queries, besides what is left out."""
 
@@ -44,6 +50,19 @@ def pick_queries(rows: int) -> Ints:
     """Positions that serve as queries: ``int64``, rising."""
     count = min(rows, QUERIES, max(_FEWEST_QUERIES, rows // 20))
     return np.sort(np.random.default_rng(_SEED).choice(rows, count, replace=False))
+
+
+def breaking_ties(rows: Floats) -> Floats:
+    """Rows as queries. Where they have few values (bits, small counts), many others are as near to
+    one of them as the last result, and any is right; to a query with values of its own they are
+    not. So such rows get a little noise, ``float32 (q, d)``; it tells no equal rows apart."""
+    few = [len(np.unique(row)) <= _FEW_VALUES for row in rows]
+    if 2 * sum(few) <= len(rows):
+        return rows
+    noise = np.random.default_rng(_SEED).standard_normal(rows.shape, dtype=np.float32)
+    lengths = np.sqrt(np.einsum("ij,ij->i", rows, rows) / max(1, rows.shape[1]))
+    told_apart: Floats = rows + (_NOISE * lengths)[:, None] * noise
+    return told_apart
 
 
 def nearest_others(
