@@ -17,7 +17,7 @@ from typing import Any
 
 from histories import comparison
 from histories.crowd_world import DONE, REFUSED, SAMPLE_EVERY, Database, Handle, Step, World
-from histories.lives import Say, Wrong, answer
+from histories.lives import Say, Wrong, answer, disk_bytes
 from histories.settings import create
 from histories.writes import perform
 from vecdb import VecDB
@@ -267,7 +267,7 @@ class Crowd:
             "segments": segments,
             "descriptors": len(os.listdir("/proc/self/fd")),
             "private_mb": _private_bytes() / 1e6,
-            "disk_mb": sum(map(_disk_bytes, paths)) / 1e6,
+            "disk_mb": sum(map(disk_bytes, paths)) / 1e6,
             "stored": sum(len(each.kept) for each in standing),
         }
 
@@ -276,18 +276,6 @@ def _private_bytes() -> int:
     """Anonymous memory of this process that it shares with nobody."""
     lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
     return sum(int(line.split()[1]) << 10 for line in lines if line.startswith("Private_Dirty:"))
-
-
-def _disk_bytes(path: Path) -> int:
-    # Files are removed by optimizers in the meantime.
-    sizes = 0
-    for directory, _, names in os.walk(path):
-        for name in names:
-            try:
-                sizes += os.lstat(os.path.join(directory, name)).st_blocks * 512
-            except FileNotFoundError:
-                pass
-    return sizes
 
 
 def live(root: Path, world: World, plan: Plan, done: Any, say: Say) -> None:
@@ -317,7 +305,8 @@ def live(root: Path, world: World, plan: Plan, done: Any, say: Say) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
     crowd.close_all()
     for database in world.standing():
-        _require_sound(root, database, "after close")
+        if not database.forgotten:  # it is still open then
+            _require_sound(root, database, "after close")
     say(before=before, after=crowd.holdings())
 
 

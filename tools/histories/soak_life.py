@@ -16,7 +16,7 @@ from random import Random
 from typing import Any
 
 from histories import comparison
-from histories.lives import Life, Say, Wrong
+from histories.lives import Life, Say, Wrong, disk_bytes
 from histories.settings import create, settings_of
 from histories.soak_reads import READS
 from histories.soak_world import SCRATCH, Step, World
@@ -93,7 +93,7 @@ class Soak:
             store = collection._store
             with store.maintenance:  # nothing is half written
                 names = os.listdir(store.segments_path)
-                size = sum(file.stat().st_size for file in store.segments_path.rglob("*"))
+                size = disk_bytes(store.segments_path)
                 listed = len(store.files)
             if not store.building and len(names) > listed:
                 raise Wrong(f"{name}: {len(names)} directories of {listed} segments")

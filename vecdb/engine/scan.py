@@ -110,11 +110,13 @@ def _index_scan(
         effort = clustered.effort_of(max(ef, search.limit), search.limit)
     by_codes = companion if _by_codes_too(part, search, effort, companion) else None
     candidates = min(max(effort.candidates, wanted), clustered.rows)
+    without: list[Best] = []
+    if ef is None and search.rescore and candidates > effort.candidates:
+        # Of more candidates fewer searches are in doubt: who asks for more might get less.
+        without = _index_scan(part, search.not_oversampled(), mask, index, companion, explain)
     best = _surely(part, search, mask, index, by_codes, effort, candidates, explain)
-    if ef is not None or not search.rescore or candidates == effort.candidates:
+    if not without:
         return best
-    # Of more candidates fewer searches are in doubt. Who asks for more must not get less by that.
-    without = _index_scan(part, search.not_oversampled(), mask, index, companion, explain)
     return [_merged(search.limit, *pair) for pair in zip(best, without, strict=True)]
 
 
