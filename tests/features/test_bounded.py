@@ -591,3 +591,24 @@ def test_collections_made_again_and_again_are_never_damaged(open_db: Callable[..
     thread.join()
     reader.refresh()
     assert sorted(tags(reader)) == [59]
+
+
+def test_a_checkpoint_that_does_not_fit_writes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It wrote until the disk was full, and removed all again: a deletion that came meanwhile found
+    no space for its log."""
+    with VecDB(tmp_path / "db") as db:
+        db.create_collection("c", {"size": 64, "distance": "Dot"})
+        db.upsert("c", models.Batch(ids=range(1000), vectors=np.ones((1000, 64), np.float32)))
+        with monkeypatch.context() as patch:
+            patch.setattr(lookup, "free_bytes", lambda _: 200_000)
+            patch.setattr("vecdb.engine.checkpoint.new_builder", None)
+            with pytest.raises(StorageFullError, match="needed for a segment, 200000 are free"):
+                db.flush("c")
+        db.delete("c", list(range(10, 1000)))
+        with monkeypatch.context() as patch:
+            patch.setattr(lookup, "free_bytes", lambda _: 200_000)
+            db.flush("c")
+        assert [s.kind for s in db.get_collection("c").segments] == ["file"]
+        assert db.count("c").count == 10

@@ -20,6 +20,7 @@ stays bounded: one that would leave too many takes the smallest along (``planner
 
 from __future__ import annotations
 
+import errno
 import logging
 import time
 from collections.abc import Iterator
@@ -45,8 +46,8 @@ from vecdb.engine.store import (
 )
 from vecdb.engine.view import Segment, SegmentView
 from vecdb.engine.writer import Uninterrupted
-from vecdb.errors import CorruptionError, NotBegunError
-from vecdb.storage import fs
+from vecdb.errors import CorruptionError, NotBegunError, StorageFullError
+from vecdb.storage import fs, lookup
 from vecdb.storage.builder import SegmentBuilder
 from vecdb.storage.catalog import Bits, Change
 from vecdb.storage.format import pack_bits, unpack_bits
@@ -67,6 +68,9 @@ Edits = dict[int, tuple[EditsFile, ...]]
 MEMORY_LIMIT = 64 << 20
 
 _BLOCK_BYTES = 1 << 20
+_SPARED = 4
+"""One part of so many of what is kept free for deleting stays free beside a checkpoint, which
+itself frees the log."""
 
 
 @dataclass(slots=True)
@@ -233,8 +237,10 @@ def new_builder(store: Store, sources: list[Source]) -> SegmentBuilder:
 
 def _build(store: Store, sources: list[Source]) -> tuple[SegmentBuilder | None, FileSegment | None]:
     """Files for all sources' rows; (None, None) if there are none."""
-    if not any(len(source.rows) for source in sources):
+    total = sum(len(source.rows) for source in sources)
+    if not total:
         return None, None
+    _require_space(store, total * sum(4 * vector.dim for vector in store.schema.values()))
     builder = new_builder(store, sources)
     try:
         for source in sources:
@@ -245,6 +251,15 @@ def _build(store: Store, sources: list[Source]) -> tuple[SegmentBuilder | None, 
     except BaseException:
         builder.abandon()
         raise
+
+
+def _require_space(store: Store, vectors: int) -> None:
+    """Raise StorageFullError where so many bytes of vectors do not fit. To write until the disk is
+    full, and remove all again, would take the space that a deletion needs meanwhile for its log."""
+    free, kept = lookup.free_bytes(store.path), store.kept_free() // _SPARED
+    if free is not None and free < vectors + kept:
+        why = f"{store.path}: {vectors + kept} bytes needed for a segment, {free} are free"
+        raise StorageFullError(errno.ENOSPC, why)
 
 
 def _write_edits(store: Store, part: SegmentView, seq: int) -> tuple[EditsFile, ...]:
