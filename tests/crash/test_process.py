@@ -284,11 +284,13 @@ def test_fork_while_another_thread_is_at_work(small_db: VecDB) -> None:
 def test_a_child_that_lives_on_does_not_keep_the_lock(db_path: Path) -> None:
     code = """
 db = begin()
+parent = os.getpid()
 if os.fork() == 0:
+    os.kill(parent, signal.SIGKILL)  # not before the child runs, and has let go of its copy
+    print("forked", flush=True)
     sys.stdin.read()  # until the test closes it
     os._exit(0)
-print("forked", flush=True)
-os.kill(os.getpid(), signal.SIGKILL)
+signal.pause()
 """
     process = script(code, db_path)
     assert process.stdout is not None
