@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vecdb.errors import InvalidInputError
+from vecdb.linear_algebra import dot
 
 Floats = npt.NDArray[np.float32]
 
@@ -24,7 +25,7 @@ def to_query(value: Any, dim: int, *, normalize: bool, what: str) -> Floats:
     vector = _floats(value, what)
     if vector.shape != (dim,):
         raise InvalidInputError(f"{what}: expected {dim} numbers, got {_shape(vector)}")
-    length = float(np.vdot(vector, vector))  # unlike dot, silent where it overflows
+    length = dot(vector, vector)
     if not length < np.inf:  # NaN fails the comparison too
         _refuse(vector[None], value, what)
     if normalize and length > _TINY:

@@ -52,6 +52,7 @@ def script(code: str, path: Path, **options: Any) -> subprocess.Popen[bytes]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=environment(),
+        start_new_session=True,
         **options,
     )
 
@@ -62,6 +63,9 @@ def end_of(process: subprocess.Popen[bytes]) -> tuple[int, str]:
         _, err = process.communicate(timeout=20)
     except subprocess.TimeoutExpired:
         process.send_signal(signal.SIGABRT)  # faulthandler shows where it hangs
+        process.wait(20)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # its children hold the pipes, too
         _, err = process.communicate()
         pytest.fail(f"the process does not end:\n{err.decode()}")
     return process.returncode, err.decode()
@@ -316,6 +320,50 @@ def test_a_child_may_open_it_when_the_parent_has_closed_it(small_db: VecDB) -> N
     assert in_fork(work) == "2"
     with VecDB(small_db.path) as db:
         assert db.count("points").count == 2
+
+
+def test_a_product_of_matrices_ends_where_another_thread_forks(db_path: Path) -> None:
+    """OpenBLAS ends its threads before a fork: an optimizer that was at a product never came back,
+    and whoever waited for it neither. With one processor there are no threads to end."""
+    code = """
+from vecdb.linear_algebra import principal_components, product
+
+rows = np.random.default_rng(1).standard_normal((400, 300))
+over = threading.Event()
+
+def multiply():
+    while not over.is_set():
+        product(rows, rows.T)
+        principal_components(rows)
+
+thread = threading.Thread(target=multiply)
+thread.start()
+for _ in range(100):
+    if (child := os.fork()) == 0:
+        product(rows, rows.T)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+over.set()
+thread.join()
+"""
+    assert end_of(script(code, db_path)) == (0, "")
+
+
+def test_a_thread_may_fork_in_a_handler_beside_its_own_product(db_path: Path) -> None:
+    code = """
+from vecdb import linear_algebra
+
+def fork(*_):
+    if os.fork() == 0:
+        os._exit(0)
+    os.wait()
+
+signal.signal(signal.SIGUSR1, fork)
+with linear_algebra._calls:
+    os.kill(os.getpid(), signal.SIGUSR1)
+linear_algebra.product(np.ones((3, 3)), np.ones(3))
+"""
+    assert end_of(script(code, db_path)) == (0, "")
 
 
 # -- the end of the interpreter --------------------------------------------------------------

@@ -23,6 +23,7 @@ from vecdb.engine.schema import VectorSchema
 from vecdb.engine.threads import processors, together
 from vecdb.engine.view import SegmentView
 from vecdb.index.clustered import measured_of
+from vecdb.linear_algebra import product
 from vecdb.storage.catalog import Bits
 from vecdb.storage.format import unpack_bits
 from vecdb.storage.segment import Companion, FileSegment
@@ -265,7 +266,7 @@ def exact_scores(metric: str, vectors: Floats, query: Floats) -> Floats:
     """Scores of rows of vectors, larger is better: ``float32 (n,)``."""
     scores: Floats
     if metric == "dot":
-        scores = vectors @ query
+        scores = product(vectors, query)
         return scores
     difference = vectors - query
     if metric == "euclid":

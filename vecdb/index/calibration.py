@@ -22,6 +22,7 @@ import numpy.typing as npt
 
 from vecdb.index.margins import OF_A_KIND, Asked, Scores, sure_of, usual_calm, with_margins
 from vecdb.index.neighbours import Neighbours
+from vecdb.linear_algebra import dot, product
 
 if TYPE_CHECKING:
     from vecdb.index.clustered import ClusteredIndex
@@ -322,7 +323,7 @@ def _with_spans(index: ClusteredIndex, queries: Floats) -> ClusteredIndex:
         common = _common(index)
         index = replace(index, common=common)
         squares = np.einsum("ij,ij->i", queries, queries, dtype=np.float64)
-        squares -= (queries @ common).astype(np.float64) ** 2
+        squares -= product(queries, common).astype(np.float64) ** 2
     typical = float(np.median(np.sqrt(np.maximum(squares, 0.0))))
     return replace(index, typical=typical if 0.0 < typical < np.inf else 0.0)
 
@@ -331,12 +332,12 @@ def _common(index: ClusteredIndex) -> Floats:
     """The direction in which all rows are from 0, as long as they differ less in it than in others:
     1 where they do not differ, 0 where as much."""
     middle = index.clustering.middle.astype(np.float64)
-    length = float(np.sqrt(middle @ middle))
+    length = float(np.sqrt(dot(middle, middle)))
     nothing = np.zeros(len(middle), dtype=np.float32)
     if not 0.0 < length < np.inf:
         return nothing
     centroids = index.clustering.centroids()
-    along = float(np.var(centroids @ (middle / length)))
+    along = float(np.var(product(centroids, middle / length)))
     usual = float(np.var(centroids, axis=0).mean())
     share = 1.0 - along / usual if usual > 0.0 else 0.0
     return (middle * (np.sqrt(share) / length)).astype(np.float32) if share > 0.0 else nothing

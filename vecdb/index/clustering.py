@@ -16,6 +16,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from vecdb.linear_algebra import product
+
 Floats = npt.NDArray[np.float32]
 Bytes = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int32]
@@ -108,8 +110,10 @@ def fit_clustering(sample: Floats, partitions: int, poll: Poll = lambda: None) -
 def distinct(rows: Floats) -> npt.NDArray[np.int64]:
     """Which of some rows are the first of their equals, rising. In a sample, a heap of equal rows
     would stand for many."""
-    direction = np.random.default_rng(_SEED).standard_normal(rows.shape[1], dtype=np.float32)
-    firsts: npt.NDArray[np.int64] = np.unique(rows @ direction, return_index=True)[1]
+    shape = rows.shape[1:]
+    direction = np.random.default_rng(_SEED).standard_normal(shape, dtype=np.float32)
+    along = product(rows, direction)
+    firsts: npt.NDArray[np.int64] = np.unique(along, return_index=True)[1]
     return np.sort(firsts)
 
 
@@ -158,7 +162,7 @@ def _assign(vectors: Floats, centroids: Floats, poll: Poll = lambda: None) -> La
     labels = np.empty(len(vectors), dtype=np.int32)
     step = max(16, _STEP_VALUES // len(centroids))
     for start in range(0, len(vectors), step):
-        nearness = vectors[start : start + step] @ columns
+        nearness = product(vectors[start : start + step], columns)
         nearness -= halves
         labels[start : start + step] = nearness.argmax(axis=1)
         poll()

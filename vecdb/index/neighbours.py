@@ -12,6 +12,8 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from vecdb.linear_algebra import product
+
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 Poll = Callable[[], None]
@@ -168,7 +170,7 @@ def _compared(metric: str, queries: Floats, vectors: Floats) -> tuple[Floats, Fl
         for query, line in zip(queries, sums, strict=True):
             np.abs(vectors - query).sum(axis=1, out=line)
         return -sums, sums * sums
-    products: Floats = queries @ vectors.T
+    products = product(queries, vectors.T)
     nearness = 2.0 * products - np.einsum("ij,ij->i", vectors, vectors)
     distances = np.einsum("ij,ij->i", queries, queries)[:, None] - nearness
     return (nearness if metric == "euclid" else products), distances

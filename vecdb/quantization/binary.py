@@ -31,6 +31,7 @@ from typing import Any, ClassVar, Final
 import numpy as np
 import numpy.typing as npt
 
+from vecdb.linear_algebra import dot
 from vecdb.quantization.base import (
     Bytes,
     Cancelled,
@@ -199,23 +200,23 @@ class BinaryQuantizer:
         rotate(rotated, self._rotation())
         tables_of_levels(DOT, self._codebook, rotated, self._width, 0, numbers)
         if self.metric == "dot":
-            bias = float(self.center.astype(np.float64) @ query.astype(np.float64))
+            bias = dot(self.center.astype(np.float64), query.astype(np.float64))
         else:
-            bias = -float(away @ away)
+            bias = -dot(away, away)
         root = self.l1_ratio * math.sqrt(self.dim) if self.metric == "manhattan" else 0.0
         return prepare_blocks(numbers, width, min(max(bias, -LARGEST), LARGEST), root, scale)
 
     def _length(self, query: Floats) -> float:
         """What ``query`` is divided by: for any positive multiple of it, the same comes out."""
         wide, center = query.astype(np.float64), self.center.astype(np.float64)
-        length, away = math.sqrt(wide @ wide), math.sqrt(center @ center)
+        length, away = math.sqrt(dot(wide, wide)), math.sqrt(dot(center, center))
         if not length:
             return 1.0
         if not away:
             return length
         # Of queries across from the center none is nearest to it: a long one is nearly as good, and
         # not so long that what is kept with the rows is lost beside it.
-        return max(float(wide @ center) / away, length / LONGEST_QUERY) / away
+        return max(dot(wide, center) / away, length / LONGEST_QUERY) / away
 
     def _rotation(self) -> Floats:
         from vecdb.kernels.rotation import make_signs

@@ -25,6 +25,7 @@ from typing import Any, ClassVar, Final
 import numpy as np
 import numpy.typing as npt
 
+from vecdb.linear_algebra import principal_components, product
 from vecdb.quantization.base import (
     Bytes,
     Cancelled,
@@ -135,7 +136,7 @@ class ProductQuantizer:
         return quantizer
 
     def _rotated(self, vectors: Floats) -> Floats:
-        return vectors @ self.rotation if self.rotation.size else vectors
+        return product(vectors, self.rotation) if self.rotation.size else vectors
 
     def encode(self, vectors: Floats) -> Bytes:
         from vecdb.kernels.clustering import encode_product
@@ -149,7 +150,7 @@ class ProductQuantizer:
         """Far from where most centroids are, none is near."""
         middle = np.median(self.codebook, axis=1)
         if self.rotation.size:
-            middle = self.rotation @ middle
+            middle = product(self.rotation, middle)
         return distances(as_vectors(vectors, self.dim), middle.astype(np.float32))
 
     def decode(self, codes: Bytes, count: int) -> Floats:
@@ -160,7 +161,7 @@ class ProductQuantizer:
         unpack(codes, names)
         dimensions = np.arange(self.dim)
         vectors = self.codebook[dimensions, names[:, dimensions // self.width]]
-        return vectors @ self.rotation.T if self.rotation.size else vectors
+        return product(vectors, self.rotation.T) if self.rotation.size else vectors
 
     def prepare(self, query: Floats) -> PreparedBlocks:
         from vecdb.kernels.levels import tables_of_levels
@@ -205,7 +206,7 @@ def _rotation(sample: Floats, width: int) -> Floats:
     dim = sample.shape[1]
     centred = sample.astype(np.float64)
     centred -= centred.mean(axis=0)
-    variances, components = np.linalg.eigh(centred.T @ centred)
+    variances, components = principal_components(centred)
     largest = float(variances[-1])
     if not largest > 0.0:
         return np.empty((0, 0), np.float32)

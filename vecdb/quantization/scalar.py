@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from vecdb.linear_algebra import dot
 from vecdb.quantization.base import (
     Bytes,
     Cancelled,
@@ -163,7 +164,7 @@ class ScalarQuantizer:
         # Where numbers overflow here, the exact metric overflows too: infinity is the answer.
         with np.errstate(over="ignore"):
             if self.metric == "dot":
-                constant = np.dot(query.astype(np.float64), self.lower.astype(np.float64))
+                constant = dot(query.astype(np.float64), self.lower.astype(np.float64))
                 return PreparedScalar(code, query, query * self._step, np.float32(constant))
             return PreparedScalar(code, query - self.lower, self._step, np.float32(0.0))
 
