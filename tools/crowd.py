@@ -42,8 +42,6 @@ _GROWTH = 1.25
 _LEFT = 1.10
 """And so many times, after all is closed, what there was before."""
 _LEFT_MB = 32
-_OF_FORGOTTEN = 4
-"""Descriptors of a handle that nobody closed."""
 
 
 class Failure(Exception):
@@ -91,7 +89,7 @@ class Figures:
             before, after = each["before"], each["after"]
             if after["private_mb"] > _LEFT * before["private_mb"] + _LEFT_MB:
                 found.append(f"private memory after closing: {after}, before: {before}")
-            if after["descriptors"] > before["descriptors"] + _OF_FORGOTTEN * after["forgotten"]:
+            if after["descriptors"] > before["descriptors"] + after["forgotten"]:
                 found.append(f"descriptors after closing: {after}, before: {before}")
         return found
 

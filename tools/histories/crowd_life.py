@@ -25,6 +25,9 @@ from vecdb.engine import checkpoint
 from vecdb.engine.check import check_database
 from vecdb.errors import ForkError, LockedError, PlaceTakenError, VecdbError
 
+_OF_A_HANDLE = 2
+"""Descriptors: its directory and its lock. And one each collection, of its log."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -51,6 +54,8 @@ class Crowd:
         self.world = world
         self.open: dict[int, VecDB] = {}
         self.comparisons = 0
+        self.forgotten = 0
+        """Descriptors that handles may keep which nobody closed."""
         self.refused: Counter[str] = Counter()
 
     # -- one operation ---------------------------------------------------------------------
@@ -163,6 +168,7 @@ class Crowd:
     def _forget(self, step: Step) -> None:
         """Nobody closes it; it is closed when the interpreter comes to it, or never."""
         del self.open[step.handle]
+        self.forgotten += _OF_A_HANDLE + len(self._kept(step.handle))
 
     def _names(self, step: Step, db: VecDB, database: Database) -> None:
         found = [each.name for each in db.get_collections().collections]
@@ -300,7 +306,7 @@ def live(root: Path, world: World, plan: Plan, done: Any, say: Say) -> None:
         verbs=verbs,
         refused=crowd.refused,
         comparisons=crowd.comparisons,
-        forgotten=verbs["forget"],
+        forgotten=crowd.forgotten,
     )
     if plan.crash:
         os.kill(os.getpid(), signal.SIGKILL)
