@@ -89,7 +89,7 @@ class Figures:
             before, after = each["before"], each["after"]
             if after["private_mb"] > _LEFT * before["private_mb"] + _LEFT_MB:
                 found.append(f"private memory after closing: {after}, before: {before}")
-            if after["descriptors"] > before["descriptors"] + after["forgotten"]:
+            if after["descriptors"] > before["descriptors"]:
                 found.append(f"descriptors after closing: {after}, before: {before}")
         return found
 
@@ -163,8 +163,7 @@ def live_once(root: Path, world: World, plan: Plan, figures: Figures, bar: Any) 
     figures.refused += Counter(said["refused"])
     figures.ends["crash" if plan.crash else "close"] += 1
     if not plan.crash:
-        after = {**said["after"], "forgotten": said["forgotten"]}
-        figures.left.append({"before": said["before"], "after": after})
+        figures.left.append({"before": said["before"], "after": said["after"]})
 
 
 def main() -> int:

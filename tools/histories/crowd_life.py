@@ -21,12 +21,10 @@ from histories.lives import Say, Wrong, answer, disk_bytes
 from histories.settings import create
 from histories.writes import perform
 from vecdb import VecDB
+from vecdb.database import _close_all
 from vecdb.engine import checkpoint
 from vecdb.engine.check import check_database
 from vecdb.errors import ForkError, LockedError, PlaceTakenError, VecdbError
-
-_OF_A_HANDLE = 2
-"""Descriptors: its directory and its lock. And one each collection, of its log."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +52,6 @@ class Crowd:
         self.world = world
         self.open: dict[int, VecDB] = {}
         self.comparisons = 0
-        self.forgotten = 0
-        """Descriptors that handles may keep which nobody closed."""
         self.refused: Counter[str] = Counter()
 
     # -- one operation ---------------------------------------------------------------------
@@ -168,7 +164,6 @@ class Crowd:
     def _forget(self, step: Step) -> None:
         """Nobody closes it; it is closed when the interpreter comes to it, or never."""
         del self.open[step.handle]
-        self.forgotten += _OF_A_HANDLE + len(self._kept(step.handle))
 
     def _names(self, step: Step, db: VecDB, database: Database) -> None:
         found = [each.name for each in db.get_collections().collections]
@@ -306,14 +301,13 @@ def live(root: Path, world: World, plan: Plan, done: Any, say: Say) -> None:
         verbs=verbs,
         refused=crowd.refused,
         comparisons=crowd.comparisons,
-        forgotten=crowd.forgotten,
     )
     if plan.crash:
         os.kill(os.getpid(), signal.SIGKILL)
     crowd.close_all()
+    _close_all()  # those that were forgotten, as where the interpreter ends
     for database in world.standing():
-        if not database.forgotten:  # it is still open then
-            _require_sound(root, database, "after close")
+        _require_sound(root, database, "after close")
     say(before=before, after=crowd.holdings())
 
 
