@@ -29,11 +29,12 @@ FILES = sorted(path for path in PACKAGE.rglob("*.py"))
 LAYERS: dict[str, set[str]] = {
     "vecdb.kernels": set(),
     "vecdb.errors": set(),
+    "vecdb.linear_algebra": set(),
     "vecdb.ids": {"vecdb.errors"},
-    "vecdb.vectors": {"vecdb.errors"},
+    "vecdb.vectors": {"vecdb.errors", "vecdb.linear_algebra"},
     "vecdb.models": {"vecdb.errors", "vecdb.ids"},
-    "vecdb.quantization": {"vecdb.errors", "vecdb.kernels"},
-    "vecdb.index": {"vecdb.kernels"},
+    "vecdb.quantization": {"vecdb.errors", "vecdb.kernels", "vecdb.linear_algebra"},
+    "vecdb.index": {"vecdb.kernels", "vecdb.linear_algebra"},
     "vecdb.storage": {"vecdb.errors", "vecdb.ids", "vecdb.index", "vecdb.quantization"},
     "vecdb.payload": {"vecdb.errors", "vecdb.models", "vecdb.storage.format"},
     "vecdb.engine": {
@@ -41,6 +42,7 @@ LAYERS: dict[str, set[str]] = {
         "vecdb.ids",
         "vecdb.index",
         "vecdb.kernels",
+        "vecdb.linear_algebra",
         "vecdb.models",
         "vecdb.payload",
         "vecdb.quantization",
