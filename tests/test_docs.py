@@ -127,9 +127,9 @@ def test_an_example_is_short_and_says_what_it_shows(path: Path) -> None:
 
 def subcommands() -> set[str]:
     """The commands of ``vecdb``."""
-    from vecdb import cli
+    from vecdb.cli.main import make_parser
 
-    for action in cli._parser()._actions:
+    for action in make_parser()._actions:
         if isinstance(action, argparse._SubParsersAction):
             return set(action.choices)
     raise AssertionError("vecdb has no subcommands")

@@ -2,7 +2,7 @@
 
 import sys
 
-from vecdb.cli import main
+from vecdb.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -27,8 +27,8 @@ pytestmark = pytest.mark.crash
 SERVER = """
 import json, os, sys
 from kill_server import KillPoints
-from vecdb.cli import main
-import vecdb.backup
+from vecdb.cli.main import main
+from vecdb.engine import restore, snapshots
 for line in sys.stdin:
     kill_at, arguments = json.loads(line)
     pid = os.fork()

@@ -16,7 +16,8 @@ from typing import Any
 
 import pytest
 
-from vecdb import VecDB, backup
+from vecdb import VecDB
+from vecdb.cli.snapshot import write_archive
 from vecdb.engine import restore
 from vecdb.storage import fs, layout
 
@@ -132,7 +133,7 @@ def test_what_is_acknowledged_after_a_kill_stands_on_durable_names(
         with VecDB(fast_path / "first") as db:
             db.create_collection("c", VECTORS)
             db.upsert("c", [{"id": 1, "vector": [1, 2]}])
-        backup.snapshot(fast_path / "first", None, fast_path / "archive", lambda done, total: None)
+        write_archive(fast_path / "first", None, fast_path / "archive", lambda done, total: None)
     finished, k = False, 0
     while not finished:
         k += 1

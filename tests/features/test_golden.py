@@ -12,7 +12,7 @@ import pytest
 from oracle import require_sound
 
 from vecdb import VecDB
-from vecdb.cli import main
+from vecdb.cli.main import main
 from vecdb.storage.format import VERSION
 
 GOLDEN = Path(__file__).resolve().parent.parent / "golden"

@@ -358,7 +358,7 @@ def test_ctrl_c_leaves_nothing_behind(command: str, db: VecDB, full: Path, tmp_p
         # The signal comes after the call's third time, as if from the keyboard.
         script = f"""
 import os, signal, sys
-from vecdb import cli
+from vecdb.cli.main import main
 from vecdb.storage import fs
 owner = fs.AppendFile if {call!r}.startswith("AppendFile") else fs
 name = {call!r}.split(".")[-1]
@@ -369,7 +369,7 @@ def interrupted(*arguments):
     if len(calls) == 3:
         os.kill(os.getpid(), signal.SIGINT)
 setattr(owner, name, interrupted)
-sys.exit(cli.main({[str(argument) for argument in arguments]!r}))
+sys.exit(main({[str(argument) for argument in arguments]!r}))
 """
         if command == "snapshot" and call != "AppendFile.append":
             script = script.replace("== 3", "== 1")

@@ -34,7 +34,8 @@ from snapshot_tools import (
 )
 
 import vecdb
-from vecdb import VecDB, backup, models
+from vecdb import VecDB, models
+from vecdb.cli.snapshot import write_archive
 from vecdb.engine import archive, follower, recovery, restore
 from vecdb.engine.check import check_database
 from vecdb.errors import (
@@ -622,7 +623,7 @@ def test_one_that_is_being_restored_is_never_missing(
         if who == "reader":
             assert reader.refresh()
         else:
-            backup.snapshot(db.path, None, archive_path, lambda done, total: None)
+            write_archive(db.path, None, archive_path, lambda done, total: None)
     if who == "command":
         assert restore.contents(archive_path) == (True, ["c", "other"])
         restore.restore_database(archive_path, tmp_path / "restored")

@@ -241,7 +241,7 @@ def test_every_peer_has_its_module_and_is_in_the_extra() -> None:
     for module, distribution, name in plugins.SYSTEMS.values():
         source = (TOOLS / "bench" / "systems" / f"{module}.py").read_text()
         assert f"class {name}(" in source
-        assert distribution == "vecdb" or f'"{distribution}>=' in extra
+        assert distribution == "vecdb-embedded" or f'"{distribution}>=' in extra
 
 
 def test_a_system_that_fails_is_named_and_the_others_go_on(

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from vecdb import example_data
+from vecdb.cli.demo import example_data
 from vecdb.index import ClusteredIndex, fit_clustering
 from vecdb.index.calibration import TABLE_LIMITS, Effort, Stranger, calibrate
 from vecdb.index.clustering import partition_order, partitions_for, sample_size

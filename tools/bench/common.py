@@ -116,9 +116,9 @@ class Run:
 
     def setting(self) -> dict[str, Any]:
         """Machine, versions and data: what the figures depend on."""
-        versions = {}
-        for name in ("vecdb", "numpy", "numba", "lmdb", "msgspec", "msgpack", "xxhash"):
-            versions[name] = vecdb.__version__ if name == "vecdb" else _version(name)
+        versions = {"vecdb": version_of("vecdb-embedded")}
+        for name in ("numpy", "numba", "lmdb", "msgspec", "msgpack", "xxhash"):
+            versions[name] = version_of(name)
         return {
             "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "quick": self.quick,
@@ -259,8 +259,11 @@ def _memory_bytes() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-def _version(name: str) -> str | None:
+def version_of(distribution: str) -> str | None:
+    """What is installed; of vecdb what is measured, which may be a checkout."""
+    if distribution == "vecdb-embedded":
+        return vecdb.__version__
     try:
-        return metadata.version(name)
+        return metadata.version(distribution)
     except metadata.PackageNotFoundError:
         return None

@@ -11,14 +11,13 @@ import statistics
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from bench import curves
-from bench.common import Run, spread
+from bench.common import Run, spread, version_of
 from bench.process import Failed, Process
 from bench.systems import SYSTEMS, load, missing
 
@@ -40,7 +39,7 @@ class Field:
             if reason is None and run.data.metric not in load(label).metrics:
                 reason = f"not made for {run.data.metric}"
             if reason is None:
-                self.results[label] = {"version": metadata.version(SYSTEMS[label][1])}
+                self.results[label] = {"version": version_of(SYSTEMS[label][1])}
             else:
                 self.skipped[label] = reason
                 run.say(f"skipping {label}: {reason}")

@@ -21,8 +21,8 @@ Effort = Any
 """What a search takes to work harder: a number, or a list of them. JSON carries it."""
 
 SYSTEMS: dict[str, tuple[str, str, str]] = {
-    "vecdb": ("vecdb", "vecdb", "Default"),
-    "vecdb scalar": ("vecdb", "vecdb", "Scalar"),
+    "vecdb": ("vecdb", "vecdb-embedded", "Default"),
+    "vecdb scalar": ("vecdb", "vecdb-embedded", "Scalar"),
     "Qdrant Edge scalar": ("qdrant_edge", "qdrant-edge-py", "Scalar"),
     "Qdrant Edge TurboQuant": ("qdrant_edge", "qdrant-edge-py", "Turbo"),
     "Qdrant Edge binary": ("qdrant_edge", "qdrant-edge-py", "Binary"),

@@ -6,7 +6,7 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from vecdb.warmup import Warmup
+from vecdb.cli.warmup import Warmup
 
 
 class Load(Struct, kw_only=True):

@@ -45,13 +45,13 @@ class Data(Struct):
 
 def data_dir() -> Path:
     """The example data: in an installed package beside the code, in a checkout in examples/."""
-    package = Path(__file__).resolve().parent
-    for parent in (package / "data", package.parent / "examples" / "data"):
+    here = Path(__file__).resolve().parent
+    installed, checkout = here / "data", here.parents[2] / "examples" / "data"
+    for parent in (installed, checkout):
         if (parent / NAME / "vectors.npy").is_file():
             return parent / NAME
     raise NotFoundError(
-        f"the example data is neither in {package / 'data'} nor in "
-        f"{package.parent / 'examples' / 'data'}; install vecdb again"
+        f"the example data is neither in {installed} nor in {checkout}; install vecdb again"
     )
 
 

@@ -1,33 +1,57 @@
-"""The commands ``vecdb snapshot`` and ``vecdb restore``."""
+"""``vecdb restore``: make a database or a collection of a snapshot."""
 
 from __future__ import annotations
 
+import argparse
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 from msgspec import Struct
 
-from vecdb.engine import directory, recovery, restore, snapshots
-from vecdb.errors import (
-    AlreadyExistsError,
-    CorruptionError,
-    InvalidInputError,
-    NotFoundError,
-)
-from vecdb.models import SnapshotDescription
-from vecdb.storage import layout
-
-Progress = Callable[[int, int], None]
-"""Called with bytes done and bytes in all."""
+from vecdb.cli.command import Commands, Progress, add_command, path, print_json
+from vecdb.cli.terminal import Screen, count, duration
+from vecdb.errors import AlreadyExistsError, CorruptionError, InvalidInputError
 
 
-class SnapshotReport(Struct):
-    """What ``vecdb snapshot`` wrote."""
+def add_to(commands: Commands) -> None:
+    """The command and its arguments."""
+    command = add_command(
+        commands,
+        "restore",
+        _restore,
+        "make a database or a collection of a snapshot",
+        "Read a snapshot, verify all of it, and make a new database of it; or put its collection "
+        "into a database that nobody has open. The file may come from anybody. A checksum beside "
+        "it must be right. What fails or is interrupted changes nothing.",
+        "vecdb restore my.snapshot --to restored.db",
+    )
+    command.add_argument("file", metavar="FILE", type=path, help="the snapshot")
+    command.add_argument(
+        "--to", metavar="DIR", type=path, required=True, help="a new, empty, or existing database"
+    )
+    command.add_argument(
+        "--collection",
+        metavar="NAME",
+        help="what to call the collection; of a snapshot of a database: which to take",
+    )
+    command.add_argument(
+        "--replace", action="store_true", help="the collection may exist, and is replaced"
+    )
 
-    path: str
-    snapshot: SnapshotDescription
-    seconds: float
+
+def _restore(arguments: argparse.Namespace) -> int:
+    screen = Screen(quiet=arguments.json)
+    with screen.bar("MB read") as bar:
+        report = restore_archive(
+            arguments.file, arguments.to, arguments.collection, arguments.replace, bar.at_byte
+        )
+    if arguments.json:
+        print_json(report)
+        return 0
+    for name, points in report.collections.items():
+        screen.line(f"{name}: {count(points, 'point')}")
+    screen.line(f"{report.path}: restored in {duration(report.seconds)}")
+    return 0
 
 
 class RestoreReport(Struct):
@@ -39,31 +63,6 @@ class RestoreReport(Struct):
     seconds: float
 
 
-def snapshot(root: Path, collection: str | None, to: Path, progress: Progress) -> SnapshotReport:
-    """Write an archive of a database, or of one collection, that others may be using."""
-    started = time.monotonic()
-    directory.require_database(root)
-    paths = recovery.collection_dirs(root / layout.COLLECTIONS)
-    if collection is not None:
-        escaped = layout.escape(directory.check_name(collection))
-        places, paths = paths, [path for path in paths if path.name == escaped]
-        if not paths:
-            known = ", ".join(map(repr, sorted(map(recovery.name_of_place, places)))) or "none"
-            raise NotFoundError(
-                f"{root}: there is no collection {collection!r}; there are: {known}"
-            )
-    if not to.absolute().parent.is_dir():
-        raise InvalidInputError(f"{to}: the directory {to.absolute().parent} does not exist")
-    total = snapshots.size_of(paths)
-    found = snapshots.take_as(
-        to.absolute(),
-        paths,
-        whole=collection is None,
-        progress=lambda done: progress(min(done, total), total),
-    )
-    return SnapshotReport(str(to.absolute()), found, time.monotonic() - started)
-
-
 def restore_archive(
     archive: Path, root: Path, collection: str | None, replace: bool, progress: Progress
 ) -> RestoreReport:
@@ -71,6 +70,9 @@ def restore_archive(
 
     If a checksum stands beside the archive, it must be right.
     """
+    from vecdb.engine import restore
+    from vecdb.storage import layout
+
     started = time.monotonic()
     checksum = _checksum_of(archive)
     total = archive.stat().st_size if archive.is_file() else 0
@@ -100,6 +102,9 @@ def restore_archive(
 
 def _checksum_of(archive: Path) -> str | None:
     """What stands beside an archive. Raises CorruptionError if that is something else."""
+    from vecdb.engine import snapshots
+    from vecdb.storage import layout
+
     beside = archive.absolute().with_name(archive.name + layout.SHA256)
     checksum = snapshots.checksum_beside(archive)
     if checksum is None and beside.exists():

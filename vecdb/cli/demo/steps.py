@@ -1,35 +1,26 @@
-"""``vecdb demo``: what the database does, on real data, in under a minute.
-
-``run`` does the work and returns every figure; what a person reads on the way is written to the
-screen it is given.
-"""
+"""The steps of the demo: each shows one thing, and returns its figures."""
 
 from __future__ import annotations
 
-import os
-import platform
-import shlex
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from statistics import median
 from typing import Any
 
-import vecdb
 from vecdb import models
+from vecdb.cli.demo.example_data import Data
+from vecdb.cli.demo.measures import (
+    COLLECTION,
+    Answers,
+    answers_to,
+    recall_of,
+    rows_looked_at,
+    same_answer,
+)
+from vecdb.cli.demo.report import Load, Method, Mode, Reached, Reopen
+from vecdb.cli.terminal import Screen, duration, size
+from vecdb.cli.warmup import Warmup, compile_kernels
 from vecdb.database import VecDB
-from vecdb.demo_report import Load, Method, Mode, Reached, Reopen, Report
-from vecdb.errors import AlreadyExistsError
-from vecdb.example_data import NAME, Data, Floats, load_data
-from vecdb.storage import layout
-from vecdb.terminal import Screen, duration, size
-from vecdb.warmup import Warmup, compile_kernels
 
-COLLECTION = NAME
-LIMIT = 10
-_SAME = 1e-6  # two scores that differ by less are rounded differently, no more
 _BATCH = 250
 # The default would leave 7.7 MB without index and codes, since an exact scan of so little is fast.
 _SMALL = models.OptimizersConfigDiff(indexing_threshold=1000)
@@ -54,83 +45,9 @@ MODES = {
     "all on disk": (1000, False),
 }
 
-Answers = list[list[tuple[Any, float]]]  # a query's ids and scores, best first
 
-
-def run(directory: Path | None, screen: Screen) -> Report:
-    """Do the whole demo in ``directory``, or in a temporary one that is removed at the end.
-
-    Raises AlreadyExistsError if there is a database, NotADatabaseError if there is anything else.
-    """
-    if directory is not None:
-        _refuse_a_database(directory)
-    started = time.monotonic()
-    data = load_data()
-    rows, dimensions = data.vectors.shape
-    screen.line(screen.bold(f"vecdb {vecdb.__version__}: a vector database in one directory"))
-    screen.paragraph(
-        f"{rows:,} descriptions of Debian packages, each with an embedding of {dimensions} numbers "
-        f"({size(data.vectors.nbytes)} as float32); {len(data.queries)} others are the queries."
-    )
-    with _directory(directory) as path:
-        with VecDB(path) as db:
-            kernels = _compile(screen)
-            load = _load(db, data, screen)
-            index = _index(db, data, screen)
-            methods = _quantize(db, data, screen)
-            modes = _store(db, data, screen)
-            before = _answers(db, data.queries)[0]
-            closing = time.monotonic()
-        closed = time.monotonic() - closing
-        reopen = _reopen(path, data, before, closed, screen)
-    seconds = time.monotonic() - started
-    screen.line()
-    if directory is not None:
-        kept = shlex.quote(str(directory))
-        screen.line(f"Done in {duration(seconds)}. The database is kept: vecdb info {kept}")
-    else:
-        screen.line(f"Done in {duration(seconds)}. To keep the database: vecdb demo DIR")
-    return Report(
-        version=vecdb.__version__,
-        python=platform.python_version(),
-        machine=f"{platform.system()} {platform.machine()}",
-        cpus=os.cpu_count() or 1,
-        rows=rows,
-        dimensions=dimensions,
-        queries=len(data.queries),
-        kernels=kernels,
-        load=load,
-        index=index,
-        methods=methods,
-        storage_modes=modes,
-        reopen=reopen,
-        database=None if directory is None else str(directory.absolute()),
-        seconds=seconds,
-    )
-
-
-def _refuse_a_database(directory: Path) -> None:
-    """Of anybody, an earlier demo's too: not even opening it is the demo's business."""
-    if (directory / layout.FORMAT).exists():
-        raise AlreadyExistsError(
-            f"{directory} holds a database already; the demo wants a new or an empty directory. "
-            f"To see what is there: vecdb info {shlex.quote(str(directory))}"
-        )
-
-
-@contextmanager
-def _directory(given: Path | None) -> Iterator[Path]:
-    if given is not None:
-        yield given.absolute()  # a directory also if it is called ":memory:"
-        return
-    with tempfile.TemporaryDirectory(prefix="vecdb-demo-") as temporary:
-        yield Path(temporary)
-
-
-# -- the steps ---------------------------------------------------------------------------------
-
-
-def _compile(screen: Screen) -> Warmup:
+def warm_up(screen: Screen) -> Warmup:
+    """Compile the kernels, so that no figure has the compiler in it."""
     _heading(screen, "Compile the search kernels, once per machine")
     screen.line("   About ten seconds the first time; later starts read them from a cache.")
     with screen.bar("compiling") as bar:
@@ -139,7 +56,8 @@ def _compile(screen: Screen) -> Warmup:
     return kernels
 
 
-def _load(db: VecDB, data: Data, screen: Screen) -> Load:
+def load(db: VecDB, data: Data, screen: Screen) -> Load:
+    """Write the points; a search without and with a filter."""
     _heading(screen, "Load: vectors and JSON payloads")
     db.create_collection(
         COLLECTION,
@@ -177,7 +95,8 @@ def _load(db: VecDB, data: Data, screen: Screen) -> Load:
     return Load(points=total, seconds=seconds, hits=hits, filtered_hits=filtered)
 
 
-def _index(db: VecDB, data: Data, screen: Screen) -> list[Reached]:
+def index(db: VecDB, data: Data, screen: Screen) -> list[Reached]:
+    """Build the index; searches that ask for more and more recall."""
     _heading(screen, "Index: a search says how much it wants to find")
     started = time.monotonic()
     db.flush(COLLECTION)  # a last batch would stay in memory, too small to be worth an index
@@ -193,12 +112,12 @@ def _index(db: VecDB, data: Data, screen: Screen) -> list[Reached]:
     reached = []
     for recall in (None, *RECALLS):
         params = models.SearchParams(recall=recall, exact=recall is None)
-        answers, seconds = _answers(db, data.queries, params)
+        answers, seconds = answers_to(db, data.queries, params)
         reached.append(
             Reached(
                 asked=recall,
-                recall_at_10=_recall(data, answers),
-                median_rows=_rows_looked_at(db, data.queries, params),
+                recall_at_10=recall_of(data, answers),
+                median_rows=rows_looked_at(db, data.queries, params),
                 median_seconds=seconds,
             )
         )
@@ -218,7 +137,8 @@ def _index(db: VecDB, data: Data, screen: Screen) -> list[Reached]:
     return reached
 
 
-def _quantize(db: VecDB, data: Data, screen: Screen) -> list[Method]:
+def quantize(db: VecDB, data: Data, screen: Screen) -> list[Method]:
+    """Each quantization method in turn."""
     _heading(screen, "Quantize: search small codes, then rank the best by their originals")
     screen.paragraph(
         "One call each, update_collection(quantization_config=…); the optimizer builds the codes "
@@ -227,11 +147,11 @@ def _quantize(db: VecDB, data: Data, screen: Screen) -> list[Method]:
         "   ",
     )
     originals = data.vectors.nbytes
-    exact, seconds = _answers(db, data.queries, models.SearchParams(exact=True))
+    exact, seconds = answers_to(db, data.queries, models.SearchParams(exact=True))
     methods = [
         Method(
             method="none (exact)",
-            recall_at_10=_recall(data, exact),
+            recall_at_10=recall_of(data, exact),
             recall_at_10_codes_alone=None,
             median_seconds=seconds,
             vector_bytes=originals,
@@ -247,15 +167,15 @@ def _quantize(db: VecDB, data: Data, screen: Screen) -> list[Method]:
         screen.line()
         screen.line(f"   {screen.bold(name)}: {what}; built in {duration(built)}")
         hits = _show(db, data, package, screen)
-        found, seconds = _answers(db, data.queries)
-        alone, _ = _answers(db, data.queries, _CODES_ALONE)
+        found, seconds = answers_to(db, data.queries)
+        alone, _ = answers_to(db, data.queries, _CODES_ALONE)
         parts = db.memory_report(COLLECTION)["parts"]
         codes = parts["codes"]["file"]
         methods.append(
             Method(
                 method=name,
-                recall_at_10=_recall(data, found),
-                recall_at_10_codes_alone=_recall(data, alone),
+                recall_at_10=recall_of(data, found),
+                recall_at_10_codes_alone=recall_of(data, alone),
                 median_seconds=seconds,
                 vector_bytes=codes,
                 codebook_bytes=parts["quantizers"]["file"],
@@ -291,7 +211,8 @@ def _quantize(db: VecDB, data: Data, screen: Screen) -> list[Method]:
     return methods
 
 
-def _store(db: VecDB, data: Data, screen: Screen) -> list[Mode]:
+def store(db: VecDB, data: Data, screen: Screen) -> list[Mode]:
+    """Each storage mode in turn."""
     _heading(screen, "Store: you decide what is in memory, and see it")
     screen.paragraph(
         "Scalar codes in the three storage modes; a change re-opens files and rewrites none. "
@@ -310,7 +231,7 @@ def _store(db: VecDB, data: Data, screen: Screen) -> list[Mode]:
         )
         _wait(db, name, screen)
         switched = time.monotonic() - started
-        _, seconds = _answers(db, data.queries)
+        _, seconds = answers_to(db, data.queries)
         report = db.memory_report(COLLECTION)
         modes.append(
             Mode(
@@ -342,16 +263,15 @@ def _store(db: VecDB, data: Data, screen: Screen) -> list[Mode]:
     return modes
 
 
-def _reopen(
-    path: Path, data: Data, before: Answers, close_seconds: float, screen: Screen
-) -> Reopen:
+def reopen(path: Path, data: Data, before: Answers, close_seconds: float, screen: Screen) -> Reopen:
+    """Open again what is closed, and ask the same queries."""
     _heading(screen, "Close, reopen, ask again")
     started = time.monotonic()
     with VecDB(path) as db:
         opened = time.monotonic() - started
         points = db.count(COLLECTION).count
-        after, seconds = _answers(db, data.queries)
-    same = sum(_same(a, b) for a, b in zip(before, after, strict=True))
+        after, seconds = answers_to(db, data.queries)
+    same = sum(same_answer(a, b) for a, b in zip(before, after, strict=True))
     screen.line(
         f"   Opened in {duration(opened)}: {points:,} points, and "
         f"{same} of {len(after)} queries answered as before."
@@ -403,41 +323,8 @@ def _show(
     return hits
 
 
-def _answers(
-    db: VecDB, queries: Floats, params: models.SearchParams | None = None
-) -> tuple[Answers, float]:
-    """The answer to every query, and the median time of one."""
-    answers: Answers = []
-    times = []
-    for query in queries:
-        started = time.perf_counter()
-        found = db.search(COLLECTION, query, search_params=params, limit=LIMIT, with_payload=False)
-        times.append(time.perf_counter() - started)
-        answers.append([(hit.id, hit.score) for hit in found])
-    return answers, median(times)
-
-
-def _recall(data: Data, answers: Answers) -> float:
-    return data.recall([[row for row, _ in answer] for answer in answers], LIMIT)
-
-
-def _rows_looked_at(db: VecDB, queries: Floats, params: models.SearchParams) -> int:
-    """In the median, how many rows the first step of a search scores."""
-    rows = []
-    for query in queries:
-        found = db.query_points(COLLECTION, query, search_params=params, explain=True)
-        rows.append(sum(part.stages[0].rows for part in found.explanation or ()))
-    return int(median(rows))
-
-
 def _share(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
-
-
-def _same(before: list[tuple[Any, float]], after: list[tuple[Any, float]]) -> bool:
-    return [i for i, _ in before] == [i for i, _ in after] and all(
-        abs(a - b) <= _SAME for (_, a), (_, b) in zip(before, after, strict=True)
-    )
 
 
 def _placement(part: dict[str, int]) -> str:

@@ -1,16 +1,50 @@
-"""The report of ``vecdb repair`` for people: what was saved, what was lost, and why."""
+"""``vecdb repair``: save what is whole of a damaged database; say what was lost, and why."""
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from vecdb.engine.repair import CollectionRepair, RepairReport
-from vecdb.terminal import Screen, count, duration
+from vecdb.cli.command import DAMAGED, Commands, add_command, path, print_json
+from vecdb.cli.terminal import Screen, count, duration
+
+if TYPE_CHECKING:
+    from vecdb.engine.repair import CollectionRepair, RepairReport
 
 
-def show(screen: Screen, report: RepairReport) -> None:
-    """All of a report."""
+def add_to(commands: Commands) -> None:
+    """The command and its arguments."""
+    command = add_command(
+        commands,
+        "repair",
+        _repair,
+        "save what is whole of a damaged database in a new one",
+        "Read a database that nobody has open and write everything that its checksums prove to be "
+        "whole to a new one; the damaged one stays as it is. Exit code 0: everything was saved; "
+        "1: something was lost, and is named; 2: it could not be done.",
+        "vecdb repair my.db --to saved.db",
+    )
+    command.add_argument("directory", metavar="DIR", type=path, help="the damaged database")
+    command.add_argument(
+        "--to", metavar="NEW", type=path, required=True, help="a new or an empty directory"
+    )
+
+
+def _repair(arguments: argparse.Namespace) -> int:
+    from vecdb.engine.repair import repair_database
+
+    screen = Screen(quiet=arguments.json)
+    with screen.bar("MB saved") as bar:
+        report = repair_database(arguments.directory, arguments.to, bar.at_byte)
+    if arguments.json:
+        print_json(report)
+    else:
+        _show(screen, report)
+    return 0 if report.complete else DAMAGED
+
+
+def _show(screen: Screen, report: RepairReport) -> None:
     found = report.collections
     points = count(sum(collection.saved for collection in found), "point")
     verdict = "everything was saved" if report.complete else "SOMETHING WAS LOST"

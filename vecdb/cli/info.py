@@ -1,16 +1,69 @@
-"""What ``vecdb info`` found, for people."""
+"""``vecdb info``: what a database holds and where every part lives."""
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Iterator
 from typing import Any
 
-from vecdb.terminal import Screen, count, size
+import vecdb
+from vecdb.cli.command import DAMAGED, Commands, add_command, keep_log_quiet, path, print_json
+from vecdb.cli.terminal import Screen, count, size
 
 _RECALLS = (0.8, 0.9, 0.95, 0.97, 0.98, 0.99, 0.998)  # of a table that has more lines
 
 
-def show(screen: Screen, name: str, info: dict[str, Any]) -> None:
+def add_to(commands: Commands) -> None:
+    """The command and its arguments."""
+    command = add_command(
+        commands,
+        "info",
+        _info,
+        "what a database holds and where every part lives",
+        "Collections, points, segments, what is quantized, bytes on disk and in memory, the WAL "
+        "and the optimizer's state. Starts no work.",
+        "vecdb info my.db",
+    )
+    command.add_argument("directory", metavar="DIR", type=path, help="the database")
+
+
+def _info(arguments: argparse.Namespace) -> int:
+    import msgspec
+
+    from vecdb.database import VecDB
+
+    keep_log_quiet()
+    collections: dict[str, dict[str, Any]] = {}
+    with VecDB(arguments.directory, read_only=True) as db:
+        memory = db.memory_report()["collections"]
+        for name in sorted(memory):
+            info: dict[str, Any] = msgspec.to_builtins(db.get_collection(name))
+            info["memory"] = memory[name]
+            info["replayed"] = db.collection(name).recovery.replayed
+            collections[name] = info
+        damaged = {name: str(error) for name, error in db.damaged.items()}
+    where = str(arguments.directory.absolute())
+    partly = any(info["damaged_files"] for info in collections.values())
+    code = DAMAGED if damaged or partly else 0
+    if arguments.json:
+        document = {"version": vecdb.__version__, "path": where, "collections": collections}
+        print_json(document | {"damaged": damaged})
+        return code
+    screen = Screen()
+    total = sum(info["memory"]["total"]["file"] for info in collections.values())
+    screen.line(
+        f"{screen.bold(where)}: {count(len(collections), 'collection')}, {size(total)} on disk"
+    )
+    for name, info in collections.items():
+        screen.line()
+        _show(screen, name, info)
+    for name, error in damaged.items():
+        screen.line()
+        screen.paragraph(f"{name}: cannot be opened: {error}. Next: vecdb check", "")
+    return code
+
+
+def _show(screen: Screen, name: str, info: dict[str, Any]) -> None:
     """One collection: what ``get_collection`` and ``memory_report`` say of it, as plain values."""
     screen.line(
         f"{screen.bold(name)}: {count(info['points_count'], 'point')}, status {info['status']}"

@@ -1,7 +1,8 @@
-"""Compile every kernel ahead of time, so that no search ever waits for the compiler."""
+"""``vecdb warmup``: compile every kernel ahead of time, so that no search waits for it."""
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import pkgutil
 import time
@@ -10,7 +11,41 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from vecdb.terminal import duration
+from vecdb.cli.command import Commands, add_command, print_json
+from vecdb.cli.terminal import Screen, duration
+
+
+def add_to(commands: Commands) -> None:
+    """The command and its arguments."""
+    add_command(
+        commands,
+        "warmup",
+        _warmup,
+        "compile the search kernels ahead of time",
+        "The kernels are compiled once per machine, about ten seconds, by the first search that "
+        "needs them; or now.",
+        "vecdb warmup",
+    )
+
+
+def _warmup(arguments: argparse.Namespace) -> int:
+    screen = Screen(quiet=arguments.json)
+    screen.line("Compiling the search kernels; about ten seconds the first time.")
+    with screen.bar("compiling") as bar:
+        result = compile_kernels(bar.at)
+    if arguments.json:
+        print_json(result)
+        return 0
+    modules: dict[str, list[str]] = {}
+    for name in sorted(result.compiled):
+        module, _, kernel = name.partition(".")
+        modules.setdefault(module, []).append(kernel)
+    for module, kernels in modules.items():
+        screen.paragraph(f"{module}: {', '.join(kernels)}", "  ")
+    screen.line(result.describe())
+    for path in result.cache:
+        screen.line(f"Cache: {path}")
+    return 0
 
 
 class Warmup(Struct):
