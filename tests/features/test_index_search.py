@@ -15,6 +15,7 @@ from oracle import require_sound
 
 from vecdb import VecDB, models
 from vecdb.engine import scan
+from vecdb.index import clustered
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "data" / "debian-packages"
 if not (EXAMPLE / "vectors.npy").exists():
@@ -485,7 +486,7 @@ def test_queries_unlike_the_rows(own_db: VecDB, distance: str, mode: str) -> Non
     assert all(
         ("of a query unlike the rows" in reason) == (n > 0) for n, reason in enumerate(reasons)
     )
-    effort = {"search_params": models.SearchParams(hnsw_ef=40), "explain": True}
+    effort = {"search_params": models.SearchParams(hnsw_ef=LIMIT), "explain": True}
     asked_for = own_db.query_points("c", random[0], **effort).explanation
     assert asked_for is not None
     assert sum(stage.by == "sketches" for stage in asked_for[0].stages) == 1
@@ -495,7 +496,7 @@ def test_without_rescoring_no_originals_are_read_for_any_query(
     own_db: VecDB, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of a query unlike the rows all were, from the disk."""
-    monkeypatch.setattr(scan, "_MOST_CANDIDATES", ROWS)  # no more candidates, but all rows
+    monkeypatch.setattr(clustered, "WORTHWHILE", ROWS)  # no more candidates, but all rows
     options = LOW | {"memmap_threshold": 1}
     create(own_db, "c", optimizers_config=options, quantization_config=KINDS["scalar"])
     only = models.SearchParams(quantization=models.QuantizationSearchParams(rescore=False))

@@ -69,17 +69,21 @@ def recall(
     index: ClusteredIndex, blocks: np.ndarray, vectors: np.ndarray, queries: np.ndarray,
     target: float, limit: int,
 ) -> float:  # fmt: skip
-    """Of the ``limit`` true neighbours, the share that is among the candidates. Counts scores."""
-    effort = index.effort(target, limit)
+    """Of the ``limit`` true neighbours, the share that is found, what is doubted being searched for
+    again. Counts scores."""
     scores = exact(index.metric, queries, vectors)
     worst = np.partition(scores, -limit, axis=1)[:, -limit]
-    found = index.visit(queries, blocks, effort.candidates, effort.gap)
-    hits = [
-        np.count_nonzero(line[positions[:count]] >= least - 1e-6)
-        for line, least, positions, (count, _, _) in zip(
-            scores, worst, found.positions, found.counts, strict=True
-        )
-    ]
+    left = np.arange(len(queries))
+    hits = np.full(len(queries), limit)
+    effort: Effort | None = index.effort(target, limit)
+    while effort is not None and not effort.everything and len(left):
+        some = effort.candidates, effort.gap, METRIC_CODES[index.metric], vectors, limit
+        _, rows, counts, sure = index.nearest(queries[left], blocks, *some)
+        for query, mine, count in zip(left, rows, counts[:, 0], strict=True):
+            hits[query] = np.count_nonzero(scores[query, mine[:count]] >= worst[query] - 1e-4)
+        left = left[(sure < np.array([effort.calm, effort.reach])).any(axis=1)]
+        effort = index.deeper(effort, effort.candidates, limit)
+    hits[left] = limit  # by all rows
     return float(np.minimum(hits, limit).sum() / (limit * len(queries)))
 
 

@@ -67,7 +67,7 @@ def of_index(data: dict[str, np.ndarray], width: int) -> tuple[Any, ...]:
     typical = data.get("typical", 0.0)
     return (
         *(data[key] for key in (*keys, "codebook")),
-        *(width, 1.0, data["common"], typical, data["blocks"]),
+        *(width, 1.0, data["common"], typical, 0.0, data["blocks"]),
     )
 
 
@@ -102,15 +102,16 @@ def test_inverse_spans(factor: float) -> None:
             biases -= np.square(centroids).sum(axis=1)[:, None]
             apart = np.square(centroids[:, None] - queries).sum(axis=2).min(axis=0)
             away = np.sqrt(apart) / 2.5
-            want = 1 / np.maximum(away, np.sqrt((away**2 + 1) / 2))
+            spans = np.maximum(away, np.sqrt((away**2 + 1) / 2))
+            want = 1 / np.maximum(spans, np.linalg.norm(queries, axis=1) / (2 * 1.5))
         else:
             want = 2.5 / np.linalg.norm(queries - (queries @ common)[:, None] * common, axis=1)
         out = np.empty(asked, dtype=np.float32)
         biases = np.ascontiguousarray(biases)
-        priorities.inverse_spans(queries, biases, common, factor, 2.5, out)
+        priorities.inverse_spans(queries, biases, common, factor, 2.5, 1.5, out)
         np.testing.assert_allclose(out, want, rtol=1e-4)
         for typical in (0.0, 1e30):  # not known; and one that no number is a part of
-            priorities.inverse_spans(0 * queries, biases, common, 1.0, typical, out)
+            priorities.inverse_spans(0 * queries, biases, common, 1.0, typical, 0.0, out)
             assert out.tolist() == [1.0] * asked
 
 

@@ -132,6 +132,27 @@ def test_how_sure_a_search_is(metric: int, rows: int, dim: int, k: int) -> None:
     np.testing.assert_allclose(alone, want, rtol=2e-2, atol=1e-2)
 
 
+@pytest.mark.parametrize("rows", [1, 9, 40])
+def test_how_sure_each_effort_is(rows: int) -> None:
+    random = np.random.default_rng(rows)
+    exact = random.standard_normal(rows).astype(np.float32)
+    estimates = -np.sort(-(exact + random.normal(0, 0.5, rows))).astype(np.float32)
+    away = random.uniform(0, 1, rows).astype(np.float32)
+    gaps, most = np.array([0.3, 1.0, 0.7, 1.0], np.float32), np.array([50, 12, 7, 30])
+    bounds = random.standard_normal((4, 2)).astype(np.float32)
+    least, k = np.float32(np.quantile(exact, 0.7)), 5
+    found = np.empty((4, 3), np.float32)
+    rescoring.sureness_of_efforts(0, estimates, exact, away, gaps, most, bounds, k, least, found)
+    for gap, count, bound, got in zip(gaps, most, bounds, found, strict=True):
+        chosen = np.flatnonzero(away <= gap)[:count]
+        want = (np.inf, np.inf)
+        if len(chosen) >= k:
+            last = np.sort(exact[chosen])[-k]
+            want = rescoring.sureness(0, estimates[chosen], exact[chosen], bound, k, last)
+        np.testing.assert_array_equal(got[:2], np.array(want, np.float32))
+        assert got[2] == np.float32(min(1.0, (exact[chosen] >= least).sum() / k))
+
+
 def test_one_result_is_judged_by_ten() -> None:
     """The first of ten is far above what was left out, whatever the query."""
     random = np.random.default_rng(2)

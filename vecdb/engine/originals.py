@@ -73,12 +73,13 @@ class Search:
             return None
         return max(self.limit, int(quantization.oversampling * self.limit))
 
-    def not_oversampled(self) -> Search:
-        """The same without asking for more candidates than it takes."""
+    def without_candidates(self) -> Search:
+        """The same without asking for a number of candidates."""
         quantization = self.params.quantization
-        assert quantization is not None
-        plain = structs.replace(quantization, oversampling=None)
-        return replace(self, params=structs.replace(self.params, quantization=plain))
+        if quantization is not None:
+            quantization = structs.replace(quantization, oversampling=None)
+        params = structs.replace(self.params, quantization=quantization, hnsw_ef=None)
+        return replace(self, params=params)
 
 
 Best = tuple[Floats, Offsets]

@@ -11,6 +11,7 @@ What is damaged is not needed: without its index or its codes, a segment is scan
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -48,8 +49,6 @@ _FILTERED_VALUES = 4 << 20
 deep an index had to be searched for them depends on how filter and query go together."""
 MOST_AT_ONCE = 1 << 20
 """Of queries that go through a segment together, so many candidates are kept: 50 MB or so."""
-_MOST_CANDIDATES = 16
-"""Where more than one row of so many would be a candidate, all are scored."""
 _CODES_BYTES = 128 << 10
 """To prepare a query for codes, and to score candidates by them, takes as long as to read so many
 bytes of originals from RAM."""
@@ -100,24 +99,41 @@ def _index_scan(
     companion: Companion | None,
     explain: Explain | None,
 ) -> list[Best]:
-    clustered = index.clustered
-    ef, wanted = search.params.hnsw_ef, search.oversampled() or 0
-    effort = clustered.effort(search.recall if ef is None else 0.0, search.limit)
+    clustered, ef = index.clustered, search.params.hnsw_ef
+    effort = clustered.effort(search.recall, search.limit)
+    if ef is not None and (ef < effort.candidates or not search.rescore):
+        effort = clustered.effort_of(max(ef, search.limit), search.limit)
+        if not (search.rescore and effort.everything):
+            return _wide(part, search, mask, index, companion, effort, explain)
     if search.rescore and effort.everything:
         # No number of candidates was found to be enough: the sketches tell too little.
         return exact_scan(part, search, mask, explain, f"for a recall of {search.recall:g}")
-    if ef is not None:
-        effort = clustered.effort_of(max(ef, search.limit), search.limit)
-    by_codes = companion if _by_codes_too(part, search, effort, companion) else None
-    candidates = min(max(effort.candidates, wanted), clustered.rows)
-    without: list[Best] = []
-    if ef is None and search.rescore and candidates > effort.candidates:
+    candidates = min(max(ef or 0, search.oversampled() or 0), clustered.rows)
+    if candidates > effort.candidates and search.rescore:
         # Of more candidates fewer searches are in doubt: who asks for more might get less.
-        without = _index_scan(part, search.not_oversampled(), mask, index, companion, explain)
-    best = _surely(part, search, mask, index, by_codes, effort, candidates, explain)
-    if not without:
-        return best
-    return [_merged(search.limit, *pair) for pair in zip(best, without, strict=True)]
+        plain = search.without_candidates()
+        usual = _index_scan(part, plain, mask, index, companion, explain)
+        effort = clustered.effort_of(candidates, search.limit)
+        best = _wide(part, search, mask, index, companion, effort, explain)
+        return [_merged(search.limit, *pair) for pair in zip(best, usual, strict=True)]
+    by_codes = companion if _by_codes_too(part, search, effort, companion) else None
+    candidates = max(effort.candidates, candidates)
+    return _surely(part, search, mask, index, by_codes, effort, candidates, explain)
+
+
+def _wide(
+    part: SegmentView,
+    search: Search,
+    mask: Bits | None,
+    index: Index,
+    companion: Companion | None,
+    effort: Effort,
+    explain: Explain | None,
+) -> list[Best]:
+    """The best of as many candidates as the caller said: no doubts, that is what they get."""
+    by_codes = companion if _by_codes_too(part, search, effort, companion) else None
+    effort = replace(effort, calm=-math.inf, reach=-math.inf)
+    return _surely(part, search, mask, index, by_codes, effort, effort.candidates, explain)
 
 
 def _merged(limit: int, one: Best, other: Best) -> Best:
@@ -160,25 +176,24 @@ def _surely(
         best, sure = _ranked(
             part, search, companion, rows, counts, *estimates, effort.survivors, explain
         )
-    certain = candidates == clustered.rows or search.params.hnsw_ef is not None
-    if certain:
+    if candidates == clustered.rows:
         return best
     # A comparison of arrays takes longer than it looks.
-    limits = effort.calm, effort.reach
+    least, nearest = effort.calm, effort.reach
     doubtful = [
-        q for q, each in enumerate(sure.tolist()) if each[0] < limits[0] or each[1] < limits[1]
+        q for q, (calm, reach) in enumerate(sure.tolist()) if calm < least or reach < nearest
     ]
     if not doubtful:
         return best
-    candidates *= 4
-    effort = replace(effort, gap=2.0 * effort.gap, survivors=4 * effort.survivors)
-    at_once = max(1, MOST_AT_ONCE // candidates)
+    again_with = clustered.deeper(effort, candidates, search.limit)
+    at_once = max(1, MOST_AT_ONCE // (again_with or effort).candidates)
     for start in range(0, len(doubtful), at_once):
         numbers = doubtful[start : start + at_once]
         some = replace(search, queries=search.queries[numbers])
-        if _MOST_CANDIDATES * candidates <= clustered.rows:
+        if again_with is not None:
+            deep = again_with, again_with.candidates
             why = " of a query unlike the rows"
-            again = _surely(part, some, mask, index, companion, effort, candidates, explain, why)
+            again = _surely(part, some, mask, index, companion, *deep, explain, why)
         elif companion is not None and not search.rescore:
             again = code_scan(part, some, mask, companion, explain)
         else:

@@ -15,12 +15,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from vecdb.index.margins import OF_A_KIND, Asked, Scores, sure_of, usual_calm, with_margins
+from vecdb.index.margins import OF_A_KIND, Asked, Scores, asked_again, chosen, sure_of, usual_calm
 from vecdb.index.neighbours import Neighbours
 from vecdb.linear_algebra import dot, product
 
@@ -38,9 +38,9 @@ RECALLS: Final = (
 )
 """Levels that are measured. That some hundred queries find all they should says no more than the
 last: for a higher one, originals are scanned."""
-_MARGIN = 0.1
-"""Part of what may be missed that is kept in reserve: some hundred queries measure a recall of 0.95
-to half a percent."""
+_LOOKED_AT = (*(0.5, 0.6, 0.7, 0.75), *np.arange(0.8, 0.99, 0.01), *RECALLS[-3:])
+"""Recalls for each of which the cheapest effort is looked at. What is doubted is searched for
+again, so that more comes out."""
 BONUS_FACTORS: Final = (0.0, 0.25, 0.5, 0.75)
 # Gaps that are looked at: those that let so large a share of true neighbours be visited.
 _SHARES = 1.0 - np.append(np.geomspace(0.5, 0.0005, 31), 0.0)
@@ -51,7 +51,6 @@ EFFORT_FIELDS: Final = (5, 6, 7)
 _CERTAIN = -1.0e30
 _EQUAL = 1e-6
 """Scores that differ by less, in parts of the largest, are equal."""
-_MARGIN_QUERIES = 100
 _EVERYTHING = 3.0e38
 _ALL_PARTITIONS = 1.0e38
 # What it costs, roughly and in nanoseconds: bytes of sketches in the caches, bytes of vectors that
@@ -184,24 +183,47 @@ def calibrate(
         sizes = np.array([max(1, truth.size) for truth in truths])
         recalls = (np.cumsum(counts, axis=2) / sizes[:, None, None]).min(axis=0)
         by_codes = [np.sort(np.concatenate(each)) for each in ranks] if companion else []
-        efforts = _cheapest(index, blocks, limit, steps, rows, recalls, by_codes)
+        tables.append(_cheapest(index, blocks, limit, steps, rows, recalls, by_codes))
 
-        some = range(0, len(queries), -(-len(queries) // _MARGIN_QUERIES))
-        both = [(looked[i], known[-1], i) for i in some]
-        both += [(each, unlike.known, i) for i, each in enumerate(others) if unlike]
-        sure = []
-        for asked, of, i in both:
-            poll()
-            least = _least(asked.vector, of, i, limit, exact)
-            left = ~np.isin(asked.positions, of.left_out[i])
-            asked = asked._replace(
-                positions=asked.positions[left], estimates=asked.estimates[left], least=least
-            )
-            sure.append(sure_of(index.metric, asked, owner, index.starts, efforts, limit, exact))
-        mine = np.array(sure[: len(some)])
-        kinds = [np.array(sure[i : i + OF_A_KIND]) for i in range(len(some), len(sure), OF_A_KIND)]
-        tables.append(with_margins(efforts, mine, kinds))
-    return replace(index, efforts=tuple(tables))
+    some = asked_again(len(queries))
+    both = [(looked[i], known[-1], i) for i in some]
+    both += [(each, unlike.known, i) for i, each in enumerate(others) if unlike]
+    sure: list[list[Floats]] = [[] for _ in TABLE_LIMITS]
+    for asked, of, i in both:
+        poll()
+        left = ~np.isin(asked.positions, of.left_out[i])
+        asked = asked._replace(positions=asked.positions[left], estimates=asked.estimates[left])
+        leasts = [_least(asked.vector, of, i, limit, exact) for limit in TABLE_LIMITS]
+        measured = list(zip(TABLE_LIMITS, tables, leasts, strict=True))
+        said = sure_of(index.metric, asked, owner, index.starts, measured, exact)
+        for lines, mine in zip(sure, said, strict=True):
+            lines.append(mine)
+    return replace(
+        index,
+        efforts=tuple(
+            _finished(index, blocks, efforts, np.array(mine), len(some))
+            for efforts, mine in zip(tables, sure, strict=True)
+        ),
+    )
+
+
+def _finished(
+    index: ClusteredIndex,
+    blocks: npt.NDArray[np.uint8],
+    efforts: Sequence[Effort],
+    sure: Floats,
+    count: int,
+) -> tuple[Effort, ...]:
+    """The table of some efforts, by what was measured with ``count`` rows and then strangers."""
+    visited, candidates = ([getattr(each, of) for each in efforts] for of in ("rows", "candidates"))
+    costs = _costs(index, blocks, visited, candidates).tolist()
+    kinds = sure[count:].reshape((len(sure) - count) // OF_A_KIND, OF_A_KIND, *sure.shape[1:])
+    whole = index.rows * 4 * index.dim / _VECTOR_BYTES
+    table = chosen(efforts, RECALLS, costs, sure[:count], kinds, index.rows, whole)
+    # More than any level that was reached: everything that was ever needed, and then some.
+    most = 2 * max(_DEPTH.values())
+    survivors = most if any(each.survivors for each in efforts) else 0
+    return (*table, Effort(1.0, _EVERYTHING, most, index.rows, survivors))
 
 
 def _looked_at(
@@ -224,7 +246,7 @@ def _looked_at(
         order = np.argsort(-found.scores[0, : found.counts[0, 0]], kind="stable")
         bound = (float(best[i] / inverses[i] - squares[i]), float(inverses[i]))
         positions, scores = found.positions[0, order], found.scores[0, order]
-        asked.append(Asked(query, positions, scores, best[i] - priorities[i], bound, np.inf))
+        asked.append(Asked(query, positions, scores, best[i] - priorities[i], bound))
     return asked
 
 
@@ -274,29 +296,36 @@ def _cheapest(
     """For each level of recall, the cheapest gap and candidates that reach it."""
     typical = np.median(rows, axis=0)
     candidates = np.arange(1, recalls.shape[1] + 1)
-    each = blocks.shape[1] / 32 / _SKETCH_BYTES
-    cost = typical[:, None] * each + candidates * (_VECTOR + 4 * index.dim / _VECTOR_BYTES)
+    cost = _costs(index, blocks, typical[:, None], candidates)
     allowed = candidates >= limit
     efforts = []
-    for recall in RECALLS:
-        enough = (recalls >= recall + _MARGIN * (1.0 - recall)) & allowed
+    for recall in _LOOKED_AT:
+        enough = (recalls >= recall) & allowed
         if not enough.any():
             break
         step, place = np.unravel_index(np.where(enough, cost, np.inf).argmin(), cost.shape)
         survivors = _survivors(ranks, recall, limit, int(candidates[place]))
         efforts.append(
             Effort(
-                float(recall),
+                float(recalls[step, place]),
                 float(steps[step]),
                 int(candidates[place]),
                 int(typical[step]),
                 survivors,
             )
         )
-    # More than any level that was reached: everything that was ever needed, and then some.
-    most = 2 * recalls.shape[1]
-    efforts.append(Effort(1.0, _EVERYTHING, most, index.rows, most if ranks else 0))
     return tuple(efforts)
+
+
+def _costs(
+    index: ClusteredIndex, blocks: npt.NDArray[np.uint8], visited: Any, candidates: Any
+) -> npt.NDArray[np.float64]:
+    """Of visiting so many rows, and scoring so many of them, in nanoseconds."""
+    each = blocks.shape[1] / 32 / _SKETCH_BYTES
+    costs: npt.NDArray[np.float64] = np.asarray(visited) * each + np.asarray(candidates) * (
+        _VECTOR + 4 * index.dim / _VECTOR_BYTES
+    )
+    return costs
 
 
 def _survivors(ranks: Sequence[Ints], recall: float, limit: int, candidates: int) -> int:

@@ -11,6 +11,7 @@ Manhattan distance is served by the Euclidean one here; only the last step tells
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -21,6 +22,7 @@ import numpy.typing as npt
 
 from vecdb.index.calibration import EFFORT_FIELDS, TABLE_LIMITS, Effort
 from vecdb.index.clustering import Clustering
+from vecdb.index.margins import WORTHWHILE, is_deeper
 from vecdb.index.sketch import block_shape
 
 Floats = npt.NDArray[np.float32]
@@ -28,6 +30,7 @@ Bytes = npt.NDArray[np.uint8]
 Ints = npt.NDArray[np.int64]
 
 
+_SMALLER = TABLE_LIMITS[:-1]
 _LONGEST = 1e30
 """No vector that scores do not overflow is longer."""
 
@@ -72,11 +75,14 @@ class ClusteredIndex:
     how far the nearest centroid is. 0: not known, gaps are in units of scores."""
     constants: Floats = field(init=False)
     """What a score has beside inner products: ``float32[p]``."""
+    radius: float = field(init=False)
+    """How far centroids are from the middle, in the median; 0 for inner products."""
     rows: int = field(init=False)
     """How many rows are in partitions."""
     sketch_shape: tuple[int, int] = field(init=False)
     """The shape of the sketches: blocks of 32 rows, and bytes a block."""
     _for_kernel: tuple[Any, ...] = field(init=False, repr=False)
+    _recalls: list[list[float]] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         centroids = self.clustering.centroids()
@@ -84,6 +90,8 @@ class ClusteredIndex:
         if self.distance:
             np.negative(np.einsum("ij,ij->i", centroids, centroids), out=constants)
         object.__setattr__(self, "constants", constants)
+        radius = float(np.median(np.sqrt(-constants))) if len(constants) else 0.0
+        object.__setattr__(self, "radius", radius if radius < np.inf else 0.0)
         object.__setattr__(self, "rows", int(self.starts[-1]))
         shape = block_shape(self.rows, len(self.codebook), self.width, distance=self.distance)
         object.__setattr__(self, "sketch_shape", shape)
@@ -101,8 +109,11 @@ class ClusteredIndex:
             2.0 if self.distance else 1.0,
             self.common,
             self.typical,
+            self.radius,
         )
         object.__setattr__(self, "_for_kernel", kernel)
+        recalls = [[effort.recall for effort in table] for table in self.efforts]
+        object.__setattr__(self, "_recalls", recalls)
 
     @property
     def distance(self) -> bool:
@@ -123,16 +134,32 @@ class ClusteredIndex:
             *(queries, kept.codes, kept.low, kept.scale, kept.middle, kept.stretch),
             *(self.constants, factor, moved, biases),
         )
-        inverse_spans(moved, biases, self.common, factor, self.typical, inverses)
+        inverse_spans(moved, biases, self.common, factor, self.typical, self.radius, inverses)
         return np.ascontiguousarray(biases.T), inverses
 
     def effort(self, recall: float, limit: int) -> Effort:
         """The cheapest effort that was measured to reach ``recall``, for ``limit`` results."""
-        table = self.efforts[_table_of(limit)]
-        for effort in table:
-            if effort.recall >= recall:
-                break
-        return effort.for_limit(limit)
+        number = _table_of(limit)
+        table = self.efforts[number]
+        return table[min(bisect_left(self._recalls[number], recall), len(table) - 1)].for_limit(
+            limit
+        )
+
+    def deeper(self, effort: Effort, candidates: int, limit: int) -> Effort | None:
+        """What to search with again where an effort, with so many candidates, leaves doubts: the
+        next that was measured, or beyond these four times as much. None: look at all rows."""
+        for each in self.efforts[_table_of(limit)]:
+            if each.recall > effort.recall and not each.everything:
+                scaled = each.for_limit(limit)
+                if is_deeper(scaled, effort):
+                    deeper = replace(scaled, candidates=max(scaled.candidates, candidates))
+                    break
+        else:
+            counts = 4 * candidates, 4 * effort.survivors
+            deeper = replace(
+                effort, gap=2.0 * effort.gap, candidates=counts[0], survivors=counts[1]
+            )
+        return deeper if WORTHWHILE * deeper.candidates <= self.rows else None
 
     def effort_of(self, candidates: int, limit: int) -> Effort:
         """The most thorough effort that was measured with at most so many candidates, with exactly
@@ -243,7 +270,9 @@ class ClusteredIndex:
             raise ValueError(f"a table of efforts of shape {efforts.shape}")
         if not efforts.shape[1]:
             raise ValueError("an empty table of efforts")
-        tables = tuple(tuple(Effort.from_numbers(row) for row in table) for table in efforts)
+        tables = tuple(
+            tuple(dict.fromkeys(Effort.from_numbers(row) for row in table)) for table in efforts
+        )
         lines = -(-dim // width) * width
         # The first indexes did without.
         middle, stretch = np.zeros(dim, dtype=np.float32), np.ones(partitions, dtype=np.float32)
@@ -280,7 +309,7 @@ class ClusteredIndex:
 
 def _table_of(limit: int) -> int:
     """Which table has the efforts for so many results."""
-    return sum(limit > most for most in TABLE_LIMITS[:-1])
+    return bisect_left(_SMALLER, limit)
 
 
 def measured_of(limit: int) -> int:

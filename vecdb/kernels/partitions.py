@@ -43,7 +43,7 @@ _MORE_TIERS: Final = 24
 uint32s_1: Final[Any] = types.Array(types.uint32, 1, "C", readonly=True)
 _index: Final[Any] = (
     *(bytes_2, floats_1, floats_1, floats_1, floats_1, floats_1, floats_1, ints_1),
-    *(floats_2, i64, f32, floats_1, f32, bytes_2),
+    *(floats_2, i64, f32, floats_1, f32, f32, bytes_2),
 )
 """Of `visit` and `nearest`, the arguments from ``centroids`` to ``blocks``."""
 
@@ -86,6 +86,7 @@ def visit(  # type: ignore[no-untyped-def]
     factor,
     common,
     typical,
+    radius,
     blocks,
     gap,
     scores,
@@ -121,7 +122,7 @@ def visit(  # type: ignore[no-untyped-def]
         biases,
     )
     inverses = np.empty(asked, np.float32)
-    inverse_spans(moved, biases, common, factor, typical, inverses)
+    inverse_spans(moved, biases, common, factor, typical, radius, inverses)
     below = np.empty((partitions, asked), np.float32)  # the best priority
     best = np.empty(asked, np.float32)
     gaps(biases, bonuses, inverses, best, below)
@@ -247,6 +248,7 @@ def nearest(  # type: ignore[no-untyped-def]
     factor,
     common,
     typical,
+    radius,
     blocks,
     gap,
     candidates,
@@ -282,6 +284,7 @@ def nearest(  # type: ignore[no-untyped-def]
         factor,
         common,
         typical,
+        radius,
         blocks,
         gap,
         sketched,

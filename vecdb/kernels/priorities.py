@@ -139,11 +139,11 @@ def _best(biases, bonuses, inverses, out):  # type: ignore[no-untyped-def]
 
 
 @njit(
-    types.void(floats_2, floats_2, floats_1, f32, f32, out_floats_1),
+    types.void(floats_2, floats_2, floats_1, f32, f32, f32, out_floats_1),
     nogil=True,
     cache=True,
 )
-def inverse_spans(queries, biases, common, factor, typical, out):  # type: ignore[no-untyped-def]
+def inverse_spans(queries, biases, common, factor, typical, radius, out):  # type: ignore[no-untyped-def]
     """Write ``1 / span`` of each query to ``out: float32[q]``: how far its scores are apart,
     compared with the queries of which gaps were measured. ``queries`` are as `priorities` leaves
     them.
@@ -152,8 +152,9 @@ def inverse_spans(queries, biases, common, factor, typical, out):  # type: ignor
     in common, ``common: float32[d]``, makes a query long and no two scores different: its square is
     taken off. Distances of a partition's rows, as it is far from their centroid, ``away /
     typical``; and where it is near to the centroid, as they are: ``sqrt((away ** 2 / typical ** 2 +
-    1) / 2)``, ``away`` from the nearest centroid. What cannot be told is 1, as all are if
-    ``typical`` is 0.
+    1) / 2)``, ``away`` from the nearest centroid. A query far outside may have a centroid of its
+    own and is as far from all others: from the middle, in units of twice the centroids' ``radius``.
+    What cannot be told is 1, as all are if ``typical`` is 0.
     """
     asked = queries.shape[0]
     out[:] = np.float32(1.0)
@@ -168,6 +169,8 @@ def inverse_spans(queries, biases, common, factor, typical, out):  # type: ignor
         if factor > np.float32(1.0):
             away = np.sqrt(max(square - nearest[q], np.float32(0.0))) / typical
             span = max(away, np.sqrt((away * away + np.float32(1.0)) * np.float32(0.5)))
+            if radius > np.float32(0.0):
+                span = max(span, np.sqrt(square) / (radius + radius))
         else:
             shared = product(queries[q], common)
             span = np.sqrt(max(square - shared * shared, np.float32(0.0))) / typical

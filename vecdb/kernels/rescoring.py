@@ -26,7 +26,7 @@ from vecdb.kernels.signatures import (
 )
 from vecdb.kernels.topk import topk_sort
 
-__all__ = ["rescore", "sureness"]
+__all__ = ["rescore", "sureness", "sureness_of_efforts"]
 
 _ROUNDING: Final = np.float32(1e-6)
 _ROOT: Final = math.sqrt(0.5)
@@ -136,6 +136,46 @@ def sureness(metric, estimates, scores, bound, measured, last):  # type: ignore[
     least, middle, wrong, deviation = _errors(estimates, scores, share)
     calm = _calm(last, len(estimates), measured, least, middle, wrong, deviation)
     return calm, _reach(last, bound, share)
+
+
+@njit(
+    types.void(
+        *(i64, floats_1, floats_1, floats_1, floats_1, ints_1, floats_2, i64, f32),
+        out_floats_2,
+    ),
+    nogil=True,
+    cache=True,
+)
+def sureness_of_efforts(  # type: ignore[no-untyped-def]
+    metric, estimates, scores, away, gaps, most, bounds, measured, least, found
+):
+    """Of one query and each effort, write `sureness`, infinity where there are fewer candidates
+    than results, and the share of the results that is found: ``found: float32[e, 3]``.
+
+    Rows stand in the order of ``estimates: float32[n]``, best first. An effort's candidates are
+    the first ``most[e]`` of those whose partition is no more than ``gaps[e]`` ``away``. Results
+    are ``measured`` rows whose score is ``least`` or better.
+    """
+    mine = np.empty(estimates.shape[0], np.float32)
+    theirs = np.empty(estimates.shape[0], np.float32)
+    for e in range(gaps.shape[0]):
+        count = 0
+        hits = 0
+        for i in range(estimates.shape[0]):
+            if count == most[e]:
+                break
+            if away[i] <= gaps[e]:
+                mine[count] = estimates[i]
+                theirs[count] = scores[i]
+                hits += scores[i] >= least
+                count += 1
+        found[e, 0] = found[e, 1] = np.inf
+        found[e, 2] = min(1.0, hits / measured)
+        if count >= measured:
+            last = np.partition(theirs[:count], count - measured)[count - measured]
+            found[e, 0], found[e, 1] = sureness(
+                metric, mine[:count], theirs[:count], bounds[e], measured, last
+            )
 
 
 @njit(

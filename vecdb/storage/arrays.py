@@ -97,7 +97,8 @@ class PlacedArray:
         self.anonymous_size = 0
         self.mapped_size = 0
         self._unverified = np.ones(header.blocks, dtype=np.bool_)
-        self._pending = header.blocks
+        self.unverified_blocks = header.blocks
+        """How many blocks no call of ``verify`` has met yet."""
         self._stride = header.columns * header.dtype.itemsize
         if placement == "anonymous":
             buffer: Any = self._read(fd, padded)
@@ -132,7 +133,7 @@ class PlacedArray:
                 if checksum(data) != self._table[block]:
                     raise DamageError(f"block {block} does not match its checksum")
         self._unverified[:] = False
-        self._pending = 0
+        self.unverified_blocks = 0
         return memory
 
     def ask_for(self, rows: npt.NDArray[np.int64]) -> None:
@@ -151,13 +152,13 @@ class PlacedArray:
 
     def verify(self) -> npt.NDArray[Any]:
         """The array, with every block verified. Raises CorruptionError."""
-        if self._pending:
+        if self.unverified_blocks:
             self._verify_blocks(np.flatnonzero(self._unverified))
         return self.array
 
     def verify_rows(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
         """The array, with every block that holds one of ``rows`` verified."""
-        if self._pending and len(rows):
+        if self.unverified_blocks and len(rows):
             first = rows * self._stride // BLOCK_SIZE
             last = ((rows + 1) * self._stride - 1) // BLOCK_SIZE
             blocks = np.unique(np.concatenate((first, last)))
@@ -170,7 +171,7 @@ class PlacedArray:
 
     def verify_span(self, start: int, stop: int) -> npt.NDArray[Any]:
         """The array, with every block that holds an element of ``start:stop`` verified."""
-        if self._pending and stop > start:
+        if self.unverified_blocks and stop > start:
             first = start * self._stride // BLOCK_SIZE
             last = (stop * self._stride - 1) // BLOCK_SIZE
             if self._unverified[first : last + 1].any():
@@ -183,4 +184,4 @@ class PlacedArray:
             if checksum(data) != self._table[block]:
                 raise CorruptionError(self.path, f"block {block} does not match its checksum")
             self._unverified[block] = False
-        self._pending = int(np.count_nonzero(self._unverified))
+        self.unverified_blocks = int(np.count_nonzero(self._unverified))
