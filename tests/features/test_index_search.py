@@ -495,7 +495,8 @@ def test_without_rescoring_no_originals_are_read_for_any_query(
     own_db: VecDB, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of a query unlike the rows all were, from the disk."""
-    monkeypatch.setattr("vecdb.index.clustered.WORTHWHILE", ROWS)  # no more candidates, but all rows
+    # No more candidates, but all rows.
+    monkeypatch.setattr("vecdb.index.clustered.WORTHWHILE", ROWS)
     options = LOW | {"memmap_threshold": 1}
     create(own_db, "c", optimizers_config=options, quantization_config=KINDS["scalar"])
     only = models.SearchParams(quantization=models.QuantizationSearchParams(rescore=False))
