@@ -234,7 +234,7 @@ def canonical(payload: Any) -> str:
 
 def require_sound(path: Path) -> None:
     """Every byte of a closed database is as it should be."""
-    from vecdb.engine.check import check_database
+    from vecdb.engine.repair.check import check_database
 
     report = check_database(path)
     assert report.ok, f"{path}: {report.problems}"

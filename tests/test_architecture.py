@@ -344,7 +344,7 @@ def raw_reads(path: Path) -> list[int]:
 
 def test_payloads_are_read_where_their_edits_are_known() -> None:
     """Others would find payloads as they were written. ``check`` reads what is in each file."""
-    found = {path.name for path in (PACKAGE / "engine").glob("*.py") if raw_reads(path)}
+    found = {path.name for path in (PACKAGE / "engine").rglob("*.py") if raw_reads(path)}
     assert found == {"view.py", "check.py"}
 
 

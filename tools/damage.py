@@ -55,7 +55,7 @@ from damages.kinds import Case, Cases, Place, apply, clone  # noqa: E402
 from damages.mutants import MUTANTS  # noqa: E402
 
 # Loaded once, for all.
-from vecdb.engine import indexing  # noqa: E402, F401
+from vecdb.engine.optimize import indexing  # noqa: E402, F401
 from vecdb.kernels import (  # noqa: E402, F401
     clustering,
     codes,

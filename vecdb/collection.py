@@ -6,13 +6,14 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from vecdb import ids, models, qdrant_arguments
-from vecdb.engine import edits, reader
-from vecdb.engine import query as searching
-from vecdb.engine.checkpoint import checkpoint, checkpoint_if_full
-from vecdb.engine.ingest import prepare_upsert
+from vecdb.engine.read import query as searching
+from vecdb.engine.read import reader
 from vecdb.engine.store import RecoveryReport, Store
 from vecdb.engine.view import View
-from vecdb.engine.writer import Request, Writer
+from vecdb.engine.write import edits
+from vecdb.engine.write.checkpoint import checkpoint, checkpoint_if_full
+from vecdb.engine.write.ingest import prepare_upsert
+from vecdb.engine.write.writer import Request, Writer
 from vecdb.errors import ClosedError, ReentrantCallError, VecdbError
 from vecdb.models.validation import read
 from vecdb.upload import (
@@ -418,14 +419,14 @@ class Collection:
 
     def info(self) -> models.CollectionInfo:
         """Configuration, counts, segments, and what the optimizer is doing."""
-        from vecdb.engine.footprint import collection_info
+        from vecdb.engine.memory.report import collection_info
 
         self._view()
         return collection_info(self._store)
 
     def memory_report(self) -> dict[str, Any]:
         """Bytes of every part: in files, in anonymous memory, mapped, and mapped and resident."""
-        from vecdb.engine.footprint import memory_report
+        from vecdb.engine.memory.report import memory_report
 
         self._view()
         return memory_report(self._store)

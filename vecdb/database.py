@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from vecdb import models, qdrant_arguments
 from vecdb.collection import Collection
-from vecdb.engine import directory, recovery, snapshots
-from vecdb.engine.check import CheckReport, check_files
-from vecdb.engine.configure import new_config, update_config
-from vecdb.engine.optimizer import Optimizer, deadline_of
+from vecdb.engine.archive import snapshots
+from vecdb.engine.open import database_dir, recovery
+from vecdb.engine.optimize.optimizer import Optimizer, deadline_of
+from vecdb.engine.repair.check import CheckReport, check_files
 from vecdb.engine.store import Store
-from vecdb.engine.syncer import Syncer
+from vecdb.engine.write.configure import new_config, update_config
+from vecdb.engine.write.syncer import Syncer
 from vecdb.errors import (
     ClosedError,
     ForkError,
@@ -88,7 +89,7 @@ class VecDB(Verbs, Snapshots):
             )
         if not isinstance(read_only, bool):
             raise InvalidInputError(f"read_only: expected True or False, got {read_only!r:.60}")
-        given = directory.parse_path(path)
+        given = database_dir.parse_path(path)
         if read_only and given is None:
             raise InvalidInputError("path: ':memory:' makes a new database; it cannot be read_only")
         self._temporary = given is None
@@ -107,7 +108,7 @@ class VecDB(Verbs, Snapshots):
         )
         _open_databases.add(self)  # before there is a lock that a fork would copy
         if read_only:
-            directory.require_database(self.path)
+            database_dir.require_database(self.path)
             self.refresh()
         else:
             self._open_for_writing()
@@ -124,12 +125,12 @@ class VecDB(Verbs, Snapshots):
             self._syncer.start()
 
     def _open_for_writing(self) -> None:
-        directory.prepare(self.path)
-        self._place, self._file_lock = directory.hold(self.path)
+        database_dir.prepare(self.path)
+        self._place, self._file_lock = database_dir.hold(self.path)
         try:
             with self._place:
                 with fs.told_when_full(self.path):
-                    directory.initialize(self.path)
+                    database_dir.initialize(self.path)
                 recovery.finish_restores(self.path / layout.COLLECTIONS)
                 snapshots.clean(self.path / layout.SNAPSHOTS)
                 self._collections.open_all(self._place)
@@ -240,7 +241,7 @@ class VecDB(Verbs, Snapshots):
         with self._lock:
             changed = False
             while True:  # of one database, though another one may be put in its place meanwhile
-                directory.require_database(self.path)
+                database_dir.require_database(self.path)
                 found = self.path.stat()
                 changed |= self._collections.refresh()
                 if self.path.exists() and os.path.samestat(self.path.stat(), found):
@@ -266,7 +267,7 @@ class VecDB(Verbs, Snapshots):
         compatibility. Raises AlreadyExistsError, InvalidInputError, StorageFullError.
         """
         qdrant_arguments.check("VecDB.create_collection", qdrant, OfCollections)
-        name = directory.check_name(collection_name)
+        name = database_dir.check_name(collection_name)
         config = new_config(
             vectors_config,
             quantization_config,
@@ -301,7 +302,7 @@ class VecDB(Verbs, Snapshots):
             wal_config,
             on_disk_payload,
         )
-        directory.check_name(collection_name)
+        database_dir.check_name(collection_name)
         new_config(*config)  # what is wrong with it must be said before anything is deleted
         self.check_usable()
         with self._lock:
@@ -313,7 +314,7 @@ class VecDB(Verbs, Snapshots):
         qdrant_arguments.check("VecDB.delete_collection", qdrant, OfCollections)
         self.check_usable()
         with self._lock, self._changing():
-            return self._collections.delete(directory.check_name(collection_name))
+            return self._collections.delete(database_dir.check_name(collection_name))
 
     def update_collection(
         self,
@@ -350,7 +351,7 @@ class VecDB(Verbs, Snapshots):
     def collection_exists(self, collection_name: str) -> bool:
         """Whether there is a collection of that name."""
         self.check_usable()
-        return directory.check_name(collection_name) in self._collections
+        return database_dir.check_name(collection_name) in self._collections
 
     def collection(self, collection_name: str) -> Collection:
         """A handle with the same verbs and no name argument. Raises NotFoundError, and for a
@@ -375,7 +376,7 @@ class VecDB(Verbs, Snapshots):
         ``collections``, and the ``total``. Asking for all at once takes no longer than for one."""
         if collection_name is not None:
             return self.collection(collection_name).memory_report()
-        from vecdb.engine.footprint import memory_reports
+        from vecdb.engine.memory.report import memory_reports
 
         self.check_usable()
         return memory_reports(self.path, self._stores())

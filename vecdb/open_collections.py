@@ -15,12 +15,13 @@ from typing import Any
 
 from vecdb import models
 from vecdb.collection import Collection
-from vecdb.engine import directory, recovery, restore
-from vecdb.engine.follower import Follower, identity
-from vecdb.engine.optimizer import Optimizer
+from vecdb.engine.archive import restore
+from vecdb.engine.archive.unpack import Unpacked
+from vecdb.engine.open import database_dir, recovery
+from vecdb.engine.open.follower import Follower, identity
+from vecdb.engine.optimize.optimizer import Optimizer
 from vecdb.engine.store import Store
-from vecdb.engine.unpack import Unpacked
-from vecdb.engine.writer import Uninterrupted
+from vecdb.engine.write.writer import Uninterrupted
 from vecdb.errors import (
     AlreadyExistsError,
     CorruptionError,
@@ -88,7 +89,7 @@ class OpenCollections:
         try:
             return self._open[name]
         except (KeyError, TypeError):
-            name = directory.check_name(name)
+            name = database_dir.check_name(name)
             place = self._damaged_place(name)
             if place is not None:
                 raise copy(self._damaged[place][1]) from None

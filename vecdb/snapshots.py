@@ -11,7 +11,8 @@ from urllib.parse import unquote, urlsplit
 
 from vecdb import models, qdrant_arguments
 from vecdb.collection import Collection
-from vecdb.engine import directory, recovery, restore, snapshots
+from vecdb.engine.archive import restore, snapshots
+from vecdb.engine.open import database_dir, recovery
 from vecdb.errors import InvalidInputError
 from vecdb.open_collections import OpenCollections
 from vecdb.qdrant_arguments import OfCollections
@@ -99,7 +100,7 @@ class Snapshots:
         NotFoundError, CorruptionError (names the file), FormatVersionError, StorageFullError.
         """
         qdrant_arguments.check("VecDB.recover_snapshot", qdrant, OfCollections)
-        name = directory.check_name(collection_name)
+        name = database_dir.check_name(collection_name)
         parent = self.path / layout.COLLECTIONS
         with self._changing():
             archive = self._locate(name, location)
@@ -137,7 +138,7 @@ class Snapshots:
             self.flush(collection_name)
 
     def _snapshots_of(self, collection_name: str) -> Path:
-        name = directory.check_name(collection_name)
+        name = database_dir.check_name(collection_name)
         return self.path / layout.SNAPSHOTS / layout.escape(name)
 
     def _locate(self, name: str, location: object) -> Path:

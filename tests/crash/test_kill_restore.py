@@ -17,7 +17,7 @@ from kill_client import environment
 from oracle import SCALE, require_sound
 
 from vecdb import VecDB
-from vecdb.engine import restore
+from vecdb.engine.archive import restore
 from vecdb.storage import layout
 
 pytestmark = pytest.mark.crash

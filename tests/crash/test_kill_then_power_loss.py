@@ -18,7 +18,7 @@ import pytest
 
 from vecdb import VecDB
 from vecdb.cli.snapshot import write_archive
-from vecdb.engine import restore
+from vecdb.engine.archive import restore
 from vecdb.storage import fs, layout
 
 pytestmark = pytest.mark.crash

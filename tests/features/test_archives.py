@@ -21,10 +21,10 @@ import pytest
 from oracle import SCALE
 
 from vecdb import VecDB, ids, models
-from vecdb.engine import restore
-from vecdb.engine.archive import MAX_MANIFEST, Manifest, Member, members
+from vecdb.engine.archive import restore
+from vecdb.engine.archive.capture import MAX_MANIFEST, Manifest, Member, members
+from vecdb.engine.archive.unpack import Archive
 from vecdb.engine.operations import Delete, Upsert, encode
-from vecdb.engine.unpack import Archive
 from vecdb.errors import CorruptionError, FormatVersionError
 from vecdb.storage import layout
 from vecdb.storage.builder import DataWriter

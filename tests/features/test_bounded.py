@@ -24,10 +24,11 @@ import numpy as np
 import pytest
 
 from vecdb import VecDB, models
-from vecdb.engine import checkpoint, recovery
-from vecdb.engine.check import check_database
+from vecdb.engine.open import recovery
 from vecdb.engine.operations import Upsert
-from vecdb.engine.optimizer import Optimizer
+from vecdb.engine.optimize.optimizer import Optimizer
+from vecdb.engine.repair.check import check_database
+from vecdb.engine.write import checkpoint
 from vecdb.errors import OptimizerError, StorageFullError
 from vecdb.storage import fs, lookup
 from vecdb.storage.segment import FileSegment
@@ -603,7 +604,7 @@ def test_a_checkpoint_that_does_not_fit_writes_nothing(
         db.upsert("c", models.Batch(ids=range(1000), vectors=np.ones((1000, 64), np.float32)))
         with monkeypatch.context() as patch:
             patch.setattr(lookup, "free_bytes", lambda _: 200_000)
-            patch.setattr("vecdb.engine.checkpoint.new_builder", None)
+            patch.setattr("vecdb.engine.write.checkpoint.new_builder", None)
             with pytest.raises(StorageFullError, match="needed for a segment, 200000 are free"):
                 db.flush("c")
         db.delete("c", list(range(10, 1000)))

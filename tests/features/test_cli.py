@@ -528,7 +528,7 @@ def test_a_bug_of_ours_is_not_taken_for_damage(
     def broken(path: Path) -> None:
         raise RuntimeError("planted")
 
-    monkeypatch.setattr("vecdb.engine.check.check_database", broken)
+    monkeypatch.setattr("vecdb.engine.repair.check.check_database", broken)
     assert main(["check", str(small)]) == 2
     assert "RuntimeError: planted" in capsys.readouterr().err
 

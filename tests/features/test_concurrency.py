@@ -15,7 +15,7 @@ import pytest
 from oracle import SCALE, require_sound
 
 from vecdb import VecDB, errors
-from vecdb.engine import build as builds
+from vecdb.engine.optimize import build as builds
 from vecdb.engine.store import Store
 
 DIM = 64
@@ -258,7 +258,7 @@ def test_a_view_outlives_the_segments_it_shows(open_db: Callable[..., VecDB], ve
     assert db.wait_for_optimizer()
     assert len(old) == 4
     assert not any(path.exists() for path in old)
-    from vecdb.engine import query
+    from vecdb.engine.read import query
 
     request = query.request(view, vectors[5], None, None, None, POINTS, 0, True, True, None)
     hits = query.search(view, request)

@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 
 from vecdb import VecDB, models
-from vecdb.engine import scan
-from vecdb.engine.check import check_database
+from vecdb.engine.read.segment import scan
+from vecdb.engine.repair.check import check_database
 from vecdb.errors import AlreadyExistsError, CorruptionError, LockedError
 
 DIM, ROWS = 32, 3000

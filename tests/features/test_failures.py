@@ -22,10 +22,10 @@ import pytest
 
 import vecdb
 from vecdb import VecDB, models
-from vecdb.engine import writer as writer_module
-from vecdb.engine.check import check_database
-from vecdb.engine.ingest import prepare_upsert
+from vecdb.engine.repair.check import check_database
 from vecdb.engine.store import OptimizerState
+from vecdb.engine.write import writer as writer_module
+from vecdb.engine.write.ingest import prepare_upsert
 from vecdb.errors import (
     CorruptionError,
     InvalidInputError,
@@ -347,7 +347,7 @@ def test_a_refused_recreation_deletes_nothing(tmp_path: Path) -> None:
 
 
 def test_a_build_of_points_that_all_died_meanwhile_adds_no_segment(tmp_path: Path) -> None:
-    from vecdb.engine import build as build_module
+    from vecdb.engine.optimize import build as build_module
 
     db = make(tmp_path / "db")
     put(db, 0, 10)
@@ -416,7 +416,7 @@ def test_a_failed_build_leaves_no_files_and_the_old_segments(
 
 def test_points_changed_during_a_build_are_settled_at_its_commit(tmp_path: Path) -> None:
     """Deleted, overwritten and edited between pin and commit; then a kill before a checkpoint."""
-    from vecdb.engine import build as build_module
+    from vecdb.engine.optimize import build as build_module
 
     db = make(tmp_path / "db", default_segment_number=1)
     for start in (0, 10, 20):

@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 
 from vecdb import VecDB, models
-from vecdb.engine import checkpoint, restore
-from vecdb.engine.archive import capture
+from vecdb.engine.archive import restore
+from vecdb.engine.archive.capture import capture
+from vecdb.engine.write import checkpoint
 from vecdb.errors import ClosedError
 from vecdb.storage import fs, lookup
 

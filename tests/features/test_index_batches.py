@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from vecdb import VecDB, models
-from vecdb.engine import search
+from vecdb.engine.read import search
 
 ROWS, DIM = 4000, 16
 

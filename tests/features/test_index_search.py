@@ -14,7 +14,7 @@ import pytest
 from oracle import require_sound
 
 from vecdb import VecDB, models
-from vecdb.engine import scan
+from vecdb.engine.read.segment import scan
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "data" / "debian-packages"
 if not (EXAMPLE / "vectors.npy").exists():
@@ -496,7 +496,7 @@ def test_without_rescoring_no_originals_are_read_for_any_query(
 ) -> None:
     """Of a query unlike the rows all were, from the disk."""
     # No more candidates, but all rows.
-    monkeypatch.setattr("vecdb.index.clustered.WORTHWHILE", ROWS)
+    monkeypatch.setattr("vecdb.index.clustered.index.WORTHWHILE", ROWS)
     options = LOW | {"memmap_threshold": 1}
     create(own_db, "c", optimizers_config=options, quantization_config=KINDS["scalar"])
     only = models.SearchParams(quantization=models.QuantizationSearchParams(rescore=False))

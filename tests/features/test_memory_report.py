@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from vecdb import VecDB, models
-from vecdb.engine import footprint
+from vecdb.engine.memory import report as footprint
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 

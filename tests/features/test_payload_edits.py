@@ -13,11 +13,12 @@ import pytest
 from oracle import require_sound
 
 from vecdb import VecDB, models
-from vecdb.engine import build as build_module
-from vecdb.engine import checkpoint, reader, writer
-from vecdb.engine.check import check_database
-from vecdb.engine.repair import repair_database
+from vecdb.engine.optimize import build as build_module
+from vecdb.engine.read import reader
+from vecdb.engine.repair.check import check_database
+from vecdb.engine.repair.rebuild import repair_database
 from vecdb.engine.store import Store
+from vecdb.engine.write import checkpoint, writer
 from vecdb.errors import CorruptionError, InvalidInputError
 from vecdb.storage import fs, layout, payload_edits
 from vecdb.storage.catalog import Catalog

@@ -23,8 +23,8 @@ import pytest
 from oracle import require_sound
 
 from vecdb import VecDB
-from vecdb.engine import restore, snapshots
-from vecdb.engine.optimizer import next_step
+from vecdb.engine.archive import restore, snapshots
+from vecdb.engine.optimize.optimizer import next_step
 from vecdb.errors import (
     AlreadyExistsError,
     ClosedError,

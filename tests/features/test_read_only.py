@@ -14,7 +14,7 @@ import pytest
 from oracle import Oracle
 
 from vecdb import VecDB
-from vecdb.engine import follower, recovery
+from vecdb.engine.open import follower, recovery
 from vecdb.engine.store import Store
 from vecdb.errors import (
     ClosedError,

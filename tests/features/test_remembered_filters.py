@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from vecdb import VecDB
-from vecdb.engine import masks, remembered
+from vecdb.engine.read import masks, remembered
 
 ROWS = 200
 OpenDB = Callable[..., VecDB]

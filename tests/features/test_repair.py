@@ -24,8 +24,9 @@ from oracle import SCALE, Oracle, Point, PointId, canonical, require_sound
 
 import vecdb
 from vecdb import VecDB, models
-from vecdb.engine import repair as repair_module
-from vecdb.engine.repair import CollectionRepair, RepairReport, repair_database
+from vecdb.engine.repair import rebuild as repair_module
+from vecdb.engine.repair import salvage
+from vecdb.engine.repair.rebuild import CollectionRepair, RepairReport, repair_database
 from vecdb.errors import (
     CorruptionError,
     FormatVersionError,
@@ -33,7 +34,7 @@ from vecdb.errors import (
     LockedError,
     NotADatabaseError,
 )
-from vecdb.storage import fs, layout, salvage
+from vecdb.storage import fs, layout
 from vecdb.storage.catalog import Catalog, Change
 from vecdb.storage.format_line import pack_format_line
 
@@ -1084,7 +1085,7 @@ def test_what_a_killed_repair_leaves_is_not_taken_for_a_database(
 ) -> None:
     code = f"""
 import os
-from vecdb.engine.repair import repair_database
+from vecdb.engine.repair.rebuild import repair_database
 
 def progress(done, total):
     if done > total // 2:

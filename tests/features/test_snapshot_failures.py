@@ -27,8 +27,8 @@ from snapshot_tools import (
 )
 
 from vecdb import VecDB
-from vecdb.engine import restore, snapshots
-from vecdb.engine.check import check_database
+from vecdb.engine.archive import restore, snapshots
+from vecdb.engine.repair.check import check_database
 from vecdb.errors import (
     AlreadyExistsError,
     CorruptionError,

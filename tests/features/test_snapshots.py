@@ -36,8 +36,9 @@ from snapshot_tools import (
 import vecdb
 from vecdb import VecDB, models
 from vecdb.cli.snapshot import write_archive
-from vecdb.engine import archive, follower, recovery, restore
-from vecdb.engine.check import check_database
+from vecdb.engine.archive import capture, restore
+from vecdb.engine.open import follower, recovery
+from vecdb.engine.repair.check import check_database
 from vecdb.errors import (
     ClosedError,
     CorruptionError,
@@ -458,7 +459,7 @@ def test_a_damaged_file_is_named_and_nothing_is_left(db: VecDB) -> None:
 
 
 def test_a_running_build_is_given_up(open_db: OpenDb, monkeypatch: pytest.MonkeyPatch) -> None:
-    from vecdb.engine import build
+    from vecdb.engine.optimize import build
 
     db = open_db()
     db.create_collection("c", VECTORS, optimizers_config=QUIET)
@@ -555,7 +556,7 @@ def test_taken_while_another_takes_the_place(db: VecDB, monkeypatch: pytest.Monk
     found = db.create_snapshot("c")
     put(db, 900)
     db.flush()
-    log_beyond, calls = archive._log_beyond, []
+    log_beyond, calls = capture._log_beyond, []
 
     def replaced_first(*arguments: Any) -> Any:
         calls.append(1)
@@ -566,7 +567,7 @@ def test_taken_while_another_takes_the_place(db: VecDB, monkeypatch: pytest.Monk
         return log_beyond(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(archive, "_log_beyond", replaced_first)
+        patch.setattr(capture, "_log_beyond", replaced_first)
         second = db.create_snapshot("c")
     assert len(calls) == 2
     want = content(db)

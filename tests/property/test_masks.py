@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from oracle import SCALE
 
 from vecdb import VecDB, ids, models
-from vecdb.engine import masks, rows
+from vecdb.engine.read import masks, rows
 from vecdb.engine.view import View
 from vecdb.payload.filters import compile_filter
 

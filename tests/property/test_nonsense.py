@@ -26,8 +26,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vecdb import VecDB, ids, models
-from vecdb.engine import operations, recovery
-from vecdb.engine.writer import apply, rewrite
+from vecdb.engine import operations
+from vecdb.engine.open import recovery
+from vecdb.engine.repair import salvage
+from vecdb.engine.write.writer import apply, rewrite
 from vecdb.errors import (
     CorruptionError,
     FormatVersionError,
@@ -35,7 +37,7 @@ from vecdb.errors import (
     NotFoundError,
 )
 from vecdb.payload import encoding
-from vecdb.storage import catalog, format, layout, replay, salvage
+from vecdb.storage import catalog, format, layout, replay
 from vecdb.storage.arrays import Expected, PlacedArray
 from vecdb.storage.catalog import DATA, FileRow, SegmentRow, Snapshot
 from vecdb.storage.format import DamageError, DataHeader, Kind, WalHeader, checksum

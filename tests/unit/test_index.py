@@ -9,11 +9,11 @@ import pytest
 
 from vecdb.cli.demo import example_data
 from vecdb.index import ClusteredIndex, fit_clustering
-from vecdb.index.calibration import TABLE_LIMITS, Effort, Stranger, calibrate
-from vecdb.index.clustering import partition_order, partitions_for, sample_size
-from vecdb.index.margins import strangers, usual_calm
-from vecdb.index.neighbours import nearest_others, pick_queries
-from vecdb.index.sketch import Sketcher
+from vecdb.index.clustered.calibration import TABLE_LIMITS, Effort, Stranger, calibrate
+from vecdb.index.clustered.clustering import partition_order, partitions_for, sample_size
+from vecdb.index.clustered.margins import strangers, usual_calm
+from vecdb.index.clustered.neighbours import nearest_others, pick_queries
+from vecdb.index.clustered.sketch import Sketcher
 from vecdb.kernels.signatures import METRIC_CODES
 
 

@@ -28,8 +28,8 @@ from recalls.measure import Answers
 from recalls.tasks import Task
 from recalls.truth import Truth
 
-from vecdb.engine import search
-from vecdb.engine.scan import search_segment
+from vecdb.engine.read import search
+from vecdb.engine.read.segment.scan import search_segment
 
 TOOL = Path(__file__).resolve().parents[2] / "tools" / "recall.py"
 PLACE = Place("dim-8", "Euclid", "none", "index", "ram", "k=50", "batch")

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from block_layout import packed
 
-from vecdb.index.clustering import Clustering
-from vecdb.index.sketch import Sketcher, width_for
+from vecdb.index.clustered.clustering import Clustering
+from vecdb.index.clustered.sketch import Sketcher, width_for
 from vecdb.kernels import clustering, fastscan, residuals
 
 

@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from vecdb.engine import threads
-from vecdb.engine.threads import together
+from vecdb.engine import parallel
+from vecdb.engine.parallel import together
 
 
 def test_results_come_in_order() -> None:
@@ -43,7 +43,7 @@ def test_tasks_with_tasks_of_their_own_do_not_wait_for_one_another(
     """Two batches of exact searches at once could hang: every thread of the pool waited for tasks
     that only the pool would have begun."""
     pool = ThreadPoolExecutor(2)
-    monkeypatch.setattr(threads, "_pool", lambda: pool)
+    monkeypatch.setattr(parallel, "_pool", lambda: pool)
     all_busy = threading.Barrier(3)
 
     def outer() -> list[int]:
@@ -63,7 +63,7 @@ def test_threads_that_outlive_the_main_one_go_on() -> None:
     """Once the main thread has ended, pools take no tasks."""
     code = """
 import threading
-from vecdb.engine.threads import together
+from vecdb.engine.parallel import together
 
 def late():
     threading.main_thread().join()

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from vecdb import VecDB
-from vecdb.engine import recovery
-from vecdb.engine.check import check_database
+from vecdb.engine.open import recovery
+from vecdb.engine.repair.check import check_database
 from vecdb.errors import CorruptionError, InvalidInputError
 from vecdb.quantization import QUANTIZERS
 from vecdb.storage import format, layout

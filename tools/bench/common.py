@@ -25,7 +25,7 @@ from bench.data import K as K
 from bench.systems import SYSTEMS
 from vecdb import models
 from vecdb.collection import Collection
-from vecdb.engine.build import build
+from vecdb.engine.optimize.build import build
 
 BATCH = 1000
 COLLECTION = "bench"

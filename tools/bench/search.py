@@ -23,7 +23,7 @@ from bench.common import (
 from vecdb import vectors
 from vecdb.collection import Collection
 from vecdb.database import VecDB
-from vecdb.engine.code_scan import best_by_codes
+from vecdb.engine.read.segment.code_scan import best_by_codes
 
 _ALL = np.empty(0, dtype=np.uint8)
 TINY = 100

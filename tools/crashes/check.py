@@ -22,7 +22,7 @@ import numpy as np
 from crashes.oracle import Allowed, History
 from crashes.steps import SPACES, Model, Point, PointId, State
 from vecdb import VecDB, models
-from vecdb.engine.check import check_database
+from vecdb.engine.repair.check import check_database
 
 _NEW = 1_000_003
 """Number of the point that is written after recovery; no workload has it."""

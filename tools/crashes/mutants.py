@@ -16,7 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vecdb.engine import build, checkpoint, recovery, restore, syncer
+from vecdb.engine.archive import restore
+from vecdb.engine.open import recovery
+from vecdb.engine.optimize import build
+from vecdb.engine.write import checkpoint, syncer
 from vecdb.storage import builder, catalog, fs, layout, payload_edits, place, wal
 
 

@@ -17,7 +17,7 @@ from damages.answers import Expected, ask_all
 from damages.databases import COLLECTIONS, ORDER, Databases
 from damages.kinds import Case, Place, apply
 from vecdb import VecDB
-from vecdb.engine.check import check_database
+from vecdb.engine.repair.check import check_database
 from vecdb.errors import CorruptionError, FormatVersionError, NotADatabaseError, VecdbError
 
 DETECTED = (CorruptionError, FormatVersionError, NotADatabaseError)

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from damages import examine
-from vecdb.engine import check, planner, recovery
+from vecdb.engine import planner
+from vecdb.engine.open import recovery
+from vecdb.engine.repair import check
 from vecdb.errors import CorruptionError
 from vecdb.storage import arrays, catalog, replay
 

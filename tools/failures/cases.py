@@ -34,7 +34,8 @@ from failures.world import (
     wait_until,
 )
 from vecdb import VecDB
-from vecdb.engine import checkpoint, store
+from vecdb.engine import store
+from vecdb.engine.write import checkpoint
 from vecdb.errors import NotFoundError, ReadOnlyError, StorageFullError, VecdbError
 
 OPENING = ("open", "reopen", "close", "create", "drop", "restore")

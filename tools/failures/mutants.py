@@ -10,8 +10,10 @@ from typing import Any
 from unittest.mock import patch
 
 from failures.faults import Fault
-from vecdb.engine import build, checkpoint, recovery
+from vecdb.engine.open import recovery
+from vecdb.engine.optimize import build
 from vecdb.engine.store import OptimizerState, Store
+from vecdb.engine.write import checkpoint
 from vecdb.errors import StorageFullError
 from vecdb.storage import fs
 from vecdb.storage.builder import DataWriter, SegmentBuilder

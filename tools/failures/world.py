@@ -14,7 +14,7 @@ import numpy as np
 
 from failures.workloads import NAME, Points, Step, change, read, vector
 from vecdb import VecDB
-from vecdb.engine.check import check_database
+from vecdb.engine.repair.check import check_database
 
 PATIENCE = 60.0  # seconds; only for what goes on in the background
 

@@ -22,8 +22,8 @@ from histories.settings import create
 from histories.writes import perform
 from vecdb import VecDB
 from vecdb.database import _close_all
-from vecdb.engine import checkpoint
-from vecdb.engine.check import check_database
+from vecdb.engine.repair.check import check_database
+from vecdb.engine.write import checkpoint
 from vecdb.errors import ForkError, LockedError, PlaceTakenError, VecdbError
 
 

@@ -21,8 +21,8 @@ from histories.lives import Message, Say, Wrong
 from histories.settings import create, draw_settings, settings_of
 from histories.writes import WEIGHTS, Pool, Write, draw, perform, take
 from vecdb import VecDB
-from vecdb.engine import checkpoint
-from vecdb.engine.check import check_database
+from vecdb.engine.repair.check import check_database
+from vecdb.engine.write import checkpoint
 from vecdb.storage import fs
 from vecdb.storage.builder import SegmentBuilder
 from vecdb.storage.catalog import Catalog

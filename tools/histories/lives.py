@@ -32,8 +32,8 @@ time: all of it may be stopped, or the machine asleep, for hours."""
 _MODULES = (
     "lmdb",
     "vecdb.database",
-    "vecdb.engine.check",
-    "vecdb.engine.footprint",
+    "vecdb.engine.repair.check",
+    "vecdb.engine.memory.report",
     "vecdb.kernels.clustering",
     "vecdb.kernels.codes",
     "vecdb.kernels.distance",

@@ -22,8 +22,8 @@ from histories.soak_reads import READS
 from histories.soak_world import SCRATCH, Step, World
 from histories.writes import UPLOADS, perform
 from vecdb import VecDB
-from vecdb.engine import checkpoint
-from vecdb.engine.check import check_database
+from vecdb.engine.repair.check import check_database
+from vecdb.engine.write import checkpoint
 from vecdb.errors import PlaceTakenError
 
 READ_EVERY = 300

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from recalls.cells import Asking
 from recalls.stored import Stored
 from vecdb import models
-from vecdb.engine import scan
+from vecdb.engine.read.segment import scan
 
 _SCANNED_VALUES = "_FILTERED_VALUES"
 """The engine scans what a filter leaves up to so many values: none, where it is to visit them."""

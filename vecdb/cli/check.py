@@ -9,7 +9,7 @@ from vecdb.cli.command import DAMAGED, Commands, add_command, keep_log_quiet, pa
 from vecdb.cli.terminal import Screen, count, duration, size
 
 if TYPE_CHECKING:
-    from vecdb.engine.check import CheckReport
+    from vecdb.engine.repair.check import CheckReport
 
 
 def add_to(commands: Commands) -> None:
@@ -27,7 +27,7 @@ def add_to(commands: Commands) -> None:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    from vecdb.engine.check import check_database
+    from vecdb.engine.repair.check import check_database
 
     keep_log_quiet()
     report = check_database(arguments.directory)

@@ -10,7 +10,7 @@ from vecdb.cli.command import DAMAGED, Commands, add_command, path, print_json
 from vecdb.cli.terminal import Screen, count, duration
 
 if TYPE_CHECKING:
-    from vecdb.engine.repair import CollectionRepair, RepairReport
+    from vecdb.engine.repair.rebuild import CollectionRepair, RepairReport
 
 
 def add_to(commands: Commands) -> None:
@@ -32,7 +32,7 @@ def add_to(commands: Commands) -> None:
 
 
 def _repair(arguments: argparse.Namespace) -> int:
-    from vecdb.engine.repair import repair_database
+    from vecdb.engine.repair.rebuild import repair_database
 
     screen = Screen(quiet=arguments.json)
     with screen.bar("MB saved") as bar:

@@ -70,7 +70,7 @@ def restore_archive(
 
     If a checksum stands beside the archive, it must be right.
     """
-    from vecdb.engine import restore
+    from vecdb.engine.archive import restore
     from vecdb.storage import layout
 
     started = time.monotonic()
@@ -102,7 +102,7 @@ def restore_archive(
 
 def _checksum_of(archive: Path) -> str | None:
     """What stands beside an archive. Raises CorruptionError if that is something else."""
-    from vecdb.engine import snapshots
+    from vecdb.engine.archive import snapshots
     from vecdb.storage import layout
 
     beside = archive.absolute().with_name(archive.name + layout.SHA256)

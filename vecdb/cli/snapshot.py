@@ -55,14 +55,15 @@ def write_archive(
     root: Path, collection: str | None, to: Path, progress: Progress
 ) -> SnapshotReport:
     """Write an archive of a database, or of one collection, that others may be using."""
-    from vecdb.engine import directory, recovery, snapshots
+    from vecdb.engine.archive import snapshots
+    from vecdb.engine.open import database_dir, recovery
     from vecdb.storage import layout
 
     started = time.monotonic()
-    directory.require_database(root)
+    database_dir.require_database(root)
     paths = recovery.collection_dirs(root / layout.COLLECTIONS)
     if collection is not None:
-        escaped = layout.escape(directory.check_name(collection))
+        escaped = layout.escape(database_dir.check_name(collection))
         places, paths = paths, [path for path in paths if path.name == escaped]
         if not paths:
             known = ", ".join(map(repr, sorted(map(recovery.name_of_place, places)))) or "none"

@@ -115,7 +115,7 @@ class MemorySegment:
         self._payloads: list[bytes] = []
         self._previous: list[int] = []  # the row this one replaced for the same id, or -1
         self._latest: dict[int, int] = {}
-        self.matches: dict[bytes, tuple[Bits, Bits]] = {}  # engine/remembered.py
+        self.matches: dict[bytes, tuple[Bits, Bits]] = {}  # engine/read/remembered.py
         self._order: tuple[int, npt.NDArray[np.uint32]] = (0, np.empty(0, dtype=np.uint32))
 
     @property

@@ -106,7 +106,7 @@ class FileSegment:
         self.companions: dict[str, Companion] = {}
         self.indexes: dict[str, Index] = {}
         self._present: dict[str, Bits] = {}
-        self.matches: dict[bytes, tuple[Bits, Bits]] = {}  # engine/remembered.py
+        self.matches: dict[bytes, tuple[Bits, Bits]] = {}  # engine/read/remembered.py
         for name, vector in row.vectors.items():
             self._open_vector(name, vector["codec"], places[name])
             if vector["index"] is not None:

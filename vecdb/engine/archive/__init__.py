@@ -1,0 +1,1 @@
+"""Archives: one exact state of a collection as one file, made and read."""

@@ -1,0 +1,322 @@
+"""Archives: one exact state of a collection, or one of each of a database, in one file.
+
+    FORMAT        whose it is, in which format, and what kind of archive
+    1/manifest    the catalog of the first collection, and size and checksum of all that follows
+    1/alive/…     alive masks
+    1/wal         the operations beyond the catalog's state
+    1/segments/…  every data file, as it is
+    2/manifest    the second collection, and so on
+
+Taking one is reading, as a ``Follower`` reads: without a lock, while anybody writes, from any
+process. LMDB's file is not in it: the catalog goes in as values, so that whoever restores an
+archive (``restore.py``) opens no database that somebody else made.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import uuid as uuids
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, BinaryIO
+
+import msgspec
+import numpy as np
+from msgspec import Meta, Struct
+
+from vecdb.engine.open.follower import newest, require_same
+from vecdb.engine.open.recovery import is_there, valid_config
+from vecdb.errors import CorruptionError
+from vecdb.storage import fs, layout, lookup
+from vecdb.storage.catalog import (
+    LARGEST,
+    Bits,
+    SegmentRow,
+    Snapshot,
+    pack_segment,
+    unpack_segment,
+)
+from vecdb.storage.format import (
+    BLOCK_SIZE,
+    FOOTER_SIZE,
+    HEADER_SIZE,
+    MAX_VALUE,
+    VERSION,
+    DamageError,
+    DataHeader,
+    WalHeader,
+    checksum,
+    pack_frame,
+    pack_row,
+    pack_value,
+    padding,
+    unpack_footer,
+    unpack_row,
+    unpack_value,
+)
+from vecdb.storage.format_line import pack_format_line
+from vecdb.storage.replay import Replay
+from vecdb.storage.tar import Progress, TarWriter, no_progress
+from vecdb.storage.validate import expected_files
+
+MAX_MANIFEST = MAX_VALUE + 8
+
+_READ_SIZE = 64 * BLOCK_SIZE
+_KEY = b"manifest"
+
+_Number = Annotated[int, Meta(ge=0, le=LARGEST)]
+
+
+class Manifest(Struct, forbid_unknown_fields=True):
+    """One collection of an archive: what its catalog said, and what follows in the file."""
+
+    name: str
+    uuid: Annotated[str, Meta(pattern=r"\A[0-9a-f]{32}\Z")]
+    config: dict[str, Any]
+    applied_seq: _Number
+    last_seq: _Number
+    next_segment_id: _Number
+    segments: list[dict[str, Any]]
+    """The segments' rows."""
+    live: list[_Number]
+    """How many rows live, of each segment."""
+    masks: dict[str, int]
+    """Directory of a segment: checksum of its alive mask. Without one, every row lives."""
+    wal: tuple[_Number, int]
+    """Length and checksum of the log."""
+
+    def pack(self) -> bytes:
+        """The member's content."""
+        return pack_row(_KEY, pack_value(msgspec.to_builtins(self)))
+
+    @classmethod
+    def unpack(cls, data: bytes) -> Manifest:
+        """The inverse of ``pack``. Raises DamageError."""
+        try:
+            manifest = msgspec.convert(unpack_value(unpack_row(_KEY, data)), cls)
+            rows = manifest.rows()
+        except (KeyError, TypeError, ValueError) as error:
+            raise DamageError(f"not a valid manifest: {error!r:.200}") from None
+        for row in rows:
+            if not row.files.keys() <= expected_files(row).keys():
+                raise DamageError("not a valid manifest: files that no segment has")
+        known = {layout.segment_dir(row.id) for row in rows}
+        if not manifest.masks.keys() <= known or len(manifest.live) != len(rows):
+            raise DamageError("not a valid manifest: masks of other segments")
+        return manifest
+
+    def rows(self) -> list[SegmentRow]:
+        """The segments' rows, as the catalog has them."""
+        return [unpack_segment(value) for value in self.segments]
+
+    def snapshot(self, alive: dict[int, Bits]) -> Snapshot:
+        """The catalog, with these masks."""
+        rows = self.rows()
+        live = {row.id: count for row, count in zip(rows, self.live, strict=True)}
+        return Snapshot(self.config, self.applied_seq, self.next_segment_id, rows, alive, live)
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A file of an archive that belongs to a collection."""
+
+    name: str
+    size: int
+    row: SegmentRow | None = None
+    """The segment whose alive mask or data file it is; None: it is the log."""
+    file: str | None = None
+    """The name of the data file."""
+
+
+def members(manifest: Manifest) -> list[Member]:
+    """What follows a manifest, in order. The one place that names members."""
+    masks, files = [], []
+    for row in manifest.rows():
+        directory = layout.segment_dir(row.id)
+        if directory in manifest.masks:
+            masks.append(Member(f"alive/{directory}", -(-row.rows // 8), row))
+        for file in sorted(row.files):
+            name = f"{layout.SEGMENTS}/{directory}/{file}"
+            files.append(Member(name, row.files[file].length, row, file))
+    return [*masks, Member("wal", manifest.wal[0]), *files]
+
+
+def copy_data_file(
+    read: Callable[[int], bytes],
+    write: Callable[[list[bytes]], object],
+    uuid: str,
+    row: SegmentRow,
+    file: str,
+) -> None:
+    """Copy a file of a segment, every block verified before it is passed on. Raises DamageError."""
+    head = read(HEADER_SIZE)
+    header = DataHeader.unpack(head)
+    if (header.uuid.hex(), header.segment_id) != (uuid, row.id):
+        raise DamageError("belongs to another segment or collection")
+    expected_files(row)[file].require(header)
+    if header.file_size != row.files[file].length:
+        raise DamageError(f"{row.files[file].length} bytes, its header says {header.file_size}")
+    write([head])
+    table = bytearray()
+    left = header.data_size + padding(header.data_size)
+    while left:
+        data = read(min(left, _READ_SIZE))
+        left -= len(data)
+        for start in range(0, len(data), BLOCK_SIZE):
+            block = memoryview(data)[start : start + BLOCK_SIZE]
+            table += checksum(block).to_bytes(8, "little")
+        write([data])
+    tail = read(8 * header.blocks + FOOTER_SIZE)
+    sums, check = unpack_footer(head, tail)
+    wrong = np.flatnonzero(sums != np.frombuffer(bytes(table), dtype="<u8"))
+    if len(wrong):
+        raise DamageError(f"block {wrong[0]} does not match its checksum")
+    if check != row.files[file].checksum:
+        raise DamageError("is whole, but not the file the catalog names (checksum differs)")
+    write([tail])
+
+
+# -- taking ------------------------------------------------------------------------------------
+
+
+class Captured:
+    """One exact state of a collection, held: its files are open, its log is in memory."""
+
+    def __init__(self, path: Path, fields: dict[str, str], snapshot: Snapshot) -> None:
+        self.path = path
+        self._snapshot = snapshot
+        self._held = ExitStack()
+        self._files: dict[tuple[int, str], BinaryIO] = {}
+        valid_config(path, snapshot, fields["uuid"])
+        try:
+            for row in snapshot.segments:
+                self._open(row)
+            self._wal, last_seq = _log_beyond(path, fields["uuid"], snapshot)
+            require_same(path, fields)
+            self.manifest = _manifest_of(path, fields, snapshot, last_seq, self._wal)
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, row: SegmentRow) -> None:
+        directory = self.path / layout.SEGMENTS / layout.segment_dir(row.id)
+        for name, expected in row.files.items():
+            with fs.required(directory / name):
+                # An open file stays, whatever becomes of its name.
+                file = lookup.open_read(directory / name)
+            self._files[row.id, name] = self._held.enter_context(file)
+            length = os.fstat(file.fileno()).st_size
+            if length != expected.length:
+                detail = f"{length} bytes, expected {expected.length}"
+                raise CorruptionError(directory / name, detail)
+
+    def close(self) -> None:
+        """Let the files go."""
+        self._held.close()
+
+    def write(self, tar: TarWriter, prefix: str) -> None:
+        """Append the collection to an archive. Raises CorruptionError for a damaged file."""
+        manifest = self.manifest.pack()
+        tar.begin(f"{prefix}/manifest", len(manifest))
+        tar.append([manifest])
+        for member in members(self.manifest):
+            tar.begin(f"{prefix}/{member.name}", member.size)
+            if member.row is None:
+                tar.append(self._wal)
+            elif member.file is None:
+                tar.append([self._snapshot.alive[member.row.id].tobytes()])
+            else:
+                self._copy(tar, member.row, member.file)
+
+    def _copy(self, tar: TarWriter, row: SegmentRow, file: str) -> None:
+        opened = self._files[row.id, file]
+        try:
+            copy_data_file(
+                lambda size: _exactly(opened, size), tar.append, self.manifest.uuid, row, file
+            )
+        except DamageError as error:
+            raise CorruptionError(opened.name, str(error)) from None
+
+
+def capture(path: Path) -> Captured:
+    """The newest state of the collection of a place. Raises CorruptionError, and
+    FormatVersionError."""
+    captured, _ = newest(path, Captured)
+    return captured
+
+
+def write_archive(
+    path: Path, collections: Iterable[Path], *, whole: bool, progress: Progress = no_progress
+) -> str:
+    """Write an archive of collections under a new name, one after the other, and make its content
+    durable; its SHA-256. A collection that is dropped meanwhile is left out. Raises
+    CorruptionError, OSError; the caller removes the file then."""
+    tar = TarWriter(path, progress)
+    try:
+        kind = "database" if whole else "collection"
+        line = pack_format_line({"format": VERSION, "uuid": uuids.uuid4().hex, "archive": kind})
+        tar.begin(layout.FORMAT, len(line))
+        tar.append([line])
+        number = 0
+        for directory in collections:
+            try:
+                captured = capture(directory)
+            except CorruptionError:
+                if whole and not is_there(directory):
+                    continue
+                raise
+            number += 1
+            try:
+                captured.write(tar, str(number))
+            finally:
+                captured.close()
+        return tar.finish()
+    finally:
+        tar.close()
+
+
+def _manifest_of(
+    path: Path, fields: dict[str, str], snapshot: Snapshot, last_seq: int, wal: list[bytes]
+) -> Manifest:
+    try:
+        name = bytes.fromhex(fields["name"]).decode("utf-8")
+    except (KeyError, ValueError):
+        raise CorruptionError(path / layout.FORMAT, "has no valid collection name") from None
+    return Manifest(
+        name=name,
+        uuid=fields["uuid"],
+        config=snapshot.config,
+        applied_seq=snapshot.applied_seq,
+        last_seq=last_seq,
+        next_segment_id=snapshot.next_segment_id,
+        segments=[pack_segment(row) for row in snapshot.segments],
+        live=[snapshot.live[row.id] for row in snapshot.segments],
+        masks={layout.segment_dir(i): checksum(bits) for i, bits in snapshot.alive.items()},
+        wal=(sum(map(len, wal)), checksum(*wal)),
+    )
+
+
+def _log_beyond(path: Path, uuid: str, snapshot: Snapshot) -> tuple[list[bytes], int]:
+    """A WAL file of the operations beyond a catalog's state, and the last of them."""
+    seq, transaction = snapshot.applied_seq, snapshot.transaction
+    replay = Replay(path / layout.WAL, bytes.fromhex(uuid), seq, transaction)
+    salt = secrets.randbits(64)
+    parts, frames = [], [WalHeader(replay.uuid, salt, seq + 1).pack()]
+    size = 0
+    for seq, operation in replay.operations():
+        frames += pack_frame(salt, seq, [[operation]], True)
+        size += len(operation)
+        if size > _READ_SIZE:  # copied, so that the files' contents need not be kept
+            parts.append(b"".join(frames))
+            frames, size = [], 0
+    return [*parts, b"".join(frames)], replay.last_seq
+
+
+def _exactly(file: BinaryIO, size: int) -> bytes:
+    data = file.read(size)
+    if len(data) != size:
+        raise DamageError(f"ends at byte {file.tell()}")
+    return data

@@ -1,0 +1,1 @@
+"""Opening: where collections stand, and what is done to have one."""

@@ -1,0 +1,383 @@
+"""One optimizer build: some file segments become one, in the six steps of a checkpoint.
+
+    pin      note the sources and which of their rows the catalog lets live        (write lock)
+    build    stream those rows, partition by partition; codes, sketches; sync      (no lock)
+    commit   new segment row, its masks, the sources dropped: one transaction      (both locks)
+    publish  views now show the new segment
+    retire   remove the sources' directories
+
+Points changed meanwhile are settled at the commit: a row that died in its source is dead in the
+copy, because both masks of the new segment are read from the sources at that moment. Rows only
+die, so "is its bit still set" is the whole compare-and-set. The catalog keeps what was alive at
+``applied_seq``: the WAL may still need such rows to replay an edit of them. Payload edits go the
+same way: those that the catalog had at the pin are in the copied payloads, those that checkpoints
+committed since go to a file of the new segment, and those in memory to its memory.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from vecdb import ids, models, quantization
+from vecdb.engine.optimize.indexing import Arrangement, Scorer, arrange, index, leading, scorer_of
+from vecdb.engine.planner import is_optimized, space_for, wants_index
+from vecdb.engine.schema import VectorSchema
+from vecdb.engine.store import FileState, Store, count_bits, gather_bits, none_if_all
+from vecdb.engine.write.checkpoint import (
+    Columns,
+    Source,
+    abandon,
+    blocks_of,
+    columns_of,
+    committing,
+    new_builder,
+    places_in_new,
+)
+from vecdb.engine.write.writer import Uninterrupted
+from vecdb.errors import OptimizerError
+from vecdb.storage import fs, lookup
+from vecdb.storage.builder import SegmentBuilder
+from vecdb.storage.catalog import Bits, Change, SegmentRow
+from vecdb.storage.format import pack_bits, unpack_bits
+from vecdb.storage.payload_edits import EditsFile, PayloadEdits, rows_of, write_edits
+from vecdb.storage.segment import FileSegment
+
+Offsets = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float32]
+
+_TURN = 0.001
+"""Seconds for which a build runs at most before it lets searches take their turn."""
+_SAMPLE_SEED = 20_240_229  # builds are repeatable: same rows, same codes
+
+
+class Cancelled(Exception):
+    """The build was asked to stop; what it wrote is removed."""
+
+
+class _Meter:
+    """How far a build is, in rows copied and rows encoded; and whether it should stop."""
+
+    def __init__(
+        self, total: int, cancelled: Callable[[], bool], progress: Callable[[int, int], None]
+    ) -> None:
+        self.cancelled = cancelled
+        self._total = total
+        self._done = 0
+        self._progress = progress
+        self._yielded = 0.0
+
+    def poll(self) -> None:
+        """Let threads that wait for Python go first, now and then; raise Cancelled if asked to
+        stop."""
+        if time.perf_counter() - self._yielded > _TURN:
+            time.sleep(0)
+            self._yielded = time.perf_counter()
+        if self.cancelled():
+            raise Cancelled
+
+    def advance(self, rows: int) -> None:
+        """Report some more rows done."""
+        self._done += rows
+        self._progress(self._done, self._total)
+
+
+def build(
+    store: Store,
+    segment_ids: tuple[int, ...],
+    *,
+    cancelled: Callable[[], bool] = lambda: False,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> None:
+    """Merge, convert, rebuild or vacuum: whatever the sources, the new segment is as the
+    configuration wants it. On any error the old segments go on serving. Raises Cancelled."""
+    store.require_outside()
+    with store.write:
+        store.require_writable()
+        if store.frozen is not None and not set(segment_ids).isdisjoint(store.frozen.absorbed):
+            return  # a checkpoint has begun to rewrite some of them
+        states = [store.files[i] for i in segment_ids if i in store.files]
+        sources = [Source.of(state.committed_view()) for state in states]
+        pinned = store.applied_seq
+        store.building = segment_ids
+    try:
+        if any(len(source.rows) for source in sources):
+            with store.changing():
+                _build(store, sources, pinned, cancelled, progress)
+    finally:
+        store.building = ()
+
+
+def _build(
+    store: Store,
+    sources: list[Source],
+    pinned: int,
+    cancelled: Callable[[], bool],
+    progress: Callable[[int, int], None],
+) -> None:
+    """``pinned``: the operation of which the sources are the catalog's state."""
+    total = sum(len(source.rows) for source in sources)
+    _require_space(store, sources)
+    builder: SegmentBuilder | None = None
+    try:
+        builder = new_builder(store, sources)
+        schema = list(store.schema.values())
+        everything = max(total, store.view.live)
+        large = is_optimized(total, everything, store.schema, store.config.optimizer_config)
+        quantized = [v for v in schema if large and v.codec is not None]
+        clustered = schema if large and wants_index(total, store.config.optimizer_config) else []
+        meter = _Meter(total * (1 + len(quantized) + len(clustered)), cancelled, progress)
+        arranged = _arrange(sources, leading(clustered), total, meter) if clustered else None
+        order = np.arange(total) if arranged is None else arranged.order
+        _copy(builder, sources, order, meter)
+        scorers = {vector.name: _quantize(builder, vector, meter) for vector in quantized}
+        for vector in clustered:
+            scorer = scorers.get(vector.name)
+            index(builder, vector, arranged, scorer, meter.poll, meter.advance)
+        row = builder.finish(models.to_builtins(store.config))
+        with store.maintenance:
+            retired = _commit(store, sources, pinned, order, row)
+    except BaseException:
+        abandon(store, builder)
+        raise
+    for segment in retired:
+        fs.discard(segment.path)
+
+
+def _require_space(store: Store, sources: list[Source]) -> None:
+    need = 0
+    for source in sources:
+        assert isinstance(source.segment, FileSegment)
+        rows = max(1, source.segment.rows)
+        length = source.segment.file_bytes + source.part.edits.file_bytes
+        need += space_for(length * len(source.rows) // rows)
+    free = lookup.free_bytes(store.path)
+    if free is not None and free < need:
+        raise OptimizerError(f"{store.path}: {free} bytes free, {need} needed to rewrite segments")
+
+
+def _arrange(sources: list[Source], vector: VectorSchema, total: int, meter: _Meter) -> Arrangement:
+    """The order of all sources' rows in which partitions are contiguous."""
+    has = np.ones(total, dtype=np.bool_)
+    for source, start in _starts(sources):
+        flags = source.segment.has(vector.name, source.rows)
+        if flags is not None:
+            has[start : start + len(flags)] = flags
+
+    def read(rows: Offsets) -> Floats:
+        out = np.empty((len(rows), vector.dim), dtype=np.float32)
+        for source, places, offsets in _by_source(sources, rows):
+            out[places] = source.segment.take(vector.name, offsets)
+        return out
+
+    return arrange(vector, total, has, read, meter.poll)
+
+
+def _copy(builder: SegmentBuilder, sources: list[Source], order: Offsets, meter: _Meter) -> None:
+    """All sources' rows, in this order of them."""
+    for rows in blocks_of(order, builder.dims):
+        meter.poll()
+        parts = [
+            (places, columns_of(source.part, builder.dims, offsets))
+            for source, places, offsets in _by_source(sources, rows)
+        ]
+        builder.add(*(parts[0][1] if len(parts) == 1 else _interleaved(parts, builder.dims)))
+        meter.advance(len(rows))
+    builder.finish_rows()
+
+
+def _starts(sources: list[Source]) -> Iterator[tuple[Source, int]]:
+    """Each source, and where its rows begin among those of all."""
+    start = 0
+    for source in sources:
+        yield source, start
+        start += len(source.rows)
+
+
+def _by_source(sources: list[Source], rows: Offsets) -> Iterator[tuple[Source, Offsets, Offsets]]:
+    """Of some rows of all sources' those of each: their places among ``rows``, and their offsets
+    in its segment."""
+    for source, start in _starts(sources):
+        places = np.flatnonzero((rows >= start) & (rows < start + len(source.rows)))
+        if len(places):
+            yield source, places, source.rows[rows[places] - start]
+
+
+def _interleaved(parts: list[tuple[Offsets, Columns]], dims: dict[str, int]) -> Columns:
+    """The columns of several sources, each row in its place."""
+    count = sum(len(places) for places, _ in parts)
+    where = np.empty(count, dtype=np.int64)
+    where[np.concatenate([places for places, _ in parts])] = np.arange(count)
+    columns = [columns for _, columns in parts]
+    payloads = [payload for each in columns for payload in each[2]]
+
+    def flags(name: str) -> npt.NDArray[np.bool_] | None:
+        if all(each[4][name] is None for each in columns):
+            return None
+        every = [
+            np.ones(len(each[0]), np.bool_) if (has := each[4][name]) is None else has
+            for each in columns
+        ]
+        return np.concatenate(every)[where]
+
+    return (
+        ids.concatenate([each[0] for each in columns])[where],
+        np.concatenate([each[1] for each in columns])[where],
+        [payloads[place] for place in where.tolist()],
+        {name: np.concatenate([each[3][name] for each in columns])[where] for name in dims},
+        {name: flags(name) for name in dims},
+    )
+
+
+def _quantize(builder: SegmentBuilder, vector: VectorSchema, meter: _Meter) -> Scorer:
+    """Write the codes of one vector name. Returns what scores rows by them."""
+    codec = vector.codec
+    assert codec is not None
+    vectors = builder.vectors(vector.name)
+    kind = quantization.QUANTIZERS[codec["kind"]]
+    options = {key: value for key, value in codec.items() if key not in ("kind", "layout")}
+    try:
+        quantizer = kind.fit(
+            _sample(builder, vector.name, vectors, kind.sample_size(vector.dim)),
+            vector.metric,
+            cancelled=meter.cancelled,
+            **options,
+        )
+    except InterruptedError:
+        raise Cancelled from None
+
+    def pieces() -> Iterator[Floats]:
+        step = max(32, (8 << 20) // (4 * vector.dim) // 32 * 32)
+        for start in range(0, len(vectors), step):
+            meter.poll()
+            yield vectors[start : start + step]
+
+    if isinstance(quantizer, quantization.ScalarQuantizer) and codec["quantile"] is None:
+        for piece in pieces():
+            quantizer.widen(piece)
+
+    def codes() -> Iterator[npt.NDArray[np.uint8]]:
+        errors = [np.empty(0, np.float32)]
+        for piece in pieces():
+            yield quantizer.encode(piece)
+            errors.append(quantizer.errors(piece))
+            meter.advance(len(piece))
+        every = np.concatenate(errors)
+        quantizer.strays = quantization.strays_among(every, builder.rows_with(vector.name))
+
+    return scorer_of(quantizer, builder.add_codes(vector.name, codec, quantizer, codes()))
+
+
+def _sample(builder: SegmentBuilder, name: str, vectors: Floats, size: int) -> Floats:
+    """At most ``size`` rows that have the vector, picked evenly at random, in row order."""
+    rows = builder.rows_with(name)
+    if len(rows) == 0:
+        return np.zeros((1, vectors.shape[1]), dtype=np.float32)
+    if len(rows) > size:
+        chosen = np.random.default_rng(_SAMPLE_SEED).choice(len(rows), size, replace=False)
+        rows = rows[np.sort(chosen)]
+    return vectors[rows]
+
+
+def _commit(
+    store: Store, sources: list[Source], pinned: int, order: Offsets, row: SegmentRow
+) -> list[FileSegment]:
+    """Commit and publish. Under the maintenance lock; returns the retired segments."""
+    segment = store.open_segment(row)
+    for path, detail in segment.damage.items():
+        # Or it would be built again, and again.
+        raise OptimizerError(f"{path}, written a moment ago, cannot be read back: {detail}")
+    places = places_in_new(sources, order)
+    files = _committed_edits(store, sources, pinned, places, segment)
+    with Uninterrupted(), store.write:
+        store.require_writable()
+        if store.frozen is not None:
+            raise OptimizerError("a checkpoint failed half-way and must be finished first")
+        if set(segment.dims) != set(store.schema):
+            raise Cancelled  # the configuration changed under the build
+        edits = _edits_in_memory(store, sources, places, files)
+        committed = none_if_all(_masks(store, sources, order, committed=True), segment.rows)
+        alive = none_if_all(_masks(store, sources, order, committed=False), segment.rows)
+        gone = [source.segment.id for source in sources]
+        change = Change(
+            store.applied_seq,
+            store.next_segment_id,
+            live={i: s.committed_live for i, s in store.files.items() if i not in gone},
+            add=[row.with_edits(rows_of(files))],
+            drop=[i for i in gone if i in store.files],
+            alive={row.id: committed},
+        )
+        committed_live = count_bits(committed, segment.rows)
+        if committed_live:
+            change.live[row.id] = committed_live
+        else:  # all of it was deleted meanwhile
+            change.add, change.alive = [], {}
+        with committing(store, change):
+            retired = [store.files.pop(i).segment for i in change.drop]
+            if committed_live:
+                live = count_bits(alive, segment.rows)
+                state = FileState(segment, alive, live, committed, committed_live, edits)
+                store.files[segment.id] = state
+            else:
+                retired.append(segment)
+            store.publish()
+    return retired
+
+
+def _committed_edits(
+    store: Store,
+    sources: list[Source],
+    pinned: int,
+    places: list[Offsets],
+    segment: FileSegment,
+) -> list[EditsFile]:
+    """The payload edits that checkpoints have committed since the pin, in a file of the new
+    segment. Under the maintenance lock: there is no checkpoint now."""
+    rows, seqs, payloads = [], [], []
+    for source, new in zip(sources, places, strict=True):
+        state = store.files.get(source.segment.id)
+        if state is None:
+            continue
+        part = state.committed_view()
+        edited = part.edits.rows(0, part.edits.files)
+        edited = edited[new[edited] >= 0]
+        edited = edited[part.seqs(edited) > pinned]
+        rows.append(new[edited])
+        seqs.append(part.seqs(edited))
+        payloads += part.payloads(edited)
+    if not payloads:
+        return []
+    joined = np.concatenate(rows)
+    order = np.argsort(joined)
+    ordered = [payloads[place] for place in order.tolist()]
+    columns = (joined[order], np.concatenate(seqs)[order], ordered)
+    return [write_edits(segment.path, store.uuid, segment.row, store.applied_seq, *columns)]
+
+
+def _edits_in_memory(
+    store: Store, sources: list[Source], places: list[Offsets], files: list[EditsFile]
+) -> PayloadEdits:
+    """The payload edits of the new segment: those in files, and those that no checkpoint has
+    committed yet."""
+    edits = PayloadEdits(files)
+    for source, new in zip(sources, places, strict=True):
+        state = store.files.get(source.segment.id)
+        if state is not None:
+            edits.take_over(state.edits, 0, new)
+    return edits
+
+
+def _masks(store: Store, sources: list[Source], order: Offsets, *, committed: bool) -> Bits:
+    """The mask of the new segment's rows, read from where each row came from."""
+    flags = []
+    for source in sources:
+        state = store.files.get(source.segment.id)
+        if state is None:  # nothing in it lived any more, and a checkpoint dropped it
+            flags.append(np.zeros(len(source.rows), dtype=np.bool_))
+            continue
+        bits = gather_bits(state.committed if committed else state.alive, source.rows)
+        flags.append(unpack_bits(bits, len(source.rows)))
+    return pack_bits(np.concatenate(flags)[order])

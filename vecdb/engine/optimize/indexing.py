@@ -1,0 +1,217 @@
+"""The clustered index of a segment that is being built.
+
+Rows are written in the order of their partitions, so that a partition is contiguous in every file.
+That can be the order of one vector name only, the *leading* one; the index of another name keeps
+its own order of rows.
+
+    arrange   partitions of the leading name, from its vectors in the sources; the order of rows
+    (copy)    the rows are written in that order
+    index     for each name: sketches, partition by partition, then a measurement of what effort
+              buys which recall, on the segment's own rows
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from vecdb.engine.planner import INDEX_ROWS
+from vecdb.engine.read.segment.originals import exact_scores
+from vecdb.engine.schema import VectorSchema
+from vecdb.index import ClusteredIndex, Clustering, Effort, fit_clustering
+from vecdb.index.clustered.calibration import TABLE_LIMITS, Stranger, calibrate
+from vecdb.index.clustered.clustering import distinct, partition_order, partitions_for
+from vecdb.index.clustered.clustering import sample_size as clustering_sample
+from vecdb.index.clustered.margins import strangers
+from vecdb.index.clustered.neighbours import breaking_ties, nearest_others, pick_queries
+from vecdb.index.clustered.sketch import Sketcher
+from vecdb.index.clustered.sketch import sample_size as sketch_sample
+from vecdb.storage.builder import SegmentBuilder
+
+Offsets = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float32]
+Labels = npt.NDArray[np.int32]
+Poll = Callable[[], None]
+Scorer = Callable[[Floats, Offsets], Floats]
+Rows = Callable[[Offsets], Floats]
+"""Vectors by row number: of the sources, or what has been written of the new segment."""
+
+_SEED = 20_240_610
+_BLOCK_BYTES = 4 << 20
+_EVERYTHING = float(np.finfo(np.float32).max)
+"""A gap that leaves no partition out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrangement:
+    """Partitions of one vector name: ``order: int64[n]`` is every row in the order in which the
+    segment has it, ``starts: int64[p + 1]`` where each partition starts in it."""
+
+    name: str
+    clustering: Clustering
+    order: Offsets
+    starts: Offsets
+
+
+def leading(schema: Sequence[VectorSchema]) -> VectorSchema:
+    """The vector name whose partitions order the rows: the one with most bytes to read."""
+    return max(schema, key=lambda vector: vector.dim)
+
+
+# Numbers that overflow become infinite and are met as such. A warning would end every build of a
+# program that makes errors of warnings.
+_overflow = np.errstate(over="ignore", invalid="ignore")
+
+
+@_overflow
+def arrange(
+    vector: VectorSchema, total: int, has: npt.NDArray[np.bool_], read: Rows, poll: Poll
+) -> Arrangement:
+    """Partition the rows 0 .. total - 1, of which ``has`` says which have the vector."""
+    present = np.flatnonzero(has)
+    clustering = _cluster(vector.dim, present, read, poll)
+    labels = np.full(total, -1, dtype=np.int32)
+    for rows in _pieces(present, vector.dim):
+        poll()
+        labels[rows] = clustering.assign(read(rows))
+    order, starts = partition_order([labels], clustering.partitions)
+    return Arrangement(vector.name, clustering, order, starts)
+
+
+@_overflow
+def index(
+    builder: SegmentBuilder,
+    vector: VectorSchema,
+    arranged: Arrangement | None,
+    companion: Scorer | None,
+    poll: Poll,
+    advance: Callable[[int], None],
+) -> None:
+    """Write the sketches and the index of one vector name. ``arranged``: the partitions that the
+    rows stand in, if they are this name's. ``companion(query, rows)``: scores by its codes."""
+    vectors = builder.vectors(vector.name)
+    has = np.zeros(builder.rows, dtype=np.bool_)
+    has[builder.rows_with(vector.name)] = True
+    own = np.empty(0, dtype=np.uint32)
+    if arranged is None or arranged.name != vector.name:
+        arranged = arrange(vector, builder.rows, has, lambda rows: vectors[rows], poll)
+        own = arranged.order[: arranged.starts[-1]].astype(np.uint32)
+    count = int(arranged.starts[-1])
+    labels = np.repeat(
+        np.arange(arranged.clustering.partitions, dtype=np.int32), np.diff(arranged.starts)
+    )
+
+    def at(positions: Offsets) -> Floats:
+        return vectors[own[positions]] if len(own) else vectors[positions]
+
+    picked = _pick(count, sketch_sample(vector.dim))
+    sample = at(picked) if count else np.zeros((1, vector.dim), dtype=np.float32)
+    sketcher = Sketcher.fit(
+        sample,
+        labels[picked] if count else np.zeros(1, dtype=np.int32),
+        arranged.clustering,
+        distance=vector.metric != "dot",
+    )
+    spreads = np.zeros(arranged.clustering.partitions, dtype=np.float64)
+
+    def sketches() -> Iterator[npt.NDArray[np.uint8]]:
+        for positions in _pieces(np.arange(count), vector.dim):
+            poll()
+            blocks, squares = sketcher.encode(at(positions), labels[positions])
+            spreads[:] += np.bincount(labels[positions], squares, len(spreads))
+            yield blocks
+            advance(len(positions))
+
+    blocks = builder.add_sketch(vector.name, sketcher.shape(count), sketches())
+    found = ClusteredIndex(
+        vector.metric,
+        vector.dim,
+        arranged.clustering,
+        np.zeros(len(spreads), dtype=np.float32),
+        arranged.starts,
+        own,
+        sketcher.codebook,
+        sketcher.width,
+        np.zeros(vector.dim, dtype=np.float32),
+    )
+    builder.add_index(vector.name, _measured(found, blocks, at, spreads, companion, poll))
+
+
+def _measured(
+    index: ClusteredIndex,
+    blocks: npt.NDArray[np.uint8],
+    at: Rows,
+    spreads: npt.NDArray[np.float64],
+    companion: Scorer | None,
+    poll: Poll,
+) -> ClusteredIndex:
+    """The index with its bonuses and its table of efforts."""
+    own = pick_queries(index.rows)
+    middle = index.clustering.middle
+    own = own[distinct(at(own) - middle)] if len(own) else own
+    rows = breaking_ties(at(own))
+    others = rows[:0]
+    if index.rows >= INDEX_ROWS:
+        others = strangers(rows, middle, distance=index.distance)
+    queries = np.concatenate((rows, others))
+    pieces = ((int(some[0]), at(some)) for some in _pieces(np.arange(index.rows), index.dim))
+    near = queries
+    if index.distance:  # far from 0, squares leave nothing of how far rows are apart
+        pieces = ((start, vectors - middle) for start, vectors in pieces)
+        near = queries - middle
+    known, of_others = nearest_others(index.metric, near, own, pieces, poll)
+    # Few have the vector; or scores overflow.
+    if index.rows < INDEX_ROWS or not known[0].positions.shape[1]:
+        whole = Effort(1.0, _EVERYTHING, index.rows, index.rows, 0)
+        return replace(index, efforts=((whole,),) * len(TABLE_LIMITS))
+    means = (spreads / np.maximum(1, np.diff(index.starts))).astype(np.float32)
+    if not index.distance:
+        means = np.sqrt(means)
+    scorer = None
+    if companion is not None:
+        by_rows = companion
+
+        def scorer(query: Floats, positions: Offsets) -> Floats:
+            return by_rows(query, index.rows_at(positions))
+
+    def exact(query: Floats, positions: Offsets) -> Floats:
+        return exact_scores(index.metric, at(positions), query)
+
+    unlike = Stranger(others, of_others)
+    return calibrate(index, blocks, rows, means, known, exact, scorer, poll, unlike)
+
+
+def _cluster(dim: int, present: Offsets, read: Rows, poll: Poll) -> Clustering:
+    partitions = partitions_for(len(present))
+    sample = np.zeros((1, dim), dtype=np.float32)
+    if len(present):
+        sample = read(present[_pick(len(present), clustering_sample(len(present)))])
+    return fit_clustering(sample, partitions, poll)
+
+
+def _pick(count: int, size: int) -> Offsets:
+    """At most ``size`` of ``count`` places, evenly at random, rising."""
+    if count <= size:
+        return np.arange(count)
+    return np.sort(np.random.default_rng(_SEED).choice(count, size, replace=False))
+
+
+def _pieces(rows: Offsets, dim: int) -> Iterator[Offsets]:
+    """Pieces whose vectors take some MB, of a multiple of 32 rows."""
+    step = max(32, _BLOCK_BYTES // (4 * dim) // 32 * 32)
+    for start in range(0, len(rows), step):
+        yield rows[start : start + step]
+
+
+def scorer_of(quantizer: Any, codes: npt.NDArray[np.uint8]) -> Scorer:
+    """Scores of rows by their codes."""
+
+    def score(query: Floats, rows: Offsets) -> Floats:
+        scores: Floats = quantizer.prepare(query).score_rows(codes, rows)
+        return scores
+
+    return score

@@ -1,0 +1,1 @@
+"""Reading: from a view and raw arguments to points."""

@@ -1,0 +1,90 @@
+"""Pages of a search: no point is on two of them, and none of one deep enough search is on none.
+
+A search for more results may look deeper, and find what one for fewer has missed: cut from two such
+searches, pages would overlap. So a page is cut from one list, which begins with what a search for
+one page finds; a search for four times as many adds what it finds besides; and so on, as far as is
+needed. Page after page of one size thus goes through the same list, as long as the collection stays
+the same. Within a page the best come first. A point that a search missed on its page comes later,
+then with a better score than some before it.
+"""
+
+from __future__ import annotations
+
+from math import gcd
+
+import numpy as np
+
+from vecdb import models
+from vecdb.engine.read.masks import Condition
+from vecdb.engine.read.search import Floats, Hits, search
+from vecdb.engine.schema import VectorSchema
+from vecdb.engine.view import View
+from vecdb.storage.segment import FileSegment
+
+_DEEPER = 4
+"""As many times more results the next search of a list is for."""
+
+Hit = tuple[float, int, int]
+"""Minus its score, the place of its segment in the view, and its row there: sorts best first."""
+
+
+def page(
+    view: View,
+    vector: VectorSchema,
+    queries: Floats,
+    limit: int,
+    offset: int,
+    params: models.SearchParams,
+    condition: Condition | None = None,
+    excluded: int | None = None,
+    explained: list[models.SegmentSearch] | None = None,
+) -> list[Hits]:
+    """For each query ``limit`` results after the first ``offset``; the rest as in `search`, where
+    what is explained is the last search that was done."""
+    end = offset + limit
+    asked = (params, condition, excluded)
+    if offset == 0 or _exact(view, vector, params):
+        found = search(view, vector, queries, end, *asked, explained)
+        return [hits.between(offset, end) for hits in found] if offset else found
+    lists: list[list[Hit]] = [[] for _ in queries]
+    depth = gcd(limit, offset)
+    while True:
+        last = depth >= end
+        deeper = search(view, vector, queries, depth, *asked, explained if last else None)
+        for mine, hits in zip(lists, deeper, strict=True):
+            known = {hit[1:] for hit in mine}
+            more = [hit for hit in _listed(view, hits) if hit[1:] not in known]
+            mine += more[: depth - len(mine)]
+        if last:
+            return [_hits(view, sorted(mine[offset:end])) for mine in lists]
+        depth *= _DEEPER
+
+
+def _exact(view: View, vector: VectorSchema, params: models.SearchParams) -> bool:
+    """Whether more results begin with those that fewer would be, whatever the query is."""
+    name = vector.name
+    return params.exact or not any(
+        isinstance(part.segment, FileSegment)
+        and (name in part.segment.indexes or name in part.segment.companions)
+        for part in view.segments
+    )
+
+
+def _listed(view: View, hits: Hits) -> list[Hit]:
+    """Best first."""
+    places = {id(part): place for place, part in enumerate(view.segments)}
+    listed: list[Hit] = [(0.0, 0, 0)] * len(hits.scores)
+    for part, at, rows in hits.found:
+        for where, row in zip(at, rows.tolist(), strict=True):
+            listed[where] = -hits.scores[where], places[id(part)], row
+    return listed
+
+
+def _hits(view: View, listed: list[Hit]) -> Hits:
+    """Back again."""
+    hits = Hits([-score for score, _, _ in listed], [])
+    for segment in sorted({segment for _, segment, _ in listed}):
+        at = [place for place, hit in enumerate(listed) if hit[1] == segment]
+        rows = np.array([listed[place][2] for place in at], dtype=np.int64)
+        hits.found.append((view.segments[segment], at, rows))
+    return hits

@@ -1,0 +1,128 @@
+"""Reading points for callers: retrieve, scroll, count, each on one view."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from vecdb import ids, models
+from vecdb.engine.read import masks
+from vecdb.engine.read.rows import read_payload, vectors_of
+from vecdb.engine.view import SegmentView, View
+from vecdb.engine.write.ingest import vector_schema
+from vecdb.payload.projection import projection
+from vecdb.storage.catalog import Bits
+from vecdb.storage.format import unpack_bits
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What of a point to return."""
+
+    payload: bool | Callable[[dict[str, Any]], dict[str, Any]]  # all, nothing, or what this takes
+    vectors: list[str]  # names
+
+
+_NOTHING = Wanted(False, [])
+
+
+def wanted(view: View, with_payload: Any, with_vectors: Any) -> Wanted:
+    """Both arguments checked. Raises InvalidInputError."""
+    if with_payload is not True and with_payload is not False:
+        with_payload = models.parse_with_payload(with_payload)
+    if not isinstance(with_payload, bool):
+        with_payload = projection(with_payload)
+    if with_vectors is False or with_vectors is None:
+        return _NOTHING if with_payload is False else Wanted(with_payload, [])
+    names = models.parse_with_vectors(with_vectors)
+    if names is True:
+        return Wanted(with_payload, list(view.schema))
+    return Wanted(with_payload, [vector_schema(view.schema, n).name for n in names or []])
+
+
+def condition(filter: Any, what: str) -> masks.Condition | None:
+    """A filter argument, compiled; None for none. Raises InvalidInputError."""
+    if filter is None:
+        return None
+    return masks.compiled(models.coerce(models.Filter, filter, what))
+
+
+def _payload_of(part: SegmentView, row: int, selected: Any) -> dict[str, Any] | None:
+    if selected is False:
+        return None
+    payload = read_payload(part, row)
+    return payload if selected is True else selected(payload)
+
+
+def retrieve(view: View, keys: list[int], want: Wanted) -> list[models.Record]:
+    """The points that exist, in the order asked for."""
+    where, rows = view.locate(keys)
+    records = []
+    for key, number, row in zip(keys, where.tolist(), rows.tolist(), strict=True):
+        if number < 0:
+            continue
+        part = view.segments[number]
+        records.append(
+            models.Record(
+                ids.external(key),
+                _payload_of(part, row, want.payload),
+                vectors_of(view, part, row, want.vectors),
+            )
+        )
+    return records
+
+
+def scroll(
+    view: View, filter: masks.Condition | None, limit: int, start: int, want: Wanted
+) -> tuple[list[models.Record], int | str | None]:
+    """``limit`` points in id order from ``start`` (a key), and the id to go on with."""
+    records: list[models.Record] = []
+    tests: dict[int, tuple[Bits, Callable[[int], bool]]] = {}
+
+    def possible(part: SegmentView) -> Bits | None:
+        if filter is None:
+            return part.alive
+        surely, possibly = masks.bounds(view, part, filter)
+        tests[id(part)] = surely, masks.row_test(view, part, filter)
+        return possibly
+
+    for key, part, row in view.in_order(start, possible):
+        if filter is not None:
+            surely, matches = tests[id(part)]
+            if not (surely[row >> 3] >> (row & 7) & 1 or matches(row)):
+                continue
+        if len(records) == limit:
+            return records, ids.external(key)
+        records.append(
+            models.Record(
+                ids.external(key),
+                _payload_of(part, row, want.payload),
+                vectors_of(view, part, row, want.vectors),
+            )
+        )
+    return records, None
+
+
+def count(view: View, filter: masks.Condition | None) -> int:
+    """How many live points match."""
+    if filter is None:
+        return view.live
+    return sum(
+        int(np.bitwise_count(masks.matching(view, part, filter)).sum())
+        for part in view.segments
+        if part.live
+    )
+
+
+def matching_keys(view: View, filter: masks.Condition) -> list[int]:
+    """The keys of the live points that match."""
+    keys = []
+    for part in view.segments:
+        if part.live:
+            flags = masks.matching(view, part, filter)
+            rows = np.flatnonzero(unpack_bits(flags, part.rows))
+            keys += [part.segment.key(row) for row in rows.tolist()]
+    return keys

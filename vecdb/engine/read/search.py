@@ -1,0 +1,155 @@
+"""Search: candidates from each segment, rescoring with originals, one merged answer.
+
+Inside, a larger score is better: inner product, minus squared Euclidean, minus Manhattan
+distance. Every stage, quantized or not, is on that scale, so segments of different kinds merge;
+``public_score`` turns it into what the caller sees.
+
+Small collections are searched with numpy alone: numba costs 0.4 s to load, and a few thousand
+rows never earn it back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+
+from vecdb import models
+from vecdb.engine.parallel import processors, together
+from vecdb.engine.read.masks import Condition, Explain, allowed
+from vecdb.engine.read.segment.originals import Best, Search
+from vecdb.engine.read.segment.scan import MOST_AT_ONCE, search_segment
+from vecdb.engine.schema import VectorSchema
+from vecdb.engine.view import SegmentView, View
+from vecdb.storage.catalog import Bits
+
+Floats = npt.NDArray[np.float32]
+Offsets = npt.NDArray[np.int64]
+
+_SHARED_QUERIES = 8
+"""Fewer are answered sooner than handed to another thread."""
+
+
+@dataclass(slots=True)
+class Hits:
+    """Results of one query: scores, best first (larger is better), and what was found where.
+
+    ``found``: of each segment the places of its hits among the scores, and their rows.
+    """
+
+    scores: list[float]
+    found: list[tuple[SegmentView, Sequence[int], Offsets]]
+
+    def between(self, start: int, stop: int) -> Hits:
+        """Those from ``start`` up to ``stop``."""
+        found: list[tuple[SegmentView, Sequence[int], Offsets]] = []
+        for part, places, rows in self.found:
+            kept = [place for place in places if start <= place < stop]
+            if kept:
+                first = places.index(kept[0])
+                places = [place - start for place in kept]
+                found.append((part, places, rows[first : first + len(kept)]))
+        return Hits(self.scores[start:stop], found)
+
+
+def search(
+    view: View,
+    vector: VectorSchema,
+    queries: Floats,
+    limit: int,
+    params: models.SearchParams,
+    condition: Condition | None = None,
+    excluded: int | None = None,
+    explained: list[models.SegmentSearch] | None = None,
+) -> list[Hits]:
+    """For each query the ``limit`` best live points, best first, that have the vector and match.
+
+    ``queries``: ``float32 (q, dim)``, normalised already under Cosine. ``excluded`` is a key to
+    leave out. Fewer than ``limit`` come back only when fewer match. What was done in each segment
+    is added to ``explained``.
+    """
+    recall = params.recall
+    if recall is None:
+        recall = view.config.optimizer_config.recall
+    asked = Search(vector, queries, limit, params, recall, condition is not None)
+    found: list[tuple[SegmentView, list[Best]]] = []
+    for part in view.segments:
+        if part.live == 0:
+            continue
+        explain = None if explained is None else _explainer(part, explained)
+        mask = allowed(view, part, vector.name, condition, excluded, explain)
+        if mask is not None and not mask.any():
+            continue
+        found.append((part, _each(part, asked, mask, explain)))
+    return [_merged(found, number, limit) for number in range(len(queries))]
+
+
+def _each(
+    part: SegmentView, asked: Search, mask: Bits | None, explain: Explain | None
+) -> list[Best]:
+    """The best rows of a segment for each query; many queries are shared out to all processors."""
+    queries = asked.queries
+    if len(queries) == 1:
+        return search_segment(part, asked, mask, explain)
+    at_once = max(1, MOST_AT_ONCE // min(part.rows, 64 * asked.limit))
+    if mask is not None:
+        # How deep an index is searched for rows that are left depends on the query; what one finds
+        # must not depend on what else is asked.
+        at_once = 1
+
+    def share(some: Floats) -> list[Best]:
+        pieces = [some[start : start + at_once] for start in range(0, len(some), at_once)]
+        found = [
+            search_segment(part, replace(asked, queries=piece), mask, explain) for piece in pieces
+        ]
+        return [best for piece in found for best in piece]
+
+    shares = min(processors(), len(queries) // _SHARED_QUERIES)
+    if shares <= 1:
+        return share(queries)
+    shared = [partial(share, some) for some in np.array_split(queries, shares)]
+    return [best for some in together(shared) for best in some]
+
+
+def _merged(found: list[tuple[SegmentView, list[Best]]], number: int, limit: int) -> Hits:
+    """The best that all segments have found for one query."""
+    if len(found) == 1:
+        [(part, best)] = found
+        scores, rows = best[number]
+        return Hits(scores.tolist(), [(part, range(len(rows)), rows)])
+    merged = [
+        (-score, segment, row)
+        for segment, (_, best) in enumerate(found)
+        for score, row in zip(best[number][0].tolist(), best[number][1].tolist(), strict=True)
+    ]
+    merged.sort()
+    del merged[limit:]
+    hits = Hits([-score for score, _, _ in merged], [])
+    for segment, (part, _) in enumerate(found):
+        places = [place for place, hit in enumerate(merged) if hit[1] == segment]
+        if places:
+            hits.found.append((part, places, np.array([merged[p][2] for p in places])))
+    return hits
+
+
+def _explainer(part: SegmentView, explained: list[models.SegmentSearch]) -> Explain:
+    segment = models.SegmentSearch(f"{part.segment.id:016x}", part.segment.kind, part.live, [])
+    explained.append(segment)
+    return segment.stages.append
+
+
+def public_scores(metric: str, scores: list[float]) -> list[float]:
+    """Scores on the metric's own scale: similarity, or distance (smaller is better)."""
+    if metric == "dot":
+        return scores
+    if metric == "euclid":
+        return [max(0.0, -score) ** 0.5 for score in scores]
+    return [max(0.0, -score) for score in scores]
+
+
+def passes(metric: str, score: float, threshold: float | None) -> bool:
+    """Whether a public score is as good as the threshold."""
+    return threshold is None or (score >= threshold if metric == "dot" else score <= threshold)

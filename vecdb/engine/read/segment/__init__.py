@@ -1,0 +1,1 @@
+"""The best rows of one segment, by its index, its codes or its originals."""

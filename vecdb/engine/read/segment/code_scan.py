@@ -1,0 +1,175 @@
+"""Scans of codes: the best rows of a segment that has codes and no index.
+
+All codes are scored, and the best go to the originals: so many that the recall which was asked for
+can be expected. What codes are worth depends on the data, and on the query; so it is found out
+during each search, from what the originals make of the first candidates (`kernels.certainty`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import numpy.typing as npt
+
+from vecdb import models
+from vecdb.engine.read.masks import Explain
+from vecdb.engine.read.segment.originals import (
+    Best,
+    Search,
+    cold,
+    exact_scan,
+    metrics,
+    reading,
+    scan_and_sort,
+)
+from vecdb.engine.view import SegmentView
+from vecdb.quantization import PreparedQuery
+from vecdb.storage.catalog import Bits
+from vecdb.storage.format import bits_at
+from vecdb.storage.segment import Companion
+
+Floats = npt.NDArray[np.float32]
+Offsets = npt.NDArray[np.int64]
+
+SURE, DOUBTFUL = 1, 0  # as in the kernel, which loads numba
+_ALL = np.empty(0, dtype=np.uint8)  # the kernels' mask for "every row"
+_FIRST = {"scalar": 1.5, "product": 2.0, "binary": 2.0}
+"""Candidates per result to begin with, by kind of code."""
+_FEWEST_DIMENSIONS = 8
+"""Of fewer, many rows have the same codes, and which of those are candidates is chance."""
+_FEWEST = 16
+"""From fewer scores one cannot tell what codes are worth."""
+_RESERVE = 0.3
+"""Part of what may be missed that is not: what one can expect is not known exactly."""
+_LISTED = {"scalar": 1.25, "product": 4.0, "binary": 4.0}
+"""As many times more rows are known by their codes than are candidates to begin with: what is left
+out is judged by them."""
+_LISTED_LEAST = {"scalar": 32, "product": 160, "binary": 160}
+"""So many cost next to nothing beside the scan."""
+_LISTED_AGAIN = 4
+_MOST = 4
+"""Where more than one row of so many would be a candidate, all are scored."""
+
+
+def code_scan(
+    part: SegmentView,
+    search: Search,
+    mask: Bits | None,
+    companion: Companion,
+    explain: Explain | None,
+) -> list[Best]:
+    """The best allowed rows by codes, for each query; unless codes have the last word, those that
+    are the best by their originals."""
+    if not search.rescore:
+        wanted = search.oversampled() or search.limit
+        best = [
+            best_by_codes(companion, part.rows, companion.quantizer.prepare(q), wanted, mask)
+            for q in search.queries
+        ]
+        if explain is not None:
+            _explain(part, companion, sum(len(rows) for _, rows in best), "no index", explain)
+        return [(scores[: search.limit], rows[: search.limit]) for scores, rows in best]
+    if search.recall >= 1.0:
+        return exact_scan(part, search, mask, explain, "for a recall of 1")
+    if search.vector.dim < _FEWEST_DIMENSIONS:
+        why = f"codes of {search.vector.dim} dimensions tell little, and save nothing"
+        return exact_scan(part, search, mask, explain, why)
+    allowed = part.rows if mask is None else int(np.bitwise_count(mask).sum())
+    return [_surely(part, search, q, mask, allowed, companion, explain) for q in search.queries]
+
+
+def _surely(
+    part: SegmentView,
+    search: Search,
+    query: Floats,
+    mask: Bits | None,
+    allowed: int,
+    companion: Companion,
+    explain: Explain | None,
+) -> Best:
+    """The best rows for one query: from so many candidates that its recall can be expected, or from
+    all rows, where codes tell too little of them.
+
+    How many candidates there are does not depend on what the caller wants rescored besides, and
+    does not fall as the recall rises: who asks for more of either gets what less would give.
+    """
+    kind, metric = companion.codec["kind"], metrics()[search.vector.metric]
+    limit, wanted = min(search.limit, allowed), min(search.oversampled() or 0, allowed)
+    (score, until_sure), (_, topk_sort) = _kernels(), scan_and_sort()
+    best, filled = (np.empty(limit, np.float32), np.empty(limit, np.int64)), 0
+    strays, others = companion.quantizer.strays, mask
+    if companion.regular is not None:  # codes tell nothing of strays: all of them are candidates
+        strays = strays if mask is None else strays[bits_at(mask, strays)]
+        others = companion.regular if mask is None else mask & companion.regular
+        allowed -= len(strays)
+        with reading(part, search, strays) as vectors:
+            found = np.empty(len(strays), np.float32)
+            filled = score(metric, vectors, query, strays, found, *best, filled)
+    prepared = companion.quantizer.prepare(query)
+    kept, upto = 0, max(_FEWEST, int(_FIRST[kind] * limit))
+    most = max(upto, allowed // _MOST)
+    listed = max(_LISTED_LEAST[kind], int(_LISTED[kind] * upto))
+    may_be_missed = (1.0 - _RESERVE) * (1.0 - search.recall) * limit
+    found, sure = np.empty(0, np.float32), DOUBTFUL
+    while sure == DOUBTFUL and upto <= most:
+        if upto > 7 * len(found) // 8:
+            estimates, rows = best_by_codes(companion, part.rows, prepared, listed, others)
+            found = np.append(found[:kept], np.empty(len(rows) - kept, np.float32))
+            listed *= _LISTED_AGAIN
+        upto = min(upto, len(rows))
+        stop = upto if cold(part, search) else 7 * len(rows) // 8
+        with reading(part, search, rows[kept : max(upto, stop)]) as vectors:
+            kept, filled, sure = until_sure(
+                *(metric, vectors, query, estimates, rows, kept, upto, stop),
+                *(allowed, most, may_be_missed, found, *best, filled),
+            )
+        upto = 2 * kept
+    if sure != SURE:
+        alone = replace(search, queries=query[None])
+        why = f"{kind} codes tell too little of this query"
+        return exact_scan(part, alone, mask, explain, why)[0]
+    if kept < wanted:
+        if wanted > len(rows):
+            _, rows = best_by_codes(companion, part.rows, prepared, wanted, others)
+            found = np.empty(len(rows), np.float32)
+        with reading(part, search, rows[kept:wanted]) as vectors:
+            more = rows[kept:wanted], found[kept:wanted]
+            filled = score(metric, vectors, query, *more, *best, filled)
+        kept = min(wanted, len(rows))
+    topk_sort(*best, filled)
+    if explain is not None:
+        kept += len(strays)
+        _explain(part, companion, kept, f"for a recall of {search.recall:g}", explain)
+        explain(models.SearchStage("originals", kept, filled, "rescored"))
+    return best[0][:filled], best[1][:filled]
+
+
+def _explain(
+    part: SegmentView, companion: Companion, kept: int, why: str, explain: Explain
+) -> None:
+    reason = f"all {companion.codec['kind']} codes, {why}"
+    explain(models.SearchStage("codes", part.rows, kept, reason))
+
+
+def best_by_codes(
+    companion: Companion, count: int, query: PreparedQuery, wanted: int, mask: Bits | None
+) -> Best:
+    """The best rows by their codes."""
+    _, topk_sort = scan_and_sort()
+    wanted = min(wanted, count)
+    scores = np.empty(wanted, dtype=np.float32)
+    rows = np.empty(wanted, dtype=np.int64)
+    codes = companion.codes.verify().reshape(companion.quantizer.codes_shape(count))
+    filled = query.scan(codes, count, _ALL if mask is None else mask, 0, scores, rows, 0)
+    topk_sort(scores, rows, filled)
+    return scores[:filled], rows[:filled]
+
+
+@cache
+def _kernels() -> tuple[Callable[..., int], Callable[..., tuple[int, int, int]]]:
+    from vecdb.kernels.certainty import rescore_until_sure, score_candidates
+
+    return score_candidates, rescore_until_sure

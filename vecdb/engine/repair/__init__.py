@@ -1,0 +1,1 @@
+"""What is sound, and what of the rest can be saved."""

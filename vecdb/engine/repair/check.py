@@ -1,0 +1,252 @@
+"""Check: read everything a database has and compare it with what it should be. Changes nothing.
+
+Every block of every file against its checksum, every row of the catalog, every payload decoded,
+ids in order and each live in one place only, every WAL frame, and nothing missing or left over.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from msgspec import Struct, field
+
+from vecdb import ids
+from vecdb.engine.open.database_dir import lock_to_read, require_format_file
+from vecdb.engine.open.recovery import (
+    collection_dirs,
+    collection_name,
+    read_format,
+    standing,
+    valid_config,
+)
+from vecdb.engine.operations import Upsert, decode, require_fit
+from vecdb.engine.schema import Schema, schema_of
+from vecdb.errors import CorruptionError, FormatVersionError
+from vecdb.payload import encoding
+from vecdb.storage import layout
+from vecdb.storage.catalog import SegmentRow, Snapshot, read_unlocked
+from vecdb.storage.catalog_file import require_lock_file
+from vecdb.storage.format import DamageError, unpack_bits
+from vecdb.storage.payload_edits import EditsFile
+from vecdb.storage.replay import Replay
+from vecdb.storage.segment import FileSegment, Places
+
+
+class Problem(Struct):
+    """One thing that is not as it should be."""
+
+    path: str
+    detail: str
+
+
+class CollectionCheck(Struct):
+    """What was read of one collection."""
+
+    name: str
+    points: int = 0
+    """Live in segment files; operations still in the WAL are not counted."""
+    segments: int = 0
+    files: int = 0
+    bytes: int = 0
+    wal_operations: int = 0
+    torn_bytes: int = 0
+    leftovers: int = 0
+    """Directories of builds, and payload edits, that a crash cut short or outlived; the next open
+    removes them."""
+
+
+class CheckReport(Struct):
+    """``ok`` when nothing is damaged."""
+
+    ok: bool = True
+    problems: list[Problem] = field(default_factory=list)
+    collections: list[CollectionCheck] = field(default_factory=list)
+    seconds: float = 0.0
+
+    def add(self, path: Path | str, detail: str) -> None:
+        """Note a problem, once."""
+        problem = Problem(str(path), detail)
+        if problem not in self.problems:
+            self.problems.append(problem)
+        self.ok = False
+
+    def unreadable(self, path: Path, error: OSError) -> None:
+        """Note a file that could not be read."""
+        self.add(error.filename or path, error.strerror or str(error))
+
+
+class _ReportOfNewFiles(CheckReport):
+    def unreadable(self, path: Path, error: OSError) -> None:
+        raise error
+
+
+def check_database(path: Path | str) -> CheckReport:
+    """Check a database that nobody has open for writing.
+
+    Raises NotADatabaseError, LockedError, FormatVersionError; damage is in the report.
+    """
+    root = Path(path).absolute()
+    require_format_file(root)
+    lock = lock_to_read(root)
+    try:
+        return check_files(root)
+    finally:
+        if lock is not None:
+            lock.release()
+
+
+def check_files(root: Path) -> CheckReport:
+    """Check a database in which nothing is committed meanwhile: the caller sees to that."""
+    started = time.monotonic()
+    report = CheckReport()
+    with _noted(report, root):
+        read_format(root)
+        parent = root / layout.COLLECTIONS
+        for place in collection_dirs(parent):
+            _check_collection(report, standing(place), place.name)
+    report.seconds = time.monotonic() - started
+    return report
+
+
+def check_directory(path: Path, escaped: str) -> CheckReport:
+    """Check a collection that is to take the place of the one whose escaped name this is. It has
+    just been written: an OSError is raised, as it says nothing of what was written."""
+    report = _ReportOfNewFiles()
+    _check_collection(report, path, escaped)
+    return report
+
+
+@contextmanager
+def _noted(report: CheckReport, path: Path) -> Iterator[None]:
+    """Damage inside the block is noted, and what depends on the damaged part is skipped."""
+    try:
+        yield
+    except CorruptionError as error:
+        report.add(error.path, error.detail)
+    except DamageError as error:
+        report.add(path, str(error))
+    except FormatVersionError:
+        raise
+    except OSError as error:
+        report.unreadable(path, error)
+
+
+def _check_collection(report: CheckReport, path: Path, escaped: str) -> None:
+    found = CollectionCheck(name=path.name)
+    report.collections.append(found)
+    with _noted(report, path):
+        fields = read_format(path)
+        found.name = collection_name(path)
+        if layout.escape(found.name) != escaped:
+            report.add(path / layout.FORMAT, f"names the collection {found.name!r}, not this one")
+        uuid = bytes.fromhex(fields["uuid"])
+        require_lock_file(path / layout.CATALOG)
+        snapshot, _ = read_unlocked(path / layout.CATALOG)
+        found.segments = len(snapshot.segments)
+        schema = schema_of(valid_config(path, snapshot, fields["uuid"]))
+        _check_wal(report, found, path, uuid, snapshot, schema)
+        live: list[ids.IdArray] = []
+        for row in snapshot.segments:
+            with _noted(report, path):
+                live.append(_check_segment(report, found, path, uuid, row, snapshot))
+        _check_unique(report, path, live)
+        known = {row.id for row in snapshot.segments}
+        for entry in (path / layout.SEGMENTS).iterdir():
+            if layout.parse_segment_dir(entry.name) not in known:
+                found.leftovers += 1
+
+
+def _check_wal(
+    report: CheckReport,
+    found: CollectionCheck,
+    path: Path,
+    uuid: bytes,
+    snapshot: Snapshot,
+    schema: Schema,
+) -> None:
+    dims = {name: vector.dim for name, vector in schema.items()}
+    with _noted(report, path / layout.WAL):
+        replay = Replay(path / layout.WAL, uuid, snapshot.applied_seq, snapshot.transaction)
+        for seq, data in replay.operations():
+            try:
+                operation = decode(data)
+                require_fit(operation, dims)
+                if isinstance(operation, Upsert):
+                    for payload in operation.payloads:
+                        encoding.verify(payload)
+            except DamageError as error:
+                report.add(path / layout.WAL, f"operation {seq}: {error}")
+        found.wal_operations = replay.operations_count
+        found.torn_bytes = replay.torn_bytes
+
+
+def _check_segment(
+    report: CheckReport,
+    found: CollectionCheck,
+    path: Path,
+    uuid: bytes,
+    row: SegmentRow,
+    snapshot: Snapshot,
+) -> ids.IdArray:
+    """All of one segment; the ids that live in it."""
+    directory = path / layout.SEGMENTS / layout.segment_dir(row.id)
+    mapped = {name: Places("mapped", "mapped") for name in row.vectors}
+    segment = FileSegment(directory, uuid, row, mapped)
+    for file, detail in segment.damage.items():
+        report.add(file, detail)
+    for part in segment.parts.values():
+        if str(part.path) not in segment.damage:
+            with _noted(report, directory):
+                part.verify()
+        found.files += 1
+        found.bytes += part.file_size
+    for entry in directory.iterdir():
+        if entry.name not in row.files:
+            if layout.parse_edits_file(entry.name) is not None:
+                found.leftovers += 1
+            else:
+                report.add(entry, "is not a file of this segment")
+    _check_order(report, directory, segment)
+    if int(segment.seq_array(np.arange(row.rows)).max(initial=0)) > snapshot.applied_seq:
+        report.add(directory / "seqs", f"names operations after {snapshot.applied_seq}")
+    with _noted(report, directory / "payload"):
+        for offset in range(segment.rows):
+            encoding.verify(segment.payload(offset))
+    for name in row.edits:
+        with _noted(report, directory / name):
+            _check_edits(found, EditsFile(directory, uuid, row, name))
+    alive = snapshot.alive.get(row.id)
+    found.points += snapshot.live[row.id]
+    flags = np.ones(row.rows, dtype=np.bool_) if alive is None else unpack_bits(alive, row.rows)
+    return segment.id_array(np.flatnonzero(flags))
+
+
+def _check_edits(found: CollectionCheck, file: EditsFile) -> None:
+    found.files += 1
+    found.bytes += file.part.file_size
+    file.part.verify()
+    for payload in file.payloads(np.arange(len(file.rows))):
+        encoding.verify(payload)
+
+
+def _check_order(report: CheckReport, directory: Path, segment: FileSegment) -> None:
+    keys = list(segment.from_key(0, segment.rows))
+    if sorted(keys) != list(range(segment.rows)):
+        report.add(directory / "order", "is not a permutation of the rows")
+        return
+    ordered = ids.from_array(segment.id_array(np.array(keys, dtype=np.int64)))
+    if any(a > b for a, b in pairwise(ordered)):
+        report.add(directory / "order", "does not sort the ids")
+
+
+def _check_unique(report: CheckReport, path: Path, live: list[ids.IdArray]) -> None:
+    keys = [key for array in live for key in ids.from_array(array)]
+    if len(set(keys)) != len(keys):
+        seen: set[int] = set()
+        twice = next(key for key in keys if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        report.add(path, f"point {ids.external(twice)!r} lives in two rows")

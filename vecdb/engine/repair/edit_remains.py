@@ -1,0 +1,86 @@
+"""What is left of the payload edits of one segment of a damaged collection.
+
+The head of a file says of which rows the payload was edited. Without it that is not known of any
+row: then the payloads that are found may be older ones.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+import numpy as np
+import numpy.typing as npt
+
+from vecdb.engine.repair.remains import Part
+from vecdb.engine.repair.salvage import DataRemains
+from vecdb.payload import encoding
+from vecdb.storage import layout
+from vecdb.storage.format import DamageError, Kind
+from vecdb.storage.payload_edits import EditsTable
+
+Flags = npt.NDArray[np.bool_]
+Offsets = npt.NDArray[np.int64]
+
+
+class EditRemains:
+    """The payload edits of a segment. The files stay open as long as ``files``."""
+
+    def __init__(self, part: Part, uuid: bytes | None, files: ExitStack) -> None:
+        self.whole = True
+        """Whether it is known of every row if its payload was edited."""
+        self.seqs = np.zeros(part.rows, dtype=np.uint64)
+        """The operation that edited each row last; 0: none."""
+        self.files: list[DataRemains] = []
+        self._tables: list[EditsTable | None] = []
+        self._file = np.full(part.rows, -1, dtype=np.int32)  # that has the payload now; -1: none
+        self._place = np.zeros(part.rows, dtype=np.int64)
+        for number, name in enumerate(part.edits):
+            file = files.enter_context(part.file(name, Kind.PAYLOAD_EDITS, uuid))
+            table = _table_of(file, part.rows, layout.parse_edits_file(name) or 0)
+            self.files.append(file)
+            self._tables.append(table)
+            if table is None:
+                self.whole = False
+                continue
+            self._file[table.rows] = number
+            self._place[table.rows] = np.arange(len(table.rows))
+            self.seqs[table.rows] = table.seqs
+
+    def put(self, rows: Offsets, payloads: list[bytes], whole: Flags) -> None:
+        """Put edited payloads in the place of those that the ``rows``, ascending, were written
+        with. What is lost of them is empty, and not ``whole``."""
+        chosen = self._file[rows]
+        for number, (file, table) in enumerate(zip(self.files, self._tables, strict=True)):
+            mine = np.flatnonzero(chosen == number)
+            if table is None or not len(mine):
+                continue
+            places = self._place[rows[mine]]
+            begin = EditsTable.head_size(len(table.rows))
+            starts, stops = table.starts[places] + begin, table.starts[places + 1] + begin
+            data, good = file.spans(starts, stops)
+            good &= starts < stops
+            whole[mine] = good
+            spans = zip(mine.tolist(), (starts - starts[0]).tolist(), strict=True)
+            ends = (stops - starts[0]).tolist()
+            for (place, start), end, known in zip(spans, ends, good.tolist(), strict=True):
+                payloads[place] = data[start:end].tobytes() if known else encoding.EMPTY
+
+
+def _table_of(file: DataRemains, rows: int, seq: int) -> EditsTable | None:
+    """The head of a file, if all of it is whole."""
+    data, whole = file.rows(0, 8, "<u1", 1)
+    count = int(data[:, 0].view("<u8")[0])
+    end = EditsTable.head_size(count)
+    if not whole.all() or end > file.padded:
+        return None
+    data, whole = file.rows(0, end, "<u1", 1)
+    if not whole.all():
+        return None
+    head = data[:, 0]
+    size = end + int(head[-8:].view("<i8")[0])
+    try:
+        if not 0 <= file.padded - size < 8:
+            raise DamageError("is not as long as its payloads")
+        return EditsTable.unpack(head, size, rows, seq)
+    except DamageError:
+        return None

@@ -1,0 +1,1 @@
+"""Writing: points at the door, operations in the log, checkpoints."""

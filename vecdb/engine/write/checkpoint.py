@@ -1,0 +1,420 @@
+"""Checkpoint: the memory segment becomes a file segment, in one catalog commit.
+
+    freeze   rotate the WAL; the memory segment takes no more rows; note every mask and
+             how many payload edits there are                                           (write lock)
+    build    write and sync the segment directory, small segments' rows along, and the
+             payload edits of the other segments                                        (no lock)
+    commit   segment rows, alive masks as of the freeze, applied_seq: one transaction   (write lock)
+    publish  views now show the file segment instead of the frozen one
+    retire   remove WAL files that hold nothing newer, and replaced payload edits
+
+A crash before the commit leaves files nobody refers to; after it, WAL files and payload edits
+nobody needs. All are removed by the next open or checkpoint. An error before the commit leaves
+everything as it was, with the frozen segment still serving; the next checkpoint takes it up again,
+together with what was written since, and without what has died since: on a full disk that is what
+helps.
+
+However often it is called, and whether the optimizer gets a turn or not, the number of segments
+stays bounded: one that would leave too many takes the smallest along (``planner.absorbed``).
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from vecdb import models
+from vecdb.engine.planner import absorbed, space_for
+from vecdb.engine.statistics import statistics
+from vecdb.engine.store import (
+    FileState,
+    Frozen,
+    Store,
+    count_bits,
+    gather_bits,
+    none_if_all,
+    view_of,
+)
+from vecdb.engine.view import Segment, SegmentView
+from vecdb.engine.write.writer import Uninterrupted
+from vecdb.errors import CorruptionError, NotBegunError, StorageFullError
+from vecdb.storage import fs, lookup
+from vecdb.storage.builder import SegmentBuilder
+from vecdb.storage.catalog import Bits, Change
+from vecdb.storage.format import pack_bits, unpack_bits
+from vecdb.storage.memory import MemorySegment
+from vecdb.storage.payload_edits import EditsFile, PayloadEdits, rows_of, write_edits
+from vecdb.storage.segment import FileSegment
+
+_log = logging.getLogger("vecdb")
+
+Offsets = npt.NDArray[np.int64]
+Columns = tuple[Any, Any, list[Any], dict[str, Any], dict[str, Any]]
+"""Ids, seqs, payloads, vectors by name, flags of presence by name: see ``SegmentBuilder.add``."""
+Edits = dict[int, tuple[EditsFile, ...]]
+"""The files of payload edits that file segments have from the commit on, where they change."""
+
+# A memory segment of this size is checkpointed by the write that fills it. Larger means fewer,
+# larger segments and a longer replay after a crash.
+MEMORY_LIMIT = 64 << 20
+
+_BLOCK_BYTES = 1 << 20
+_SPARED = 4
+"""One part of so many of what is kept free for deleting stays free beside a checkpoint, which
+itself frees the log."""
+
+
+@dataclass(slots=True)
+class Source:
+    """A segment as it was at some moment, and the rows that a new one takes from it."""
+
+    part: SegmentView
+    rows: Offsets
+
+    @classmethod
+    def of(cls, part: SegmentView) -> Source:
+        """All that lives in it."""
+        return cls(part, part.live_offsets())
+
+    @property
+    def segment(self) -> Segment:
+        """Where the rows are."""
+        return self.part.segment
+
+
+def checkpoint_if_full(store: Store) -> None:
+    """The write that fills the memory segment pays for its checkpoint; others go on meanwhile."""
+    if _is_full(store):
+        began = time.monotonic()
+        with store.maintenance:
+            if _is_full(store):
+                checkpoint_held(store)
+        store.rush.held_up(began, time.monotonic())
+
+
+def _is_full(store: Store) -> bool:
+    if store.memory_size < MEMORY_LIMIT and store.wal.size < 4 * MEMORY_LIMIT:
+        return False
+    return time.monotonic() >= store.optimizer.retry_at  # not again at once after a failure
+
+
+def checkpoint(store: Store) -> bool:
+    """Bring the catalog up to the last operation before this call; False if it is there already.
+
+    Raises StorageFullError, OSError and VecdbError; unless the catalog commit itself failed,
+    nothing has changed.
+    """
+    store.require_outside()
+    with store.maintenance, fs.told_when_full(store.path):
+        done = checkpoint_held(store)
+    if done:
+        store.changed()
+    return done
+
+
+def checkpoint_held(store: Store) -> bool:
+    """``checkpoint``, under the maintenance lock."""
+    with store.changing():
+        return _checkpoint(store)
+
+
+def is_due(store: Store) -> bool:
+    """Whether the catalog is behind. Under the maintenance lock."""
+    return store.frozen is not None or store.applied_seq < store.next_seq - 1
+
+
+def _checkpoint(store: Store) -> bool:
+    with Uninterrupted(), store.write:
+        store.require_writable()
+        frozen = freeze(store) if store.applied_seq < store.next_seq - 1 else None
+    if frozen is not None:
+        _finish(store, frozen)
+    if (store.optimizer.error or "").startswith("checkpoint:"):
+        store.optimizer.succeeded()
+    return frozen is not None
+
+
+def _finish(store: Store, frozen: Frozen) -> None:
+    """Everything after the freeze. Under the maintenance lock."""
+    if frozen.absorbed:
+        try:
+            return _write(store, frozen, frozen.absorbed)
+        except Exception as error:
+            if store.failure is not None:
+                raise
+            # What keeps others from being taken along must not keep the rows in memory.
+            if isinstance(error, CorruptionError):
+                paths = {i: str(store.files[i].segment.path) for i in frozen.absorbed}
+                store.unreadable.update(i for i, path in paths.items() if path in error.path)
+            _log.warning("collection %r: small segments stay: %s", store.name, error)
+    _write(store, frozen, ())
+
+
+def _write(store: Store, frozen: Frozen, absorbed: tuple[int, ...]) -> None:
+    parts = [*frozen.parts, *(frozen.files[segment_id] for segment_id in absorbed)]
+    sources = [Source.of(part) for part in parts]
+    builder, segment = _build(store, sources)
+    edits: Edits = {}
+    try:
+        for segment_id, part in frozen.files.items():
+            if part.seen and part.live and segment_id not in absorbed:
+                edits[segment_id] = _write_edits(store, part, frozen.seq)
+        with Uninterrupted(), store.write:
+            dropped = _commit(store, frozen, absorbed, segment, sources, edits)
+            store.wal.retire(store.applied_seq)
+    except BaseException:
+        abandon(store, builder)
+        _abandon_edits(store, frozen, edits)
+        raise
+    for path in dropped:
+        fs.discard(path)
+
+
+def freeze(store: Store) -> Frozen:
+    """Start a new WAL file and a new memory segment. Under both locks.
+
+    In recovery no file is open yet: the new one must not vouch for what was replayed before that
+    is in the catalog, because it may be in the page cache only.
+    """
+    earlier, memory = store.frozen, store.memory
+    if store.wal.is_open and (earlier is None or earlier.seq < store.next_seq - 1):
+        try:
+            store.start_wal_file()
+        except OSError:
+            # Without the space or the descriptor for a new file the log goes on in the old one:
+            # that is removed by a later checkpoint. Deleting everything must free space even then.
+            if store.failure is not None:
+                raise
+    parts = [view_of(each) for each in store.memories() if each.live]
+    frozen = store.frozen = Frozen(
+        parts=tuple(parts),
+        seq=store.next_seq - 1,
+        files={i: state.view() for i, state in store.files.items()},
+        absorbed=_absorbed(store) if parts else (),
+    )
+    if memory.rows:
+        store.memory = store.new_memory()
+    store.publish()
+    return frozen
+
+
+def _absorbed(store: Store) -> tuple[int, ...]:
+    """The small segments for whose rows there is space, too."""
+    stats = statistics(store, settled=False)
+    apart = {*store.building, *store.unreadable}
+    chosen = absorbed(stats, apart, store.schema, store.config.optimizer_config)
+    need = sum(space_for(each.live_bytes) for each in stats.segments if each.id in chosen)
+    return chosen if stats.free_bytes is None or need < stats.free_bytes else ()
+
+
+def abandon(store: Store, builder: SegmentBuilder | None) -> None:
+    """Remove what a failed build wrote; unless it was committed, or may have been."""
+    if builder is not None and store.failure is None and builder.segment_id not in store.files:
+        builder.abandon()
+
+
+def new_builder(store: Store, sources: list[Source]) -> SegmentBuilder:
+    """A builder for a segment of all sources' rows."""
+    return SegmentBuilder(
+        store.segments_path,
+        store.uuid,
+        store.take_segment_id(),
+        sum(len(source.rows) for source in sources),
+        sources[0].segment.dims,
+        wide_ids=any(source.segment.id_array(source.rows).ndim == 2 for source in sources),
+        payload_bytes=sum(source.part.payload_size(source.rows) for source in sources),
+    )
+
+
+def _build(store: Store, sources: list[Source]) -> tuple[SegmentBuilder | None, FileSegment | None]:
+    """Files for all sources' rows; (None, None) if there are none."""
+    total = sum(len(source.rows) for source in sources)
+    if not total:
+        return None, None
+    _require_space(store, total * sum(4 * vector.dim for vector in store.schema.values()))
+    builder = new_builder(store, sources)
+    try:
+        for source in sources:
+            for rows in blocks_of(source.rows, builder.dims):
+                builder.add(*columns_of(source.part, builder.dims, rows))
+        builder.finish_rows()
+        return builder, store.open_segment(builder.finish(models.to_builtins(store.config)))
+    except BaseException:
+        builder.abandon()
+        raise
+
+
+def _require_space(store: Store, vectors: int) -> None:
+    """Raise StorageFullError where so many bytes of vectors do not fit. To write until the disk is
+    full, and remove all again, would take the space that a deletion needs meanwhile for its log."""
+    free, kept = lookup.free_bytes(store.path), store.kept_free() // _SPARED
+    if free is not None and free < vectors + kept:
+        why = f"{store.path}: {vectors + kept} bytes needed for a segment, {free} are free"
+        raise StorageFullError(errno.ENOSPC, why)
+
+
+def _write_edits(store: Store, part: SegmentView, seq: int) -> tuple[EditsFile, ...]:
+    """The files of a segment's payload edits as of the freeze: those that stay, and a new one."""
+    segment, edits = part.segment, part.edits
+    assert isinstance(segment, FileSegment)
+    kept = edits.kept(part.seen)
+    while True:
+        rows = edits.rows(part.seen, edits.files[kept:])
+        rows = rows[part.lives(rows)]
+        try:
+            columns = (rows, part.seqs(rows), part.payloads(rows))
+            break
+        except CorruptionError:  # a file that cannot be taken along must not keep others back
+            if kept == len(edits.files):
+                raise
+            kept += 1
+    stay = edits.files[:kept]
+    if not len(rows):
+        return stay
+    return (*stay, write_edits(segment.path, store.uuid, segment.row, seq, *columns))
+
+
+def _abandon_edits(store: Store, frozen: Frozen, edits: Edits) -> None:
+    """Remove what was written for nothing; unless it was committed, or may have been."""
+    if store.failure is None and store.applied_seq < frozen.seq:
+        for segment_id, files in edits.items():
+            for file in files:
+                if file not in frozen.files[segment_id].edits.files:
+                    fs.discard(file.part.path)
+
+
+def _commit(
+    store: Store,
+    frozen: Frozen,
+    absorbed: tuple[int, ...],
+    segment: FileSegment | None,
+    sources: list[Source],
+    edits: Edits,
+) -> list[Path]:
+    """Commit and publish. Returns what is of no use any more: the directories of segments in which
+    nothing lives, and replaced payload edits."""
+    store.require_writable()
+    change = Change(frozen.seq, store.next_segment_id, live={})
+    for segment_id, part in frozen.files.items():
+        if part.live == 0 or segment_id in absorbed:
+            change.drop.append(segment_id)
+            continue
+        change.live[segment_id] = part.live
+        state = store.files[segment_id]
+        if part.live != state.committed_live:
+            change.alive[segment_id] = part.alive
+        if segment_id in edits:
+            change.add.append(state.segment.row.with_edits(rows_of(edits[segment_id])))
+    if segment is not None:
+        change.add.append(segment.row)
+        change.live[segment.id] = segment.rows
+    with committing(store, change):
+        paths = _publish(store, frozen, change, segment, sources, edits)
+    return paths
+
+
+def _publish(
+    store: Store,
+    frozen: Frozen,
+    change: Change,
+    segment: FileSegment | None,
+    sources: list[Source],
+    edits: Edits,
+) -> list[Path]:
+    now = _alive_now(store, sources)
+    paths = [store.files.pop(i).segment.path for i in change.drop]
+    for segment_id, part in frozen.files.items():
+        if segment_id in store.files:
+            state = store.files[segment_id]
+            state.committed, state.committed_live = part.alive, part.live
+            if segment_id in edits:
+                files = edits[segment_id]
+                paths += [f.part.path for f in part.edits.files if f not in files]
+                state.edits = PayloadEdits(files)
+                state.edits.take_over(part.edits, part.seen)
+    if segment is not None:
+        live = count_bits(now, segment.rows)
+        alive = none_if_all(now, segment.rows)
+        state = FileState(segment, alive, live, None, segment.rows)
+        for source, places in zip(sources, places_in_new(sources), strict=True):
+            state.edits.take_over(source.part.edits, source.part.seen, places)
+        store.files[segment.id] = state
+    store.applied_seq = frozen.seq
+    store.frozen = None
+    store.publish()
+    return paths
+
+
+def _alive_now(store: Store, sources: list[Source]) -> Bits:
+    """The mask of the new segment's rows: some have died since the freeze, where they came from."""
+    flags = [np.empty(0, dtype=np.bool_)]
+    for source in sources:
+        segment = source.segment
+        known = segment if isinstance(segment, MemorySegment) else store.files[segment.id]
+        alive = known.alive
+        flags.append(unpack_bits(gather_bits(alive, source.rows), len(source.rows)))
+    return pack_bits(np.concatenate(flags))
+
+
+@contextmanager
+def committing(store: Store, change: Change) -> Iterator[None]:
+    """The one commit point, then the block that makes memory agree with it.
+
+    If either fails, what the catalog says and what memory says may differ, so nothing is written
+    or deleted after it.
+    """
+    catalog = store.catalog
+    assert catalog is not None, "require_writable comes first"
+    try:
+        catalog.commit(change)
+        yield
+    except NotBegunError:  # nothing has changed, here or there
+        raise
+    except BaseException as error:
+        store.fail(f"{catalog.path}: commit failed: {type(error).__name__}: {error}")
+        raise
+
+
+def blocks_of(offsets: Offsets, dims: dict[str, int]) -> Iterator[Offsets]:
+    """``offsets`` in pieces whose vectors take about 1 MiB: a build's memory is bounded, and
+    so is the time for which searches wait for its Python."""
+    step = max(1, _BLOCK_BYTES // (4 * sum(dims.values())))
+    for start in range(0, len(offsets), step):
+        yield offsets[start : start + step]
+
+
+def columns_of(part: SegmentView, dims: dict[str, int], rows: Offsets) -> Columns:
+    """Some rows of a segment, as a builder takes them."""
+    segment = part.segment
+    return (
+        segment.id_array(rows),
+        part.seqs(rows),
+        part.payloads(rows),
+        {name: segment.take(name, rows) for name in dims},
+        {name: segment.has(name, rows) for name in dims},
+    )
+
+
+def places_in_new(sources: list[Source], order: Offsets | None = None) -> list[Offsets]:
+    """For each row of each source the row that it is in the new segment, or -1. ``order``: of all
+    sources' rows, those of the new segment; None: they stand as they come."""
+    total = sum(len(source.rows) for source in sources)
+    rows = np.arange(total)
+    if order is not None:
+        rows[order] = np.arange(total)
+    found, start = [], 0
+    for source in sources:
+        places = np.full(source.part.rows, -1, dtype=np.int64)
+        places[source.rows] = rows[start : start + len(source.rows)]
+        found.append(places)
+        start += len(source.rows)
+    return found

@@ -1,0 +1,378 @@
+"""Writing: operations get their order, go to the WAL as one frame, and are applied.
+
+Group commit: a writer queues its operation and takes the write lock; whoever gets the lock first
+commits everything queued so far with one write and one sync, so the others find theirs done. The
+latency of the sync before is the batching window; there is no timer.
+
+A write returns when it is durable (as far as the sync level goes) and visible to new reads.
+"""
+
+from __future__ import annotations
+
+import errno
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from vecdb import ids
+from vecdb.engine.operations import (
+    Delete,
+    DropVectors,
+    EditPayload,
+    EditVectors,
+    Operation,
+    Upsert,
+    encode,
+)
+from vecdb.engine.read.rows import gather_vectors
+from vecdb.engine.store import Store
+from vecdb.engine.view import Offsets, View
+from vecdb.errors import (
+    CorruptionError,
+    InvalidInputError,
+    NotFoundError,
+    StorageFullError,
+    VecdbError,
+)
+from vecdb.payload import edit, encoding
+from vecdb.payload.paths import parse_path
+from vecdb.storage import lookup
+from vecdb.storage.format import MAX_FRAME, DamageError
+from vecdb.storage.payload_edits import PayloadEdits
+
+# An operation that depends on no state, or what makes one from the state it applies to (None:
+# nothing to do).
+Request = Upsert | Delete | Callable[[View], Operation | None]
+
+_GROUP_BYTES = 1 << 20
+_ASK_EVERY = 1 << 20  # bytes that are written until the disk is asked again for its free space
+_GROUP_OPERATIONS = 256
+_MAX_OPERATION = MAX_FRAME - (1 << 16)
+_AT_ONCE = 1024  # payloads that are read together
+
+
+class Ticket:
+    """One queued request and, later, its outcome."""
+
+    __slots__ = ("buffers", "done", "effect", "error", "operation", "request", "seq", "size")
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+        self.operation: Operation | None = None
+        self.effect: Effect = None  # what an edit amounts to
+        self.buffers: list[Any] = []
+        self.size = 0
+        self.seq = 0
+        self.done = False
+        self.error: BaseException | None = None
+
+    def prepare(self, operation: Operation) -> None:
+        """Encode the operation. Raises InvalidInputError if it is too large for one frame."""
+        self.operation = operation
+        self.buffers = encode(operation)
+        self.size = sum(memoryview(buffer).nbytes for buffer in self.buffers)
+        if self.size > _MAX_OPERATION:
+            raise InvalidInputError(
+                f"the write is {self.size} bytes; the limit of one write is {_MAX_OPERATION}. "
+                f"Split it into smaller batches"
+            )
+
+    def fail(self, error: BaseException) -> None:
+        """The request has no effect."""
+        self.error = error
+        self.done = True
+
+
+class Writer:
+    """Orders and commits the writes of one collection. Thread-safe."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._queue: deque[Ticket] = deque()
+
+    def submit(self, request: Request) -> int:
+        """Commit a request; the seq it got (of the last operation, if it had nothing to do)."""
+        ticket = Ticket(request)
+        if isinstance(request, (Upsert, Delete)):
+            ticket.effect = None if isinstance(request, Delete) else request
+            ticket.prepare(request)
+        self._store.require_outside()
+        with Uninterrupted():  # outermost: a signal's handler runs when the lock is free again
+            self._queue.append(ticket)
+            with self._store.write:
+                while not ticket.done:
+                    self._commit_group()
+        error, ticket.error = ticket.error, None  # by its frames it has the ticket
+        if error is None:
+            return ticket.seq
+        try:
+            raise error
+        finally:
+            del error
+
+    def _commit_group(self) -> None:
+        store = self._store
+        group = _with_space(store, self._take_group())
+        if not group:
+            return
+        first_seq = store.next_seq
+        try:
+            store.require_writable()
+            store.append(first_seq, [ticket.buffers for ticket in group])
+        except VecdbError as error:
+            if store.wal.failed is not None:
+                store.fail(store.wal.failed)
+            for ticket in group:
+                ticket.fail(error)
+            return
+        except BaseException as error:
+            # Whether the frame is whole is unknown: nothing may follow it.
+            store.fail(f"{error!r} while writing to the WAL")
+            for ticket in group:
+                ticket.fail(error)
+            raise
+        try:
+            for ticket in group:
+                assert ticket.operation is not None
+                apply(store, store.next_seq, ticket.operation, ticket.effect)
+                ticket.seq = store.next_seq
+                store.next_seq += 1
+            store.written_at = time.monotonic()
+            store.rush.add(sum(ticket.size for ticket in group), store.written_at)
+            store.publish()
+        except BaseException as error:
+            # The WAL has operations that memory lacks: only reopening brings them together.
+            store.fail(f"{type(error).__name__} while applying operation {store.next_seq}: {error}")
+            for ticket in group:
+                ticket.fail(error)
+            raise
+        for ticket in group:
+            ticket.done = True
+
+    def _take_group(self) -> list[Ticket]:
+        """The queued tickets that one frame takes. One whose operation depends on the state must
+        see all before it applied, so it goes alone."""
+        group: list[Ticket] = []
+        size = 0
+        while self._queue and len(group) < _GROUP_OPERATIONS:
+            ticket = self._queue[0]
+            if group and size + ticket.size > _GROUP_BYTES:
+                break  # beyond what one frame may hold it could not be read back
+            if callable(ticket.request):
+                if group:
+                    break
+                self._queue.popleft()
+                if self._resolve(ticket):
+                    return [ticket]
+                continue
+            self._queue.popleft()
+            group.append(ticket)
+            size += ticket.size
+        return group
+
+    def _resolve(self, ticket: Ticket) -> bool:
+        assert callable(ticket.request)
+        try:
+            self._store.require_writable()
+            operation = ticket.request(self._store.view)
+            if operation is None:
+                ticket.seq = self._store.next_seq - 1
+                ticket.done = True
+                return False
+            # Everything that can go wrong with an edit (a damaged row, a payload grown too large)
+            # must go wrong before it is in the WAL, or it would go wrong again at every open.
+            ticket.effect = rewrite(self._store.view, operation)
+            ticket.prepare(operation)
+        except Exception as error:
+            ticket.fail(error)
+            return False
+        return True
+
+
+def _with_space(store: Store, group: list[Ticket]) -> list[Ticket]:
+    """The tickets that may go on. What adds rows is refused before the disk is full: to delete
+    takes space, too, in the log and for what is left of the segments."""
+    size = sum(ticket.size for ticket in group)
+    store.room -= size
+    if store.room >= 0:
+        return group
+    adding = [ticket for ticket in group if not isinstance(ticket.operation, Delete)]
+    free, kept = lookup.free_bytes(store.path), store.kept_free()
+    if not adding or free is None or free - size >= kept:
+        store.room = 0 if free is None else max(0, min(free - size - kept, _ASK_EVERY))
+        return group
+    for ticket in adding:
+        ticket.fail(
+            StorageFullError(
+                errno.ENOSPC,
+                f"{store.path}: no space for {size} bytes: of {free} that are free, {kept} are "
+                f"kept for deleting",
+            )
+        )
+    return [ticket for ticket in group if ticket.error is None]
+
+
+class Uninterrupted:
+    """Holds Ctrl-C, SIGTERM and SIGHUP back until the end of a block that must not stop half-way.
+
+    Python runs signal handlers in the main thread only, between any two instructions; and only
+    there can handlers be changed. One without a Python handler is the kernel's to act on.
+    """
+
+    _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+    def __enter__(self) -> None:
+        self._pending: list[Any] = []
+        self._handlers: dict[int, Any] = {}
+        if threading.current_thread() is threading.main_thread():
+            for number in self._SIGNALS:
+                handler = signal.getsignal(number)
+                if callable(handler):
+                    self._handlers[number] = handler
+                    signal.signal(number, lambda *args: self._pending.append(args))
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        for number, frame in self._pending:
+            self._handlers[number](number, frame)
+
+
+@dataclass(frozen=True, slots=True)
+class NewPayloads:
+    """Rows of one segment and the payloads they are given."""
+
+    edits: PayloadEdits
+    rows: Offsets
+    payloads: list[bytes]
+
+
+Effect = Upsert | list[NewPayloads] | None
+"""What an operation adds in some state: whole new rows, or payloads of rows that stay."""
+
+
+def apply(store: Store, seq: int, operation: Operation, effect: Effect) -> None:
+    """Change the memory segment, the alive masks and the payload edits as the operation says.
+    ``effect`` is what ``rewrite`` made of it. Under the write lock; does not publish."""
+    if isinstance(operation, Delete):
+        store.kill(operation.keys, in_memory=True)
+    elif isinstance(effect, Upsert):
+        store.kill(effect.keys, in_memory=False)
+        store.memory.append(seq, effect.keys, effect.payloads, effect.vectors, effect.absent)
+    elif effect is not None:
+        for new in effect:
+            new.edits.append([seq] * len(new.rows), new.rows.tolist(), new.payloads)
+
+
+def rewrite(view: View, operation: Operation) -> Effect:
+    """What an operation amounts to in this state, which must be the state now; None: nothing is
+    added. Raises InvalidInputError and CorruptionError."""
+    if isinstance(operation, Delete):
+        return None
+    if isinstance(operation, Upsert):
+        return operation
+    if isinstance(operation, EditPayload):
+        return _new_payloads(view, operation)
+    return _edited(view, operation)
+
+
+def _new_payloads(view: View, edit: EditPayload) -> list[NewPayloads]:
+    where, rows = view.locate(edit.keys)
+    whole = whole_payload(edit)
+    change = payload_editor(edit)
+    found = []
+    for number in np.unique(where[where >= 0]).tolist():
+        part, mine = view.segments[number], rows[where == number]
+        payloads: list[bytes] = []
+        if whole is not None:  # the stored ones need not be read; one object, however many points
+            found.append(NewPayloads(part.edits, mine, [whole] * len(mine)))
+            continue
+        try:
+            for start in range(0, len(mine), _AT_ONCE):
+                payloads += map(change, part.payloads(mine[start : start + _AT_ONCE]))
+        except DamageError as error:
+            raise CorruptionError("payload of a point to edit", str(error)) from None
+        found.append(NewPayloads(part.edits, mine, payloads))
+    return found
+
+
+def _edited(view: View, edit: EditVectors | DropVectors) -> Upsert | None:
+    where, rows = view.locate(edit.keys)
+    known = np.flatnonzero(where >= 0)
+    if not len(known):
+        return None
+    size = len(known) * 4 * sum(vector.dim for vector in view.schema.values())
+    if size > _MAX_OPERATION:
+        raise InvalidInputError(
+            f"the edit rewrites {len(known)} points with {size} bytes of vectors; the limit of "
+            f"one edit is {_MAX_OPERATION}. Edit fewer points at a time"
+        )
+    where, rows = where[known], rows[known]
+    keys = [edit.keys[number] for number in known.tolist()]
+    payloads = [
+        bytes(view.segments[number].payload(row))
+        for number, row in zip(where.tolist(), rows.tolist(), strict=True)
+    ]
+    vectors, absent = {}, {}
+    for name in view.schema:
+        block, has = gather_vectors(view, where, rows, name)
+        if isinstance(edit, EditVectors) and name in edit.vectors:
+            flags = edit.absent.get(name)
+            given = np.ones(len(keys), np.bool_) if flags is None else ~flags[known]
+            block[given] = edit.vectors[name][known[given]]
+            has |= given
+        if isinstance(edit, DropVectors) and name in edit.names:
+            block[:] = 0
+            has[:] = False
+        vectors[name] = block
+        if not has.all():
+            absent[name] = ~has
+    return Upsert(keys, payloads, vectors, absent)
+
+
+def whole_payload(operation: EditPayload) -> bytes | None:
+    """The payload after the edit, if it is the same whatever it was before."""
+    if operation.mode == "clear":
+        return encoding.EMPTY
+    return encoding.encode(operation.payload) if operation.mode == "overwrite" else None
+
+
+def payload_editor(operation: EditPayload) -> Callable[[Any], bytes]:
+    """What makes of a stored payload that after the edit. Raises DamageError, and
+    InvalidInputError if it grows too large."""
+    to_set = parse_path(operation.path) if operation.mode == "set" and operation.path else []
+    to_delete = list(map(parse_path, operation.paths)) if operation.mode == "delete" else []
+    pack = encoding.packer()
+
+    def change(stored: Any) -> bytes:
+        payload = encoding.decode(stored)
+        if operation.mode == "set":
+            edit.merge_at(payload, to_set, operation.payload)
+        for path in to_delete:
+            edit.delete_at(payload, path)
+        return encoding.encode(payload, pack)
+
+    return change
+
+
+def existing(view: View, keys: list[int]) -> list[int]:
+    """The keys, all of which must be live points. Raises NotFoundError naming the first that is
+    not."""
+    where, _ = view.locate(keys)
+    missing = np.flatnonzero(where < 0)
+    if len(missing):
+        point = ids.external(keys[int(missing[0])])
+        raise NotFoundError(f"point {point!r} does not exist ({len(missing)} of {len(keys)} ids)")
+    return keys

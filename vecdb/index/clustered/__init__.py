@@ -1,0 +1,1 @@
+"""The index by partitions: how it is fitted, measured and asked."""

@@ -1,0 +1,413 @@
+"""Calibration: how much effort which recall takes, measured on the segment's own rows.
+
+Some rows are taken as queries. Their true neighbours are known exactly; for each, what must be
+done to find it is known too: how far below the best priority its partition is, and how many rows
+that would be visited look better by their sketches. From these two numbers the recall of every
+pair of *gap* and *candidates* follows without a search, and for each level of recall the cheapest
+pair is kept. No caller has to know how hard their data is.
+
+Where rows have near copies, a row is too easy a query: its copies are what it finds. So it is asked
+for its neighbours twice, with its copies and as if there were none, as for a query that is new;
+what counts is the lower recall of the two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from vecdb.index.clustered.margins import (
+    OF_A_KIND,
+    Asked,
+    Scores,
+    asked_again,
+    chosen,
+    sure_of,
+    usual_calm,
+)
+from vecdb.index.clustered.neighbours import Neighbours
+from vecdb.linear_algebra import dot, product
+
+if TYPE_CHECKING:
+    from vecdb.index.clustered.index import ClusteredIndex
+
+Floats = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int64]
+Poll = Callable[[], None]
+
+TABLE_LIMITS: Final = (10, 100)
+"""Numbers of results that are measured; a search for more or others goes by the next."""
+RECALLS: Final = (
+    *(0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.92, 0.94, 0.95, 0.96, 0.97, 0.98, 0.985, 0.99, 0.995, 0.998),
+)
+"""Levels that are measured. That some hundred queries find all they should says no more than the
+last: for a higher one, originals are scanned."""
+_LOOKED_AT = (*(0.5, 0.6, 0.7, 0.75), *np.arange(0.8, 0.99, 0.01), *RECALLS[-3:])
+"""Recalls for each of which the cheapest effort is looked at. What is doubted is searched for
+again, so that more comes out."""
+BONUS_FACTORS: Final = (0.0, 0.25, 0.5, 0.75)
+# Gaps that are looked at: those that let so large a share of true neighbours be visited.
+_SHARES = 1.0 - np.append(np.geomspace(0.5, 0.0005, 31), 0.0)
+_DEPTH = {10: 1024, 100: 4096}
+"""Sketch ranks that are looked at: a neighbour beyond is called lost."""
+EFFORT_FIELDS: Final = (5, 6, 7)
+"""How many numbers an effort is: the first indexes did not know of doubts, the next otherwise."""
+_CERTAIN = -1.0e30
+_EQUAL = 1e-6
+"""Scores that differ by less, in parts of the largest, are equal."""
+_EVERYTHING = 3.0e38
+_ALL_PARTITIONS = 1.0e38
+# What it costs, roughly and in nanoseconds: bytes of sketches in the caches, bytes of vectors that
+# come from memory, and each of those rows besides.
+_SKETCH_BYTES = 40.0
+_VECTOR_BYTES = 12.0
+_VECTOR = 40.0
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """What to do for a recall that was measured: partitions within ``gap`` of the best one are
+    visited, ``candidates`` rows come from their sketches. ``rows`` were visited, in the median."""
+
+    recall: float
+    gap: float
+    candidates: int
+    rows: int
+    survivors: int
+    """Of the candidates, how many are worth their vectors after a companion has ranked them;
+    0: there is no companion, or it tells no more than the sketch."""
+    calm: float = _CERTAIN
+    reach: float = _CERTAIN
+    """What few queries like the rows stay below (see `rescoring.sureness`): one that does is
+    another kind of query, and needs more."""
+
+    @property
+    def everything(self) -> bool:
+        """Whether it is the last of its table: what is beyond any recall that was reached."""
+        return self.gap >= _EVERYTHING
+
+    def for_limit(self, limit: int) -> Effort:
+        """With candidates for so many results.
+
+        For more than were measured, candidates in proportion and some more, from all partitions:
+        how far apart those of so many neighbours are is not known, and to look at every sketch
+        takes less time than to read so many originals.
+        """
+        most = TABLE_LIMITS[-1]
+        if limit <= self.candidates and limit <= most:
+            return self  # nearly always
+        if limit <= most:
+            return replace(self, candidates=limit)
+        # In whole numbers: 100 * 1.13 is less than 113.
+        candidates, survivors = (
+            count * limit * 5 // (most * 4) for count in (self.candidates, self.survivors)
+        )
+        gap = max(self.gap, _ALL_PARTITIONS)
+        return replace(self, gap=gap, candidates=max(candidates, limit), survivors=survivors)
+
+    def as_numbers(self) -> tuple[float, ...]:
+        """As a row of an array."""
+        counts = (self.candidates, self.rows, self.survivors)
+        return (self.recall, self.gap, *counts, self.calm, self.reach)
+
+    @classmethod
+    def from_numbers(cls, row: npt.NDArray[np.float64]) -> Effort:
+        """Back from the row of an array. Raises ValueError."""
+        first = EFFORT_FIELDS[0]
+        counts = row[2:first]
+        if not (row[:first] >= 0).all() or (counts > 1e15).any():
+            raise ValueError(f"an effort of {row.tolist()}")
+        recall = float(row[0])
+        reach = _CERTAIN
+        if len(row) < EFFORT_FIELDS[-1]:  # nothing that is measured as it is now
+            calm = usual_calm(recall) if row[1] < _EVERYTHING else _CERTAIN
+        else:
+            calm, reach = float(row[first]), float(row[first + 1])
+        candidates, rows, survivors = map(int, counts)
+        return cls(recall, float(row[1]), candidates, rows, survivors, calm, reach)
+
+
+class Stranger(NamedTuple):
+    """Queries that are no rows, and what is nearest to them."""
+
+    queries: Floats
+    known: Neighbours
+
+
+def calibrate(
+    index: ClusteredIndex,
+    blocks: npt.NDArray[np.uint8],
+    queries: Floats,
+    spreads: Floats,
+    known: Sequence[Neighbours],
+    exact: Scores,
+    companion: Scores | None = None,
+    poll: Poll = lambda: None,
+    unlike: Stranger | None = None,
+) -> ClusteredIndex:
+    """The index with its bonuses, and with a table of efforts for each of ``TABLE_LIMITS``, recall
+    rising.
+
+    ``queries: float32[q, d]`` are rows of the index, ``known`` what `nearest_others` found for
+    them. ``spreads: float32[p]``: root mean square of a partition's residuals, squared for a
+    distance. ``exact(query, positions)`` are scores by the vectors, ``companion`` those by better
+    codes. ``unlike``: `margins.strangers`.
+    """
+    owner = np.repeat(np.arange(len(index.starts) - 1), np.diff(index.starts))
+    index = _with_spans(index, queries)
+    bonuses, gaps = _choose_bonuses(index, queries, spreads, owner[known[-1].positions[:, :10]])
+    index = replace(index, bonuses=bonuses)
+    deepest = max(_DEPTH.values()) + max(len(rows) for each in known for rows in each.left_out)
+    looked = _looked_at(index, blocks, queries, deepest, poll)
+    others = _looked_at(index, blocks, unlike.queries, deepest, poll) if unlike else []
+    tables = []
+    for limit in TABLE_LIMITS:
+        depth = min(_DEPTH[limit], index.rows)
+        truths = [each.positions[:, :limit] for each in known]
+        needed = np.concatenate([_needed(gaps, owner[truth]) for truth in truths])
+        steps = np.unique(np.quantile(needed, _SHARES).astype(np.float32))
+        rows = np.stack([(gaps <= step) @ np.diff(index.starts) for step in steps], axis=1)
+        counts = np.zeros((len(known), len(steps), depth), dtype=np.float64)
+        ranks: list[list[Ints]] = [[] for _ in known]
+        for i, query in enumerate(queries):
+            poll()
+            for which, each in enumerate(known):
+                if which == 0 or len(each.left_out[i]) > 1:  # else it has no copies: all as before
+                    seen = looked[i].positions
+                    positions = seen[~np.isin(seen, each.left_out[i])][:depth]
+                    hits = np.isin(positions, truths[which][i])
+                    most = _tied(each, i, limit) * limit
+                    if most:  # any of equal rows is right
+                        hits = exact(query, positions) >= _least(query, each, i, limit, exact)
+                    places = _places(gaps[i, owner[positions]], hits, steps, most)
+                    if companion is not None:
+                        hits = hits[np.argsort(-companion(query, positions), kind="stable")]
+                np.add.at(counts[which], places, 1.0)
+                ranks[which].append(np.flatnonzero(hits)[:limit] + 1)
+        sizes = np.array([max(1, truth.size) for truth in truths])
+        recalls = (np.cumsum(counts, axis=2) / sizes[:, None, None]).min(axis=0)
+        by_codes = [np.sort(np.concatenate(each)) for each in ranks] if companion else []
+        tables.append(_cheapest(index, blocks, limit, steps, rows, recalls, by_codes))
+
+    some = asked_again(len(queries))
+    both = [(looked[i], known[-1], i) for i in some]
+    both += [(each, unlike.known, i) for i, each in enumerate(others) if unlike]
+    sure: list[list[Floats]] = [[] for _ in TABLE_LIMITS]
+    for asked, of, i in both:
+        poll()
+        left = ~np.isin(asked.positions, of.left_out[i])
+        asked = asked._replace(positions=asked.positions[left], estimates=asked.estimates[left])
+        leasts = [_least(asked.vector, of, i, limit, exact) for limit in TABLE_LIMITS]
+        measured = list(zip(TABLE_LIMITS, tables, leasts, strict=True))
+        said = sure_of(index.metric, asked, owner, index.starts, measured, exact)
+        for lines, mine in zip(sure, said, strict=True):
+            lines.append(mine)
+    return replace(
+        index,
+        efforts=tuple(
+            _finished(index, blocks, efforts, np.array(mine), len(some))
+            for efforts, mine in zip(tables, sure, strict=True)
+        ),
+    )
+
+
+def _finished(
+    index: ClusteredIndex,
+    blocks: npt.NDArray[np.uint8],
+    efforts: Sequence[Effort],
+    sure: Floats,
+    count: int,
+) -> tuple[Effort, ...]:
+    """The table of some efforts, by what was measured with ``count`` rows and then strangers."""
+    visited, candidates = ([getattr(each, of) for each in efforts] for of in ("rows", "candidates"))
+    costs = _costs(index, blocks, visited, candidates).tolist()
+    kinds = sure[count:].reshape((len(sure) - count) // OF_A_KIND, OF_A_KIND, *sure.shape[1:])
+    whole = index.rows * 4 * index.dim / _VECTOR_BYTES
+    table = chosen(efforts, RECALLS, costs, sure[:count], kinds, index.rows, whole)
+    # More than any level that was reached: everything that was ever needed, and then some.
+    most = 2 * max(_DEPTH.values())
+    survivors = most if any(each.survivors for each in efforts) else 0
+    return (*table, Effort(1.0, _EVERYTHING, most, index.rows, survivors))
+
+
+def _looked_at(
+    index: ClusteredIndex,
+    blocks: npt.NDArray[np.uint8],
+    queries: Floats,
+    deepest: int,
+    poll: Poll,
+) -> list[Asked]:
+    """What is best for some queries by the sketches, and how far away their partitions are."""
+    priorities, inverses = index.priorities(queries)
+    priorities = priorities * inverses[:, None] + index.bonuses
+    best = priorities.max(axis=1)
+    moved = queries - index.clustering.middle
+    squares = np.einsum("ij,ij->i", moved, moved) if index.distance else np.zeros(len(queries))
+    asked = []
+    for i, query in enumerate(queries):
+        poll()
+        found = index.visit(queries[i : i + 1], blocks, deepest, _EVERYTHING)
+        order = np.argsort(-found.scores[0, : found.counts[0, 0]], kind="stable")
+        bound = (float(best[i] / inverses[i] - squares[i]), float(inverses[i]))
+        positions, scores = found.positions[0, order], found.scores[0, order]
+        asked.append(Asked(query, positions, scores, best[i] - priorities[i], bound))
+    return asked
+
+
+def _tied(known: Neighbours, query: int, limit: int) -> bool:
+    """Whether more rows than ``limit`` are as near to a query as the last of so many."""
+    scores = known.scores[query]
+    if len(scores) <= limit:
+        return False
+    return bool(scores[limit - 1] - scores[limit] <= _EQUAL * np.abs(scores[:limit]).max())
+
+
+def _least(query: Floats, known: Neighbours, i: int, limit: int, exact: Scores) -> float:
+    """The score of the last of ``limit`` true neighbours, less what float32 rounds by; minus
+    infinity if there are none, as where scores overflow."""
+    scores = exact(query, known.positions[i, :limit])
+    if not len(scores):
+        return -float("inf")
+    return float(scores.min() - _EQUAL * np.abs(scores).max())
+
+
+def _places(
+    gaps: Floats, hits: npt.NDArray[np.bool_], steps: Floats, most: int
+) -> tuple[Ints, Ints]:
+    """Of the neighbours among some rows, best sketches first, those that are visited with each of
+    ``steps``: the step, and how many better rows are visited with it.
+
+    ``gaps`` of the rows' partitions, ``float32[n]``; ``hits: bool[n]`` says which are neighbours.
+    Of each step the first ``most``, if it is not 0.
+    """
+    within = gaps <= steps[:, None]
+    mine = within & hits
+    if most:
+        mine &= np.cumsum(mine, axis=1) <= most
+    step, at = np.nonzero(mine)
+    return step, np.cumsum(within, axis=1)[step, at] - 1
+
+
+def _cheapest(
+    index: ClusteredIndex,
+    blocks: npt.NDArray[np.uint8],
+    limit: int,
+    steps: Floats,
+    rows: Ints,
+    recalls: npt.NDArray[np.float64],
+    ranks: Sequence[Ints],
+) -> tuple[Effort, ...]:
+    """For each level of recall, the cheapest gap and candidates that reach it."""
+    typical = np.median(rows, axis=0)
+    candidates = np.arange(1, recalls.shape[1] + 1)
+    cost = _costs(index, blocks, typical[:, None], candidates)
+    allowed = candidates >= limit
+    efforts = []
+    for recall in _LOOKED_AT:
+        enough = (recalls >= recall) & allowed
+        if not enough.any():
+            break
+        step, place = np.unravel_index(np.where(enough, cost, np.inf).argmin(), cost.shape)
+        survivors = _survivors(ranks, recall, limit, int(candidates[place]))
+        efforts.append(
+            Effort(
+                float(recalls[step, place]),
+                float(steps[step]),
+                int(candidates[place]),
+                int(typical[step]),
+                survivors,
+            )
+        )
+    return tuple(efforts)
+
+
+def _costs(
+    index: ClusteredIndex, blocks: npt.NDArray[np.uint8], visited: Any, candidates: Any
+) -> npt.NDArray[np.float64]:
+    """Of visiting so many rows, and scoring so many of them, in nanoseconds."""
+    each = blocks.shape[1] / 32 / _SKETCH_BYTES
+    costs: npt.NDArray[np.float64] = np.asarray(visited) * each + np.asarray(candidates) * (
+        _VECTOR + 4 * index.dim / _VECTOR_BYTES
+    )
+    return costs
+
+
+def _survivors(ranks: Sequence[Ints], recall: float, limit: int, candidates: int) -> int:
+    """How many of the candidates to keep by their companion's scores: so many that it loses a
+    tenth of what may be lost. 0 if that is most of them.
+
+    ``ranks``: those of neighbours by their companion's scores, rising; of each of ``known``.
+    """
+    if not ranks or not all(map(len, ranks)):
+        return 0
+    share = recall + (1.0 - recall) * 0.9
+    keep = limit
+    for every in ranks:
+        keep = max(keep, int(every[min(len(every) - 1, int(np.ceil(share * len(every))) - 1)]))
+    return keep if 2 * keep <= candidates else 0
+
+
+def _with_spans(index: ClusteredIndex, queries: Floats) -> ClusteredIndex:
+    """The index with what spans are measured by, ``common`` and ``typical``, from some queries."""
+    if index.distance:
+        moved = (queries - index.clustering.middle).astype(np.float64)
+        squares = np.einsum("ij,ij->i", moved, moved) - index.priorities(queries)[0].max(axis=1)
+    else:
+        common = _common(index)
+        index = replace(index, common=common)
+        squares = np.einsum("ij,ij->i", queries, queries, dtype=np.float64)
+        squares -= product(queries, common).astype(np.float64) ** 2
+    typical = float(np.median(np.sqrt(np.maximum(squares, 0.0))))
+    return replace(index, typical=typical if 0.0 < typical < np.inf else 0.0)
+
+
+def _common(index: ClusteredIndex) -> Floats:
+    """The direction in which all rows are from 0, as long as they differ less in it than in others:
+    1 where they do not differ, 0 where as much."""
+    middle = index.clustering.middle.astype(np.float64)
+    length = float(np.sqrt(dot(middle, middle)))
+    nothing = np.zeros(len(middle), dtype=np.float32)
+    if not 0.0 < length < np.inf:
+        return nothing
+    centroids = index.clustering.centroids()
+    along = float(np.var(product(centroids, middle / length)))
+    usual = float(np.var(centroids, axis=0).mean())
+    share = 1.0 - along / usual if usual > 0.0 else 0.0
+    return (middle * (np.sqrt(share) / length)).astype(np.float32) if share > 0.0 else nothing
+
+
+def _choose_bonuses(
+    index: ClusteredIndex, queries: Floats, spreads: Floats, truth: Ints
+) -> tuple[Floats, Floats]:
+    """The bonus of each partition, ``float32[p]``: the multiple of its spread with which ``truth:
+    int64[q, k]``, the partitions of true neighbours, are visited cheapest.
+
+    And how far each partition's priority is below the best one's then, in units of the query's
+    span: ``float32 (q, p)``.
+    """
+    priorities, inverses = index.priorities(queries)
+    plain = priorities * inverses[:, None]
+    sizes = np.diff(index.starts)
+    best: tuple[float, Floats, Floats] | None = None
+    for share in BONUS_FACTORS:
+        bonuses = (share * spreads).astype(np.float32)
+        priorities = plain + bonuses
+        gaps = priorities.max(axis=1, keepdims=True) - priorities
+        needed = np.sort(_needed(gaps, truth))
+        cost = 0.0
+        for recall in (0.95, 0.98):
+            gap = needed[min(len(needed) - 1, int(recall * len(needed)))]
+            cost += float(np.median(((gaps <= gap) * sizes).sum(axis=1)))
+        if best is None or cost < 0.97 * best[0]:  # no bonus unless it pays
+            best = cost, bonuses, gaps
+    assert best is not None
+    return best[1], best[2]
+
+
+def _needed(gaps: Floats, partitions: Ints) -> Floats:
+    """The gaps with which some partitions of each query are visited, of all queries."""
+    return np.take_along_axis(gaps, partitions, axis=1).ravel()

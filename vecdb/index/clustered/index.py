@@ -1,0 +1,343 @@
+"""ClusteredIndex: candidates for a query, from the partitions near it.
+
+A query is compared with every centroid. Partitions are visited by *priority*: the score a row at
+the centroid would have, plus a bonus for how far its rows spread (a wide partition far off may
+hold nearer rows than a narrow one close by). All within ``gap`` of the best priority are scanned:
+an easy query, which has one near partition, scans little, a hard one more. Sketches rank their
+rows, and the best go on to better codes or to the vectors themselves.
+
+Manhattan distance is served by the Euclidean one here; only the last step tells them apart.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from vecdb.index.clustered.calibration import EFFORT_FIELDS, TABLE_LIMITS, Effort
+from vecdb.index.clustered.clustering import Clustering
+from vecdb.index.clustered.margins import WORTHWHILE, is_deeper
+from vecdb.index.clustered.sketch import block_shape
+
+Floats = npt.NDArray[np.float32]
+Bytes = npt.NDArray[np.uint8]
+Ints = npt.NDArray[np.int64]
+
+
+_SMALLER = TABLE_LIMITS[:-1]
+_LONGEST = 1e30
+"""No vector that scores do not overflow is longer."""
+
+
+@dataclass(slots=True)
+class Found:
+    """Candidates of some queries, unsorted.
+
+    ``positions: int64[q, c]`` and sketch ``scores: float32[q, c]``, of which the first
+    ``counts[q, 0]`` count; ``counts[q, 1]`` partitions and ``counts[q, 2]`` rows were visited.
+    ``bounds: float32[q, 2]``: what is left out, see `rescore`.
+    """
+
+    positions: Ints
+    scores: Floats
+    counts: Ints
+    bounds: Floats
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ClusteredIndex:
+    """What a query needs besides the sketches; immutable.
+
+    ``starts: int64[p + 1]``: rows of partition ``c`` stand at positions ``starts[c]`` to
+    ``starts[c + 1] - 1`` of the sketches; ``order: uint32[starts[p]]``: the row at each position,
+    empty if they are the same. ``efforts`` has a table of `Effort` for each of ``TABLE_LIMITS``.
+    """
+
+    metric: str
+    dim: int
+    clustering: Clustering
+    bonuses: Floats
+    starts: Ints
+    order: npt.NDArray[np.uint32]
+    codebook: Floats
+    width: int
+    common: Floats
+    """What all rows have in common is not in the length of a query: see `inverse_spans`."""
+    efforts: Sequence[Sequence[Effort]] = ()
+    typical: float = 0.0
+    """Of the queries that efforts were measured with, in the median: the length, and for a distance
+    how far the nearest centroid is. 0: not known, gaps are in units of scores."""
+    constants: Floats = field(init=False)
+    """What a score has beside inner products: ``float32[p]``."""
+    radius: float = field(init=False)
+    """How far centroids are from the middle, in the median; 0 for inner products."""
+    rows: int = field(init=False)
+    """How many rows are in partitions."""
+    sketch_shape: tuple[int, int] = field(init=False)
+    """The shape of the sketches: blocks of 32 rows, and bytes a block."""
+    _for_kernel: tuple[Any, ...] = field(init=False, repr=False)
+    _recalls: list[list[float]] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        centroids = self.clustering.centroids()
+        constants = np.zeros(len(centroids), dtype=np.float32)
+        if self.distance:
+            np.negative(np.einsum("ij,ij->i", centroids, centroids), out=constants)
+        object.__setattr__(self, "constants", constants)
+        radius = float(np.median(np.sqrt(-constants))) if len(constants) else 0.0
+        object.__setattr__(self, "radius", radius if radius < np.inf else 0.0)
+        object.__setattr__(self, "rows", int(self.starts[-1]))
+        shape = block_shape(self.rows, len(self.codebook), self.width, distance=self.distance)
+        object.__setattr__(self, "sketch_shape", shape)
+        kernel = (
+            self.clustering.codes,
+            self.clustering.low,
+            self.clustering.scale,
+            self.clustering.middle,
+            self.clustering.stretch,
+            self.constants,
+            self.bonuses,
+            self.starts,
+            self.codebook,
+            self.width,
+            2.0 if self.distance else 1.0,
+            self.common,
+            self.typical,
+            self.radius,
+        )
+        object.__setattr__(self, "_for_kernel", kernel)
+        recalls = [[effort.recall for effort in table] for table in self.efforts]
+        object.__setattr__(self, "_recalls", recalls)
+
+    @property
+    def distance(self) -> bool:
+        """Whether rows rank by distance, not by inner product."""
+        return self.metric != "dot"
+
+    def priorities(self, queries: Floats) -> tuple[Floats, Floats]:
+        """Of every partition for each query ``float32[q, d]``, without bonuses: ``float32 (q, p)``;
+        and what its gaps are multiplied by: ``float32 (q,)``."""
+        from vecdb.kernels.priorities import inverse_spans, priorities
+
+        kept = self.clustering
+        factor = 2.0 if self.distance else 1.0
+        biases = np.empty((kept.partitions, len(queries)), dtype=np.float32)
+        moved = np.empty_like(queries)
+        inverses = np.empty(len(queries), dtype=np.float32)
+        priorities(
+            *(queries, kept.codes, kept.low, kept.scale, kept.middle, kept.stretch),
+            *(self.constants, factor, moved, biases),
+        )
+        inverse_spans(moved, biases, self.common, factor, self.typical, self.radius, inverses)
+        return np.ascontiguousarray(biases.T), inverses
+
+    def effort(self, recall: float, limit: int) -> Effort:
+        """The cheapest effort that was measured to reach ``recall``, for ``limit`` results."""
+        number = _table_of(limit)
+        table = self.efforts[number]
+        return table[min(bisect_left(self._recalls[number], recall), len(table) - 1)].for_limit(
+            limit
+        )
+
+    def deeper(self, effort: Effort, candidates: int, limit: int) -> Effort | None:
+        """What to search with again where an effort, with so many candidates, leaves doubts: the
+        next that was measured, or beyond these four times as much. None: look at all rows."""
+        for each in self.efforts[_table_of(limit)]:
+            if each.recall > effort.recall and not each.everything:
+                scaled = each.for_limit(limit)
+                if is_deeper(scaled, effort):
+                    deeper = replace(scaled, candidates=max(scaled.candidates, candidates))
+                    break
+        else:
+            counts = 4 * candidates, 4 * effort.survivors
+            deeper = replace(
+                effort, gap=2.0 * effort.gap, candidates=counts[0], survivors=counts[1]
+            )
+        return deeper if WORTHWHILE * deeper.candidates <= self.rows else None
+
+    def effort_of(self, candidates: int, limit: int) -> Effort:
+        """The most thorough effort that was measured with at most so many candidates, with exactly
+        so many; where all have more, the least."""
+        table = self.efforts[_table_of(limit)]
+        fitting = [row for row in table if row.candidates <= candidates]
+        return replace(fitting[-1] if fitting else table[0], candidates=candidates)
+
+    def visit(self, queries: Floats, blocks: Bytes, candidates: int, gap: float) -> Found:
+        """For each of ``queries: float32[q, d]`` the ``candidates`` best positions by their
+        sketches, in the partitions visited: those within ``gap``, and more until there are as many
+        positions. Queries of one call share passes."""
+        asked, candidates = len(queries), min(candidates, self.rows)
+        scores = np.empty((asked, candidates), dtype=np.float32)
+        positions = np.zeros((asked, candidates), dtype=np.int64)
+        counts = np.zeros((asked, 3), dtype=np.int64)
+        bounds = np.full((asked, 2), -np.inf, dtype=np.float32)
+        if candidates:
+            visit, _ = _kernels()
+            visit(queries, *self._for_kernel, blocks, gap, scores, positions, counts, bounds)
+        return Found(positions, scores, counts, bounds)
+
+    def nearest(
+        self,
+        queries: Floats,
+        blocks: Bytes,
+        candidates: int,
+        gap: float,
+        metric: int,
+        vectors: Floats,
+        limit: int,
+    ) -> tuple[Floats, Ints, Ints, Floats]:
+        """What `visit` finds, put in order by ``vectors: float32[rows, d]`` under a metric of the
+        kernels: scores and rows, best first, ``(q, limit)``, the counts of `Found`, and how sure
+        that is: ``(q, 2)``, see `rescore`."""
+        asked, candidates = len(queries), min(candidates, self.rows)
+        scores = np.empty((asked, limit), dtype=np.float32)
+        rows = np.empty((asked, limit), dtype=np.int64)
+        counts = np.zeros((asked, 3), dtype=np.int64)
+        sure = np.empty((asked, 2), dtype=np.float32)
+        _, nearest = _kernels()
+        nearest(
+            queries,
+            *self._for_kernel,
+            *(blocks, gap, candidates, self.order, metric, vectors),
+            *(measured_of(limit), scores, rows, counts, sure),
+        )
+        return scores, rows, counts, sure
+
+    def rows_at(self, positions: Ints) -> Ints:
+        """The rows at some positions, in an array of the same shape."""
+        return self.order[positions].astype(np.int64) if len(self.order) else positions
+
+    # -- as arrays -------------------------------------------------------------------------
+
+    def state(self) -> dict[str, npt.NDArray[Any]]:
+        """What `from_state` needs besides metric and dim: plain numeric arrays."""
+        # Tables may differ in length; the last line of the shorter ones is repeated.
+        longest = max(map(len, self.efforts))
+        efforts = np.array(
+            [
+                [table[min(line, len(table) - 1)].as_numbers() for line in range(longest)]
+                for table in self.efforts
+            ],
+            dtype="<f8",
+        )
+        return {
+            "centroids": self.clustering.codes,
+            "low": self.clustering.low,
+            "scale": self.clustering.scale,
+            "middle": self.clustering.middle,
+            "stretch": self.clustering.stretch,
+            "bonuses": self.bonuses,
+            "starts": self.starts.astype("<i8"),
+            "order": self.order.astype("<u4"),
+            "codebook": self.codebook,
+            "common": self.common,
+            "width": np.array([self.width], dtype="<i8"),
+            "efforts": efforts,
+            "typical": np.array([self.typical], dtype="<f8"),
+        }
+
+    @classmethod
+    def from_state(
+        cls, metric: str, dim: int, rows: int, state: Mapping[str, npt.NDArray[Any]]
+    ) -> ClusteredIndex:
+        """The index whose ``state()`` was kept, of a segment of so many rows.
+
+        Raises ValueError if the parts do not fit together, as bytes from elsewhere may not.
+        """
+        if metric not in ("dot", "euclid", "manhattan"):
+            raise ValueError(f"an index by {metric!r:.60}")
+        codes = _array(state, "centroids", "|u1", 2)
+        partitions = len(codes)
+        width = int(_array(state, "width", "<i8", 1, (1,))[0])
+        starts = _array(state, "starts", "<i8", 1, (partitions + 1,))
+        order = _array(state, "order", "<u4", 1)
+        # Compared, not subtracted: a difference may wrap around to what looks right.
+        falls = (starts[1:] < starts[:-1]).any()
+        if partitions < 1 or starts[0] != 0 or falls or starts[-1] > rows:
+            raise ValueError("partitions that do not follow one another")
+        if len(order) not in (0, int(starts[-1])) or (len(order) and int(order.max()) >= rows):
+            raise ValueError("an order of rows that there are not")
+        if not 1 <= width <= dim:
+            raise ValueError(f"codes of {width} dimensions")
+        efforts = _array(state, "efforts", "<f8", 3)
+        if efforts.shape[0] != len(TABLE_LIMITS) or efforts.shape[2] not in EFFORT_FIELDS:
+            raise ValueError(f"a table of efforts of shape {efforts.shape}")
+        if not efforts.shape[1]:
+            raise ValueError("an empty table of efforts")
+        tables = tuple(
+            tuple(dict.fromkeys(Effort.from_numbers(row) for row in table)) for table in efforts
+        )
+        lines = -(-dim // width) * width
+        # The first indexes did without.
+        middle, stretch = np.zeros(dim, dtype=np.float32), np.ones(partitions, dtype=np.float32)
+        common = np.zeros(dim, dtype=np.float32)
+        if "middle" in state:
+            middle = _array(state, "middle", "<f4", 1, (dim,))
+            stretch = _array(state, "stretch", "<f4", 1, (partitions,))
+            common = _array(state, "common", "<f4", 1, (dim,))
+        typical = 0.0
+        if "typical" in state:
+            typical = float(_array(state, "typical", "<f8", 1, (1,))[0])
+            if not 0.0 <= typical <= _LONGEST:
+                raise ValueError(f"a typical length of {typical}")
+        return cls(
+            metric,
+            dim,
+            Clustering(
+                _array(state, "centroids", "|u1", 2, (partitions, dim)),
+                _array(state, "low", "<f4", 1, (dim,)),
+                _array(state, "scale", "<f4", 1, (dim,)),
+                middle,
+                stretch,
+            ),
+            _array(state, "bonuses", "<f4", 1, (partitions,)),
+            starts,
+            order,
+            _array(state, "codebook", "<f4", 2, (lines, 16)),
+            width,
+            common,
+            tables,
+            typical,
+        )
+
+
+def _table_of(limit: int) -> int:
+    """Which table has the efforts for so many results."""
+    return bisect_left(_SMALLER, limit)
+
+
+def measured_of(limit: int) -> int:
+    """The number of results that a search for ``limit`` is judged by: as many as were measured."""
+    return max(limit, TABLE_LIMITS[_table_of(limit)])
+
+
+@cache
+def _kernels() -> tuple[Callable[..., None], Callable[..., None]]:
+    """The first call loads numba; an import statement in each would take longer than it looks."""
+    from vecdb.kernels.partitions import nearest, visit
+
+    return visit, nearest
+
+
+def _array(
+    state: Mapping[str, npt.NDArray[Any]],
+    key: str,
+    dtype: str,
+    dimensions: int,
+    shape: tuple[int, ...] | None = None,
+) -> npt.NDArray[Any]:
+    """A copy of an array of the state, checked: what is on disk may be anything."""
+    array = state.get(key)
+    fits = array is not None and array.dtype == np.dtype(dtype) and array.ndim == dimensions
+    if array is None or not fits or (shape is not None and array.shape != shape):
+        found = "nothing" if array is None else f"{array.dtype} of shape {array.shape}"
+        raise ValueError(f"index {key!r}: expected {dtype} {shape or ''}, got {found}")
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise ValueError(f"index {key!r} holds numbers that are not finite")
+    return np.array(array, order="C", copy=True)
