@@ -20,8 +20,8 @@ from vecdb.engine.archive.unpack import Unpacked
 from vecdb.engine.open import database_dir, recovery
 from vecdb.engine.open.follower import Follower, identity
 from vecdb.engine.optimize.optimizer import Optimizer
+from vecdb.engine.signals import Uninterrupted
 from vecdb.engine.store import Store
-from vecdb.engine.write.writer import Uninterrupted
 from vecdb.errors import (
     AlreadyExistsError,
     CorruptionError,

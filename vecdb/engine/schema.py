@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from vecdb import models
+from vecdb.errors import InvalidInputError
 from vecdb.storage.arrays import Placement
 from vecdb.storage.segment import Places
 
@@ -129,3 +130,13 @@ def placed_once(vector: VectorSchema, wanted: Places) -> Places:
     said to be in RAM."""
     codes: Placement = "mapped" if vector.codec and not vector.always_ram else wanted.codes
     return Places("mapped", codes)
+
+
+def vector_schema(schema: Schema, name: str) -> VectorSchema:
+    """The schema of a vector name. Raises InvalidInputError with the names there are."""
+    if name in schema:
+        return schema[name]
+    known = ", ".join(repr(n) for n in schema if n) or "one unnamed vector"
+    if name:
+        raise InvalidInputError(f"unknown vector name {name!r}; this collection has {known}")
+    raise InvalidInputError(f"a vector name is needed; this collection has {known}")

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from vecdb.engine.archive.unpack import Archive, Unpacked
 from vecdb.engine.open import database_dir, recovery
-from vecdb.engine.write.writer import Uninterrupted
+from vecdb.engine.signals import Uninterrupted
 from vecdb.errors import (
     AlreadyExistsError,
     CorruptionError,

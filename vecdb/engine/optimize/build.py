@@ -23,21 +23,13 @@ import numpy as np
 import numpy.typing as npt
 
 from vecdb import ids, models, quantization
+from vecdb.engine.commit import abandon, committing
 from vecdb.engine.optimize.indexing import Arrangement, Scorer, arrange, index, leading, scorer_of
 from vecdb.engine.planner import is_optimized, space_for, wants_index
 from vecdb.engine.schema import VectorSchema
+from vecdb.engine.signals import Uninterrupted
+from vecdb.engine.sources import Columns, Source, blocks_of, columns_of, new_builder, places_in_new
 from vecdb.engine.store import FileState, Store, count_bits, gather_bits, none_if_all
-from vecdb.engine.write.checkpoint import (
-    Columns,
-    Source,
-    abandon,
-    blocks_of,
-    columns_of,
-    committing,
-    new_builder,
-    places_in_new,
-)
-from vecdb.engine.write.writer import Uninterrupted
 from vecdb.errors import OptimizerError
 from vecdb.storage import fs, lookup
 from vecdb.storage.builder import SegmentBuilder

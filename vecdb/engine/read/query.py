@@ -19,9 +19,8 @@ from vecdb.engine.read import search as engine
 from vecdb.engine.read.masks import Condition, digest_of
 from vecdb.engine.read.reader import Wanted, condition, scroll, wanted
 from vecdb.engine.read.rows import gather_vectors, read_payloads, vectors_of
-from vecdb.engine.schema import VectorSchema
+from vecdb.engine.schema import VectorSchema, vector_schema
 from vecdb.engine.view import SegmentView, View
-from vecdb.engine.write.ingest import vector_schema
 from vecdb.errors import InvalidInputError, NotFoundError
 from vecdb.models.reading import fields_of
 

@@ -11,8 +11,8 @@ import numpy as np
 from vecdb import ids, models
 from vecdb.engine.read import masks
 from vecdb.engine.read.rows import read_payload, vectors_of
+from vecdb.engine.schema import vector_schema
 from vecdb.engine.view import SegmentView, View
-from vecdb.engine.write.ingest import vector_schema
 from vecdb.payload.projection import projection
 from vecdb.storage.catalog import Bits
 from vecdb.storage.format import unpack_bits

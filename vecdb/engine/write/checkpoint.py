@@ -23,17 +23,15 @@ from __future__ import annotations
 import errno
 import logging
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from vecdb import models
+from vecdb.engine.commit import abandon, committing
 from vecdb.engine.planner import absorbed, space_for
+from vecdb.engine.signals import Uninterrupted
+from vecdb.engine.sources import Source, blocks_of, columns_of, new_builder, places_in_new
 from vecdb.engine.statistics import statistics
 from vecdb.engine.store import (
     FileState,
@@ -44,9 +42,8 @@ from vecdb.engine.store import (
     none_if_all,
     view_of,
 )
-from vecdb.engine.view import Segment, SegmentView
-from vecdb.engine.write.writer import Uninterrupted
-from vecdb.errors import CorruptionError, NotBegunError, StorageFullError
+from vecdb.engine.view import SegmentView
+from vecdb.errors import CorruptionError, StorageFullError
 from vecdb.storage import fs, lookup
 from vecdb.storage.builder import SegmentBuilder
 from vecdb.storage.catalog import Bits, Change
@@ -57,9 +54,6 @@ from vecdb.storage.segment import FileSegment
 
 _log = logging.getLogger("vecdb")
 
-Offsets = npt.NDArray[np.int64]
-Columns = tuple[Any, Any, list[Any], dict[str, Any], dict[str, Any]]
-"""Ids, seqs, payloads, vectors by name, flags of presence by name: see ``SegmentBuilder.add``."""
 Edits = dict[int, tuple[EditsFile, ...]]
 """The files of payload edits that file segments have from the commit on, where they change."""
 
@@ -67,28 +61,9 @@ Edits = dict[int, tuple[EditsFile, ...]]
 # larger segments and a longer replay after a crash.
 MEMORY_LIMIT = 64 << 20
 
-_BLOCK_BYTES = 1 << 20
 _SPARED = 4
 """One part of so many of what is kept free for deleting stays free beside a checkpoint, which
 itself frees the log."""
-
-
-@dataclass(slots=True)
-class Source:
-    """A segment as it was at some moment, and the rows that a new one takes from it."""
-
-    part: SegmentView
-    rows: Offsets
-
-    @classmethod
-    def of(cls, part: SegmentView) -> Source:
-        """All that lives in it."""
-        return cls(part, part.live_offsets())
-
-    @property
-    def segment(self) -> Segment:
-        """Where the rows are."""
-        return self.part.segment
 
 
 def checkpoint_if_full(store: Store) -> None:
@@ -214,25 +189,6 @@ def _absorbed(store: Store) -> tuple[int, ...]:
     chosen = absorbed(stats, apart, store.schema, store.config.optimizer_config)
     need = sum(space_for(each.live_bytes) for each in stats.segments if each.id in chosen)
     return chosen if stats.free_bytes is None or need < stats.free_bytes else ()
-
-
-def abandon(store: Store, builder: SegmentBuilder | None) -> None:
-    """Remove what a failed build wrote; unless it was committed, or may have been."""
-    if builder is not None and store.failure is None and builder.segment_id not in store.files:
-        builder.abandon()
-
-
-def new_builder(store: Store, sources: list[Source]) -> SegmentBuilder:
-    """A builder for a segment of all sources' rows."""
-    return SegmentBuilder(
-        store.segments_path,
-        store.uuid,
-        store.take_segment_id(),
-        sum(len(source.rows) for source in sources),
-        sources[0].segment.dims,
-        wide_ids=any(source.segment.id_array(source.rows).ndim == 2 for source in sources),
-        payload_bytes=sum(source.part.payload_size(source.rows) for source in sources),
-    )
 
 
 def _build(store: Store, sources: list[Source]) -> tuple[SegmentBuilder | None, FileSegment | None]:
@@ -363,58 +319,3 @@ def _alive_now(store: Store, sources: list[Source]) -> Bits:
         alive = known.alive
         flags.append(unpack_bits(gather_bits(alive, source.rows), len(source.rows)))
     return pack_bits(np.concatenate(flags))
-
-
-@contextmanager
-def committing(store: Store, change: Change) -> Iterator[None]:
-    """The one commit point, then the block that makes memory agree with it.
-
-    If either fails, what the catalog says and what memory says may differ, so nothing is written
-    or deleted after it.
-    """
-    catalog = store.catalog
-    assert catalog is not None, "require_writable comes first"
-    try:
-        catalog.commit(change)
-        yield
-    except NotBegunError:  # nothing has changed, here or there
-        raise
-    except BaseException as error:
-        store.fail(f"{catalog.path}: commit failed: {type(error).__name__}: {error}")
-        raise
-
-
-def blocks_of(offsets: Offsets, dims: dict[str, int]) -> Iterator[Offsets]:
-    """``offsets`` in pieces whose vectors take about 1 MiB: a build's memory is bounded, and
-    so is the time for which searches wait for its Python."""
-    step = max(1, _BLOCK_BYTES // (4 * sum(dims.values())))
-    for start in range(0, len(offsets), step):
-        yield offsets[start : start + step]
-
-
-def columns_of(part: SegmentView, dims: dict[str, int], rows: Offsets) -> Columns:
-    """Some rows of a segment, as a builder takes them."""
-    segment = part.segment
-    return (
-        segment.id_array(rows),
-        part.seqs(rows),
-        part.payloads(rows),
-        {name: segment.take(name, rows) for name in dims},
-        {name: segment.has(name, rows) for name in dims},
-    )
-
-
-def places_in_new(sources: list[Source], order: Offsets | None = None) -> list[Offsets]:
-    """For each row of each source the row that it is in the new segment, or -1. ``order``: of all
-    sources' rows, those of the new segment; None: they stand as they come."""
-    total = sum(len(source.rows) for source in sources)
-    rows = np.arange(total)
-    if order is not None:
-        rows[order] = np.arange(total)
-    found, start = [], 0
-    for source in sources:
-        places = np.full(source.part.rows, -1, dtype=np.int64)
-        places[source.rows] = rows[start : start + len(source.rows)]
-        found.append(places)
-        start += len(source.rows)
-    return found

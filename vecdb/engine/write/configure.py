@@ -7,11 +7,10 @@ from typing import Any
 import msgspec
 
 from vecdb import models
-from vecdb.engine.schema import schema_of
+from vecdb.engine.commit import committing
+from vecdb.engine.schema import schema_of, vector_schema
+from vecdb.engine.signals import Uninterrupted
 from vecdb.engine.store import Store
-from vecdb.engine.write.checkpoint import committing
-from vecdb.engine.write.ingest import vector_schema
-from vecdb.engine.write.writer import Uninterrupted
 from vecdb.errors import InvalidInputError
 from vecdb.storage.catalog import Change
 

@@ -21,9 +21,9 @@ from vecdb.engine.operations import (
     Operation,
 )
 from vecdb.engine.read import reader
-from vecdb.engine.schema import Schema
+from vecdb.engine.schema import Schema, vector_schema
 from vecdb.engine.view import View
-from vecdb.engine.write.ingest import prepare_vectors, vector_schema
+from vecdb.engine.write.ingest import prepare_vectors
 from vecdb.engine.write.writer import Request, existing
 from vecdb.errors import InvalidInputError
 from vecdb.payload import encoding

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from vecdb import ids, models, vectors
 from vecdb.engine.operations import EditVectors, Upsert
-from vecdb.engine.schema import Schema, VectorSchema
+from vecdb.engine.schema import Schema, VectorSchema, vector_schema
 from vecdb.errors import InvalidInputError
 from vecdb.models.validation import read
 from vecdb.payload import encoding
@@ -91,16 +91,6 @@ def _encode(keys: list[int], payloads: Sequence[Any]) -> list[bytes]:
         except InvalidInputError as error:
             raise InvalidInputError(f"point {ids.external(keys[number])!r}: {error}") from None
     return encoded
-
-
-def vector_schema(schema: Schema, name: str) -> VectorSchema:
-    """The schema of a vector name. Raises InvalidInputError with the names there are."""
-    if name in schema:
-        return schema[name]
-    known = ", ".join(repr(n) for n in schema if n) or "one unnamed vector"
-    if name:
-        raise InvalidInputError(f"unknown vector name {name!r}; this collection has {known}")
-    raise InvalidInputError(f"a vector name is needed; this collection has {known}")
 
 
 def _matrix(vector: VectorSchema, values: Any, what: str) -> Floats:

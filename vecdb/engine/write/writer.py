@@ -10,13 +10,10 @@ A write returns when it is durable (as far as the sync level goes) and visible t
 from __future__ import annotations
 
 import errno
-import signal
-import threading
 import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -32,6 +29,7 @@ from vecdb.engine.operations import (
     encode,
 )
 from vecdb.engine.read.rows import gather_vectors
+from vecdb.engine.signals import Uninterrupted
 from vecdb.engine.store import Store
 from vecdb.engine.view import Offsets, View
 from vecdb.errors import (
@@ -217,37 +215,6 @@ def _with_space(store: Store, group: list[Ticket]) -> list[Ticket]:
             )
         )
     return [ticket for ticket in group if ticket.error is None]
-
-
-class Uninterrupted:
-    """Holds Ctrl-C, SIGTERM and SIGHUP back until the end of a block that must not stop half-way.
-
-    Python runs signal handlers in the main thread only, between any two instructions; and only
-    there can handlers be changed. One without a Python handler is the kernel's to act on.
-    """
-
-    _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-    def __enter__(self) -> None:
-        self._pending: list[Any] = []
-        self._handlers: dict[int, Any] = {}
-        if threading.current_thread() is threading.main_thread():
-            for number in self._SIGNALS:
-                handler = signal.getsignal(number)
-                if callable(handler):
-                    self._handlers[number] = handler
-                    signal.signal(number, lambda *args: self._pending.append(args))
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        for number, handler in self._handlers.items():
-            signal.signal(number, handler)
-        for number, frame in self._pending:
-            self._handlers[number](number, frame)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,39 @@
+"""Signals: held back from a block that must not stop half-way."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from types import TracebackType
+from typing import Any
+
+
+class Uninterrupted:
+    """Holds Ctrl-C, SIGTERM and SIGHUP back until the end of a block that must not stop half-way.
+
+    Python runs signal handlers in the main thread only, between any two instructions; and only
+    there can handlers be changed. One without a Python handler is the kernel's to act on.
+    """
+
+    _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+    def __enter__(self) -> None:
+        self._pending: list[Any] = []
+        self._handlers: dict[int, Any] = {}
+        if threading.current_thread() is threading.main_thread():
+            for number in self._SIGNALS:
+                handler = signal.getsignal(number)
+                if callable(handler):
+                    self._handlers[number] = handler
+                    signal.signal(number, lambda *args: self._pending.append(args))
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        for number, frame in self._pending:
+            self._handlers[number](number, frame)
