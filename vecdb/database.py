@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from vecdb import models, qdrant_arguments
 from vecdb.collection import Collection
 from vecdb.engine.archive import snapshots
-from vecdb.engine.open import database_dir, recovery
+from vecdb.engine.open import database_dir, places
 from vecdb.engine.optimize.optimizer import Optimizer, deadline_of
 from vecdb.engine.repair.check import CheckReport, check_files
 from vecdb.engine.store import Store
@@ -131,7 +131,7 @@ class VecDB(Verbs, Snapshots):
             with self._place:
                 with fs.told_when_full(self.path):
                     database_dir.initialize(self.path)
-                recovery.finish_restores(self.path / layout.COLLECTIONS)
+                places.finish_restores(self.path / layout.COLLECTIONS)
                 snapshots.clean(self.path / layout.SNAPSHOTS)
                 self._collections.open_all(self._place)
         except BaseException:

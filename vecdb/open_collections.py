@@ -17,7 +17,7 @@ from vecdb import models
 from vecdb.collection import Collection
 from vecdb.engine.archive import restore
 from vecdb.engine.archive.unpack import Unpacked
-from vecdb.engine.open import database_dir, recovery
+from vecdb.engine.open import database_dir, places, recovery
 from vecdb.engine.open.follower import Follower, identity
 from vecdb.engine.optimize.optimizer import Optimizer
 from vecdb.engine.signals import Uninterrupted
@@ -101,7 +101,7 @@ class OpenCollections:
     def open_all(self, database: Place) -> None:
         """Open every collection there is in a database's directory, or set it aside."""
         self._database = database
-        for path in recovery.collection_dirs(self._parent):
+        for path in places.collection_dirs(self._parent):
             try:
                 self._open_one(path)
             except (CorruptionError, FormatVersionError) as error:
@@ -115,11 +115,11 @@ class OpenCollections:
         self._require_own(path)
         # On disk and in the list, or in neither.
         with Uninterrupted(), fs.told_when_full(path), self._noting(path):
-            recovery.create_collection(self._parent, name, config)
+            places.create_collection(self._parent, name, config)
             try:
                 self._open_one(path, new=True)
             except BaseException:
-                recovery.drop_collection(path)
+                places.drop_collection(path)
                 raise
 
     @contextmanager
@@ -129,7 +129,7 @@ class OpenCollections:
         try:
             yield
         except BaseException:
-            if recovery.is_there(path):
+            if places.is_there(path):
                 self._remains.add(path)
             raise
         self._remains.discard(path)
@@ -172,7 +172,7 @@ class OpenCollections:
                     recovery.close_store(old._store, keep=False)
                     old._store.fate = "was replaced by a restored one"
                     self._optimizer.leave(old._store)  # and stays listed: closed is not unknown
-                _, dropped = recovery.take_place(restored)
+                _, dropped = places.take_place(restored)
                 self._open_one(path)
             except BaseException as error:
                 self._open.pop(unpacked.name, None)
@@ -186,7 +186,7 @@ class OpenCollections:
         """Raise unless what stands in a collection's place, if anything does, is what this handle
         knows of: it is about to be removed. Raises PlaceTakenError for another than that of
         ``store``."""
-        if not recovery.is_there(path) or path in self._remains:
+        if not places.is_there(path) or path in self._remains:
             return
         if store is not None and not store.closed:
             store.require_in_place()
@@ -214,7 +214,7 @@ class OpenCollections:
 
     def refresh(self) -> bool:
         """Drop what is gone, move what is known, open what is new; whether anything changed."""
-        paths = recovery.collection_dirs(self._parent)
+        paths = places.collection_dirs(self._parent)
         changed = False
         for path, follower in list(self._followers.items()):
             if path not in paths or not follower.is_same():
@@ -240,7 +240,7 @@ class OpenCollections:
                 self._damaged.pop(path, None)
                 return changed
             except (CorruptionError, FormatVersionError) as error:
-                if not recovery.is_there(path):
+                if not places.is_there(path):
                     return False
                 if identity(path) == before:
                     self._set_aside(path, error)
@@ -252,7 +252,7 @@ class OpenCollections:
         if follower is not None:
             return follower.refresh()
         follower = Follower(path)
-        recovery.require_own_name(path, follower.name)
+        places.require_own_name(path, follower.name)
         # The follower last, as it is also forgotten last: the next refresh then makes up for a
         # Ctrl-C in between.
         self._open[follower.name] = self._handle(follower.store)
@@ -264,7 +264,7 @@ class OpenCollections:
     def _open_one(self, path: Path, *, new: bool = False) -> None:
         store = recovery.open_store(path, self._level, new=new, database=self._database)
         try:
-            recovery.require_own_name(path, store.name)
+            places.require_own_name(path, store.name)
         except CorruptionError:
             recovery.close_store(store, keep=False)
             raise
@@ -273,7 +273,7 @@ class OpenCollections:
         self._optimizer.wake()
 
     def _set_aside(self, path: Path, error: CorruptionError | FormatVersionError) -> None:
-        name = recovery.name_of_place(path)
+        name = places.name_of_place(path)
         if str(self._damaged.get(path, (name, None))[1]) != str(error):
             _log.warning("collection %r cannot be opened: %s", name, error)
         self._damaged[path] = (name, copy(error))  # without the frames, and what they hold
@@ -288,11 +288,11 @@ class OpenCollections:
     def _drop(self, path: Path, key: Any, listed: dict[Any, Any]) -> None:
         with Uninterrupted():  # on disk and in the list, or in neither
             try:
-                recovery.drop_collection(path)
+                places.drop_collection(path)
             finally:
                 # Though an error may say that this is not durable yet. One that waits to take the
                 # place would do so at the next open.
-                if not recovery.is_there(path):
+                if not places.is_there(path):
                     del listed[key]
 
 
@@ -300,7 +300,7 @@ def _directory_at(path: Path) -> object:
     """What tells the collection of a place from any other that comes there while nobody has it
     open. Inodes are given again, at another time."""
     try:
-        found = lookup.status(recovery.standing(path))
+        found = lookup.status(places.standing(path))
     except OSError:
         return None
     return found.st_dev, found.st_ino, found.st_ctime_ns

@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 from vecdb import models, qdrant_arguments
 from vecdb.collection import Collection
 from vecdb.engine.archive import restore, snapshots
-from vecdb.engine.open import database_dir, recovery
+from vecdb.engine.open import database_dir, places
 from vecdb.errors import InvalidInputError
 from vecdb.open_collections import OpenCollections
 from vecdb.qdrant_arguments import OfCollections
@@ -118,7 +118,7 @@ class Snapshots:
         """
         with self._changing() as place:
             self._fill_files(None)
-            paths = recovery.collection_dirs(self.path / layout.COLLECTIONS)
+            paths = places.collection_dirs(self.path / layout.COLLECTIONS)
             directory = self.path / layout.SNAPSHOTS
             return snapshots.take(place, directory, layout.FULL, paths, whole=True)
 

@@ -24,7 +24,7 @@ import numpy as np
 import pytest
 
 from vecdb import VecDB, models
-from vecdb.engine.open import recovery
+from vecdb.engine.open import places
 from vecdb.engine.operations import Upsert
 from vecdb.engine.optimize.optimizer import Optimizer
 from vecdb.engine.repair.check import check_database
@@ -546,7 +546,7 @@ def test_a_collection_made_again_beside_a_reader_is_not_damaged(
     create(writer)
     put(writer, [1])
     reader = open_db(read_only=True)
-    list_them, is_there, moments = recovery.collection_dirs, recovery.is_there, []
+    list_them, is_there, moments = places.collection_dirs, places.is_there, []
 
     def listed(parent: Path) -> list[Path]:
         paths = list_them(parent)
@@ -562,8 +562,8 @@ def test_a_collection_made_again_beside_a_reader_is_not_damaged(
         return is_there(place)
 
     with monkeypatch.context() as patch:
-        patch.setattr(recovery, "collection_dirs", listed)
-        patch.setattr(recovery, "is_there", there)
+        patch.setattr(places, "collection_dirs", listed)
+        patch.setattr(places, "is_there", there)
         reader.refresh()
     assert moments == ["dropped", "made again"]
     assert reader.damaged == {}

@@ -37,7 +37,7 @@ import vecdb
 from vecdb import VecDB, models
 from vecdb.cli.snapshot import write_archive
 from vecdb.engine.archive import capture, restore
-from vecdb.engine.open import follower, recovery
+from vecdb.engine.open import follower, places
 from vecdb.engine.repair.check import check_database
 from vecdb.errors import (
     ClosedError,
@@ -610,17 +610,17 @@ def test_one_that_is_being_restored_is_never_missing(
     reader = open_db(read_only=True)
     unpacked = restore.unpack_collection(snapshot_path(db, found), db.path / "collections", "c")
     db.close()
-    collection_dirs = recovery.collection_dirs
+    collection_dirs = places.collection_dirs
 
     def moved_on(parent: Path) -> list[Path]:
         restored = restore.commit(unpacked)
         found = collection_dirs(parent)
-        recovery.take_place(restored)
+        places.take_place(restored)
         return found
 
     archive_path = tmp_path / "full"
     with monkeypatch.context() as patch:
-        patch.setattr(recovery, "collection_dirs", moved_on)
+        patch.setattr(places, "collection_dirs", moved_on)
         if who == "reader":
             assert reader.refresh()
         else:
@@ -657,7 +657,7 @@ def test_a_collection_is_found_wherever_a_restore_has_it(
     with monkeypatch.context() as patch:
         patch.setattr(Path, "is_dir", look)
         patch.setattr(Path, "is_file", look)
-        assert recovery.is_there(place)
+        assert places.is_there(place)
 
 
 def test_the_first_snapshots_of_two_threads(db: VecDB, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -709,7 +709,7 @@ def test_reads_while_the_place_is_taken(db: VecDB, monkeypatch: pytest.MonkeyPat
     """Other threads were told that the collection does not exist."""
     found, want = db.create_snapshot("c"), content(db)
     put(db, 900)
-    take_place, looks = recovery.take_place, []
+    take_place, looks = places.take_place, []
 
     def look_first(restored: Path) -> Any:
         looks.append(db.collection_exists("c"))
@@ -718,7 +718,7 @@ def test_reads_while_the_place_is_taken(db: VecDB, monkeypatch: pytest.MonkeyPat
             db.count("c")
         return take_place(restored)
 
-    monkeypatch.setattr(recovery, "take_place", look_first)
+    monkeypatch.setattr(places, "take_place", look_first)
     db.recover_snapshot("c", found.name)
     assert looks == [True, ["c"]]
     assert content(db) == want

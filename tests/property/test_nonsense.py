@@ -27,7 +27,7 @@ from hypothesis import strategies as st
 
 from vecdb import VecDB, ids, models
 from vecdb.engine import operations
-from vecdb.engine.open import recovery
+from vecdb.engine.open import places, recovery
 from vecdb.engine.repair import salvage
 from vecdb.engine.write.writer import apply, rewrite
 from vecdb.errors import (
@@ -132,7 +132,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Base:
         env.begin() as transaction,
     ):
         rows = {key: format.unpack_row(key, row) for key, row in transaction.cursor()}
-    made = Base(found, bytes.fromhex(recovery.read_format(found)["uuid"]), snapshot, rows)
+    made = Base(found, bytes.fromhex(places.read_format(found)["uuid"]), snapshot, rows)
     assert made.row.rows == ROWS
     assert made.row.vectors["p"]["codec"] == {"kind": "product", "compression": 8, "layout": 2}
     assert snapshot.alive

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from vecdb.engine.archive import restore
-from vecdb.engine.open import recovery
+from vecdb.engine.open import places, recovery
 from vecdb.engine.optimize import build
 from vecdb.engine.write import checkpoint, syncer
 from vecdb.storage import builder, catalog, fs, layout, payload_edits, place, wal
@@ -271,7 +271,7 @@ def collection_in_place() -> None:
 @caught_by("killed-collections")
 def names_of_the_killed() -> None:
     """opening does not make durable what a killed process has renamed and not synced"""
-    real = recovery.finish_restores
+    real = places.finish_restores
 
     def finish_restores(parent: Path) -> None:
         sync_dir = fs.sync_dir
@@ -281,7 +281,7 @@ def names_of_the_killed() -> None:
         finally:
             fs.sync_dir = sync_dir
 
-    recovery.finish_restores = finish_restores
+    places.finish_restores = finish_restores
 
 
 @caught_by("killed-checkpoint")
@@ -310,7 +310,7 @@ def log_of_the_killed() -> None:
 @caught_by("collections")
 def dropped_in_place() -> None:
     """a collection is removed file by file without a rename before it"""
-    recovery.drop_collection = fs.remove_tree
+    places.drop_collection = fs.remove_tree
 
 
 # -- the optimizer ---------------------------------------------------------------------------------

@@ -56,17 +56,17 @@ def write_archive(
 ) -> SnapshotReport:
     """Write an archive of a database, or of one collection, that others may be using."""
     from vecdb.engine.archive import snapshots
-    from vecdb.engine.open import database_dir, recovery
+    from vecdb.engine.open import database_dir, places
     from vecdb.storage import layout
 
     started = time.monotonic()
     database_dir.require_database(root)
-    paths = recovery.collection_dirs(root / layout.COLLECTIONS)
+    paths = places.collection_dirs(root / layout.COLLECTIONS)
     if collection is not None:
         escaped = layout.escape(database_dir.check_name(collection))
-        places, paths = paths, [path for path in paths if path.name == escaped]
+        known_paths, paths = paths, [path for path in paths if path.name == escaped]
         if not paths:
-            known = ", ".join(map(repr, sorted(map(recovery.name_of_place, places)))) or "none"
+            known = ", ".join(map(repr, sorted(map(places.name_of_place, known_paths)))) or "none"
             raise NotFoundError(
                 f"{root}: there is no collection {collection!r}; there are: {known}"
             )

@@ -28,7 +28,8 @@ import numpy as np
 from msgspec import Meta, Struct
 
 from vecdb.engine.open.follower import newest, require_same
-from vecdb.engine.open.recovery import is_there, valid_config
+from vecdb.engine.open.places import is_there
+from vecdb.engine.open.recovery import valid_config
 from vecdb.errors import CorruptionError
 from vecdb.storage import fs, layout, lookup
 from vecdb.storage.catalog import (

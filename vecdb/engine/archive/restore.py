@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from vecdb.engine.archive.unpack import Archive, Unpacked
-from vecdb.engine.open import database_dir, recovery
+from vecdb.engine.open import database_dir, places
 from vecdb.engine.signals import Uninterrupted
 from vecdb.errors import (
     AlreadyExistsError,
@@ -83,7 +83,7 @@ def commit(unpacked: Unpacked) -> Path:
     """
     parent = unpacked.path.parent
     restored = parent / layout.restored_dir(layout.escape(unpacked.name))
-    recovery.settle(restored)  # one that failed to take its place, before this one does
+    places.settle(restored)  # one that failed to take its place, before this one does
     try:
         fs.rename(unpacked.path, restored)
         fs.sync_dir(parent)
@@ -142,14 +142,14 @@ def _restore_into(
     root = place.path
     parent = root / layout.COLLECTIONS
     database_dir.initialize(root)  # its names are durable: a killed process may have made it
-    recovery.finish_restores(parent)
+    places.finish_restores(parent)
     if lookup.exists(parent / layout.escape(name)) and not replace:
         raise AlreadyExistsError(f"{root}: collection {name!r} exists")
     unpacked = unpack_collection(path, parent, name, checksum, progress)
     with kept_until_committed(unpacked), Uninterrupted():
         place.require()
         commit(unpacked)
-        recovery.finish_restores(parent)
+        places.finish_restores(parent)
     return unpacked.points
 
 

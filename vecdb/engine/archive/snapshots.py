@@ -16,7 +16,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from vecdb.engine.archive.capture import write_archive
-from vecdb.engine.open import recovery
+from vecdb.engine.open import places
 from vecdb.errors import AlreadyExistsError, InvalidInputError, StorageFullError
 from vecdb.models import SnapshotDescription
 from vecdb.storage import fs, layout, lookup
@@ -197,7 +197,7 @@ def require_space(directory: Path, size: int) -> None:
 def size_of(collections: Iterable[Path]) -> int:
     """About how large an archive of them will be."""
     size = 0
-    for collection in map(recovery.standing, collections):
+    for collection in map(places.standing, collections):
         for directory, _, files in os.walk(lookup.real_path(collection)):
             for name in files:
                 try:

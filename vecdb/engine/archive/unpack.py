@@ -21,7 +21,7 @@ import numpy as np
 from vecdb import models
 from vecdb.engine.archive.capture import MAX_MANIFEST, Manifest, Member, copy_data_file, members
 from vecdb.engine.archive.snapshots import require_space
-from vecdb.engine.open import database_dir, recovery
+from vecdb.engine.open import database_dir, places, recovery
 from vecdb.engine.repair.check import check_directory
 from vecdb.engine.schema import schema_of
 from vecdb.engine.store import Store
@@ -177,7 +177,7 @@ class Archive:
     ) -> None:
         fs.make_dir(path)
         # What is restored has the files of what it replaces, and from here a story of its own.
-        recovery.write_format(
+        places.write_format(
             path / layout.FORMAT,
             uuid=manifest.uuid,
             name=name.encode("utf-8").hex(),

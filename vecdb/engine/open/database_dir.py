@@ -6,7 +6,7 @@ import errno
 import os
 from pathlib import Path
 
-from vecdb.engine.open import recovery
+from vecdb.engine.open import places
 from vecdb.errors import CorruptionError, InvalidInputError, NotADatabaseError
 from vecdb.storage import fs, layout, lookup
 from vecdb.storage.place import Place
@@ -73,7 +73,7 @@ def require_database(path: Path) -> None:
     Raises NotADatabaseError, CorruptionError, FormatVersionError.
     """
     require_format_file(path)
-    recovery.read_format(path)
+    places.read_format(path)
     if not lookup.is_dir(path / layout.COLLECTIONS):
         raise CorruptionError(path / layout.COLLECTIONS, "the directory is missing")
 
@@ -155,7 +155,7 @@ def initialize(path: Path) -> None:
         if layout.is_leftover(entry.name):
             fs.discard(entry)
     unfinished = path / layout.new_dir()
-    recovery.write_format(unfinished)
+    places.write_format(unfinished)
     fs.sync_dir(path)  # FORMAT must not outlive a power loss that ``collections`` does not
     fs.rename(unfinished, path / layout.FORMAT)
     fs.sync_dir(path)

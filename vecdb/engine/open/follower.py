@@ -13,7 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from vecdb.engine.open.recovery import is_there, load, read_format, replay_into, standing
+from vecdb.engine.open.places import is_there, read_format, standing
+from vecdb.engine.open.recovery import load, replay_into
 from vecdb.engine.store import RecoveryReport, Store
 from vecdb.errors import CorruptionError, FormatVersionError
 from vecdb.storage import fs, layout, lookup

@@ -17,13 +17,8 @@ from msgspec import Struct, field
 
 from vecdb import ids
 from vecdb.engine.open.database_dir import lock_to_read, require_format_file
-from vecdb.engine.open.recovery import (
-    collection_dirs,
-    collection_name,
-    read_format,
-    standing,
-    valid_config,
-)
+from vecdb.engine.open.places import collection_dirs, collection_name, read_format, standing
+from vecdb.engine.open.recovery import valid_config
 from vecdb.engine.operations import Upsert, decode, require_fit
 from vecdb.engine.schema import Schema, schema_of
 from vecdb.errors import CorruptionError, FormatVersionError

@@ -23,7 +23,8 @@ from msgspec import Struct, field
 
 from vecdb import ids, models
 from vecdb.engine.open import database_dir
-from vecdb.engine.open.recovery import close_store, create_collection, is_committed, open_store
+from vecdb.engine.open.places import create_collection, is_committed
+from vecdb.engine.open.recovery import close_store, open_store
 from vecdb.engine.operations import Delete, Operation, Upsert
 from vecdb.engine.optimize.optimizer import Optimizer
 from vecdb.engine.repair.check import Problem, check_files
