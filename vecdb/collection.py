@@ -419,7 +419,7 @@ class Collection:
 
     def info(self) -> models.CollectionInfo:
         """Configuration, counts, segments, and what the optimizer is doing."""
-        from vecdb.engine.memory.report import collection_info
+        from vecdb.engine.optimize.status import collection_info
 
         self._view()
         return collection_info(self._store)

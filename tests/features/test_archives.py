@@ -22,7 +22,7 @@ from oracle import SCALE
 
 from vecdb import VecDB, ids, models
 from vecdb.engine.archive import restore
-from vecdb.engine.archive.capture import MAX_MANIFEST, Manifest, Member, members
+from vecdb.engine.archive.manifest import MAX_MANIFEST, Manifest, Member, members
 from vecdb.engine.archive.unpack import Archive
 from vecdb.engine.operations import Delete, Upsert, encode
 from vecdb.errors import CorruptionError, FormatVersionError

@@ -1,7 +1,7 @@
 """Tar files whose every byte but the members' contents is known beforehand.
 
 Names, order and sizes of an archive's members follow from what it says of its collections
-(``engine/archive/capture.py``), so a reader makes the header that is due and compares it. Nothing
+(``engine/archive/manifest.py``), so a reader makes the header that is due and compares it. Nothing
 in a header is believed: no path, link, owner, device or sparse map of an archive has any effect,
 and ``tar`` can list one all the same.
 """

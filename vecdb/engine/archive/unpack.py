@@ -19,7 +19,8 @@ from pathlib import Path
 import numpy as np
 
 from vecdb import models
-from vecdb.engine.archive.capture import MAX_MANIFEST, Manifest, Member, copy_data_file, members
+from vecdb.engine.archive.capture import copy_data_file
+from vecdb.engine.archive.manifest import MAX_MANIFEST, Manifest, Member, members
 from vecdb.engine.archive.snapshots import require_space
 from vecdb.engine.open import database_dir, places, recovery
 from vecdb.engine.repair.check import check_directory

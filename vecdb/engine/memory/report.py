@@ -1,4 +1,4 @@
-"""What a collection is made of and where it lives: counts, bytes, placements.
+"""Where the bytes of a collection are: on disk, in private memory, mapped, resident.
 
 Four figures a part: ``file`` (bytes on disk), ``anonymous`` (private memory that only swap can
 take back), ``mapped`` (address space backed by the file) and ``resident`` (how much of ``mapped``
@@ -13,14 +13,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from vecdb import models
-from vecdb.engine.optimize.optimizer import next_step
-from vecdb.engine.read.segment.scan import describe
 from vecdb.engine.store import Store
 from vecdb.storage import layout
 from vecdb.storage.arrays import PlacedArray
 from vecdb.storage.catalog import DATA
-from vecdb.storage.segment import Index
 
 FIGURES = ("file", "anonymous", "mapped", "resident")
 
@@ -122,105 +118,3 @@ def resident_by_file(root: Path) -> dict[str, int]:
         if path.startswith(prefix):
             found[path] = found.get(path, 0) + entry.rss
     return found
-
-
-def collection_info(store: Store) -> models.CollectionInfo:
-    """What ``get_collection`` returns."""
-    with store.write:
-        view = store.view
-        indexed = sum(
-            state.live * len(state.segment.indexes.keys() | state.segment.companions.keys())
-            for state in store.files.values()
-        )
-        failure, error = store.failure, store.optimizer.error
-        damaged = [
-            models.DamagedFile(path, detail)
-            for state in store.files.values()
-            for path, detail in state.segment.damage.items()
-        ]
-    segments = [_segment_info(store, part) for part in view.segments]
-    vectors = sum(_vector_count(part) for part in view.segments)
-    pending = next_step(store)
-    if failure is not None or error is not None:
-        status = models.CollectionStatus.RED
-    elif store.optimizer.task is not None:
-        status = models.CollectionStatus.YELLOW
-    elif pending is not None:
-        status = models.CollectionStatus.GREY
-    else:
-        status = models.CollectionStatus.GREEN
-    reason = failure or error
-    return models.CollectionInfo(
-        status=status,
-        optimizer_status="ok" if reason is None else models.OptimizersStatusError(reason),
-        optimizer_progress=_progress(store, pending.task if pending is not None else None),
-        points_count=view.live,
-        vectors_count=vectors,
-        indexed_vectors_count=indexed,
-        segments_count=len(segments),
-        wal_bytes=store.wal.size,
-        config=view.config,
-        segments=segments,
-        damaged_files=damaged,
-    )
-
-
-def _progress(store: Store, pending: str | None) -> models.OptimizerProgress:
-    state = store.optimizer
-    return models.OptimizerProgress(
-        running=state.task,
-        rows_done=state.done_rows,
-        rows_total=state.total_rows,
-        pending=pending,
-        completed=state.completed,
-    )
-
-
-def _vector_count(part: Any) -> int:
-    live = part.live_offsets()
-    count = 0
-    for name in part.segment.dims:
-        has = part.segment.has(name, live)
-        count += len(live) if has is None else int(has.sum())
-    return count
-
-
-def _segment_info(store: Store, part: Any) -> models.SegmentInfo:
-    segment = part.segment
-    vectors = {}
-    for name, dim in segment.dims.items():
-        companion = getattr(segment, "companions", {}).get(name)
-        places = segment.places[name] if segment.kind == "file" else None
-        vectors[name] = models.SegmentVectors(
-            bytes=4 * dim * part.rows,
-            placement=places.originals if places is not None else "anonymous",
-            quantization=describe(companion),
-            codes_placement=companion.codes.placement if companion is not None else None,
-            index=_index_info(segment, name),
-        )
-    return models.SegmentInfo(
-        id=f"{segment.id:016x}",
-        kind=segment.kind,
-        points=part.live,
-        deleted=part.rows - part.live,
-        vectors=vectors,
-    )
-
-
-def _index_info(segment: Any, name: str) -> models.IndexInfo | None:
-    index: Index | None = getattr(segment, "indexes", {}).get(name)
-    if index is None:
-        return None
-    files = [layout.vector_file(part, name) for part in ("sketch", "index")]
-    file_size = sum(segment.parts[file].file_size for file in files)
-    clustered = index.clustered
-    return models.IndexInfo(
-        partitions=clustered.clustering.partitions,
-        sketch_bytes=index.sketch.header.data_size,
-        bytes_per_vector=round(file_size / max(1, clustered.rows), 1),
-        placement=index.sketch.placement,
-        efforts=[
-            models.SearchEffort(effort.recall, effort.rows, effort.candidates, effort.survivors)
-            for effort in clustered.efforts[0]
-        ],
-    )
