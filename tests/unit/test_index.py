@@ -9,9 +9,10 @@ import pytest
 
 from vecdb.cli.demo import example_data
 from vecdb.index import ClusteredIndex, fit_clustering
-from vecdb.index.clustered.calibration import TABLE_LIMITS, Effort, Stranger, calibrate
+from vecdb.index.clustered.calibration import Stranger, calibrate
 from vecdb.index.clustered.clustering import partition_order, partitions_for, sample_size
-from vecdb.index.clustered.margins import strangers, usual_calm
+from vecdb.index.clustered.effort import TABLE_LIMITS, Effort, usual_calm
+from vecdb.index.clustered.margins import strangers
 from vecdb.index.clustered.neighbours import nearest_others, pick_queries
 from vecdb.index.clustered.sketch import Sketcher
 from vecdb.kernels.signatures import METRIC_CODES

@@ -9,8 +9,8 @@ Importing this package does not load numba; building and searching do.
 
 from __future__ import annotations
 
-from vecdb.index.clustered.calibration import Effort
 from vecdb.index.clustered.clustering import Clustering, fit_clustering
+from vecdb.index.clustered.effort import Effort
 from vecdb.index.clustered.index import ClusteredIndex, Found
 
 __all__ = ["ClusteredIndex", "Clustering", "Effort", "Found", "fit_clustering"]

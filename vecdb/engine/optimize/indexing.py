@@ -23,9 +23,10 @@ from vecdb.engine.planner import INDEX_ROWS
 from vecdb.engine.read.segment.originals import exact_scores
 from vecdb.engine.schema import VectorSchema
 from vecdb.index import ClusteredIndex, Clustering, Effort, fit_clustering
-from vecdb.index.clustered.calibration import TABLE_LIMITS, Stranger, calibrate
+from vecdb.index.clustered.calibration import Stranger, calibrate
 from vecdb.index.clustered.clustering import distinct, partition_order, partitions_for
 from vecdb.index.clustered.clustering import sample_size as clustering_sample
+from vecdb.index.clustered.effort import TABLE_LIMITS
 from vecdb.index.clustered.margins import strangers
 from vecdb.index.clustered.neighbours import breaking_ties, nearest_others, pick_queries
 from vecdb.index.clustered.sketch import Sketcher

@@ -14,33 +14,22 @@ what counts is the lower recall of the two.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from dataclasses import replace
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from vecdb.index.clustered.margins import (
-    OF_A_KIND,
-    Asked,
-    Scores,
-    asked_again,
-    chosen,
-    sure_of,
-    usual_calm,
-)
+from vecdb.index.clustered.effort import EVERYTHING, TABLE_LIMITS, Effort
+from vecdb.index.clustered.index import ClusteredIndex
+from vecdb.index.clustered.margins import OF_A_KIND, Asked, Scores, asked_again, chosen, sure_of
 from vecdb.index.clustered.neighbours import Neighbours
 from vecdb.linear_algebra import dot, product
-
-if TYPE_CHECKING:
-    from vecdb.index.clustered.index import ClusteredIndex
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 Poll = Callable[[], None]
 
-TABLE_LIMITS: Final = (10, 100)
-"""Numbers of results that are measured; a search for more or others goes by the next."""
 RECALLS: Final = (
     *(0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.92, 0.94, 0.95, 0.96, 0.97, 0.98, 0.985, 0.99, 0.995, 0.998),
 )
@@ -54,81 +43,13 @@ BONUS_FACTORS: Final = (0.0, 0.25, 0.5, 0.75)
 _SHARES = 1.0 - np.append(np.geomspace(0.5, 0.0005, 31), 0.0)
 _DEPTH = {10: 1024, 100: 4096}
 """Sketch ranks that are looked at: a neighbour beyond is called lost."""
-EFFORT_FIELDS: Final = (5, 6, 7)
-"""How many numbers an effort is: the first indexes did not know of doubts, the next otherwise."""
-_CERTAIN = -1.0e30
 _EQUAL = 1e-6
 """Scores that differ by less, in parts of the largest, are equal."""
-_EVERYTHING = 3.0e38
-_ALL_PARTITIONS = 1.0e38
 # What it costs, roughly and in nanoseconds: bytes of sketches in the caches, bytes of vectors that
 # come from memory, and each of those rows besides.
 _SKETCH_BYTES = 40.0
 _VECTOR_BYTES = 12.0
 _VECTOR = 40.0
-
-
-@dataclass(frozen=True, slots=True)
-class Effort:
-    """What to do for a recall that was measured: partitions within ``gap`` of the best one are
-    visited, ``candidates`` rows come from their sketches. ``rows`` were visited, in the median."""
-
-    recall: float
-    gap: float
-    candidates: int
-    rows: int
-    survivors: int
-    """Of the candidates, how many are worth their vectors after a companion has ranked them;
-    0: there is no companion, or it tells no more than the sketch."""
-    calm: float = _CERTAIN
-    reach: float = _CERTAIN
-    """What few queries like the rows stay below (see `rescoring.sureness`): one that does is
-    another kind of query, and needs more."""
-
-    @property
-    def everything(self) -> bool:
-        """Whether it is the last of its table: what is beyond any recall that was reached."""
-        return self.gap >= _EVERYTHING
-
-    def for_limit(self, limit: int) -> Effort:
-        """With candidates for so many results.
-
-        For more than were measured, candidates in proportion and some more, from all partitions:
-        how far apart those of so many neighbours are is not known, and to look at every sketch
-        takes less time than to read so many originals.
-        """
-        most = TABLE_LIMITS[-1]
-        if limit <= self.candidates and limit <= most:
-            return self  # nearly always
-        if limit <= most:
-            return replace(self, candidates=limit)
-        # In whole numbers: 100 * 1.13 is less than 113.
-        candidates, survivors = (
-            count * limit * 5 // (most * 4) for count in (self.candidates, self.survivors)
-        )
-        gap = max(self.gap, _ALL_PARTITIONS)
-        return replace(self, gap=gap, candidates=max(candidates, limit), survivors=survivors)
-
-    def as_numbers(self) -> tuple[float, ...]:
-        """As a row of an array."""
-        counts = (self.candidates, self.rows, self.survivors)
-        return (self.recall, self.gap, *counts, self.calm, self.reach)
-
-    @classmethod
-    def from_numbers(cls, row: npt.NDArray[np.float64]) -> Effort:
-        """Back from the row of an array. Raises ValueError."""
-        first = EFFORT_FIELDS[0]
-        counts = row[2:first]
-        if not (row[:first] >= 0).all() or (counts > 1e15).any():
-            raise ValueError(f"an effort of {row.tolist()}")
-        recall = float(row[0])
-        reach = _CERTAIN
-        if len(row) < EFFORT_FIELDS[-1]:  # nothing that is measured as it is now
-            calm = usual_calm(recall) if row[1] < _EVERYTHING else _CERTAIN
-        else:
-            calm, reach = float(row[first]), float(row[first + 1])
-        candidates, rows, survivors = map(int, counts)
-        return cls(recall, float(row[1]), candidates, rows, survivors, calm, reach)
 
 
 class Stranger(NamedTuple):
@@ -231,7 +152,7 @@ def _finished(
     # More than any level that was reached: everything that was ever needed, and then some.
     most = 2 * max(_DEPTH.values())
     survivors = most if any(each.survivors for each in efforts) else 0
-    return (*table, Effort(1.0, _EVERYTHING, most, index.rows, survivors))
+    return (*table, Effort(1.0, EVERYTHING, most, index.rows, survivors))
 
 
 def _looked_at(
@@ -250,7 +171,7 @@ def _looked_at(
     asked = []
     for i, query in enumerate(queries):
         poll()
-        found = index.visit(queries[i : i + 1], blocks, deepest, _EVERYTHING)
+        found = index.visit(queries[i : i + 1], blocks, deepest, EVERYTHING)
         order = np.argsort(-found.scores[0, : found.counts[0, 0]], kind="stable")
         bound = (float(best[i] / inverses[i] - squares[i]), float(inverses[i]))
         positions, scores = found.positions[0, order], found.scores[0, order]

@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from vecdb.index.clustered.calibration import EFFORT_FIELDS, TABLE_LIMITS, Effort
 from vecdb.index.clustered.clustering import Clustering
+from vecdb.index.clustered.effort import EFFORT_FIELDS, TABLE_LIMITS, Effort
 from vecdb.index.clustered.margins import WORTHWHILE, is_deeper
 from vecdb.index.clustered.sketch import block_shape
 

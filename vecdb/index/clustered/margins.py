@@ -12,13 +12,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-if TYPE_CHECKING:
-    from vecdb.index.clustered.calibration import Effort
+from vecdb.index.clustered.effort import Effort, usual_calm
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
@@ -262,9 +261,3 @@ def _expected(kinds: Floats, rows: Floats) -> Floats:
     chance = np.minimum(_CHANCE, left.std(axis=-1) / math.sqrt(OF_A_KIND))
     expected: Floats = kinds.mean(axis=-1) + alike * (rows.mean() - own.mean()) + chance
     return expected
-
-
-def usual_calm(recall: float) -> float:
-    """What is calm enough whatever that of rows is, if strangers agree: where sketches tell much,
-    theirs is far more."""
-    return -math.log(max(1.0 - recall, 1e-6))

@@ -1,0 +1,89 @@
+"""Effort: what a search does for a recall that was measured."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+TABLE_LIMITS: Final = (10, 100)
+"""Numbers of results that are measured; a search for more or others goes by the next."""
+
+EFFORT_FIELDS: Final = (5, 6, 7)
+"""How many numbers an effort is: the first indexes did not know of doubts, the next otherwise."""
+_CERTAIN = -1.0e30
+
+EVERYTHING: Final = 3.0e38
+_ALL_PARTITIONS = 1.0e38
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """What to do for a recall that was measured: partitions within ``gap`` of the best one are
+    visited, ``candidates`` rows come from their sketches. ``rows`` were visited, in the median."""
+
+    recall: float
+    gap: float
+    candidates: int
+    rows: int
+    survivors: int
+    """Of the candidates, how many are worth their vectors after a companion has ranked them;
+    0: there is no companion, or it tells no more than the sketch."""
+    calm: float = _CERTAIN
+    reach: float = _CERTAIN
+    """What few queries like the rows stay below (see `rescoring.sureness`): one that does is
+    another kind of query, and needs more."""
+
+    @property
+    def everything(self) -> bool:
+        """Whether it is the last of its table: what is beyond any recall that was reached."""
+        return self.gap >= EVERYTHING
+
+    def for_limit(self, limit: int) -> Effort:
+        """With candidates for so many results.
+
+        For more than were measured, candidates in proportion and some more, from all partitions:
+        how far apart those of so many neighbours are is not known, and to look at every sketch
+        takes less time than to read so many originals.
+        """
+        most = TABLE_LIMITS[-1]
+        if limit <= self.candidates and limit <= most:
+            return self  # nearly always
+        if limit <= most:
+            return replace(self, candidates=limit)
+        # In whole numbers: 100 * 1.13 is less than 113.
+        candidates, survivors = (
+            count * limit * 5 // (most * 4) for count in (self.candidates, self.survivors)
+        )
+        gap = max(self.gap, _ALL_PARTITIONS)
+        return replace(self, gap=gap, candidates=max(candidates, limit), survivors=survivors)
+
+    def as_numbers(self) -> tuple[float, ...]:
+        """As a row of an array."""
+        counts = (self.candidates, self.rows, self.survivors)
+        return (self.recall, self.gap, *counts, self.calm, self.reach)
+
+    @classmethod
+    def from_numbers(cls, row: npt.NDArray[np.float64]) -> Effort:
+        """Back from the row of an array. Raises ValueError."""
+        first = EFFORT_FIELDS[0]
+        counts = row[2:first]
+        if not (row[:first] >= 0).all() or (counts > 1e15).any():
+            raise ValueError(f"an effort of {row.tolist()}")
+        recall = float(row[0])
+        reach = _CERTAIN
+        if len(row) < EFFORT_FIELDS[-1]:  # nothing that is measured as it is now
+            calm = usual_calm(recall) if row[1] < EVERYTHING else _CERTAIN
+        else:
+            calm, reach = float(row[first]), float(row[first + 1])
+        candidates, rows, survivors = map(int, counts)
+        return cls(recall, float(row[1]), candidates, rows, survivors, calm, reach)
+
+
+def usual_calm(recall: float) -> float:
+    """What is calm enough whatever that of rows is, if strangers agree: where sketches tell much,
+    theirs is far more."""
+    return -math.log(max(1.0 - recall, 1e-6))
