@@ -1,7 +1,7 @@
 """The clustered index: partitions of near rows, a sketch of each row, and how much of both to use.
 
 Arrays in, arrays out; no files, no threads. `clustering` finds the partitions, `sketch` makes short
-codes of what sets a row apart from its partition, `clustered` answers queries with both, and
+codes of what sets a row apart from its partition, `index` answers queries with both, and
 `calibration` measures how much effort which recall takes.
 
 Importing this package does not load numba; building and searching do.

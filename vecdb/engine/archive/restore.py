@@ -2,7 +2,7 @@
 
     unpack   into a new directory under a ``.new-`` name, durable and verified (``unpack.py``)
     commit   one rename, to the collection's ``.restored-`` name
-    place    the collection that was there goes, the new one takes its name (``recovery.py``)
+    place    the collection that was there goes, the new one takes its name (``places.py``)
 
 A new database is made whole under a ``.new-`` name, and its commit is the rename to its own. An
 error before the commit leaves everything as it was.
