@@ -211,9 +211,10 @@ def test_only_the_command_line_repairs() -> None:
     users: dict[str, set[str]] = {"check": set(), "repair": set()}
     for module, path in MODULES.items():
         for found in imports_of(path):
+            user = "vecdb.cli" if module.startswith("vecdb.cli.") else module
             if room_of(found.name) == "repair" and room_of(module) != "repair":
-                users["check" if found.name.endswith(".check") else "repair"].add(module)
-    assert users["repair"] == {"vecdb.cli", "vecdb.repair_report"}
+                users["check" if found.name.endswith(".check") else "repair"].add(user)
+    assert users["repair"] == {"vecdb.cli"}
     assert users["check"] == {"vecdb.cli", "vecdb.database", "vecdb.engine.archive.unpack"}
 
 
