@@ -124,10 +124,10 @@ def _cell(place: Place, asking: Asking, answers: Answers, share: Shares) -> Cell
 
 def _compared(found: dict[Asking, Answers]) -> list[tuple[Asking, Asking]]:
     """Which asks for more than which. A number of candidates is more than a recall if it is more
-    than any query took for that."""
+    than any query took for that, and none took all rows."""
     pairs = [(more, less) for more in found for less in less_of(more) if less in found]
     plain = Asking()
-    if plain in found and found[plain].candidates.any():
+    if plain in found and found[plain].candidates.any() and not found[plain].whole.any():
         took = int(found[plain].candidates.max())
         pairs += [(a, plain) for a in found if _candidates(a) >= took]
     return [(more, less) for more, less in pairs if more != less]
