@@ -20,7 +20,8 @@ from types import TracebackType
 from typing import Any
 
 import vecdb
-from benchmarks.data import Data, Floats
+from benchmarks.data import Data
+from benchmarks.data import Floats as Floats
 from benchmarks.data import K as K
 from benchmarks.systems import SYSTEMS
 from vecdb import models
@@ -32,7 +33,11 @@ COLLECTION = "bench"
 CODES_ONLY = {"indexing_threshold": 0, "memmap_threshold": 1, "max_optimization_threads": 0}
 """Optimizer: codes for every collection, however small, and no index: what codes alone are worth.
 The steps run in the thread that waits for them."""
-_DISTANCES = {"cosine": "Cosine", "dot": "Dot", "l2": "Euclid"}
+_DISTANCES = {
+    "cosine": models.Distance.COSINE,
+    "dot": models.Distance.DOT,
+    "l2": models.Distance.EUCLID,
+}
 _IN_MEMORY = ("tmpfs", "ramfs", "devtmpfs")
 
 

@@ -65,12 +65,12 @@ class Data:
             distinct = np.unique(np.array(rows[:K], dtype=np.int64))
             near = self._scores(distinct, query) >= least - 1e-6 * max(1.0, abs(least))
             hits += min(self.truth.shape[1], int(near.sum()))
-        return hits / (self.truth.shape[1] * len(found))
+        return float(hits / (self.truth.shape[1] * len(found)))
 
     def _scores(self, rows: Rows, query: Floats) -> npt.NDArray[np.float64]:
         near = self._scored[rows].astype(np.float64)
         if self.metric == "l2":
-            return -np.square(near - query).sum(axis=1)
+            return np.asarray(-np.square(near - query).sum(axis=1))
         return near @ query.astype(np.float64)
 
 
@@ -80,7 +80,8 @@ def prepared(vectors: npt.NDArray[Any], metric: str) -> Floats:
     if metric != "cosine":
         return floats
     norms = np.linalg.norm(floats, axis=1, keepdims=True)
-    return np.divide(floats, norms, out=np.zeros_like(floats), where=norms > 0)
+    normalised: Floats = np.divide(floats, norms, out=np.zeros_like(floats), where=norms > 0)
+    return normalised
 
 
 def exact(base: Floats, queries: Floats, metric: str, block: int = 100_000) -> Rows:

@@ -12,6 +12,7 @@ import vecdb
 from benchmarks.common import CODES_ONLY, COLLECTION, Floats, K, Run, nanoseconds, spread
 from vecdb import models
 from vecdb.collection import Collection
+from vecdb.storage.segment import FileSegment
 
 METHODS: dict[str, dict[str, Any]] = {
     "scalar": {"scalar": {"type": "int8"}},
@@ -33,7 +34,7 @@ EXACT = models.SearchParams(exact=True)
 
 def measure(run: Run) -> dict[str, Any]:
     """Each method in turn is configured on one collection, built, and searched."""
-    methods = []
+    methods: list[dict[str, Any]] = []
     with vecdb.VecDB(run.copy("quantization", run.data.metric)) as db:
         collection = db.collection(COLLECTION)
         exact_ms: list[float] = []
@@ -68,6 +69,7 @@ def measure(run: Run) -> dict[str, Any]:
 
 def _sizes(collection: Collection) -> dict[str, Any]:
     part = collection._store.view.segments[0]
+    assert isinstance(part.segment, FileSegment)
     companion = part.segment.companions[""]
     originals = part.segment.originals[""].array
     return {

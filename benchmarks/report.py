@@ -260,8 +260,10 @@ def _costs(results: dict[str, Any]) -> str:
                 _number(start["median"]) if start else "–",
             ]
         )
-    head = ("", "ingest s", "build s", "both, CPU s", "anonymous", "files")
-    head = (*head, "reopened: anonymous", "files", "disk MiB", "start s")
+    head = (
+        *("", "ingest s", "build s", "both, CPU s", "anonymous", "files"),
+        *("reopened: anonymous", "files", "disk MiB", "start s"),
+    )
     return _table(head, rows, " ".join(_index_bytes(results["systems"])))
 
 

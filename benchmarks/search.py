@@ -24,6 +24,7 @@ from vecdb import vectors
 from vecdb.collection import Collection
 from vecdb.database import VecDB
 from vecdb.engine.read.segment.code_scan import best_by_codes
+from vecdb.storage.segment import FileSegment
 
 _ALL = np.empty(0, dtype=np.uint8)
 TINY = 100
@@ -113,6 +114,7 @@ def _float_kernels(collection: Collection) -> Kernels:
 
 def _binary_kernels(collection: Collection) -> Kernels:
     part = collection._store.view.segments[0]
+    assert isinstance(part.segment, FileSegment)
     companion = part.segment.companions[""]
     [(_, originals)] = part.segment.blocks("", part.rows)
     wanted = min(part.rows, 8 * K)

@@ -12,7 +12,11 @@ from vecdb import models
 
 NAME = "bench"
 BATCH = 1000
-_DISTANCES = {"cosine": "Cosine", "dot": "Dot", "l2": "Euclid"}
+_DISTANCES = {
+    "cosine": models.Distance.COSINE,
+    "dot": models.Distance.DOT,
+    "l2": models.Distance.EUCLID,
+}
 _RECALLS = "recall" in models.SearchParams.__struct_fields__
 """False in a version whose searches have no recall target: they are all alike then."""
 
@@ -70,13 +74,13 @@ class Default(System):
             with_payload=False,
             search_params=self._search_params(effort),
         )
-        return [point.id for point in found.points]
+        return [point.id for point in found.points]  # type: ignore[misc]
 
     def batch(self, queries: Floats, k: int, effort: Effort) -> Sequence[Sequence[int]]:
         params = self._search_params(effort)
         requests = [models.QueryRequest(query=query, limit=k, params=params) for query in queries]
         answers = self.db.query_batch_points(NAME, requests)
-        return [[point.id for point in answer.points] for answer in answers]
+        return [[point.id for point in answer.points] for answer in answers]  # type: ignore[misc]
 
 
 class Scalar(Default):

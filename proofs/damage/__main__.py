@@ -312,7 +312,7 @@ def _case(text: str) -> Case:
 def caught(name: str, campaign: Campaign, cases: list[Case], limit: int) -> bool:
     """Whether a planted bug makes a case fail."""
     mutant = MUTANTS[name]
-    suspects = chosen([c for c in cases if mutant.cases in c.id], None, limit, campaign.seed)
+    suspects = chosen([c for c in cases if mutant.shown_by in c.id], None, limit, campaign.seed)
     judgements = campaign.judged(suspects, mutant.plant)
     failed = [j for j in judgements if j.outcome in FAILED]
     first = f": {failed[0].outcome} {failed[0].why}".replace("\n", " ")[:160] if failed else ""

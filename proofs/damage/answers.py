@@ -85,8 +85,10 @@ def _filtered(oracle: Oracle) -> Iterator[Question]:
     for filter in [*FILTERS, *named]:
         yield Question(
             f"count {filter}",
-            lambda c, f=filter: c.count(f).count,
-            lambda found, oracle, f=filter: _equal(found, len(oracle.matching(f))),
+            lambda c, f=filter: c.count(f).count,  # type: ignore[misc]
+            lambda found, oracle, f=filter: _equal(  # type: ignore[misc]
+                found, len(oracle.matching(f))
+            ),
         )
     yield Question(
         "scroll with a filter",
@@ -110,10 +112,10 @@ def _searches(oracle: Oracle) -> Iterator[Question]:
             error = ERRORS.get(label, 0.0)
             question = Question(
                 f"search {name!r} {label}",
-                lambda c, q=(name, query), p=params, f=filter, n=limit: c.search(
+                lambda c, q=(name, query), p=params, f=filter, n=limit: c.search(  # type: ignore[misc]
                     q, f, p, limit=n, with_payload=f is not None
                 ),
-                lambda hits, oracle, q=(name, query), f=filter, n=limit, e=error: (
+                lambda hits, oracle, q=(name, query), f=filter, n=limit, e=error: (  # type: ignore[misc]
                     oracle.search_difference(hits, *q, n, f, error=e)
                 ),
             )

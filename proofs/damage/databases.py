@@ -75,7 +75,7 @@ def _vector(dim: int, distance: str, **more: Any) -> dict[str, Any]:
     return {"size": dim, "distance": distance, **more}
 
 
-_WRITES: dict[str, list[Step]] = {
+_WRITES: dict[str, Any] = {
     "first": [
         ("upsert", 0, 26),
         ("flush",),
@@ -91,7 +91,7 @@ _WRITES: dict[str, list[Step]] = {
     "fourth": [("set", [61, 9]), ("upsert", 10, 3), ("upsert", 70, 2)],
 }
 
-_FEWER_SEGMENTS: dict[str, list[Step]] = {
+_FEWER_SEGMENTS: dict[str, Any] = {
     **_WRITES,
     "first": [
         ("upsert", 0, 26),
@@ -328,7 +328,7 @@ def _failing_flush(db: VecDB, name: str) -> None:
     def fail(*_: Any) -> Any:
         raise OSError("no more")
 
-    SegmentBuilder.finish = fail  # type: ignore[method-assign]
+    SegmentBuilder.finish = fail  # type: ignore[method-assign, assignment]
     try:
         db.collection(name).flush()
     except OSError:
@@ -371,8 +371,8 @@ def _create(db: VecDB) -> None:
 def _make_repeatable(seed: int) -> None:
     """Uuids and salts from the seed."""
     rng = random.Random(seed)
-    uuid.uuid4 = lambda: uuid.UUID(int=rng.getrandbits(128), version=4)  # type: ignore[assignment]
-    secrets.randbits = rng.getrandbits
+    uuid.uuid4 = lambda: uuid.UUID(int=rng.getrandbits(128), version=4)
+    secrets.randbits = rng.getrandbits  # type: ignore[assignment]
     secrets.token_hex = lambda size: rng.randbytes(size).hex()  # type: ignore[assignment, misc]
 
 

@@ -19,6 +19,7 @@ import zlib
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 
@@ -289,8 +290,9 @@ class Cases:
         places = rng.integers(0, max(1, len(data) - 16), size=24).tolist()
         bursts = [("noise", at, int(rng.integers(2, 512))) for at in places]
         names = [(how,) for how in ("empty", "delete", "directory", "dangling", "loop")]
-        for damage in [*flips, *cuts, *grown, *pages, *bursts, *names]:
-            yield _case(template, "read", name, *damage)
+        all_of_them: list[tuple[Any, ...]] = [*flips, *cuts, *grown, *pages, *bursts, *names]
+        for how, *arguments in all_of_them:
+            yield _case(template, "read", name, how, *arguments)
         for source, other in self._others(template, name):
             if self._files[source][other] != data:
                 yield _case(template, "read", name, "from", source, other)

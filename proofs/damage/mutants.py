@@ -5,41 +5,41 @@ Each has the text that names of cases it must make fail contain.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from proofs.damage import examine
+from proofs.mutants import Mutant, put
 from vecdb.engine import planner
 from vecdb.engine.open import recovery
 from vecdb.engine.repair import check
 from vecdb.errors import CorruptionError
 from vecdb.storage import arrays, catalog, replay
+from vecdb.storage.wal import wal_files
 
 
 def blind() -> None:
     """blocks of mapped files are not compared with their checksums"""
-    arrays.PlacedArray._verify_blocks = lambda self, blocks: None  # type: ignore[method-assign]
+    put(arrays.PlacedArray, "_verify_blocks", lambda self, blocks: None)
 
 
 def laundering() -> None:
     """rows are taken from a mapped file without verifying it, by reads and by builds"""
-    arrays.PlacedArray.verify_rows = lambda self, rows: self.array  # type: ignore[method-assign]
+    put(arrays.PlacedArray, "verify_rows", lambda self, rows: self.array)
 
 
 def credulous() -> None:
     """LMDB opens a catalog whatever its pages say"""
-    catalog.require_sound = lambda path: None
+    put(catalog, "require_sound", lambda path: None)
 
 
 def unsigned() -> None:
     """the checksums of the catalog's rows are not compared"""
-    catalog.unpack_row = lambda key, row: row[8:]
+    put(catalog, "unpack_row", lambda key, row: row[8:])
 
 
 def lenient() -> None:
     """a damaged operation in the middle of a log ends it, as a torn tail does"""
-    replay.require_torn_tail = lambda *arguments: None
+    put(replay, "require_torn_tail", lambda *arguments: None)
 
 
 def logless() -> None:
@@ -47,19 +47,20 @@ def logless() -> None:
     operations = replay.Replay.operations
 
     def quiet(self: replay.Replay) -> Any:
-        return operations(self) if replay.wal_files(self.directory) else iter(())
+        return operations(self) if wal_files(self.directory) else iter(())
 
-    replay.Replay.operations = quiet  # type: ignore[method-assign]
+    put(replay.Replay, "operations", quiet)
 
 
 def forgetful() -> None:
     """a log does not tell an older copy of the catalog from the newest"""
-    begin = recovery.Replay
+    begin = replay.Replay
 
     def begun(directory: Any, uuid: bytes, after: int, transaction: int) -> replay.Replay:
         return begin(directory, uuid, after)
 
-    recovery.Replay = check.Replay = begun  # type: ignore[assignment, misc]
+    put(recovery, "Replay", begun)
+    put(check, "Replay", begun)
 
 
 def stubborn() -> None:
@@ -69,32 +70,20 @@ def stubborn() -> None:
     def undamaged(segment: Any, *more: Any) -> Any:
         return None if segment.damaged else mismatch(segment, *more)
 
-    planner._mismatch = undamaged
+    put(planner, "_mismatch", undamaged)
 
 
 def vague() -> None:
     """errors do not name the file"""
-    CorruptionError.__str__ = lambda self: self.detail  # type: ignore[method-assign]
+    put(CorruptionError, "__str__", lambda self: self.detail)
 
 
 def deaf() -> None:
     """check finds nothing"""
-    examine.check_database = lambda path: check.CheckReport()
+    put(examine, "check_database", lambda path: check.CheckReport())
 
 
-@dataclass(frozen=True)
-class Mutant:
-    """A bug, and where it shows."""
-
-    plant: Callable[[], None]
-    cases: str
-
-    @property
-    def what(self) -> str:
-        return self.plant.__doc__ or ""
-
-
-MUTANTS = {
+MUTANTS: dict[str, Mutant[str]] = {
     mutant.plant.__name__: mutant
     for mutant in (
         Mutant(blind, "read:collections/large/segments/0000000000000004/vectors:flip"),

@@ -88,7 +88,12 @@ class Runner:
             return None
         if name not in self._starts:
             path = self._work / f"start-{name}"
-            done = lives.answer(lambda: prepare(name, path) or {})
+
+            def make() -> lives.Message:
+                prepare(name, path)
+                return {}
+
+            done = lives.answer(make)
             if "problem" in done:
                 raise RuntimeError(f"{name}: {done['problem']}")
             self._starts[name] = path
@@ -298,12 +303,13 @@ def plant_all(runner: Runner, sweeps: list[str]) -> int:
     """Known bugs, one at a time; 1 if one of them is not found."""
     missed = 0
     for name, mutant in MUTANTS.items():
-        if mutant.fault.where not in sweeps:
+        shown = mutant.shown_by
+        if shown.fault.where not in sweeps:
             print(f"{name:32} skipped", flush=True)
             continue
-        runner.seen(mutant.workload)
-        with mutant.plant():
-            found = first_problem(runner, mutant.workload, mutant.fault)
+        runner.seen(shown.workload)
+        with mutant.planted():
+            found = first_problem(runner, shown.workload, shown.fault)
         missed += found is None
         print(f"{name:32} {found or 'NOT FOUND'}", flush=True)
     return int(missed > 0)

@@ -73,7 +73,7 @@ class OsCalls(Injector):
         self._synced: dict[tuple[int, int], int] = {}  # file -> bytes that are safe
         for name, kind in FUNCTIONS.items():
             setattr(os, name, self._counted(getattr(os, name), name, kind))
-        builtins.open = io.open = self._counted(io.open, "open", "list")  # type: ignore[assignment]
+        builtins.open = io.open = self._counted(io.open, "open", "list")
 
     def arm(self) -> None:
         self._armed = True

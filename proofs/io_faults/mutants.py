@@ -4,12 +4,12 @@ find each, or it is broken itself."""
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
-from unittest.mock import patch
 
 from proofs.io_faults.faults import Fault
+from proofs.mutants import Mutant, put
+from vecdb.engine import commit
 from vecdb.engine.open import recovery
 from vecdb.engine.optimize import build
 from vecdb.engine.store import OptimizerState, Store
@@ -20,19 +20,16 @@ from vecdb.storage.builder import DataWriter, SegmentBuilder
 from vecdb.storage.catalog import Catalog
 from vecdb.storage.wal import Wal
 
-Planted = Any  # a context manager, that takes the bug away again
-
 
 @dataclass(frozen=True)
-class Mutant:
-    """A bug, and the workload and the fault that show it."""
+class Shown:
+    """The workload and the fault that show a bug."""
 
-    plant: Callable[[], Planted]
     workload: str
     fault: Fault
 
 
-def sync_again() -> Planted:
+def sync_again() -> None:
     """A failed sync of the log is tried again, and the second time it works."""
     real = fs.AppendFile.sync
 
@@ -42,19 +39,19 @@ def sync_again() -> Planted:
         except OSError:
             real(file)
 
-    return patch.object(fs.AppendFile, "sync", sync)
+    put(fs.AppendFile, "sync", sync)
 
 
-def leave_the_half() -> Planted:
+def leave_the_half() -> None:
     """Half a frame stays in the log when the disk is full, and the next one follows it."""
 
     def undo(wal: Wal, start: int, error: OSError) -> None:
         raise StorageFullError(errno.ENOSPC, "no space for the write") from error
 
-    return patch.object(Wal, "_undo", undo)
+    put(Wal, "_undo", undo)
 
 
-def believe_it() -> Planted:
+def believe_it() -> None:
     """A write is acknowledged although the disk is full."""
     real = Wal.append
 
@@ -64,10 +61,10 @@ def believe_it() -> Planted:
         except StorageFullError:
             pass
 
-    return patch.object(Wal, "append", append)
+    put(Wal, "append", append)
 
 
-def go_on() -> Planted:
+def go_on() -> None:
     """After a failed sync of the log writes are taken again."""
     real = Wal.append
 
@@ -77,10 +74,10 @@ def go_on() -> Planted:
         finally:
             wal.failed = None
 
-    return patch.object(Wal, "append", append)
+    put(Wal, "append", append)
 
 
-def retire_early() -> Planted:
+def retire_early() -> None:
     """Files of the log are removed before what they hold is in the catalog."""
     real = checkpoint._commit
 
@@ -88,20 +85,20 @@ def retire_early() -> Planted:
         store.wal.retire(frozen.seq)
         return real(store, frozen, *more)
 
-    return patch.object(checkpoint, "_commit", commit)
+    put(checkpoint, "_commit", commit)
 
 
-def remove_what_may_be_there() -> Planted:
+def remove_what_may_be_there() -> None:
     """The new segment is removed after a commit of unknown outcome."""
 
     def abandon(store: Store, builder: SegmentBuilder | None) -> None:
         if builder is not None and builder.segment_id not in store.files:
             builder.abandon()
 
-    return patch.object(checkpoint, "abandon", abandon)
+    put(checkpoint, "abandon", abandon)
 
 
-def remove_after_an_unknown_commit() -> Planted:
+def remove_after_an_unknown_commit() -> None:
     """The sources of a build are removed though its commit raised."""
     real = Catalog.commit
 
@@ -111,37 +108,37 @@ def remove_after_an_unknown_commit() -> Planted:
         except OSError:
             pass
 
-    return patch.object(Catalog, "commit", commit)
+    put(Catalog, "commit", commit)
 
 
-def keep_files_open() -> Planted:
+def keep_files_open() -> None:
     """A build that fails leaves its files open."""
-    return patch.object(DataWriter, "abandon", lambda writer: None)
+    put(DataWriter, "abandon", lambda writer: None)
 
 
-def keep_the_error() -> Planted:
+def keep_the_error() -> None:
     """The optimizer says for ever that it failed."""
-    return patch.object(OptimizerState, "succeeded", lambda state: None)
+    put(OptimizerState, "succeeded", lambda state: None)
 
 
-def leave_rubbish() -> Planted:
+def leave_rubbish() -> None:
     """Opening does not remove what failed builds left."""
-    return patch.object(recovery, "_clean", lambda store: [])
+    put(recovery, "_clean", lambda store: [])
 
 
-def give_up_on_full() -> Planted:
+def give_up_on_full() -> None:
     """A collection takes no more writes once the disk was full."""
 
     def undo(wal: Wal, start: int, error: OSError) -> None:
         wal.failed = "the disk is full"
         raise StorageFullError(errno.ENOSPC, wal.failed) from error
 
-    return patch.object(Wal, "_undo", undo)
+    put(Wal, "_undo", undo)
 
 
-def publish_first() -> Planted:
+def publish_first() -> None:
     """A build shows its segment before the commit, and does not take it back."""
-    real = build.committing
+    real = commit.committing
 
     def committing(store: Store, change: Any) -> Any:
         for segment_id in change.drop:
@@ -149,12 +146,12 @@ def publish_first() -> Planted:
         store.publish()
         return real(store, change)
 
-    return patch.object(build, "committing", committing)
+    put(build, "committing", committing)
 
 
 _EIO, _FULL = Fault("os", "changes", "EIO"), Fault("os", "changes", "ENOSPC")
-MUTANTS: dict[str, Mutant] = {
-    plant.__name__.replace("_", "-"): Mutant(plant, workload, fault)
+MUTANTS: dict[str, Mutant[Shown]] = {
+    plant.__name__.replace("_", "-"): Mutant(plant, Shown(workload, fault))
     for plant, workload, fault in (
         (sync_again, "overwrite", Fault("os", "changes", "EIO", "lost")),
         (leave_the_half, "ingest", Fault("os", "changes", "ENOSPC", "short-once")),

@@ -18,7 +18,7 @@ from vecdb.storage.wal import SyncLevel
 
 NAME = "c"
 DIM = 16
-BASE = {
+BASE: dict[str, Any] = {
     "vectors_config": {"size": DIM, "distance": "Dot"},
     "optimizers_config": {
         "max_optimization_threads": 0,  # steps of the optimizer are steps of the workload
@@ -170,7 +170,7 @@ def read(db: VecDB) -> Points:
     """All points as they are."""
     records, after = db.scroll(NAME, limit=100_000, with_vectors=True)
     assert after is None
-    return {r.id: (tuple(r.vector), r.payload) for r in records}  # type: ignore[arg-type, misc, union-attr]
+    return {r.id: (tuple(r.vector), r.payload) for r in records}  # type: ignore[arg-type, misc]
 
 
 def perform(db: VecDB, step: Step) -> None:

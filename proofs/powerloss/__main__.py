@@ -207,11 +207,11 @@ def plant(workshop: Workshop, name: str, limit: int | None) -> dict[str, Any]:
     """A mutant on each of the workloads that should catch it, reported."""
     mutant = MUTANTS[name]
     workshop.seen.clear()
-    results = [workshop.run(w, mutant=name, limit=limit) for w in mutant.workloads]
+    results = [workshop.run(w, mutant=name, limit=limit) for w in mutant.shown_by]
     row = {
         "mutant": name,
         "what": mutant.what,
-        "workloads": list(mutant.workloads),
+        "workloads": list(mutant.shown_by),
         "images": sum(r.images for r in results),
         "failed": sum(r.failed for r in results),
         "seconds": round(sum(r.seconds for r in results), 1),
@@ -219,7 +219,7 @@ def plant(workshop: Workshop, name: str, limit: int | None) -> dict[str, Any]:
         "first": next((f for r in results for f in r.failures), None),
     }
     verdict = "caught" if row["caught"] else "NOT CAUGHT"
-    where = ", ".join(mutant.workloads)
+    where = ", ".join(mutant.shown_by)
     print(f"{name:32} {row['failed']:5} of {row['images']:5} failed  {verdict:10} {where}")
     print(f"    {row['first']!s:.200}", flush=True)
     return row
@@ -249,7 +249,7 @@ def main() -> int:
         except KeyboardInterrupt:
             stopped = True
     if arguments.mutant:
-        missed = [row["mutant"] for row in rows if not row["caught"]]
+        missed: Any = [row["mutant"] for row in rows if not row["caught"]]
         figures: dict[str, Any] = {"mutants": rows, "missed": missed}
         print(f"{len(rows)} planted bugs, {len(rows) - len(missed)} caught")
     else:

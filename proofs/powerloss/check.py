@@ -123,7 +123,7 @@ def _points(db: VecDB, name: str) -> dict[PointId, Point]:
     for record in records:
         vectors = record.vector if record.vector is not None else {}
         named = vectors if isinstance(vectors, dict) else {"": vectors}
-        kept = {vector: tuple(values) for vector, values in named.items()}  # type: ignore[arg-type]
+        kept = {vector: tuple(values) for vector, values in named.items()}
         points[record.id] = (record.payload or {}, kept)
     if len(points) != len(records):
         raise AssertionError(f"{name}: a point is there twice")
@@ -156,7 +156,9 @@ def _search_difference(db: VecDB, name: str, model: Model) -> str | None:
             scores = -np.sqrt(np.square(rows - query).sum(axis=1))
         else:
             scores = -np.abs(rows - query).sum(axis=1)
-        truth = dict(zip(ids, np.abs(scores) if distance != "Dot" else scores, strict=True))
+        truth: dict[Any, float] = dict(
+            zip(ids, np.abs(scores) if distance != "Dot" else scores, strict=True)
+        )
         best = np.abs(np.sort(scores)[::-1]) if distance != "Dot" else np.sort(scores)[::-1]
         for limit, exact in ((len(ids) + 1, False), (7, True), (7, False)):
             hits = db.search(

@@ -177,11 +177,11 @@ def _breaking(where: str) -> Iterator[None]:
     if where == "segment":
         fs.sync_dir = no_sync_dir
     elif where == "commit":
-        Catalog.commit = raising  # type: ignore[method-assign]
+        Catalog.commit = raising  # type: ignore[method-assign, assignment]
     elif where == "full":
         os.writev = half_a_write
     else:
-        fs.AppendFile.sync = raising  # type: ignore[method-assign]
+        fs.AppendFile.sync = raising  # type: ignore[method-assign, assignment]
     try:
         yield
     finally:

@@ -201,7 +201,7 @@ class Optimize(Step):
             return finish(builder, *arguments)
 
         if left:
-            SegmentBuilder.finish = finish_later  # type: ignore[method-assign]
+            SegmentBuilder.finish = finish_later  # type: ignore[method-assign, assignment]
         store = run.db.collection(self.into)._store
         if not run.db.optimizer.run_once(store) or left:
             raise AssertionError(f"{self}: there was nothing to optimize")
