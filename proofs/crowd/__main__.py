@@ -15,24 +15,20 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import mmap
-import shutil
-import signal
 import statistics
 import sys
-import tempfile
 import time
 from collections import Counter
 from pathlib import Path
 from random import Random
 from typing import Any
 
-from proofs import lives
-from proofs.arguments import at_least_one, file_to_write
+from proofs import lives, long_run
 from proofs.crowd.life import Plan, draw_plan, live
 from proofs.crowd.world import World
-from proofs.lives import Life, Message
+from proofs.lives import Message
+from proofs.long_run import follow
 
 _GROWTH = 1.25
 """What is held in the last third of a run may be so many times what was held in the first."""
@@ -129,27 +125,20 @@ def live_once(root: Path, world: World, plan: Plan, figures: Figures, bar: Any) 
     outcomes: list[str] = []
     said: Message = {}
 
-    def heed(messages: list[Message]) -> None:
+    def heed(messages: list[Message]) -> int:
+        before = len(outcomes)
         for message in messages:
             if "outcome" in message:
                 outcomes.append(message.pop("outcome"))
             if "sample" in message:
                 figures.samples.append(message.pop("sample"))
             said.update(message)
+        bar.update(len(outcomes) - before)
+        return len(outcomes)
 
-    with Life(lambda say: live(root, world, plan, done, say)) as life:
-        silence = 0
-        while not life.over:
-            before = len(outcomes)
-            heed(life.hear(seconds=1))
-            bar.update(len(outcomes) - before)
-            silence = silence + 1 if len(outcomes) == before else 0
-            if silence == lives.PATIENCE:
-                said["problem"] = life.hang()
-        heed(life.listen())
-    expected = -signal.SIGKILL if plan.crash else 0
-    if life.exit_code != expected:
-        said.setdefault("problem", f"the process ended with {life.exit_code}, not {expected}")
+    problem = follow(lambda say: live(root, world, plan, done, say), heed, killed=plan.crash)
+    if problem is not None:
+        said.setdefault("problem", problem)
     if said.get("problem"):
         raise Failure(f"operation {done[0]}: {said['problem']}")
     world.follow(plan.first, outcomes)
@@ -163,44 +152,31 @@ def live_once(root: Path, world: World, plan: Plan, figures: Figures, bar: Any) 
         figures.left.append({"before": said["before"], "after": said["after"]})
 
 
-def main() -> int:
+def run(options: argparse.Namespace, work: Path, figures: Figures) -> str | None:
+    """All lives, until one fails; how."""
     from tqdm import tqdm
 
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--operations", type=at_least_one, default=200_000, help="(default 200000)")
-    parser.add_argument("--restarts", type=at_least_one, default=40, help="(default 40)")
-    parser.add_argument("--seed", type=int, default=1, help="of everything drawn (default 1)")
-    parser.add_argument("--json", type=file_to_write, help="write the figures here")
-    parser.add_argument("--keep", type=Path, help="where to work, and to keep a failure")
-    options = parser.parse_args()
-    if not 1 <= options.restarts < options.operations:
-        parser.error("--restarts: expected at least 1, and fewer than --operations")
-    lives.load()
-    if options.keep:
-        options.keep.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix="vecdb-crowd-", dir=options.keep))
-    figures, world, failure, stopped = Figures(), World(options.seed), None, False
+    world = World(options.seed)
     try:
         with tqdm(total=options.operations, unit="op", mininterval=1.0, smoothing=0.05) as bar:
             for plan in plans(options.seed, options.operations, options.restarts):
                 live_once(work, world, plan, figures, bar)
     except Failure as error:
-        failure = f"seed {options.seed}, {error}\nthe databases as they are: {work}"
-    except KeyboardInterrupt:
-        stopped = True
-    if not failure:
-        shutil.rmtree(work, ignore_errors=True)
-    summary = figures.summary(options.seed, failure)
-    print(json.dumps(summary, indent=1))
-    if options.json:
-        options.json.write_text(json.dumps(summary, indent=1) + "\n")
-    for problem in [failure] if failure else summary["unsteady"]:
-        print(problem, file=sys.stderr)
-    if stopped:
-        return 130
-    return int(bool(failure or summary["unsteady"]))
+        return f"seed {options.seed}, {error}\nthe databases as they are: {work}"
+    return None
+
+
+def main() -> int:
+    options = long_run.parsed(long_run.parser_of(__doc__, operations=200_000, restarts=40))
+    lives.load()
+    figures = Figures()
+    return long_run.run(
+        "crowd",
+        options,
+        figures,
+        lambda work: run(options, work, figures),
+        also_wrong=lambda summary: list(summary["unsteady"]),
+    )
 
 
 if __name__ == "__main__":

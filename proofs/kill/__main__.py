@@ -16,7 +16,6 @@ Exit code 0: no round failed. A failure leaves its directory as it was before re
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
 import signal
@@ -26,8 +25,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from proofs import lives
-from proofs.arguments import at_least_one, directory_with, file_to_write
+from proofs import lives, long_run
 from proofs.kill.rounds import Heard, Known, Round, check, write
 from proofs.lives import Life, Message, answer, percentiles
 
@@ -208,39 +206,14 @@ def again(kept: Path) -> str | None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--rounds", type=at_least_one, default=1000, help="kills (default 1000)")
-    parser.add_argument("--seed", type=int, default=1, help="of everything drawn (default 1)")
-    parser.add_argument("--json", type=file_to_write, help="write the figures here")
-    parser.add_argument("--keep", type=Path, help="where to work, and to keep a failure")
-    parser.add_argument(
-        "--again", type=directory_with(RECORD), metavar="DIR", help="check what a failure kept"
-    )
-    options = parser.parse_args()
+    options = long_run.parser_of(__doc__, RECORD, rounds=1000).parse_args()
     lives.load()
     if options.again:
-        problem = again(options.again)
-        print(problem or "all is well", file=sys.stderr if problem else sys.stdout)
-        return int(bool(problem))
-    if options.keep:
-        options.keep.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix="vecdb-kill-", dir=options.keep))
-    figures, failure, stopped = Figures(), None, False
-    try:
-        failure = run(options.seed, options.rounds, work, figures)
-    except KeyboardInterrupt:
-        stopped = True
-    if not failure:
-        shutil.rmtree(work, ignore_errors=True)
-    summary = figures.summary(options.seed, failure)
-    print(json.dumps(summary, indent=1))
-    if options.json:
-        options.json.write_text(json.dumps(summary, indent=1) + "\n")
-    if failure:
-        print(failure, file=sys.stderr)
-    return 130 if stopped else int(bool(failure))
+        return long_run.repeat(again, options.again)
+    figures = Figures()
+    return long_run.run(
+        "kill", options, figures, lambda work: run(options.seed, options.rounds, work, figures)
+    )
 
 
 if __name__ == "__main__":

@@ -23,7 +23,6 @@ import json
 import mmap
 import os
 import shutil
-import signal
 import sys
 import tempfile
 import time
@@ -32,9 +31,9 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from proofs import lives
-from proofs.arguments import at_least_one, directory_with, file_to_write
-from proofs.lives import Life, Message, percentiles
+from proofs import lives, long_run
+from proofs.lives import Message, percentiles
+from proofs.long_run import follow
 from proofs.soak.life import Plan, draw_plan, live
 from proofs.soak.world import World
 
@@ -118,20 +117,18 @@ def live_once(path: Path, world: World, plan: Plan, bar: Any) -> tuple[Message, 
     done = memoryview(shared).cast("q")
     done[0] = plan.first
     said: Message = {}
-    with Life(lambda say: live(path, world, plan, done, say)) as life:
-        silence = 0
-        while not life.over:
-            before = done[0]
-            for message in life.hear(seconds=1):
-                said.update(message)
-            bar.update(done[0] - bar.n)
-            silence = silence + 1 if done[0] == before else 0
-            if silence == lives.PATIENCE:
-                said["problem"] = life.hang()
-        life.listen()
-    expected = 0 if plan.end == "close" else -signal.SIGKILL
-    if life.exit_code != expected:
-        said.setdefault("problem", f"the process ended with {life.exit_code}, not {expected}")
+
+    def heed(messages: list[Message]) -> int:
+        for message in messages:
+            said.update(message)
+        bar.update(done[0] - bar.n)
+        return int(done[0])
+
+    problem = follow(
+        lambda say: live(path, world, plan, done, say), heed, killed=plan.end != "close"
+    )
+    if problem is not None:
+        said.setdefault("problem", problem)
     if said.get("problem"):
         raise Failure(plan, done[0], said["problem"])
     lost = plan.end == "torn" and _tear(path, plan, said["tail"])
@@ -221,42 +218,12 @@ def again(kept: Path) -> str | None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--operations", type=at_least_one, default=200_000, help="(default 200000)")
-    parser.add_argument("--restarts", type=at_least_one, default=200, help="(default 200)")
-    parser.add_argument("--seed", type=int, default=1, help="of everything drawn (default 1)")
-    parser.add_argument("--json", type=file_to_write, help="write the figures here")
-    parser.add_argument("--keep", type=Path, help="where to work, and to keep a failure")
-    parser.add_argument(
-        "--again", type=directory_with(RECORD), metavar="DIR", help="repeat what a failure kept"
-    )
-    options = parser.parse_args()
-    if not 1 <= options.restarts < options.operations:
-        parser.error("--restarts: expected at least 1, and fewer than --operations")
+    options = long_run.parsed(long_run.parser_of(__doc__, RECORD, operations=200_000, restarts=200))
     lives.load()
     if options.again:
-        problem = again(options.again)
-        print(problem or "all is well", file=sys.stderr if problem else sys.stdout)
-        return int(bool(problem))
-    if options.keep:
-        options.keep.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix="vecdb-soak-", dir=options.keep))
-    figures, failure, stopped = Figures(), None, False
-    try:
-        failure = run(options, work, figures)
-    except KeyboardInterrupt:
-        stopped = True
-    if not failure:
-        shutil.rmtree(work, ignore_errors=True)
-    summary = figures.summary(options.seed, failure)
-    print(json.dumps(summary, indent=1))
-    if options.json:
-        options.json.write_text(json.dumps(summary, indent=1) + "\n")
-    if failure:
-        print(failure, file=sys.stderr)
-    return 130 if stopped else int(bool(failure))
+        return long_run.repeat(again, options.again)
+    figures = Figures()
+    return long_run.run("soak", options, figures, lambda work: run(options, work, figures))
 
 
 if __name__ == "__main__":
