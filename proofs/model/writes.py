@@ -216,31 +216,35 @@ def take(oracle: Oracle, write: Write) -> list[PointId]:
     return ids
 
 
-def perform(collection: Any, write: Write) -> None:
-    """A write on the real thing."""
+def perform(collection: Any, write: Write) -> Any:
+    """A write on the real thing; what that says."""
     points = _selector(write)
     match write.verb:
         case "upsert":
-            collection.upsert(_points(write))
+            return collection.upsert(_points(write))
         case "upload_points":
-            collection.upload_points(iter(_structs(write)), batch_size=5)
+            return collection.upload_points(iter(_structs(write)), batch_size=5)
         case "upload_collection":
             ids, columns, payloads = _columns(write)
-            collection.upload_collection(columns, iter(payloads), ids, batch_size=7)
+            return collection.upload_collection(columns, iter(payloads), ids, batch_size=7)
         case "update_vectors":
-            collection.update_vectors([{"id": i, "vector": _vector(v)} for i, _, v in write.rows])
+            return collection.update_vectors(
+                [{"id": i, "vector": _vector(v)} for i, _, v in write.rows]
+            )
         case "delete":
-            collection.delete(points)
+            return collection.delete(points)
         case "set_payload":
-            collection.set_payload(write.payload, points, write.key)
+            return collection.set_payload(write.payload, points, write.key)
         case "overwrite_payload":
-            collection.overwrite_payload(write.payload, points)
+            return collection.overwrite_payload(write.payload, points)
         case "delete_payload":
-            collection.delete_payload(write.names, points)
+            return collection.delete_payload(write.names, points)
         case "clear_payload":
-            collection.clear_payload(points)
+            return collection.clear_payload(points)
         case "delete_vectors":
-            collection.delete_vectors(write.names, points)
+            return collection.delete_vectors(write.names, points)
+        case _:
+            raise AssertionError(write.verb)
 
 
 def _selector(write: Write) -> Any:

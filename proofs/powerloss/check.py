@@ -19,8 +19,11 @@ from typing import Any
 
 import numpy as np
 
+from proofs.model.oracle import Points
+from proofs.model.oracle import read as read_points
+from proofs.model.writes import Write, perform
 from proofs.powerloss.promises import Allowed, History
-from proofs.powerloss.steps import SPACES, Model, Point, PointId, State
+from proofs.powerloss.steps import SPACES, Model, State
 from vecdb import VecDB, models
 from vecdb.engine.repair.check import check_database
 
@@ -114,20 +117,11 @@ def read(db: VecDB, archived: Iterable[str] = ()) -> State:
     return State(collections, snapshots)
 
 
-def _points(db: VecDB, name: str) -> dict[PointId, Point]:
-    records, after = db.scroll(name, limit=1_000_000, with_vectors=True)
-    count = db.count(name).count
-    if after is not None or count != len(records):
-        raise AssertionError(f"{name}: count {count}, {len(records)} points, more from {after}")
-    points = {}
-    for record in records:
-        vectors = record.vector if record.vector is not None else {}
-        named = vectors if isinstance(vectors, dict) else {"": vectors}
-        kept = {vector: tuple(values) for vector, values in named.items()}
-        points[record.id] = (record.payload or {}, kept)
-    if len(points) != len(records):
-        raise AssertionError(f"{name}: a point is there twice")
-    return points  # type: ignore[return-value]
+def _points(db: VecDB, name: str) -> Points:
+    try:
+        return read_points(db.collection(name))
+    except AssertionError as error:
+        raise AssertionError(f"{name}: {error}") from None
 
 
 def _config(config: Any) -> dict[str, Any]:
@@ -147,8 +141,8 @@ def _search_difference(db: VecDB, name: str, model: Model) -> str | None:
     """Searches of all points and of the best few, against every score worked out here."""
     points = model.points
     for vector, (dim, distance) in SPACES[model.space].vectors.items():
-        ids = [i for i, (_, vectors) in points.items() if vector in vectors]
-        rows = np.array([points[i][1][vector] for i in ids], dtype=np.float64).reshape(-1, dim)
+        ids = [i for i, point in points.items() if vector in point.vectors]
+        rows = np.array([points[i].vectors[vector] for i in ids], dtype=np.float64).reshape(-1, dim)
         query = np.arange(dim, dtype=np.float32) % 7 - 3
         if distance == "Dot":
             scores = rows @ query
@@ -194,11 +188,10 @@ def _go_on(db: VecDB, found: State) -> State:
     """One more point in every collection, and the optimizer until it rests."""
     state = found
     for name, model in found.collections.items():
-        payload, vectors = SPACES[model.space].point(_NEW, 0)
-        given: Any = {n: list(v) for n, v in vectors.items()}
-        point = models.PointStruct(id=_NEW, payload=payload, vector=given.get("", given))
-        db.upsert(name, [point])
-        points = {**model.points, _NEW: (payload, vectors)}
+        space = SPACES[model.space]
+        write = Write("upsert", 1, [(_NEW, *space.row(_NEW, 0)[1:])])
+        perform(db.collection(name), write)
+        points = space.after(model.points, write)
         state = state.with_model(name, replace(model, points=points))
     while db.optimizer.run_once():
         pass

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
+from proofs.model.oracle import Points, points_difference
 from proofs.powerloss.steps import State, Step
 from proofs.powerloss.trace import Ack
 
@@ -153,16 +154,9 @@ class History:
         return State(collections, snapshots)
 
 
-def _difference(found: dict, wanted: list[dict]) -> str:  # type: ignore[type-arg]
-    expected = wanted[0]
-    missing = [i for i in expected if i not in found]
-    extra = [i for i in found if i not in expected]
-    changed = [i for i in found if i in expected and found[i] != expected[i]]
+def _difference(found: Points, wanted: list[Points]) -> str:
     counts = " or ".join(str(n) for n in dict.fromkeys(map(len, wanted)))
-    return (
-        f"{len(found)} points, expected {counts}: missing {missing[:5]}, unexpected {extra[:5]}, "
-        f"different {changed[:5]}"
-    )
+    return f"{len(found)} points, expected {counts}: {points_difference(found, wanted[0])}"
 
 
 @dataclass

@@ -16,11 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from vecdb import VecDB, models
+from proofs.model.oracle import Floats, Oracle, PointId, Points
+from proofs.model.writes import Row, Write, perform, take
+from vecdb import VecDB
 
-PointId = int | str
-Point = tuple[dict[str, Any], dict[str, tuple[float, ...]]]
-"""Payload and vectors by name."""
 Lanes = list[list[Callable[[], None]]]
 
 
@@ -47,17 +46,24 @@ class Space:
         """Every other id is a UUID where the space has UUIDs."""
         return str(uuid.UUID(int=number << 70 | 1)) if self.uuids and number % 2 else number
 
-    def point(self, number: int, version: int) -> Point:
+    def row(self, number: int, version: int) -> Row:
         """Different for every version, exact in float32; not every point has every vector."""
         payload = {"version": version, "place": number % 5}
         names = [n for n in self.vectors if not n or n == "a" or (number + version) % 3]
-        return payload, {name: self.vector(name, number, version) for name in names}
+        vectors = {name: self.vector(name, number, version) for name in names}
+        return self.point_id(number), payload, vectors
 
-    def vector(self, name: str, number: int, version: int) -> tuple[float, ...]:
+    def vector(self, name: str, number: int, version: int) -> Floats:
         """The vector of a point."""
-        dim = self.vectors[name][0]
         first = number * 31 + version * 7 + len(name)
-        return tuple(float((first + 3 * d) % 97) for d in range(dim))
+        return ((first + 3 * np.arange(self.vectors[name][0])) % 97).astype(np.float32)
+
+    def after(self, points: Points, write: Write) -> Points:
+        """The points after a write."""
+        oracle = Oracle(self.vectors)
+        oracle.points = dict(points)
+        take(oracle, write)
+        return oracle.points
 
 
 SPACES = {
@@ -74,7 +80,7 @@ class Model:
     """One collection as it should be."""
 
     space: str
-    points: dict[PointId, Point]
+    points: Points
     config: dict[str, Any]
 
 
@@ -140,15 +146,19 @@ class Step:
 class PointStep(Step):
     """Changes points of one collection in one operation."""
 
+    def write(self, space: Space) -> Write:
+        """The operation."""
+        raise NotImplementedError
+
     def pass_through(self, state: State) -> list[State]:
         model = state.collections[self.into]
-        points = dict(model.points)
-        self.change(points, SPACES[model.space])
+        space = SPACES[model.space]
+        points = space.after(model.points, self.write(space))
         return [state.with_model(self.into, replace(model, points=points))]
 
-    def change(self, points: dict[PointId, Point], space: Space) -> None:
-        """What the operation does to the points."""
-        raise NotImplementedError
+    def perform(self, run: Run) -> int:
+        write = self.write(run.spaces[self.into])
+        return perform(run.db.collection(self.into), write).operation_id or 0
 
 
 @dataclass(frozen=True)
@@ -160,25 +170,10 @@ class Put(PointStep):
     version: int
     into: str = "c"
 
-    def change(self, points: dict[PointId, Point], space: Space) -> None:
-        for n in range(self.first, self.first + self.count):
-            points[space.point_id(n)] = space.point(n, self.version)
-
-    def perform(self, run: Run) -> int:
-        space = run.spaces[self.into]
+    def write(self, space: Space) -> Write:
         numbers = range(self.first, self.first + self.count)
-        rows = [space.point(n, self.version) for n in numbers]
-        ids = [space.point_id(n) for n in numbers]
-        batch: Any
-        if list(space.vectors) == [""]:
-            vectors = np.array([row[1][""] for row in rows], dtype=np.float32)
-            batch = models.Batch(ids=ids, vectors=vectors, payloads=[row[0] for row in rows])
-        else:
-            batch = [
-                models.PointStruct(id=i, payload=p, vector={n: list(v) for n, v in vs.items()})
-                for i, (p, vs) in zip(ids, rows, strict=True)
-            ]
-        return run.db.upsert(self.into, batch).operation_id or 0
+        form = 2 if list(space.vectors) == [""] else 1  # columns, and points
+        return Write("upsert", form, [space.row(n, self.version) for n in numbers])
 
 
 @dataclass(frozen=True)
@@ -189,13 +184,8 @@ class Delete(PointStep):
     place: int | None = None
     into: str = "c"
 
-    def change(self, points: dict[PointId, Point], space: Space) -> None:
-        for point_id in _selected(points, space, self.numbers, self.place):
-            points.pop(point_id, None)
-
-    def perform(self, run: Run) -> int:
-        selector = _selector(run.spaces[self.into], self.numbers, self.place)
-        return run.db.delete(self.into, selector).operation_id or 0
+    def write(self, space: Space) -> Write:
+        return Write("delete", **_selected(space, self.numbers, self.place))
 
 
 @dataclass(frozen=True)
@@ -208,29 +198,16 @@ class Edit(PointStep):
     value: int = 1
     into: str = "c"
 
-    def change(self, points: dict[PointId, Point], space: Space) -> None:
-        for point_id in _selected(points, space, self.numbers, self.place):
-            payload, vectors = points[point_id]
-            if self.how == "set":
-                payload = {**payload, "set": self.value}
-            elif self.how == "unset":
-                payload = {k: v for k, v in payload.items() if k != "version"}
-            else:
-                payload = {"set": self.value} if self.how == "overwrite" else {}
-            points[point_id] = payload, vectors
-
-    def perform(self, run: Run) -> int:
-        selector = _selector(run.spaces[self.into], self.numbers, self.place)
-        points = run.db.collection(self.into)
-        if self.how == "set":
-            result = points.set_payload({"set": self.value}, selector)
-        elif self.how == "overwrite":
-            result = points.overwrite_payload({"set": self.value}, selector)
-        elif self.how == "unset":
-            result = points.delete_payload(["version"], selector)
-        else:
-            result = points.clear_payload(selector)
-        return result.operation_id or 0
+    def write(self, space: Space) -> Write:
+        selected = _selected(space, self.numbers, self.place)
+        match self.how:
+            case "set" | "overwrite":
+                return Write(f"{self.how}_payload", payload={"set": self.value}, **selected)
+            case "unset":
+                return Write("delete_payload", names=["version"], **selected)
+            case "clear":
+                return Write("clear_payload", **selected)
+        raise AssertionError(self.how)
 
 
 @dataclass(frozen=True)
@@ -242,22 +219,10 @@ class PutVectors(PointStep):
     name: str = "b"
     into: str = "c"
 
-    def change(self, points: dict[PointId, Point], space: Space) -> None:
-        for n in self.numbers:
-            payload, vectors = points[space.point_id(n)]
-            new = {**vectors, self.name: space.vector(self.name, n, self.version)}
-            points[space.point_id(n)] = payload, new
-
-    def perform(self, run: Run) -> int:
-        space = run.spaces[self.into]
-        rows = [
-            models.PointVectors(
-                id=space.point_id(n),
-                vector={self.name: list(space.vector(self.name, n, self.version))},
-            )
-            for n in self.numbers
-        ]
-        return run.db.update_vectors(self.into, rows).operation_id or 0
+    def write(self, space: Space) -> Write:
+        vectors = {n: space.vector(self.name, n, self.version) for n in self.numbers}
+        rows: list[Row] = [(space.point_id(n), None, {self.name: v}) for n, v in vectors.items()]
+        return Write("update_vectors", rows=rows)
 
 
 @dataclass(frozen=True)
@@ -268,26 +233,11 @@ class DropVectors(PointStep):
     name: str = "b"
     into: str = "c"
 
-    def change(self, points: dict[PointId, Point], space: Space) -> None:
-        for n in self.numbers:
-            payload, vectors = points[space.point_id(n)]
-            left = {name: v for name, v in vectors.items() if name != self.name}
-            points[space.point_id(n)] = payload, left
-
-    def perform(self, run: Run) -> int:
-        selector = _selector(run.spaces[self.into], self.numbers, None)
-        return run.db.delete_vectors(self.into, [self.name], selector).operation_id or 0
+    def write(self, space: Space) -> Write:
+        return Write("delete_vectors", names=[self.name], **_selected(space, self.numbers, None))
 
 
-def _selected(
-    points: dict[PointId, Point], space: Space, numbers: tuple[int, ...], place: int | None
-) -> list[PointId]:
+def _selected(space: Space, numbers: tuple[int, ...], place: int | None) -> dict[str, Any]:
     if place is None:
-        return [space.point_id(n) for n in numbers]
-    return [i for i, (payload, _) in points.items() if payload.get("place") == place]
-
-
-def _selector(space: Space, numbers: tuple[int, ...], place: int | None) -> Any:
-    if place is None:
-        return [space.point_id(n) for n in numbers]
-    return {"must": [{"key": "place", "match": {"value": place}}]}
+        return {"ids": [space.point_id(n) for n in numbers]}
+    return {"filter": {"must": [{"key": "place", "match": {"value": place}}]}}
