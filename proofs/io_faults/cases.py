@@ -21,13 +21,18 @@ from proofs.io_faults.faults import Fault
 from proofs.io_faults.injectors import Injector, injector
 from proofs.io_faults.workloads import (
     BASE,
+    CLOSE,
     NAME,
-    WRITES,
-    Points,
+    OPEN,
+    RESTORE,
+    SNAPSHOT,
     Step,
     Workload,
     change,
-    perform,
+    create,
+    delete,
+    do,
+    edit,
     put,
 )
 from proofs.io_faults.world import (
@@ -43,6 +48,8 @@ from proofs.io_faults.world import (
     require_tidy,
     wait_until,
 )
+from proofs.model.oracle import Points
+from proofs.model.writes import Write
 from vecdb import VecDB
 from vecdb.engine import store
 from vecdb.engine.write import checkpoint
@@ -63,7 +70,7 @@ class Case:
         self.injector: Injector = injector(fault, path)
         points: Points = {}
         for step in workload.setup:
-            points = change(points, step)
+            points = change(points, step) if isinstance(step, Write) else points
         self.world = World(points, set() if workload.new else {NAME})
         self.db: VecDB | None = None
         self.raised: list[str] = []
@@ -84,13 +91,13 @@ class Case:
             self._note_config()
         self.injector.arm()
         if self.workload.opens:
-            self.step(("open",))
+            self.step(OPEN)
         for step in self.workload.steps:
             self.step(step)
         self._require_reads(under_fault=True)
         hit = bool(self.injector.hits)
         if self.ending == "close" and (self.fault.lasts or not hit):
-            self.step(("close",))
+            self.step(CLOSE)
         self.injector.lift()
         if self.db is not None:
             self._stays()
@@ -136,29 +143,29 @@ class Case:
         else:
             self._returned(step, self.injector.hits[count:])
         log = rf"sync \S+ collections/{NAME}/wal(/\d+\.wal)?$"
-        if step[0] not in OPENING and any(re.match(log, h) for h in self.injector.hits[count:]):
+        if step.verb not in OPENING and any(re.match(log, h) for h in self.injector.hits[count:]):
             self.unknown = True  # what it has synced before it was closed and opened is unknown
 
     def _do(self, step: Step) -> bool:
         """False if there is nothing to do it on."""
-        if step[0] in ("close", "reopen"):
+        if step.verb in ("close", "reopen"):
             self._note_failure()
             db, self.db = self.db, None
             try:
                 if db is not None:
                     db.close()
             finally:
-                if step[0] == "reopen":
+                if step.verb == "reopen":
                     self._open()
             return True
-        if step[0] == "open":
+        if step.verb == "open":
             self._open()
             return True
         if self.db is None and not self.fault.lasts:
             self._open_again()
         if self.db is None:
             return False
-        perform(self.db, step)
+        do(self.db, step)
         return True
 
     def _open(self) -> None:
@@ -181,29 +188,29 @@ class Case:
             require(self.fault.what == "reads", f"opened, but a read raised {error!r}")
 
     def _raised(self, step: Step, error: Exception) -> None:
-        self.raised.append(f"{step[0]}: {type(error).__name__}")
-        if step[0] in ("close", "reopen", "open"):
+        self.raised.append(f"{step.verb}: {type(error).__name__}")
+        if step.verb in ("close", "reopen", "open"):
             return
         if isinstance(error, StorageFullError):
             return
         if isinstance(error, NotFoundError):
-            require(self._lacks(step), f"{step[0]}: {error!r}")
+            require(self._lacks(step), f"{step.verb}: {error!r}")
             return
         if isinstance(error, ReadOnlyError):
-            require(self._failure() is not None, f"{step[0]}: {error!r}, and the status is fine")
+            require(self._failure() is not None, f"{step.verb}: {error!r}, and the status is fine")
             return
         self.world.doubt(step)
         self._same_config(step)
         # A write of unknown outcome before it stays unknown: what is seen now is without it.
-        if step[0] == "restore" and self._live(NAME) and not self.unknown:
+        if step.verb == "restore" and self._live(NAME) and not self.unknown:
             self._settle()
             if self._failure() is not None:  # the next open may yet let it take its place
                 self.world.doubt(step)
-        if step[0] == "snapshot" and self._has_snapshot():
+        if step.verb == "snapshot" and self._has_snapshot():
             self.world.take(step)  # though it may not be durable
-        if step[0] in WRITES and self._live(NAME):
+        if isinstance(step, Write) and self._live(NAME):
             self.unknown = True
-            require(self._failure() is not None, f"{step[0]}: {error!r}, and writes go on")
+            require(self._failure() is not None, f"{step.verb}: {error!r}, and writes go on")
 
     def _has_snapshot(self) -> bool:
         try:
@@ -215,20 +222,22 @@ class Case:
         """Whether an earlier step did not make what this one needs."""
         if NAME not in self.world.names:
             return True
-        if step[0] == "restore":
+        if step.verb == "restore":
             return not self.world.saved or self.fault.what == "reads"  # who fails to find it
-        return step[0] == "set" and not set(step[1]) <= self.world.points.keys()
+        if not isinstance(step, Write):
+            return False
+        return step.verb == "set_payload" and not set(step.ids) <= self.world.points.keys()
 
     def _returned(self, step: Step, hits: list[str]) -> None:
-        if step[0] in WRITES:
-            require(not self.unknown, f"{step[0]} acknowledged after an unknown outcome")
+        if isinstance(step, Write):
+            require(not self.unknown, f"{step.verb} acknowledged after an unknown outcome")
             lost = [h for h in hits if re.match(r"sync \S+ .*/wal/\d+\.wal$", h)]
-            require(not lost, f"{step[0]} acknowledged, although its sync failed: {lost}")
+            require(not lost, f"{step.verb} acknowledged, although its sync failed: {lost}")
         self.world.take(step)
-        if step[0] == "restore":  # another collection, just opened
+        if step.verb == "restore":  # another collection, just opened
             self.unknown = False
             self._settle()
-        if step[0] == "update":
+        if step.verb == "update":
             self._note_config()
 
     def _require_reads(self, *, under_fault: bool) -> None:
@@ -263,7 +272,7 @@ class Case:
             require(not self._must_go_on(), f"closed to writes by {self.injector.hits[:2]}: "
                     f"{self._failure()}")  # fmt: skip
             try:
-                perform(db, put(9000, 1, 1))
+                do(db, put(9000, 1, 1))
             except ReadOnlyError:
                 self._crash()
                 return
@@ -288,7 +297,7 @@ class Case:
             self.fault.where == "os"
             and (passes or self.fault.is_full)
             and not self.workload.opens
-            and not any(step[0] in ("reopen", "restore") for step in self.workload.steps)
+            and not any(step.verb in ("reopen", "restore") for step in self.workload.steps)
             and (
                 passes
                 or all(re.match("write|allocate|create|mkdir", hit) for hit in self.injector.hits)
@@ -308,12 +317,12 @@ class Case:
             self.world.names.discard(name)
         elif not db.collection_exists(name):
             db.create_collection(name, **BASE)
-            self.world.take(("create", name))
+            self.world.take(create(name))
         self.world.maybe_names.discard(name)
 
     def _write(self, db: VecDB) -> None:
-        for step in (put(9000, 3, 1), ("set", [9001])):
-            perform(db, step)
+        for step in (put(9000, 3, 1), edit(9001)):
+            do(db, step)
             self.world.take(step)
 
     def _come_to_rest(self, db: VecDB) -> None:
@@ -325,9 +334,9 @@ class Case:
         require(db.wait_for_optimizer(NAME, PATIENCE), "the optimizer does not come to rest")
         status = db.get_collection(NAME).optimizer_status
         require(status == "ok", f"the optimizer says {status!r} with the fault gone")
-        if ("snapshot",) in self.workload.steps:
-            for step in (("snapshot",), ("delete", [9000]), ("restore",)):
-                perform(db, step)
+        if SNAPSHOT in self.workload.steps:
+            for step in (SNAPSHOT, delete(9000), RESTORE):
+                do(db, step)
                 self.world.take(step)
 
     # -- afterwards ------------------------------------------------------------------------
@@ -356,7 +365,7 @@ class Case:
                 require_tidy(db, path)
             if NAME not in self.world.names:
                 db.create_collection(NAME, **BASE)
-                self.world.take(("create", NAME))
+                self.world.take(create(NAME))
             self._write(db)
             self._come_to_rest(db)
             require_known(db, self.world)
@@ -393,7 +402,7 @@ class Case:
             self.world.config = repr(self.db.get_collection(NAME).config)
 
     def _same_config(self, step: Step) -> None:
-        if step[0] == "update" and self._live(NAME):
+        if step.verb == "update" and self._live(NAME):
             assert self.db is not None
             config = repr(self.db.get_collection(NAME).config)
             require(config == self.world.config, "a configuration that was refused is used")

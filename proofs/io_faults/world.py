@@ -12,7 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from proofs.io_faults.workloads import NAME, Points, Step, change, read, vector
+from proofs.io_faults.workloads import NAME, Step, change, row
+from proofs.model.oracle import Points, points_difference, read
+from proofs.model.writes import Write
 from vecdb import VecDB
 from vecdb.engine.repair.check import check_database
 
@@ -43,20 +45,22 @@ class World:
 
     def after(self, step: Step) -> Points:
         """The points after a step that works."""
-        if step[0] == "restore":
-            return self.saved[0] if self.saved else self.points
-        return change(self.points, step)
+        if isinstance(step, Write):
+            return change(self.points, step)
+        return self.saved[0] if step.verb == "restore" and self.saved else self.points
 
     def take(self, step: Step) -> None:
         """The step was acknowledged."""
         self.points = self.after(step)
-        if step[0] == "restore":
+        if isinstance(step, Write):
+            return
+        if step.verb == "restore":
             self.maybe_points, self.maybe_config = self.saved[1:], True
-        elif step[0] == "create":
-            self.names.add(step[1])
-        elif step[0] == "drop":
-            self.names.discard(step[1])
-        elif step[0] == "snapshot":
+        elif step.verb == "create":
+            self.names.add(step.name)
+        elif step.verb == "drop":
+            self.names.discard(step.name)
+        elif step.verb == "snapshot":
             self.saved = [self.points, *self.maybe_points]
 
     def doubt(self, step: Step) -> None:
@@ -64,9 +68,11 @@ class World:
         after = self.after(step)
         if after != self.points:
             self.maybe_points.append(after)
-        if step[0] in ("create", "drop"):
-            self.maybe_names.add(step[1])
-        self.maybe_config |= step[0] in ("update", "restore")
+        if isinstance(step, Write):
+            return
+        if step.verb in ("create", "drop"):
+            self.maybe_names.add(step.name)
+        self.maybe_config |= step.verb in ("update", "restore")
 
     def settle(self, db: VecDB) -> None:
         """One of the things that may be there is: now it is known which."""
@@ -78,9 +84,9 @@ class World:
         )
         self.names, self.maybe_names = names, set()
         if NAME in names:
-            points = read(db)
+            points = read(db.collection(NAME))
             problems = [
-                _points_difference(points, state) for state in [self.points, *self.maybe_points]
+                points_difference(points, state) for state in [self.points, *self.maybe_points]
             ]
             require(None in problems, f"after reopening: {problems}")
             self.points = points
@@ -101,21 +107,12 @@ def difference(db: VecDB, world: World, live: Callable[[str], bool]) -> str | No
         return f"collections {sorted(names)}, not {sorted(world.names)}"
     if NAME not in names or not live(NAME):
         return None
-    return _points_difference(read(db), world.points) or _search(db, world.points)
-
-
-def _points_difference(found: Points, expected: Points) -> str | None:
-    if found == expected:
-        return None
-    missing = sorted(expected.keys() - found.keys())
-    extra = sorted(found.keys() - expected.keys())
-    changed = sorted(k for k in found.keys() & expected.keys() if found[k] != expected[k])
-    return f"missing {missing[:5]}, unexpected {extra[:5]}, different {changed[:5]}"
+    return points_difference(read(db.collection(NAME)), world.points) or _search(db, world.points)
 
 
 def _search(db: VecDB, points: Points) -> str | None:
-    query = np.array(vector(17, 3), dtype=np.float64)
-    true = {i: float(np.array(values) @ query) for i, (values, _) in points.items()}
+    query = row(17, 3)[2][""].astype(np.float64)
+    true = {i: float(point.vectors[""] @ query) for i, point in points.items()}
     best = sorted(true.values(), reverse=True)[:10]
     for params in (None, {"exact": True}):
         hits = db.search(NAME, query, search_params=params, limit=10)
