@@ -14,7 +14,10 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 NAME = "vecdb-embedded"
-FOLDERS = (".ci", "docs", "examples", "findings", "tests", "tools", "vecdb")
+FOLDERS = (
+    *(".ci", "benchmarks", "docs", "examples", "findings", "proofs"),
+    *("tests", "vecdb"),
+)
 
 # The name alone: not in a path, not in a longer name.
 _ALONE = r"(?<![\w./-])vecdb(?![\w/-]|\.\w)"

@@ -7,7 +7,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from oracle import Oracle
+
+from proofs.model.oracle import Oracle
 
 DIM = 64  # four rows are one kilobyte
 NAME = "points"
