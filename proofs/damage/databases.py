@@ -35,6 +35,7 @@ import numpy as np
 import numpy.random  # takes random bits when it is loaded, which must not be ours
 
 from proofs.model.oracle import Oracle, PointId
+from proofs.model.writes import Row, Write, perform, take
 from vecdb import VecDB
 from vecdb.storage.builder import SegmentBuilder
 from vecdb.storage.wal import Wal
@@ -254,11 +255,10 @@ def point_id(spec: Spec, number: int) -> PointId:
     return number
 
 
-def rows_of(spec: Spec, step: Step, seed: int, seq: int) -> list[tuple[PointId, Any, Any]]:
+def rows_of(spec: Spec, start: int, count: int, seed: int, seq: int) -> list[Row]:
     """The points of an upsert: some without a payload, some without some vectors."""
-    _, start, count = step
     rng = np.random.default_rng([seed, seq])
-    rows = []
+    rows: list[Row] = []
     for number in range(start, start + count):
         payload: dict[str, Any] = {"n": number, "place": number % 4, "seq": seq}
         payload["text"] = "".join(
@@ -275,36 +275,29 @@ def rows_of(spec: Spec, step: Step, seed: int, seq: int) -> list[tuple[PointId, 
     return rows
 
 
-def take(oracle: Oracle, spec: Spec, step: Step, seed: int, seq: int) -> None:
-    """One writing step on the model."""
+def write_of(spec: Spec, step: Step, seed: int, seq: int) -> Write | None:
+    """The write that a step is; None if it is none."""
     match step:
-        case ("upsert", *_):
-            oracle.upsert(rows_of(spec, step, seed, seq))
+        case ("upsert", start, count):
+            return Write("upsert", rows=rows_of(spec, start, count, seed, seq))
         case ("delete", numbers):
-            oracle.delete(point_id(spec, n) for n in numbers)
+            return Write("delete", ids=[point_id(spec, n) for n in numbers])
         case ("set", numbers):
             ids = [point_id(spec, n) for n in numbers]
-            oracle.set_payload([i for i in ids if i in oracle.points], {"set": seq})
+            return Write("set_payload", ids=ids, payload={"set": seq})
         case ("drop", numbers, names):
-            oracle.delete_vectors([point_id(spec, n) for n in numbers], names)
+            return Write("delete_vectors", ids=[point_id(spec, n) for n in numbers], names=names)
+    return None
 
 
-def perform(db: VecDB, name: str, step: Step, seed: int, seq: int) -> None:
-    """One step on the database."""
-    spec, collection = COLLECTIONS[name], db.collection(name)
+def do(db: VecDB, name: str, step: Step, seed: int, seq: int) -> bool:
+    """One step on the database; whether it was a write, which had this number."""
+    collection = db.collection(name)
+    write = write_of(COLLECTIONS[name], step, seed, seq)
+    if write is not None:
+        perform(collection, write)
+        return True
     match step:
-        case ("upsert", *_):
-            rows = rows_of(spec, step, seed, seq)
-            unnamed = "" in spec.vectors
-            collection.upsert(
-                [{"id": i, "payload": p, "vector": v[""] if unnamed else v} for i, p, v in rows]
-            )
-        case ("delete", numbers):
-            collection.delete([point_id(spec, n) for n in numbers])
-        case ("set", numbers):
-            collection.set_payload({"set": seq}, [point_id(spec, n) for n in numbers])
-        case ("drop", numbers, names):
-            collection.delete_vectors(names, [point_id(spec, n) for n in numbers])
         case ("flush",):
             collection.flush()
         case ("optimize",):
@@ -319,6 +312,9 @@ def perform(db: VecDB, name: str, step: Step, seed: int, seq: int) -> None:
         case ("die in a checkpoint",):
             Wal.retire = lambda *_: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[method-assign]
             collection.flush()
+        case _:
+            raise AssertionError(f"no such step: {step}")
+    return False
 
 
 def _failing_flush(db: VecDB, name: str) -> None:
@@ -336,18 +332,15 @@ def _failing_flush(db: VecDB, name: str) -> None:
     SegmentBuilder.finish = finish  # type: ignore[method-assign]
 
 
-def _is_write(step: Step) -> bool:
-    return step[0] in ("upsert", "delete", "set", "drop")
-
-
 def states_of(name: str, phases: list[str], seed: int) -> States:
     """The state after every operation of some phases."""
     spec = COLLECTIONS[name]
     oracle, config = Oracle(spec.vectors), dict(MANUAL)
     found = States([oracle.copy()], [config])
     for step in [step for phase in phases for step in getattr(spec, phase)]:
-        if _is_write(step):
-            take(oracle, spec, step, seed, len(found.by_seq))
+        write = write_of(spec, step, seed, len(found.by_seq))
+        if write is not None:
+            take(oracle, write)
             found.by_seq.append(oracle.copy())
             found.configs.append(config)
         elif step[0] == "configure":
@@ -359,8 +352,7 @@ def states_of(name: str, phases: list[str], seed: int) -> States:
 def _run(db: VecDB, phase: str, seed: int, seqs: dict[str, int]) -> None:
     for name in ORDER:
         for step in getattr(COLLECTIONS[name], phase):
-            perform(db, name, step, seed, seqs[name] + 1)
-            seqs[name] += _is_write(step)
+            seqs[name] += do(db, name, step, seed, seqs[name] + 1)
 
 
 def _create(db: VecDB) -> None:

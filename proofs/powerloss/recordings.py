@@ -207,9 +207,9 @@ def _record(name: str, directory: Path, mutant: str | None) -> None:
 def _program(name: str, disk: Path, mutant: str | None) -> list[str]:
     """With a bug planted in the engine, if one is named."""
     if mutant is None:
-        program = ["-m", "proofs.powerloss.workloads"]
+        program = ["-m", "proofs.powerloss.traced"]
     else:
-        program = ["-m", "proofs.powerloss.mutants", mutant, "proofs.powerloss.workloads"]
+        program = ["-m", "proofs.powerloss.mutants", mutant, "proofs.powerloss.traced"]
     return [sys.executable, *program, name, str(disk)]
 
 

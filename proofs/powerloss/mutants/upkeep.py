@@ -120,7 +120,7 @@ def sources_removed_without_commit() -> None:
     put(build, "_commit", commit)
 
 
-@caught_by("merge", "merge-writing")
+@caught_by("merge-named", "never-optimizing")
 def build_forgets_the_dead() -> None:
     """the optimizer commits what lives now instead of what lived at applied_seq"""
     real = build._masks
