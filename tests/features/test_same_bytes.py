@@ -23,7 +23,7 @@ from vecdb.engine.optimize.build import build
 from vecdb.index import ClusteredIndex
 from vecdb.storage import format, layout
 from vecdb.storage.builder import SegmentBuilder
-from vecdb.storage.catalog import pack_segment
+from vecdb.storage.segment_row import pack_segment
 
 EXPECTED = Path(__file__).resolve().parent.parent / "golden" / "bytes.json"
 DIMS = {"": 7, "other name/é": 5}

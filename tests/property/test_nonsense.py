@@ -39,11 +39,12 @@ from vecdb.errors import (
 from vecdb.payload import encoding
 from vecdb.storage import catalog, format, layout, replay
 from vecdb.storage.arrays import Expected, PlacedArray
-from vecdb.storage.catalog import DATA, FileRow, SegmentRow, Snapshot
+from vecdb.storage.catalog import DATA, Snapshot
 from vecdb.storage.format import DamageError, DataHeader, Kind, WalHeader, checksum
 from vecdb.storage.payload_edits import EditsFile, PayloadEdits
 from vecdb.storage.replay import Replay
 from vecdb.storage.segment import FileSegment, Places
+from vecdb.storage.segment_row import FileRow, SegmentRow
 
 UUID = bytes(range(16))
 SALT = 0x1234567890ABCDEF
@@ -134,7 +135,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Base:
         rows = {key: format.unpack_row(key, row) for key, row in transaction.cursor()}
     made = Base(found, bytes.fromhex(places.read_format(found)["uuid"]), snapshot, rows)
     assert made.row.rows == ROWS
-    assert made.row.vectors["p"]["codec"] == {"kind": "product", "compression": 8, "layout": 2}
+    assert made.row.vectors["p"].codec == {"kind": "product", "compression": 8, "layout": 2}
     assert snapshot.alive
     assert made.row.edits
     return made

@@ -12,9 +12,9 @@ from vecdb import ids
 from vecdb.errors import CorruptionError, FormatVersionError
 from vecdb.quantization import ScalarQuantizer
 from vecdb.storage.builder import SegmentBuilder
-from vecdb.storage.catalog import SegmentRow
 from vecdb.storage.memory import MemorySegment
 from vecdb.storage.segment import FileSegment, Places
+from vecdb.storage.segment_row import SegmentRow
 
 UUID = bytes(range(16))
 DIMS = {"": 3, "other name/é": 5}

@@ -24,8 +24,9 @@ from vecdb.errors import CorruptionError
 from vecdb.storage import fs, layout
 from vecdb.storage.arrays import Expected, PlacedArray
 from vecdb.storage.builder import DataWriter
-from vecdb.storage.catalog import Bits, FileRow, SegmentRow
+from vecdb.storage.catalog import Bits
 from vecdb.storage.format import MAX_PAYLOAD, DamageError, DataHeader, Kind, pack_bits
+from vecdb.storage.segment_row import FileRow, SegmentRow
 
 Offsets = npt.NDArray[np.int64]
 

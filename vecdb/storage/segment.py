@@ -26,9 +26,10 @@ from vecdb.index import ClusteredIndex
 from vecdb.quantization import Quantizer, from_state
 from vecdb.storage import layout
 from vecdb.storage.arrays import Expected, PlacedArray, Placement
-from vecdb.storage.catalog import Bits, SegmentRow
+from vecdb.storage.catalog import Bits
+from vecdb.storage.files import expected_files, is_outdated
 from vecdb.storage.format import MAX_PAYLOAD, DamageError, Kind, bits_at, pack_bits, unpack_blocks
-from vecdb.storage.validate import expected_files, is_outdated
+from vecdb.storage.segment_row import SegmentRow
 
 _log = logging.getLogger("vecdb")
 
@@ -88,7 +89,7 @@ class FileSegment:
         self.rows = row.rows
         self.row = row
         self.file_bytes = sum(file.length for file in row.files.values())
-        self.dims = {name: int(vector["dim"]) for name, vector in row.vectors.items()}
+        self.dims = {name: vector.dim for name, vector in row.vectors.items()}
         self.places = places
         self._uuid = uuid
         self.parts: dict[str, PlacedArray] = {}
@@ -108,8 +109,8 @@ class FileSegment:
         self._present: dict[str, Bits] = {}
         self.matches: dict[bytes, tuple[Bits, Bits]] = {}  # engine/read/remembered.py
         for name, vector in row.vectors.items():
-            self._open_vector(name, vector["codec"], places[name])
-            if vector["index"] is not None:
+            self._open_vector(name, vector.codec, places[name])
+            if vector.index is not None:
                 self._open_index(name, places[name])
         try:
             self._open("manifest", Kind.MANIFEST, "mapped").verify()

@@ -34,10 +34,11 @@ from vecdb.errors import (
     VecdbError,
 )
 from vecdb.storage import fs, layout, lookup
-from vecdb.storage.catalog import Catalog, Change, SegmentRow, Snapshot, read_unlocked
+from vecdb.storage.catalog import Catalog, Change, Snapshot, read_unlocked
 from vecdb.storage.format import MAX_FORMAT_LINE, DamageError, checksum
 from vecdb.storage.format_line import unpack_format_line
 from vecdb.storage.segment import FileSegment
+from vecdb.storage.segment_row import SegmentRow
 from vecdb.storage.tar import Progress, TarReader, member_size, no_progress
 from vecdb.storage.validate import validate
 

@@ -33,10 +33,11 @@ from vecdb.engine.store import FileState, Store, count_bits, gather_bits, none_i
 from vecdb.errors import OptimizerError
 from vecdb.storage import fs, lookup
 from vecdb.storage.builder import SegmentBuilder
-from vecdb.storage.catalog import Bits, Change, SegmentRow
+from vecdb.storage.catalog import Bits, Change
 from vecdb.storage.format import pack_bits, unpack_bits
 from vecdb.storage.payload_edits import EditsFile, PayloadEdits, rows_of, write_edits
 from vecdb.storage.segment import FileSegment
+from vecdb.storage.segment_row import SegmentRow
 
 Offsets = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]

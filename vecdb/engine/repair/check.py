@@ -24,12 +24,13 @@ from vecdb.engine.schema import Schema, schema_of
 from vecdb.errors import CorruptionError, FormatVersionError
 from vecdb.payload import encoding
 from vecdb.storage import layout
-from vecdb.storage.catalog import SegmentRow, Snapshot, read_unlocked
+from vecdb.storage.catalog import Snapshot, read_unlocked
 from vecdb.storage.catalog_file import require_lock_file
 from vecdb.storage.format import DamageError, unpack_bits
 from vecdb.storage.payload_edits import EditsFile
 from vecdb.storage.replay import Replay
 from vecdb.storage.segment import FileSegment, Places
+from vecdb.storage.segment_row import SegmentRow
 
 
 class Problem(Struct):

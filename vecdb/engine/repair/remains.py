@@ -23,7 +23,7 @@ from vecdb.engine.repair.salvage import DataRemains, LogRemains, footer_checksum
 from vecdb.engine.schema import Schema, schema_of
 from vecdb.errors import FormatVersionError
 from vecdb.storage import layout
-from vecdb.storage.catalog import DATA, SegmentRow, unpack_segment
+from vecdb.storage.catalog import DATA
 from vecdb.storage.format import (
     HEADER_SIZE,
     MAX_FORMAT_LINE,
@@ -36,6 +36,7 @@ from vecdb.storage.format import (
     unpack_value,
 )
 from vecdb.storage.format_line import unpack_format_line
+from vecdb.storage.segment_row import SegmentRow, unpack_segment
 
 Flags = npt.NDArray[np.bool_]
 T = TypeVar("T")
@@ -231,7 +232,7 @@ class CollectionRemains:
         ours = current or any(self._fits(row) for row in rows)
         configs = [*stored, *manifests] if ours else [*manifests, *stored]
         dims = {
-            name: vector["dim"]
+            name: vector.dim
             for _, row in self._manifests.values()
             for name, vector in row.vectors.items()
         }

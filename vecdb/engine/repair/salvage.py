@@ -20,7 +20,6 @@ import numpy as np
 import numpy.typing as npt
 
 from vecdb.errors import CorruptionError, FormatVersionError
-from vecdb.storage.catalog import FileRow
 from vecdb.storage.format import (
     BLOCK_SIZE,
     FOOTER_SIZE,
@@ -37,6 +36,7 @@ from vecdb.storage.format import (
     unpack_frame,
 )
 from vecdb.storage.replay import search_budget
+from vecdb.storage.segment_row import FileRow
 from vecdb.storage.wal import wal_files
 
 Flags = npt.NDArray[np.bool_]
