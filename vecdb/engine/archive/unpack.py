@@ -33,7 +33,7 @@ from vecdb.errors import (
     NotFoundError,
     VecdbError,
 )
-from vecdb.storage import fs, layout, lookup
+from vecdb.storage import files, fs, layout, lookup
 from vecdb.storage.catalog import Catalog, Change, Snapshot, read_unlocked
 from vecdb.storage.format import MAX_FORMAT_LINE, DamageError, checksum
 from vecdb.storage.format_line import unpack_format_line
@@ -267,11 +267,12 @@ def _verified(manifest: Manifest, path: Path, name: str) -> int:
 
 def _verify_segment(segment: FileSegment, store: Store) -> None:
     """What ``check`` need not ask of files that vecdb wrote. Raises CorruptionError."""
-    offsets = segment.parts["payload-offsets"].verify()
-    ends = (offsets[0], offsets[-1]) == (0, segment.parts["payload"].array.size)
+    payload_offsets = segment.parts[files.PAYLOAD_OFFSETS.file()]
+    offsets = payload_offsets.verify()
+    ends = (offsets[0], offsets[-1]) == (0, segment.parts[files.PAYLOAD.file()].array.size)
     if not ends or (offsets[1:] < offsets[:-1]).any():
-        raise CorruptionError(segment.parts["payload-offsets"].path, "does not cut up the payload")
-    seqs = segment.parts["seqs"]
+        raise CorruptionError(payload_offsets.path, "does not cut up the payload")
+    seqs = segment.parts[files.SEQS.file()]
     if segment.rows and int(seqs.verify().max()) > store.applied_seq:
         raise CorruptionError(seqs.path, f"has operations beyond {store.applied_seq}")
     for name, vector in store.schema.items():
@@ -284,13 +285,13 @@ def _verify_segment(segment: FileSegment, store: Store) -> None:
                 raise CorruptionError(originals.path, "has values that are not finite")
         present = segment.present(name, segment.rows)
         if present is not None and segment.rows % 8 and present[-1] >> segment.rows % 8:
-            part = segment.parts[layout.vector_file("present", name)]
+            part = segment.parts[files.PRESENT.file(name)]
             raise CorruptionError(part.path, "goes beyond the last row")
         companion = segment.companions.get(name)
         if companion is not None and companion.quantizer.metric != vector.metric:
-            part = segment.parts[layout.vector_file("quantizer", name)]
+            part = segment.parts[files.QUANTIZER.file(name)]
             raise CorruptionError(part.path, f"is for another metric than {vector.metric}")
         index = segment.indexes.get(name)
         if index is not None and index.clustered.metric != vector.metric:
-            part = segment.parts[layout.vector_file("index", name)]
+            part = segment.parts[files.INDEX.file(name)]
             raise CorruptionError(part.path, f"is for another metric than {vector.metric}")

@@ -8,7 +8,7 @@ from vecdb import models
 from vecdb.engine.optimize.optimizer import next_step
 from vecdb.engine.read.segment.scan import describe
 from vecdb.engine.store import Store
-from vecdb.storage import layout
+from vecdb.storage.files import INDEX, SKETCH
 from vecdb.storage.segment import Index
 
 
@@ -99,8 +99,8 @@ def _index_info(segment: Any, name: str) -> models.IndexInfo | None:
     index: Index | None = getattr(segment, "indexes", {}).get(name)
     if index is None:
         return None
-    files = [layout.vector_file(part, name) for part in ("sketch", "index")]
-    file_size = sum(segment.parts[file].file_size for file in files)
+    parts = [segment.parts[file.file(name)] for file in (SKETCH, INDEX)]
+    file_size = sum(part.file_size for part in parts)
     clustered = index.clustered
     return models.IndexInfo(
         partitions=clustered.clustering.partitions,
