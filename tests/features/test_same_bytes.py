@@ -8,7 +8,6 @@ no index are computed, they are given.
 from __future__ import annotations
 
 import json
-import secrets
 import uuid
 from itertools import count
 from pathlib import Path
@@ -19,9 +18,11 @@ import numpy as np
 import pytest
 
 from vecdb import VecDB, ids, quantization
+from vecdb.engine.archive import capture
+from vecdb.engine.open import places
 from vecdb.engine.optimize.build import build
 from vecdb.index import ClusteredIndex
-from vecdb.storage import format, layout
+from vecdb.storage import format, layout, wal
 from vecdb.storage.builder import SegmentBuilder
 from vecdb.storage.segment_row import pack_segment
 
@@ -158,13 +159,31 @@ def found(path: Path) -> dict[str, str]:
     return sums
 
 
+class Counted:
+    """Numbers one after another, for those that are random. For the modules of vecdb only: others
+    take some when they are imported."""
+
+    def __init__(self) -> None:
+        self._numbers = count(1)
+
+    def randbits(self, bits: int) -> int:
+        return next(self._numbers)
+
+    def token_hex(self, size: int) -> str:
+        return f"{next(self._numbers):0{2 * size}x}"
+
+    def uuid4(self) -> uuid.UUID:
+        return uuid.UUID(int=next(self._numbers))
+
+
 def test_the_same_calls_write_the_same_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    numbers = count(1)
-    monkeypatch.setattr(secrets, "randbits", lambda bits: next(numbers))
-    monkeypatch.setattr(secrets, "token_hex", lambda size: f"{next(numbers):0{2 * size}x}")
-    monkeypatch.setattr(uuid, "uuid4", lambda: uuid.UUID(int=next(numbers)))
+    counted = Counted()
+    for module in (capture, layout, wal):
+        monkeypatch.setattr(module, "secrets", counted)
+    for module in (capture, places):
+        monkeypatch.setattr(module, "uuids", counted)
     db = write(tmp_path / "db")
     row = given_segment(tmp_path)
     sums = found(tmp_path) | {"row": f"{format.checksum(row):016x}"}
