@@ -24,7 +24,9 @@ from vecdb.engine.optimize.build import build
 from vecdb.index import ClusteredIndex
 from vecdb.storage import format, layout, wal
 from vecdb.storage.builder import SegmentBuilder
+from vecdb.storage.row_block import RowBlock
 from vecdb.storage.segment_row import pack_segment
+from vecdb.vectors.block import VectorBlock
 
 EXPECTED = Path(__file__).resolve().parent.parent / "golden" / "bytes.json"
 DIMS = {"": 7, "other name/é": 5}
@@ -92,13 +94,14 @@ def given_segment(path: Path) -> bytes:
     has = np.arange(ROWS) % 3 > 0
     for rows in (slice(0, 33), slice(33, ROWS)):
         keys = [n + (n % 2 << 70) for n in range(ROWS)][rows]
-        vectors = {name: block(4, ROWS, dim)[rows] for name, dim in DIMS.items()}
+        flags = {"": None, "other name/é": has[rows]}
         builder.add(
-            ids.to_array(keys),
-            np.arange(ROWS, dtype=np.uint64)[rows],
-            [b"\x81\xa1a", b"\x80\x80\x80"] * (len(keys) // 2) + [b"abc"] * (len(keys) % 2),
-            vectors,
-            {"": None, "other name/é": has[rows]},
+            RowBlock(
+                ids.to_array(keys),
+                np.arange(ROWS, dtype=np.uint64)[rows],
+                [b"\x81\xa1a", b"\x80\x80\x80"] * (len(keys) // 2) + [b"abc"] * (len(keys) % 2),
+                {n: VectorBlock(block(4, ROWS, d)[rows], flags[n]) for n, d in DIMS.items()},
+            )
         )
     builder.finish_rows()
     rng = np.random.default_rng(5)

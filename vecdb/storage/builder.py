@@ -31,6 +31,7 @@ from vecdb.storage.format import (
     pack_value,
     padding,
 )
+from vecdb.storage.row_block import RowBlock
 from vecdb.storage.segment_row import FileRow, SegmentRow, VectorRow, pack_segment
 
 Floats = npt.NDArray[np.float32]
@@ -127,7 +128,7 @@ class SegmentBuilder:
         self._open: dict[str, DataWriter] = {}
         self._ids: list[ids.IdArray] = []
         self._wide = wide_ids
-        self._absent: dict[str, list[Flags]] = {name: [] for name in dims}
+        self._flags: dict[str, list[Flags]] = {name: [] for name in dims}
         self._has: dict[str, Flags] = {}
         self._payload_at = 0
         fs.make_dir(self.path)
@@ -146,30 +147,21 @@ class SegmentBuilder:
         for name in self.dims:
             self._create(files.VECTORS, name)
 
-    def add(
-        self,
-        keys: ids.IdArray,
-        seqs: npt.NDArray[np.uint64],
-        payloads: list[Any],
-        vectors: dict[str, Floats],
-        has: dict[str, Flags | None],
-    ) -> None:
-        """The next rows. ``has[name]`` flags the rows that have the vector; None: all."""
-        keys = ids.widen(keys) if self._wide else keys
+    def add(self, rows: RowBlock) -> None:
+        """The next rows."""
+        keys = ids.widen(rows.keys) if self._wide else rows.keys
         self._ids.append(keys)
         self._append(files.IDS, keys)
-        self._append(files.SEQS, seqs)
-        self._open[files.PAYLOAD.file()].append(b"".join(payloads))
-        ends = self._payload_at + np.cumsum([len(p) for p in payloads], dtype=np.uint64)
+        self._append(files.SEQS, rows.seqs)
+        self._open[files.PAYLOAD.file()].append(b"".join(rows.payloads))
+        ends = self._payload_at + np.cumsum([len(p) for p in rows.payloads], dtype=np.uint64)
         self._append(files.PAYLOAD_OFFSETS, ends)
         if len(ends):
             self._payload_at = int(ends[-1])
         for name in self.dims:
-            block = vectors[name]
-            self._append(files.VECTORS, block, name)
-            flags = has[name]
-            absent = np.zeros(len(block), np.bool_) if flags is None else ~flags
-            self._absent[name].append(absent)
+            block = rows.vectors[name]
+            self._append(files.VECTORS, block.values, name)
+            self._flags[name].append(block.flags())
 
     def finish_rows(self) -> None:
         """No more rows: write what is derived from all of them."""
@@ -181,11 +173,11 @@ class SegmentBuilder:
             else np.empty((0, 2) if self._wide else 0, dtype=np.uint64)
         )
         self._write(files.ORDER, ids.sort_order(keys))
-        for name, parts in self._absent.items():
-            self._has[name] = ~np.concatenate(parts) if parts else np.empty(0, dtype=np.bool_)
+        for name, parts in self._flags.items():
+            self._has[name] = np.concatenate(parts) if parts else np.empty(0, dtype=np.bool_)
             if not self._has[name].all():
                 self._write(files.PRESENT, pack_bits(self._has[name]), name)
-        self._absent.clear()
+        self._flags.clear()
 
     def vectors(self, name: str) -> Floats:
         """The vectors as written, mapped: ``float32 (rows, dim)``. After ``finish_rows``."""

@@ -21,6 +21,7 @@ from vecdb.quantization import binary, product
 from vecdb.storage import layout
 from vecdb.storage.format import FOOTER_SIZE, HEADER_SIZE, DamageError, DataHeader, Kind
 from vecdb.storage.segment_row import SegmentRow, VectorRow
+from vecdb.vectors.datatypes import STORED
 
 Extent = tuple[int | None, tuple[int, ...]]
 """Rows (None: any number, of bytes), and how many columns there may be."""
@@ -136,7 +137,7 @@ VECTORS = FileKind(
     Kind.VECTORS,
     "vectors",
     "vector",
-    "<f4",
+    STORED.str,
     lambda rows, vector: (rows, (vector.dim,)),
     "originals",
     placed="originals",

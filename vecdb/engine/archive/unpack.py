@@ -41,6 +41,7 @@ from vecdb.storage.segment import FileSegment
 from vecdb.storage.segment_row import SegmentRow
 from vecdb.storage.tar import Progress, TarReader, member_size, no_progress
 from vecdb.storage.validate import validate
+from vecdb.vectors.datatypes import bytes_per_vector
 
 _READ_SIZE = 4 << 20
 
@@ -277,7 +278,7 @@ def _verify_segment(segment: FileSegment, store: Store) -> None:
         raise CorruptionError(seqs.path, f"has operations beyond {store.applied_seq}")
     for name, vector in store.schema.items():
         originals = segment.originals[name]
-        step = max(1, _READ_SIZE // (4 * vector.dim))
+        step = max(1, _READ_SIZE // bytes_per_vector(vector.dim))
         for start in range(0, segment.rows, step):
             if not np.isfinite(
                 originals.verify_span(start, start + step)[start : start + step]

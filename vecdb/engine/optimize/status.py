@@ -10,6 +10,7 @@ from vecdb.engine.read.segment.scan import describe
 from vecdb.engine.store import Store
 from vecdb.storage.files import INDEX, SKETCH
 from vecdb.storage.segment import Index
+from vecdb.vectors.datatypes import bytes_per_vector
 
 
 def collection_info(store: Store) -> models.CollectionInfo:
@@ -80,7 +81,7 @@ def _segment_info(store: Store, part: Any) -> models.SegmentInfo:
         companion = getattr(segment, "companions", {}).get(name)
         places = segment.places[name] if segment.kind == "file" else None
         vectors[name] = models.SegmentVectors(
-            bytes=4 * dim * part.rows,
+            bytes=bytes_per_vector(dim) * part.rows,
             placement=places.originals if places is not None else "anonymous",
             quantization=describe(companion),
             codes_placement=companion.codes.placement if companion is not None else None,

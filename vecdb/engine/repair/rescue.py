@@ -27,14 +27,15 @@ from vecdb.engine.operations import (
 from vecdb.engine.repair.edit_remains import EditRemains
 from vecdb.engine.repair.remains import CollectionRemains, Part
 from vecdb.engine.repair.salvage import DataRemains
+from vecdb.engine.schema import row_bytes
 from vecdb.payload import encoding
 from vecdb.storage import files
 from vecdb.storage.files import FileKind
 from vecdb.storage.format import BLOCK_SIZE, DamageError, unpack_bits
+from vecdb.vectors.block import VectorBlock
 
 Flags = npt.NDArray[np.bool_]
 Offsets = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float32]
 
 _WINDOW_BYTES = 8 << 20
 
@@ -143,14 +144,13 @@ class Rescue:
         points: Offsets,
         payloads: list[bytes],
         payload_whole: Flags,
-        vectors: dict[str, Floats],
-        absent: dict[str, Flags],
+        vectors: dict[str, VectorBlock],
         lost: dict[str, Flags],
     ) -> Upsert | None:
         """One operation for all of the points of which something is left."""
         has_vector = np.zeros(len(points), dtype=np.bool_)
-        for flags in absent.values():
-            has_vector |= ~flags
+        for block in vectors.values():
+            has_vector |= block.flags()
         self.lost[points, 0] = ~payload_whole
         for column, name in enumerate(self.names, 1):
             self.lost[points, column] = lost[name]
@@ -164,8 +164,10 @@ class Rescue:
         return Upsert(
             ids.from_array(self.keys[points[kept]]),
             [payloads[place] for place in kept.tolist()],
-            {name: block[kept] for name, block in vectors.items()},
-            {name: flags[kept] for name, flags in absent.items() if flags[kept].any()},
+            {
+                name: VectorBlock.of(block.values[kept], block.flags()[kept])
+                for name, block in vectors.items()
+            },
         )
 
     def advance(self, done: int) -> None:
@@ -210,9 +212,8 @@ class Rescue:
             for name in operation.names:
                 self.lost[places, 1 + self.names.index(name)] = False
         else:
-            for name in operation.vectors:
-                flags = operation.absent.get(name)
-                given = places if flags is None else places[~flags[known]]
+            for name, block in operation.vectors.items():
+                given = places[block.flags()[known]]
                 self.lost[given, 1 + self.names.index(name)] = False
 
 
@@ -225,11 +226,10 @@ def only(operation: Operation, places: Offsets) -> Operation:
         return DropVectors(keys, operation.names)
     if isinstance(operation, EditPayload):
         return EditPayload(keys, operation.mode, operation.payload, operation.path, operation.paths)
-    vectors = {name: block[places] for name, block in operation.vectors.items()}
-    absent = {name: flags[places] for name, flags in operation.absent.items()}
+    vectors = {name: block.take(places) for name, block in operation.vectors.items()}
     if isinstance(operation, EditVectors):
-        return EditVectors(keys, vectors, absent)
-    return Upsert(keys, [operation.payloads[place] for place in places.tolist()], vectors, absent)
+        return EditVectors(keys, vectors)
+    return Upsert(keys, [operation.payloads[place] for place in places.tolist()], vectors)
 
 
 class _PartRows:
@@ -258,7 +258,7 @@ class _PartRows:
         """The points, whose rows ascend."""
         schema = self._rescue.remains.schema
         rows = self._rescue.row[points]
-        stride = 4 * sum(vector.dim for vector in schema.values())
+        stride = row_bytes(schema)
         # A window ends where its bytes reach the limit, dead rows in it included.
         begins = rows * stride + self._offsets[rows]
         ends = np.flatnonzero(np.diff(begins // _WINDOW_BYTES)) + 1
@@ -266,10 +266,10 @@ class _PartRows:
             window = self._rescue.row[some]
             payloads, payload_whole = self._read_payloads(window)
             self._edits.put(window, payloads, payload_whole)
-            vectors, absent, lost = {}, {}, {}
+            vectors, lost = {}, {}
             for name in schema:
-                vectors[name], absent[name], lost[name] = self._read_vectors(name, window)
-            found = self._rescue.keep(some, payloads, payload_whole, vectors, absent, lost)
+                vectors[name], lost[name] = self._read_vectors(name, window)
+            found = self._rescue.keep(some, payloads, payload_whole, vectors, lost)
             if found is not None:
                 yield found
             self._rescue.advance(stride * len(window) + sum(map(len, payloads)))
@@ -329,8 +329,8 @@ class _PartRows:
             self._rescue.remains.note(file.path, file.damage)
         return unpack_bits(bits[:, 0], part.rows), np.repeat(whole, 8)[: part.rows]
 
-    def _read_vectors(self, name: str, window: Offsets) -> tuple[Floats, Flags, Flags]:
-        """The vectors, which rows are without, and which of these lost theirs."""
+    def _read_vectors(self, name: str, window: Offsets) -> tuple[VectorBlock, Flags]:
+        """The vectors, and which of the rows that are without lost theirs."""
         dim = self._rescue.remains.schema[name].dim
         first = int(window[0])
         data, whole = self._vectors[name].rows(first, int(window[-1]) + 1, dim)
@@ -339,7 +339,7 @@ class _PartRows:
         # Rows without the vector hold zeros.
         there = np.where(known, has, block.any(axis=1)) & good
         block[~there] = 0
-        return block, ~there, np.where(known, has & ~good, ~there)
+        return VectorBlock(block, there), np.where(known, has & ~good, ~there)
 
 
 class _Stream:
