@@ -34,8 +34,14 @@ LAYERS: dict[str, set[str]] = {
     "vecdb.vectors": {"vecdb.errors", "vecdb.linear_algebra"},
     "vecdb.models": {"vecdb.errors", "vecdb.ids"},
     "vecdb.quantization": {"vecdb.errors", "vecdb.kernels", "vecdb.linear_algebra"},
-    "vecdb.index": {"vecdb.kernels", "vecdb.linear_algebra"},
-    "vecdb.storage": {"vecdb.errors", "vecdb.ids", "vecdb.index", "vecdb.quantization"},
+    "vecdb.index": {"vecdb.kernels", "vecdb.linear_algebra", "vecdb.vectors"},
+    "vecdb.storage": {
+        "vecdb.errors",
+        "vecdb.ids",
+        "vecdb.index",
+        "vecdb.quantization",
+        "vecdb.vectors",
+    },
     "vecdb.payload": {"vecdb.errors", "vecdb.models", "vecdb.storage.format"},
     "vecdb.engine": {
         "vecdb.errors",

@@ -28,7 +28,8 @@ import pytest
 
 import vecdb
 from vecdb import Collection, VecDB, errors, models
-from vecdb.storage import format
+from vecdb.storage import files, format, layout
+from vecdb.storage.segment_row import VectorRow
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -258,6 +259,41 @@ def test_kinds_and_dtypes_are_all_listed() -> None:
         k.value: k.name for k in format.Kind
     }
     assert {int(n): np.dtype(d) for n, d, _ in table("dtypes")} == format.DTYPES
+
+
+EXTENTS = {
+    "rows x 1": (1000, (1,)),
+    "rows x 1 or 2": (1000, (1, 2)),
+    "rows + 1 x 1": (1001, (1,)),
+    "rows x dim": (1000, (24,)),
+    "ceil(rows / 8) x 1": (125, (1,)),
+    "bytes x 1": (None, (1,)),
+    "blocks of 32 rows x their size": (32, (200,)),
+    "rows x code size, or blocks of 32 rows x their size": (1000, (24,)),
+}
+
+
+def test_the_table_of_kinds_is_the_table_of_files() -> None:
+    assert sorted(files.BY_KIND) == sorted(format.Kind)
+    vector = VectorRow(24, {"kind": "scalar", "quantile": None}, (32, 200))
+    for number, _, name, dtype, extent, _ in table("kinds"):
+        file = files.BY_KIND[format.Kind(int(number))]
+        assert (file.name, file.dtype) == (name.split(".")[0], dtype)
+        assert name.endswith(".<seq>") == (file.per == "edit")
+        shape = file.shape(1000, vector)
+        assert shape is not None
+        assert (shape.rows, shape.columns) == EXTENTS[extent], name
+
+
+@pytest.mark.parametrize("text", [FORMAT.read_text(encoding="utf-8"), layout.__doc__])
+def test_the_directory_of_a_segment_lists_the_files(text: str) -> None:
+    listed = text[text.index("segments/<id>/") : text.index("  snapshots/")]
+    assert re.search(r"\bmanifest ids order seqs payload payload-offsets$", listed, re.MULTILINE)
+    found = {"segment": {"manifest", "ids", "order", "seqs", "payload", "payload-offsets"}}
+    found["vector"] = set(re.findall(r"\b([a-z]+)\[\.<", listed))
+    found["edit"] = set(re.findall(r"([a-z-]+)\.<seq>", listed))
+    for per, names in found.items():
+        assert names == {file.name for file in files.FILES if file.per == per}
 
 
 def test_a_file_can_be_read_with_the_tables_alone(tmp_path: Path) -> None:

@@ -41,6 +41,7 @@ from vecdb.storage.format import (
 )
 from vecdb.storage.format_line import pack_format_line
 from vecdb.storage.tar import TarWriter, member_header
+from vecdb.vectors.block import VectorBlock
 
 DIM = 8
 
@@ -586,7 +587,8 @@ def log_of(*operations: Any, **changes: Any) -> Callable[[Parts], None]:
 
 def upsert(keys: list[int], payload: bytes = b"\x80", **vectors: Any) -> Upsert:
     full = {"a": np.zeros((len(keys), DIM), np.float32), "b": np.zeros((len(keys), 4), np.float32)}
-    return Upsert(keys, [payload] * len(keys), {**full, **vectors})
+    blocks = {name: VectorBlock(values) for name, values in {**full, **vectors}.items()}
+    return Upsert(keys, [payload] * len(keys), blocks)
 
 
 def quantizer_of(metric: str) -> Callable[[Parts], None]:

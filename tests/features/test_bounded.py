@@ -33,6 +33,7 @@ from vecdb.errors import OptimizerError, StorageFullError
 from vecdb.storage import fs, lookup
 from vecdb.storage.segment import FileSegment
 from vecdb.storage.wal import Wal
+from vecdb.vectors.block import VectorBlock
 
 DIM = 8
 MOST = 12
@@ -524,7 +525,7 @@ def test_a_write_that_was_refused_is_not_kept(
             patch.setattr(fs.os, "writev", refusing(errno.ENOSPC))
             for _ in range(3):
                 vectors = VECTORS[:100].copy()
-                operation = Upsert(list(range(100)), [b"\x80"] * 100, {"": vectors}, {})
+                operation = Upsert(list(range(100)), [b"\x80"] * 100, {"": VectorBlock(vectors)})
                 kept.append(weakref.ref(vectors))
                 try:
                     db.collection("c")._writer.submit(operation)

@@ -20,6 +20,7 @@ from vecdb import VecDB, models
 from vecdb.engine.read.segment import scan
 from vecdb.engine.repair.check import check_database
 from vecdb.errors import AlreadyExistsError, CorruptionError, LockedError
+from vecdb.storage.files import FILES
 
 DIM, ROWS = 32, 3000
 QUANTIZATIONS: dict[str, Any] = {
@@ -135,7 +136,7 @@ def test_searches_that_meet_the_same_damage_at_once_all_go_on(
 
 
 @pytest.mark.parametrize("harm", HARM)
-@pytest.mark.parametrize("file", ["codes", "quantizer", "sketch", "index", "order", "manifest"])
+@pytest.mark.parametrize("file", [file.name for file in FILES if file.derived])
 @pytest.mark.parametrize("quantization", ["scalar", "binary"])
 def test_a_derived_file_is_done_without_and_written_anew(
     quantization: str, file: str, harm: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
@@ -193,24 +194,25 @@ def test_what_a_search_finds_damaged_is_done_without(
     assert check_database(path).ok
 
 
+@pytest.mark.parametrize("file", [f.name for f in FILES if not f.derived and not f.optional])
 def test_one_damaged_collection_keeps_no_other_from_opening(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    file: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "db"
     make(path, None)
-    vectors_file = file_of(path, "vectors")
-    os.truncate(vectors_file, 100)
+    damaged = file_of(path, file)
+    os.truncate(damaged, 100)
     before = files_of(path / "collections" / "c")
     with VecDB(path) as db:
         assert list(db.damaged) == ["c"]
         assert isinstance(db.damaged["c"], CorruptionError)
-        assert str(vectors_file) in caplog.text
+        assert str(damaged) in caplog.text
         assert [c.name for c in db.get_collections().collections] == ["c", "other"]
         assert db.collection_exists("c")
         for use in (db.collection, db.get_collection, db.count, db.flush):
-            with pytest.raises(CorruptionError, match="vectors: 100 bytes") as caught:
+            with pytest.raises(CorruptionError, match=f"{file}: 100 bytes") as caught:
                 use("c")
-            assert caught.value.path == str(vectors_file)
+            assert caught.value.path == str(damaged)
         with pytest.raises(AlreadyExistsError):
             db.create_collection("c", {"size": 2, "distance": "Dot"})
         require_exact(db, "other")
@@ -218,7 +220,7 @@ def test_one_damaged_collection_keeps_no_other_from_opening(
         db.flush()
         assert db.wait_for_optimizer()
         report = db.check()
-        assert {p.path for p in report.problems} == {str(vectors_file)}
+        assert {p.path for p in report.problems} == {str(damaged)}
     assert files_of(path / "collections" / "c") == before  # not touched
     with VecDB(path, read_only=True) as db:
         assert list(db.damaged) == ["c"]

@@ -30,6 +30,7 @@ from vecdb.storage import format
 from vecdb.storage.format import DamageError, DataHeader, Kind, WalHeader, checksum
 from vecdb.storage.format_line import pack_format_line, unpack_format_line
 from vecdb.storage.segment import read_quantizer
+from vecdb.vectors.block import VectorBlock
 
 UUID = bytes(range(16))
 SALT = 0x1234567890ABCDEF
@@ -60,19 +61,21 @@ def some_operations() -> list[operations.Operation]:
     rng = np.random.default_rng(4)
     keys = [7, 2**64 - 1, 2**64 + 5, 2**128 - 1]
     vectors = {name: rng.standard_normal((4, dim)).astype(np.float32) for name, dim in DIMS.items()}
-    absent = {"b": np.array([True, False, True, False])}
+    has = np.array([False, True, False, True])
+    blocks = {name: VectorBlock(values) for name, values in vectors.items()}
+    some = {**blocks, "b": VectorBlock(vectors["b"], has)}
     payloads = [encoding.encode(JSON), encoding.EMPTY, encoding.encode({"a": [1]}), b"\x80"]
-    narrow = {name: block[:2] for name, block in vectors.items()}
+    narrow = {name: block.take(slice(2)) for name, block in blocks.items()}
     return [
-        operations.Upsert(keys, payloads, vectors, absent),
-        operations.Upsert([1, 2], payloads[:2], narrow, {}),
+        operations.Upsert(keys, payloads, some),
+        operations.Upsert([1, 2], payloads[:2], narrow),
         operations.Delete([1, 2, 3]),
         operations.Delete(keys),
         operations.EditPayload([1, 2], "set", JSON, "a.b[0]", []),
         operations.EditPayload([1], "overwrite", JSON),
         operations.EditPayload([1], "delete", paths=["city", "deep.n[]", '"a b".c']),
         operations.EditPayload([1], "clear"),
-        operations.EditVectors([2, 1], {"b": narrow["b"]}, {"b": absent["b"][:2]}),
+        operations.EditVectors([2, 1], {"b": some["b"].take(slice(2))}),
         operations.DropVectors([1, 2], ["b"]),
     ]
 
@@ -298,9 +301,11 @@ def test_operations_round_trip(points: dict[int, Any], seed: int) -> None:
     keys, n = list(points), len(points)
     payloads = [encoding.encode(payload) for payload in points.values()]
     vectors = {name: rng.standard_normal((n, dim)).astype(np.float32) for name, dim in DIMS.items()}
+    blocks = {name: VectorBlock(values) for name, values in vectors.items()}
+    some = {**blocks, "b": VectorBlock(vectors["b"], rng.random(n) < 0.5)}
     for operation in (
-        operations.Upsert(keys, payloads, vectors, {"b": rng.random(n) < 0.5}),
-        operations.EditVectors(keys, {"b": vectors["b"]}, {}),
+        operations.Upsert(keys, payloads, some),
+        operations.EditVectors(keys, {"b": blocks["b"]}),
         operations.EditPayload(keys, "set", dict(points.get(keys[0], {}) if keys else {}), "a", []),
         operations.Delete(keys),
         operations.DropVectors(keys, ["", "b"]),

@@ -39,11 +39,13 @@ from vecdb.errors import (
 from vecdb.payload import encoding
 from vecdb.storage import catalog, format, layout, replay
 from vecdb.storage.arrays import Expected, PlacedArray
-from vecdb.storage.catalog import DATA, FileRow, SegmentRow, Snapshot
+from vecdb.storage.catalog import DATA, Snapshot
 from vecdb.storage.format import DamageError, DataHeader, Kind, WalHeader, checksum
 from vecdb.storage.payload_edits import EditsFile, PayloadEdits
 from vecdb.storage.replay import Replay
 from vecdb.storage.segment import FileSegment, Places
+from vecdb.storage.segment_row import FileRow, SegmentRow
+from vecdb.vectors.block import VectorBlock
 
 UUID = bytes(range(16))
 SALT = 0x1234567890ABCDEF
@@ -134,7 +136,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Base:
         rows = {key: format.unpack_row(key, row) for key, row in transaction.cursor()}
     made = Base(found, bytes.fromhex(places.read_format(found)["uuid"]), snapshot, rows)
     assert made.row.rows == ROWS
-    assert made.row.vectors["p"]["codec"] == {"kind": "product", "compression": 8, "layout": 2}
+    assert made.row.vectors["p"].codec == {"kind": "product", "compression": 8, "layout": 2}
     assert snapshot.alive
     assert made.row.edits
     return made
@@ -392,15 +394,18 @@ def some_operation(rng: Random) -> operations.Operation:
     keys = rng.sample(known, rng.randint(0, 5))
     n, numbers = len(keys), np.random.default_rng(rng.randrange(99))
     vectors = {
-        name: numbers.standard_normal((n, dim)).astype(np.float32) for name, dim in DIMS.items()
+        name: VectorBlock(numbers.standard_normal((n, dim)).astype(np.float32))
+        for name, dim in DIMS.items()
     }
     payload = {"n": rng.randrange(9), "tags": ["x", {"y": None}], "x": {"y": {"z": 2}}}
     paths = ["n", "x.y", "tags[1].y", "tags[]", '"a b"', "x.y.z.w", "[", "a..b", ""]
     match rng.randrange(5):
         case 0:
-            flags = {"plain": numbers.random(n) < 0.5} if rng.random() < 0.5 else {}
+            if rng.random() < 0.5:
+                has = numbers.random(n) < 0.5
+                vectors["plain"] = VectorBlock(vectors["plain"].values, has)
             stored = b"\x91\x01" if rng.random() < 0.2 else encoding.encode(payload)
-            return operations.Upsert(keys, [stored] * n, vectors, flags)
+            return operations.Upsert(keys, [stored] * n, vectors)
         case 1:
             return operations.Delete(keys)
         case 2:
@@ -409,7 +414,7 @@ def some_operation(rng: Random) -> operations.Operation:
             return operations.EditPayload(keys, mode, payload, chosen, rng.sample(paths[:6], 2))
         case 3:
             some = {name: vectors[name] for name in rng.sample(list(DIMS), 2)}
-            return operations.EditVectors(keys, some, {})
+            return operations.EditVectors(keys, some)
         case _:
             return operations.DropVectors(keys, rng.sample(list(DIMS), 2))
 

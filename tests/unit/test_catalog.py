@@ -12,20 +12,14 @@ import numpy as np
 import pytest
 
 from vecdb.errors import CorruptionError
-from vecdb.storage.catalog import (
-    Catalog,
-    Change,
-    FileRow,
-    SegmentRow,
-    read_unlocked,
-    transaction_of,
-)
+from vecdb.storage.catalog import Catalog, Change, read_unlocked, transaction_of
+from vecdb.storage.segment_row import FileRow, SegmentRow, VectorRow
 
 CONFIG = {"params": {"vectors": {"size": 4, "distance": "Dot"}}}
 
 
 def segment(number: int, rows: int = 12) -> SegmentRow:
-    vectors = {"": {"dim": 4, "codec": {"kind": "binary"}, "index": [1, 192]}}
+    vectors = {"": VectorRow(4, {"kind": "binary"}, (1, 192))}
     return SegmentRow(number, rows, vectors, {"ids": FileRow(100, 7), "vectors": FileRow(9, 2**63)})
 
 
@@ -124,14 +118,8 @@ READER = """
 import sys
 from pathlib import Path
 from vecdb.errors import CorruptionError
-from vecdb.storage.catalog import (
-    Catalog,
-    Change,
-    FileRow,
-    SegmentRow,
-    read_unlocked,
-    transaction_of,
-)
+from vecdb.storage.catalog import Catalog, Change, read_unlocked, transaction_of
+from vecdb.storage.segment_row import FileRow, SegmentRow, VectorRow
 damaged = Path(sys.argv[1]) / "data.mdb"
 whole = damaged.read_bytes()
 silent = set()

@@ -10,9 +10,9 @@ import numpy.typing as npt
 import pytest
 
 from vecdb.errors import CorruptionError
-from vecdb.storage.catalog import SegmentRow
 from vecdb.storage.format import MAX_PAYLOAD, DamageError
 from vecdb.storage.payload_edits import EditsFile, EditsTable, PayloadEdits, write_edits
+from vecdb.storage.segment_row import SegmentRow
 
 UUID = bytes(range(16))
 ROWS = 50

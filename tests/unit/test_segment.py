@@ -12,9 +12,11 @@ from vecdb import ids
 from vecdb.errors import CorruptionError, FormatVersionError
 from vecdb.quantization import ScalarQuantizer
 from vecdb.storage.builder import SegmentBuilder
-from vecdb.storage.catalog import SegmentRow
 from vecdb.storage.memory import MemorySegment
+from vecdb.storage.row_block import RowBlock
 from vecdb.storage.segment import FileSegment, Places
+from vecdb.storage.segment_row import SegmentRow
+from vecdb.vectors.block import VectorBlock
 
 UUID = bytes(range(16))
 DIMS = {"": 3, "other name/é": 5}
@@ -54,11 +56,15 @@ def write(path: Path, data: dict[str, Any], *, codes: bool = False, step: int = 
     for start in range(0, rows, step):
         part = slice(start, start + step)
         builder.add(
-            ids.to_array(data["keys"][part]),
-            data["seqs"][part],
-            data["payloads"][part],
-            {name: block[part] for name, block in data["vectors"].items()},
-            {name: flags[part] for name, flags in data["has"].items()},
+            RowBlock(
+                ids.to_array(data["keys"][part]),
+                data["seqs"][part],
+                data["payloads"][part],
+                {
+                    name: VectorBlock(block[part], data["has"][name][part])
+                    for name, block in data["vectors"].items()
+                },
+            )
         )
     builder.finish_rows()
     if codes:
@@ -189,7 +195,7 @@ def test_memory_segment_shows_a_reader_only_its_rows() -> None:
 
     def append(seq: int, keys: list[int]) -> None:
         vectors = np.full((len(keys), 2), seq, dtype=np.float32)
-        memory.append(seq, keys, [b"p%d" % seq] * len(keys), {"": vectors}, {})
+        memory.append(seq, keys, [b"p%d" % seq] * len(keys), {"": VectorBlock(vectors)})
 
     append(1, [10, 11, 12])
     rows, alive, live = memory.rows, memory.alive, memory.live
@@ -212,8 +218,8 @@ def test_memory_segment_grows_over_many_chunks() -> None:
     blocks = [rng.standard_normal((n, dim)).astype(np.float32) for n in (1, 300, 17, 500)]
     for number, block in enumerate(blocks):
         keys = [1000 * number + i for i in range(len(block))]
-        absent = {"": np.arange(len(block)) % 3 == 0}
-        memory.append(number, keys, [b""] * len(block), {"": block}, absent)
+        has = np.arange(len(block)) % 3 != 0
+        memory.append(number, keys, [b""] * len(block), {"": VectorBlock(block, has)})
     everything = np.concatenate(blocks)
     got = np.concatenate([block for _, block in memory.blocks("", memory.rows)])
     assert (got == everything).all()

@@ -18,9 +18,10 @@ from vecdb.engine.repair.check import check_database
 from vecdb.errors import CorruptionError, InvalidInputError
 from vecdb.quantization import QUANTIZERS
 from vecdb.storage import format, layout
-from vecdb.storage.catalog import Catalog, FileRow, SegmentRow, pack_segment
+from vecdb.storage.catalog import Catalog
+from vecdb.storage.files import Shape, expected_files, is_outdated
 from vecdb.storage.format import DamageError, DataHeader, Kind
-from vecdb.storage.validate import Shape, expected_files, is_outdated
+from vecdb.storage.segment_row import FileRow, SegmentRow, VectorRow, pack_segment
 
 ROWS = 21  # not a multiple of 8
 
@@ -287,7 +288,7 @@ def test_codes_are_as_wide_as_their_quantizer_says(dim: int, rows: int) -> None:
     for kind, rest in options:
         quantizer = QUANTIZERS[kind].fit(np.zeros((1, dim), np.float32), "dot", **rest)
         codec = {"kind": kind, **rest, **({} if kind == "scalar" else {"layout": 2})}
-        row = SegmentRow(1, rows, {"": {"dim": dim, "codec": codec, "index": None}}, {})
+        row = SegmentRow(1, rows, {"": VectorRow(dim, codec, None)}, {})
         require_only(expected_files(row)["codes"], *quantizer.codes_shape(rows))
 
 
@@ -300,7 +301,7 @@ def test_outdated_codes_are_known_by_their_size() -> None:
         ({"kind": "product", "compression": 64}, 5),
     ]:
         assert is_outdated(codec)
-        row = SegmentRow(1, 5, {"": {"dim": 65, "codec": codec, "index": None}}, {})
+        row = SegmentRow(1, 5, {"": VectorRow(65, codec, None)}, {})
         require_only(expected_files(row)["codes"], 5, width)
 
 
@@ -320,7 +321,7 @@ def test_outdated_codes_are_known_by_their_size() -> None:
     ],
 )
 def test_a_codec_that_is_none_is_damage(codec: dict[str, Any]) -> None:
-    row = SegmentRow(1, 5, {"": {"dim": 65, "codec": codec, "index": None}}, {})
+    row = SegmentRow(1, 5, {"": VectorRow(65, codec, None)}, {})
     with pytest.raises(DamageError, match="unknown codec"):
         expected_files(row)
 
@@ -351,7 +352,7 @@ def test_so_many_vectors_that_a_segment_could_not_be_described_are_refused(
         Catalog.create(tmp_path / "c", config(count), "0" * 32)
     names = config(count)["params"]["vectors"]
     codec = {"kind": "binary", "bits": 1.5, "layout": 2}
-    vectors = {name: {"dim": 65536, "codec": codec, "index": [1 << 27, 1 << 20]} for name in names}
+    vectors = {name: VectorRow(65536, codec, (1 << 27, 1 << 20)) for name in names}
     row = SegmentRow(1 << 62, (1 << 32) - 1, vectors, {})
     row.files.update(dict.fromkeys(expected_files(row), FileRow(1 << 62, (1 << 64) - 1)))
     format.pack_value({"config": config(count), "segment": pack_segment(row)})

@@ -12,13 +12,12 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from vecdb import ids
 from vecdb.storage.format import MAX_PAYLOAD, DamageError, pack_blocks, unpack_blocks
+from vecdb.vectors.block import VectorBlock
+from vecdb.vectors.datatypes import STORED, bytes_per_vector
 
-Floats = npt.NDArray[np.float32]
-Flags = npt.NDArray[np.bool_]
 Keys = list[int]
 
 
@@ -28,8 +27,7 @@ class Upsert:
 
     keys: Keys
     payloads: list[bytes]
-    vectors: dict[str, Floats]
-    absent: dict[str, Flags] = field(default_factory=dict)
+    vectors: dict[str, VectorBlock]
 
 
 @dataclass(slots=True)
@@ -56,11 +54,11 @@ class EditPayload:
 
 @dataclass(slots=True)
 class EditVectors:
-    """Give existing points new vectors of some names; flagged rows keep what they have."""
+    """Give existing points new vectors of some names; those that a block has none for keep what
+    they have."""
 
     keys: Keys
-    vectors: dict[str, Floats]
-    absent: dict[str, Flags] = field(default_factory=dict)
+    vectors: dict[str, VectorBlock]
 
 
 @dataclass(slots=True)
@@ -83,10 +81,12 @@ def encode(operation: Operation) -> list[Any]:
         lengths = np.fromiter(map(len, operation.payloads), np.uint32, len(operation.payloads))
         blocks += [lengths.astype("<u4", copy=False), b"".join(operation.payloads)]
     if isinstance(operation, (Upsert, EditVectors)):
-        meta["vectors"] = [[name, block.shape[1]] for name, block in operation.vectors.items()]
-        meta["absent"] = list(operation.absent)
-        blocks += [block.astype("<f4", copy=False) for block in operation.vectors.values()]
-        blocks += [flags.view(np.uint8) for flags in operation.absent.values()]
+        given = operation.vectors
+        flagged = {name: block.has for name, block in given.items() if block.has is not None}
+        meta["vectors"] = [[name, block.dim] for name, block in given.items()]
+        meta["absent"] = list(flagged)
+        blocks += [block.values.astype(STORED, copy=False) for block in given.values()]
+        blocks += [(~has).view(np.uint8) for has in flagged.values()]
     elif isinstance(operation, EditPayload):
         meta |= {
             "mode": operation.mode,
@@ -112,7 +112,7 @@ def require_fit(operation: Operation, dims: Mapping[str, int]) -> None:
     """Raise DamageError for an operation of another collection than one with these vectors."""
     names = set(dims)
     if isinstance(operation, (Upsert, EditVectors)):
-        found = {name: block.shape[1] for name, block in operation.vectors.items()}
+        found = {name: block.dim for name, block in operation.vectors.items()}
         if isinstance(operation, Upsert) and set(found) != names:
             raise DamageError(f"vectors {sorted(found)}, expected {sorted(names)}")
         if not found.items() <= dims.items():
@@ -127,9 +127,9 @@ def _decode(meta: dict[str, Any], blocks: deque[memoryview]) -> Operation:
     match meta["op"]:
         case "Upsert":
             payloads = _decode_payloads(blocks.popleft(), blocks.popleft(), len(keys))
-            operation = Upsert(keys, payloads, *_decode_vectors(meta, blocks, len(keys)))
+            operation = Upsert(keys, payloads, _decode_vectors(meta, blocks, len(keys)))
         case "EditVectors":
-            operation = EditVectors(keys, *_decode_vectors(meta, blocks, len(keys)))
+            operation = EditVectors(keys, _decode_vectors(meta, blocks, len(keys)))
         case "Delete":
             operation = Delete(keys)
         case "EditPayload":
@@ -174,19 +174,21 @@ def _decode_payloads(lengths: memoryview, joined: memoryview, rows: int) -> list
 
 def _decode_vectors(
     meta: dict[str, Any], blocks: deque[memoryview], rows: int
-) -> tuple[dict[str, Floats], dict[str, Flags]]:
+) -> dict[str, VectorBlock]:
     """Takes the arrays it uses off ``blocks``."""
-    vectors: dict[str, Floats] = {}
+    vectors: dict[str, VectorBlock] = {}
     for name, dim in meta["vectors"]:
         block = blocks.popleft()
         _require(isinstance(name, str) and isinstance(dim, int) and dim > 0, "vector names")
-        _require(name not in vectors and len(block) == 4 * rows * dim, "size of an array")
-        vectors[name] = np.frombuffer(block, dtype="<f4").reshape(rows, dim)
-        _require(bool(np.isfinite(vectors[name]).all()), "values that are not finite")
-    absent: dict[str, Flags] = {}
+        _require(
+            name not in vectors and len(block) == rows * bytes_per_vector(dim), "size of an array"
+        )
+        values = np.frombuffer(block, dtype=STORED).reshape(rows, dim)
+        _require(bool(np.isfinite(values).all()), "values that are not finite")
+        vectors[name] = VectorBlock(values)
     for name in _texts(meta["absent"]):
-        flags = np.frombuffer(blocks.popleft(), dtype=np.uint8)
-        _require(name in vectors and name not in absent and len(flags) == rows, "absent vectors")
-        _require(not (flags > 1).any(), "absent vectors")
-        absent[name] = flags.view(np.bool_)
-    return vectors, absent
+        absent = np.frombuffer(blocks.popleft(), dtype=np.uint8)
+        _require(name in vectors and vectors[name].has is None, "absent vectors")
+        _require(len(absent) == rows and not (absent > 1).any(), "absent vectors")
+        vectors[name] = VectorBlock(vectors[name].values, absent == 0)
+    return vectors

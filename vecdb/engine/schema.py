@@ -13,6 +13,7 @@ from vecdb import models
 from vecdb.errors import InvalidInputError
 from vecdb.storage.arrays import Placement
 from vecdb.storage.segment import Places
+from vecdb.vectors.datatypes import bytes_per_vector
 
 Metric = Literal["dot", "euclid", "manhattan"]
 
@@ -109,7 +110,12 @@ def _codec(config: models.QuantizationConfig | None) -> tuple[dict[str, Any] | N
 
 def vector_kilobytes(rows: int, dim: int) -> int:
     """The unit of every threshold: 1 KB is one 256-d float32 vector."""
-    return rows * dim * 4 // 1024
+    return rows * bytes_per_vector(dim) // 1024
+
+
+def row_bytes(schema: Schema) -> int:
+    """Bytes of the vectors of one row."""
+    return bytes_per_vector(*(vector.dim for vector in schema.values()))
 
 
 def places(vector: VectorSchema, rows: int, optimizer: models.OptimizersConfig) -> Places:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from vecdb.engine.store import Store
 from vecdb.engine.view import Offsets, Segment, SegmentView
 from vecdb.storage.builder import SegmentBuilder
-
-Columns = tuple[Any, Any, list[Any], dict[str, Any], dict[str, Any]]
-"""Ids, seqs, payloads, vectors by name, flags of presence by name: see ``SegmentBuilder.add``."""
+from vecdb.storage.row_block import RowBlock
+from vecdb.vectors.block import VectorBlock
+from vecdb.vectors.datatypes import bytes_per_vector
 
 _BLOCK_BYTES = 1 << 20
 
@@ -52,20 +51,19 @@ def new_builder(store: Store, sources: list[Source]) -> SegmentBuilder:
 def blocks_of(offsets: Offsets, dims: dict[str, int]) -> Iterator[Offsets]:
     """``offsets`` in pieces whose vectors take about 1 MiB: a build's memory is bounded, and
     so is the time for which searches wait for its Python."""
-    step = max(1, _BLOCK_BYTES // (4 * sum(dims.values())))
+    step = max(1, _BLOCK_BYTES // bytes_per_vector(*dims.values()))
     for start in range(0, len(offsets), step):
         yield offsets[start : start + step]
 
 
-def columns_of(part: SegmentView, dims: dict[str, int], rows: Offsets) -> Columns:
-    """Some rows of a segment, as a builder takes them."""
+def read_rows(part: SegmentView, rows: Offsets) -> RowBlock:
+    """Some rows of a segment."""
     segment = part.segment
-    return (
+    return RowBlock(
         segment.id_array(rows),
         part.seqs(rows),
         part.payloads(rows),
-        {name: segment.take(name, rows) for name in dims},
-        {name: segment.has(name, rows) for name in dims},
+        {n: VectorBlock(segment.take(n, rows), segment.has(n, rows)) for n in segment.dims},
     )
 
 

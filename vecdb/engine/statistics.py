@@ -29,8 +29,8 @@ def _of_segment(state: FileState) -> SegmentStats:
         rows=row.rows,
         live=state.live,
         committed_live=state.committed_live,
-        codecs={name: vector["codec"] for name, vector in row.vectors.items()},
-        indexed=all(vector["index"] for vector in row.vectors.values()),
+        codecs={name: vector.codec for name, vector in row.vectors.items()},
+        indexed=all(vector.index for vector in row.vectors.values()),
         damaged=bool(state.segment.damage),
         file_bytes=state.segment.file_bytes + state.edits.file_bytes,
     )

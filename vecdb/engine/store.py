@@ -39,12 +39,13 @@ from vecdb.errors import (
     ReentrantCallError,
 )
 from vecdb.storage import fs, layout
-from vecdb.storage.catalog import Bits, Catalog, SegmentRow
+from vecdb.storage.catalog import Bits, Catalog
 from vecdb.storage.format import bits_at, pack_bits
 from vecdb.storage.memory import MemorySegment, all_alive, killed
 from vecdb.storage.payload_edits import EditsFile, PayloadEdits
 from vecdb.storage.place import Place
 from vecdb.storage.segment import FileSegment, Places
+from vecdb.storage.segment_row import SegmentRow
 from vecdb.storage.wal import Wal
 
 _FIRST_DELAY = 1.0  # seconds until a failed step is tried again, doubled each time

@@ -23,7 +23,6 @@ import numpy.typing as npt
 
 from vecdb.errors import CorruptionError, FormatVersionError
 from vecdb.storage import fs, lookup
-from vecdb.storage.catalog import FileRow
 from vecdb.storage.format import (
     BLOCK_SIZE,
     HEADER_SIZE,
@@ -35,6 +34,7 @@ from vecdb.storage.format import (
     unpack_footer,
 )
 from vecdb.storage.mapping import Mapping, private_memory
+from vecdb.storage.segment_row import FileRow
 
 Placement = Literal["anonymous", "mapped"]
 

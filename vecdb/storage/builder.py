@@ -8,6 +8,7 @@ the catalog does, and a directory the catalog does not list is removed when the 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,12 @@ import numpy.typing as npt
 from vecdb import ids
 from vecdb.index import ClusteredIndex
 from vecdb.quantization import Quantizer
-from vecdb.storage import fs, layout, lookup
+from vecdb.storage import files, fs, layout, lookup
 from vecdb.storage.arrays import Expected, PlacedArray
-from vecdb.storage.catalog import FileRow, SegmentRow, pack_segment
+from vecdb.storage.files import FileKind
 from vecdb.storage.format import (
     BLOCK_SIZE,
     DataHeader,
-    Kind,
     checksum,
     pack_bits,
     pack_blocks,
@@ -31,6 +31,8 @@ from vecdb.storage.format import (
     pack_value,
     padding,
 )
+from vecdb.storage.row_block import RowBlock
+from vecdb.storage.segment_row import FileRow, SegmentRow, VectorRow, pack_segment
 
 Floats = npt.NDArray[np.float32]
 Flags = npt.NDArray[np.bool_]
@@ -122,12 +124,11 @@ class SegmentBuilder:
         self._uuid = uuid
         self.segment_id = segment_id
         self._files: dict[str, FileRow] = {}
-        self._codecs: dict[str, dict[str, Any]] = {}
-        self._indexes: dict[str, list[int]] = {}
+        self._vectors = {name: VectorRow(dim, None, None) for name, dim in dims.items()}
         self._open: dict[str, DataWriter] = {}
         self._ids: list[ids.IdArray] = []
         self._wide = wide_ids
-        self._absent: dict[str, list[Flags]] = {name: [] for name in dims}
+        self._flags: dict[str, list[Flags]] = {name: [] for name in dims}
         self._has: dict[str, Flags] = {}
         self._payload_at = 0
         fs.make_dir(self.path)
@@ -139,38 +140,28 @@ class SegmentBuilder:
             raise
 
     def _create_files(self, payload_bytes: int) -> None:
-        self._create("ids", Kind.IDS, "<u8", self.rows, 2 if self._wide else 1)
-        self._create("seqs", Kind.SEQS, "<u8", self.rows, 1)
-        self._create("payload", Kind.PAYLOAD, "<u1", payload_bytes, 1)
-        self._create("payload-offsets", Kind.PAYLOAD_OFFSETS, "<u8", self.rows + 1, 1)
-        self._open["payload-offsets"].append(np.zeros(1, dtype="<u8"))
-        for name, dim in self.dims.items():
-            self._create(layout.vector_file("vectors", name), Kind.VECTORS, "<f4", self.rows, dim)
+        self._create(files.IDS, columns=2 if self._wide else 1)
+        self._create(files.SEQS)
+        self._create(files.PAYLOAD, rows=payload_bytes)
+        self._create(files.PAYLOAD_OFFSETS).append(np.zeros(1, dtype="<u8"))
+        for name in self.dims:
+            self._create(files.VECTORS, name)
 
-    def add(
-        self,
-        keys: ids.IdArray,
-        seqs: npt.NDArray[np.uint64],
-        payloads: list[Any],
-        vectors: dict[str, Floats],
-        has: dict[str, Flags | None],
-    ) -> None:
-        """The next rows. ``has[name]`` flags the rows that have the vector; None: all."""
-        keys = ids.widen(keys) if self._wide else keys
+    def add(self, rows: RowBlock) -> None:
+        """The next rows."""
+        keys = ids.widen(rows.keys) if self._wide else rows.keys
         self._ids.append(keys)
-        self._open["ids"].append(np.ascontiguousarray(keys, dtype="<u8"))
-        self._open["seqs"].append(np.ascontiguousarray(seqs, dtype="<u8"))
-        self._open["payload"].append(b"".join(payloads))
-        ends = self._payload_at + np.cumsum([len(p) for p in payloads], dtype=np.uint64)
-        self._open["payload-offsets"].append(ends.astype("<u8"))
+        self._append(files.IDS, keys)
+        self._append(files.SEQS, rows.seqs)
+        self._open[files.PAYLOAD.file()].append(b"".join(rows.payloads))
+        ends = self._payload_at + np.cumsum([len(p) for p in rows.payloads], dtype=np.uint64)
+        self._append(files.PAYLOAD_OFFSETS, ends)
         if len(ends):
             self._payload_at = int(ends[-1])
         for name in self.dims:
-            block = np.ascontiguousarray(vectors[name], dtype="<f4")
-            self._open[layout.vector_file("vectors", name)].append(block)
-            flags = has[name]
-            absent = np.zeros(len(block), np.bool_) if flags is None else ~flags
-            self._absent[name].append(absent)
+            block = rows.vectors[name]
+            self._append(files.VECTORS, block.values, name)
+            self._flags[name].append(block.flags())
 
     def finish_rows(self) -> None:
         """No more rows: write what is derived from all of them."""
@@ -181,23 +172,24 @@ class SegmentBuilder:
             if self._ids
             else np.empty((0, 2) if self._wide else 0, dtype=np.uint64)
         )
-        self._write("order", Kind.ORDER, ids.sort_order(keys).astype("<u4"))
-        for name, parts in self._absent.items():
-            self._has[name] = ~np.concatenate(parts) if parts else np.empty(0, dtype=np.bool_)
+        self._write(files.ORDER, ids.sort_order(keys))
+        for name, parts in self._flags.items():
+            self._has[name] = np.concatenate(parts) if parts else np.empty(0, dtype=np.bool_)
             if not self._has[name].all():
-                bits = pack_bits(self._has[name])
-                self._write(layout.vector_file("present", name), Kind.PRESENT, bits)
-        self._absent.clear()
+                self._write(files.PRESENT, pack_bits(self._has[name]), name)
+        self._flags.clear()
 
     def vectors(self, name: str) -> Floats:
         """The vectors as written, mapped: ``float32 (rows, dim)``. After ``finish_rows``."""
-        array = self._mapped(layout.vector_file("vectors", name), Kind.VECTORS)
-        return array.reshape(self.rows, self.dims[name])
+        return self._mapped(files.VECTORS, name)
 
-    def _mapped(self, file: str, kind: Kind) -> npt.NDArray[Any]:
-        expected = Expected(self._uuid, self.segment_id, kind, self._files[file])
+    def _mapped(self, file: FileKind, vector_name: str) -> npt.NDArray[Any]:
+        """What was written of one vector name, ``(rows, columns)``."""
+        name = file.file(vector_name)
+        expected = Expected(self._uuid, self.segment_id, file.kind, self._files[name])
+        part = PlacedArray(self.path / name, expected, "mapped")
         # Our own bytes of a moment ago: reading them back needs no verification.
-        return PlacedArray(self.path / file, expected, "mapped").array
+        return part.array.reshape(part.header.rows, part.header.columns)
 
     def rows_with(self, name: str) -> npt.NDArray[np.int64]:
         """The rows that have this vector. After ``finish_rows``."""
@@ -212,59 +204,39 @@ class SegmentBuilder:
     ) -> npt.NDArray[np.uint8]:
         """The quantized companion of one vector name, code blocks in row order. Returns the codes
         as written, mapped. The quantizer's state is taken when all are."""
-        file = layout.vector_file("codes", name)
-        self._create(file, Kind.CODES, "<u1", *quantizer.codes_shape(self.rows))
-        for block in blocks:
-            self._open[file].append(np.ascontiguousarray(block))
-        self._files[file] = self._open.pop(file).finish()
+        self._vectors[name] = replace(self._vectors[name], codec=codec)
+        self._write_blocks(files.CODES, name, blocks)
         self._write_state(
-            layout.vector_file("quantizer", name),
-            Kind.QUANTIZER,
+            files.QUANTIZER,
+            name,
             {"kind": quantizer.kind, "metric": quantizer.metric, "dim": quantizer.dim},
             quantizer.state(),
         )
-        self._codecs[name] = codec
-        return self._mapped(file, Kind.CODES).reshape(quantizer.codes_shape(self.rows))
+        return self._mapped(files.CODES, name)
 
     def add_sketch(
         self, name: str, shape: tuple[int, int], blocks: Iterator[npt.NDArray[np.uint8]]
     ) -> npt.NDArray[np.uint8]:
         """The sketches of one vector name, in the order of its partitions. Returns them, mapped:
         an index is measured on its sketches before it is written."""
-        file = layout.vector_file("sketch", name)
-        self._create(file, Kind.SKETCH, "<u1", *shape)
-        for block in blocks:
-            self._open[file].append(np.ascontiguousarray(block))
-        self._files[file] = self._open.pop(file).finish()
-        self._indexes[name] = list(shape)
-        return self._mapped(file, Kind.SKETCH).reshape(shape)
+        self._vectors[name] = replace(self._vectors[name], index=shape)
+        self._write_blocks(files.SKETCH, name, blocks)
+        return self._mapped(files.SKETCH, name)
 
     def add_index(self, name: str, index: ClusteredIndex) -> None:
         """What finds rows in the sketches of one vector name. After ``add_sketch``."""
-        self._write_state(
-            layout.vector_file("index", name),
-            Kind.INDEX,
-            {"metric": index.metric, "dim": index.dim},
-            index.state(),
-        )
+        meta = {"metric": index.metric, "dim": index.dim}
+        self._write_state(files.INDEX, name, meta, index.state())
 
     def finish(self, config: dict[str, Any]) -> SegmentRow:
         """Make the directory durable and say what the catalog must know of it. ``config``: the
         collection's configuration; with the row it goes into the manifest, for ``repair``."""
-        vectors = {
-            name: {
-                "dim": dim,
-                "codec": self._codecs.get(name),
-                "index": self._indexes.get(name),
-            }
-            for name, dim in self.dims.items()
-        }
-        row = SegmentRow(self.segment_id, self.rows, vectors, self._files)
+        row = SegmentRow(self.segment_id, self.rows, self._vectors, self._files)
         manifest = pack_value({"config": config, "segment": pack_segment(row)})
-        self._write("manifest", Kind.MANIFEST, np.frombuffer(manifest, dtype=np.uint8))
+        self._write(files.MANIFEST, np.frombuffer(manifest, dtype=np.uint8))
         fs.sync_dir(self.path)
         fs.sync_dir(self._segments)
-        return SegmentRow(self.segment_id, self.rows, vectors, self._files)
+        return row
 
     def abandon(self) -> None:
         """Remove everything written. For a build that failed, was cancelled or is not needed."""
@@ -275,20 +247,53 @@ class SegmentBuilder:
         if lookup.exists(self.path) and lookup.identity(self.path) == self._identity:
             fs.remove_tree(self.path)
 
-    def _create(self, name: str, kind: Kind, dtype: str, rows: int, columns: int) -> None:
-        header = DataHeader(kind, np.dtype(dtype), rows, columns, self._uuid, self.segment_id)
-        self._open[name] = DataWriter(self.path / name, header)
+    def _create(
+        self, file: FileKind, vector_name: str = "", *, rows: int = -1, columns: int = -1
+    ) -> DataWriter:
+        """Begin a file. ``rows``, ``columns``: where the table of files leaves them open."""
+        vector = self._vectors[vector_name] if file.per == "vector" else files.NO_VECTOR
+        shape = file.shape(self.rows, vector)
+        assert shape is not None
+        rows = rows if shape.rows is None else shape.rows
+        columns = columns if len(shape.columns) > 1 else shape.columns[0]
+        dtype = np.dtype(file.dtype)
+        header = DataHeader(file.kind, dtype, rows, columns, self._uuid, self.segment_id)
+        name = file.file(vector_name)
+        writer = self._open[name] = DataWriter(self.path / name, header)
+        return writer
+
+    def _append(self, file: FileKind, array: npt.NDArray[Any], vector_name: str = "") -> None:
+        """The next rows of a file."""
+        writer = self._open[file.file(vector_name)]
+        writer.append(np.ascontiguousarray(array, dtype=file.dtype))
+
+    def _finish(self, file: FileKind, vector_name: str) -> None:
+        name = file.file(vector_name)
+        self._files[name] = self._open.pop(name).finish()
+
+    def _write(self, file: FileKind, array: npt.NDArray[Any], vector_name: str = "") -> None:
+        """A whole file."""
+        self._create(file, vector_name, rows=len(array))
+        self._append(file, array, vector_name)
+        self._finish(file, vector_name)
+
+    def _write_blocks(
+        self, file: FileKind, vector_name: str, blocks: Iterator[npt.NDArray[np.uint8]]
+    ) -> None:
+        self._create(file, vector_name)
+        for block in blocks:
+            self._append(file, block, vector_name)
+        self._finish(file, vector_name)
 
     def _write_state(
-        self, name: str, kind: Kind, meta: dict[str, Any], state: Mapping[str, npt.NDArray[Any]]
+        self,
+        file: FileKind,
+        vector_name: str,
+        meta: dict[str, Any],
+        state: Mapping[str, npt.NDArray[Any]],
     ) -> None:
         arrays = {key: np.ascontiguousarray(value) for key, value in state.items()}
         described = [[key, value.dtype.str, list(value.shape)] for key, value in arrays.items()]
         blocks = pack_blocks({**meta, "arrays": described}, list(arrays.values()))
         data = b"".join(bytes(memoryview(block)) for block in blocks)
-        self._write(name, kind, np.frombuffer(data, dtype=np.uint8))
-
-    def _write(self, name: str, kind: Kind, array: npt.NDArray[Any]) -> None:
-        self._create(name, kind, array.dtype.str, len(array), 1)
-        self._open[name].append(array)
-        self._files[name] = self._open.pop(name).finish()
+        self._write(file, np.frombuffer(data, dtype=np.uint8), vector_name)

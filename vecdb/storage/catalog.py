@@ -18,9 +18,9 @@ writable map is a SIGBUS. LMDB has no checksums, hence ours; and because a check
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -29,7 +29,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vecdb.errors import CorruptionError, InvalidInputError, NotBegunError, WriteError
-from vecdb.storage import fs, layout, lookup
+from vecdb.storage import fs, lookup
 from vecdb.storage.catalog_file import (
     LOCK,
     newest_meta,
@@ -45,12 +45,12 @@ from vecdb.storage.format import (
     unpack_row,
     unpack_value,
 )
+from vecdb.storage.segment_row import SegmentRow, number, pack_segment, typed, unpack_segment
 
 Bits = npt.NDArray[np.uint8]
 T = TypeVar("T")
 
 _MAX_CONFIG = MAX_VALUE // 24
-LARGEST = 1 << 62  # of any number but a checksum: adding to it overflows nothing
 
 DATA = "data.mdb"  # the name LMDB gives its file
 
@@ -60,37 +60,6 @@ _MAP_SIZE = 1 << 32
 _SMALLEST_MAP = 1 << 26
 _MAX_READERS = 512
 _LOCK_SIZE = 64 * _MAX_READERS + 4096  # a slot is a cache line; a page is ample for the head
-
-
-@dataclass(frozen=True, slots=True)
-class FileRow:
-    """What the catalog knows of one data file: enough to tell it from any other."""
-
-    length: int
-    checksum: int
-
-
-@dataclass(frozen=True, slots=True)
-class SegmentRow:
-    """One segment: its rows, its vector names with dimension and codec, its files."""
-
-    id: int
-    rows: int
-    vectors: dict[str, dict[str, Any]]  # name -> {"dim": int, "codec": dict | None, "index": …}
-    """``index``: the shape of the sketches, [blocks, bytes], or None."""
-    files: dict[str, FileRow]
-    """All but those of payload edits are as the segment was built; see ``with_edits``."""
-
-    @property
-    def edits(self) -> list[str]:
-        """The names of its files of payload edits, the oldest first."""
-        return sorted(name for name in self.files if layout.parse_edits_file(name) is not None)
-
-    def with_edits(self, files: Mapping[str, FileRow]) -> SegmentRow:
-        """The same segment with these files of payload edits, and no others."""
-        edits = self.edits
-        built = {name: row for name, row in self.files.items() if name not in edits}
-        return replace(self, files={**built, **files})
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,8 +230,8 @@ def _read(transaction: Any) -> Snapshot:
     if dict(state)["transaction"] != transaction.id():  # a page of another state, or a meta page
         raise DamageError("the state is not that of the newest transaction")
     segments, alive, live = [], {}, {}
-    for segment_id, count in _typed(dict(state)["segments"], list):
-        name = f"segment {_number(segment_id):016x}"
+    for segment_id, count in typed(dict(state)["segments"], list):
+        name = f"segment {number(segment_id):016x}"
         row = unpack_segment(unpack_value(_get(transaction, _key("segment", segment_id))))
         if row.id != segment_id:
             raise DamageError(f"{name}: its row is that of {row.id:016x}")
@@ -271,15 +240,15 @@ def _read(transaction: Any) -> Snapshot:
         if raw is not None:
             alive[segment_id] = np.frombuffer(unpack_row(key, raw), dtype=np.uint8)
         try:
-            require_live(row, alive.get(segment_id), _number(count))
+            require_live(row, alive.get(segment_id), number(count))
         except DamageError as error:
             raise DamageError(f"{name}: {error}") from None
         segments.append(row)
         live[segment_id] = count
     return Snapshot(
         config=unpack_value(_get(transaction, b"config")),
-        applied_seq=_number(state["applied_seq"]),
-        next_segment_id=_number(state["next_segment_id"]),
+        applied_seq=number(state["applied_seq"]),
+        next_segment_id=number(state["next_segment_id"]),
         segments=segments,
         alive=alive,
         live=live,
@@ -388,53 +357,3 @@ def _put_state(transaction: Any, change: Change) -> None:
         "segments": [list(pair) for pair in change.live.items()],
     }
     _put(transaction, b"state", pack_value(state))
-
-
-def pack_segment(row: SegmentRow) -> dict[str, Any]:
-    """A segment row as plain data."""
-    return {
-        "id": row.id,
-        "rows": row.rows,
-        "vectors": row.vectors,
-        "files": {name: [file.length, file.checksum] for name, file in row.files.items()},
-    }
-
-
-def unpack_segment(value: dict[str, Any]) -> SegmentRow:
-    """The inverse of ``pack_segment``. Raises KeyError, TypeError, ValueError."""
-    vectors, files = _typed(value["vectors"], dict), _typed(value["files"], dict)
-    return SegmentRow(
-        id=_number(value["id"]),
-        rows=_number(value["rows"]),
-        vectors={name: _unpack_vector(vector) for name, vector in vectors.items()},
-        files={name: _unpack_file(*file) for name, file in files.items()},
-    )
-
-
-def _unpack_vector(vector: dict[str, Any]) -> dict[str, Any]:
-    codec = vector["codec"]
-    index = vector.get("index")  # rows from before there were indexes have none
-    if index is not None:
-        blocks, size = _typed(index, list)
-        index = [_number(blocks), _number(size)]
-    return {
-        "dim": _number(vector["dim"]),
-        "codec": None if codec is None else _typed(codec, dict),
-        "index": index,
-    }
-
-
-def _unpack_file(length: int, checksum: int) -> FileRow:
-    return FileRow(_number(length), _number(checksum, (1 << 64) - 1))
-
-
-def _number(value: Any, largest: int = LARGEST) -> int:
-    if not 0 <= _typed(value, int) <= largest:
-        raise ValueError(f"the number {value} is out of range")
-    return int(value)
-
-
-def _typed(value: Any, kind: type[T]) -> T:
-    if type(value) is not kind:
-        raise TypeError(f"expected {kind.__name__}, got {value!r:.60}")
-    return value

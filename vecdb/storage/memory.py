@@ -8,7 +8,7 @@ when its view was published. What the writer changes in place lies beyond every 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -18,8 +18,11 @@ from vecdb.storage.catalog import Bits
 from vecdb.storage.format import bits_at, pack_bits
 from vecdb.storage.mapping import private_memory
 from vecdb.storage.payload_edits import PayloadEdits
+from vecdb.vectors.block import VectorBlock
+from vecdb.vectors.datatypes import bytes_per_vector
 
 Floats = npt.NDArray[np.float32]
+Flags = npt.NDArray[np.bool_]
 Offsets = npt.NDArray[np.int64]
 
 _CHUNK_BYTES = 4 << 20
@@ -33,15 +36,15 @@ class _Column:
     def __init__(self, dim: int) -> None:
         self.dim = dim
         # Multiples of 8, so that a chunk's bits start at a whole byte of a mask.
-        self._first_rows = max(8, _FIRST_CHUNK_BYTES // (4 * dim) // 8 * 8)
-        self._chunk_rows = max(64, _CHUNK_BYTES // (4 * dim) // 8 * 8)
+        self._first_rows = max(8, _FIRST_CHUNK_BYTES // bytes_per_vector(dim) // 8 * 8)
+        self._chunk_rows = max(64, _CHUNK_BYTES // bytes_per_vector(dim) // 8 * 8)
         self.chunks: list[Floats] = []
         self.rows = 0
-        self.absent: npt.NDArray[np.bool_] | None = None  # rows without this vector; None: no row
+        self.has: Flags | None = None  # rows with this vector; None: every row
 
-    def append(self, block: Floats, absent: npt.NDArray[np.bool_] | None) -> None:
-        count = len(block)
-        self._grow_absent(count, absent)
+    def append(self, block: VectorBlock) -> None:
+        count, values = len(block), block.values
+        self._grow_has(count, block.has)
         done = 0
         while done < count:
             if self.rows == self._start(len(self.chunks)):
@@ -49,7 +52,7 @@ class _Column:
             at = self.rows - self._start(len(self.chunks) - 1)
             chunk = self.chunks[-1]
             step = min(len(chunk) - at, count - done)
-            chunk[at : at + step] = block[done : done + step]
+            chunk[at : at + step] = values[done : done + step]
             self.rows += step
             done += step
 
@@ -62,21 +65,21 @@ class _Column:
         rows = self._start(number + 1) - self._start(number)
         # There may be thousands of collections with a few rows each: no page is large before some
         # MB are filled.
-        memory = private_memory(4 * self.dim * rows, huge=number > 1)
+        memory = private_memory(bytes_per_vector(self.dim) * rows, huge=number > 1)
         return np.frombuffer(memory, dtype=np.float32).reshape(rows, self.dim)
 
-    def _grow_absent(self, count: int, absent: npt.NDArray[np.bool_] | None) -> None:
+    def _grow_has(self, count: int, has: Flags | None) -> None:
         end = self.rows + count
-        if self.absent is None:
-            if absent is None or not absent.any():
+        if self.has is None:
+            if has is None or has.all():
                 return
-            self.absent = np.zeros(max(end, 1024), dtype=np.bool_)
-        if end > len(self.absent):
-            grown = np.zeros(2 * end, dtype=np.bool_)
-            grown[: self.rows] = self.absent[: self.rows]
-            self.absent = grown
-        if absent is not None:
-            self.absent[self.rows : end] = absent
+            self.has = np.ones(max(end, 1024), dtype=np.bool_)
+        if end > len(self.has):
+            grown = np.ones(2 * end, dtype=np.bool_)
+            grown[: self.rows] = self.has[: self.rows]
+            self.has = grown
+        if has is not None:
+            self.has[self.rows : end] = has
 
     def blocks(self, rows: int) -> Iterator[tuple[int, Floats]]:
         for number, chunk in enumerate(self.chunks):
@@ -131,13 +134,10 @@ class MemorySegment:
         seq: int,
         keys: Sequence[int],
         payloads: Sequence[bytes],
-        vectors: dict[str, Floats],
-        absent: dict[str, npt.NDArray[np.bool_]],
+        vectors: Mapping[str, VectorBlock],
     ) -> None:
-        """Add rows for distinct keys; an earlier row of the same id here dies.
-
-        ``vectors`` has ``(n, dim)`` for every name; rows flagged in ``absent`` hold zeros there.
-        """
+        """Add rows for distinct keys, with a block of ``vectors`` for every name; an earlier row of
+        the same id here dies."""
         latest, start, count = self._latest, self.rows, len(keys)
         # Row number by row number, so that a reader following _previous never sees a gap.
         previous = [latest.get(key, -1) for key in keys]
@@ -146,8 +146,8 @@ class MemorySegment:
         self._seqs.extend([seq] * count)
         self._payloads.extend(payloads)
         for name, column in self._columns.items():
-            column.append(vectors[name], absent.get(name))
-            self.vector_bytes += 4 * column.dim * count
+            column.append(vectors[name])
+            self.vector_bytes += vectors[name].nbytes
         self.payload_bytes += sum(map(len, payloads))
         latest.update(zip(keys, range(start, start + count), strict=True))
         self._grow_alive(start + count)
@@ -218,13 +218,13 @@ class MemorySegment:
 
     def has(self, name: str, offsets: Offsets) -> npt.NDArray[np.bool_] | None:
         """Which of the rows have this vector; None: all of them."""
-        absent = self._columns[name].absent
-        return None if absent is None else ~absent[offsets]
+        has = self._columns[name].has
+        return None if has is None else has[offsets]
 
     def present(self, name: str, rows: int) -> Bits | None:
         """Bits of the rows that have this vector; None: all of them."""
-        absent = self._columns[name].absent
-        return None if absent is None else pack_bits(~absent[:rows])
+        has = self._columns[name].has
+        return None if has is None else pack_bits(has[:rows])
 
     def blocks(self, name: str, rows: int) -> Iterator[tuple[int, Floats]]:
         """The vectors of the first ``rows`` rows as (first row, ``float32 (n, dim)``) pieces."""

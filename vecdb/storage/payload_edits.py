@@ -24,8 +24,10 @@ from vecdb.errors import CorruptionError
 from vecdb.storage import fs, layout
 from vecdb.storage.arrays import Expected, PlacedArray
 from vecdb.storage.builder import DataWriter
-from vecdb.storage.catalog import Bits, FileRow, SegmentRow
-from vecdb.storage.format import MAX_PAYLOAD, DamageError, DataHeader, Kind, pack_bits
+from vecdb.storage.catalog import Bits
+from vecdb.storage.files import PAYLOAD_EDITS
+from vecdb.storage.format import MAX_PAYLOAD, DamageError, DataHeader, pack_bits
+from vecdb.storage.segment_row import FileRow, SegmentRow
 
 Offsets = npt.NDArray[np.int64]
 
@@ -86,7 +88,7 @@ class EditsFile:
         """Raises CorruptionError."""
         self.name = name
         self.row = segment.files[name]
-        expected = Expected(uuid, segment.id, Kind.PAYLOAD_EDITS, self.row)
+        expected = Expected(uuid, segment.id, PAYLOAD_EDITS.kind, self.row)
         self.part = PlacedArray(directory / name, expected, "mapped")
         try:
             self.table = self._read_table(segment.rows)
@@ -95,8 +97,11 @@ class EditsFile:
         self._begin = EditsTable.head_size(len(self.table.rows))
 
     def _read_table(self, rows: int) -> EditsTable:
+        shape = PAYLOAD_EDITS.shape(rows)
+        assert shape is not None
+        shape.require(self.part.header)
         size = len(self.part.array)
-        if self.part.header.dtype != np.uint8 or self.part.header.columns != 1 or size < 16:
+        if size < EditsTable.head_size(0):
             raise DamageError("holds no payload edits")
         count = int(self.part.verify_span(0, 8)[:8].view("<u8")[0])
         end = EditsTable.head_size(count)
@@ -142,7 +147,8 @@ def write_edits(
     starts = np.concatenate(([0], np.cumsum(lengths)))
     head = np.concatenate(([len(rows)], rows, seqs.astype(np.int64), starts)).astype("<u8")
     size = head.nbytes + int(starts[-1])
-    header = DataHeader(Kind.PAYLOAD_EDITS, np.dtype("<u1"), size, 1, uuid, segment.id)
+    dtype = np.dtype(PAYLOAD_EDITS.dtype)
+    header = DataHeader(PAYLOAD_EDITS.kind, dtype, size, 1, uuid, segment.id)
     fs.remove_file(directory / name)  # what a crash left, or an attempt that failed
     writer = DataWriter(directory / name, header)
     try:

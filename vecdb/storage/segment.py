@@ -1,12 +1,13 @@
 """FileSegment: an immutable directory of data files, open for reading.
 
-Which files there are is in ``layout.py``, what is in them in ``format.py``. Ids, their order and
+Which files there are is in ``files.py``, what is in them in ``format.py``. Ids, their order and
 the payload offsets are small and verified when opened; payloads, and originals and codes when
 mapped, block by block as they are used.
 
 Some files are derived from the others: codes and their quantizer, sketches and their index, the
-order of the ids, the manifest. Damage there loses nothing: the segment does without, notes it in
-``damage``, and the optimizer writes the segment anew. Damage anywhere else raises CorruptionError.
+order of the ids, the manifest (``FileKind.derived``). Damage there loses nothing: the segment does
+without, notes it in ``damage``, and the optimizer writes the segment anew. Damage anywhere else
+raises CorruptionError.
 """
 
 from __future__ import annotations
@@ -24,11 +25,12 @@ from vecdb import ids
 from vecdb.errors import CorruptionError
 from vecdb.index import ClusteredIndex
 from vecdb.quantization import Quantizer, from_state
-from vecdb.storage import layout
+from vecdb.storage import files
 from vecdb.storage.arrays import Expected, PlacedArray, Placement
-from vecdb.storage.catalog import Bits, SegmentRow
-from vecdb.storage.format import MAX_PAYLOAD, DamageError, Kind, bits_at, pack_bits, unpack_blocks
-from vecdb.storage.validate import expected_files, is_outdated
+from vecdb.storage.catalog import Bits
+from vecdb.storage.files import FileKind, expected_files, is_outdated
+from vecdb.storage.format import MAX_PAYLOAD, DamageError, bits_at, pack_bits, unpack_blocks
+from vecdb.storage.segment_row import SegmentRow
 
 _log = logging.getLogger("vecdb")
 
@@ -42,6 +44,15 @@ class Places:
 
     originals: Placement
     codes: Placement
+
+    def of(self, file: FileKind) -> Placement:
+        """Where one of its files lives."""
+        match file.placed:
+            case "originals":
+                return self.originals
+            case "codes":
+                return self.codes
+        return "mapped"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +99,7 @@ class FileSegment:
         self.rows = row.rows
         self.row = row
         self.file_bytes = sum(file.length for file in row.files.values())
-        self.dims = {name: int(vector["dim"]) for name, vector in row.vectors.items()}
+        self.dims = {name: vector.dim for name, vector in row.vectors.items()}
         self.places = places
         self._uuid = uuid
         self.parts: dict[str, PlacedArray] = {}
@@ -97,10 +108,10 @@ class FileSegment:
         self._noticed = noticed
         self._expected = expected_files(row)
         self._old = reuse.parts if reuse is not None else {}
-        self._ids = self._open("ids", Kind.IDS, "mapped").verify()
+        self._ids = self._open(files.IDS).verify()
         self._order = self._open_order()
-        self._seqs = self._open("seqs", Kind.SEQS, "mapped")
-        self._payload = self._open("payload", Kind.PAYLOAD, "mapped")
+        self._seqs = self._open(files.SEQS)
+        self._payload = self._open(files.PAYLOAD)
         self._payload_offsets = self._open_offsets()
         self.originals: dict[str, PlacedArray] = {}
         self.companions: dict[str, Companion] = {}
@@ -108,18 +119,24 @@ class FileSegment:
         self._present: dict[str, Bits] = {}
         self.matches: dict[bytes, tuple[Bits, Bits]] = {}  # engine/read/remembered.py
         for name, vector in row.vectors.items():
-            self._open_vector(name, vector["codec"], places[name])
-            if vector["index"] is not None:
-                self._open_index(name, places[name])
+            self._open_vector(name, vector.codec)
+            if vector.index is not None:
+                self._open_index(name)
         try:
-            self._open("manifest", Kind.MANIFEST, "mapped").verify()
+            self._open(files.MANIFEST).verify()
         except CorruptionError as error:
             self._note(error)
         self._old = {}
         self._smallest = int(ids.from_array(self._ids[self._order[:1]])[0]) if self.rows else 0
         self._largest = int(ids.from_array(self._ids[self._order[-1:]])[0]) if self.rows else -1
 
-    def _open(self, name: str, kind: Kind, placement: Placement) -> PlacedArray:
+    def _open(
+        self, file: FileKind, vector_name: str = "", placement: Placement | None = None
+    ) -> PlacedArray:
+        """One file, where it is wanted unless a ``placement`` is given."""
+        if placement is None:
+            placement = "mapped" if file.per == "segment" else self.places[vector_name].of(file)
+        name = file.file(vector_name)
         old = self._old.get(name)
         if old is not None and old.placement == placement:
             self.parts[name] = old
@@ -127,7 +144,7 @@ class FileSegment:
         path = self.path / name
         if name not in self.row.files:
             raise CorruptionError(path, "the catalog does not know this file")
-        expected = Expected(self._uuid, self.id, kind, self.row.files[name])
+        expected = Expected(self._uuid, self.id, file.kind, self.row.files[name])
         part = PlacedArray(path, expected, placement)
         try:
             self._expected[name].require(part.header)
@@ -136,19 +153,17 @@ class FileSegment:
         self.parts[name] = part
         return part
 
-    def _open_vector(self, name: str, codec: dict[str, Any] | None, places: Places) -> None:
-        file = layout.vector_file("vectors", name)
-        self.originals[name] = self._open(file, Kind.VECTORS, places.originals)
-        present = layout.vector_file("present", name)
-        if present in self.row.files:
-            self._present[name] = self._open(present, Kind.PRESENT, "mapped").verify()
+    def _open_vector(self, name: str, codec: dict[str, Any] | None) -> None:
+        self.originals[name] = self._open(files.VECTORS, name)
+        if files.PRESENT.file(name) in self.row.files:
+            self._present[name] = self._open(files.PRESENT, name).verify()
         if codec is None:
             return
         if is_outdated(codec):
             self._keep_closed(name)
             return
         try:
-            codes = self._open(layout.vector_file("codes", name), Kind.CODES, places.codes)
+            codes = self._open(files.CODES, name)
             quantizer = self._open_quantizer(name, codec)
         except CorruptionError as error:
             self._note(error)
@@ -160,10 +175,10 @@ class FileSegment:
                 regular = pack_bits(flags)
             self.companions[name] = Companion(quantizer, codes, codec, regular)
 
-    def _open_index(self, name: str, places: Places) -> None:
+    def _open_index(self, name: str) -> None:
         try:
-            sketch = self._open(layout.vector_file("sketch", name), Kind.SKETCH, places.codes)
-            part = self._open(layout.vector_file("index", name), Kind.INDEX, "mapped")
+            sketch = self._open(files.SKETCH, name)
+            part = self._open(files.INDEX, name)
             try:
                 clustered = read_index(part.verify(), self.dims[name], self.rows)
                 if (sketch.header.rows, sketch.header.columns) != clustered.sketch_shape:
@@ -177,14 +192,14 @@ class FileSegment:
 
     def _keep_closed(self, name: str) -> None:
         """Files of outdated codes count, and are checked, but are of no use."""
-        for part, kind in (("codes", Kind.CODES), ("quantizer", Kind.QUANTIZER)):
+        for file in (files.CODES, files.QUANTIZER):
             try:
-                self._open(layout.vector_file(part, name), kind, "mapped")
+                self._open(file, name, "mapped")
             except CorruptionError as error:
                 self._note(error)
 
     def _open_quantizer(self, name: str, codec: dict[str, Any]) -> Quantizer:
-        part = self._open(layout.vector_file("quantizer", name), Kind.QUANTIZER, "mapped")
+        part = self._open(files.QUANTIZER, name)
         try:
             quantizer = read_quantizer(part.verify(), codec["kind"], self.dims[name])
             if len(quantizer.strays) and quantizer.strays[-1] >= self.rows:
@@ -195,7 +210,7 @@ class FileSegment:
 
     def _open_order(self) -> npt.NDArray[np.uint32]:
         try:
-            part = self._open("order", Kind.ORDER, "mapped")
+            part = self._open(files.ORDER)
             order = part.verify()
             if self.rows and int(order.max()) >= self.rows:
                 raise CorruptionError(part.path, "names rows that there are not")
@@ -205,7 +220,7 @@ class FileSegment:
             return ids.sort_order(self._ids).astype(np.uint32)
 
     def _open_offsets(self) -> npt.NDArray[np.uint64]:
-        part = self._open("payload-offsets", Kind.PAYLOAD_OFFSETS, "mapped")
+        part = self._open(files.PAYLOAD_OFFSETS)
         offsets = part.verify()
         ends = int(offsets[0]), int(offsets[-1])
         # Where offsets fall, the unsigned difference is huge.

@@ -22,7 +22,8 @@ from vecdb.engine.open.places import is_there
 from vecdb.engine.open.recovery import valid_config
 from vecdb.errors import CorruptionError
 from vecdb.storage import fs, layout, lookup
-from vecdb.storage.catalog import SegmentRow, Snapshot, pack_segment
+from vecdb.storage.catalog import Snapshot
+from vecdb.storage.files import expected_files
 from vecdb.storage.format import (
     BLOCK_SIZE,
     FOOTER_SIZE,
@@ -38,8 +39,8 @@ from vecdb.storage.format import (
 )
 from vecdb.storage.format_line import pack_format_line
 from vecdb.storage.replay import Replay
+from vecdb.storage.segment_row import SegmentRow, pack_segment
 from vecdb.storage.tar import Progress, TarWriter, no_progress
-from vecdb.storage.validate import expected_files
 
 _READ_SIZE = 64 * BLOCK_SIZE
 

@@ -20,7 +20,8 @@ import msgspec
 from msgspec import Meta, Struct
 
 from vecdb.storage import layout
-from vecdb.storage.catalog import LARGEST, Bits, SegmentRow, Snapshot, unpack_segment
+from vecdb.storage.catalog import Bits, Snapshot
+from vecdb.storage.files import expected_files
 from vecdb.storage.format import (
     MAX_VALUE,
     DamageError,
@@ -29,7 +30,7 @@ from vecdb.storage.format import (
     unpack_row,
     unpack_value,
 )
-from vecdb.storage.validate import expected_files
+from vecdb.storage.segment_row import LARGEST, SegmentRow, unpack_segment
 
 MAX_MANIFEST = MAX_VALUE + 8
 

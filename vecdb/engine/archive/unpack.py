@@ -33,13 +33,15 @@ from vecdb.errors import (
     NotFoundError,
     VecdbError,
 )
-from vecdb.storage import fs, layout, lookup
-from vecdb.storage.catalog import Catalog, Change, SegmentRow, Snapshot, read_unlocked
+from vecdb.storage import files, fs, layout, lookup
+from vecdb.storage.catalog import Catalog, Change, Snapshot, read_unlocked
 from vecdb.storage.format import MAX_FORMAT_LINE, DamageError, checksum
 from vecdb.storage.format_line import unpack_format_line
 from vecdb.storage.segment import FileSegment
+from vecdb.storage.segment_row import SegmentRow
 from vecdb.storage.tar import Progress, TarReader, member_size, no_progress
 from vecdb.storage.validate import validate
+from vecdb.vectors.datatypes import bytes_per_vector
 
 _READ_SIZE = 4 << 20
 
@@ -266,16 +268,17 @@ def _verified(manifest: Manifest, path: Path, name: str) -> int:
 
 def _verify_segment(segment: FileSegment, store: Store) -> None:
     """What ``check`` need not ask of files that vecdb wrote. Raises CorruptionError."""
-    offsets = segment.parts["payload-offsets"].verify()
-    ends = (offsets[0], offsets[-1]) == (0, segment.parts["payload"].array.size)
+    payload_offsets = segment.parts[files.PAYLOAD_OFFSETS.file()]
+    offsets = payload_offsets.verify()
+    ends = (offsets[0], offsets[-1]) == (0, segment.parts[files.PAYLOAD.file()].array.size)
     if not ends or (offsets[1:] < offsets[:-1]).any():
-        raise CorruptionError(segment.parts["payload-offsets"].path, "does not cut up the payload")
-    seqs = segment.parts["seqs"]
+        raise CorruptionError(payload_offsets.path, "does not cut up the payload")
+    seqs = segment.parts[files.SEQS.file()]
     if segment.rows and int(seqs.verify().max()) > store.applied_seq:
         raise CorruptionError(seqs.path, f"has operations beyond {store.applied_seq}")
     for name, vector in store.schema.items():
         originals = segment.originals[name]
-        step = max(1, _READ_SIZE // (4 * vector.dim))
+        step = max(1, _READ_SIZE // bytes_per_vector(vector.dim))
         for start in range(0, segment.rows, step):
             if not np.isfinite(
                 originals.verify_span(start, start + step)[start : start + step]
@@ -283,13 +286,13 @@ def _verify_segment(segment: FileSegment, store: Store) -> None:
                 raise CorruptionError(originals.path, "has values that are not finite")
         present = segment.present(name, segment.rows)
         if present is not None and segment.rows % 8 and present[-1] >> segment.rows % 8:
-            part = segment.parts[layout.vector_file("present", name)]
+            part = segment.parts[files.PRESENT.file(name)]
             raise CorruptionError(part.path, "goes beyond the last row")
         companion = segment.companions.get(name)
         if companion is not None and companion.quantizer.metric != vector.metric:
-            part = segment.parts[layout.vector_file("quantizer", name)]
+            part = segment.parts[files.QUANTIZER.file(name)]
             raise CorruptionError(part.path, f"is for another metric than {vector.metric}")
         index = segment.indexes.get(name)
         if index is not None and index.clustered.metric != vector.metric:
-            part = segment.parts[layout.vector_file("index", name)]
+            part = segment.parts[files.INDEX.file(name)]
             raise CorruptionError(part.path, f"is for another metric than {vector.metric}")

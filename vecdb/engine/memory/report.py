@@ -17,6 +17,7 @@ from vecdb.engine.store import Store
 from vecdb.storage import layout
 from vecdb.storage.arrays import PlacedArray
 from vecdb.storage.catalog import DATA
+from vecdb.storage.files import BY_KIND, FILES
 
 FIGURES = ("file", "anonymous", "mapped", "resident")
 
@@ -33,10 +34,9 @@ def memory_report(store: Store, resident: dict[str, int] | None = None) -> dict[
     with store.write:
         parts = {name: dict.fromkeys(FIGURES, 0) for name in _PARTS}
         for state in store.files.values():
-            for file, array in state.segment.parts.items():
-                _add(parts[_PART_OF[file.split(".")[0]]], array, resident)
-            for edits in state.edits.files:
-                _add(parts["payload"], edits.part, resident)
+            arrays = [*state.segment.parts.values(), *(edits.part for edits in state.edits.files)]
+            for array in arrays:
+                _add(parts[BY_KIND[array.header.kind].part], array, resident)
             for bits in (state.alive, state.committed):
                 parts["masks"]["anonymous"] += 0 if bits is None else bits.nbytes
         in_memory = [memory.size for memory in store.memories()]
@@ -65,34 +65,12 @@ def _sum(parts: Iterable[dict[str, int]]) -> dict[str, int]:
 
 
 _PARTS = (
-    "originals",
-    "codes",
-    "quantizers",
-    "sketches",
-    "indexes",
-    "ids",
-    "payload",
-    "seqs",
-    "manifests",
+    *dict.fromkeys(file.part for file in FILES),
     "masks",
     "memory_segment",
     "wal",
     "catalog",
 )
-_PART_OF = {
-    "vectors": "originals",
-    "codes": "codes",
-    "quantizer": "quantizers",
-    "sketch": "sketches",
-    "index": "indexes",
-    "ids": "ids",
-    "order": "ids",
-    "present": "ids",
-    "payload": "payload",
-    "payload-offsets": "payload",
-    "seqs": "seqs",
-    "manifest": "manifests",
-}
 
 
 def _add(part: dict[str, int], array: PlacedArray, resident: dict[str, int]) -> None:

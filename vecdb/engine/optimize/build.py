@@ -22,21 +22,24 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import numpy.typing as npt
 
-from vecdb import ids, models, quantization
+from vecdb import models, quantization
 from vecdb.engine.commit import abandon, committing
 from vecdb.engine.optimize.indexing import Arrangement, Scorer, arrange, index, leading, scorer_of
 from vecdb.engine.planner import is_optimized, space_for, wants_index
 from vecdb.engine.schema import VectorSchema
 from vecdb.engine.signals import Uninterrupted
-from vecdb.engine.sources import Columns, Source, blocks_of, columns_of, new_builder, places_in_new
+from vecdb.engine.sources import Source, blocks_of, new_builder, places_in_new, read_rows
 from vecdb.engine.store import FileState, Store, count_bits, gather_bits, none_if_all
 from vecdb.errors import OptimizerError
 from vecdb.storage import fs, lookup
 from vecdb.storage.builder import SegmentBuilder
-from vecdb.storage.catalog import Bits, Change, SegmentRow
+from vecdb.storage.catalog import Bits, Change
 from vecdb.storage.format import pack_bits, unpack_bits
 from vecdb.storage.payload_edits import EditsFile, PayloadEdits, rows_of, write_edits
+from vecdb.storage.row_block import RowBlock
 from vecdb.storage.segment import FileSegment
+from vecdb.storage.segment_row import SegmentRow
+from vecdb.vectors.datatypes import bytes_per_vector
 
 Offsets = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
@@ -173,10 +176,10 @@ def _copy(builder: SegmentBuilder, sources: list[Source], order: Offsets, meter:
     for rows in blocks_of(order, builder.dims):
         meter.poll()
         parts = [
-            (places, columns_of(source.part, builder.dims, offsets))
+            (places, read_rows(source.part, offsets))
             for source, places, offsets in _by_source(sources, rows)
         ]
-        builder.add(*(parts[0][1] if len(parts) == 1 else _interleaved(parts, builder.dims)))
+        builder.add(parts[0][1] if len(parts) == 1 else _interleaved(parts))
         meter.advance(len(rows))
     builder.finish_rows()
 
@@ -198,30 +201,12 @@ def _by_source(sources: list[Source], rows: Offsets) -> Iterator[tuple[Source, O
             yield source, places, source.rows[rows[places] - start]
 
 
-def _interleaved(parts: list[tuple[Offsets, Columns]], dims: dict[str, int]) -> Columns:
-    """The columns of several sources, each row in its place."""
-    count = sum(len(places) for places, _ in parts)
-    where = np.empty(count, dtype=np.int64)
-    where[np.concatenate([places for places, _ in parts])] = np.arange(count)
-    columns = [columns for _, columns in parts]
-    payloads = [payload for each in columns for payload in each[2]]
-
-    def flags(name: str) -> npt.NDArray[np.bool_] | None:
-        if all(each[4][name] is None for each in columns):
-            return None
-        every = [
-            np.ones(len(each[0]), np.bool_) if (has := each[4][name]) is None else has
-            for each in columns
-        ]
-        return np.concatenate(every)[where]
-
-    return (
-        ids.concatenate([each[0] for each in columns])[where],
-        np.concatenate([each[1] for each in columns])[where],
-        [payloads[place] for place in where.tolist()],
-        {name: np.concatenate([each[3][name] for each in columns])[where] for name in dims},
-        {name: flags(name) for name in dims},
-    )
+def _interleaved(parts: list[tuple[Offsets, RowBlock]]) -> RowBlock:
+    """The rows of several sources, each in its place."""
+    places = np.concatenate([places for places, _ in parts])
+    where = np.empty(len(places), dtype=np.int64)
+    where[places] = np.arange(len(places))
+    return RowBlock.concat([rows for _, rows in parts]).take(where)
 
 
 def _quantize(builder: SegmentBuilder, vector: VectorSchema, meter: _Meter) -> Scorer:
@@ -242,7 +227,7 @@ def _quantize(builder: SegmentBuilder, vector: VectorSchema, meter: _Meter) -> S
         raise Cancelled from None
 
     def pieces() -> Iterator[Floats]:
-        step = max(32, (8 << 20) // (4 * vector.dim) // 32 * 32)
+        step = max(32, (8 << 20) // bytes_per_vector(vector.dim) // 32 * 32)
         for start in range(0, len(vectors), step):
             meter.poll()
             yield vectors[start : start + step]

@@ -32,6 +32,7 @@ from vecdb.index.clustered.neighbours import breaking_ties, nearest_others, pick
 from vecdb.index.clustered.sketch import Sketcher
 from vecdb.index.clustered.sketch import sample_size as sketch_sample
 from vecdb.storage.builder import SegmentBuilder
+from vecdb.vectors.datatypes import bytes_per_vector
 
 Offsets = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
@@ -203,7 +204,7 @@ def _pick(count: int, size: int) -> Offsets:
 
 def _pieces(rows: Offsets, dim: int) -> Iterator[Offsets]:
     """Pieces whose vectors take some MB, of a multiple of 32 rows."""
-    step = max(32, _BLOCK_BYTES // (4 * dim) // 32 * 32)
+    step = max(32, _BLOCK_BYTES // bytes_per_vector(dim) // 32 * 32)
     for start in range(0, len(rows), step):
         yield rows[start : start + step]
 

@@ -8,8 +8,9 @@ from vecdb import models
 from vecdb.engine.optimize.optimizer import next_step
 from vecdb.engine.read.segment.scan import describe
 from vecdb.engine.store import Store
-from vecdb.storage import layout
+from vecdb.storage.files import INDEX, SKETCH
 from vecdb.storage.segment import Index
+from vecdb.vectors.datatypes import bytes_per_vector
 
 
 def collection_info(store: Store) -> models.CollectionInfo:
@@ -80,7 +81,7 @@ def _segment_info(store: Store, part: Any) -> models.SegmentInfo:
         companion = getattr(segment, "companions", {}).get(name)
         places = segment.places[name] if segment.kind == "file" else None
         vectors[name] = models.SegmentVectors(
-            bytes=4 * dim * part.rows,
+            bytes=bytes_per_vector(dim) * part.rows,
             placement=places.originals if places is not None else "anonymous",
             quantization=describe(companion),
             codes_placement=companion.codes.placement if companion is not None else None,
@@ -99,8 +100,8 @@ def _index_info(segment: Any, name: str) -> models.IndexInfo | None:
     index: Index | None = getattr(segment, "indexes", {}).get(name)
     if index is None:
         return None
-    files = [layout.vector_file(part, name) for part in ("sketch", "index")]
-    file_size = sum(segment.parts[file].file_size for file in files)
+    parts = [segment.parts[file.file(name)] for file in (SKETCH, INDEX)]
+    file_size = sum(part.file_size for part in parts)
     clustered = index.clustered
     return models.IndexInfo(
         partitions=clustered.clustering.partitions,

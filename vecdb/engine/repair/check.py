@@ -23,13 +23,14 @@ from vecdb.engine.operations import Upsert, decode, require_fit
 from vecdb.engine.schema import Schema, schema_of
 from vecdb.errors import CorruptionError, FormatVersionError
 from vecdb.payload import encoding
-from vecdb.storage import layout
-from vecdb.storage.catalog import SegmentRow, Snapshot, read_unlocked
+from vecdb.storage import files, layout
+from vecdb.storage.catalog import Snapshot, read_unlocked
 from vecdb.storage.catalog_file import require_lock_file
 from vecdb.storage.format import DamageError, unpack_bits
 from vecdb.storage.payload_edits import EditsFile
 from vecdb.storage.replay import Replay
 from vecdb.storage.segment import FileSegment, Places
+from vecdb.storage.segment_row import SegmentRow
 
 
 class Problem(Struct):
@@ -208,8 +209,8 @@ def _check_segment(
                 report.add(entry, "is not a file of this segment")
     _check_order(report, directory, segment)
     if int(segment.seq_array(np.arange(row.rows)).max(initial=0)) > snapshot.applied_seq:
-        report.add(directory / "seqs", f"names operations after {snapshot.applied_seq}")
-    with _noted(report, directory / "payload"):
+        report.add(directory / files.SEQS.file(), f"names operations after {snapshot.applied_seq}")
+    with _noted(report, directory / files.PAYLOAD.file()):
         for offset in range(segment.rows):
             encoding.verify(segment.payload(offset))
     for name in row.edits:
@@ -232,11 +233,11 @@ def _check_edits(found: CollectionCheck, file: EditsFile) -> None:
 def _check_order(report: CheckReport, directory: Path, segment: FileSegment) -> None:
     keys = list(segment.from_key(0, segment.rows))
     if sorted(keys) != list(range(segment.rows)):
-        report.add(directory / "order", "is not a permutation of the rows")
+        report.add(directory / files.ORDER.file(), "is not a permutation of the rows")
         return
     ordered = ids.from_array(segment.id_array(np.array(keys, dtype=np.int64)))
     if any(a > b for a, b in pairwise(ordered)):
-        report.add(directory / "order", "does not sort the ids")
+        report.add(directory / files.ORDER.file(), "does not sort the ids")
 
 
 def _check_unique(report: CheckReport, path: Path, live: list[ids.IdArray]) -> None:

@@ -15,7 +15,8 @@ from vecdb.engine.repair.remains import Part
 from vecdb.engine.repair.salvage import DataRemains
 from vecdb.payload import encoding
 from vecdb.storage import layout
-from vecdb.storage.format import DamageError, Kind
+from vecdb.storage.files import PAYLOAD_EDITS
+from vecdb.storage.format import DamageError
 from vecdb.storage.payload_edits import EditsTable
 
 Flags = npt.NDArray[np.bool_]
@@ -35,7 +36,7 @@ class EditRemains:
         self._file = np.full(part.rows, -1, dtype=np.int32)  # that has the payload now; -1: none
         self._place = np.zeros(part.rows, dtype=np.int64)
         for number, name in enumerate(part.edits):
-            file = files.enter_context(part.file(name, Kind.PAYLOAD_EDITS, uuid))
+            file = files.enter_context(part.file(PAYLOAD_EDITS, uuid, name))
             table = _table_of(file, part.rows, layout.parse_edits_file(name) or 0)
             self.files.append(file)
             self._tables.append(table)
@@ -68,12 +69,12 @@ class EditRemains:
 
 def _table_of(file: DataRemains, rows: int, seq: int) -> EditsTable | None:
     """The head of a file, if all of it is whole."""
-    data, whole = file.rows(0, 8, "<u1", 1)
+    data, whole = file.rows(0, 8)
     count = int(data[:, 0].view("<u8")[0])
     end = EditsTable.head_size(count)
     if not whole.all() or end > file.padded:
         return None
-    data, whole = file.rows(0, end, "<u1", 1)
+    data, whole = file.rows(0, end)
     if not whole.all():
         return None
     head = data[:, 0]

@@ -41,6 +41,7 @@ from vecdb.errors import (
     LockedError,
 )
 from vecdb.storage import fs, layout, lookup
+from vecdb.storage.files import PAYLOAD, VECTORS
 from vecdb.storage.format import DamageError
 from vecdb.storage.place import entered
 
@@ -160,9 +161,10 @@ class _Meter:
     """Bytes read, of the files that hold points and operations."""
 
     def __init__(self, source: Path, progress: Progress) -> None:
-        patterns = ("segments/*/payload", "segments/*/vectors*", "wal/*.wal")
-        files = [f for p in patterns for f in source.glob(f"{layout.COLLECTIONS}/*/{p}")]
-        self._total = sum(file.stat().st_size for file in files)
+        names = PAYLOAD.name, f"{VECTORS.name}*"
+        patterns = [*(f"{layout.SEGMENTS}/*/{name}" for name in names), f"{layout.WAL}/*.wal"]
+        found = [f for p in patterns for f in source.glob(f"{layout.COLLECTIONS}/*/{p}")]
+        self._total = sum(file.stat().st_size for file in found)
         self._done = 0
         self._progress = progress
 

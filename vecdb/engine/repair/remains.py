@@ -22,20 +22,21 @@ from vecdb.engine.repair.lmdb_pages import CatalogRows, rows_of
 from vecdb.engine.repair.salvage import DataRemains, LogRemains, footer_checksum, mend, read_file
 from vecdb.engine.schema import Schema, schema_of
 from vecdb.errors import FormatVersionError
-from vecdb.storage import layout
-from vecdb.storage.catalog import DATA, SegmentRow, unpack_segment
+from vecdb.storage import files, layout
+from vecdb.storage.catalog import DATA
+from vecdb.storage.files import FileKind
 from vecdb.storage.format import (
     HEADER_SIZE,
     MAX_FORMAT_LINE,
     DamageError,
     DataHeader,
-    Kind,
     WalHeader,
     checksum,
     unpack_bits,
     unpack_value,
 )
 from vecdb.storage.format_line import unpack_format_line
+from vecdb.storage.segment_row import SegmentRow, unpack_segment
 
 Flags = npt.NDArray[np.bool_]
 T = TypeVar("T")
@@ -57,10 +58,11 @@ class Part:
     edits: tuple[str, ...] = ()
     """Its files of payload edits, the oldest first."""
 
-    def file(self, name: str, kind: Kind, uuid: bytes | None) -> DataRemains:
-        """One of its files."""
+    def file(self, file: FileKind, uuid: bytes | None, name: str | None = None) -> DataRemains:
+        """One of its files; ``name``: what it is called, if there may be more than one."""
+        name = name or file.file()
         row = self.row.files.get(name) if self.row is not None else None
-        return DataRemains(self.path / name, uuid, self.id, kind, row)
+        return DataRemains(self.path / name, uuid, self.id, file, row)
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,8 +203,8 @@ class CollectionRemains:
             masks = self._masks(number, row.rows)
             if live != row.rows and not any(mask.sum() == live for mask in masks):
                 return False
-        files = LogRemains(self.path / layout.WAL, self.uuid, state.applied_seq).files()
-        return bool(files) and files[0][0] <= state.applied_seq + 1
+        log = LogRemains(self.path / layout.WAL, self.uuid, state.applied_seq).files()
+        return bool(log) and log[0][0] <= state.applied_seq + 1
 
     def _fitting(self, number: int) -> SegmentRow | None:
         """The catalog's row that describes the files of a segment's directory. Where the catalog
@@ -231,7 +233,7 @@ class CollectionRemains:
         ours = current or any(self._fits(row) for row in rows)
         configs = [*stored, *manifests] if ours else [*manifests, *stored]
         dims = {
-            name: vector["dim"]
+            name: vector.dim
             for _, row in self._manifests.values()
             for name, vector in row.vectors.items()
         }
@@ -261,7 +263,7 @@ class CollectionRemains:
         edits = self._edits_of(number, row)
         part = Part(number, path, row, row.rows if row is not None else 0, None, True, edits)
         if row is None:
-            with part.file("ids", Kind.IDS, self.uuid) as remains:
+            with part.file(files.IDS, self.uuid) as remains:
                 if remains.header is None:
                     self.lost += live or 0
                     self.note(path, "nothing tells what this segment was")
@@ -357,10 +359,11 @@ def _read_manifest(
     directory: Path, uuid: bytes | None, number: int
 ) -> tuple[dict[str, Any], SegmentRow] | None:
     """The configuration and the segment's row of a whole manifest."""
-    with DataRemains(directory / "manifest", uuid, number, Kind.MANIFEST, None) as remains:
+    path = directory / files.MANIFEST.file()
+    with DataRemains(path, uuid, number, files.MANIFEST, None) as remains:
         if remains.header is None:
             return None
-        data, whole = remains.rows(0, remains.header.rows, "<u1", 1)
+        data, whole = remains.rows(0, remains.header.rows)
     if not whole.all():
         return None
     values = _parsed([data.tobytes()], lambda value: (value, unpack_segment(value["segment"])))

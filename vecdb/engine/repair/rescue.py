@@ -27,13 +27,15 @@ from vecdb.engine.operations import (
 from vecdb.engine.repair.edit_remains import EditRemains
 from vecdb.engine.repair.remains import CollectionRemains, Part
 from vecdb.engine.repair.salvage import DataRemains
+from vecdb.engine.schema import row_bytes
 from vecdb.payload import encoding
-from vecdb.storage import layout
-from vecdb.storage.format import BLOCK_SIZE, DamageError, Kind, unpack_bits
+from vecdb.storage import files
+from vecdb.storage.files import FileKind
+from vecdb.storage.format import BLOCK_SIZE, DamageError, unpack_bits
+from vecdb.vectors.block import VectorBlock
 
 Flags = npt.NDArray[np.bool_]
 Offsets = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float32]
 
 _WINDOW_BYTES = 8 << 20
 
@@ -99,25 +101,25 @@ class Rescue:
         self.certain = self.certain[chosen]
 
     def _ids(self, part: Part) -> tuple[ids.IdArray, Flags]:
-        with part.file("ids", Kind.IDS, self.remains.uuid) as file:
+        with part.file(files.IDS, self.remains.uuid) as file:
             columns = 2 if file.padded >= 16 * part.rows else 1
-            file.expect(part.rows, "<u8", columns)
-            array, whole = file.rows(0, part.rows, "<u8", columns)
+            file.expect(part.rows, columns)
+            array, whole = file.rows(0, part.rows, columns)
             self.remains.note(file.path, file.damage)
         return (array[:, 0] if columns == 1 else array), whole
 
     def _seqs(self, part: Part, number: int) -> npt.NDArray[np.uint64]:
         """The last operations that changed the rows. Those whose seq is damaged count as new as
         the newest of their segment."""
-        with part.file("seqs", Kind.SEQS, self.remains.uuid) as file:
-            file.expect(part.rows, "<u8", 1)
-            array, whole = file.rows(0, part.rows, "<u8", 1)
+        with part.file(files.SEQS, self.remains.uuid) as file:
+            file.expect(part.rows)
+            array, whole = file.rows(0, part.rows)
             self.remains.note(file.path, file.damage)
         seqs = array[:, 0]
         if not whole.all():
             seqs = np.where(whole, seqs, seqs.max(where=whole, initial=0))
-        with ExitStack() as files:
-            edits = EditRemains(part, self.remains.uuid, files)
+        with ExitStack() as held:
+            edits = EditRemains(part, self.remains.uuid, held)
             self._edits_unknown[number] = not edits.whole
         changed: npt.NDArray[np.uint64] = np.maximum(seqs, edits.seqs)
         return changed
@@ -134,22 +136,21 @@ class Rescue:
             points = np.flatnonzero(self.part == number)
             points = points[np.argsort(self.row[points])]
             if len(points):
-                with ExitStack() as files:
-                    yield from _PartRows(self, part, files).upserts(points)
+                with ExitStack() as held:
+                    yield from _PartRows(self, part, held).upserts(points)
 
     def keep(
         self,
         points: Offsets,
         payloads: list[bytes],
         payload_whole: Flags,
-        vectors: dict[str, Floats],
-        absent: dict[str, Flags],
+        vectors: dict[str, VectorBlock],
         lost: dict[str, Flags],
     ) -> Upsert | None:
         """One operation for all of the points of which something is left."""
         has_vector = np.zeros(len(points), dtype=np.bool_)
-        for flags in absent.values():
-            has_vector |= ~flags
+        for block in vectors.values():
+            has_vector |= block.flags()
         self.lost[points, 0] = ~payload_whole
         for column, name in enumerate(self.names, 1):
             self.lost[points, column] = lost[name]
@@ -163,8 +164,10 @@ class Rescue:
         return Upsert(
             ids.from_array(self.keys[points[kept]]),
             [payloads[place] for place in kept.tolist()],
-            {name: block[kept] for name, block in vectors.items()},
-            {name: flags[kept] for name, flags in absent.items() if flags[kept].any()},
+            {
+                name: VectorBlock.of(block.values[kept], block.flags()[kept])
+                for name, block in vectors.items()
+            },
         )
 
     def advance(self, done: int) -> None:
@@ -209,9 +212,8 @@ class Rescue:
             for name in operation.names:
                 self.lost[places, 1 + self.names.index(name)] = False
         else:
-            for name in operation.vectors:
-                flags = operation.absent.get(name)
-                given = places if flags is None else places[~flags[known]]
+            for name, block in operation.vectors.items():
+                given = places[block.flags()[known]]
                 self.lost[given, 1 + self.names.index(name)] = False
 
 
@@ -224,39 +226,39 @@ def only(operation: Operation, places: Offsets) -> Operation:
         return DropVectors(keys, operation.names)
     if isinstance(operation, EditPayload):
         return EditPayload(keys, operation.mode, operation.payload, operation.path, operation.paths)
-    vectors = {name: block[places] for name, block in operation.vectors.items()}
-    absent = {name: flags[places] for name, flags in operation.absent.items()}
+    vectors = {name: block.take(places) for name, block in operation.vectors.items()}
     if isinstance(operation, EditVectors):
-        return EditVectors(keys, vectors, absent)
-    return Upsert(keys, [operation.payloads[place] for place in places.tolist()], vectors, absent)
+        return EditVectors(keys, vectors)
+    return Upsert(keys, [operation.payloads[place] for place in places.tolist()], vectors)
 
 
 class _PartRows:
     """The rows of one segment, read window by window."""
 
-    def __init__(self, rescue: Rescue, part: Part, files: ExitStack) -> None:
+    def __init__(self, rescue: Rescue, part: Part, held: ExitStack) -> None:
         self._rescue = rescue
         self._part = part
         self._uuid = rescue.remains.uuid
-        self._files = files
-        self._payload = self._open("payload", Kind.PAYLOAD)
+        self._held = held
+        self._payload = self._open(files.PAYLOAD)
         self._offsets, self._offset_known = self._read_offsets()
-        self._edits = EditRemains(part, self._uuid, files)
+        self._edits = EditRemains(part, self._uuid, held)
         self._vectors: dict[str, DataRemains] = {}
         self._present: dict[str, tuple[Flags, Flags]] = {}
         for name in rescue.names:
-            self._vectors[name] = self._open(layout.vector_file("vectors", name), Kind.VECTORS)
-            self._vectors[name].expect(part.rows, "<f4", rescue.remains.schema[name].dim)
-            self._present[name] = self._read_present(layout.vector_file("present", name))
+            self._vectors[name] = self._open(files.VECTORS, name)
+            self._vectors[name].expect(part.rows, rescue.remains.schema[name].dim)
+            self._present[name] = self._read_present(name)
 
-    def _open(self, name: str, kind: Kind) -> DataRemains:
-        return self._files.enter_context(self._part.file(name, kind, self._uuid))
+    def _open(self, file: FileKind, vector_name: str = "") -> DataRemains:
+        remains = self._part.file(file, self._uuid, file.file(vector_name))
+        return self._held.enter_context(remains)
 
     def upserts(self, points: Offsets) -> Iterator[Upsert]:
         """The points, whose rows ascend."""
         schema = self._rescue.remains.schema
         rows = self._rescue.row[points]
-        stride = 4 * sum(vector.dim for vector in schema.values())
+        stride = row_bytes(schema)
         # A window ends where its bytes reach the limit, dead rows in it included.
         begins = rows * stride + self._offsets[rows]
         ends = np.flatnonzero(np.diff(begins // _WINDOW_BYTES)) + 1
@@ -264,10 +266,10 @@ class _PartRows:
             window = self._rescue.row[some]
             payloads, payload_whole = self._read_payloads(window)
             self._edits.put(window, payloads, payload_whole)
-            vectors, absent, lost = {}, {}, {}
+            vectors, lost = {}, {}
             for name in schema:
-                vectors[name], absent[name], lost[name] = self._read_vectors(name, window)
-            found = self._rescue.keep(some, payloads, payload_whole, vectors, absent, lost)
+                vectors[name], lost[name] = self._read_vectors(name, window)
+            found = self._rescue.keep(some, payloads, payload_whole, vectors, lost)
             if found is not None:
                 yield found
             self._rescue.advance(stride * len(window) + sum(map(len, payloads)))
@@ -279,9 +281,9 @@ class _PartRows:
     def _read_offsets(self) -> tuple[Offsets, Flags]:
         """Where each payload begins and the last one ends; which of these places are known."""
         count = self._part.rows + 1
-        file = self._open("payload-offsets", Kind.PAYLOAD_OFFSETS)
-        file.expect(count, "<u8", 1)
-        array, known = file.rows(0, count, "<u8", 1)
+        file = self._open(files.PAYLOAD_OFFSETS)
+        file.expect(count)
+        array, known = file.rows(0, count)
         known &= array[:, 0] <= self._payload.padded
         offsets = np.where(known, array[:, 0], 0).astype(np.int64)
         self._rescue.remains.note(file.path, file.damage)
@@ -318,26 +320,26 @@ class _PartRows:
         """Which rows have the vector, and for which of them that is known."""
         part = self._part
         all_rows = np.ones(part.rows, dtype=np.bool_)
-        if part.row is not None and name not in part.row.files:
+        if part.row is not None and files.PRESENT.file(name) not in part.row.files:
             return all_rows, all_rows
-        file = self._open(name, Kind.PRESENT)
-        file.expect(-(-part.rows // 8), "<u1", 1)
-        bits, whole = file.rows(0, -(-part.rows // 8), "<u1", 1)
+        file = self._open(files.PRESENT, name)
+        file.expect(-(-part.rows // 8))
+        bits, whole = file.rows(0, -(-part.rows // 8))
         if part.row is not None:
             self._rescue.remains.note(file.path, file.damage)
         return unpack_bits(bits[:, 0], part.rows), np.repeat(whole, 8)[: part.rows]
 
-    def _read_vectors(self, name: str, window: Offsets) -> tuple[Floats, Flags, Flags]:
-        """The vectors, which rows are without, and which of these lost theirs."""
+    def _read_vectors(self, name: str, window: Offsets) -> tuple[VectorBlock, Flags]:
+        """The vectors, and which of the rows that are without lost theirs."""
         dim = self._rescue.remains.schema[name].dim
         first = int(window[0])
-        data, whole = self._vectors[name].rows(first, int(window[-1]) + 1, "<f4", dim)
+        data, whole = self._vectors[name].rows(first, int(window[-1]) + 1, dim)
         block, good = data[window - first], whole[window - first]
         has, known = (flags[window] for flags in self._present[name])
         # Rows without the vector hold zeros.
         there = np.where(known, has, block.any(axis=1)) & good
         block[~there] = 0
-        return block, ~there, np.where(known, has & ~good, ~there)
+        return VectorBlock(block, there), np.where(known, has & ~good, ~there)
 
 
 class _Stream:

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vecdb.errors import CorruptionError, FormatVersionError
-from vecdb.storage.catalog import FileRow
+from vecdb.storage.files import FileKind
 from vecdb.storage.format import (
     BLOCK_SIZE,
     FOOTER_SIZE,
@@ -37,6 +37,7 @@ from vecdb.storage.format import (
     unpack_frame,
 )
 from vecdb.storage.replay import search_budget
+from vecdb.storage.segment_row import FileRow
 from vecdb.storage.wal import wal_files
 
 Flags = npt.NDArray[np.bool_]
@@ -118,9 +119,10 @@ class DataRemains:
     """
 
     def __init__(
-        self, path: Path, uuid: bytes | None, segment_id: int, kind: Kind, row: FileRow | None
+        self, path: Path, uuid: bytes | None, segment_id: int, file: FileKind, row: FileRow | None
     ) -> None:
         self.path = path
+        self._dtype = np.dtype(file.dtype)
         self.header: DataHeader | None = None
         self.padded = 0
         self._problem = ""
@@ -132,7 +134,7 @@ class DataRemains:
         try:
             self._file = FileIO(path)
             self._fd = self._file.fileno()
-            self._open(uuid, segment_id, kind, row)
+            self._open(uuid, segment_id, file.kind, row)
         except OSError as error:
             self._problem = _reason(error)
         except DamageError as error:
@@ -187,21 +189,19 @@ class DataRemains:
             self._problem = self._problem or "footer checksum does not match"
         self._table = np.frombuffer(table[: len(table) // 8 * 8], dtype="<u8")
 
-    def expect(self, rows: int, dtype: str, columns: int) -> None:
+    def expect(self, rows: int, columns: int = 1) -> None:
         """Believe nothing of a file that is not of this shape."""
-        size = rows * columns * np.dtype(dtype).itemsize
+        size = rows * columns * self._dtype.itemsize
         if self.padded != size + padding(size):
             self._problem = self._problem or f"does not hold {rows} rows"
             self._table = self._table[:0]
 
-    def rows(
-        self, start: int, stop: int, dtype: str, columns: int
-    ) -> tuple[npt.NDArray[Any], Flags]:
+    def rows(self, start: int, stop: int, columns: int = 1) -> tuple[npt.NDArray[Any], Flags]:
         """Rows ``start`` to ``stop`` as ``(n, columns)``, and which of them are whole."""
-        stride = np.dtype(dtype).itemsize * columns
+        stride = self._dtype.itemsize * columns
         edges = np.arange(start, stop + 1, dtype=np.int64) * stride
         data, whole = self.spans(edges[:-1], edges[1:])
-        return data.view(dtype).reshape(stop - start, columns), whole
+        return data.view(self._dtype).reshape(stop - start, columns), whole
 
     def spans(
         self, starts: npt.NDArray[np.int64], stops: npt.NDArray[np.int64]

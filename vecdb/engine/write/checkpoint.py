@@ -30,8 +30,9 @@ import numpy as np
 from vecdb import models
 from vecdb.engine.commit import abandon, committing
 from vecdb.engine.planner import absorbed, space_for
+from vecdb.engine.schema import row_bytes
 from vecdb.engine.signals import Uninterrupted
-from vecdb.engine.sources import Source, blocks_of, columns_of, new_builder, places_in_new
+from vecdb.engine.sources import Source, blocks_of, new_builder, places_in_new, read_rows
 from vecdb.engine.statistics import statistics
 from vecdb.engine.store import (
     FileState,
@@ -196,12 +197,12 @@ def _build(store: Store, sources: list[Source]) -> tuple[SegmentBuilder | None, 
     total = sum(len(source.rows) for source in sources)
     if not total:
         return None, None
-    _require_space(store, total * sum(4 * vector.dim for vector in store.schema.values()))
+    _require_space(store, total * row_bytes(store.schema))
     builder = new_builder(store, sources)
     try:
         for source in sources:
             for rows in blocks_of(source.rows, builder.dims):
-                builder.add(*columns_of(source.part, builder.dims, rows))
+                builder.add(read_rows(source.part, rows))
         builder.finish_rows()
         return builder, store.open_segment(builder.finish(models.to_builtins(store.config)))
     except BaseException:

@@ -18,9 +18,9 @@ from vecdb.engine.schema import Schema, VectorSchema, vector_schema
 from vecdb.errors import InvalidInputError
 from vecdb.models.validation import read
 from vecdb.payload import encoding
+from vecdb.vectors.block import VectorBlock
 
 Floats = npt.NDArray[np.float32]
-Flags = npt.NDArray[np.bool_]
 
 
 def prepare_upsert(schema: Schema, points: Any) -> Upsert:
@@ -29,7 +29,7 @@ def prepare_upsert(schema: Schema, points: Any) -> Upsert:
     if isinstance(parsed, models.Batch):
         keys = ids.keys_of(parsed.ids)
         _require_some(keys)
-        columns, absent = _columns_of_batch(schema, parsed.vectors, len(keys))
+        columns = _columns_of_batch(schema, parsed.vectors, len(keys))
         payloads = (
             [encoding.EMPTY] * len(keys)
             if parsed.payloads is None
@@ -38,20 +38,18 @@ def prepare_upsert(schema: Schema, points: Any) -> Upsert:
     else:
         keys = [ids.key_of(point.id) for point in parsed]
         _require_some(keys)
-        columns, absent = _columns_of_points(schema, keys, [p.vector for p in parsed])
+        columns = _columns_of_points(schema, keys, [p.vector for p in parsed])
         payloads = _encode(keys, [point.payload for point in parsed])
     for name, vector in schema.items():  # a row has a place for every name
         if name not in columns:
-            columns[name] = np.zeros((len(keys), vector.dim), dtype=np.float32)
-            absent[name] = np.ones(len(keys), dtype=np.bool_)
-    upsert = Upsert(keys, payloads, columns, absent)
+            columns[name] = VectorBlock.of_none(len(keys), vector.dim)
+    upsert = Upsert(keys, payloads, columns)
     last = _last_of_each(keys)
     if last is not None:
         upsert = Upsert(
             [keys[i] for i in last],
             [payloads[i] for i in last],
-            {name: column[last] for name, column in columns.items()},
-            {name: flags[last] for name, flags in absent.items()},
+            {name: block.take(last) for name, block in columns.items()},
         )
     return upsert
 
@@ -64,10 +62,10 @@ def prepare_vectors(schema: Schema, points: Any) -> EditVectors:
     last = _last_of_each(keys)
     if last is not None:
         raise InvalidInputError("points: an id occurs twice; give all its vectors at once")
-    columns, absent = _columns_of_points(schema, keys, [point.vector for point in parsed])
+    columns = _columns_of_points(schema, keys, [point.vector for point in parsed])
     if not columns:
         raise InvalidInputError("points: expected at least one vector")
-    return EditVectors(keys, columns, absent)
+    return EditVectors(keys, columns)
 
 
 def _require_some(keys: list[int]) -> None:
@@ -98,30 +96,27 @@ def _matrix(vector: VectorSchema, values: Any, what: str) -> Floats:
     return vectors.to_matrix(values, vector.dim, normalize=cosine, what=what)
 
 
-def _columns_of_batch(
-    schema: Schema, values: Any, count: int
-) -> tuple[dict[str, Floats], dict[str, Flags]]:
+def _columns_of_batch(schema: Schema, values: Any, count: int) -> dict[str, VectorBlock]:
     named = values if isinstance(values, Mapping) else {"": values}
-    columns: dict[str, Floats] = {}
-    absent: dict[str, Flags] = {}
+    columns: dict[str, VectorBlock] = {}
     for name, rows in named.items():
         vector = vector_schema(schema, name)
         what = f"vectors[{name!r}]" if name else "vectors"
         if not isinstance(rows, np.ndarray) and any(row is None for row in rows):
-            flags = np.array([row is None for row in rows], dtype=np.bool_)
-            columns[name] = np.zeros((count, vector.dim), dtype=np.float32)
-            if not flags.all():
+            has = np.array([row is not None for row in rows], dtype=np.bool_)
+            if has.any():
                 given = [row for row in rows if row is not None]
-                columns[name][~flags] = _matrix(vector, given, what)
-            absent[name] = flags
+                columns[name] = VectorBlock.of_some(_matrix(vector, given, what), has)
+            else:
+                columns[name] = VectorBlock.of_none(count, vector.dim)
         else:
-            columns[name] = _matrix(vector, rows, what)
-    return columns, absent
+            columns[name] = VectorBlock(_matrix(vector, rows, what))
+    return columns
 
 
 def _columns_of_points(
     schema: Schema, keys: list[int], values: list[Any]
-) -> tuple[dict[str, Floats], dict[str, Flags]]:
+) -> dict[str, VectorBlock]:
     """The vectors of a list of points, gathered by name."""
     places: dict[str, list[int]] = {}
     given: dict[str, list[Any]] = {}
@@ -131,18 +126,16 @@ def _columns_of_points(
                 _refuse_vector(schema, keys[place], name)
             places.setdefault(name, []).append(place)
             given.setdefault(name, []).append(vector)
-    columns: dict[str, Floats] = {}
-    absent: dict[str, Flags] = {}
+    columns: dict[str, VectorBlock] = {}
     for name, where in places.items():
         rows = _rows_of_points(schema[name], keys, where, given[name])
         if len(where) == len(keys):
-            columns[name] = rows
+            columns[name] = VectorBlock(rows)
             continue
-        columns[name] = np.zeros((len(keys), schema[name].dim), dtype=np.float32)
-        columns[name][where] = rows
-        absent[name] = np.ones(len(keys), dtype=np.bool_)
-        absent[name][where] = False
-    return columns, absent
+        has = np.zeros(len(keys), dtype=np.bool_)
+        has[where] = True
+        columns[name] = VectorBlock.of_some(rows, has)
+    return columns
 
 
 def _rows_of_points(

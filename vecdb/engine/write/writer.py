@@ -29,6 +29,7 @@ from vecdb.engine.operations import (
     encode,
 )
 from vecdb.engine.read.rows import gather_vectors
+from vecdb.engine.schema import row_bytes
 from vecdb.engine.signals import Uninterrupted
 from vecdb.engine.store import Store
 from vecdb.engine.view import Offsets, View
@@ -44,6 +45,7 @@ from vecdb.payload.paths import parse_path
 from vecdb.storage import lookup
 from vecdb.storage.format import MAX_FRAME, DamageError
 from vecdb.storage.payload_edits import PayloadEdits
+from vecdb.vectors.block import VectorBlock
 
 # An operation that depends on no state, or what makes one from the state it applies to (None:
 # nothing to do).
@@ -237,7 +239,7 @@ def apply(store: Store, seq: int, operation: Operation, effect: Effect) -> None:
         store.kill(operation.keys, in_memory=True)
     elif isinstance(effect, Upsert):
         store.kill(effect.keys, in_memory=False)
-        store.memory.append(seq, effect.keys, effect.payloads, effect.vectors, effect.absent)
+        store.memory.append(seq, effect.keys, effect.payloads, effect.vectors)
     elif effect is not None:
         for new in effect:
             new.edits.append([seq] * len(new.rows), new.rows.tolist(), new.payloads)
@@ -280,7 +282,7 @@ def _edited(view: View, edit: EditVectors | DropVectors) -> Upsert | None:
     known = np.flatnonzero(where >= 0)
     if not len(known):
         return None
-    size = len(known) * 4 * sum(vector.dim for vector in view.schema.values())
+    size = len(known) * row_bytes(view.schema)
     if size > _MAX_OPERATION:
         raise InvalidInputError(
             f"the edit rewrites {len(known)} points with {size} bytes of vectors; the limit of "
@@ -292,21 +294,19 @@ def _edited(view: View, edit: EditVectors | DropVectors) -> Upsert | None:
         bytes(view.segments[number].payload(row))
         for number, row in zip(where.tolist(), rows.tolist(), strict=True)
     ]
-    vectors, absent = {}, {}
+    vectors = {}
     for name in view.schema:
-        block, has = gather_vectors(view, where, rows, name)
+        values, has = gather_vectors(view, where, rows, name)
         if isinstance(edit, EditVectors) and name in edit.vectors:
-            flags = edit.absent.get(name)
-            given = np.ones(len(keys), np.bool_) if flags is None else ~flags[known]
-            block[given] = edit.vectors[name][known[given]]
+            new = edit.vectors[name].take(known)
+            given = new.flags()
+            values[given] = new.values[given]
             has |= given
         if isinstance(edit, DropVectors) and name in edit.names:
-            block[:] = 0
+            values[:] = 0
             has[:] = False
-        vectors[name] = block
-        if not has.all():
-            absent[name] = ~has
-    return Upsert(keys, payloads, vectors, absent)
+        vectors[name] = VectorBlock.of(values, has)
+    return Upsert(keys, payloads, vectors)
 
 
 def whole_payload(operation: EditPayload) -> bytes | None:

@@ -25,6 +25,7 @@ from vecdb.index.clustered.index import ClusteredIndex
 from vecdb.index.clustered.margins import OF_A_KIND, Asked, Scores, asked_again, chosen, sure_of
 from vecdb.index.clustered.neighbours import Neighbours
 from vecdb.linear_algebra import dot, product
+from vecdb.vectors.datatypes import bytes_per_vector
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
@@ -147,7 +148,7 @@ def _finished(
     visited, candidates = ([getattr(each, of) for each in efforts] for of in ("rows", "candidates"))
     costs = _costs(index, blocks, visited, candidates).tolist()
     kinds = sure[count:].reshape((len(sure) - count) // OF_A_KIND, OF_A_KIND, *sure.shape[1:])
-    whole = index.rows * 4 * index.dim / _VECTOR_BYTES
+    whole = index.rows * bytes_per_vector(index.dim) / _VECTOR_BYTES
     table = chosen(efforts, RECALLS, costs, sure[:count], kinds, index.rows, whole)
     # More than any level that was reached: everything that was ever needed, and then some.
     most = 2 * max(_DEPTH.values())
@@ -252,7 +253,7 @@ def _costs(
     """Of visiting so many rows, and scoring so many of them, in nanoseconds."""
     each = blocks.shape[1] / 32 / _SKETCH_BYTES
     costs: npt.NDArray[np.float64] = np.asarray(visited) * each + np.asarray(candidates) * (
-        _VECTOR + 4 * index.dim / _VECTOR_BYTES
+        _VECTOR + bytes_per_vector(index.dim) / _VECTOR_BYTES
     )
     return costs
 

@@ -1,0 +1,245 @@
+"""The files of a segment: one row for each, with all that the rest of vecdb must know of it.
+
+Builder, reader, validation, check, repair, archives and the memory report ask this table; a file
+that segments are to have from now on is a row here, a number in ``format.Kind``, a line in
+``docs/file-format.md``, and whoever writes and uses it. ``layout.py`` makes the names.
+
+A *derived* file can be made from the others: damage there loses nothing. An *optional* one may be
+missing. A file is *placed* where the originals or the codes of its vector name are wanted, or is
+mapped wherever those are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from vecdb.quantization import binary, product
+from vecdb.storage import layout
+from vecdb.storage.format import FOOTER_SIZE, HEADER_SIZE, DamageError, DataHeader, Kind
+from vecdb.storage.segment_row import SegmentRow, VectorRow
+from vecdb.vectors.datatypes import STORED
+
+Extent = tuple[int | None, tuple[int, ...]]
+"""Rows (None: any number, of bytes), and how many columns there may be."""
+
+_BYTES: Extent = (None, (1,))
+NO_VECTOR = VectorRow(0, None, None)
+"""For files that a segment has once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What one data file must hold."""
+
+    kind: Kind
+    dtype: str
+    rows: int | None  # None: any number, of bytes
+    columns: tuple[int, ...]  # one of these
+
+    def require(self, header: DataHeader) -> None:
+        """Raise DamageError unless a file with this header is as expected."""
+        rows = header.rows if self.rows is None else self.rows
+        fits = (header.kind, header.dtype, header.rows) == (self.kind, np.dtype(self.dtype), rows)
+        if not fits or header.columns not in self.columns:
+            columns = " or ".join(map(str, self.columns))
+            raise DamageError(
+                f"holds {header.rows} x {header.columns} {header.dtype.str}, "
+                f"its segment {rows} x {columns} {self.dtype}"
+            )
+
+    def require_length(self, length: int) -> None:
+        """Raise DamageError unless a file of this length can be as expected."""
+        if self.rows is None:
+            if length < HEADER_SIZE + FOOTER_SIZE:
+                raise DamageError(f"{length} bytes, too short for a data file")
+            return
+        dtype = np.dtype(self.dtype)
+        sizes = {
+            DataHeader(self.kind, dtype, self.rows, columns, b"", 0).file_size
+            for columns in self.columns
+        }
+        if length not in sizes:
+            raise DamageError(f"{length} bytes, expected {' or '.join(map(str, sorted(sizes)))}")
+
+
+@dataclass(frozen=True, slots=True)
+class FileKind:
+    """One row of the table."""
+
+    kind: Kind
+    name: str
+    """Followed by the vector name, or by the operation, if there is more than one."""
+    per: Literal["segment", "vector", "edit"]
+    dtype: str
+    extent: Callable[[int, VectorRow], Extent | None]
+    """From the segment's rows and what is known of the vector name; None: there is no such file.
+    Raises DamageError for what no vector can have."""
+    part: str
+    """What the memory report counts it as."""
+    placed: Literal["mapped", "originals", "codes"] = "mapped"
+    derived: bool = False
+    optional: bool = False
+
+    def file(self, vector_name: str = "") -> str:
+        """The file's name."""
+        return layout.vector_file(self.name, vector_name)
+
+    def shape(self, rows: int, vector: VectorRow = NO_VECTOR) -> Shape | None:
+        """What it must hold in a segment of so many rows; None: there is no such file."""
+        extent = self.extent(rows, vector)
+        return None if extent is None else Shape(self.kind, self.dtype, *extent)
+
+
+def _one_each(rows: int, vector: VectorRow) -> Extent:
+    return rows, (1,)
+
+
+def _any_bytes(rows: int, vector: VectorRow) -> Extent:
+    return _BYTES
+
+
+def _codes(rows: int, vector: VectorRow) -> Extent | None:
+    if vector.codec is None:
+        return None
+    blocks, width = _codes_shape(vector.codec, vector.dim, rows)
+    return blocks, (width,)
+
+
+def _sketches(rows: int, vector: VectorRow) -> Extent | None:
+    if vector.index is None:
+        return None
+    blocks, size = vector.index
+    if blocks > -(-rows // 32) or size > 16 * (vector.dim + 3) + 256:  # what it can be at most
+        raise DamageError(f"a sketch of {blocks} x {size} bytes")
+    return blocks, (size,)
+
+
+IDS = FileKind(Kind.IDS, "ids", "segment", "<u8", lambda rows, _: (rows, (1, 2)), "ids")
+ORDER = FileKind(Kind.ORDER, "order", "segment", "<u4", _one_each, "ids", derived=True)
+SEQS = FileKind(Kind.SEQS, "seqs", "segment", "<u8", _one_each, "seqs")
+PAYLOAD = FileKind(Kind.PAYLOAD, "payload", "segment", "<u1", _any_bytes, "payload")
+PAYLOAD_OFFSETS = FileKind(
+    Kind.PAYLOAD_OFFSETS,
+    "payload-offsets",
+    "segment",
+    "<u8",
+    lambda rows, _: (rows + 1, (1,)),
+    "payload",
+)
+PAYLOAD_EDITS = FileKind(
+    Kind.PAYLOAD_EDITS, "payload-edits", "edit", "<u1", _any_bytes, "payload", optional=True
+)
+VECTORS = FileKind(
+    Kind.VECTORS,
+    "vectors",
+    "vector",
+    STORED.str,
+    lambda rows, vector: (rows, (vector.dim,)),
+    "originals",
+    placed="originals",
+)
+PRESENT = FileKind(
+    Kind.PRESENT,
+    "present",
+    "vector",
+    "<u1",
+    lambda rows, _: (-(-rows // 8), (1,)),
+    "ids",
+    optional=True,
+)
+CODES = FileKind(
+    Kind.CODES, "codes", "vector", "<u1", _codes, "codes", placed="codes", derived=True
+)
+QUANTIZER = FileKind(
+    Kind.QUANTIZER,
+    "quantizer",
+    "vector",
+    "<u1",
+    lambda _, vector: None if vector.codec is None else _BYTES,
+    "quantizers",
+    derived=True,
+)
+SKETCH = FileKind(
+    Kind.SKETCH, "sketch", "vector", "<u1", _sketches, "sketches", placed="codes", derived=True
+)
+INDEX = FileKind(
+    Kind.INDEX,
+    "index",
+    "vector",
+    "<u1",
+    lambda _, vector: None if vector.index is None else _BYTES,
+    "indexes",
+    derived=True,
+)
+MANIFEST = FileKind(
+    Kind.MANIFEST,
+    "manifest",
+    "segment",
+    "<u1",
+    _any_bytes,
+    "manifests",
+    derived=True,
+    optional=True,
+)
+
+# In the order of the memory report.
+FILES = (
+    VECTORS,
+    CODES,
+    QUANTIZER,
+    SKETCH,
+    INDEX,
+    IDS,
+    ORDER,
+    PRESENT,
+    PAYLOAD,
+    PAYLOAD_OFFSETS,
+    PAYLOAD_EDITS,
+    SEQS,
+    MANIFEST,
+)
+BY_KIND = {file.kind: file for file in FILES}
+
+
+def expected_files(row: SegmentRow) -> dict[str, Shape]:
+    """Every file that a segment may have, and what it holds. Raises DamageError for a codec that
+    is none."""
+    return dict(_expected(row))
+
+
+def _expected(row: SegmentRow) -> Iterator[tuple[str, Shape]]:
+    for file in FILES:
+        names: dict[str, VectorRow]
+        if file.per == "vector":
+            names = {file.file(name): vector for name, vector in row.vectors.items()}
+        else:
+            names = dict.fromkeys(row.edits if file.per == "edit" else [file.file()], NO_VECTOR)
+        for name, vector in names.items():
+            shape = file.shape(row.rows, vector)
+            if shape is not None:
+                yield name, shape
+
+
+def _codes_shape(codec: dict[str, Any], dim: int, rows: int) -> tuple[int, int]:
+    match codec:
+        case {"kind": "scalar", "quantile": None | float() | int()}:
+            return rows, dim
+        case {"kind": "binary", "layout": 2, "bits": 1 | 1.5 | 2 | 4 as bits}:
+            return binary.codes_shape(rows, dim, bits)
+        case {"kind": "product", "layout": 2, "compression": 8 | 16 | 32 | 64 as compression}:
+            return product.codes_shape(rows, dim, int(compression))
+        case {"kind": "binary"} if is_outdated(codec):
+            return rows, -(-dim // 64) * 8
+        case {"kind": "product", "compression": 4 | 8 | 16 | 32 | 64} if is_outdated(codec):
+            return rows, -(-dim // (int(codec["compression"]) // 4))
+    raise DamageError(f"unknown codec {codec!r:.80}")
+
+
+def is_outdated(codec: dict[str, Any]) -> bool:
+    """Whether nothing reads these codes any more: signs and codes of a byte, row after row. A
+    segment goes on without them, and is written anew."""
+    return codec["kind"] in ("binary", "product") and "layout" not in codec

@@ -1,0 +1,49 @@
+"""RowBlock: some rows of a segment, with all that is stored of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from vecdb import ids
+from vecdb.vectors.block import VectorBlock
+
+Offsets = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class RowBlock:
+    """Rows as a builder takes them."""
+
+    keys: ids.IdArray
+    seqs: npt.NDArray[np.uint64]
+    """The operations that changed them last."""
+    payloads: list[Any]
+    vectors: dict[str, VectorBlock]
+    """Of every name."""
+
+    @classmethod
+    def concat(cls, blocks: Sequence[RowBlock]) -> RowBlock:
+        """The rows of several blocks one after another."""
+        return cls(
+            ids.concatenate([block.keys for block in blocks]),
+            np.concatenate([block.seqs for block in blocks]),
+            [payload for block in blocks for payload in block.payloads],
+            {
+                name: VectorBlock.concat([block.vectors[name] for block in blocks])
+                for name in blocks[0].vectors
+            },
+        )
+
+    def take(self, rows: Offsets) -> RowBlock:
+        """Some of the rows, in this order."""
+        return RowBlock(
+            self.keys[rows],
+            self.seqs[rows],
+            [self.payloads[row] for row in rows.tolist()],
+            {name: block.take(rows) for name, block in self.vectors.items()},
+        )

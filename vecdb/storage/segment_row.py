@@ -1,0 +1,115 @@
+"""What the catalog knows of one segment, as values and as the plain data that is stored.
+
+The same row is in the segment's manifest and in archives. What it says need not be possible:
+``validate.py`` looks at that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+from vecdb.storage import layout
+
+T = TypeVar("T")
+
+LARGEST = 1 << 62  # of any number but a checksum: adding to it overflows nothing
+
+
+@dataclass(frozen=True, slots=True)
+class FileRow:
+    """What the catalog knows of one data file: enough to tell it from any other."""
+
+    length: int
+    checksum: int
+
+
+@dataclass(frozen=True, slots=True)
+class VectorRow:
+    """What a segment has of one vector name beside the originals."""
+
+    dim: int
+    codec: dict[str, Any] | None
+    """How codes were made; None: there are none."""
+    index: tuple[int, int] | None
+    """The shape of the sketches, (blocks, bytes); None: there is no index."""
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentRow:
+    """One segment: its rows, its vector names, its files."""
+
+    id: int
+    rows: int
+    vectors: dict[str, VectorRow]
+    files: dict[str, FileRow]
+    """All but those of payload edits are as the segment was built; see ``with_edits``."""
+
+    @property
+    def edits(self) -> list[str]:
+        """The names of its files of payload edits, the oldest first."""
+        return sorted(name for name in self.files if layout.parse_edits_file(name) is not None)
+
+    def with_edits(self, files: Mapping[str, FileRow]) -> SegmentRow:
+        """The same segment with these files of payload edits, and no others."""
+        edits = self.edits
+        built = {name: row for name, row in self.files.items() if name not in edits}
+        return replace(self, files={**built, **files})
+
+
+def pack_segment(row: SegmentRow) -> dict[str, Any]:
+    """A segment row as plain data."""
+    return {
+        "id": row.id,
+        "rows": row.rows,
+        "vectors": {name: _pack_vector(vector) for name, vector in row.vectors.items()},
+        "files": {name: [file.length, file.checksum] for name, file in row.files.items()},
+    }
+
+
+def unpack_segment(value: dict[str, Any]) -> SegmentRow:
+    """The inverse of ``pack_segment``. Raises KeyError, TypeError, ValueError."""
+    vectors, files = typed(value["vectors"], dict), typed(value["files"], dict)
+    return SegmentRow(
+        id=number(value["id"]),
+        rows=number(value["rows"]),
+        vectors={name: _unpack_vector(vector) for name, vector in vectors.items()},
+        files={name: _unpack_file(*file) for name, file in files.items()},
+    )
+
+
+def _pack_vector(vector: VectorRow) -> dict[str, Any]:
+    index = None if vector.index is None else list(vector.index)
+    return {"dim": vector.dim, "codec": vector.codec, "index": index}
+
+
+def _unpack_vector(vector: dict[str, Any]) -> VectorRow:
+    codec = vector["codec"]
+    index = vector.get("index")  # rows from before there were indexes have none
+    if index is not None:
+        blocks, size = typed(index, list)
+        index = number(blocks), number(size)
+    return VectorRow(
+        dim=number(vector["dim"]),
+        codec=None if codec is None else typed(codec, dict),
+        index=index,
+    )
+
+
+def _unpack_file(length: int, checksum: int) -> FileRow:
+    return FileRow(number(length), number(checksum, (1 << 64) - 1))
+
+
+def number(value: Any, largest: int = LARGEST) -> int:
+    """A number that a catalog may have. Raises TypeError, ValueError."""
+    if not 0 <= typed(value, int) <= largest:
+        raise ValueError(f"the number {value} is out of range")
+    return int(value)
+
+
+def typed(value: Any, kind: type[T]) -> T:
+    """The value, which is of this very type. Raises TypeError."""
+    if type(value) is not kind:
+        raise TypeError(f"expected {kind.__name__}, got {value!r:.60}")
+    return value

@@ -1,0 +1,8 @@
+"""What a vector is: how it comes in, what its numbers are, and what many of them are.
+
+The only kind there is so far is dense: as many numbers as its name has dimensions.
+"""
+
+from vecdb.vectors.door import to_matrix, to_query
+
+__all__ = ["to_matrix", "to_query"]
