@@ -28,7 +28,7 @@ from recalls.measure import Answers
 from recalls.tasks import Task
 from recalls.truth import Truth
 
-from vecdb.engine.read import search
+from vecdb.engine.read import merge
 from vecdb.engine.read.segment.scan import search_segment
 
 TOOL = Path(__file__).resolve().parents[2] / "tools" / "recall.py"
@@ -347,7 +347,7 @@ def test_a_bad_search_is_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         more = search_segment(part, replace(asked, limit=asked.limit + 2), *rest)
         return [(scores[2:], rows[2:]) for scores, rows in more]
 
-    monkeypatch.setattr(search, "search_segment", bad)
+    monkeypatch.setattr(merge, "search_segment", bad)
     cells = task(tmp_path, PLACE).run()
     found = {c.asking: [why.split(":")[0] for why in c.wrong] for c in cells}
     assert found[Asking()] == ["recall"]
@@ -359,7 +359,7 @@ def test_an_error_is_a_wrong_cell(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     def bad(*rest: Any) -> Any:
         raise ValueError("planted")
 
-    monkeypatch.setattr(search, "search_segment", bad)
+    monkeypatch.setattr(merge, "search_segment", bad)
     cells = task(tmp_path, PLACE).run()
     assert {why for c in cells for why in c.wrong} == {"error: ValueError: planted"}
     assert len(cells) == len(askings(PLACE))
