@@ -18,7 +18,6 @@ from vecdb import models
 from vecdb.engine.read.merge import Floats, Hits, search_segments
 from vecdb.engine.read.request import Nearest
 from vecdb.engine.view import View
-from vecdb.storage.segment import FileSegment
 
 _DEEPER = 4
 """As many times more results the next search of a list is for."""
@@ -60,8 +59,7 @@ def _exact(view: View, asked: Nearest) -> bool:
     """Whether more results begin with those that fewer would be, whatever the query is."""
     name = asked.vector.name
     return asked.params.exact or not any(
-        isinstance(part.segment, FileSegment)
-        and (name in part.segment.indexes or name in part.segment.companions)
+        part.segment.index(name) is not None or part.segment.codes(name) is not None
         for part in view.segments
     )
 

@@ -24,9 +24,10 @@ from vecdb.engine.schema import VectorSchema
 from vecdb.engine.view import SegmentView
 from vecdb.index.clustered.index import measured_of
 from vecdb.linear_algebra import product
+from vecdb.storage.arrays import PlacedArray
 from vecdb.storage.catalog import Bits
 from vecdb.storage.format import unpack_bits
-from vecdb.storage.segment import Companion, FileSegment
+from vecdb.storage.segment import Companion
 
 Floats = npt.NDArray[np.float32]
 Offsets = npt.NDArray[np.int64]
@@ -100,9 +101,7 @@ def by_originals(
     ``rows: int64[q, c]``, of which the first ``counts[q]`` count; ``estimates: float32[q, c]`` by
     which they were chosen, ``bounds: float32[q, 2]`` of what was not.
     """
-    segment = part.segment
-    assert isinstance(segment, FileSegment)
-    originals = segment.originals[search.vector.name]
+    originals = originals_of(part, search)
     if originals.cold:
         originals.ask_for(np.unique(rows))
     started = time.perf_counter()
@@ -127,18 +126,22 @@ def by_originals(
     return [(scores[q, :n], best[q, :n]) for q, n in enumerate(lengths)], sure
 
 
+def originals_of(part: SegmentView, search: Search) -> PlacedArray:
+    """The file of the vectors of a segment that has one."""
+    originals = part.segment.vectors(search.vector.name)
+    assert originals is not None
+    return originals
+
+
 def cold(part: SegmentView, search: Search) -> bool:
     """Whether rows had to be waited for: only what is needed should be read."""
-    assert isinstance(part.segment, FileSegment)
-    return part.segment.originals[search.vector.name].cold
+    return originals_of(part, search).cold
 
 
 @contextmanager
 def reading(part: SegmentView, search: Search, rows: Offsets) -> Iterator[Floats]:
     """The vectors of a segment, ``float32 (n, dim)``, of which ``rows`` are about to be used."""
-    segment = part.segment
-    assert isinstance(segment, FileSegment)
-    originals = segment.originals[search.vector.name]
+    originals = originals_of(part, search)
     if originals.cold:
         originals.ask_for(np.unique(rows))
     started = time.perf_counter()
@@ -156,14 +159,15 @@ def exact_scan(
 ) -> list[Best]:
     """The best allowed rows by their originals, for each query. ``why`` is for ``explain``."""
     count = part.rows if mask is None else int(np.bitwise_count(mask).sum())
+    in_file = part.segment.vectors(search.vector.name) is not None
     if explain is not None:
-        if part.segment.kind != "file":
+        if not in_file:
             why = "not in a file yet"
         elif search.params.exact:
             why = "asked for"
         explain(models.SearchStage("originals", count, min(search.limit, count), why))
     numba = "vecdb.kernels.distance" in sys.modules
-    if mask is not None and part.segment.kind == "file" and count * _FEW <= part.rows and numba:
+    if mask is not None and in_file and count * _FEW <= part.rows and numba:
         rows = np.flatnonzero(unpack_bits(mask, part.rows))
         counts = np.full(len(search.queries), len(rows))
         every = np.broadcast_to(rows, (len(counts), len(rows)))
@@ -192,7 +196,7 @@ def _exact_scan(
         topk_sort(scores, rows, filled)
         return scores[:filled], rows[:filled]
 
-    if part.segment.kind != "file" or part.rows * vector.dim < _SHARED_VALUES:
+    if part.segment.vectors(vector.name) is None or part.rows * vector.dim < _SHARED_VALUES:
         return best_of(blocks)
     shares = [(lambda share=share: best_of(share)) for share in _shares(blocks, processors())]
     found = together(shares)

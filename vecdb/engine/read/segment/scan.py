@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,16 +26,16 @@ from vecdb.engine.read.segment.originals import (
     by_originals,
     exact_scan,
     metrics,
+    originals_of,
     sureness,
 )
 from vecdb.engine.view import SegmentView
 from vecdb.errors import CorruptionError
 from vecdb.index import Effort, Found
 from vecdb.index.clustered.index import measured_of
-from vecdb.storage import layout
 from vecdb.storage.catalog import Bits
 from vecdb.storage.format import bits_at
-from vecdb.storage.segment import Companion, FileSegment, Index
+from vecdb.storage.segment import Companion, Index
 
 Floats = npt.NDArray[np.float32]
 Offsets = npt.NDArray[np.int64]
@@ -58,34 +57,22 @@ def search_segment(
     part: SegmentView, search: Search, mask: Bits | None, explain: Explain | None = None
 ) -> list[Best]:
     """The best allowed rows of a segment, for each query."""
-    if search.params.exact or part.segment.kind != "file":
+    if search.params.exact:
         return exact_scan(part, search, mask, explain)
-    segment = part.segment
-    assert isinstance(segment, FileSegment)
-    name = search.vector.name
-    index, companion = segment.indexes.get(name), segment.companions.get(name)
+    segment, name = part.segment, search.vector.name
+    index, companion = segment.index(name), segment.codes(name)
     if index is not None:
         try:
             return _index_scan(part, search, mask, index, companion, explain)
         except CorruptionError as error:
-            _lose(segment, name, error)
+            segment.lose(name, error)
             return search_segment(part, search, mask, explain)
     if companion is not None and search.by_codes(companion):
         try:
             return code_scan(part, search, mask, companion, explain)
         except CorruptionError as error:
-            _lose(segment, name, error)
+            segment.lose(name, error)
     return exact_scan(part, search, mask, explain)
-
-
-def _lose(segment: FileSegment, name: str, error: CorruptionError) -> None:
-    """Go on without a derived file in which damage was found now, in a block never used before.
-    Raises what is not about one. That another search has just done the same does not matter."""
-    for part, lose in (("sketch", segment.lose_index), ("codes", segment.lose_companion)):
-        if error.path == str(segment.path / layout.vector_file(part, name)):
-            lose(name, error)
-            return
-    raise error
 
 
 # -- by index ----------------------------------------------------------------------------------
@@ -158,8 +145,7 @@ def _surely(
     """The best rows for each query; once more with more candidates where what was left out may be
     better than the last result. So it is for queries that are unlike the rows: an effort was
     measured with rows as queries."""
-    assert isinstance(part.segment, FileSegment)
-    clustered, originals = index.clustered, part.segment.originals[search.vector.name]
+    clustered, originals = index.clustered, originals_of(part, search)
     if mask is not None:
         allowed = _visit_allowed(part, search, mask, index, effort, candidates, explain, deeper)
         if allowed is None:
@@ -376,8 +362,7 @@ def _pays(part: SegmentView, search: Search, effort: Effort) -> bool:
     """Whether codes save more than it takes to look at them: always where originals are on disk."""
     if not effort.survivors:
         return False
-    assert isinstance(part.segment, FileSegment)
-    if part.segment.originals[search.vector.name].placement == "mapped":
+    if originals_of(part, search).placement == "mapped":
         return True
     saved = (effort.candidates - effort.survivors) * 4 * search.vector.dim
     return saved > _CODES_BYTES
@@ -406,7 +391,7 @@ def _scores_by_codes(companion: Companion, count: int, query: Floats, rows: Offs
     return companion.quantizer.prepare(query).score_rows(codes, rows)
 
 
-def describe(companion: Any) -> str | None:
+def describe(companion: Companion | None) -> str | None:
     """A codec in words, as ``vecdb info`` shows it."""
     if companion is None:
         return None
