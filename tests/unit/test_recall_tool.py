@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+from msgspec import structs
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
 
@@ -341,10 +342,10 @@ def test_a_real_run(tmp_path: Path) -> None:
 
 
 def test_a_bad_search_is_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def bad(part: Any, asked: Any, *rest: Any) -> list[tuple[npt.NDArray[Any], ...]]:
+    def bad(asked: Any) -> list[tuple[npt.NDArray[Any], ...]]:
         if asked.params.exact:
-            return search_segment(part, asked, *rest)
-        more = search_segment(part, replace(asked, limit=asked.limit + 2), *rest)
+            return search_segment(asked)
+        more = search_segment(structs.replace(asked, limit=asked.limit + 2))
         return [(scores[2:], rows[2:]) for scores, rows in more]
 
     monkeypatch.setattr(merge, "search_segment", bad)

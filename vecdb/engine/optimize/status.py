@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from vecdb import models
 from vecdb.engine.optimize.optimizer import next_step
-from vecdb.engine.read.segment.scan import describe
+from vecdb.engine.read.segment.codes import describe
 from vecdb.engine.store import Store
 from vecdb.engine.view import SegmentView
 from vecdb.storage.segment import Index

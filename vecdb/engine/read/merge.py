@@ -11,7 +11,7 @@ rows never earn it back.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -21,10 +21,9 @@ from vecdb import models
 from vecdb.engine.parallel import processors, together
 from vecdb.engine.read.masks import Explain, allowed
 from vecdb.engine.read.request import Nearest
-from vecdb.engine.read.segment.originals import Best, Search
-from vecdb.engine.read.segment.scan import MOST_AT_ONCE, search_segment
+from vecdb.engine.read.segment.candidates import MOST_AT_ONCE, Best, SegmentSearch
+from vecdb.engine.read.segment.scan import search_segment
 from vecdb.engine.view import SegmentView, View
-from vecdb.storage.catalog import Bits
 
 Floats = npt.NDArray[np.float32]
 Offsets = npt.NDArray[np.int64]
@@ -73,7 +72,6 @@ def search_segments(
     recall = params.recall
     if recall is None:
         recall = view.config.optimizer_config.recall
-    search = Search(vector, queries, limit, params, recall, condition is not None)
     found: list[tuple[SegmentView, list[Best]]] = []
     for part in view.segments:
         if part.live == 0:
@@ -82,29 +80,35 @@ def search_segments(
         mask = allowed(view, part, vector.name, condition, asked.excluded, explain)
         if mask is not None and not mask.any():
             continue
-        found.append((part, _each(part, search, mask, explain)))
+        search = SegmentSearch(
+            part=part,
+            vector=vector,
+            queries=queries,
+            limit=limit,
+            params=params,
+            recall=recall,
+            filtered=condition is not None,
+            mask=mask,
+            explain=explain,
+        )
+        found.append((part, _each(search)))
     return [_merged(found, number, limit) for number in range(len(queries))]
 
 
-def _each(
-    part: SegmentView, asked: Search, mask: Bits | None, explain: Explain | None
-) -> list[Best]:
+def _each(search: SegmentSearch) -> list[Best]:
     """The best rows of a segment for each query; many queries are shared out to all processors."""
-    queries = asked.queries
+    queries = search.queries
     if len(queries) == 1:
-        return search_segment(part, asked, mask, explain)
-    at_once = max(1, MOST_AT_ONCE // min(part.rows, 64 * asked.limit))
-    if mask is not None:
+        return search_segment(search)
+    at_once = max(1, MOST_AT_ONCE // min(search.part.rows, 64 * search.limit))
+    if search.mask is not None:
         # How deep an index is searched for rows that are left depends on the query; what one finds
         # must not depend on what else is asked.
         at_once = 1
 
     def share(some: Floats) -> list[Best]:
         pieces = [some[start : start + at_once] for start in range(0, len(some), at_once)]
-        found = [
-            search_segment(part, replace(asked, queries=piece), mask, explain) for piece in pieces
-        ]
-        return [best for piece in found for best in piece]
+        return [best for piece in pieces for best in search_segment(search.of(piece))]
 
     shares = min(processors(), len(queries) // _SHARED_QUERIES)
     if shares <= 1:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from copy import copy
+from functools import partial
 from operator import attrgetter
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from msgspec import Struct
+from msgspec import Struct, StructMeta
 
 from vecdb import ids, models, vectors
 from vecdb.engine.read.masks import Condition, digest_of
@@ -49,8 +50,9 @@ class Nearest(Struct, eq=False, gc=False):
 
 Leaf = Nearest | Scroll
 
-unread: Callable[..., models.QueryRequest] = models.QueryRequest
-"""A request of what a caller gave, whatever that is: it is read when it is compiled."""
+unread: Callable[..., models.QueryRequest] = partial(StructMeta.__call__, models.QueryRequest)
+"""A request of what a caller gave, whatever that is: it is read when it is compiled. Made by the
+call below its own, which takes a microsecond more to word mistakes that no verb makes."""
 
 
 def compiled(view: View, asked: models.QueryRequest) -> Leaf:
