@@ -479,9 +479,9 @@ def test_every_public_name_is_in_the_reference() -> None:
                 assert f"\n### {cls.__name__}.{name}\n" in text
 
 
-def make_api() -> ModuleType:
-    """The script docs/make_api.py as a module."""
-    spec = importlib.util.spec_from_file_location("make_api", DOCS / "make_api.py")
+def script(name: str) -> ModuleType:
+    """A script of docs/ as a module."""
+    spec = importlib.util.spec_from_file_location(name, DOCS / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -491,4 +491,9 @@ def make_api() -> ModuleType:
 
 def test_the_reference_is_as_the_docstrings_are() -> None:
     current = (DOCS / "api.md").read_text(encoding="utf-8")
-    assert current == make_api().api(), "run python docs/make_api.py"
+    assert current == script("make_api").api(), "run python docs/make_api.py"
+
+
+def test_the_verbs_of_the_database_are_those_of_a_collection() -> None:
+    current = (ROOT / "vecdb" / "verbs.py").read_text(encoding="utf-8")
+    assert current == script("make_verbs").verbs(), "run python docs/make_verbs.py"

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from vecdb import ids, models, qdrant_arguments
-from vecdb.engine.read import query as searching
 from vecdb.engine.read import reader
+from vecdb.engine.read.answer import answer, answers
+from vecdb.engine.read.request import compiled, explanation, nearest, several, unread, walk
 from vecdb.engine.store import RecoveryReport, Store
 from vecdb.engine.view import View
 from vecdb.engine.write import edits
@@ -273,13 +274,15 @@ class Collection:
         """A page of points in id order, from the id ``offset``; and the id of the next page."""
         qdrant_arguments.check("Collection.scroll", qdrant)
         view = self._view()
-        return reader.scroll(
+        asked = walk(
             view,
-            reader.condition(scroll_filter, "scroll_filter"),
-            searching.page(limit, None)[0],
-            0 if offset is None else ids.key_of(models.parse_point_id(offset, "offset")),
-            reader.wanted(view, with_payload, with_vectors),
+            filter=scroll_filter,
+            limit=limit,
+            offset=offset,
+            with_payload=with_payload,
+            with_vectors=with_vectors,
         )
+        return reader.scroll(view, asked)
 
     def count(
         self, count_filter: Any = None, exact: bool = True, **qdrant: Unpack[OfPoints]
@@ -312,19 +315,17 @@ class Collection:
         """
         qdrant_arguments.check("Collection.search", qdrant)
         view = self._view()
-        asked = searching.request(
-            view,
-            query_vector,
-            None,
-            query_filter,
-            search_params,
-            limit,
-            offset,
-            with_payload,
-            with_vectors,
-            score_threshold,
+        asked = unread(
+            query=query_vector,
+            filter=query_filter,
+            params=search_params,
+            limit=limit,
+            offset=offset,
+            with_payload=with_payload,
+            with_vector=with_vectors,
+            score_threshold=score_threshold,
         )
-        return searching.search(view, asked)
+        return answer(view, nearest(view, asked))
 
     def search_batch(
         self, requests: Sequence[Any], **qdrant: Unpack[OfPoints]
@@ -334,15 +335,20 @@ class Collection:
         qdrant_arguments.check("Collection.search_batch", qdrant)
         view = self._view()
         parsed: list[models.SearchRequest] = read(list[models.SearchRequest], requests, "requests")
-        raw = [
-            (
-                *(r.vector, None, r.filter, r.params, r.limit, r.offset),
-                *(r.with_payload, r.with_vector, r.score_threshold),
+        asked = [
+            unread(
+                query=each.vector,
+                filter=each.filter,
+                params=each.params,
+                limit=each.limit,
+                offset=each.offset,
+                with_payload=each.with_payload,
+                with_vector=each.with_vector,
+                score_threshold=each.score_threshold,
             )
-            for r in parsed
+            for each in parsed
         ]
-        asked = searching.requests(view, raw)
-        return searching.search_batch(view, asked)
+        return answers(view, several(view, asked))
 
     def query_points(
         self,
@@ -364,15 +370,19 @@ class Collection:
         ``explanation`` says what was scanned in each segment, and why.
         """
         qdrant_arguments.check("Collection.query_points", qdrant)
-        view, explained = self._view(), searching.explanation(explain)
-        rest = (
-            *(using, query_filter, search_params, limit, offset),
-            *(with_payload, with_vectors, score_threshold),
+        view, explained = self._view(), explanation(explain)
+        asked = unread(
+            query=query,
+            using=using,
+            filter=query_filter,
+            params=search_params,
+            limit=limit,
+            offset=offset,
+            with_payload=with_payload,
+            with_vector=with_vectors,
+            score_threshold=score_threshold,
         )
-        if query is None:
-            return models.QueryResponse(searching.first_points(view, *rest), explained)
-        asked = searching.request(view, query, *rest)
-        return models.QueryResponse(searching.search(view, asked, explained), explained)
+        return models.QueryResponse(answer(view, compiled(view, asked), explained), explained)
 
     def query_batch_points(
         self, requests: Sequence[Any], **qdrant: Unpack[OfPoints]
@@ -382,21 +392,7 @@ class Collection:
         qdrant_arguments.check("Collection.query_batch_points", qdrant)
         view = self._view()
         parsed: list[models.QueryRequest] = read(list[models.QueryRequest], requests, "requests")
-        raw = [
-            (
-                *(r.query, r.using, r.filter, r.params, r.limit, r.offset),
-                *(r.with_payload, r.with_vector, r.score_threshold),
-            )
-            for r in parsed
-        ]
-        asked = searching.requests(view, [each for each in raw if each[0] is not None])
-        found = iter(searching.search_batch(view, asked))
-        return [
-            models.QueryResponse(
-                searching.first_points(view, *each[1:]) if each[0] is None else next(found)
-            )
-            for each in raw
-        ]
+        return [models.QueryResponse(points) for points in answers(view, several(view, parsed))]
 
     # -- upkeep ----------------------------------------------------------------------------
 

@@ -1,4 +1,7 @@
-"""The verbs of ``Collection`` with the collection's name first, as ``VecDB`` has them."""
+"""The verbs of ``Collection`` with the collection's name first, as ``VecDB`` has them.
+
+Not written by hand: ``python docs/make_verbs.py`` makes this file from ``collection.py``.
+"""
 
 from __future__ import annotations
 
@@ -23,15 +26,11 @@ class Verbs:
         raise NotImplementedError
 
     def upsert(
-        self,
-        collection_name: str,
-        points: Any,
-        wait: bool = True,
-        **qdrant: Unpack[OfPoints],
+        self, collection_name: str, points: Any, wait: bool = True, **qdrant: Unpack[OfPoints]
     ) -> models.UpdateResult:
         """See ``Collection.upsert``."""
         qdrant_arguments.check("VecDB.upsert", qdrant)
-        return self.collection(collection_name).upsert(points, wait)
+        return self.collection(collection_name).upsert(points=points, wait=wait)
 
     def upload_points(
         self,
@@ -47,7 +46,12 @@ class Verbs:
         """See ``Collection.upload_points``."""
         qdrant_arguments.check("VecDB.upload_points", qdrant)
         self.collection(collection_name).upload_points(
-            points, batch_size, parallel, max_retries, wait, progress
+            points=points,
+            batch_size=batch_size,
+            parallel=parallel,
+            max_retries=max_retries,
+            wait=wait,
+            progress=progress,
         )
 
     def upload_collection(
@@ -66,7 +70,14 @@ class Verbs:
         """See ``Collection.upload_collection``."""
         qdrant_arguments.check("VecDB.upload_collection", qdrant)
         self.collection(collection_name).upload_collection(
-            vectors, payload, ids, batch_size, parallel, max_retries, wait, progress
+            vectors=vectors,
+            payload=payload,
+            ids=ids,
+            batch_size=batch_size,
+            parallel=parallel,
+            max_retries=max_retries,
+            wait=wait,
+            progress=progress,
         )
 
     def delete(
@@ -78,7 +89,7 @@ class Verbs:
     ) -> models.UpdateResult:
         """See ``Collection.delete``."""
         qdrant_arguments.check("VecDB.delete", qdrant)
-        return self.collection(collection_name).delete(points_selector, wait)
+        return self.collection(collection_name).delete(points_selector=points_selector, wait=wait)
 
     def set_payload(
         self,
@@ -91,7 +102,9 @@ class Verbs:
     ) -> models.UpdateResult:
         """See ``Collection.set_payload``."""
         qdrant_arguments.check("VecDB.set_payload", qdrant)
-        return self.collection(collection_name).set_payload(payload, points, key, wait)
+        return self.collection(collection_name).set_payload(
+            payload=payload, points=points, key=key, wait=wait
+        )
 
     def overwrite_payload(
         self,
@@ -103,7 +116,9 @@ class Verbs:
     ) -> models.UpdateResult:
         """See ``Collection.overwrite_payload``."""
         qdrant_arguments.check("VecDB.overwrite_payload", qdrant)
-        return self.collection(collection_name).overwrite_payload(payload, points, wait)
+        return self.collection(collection_name).overwrite_payload(
+            payload=payload, points=points, wait=wait
+        )
 
     def delete_payload(
         self,
@@ -115,7 +130,7 @@ class Verbs:
     ) -> models.UpdateResult:
         """See ``Collection.delete_payload``."""
         qdrant_arguments.check("VecDB.delete_payload", qdrant)
-        return self.collection(collection_name).delete_payload(keys, points, wait)
+        return self.collection(collection_name).delete_payload(keys=keys, points=points, wait=wait)
 
     def clear_payload(
         self,
@@ -126,18 +141,16 @@ class Verbs:
     ) -> models.UpdateResult:
         """See ``Collection.clear_payload``."""
         qdrant_arguments.check("VecDB.clear_payload", qdrant)
-        return self.collection(collection_name).clear_payload(points_selector, wait)
+        return self.collection(collection_name).clear_payload(
+            points_selector=points_selector, wait=wait
+        )
 
     def update_vectors(
-        self,
-        collection_name: str,
-        points: Any,
-        wait: bool = True,
-        **qdrant: Unpack[OfPoints],
+        self, collection_name: str, points: Any, wait: bool = True, **qdrant: Unpack[OfPoints]
     ) -> models.UpdateResult:
         """See ``Collection.update_vectors``."""
         qdrant_arguments.check("VecDB.update_vectors", qdrant)
-        return self.collection(collection_name).update_vectors(points, wait)
+        return self.collection(collection_name).update_vectors(points=points, wait=wait)
 
     def delete_vectors(
         self,
@@ -149,7 +162,9 @@ class Verbs:
     ) -> models.UpdateResult:
         """See ``Collection.delete_vectors``."""
         qdrant_arguments.check("VecDB.delete_vectors", qdrant)
-        return self.collection(collection_name).delete_vectors(vectors, points, wait)
+        return self.collection(collection_name).delete_vectors(
+            vectors=vectors, points=points, wait=wait
+        )
 
     def retrieve(
         self,
@@ -161,7 +176,9 @@ class Verbs:
     ) -> list[models.Record]:
         """See ``Collection.retrieve``."""
         qdrant_arguments.check("VecDB.retrieve", qdrant)
-        return self.collection(collection_name).retrieve(ids, with_payload, with_vectors)
+        return self.collection(collection_name).retrieve(
+            ids=ids, with_payload=with_payload, with_vectors=with_vectors
+        )
 
     def scroll(
         self,
@@ -176,7 +193,11 @@ class Verbs:
         """See ``Collection.scroll``."""
         qdrant_arguments.check("VecDB.scroll", qdrant)
         return self.collection(collection_name).scroll(
-            scroll_filter, limit, offset, with_payload, with_vectors
+            scroll_filter=scroll_filter,
+            limit=limit,
+            offset=offset,
+            with_payload=with_payload,
+            with_vectors=with_vectors,
         )
 
     def count(
@@ -188,7 +209,7 @@ class Verbs:
     ) -> models.CountResult:
         """See ``Collection.count``."""
         qdrant_arguments.check("VecDB.count", qdrant)
-        return self.collection(collection_name).count(count_filter, exact)
+        return self.collection(collection_name).count(count_filter=count_filter, exact=exact)
 
     def search(
         self,
@@ -206,25 +227,22 @@ class Verbs:
         """See ``Collection.search``."""
         qdrant_arguments.check("VecDB.search", qdrant)
         return self.collection(collection_name).search(
-            query_vector,
-            query_filter,
-            search_params,
-            limit,
-            offset,
-            with_payload,
-            with_vectors,
-            score_threshold,
+            query_vector=query_vector,
+            query_filter=query_filter,
+            search_params=search_params,
+            limit=limit,
+            offset=offset,
+            with_payload=with_payload,
+            with_vectors=with_vectors,
+            score_threshold=score_threshold,
         )
 
     def search_batch(
-        self,
-        collection_name: str,
-        requests: Sequence[Any],
-        **qdrant: Unpack[OfPoints],
+        self, collection_name: str, requests: Sequence[Any], **qdrant: Unpack[OfPoints]
     ) -> list[list[models.ScoredPoint]]:
         """See ``Collection.search_batch``."""
         qdrant_arguments.check("VecDB.search_batch", qdrant)
-        return self.collection(collection_name).search_batch(requests)
+        return self.collection(collection_name).search_batch(requests=requests)
 
     def query_points(
         self,
@@ -244,31 +262,24 @@ class Verbs:
         """See ``Collection.query_points``."""
         qdrant_arguments.check("VecDB.query_points", qdrant)
         return self.collection(collection_name).query_points(
-            query,
-            using,
-            query_filter,
-            search_params,
-            limit,
-            offset,
-            with_payload,
-            with_vectors,
-            score_threshold,
-            explain,
+            query=query,
+            using=using,
+            query_filter=query_filter,
+            search_params=search_params,
+            limit=limit,
+            offset=offset,
+            with_payload=with_payload,
+            with_vectors=with_vectors,
+            score_threshold=score_threshold,
+            explain=explain,
         )
 
     def query_batch_points(
-        self,
-        collection_name: str,
-        requests: Sequence[Any],
-        **qdrant: Unpack[OfPoints],
+        self, collection_name: str, requests: Sequence[Any], **qdrant: Unpack[OfPoints]
     ) -> list[models.QueryResponse]:
         """See ``Collection.query_batch_points``."""
         qdrant_arguments.check("VecDB.query_batch_points", qdrant)
-        return self.collection(collection_name).query_batch_points(requests)
-
-    def memory_report(self, collection_name: str) -> dict[str, Any]:
-        """See ``Collection.memory_report``."""
-        return self.collection(collection_name).memory_report()
+        return self.collection(collection_name).query_batch_points(requests=requests)
 
 
 for _verb in vars(Verbs).values():

@@ -14,7 +14,7 @@ import numpy as np
 
 from proofs.model.oracle import Oracle
 from vecdb import ids
-from vecdb.engine.read.search import public_scores
+from vecdb.engine.read.answer import public_scores
 from vecdb.engine.view import live_rows
 from vecdb.errors import CorruptionError, VecdbError
 

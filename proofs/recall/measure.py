@@ -19,7 +19,7 @@ import numpy.typing as npt
 from proofs.recall.cells import Asking
 from proofs.recall.stored import Stored
 from vecdb import models
-from vecdb.engine.read.segment import scan
+from vecdb.engine.read.segment import sketches
 
 _SCANNED_VALUES = "_FILTERED_VALUES"
 """The engine scans what a filter leaves up to so many values: none, where it is to visit them."""
@@ -157,10 +157,10 @@ def _put(answers: Answers, number: int, points: list[models.ScoredPoint]) -> Non
 @contextmanager
 def _visiting(asking: Asking) -> Iterator[None]:
     """What matches a filter is looked for by the index, as where it is too much to be scanned."""
-    values = getattr(scan, _SCANNED_VALUES)  # a name that is gone would test nothing
+    values = getattr(sketches, _SCANNED_VALUES)  # a name that is gone would test nothing
     if asking.filtered == "visit":
-        setattr(scan, _SCANNED_VALUES, 0)
+        setattr(sketches, _SCANNED_VALUES, 0)
     try:
         yield
     finally:
-        setattr(scan, _SCANNED_VALUES, values)
+        setattr(sketches, _SCANNED_VALUES, values)

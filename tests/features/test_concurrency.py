@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from proofs.model.oracle import SCALE, require_sound
-from vecdb import VecDB, errors
+from vecdb import VecDB, errors, models
 from vecdb.engine.optimize import build as builds
 from vecdb.engine.store import Store
 
@@ -258,10 +258,11 @@ def test_a_view_outlives_the_segments_it_shows(open_db: Callable[..., VecDB], ve
     assert db.wait_for_optimizer()
     assert len(old) == 4
     assert not any(path.exists() for path in old)
-    from vecdb.engine.read import query
+    from vecdb.engine.read.answer import answer
+    from vecdb.engine.read.request import compiled
 
-    request = query.request(view, vectors[5], None, None, None, POINTS, 0, True, True, None)
-    hits = query.search(view, request)
+    asked = models.QueryRequest(query=vectors[5], limit=POINTS, with_payload=True, with_vector=True)
+    hits = answer(view, compiled(view, asked))
     assert sorted(hit.id for hit in hits) == list(range(POINTS))
     assert all(hit.payload == {"i": hit.id} for hit in hits)
     assert all(np.array_equal(np.float32(hit.vector), vectors[hit.id]) for hit in hits)

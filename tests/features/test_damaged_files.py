@@ -17,10 +17,10 @@ import numpy as np
 import pytest
 
 from vecdb import VecDB, models
-from vecdb.engine.read.segment import scan
 from vecdb.engine.repair.check import check_database
 from vecdb.errors import AlreadyExistsError, CorruptionError, LockedError
 from vecdb.storage.files import FILES
+from vecdb.storage.segment import FileSegment
 
 DIM, ROWS = 32, 3000
 QUANTIZATIONS: dict[str, Any] = {
@@ -123,13 +123,13 @@ def test_searches_that_meet_the_same_damage_at_once_all_go_on(
     make(path, QUANTIZATIONS["binary"])
     flip(file_of(path, file), 70)
     both = threading.Barrier(2)
-    lose = scan._lose
+    lose = FileSegment.lose
 
     def together(*arguments: Any) -> None:
         both.wait(10)
         lose(*arguments)
 
-    monkeypatch.setattr(scan, "_lose", together)
+    monkeypatch.setattr(FileSegment, "lose", together)
     with VecDB(path, read_only=True) as db, ThreadPoolExecutor(2) as pool:
         for search in [pool.submit(use, db, file) for _ in range(2)]:
             search.result()

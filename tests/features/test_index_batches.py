@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from vecdb import VecDB, models
-from vecdb.engine.read import search
+from vecdb.engine.read import merge
 
 ROWS, DIM = 4000, 16
 
@@ -59,7 +59,7 @@ def test_a_batch_answers_as_single_searches_do_whatever_was_deleted(
             assert alone == together
             assert {len(hits) for hits in alone} == {limit}
             with monkeypatch.context() as patch:  # as if there were too many to be kept at once
-                patch.setattr(search, "MOST_AT_ONCE", 64 * limit * 3)
+                patch.setattr(merge, "MOST_AT_ONCE", 64 * limit * 3)
                 assert found(db, queries, limit, recall)[1] == alone
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from proofs.model.oracle import require_sound
 from vecdb import VecDB, models
-from vecdb.engine.read.segment import scan
+from vecdb.engine.read.segment import widen
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "data" / "debian-packages"
 if not (EXAMPLE / "vectors.npy").exists():
@@ -520,14 +520,14 @@ def test_many_queries_unlike_the_rows_are_done_in_parts(
     requests = [models.QueryRequest(query=query, limit=LIMIT) for query in random]
     before = db.query_batch_points("Cosine", requests)
     sizes: list[tuple[int, int]] = []
-    surely = scan._surely
+    tried = widen._tried
 
-    def note(part: Any, search: Any, *rest: Any) -> Any:
-        sizes.append((len(search.queries), rest[4]))
-        return surely(part, search, *rest)
+    def note(search: Any, visit: Any) -> Any:
+        sizes.append((len(search.queries), visit.candidates))
+        return tried(search, visit)
 
-    monkeypatch.setattr(scan, "_surely", note)
-    monkeypatch.setattr(scan, "MOST_AT_ONCE", 1000)
+    monkeypatch.setattr(widen, "_tried", note)
+    monkeypatch.setattr(widen, "MOST_AT_ONCE", 1000)
     after = db.query_batch_points("Cosine", requests)
     assert [plain(each.points) for each in after] == [plain(each.points) for each in before]
     deeper = [queries * candidates for queries, candidates in sizes if candidates > 100]

@@ -158,7 +158,7 @@ def test_no_more_than_some_filters_are_remembered(db: VecDB) -> None:
     for number in range(3 * remembered._REMEMBERED):
         found(db, number)
     [part] = db.collection("c")._store.view.segments
-    assert len(part.segment.matches) == remembered._REMEMBERED  # type: ignore[union-attr]
+    assert len(remembered.matches_of(part.segment)) == remembered._REMEMBERED
     assert found(db, 3) == of_kind(3)
 
 
@@ -177,7 +177,7 @@ def test_a_long_filter_is_remembered_and_takes_no_more_memory(db: VecDB, tested:
     assert db.count("c", one_of(5000, missing=1)).count == 0
     assert db.count("c", one_of(5001)).count == len(of_kind(3))
     [part] = db.collection("c")._store.view.segments
-    for digest, bits in part.segment.matches.items():
+    for digest, bits in remembered.matches_of(part.segment).items():
         assert len(digest) == 16
         assert [len(some) for some in bits] == [ROWS // 8] * 2
 
@@ -228,7 +228,7 @@ def test_a_batch_tests_a_filter_once(
     if flushed:
         db.flush("c")
     expected = [db.search("c", q, filter_, limit=7) for q in vectors[:40]]
-    db.collection("c")._store.view.segments[0].segment.matches.clear()
+    remembered.matches_of(db.collection("c")._store.view.segments[0].segment).clear()
     tested.clear()
     name = "query" if verb == "query_batch_points" else "vector"
     fields = {"limit": 7, "filter": filter_, "with_payload": True}

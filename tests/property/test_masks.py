@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from proofs.model.oracle import SCALE
 from vecdb import VecDB, ids, models
-from vecdb.engine.read import masks, rows
+from vecdb.engine.read import masks, remembered, rows
 from vecdb.engine.view import View
 from vecdb.payload.filters import compile_filter
 
@@ -106,7 +106,7 @@ def test_a_filter_finds_what_its_predicate_says(db: VecDB, raw: Any, start: Any)
     for remembers in (False, True, True):
         if not remembers:
             for part in view.segments:
-                part.segment.matches.clear()
+                remembered.matches_of(part.segment).clear()
         assert db.count("c", raw).count == len(found)
         after = [i for i, key in zip(found, expected, strict=True) if key >= ids.key_of(start)]
         records, following = db.scroll("c", raw, limit=7, offset=start)
@@ -160,7 +160,7 @@ def test_payloads_are_read_of_open_rows_only(
 
         monkeypatch.setattr(masks, name, note)
     for part in db.collection("c")._store.view.segments:
-        part.segment.matches.clear()
+        remembered.matches_of(part.segment).clear()
     db.scroll("c", raw, limit=POINTS, with_payload=False)
     assert 0 < len(tested) <= most
     tested.clear()

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+from msgspec import structs
 
 from proofs.recall import report
 from proofs.recall.cells import CODES, DEFAULT_RECALL, WAYS, Asking, Place, askings, less_of, plan
@@ -25,7 +26,7 @@ from proofs.recall.judge import Cell, judge, shares, spoiled
 from proofs.recall.measure import Answers
 from proofs.recall.tasks import Task
 from proofs.recall.truth import Truth
-from vecdb.engine.read import search
+from vecdb.engine.read import merge
 from vecdb.engine.read.segment.scan import search_segment
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -339,13 +340,13 @@ def test_a_real_run(tmp_path: Path) -> None:
 
 
 def test_a_bad_search_is_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def bad(part: Any, asked: Any, *rest: Any) -> list[tuple[npt.NDArray[Any], ...]]:
+    def bad(asked: Any) -> list[tuple[npt.NDArray[Any], ...]]:
         if asked.params.exact:
-            return search_segment(part, asked, *rest)
-        more = search_segment(part, replace(asked, limit=asked.limit + 2), *rest)
+            return search_segment(asked)
+        more = search_segment(structs.replace(asked, limit=asked.limit + 2))
         return [(scores[2:], rows[2:]) for scores, rows in more]
 
-    monkeypatch.setattr(search, "search_segment", bad)
+    monkeypatch.setattr(merge, "search_segment", bad)
     cells = task(tmp_path, PLACE).run()
     found = {c.asking: [why.split(":")[0] for why in c.wrong] for c in cells}
     assert found[Asking()] == ["recall"]
@@ -357,7 +358,7 @@ def test_an_error_is_a_wrong_cell(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     def bad(*rest: Any) -> Any:
         raise ValueError("planted")
 
-    monkeypatch.setattr(search, "search_segment", bad)
+    monkeypatch.setattr(merge, "search_segment", bad)
     cells = task(tmp_path, PLACE).run()
     assert {why for c in cells for why in c.wrong} == {"error: ValueError: planted"}
     assert len(cells) == len(askings(PLACE))

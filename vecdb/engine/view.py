@@ -10,26 +10,96 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from vecdb import ids, models
 from vecdb.engine.schema import Schema
+from vecdb.errors import CorruptionError
+from vecdb.storage.arrays import PlacedArray
 from vecdb.storage.catalog import Bits
 from vecdb.storage.format import bits_at, unpack_bits
-from vecdb.storage.memory import MemorySegment
 from vecdb.storage.payload_edits import PayloadEdits
-from vecdb.storage.segment import FileSegment
+from vecdb.storage.segment import Companion, Index
 
-Segment = MemorySegment | FileSegment
+Floats = npt.NDArray[np.float32]
 Offsets = npt.NDArray[np.int64]
 
 _FEW_ROWS = 1024
 """So many are put in order faster than they are picked out of all rows."""
 _FIRST_ROWS, _MOST_ROWS = 32, 1 << 16
 """Of how many rows at once the ids are read."""
+
+
+class Segment(Protocol):
+    """Rows in memory or in files, as reads see them. ``rows`` says how many of them a reader knows:
+    those in memory become more. None stands for what a segment has not.
+
+    What a row's payload is, and which operation was the last to change it, say `SegmentView`'s
+    methods of the same names: it may have been edited."""
+
+    @property
+    def kind(self) -> str:
+        """``"file"`` or ``"memory"``."""
+
+    @property
+    def id(self) -> int:
+        """Unique in its collection."""
+
+    @property
+    def dims(self) -> dict[str, int]:
+        """The vector names, and their dimensions."""
+
+    def locate(self, keys: Sequence[int], array: ids.IdArray, rows: int) -> Offsets:
+        """For each key the row that has it, dead or alive, or -1."""
+
+    def key(self, offset: int) -> int:
+        """The key of one row."""
+
+    def id_array(self, offsets: Offsets) -> ids.IdArray:
+        """The keys of several rows."""
+
+    def from_key(self, key: int, rows: int) -> npt.NDArray[np.uint32]:
+        """All rows in id order, starting at the first id not below ``key``."""
+
+    def seq_array(self, offsets: Offsets) -> npt.NDArray[np.uint64]:
+        """The operations that wrote several rows."""
+
+    def payload(self, offset: int) -> bytes:
+        """The encoded payload of one row."""
+
+    def payloads(self, offsets: Offsets) -> list[Any]:
+        """The encoded payloads of several rows."""
+
+    def payload_size(self, rows: Offsets) -> int:
+        """Bytes of the encoded payloads of several rows."""
+
+    def take(self, name: str, offsets: Offsets) -> Floats:
+        """Copies of several rows' vectors: ``float32 (m, dim)``."""
+
+    def has(self, name: str, offsets: Offsets) -> npt.NDArray[np.bool_] | None:
+        """Which of the rows have this vector; None: all of them."""
+
+    def present(self, name: str, rows: int) -> Bits | None:
+        """Bits of the rows that have this vector; None: all of them."""
+
+    def blocks(self, name: str, rows: int) -> Iterator[tuple[int, Floats]]:
+        """The vectors of a name as (first row, ``float32 (n, dim)``) pieces."""
+
+    def vectors(self, name: str) -> PlacedArray | None:
+        """The vectors of a name as one file; None: they are in memory, in pieces."""
+
+    def index(self, name: str) -> Index | None:
+        """The index of a vector name."""
+
+    def codes(self, name: str) -> Companion | None:
+        """The quantized form of a vector name."""
+
+    def lose(self, name: str, error: CorruptionError) -> None:
+        """Go on without what is derived of a vector name, in which a search has met damage. Raises
+        the error if it is not about that."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vecdb import ids
+from vecdb.errors import CorruptionError
 from vecdb.storage.catalog import Bits
 from vecdb.storage.format import bits_at, pack_bits
 from vecdb.storage.mapping import private_memory
@@ -118,7 +119,6 @@ class MemorySegment:
         self._payloads: list[bytes] = []
         self._previous: list[int] = []  # the row this one replaced for the same id, or -1
         self._latest: dict[int, int] = {}
-        self.matches: dict[bytes, tuple[Bits, Bits]] = {}  # engine/read/remembered.py
         self._order: tuple[int, npt.NDArray[np.uint32]] = (0, np.empty(0, dtype=np.uint32))
 
     @property
@@ -229,6 +229,19 @@ class MemorySegment:
     def blocks(self, name: str, rows: int) -> Iterator[tuple[int, Floats]]:
         """The vectors of the first ``rows`` rows as (first row, ``float32 (n, dim)``) pieces."""
         return self._columns[name].blocks(rows)
+
+    def vectors(self, name: str) -> None:
+        """No file: see ``blocks``."""
+
+    def index(self, name: str) -> None:
+        """None: it is made with a file."""
+
+    def codes(self, name: str) -> None:
+        """None: they are made with a file."""
+
+    def lose(self, name: str, error: CorruptionError) -> None:
+        """Nothing here is derived."""
+        raise error
 
     def from_key(self, key: int, rows: int) -> npt.NDArray[np.uint32]:
         """The first ``rows`` rows in id order, starting at the first id not below ``key``."""

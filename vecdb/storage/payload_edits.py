@@ -173,7 +173,6 @@ class PayloadEdits:
         """Entries in memory."""
         self.size = 0
         """About how much memory they take."""
-        self.matches: dict[bytes, tuple[int, Bits, Bits]] = {}  # engine/read/remembered.py
         self._bits: tuple[tuple[int, int], Bits] = ((-1, 0), np.empty(0, dtype=np.uint8))
         self._rows: list[int] = []
         self._seqs: list[int] = []

@@ -72,6 +72,8 @@ class Index:
 
     clustered: ClusteredIndex
     sketch: PlacedArray
+    file_bytes: int
+    """Of both files."""
 
 
 class FileSegment:
@@ -117,7 +119,6 @@ class FileSegment:
         self.companions: dict[str, Companion] = {}
         self.indexes: dict[str, Index] = {}
         self._present: dict[str, Bits] = {}
-        self.matches: dict[bytes, tuple[Bits, Bits]] = {}  # engine/read/remembered.py
         for name, vector in row.vectors.items():
             self._open_vector(name, vector.codec)
             if vector.index is not None:
@@ -188,7 +189,7 @@ class FileSegment:
         except CorruptionError as error:
             self._note(error)
         else:
-            self.indexes[name] = Index(clustered, sketch)
+            self.indexes[name] = Index(clustered, sketch, sketch.file_size + part.file_size)
 
     def _keep_closed(self, name: str) -> None:
         """Files of outdated codes count, and are checked, but are of no use."""
@@ -240,16 +241,16 @@ class FileSegment:
             error = CorruptionError(path, self.damage[path])
             _log.warning("%s; answers stay exact, the segment will be rebuilt", error)
 
-    def lose_companion(self, name: str, error: CorruptionError) -> None:
-        """Go on without the codes of a vector name, in which a search has met damage."""
-        self.companions = {key: kept for key, kept in self.companions.items() if key != name}
-        self._note(error)
-        self.say_damage()
-        self._noticed()
-
-    def lose_index(self, name: str, error: CorruptionError) -> None:
-        """Go on without the index of a vector name, in which a search has met damage."""
-        self.indexes = {key: kept for key, kept in self.indexes.items() if key != name}
+    def lose(self, name: str, error: CorruptionError) -> None:
+        """Go on without the codes or the index of a vector name, in which a search has met damage
+        now, in a block never used before. Raises the error if it is not about either. That another
+        search has just done the same does not matter."""
+        if error.path == str(self.path / files.SKETCH.file(name)):
+            self.indexes = {key: kept for key, kept in self.indexes.items() if key != name}
+        elif error.path == str(self.path / files.CODES.file(name)):
+            self.companions = {key: kept for key, kept in self.companions.items() if key != name}
+        else:
+            raise error
         self._note(error)
         self.say_damage()
         self._noticed()
@@ -325,6 +326,18 @@ class FileSegment:
         """All vectors of a name, verified: (0, ``float32 (rows, dim)``)."""
         if self.rows:
             yield 0, self.originals[name].verify().reshape(self.rows, self.dims[name])
+
+    def vectors(self, name: str) -> PlacedArray | None:
+        """The vectors of a name as one file."""
+        return self.originals[name]
+
+    def index(self, name: str) -> Index | None:
+        """The index of a vector name; None: it has none, or a damaged one."""
+        return self.indexes.get(name)
+
+    def codes(self, name: str) -> Companion | None:
+        """The quantized form of a vector name; None: it has none, or a damaged one."""
+        return self.companions.get(name)
 
     def from_key(self, key: int, rows: int) -> npt.NDArray[np.uint32]:
         """All rows in id order, starting at the first id not below ``key``."""

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from vecdb import models
 from vecdb.engine.optimize.optimizer import next_step
-from vecdb.engine.read.segment.scan import describe
+from vecdb.engine.read.segment.codes import describe
 from vecdb.engine.store import Store
-from vecdb.storage.files import INDEX, SKETCH
+from vecdb.engine.view import SegmentView
 from vecdb.storage.segment import Index
 from vecdb.vectors.datatypes import bytes_per_vector
 
@@ -27,7 +25,7 @@ def collection_info(store: Store) -> models.CollectionInfo:
             for state in store.files.values()
             for path, detail in state.segment.damage.items()
         ]
-    segments = [_segment_info(store, part) for part in view.segments]
+    segments = [_segment_info(part) for part in view.segments]
     vectors = sum(_vector_count(part) for part in view.segments)
     pending = next_step(store)
     if failure is not None or error is not None:
@@ -65,7 +63,7 @@ def _progress(store: Store, pending: str | None) -> models.OptimizerProgress:
     )
 
 
-def _vector_count(part: Any) -> int:
+def _vector_count(part: SegmentView) -> int:
     live = part.live_offsets()
     count = 0
     for name in part.segment.dims:
@@ -74,18 +72,17 @@ def _vector_count(part: Any) -> int:
     return count
 
 
-def _segment_info(store: Store, part: Any) -> models.SegmentInfo:
+def _segment_info(part: SegmentView) -> models.SegmentInfo:
     segment = part.segment
     vectors = {}
     for name, dim in segment.dims.items():
-        companion = getattr(segment, "companions", {}).get(name)
-        places = segment.places[name] if segment.kind == "file" else None
+        companion, originals = segment.codes(name), segment.vectors(name)
         vectors[name] = models.SegmentVectors(
             bytes=bytes_per_vector(dim) * part.rows,
-            placement=places.originals if places is not None else "anonymous",
+            placement=originals.placement if originals is not None else "anonymous",
             quantization=describe(companion),
             codes_placement=companion.codes.placement if companion is not None else None,
-            index=_index_info(segment, name),
+            index=_index_info(segment.index(name)),
         )
     return models.SegmentInfo(
         id=f"{segment.id:016x}",
@@ -96,17 +93,14 @@ def _segment_info(store: Store, part: Any) -> models.SegmentInfo:
     )
 
 
-def _index_info(segment: Any, name: str) -> models.IndexInfo | None:
-    index: Index | None = getattr(segment, "indexes", {}).get(name)
+def _index_info(index: Index | None) -> models.IndexInfo | None:
     if index is None:
         return None
-    parts = [segment.parts[file.file(name)] for file in (SKETCH, INDEX)]
-    file_size = sum(part.file_size for part in parts)
     clustered = index.clustered
     return models.IndexInfo(
         partitions=clustered.clustering.partitions,
         sketch_bytes=index.sketch.header.data_size,
-        bytes_per_vector=round(file_size / max(1, clustered.rows), 1),
+        bytes_per_vector=round(index.file_bytes / max(1, clustered.rows), 1),
         placement=index.sketch.placement,
         efforts=[
             models.SearchEffort(effort.recall, effort.rows, effort.candidates, effort.survivors)

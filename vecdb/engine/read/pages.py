@@ -15,11 +15,9 @@ from math import gcd
 import numpy as np
 
 from vecdb import models
-from vecdb.engine.read.masks import Condition
-from vecdb.engine.read.search import Floats, Hits, search
-from vecdb.engine.schema import VectorSchema
+from vecdb.engine.read.merge import Floats, Hits, search_segments
+from vecdb.engine.read.request import Nearest
 from vecdb.engine.view import View
-from vecdb.storage.segment import FileSegment
 
 _DEEPER = 4
 """As many times more results the next search of a list is for."""
@@ -30,27 +28,24 @@ Hit = tuple[float, int, int]
 
 def page(
     view: View,
-    vector: VectorSchema,
+    asked: Nearest,
     queries: Floats,
-    limit: int,
-    offset: int,
-    params: models.SearchParams,
-    condition: Condition | None = None,
-    excluded: int | None = None,
     explained: list[models.SegmentSearch] | None = None,
 ) -> list[Hits]:
-    """For each query ``limit`` results after the first ``offset``; the rest as in `search`, where
+    """For each query the results of the page asked for; the rest as in `search_segments`, where
     what is explained is the last search that was done."""
+    limit, offset = asked.limit, asked.offset
     end = offset + limit
-    asked = (params, condition, excluded)
-    if offset == 0 or _exact(view, vector, params):
-        found = search(view, vector, queries, end, *asked, explained)
+    if offset == 0 or _exact(view, asked):
+        found = search_segments(view, asked, queries, limit=end, explained=explained)
         return [hits.between(offset, end) for hits in found] if offset else found
     lists: list[list[Hit]] = [[] for _ in queries]
     depth = gcd(limit, offset)
     while True:
         last = depth >= end
-        deeper = search(view, vector, queries, depth, *asked, explained if last else None)
+        deeper = search_segments(
+            view, asked, queries, limit=depth, explained=explained if last else None
+        )
         for mine, hits in zip(lists, deeper, strict=True):
             known = {hit[1:] for hit in mine}
             more = [hit for hit in _listed(view, hits) if hit[1:] not in known]
@@ -60,12 +55,11 @@ def page(
         depth *= _DEEPER
 
 
-def _exact(view: View, vector: VectorSchema, params: models.SearchParams) -> bool:
+def _exact(view: View, asked: Nearest) -> bool:
     """Whether more results begin with those that fewer would be, whatever the query is."""
-    name = vector.name
-    return params.exact or not any(
-        isinstance(part.segment, FileSegment)
-        and (name in part.segment.indexes or name in part.segment.companions)
+    name = asked.vector.name
+    return asked.params.exact or not any(
+        part.segment.index(name) is not None or part.segment.codes(name) is not None
         for part in view.segments
     )
 

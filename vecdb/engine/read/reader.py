@@ -29,6 +29,18 @@ class Wanted:
 _NOTHING = Wanted(False, [])
 
 
+@dataclass(frozen=True, slots=True)
+class Scroll:
+    """A walk through the points in the order of their ids: ``limit`` of them from the key
+    ``start`` on, without the first ``skipped``."""
+
+    condition: masks.Condition | None
+    limit: int
+    wanted: Wanted
+    start: int = 0
+    skipped: int = 0
+
+
 def wanted(view: View, with_payload: Any, with_vectors: Any) -> Wanted:
     """Both arguments checked. Raises InvalidInputError."""
     if with_payload is not True and with_payload is not False:
@@ -75,11 +87,10 @@ def retrieve(view: View, keys: list[int], want: Wanted) -> list[models.Record]:
     return records
 
 
-def scroll(
-    view: View, filter: masks.Condition | None, limit: int, start: int, want: Wanted
-) -> tuple[list[models.Record], int | str | None]:
-    """``limit`` points in id order from ``start`` (a key), and the id to go on with."""
+def scroll(view: View, asked: Scroll) -> tuple[list[models.Record], int | str | None]:
+    """The points of a walk, and the id to go on with."""
     records: list[models.Record] = []
+    filter, want, skipped = asked.condition, asked.wanted, asked.skipped
     tests: dict[int, tuple[Bits, Callable[[int], bool]]] = {}
 
     def possible(part: SegmentView) -> Bits | None:
@@ -89,12 +100,15 @@ def scroll(
         tests[id(part)] = surely, masks.row_test(view, part, filter)
         return possibly
 
-    for key, part, row in view.in_order(start, possible):
+    for key, part, row in view.in_order(asked.start, possible):
         if filter is not None:
             surely, matches = tests[id(part)]
             if not (surely[row >> 3] >> (row & 7) & 1 or matches(row)):
                 continue
-        if len(records) == limit:
+        if skipped:
+            skipped -= 1
+            continue
+        if len(records) == asked.limit:
             return records, ids.external(key)
         records.append(
             models.Record(

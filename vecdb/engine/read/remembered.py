@@ -5,16 +5,28 @@ long as it lives. What is known is only added to; that of a view that was taken 
 counts as well. Rows whose payload was edited are kept apart, with the edits, and how many of those
 were seen: what was edited since is tested again.
 
-No lock: at worst two threads test the same filter.
+It is kept here for as long as there is the segment. No lock: at worst two threads test the same
+filter.
 """
 
 from __future__ import annotations
 
+from weakref import WeakKeyDictionary
+
 import numpy as np
 
-from vecdb.engine.view import SegmentView
+from vecdb.engine.view import Segment, SegmentView
 from vecdb.storage.catalog import Bits
 from vecdb.storage.format import pack_bits
+from vecdb.storage.payload_edits import PayloadEdits
+
+Matches = dict[bytes, tuple[Bits, Bits]]
+"""By the digest of a filter: the rows that were tested, and those of them that match."""
+EditedMatches = dict[bytes, tuple[int, Bits, Bits]]
+"""The same of rows whose payload was edited, and how many edits were seen."""
+
+_of_segments: WeakKeyDictionary[Segment, Matches] = WeakKeyDictionary()
+_of_edits: WeakKeyDictionary[PayloadEdits, EditedMatches] = WeakKeyDictionary()
 
 _REMEMBERED = 32
 """Filters whose matches a segment keeps: a quarter of a byte a row each, with which were tested."""
@@ -22,9 +34,18 @@ _FEW = 8
 """A test of less than this part of a segment's rows is not worth another filter's place."""
 
 
+def matches_of(segment: Segment) -> Matches:
+    """What is remembered of a segment, the filter that was asked for last at the end."""
+    return _of_segments.setdefault(segment, {})
+
+
+def _matches_of_edits(edits: PayloadEdits) -> EditedMatches:
+    return _of_edits.setdefault(edits, {})
+
+
 def recall(part: SegmentView, digest: bytes) -> tuple[Bits, Bits]:
     """Bits of the rows of which it is known, and of those of them that match."""
-    kept = part.segment.matches
+    kept = matches_of(part.segment)
     found = kept.pop(digest, None)
     if found is not None:
         kept[digest] = found  # as the last that was asked for
@@ -32,7 +53,7 @@ def recall(part: SegmentView, digest: bytes) -> tuple[Bits, Bits]:
     if not part.edited:
         return tested, matches
     edited = part.edits.bits(part.seen, part.rows)
-    known, good = _of_edits(part, digest)
+    known, good = _known_of_edits(part, digest)
     return tested & ~edited | known, matches & ~edited | good
 
 
@@ -42,7 +63,7 @@ def remember(part: SegmentView, digest: bytes, tested: Bits, matches: Bits) -> N
         edited = part.edits.bits(part.seen, part.rows)
         _remember_edits(part, digest, tested & edited, matches & edited, edited)
         tested, matches = tested & ~edited, matches & ~edited
-    kept = part.segment.matches
+    kept = matches_of(part.segment)
     before = kept.pop(digest, None)
     if before is not None:
         tested, matches = _union(tested, before[0]), _union(matches, before[1])
@@ -53,9 +74,9 @@ def remember(part: SegmentView, digest: bytes, tested: Bits, matches: Bits) -> N
         kept.pop(oldest, None)
 
 
-def _of_edits(part: SegmentView, digest: bytes) -> tuple[Bits, Bits]:
+def _known_of_edits(part: SegmentView, digest: bytes) -> tuple[Bits, Bits]:
     """The same of rows whose payload was edited."""
-    seen, *found = part.edits.matches.get(digest, (0, _NONE, _NONE))
+    seen, *found = _matches_of_edits(part.edits).get(digest, (0, _NONE, _NONE))
     if seen > part.seen:  # time may run backwards: an earlier view is still being read
         found = [_NONE, _NONE]
     tested, matches = (_of_view(bits, part) for bits in found)
@@ -69,8 +90,8 @@ def _of_edits(part: SegmentView, digest: bytes) -> tuple[Bits, Bits]:
 def _remember_edits(
     part: SegmentView, digest: bytes, tested: Bits, matches: Bits, edited: Bits
 ) -> None:
-    kept = part.edits.matches
-    known, good = _of_edits(part, digest)
+    kept = _matches_of_edits(part.edits)
+    known, good = _known_of_edits(part, digest)
     before = kept.pop(digest, None)
     if before is not None and before[0] > part.seen:
         kept[digest] = before

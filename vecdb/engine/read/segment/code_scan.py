@@ -7,25 +7,13 @@ during each search, from what the originals make of the first candidates (`kerne
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
-from functools import cache
-
 import numpy as np
 import numpy.typing as npt
 
 from vecdb import models
-from vecdb.engine.read.masks import Explain
-from vecdb.engine.read.segment.originals import (
-    Best,
-    Search,
-    cold,
-    exact_scan,
-    metrics,
-    reading,
-    scan_and_sort,
-)
-from vecdb.engine.view import SegmentView
+from vecdb.engine.read.segment.candidates import Best, SegmentSearch
+from vecdb.engine.read.segment.kernels import metrics, scan_and_sort, until_sure
+from vecdb.engine.read.segment.originals import cold, exact_scan, reading
 from vecdb.quantization import PreparedQuery
 from vecdb.storage.catalog import Bits
 from vecdb.storage.format import bits_at
@@ -54,58 +42,45 @@ _MOST = 4
 """Where more than one row of so many would be a candidate, all are scored."""
 
 
-def code_scan(
-    part: SegmentView,
-    search: Search,
-    mask: Bits | None,
-    companion: Companion,
-    explain: Explain | None,
-) -> list[Best]:
+def code_scan(search: SegmentSearch, companion: Companion) -> list[Best]:
     """The best allowed rows by codes, for each query; unless codes have the last word, those that
     are the best by their originals."""
+    part, mask = search.part, search.mask
     if not search.rescore:
         wanted = search.oversampled() or search.limit
         best = [
             best_by_codes(companion, part.rows, companion.quantizer.prepare(q), wanted, mask)
             for q in search.queries
         ]
-        if explain is not None:
-            _explain(part, companion, sum(len(rows) for _, rows in best), "no index", explain)
+        _explain(search, companion, sum(len(rows) for _, rows in best), "no index")
         return [(scores[: search.limit], rows[: search.limit]) for scores, rows in best]
     if search.recall >= 1.0:
-        return exact_scan(part, search, mask, explain, "for a recall of 1")
+        return exact_scan(search, "for a recall of 1")
     if search.vector.dim < _FEWEST_DIMENSIONS:
         why = f"codes of {search.vector.dim} dimensions tell little, and save nothing"
-        return exact_scan(part, search, mask, explain, why)
+        return exact_scan(search, why)
     allowed = part.rows if mask is None else int(np.bitwise_count(mask).sum())
-    return [_surely(part, search, q, mask, allowed, companion, explain) for q in search.queries]
+    return [_surely(search, q, allowed, companion) for q in search.queries]
 
 
-def _surely(
-    part: SegmentView,
-    search: Search,
-    query: Floats,
-    mask: Bits | None,
-    allowed: int,
-    companion: Companion,
-    explain: Explain | None,
-) -> Best:
+def _surely(search: SegmentSearch, query: Floats, allowed: int, companion: Companion) -> Best:
     """The best rows for one query: from so many candidates that its recall can be expected, or from
     all rows, where codes tell too little of them.
 
     How many candidates there are does not depend on what the caller wants rescored besides, and
     does not fall as the recall rises: who asks for more of either gets what less would give.
     """
+    part, mask = search.part, search.mask
     kind, metric = companion.codec["kind"], metrics()[search.vector.metric]
     limit, wanted = min(search.limit, allowed), min(search.oversampled() or 0, allowed)
-    (score, until_sure), (_, topk_sort) = _kernels(), scan_and_sort()
+    (score, rescore_until_sure), (_, topk_sort) = until_sure(), scan_and_sort()
     best, filled = (np.empty(limit, np.float32), np.empty(limit, np.int64)), 0
     strays, others = companion.quantizer.strays, mask
     if companion.regular is not None:  # codes tell nothing of strays: all of them are candidates
         strays = strays if mask is None else strays[bits_at(mask, strays)]
         others = companion.regular if mask is None else mask & companion.regular
         allowed -= len(strays)
-        with reading(part, search, strays) as vectors:
+        with reading(search, strays) as vectors:
             found = np.empty(len(strays), np.float32)
             filled = score(metric, vectors, query, strays, found, *best, filled)
     prepared = companion.quantizer.prepare(query)
@@ -120,38 +95,37 @@ def _surely(
             found = np.append(found[:kept], np.empty(len(rows) - kept, np.float32))
             listed *= _LISTED_AGAIN
         upto = min(upto, len(rows))
-        stop = upto if cold(part, search) else 7 * len(rows) // 8
-        with reading(part, search, rows[kept : max(upto, stop)]) as vectors:
-            kept, filled, sure = until_sure(
+        stop = upto if cold(search) else 7 * len(rows) // 8
+        with reading(search, rows[kept : max(upto, stop)]) as vectors:
+            kept, filled, sure = rescore_until_sure(
                 *(metric, vectors, query, estimates, rows, kept, upto, stop),
                 *(allowed, most, may_be_missed, found, *best, filled),
             )
         upto = 2 * kept
     if sure != SURE:
-        alone = replace(search, queries=query[None])
+        alone = search.of(query[None])
         why = f"{kind} codes tell too little of this query"
-        return exact_scan(part, alone, mask, explain, why)[0]
+        return exact_scan(alone, why)[0]
     if kept < wanted:
         if wanted > len(rows):
             _, rows = best_by_codes(companion, part.rows, prepared, wanted, others)
             found = np.empty(len(rows), np.float32)
-        with reading(part, search, rows[kept:wanted]) as vectors:
+        with reading(search, rows[kept:wanted]) as vectors:
             more = rows[kept:wanted], found[kept:wanted]
             filled = score(metric, vectors, query, *more, *best, filled)
         kept = min(wanted, len(rows))
     topk_sort(*best, filled)
-    if explain is not None:
+    if search.explain is not None:
         kept += len(strays)
-        _explain(part, companion, kept, f"for a recall of {search.recall:g}", explain)
-        explain(models.SearchStage("originals", kept, filled, "rescored"))
+        _explain(search, companion, kept, f"for a recall of {search.recall:g}")
+        search.explain(models.SearchStage("originals", kept, filled, "rescored"))
     return best[0][:filled], best[1][:filled]
 
 
-def _explain(
-    part: SegmentView, companion: Companion, kept: int, why: str, explain: Explain
-) -> None:
-    reason = f"all {companion.codec['kind']} codes, {why}"
-    explain(models.SearchStage("codes", part.rows, kept, reason))
+def _explain(search: SegmentSearch, companion: Companion, kept: int, why: str) -> None:
+    if search.explain is not None:
+        reason = f"all {companion.codec['kind']} codes, {why}"
+        search.explain(models.SearchStage("codes", search.part.rows, kept, reason))
 
 
 def best_by_codes(
@@ -166,10 +140,3 @@ def best_by_codes(
     filled = query.scan(codes, count, _ALL if mask is None else mask, 0, scores, rows, 0)
     topk_sort(scores, rows, filled)
     return scores[:filled], rows[:filled]
-
-
-@cache
-def _kernels() -> tuple[Callable[..., int], Callable[..., tuple[int, int, int]]]:
-    from vecdb.kernels.certainty import rescore_until_sure, score_candidates
-
-    return score_candidates, rescore_until_sure

@@ -1,4 +1,4 @@
-"""Originals: what is asked of a segment, and its answer by the vectors themselves.
+"""Originals: the answer of a segment by the vectors themselves.
 
 Every way to search (see ``scan``) ends here: candidates are scored again by their vectors. Where
 there is no other way, or a filter leaves few rows, all of them are.
@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -19,14 +17,12 @@ from msgspec import structs
 
 from vecdb import models
 from vecdb.engine.parallel import processors, together
-from vecdb.engine.read.masks import Explain
-from vecdb.engine.schema import VectorSchema
-from vecdb.engine.view import SegmentView
+from vecdb.engine.read.segment.candidates import Best, Candidates, SegmentSearch
+from vecdb.engine.read.segment.kernels import metrics, rescore, scan_and_sort
 from vecdb.index.clustered.index import measured_of
 from vecdb.linear_algebra import product
 from vecdb.storage.catalog import Bits
 from vecdb.storage.format import unpack_bits
-from vecdb.storage.segment import Companion, FileSegment
 
 Floats = npt.NDArray[np.float32]
 Offsets = npt.NDArray[np.int64]
@@ -38,143 +34,82 @@ _ALL = np.empty(0, dtype=np.uint8)  # the kernels' mask for "every row"
 _SHARED_VALUES = 8 << 20
 _WAITED = 0.001
 """A query whose originals take so many seconds to read has waited for the disk."""
+_UNKNOWN = np.empty((0, 0), dtype=np.float32)
+"""Scores of candidates that were not chosen by any."""
 _FEW = 8
 """Where a filter leaves at most one row of so many, they are read one by one."""
 
 
-@dataclass(slots=True)
-class Search:
-    """What is asked of every segment. ``queries``: ``float32 (q, dim)``, normalised already under
-    Cosine; each has results of its own."""
+def originals(search: SegmentSearch, found: Candidates) -> Candidates:
+    """The best of some rows by their vectors, in order, and how sure that is.
 
-    vector: VectorSchema
-    queries: Floats
-    limit: int
-    params: models.SearchParams
-    recall: float
-    filtered: bool = False
-    """A filter was tested on every row: those that match are known one by one."""
-
-    @property
-    def rescore(self) -> bool:
-        """Whether originals decide."""
-        quantization = self.params.quantization
-        return quantization is None or quantization.rescore is not False
-
-    def by_codes(self, companion: Companion | None) -> bool:
-        """Whether codes may be used."""
-        quantization = self.params.quantization
-        return companion is not None and not (quantization is not None and quantization.ignore)
-
-    def oversampled(self) -> int | None:
-        """How many candidates the caller wants rescored; None: it is left to us."""
-        quantization = self.params.quantization
-        if quantization is None or quantization.oversampling is None:
-            return None
-        return max(self.limit, int(quantization.oversampling * self.limit))
-
-    def without_candidates(self) -> Search:
-        """The same without asking for a number of candidates."""
-        quantization = self.params.quantization
-        if quantization is not None:
-            quantization = structs.replace(quantization, oversampling=None)
-        params = structs.replace(self.params, quantization=quantization, hnsw_ef=None)
-        return replace(self, params=params)
-
-
-Best = tuple[Floats, Offsets]
-"""Scores and rows, best first: ``float32 (k,)``, ``int64 (k,)``."""
-
-
-def by_originals(
-    part: SegmentView,
-    search: Search,
-    rows: Offsets,
-    counts: Offsets,
-    explain: Explain | None,
-    estimates: Floats | None = None,
-    bounds: Floats | None = None,
-) -> tuple[list[Best], Floats]:
-    """The best of some rows by their vectors, for each query, and how sure that is: see `rescore`.
-
-    ``rows: int64[q, c]``, of which the first ``counts[q]`` count; ``estimates: float32[q, c]`` by
-    which they were chosen, ``bounds: float32[q, 2]`` of what was not.
+    ``found.scores`` are the estimates by which they were chosen: without ``bounds`` of what was
+    not, nothing follows from them.
     """
-    segment = part.segment
-    assert isinstance(segment, FileSegment)
-    originals = segment.originals[search.vector.name]
-    if originals.cold:
-        originals.ask_for(np.unique(rows))
+    rows, counts, queries = found.rows, found.counts, len(found.rows)
+    vectors_file = search.originals
+    if vectors_file.cold:
+        vectors_file.ask_for(np.unique(rows))
     started = time.perf_counter()
-    vectors = originals.verify_rows(rows.ravel()).reshape(part.rows, search.vector.dim)
+    vectors = vectors_file.verify_rows(rows.ravel()).reshape(search.part.rows, search.vector.dim)
     limit = min(search.limit, rows.shape[1])
-    scores = np.empty((len(rows), limit), dtype=np.float32)
-    best = np.empty((len(rows), limit), dtype=np.int64)
+    scores = np.empty((queries, limit), dtype=np.float32)
+    best = np.empty((queries, limit), dtype=np.int64)
     metric = metrics()[search.vector.metric]
-    sure = np.empty((len(rows), 2), dtype=np.float32)
-    if estimates is None or bounds is None:
-        estimates, bounds = np.empty((len(rows), 0), dtype=np.float32), sure
+    sure = np.empty((queries, 2), dtype=np.float32)
+    estimates, bounds = found.scores, found.bounds
+    if bounds is None:
+        estimates, bounds = np.empty((queries, 0), dtype=np.float32), sure
     measured = measured_of(search.limit)
-    _rescore()(
+    rescore()(
         *(metric, vectors, search.queries, rows, counts, estimates, bounds, measured),
         *(scores, best, sure),
     )
-    if originals.placement == "mapped":
-        originals.cold = time.perf_counter() - started > _WAITED * len(rows)
-    lengths = counts.tolist()
-    if explain is not None:
-        explain(models.SearchStage("originals", sum(lengths), limit, "rescored"))
-    return [(scores[q, :n], best[q, :n]) for q, n in enumerate(lengths)], sure
+    if vectors_file.placement == "mapped":
+        vectors_file.cold = time.perf_counter() - started > _WAITED * queries
+    if search.explain is not None:
+        search.explain(models.SearchStage("originals", int(counts.sum()), limit, "rescored"))
+    return Candidates(best, counts, scores, sure=sure)
 
 
-def cold(part: SegmentView, search: Search) -> bool:
+def cold(search: SegmentSearch) -> bool:
     """Whether rows had to be waited for: only what is needed should be read."""
-    assert isinstance(part.segment, FileSegment)
-    return part.segment.originals[search.vector.name].cold
+    return search.originals.cold
 
 
 @contextmanager
-def reading(part: SegmentView, search: Search, rows: Offsets) -> Iterator[Floats]:
+def reading(search: SegmentSearch, rows: Offsets) -> Iterator[Floats]:
     """The vectors of a segment, ``float32 (n, dim)``, of which ``rows`` are about to be used."""
-    segment = part.segment
-    assert isinstance(segment, FileSegment)
-    originals = segment.originals[search.vector.name]
+    originals = search.originals
     if originals.cold:
         originals.ask_for(np.unique(rows))
     started = time.perf_counter()
-    yield originals.verify_rows(rows).reshape(part.rows, search.vector.dim)
+    yield originals.verify_rows(rows).reshape(search.part.rows, search.vector.dim)
     if originals.placement == "mapped":
         originals.cold = time.perf_counter() - started > _WAITED
 
 
-def exact_scan(
-    part: SegmentView,
-    search: Search,
-    mask: Bits | None,
-    explain: Explain | None = None,
-    why: str = "no index",
-) -> list[Best]:
+def exact_scan(search: SegmentSearch, why: str = "no index") -> list[Best]:
     """The best allowed rows by their originals, for each query. ``why`` is for ``explain``."""
+    part, mask = search.part, search.mask
     count = part.rows if mask is None else int(np.bitwise_count(mask).sum())
-    if explain is not None:
-        if part.segment.kind != "file":
+    in_file = part.segment.vectors(search.vector.name) is not None
+    if search.explain is not None:
+        if not in_file:
             why = "not in a file yet"
-        elif search.params.exact:
-            why = "asked for"
-        explain(models.SearchStage("originals", count, min(search.limit, count), why))
+        search.explain(models.SearchStage("originals", count, min(search.limit, count), why))
     numba = "vecdb.kernels.distance" in sys.modules
-    if mask is not None and part.segment.kind == "file" and count * _FEW <= part.rows and numba:
+    if mask is not None and in_file and count * _FEW <= part.rows and numba:
         rows = np.flatnonzero(unpack_bits(mask, part.rows))
         counts = np.full(len(search.queries), len(rows))
-        every = np.broadcast_to(rows, (len(counts), len(rows)))
-        return by_originals(part, search, np.ascontiguousarray(every), counts, None)[0]
-    return [_exact_scan(part, search, query, mask, numba) for query in search.queries]
+        every = np.ascontiguousarray(np.broadcast_to(rows, (len(counts), len(rows))))
+        alone = structs.replace(search, explain=None)  # told already
+        return originals(alone, Candidates(every, counts, _UNKNOWN)).best()
+    return [_exact_scan(search, query, numba) for query in search.queries]
 
 
-def _exact_scan(
-    part: SegmentView, search: Search, query: Floats, mask: Bits | None, numba: bool
-) -> Best:
-    vector = search.vector
+def _exact_scan(search: SegmentSearch, query: Floats, numba: bool) -> Best:
+    part, vector, mask = search.part, search.vector, search.mask
     blocks = part.segment.blocks(vector.name, part.rows)
     limit = min(search.limit, part.rows)
     if not numba and part.rows * vector.dim <= _NUMPY_VALUES:
@@ -192,7 +127,7 @@ def _exact_scan(
         topk_sort(scores, rows, filled)
         return scores[:filled], rows[:filled]
 
-    if part.segment.kind != "file" or part.rows * vector.dim < _SHARED_VALUES:
+    if part.segment.vectors(vector.name) is None or part.rows * vector.dim < _SHARED_VALUES:
         return best_of(blocks)
     shares = [(lambda share=share: best_of(share)) for share in _shares(blocks, processors())]
     found = together(shares)
@@ -206,38 +141,6 @@ def _shares(blocks: Iterable[tuple[int, Floats]], count: int) -> list[list[tuple
     [(base, block)] = blocks
     step = max(8, -(-len(block) // count) + 7 & ~7)
     return [[(base + start, block[start : start + step])] for start in range(0, len(block), step)]
-
-
-@cache
-def scan_and_sort() -> tuple[Callable[..., int], Callable[..., None]]:
-    """The first call loads numba; an import statement here would cost 0.5 µs every time."""
-    from vecdb.kernels.distance import scan
-    from vecdb.kernels.topk import topk_sort
-
-    return scan, topk_sort
-
-
-@cache
-def _rescore() -> Callable[..., int]:
-    from vecdb.kernels.rescoring import rescore
-
-    return rescore
-
-
-@cache
-def sureness() -> Callable[..., tuple[float, float]]:
-    """The kernel of that name."""
-    from vecdb.kernels.rescoring import sureness
-
-    return sureness
-
-
-@cache
-def metrics() -> dict[str, int]:
-    """The kernels' numbers of the metrics."""
-    from vecdb.kernels.signatures import METRIC_CODES
-
-    return METRIC_CODES
 
 
 def _numpy_scan(

@@ -1,8 +1,8 @@
-"""Search: candidates from each segment, rescoring with originals, one merged answer.
+"""One merged answer: every segment asked for its best rows, and the best of those.
 
 Inside, a larger score is better: inner product, minus squared Euclidean, minus Manhattan
 distance. Every stage, quantized or not, is on that scale, so segments of different kinds merge;
-``public_score`` turns it into what the caller sees.
+``public_scores`` turns it into what the caller sees.
 
 Small collections are searched with numpy alone: numba costs 0.4 s to load, and a few thousand
 rows never earn it back.
@@ -11,7 +11,7 @@ rows never earn it back.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -19,12 +19,11 @@ import numpy.typing as npt
 
 from vecdb import models
 from vecdb.engine.parallel import processors, together
-from vecdb.engine.read.masks import Condition, Explain, allowed
-from vecdb.engine.read.segment.originals import Best, Search
-from vecdb.engine.read.segment.scan import MOST_AT_ONCE, search_segment
-from vecdb.engine.schema import VectorSchema
+from vecdb.engine.read.masks import Explain, allowed
+from vecdb.engine.read.request import Nearest
+from vecdb.engine.read.segment.candidates import MOST_AT_ONCE, Best, SegmentSearch
+from vecdb.engine.read.segment.scan import search_segment
 from vecdb.engine.view import SegmentView, View
-from vecdb.storage.catalog import Bits
 
 Floats = npt.NDArray[np.float32]
 Offsets = npt.NDArray[np.int64]
@@ -55,57 +54,61 @@ class Hits:
         return Hits(self.scores[start:stop], found)
 
 
-def search(
+def search_segments(
     view: View,
-    vector: VectorSchema,
+    asked: Nearest,
     queries: Floats,
+    *,
     limit: int,
-    params: models.SearchParams,
-    condition: Condition | None = None,
-    excluded: int | None = None,
     explained: list[models.SegmentSearch] | None = None,
 ) -> list[Hits]:
     """For each query the ``limit`` best live points, best first, that have the vector and match.
 
-    ``queries``: ``float32 (q, dim)``, normalised already under Cosine. ``excluded`` is a key to
-    leave out. Fewer than ``limit`` come back only when fewer match. What was done in each segment
-    is added to ``explained``.
+    ``queries``: ``float32 (q, dim)``, normalised already under Cosine; the rest is as ``asked``.
+    Fewer than ``limit`` come back only when fewer match. What was done in each segment is added to
+    ``explained``.
     """
+    vector, params, condition = asked.vector, asked.params, asked.condition
     recall = params.recall
     if recall is None:
         recall = view.config.optimizer_config.recall
-    asked = Search(vector, queries, limit, params, recall, condition is not None)
     found: list[tuple[SegmentView, list[Best]]] = []
     for part in view.segments:
         if part.live == 0:
             continue
         explain = None if explained is None else _explainer(part, explained)
-        mask = allowed(view, part, vector.name, condition, excluded, explain)
+        mask = allowed(view, part, vector.name, condition, asked.excluded, explain)
         if mask is not None and not mask.any():
             continue
-        found.append((part, _each(part, asked, mask, explain)))
+        search = SegmentSearch(
+            part=part,
+            vector=vector,
+            queries=queries,
+            limit=limit,
+            params=params,
+            recall=recall,
+            filtered=condition is not None,
+            mask=mask,
+            explain=explain,
+        )
+        found.append((part, _each(search)))
     return [_merged(found, number, limit) for number in range(len(queries))]
 
 
-def _each(
-    part: SegmentView, asked: Search, mask: Bits | None, explain: Explain | None
-) -> list[Best]:
+def _each(search: SegmentSearch) -> list[Best]:
     """The best rows of a segment for each query; many queries are shared out to all processors."""
-    queries = asked.queries
+    queries = search.queries
     if len(queries) == 1:
-        return search_segment(part, asked, mask, explain)
-    at_once = max(1, MOST_AT_ONCE // min(part.rows, 64 * asked.limit))
-    if mask is not None:
+        return search_segment(search)
+    at_once = max(1, MOST_AT_ONCE // min(search.part.rows, 64 * search.limit))
+    if search.mask is not None:
         # How deep an index is searched for rows that are left depends on the query; what one finds
         # must not depend on what else is asked.
         at_once = 1
 
     def share(some: Floats) -> list[Best]:
         pieces = [some[start : start + at_once] for start in range(0, len(some), at_once)]
-        found = [
-            search_segment(part, replace(asked, queries=piece), mask, explain) for piece in pieces
-        ]
-        return [best for piece in found for best in piece]
+        return [best for piece in pieces for best in search_segment(search.of(piece))]
 
     shares = min(processors(), len(queries) // _SHARED_QUERIES)
     if shares <= 1:
@@ -139,17 +142,3 @@ def _explainer(part: SegmentView, explained: list[models.SegmentSearch]) -> Expl
     segment = models.SegmentSearch(f"{part.segment.id:016x}", part.segment.kind, part.live, [])
     explained.append(segment)
     return segment.stages.append
-
-
-def public_scores(metric: str, scores: list[float]) -> list[float]:
-    """Scores on the metric's own scale: similarity, or distance (smaller is better)."""
-    if metric == "dot":
-        return scores
-    if metric == "euclid":
-        return [max(0.0, -score) ** 0.5 for score in scores]
-    return [max(0.0, -score) for score in scores]
-
-
-def passes(metric: str, score: float, threshold: float | None) -> bool:
-    """Whether a public score is as good as the threshold."""
-    return threshold is None or (score >= threshold if metric == "dot" else score <= threshold)

@@ -1,0 +1,140 @@
+"""Write vecdb/verbs.py from the verbs of ``Collection``.
+
+    python docs/make_verbs.py            write it
+    python docs/make_verbs.py --check    say whether it is as it should be (exit code 1: it is not)
+
+``VecDB`` has every verb on points that ``Collection`` has, with the collection's name first. They
+are written out, not made when they are needed: so editors and type checkers know them.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+PACKAGE = Path(__file__).parent.parent / "vecdb"
+SOURCE, TARGET = PACKAGE / "collection.py", PACKAGE / "verbs.py"
+WIDTH = 100  # of a line, as in pyproject.toml
+
+HEAD = '''\
+"""The verbs of ``Collection`` with the collection's name first, as ``VecDB`` has them.
+
+Not written by hand: ``python docs/make_verbs.py`` makes this file from ``collection.py``.
+"""
+
+from __future__ import annotations
+
+{imports}
+from inspect import isfunction
+from typing import {typing}
+
+from vecdb import models, qdrant_arguments
+from vecdb.collection import Collection
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from vecdb.qdrant_arguments import OfPoints
+
+
+class Verbs:
+    """One method for each verb of ``Collection``."""
+
+    def collection(self, collection_name: str) -> Collection:
+        """The collection of that name."""
+        raise NotImplementedError
+'''
+
+TAIL = """
+
+for _verb in vars(Verbs).values():
+    if isfunction(_verb):  # what Python calls it, when it is called with wrong arguments
+        _verb.__qualname__ = f"VecDB.{_verb.__name__}"
+"""
+
+
+def of_points(source: str) -> Iterator[ast.FunctionDef]:
+    """The verbs on points: those that take what Qdrant's client takes besides."""
+    [collection] = [
+        node
+        for node in ast.parse(source).body
+        if isinstance(node, ast.ClassDef) and node.name == "Collection"
+    ]
+    for node in collection.body:
+        if isinstance(node, ast.FunctionDef) and node.args.kwarg is not None:
+            yield node
+
+
+def parameters(verb: ast.FunctionDef, source: str) -> list[str]:
+    """The parameters after ``self``, as they are written."""
+    args = verb.args
+    others = [*args.posonlyargs, *args.kwonlyargs, args.vararg]
+    assert others == [None], f"{verb.name}: only plain parameters are known here"
+    defaults = [None] * (len(args.args) - len(args.defaults)) + args.defaults
+    written = []
+    for arg, default in list(zip(args.args, defaults, strict=True))[1:]:
+        value = "" if default is None else f" = {ast.get_source_segment(source, default)}"
+        written.append(f"{ast.get_source_segment(source, arg)}{value}")
+    assert args.kwarg is not None
+    return [*written, f"**{ast.get_source_segment(source, args.kwarg)}"]
+
+
+def in_brackets(before: str, items: list[str], after: str, indent: int) -> str:
+    """One line, or the items on one of their own, or one line for each; as the formatter does."""
+    inner, outer = " " * (indent + 4), " " * indent
+    line, alone = f"{outer}{before}({', '.join(items)}){after}", f"{inner}{', '.join(items)}"
+    if len(line) <= WIDTH:
+        return line
+    if len(alone) <= WIDTH:
+        return f"{outer}{before}(\n{alone}\n{outer}){after}"
+    return f"{outer}{before}(\n" + "".join(f"{inner}{i},\n" for i in items) + f"{outer}){after}"
+
+
+def method(verb: ast.FunctionDef, source: str) -> str:
+    """A verb of ``VecDB``."""
+    assert verb.returns is not None
+    result = ast.get_source_segment(source, verb.returns)
+    first = ["self", "collection_name: str"]
+    head = in_brackets(
+        f"def {verb.name}", [*first, *parameters(verb, source)], f" -> {result}:", indent=4
+    )
+    names = [f"{arg.arg}={arg.arg}" for arg in verb.args.args[1:]]
+    handed = "" if result == "None" else "return "
+    call = in_brackets(f"{handed}self.collection(collection_name).{verb.name}", names, "", indent=8)
+    return f'''
+{head}
+        """See ``Collection.{verb.name}``."""
+        qdrant_arguments.check("VecDB.{verb.name}", qdrant)
+{call}
+'''
+
+
+def verbs() -> str:
+    """All of verbs.py."""
+    source = SOURCE.read_text(encoding="utf-8")
+    methods = "".join(method(verb, source) for verb in of_points(source))
+    used = set(re.findall(r"\w+", methods))
+    names = ", ".join(name for name in ("Iterable", "Sequence") if name in used)
+    typing = ", ".join(
+        name for name in ("TYPE_CHECKING", "Any") if name in {*used, "TYPE_CHECKING"}
+    )
+    imports = f"from collections.abc import {names}"
+    return HEAD.format(imports=imports, typing=typing) + methods + TAIL
+
+
+def main() -> int:
+    text = verbs()
+    if "--check" in sys.argv[1:]:
+        current = TARGET.exists() and TARGET.read_text(encoding="utf-8") == text
+        print(f"{TARGET}: {'as it should be' if current else 'run python docs/make_verbs.py'}")
+        return 0 if current else 1
+    TARGET.write_text(text, encoding="utf-8")
+    print(f"{TARGET}: {len(text.splitlines())} lines")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

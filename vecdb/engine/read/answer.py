@@ -1,0 +1,115 @@
+"""Answers: the points of compiled requests, best first.
+
+Searches that differ in nothing but their vector go through the segments together: they share what
+is read (see ``scan.py``), and large ones are spread over the processors.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from vecdb import ids, models
+from vecdb.engine.read.merge import Hits, Offsets
+from vecdb.engine.read.pages import page
+from vecdb.engine.read.reader import Scroll, Wanted, scroll
+from vecdb.engine.read.request import Leaf, Nearest
+from vecdb.engine.read.rows import read_payloads, vectors_of
+from vecdb.engine.view import SegmentView, View
+
+Explained = list[models.SegmentSearch]
+
+
+def answer(view: View, asked: Leaf, explained: Explained | None = None) -> list[models.ScoredPoint]:
+    """The points of one request. What was done is added to ``explained``."""
+    if isinstance(asked, Scroll):
+        return _first_points(view, asked)
+    [hits] = _hits(view, [asked], explained)
+    return _points(view, asked, hits)
+
+
+def answers(view: View, requests: Sequence[Leaf]) -> list[list[models.ScoredPoint]]:
+    """The points of several requests, each as if it were the only one."""
+    found: list[list[models.ScoredPoint]] = [[] for _ in requests]
+    groups: dict[Any, list[tuple[int, Nearest]]] = {}
+    for number, asked in enumerate(requests):
+        if isinstance(asked, Scroll):
+            found[number] = _first_points(view, asked)
+            continue
+        key: Any = asked.vector.name, asked.limit, asked.offset, asked.params, id(asked.condition)
+        if asked.excluded is not None:
+            key = number  # alone: its rows are its own
+        groups.setdefault(key, []).append((number, asked))
+    for group in groups.values():
+        several = _hits(view, [asked for _, asked in group])
+        for (number, asked), hits in zip(group, several, strict=True):
+            found[number] = _points(view, asked, hits)
+    return found
+
+
+def _hits(
+    view: View, searches: Sequence[Nearest], explained: Explained | None = None
+) -> list[Hits]:
+    """The page of each of some searches that differ in their vectors only."""
+    first = searches[0]
+    queries = first.query[None] if len(searches) == 1 else np.stack([s.query for s in searches])
+    return page(view, first, queries, explained)
+
+
+def _points(view: View, asked: Nearest, hits: Hits) -> list[models.ScoredPoint]:
+    metric, threshold = asked.vector.metric, asked.threshold
+    scores = public_scores(metric, hits.scores)
+    stop = len(scores)
+    if threshold is not None:
+        while stop and not passes(metric, scores[stop - 1], threshold):
+            stop -= 1
+    if stop < len(scores):
+        hits, scores = hits.between(0, stop), scores[:stop]
+    points: list[Any] = [None] * len(scores)
+    for part, places, rows in hits.found:  # rows of one segment are read together
+        keys = ids.from_array(part.segment.id_array(rows))
+        seqs = part.seqs(rows).tolist()
+        payloads, vectors = _beside(view, part, rows, asked.wanted)
+        columns = zip(places, keys, seqs, payloads, vectors, strict=True)
+        for place, key, seq, payload, vector in columns:
+            score = scores[place]
+            points[place] = models.ScoredPoint(ids.external(key), seq, score, payload, vector)
+    return points
+
+
+def _beside(
+    view: View, part: SegmentView, rows: Offsets, want: Wanted
+) -> tuple[Iterable[Any], Iterable[Any]]:
+    """Payloads and vectors of some rows, as far as they are wanted."""
+    payloads: Iterable[Any] = itertools.repeat(None, len(rows))
+    vectors: Iterable[Any] = itertools.repeat(None, len(rows))
+    if want.payload is not False:
+        payloads = read_payloads(part, rows)
+        if want.payload is not True:
+            payloads = map(want.payload, payloads)
+    if want.vectors:
+        vectors = [vectors_of(view, part, row, want.vectors) for row in rows.tolist()]
+    return payloads, vectors
+
+
+def _first_points(view: View, asked: Scroll) -> list[models.ScoredPoint]:
+    """Without a query nothing is near: all have the score 0."""
+    records, _ = scroll(view, asked)
+    return [models.ScoredPoint(r.id, 0, 0.0, r.payload, r.vector) for r in records]
+
+
+def public_scores(metric: str, scores: list[float]) -> list[float]:
+    """Scores on the metric's own scale: similarity, or distance (smaller is better)."""
+    if metric == "dot":
+        return scores
+    if metric == "euclid":
+        return [max(0.0, -score) ** 0.5 for score in scores]
+    return [max(0.0, -score) for score in scores]
+
+
+def passes(metric: str, score: float, threshold: float | None) -> bool:
+    """Whether a public score is as good as the threshold."""
+    return threshold is None or (score >= threshold if metric == "dot" else score <= threshold)

@@ -1,0 +1,104 @@
+"""What is asked of a segment, and what flows through its stages: candidates.
+
+A stage takes a search and candidates, and gives candidates: fewer of them, and better known. Only
+`widen` knows when they are good enough.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from msgspec import Struct, structs
+
+from vecdb import models
+from vecdb.engine.read.masks import Explain
+from vecdb.engine.schema import VectorSchema
+from vecdb.engine.view import SegmentView
+from vecdb.storage.arrays import PlacedArray
+from vecdb.storage.catalog import Bits
+from vecdb.storage.segment import Companion
+
+Floats = npt.NDArray[np.float32]
+Offsets = npt.NDArray[np.int64]
+
+MOST_AT_ONCE = 1 << 20
+"""Of queries that go through a segment together, so many candidates are kept: 50 MB or so."""
+
+Best = tuple[Floats, Offsets]
+"""What a segment has for one query: scores and rows, best first, ``float32 (k,)``, ``int64 (k,)``.
+"""
+
+
+class SegmentSearch(Struct, eq=False, gc=False):
+    """A search of one segment. ``queries``: ``float32 (q, dim)``, normalised already under Cosine;
+    each has results of its own. ``mask``: the rows that are allowed; None: all of them."""
+
+    part: SegmentView
+    vector: VectorSchema
+    queries: Floats
+    limit: int
+    params: models.SearchParams
+    recall: float
+    filtered: bool
+    """A filter was tested on every row: those that match are known one by one."""
+    mask: Bits | None
+    explain: Explain | None
+    """Is told what each stage did, if anybody wants to know."""
+
+    def of(self, queries: Floats) -> SegmentSearch:
+        """The same of some of the queries."""
+        return structs.replace(self, queries=queries)
+
+    @property
+    def originals(self) -> PlacedArray:
+        """The file of the vectors, of a segment that has one."""
+        originals = self.part.segment.vectors(self.vector.name)
+        assert originals is not None
+        return originals
+
+    @property
+    def rescore(self) -> bool:
+        """Whether originals decide."""
+        quantization = self.params.quantization
+        return quantization is None or quantization.rescore is not False
+
+    def by_codes(self, companion: Companion | None) -> bool:
+        """Whether codes may be used."""
+        quantization = self.params.quantization
+        return companion is not None and not (quantization is not None and quantization.ignore)
+
+    def oversampled(self) -> int | None:
+        """How many candidates the caller wants rescored; None: it is left to us."""
+        quantization = self.params.quantization
+        if quantization is None or quantization.oversampling is None:
+            return None
+        return max(self.limit, int(quantization.oversampling * self.limit))
+
+    def without_candidates(self) -> SegmentSearch:
+        """The same without asking for a number of candidates."""
+        quantization = self.params.quantization
+        if quantization is not None:
+            quantization = structs.replace(quantization, oversampling=None)
+        params = structs.replace(self.params, quantization=quantization, hnsw_ef=None)
+        return structs.replace(self, params=params)
+
+
+class Candidates(Struct, eq=False, gc=False):
+    """Some rows for each query: ``rows: int64[q, c]``, of which the first ``counts[q]`` count, and
+    how good they look, ``scores: float32[q, c]``."""
+
+    rows: Offsets
+    counts: Offsets
+    scores: Floats
+    bounds: Floats | None = None
+    """What is known of the rows that were left out: ``float32[q, 2]``, see `rescore`."""
+    sure: Floats | None = None
+    """How sure it is that nothing better was left out: ``float32[q, 2]``, see `rescore`. None: that
+    was not looked at."""
+
+    def best(self) -> list[Best]:
+        """They as results, of a stage that puts them in order."""
+        rows, scores = self.rows, self.scores
+        if len(rows) == 1 and self.counts[0] >= rows.shape[1]:
+            return [(scores[0], rows[0])]
+        return [(scores[q, :n], rows[q, :n]) for q, n in enumerate(self.counts.tolist())]

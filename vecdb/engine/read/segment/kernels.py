@@ -1,0 +1,48 @@
+"""The kernels of a search. The first call of each loads numba; an import statement where it is used
+would cost 0.5 µs every time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+
+
+@cache
+def scan_and_sort() -> tuple[Callable[..., int], Callable[..., None]]:
+    """The best rows of a block by their vectors, and the order of what is best."""
+    from vecdb.kernels.distance import scan
+    from vecdb.kernels.topk import topk_sort
+
+    return scan, topk_sort
+
+
+@cache
+def until_sure() -> tuple[Callable[..., int], Callable[..., tuple[int, int, int]]]:
+    """Candidates by their vectors: all of them, or until it is likely that they are enough."""
+    from vecdb.kernels.certainty import rescore_until_sure, score_candidates
+
+    return score_candidates, rescore_until_sure
+
+
+@cache
+def rescore() -> Callable[..., int]:
+    """The kernel of that name."""
+    from vecdb.kernels.rescoring import rescore
+
+    return rescore
+
+
+@cache
+def sureness() -> Callable[..., tuple[float, float]]:
+    """The kernel of that name."""
+    from vecdb.kernels.rescoring import sureness
+
+    return sureness
+
+
+@cache
+def metrics() -> dict[str, int]:
+    """The kernels' numbers of the metrics."""
+    from vecdb.kernels.signatures import METRIC_CODES
+
+    return METRIC_CODES

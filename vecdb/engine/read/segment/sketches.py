@@ -1,0 +1,134 @@
+"""Sketches: candidates from the partitions near each query.
+
+How many is said by an effort, which was measured; among rows that a filter or deletions have left,
+one may have to look deeper.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from msgspec import Struct
+
+from vecdb import models
+from vecdb.engine.read.segment.candidates import Candidates, SegmentSearch
+from vecdb.engine.read.segment.kernels import metrics
+from vecdb.index import Effort, Found
+from vecdb.storage.format import bits_at
+from vecdb.storage.segment import Companion, Index
+
+Floats = npt.NDArray[np.float32]
+Offsets = npt.NDArray[np.int64]
+
+_RESERVE = 4
+"""As how many times more results a search does that has to look deeper than its limit: the last of
+many are the hardest to find."""
+_FILTERED_VALUES = 4 << 20
+"""Up to here (16 MiB of vectors: a millisecond) the rows that match a filter are all scored: how
+deep an index had to be searched for them depends on how filter and query go together."""
+
+
+class Visit(Struct, frozen=True, eq=False, gc=False):
+    """How an index is searched once: with ``candidates`` rows from their sketches, which codes
+    put in order if there is a companion. ``why`` it is not as usual is for ``explain``."""
+
+    index: Index
+    companion: Companion | None
+    effort: Effort
+    candidates: int
+    why: str = ""
+
+
+def sketches(search: SegmentSearch, visit: Visit) -> Candidates:
+    """Candidates among all rows."""
+    found = _visit(search, visit)
+    rows, counts = visit.index.clustered.rows_at(found.positions), found.counts[:, 0].copy()
+    return Candidates(rows, counts, found.scores, found.bounds)
+
+
+def sketches_and_originals(search: SegmentSearch, visit: Visit, vectors: Floats) -> Candidates:
+    """Both stages in one call of a kernel, where vectors are in memory: ``float32 (rows, dim)``."""
+    index, effort, candidates = visit.index, visit.effort, visit.candidates
+    clustered = index.clustered
+    blocks = index.sketch.verify().reshape(clustered.sketch_shape)
+    metric, limit = metrics()[search.vector.metric], min(search.limit, candidates)
+    scores, rows, counts, sure = clustered.nearest(
+        search.queries, blocks, candidates, effort.gap, metric, vectors, limit
+    )
+    if search.explain is not None:
+        _explain(search, visit, counts)
+        stage = models.SearchStage("originals", int(counts[:, 0].sum()), limit, "rescored")
+        search.explain(stage)
+    return Candidates(rows, counts[:, 0], scores, sure=sure)
+
+
+def sketches_of_allowed(search: SegmentSearch, visit: Visit) -> Candidates | None:
+    """Candidates among the rows that a mask leaves. None if these rows had better be looked at one
+    by one.
+
+    How deep one has to look depends on what is missing: nothing near the query, or just the rows
+    nearest to it. So all rows are visited, as for more and more results, until what is left of
+    them is deep enough.
+    """
+    clustered, mask = visit.index.clustered, search.mask
+    effort, candidates = visit.effort, visit.candidates
+    assert mask is not None
+    matches = int(np.bitwise_count(mask).sum())
+    if matches <= max(effort.rows, candidates):
+        return None
+    if search.filtered and matches * search.vector.dim <= _FILTERED_VALUES:
+        return None
+    depth, why = search.limit, visit.why
+    while True:
+        found = _visit(search, Visit(visit.index, None, effort, candidates, why))
+        rows = clustered.rows_at(found.positions)
+        left = np.arange(rows.shape[1]) < found.counts[:, :1]
+        found.scores[~left] = -np.inf  # beyond the count
+        left[left] = bits_at(mask, rows[left])
+        needed = _depth(found.scores, left, search.limit)
+        if needed is not None and needed <= depth + depth // 4:
+            break
+        depth = 4 * depth if needed is None else min(needed, 4 * depth)
+        why = f" of {depth} results, because rows that are near the query do not count"
+        # The last of many results are the hardest to find: an effort finds them less often than
+        # it finds its results in the mean.
+        effort = clustered.effort(search.recall, _RESERVE * depth)
+        candidates = max(candidates, effort.candidates)
+        if candidates > matches // 2:
+            return None
+    counts = left.sum(axis=1)
+    order = np.argsort(~left, axis=1, kind="stable")[:, : counts.max()]
+    scores = np.take_along_axis(found.scores, order, axis=1)
+    return Candidates(np.take_along_axis(rows, order, axis=1), counts, scores, found.bounds)
+
+
+def _depth(scores: Floats, left: npt.NDArray[np.bool_], limit: int) -> int | None:
+    """As how many results from among all rows one has to ask for, to have ``limit`` of those that
+    are left: by the sketches, and for the worst query. None: more than there are candidates."""
+    deepest = limit
+    for line, mine in zip(scores, left, strict=True):
+        if np.count_nonzero(mine) < limit:
+            return None
+        worst = np.partition(line[mine], -limit)[-limit]
+        deepest = max(deepest, int(np.count_nonzero(line >= worst)))
+    return deepest
+
+
+def _visit(search: SegmentSearch, visit: Visit) -> Found:
+    clustered = visit.index.clustered
+    blocks = visit.index.sketch.verify().reshape(clustered.sketch_shape)
+    found = clustered.visit(search.queries, blocks, visit.candidates, visit.effort.gap)
+    _explain(search, visit, found.counts)
+    return found
+
+
+def _explain(search: SegmentSearch, visit: Visit, counts: Offsets) -> None:
+    if search.explain is None:
+        return
+    kept, partitions, visited = counts.sum(axis=0).tolist()
+    every = visit.index.clustered.clustering.partitions * len(search.queries)
+    effort_for = f"a recall of {visit.effort.recall:g}"
+    if search.params.hnsw_ef is not None:
+        effort_for = f"hnsw_ef={search.params.hnsw_ef}"
+    reason = f"{partitions} of {every} partitions, for {effort_for}{visit.why}"
+    search.explain(models.SearchStage("sketches", visited, kept, reason))

@@ -1,0 +1,113 @@
+"""Widening: an index is searched with more and more candidates, until the answer can be trusted.
+
+An effort was measured with rows as queries. For queries that are unlike the rows, what was left
+out may be better than the last result: they are searched once more, deeper. The only place that
+knows what is sure enough.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+from msgspec import structs
+
+from vecdb.engine.read.segment.candidates import MOST_AT_ONCE, Best, Candidates, SegmentSearch
+from vecdb.engine.read.segment.code_scan import code_scan
+from vecdb.engine.read.segment.codes import codes, to_be_rescored
+from vecdb.engine.read.segment.originals import exact_scan, originals
+from vecdb.engine.read.segment.sketches import (
+    Visit,
+    sketches,
+    sketches_and_originals,
+    sketches_of_allowed,
+)
+
+
+def without_doubts(search: SegmentSearch, visit: Visit) -> list[Best]:
+    """The best of as many candidates as the caller said: no doubts, that is what they get."""
+    effort = replace(visit.effort, calm=-math.inf, reach=-math.inf)
+    return until_confident(search, structs.replace(visit, effort=effort))
+
+
+def until_confident(search: SegmentSearch, visit: Visit) -> list[Best]:
+    """The best rows for each query, of an answer that is sure enough."""
+    best, doubtful = _tried(search, visit)
+    waiting = _in_parts(search, visit, doubtful) if doubtful else []
+    while waiting:
+        wider, numbers = waiting.pop(0)
+        some = search.of(search.queries[numbers])
+        doubtful = []
+        if wider is not None:
+            found, doubtful = _tried(some, wider)
+        elif visit.companion is not None and not search.rescore:
+            found = code_scan(some, visit.companion)
+        else:
+            found = exact_scan(some, "sketches tell too little of this query")
+        for number, mine in zip(numbers, found, strict=True):
+            best[number] = mine
+        if wider is not None and doubtful:
+            waiting += _in_parts(search, wider, [numbers[each] for each in doubtful])
+    return best
+
+
+def _in_parts(
+    search: SegmentSearch, visit: Visit, numbers: list[int]
+) -> list[tuple[Visit | None, list[int]]]:
+    """What to search some queries with again, which leave doubts, and which of them at once. None:
+    look at all rows."""
+    effort = visit.index.clustered.deeper(visit.effort, visit.candidates, search.limit)
+    wider = None
+    if effort is not None:
+        why = " of a query unlike the rows"
+        wider = Visit(visit.index, visit.companion, effort, effort.candidates, why)
+    at_once = max(1, MOST_AT_ONCE // (effort or visit.effort).candidates)
+    return [(wider, numbers[start : start + at_once]) for start in range(0, len(numbers), at_once)]
+
+
+def _tried(search: SegmentSearch, visit: Visit) -> tuple[list[Best], list[int]]:
+    """The best rows for each query, and the numbers of those that leave doubts."""
+    found = _through_stages(search, visit)
+    if found is None:
+        why = "all that match the filter" if search.filtered else "so few are left"
+        return exact_scan(search, why), []
+    best = found.best()
+    if visit.candidates == visit.index.clustered.rows:
+        return best, []
+    # A comparison of arrays takes longer than it looks.
+    least, nearest = visit.effort.calm, visit.effort.reach
+    assert found.sure is not None
+    doubtful = [
+        q for q, (calm, reach) in enumerate(found.sure.tolist()) if calm < least or reach < nearest
+    ]
+    return best, doubtful
+
+
+def _through_stages(search: SegmentSearch, visit: Visit) -> Candidates | None:
+    """Sketches, then codes if they tell more, then originals. None: see `sketches_of_allowed`."""
+    if search.mask is not None:
+        found = sketches_of_allowed(search, visit)
+        if found is None:
+            return None
+    else:
+        vectors_file = search.originals
+        if visit.companion is None and vectors_file.placement == "anonymous":
+            vectors = vectors_file.array.reshape(search.part.rows, search.vector.dim)
+            return sketches_and_originals(search, visit, vectors)  # verified when loaded
+        found = sketches(search, visit)
+    if visit.companion is None:
+        return originals(search, found)
+    if not search.rescore:
+        return codes(search, found, visit.companion, search.limit)
+    # More than what the recall takes, if that is wanted, but never less.
+    width = found.rows.shape[1]
+    keep = max(visit.effort.survivors or width, search.oversampled() or 0, search.limit)
+    ranked = codes(search, found, visit.companion, keep)
+    best = originals(search, to_be_rescored(search, ranked))
+    sure, by_codes = ranked.sure, best.sure
+    assert sure is not None
+    assert by_codes is not None
+    if keep < width:  # the less sure of two steps
+        np.minimum(sure[:, 0], by_codes[:, 0], out=sure[:, 0])
+    return structs.replace(best, sure=sure)
