@@ -1,7 +1,7 @@
 """vecdb and its peers, side by side, on one set of vectors: everything a user would ask about.
 
 Each system is a worker process on one core. What takes seconds (ingest, build) is done one
-system after another; what takes microseconds is interleaved (see ``bench.curves``).
+system after another; what takes microseconds is interleaved (see ``benchmarks.curves``).
 """
 
 from __future__ import annotations

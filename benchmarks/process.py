@@ -1,4 +1,4 @@
-"""The other end of ``bench.worker``: starting a worker, asking it, ending it."""
+"""The other end of ``benchmarks.worker``: starting a worker, asking it, ending it."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """One system in a process of its own, told over a pipe what to do, a line of JSON at a time.
 
-    python -m bench.worker '{"system": …, "place": …, "base": …, "queries": …, …}'
+    python -m benchmarks.worker '{"system": …, "place": …, "base": …, "queries": …, …}'
 
 A request is ``{"do": name, …}``, the answer ``{"ok": …}`` or ``{"error": text}``. Vectors come
 from files. Standard output is the pipe; what libraries print goes to standard error.

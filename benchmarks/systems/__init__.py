@@ -1,7 +1,7 @@
 """Systems under comparison: vecdb and its peers, a module each, all behind one small interface.
 
 A system is one configuration of one library. It lives in a worker process of its own (see
-``bench.worker``), so it may load what it likes; nothing here imports a library.
+``benchmarks.worker``), so it may load what it likes; nothing here imports a library.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ class System:
 def load(label: str) -> type[System]:
     """The class of a system. Imports the library."""
     module, _, name = SYSTEMS[label]
-    found: type[System] = getattr(importlib.import_module(f"bench.systems.{module}"), name)
+    found: type[System] = getattr(importlib.import_module(f"benchmarks.systems.{module}"), name)
     return found
 
 

@@ -390,7 +390,7 @@ def _from_files(folder: Path) -> Callable[[int, int, int], Data]:
 
 
 def _vectors(folder: Path) -> Path:
-    """As `bench` looks for them."""
+    """As `benchmarks` looks for them."""
     base = folder / "base.npy"
     return base if base.exists() else folder / "vectors.npy"
 
