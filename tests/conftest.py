@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from hypothesis import settings
-from oracle import SCALE, require_sound
 
+from proofs.model.oracle import SCALE, require_sound
 from vecdb import VecDB
 
 # Real embeddings do not come with the sources: their tests are run where they are found.

@@ -85,6 +85,8 @@ ROOMS: dict[str, set[str]] = {
     "repair": {"open", "optimize", "write"},
     "archive": {"open", "repair.check"},
 }
+# Beside vecdb, and not shipped: they may import all of it, and nothing of each other.
+BESIDE = ("proofs", "benchmarks")
 # Imports for the type checker that would close a circle, and why there is no better way.
 HELD_APART = {
     ("vecdb.collection", "vecdb.database"): "a collection is given a reference to its database",
@@ -163,6 +165,26 @@ def within(module: str, allowed: set[str]) -> bool:
 def relative(path: Path) -> str:
     """The path below the package, as it is written in the tables here."""
     return path.relative_to(PACKAGE).as_posix()
+
+
+def test_vecdb_knows_nothing_of_its_proofs_and_benchmarks() -> None:
+    for path in FILES:
+        assert not {found.name.split(".")[0] for found in imports_of(path)} & set(BESIDE), path
+
+
+@pytest.mark.parametrize("package", BESIDE)
+def test_what_is_beside_vecdb_has_an_order_too(package: str) -> None:
+    """Short modules; nothing of the other package, and no proof under the shared model."""
+    below = {"proofs.model", "proofs.lives", "proofs.arguments", "proofs.mutants"}
+    for path in sorted((ROOT / package).rglob("*.py")):
+        lines = path.read_text(encoding="utf-8").count("\n")
+        assert lines <= MAX_LINES, f"{path}: {lines} lines"
+        names = {found.name for found in imports_of(path)}
+        others = {*BESIDE, "tests"} - {package}
+        assert not {name.split(".")[0] for name in names} & others, path
+        if within(module_of(path), below):
+            ours = {name for name in names if name.startswith("proofs.")}
+            assert all(within(name, below) for name in ours), f"{path}: {sorted(ours)}"
 
 
 def test_imports_go_down_only() -> None:

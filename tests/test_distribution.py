@@ -14,7 +14,10 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 NAME = "vecdb-embedded"
-FOLDERS = (".ci", "docs", "examples", "findings", "tests", "tools", "vecdb")
+FOLDERS = (
+    *(".ci", "benchmarks", "docs", "examples", "findings", "proofs"),
+    *("tests", "vecdb"),
+)
 
 # The name alone: not in a path, not in a longer name.
 _ALONE = r"(?<![\w./-])vecdb(?![\w/-]|\.\w)"
@@ -85,6 +88,12 @@ def test_what_would_send_them_there_is_found(text: str, what: str) -> None:
 )
 def test_what_is_right_is_left_alone(text: str) -> None:
     assert not [what for what, pattern in WRONG.items() if pattern.search(text)]
+
+
+def test_a_wheel_has_the_package_and_nothing_beside_it() -> None:
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    wheel = text.split("[tool.hatch.build.targets.wheel]")[1].split("[")[1]
+    assert wheel.split("]")[0] == '"vecdb"'
 
 
 def test_the_project_has_the_name_and_its_extras_name_itself() -> None:

@@ -15,9 +15,9 @@ HERE = Path(__file__).resolve().parent
 
 
 def environment() -> dict[str, str]:
-    """Variables with which a child process finds vecdb, its tools, and what the tests share."""
+    """Variables with which a child process finds vecdb, its proofs, and what the tests share."""
     root = Path(vecdb.__file__).resolve().parent.parent
-    paths = [HERE, HERE.parent, root, root / "tools"]
+    paths = [HERE, HERE.parent, root]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths))}
 
 

@@ -1,4 +1,4 @@
-"""``tools/damage.py`` in short: a few hundred of its hundred thousand cases, and planted bugs that
+"""``proofs.damage`` in short: a few hundred of its hundred thousand cases, and planted bugs that
 it must find. And a test for every bug of the engine that it found."""
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ VECTORS = {"size": 4, "distance": "Dot"}
 def run(*arguments: str) -> str:
     """The tool, in a process of its own: it forks, and its children may die."""
     done = subprocess.run(
-        [sys.executable, "-W", "error", str(ROOT / "tools/damage.py"), *arguments],
+        [sys.executable, "-W", "error", "-m", "proofs.damage", *arguments],
+        cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 from kill_client import KillServer
-from oracle import SCALE, require_sound
 from workloads import CREATE, FLUSH, NAME, WORKLOADS, State, Step, take, write_step
 
+from proofs.model.oracle import SCALE, require_sound
 from vecdb import VecDB
 
 pytestmark = pytest.mark.crash

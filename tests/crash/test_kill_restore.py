@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 from kill_client import environment
-from oracle import SCALE, require_sound
 
+from proofs.model.oracle import SCALE, require_sound
 from vecdb import VecDB
 from vecdb.engine.archive import restore
 from vecdb.storage import layout

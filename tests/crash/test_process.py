@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 from kill_client import environment
-from oracle import require_sound
 
+from proofs.model.oracle import require_sound
 from vecdb import VecDB, errors
 
 pytestmark = pytest.mark.crash

@@ -20,9 +20,9 @@ from typing import Any
 
 import pytest
 from kill_client import KillServer, environment
-from oracle import SCALE, require_sound
 from workloads import NAME, State, create, write_step
 
+from proofs.model.oracle import SCALE, require_sound
 from vecdb import VecDB
 
 pytestmark = pytest.mark.crash

@@ -1,23 +1,23 @@
-"""A short run of ``tools/soak.py``: it finds nothing, it finds a bug that is planted, and what it
+"""A short run of ``proofs.soak``: it finds nothing, it finds a bug that is planted, and what it
 keeps of a failure replays it.
 """
 
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from oracle import SCALE
-from running_tools import TOOLS, interrupted, run
+from running_proofs import interrupted, run
 
+from proofs.model.oracle import SCALE
+from proofs.soak.world import READS, UPKEEP, WRITES
 from vecdb import VecDB
 
 pytestmark = pytest.mark.crash
 
-TOOL = "soak.py"
+PROOF = "soak"
 # Public names of a database that are no operation, or that the soak has its own way to use.
 OTHERWISE = {"check_usable", "close", "collection", "damaged", "refresh"}
 
@@ -26,7 +26,7 @@ OTHERWISE = {"check_usable", "close", "collection", "damaged", "refresh"}
 def test_a_random_history_agrees_with_the_model(fast_path: Path, tmp_path: Path) -> None:
     figures_at = tmp_path / "figures.json"
     size = ("--operations", 1500 * SCALE, "--restarts", 5 * SCALE)
-    done = run(TOOL, *size, "--keep", fast_path, "--json", figures_at)
+    done = run(PROOF, *size, "--keep", fast_path, "--json", figures_at)
     assert done.returncode == 0, done.stderr
     figures: dict[str, Any] = json.loads(figures_at.read_text())
     assert json.loads(done.stdout) == figures
@@ -39,10 +39,7 @@ def test_a_random_history_agrees_with_the_model(fast_path: Path, tmp_path: Path)
     assert list(fast_path.iterdir()) == []
 
 
-def test_every_verb_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "path", [str(TOOLS), *sys.path])
-    from histories.soak_world import READS, UPKEEP, WRITES
-
+def test_every_verb_is_drawn() -> None:
     drawn = {*WRITES, *READS, *UPKEEP}
     drawn |= {name.replace("create_", "delete_") for name in drawn}
     public = {name for name in dir(VecDB) if not name.startswith("_")}
@@ -52,21 +49,21 @@ def test_every_verb_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_planted_bug_is_found_and_replayed(fast_path: Path) -> None:
     mutant = "checkpoint_of_later_masks"
     size = ("--operations", 3000, "--restarts", 12)
-    done = run(TOOL, *size, "--keep", fast_path, mutant=mutant)
+    done = run(PROOF, *size, "--keep", fast_path, mutant=mutant)
     assert done.returncode == 1, f"{mutant} was not noticed:\n{done.stderr}"
     (kept,) = fast_path.iterdir()
     assert f"--again {kept}" in done.stderr
-    again = run(TOOL, "--again", kept, mutant=mutant)
+    again = run(PROOF, "--again", kept, mutant=mutant)
     assert again.returncode == 1, "once more there was nothing wrong"
     assert json.loads((kept / "soak.json").read_text())["problem"][:20] in again.stderr
 
 
 def test_a_handle_that_goes_by_paths_is_found(fast_path: Path) -> None:
     size = ("--operations", 3000, "--restarts", 3)
-    done = run(TOOL, *size, "--keep", fast_path, mutant="paths_instead_of_places")
+    done = run(PROOF, *size, "--keep", fast_path, mutant="paths_instead_of_places")
     assert done.returncode == 1, done.stderr
 
 
 def test_ctrl_c_ends_it_and_leaves_nothing(fast_path: Path) -> None:
-    interrupted(TOOL, "--keep", fast_path)
+    interrupted(PROOF, "--keep", fast_path)
     assert list(fast_path.iterdir()) == []

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from oracle import SCALE, require_sound
 
+from proofs.model.oracle import SCALE, require_sound
 from vecdb import VecDB
 from vecdb.errors import PlaceTakenError, VecdbError
 from vecdb.storage import fs, place

@@ -7,7 +7,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from oracle import Oracle
+
+from proofs.model import writes
+from proofs.model.oracle import Oracle
+from proofs.model.writes import Row, Write
 
 DIM = 64  # four rows are one kilobyte
 NAME = "points"
@@ -41,12 +44,32 @@ def write_step(seed: int, number: int) -> Step:
     return {"do": kind, "place": int(rng.integers(PLACES)), "number": number}
 
 
-def rows_of(step: Step) -> tuple[np.ndarray, list[dict[str, Any]]]:
-    """Vectors and payloads of an upsert."""
+def rows_of(step: Step) -> list[Row]:
+    """The points of an upsert."""
     rng = np.random.default_rng(step["seed"])
     vectors = rng.standard_normal((len(step["ids"]), DIM)).astype(np.float32)
     number = step["seed"][-1]
-    return vectors, [{"op": number, "place": int(rng.integers(PLACES))} for _ in step["ids"]]
+    return [
+        (point_id, {"op": number, "place": int(rng.integers(PLACES))}, {"": vector})
+        for point_id, vector in zip(step["ids"], vectors, strict=True)
+    ]
+
+
+def write_of(step: Step) -> Write:
+    """The write that a step is."""
+    match step["do"]:
+        case "upsert":
+            return Write("upsert", 3, rows_of(step))
+        case "delete":
+            return Write("delete", ids=step["ids"])
+        case "set":
+            payload = {"set": step["number"]}
+            return Write("set_payload", filter=at(step["place"]), payload=payload)
+        case "clear":
+            return Write("delete_payload", filter=at(step["place"]), names=["set", "op"])
+        case "drop":
+            return Write("delete_vectors", filter=at(step["place"]), names=[""])
+    raise AssertionError(f"no such step: {step}")
 
 
 def at(place: int) -> dict[str, Any]:
@@ -82,18 +105,7 @@ def take(db: Any, step: Step) -> None:
     elif do == "recover":
         db.recover_snapshot(NAME, db.list_snapshots(NAME)[-1].name)
     else:
-        points = db.collection(NAME)
-        if do == "upsert":
-            vectors, payloads = rows_of(step)
-            points.upsert({"ids": step["ids"], "vectors": vectors, "payloads": payloads})
-        elif do == "delete":
-            points.delete(step["ids"])
-        elif do == "set":
-            points.set_payload({"set": step["number"]}, at(step["place"]))
-        elif do == "clear":
-            points.delete_payload(["set", "op"], at(step["place"]))
-        elif do == "drop":
-            points.delete_vectors([""], at(step["place"]))
+        writes.perform(db.collection(NAME), write_of(step))
 
 
 class State:
@@ -127,19 +139,7 @@ class State:
             assert self.snapshot is not None
             self.collections[NAME] = self.snapshot.copy()
             return
-        points = self.collections[NAME]
-        if do == "upsert":
-            vectors, payloads = rows_of(step)
-            rows = zip(step["ids"], payloads, vectors, strict=True)
-            points.upsert((i, payload, {"": vector}) for i, payload, vector in rows)
-        elif do == "delete":
-            points.delete(step["ids"])
-        elif do == "set":
-            points.set_payload(points.matching(at(step["place"])), {"set": step["number"]})
-        elif do == "clear":
-            points.delete_payload(points.matching(at(step["place"])), ["set", "op"])
-        elif do == "drop":
-            points.delete_vectors(points.matching(at(step["place"])), [""])
+        writes.take(self.collections[NAME], write_of(step))
 
     def difference(self, db: Any) -> str | None:
         """What a database holds that it should not; None if it is as it should be."""
@@ -160,7 +160,7 @@ def _search(oracle: Oracle, collection: Any) -> str | None:
     return oracle.search_difference(hits, "", query, IDS)
 
 
-def writes(seed: int, count: int) -> list[Step]:
+def plan(seed: int, count: int) -> list[Step]:
     return [write_step(seed, number) for number in range(count)]
 
 
@@ -184,9 +184,9 @@ def _all(seed: int) -> Step:
 # name -> (what was there before, what is done until the process is killed)
 WORKLOADS: dict[str, tuple[list[Step], list[Step]]] = {
     "ingest": ([CREATE], _upserts(1, 6)),
-    "overwrite-delete": ([CREATE, _all(2), FLUSH], writes(2, 12)),
-    "flush": ([CREATE, _all(3), FLUSH, *writes(3, 5)], [FLUSH, *writes(4, 2), FLUSH]),
-    "convert": ([CREATE, _all(5), FLUSH, *EDITS], [OPTIMIZE, *writes(5, 2), OPTIMIZE]),
+    "overwrite-delete": ([CREATE, _all(2), FLUSH], plan(2, 12)),
+    "flush": ([CREATE, _all(3), FLUSH, *plan(3, 5)], [FLUSH, *plan(4, 2), FLUSH]),
+    "convert": ([CREATE, _all(5), FLUSH, *EDITS], [OPTIMIZE, *plan(5, 2), OPTIMIZE]),
     "merge": (
         [CREATE, *[s for step in _upserts(6, 5) for s in (step, FLUSH)], *EDITS],
         [OPTIMIZE, OPTIMIZE],
@@ -237,7 +237,7 @@ WORKLOADS: dict[str, tuple[list[Step], list[Step]]] = {
             SNAPSHOT,
             *_upserts(17, 2),
             FLUSH,
-            *writes(17, 2),
+            *plan(17, 2),
         ],
         [RECOVER, *_upserts(18, 1)],
     ),
@@ -246,6 +246,6 @@ WORKLOADS: dict[str, tuple[list[Step], list[Step]]] = {
         [RECOVER, *_upserts(20, 1)],
     ),
     # Opening after a crash, and closing, with a log to replay; nothing else is done.
-    "open-close": ([CREATE, _all(14), FLUSH, OPTIMIZE, *writes(14, 6), {"do": "kill"}], []),
+    "open-close": ([CREATE, _all(14), FLUSH, OPTIMIZE, *plan(14, 6), {"do": "kill"}], []),
     "new-database": ([], [CREATE]),
 }

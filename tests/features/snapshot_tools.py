@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from oracle import canonical
 
 import vecdb
+from proofs.model.oracle import canonical
 from vecdb import VecDB, models
 
 DIM = 8

@@ -18,8 +18,8 @@ from typing import Any
 import msgpack
 import numpy as np
 import pytest
-from oracle import SCALE
 
+from proofs.model.oracle import SCALE
 from vecdb import VecDB, ids, models
 from vecdb.engine.archive import restore
 from vecdb.engine.archive.manifest import MAX_MANIFEST, Manifest, Member, members

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from oracle import SCALE, require_sound
 
+from proofs.model.oracle import SCALE, require_sound
 from vecdb import VecDB, errors
 from vecdb.engine.optimize import build as builds
 from vecdb.engine.store import Store

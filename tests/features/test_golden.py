@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from oracle import require_sound
+from golden.make_golden import contents
 
+from proofs.model.oracle import require_sound
 from vecdb import VecDB
 from vecdb.cli.main import main
 from vecdb.storage.format import VERSION
 
 GOLDEN = Path(__file__).resolve().parent.parent / "golden"
 VERSIONS = sorted(GOLDEN.glob("format-*"))
-sys.path.insert(0, str(GOLDEN))
-
-from make_golden import contents  # noqa: E402
 
 
 def expected(version: Path) -> Any:

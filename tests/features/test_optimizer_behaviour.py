@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from oracle import require_sound
 
+from proofs.model.oracle import require_sound
 from vecdb import VecDB, models, quantization
 from vecdb.errors import OptimizerError
 

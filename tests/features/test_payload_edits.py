@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from oracle import require_sound
 
+from proofs.model.oracle import require_sound
 from vecdb import VecDB, models
 from vecdb.engine.optimize import build as build_module
 from vecdb.engine.read import reader

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from oracle import require_sound
 
+from proofs.model.oracle import require_sound
 from vecdb import VecDB
 from vecdb.engine.archive import restore, snapshots
 from vecdb.engine.optimize.optimizer import next_step

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from oracle import Oracle
 
+from proofs.model.oracle import Oracle
 from vecdb import VecDB
 from vecdb.engine.open import follower, recovery
 from vecdb.engine.store import Store

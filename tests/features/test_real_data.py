@@ -1,7 +1,7 @@
 """Recall on real embeddings, larger than those that ship: run where a folder of them is found.
 
 ``VECDB_DATA`` names it, or it is ``shared/data`` beside the checkout. Each set is a folder with
-``base.npy`` and ``queries.npy``, as tools/bench.py takes it. Truth is worked out here; a hit counts
+``base.npy`` and ``queries.npy``, as benchmarks takes it. Truth is worked out here; a hit counts
 by its score. Builds are repeatable (fixed seeds), so are these figures.
 """
 

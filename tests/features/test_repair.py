@@ -20,9 +20,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from oracle import SCALE, Oracle, Point, PointId, canonical, require_sound
 
 import vecdb
+from proofs.model.oracle import SCALE, Oracle, Point, PointId, canonical, require_sound
 from vecdb import VecDB, models
 from vecdb.engine.repair import rebuild as repair_module
 from vecdb.engine.repair import salvage

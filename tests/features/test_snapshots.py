@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from oracle import Oracle
 from snapshot_tools import (
     QUIET,
     VECTORS,
@@ -34,6 +33,7 @@ from snapshot_tools import (
 )
 
 import vecdb
+from proofs.model.oracle import Oracle
 from vecdb import VecDB, models
 from vecdb.cli.snapshot import write_archive
 from vecdb.engine.archive import capture, restore

@@ -10,7 +10,8 @@ from random import Random
 from typing import Any
 
 from hypothesis import note, settings
-from oracle import SCALE
+
+from proofs.model.oracle import SCALE
 
 MUTATIONS = 20  # of each example
 FIXED_MEMORY = 4 << 20  # whatever the input; the largest is a quantizer of 65 536 dimensions

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from oracle import SCALE
 
+from proofs.model.oracle import SCALE
 from vecdb import VecDB, ids, models
 from vecdb.engine.read import masks, rows
 from vecdb.engine.view import View

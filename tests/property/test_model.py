@@ -26,8 +26,8 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from oracle import SCALE, Oracle, require_sound
 
+from proofs.model.oracle import SCALE, Oracle, require_sound
 from vecdb import VecDB, models
 
 NAME = "points"

@@ -7,10 +7,10 @@ from typing import Any
 
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from oracle import SCALE
 from qdrant_client.local.local_collection import LocalCollection
 from qdrant_client.models import PayloadSelectorExclude, PayloadSelectorInclude
 
+from proofs.model.oracle import SCALE
 from vecdb import models
 from vecdb.payload.projection import projection
 

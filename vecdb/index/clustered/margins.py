@@ -166,9 +166,12 @@ def chosen(
             deeper = next(
                 (each for each in reversed(table) if is_deeper(each.effort, effort)), None
             )
+            beyond = whole
             if deeper is not None and WORTHWHILE * deeper.effort.candidates > size:
                 deeper = None
-            mine = _choice(effort, level, costs[at], rows[:, at], kinds[:, :, at], deeper, whole)
+            elif deeper is None and WORTHWHILE * 4 * effort.candidates <= size:
+                beyond = min(4.0 * costs[at], whole)  # `ClusteredIndex.deeper`
+            mine = _choice(effort, level, costs[at], rows[:, at], kinds[:, :, at], deeper, beyond)
             if mine is not None and (best is None or mine.cost < best.cost):
                 best = mine
         if best is not None and best.cost < whole:
@@ -221,13 +224,17 @@ def _choice(
     rows: Floats,
     kinds: Floats,
     deeper: _Choice | None,
-    whole: float,
+    beyond: float,
 ) -> _Choice | None:
-    """The effort with the least that is to be doubted, None if that does not do."""
-    enough = level + MARGIN * (1.0 - level)
+    """The effort with the least that is to be doubted, None if that does not do. What is doubted is
+    searched for with what is ``deeper``, or beyond the table, where all is found."""
+    missed = 1.0 - level
+    if effort.recall < level - missed:  # doubts are not to be relied on for most of it
+        return None
+    enough = level + MARGIN * missed
     of_rows = deeper.rows if deeper is not None else np.ones(len(rows), dtype=np.float32)
     of_kinds = deeper.kinds if deeper is not None else np.ones(kinds.shape[:2], dtype=np.float32)
-    again = deeper.cost if deeper is not None else whole
+    again = deeper.cost if deeper is not None else beyond
     finite = np.clip(rows[:, :2], -_ALL, _ALL)
     limits = np.quantile(finite, _DOUBTED, axis=0, method="lower")
     least = np.minimum(limits[0], (usual_calm(level), _ALL))
@@ -238,7 +245,7 @@ def _choice(
         if recall < enough:
             continue
         theirs = np.where((kinds[..., :2] < limit).any(axis=-1), of_kinds, kinds[..., 2])
-        if (_expected(theirs, mine) < level).any():
+        if (_expected(theirs, mine, min(_CHANCE, missed)) < level).any():
             continue
         calm, reach = limit.tolist()
         found = replace(effort, recall=level, calm=calm, reach=reach)
@@ -247,8 +254,9 @@ def _choice(
     return None
 
 
-def _expected(kinds: Floats, rows: Floats) -> Floats:
-    """Which part each kind of strangers finds: ``float32 (k,)``, with what may be chance.
+def _expected(kinds: Floats, rows: Floats, most: float) -> Floats:
+    """Which part each kind of strangers finds: ``float32 (k,)``, with what may be chance, at most
+    so much.
 
     They are few. As far as they find what the rows find of which they are made, what those rows
     find more or less than all tells what many of a kind would (a control variate).
@@ -258,6 +266,6 @@ def _expected(kinds: Floats, rows: Floats) -> Floats:
     squares = float((apart * apart).sum())
     alike = np.clip((kinds * apart).sum(axis=-1) / squares, 0.0, 1.0) if squares > 0.0 else 0.0
     left = kinds - np.multiply.outer(alike, apart) if squares > 0.0 else kinds
-    chance = np.minimum(_CHANCE, left.std(axis=-1) / math.sqrt(OF_A_KIND))
+    chance = np.minimum(most, left.std(axis=-1) / math.sqrt(OF_A_KIND))
     expected: Floats = kinds.mean(axis=-1) + alike * (rows.mean() - own.mean()) + chance
     return expected

@@ -108,15 +108,17 @@ def _index_scan(
     if search.rescore and effort.everything:
         # No number of candidates was found to be enough: the sketches tell too little.
         return exact_scan(part, search, mask, explain, f"for a recall of {search.recall:g}")
-    candidates = min(max(ef or 0, search.oversampled() or 0), clustered.rows)
-    if candidates > effort.candidates and search.rescore:
-        # Of more candidates fewer searches are in doubt: who asks for more might get less.
-        plain = search.without_candidates()
-        usual = _index_scan(part, plain, mask, index, companion, explain)
-        effort = clustered.effort_of(candidates, search.limit)
-        best = _wide(part, search, mask, index, companion, effort, explain)
-        return [_merged(search.limit, *pair) for pair in zip(best, usual, strict=True)]
     by_codes = companion if _by_codes_too(part, search, effort, companion) else None
+    candidates = min(max(ef or 0, search.oversampled() or 0), clustered.rows)
+    if candidates and search.rescore:
+        # With more candidates, or codes, fewer searches are in doubt: more might find less.
+        plain = search.without_candidates()
+        as_plain = by_codes is None or _by_codes_too(part, plain, effort, companion)
+        if candidates > effort.candidates or not as_plain:
+            usual = _index_scan(part, plain, mask, index, companion, explain)
+            effort = clustered.effort_of(max(candidates, effort.candidates), search.limit)
+            best = _wide(part, search, mask, index, companion, effort, explain)
+            return [_merged(search.limit, *pair) for pair in zip(best, usual, strict=True)]
     candidates = max(effort.candidates, candidates)
     return _surely(part, search, mask, index, by_codes, effort, candidates, explain)
 

@@ -1,0 +1,69 @@
+"""Rates of the kernels on data larger than the caches."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+
+from benchmarks.common import Floats, K, Run, spread
+
+_ALL = np.empty(0, dtype=np.uint8)
+FULL_BYTES = 256 << 20
+QUICK_BYTES = 1 << 20
+DIM = 384
+
+
+def measure(run: Run) -> dict[str, Any]:
+    """GB/s of the scans, codes with what stands beside them."""
+    from vecdb.kernels import codes, distance
+    from vecdb.quantization import BinaryQuantizer, ProductQuantizer
+
+    random = np.random.default_rng(run.seed)
+    size = run.times(FULL_BYTES, QUICK_BYTES)
+    rates: dict[str, Any] = {}
+
+    def scan(name: str, nbytes: int, call: Any) -> None:
+        scores, rows = np.empty(K, np.float32), np.empty(K, np.int64)
+        call(scores, rows)
+        seconds = []
+        for _ in range(run.times(15, 3)):
+            started = time.perf_counter()
+            call(scores, rows)
+            seconds.append(time.perf_counter() - started)
+        rates[name] = spread([nbytes / s / 1e9 for s in seconds])
+        run.say(f"{name}: {rates[name]['median']:.1f} GB/s")
+
+    vectors = random.standard_normal((size // (4 * DIM), DIM), dtype=np.float32)
+    query = random.standard_normal(DIM, dtype=np.float32)
+    for code, metric in enumerate(("dot", "euclid", "manhattan")):
+
+        def floats(scores: Any, rows: Any, code: int = code, vectors: Floats = vectors) -> None:
+            distance.scan(code, vectors, query, _ALL, 0, scores, rows, 0)
+
+        scan(f"float32 {metric}", vectors.nbytes, floats)
+
+    data = random.integers(0, 256, size, dtype=np.uint8)
+    scalar = data[: size // DIM * DIM].reshape(-1, DIM)
+    step, nothing = np.float32(0.01) * query, np.float32(0.0)
+
+    def bytes_(scores: Any, rows: Any) -> None:
+        codes.scan_scalar(0, scalar, query, step, nothing, _ALL, 0, scores, rows, 0)
+
+    scan("scalar dot", scalar.nbytes, bytes_)
+    few = random.standard_normal((4096, DIM), dtype=np.float32)
+    for name, quantizer in (
+        ("binary, 1 bit", BinaryQuantizer.fit(few, "dot", bits=1)),
+        ("binary, 4 bits", BinaryQuantizer.fit(few, "dot", bits=4)),
+        ("product x16", ProductQuantizer.fit(few, "dot", compression=16)),
+    ):
+        some = quantizer.encode(few)
+        repeated = np.tile(some, (max(1, size // some.nbytes), 1))
+        prepared = quantizer.prepare(query)
+
+        def blocks(scores: Any, rows: Any, codes: Any = repeated, asked: Any = prepared) -> None:
+            asked.scan(codes, 32 * len(codes), _ALL, 0, scores, rows, 0)
+
+        scan(name, repeated.nbytes, blocks)
+    return {"bytes": size, "dim": DIM, "gb_per_second": rates}

@@ -1,0 +1,369 @@
+"""Results as Markdown tables: for the terminal, and between the markers of a page."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from benchmarks.curves import TARGETS
+
+_MARKER = re.compile(
+    r"(<!-- bench:begin (?P<name>[^ ]+) -->\n)(?P<body>.*?)(<!-- bench:end (?P=name) -->)", re.S
+)
+
+
+def fill(page: str, results: dict[str, Any]) -> str:
+    """The page with every table that the results have figures for.
+
+    A marker's name is a table's, or ``table/data set``: then it takes figures of that set only.
+    Raises ValueError for a name that no table has.
+    """
+    found = tables(results)
+    data = results["setting"]["data"]["name"]
+
+    def replace(match: re.Match[str]) -> str:
+        name, _, wanted = match["name"].partition("/")
+        if name not in _TABLES:
+            raise ValueError(f"no such table: {match['name']!r}; there are {', '.join(_TABLES)}")
+        if name not in found or (wanted and wanted != data):
+            return match[0]
+        return f"{match[1]}{found[name]}{match[4]}"
+
+    return _MARKER.sub(replace, page)
+
+
+def tables(results: dict[str, Any]) -> dict[str, str]:
+    """Every table the results have figures for."""
+    return {
+        name: make(results)
+        for name, (section, make) in _TABLES.items()
+        if results.get(section) is not None
+    }
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]], note: str = "") -> str:
+    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
+
+    def line(cells: Sequence[str]) -> str:
+        padded = [
+            cell.ljust(width) if i == 0 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(cells, widths, strict=True))
+        ]
+        return f"| {' | '.join(padded)} |\n"
+
+    rule = [("-" * width) if i == 0 else "-" * (width - 1) + ":" for i, width in enumerate(widths)]
+    text = line(head) + line(rule) + "".join(map(line, rows))
+    return f"\n{text}\n{note}\n\n" if note else f"\n{text}\n"
+
+
+def _number(value: float | None) -> str:
+    """Three digits that matter."""
+    if value is None:
+        return "–"
+    if abs(value) >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.3g}" if abs(value) < 10 else f"{value:.1f}"
+
+
+def _mib(size: float) -> str:
+    return f"{size / 2**20:.1f}"
+
+
+def _setting(results: dict[str, Any]) -> str:
+    setting = results["setting"]
+    machine, data, versions = setting["machine"], setting["data"], setting["versions"]
+    rows = [
+        ("date", setting["date"]),
+        ("processor", f"{machine['processor']}, one core of {machine['processors']}"),
+        ("memory", f"{machine['memory_gib']} GiB"),
+        ("system", machine["system"]),
+        ("disk", f"{machine['filesystem']}, fdatasync of 4 KiB: {machine['fdatasync_ms']} ms"),
+        ("versions", ", ".join(f"{name} {version}" for name, version in versions.items())),
+        (
+            "data",
+            f"{data['name']}: {data['rows']:,} x {data['dim']}, {data['metric']}, "
+            f"{data['queries']} queries",
+        ),
+        ("seed", str(setting["seed"])),
+    ]
+    if setting["quick"]:
+        rows.append(("quick", "yes: these figures only show that the tool works"))
+    return _table(("", ""), rows)
+
+
+def _quantization(results: dict[str, Any]) -> str:
+    section = results["quantization"]
+    rows = []
+    for method in section["methods"]:
+        for name, one in method["settings"].items():
+            first = name in ("exact", "codes only")
+            rows.append(
+                [
+                    method["name"] if first else "",
+                    name if first or name == "default" else f"rescored {name}",
+                    f"{one['recall']:.3f}",
+                    _number(1e3 * one["latency_ms"]["median"]),
+                    f"{one['speed']:.2f}",
+                    f"{method['compression']:.1f}" if first else "",
+                    _number(method["build_seconds"]) if first else "",
+                ]
+            )
+    head = ("codes", "search", "recall@10", "µs", "speed", "compression", "build s")
+    return _table(head, rows)
+
+
+def _ingest(results: dict[str, Any]) -> str:
+    section = results["ingest"]
+    rows = []
+    for name, way in section["ways"].items():
+        rate, settle = way["points_per_second"], way.get("settle_seconds")
+        rows.append(
+            [
+                name,
+                f"{rate['median']:,.0f}",
+                f"{rate['min']:,.0f} to {rate['max']:,.0f}",
+                str(rate["runs"]),
+                _number(settle["median"]) if settle else "–",
+                way["note"],
+            ]
+        )
+    note = "".join(f"Not measured: {n} ({why}). " for n, why in section["skipped"].items()).strip()
+    head = ("", "points/s", "range", "runs", "then s", "how")
+    return _table(head, rows, note)
+
+
+def _opening(results: dict[str, Any]) -> str:
+    section = results["opening"]
+    rows = [
+        [name, _number(one["median"]), _number(one["min"]), _number(one["max"]), str(one["runs"])]
+        for name, one in (
+            *section["seconds"].items(),
+            ("clean, RAM, first in a process", section["fresh_process"]),
+        )
+    ]
+    note = (
+        f"{section['rows']:,} points. After SIGKILL {section['replayed_operations']} operations "
+        f"were replayed; the WAL had {_mib(section['wal_bytes'])} MiB."
+    )
+    return _table(("", "median s", "min", "max", "runs"), rows, note)
+
+
+def _import(results: dict[str, Any]) -> str:
+    section = results["import"]
+    names = {
+        "import_vecdb": "`import vecdb`, numpy loaded",
+        "import_vecdb_and_VecDB": "the same and the class `VecDB`",
+        "process_with_numpy": "whole process, `import numpy`",
+        "process_with_vecdb": "whole process, `import numpy; import vecdb`",
+    }
+    rows = [
+        [text, _number(1e3 * section[name]["median"]), str(section[name]["runs"])]
+        for name, text in names.items()
+    ]
+    loaded = ", ".join(section["loaded_by_import"]) or "neither numba nor lmdb"
+    return _table(("", "median ms", "runs"), rows, f"`import vecdb` loads {loaded}.")
+
+
+def _overhead(results: dict[str, Any]) -> str:
+    rows = []
+    for name, case in results["overhead"]["cases"].items():
+        off, on = case["payload off"], case["payload on"]
+        rows.append(
+            [
+                name,
+                _number(case["kernels_us"]["median"]),
+                _number(off["call_us"]["median"]),
+                _number(off["overhead_us"]["median"]),
+                _number(on["call_us"]["median"]),
+                _number(on["overhead_us"]["median"]),
+                str(off["call_us"]["runs"]),
+            ]
+        )
+    head = ("", "kernels µs", "call µs", "beyond", "call, payload", "beyond, payload", "pairs")
+    return _table(head, rows)
+
+
+def _kernels(results: dict[str, Any]) -> str:
+    section = results["kernels"]
+    rows = [
+        [name, _number(rate["median"]), _number(rate["max"])]
+        for name, rate in section["gb_per_second"].items()
+    ]
+    note = f"{_mib(section['bytes'])} MiB of data, {section['dim']} dimensions."
+    return _table(("kernel", "GB/s", "best"), rows, note)
+
+
+def _memory(results: dict[str, Any]) -> str:
+    section = results["memory"]
+    rows = []
+    for name, mode in section["modes"].items():
+        before, after, report = mode["before"], mode["searched"], mode["report_searched"]
+        rows.append(
+            [
+                name,
+                _mib(1024 * (after["RssAnon"] - before["RssAnon"])),
+                _mib(report["anonymous"]),
+                _mib(1024 * (after["RssFile"] - before["RssFile"])),
+                _mib(report["resident"]),
+                _mib(report["file"]),
+                _mib(1024 * before["RssAnon"]),
+            ]
+        )
+    head = (
+        "MiB",
+        "RssAnon grew",
+        "report: anonymous",
+        "RssFile grew",
+        "report: resident",
+        "files",
+        "RssAnon before",
+    )
+    return _table(head, rows)
+
+
+def _systems(results: dict[str, Any]) -> str:
+    """Time at equal recall."""
+    targets = [str(target) for target in TARGETS]
+    rows = []
+    for name, one in _measured(results, "curve"):
+        rows.append(
+            [
+                name,
+                *(_number(one["p50"][target]) for target in targets),
+                *(_number(one["p99"][target]) for target in targets),
+                f"{one['best_recall']:.3f}",
+                one["note"],
+            ]
+        )
+    head = ("", *(f"p50 at {t}" for t in targets), *(f"p99 at {t}" for t in targets))
+    return _table((*head, "best recall", "settings"), rows, _left_out(results))
+
+
+def _costs(results: dict[str, Any]) -> str:
+    """What has to be paid before, and kept."""
+    rows = []
+    for name, one in _measured(results, "build"):
+        built, again = one.get("memory_built"), one.get("memory_reopened")
+        start, disk = one.get("start_seconds"), one.get("disk_bytes")
+        rows.append(
+            [
+                f"{name} {one['version']}",
+                f"{one['ingest']['seconds']:.2f}",
+                f"{one['build']['seconds']:.2f}",
+                f"{one['ingest']['cpu'] + one['build']['cpu']:.2f}",
+                _mib(built["RssAnon"]) if built else "–",
+                _mib(built["RssFile"]) if built else "–",
+                _mib(again["RssAnon"]) if again else "–",
+                _mib(again["RssFile"]) if again else "–",
+                _mib(disk) if disk else "–",
+                _number(start["median"]) if start else "–",
+            ]
+        )
+    head = (
+        *("", "ingest s", "build s", "both, CPU s", "anonymous", "files"),
+        *("reopened: anonymous", "files", "disk MiB", "start s"),
+    )
+    return _table(head, rows, " ".join(_index_bytes(results["systems"])))
+
+
+def _index_bytes(found: dict[str, Any]) -> list[str]:
+    """What the index adds to vectors and codes, where it has files of its own."""
+    lines = []
+    for name, one in found["systems"].items():
+        parts = one.get("index_bytes")
+        if parts and "vectors" in found:
+            each = (f"{part} {size / found['vectors']:.1f}" for part, size in parts.items())
+            lines.append(f"Bytes a vector beyond vectors and codes, {name}: {', '.join(each)}.")
+    return lines
+
+
+def _busy(results: dict[str, Any]) -> str:
+    """Searches during a build."""
+    rows = []
+    for name, one in _measured(results, "busy"):
+        busy = one["busy"]
+        before, during, after = busy.get("before"), busy["during"], busy["after"]
+        idle = max(part["p99"] for part in (before, after) if part)
+        rows.append(
+            [
+                name,
+                *(_number(before[key] if before else None) for key in ("p50", "p99")),
+                *(_number(after[key]) for key in ("p50", "p99")),
+                *(_number(during[key]) for key in ("p50", "p99", "longest")),
+                str(during["searches"]),
+                _number(during["p99"] / idle),
+                _number(busy["build_seconds"]),
+            ]
+        )
+    head = ("ms", "before: p50", "p99", "after: p50", "p99", "while building: p50", "p99")
+    failures = [
+        f"{name}: {text}."
+        for name, one in results["systems"]["systems"].items()
+        for text in one.get("failed", ())
+        if text.startswith("busy")
+    ]
+    return _table((*head, "longest", "searches", "p99 / idle", "build s"), rows, " ".join(failures))
+
+
+def _batch(results: dict[str, Any]) -> str:
+    """Many queries at once."""
+    rows = []
+    for name, one in _measured(results, "batch"):
+        batch = one["batch"]
+        rows.append(
+            [
+                name,
+                f"{batch['single_per_second']:,.0f}",
+                f"{batch['batch_per_second']:,.0f}",
+                f"{batch['gain']:.2f}",
+                f"{batch['recall']:.3f}",
+            ]
+        )
+    return _table(("", "one by one /s", "batch of 100 /s", "gain", "recall@10"), rows)
+
+
+def _growth(results: dict[str, Any]) -> str:
+    section = results["growth"]
+    rows = []
+    for size, systems in section["sizes"].items():
+        for name, one in systems.items():
+            if "p50" in one:
+                cost = one["ingest"]["seconds"], one["build"]["seconds"]
+                times = [one[figure]["0.95"] for figure in ("p50", "p99")]
+                memory = one["memory_built"]["RssAnon"]
+                numbers = [*map(_number, (*times, *cost)), _mib(memory)]
+                rows.append([f"{int(size):,}", name, *numbers])
+            else:
+                rows.append([f"{int(size):,}", name, *["–"] * 5])
+    head = ("vectors", "", "p50 at 0.95", "p99 at 0.95", "ingest s", "build s", "anonymous MiB")
+    note = f"{section['dim']} dimensions; built on {section['cores']} cores, searched on one."
+    return _table(head, rows, note)
+
+
+def _measured(results: dict[str, Any], part: str) -> list[tuple[str, dict[str, Any]]]:
+    return [(name, one) for name, one in results["systems"]["systems"].items() if part in one]
+
+
+def _left_out(results: dict[str, Any]) -> str:
+    section = results["systems"]
+    failed = {name: "; ".join(one.get("failed", ())) for name, one in section["systems"].items()}
+    reasons = {**section["skipped"], **{name: why for name, why in failed.items() if why}}
+    return "".join(f"{name}: {why}. " for name, why in reasons.items()).strip()
+
+
+_TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
+    "setting": ("setting", _setting),
+    "systems": ("systems", _systems),
+    "costs": ("systems", _costs),
+    "busy": ("systems", _busy),
+    "batch": ("systems", _batch),
+    "growth": ("growth", _growth),
+    "quantization": ("quantization", _quantization),
+    "ingest": ("ingest", _ingest),
+    "opening": ("opening", _opening),
+    "import": ("import", _import),
+    "overhead": ("overhead", _overhead),
+    "kernels": ("kernels", _kernels),
+    "memory": ("memory", _memory),
+}

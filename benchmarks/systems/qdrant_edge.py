@@ -1,0 +1,109 @@
+"""Qdrant Edge: HNSW over quantized vectors in RAM, originals mapped for rescoring."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import qdrant_edge as edge
+
+from benchmarks.systems import Effort, Floats, System
+
+BATCH = 1000
+_DISTANCES = {
+    "cosine": edge.Distance.Cosine,
+    "dot": edge.Distance.Dot,
+    "l2": edge.Distance.Euclid,
+}
+
+
+class QdrantEdge(System):
+    """An effort is ``hnsw_ef`` and ``oversampling``. ``optimize()`` is called once, as it asks."""
+
+    database = True
+    oversamplings: tuple[float, ...] = (1.0,)
+    efs: tuple[int, ...] = (16, 32, 48, 64, 96, 128, 192, 256, 384, 512)
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.efforts = [[ef, over] for over in self.oversamplings for ef in self.efs]
+
+    def quantization(self) -> Any:
+        raise NotImplementedError
+
+    def ingest(self, base: Floats) -> None:
+        config = edge.EdgeConfig(
+            vectors={"": edge.EdgeVectorParams(self.dim, _DISTANCES[self.metric])},
+            quantization_config=self.quantization(),
+            hnsw_config=edge.HnswIndexConfig(
+                m=16, ef_construct=100, full_scan_threshold=100, max_indexing_threads=self.threads
+            ),
+            # One segment: several are searched one after another on one core.
+            optimizers=edge.EdgeOptimizersConfig(default_segment_number=1, indexing_threshold=100),
+            wal_enabled=False,
+        )
+        self.place.mkdir()
+        self.shard = edge.EdgeShard.create(str(self.place), config)
+        for start in range(0, len(base), BATCH):
+            end = min(start + BATCH, len(base))
+            points = [edge.Point(i, base[i], {}) for i in range(start, end)]
+            self.shard.update(edge.UpdateOperation.upsert_points(points))
+
+    def build(self) -> None:
+        self.shard.optimize()
+
+    def close(self) -> None:
+        self.shard.flush()
+        self.shard.close()
+
+    def open(self) -> None:
+        self.shard = edge.EdgeShard.load(str(self.place))
+
+    def _request(self, query: Floats, k: int, effort: Effort) -> Any:
+        ef, oversampling = effort
+        return edge.QueryRequest(
+            limit=k,
+            query=edge.Query.Nearest(query),
+            params=edge.SearchParams(
+                hnsw_ef=ef,
+                quantization=edge.QuantizationSearchParams(rescore=True, oversampling=oversampling),
+            ),
+            with_payload=False,
+            with_vector=False,
+        )
+
+    def search(self, query: Floats, k: int, effort: Effort) -> Sequence[int]:
+        return [point.id for point in self.shard.query(self._request(query, k, effort))]
+
+    def batch(self, queries: Floats, k: int, effort: Effort) -> Sequence[Sequence[int]]:
+        requests = [self._request(query, k, effort) for query in queries]
+        answers = self.shard.query_batch(edge.QueryBatchRequest(requests))
+        return [[point.id for point in answer] for answer in answers]
+
+
+class Scalar(QdrantEdge):
+    note = "HNSW m=16, ef_construct=100; int8 in RAM, rescored; no WAL"
+    oversamplings = (1.0, 2.0)
+
+    def quantization(self) -> Any:
+        return edge.ScalarQuantizationConfig(type=edge.ScalarType.Int8, always_ram=True)
+
+
+class Turbo(QdrantEdge):
+    note = "HNSW m=16, ef_construct=100; TurboQuant 4 bits in RAM, rescored; no WAL"
+    oversamplings = (1.0, 2.0, 4.0)
+
+    def quantization(self) -> Any:
+        return edge.TurboQuantQuantizationConfig(always_ram=True, bits=edge.TurboQuantBitSize.Bits4)
+
+
+class Binary(QdrantEdge):
+    note = "HNSW m=16, ef_construct=100; 1 bit in RAM, 8-bit queries, rescored; no WAL"
+    oversamplings = (2.0, 4.0, 8.0)
+    efs = (16, 32, 64, 128, 256, 512)
+
+    def quantization(self) -> Any:
+        return edge.BinaryQuantizationConfig(
+            always_ram=True,
+            query_encoding=edge.BinaryQuantizationQueryEncoding.Scalar8Bits,
+        )

@@ -1,0 +1,91 @@
+"""vecdb with no option set, and with scalar codes in RAM beside the originals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+import vecdb
+from benchmarks.systems import Effort, Floats, System
+from vecdb import models
+
+NAME = "bench"
+BATCH = 1000
+_DISTANCES = {
+    "cosine": models.Distance.COSINE,
+    "dot": models.Distance.DOT,
+    "l2": models.Distance.EUCLID,
+}
+_RECALLS = "recall" in models.SearchParams.__struct_fields__
+"""False in a version whose searches have no recall target: they are all alike then."""
+
+
+class Default(System):
+    """Efforts below 1 are recall targets, whole numbers are ``hnsw_ef``."""
+
+    efforts = (0.8, 0.9, 0.93, 0.95, 0.97, 0.98, 0.99, 0.995, 0.999) if _RECALLS else (1,)
+    note = "no option set"
+    grows = True
+    database = True
+    background = True
+    index_files = MappingProxyType({"index": "index*", "sketches": "sketch*"})
+    config: Mapping[str, Any] = MappingProxyType({})
+
+    def ingest(self, base: Floats) -> None:
+        self._open()
+        self.db.create_collection(
+            NAME,
+            models.VectorParams(size=self.dim, distance=_DISTANCES[self.metric]),
+            **self.config,
+            optimizers_config={} if self.background else {"max_optimization_threads": 0},
+        )
+        for start in range(0, len(base), BATCH):
+            end = min(start + BATCH, len(base))
+            self.db.upsert(NAME, models.Batch(ids=range(start, end), vectors=base[start:end]))
+
+    def build(self) -> None:
+        if not self.background:
+            self.db.update_collection(NAME, optimizers_config={"max_optimization_threads": 1})
+        self.db.flush(NAME)
+        self.db.wait_for_optimizer(NAME)
+
+    def close(self) -> None:
+        self.db.close()
+
+    def open(self) -> None:
+        self._open()
+
+    def _open(self) -> None:
+        self.db = vecdb.VecDB(self.place)
+        self._params: dict[Effort, models.SearchParams] = {}
+
+    def _search_params(self, effort: Effort) -> models.SearchParams:
+        if effort not in self._params:
+            field = "hnsw_ef" if isinstance(effort, int) else "recall"
+            self._params[effort] = models.SearchParams(**{field: effort})
+        return self._params[effort]
+
+    def search(self, query: Floats, k: int, effort: Effort) -> Sequence[int]:
+        found = self.db.query_points(
+            NAME,
+            query=query,
+            limit=k,
+            with_payload=False,
+            search_params=self._search_params(effort),
+        )
+        return [point.id for point in found.points]  # type: ignore[misc]
+
+    def batch(self, queries: Floats, k: int, effort: Effort) -> Sequence[Sequence[int]]:
+        params = self._search_params(effort)
+        requests = [models.QueryRequest(query=query, limit=k, params=params) for query in queries]
+        answers = self.db.query_batch_points(NAME, requests)
+        return [[point.id for point in answer.points] for answer in answers]  # type: ignore[misc]
+
+
+class Scalar(Default):
+    note = "scalar codes, always_ram"
+    grows = False
+    config = MappingProxyType(
+        {"quantization_config": {"scalar": {"type": "int8", "always_ram": True}}}
+    )

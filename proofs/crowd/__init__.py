@@ -1,0 +1,1 @@
+"""Many databases, handles and readers in one process, for a long time."""

@@ -1,0 +1,1 @@
+"""Damaged files: databases, ways to damage them, and what may come of it."""

@@ -1,0 +1,1 @@
+"""Disks that fail or are full: faults, workloads, and what must be true afterwards."""

@@ -1,0 +1,1 @@
+"""Processes that write and are killed, round after round."""

@@ -1,0 +1,1 @@
+"""What a database must agree with: a model in plain Python, and random operations on both."""

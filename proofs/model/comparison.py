@@ -1,0 +1,131 @@
+"""Every way of reading a collection, compared with the model of it.
+
+Each function returns what a collection is or answers that it should not; None if all is well.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from proofs.model.oracle import Floats, Oracle, PointId, canonical
+from proofs.model.writes import Pool, random_filter
+
+EXACT = {"exact": True}
+CODES = {"hnsw_ef": 10**6, "quantization": {"rescore": True, "oversampling": 1000.0}}
+"""Every partition of an index is visited, and all of the codes' candidates are scored again, so
+the results are exact, too."""
+SKETCHES = {"hnsw_ef": 10**6, "quantization": {"ignore": True}}
+"""The same without codes."""
+NEAR = {"quantization": {"ignore": True}}
+LOW = {"recall": 0.8}
+ROUGH = {"quantization": {"rescore": False}}
+PARAMS = (EXACT, CODES, SKETCHES, NEAR, LOW, None, None, ROUGH)
+ERRORS = {str(NEAR): 1e-9, str(LOW): 1e-9, str(None): 1e-9, str(ROUGH): float("inf")}
+"""How far a score may be from the truth. Unless it is 0, points may be missed, too."""
+NO_POINT = 2**40
+
+
+def difference(collection: Any, oracle: Oracle, pool: Pool, rng: Random) -> str | None:
+    """All points, and every way of reading them."""
+    return (
+        oracle.difference(collection)
+        or retrieved(collection, oracle, [*pool.ids, NO_POINT])
+        or paged(collection, oracle, random_filter(rng, oracle, pool), rng.randint(5, 60))
+        or _searched(collection, oracle, pool, rng)
+    )
+
+
+def retrieved(collection: Any, oracle: Oracle, ids: list[PointId]) -> str | None:
+    """``retrieve`` of these ids, and how many points there are."""
+    count = collection.count().count
+    if count != len(oracle.points):
+        return f"count {count}, not {len(oracle.points)}"
+    records = collection.retrieve(ids, with_vectors=True)
+    found, wanted = [r.id for r in records], [i for i in ids if i in oracle.points]
+    if found != wanted:
+        return f"retrieve found {found}, not {wanted}"
+    return next(filter(None, map(oracle.record_difference, records)), None)
+
+
+def counted(collection: Any, oracle: Oracle, filter: Any) -> str | None:
+    """``count`` with a filter."""
+    found, wanted = collection.count(filter).count, len(oracle.matching(filter))
+    return None if found == wanted else f"count {found} of filter {filter}, not {wanted}"
+
+
+def paged(collection: Any, oracle: Oracle, filter: Any, size: int) -> str | None:
+    """``scroll`` from page to page; each page but the last is full."""
+    wanted = oracle.matching(filter)
+    found: list[PointId] = []
+    offset = None
+    for page in itertools.count():
+        records, offset = collection.scroll(filter, size, offset)
+        found += [record.id for record in records]
+        if offset is None:
+            break
+        if len(records) != size or page > len(wanted):
+            return f"page {page} of scroll with filter {filter} has {len(records)} of {size}"
+    if found != wanted:
+        return f"scroll with filter {filter}: {found}, not {wanted}"
+    return counted(collection, oracle, filter)
+
+
+def indexed_segments(db: Any, name: str) -> int:
+    """How many segments of a collection have an index."""
+    segments = db.get_collection(name).segments
+    return sum(any(v.index for v in segment.vectors.values()) for segment in segments)
+
+
+@dataclass(frozen=True)
+class Search:
+    """One search: ``name`` of the vector, and so on."""
+
+    name: str
+    query: Floats
+    limit: int
+    filter: dict[str, Any] | None
+    params: Any
+
+    @property
+    def vector(self) -> Any:
+        """As ``search`` takes it."""
+        return (self.name, self.query) if self.name else self.query
+
+    def difference(self, oracle: Oracle, hits: Any) -> str | None:
+        """Codes alone may miss a point and be wrong about scores; by default, and by an index, the
+        scores of what is found are true; in all other ways of searching the hits are the best."""
+        error = ERRORS.get(str(self.params), 0.0)
+        problem = oracle.search_difference(
+            hits, self.name, self.query, self.limit, self.filter, error=error
+        )
+        for hit in hits:
+            if hit.payload is not None and not problem:
+                kept = oracle.points[hit.id].payload
+                if canonical(hit.payload) != canonical(kept):
+                    problem = f"hit {hit.id!r} has payload {hit.payload}, not {kept}"
+        return f"{self.params}: {problem}" if problem else None
+
+
+def draw_search(rng: Random, oracle: Oracle, pool: Pool, params: Any = "any") -> Search:
+    """With any parameters, if none are given."""
+    name = rng.choice(sorted(oracle.vectors))
+    return Search(
+        name,
+        pool.vector(rng, name),
+        rng.choice((1, 10, 10, len(oracle.points) + 1)),
+        random_filter(rng, oracle, pool) if rng.random() < 0.5 else None,
+        rng.choice(PARAMS) if params == "any" else params,
+    )
+
+
+def _searched(collection: Any, oracle: Oracle, pool: Pool, rng: Random) -> str | None:
+    for params in (EXACT, CODES, "any", "any"):
+        search = draw_search(rng, oracle, pool, params)
+        hits = collection.search(search.vector, search.filter, search.params, search.limit)
+        problem = search.difference(oracle, hits)
+        if problem:
+            return problem
+    return None

@@ -1,0 +1,292 @@
+"""Random writes: drawn from a seed and a model of the collection, and taken by both.
+
+``draw`` depends on nothing but its arguments, so whoever knows the seed and how many writes
+there were knows what must be stored.
+"""
+
+from __future__ import annotations
+
+import copy
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+import numpy as np
+
+from proofs.model.oracle import Floats, Oracle, PointId
+from vecdb import models
+
+Row = tuple[PointId, dict[str, Any] | None, dict[str, Floats]]
+
+WEIGHTS = {
+    "upsert": 8,
+    "delete": 3,
+    "set_payload": 3,
+    "overwrite_payload": 2,
+    "delete_payload": 2,
+    "clear_payload": 1,
+    "update_vectors": 3,
+    "delete_vectors": 2,
+}
+UPLOADS = {"upload_points": 1, "upload_collection": 1}
+"""These are several writes, one after the other: not for who kills them in between."""
+
+BY_FILTER = 0.15
+"""How often points are selected by a filter."""
+
+
+@dataclass(frozen=True)
+class Write:
+    """A verb of ``Collection`` and its arguments; ``form``: which of the forms they may have."""
+
+    verb: str
+    form: int = 0
+    rows: Sequence[Row] = ()
+    ids: Sequence[PointId] = ()
+    filter: dict[str, Any] | None = None
+    payload: dict[str, Any] = field(default_factory=dict)
+    key: str | None = None
+    names: Sequence[str] = ()
+    """Of payload keys or vectors."""
+
+
+class Pool:
+    """The ids and vectors that writes are made of."""
+
+    def __init__(self, seed: str, vectors: Mapping[str, tuple[int, str]], size: int) -> None:
+        rng = np.random.default_rng(list(seed.encode()))
+        uuids = rng.random() < 0.6
+        self.ids: list[PointId] = [_point_id(number, uuids) for number in range(size)]
+        self.own: list[PointId] | None = None
+        """If given, writes are about these only, those by a filter too."""
+        self._tables = {
+            name: rng.standard_normal((256, dim)).astype(np.float32)
+            for name, (dim, _) in vectors.items()
+        }
+        for table in self._tables.values():
+            table[0] = 0.0
+
+    def share(self, number: int, of: int) -> Pool:
+        """The ``number``-th of several pools that have no id in common."""
+        part = copy.copy(self)
+        part.ids = part.own = self.ids[number::of]
+        return part
+
+    def vector(self, rng: Random, name: str) -> Floats:
+        """Often one of a few, sometimes zeros."""
+        table = self._tables[name]
+        vector: Floats = table[rng.randrange(len(table))]
+        return vector * np.float32(rng.choice((1, 1, -1, 0.5, 2)))
+
+    def vectors(self, rng: Random, *, complete: bool = False) -> dict[str, Floats]:
+        """By name; now and then one is missing."""
+        names = [name for name in self._tables if complete or rng.random() > 0.1]
+        return {name: self.vector(rng, name) for name in names}
+
+    def some(self, rng: Random, most: int) -> list[PointId]:
+        """One to ``most`` different ids."""
+        return rng.sample(self.ids, rng.randint(1, min(most, len(self.ids))))
+
+
+def _point_id(number: int, uuids: bool) -> PointId:
+    """Small numbers and large ones, and every fourth a UUID, if there are any."""
+    if uuids and number % 4 == 3:
+        return str(uuid.UUID(int=(7919 * number) << (number % 97)))
+    return 2**64 - 1 - number if number % 50 == 0 else number
+
+
+def draw(
+    rng: Random,
+    oracle: Oracle,
+    pool: Pool,
+    weights: Mapping[str, int] = WEIGHTS,
+) -> Write:
+    """The next write."""
+    verb = rng.choices(list(weights), list(weights.values()))[0]
+    form = rng.randrange(4)
+    if not oracle.points or verb in ("upsert", *UPLOADS):
+        verb = verb if verb in UPLOADS else "upsert"
+        return Write(verb, form, _rows(rng, pool, holes=verb != "upload_collection"))
+    if verb == "update_vectors":
+        rows = [(i, None, pool.vectors(rng)) for i in _existing(rng, oracle, 8)]
+        rows = [row for row in rows if row[2]]
+        return Write(verb, form, rows) if rows else Write("clear_payload", form, ids=[_any(oracle)])
+    ids, filter = [], None
+    if rng.random() < BY_FILTER:
+        filter = random_filter(rng, oracle, pool)
+    elif verb == "delete":  # also such as are not there
+        ids = pool.some(rng, 6)
+    else:
+        ids = _existing(rng, oracle, 8)
+    if verb in ("set_payload", "overwrite_payload"):
+        key = rng.choice((None, None, "deep", "deep.x")) if verb == "set_payload" else None
+        payload = random_payload(rng)
+        return Write(verb, form, ids=ids, filter=filter, payload=payload, key=key)
+    if verb == "delete_payload":
+        names = rng.sample(("n", "a", "tags", "deep.x", "none"), rng.randint(1, 3))
+    else:
+        names = [rng.choice(sorted(oracle.vectors))] if verb == "delete_vectors" else []
+    return Write(verb, form, ids=ids, filter=filter, names=names)
+
+
+def _rows(rng: Random, pool: Pool, *, holes: bool) -> list[Row]:
+    """Points to write; ``holes``: some may lack a vector, and one may come twice."""
+    ids = pool.some(rng, rng.choice((1, 3, 12, 12, 40)))
+    if holes and rng.random() < 0.2:
+        ids.append(ids[0])  # the last counts
+    complete = not holes or rng.random() < 0.5
+    return [
+        (
+            point_id,
+            None if rng.random() < 0.1 else random_payload(rng),
+            pool.vectors(rng, complete=complete),
+        )
+        for point_id in ids
+    ]
+
+
+def _existing(rng: Random, oracle: Oracle, most: int) -> list[PointId]:
+    known = list(oracle.points)
+    return rng.sample(known, rng.randint(1, min(most, len(known))))
+
+
+def _any(oracle: Oracle) -> PointId:
+    return next(iter(oracle.points))
+
+
+def random_payload(rng: Random) -> dict[str, Any]:
+    """JSON of every kind, with keys that the filters ask for."""
+    payload: dict[str, Any] = {"n": rng.randrange(8)}
+    if rng.random() < 0.5:
+        payload["a"] = rng.choice(("x", "y", "ä\0", 1.0, True, None))
+    if rng.random() < 0.3:
+        payload["tags"] = rng.sample(("x", "y", "z", 1, 2.5, None), rng.randrange(4))
+    if rng.random() < 0.2:
+        payload["deep"] = {"x": rng.choice(([1, {"y": None}], 2**62, "text " * 20))}
+    return payload
+
+
+def random_filter(rng: Random, oracle: Oracle, pool: Pool) -> dict[str, Any]:
+    """A filter of one to three conditions in its JSON form."""
+    low = rng.randrange(8)
+    conditions: list[dict[str, Any]] = [
+        {"key": "n", "range": {"gte": low, "lt": low + rng.choice((1, 2, 4))}},
+        {"key": "n", "match": {"value": low}},
+        {"key": "a", "match": {"value": rng.choice(("x", "y", True))}},
+        {"key": "tags", "match": {"any": ["x", "z"]}},
+        {"is_empty": {"key": "tags"}},
+        {"has_id": pool.some(rng, 30)},
+        {"has_vector": rng.choice(sorted(oracle.vectors))},
+    ]
+    first, second, third = rng.sample(conditions, 3)
+    filter: dict[str, Any] = {"must": [first]}
+    if rng.random() < 0.4:
+        filter["must_not"] = [second]
+    if rng.random() < 0.2:
+        filter = {"should": [filter, third]}
+    return filter if pool.own is None else {"must": [{"has_id": pool.own}, filter]}
+
+
+def take(oracle: Oracle, write: Write) -> list[PointId]:
+    """A write on the model; the ids it was about."""
+    if write.verb in ("upsert", *UPLOADS):
+        oracle.upsert(write.rows)
+        return [row[0] for row in write.rows]
+    if write.verb == "update_vectors":
+        oracle.update_vectors((point_id, vectors) for point_id, _, vectors in write.rows)
+        return [row[0] for row in write.rows]
+    ids = list(write.ids) if write.filter is None else oracle.matching(write.filter)
+    match write.verb:
+        case "delete":
+            oracle.delete(ids)
+        case "set_payload":
+            oracle.set_payload(ids, write.payload, write.key)
+        case "overwrite_payload":
+            oracle.overwrite_payload(ids, write.payload)
+        case "delete_payload":
+            oracle.delete_payload(ids, write.names)
+        case "clear_payload":
+            oracle.clear_payload(ids)
+        case "delete_vectors":
+            oracle.delete_vectors(ids, write.names)
+        case _:
+            raise AssertionError(write.verb)
+    return ids
+
+
+def perform(collection: Any, write: Write) -> Any:
+    """A write on the real thing; what that says."""
+    points = _selector(write)
+    match write.verb:
+        case "upsert":
+            return collection.upsert(_points(write))
+        case "upload_points":
+            return collection.upload_points(iter(_structs(write)), batch_size=5)
+        case "upload_collection":
+            ids, columns, payloads = _columns(write)
+            return collection.upload_collection(columns, iter(payloads), ids, batch_size=7)
+        case "update_vectors":
+            return collection.update_vectors(
+                [{"id": i, "vector": _vector(v)} for i, _, v in write.rows]
+            )
+        case "delete":
+            return collection.delete(points)
+        case "set_payload":
+            return collection.set_payload(write.payload, points, write.key)
+        case "overwrite_payload":
+            return collection.overwrite_payload(write.payload, points)
+        case "delete_payload":
+            return collection.delete_payload(write.names, points)
+        case "clear_payload":
+            return collection.clear_payload(points)
+        case "delete_vectors":
+            return collection.delete_vectors(write.names, points)
+        case _:
+            raise AssertionError(write.verb)
+
+
+def _selector(write: Write) -> Any:
+    if write.filter is not None:
+        given: Any = {"filter": write.filter}
+        return models.coerce(models.FilterSelector, given) if write.form % 2 else given
+    ids = [uuid.UUID(i) if isinstance(i, str) and write.form == 1 else i for i in write.ids]
+    return {"points": ids} if write.form == 2 else ids
+
+
+def _points(write: Write) -> Any:
+    """An upsert in one of four forms: two of points, two of columns."""
+    if write.form == 0:
+        return [
+            {"id": i, "vector": _vector(vectors), "payload": payload}
+            for i, payload, vectors in write.rows
+        ]
+    if write.form == 1:
+        return _structs(write)
+    ids, columns, payloads = _columns(write)
+    batch: Any = {"ids": ids, "vectors": columns, "payloads": payloads}
+    return models.Batch(**batch) if write.form == 2 else batch
+
+
+def _structs(write: Write) -> list[models.PointStruct]:
+    return [
+        models.PointStruct(id=i, vector=_vector(vectors), payload=payload)
+        for i, payload, vectors in write.rows
+    ]
+
+
+def _vector(vectors: dict[str, Floats]) -> Any:
+    """One vector where there is no name, else a dict."""
+    return vectors.get("", vectors)
+
+
+def _columns(write: Write) -> tuple[list[PointId], Any, list[Any]]:
+    """Ids, vectors by name (an array, or a list with a None where a row has no such vector) and
+    payloads."""
+    ids, payloads, vectors = map(list, zip(*write.rows, strict=True))
+    columns: dict[str, Any] = {}
+    for name in dict.fromkeys(name for row in vectors for name in row):
+        column = [row.get(name) for row in vectors]
+        columns[name] = column if any(row is None for row in column) else np.stack(column)
+    return ids, columns.get("", columns), payloads

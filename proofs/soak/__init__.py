@@ -1,0 +1,1 @@
+"""One long random life, with restarts and crashes, compared with a model."""

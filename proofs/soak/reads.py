@@ -1,0 +1,136 @@
+"""The verbs that read, each compared with the model: what is wrong with an answer, or None."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from random import Random
+from typing import Any
+
+import numpy as np
+
+from proofs.model import comparison
+from proofs.model.comparison import EXACT, NO_POINT, draw_search
+from proofs.model.writes import random_filter
+from proofs.soak.world import Kept
+
+
+def _retrieve(collection: Any, kept: Kept, rng: Random) -> str | None:
+    return comparison.retrieved(collection, kept.oracle, [*kept.pool.some(rng, 12), NO_POINT])
+
+
+def _scroll(collection: Any, kept: Kept, rng: Random) -> str | None:
+    filter = random_filter(rng, kept.oracle, kept.pool) if rng.random() < 0.7 else None
+    return comparison.paged(collection, kept.oracle, filter, rng.choice((20, 100, 1000)))
+
+
+def _count(collection: Any, kept: Kept, rng: Random) -> str | None:
+    filter = random_filter(rng, kept.oracle, kept.pool)
+    return comparison.counted(collection, kept.oracle, filter)
+
+
+def _search(collection: Any, kept: Kept, rng: Random) -> str | None:
+    s = draw_search(rng, kept.oracle, kept.pool)
+    hits = collection.search(s.vector, s.filter, s.params, s.limit)
+    return s.difference(kept.oracle, hits)
+
+
+def _search_batch(collection: Any, kept: Kept, rng: Random) -> str | None:
+    searches = [draw_search(rng, kept.oracle, kept.pool) for _ in range(3)]
+    found = collection.search_batch(
+        [
+            {
+                "vector": {"name": s.name, "vector": s.query} if s.name else s.query,
+                "filter": s.filter,
+                "params": s.params,
+                "limit": s.limit,
+                "with_payload": True,
+            }
+            for s in searches
+        ]
+    )
+    problems = (s.difference(kept.oracle, hits) for s, hits in zip(searches, found, strict=True))
+    return next(filter(None, problems), None)
+
+
+def _query_points(collection: Any, kept: Kept, rng: Random) -> str | None:
+    return rng.choice((_by_vector, _by_nothing, _by_point, _later_page))(collection, kept, rng)
+
+
+def _by_vector(collection: Any, kept: Kept, rng: Random) -> str | None:
+    s = draw_search(rng, kept.oracle, kept.pool)
+    response = collection.query_points(s.query, s.name or None, s.filter, s.params, s.limit)
+    return s.difference(kept.oracle, response.points)
+
+
+def _by_nothing(collection: Any, kept: Kept, rng: Random) -> str | None:
+    s = draw_search(rng, kept.oracle, kept.pool)
+    found = collection.query_points(None, None, s.filter, None, s.limit).points
+    wanted = kept.oracle.matching(s.filter)[: s.limit]
+    return None if [p.id for p in found] == wanted else f"query by nothing: {found}"
+
+
+def _by_point(collection: Any, kept: Kept, rng: Random) -> str | None:
+    """The point itself is left out."""
+    s, points = draw_search(rng, kept.oracle, kept.pool, EXACT), kept.oracle.points
+    known = [i for i, point in points.items() if s.name in point.vectors]
+    if not known:
+        return None
+    point_id = rng.choice(known)
+    found = collection.query_points(point_id, s.name or None, s.filter, EXACT, s.limit).points
+    others: dict[str, Any] = {"must_not": [{"has_id": [point_id]}]}
+    if s.filter is not None:
+        others["must"] = [s.filter]
+    meant = replace(s, query=points[point_id].vectors[s.name], filter=others)
+    return meant.difference(kept.oracle, found)
+
+
+def _later_page(collection: Any, kept: Kept, rng: Random) -> str | None:
+    s, start = draw_search(rng, kept.oracle, kept.pool, EXACT), rng.randrange(20)
+    found = collection.query_points(s.query, s.name or None, s.filter, EXACT, s.limit, start).points
+    scores = kept.oracle.scores(s.name, s.query, s.filter).values()
+    given = [point.score for point in found]
+    wanted = kept.oracle.best_first(s.name, scores)[start : start + s.limit]
+    if len(given) == len(wanted) and np.allclose(given, wanted, rtol=1e-4, atol=1e-4):
+        return None
+    return f"offset {start}, limit {s.limit}: scores {given}, not {wanted}"
+
+
+def _query_batch(collection: Any, kept: Kept, rng: Random) -> str | None:
+    searches = [draw_search(rng, kept.oracle, kept.pool) for _ in range(3)]
+    found = collection.query_batch_points(
+        [
+            {
+                "query": s.query,
+                "using": s.name or None,
+                "filter": s.filter,
+                "params": s.params,
+                "limit": s.limit,
+            }
+            for s in searches
+        ]
+    )
+    problems = (
+        s.difference(kept.oracle, response.points)
+        for s, response in zip(searches, found, strict=True)
+    )
+    return next(filter(None, problems), None)
+
+
+def _memory_report(collection: Any, kept: Kept, rng: Random) -> str | None:
+    report = collection.memory_report()
+    parts, total = report["parts"].values(), report["total"]
+    fits = total == {figure: sum(part[figure] for part in parts) for figure in total}
+    return None if fits and total["file"] > 0 else f"memory report {report}"
+
+
+READS: dict[str, Callable[[Any, Kept, Random], str | None]] = {
+    "retrieve": _retrieve,
+    "scroll": _scroll,
+    "count": _count,
+    "search": _search,
+    "search_batch": _search_batch,
+    "query_points": _query_points,
+    "query_batch_points": _query_batch,
+    "memory_report": _memory_report,
+}

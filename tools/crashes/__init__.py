@@ -1,1 +1,0 @@
-"""The parts of ``crash_images.py``: recordings, disk images, and what each may hold."""

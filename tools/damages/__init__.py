@@ -1,1 +1,0 @@
-"""The parts of ``damage.py``: databases, ways to damage them, and what may come of it."""

@@ -1,1 +1,0 @@
-"""What ``recall.py`` is made of: data, cells, measurements, judgements, the report."""
