@@ -1,7 +1,7 @@
 """Power-loss test: every disk image POSIX allows after a crash must recover.
 
-A workload (``workloads.py``, ``traced.py``) runs under strace, so that LMDB's own writes are seen too, and
-prints an acknowledgement after each step. At every system call that changes the disk, and at every
+A workload (``workloads.py``, ``traced.py``) runs under strace, so that LMDB's own writes are seen
+too, and prints an acknowledgement after each step. At every system call that changes the disk, and at every
 acknowledgement, the possible images are enumerated (``disk.py``), written out, and opened
 by a child process (``check.py``). What each may hold says ``promises.py``.
 
