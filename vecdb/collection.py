@@ -73,7 +73,7 @@ class Collection:
     # -- writing ---------------------------------------------------------------------------
 
     def upsert(
-        self, points: Any, wait: bool = True, **qdrant: Unpack[OfPoints]
+        self, points: models.PointsInput, wait: bool = True, **qdrant: Unpack[OfPoints]
     ) -> models.UpdateResult:
         """Write points: a ``Batch``, or a list of ``PointStruct``; existing ids are replaced.
 
@@ -89,7 +89,7 @@ class Collection:
 
     def upload_points(
         self,
-        points: Iterable[Any],
+        points: Iterable[models.PointInput],
         batch_size: int = 1000,
         parallel: int = 1,
         max_retries: int = 3,
@@ -112,9 +112,9 @@ class Collection:
 
     def upload_collection(
         self,
-        vectors: Any,
-        payload: Iterable[Any] | None = None,
-        ids: Any = None,
+        vectors: models.ManyVectorsInput,
+        payload: Iterable[models.Payload | None] | None = None,
+        ids: models.IdsInput | None = None,
         batch_size: int = 1000,
         parallel: int = 1,
         max_retries: int = 3,
@@ -145,7 +145,7 @@ class Collection:
         require_used(payload, done, "payload")
 
     def delete(
-        self, points_selector: Any, wait: bool = True, **qdrant: Unpack[OfPoints]
+        self, points_selector: models.SelectorInput, wait: bool = True, **qdrant: Unpack[OfPoints]
     ) -> models.UpdateResult:
         """Remove points: a list of ids, ``PointIdsList``, ``Filter`` or ``FilterSelector``.
 
@@ -157,7 +157,7 @@ class Collection:
     def set_payload(
         self,
         payload: dict[str, Any],
-        points: Any,
+        points: models.SelectorInput,
         key: str | None = None,
         wait: bool = True,
         **qdrant: Unpack[OfPoints],
@@ -172,7 +172,7 @@ class Collection:
     def overwrite_payload(
         self,
         payload: dict[str, Any],
-        points: Any,
+        points: models.SelectorInput,
         wait: bool = True,
         **qdrant: Unpack[OfPoints],
     ) -> models.UpdateResult:
@@ -183,7 +183,7 @@ class Collection:
     def delete_payload(
         self,
         keys: Sequence[str],
-        points: Any,
+        points: models.SelectorInput,
         wait: bool = True,
         **qdrant: Unpack[OfPoints],
     ) -> models.UpdateResult:
@@ -195,7 +195,7 @@ class Collection:
         return self._write(edits.delete_payload(keys, points))
 
     def clear_payload(
-        self, points_selector: Any, wait: bool = True, **qdrant: Unpack[OfPoints]
+        self, points_selector: models.SelectorInput, wait: bool = True, **qdrant: Unpack[OfPoints]
     ) -> models.UpdateResult:
         """Remove the points' whole payload.
 
@@ -205,7 +205,7 @@ class Collection:
         return self._write(edits.clear_payload(points_selector))
 
     def update_vectors(
-        self, points: Any, wait: bool = True, **qdrant: Unpack[OfPoints]
+        self, points: models.PointVectorsInput, wait: bool = True, **qdrant: Unpack[OfPoints]
     ) -> models.UpdateResult:
         """Replace vectors of existing points: a list of ``PointVectors``; the rest stays.
 
@@ -217,7 +217,7 @@ class Collection:
     def delete_vectors(
         self,
         vectors: Sequence[str],
-        points: Any,
+        points: models.SelectorInput,
         wait: bool = True,
         **qdrant: Unpack[OfPoints],
     ) -> models.UpdateResult:
@@ -252,9 +252,9 @@ class Collection:
 
     def retrieve(
         self,
-        ids: Sequence[Any],
-        with_payload: Any = True,
-        with_vectors: Any = False,
+        ids: models.IdsInput,
+        with_payload: models.WithPayloadInput | None = True,
+        with_vectors: models.WithVectorsInput | None = False,
         **qdrant: Unpack[OfPoints],
     ) -> list[models.Record]:
         """The points with these ids that exist, in the order asked for."""
@@ -264,11 +264,11 @@ class Collection:
 
     def scroll(
         self,
-        scroll_filter: Any = None,
+        scroll_filter: models.FilterInput | None = None,
         limit: int = 10,
-        offset: Any = None,
-        with_payload: Any = True,
-        with_vectors: Any = False,
+        offset: models.IdInput | None = None,
+        with_payload: models.WithPayloadInput | None = True,
+        with_vectors: models.WithVectorsInput | None = False,
         **qdrant: Unpack[OfPoints],
     ) -> tuple[list[models.Record], int | str | None]:
         """A page of points in id order, from the id ``offset``; and the id of the next page."""
@@ -285,7 +285,10 @@ class Collection:
         return reader.scroll(view, asked)
 
     def count(
-        self, count_filter: Any = None, exact: bool = True, **qdrant: Unpack[OfPoints]
+        self,
+        count_filter: models.FilterInput | None = None,
+        exact: bool = True,
+        **qdrant: Unpack[OfPoints],
     ) -> models.CountResult:
         """How many points there are, or match. Always exact."""
         qdrant_arguments.check("Collection.count", qdrant)
@@ -296,13 +299,13 @@ class Collection:
 
     def search(
         self,
-        query_vector: Any,
-        query_filter: Any = None,
-        search_params: Any = None,
+        query_vector: models.QueryVectorInput,
+        query_filter: models.FilterInput | None = None,
+        search_params: models.SearchParamsInput | None = None,
         limit: int = 10,
         offset: int | None = None,
-        with_payload: Any = True,
-        with_vectors: Any = False,
+        with_payload: models.WithPayloadInput | None = True,
+        with_vectors: models.WithVectorsInput | None = False,
         score_threshold: float | None = None,
         **qdrant: Unpack[OfPoints],
     ) -> list[models.ScoredPoint]:
@@ -328,7 +331,7 @@ class Collection:
         return answer(view, nearest(view, asked))
 
     def search_batch(
-        self, requests: Sequence[Any], **qdrant: Unpack[OfPoints]
+        self, requests: models.SearchRequestsInput, **qdrant: Unpack[OfPoints]
     ) -> list[list[models.ScoredPoint]]:
         """Several ``SearchRequest`` on one and the same state; those that differ in their vector
         only are searched together."""
@@ -352,14 +355,14 @@ class Collection:
 
     def query_points(
         self,
-        query: Any = None,
+        query: models.QueryInput | None = None,
         using: str | None = None,
-        query_filter: Any = None,
-        search_params: Any = None,
+        query_filter: models.FilterInput | None = None,
+        search_params: models.SearchParamsInput | None = None,
         limit: int = 10,
         offset: int | None = None,
-        with_payload: Any = True,
-        with_vectors: Any = False,
+        with_payload: models.WithPayloadInput | None = True,
+        with_vectors: models.WithVectorsInput | None = False,
         score_threshold: float | None = None,
         explain: bool = False,
         **qdrant: Unpack[OfPoints],
@@ -385,7 +388,7 @@ class Collection:
         return models.QueryResponse(answer(view, compiled(view, asked), explained), explained)
 
     def query_batch_points(
-        self, requests: Sequence[Any], **qdrant: Unpack[OfPoints]
+        self, requests: models.QueryRequestsInput, **qdrant: Unpack[OfPoints]
     ) -> list[models.QueryResponse]:
         """Several ``QueryRequest`` on one and the same state; those that differ in their query
         only are searched together."""
@@ -428,5 +431,5 @@ class Collection:
         return memory_report(self._store)
 
 
-def _keys(wanted: Sequence[Any]) -> list[int]:
+def _keys(wanted: models.IdsInput) -> list[int]:
     return ids.keys_of(wanted)

@@ -252,11 +252,11 @@ class VecDB(Verbs, Snapshots):
     def create_collection(
         self,
         collection_name: str,
-        vectors_config: Any,
-        quantization_config: Any = None,
-        optimizers_config: Any = None,
-        hnsw_config: Any = None,
-        wal_config: Any = None,
+        vectors_config: models.VectorsConfigInput,
+        quantization_config: models.QuantizationInput | None = None,
+        optimizers_config: models.OptimizersInput | None = None,
+        hnsw_config: models.HnswInput | None = None,
+        wal_config: models.WalInput | None = None,
         on_disk_payload: bool | None = None,
         **qdrant: Unpack[OfCollections],
     ) -> bool:
@@ -284,11 +284,11 @@ class VecDB(Verbs, Snapshots):
     def recreate_collection(
         self,
         collection_name: str,
-        vectors_config: Any,
-        quantization_config: Any = None,
-        optimizers_config: Any = None,
-        hnsw_config: Any = None,
-        wal_config: Any = None,
+        vectors_config: models.VectorsConfigInput,
+        quantization_config: models.QuantizationInput | None = None,
+        optimizers_config: models.OptimizersInput | None = None,
+        hnsw_config: models.HnswInput | None = None,
+        wal_config: models.WalInput | None = None,
         on_disk_payload: bool | None = None,
         **qdrant: Unpack[OfCollections],
     ) -> bool:
@@ -319,10 +319,10 @@ class VecDB(Verbs, Snapshots):
     def update_collection(
         self,
         collection_name: str,
-        optimizers_config: Any = None,
-        hnsw_config: Any = None,
-        quantization_config: Any = None,
-        vectors_config: Any = None,
+        optimizers_config: models.OptimizersInput | None = None,
+        hnsw_config: models.HnswInput | None = None,
+        quantization_config: models.QuantizationDiffInput | None = None,
+        vectors_config: models.VectorsConfigDiffInput | None = None,
         **qdrant: Unpack[OfCollections],
     ) -> bool:
         """Change a collection's configuration.

@@ -26,7 +26,11 @@ class Verbs:
         raise NotImplementedError
 
     def upsert(
-        self, collection_name: str, points: Any, wait: bool = True, **qdrant: Unpack[OfPoints]
+        self,
+        collection_name: str,
+        points: models.PointsInput,
+        wait: bool = True,
+        **qdrant: Unpack[OfPoints],
     ) -> models.UpdateResult:
         """See ``Collection.upsert``."""
         qdrant_arguments.check("VecDB.upsert", qdrant)
@@ -35,7 +39,7 @@ class Verbs:
     def upload_points(
         self,
         collection_name: str,
-        points: Iterable[Any],
+        points: Iterable[models.PointInput],
         batch_size: int = 1000,
         parallel: int = 1,
         max_retries: int = 3,
@@ -57,9 +61,9 @@ class Verbs:
     def upload_collection(
         self,
         collection_name: str,
-        vectors: Any,
-        payload: Iterable[Any] | None = None,
-        ids: Any = None,
+        vectors: models.ManyVectorsInput,
+        payload: Iterable[models.Payload | None] | None = None,
+        ids: models.IdsInput | None = None,
         batch_size: int = 1000,
         parallel: int = 1,
         max_retries: int = 3,
@@ -83,7 +87,7 @@ class Verbs:
     def delete(
         self,
         collection_name: str,
-        points_selector: Any,
+        points_selector: models.SelectorInput,
         wait: bool = True,
         **qdrant: Unpack[OfPoints],
     ) -> models.UpdateResult:
@@ -95,7 +99,7 @@ class Verbs:
         self,
         collection_name: str,
         payload: dict[str, Any],
-        points: Any,
+        points: models.SelectorInput,
         key: str | None = None,
         wait: bool = True,
         **qdrant: Unpack[OfPoints],
@@ -110,7 +114,7 @@ class Verbs:
         self,
         collection_name: str,
         payload: dict[str, Any],
-        points: Any,
+        points: models.SelectorInput,
         wait: bool = True,
         **qdrant: Unpack[OfPoints],
     ) -> models.UpdateResult:
@@ -124,7 +128,7 @@ class Verbs:
         self,
         collection_name: str,
         keys: Sequence[str],
-        points: Any,
+        points: models.SelectorInput,
         wait: bool = True,
         **qdrant: Unpack[OfPoints],
     ) -> models.UpdateResult:
@@ -135,7 +139,7 @@ class Verbs:
     def clear_payload(
         self,
         collection_name: str,
-        points_selector: Any,
+        points_selector: models.SelectorInput,
         wait: bool = True,
         **qdrant: Unpack[OfPoints],
     ) -> models.UpdateResult:
@@ -146,7 +150,11 @@ class Verbs:
         )
 
     def update_vectors(
-        self, collection_name: str, points: Any, wait: bool = True, **qdrant: Unpack[OfPoints]
+        self,
+        collection_name: str,
+        points: models.PointVectorsInput,
+        wait: bool = True,
+        **qdrant: Unpack[OfPoints],
     ) -> models.UpdateResult:
         """See ``Collection.update_vectors``."""
         qdrant_arguments.check("VecDB.update_vectors", qdrant)
@@ -156,7 +164,7 @@ class Verbs:
         self,
         collection_name: str,
         vectors: Sequence[str],
-        points: Any,
+        points: models.SelectorInput,
         wait: bool = True,
         **qdrant: Unpack[OfPoints],
     ) -> models.UpdateResult:
@@ -169,9 +177,9 @@ class Verbs:
     def retrieve(
         self,
         collection_name: str,
-        ids: Sequence[Any],
-        with_payload: Any = True,
-        with_vectors: Any = False,
+        ids: models.IdsInput,
+        with_payload: models.WithPayloadInput | None = True,
+        with_vectors: models.WithVectorsInput | None = False,
         **qdrant: Unpack[OfPoints],
     ) -> list[models.Record]:
         """See ``Collection.retrieve``."""
@@ -183,11 +191,11 @@ class Verbs:
     def scroll(
         self,
         collection_name: str,
-        scroll_filter: Any = None,
+        scroll_filter: models.FilterInput | None = None,
         limit: int = 10,
-        offset: Any = None,
-        with_payload: Any = True,
-        with_vectors: Any = False,
+        offset: models.IdInput | None = None,
+        with_payload: models.WithPayloadInput | None = True,
+        with_vectors: models.WithVectorsInput | None = False,
         **qdrant: Unpack[OfPoints],
     ) -> tuple[list[models.Record], int | str | None]:
         """See ``Collection.scroll``."""
@@ -203,7 +211,7 @@ class Verbs:
     def count(
         self,
         collection_name: str,
-        count_filter: Any = None,
+        count_filter: models.FilterInput | None = None,
         exact: bool = True,
         **qdrant: Unpack[OfPoints],
     ) -> models.CountResult:
@@ -214,13 +222,13 @@ class Verbs:
     def search(
         self,
         collection_name: str,
-        query_vector: Any,
-        query_filter: Any = None,
-        search_params: Any = None,
+        query_vector: models.QueryVectorInput,
+        query_filter: models.FilterInput | None = None,
+        search_params: models.SearchParamsInput | None = None,
         limit: int = 10,
         offset: int | None = None,
-        with_payload: Any = True,
-        with_vectors: Any = False,
+        with_payload: models.WithPayloadInput | None = True,
+        with_vectors: models.WithVectorsInput | None = False,
         score_threshold: float | None = None,
         **qdrant: Unpack[OfPoints],
     ) -> list[models.ScoredPoint]:
@@ -238,7 +246,7 @@ class Verbs:
         )
 
     def search_batch(
-        self, collection_name: str, requests: Sequence[Any], **qdrant: Unpack[OfPoints]
+        self, collection_name: str, requests: models.SearchRequestsInput, **qdrant: Unpack[OfPoints]
     ) -> list[list[models.ScoredPoint]]:
         """See ``Collection.search_batch``."""
         qdrant_arguments.check("VecDB.search_batch", qdrant)
@@ -247,14 +255,14 @@ class Verbs:
     def query_points(
         self,
         collection_name: str,
-        query: Any = None,
+        query: models.QueryInput | None = None,
         using: str | None = None,
-        query_filter: Any = None,
-        search_params: Any = None,
+        query_filter: models.FilterInput | None = None,
+        search_params: models.SearchParamsInput | None = None,
         limit: int = 10,
         offset: int | None = None,
-        with_payload: Any = True,
-        with_vectors: Any = False,
+        with_payload: models.WithPayloadInput | None = True,
+        with_vectors: models.WithVectorsInput | None = False,
         score_threshold: float | None = None,
         explain: bool = False,
         **qdrant: Unpack[OfPoints],
@@ -275,7 +283,7 @@ class Verbs:
         )
 
     def query_batch_points(
-        self, collection_name: str, requests: Sequence[Any], **qdrant: Unpack[OfPoints]
+        self, collection_name: str, requests: models.QueryRequestsInput, **qdrant: Unpack[OfPoints]
     ) -> list[models.QueryResponse]:
         """See ``Collection.query_batch_points``."""
         qdrant_arguments.check("VecDB.query_batch_points", qdrant)

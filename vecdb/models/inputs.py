@@ -1,0 +1,79 @@
+"""What callers may give, by the name of what it is: the unions that public parameters are typed by.
+
+Whatever takes a struct takes its JSON shape as a dict, and an object of ``qdrant_client.models``,
+too (`Given`). What is really in these is checked where it is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Protocol, TypeAlias
+from uuid import UUID
+
+import numpy as np
+
+from vecdb.models.conditions import Filter
+from vecdb.models.config import (
+    HnswConfigDiff,
+    OptimizersConfigDiff,
+    QuantizationConfig,
+    QuantizationConfigDiff,
+    VectorParams,
+    VectorParamsDiff,
+    WalConfigDiff,
+)
+from vecdb.models.requests import (
+    Batch,
+    DenseVector,
+    FilterSelector,
+    NamedVector,
+    PayloadSelectorExclude,
+    PayloadSelectorInclude,
+    PointIdsList,
+    PointStruct,
+    PointVectors,
+    QueryRequest,
+    SearchParams,
+    SearchRequest,
+)
+
+
+class QdrantModel(Protocol):
+    """An object of ``qdrant_client.models``, which is known by this method and never imported."""
+
+    @property
+    def model_dump(self) -> Callable[..., dict[str, Any]]:
+        """Its fields."""
+
+
+Given: TypeAlias = Mapping[str, Any] | QdrantModel
+IdInput: TypeAlias = int | str | UUID | np.integer[Any]
+IdsInput: TypeAlias = Iterable[IdInput] | np.ndarray[Any, Any]
+PointInput: TypeAlias = PointStruct | Given
+PointsInput: TypeAlias = Batch | Sequence[PointInput] | Given
+PointVectorsInput: TypeAlias = Sequence[PointVectors | Given]
+SelectorInput: TypeAlias = IdsInput | PointIdsList | Filter | FilterSelector | Given
+ManyVectorsInput: TypeAlias = (
+    np.ndarray[Any, Any]
+    | Mapping[str, np.ndarray[Any, Any]]
+    | Iterable[DenseVector | Mapping[str, DenseVector]]
+)
+FilterInput: TypeAlias = Filter | Given
+QueryVectorInput: TypeAlias = DenseVector | tuple[str, DenseVector] | NamedVector | Given
+QueryInput: TypeAlias = QueryVectorInput | IdInput
+SearchParamsInput: TypeAlias = SearchParams | Given
+SearchRequestsInput: TypeAlias = Sequence[SearchRequest | Given]
+QueryRequestsInput: TypeAlias = Sequence[QueryRequest | Given]
+WithPayloadInput: TypeAlias = (
+    bool | Sequence[str] | PayloadSelectorInclude | PayloadSelectorExclude | Given
+)
+WithVectorsInput: TypeAlias = bool | Sequence[str]
+VectorsConfigInput: TypeAlias = VectorParams | Mapping[str, VectorParams | Given] | Given
+VectorsConfigDiffInput: TypeAlias = (
+    VectorParamsDiff | Mapping[str, VectorParamsDiff | Given] | Given
+)
+QuantizationInput: TypeAlias = QuantizationConfig | Given
+QuantizationDiffInput: TypeAlias = QuantizationConfigDiff | Given
+OptimizersInput: TypeAlias = OptimizersConfigDiff | Given
+HnswInput: TypeAlias = HnswConfigDiff | Given
+WalInput: TypeAlias = WalConfigDiff | Given
