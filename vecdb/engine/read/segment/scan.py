@@ -18,7 +18,7 @@ from vecdb.engine.read.segment.code_scan import code_scan
 from vecdb.engine.read.segment.codes import by_codes_too
 from vecdb.engine.read.segment.originals import exact_scan
 from vecdb.engine.read.segment.sketches import Visit
-from vecdb.engine.read.segment.widen import until_confident, without_doubts
+from vecdb.engine.read.segment.widen import all_rows, until_confident, without_doubts
 from vecdb.errors import CorruptionError
 from vecdb.index import Effort
 from vecdb.storage.segment import Companion, Index
@@ -51,10 +51,10 @@ def _index_scan(search: SegmentSearch, index: Index, companion: Companion | None
         effort = clustered.effort_of(max(ef, search.limit), search.limit)
         if not (search.rescore and effort.everything):
             return _wide(search, index, companion, effort)
-    if search.rescore and effort.everything:
-        # No number of candidates was found to be enough: the sketches tell too little.
-        return exact_scan(search, f"for a recall of {search.recall:g}")
     by_codes = companion if by_codes_too(search, effort, companion) else None
+    if effort.everything and (search.rescore or by_codes is not None):
+        # No number of candidates was found to be enough: the sketches tell too little.
+        return all_rows(search, by_codes, f"for a recall of {search.recall:g}")
     candidates = min(max(ef or 0, search.oversampled() or 0), clustered.rows)
     if candidates and search.rescore:
         # With more candidates, or codes, fewer searches are in doubt: more might find less.

@@ -23,6 +23,7 @@ from vecdb.engine.read.segment.sketches import (
     sketches_and_originals,
     sketches_of_allowed,
 )
+from vecdb.storage.segment import Companion
 
 
 def without_doubts(search: SegmentSearch, visit: Visit) -> list[Best]:
@@ -41,15 +42,20 @@ def until_confident(search: SegmentSearch, visit: Visit) -> list[Best]:
         doubtful = []
         if wider is not None:
             found, doubtful = _tried(some, wider)
-        elif visit.companion is not None and not search.rescore:
-            found = code_scan(some, visit.companion)
         else:
-            found = exact_scan(some, "sketches tell too little of this query")
+            found = all_rows(some, visit.companion, "sketches tell too little of this query")
         for number, mine in zip(numbers, found, strict=True):
             best[number] = mine
         if wider is not None and doubtful:
             waiting += _in_parts(search, wider, [numbers[each] for each in doubtful])
     return best
+
+
+def all_rows(search: SegmentSearch, companion: Companion | None, why: str) -> list[Best]:
+    """The best of all rows: by their originals, but where codes have the last word by these."""
+    if companion is not None and not search.rescore:
+        return code_scan(search, companion)
+    return exact_scan(search, why)
 
 
 def _in_parts(
@@ -71,7 +77,7 @@ def _tried(search: SegmentSearch, visit: Visit) -> tuple[list[Best], list[int]]:
     found = _through_stages(search, visit)
     if found is None:
         why = "all that match the filter" if search.filtered else "so few are left"
-        return exact_scan(search, why), []
+        return all_rows(search, visit.companion, why), []
     best = found.best()
     if visit.candidates == visit.index.clustered.rows:
         return best, []
