@@ -182,11 +182,11 @@ COLLECTIONS: dict[str, Spec] = {
     # Indexes: of the name that the rows are in order of, and of one that has its own order; some
     # points have no vector of a name. The other segment is too small for one.
     "indexed": Spec(
-        {"a": (6, "Euclid"), "b": (4, "Dot")},
+        {"a": (64, "Euclid"), "b": (32, "Dot")},
         {
             "vectors_config": {
-                "a": _vector(6, "Euclid", on_disk=True, quantization_config=SCALAR),
-                "b": _vector(4, "Dot"),
+                "a": _vector(64, "Euclid", on_disk=True, quantization_config=SCALAR),
+                "b": _vector(32, "Dot"),
             },
         },
         mapped=("vectors.a", "codes.a", "sketch.a"),
