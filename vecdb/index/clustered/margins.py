@@ -32,6 +32,8 @@ WORTHWHILE: Final = 16
 that takes less time."""
 AGAIN: Final = 40_000.0
 """What every search costs besides, in nanoseconds."""
+_ALIKE = 0.01
+"""Part of the time of a search by which two may differ and none is slower."""
 _CHANCE = 0.015
 """How much of what a kind of strangers misses may be chance, at the most."""
 _DOUBTED = (0.03, 0.06, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9)
@@ -161,7 +163,7 @@ def chosen(
     """
     table: list[_Choice] = []  # the highest level first
     for level in reversed(levels):
-        best = None
+        enough = []
         for at, effort in enumerate(efforts):
             deeper = next(
                 (each for each in reversed(table) if is_deeper(each.effort, effort)), None
@@ -172,10 +174,12 @@ def chosen(
             elif deeper is None and WORTHWHILE * 4 * effort.candidates <= size:
                 beyond = min(4.0 * costs[at], whole)  # `ClusteredIndex.deeper`
             mine = _choice(effort, level, costs[at], rows[:, at], kinds[:, :, at], deeper, beyond)
-            if mine is not None and (best is None or mine.cost < best.cost):
-                best = mine
-        if best is not None and best.cost < whole:
-            table.append(best)
+            if mine is not None:
+                enough.append(mine)
+        least = min((each.cost for each in enough), default=whole)
+        if least < whole:  # as good as equal in time: then what finds most
+            alike = [each for each in enough if each.cost - least <= _ALIKE * (least + AGAIN)]
+            table.append(max(alike, key=lambda each: each.found))
     return tuple(replace(each.effort, recall=level) for level, each in _rising(table))
 
 
