@@ -13,7 +13,7 @@ from vecdb import models
 
 DATA = Path(__file__).parent / "data" / "debian-packages"
 
-METHODS = {
+METHODS: dict[str, dict[str, Any]] = {
     "scalar": {"scalar": {"type": "int8"}},
     "product x16": {"product": {"compression": "x16"}},
     "binary": {"binary": {}},

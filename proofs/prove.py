@@ -1,6 +1,6 @@
 """Prove: every fault test at full length, one after the other, and all figures in one file.
 
-    python -m proofs.prove                                 all of it: an hour or two on two cores
+    python -m proofs.prove                                 all of it: some ten hours on two cores
     python -m proofs.prove --short                         some minutes
     python -m proofs.prove --only kill soak                the others keep their last figures
     python -m proofs.prove --markdown docs/durability.md   write the figures there; runs nothing

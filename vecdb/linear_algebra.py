@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
-from types import TracebackType
+import weakref
 from typing import Any
 
 import numpy as np
@@ -20,48 +20,60 @@ _ALONE = 10_000
 """Products of vectors no longer than this are not shared out."""
 
 
+_PATIENCE = 10.0
+"""Seconds that a call waits for a fork of another thread. That may wait in turn for what the caller
+holds, in a hook of the application's: then the call goes on without."""
+_LONGEST = 60.0
+"""Seconds that a fork waits for a call."""
+
+
 class _Calls:
-    """The calls of OpenBLAS, ``with`` one of which a thread is in it."""
+    """The calls of OpenBLAS: each thread has a lock that it holds while it is in one, and that
+    another thread holds while it forks.
+
+    Locks of C, in a ``with``: Ctrl-C is raised before one is taken or after it is let go.
+    """
 
     def __init__(self) -> None:
         self.begin()
 
     def begin(self) -> None:
-        """Also in a forked child: the other threads are not there, and may have held the lock."""
-        self._changed = threading.Condition(threading.RLock())
-        self._threads: set[int] = set()
-        self._forking = False
+        """Also in a forked child: the other threads are not there."""
+        self._own = threading.local()
+        self._locks: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._held: dict[int, list[Any]] = {}  # by a thread that forks, of all others
+        self._over = threading.Event()
+        self._over.set()
 
-    def __enter__(self) -> None:
-        """Waits while another thread forks."""
-        with self._changed:
-            self._changed.wait_for(lambda: not self._forking)
-            self._threads.add(threading.get_ident())
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        with self._changed:
-            self._threads.discard(threading.get_ident())
-            self._changed.notify_all()
+    def mine(self) -> Any:
+        """The lock to hold during a call by this thread. Waits while another one forks."""
+        forking = self._held and threading.get_ident() not in self._held
+        if forking and not self._over.wait(_PATIENCE):
+            return threading.Lock()
+        lock = getattr(self._own, "lock", None)
+        if lock is None:
+            lock = self._own.lock = threading.RLock()
+            self._locks.add(lock)
+        return lock
 
     def before_fork(self) -> None:
-        """Wait for all others, and let none in. Not for this thread, which may fork in a handler of
-        a signal that came just before its call or after it."""
-        mine = threading.get_ident()
-        with self._changed:
-            self._changed.wait_for(lambda: not self._forking)
-            self._forking = True
-            self._changed.wait_for(lambda: self._threads <= {mine})
+        """Wait for all others, and let none in; but for this thread, which may be in a handler of a
+        signal that came just before its call or after it, or have calls in other hooks."""
+        me, own = threading.get_ident(), getattr(self._own, "lock", None)
+        if me in self._held:  # a fork in a handler while one waits here
+            return
+        self._over.clear()
+        held = self._held[me] = []
+        for lock in list(self._locks):
+            if lock is not own and lock.acquire(timeout=_LONGEST):
+                held.append(lock)
 
     def after_fork(self) -> None:
         """In the parent: on with it."""
-        with self._changed:
-            self._forking = False
-            self._changed.notify_all()
+        for lock in self._held.pop(threading.get_ident(), ()):
+            lock.release()
+        if not self._held:
+            self._over.set()
 
 
 _calls = _Calls()
@@ -75,7 +87,7 @@ if hasattr(os, "register_at_fork"):
 
 def product(left: npt.NDArray[Any], right: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """``left @ right``, of matrices, or of a matrix and a vector."""
-    with _calls:
+    with _calls.mine():
         result: npt.NDArray[Any] = left @ right
     return result
 
@@ -84,7 +96,7 @@ def dot(left: Floats, right: Floats) -> float:
     """The product of two vectors; silent where it overflows."""
     if len(left) <= _ALONE:
         return float(np.vdot(left, right))
-    with _calls:
+    with _calls.mine():
         return float(np.vdot(left, right))
 
 
@@ -93,6 +105,6 @@ def principal_components(
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Of ``rows: float64[n, d]``, whose mean is zero: the variances times n, rising, and the
     directions, one a column (``numpy.linalg.eigh``)."""
-    with _calls:
+    with _calls.mine():
         variances, directions = np.linalg.eigh(rows.T @ rows)
     return variances, directions

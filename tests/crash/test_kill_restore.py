@@ -28,7 +28,7 @@ SERVER = """
 import json, os, sys
 from kill_server import KillPoints
 from vecdb.cli.main import main
-from vecdb.engine import restore, snapshots
+from vecdb.engine.archive import restore, snapshots
 for line in sys.stdin:
     kill_at, arguments = json.loads(line)
     pid = os.fork()

@@ -328,7 +328,7 @@ def test_a_product_of_matrices_ends_where_another_thread_forks(db_path: Path) ->
     code = """
 from vecdb.linear_algebra import principal_components, product
 
-rows = np.random.default_rng(1).standard_normal((400, 300))
+rows = np.random.default_rng(1).standard_normal((200, 150))
 over = threading.Event()
 
 def multiply():
@@ -338,7 +338,7 @@ def multiply():
 
 thread = threading.Thread(target=multiply)
 thread.start()
-for _ in range(100):
+for _ in range(40):
     if (child := os.fork()) == 0:
         product(rows, rows.T)
         os._exit(0)
@@ -359,9 +359,61 @@ def fork(*_):
     os.wait()
 
 signal.signal(signal.SIGUSR1, fork)
-with linear_algebra._calls:
+with linear_algebra._calls.mine():
     os.kill(os.getpid(), signal.SIGUSR1)
 linear_algebra.product(np.ones((3, 3)), np.ones(3))
+"""
+    assert end_of(script(code, db_path)) == (0, "")
+
+
+def test_hooks_of_an_application_may_search_and_hold_locks(db_path: Path) -> None:
+    """Those that were registered before vecdb's run after it, while nobody else is let in."""
+    code = """
+from vecdb import linear_algebra
+
+linear_algebra._PATIENCE = 0.05
+lock, over, rows = threading.Lock(), threading.Event(), np.ones((50, 50))
+
+def in_hook():
+    lock.acquire()
+    linear_algebra.product(rows, rows)
+
+def search():
+    while not over.is_set():
+        with lock:
+            linear_algebra.product(rows, rows)
+
+# As if they had been registered first: vecdb's hooks come before them, and after.
+calls = linear_algebra._calls
+os.register_at_fork(before=in_hook, after_in_parent=lock.release, after_in_child=lock.release)
+os.register_at_fork(
+    before=calls.before_fork, after_in_parent=calls.after_fork, after_in_child=calls.begin
+)
+thread = threading.Thread(target=search)
+thread.start()
+for _ in range(20):
+    if os.fork() == 0:
+        os._exit(0)
+    os.wait()
+over.set()
+thread.join()
+"""
+    assert end_of(script(code, db_path)) == (0, "")
+
+
+def test_ctrl_c_in_a_product_leaves_nothing_behind(db_path: Path) -> None:
+    code = """
+from vecdb import linear_algebra
+
+rows = np.random.default_rng(1).standard_normal((600, 600))
+for _ in range(3):
+    threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT)).start()
+    try:
+        while True:
+            linear_algebra.product(rows, rows)
+    except KeyboardInterrupt:
+        pass
+    assert not linear_algebra._calls.mine()._is_owned()
 """
     assert end_of(script(code, db_path)) == (0, "")
 

@@ -73,7 +73,7 @@ VectorsConfigDiffInput: TypeAlias = (
     VectorParamsDiff | Mapping[str, VectorParamsDiff | Given] | Given
 )
 QuantizationInput: TypeAlias = QuantizationConfig | Given
-QuantizationDiffInput: TypeAlias = QuantizationConfigDiff | Given
+QuantizationDiffInput: TypeAlias = QuantizationConfigDiff | str | Given
 OptimizersInput: TypeAlias = OptimizersConfigDiff | Given
 HnswInput: TypeAlias = HnswConfigDiff | Given
 WalInput: TypeAlias = WalConfigDiff | Given

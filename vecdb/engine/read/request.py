@@ -158,6 +158,8 @@ def _query(view: View, query: Any, using: str | None) -> tuple[VectorSchema, Flo
     name = using
     if type(query) not in _PLAIN:  # seldom; the questions then take longer than they look
         name, query = _unwrapped(query, using)
+    if using is not None and not isinstance(using, str):
+        raise InvalidInputError(f"using: expected the name of a vector, got {using!r:.60}")
     if using is not None and name != using:
         raise InvalidInputError(f"using: expected {name!r}, as the query says, got {using!r:.60}")
     vector = vector_schema(view.schema, "" if name is None else name)

@@ -42,7 +42,7 @@ _MOST = 4
 """Where more than one row of so many would be a candidate, all are scored."""
 
 
-def code_scan(search: SegmentSearch, companion: Companion) -> list[Best]:
+def code_scan(search: SegmentSearch, companion: Companion, why: str = "no index") -> list[Best]:
     """The best allowed rows by codes, for each query; unless codes have the last word, those that
     are the best by their originals."""
     part, mask = search.part, search.mask
@@ -52,7 +52,7 @@ def code_scan(search: SegmentSearch, companion: Companion) -> list[Best]:
             best_by_codes(companion, part.rows, companion.quantizer.prepare(q), wanted, mask)
             for q in search.queries
         ]
-        _explain(search, companion, sum(len(rows) for _, rows in best), "no index")
+        _explain(search, companion, sum(len(rows) for _, rows in best), why)
         return [(scores[: search.limit], rows[: search.limit]) for scores, rows in best]
     if search.recall >= 1.0:
         return exact_scan(search, "for a recall of 1")

@@ -48,11 +48,12 @@ def _index_scan(search: SegmentSearch, index: Index, companion: Companion | None
     clustered, ef = index.clustered, search.params.hnsw_ef
     effort = clustered.effort(search.recall, search.limit)
     if ef is not None and (ef < effort.candidates or not search.rescore):
-        effort = clustered.effort_of(max(ef, search.limit), search.limit)
+        least = max(search.limit, search.oversampled() or 0 if search.rescore else 0)
+        effort = clustered.effort_of(max(ef, least), search.limit)
         if not (search.rescore and effort.everything):
             return _wide(search, index, companion, effort)
     by_codes = companion if by_codes_too(search, effort, companion) else None
-    if effort.everything and (search.rescore or by_codes is not None):
+    if effort.everything and (search.rescore or (by_codes is not None and not search.filtered)):
         # No number of candidates was found to be enough: the sketches tell too little.
         return all_rows(search, by_codes, f"for a recall of {search.recall:g}")
     candidates = min(max(ef or 0, search.oversampled() or 0), clustered.rows)

@@ -54,7 +54,7 @@ def until_confident(search: SegmentSearch, visit: Visit) -> list[Best]:
 def all_rows(search: SegmentSearch, companion: Companion | None, why: str) -> list[Best]:
     """The best of all rows: by their originals, but where codes have the last word by these."""
     if companion is not None and not search.rescore:
-        return code_scan(search, companion)
+        return code_scan(search, companion, why)
     return exact_scan(search, why)
 
 
@@ -76,10 +76,11 @@ def _tried(search: SegmentSearch, visit: Visit) -> tuple[list[Best], list[int]]:
     """The best rows for each query, and the numbers of those that leave doubts."""
     found = _through_stages(search, visit)
     if found is None:
-        why = "all that match the filter" if search.filtered else "so few are left"
-        return all_rows(search, visit.companion, why), []
+        if search.filtered:
+            return exact_scan(search, "all that match the filter"), []
+        return all_rows(search, visit.companion, "so few are left"), []
     best = found.best()
-    if visit.candidates == visit.index.clustered.rows:
+    if visit.candidates >= visit.index.clustered.rows:
         return best, []
     # A comparison of arrays takes longer than it looks.
     least, nearest = visit.effort.calm, visit.effort.reach
