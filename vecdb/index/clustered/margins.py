@@ -161,6 +161,8 @@ def chosen(
     queries and of each kind of strangers. Of ``size`` rows; to look at all costs ``whole``. A level
     that takes more than that is left out.
     """
+    finite = np.clip(rows[..., :2], -_ALL, _ALL)
+    doubts = np.quantile(finite, _DOUBTED, axis=0, method="lower")
     table: list[_Choice] = []  # the highest level first
     for level in reversed(levels):
         enough = []
@@ -173,7 +175,8 @@ def chosen(
                 deeper = None
             elif deeper is None and WORTHWHILE * 4 * effort.candidates <= size:
                 beyond = min(4.0 * costs[at], whole)  # `ClusteredIndex.deeper`
-            mine = _choice(effort, level, costs[at], rows[:, at], kinds[:, :, at], deeper, beyond)
+            measured = rows[:, at], kinds[:, :, at], doubts[:, at]
+            mine = _choice(effort, level, costs[at], *measured, deeper, beyond)
             if mine is not None:
                 enough.append(mine)
         least = min((each.cost for each in enough), default=whole)
@@ -227,22 +230,24 @@ def _choice(
     cost: float,
     rows: Floats,
     kinds: Floats,
+    doubts: Floats,
     deeper: _Choice | None,
     beyond: float,
 ) -> _Choice | None:
     """The effort with the least that is to be doubted, None if that does not do. What is doubted is
-    searched for with what is ``deeper``, or beyond the table, where all is found."""
+    searched for with what is ``deeper``, or beyond the table, where all is found.
+
+    ``doubts: float32[len(_DOUBTED), 2]``: below which calm and reach so large a part of the rows
+    stays."""
     missed = 1.0 - level
     if effort.recall < level - missed:  # doubts are not to be relied on for most of it
         return None
     enough = level + MARGIN * missed
     of_rows = deeper.rows if deeper is not None else np.ones(len(rows), dtype=np.float32)
     of_kinds = deeper.kinds if deeper is not None else np.ones(kinds.shape[:2], dtype=np.float32)
-    again = deeper.cost if deeper is not None else beyond
-    finite = np.clip(rows[:, :2], -_ALL, _ALL)
-    limits = np.quantile(finite, _DOUBTED, axis=0, method="lower")
-    least = np.minimum(limits[0], (usual_calm(level), _ALL))
-    for limit in (least, *limits):
+    again = (deeper.cost if deeper is not None else beyond) + AGAIN
+    least = np.minimum(doubts[0], (usual_calm(level), _ALL))
+    for limit in (least, *doubts):
         doubted = (rows[:, :2] < limit).any(axis=1)
         mine = np.where(doubted, of_rows, rows[:, 2])
         recall = effort.recall + float((mine - rows[:, 2]).mean())
@@ -253,7 +258,6 @@ def _choice(
             continue
         calm, reach = limit.tolist()
         found = replace(effort, recall=level, calm=calm, reach=reach)
-        again += AGAIN
         return _Choice(found, cost + float(doubted.mean()) * again, mine, theirs)
     return None
 
@@ -267,9 +271,9 @@ def _expected(kinds: Floats, rows: Floats, most: float) -> Floats:
     """
     own = rows[_made_of(len(rows))]
     apart = own - own.mean()
-    squares = float((apart * apart).sum())
-    alike = np.clip((kinds * apart).sum(axis=-1) / squares, 0.0, 1.0) if squares > 0.0 else 0.0
-    left = kinds - np.multiply.outer(alike, apart) if squares > 0.0 else kinds
+    squares = float((apart * apart).sum()) or 1.0  # all find as much: nothing is alike
+    alike = np.clip((kinds * apart).sum(axis=-1) / squares, 0.0, 1.0)
+    left = kinds - np.multiply.outer(alike, apart)
     chance = np.minimum(most, left.std(axis=-1) / math.sqrt(OF_A_KIND))
     expected: Floats = kinds.mean(axis=-1) + alike * (rows.mean() - own.mean()) + chance
     return expected
