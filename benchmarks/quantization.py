@@ -70,12 +70,12 @@ def measure(run: Run) -> dict[str, Any]:
 def _sizes(collection: Collection) -> dict[str, Any]:
     part = collection._store.view.segments[0]
     assert isinstance(part.segment, FileSegment)
-    companion = part.segment.companions[""]
+    quantized = part.segment.quantized[""]
     originals = part.segment.originals[""].array
     return {
-        "bytes_per_vector": companion.codes.array.nbytes / part.rows,
-        "compression": originals.nbytes / companion.codes.array.nbytes,
-        "quantizer_bytes": sum(array.nbytes for array in companion.quantizer.state().values()),
+        "bytes_per_vector": quantized.codes.array.nbytes / part.rows,
+        "compression": originals.nbytes / quantized.codes.array.nbytes,
+        "quantizer_bytes": sum(array.nbytes for array in quantized.quantizer.state().values()),
     }
 
 

@@ -115,13 +115,13 @@ def _float_kernels(collection: Collection) -> Kernels:
 def _binary_kernels(collection: Collection) -> Kernels:
     part = collection._store.view.segments[0]
     assert isinstance(part.segment, FileSegment)
-    companion = part.segment.companions[""]
+    quantized = part.segment.quantized[""]
     [(_, originals)] = part.segment.blocks("", part.rows)
     wanted = min(part.rows, 8 * K)
 
     def kernels(query: Floats) -> None:
         _, rows = best_by_codes(
-            companion, part.rows, companion.quantizer.prepare(query), wanted, None
+            quantized, part.rows, quantized.quantizer.prepare(query), wanted, None
         )
         originals[rows] @ query
 

@@ -136,12 +136,12 @@ def _scores_by_codes(collection: Any, name: str, query: Any) -> dict[Any, float]
         query = query / np.linalg.norm(query)
     found: dict[Any, float] = {}
     for part in store.view.segments:
-        companion = getattr(part.segment, "companions", {}).get(name)
-        if companion is None:
+        quantized = getattr(part.segment, "quantized", {}).get(name)
+        if quantized is None:
             continue
         rows = np.arange(part.segment.rows)
-        codes = companion.codes.verify().reshape(companion.quantizer.codes_shape(len(rows)))
-        scores = companion.quantizer.prepare(query).score_rows(codes, rows)
+        codes = quantized.codes.verify().reshape(quantized.quantizer.codes_shape(len(rows)))
+        scores = quantized.quantizer.prepare(query).score_rows(codes, rows)
         keys = [ids.external(part.segment.key(row)) for row in rows.tolist()]
         live = live_rows(part.alive, len(rows)).tolist()
         public = public_scores(vector.metric, scores.tolist())

@@ -269,9 +269,9 @@ def use_segment(path: Path, uuid: bytes, row: SegmentRow, where: Any, _: bytes) 
         assert sum(len(block) for _, block in segment.blocks(name, n)) == n
         flags = segment.has(name, everything)
         assert flags is None or flags.shape == (n,)
-    for name, companion in segment.companions.items():
-        query = companion.quantizer.prepare(np.ones(segment.dims[name], dtype=np.float32))
-        codes = companion.codes.verify().reshape(companion.quantizer.codes_shape(n))
+    for name, quantized in segment.quantized.items():
+        query = quantized.quantizer.prepare(np.ones(segment.dims[name], dtype=np.float32))
+        codes = quantized.codes.verify().reshape(quantized.quantizer.codes_shape(n))
         assert query.score_all(codes, n).shape == (n,)
 
 

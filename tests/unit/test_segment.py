@@ -107,10 +107,10 @@ def test_moving_parts_rewrites_nothing_and_keeps_what_stays(tmp_path: Path) -> N
     mapped = FileSegment(tmp_path / f"{5:016x}", UUID, row, MAPPED)
     before = {p.name: p.stat() for p in mapped.path.iterdir()}
     moved = mapped.moved({**MAPPED, "": Places("mapped", "anonymous")})
-    assert moved.companions[""].codes.placement == "anonymous"
+    assert moved.quantized[""].codes.placement == "anonymous"
     assert moved.originals[""] is mapped.originals[""]
     assert {p.name: p.stat() for p in mapped.path.iterdir()} == before
-    assert (moved.companions[""].codes.verify() == mapped.companions[""].codes.verify()).all()
+    assert (moved.quantized[""].codes.verify() == mapped.quantized[""].codes.verify()).all()
 
 
 def read_all(path: Path, row: SegmentRow, places: Any) -> None:

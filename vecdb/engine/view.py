@@ -22,7 +22,7 @@ from vecdb.storage.arrays import PlacedArray
 from vecdb.storage.catalog import Bits
 from vecdb.storage.format import bits_at, unpack_bits
 from vecdb.storage.payload_edits import PayloadEdits
-from vecdb.storage.segment import Companion, Index
+from vecdb.storage.segment import Index, QuantizedVectors
 
 Floats = npt.NDArray[np.float32]
 Offsets = npt.NDArray[np.int64]
@@ -94,8 +94,8 @@ class Segment(Protocol):
     def index(self, name: str) -> Index | None:
         """The index of a vector name."""
 
-    def codes(self, name: str) -> Companion | None:
-        """The quantized form of a vector name."""
+    def codes(self, name: str) -> QuantizedVectors | None:
+        """The quantized vectors of a vector name."""
 
     def lose(self, name: str, error: CorruptionError) -> None:
         """Go on without what is derived of a vector name, in which a search has met damage. Raises

@@ -202,7 +202,7 @@ class SegmentBuilder:
         quantizer: Quantizer,
         blocks: Iterator[npt.NDArray[np.uint8]],
     ) -> npt.NDArray[np.uint8]:
-        """The quantized companion of one vector name, code blocks in row order. Returns the codes
+        """The quantized vectors of one vector name, code blocks in row order. Returns the codes
         as written, mapped. The quantizer's state is taken when all are."""
         self._vectors[name] = replace(self._vectors[name], codec=codec)
         self._write_blocks(files.CODES, name, blocks)

@@ -56,8 +56,8 @@ class Places:
 
 
 @dataclass(frozen=True, slots=True)
-class Companion:
-    """The quantized form of one vector name: how to read codes, and the codes."""
+class QuantizedVectors:
+    """The quantized vectors of one vector name: their codes, and what reads them."""
 
     quantizer: Quantizer
     codes: PlacedArray
@@ -116,7 +116,7 @@ class FileSegment:
         self._payload = self._open(files.PAYLOAD)
         self._payload_offsets = self._open_offsets()
         self.originals: dict[str, PlacedArray] = {}
-        self.companions: dict[str, Companion] = {}
+        self.quantized: dict[str, QuantizedVectors] = {}
         self.indexes: dict[str, Index] = {}
         self._present: dict[str, Bits] = {}
         for name, vector in row.vectors.items():
@@ -174,7 +174,7 @@ class FileSegment:
                 flags = np.ones(self.rows, dtype=np.bool_)
                 flags[quantizer.strays] = False
                 regular = pack_bits(flags)
-            self.companions[name] = Companion(quantizer, codes, codec, regular)
+            self.quantized[name] = QuantizedVectors(quantizer, codes, codec, regular)
 
     def _open_index(self, name: str) -> None:
         try:
@@ -248,7 +248,7 @@ class FileSegment:
         if error.path == str(self.path / files.SKETCH.file(name)):
             self.indexes = {key: kept for key, kept in self.indexes.items() if key != name}
         elif error.path == str(self.path / files.CODES.file(name)):
-            self.companions = {key: kept for key, kept in self.companions.items() if key != name}
+            self.quantized = {key: kept for key, kept in self.quantized.items() if key != name}
         else:
             raise error
         self._note(error)
@@ -335,9 +335,9 @@ class FileSegment:
         """The index of a vector name; None: it has none, or a damaged one."""
         return self.indexes.get(name)
 
-    def codes(self, name: str) -> Companion | None:
-        """The quantized form of a vector name; None: it has none, or a damaged one."""
-        return self.companions.get(name)
+    def codes(self, name: str) -> QuantizedVectors | None:
+        """The quantized vectors of a vector name; None: it has none, or a damaged one."""
+        return self.quantized.get(name)
 
     def from_key(self, key: int, rows: int) -> npt.NDArray[np.uint32]:
         """All rows in id order, starting at the first id not below ``key``."""

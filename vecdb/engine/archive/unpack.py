@@ -288,8 +288,8 @@ def _verify_segment(segment: FileSegment, store: Store) -> None:
         if present is not None and segment.rows % 8 and present[-1] >> segment.rows % 8:
             part = segment.parts[files.PRESENT.file(name)]
             raise CorruptionError(part.path, "goes beyond the last row")
-        companion = segment.companions.get(name)
-        if companion is not None and companion.quantizer.metric != vector.metric:
+        quantized = segment.quantized.get(name)
+        if quantized is not None and quantized.quantizer.metric != vector.metric:
             part = segment.parts[files.QUANTIZER.file(name)]
             raise CorruptionError(part.path, f"is for another metric than {vector.metric}")
         index = segment.indexes.get(name)

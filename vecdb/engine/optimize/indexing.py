@@ -89,12 +89,12 @@ def index(
     builder: SegmentBuilder,
     vector: VectorSchema,
     arranged: Arrangement | None,
-    companion: Scorer | None,
+    by_codes: Scorer | None,
     poll: Poll,
     advance: Callable[[int], None],
 ) -> None:
     """Write the sketches and the index of one vector name. ``arranged``: the partitions that the
-    rows stand in, if they are this name's. ``companion(query, rows)``: scores by its codes."""
+    rows stand in, if they are this name's. ``by_codes(query, rows)``: scores by its codes."""
     vectors = builder.vectors(vector.name)
     has = np.zeros(builder.rows, dtype=np.bool_)
     has[builder.rows_with(vector.name)] = True
@@ -140,7 +140,7 @@ def index(
         sketcher.width,
         np.zeros(vector.dim, dtype=np.float32),
     )
-    builder.add_index(vector.name, _measured(found, blocks, at, spreads, companion, poll))
+    builder.add_index(vector.name, _measured(found, blocks, at, spreads, by_codes, poll))
 
 
 def _measured(
@@ -148,7 +148,7 @@ def _measured(
     blocks: npt.NDArray[np.uint8],
     at: Rows,
     spreads: npt.NDArray[np.float64],
-    companion: Scorer | None,
+    by_codes: Scorer | None,
     poll: Poll,
 ) -> ClusteredIndex:
     """The index with its bonuses and its table of efforts."""
@@ -174,8 +174,8 @@ def _measured(
     if not index.distance:
         means = np.sqrt(means)
     scorer = None
-    if companion is not None:
-        by_rows = companion
+    if by_codes is not None:
+        by_rows = by_codes
 
         def scorer(query: Floats, positions: Offsets) -> Floats:
             return by_rows(query, index.rows_at(positions))

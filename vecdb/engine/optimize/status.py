@@ -16,7 +16,7 @@ def collection_info(store: Store) -> models.CollectionInfo:
     with store.write:
         view = store.view
         indexed = sum(
-            state.live * len(state.segment.indexes.keys() | state.segment.companions.keys())
+            state.live * len(state.segment.indexes.keys() | state.segment.quantized.keys())
             for state in store.files.values()
         )
         failure, error = store.failure, store.optimizer.error
@@ -76,12 +76,12 @@ def _segment_info(part: SegmentView) -> models.SegmentInfo:
     segment = part.segment
     vectors = {}
     for name, dim in segment.dims.items():
-        companion, originals = segment.codes(name), segment.vectors(name)
+        quantized, originals = segment.codes(name), segment.vectors(name)
         vectors[name] = models.SegmentVectors(
             bytes=bytes_per_vector(dim) * part.rows,
             placement=originals.placement if originals is not None else "anonymous",
-            quantization=describe(companion),
-            codes_placement=companion.codes.placement if companion is not None else None,
+            quantization=describe(quantized),
+            codes_placement=quantized.codes.placement if quantized is not None else None,
             index=_index_info(segment.index(name)),
         )
     return models.SegmentInfo(

@@ -16,7 +16,7 @@ from vecdb.engine.schema import VectorSchema
 from vecdb.engine.view import SegmentView
 from vecdb.storage.arrays import PlacedArray
 from vecdb.storage.catalog import Bits
-from vecdb.storage.segment import Companion
+from vecdb.storage.segment import QuantizedVectors
 
 Floats = npt.NDArray[np.float32]
 Offsets = npt.NDArray[np.int64]
@@ -62,10 +62,10 @@ class SegmentSearch(Struct, eq=False, gc=False):
         quantization = self.params.quantization
         return quantization is None or quantization.rescore is not False
 
-    def by_codes(self, companion: Companion | None) -> bool:
+    def by_codes(self, quantized: QuantizedVectors | None) -> bool:
         """Whether codes may be used."""
         quantization = self.params.quantization
-        return companion is not None and not (quantization is not None and quantization.ignore)
+        return quantized is not None and not (quantization is not None and quantization.ignore)
 
     def oversampled(self) -> int | None:
         """How many candidates the caller wants rescored; None: it is left to us."""

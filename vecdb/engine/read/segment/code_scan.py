@@ -17,7 +17,7 @@ from vecdb.engine.read.segment.originals import cold, exact_scan, reading
 from vecdb.quantization import PreparedQuery
 from vecdb.storage.catalog import Bits
 from vecdb.storage.format import bits_at
-from vecdb.storage.segment import Companion
+from vecdb.storage.segment import QuantizedVectors
 
 Floats = npt.NDArray[np.float32]
 Offsets = npt.NDArray[np.int64]
@@ -42,17 +42,19 @@ _MOST = 4
 """Where more than one row of so many would be a candidate, all are scored."""
 
 
-def code_scan(search: SegmentSearch, companion: Companion, why: str = "no index") -> list[Best]:
+def code_scan(
+    search: SegmentSearch, quantized: QuantizedVectors, why: str = "no index"
+) -> list[Best]:
     """The best allowed rows by codes, for each query; unless codes have the last word, those that
     are the best by their originals."""
     part, mask = search.part, search.mask
     if not search.rescore:
         wanted = search.oversampled() or search.limit
         best = [
-            best_by_codes(companion, part.rows, companion.quantizer.prepare(q), wanted, mask)
+            best_by_codes(quantized, part.rows, quantized.quantizer.prepare(q), wanted, mask)
             for q in search.queries
         ]
-        _explain(search, companion, sum(len(rows) for _, rows in best), why)
+        _explain(search, quantized, sum(len(rows) for _, rows in best), why)
         return [(scores[: search.limit], rows[: search.limit]) for scores, rows in best]
     if search.recall >= 1.0:
         return exact_scan(search, "for a recall of 1")
@@ -60,10 +62,12 @@ def code_scan(search: SegmentSearch, companion: Companion, why: str = "no index"
         why = f"codes of {search.vector.dim} dimensions tell little, and save nothing"
         return exact_scan(search, why)
     allowed = part.rows if mask is None else int(np.bitwise_count(mask).sum())
-    return [_surely(search, q, allowed, companion) for q in search.queries]
+    return [_surely(search, q, allowed, quantized) for q in search.queries]
 
 
-def _surely(search: SegmentSearch, query: Floats, allowed: int, companion: Companion) -> Best:
+def _surely(
+    search: SegmentSearch, query: Floats, allowed: int, quantized: QuantizedVectors
+) -> Best:
     """The best rows for one query: from so many candidates that its recall can be expected, or from
     all rows, where codes tell too little of them.
 
@@ -71,19 +75,19 @@ def _surely(search: SegmentSearch, query: Floats, allowed: int, companion: Compa
     does not fall as the recall rises: who asks for more of either gets what less would give.
     """
     part, mask = search.part, search.mask
-    kind, metric = companion.codec["kind"], metrics()[search.vector.metric]
+    kind, metric = quantized.codec["kind"], metrics()[search.vector.metric]
     limit, wanted = min(search.limit, allowed), min(search.oversampled() or 0, allowed)
     (score, rescore_until_sure), (_, topk_sort) = until_sure(), scan_and_sort()
     best, filled = (np.empty(limit, np.float32), np.empty(limit, np.int64)), 0
-    strays, others = companion.quantizer.strays, mask
-    if companion.regular is not None:  # codes tell nothing of strays: all of them are candidates
+    strays, others = quantized.quantizer.strays, mask
+    if quantized.regular is not None:  # codes tell nothing of strays: all of them are candidates
         strays = strays if mask is None else strays[bits_at(mask, strays)]
-        others = companion.regular if mask is None else mask & companion.regular
+        others = quantized.regular if mask is None else mask & quantized.regular
         allowed -= len(strays)
         with reading(search, strays) as vectors:
             found = np.empty(len(strays), np.float32)
             filled = score(metric, vectors, query, strays, found, *best, filled)
-    prepared = companion.quantizer.prepare(query)
+    prepared = quantized.quantizer.prepare(query)
     kept, upto = 0, max(_FEWEST, int(_FIRST[kind] * limit))
     most = max(upto, allowed // _MOST)
     listed = max(_LISTED_LEAST[kind], int(_LISTED[kind] * upto))
@@ -91,7 +95,7 @@ def _surely(search: SegmentSearch, query: Floats, allowed: int, companion: Compa
     found, sure = np.empty(0, np.float32), DOUBTFUL
     while sure == DOUBTFUL and upto <= most:
         if upto > 7 * len(found) // 8:
-            estimates, rows = best_by_codes(companion, part.rows, prepared, listed, others)
+            estimates, rows = best_by_codes(quantized, part.rows, prepared, listed, others)
             found = np.append(found[:kept], np.empty(len(rows) - kept, np.float32))
             listed *= _LISTED_AGAIN
         upto = min(upto, len(rows))
@@ -108,7 +112,7 @@ def _surely(search: SegmentSearch, query: Floats, allowed: int, companion: Compa
         return exact_scan(alone, why)[0]
     if kept < wanted:
         if wanted > len(rows):
-            _, rows = best_by_codes(companion, part.rows, prepared, wanted, others)
+            _, rows = best_by_codes(quantized, part.rows, prepared, wanted, others)
             found = np.empty(len(rows), np.float32)
         with reading(search, rows[kept:wanted]) as vectors:
             more = rows[kept:wanted], found[kept:wanted]
@@ -117,26 +121,26 @@ def _surely(search: SegmentSearch, query: Floats, allowed: int, companion: Compa
     topk_sort(*best, filled)
     if search.explain is not None:
         kept += len(strays)
-        _explain(search, companion, kept, f"for a recall of {search.recall:g}")
+        _explain(search, quantized, kept, f"for a recall of {search.recall:g}")
         search.explain(models.SearchStage("originals", kept, filled, "rescored"))
     return best[0][:filled], best[1][:filled]
 
 
-def _explain(search: SegmentSearch, companion: Companion, kept: int, why: str) -> None:
+def _explain(search: SegmentSearch, quantized: QuantizedVectors, kept: int, why: str) -> None:
     if search.explain is not None:
-        reason = f"all {companion.codec['kind']} codes, {why}"
+        reason = f"all {quantized.codec['kind']} codes, {why}"
         search.explain(models.SearchStage("codes", search.part.rows, kept, reason))
 
 
 def best_by_codes(
-    companion: Companion, count: int, query: PreparedQuery, wanted: int, mask: Bits | None
+    quantized: QuantizedVectors, count: int, query: PreparedQuery, wanted: int, mask: Bits | None
 ) -> Best:
     """The best rows by their codes."""
     _, topk_sort = scan_and_sort()
     wanted = min(wanted, count)
     scores = np.empty(wanted, dtype=np.float32)
     rows = np.empty(wanted, dtype=np.int64)
-    codes = companion.codes.verify().reshape(companion.quantizer.codes_shape(count))
+    codes = quantized.codes.verify().reshape(quantized.quantizer.codes_shape(count))
     filled = query.scan(codes, count, _ALL if mask is None else mask, 0, scores, rows, 0)
     topk_sort(scores, rows, filled)
     return scores[:filled], rows[:filled]

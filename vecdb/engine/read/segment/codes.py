@@ -10,7 +10,7 @@ from vecdb.engine.read.segment.candidates import Candidates, SegmentSearch
 from vecdb.engine.read.segment.kernels import metrics, sureness
 from vecdb.index import Effort
 from vecdb.index.clustered.index import measured_of
-from vecdb.storage.segment import Companion
+from vecdb.storage.segment import QuantizedVectors
 
 Floats = npt.NDArray[np.float32]
 Offsets = npt.NDArray[np.int64]
@@ -20,7 +20,9 @@ _CODES_BYTES = 128 << 10
 bytes of originals from RAM."""
 
 
-def codes(search: SegmentSearch, found: Candidates, companion: Companion, keep: int) -> Candidates:
+def codes(
+    search: SegmentSearch, found: Candidates, quantized: QuantizedVectors, keep: int
+) -> Candidates:
     """The best ``keep`` of some rows by their codes, best first, and how sure that is."""
     rows, bounds = found.rows, found.bounds
     assert bounds is not None
@@ -31,7 +33,7 @@ def codes(search: SegmentSearch, found: Candidates, companion: Companion, keep: 
     for number, (query, count) in enumerate(
         zip(search.queries, found.counts.tolist(), strict=True)
     ):
-        scores = _scores_by_codes(companion, search.part.rows, query, rows[number, :count])
+        scores = _scores_by_codes(quantized, search.part.rows, query, rows[number, :count])
         if count >= search.limit:
             at = -min(measured_of(search.limit), count)
             asked = (metrics()[search.vector.metric], found.scores[number, :count], scores)
@@ -42,7 +44,7 @@ def codes(search: SegmentSearch, found: Candidates, companion: Companion, keep: 
         kept[number, : len(order)] = rows[number, order]
         by_codes[number, : len(order)] = scores[order]
         if search.explain is not None:
-            kind = companion.codec["kind"]
+            kind = quantized.codec["kind"]
             search.explain(models.SearchStage("codes", count, len(order), f"{kind} codes"))
     return Candidates(kept, counts, by_codes, sure=sure)
 
@@ -60,10 +62,10 @@ def to_be_rescored(search: SegmentSearch, found: Candidates) -> Candidates:
     return Candidates(rows, found.counts, by_codes, bounds)
 
 
-def by_codes_too(search: SegmentSearch, effort: Effort, companion: Companion | None) -> bool:
+def by_codes_too(search: SegmentSearch, effort: Effort, quantized: QuantizedVectors | None) -> bool:
     """Whether the index's candidates are ranked by their codes before their originals are read, or
     instead of it."""
-    if companion is None or not search.by_codes(companion):
+    if quantized is None or not search.by_codes(quantized):
         return False
     return not search.rescore or bool(search.oversampled()) or _pays(search, effort)
 
@@ -78,17 +80,19 @@ def _pays(search: SegmentSearch, effort: Effort) -> bool:
     return saved > _CODES_BYTES
 
 
-def _scores_by_codes(companion: Companion, count: int, query: Floats, rows: Offsets) -> Floats:
+def _scores_by_codes(
+    quantized: QuantizedVectors, count: int, query: Floats, rows: Offsets
+) -> Floats:
     """What the codes say of some rows."""
-    codes = companion.codes.verify().reshape(companion.quantizer.codes_shape(count))
-    return companion.quantizer.prepare(query).score_rows(codes, rows)
+    codes = quantized.codes.verify().reshape(quantized.quantizer.codes_shape(count))
+    return quantized.quantizer.prepare(query).score_rows(codes, rows)
 
 
-def describe(companion: Companion | None) -> str | None:
+def describe(quantized: QuantizedVectors | None) -> str | None:
     """A codec in words, as ``vecdb info`` shows it."""
-    if companion is None:
+    if quantized is None:
         return None
-    codec = companion.codec
+    codec = quantized.codec
     plain = {"kind": codec["kind"], "quantile": None, "bits": 1.0, "layout": 2}
     details = [f"{key}={value:g}" for key, value in codec.items() if value != plain.get(key)]
     return " ".join([codec["kind"], *details])

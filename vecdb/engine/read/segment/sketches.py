@@ -15,7 +15,7 @@ from vecdb.engine.read.segment.candidates import Candidates, SegmentSearch
 from vecdb.engine.read.segment.kernels import metrics
 from vecdb.index import Effort, Found
 from vecdb.storage.format import bits_at
-from vecdb.storage.segment import Companion, Index
+from vecdb.storage.segment import Index, QuantizedVectors
 
 Floats = npt.NDArray[np.float32]
 Offsets = npt.NDArray[np.int64]
@@ -30,10 +30,10 @@ deep an index had to be searched for them depends on how filter and query go tog
 
 class Visit(Struct, frozen=True, eq=False, gc=False):
     """How an index is searched once: with ``candidates`` rows from their sketches, which codes
-    put in order if there is a companion. ``why`` it is not as usual is for ``explain``."""
+    put in order if there are quantized vectors. ``why`` it is not as usual is for ``explain``."""
 
     index: Index
-    companion: Companion | None
+    quantized: QuantizedVectors | None
     effort: Effort
     candidates: int
     why: str = ""

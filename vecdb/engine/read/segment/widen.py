@@ -23,7 +23,7 @@ from vecdb.engine.read.segment.sketches import (
     sketches_and_originals,
     sketches_of_allowed,
 )
-from vecdb.storage.segment import Companion
+from vecdb.storage.segment import QuantizedVectors
 
 
 def without_doubts(search: SegmentSearch, visit: Visit) -> list[Best]:
@@ -43,7 +43,7 @@ def until_confident(search: SegmentSearch, visit: Visit) -> list[Best]:
         if wider is not None:
             found, doubtful = _tried(some, wider)
         else:
-            found = all_rows(some, visit.companion, "sketches tell too little of this query")
+            found = all_rows(some, visit.quantized, "sketches tell too little of this query")
         for number, mine in zip(numbers, found, strict=True):
             best[number] = mine
         if wider is not None and doubtful:
@@ -51,10 +51,10 @@ def until_confident(search: SegmentSearch, visit: Visit) -> list[Best]:
     return best
 
 
-def all_rows(search: SegmentSearch, companion: Companion | None, why: str) -> list[Best]:
+def all_rows(search: SegmentSearch, quantized: QuantizedVectors | None, why: str) -> list[Best]:
     """The best of all rows: by their originals, but where codes have the last word by these."""
-    if companion is not None and not search.rescore:
-        return code_scan(search, companion, why)
+    if quantized is not None and not search.rescore:
+        return code_scan(search, quantized, why)
     return exact_scan(search, why)
 
 
@@ -67,7 +67,7 @@ def _in_parts(
     wider = None
     if effort is not None:
         why = " of a query unlike the rows"
-        wider = Visit(visit.index, visit.companion, effort, effort.candidates, why)
+        wider = Visit(visit.index, visit.quantized, effort, effort.candidates, why)
     at_once = max(1, MOST_AT_ONCE // (effort or visit.effort).candidates)
     return [(wider, numbers[start : start + at_once]) for start in range(0, len(numbers), at_once)]
 
@@ -78,7 +78,7 @@ def _tried(search: SegmentSearch, visit: Visit) -> tuple[list[Best], list[int]]:
     if found is None:
         if search.filtered:
             return exact_scan(search, "all that match the filter"), []
-        return all_rows(search, visit.companion, "so few are left"), []
+        return all_rows(search, visit.quantized, "so few are left"), []
     best = found.best()
     if visit.candidates >= visit.index.clustered.rows:
         return best, []
@@ -99,18 +99,18 @@ def _through_stages(search: SegmentSearch, visit: Visit) -> Candidates | None:
             return None
     else:
         vectors_file = search.originals
-        if visit.companion is None and vectors_file.placement == "anonymous":
+        if visit.quantized is None and vectors_file.placement == "anonymous":
             vectors = vectors_file.array.reshape(search.part.rows, search.vector.dim)
             return sketches_and_originals(search, visit, vectors)  # verified when loaded
         found = sketches(search, visit)
-    if visit.companion is None:
+    if visit.quantized is None:
         return originals(search, found)
     if not search.rescore:
-        return codes(search, found, visit.companion, search.limit)
+        return codes(search, found, visit.quantized, search.limit)
     # More than what the recall takes, if that is wanted, but never less.
     width = found.rows.shape[1]
     keep = max(visit.effort.survivors or width, search.oversampled() or 0, search.limit)
-    ranked = codes(search, found, visit.companion, keep)
+    ranked = codes(search, found, visit.quantized, keep)
     best = originals(search, to_be_rescored(search, ranked))
     sure, by_codes = ranked.sure, best.sure
     assert sure is not None
