@@ -243,7 +243,7 @@ class Disk:
 
 @dataclass(frozen=True, slots=True)
 class Tear:
-    """A write that reached the disk in part; ``at`` is a place within it."""
+    """A write that reached the disk in part; ``at`` is an offset within it."""
 
     op: int
     kind: Literal["cut", "tail", "garbage"]

@@ -43,7 +43,7 @@ from vecdb.storage.catalog import DATA, Snapshot
 from vecdb.storage.format import DamageError, DataHeader, Kind, WalHeader, checksum
 from vecdb.storage.payload_edits import EditsFile, PayloadEdits
 from vecdb.storage.replay import Replay
-from vecdb.storage.segment import FileSegment, Places
+from vecdb.storage.segment import FileSegment, Placements
 from vecdb.storage.segment_row import FileRow, SegmentRow
 from vecdb.vectors.block import VectorBlock
 
@@ -246,7 +246,7 @@ def other_content(rng: Random, array: np.ndarray[Any, Any], data: bytes) -> byte
 
 def use_segment(path: Path, uuid: bytes, row: SegmentRow, where: Any, _: bytes) -> None:
     """Everything that reads do with a segment."""
-    segment = FileSegment(path, uuid, row, {name: Places(where, where) for name in row.vectors})
+    segment = FileSegment(path, uuid, row, {name: Placements(where, where) for name in row.vectors})
     n = segment.rows
     everything = np.arange(n, dtype=np.int64)
     keys = [*ids.from_array(segment.id_array(everything)), 0, 2**70, 2**128 - 1]

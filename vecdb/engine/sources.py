@@ -67,17 +67,17 @@ def read_rows(part: SegmentView, rows: Offsets) -> RowBlock:
     )
 
 
-def places_in_new(sources: list[Source], order: Offsets | None = None) -> list[Offsets]:
-    """For each row of each source the row that it is in the new segment, or -1. ``order``: of all
-    sources' rows, those of the new segment; None: they stand as they come."""
+def rows_in_new(sources: list[Source], order: Offsets | None = None) -> list[Offsets]:
+    """For each row of each source its row in the new segment, or -1. ``order``: the rows of the new
+    segment, numbered through all sources; None: all of them as they come."""
     total = sum(len(source.rows) for source in sources)
     rows = np.arange(total)
     if order is not None:
         rows[order] = np.arange(total)
     found, start = [], 0
     for source in sources:
-        places = np.full(source.part.rows, -1, dtype=np.int64)
-        places[source.rows] = rows[start : start + len(source.rows)]
-        found.append(places)
+        new_rows = np.full(source.part.rows, -1, dtype=np.int64)
+        new_rows[source.rows] = rows[start : start + len(source.rows)]
+        found.append(new_rows)
         start += len(source.rows)
     return found

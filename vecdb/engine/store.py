@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 
 from vecdb import ids, models
-from vecdb.engine.schema import Schema, placed_once, places, schema_of
+from vecdb.engine.schema import Schema, placed_once, placements, schema_of
 from vecdb.engine.view import SegmentView, View
 from vecdb.errors import (
     ClosedError,
@@ -44,7 +44,7 @@ from vecdb.storage.format import bits_at, pack_bits
 from vecdb.storage.memory import MemorySegment, all_alive, killed
 from vecdb.storage.payload_edits import EditsFile, PayloadEdits
 from vecdb.storage.place import Place
-from vecdb.storage.segment import FileSegment, Places
+from vecdb.storage.segment import FileSegment, Placements
 from vecdb.storage.segment_row import SegmentRow
 from vecdb.storage.wal import Wal
 
@@ -246,7 +246,7 @@ class Store:
     def open_segment(self, row: SegmentRow, reuse: FileSegment | None = None) -> FileSegment:
         """The segment's files, as it was built, placed as the configuration wants."""
         row = row.with_edits({})
-        where = self.places(row, self.schema, self.config)
+        wanted = self.placements(row, self.schema, self.config)
         path = self.segments_path / layout.segment_dir(row.id)
         # A segment that held its store would be in a cycle with it, and what it maps would stay
         # until Python looks for cycles.
@@ -257,7 +257,7 @@ class Store:
             if store is not None:
                 store.changed()
 
-        return FileSegment(path, self.uuid, row, where, reuse, noticed)
+        return FileSegment(path, self.uuid, row, wanted, reuse, noticed)
 
     def open_edits(self, row: SegmentRow, reuse: PayloadEdits | None = None) -> PayloadEdits:
         """The segment's payload edits, as the catalog has them."""
@@ -281,15 +281,15 @@ class Store:
         edits = [self.memory.edits, *(state.edits for state in self.files.values())]
         return self.memory.payload_bytes + sum(each.size for each in edits)
 
-    def places(
+    def placements(
         self, row: SegmentRow, schema: Schema, config: models.CollectionConfig
-    ) -> dict[str, Places]:
-        """Where a segment's parts are to live."""
+    ) -> dict[str, Placements]:
+        """Where the files of each vector name are to live."""
         optimizer = config.optimizer_config
-        where = {name: places(schema[name], row.rows, optimizer) for name in row.vectors}
+        wanted = {name: placements(schema[name], row.rows, optimizer) for name in row.vectors}
         if self.wal.level == "none":
-            return {name: placed_once(schema[name], place) for name, place in where.items()}
-        return where
+            return {name: placed_once(schema[name], each) for name, each in wanted.items()}
+        return wanted
 
     # -- under the write lock --------------------------------------------------------------
 

@@ -147,10 +147,10 @@ def sureness(metric, estimates, scores, bound, measured, last):  # type: ignore[
     cache=True,
 )
 def sureness_of_efforts(  # type: ignore[no-untyped-def]
-    metric, estimates, scores, away, gaps, most, bounds, measured, least, found
+    metric, estimates, scores, away, gaps, most, bounds, measured, least, out
 ):
     """Of one query and each effort, write `sureness`, infinity where there are fewer candidates
-    than results, and the share of the results that is found: ``found: float32[e, 3]``.
+    than results, and the share of the results that is found: ``out: float32[e, 3]``.
 
     Rows stand in the order of ``estimates: float32[n]``, best first. An effort's candidates are
     the first ``most[e]`` of those whose partition is no more than ``gaps[e]`` ``away``. Results
@@ -169,11 +169,11 @@ def sureness_of_efforts(  # type: ignore[no-untyped-def]
                 theirs[count] = scores[i]
                 hits += scores[i] >= least
                 count += 1
-        found[e, 0] = found[e, 1] = np.inf
-        found[e, 2] = min(1.0, hits / measured)
+        out[e, 0] = out[e, 1] = np.inf
+        out[e, 2] = min(1.0, hits / measured)
         if count >= measured:
             last = np.partition(theirs[:count], count - measured)[count - measured]
-            found[e, 0], found[e, 1] = sureness(
+            out[e, 0], out[e, 1] = sureness(
                 metric, mine[:count], theirs[:count], bounds[e], measured, last
             )
 
@@ -212,7 +212,7 @@ def rescore(  # type: ignore[no-untyped-def]
     what was left out, whatever the query. Infinity also where there are fewer than k candidates.
     """
     most = scores.shape[1]
-    found = np.empty(candidates.shape[1], np.float32)
+    exact = np.empty(candidates.shape[1], np.float32)
     order = np.empty(candidates.shape[1], np.int64)
     for q in range(queries.shape[0]):
         count = counts[q]
@@ -223,28 +223,28 @@ def rescore(  # type: ignore[no-untyped-def]
             if i + _AHEAD < count:
                 prefetch_row(vectors, candidates[q, i + _AHEAD])  # type: ignore[call-arg]
             order[i] = candidates[q, i]
-            score_rows(metric, vectors, queries[q], order[i : i + 1], found[i : i + 1])
-            if found[i] != found[i]:
-                found[i] = np.float32(-np.inf)
+            score_rows(metric, vectors, queries[q], order[i : i + 1], exact[i : i + 1])
+            if exact[i] != exact[i]:
+                exact[i] = np.float32(-np.inf)
         k = min(most, count)
         if k == 0:
             continue
         chosen = k == most and count <= estimates.shape[1]
         if chosen:
-            share = _share(metric, estimates[q, :count], found)
-            errors = _errors(estimates[q, :count], found, share)
+            share = _share(metric, estimates[q, :count], exact)
+            errors = _errors(estimates[q, :count], exact, share)
         last = min(max(measured, k), count)
         if last < count:
-            best_first(found, order, count, last)
+            best_first(exact, order, count, last)
         if chosen:
-            worst = found[0]
+            worst = exact[0]
             for i in range(last):
-                worst = min(worst, found[i])
+                worst = min(worst, exact[i])
             sure[q, 0] = _calm(worst, count, last, *errors)
             sure[q, 1] = _reach(worst, bounds[q], share)
         if k < last:
-            best_first(found, order, last, k)
-        scores[q, :k] = found[:k]
+            best_first(exact, order, last, k)
+        scores[q, :k] = exact[:k]
         rows[q, :k] = order[:k]
         make_heap(scores[q], rows[q], k)
         topk_sort(scores[q], rows[q], k)

@@ -6,7 +6,7 @@ transform needs a power of two. For any other number of dimensions it takes the 
 largest power of two there are, and the last ``p`` in turns; as ``2 * p`` is more than all, each
 number meets each other within two rounds.
 
-The signs are a fixed function of their place, so that nothing has to be stored.
+The signs are a fixed function of their position, so that nothing has to be stored.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def make_signs(dim: int) -> npt.NDArray[np.float32]:
     that the round keeps lengths. Two rounds of the whole, or four of parts.
 
     The signs are a bit of SplitMix64 (G. L. Steele and others, "Fast splittable pseudorandom number
-    generators", OOPSLA 2014) at each place: codes on disk depend on them.
+    generators", OOPSLA 2014) at each position: codes on disk depend on them.
     """
     power = 1 << dim.bit_length() - 1
     rounds = 2 if power == dim else 4
@@ -47,7 +47,7 @@ def make_signs(dim: int) -> npt.NDArray[np.float32]:
 
 @njit(types.void(out_floats_1, i64), nogil=True, cache=True)
 def _finish(part, power):  # type: ignore[no-untyped-def]
-    """The last three steps of a transform, of numbers less than eight places apart.
+    """The last three steps of a transform, of numbers less than eight positions apart.
 
     Written out: a loop over one, two or four neighbours takes four times as long.
     """

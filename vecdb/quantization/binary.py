@@ -96,7 +96,7 @@ class BinaryQuantizer:
         self.strays: Ints = np.empty(0, np.int64)
         self._coded = _coded_dim(self.dim, self.bits)
         self._bits = int(bits)  # of a coded dimension
-        self._width = 4 // self._bits  # coded dimensions in a place
+        self._width = 4 // self._bits  # dimensions that share a code
         self._signs: Floats | None = None  # once used
         upper = np.array(_LEVELS[self._bits], np.float32)
         levels = np.concatenate([-upper[::-1], upper])
@@ -255,7 +255,7 @@ def codes_shape(rows: int, dim: int, bits: float) -> tuple[int, int]:
 
 
 def _coded_dim(dim: int, bits: float) -> int:
-    """Into how many dimensions vectors are rotated: whole places, half as many again for 1.5."""
+    """Into how many dimensions vectors are rotated: whole codes, half as many again for 1.5."""
     width = 4 // int(bits)
     wide = -(-3 * dim // 2) if bits == 1.5 else dim
     return -(-wide // width) * width

@@ -18,9 +18,9 @@ __all__ = ["PreparedBlocks", "blocks_shape", "prepare_blocks", "scan_together"]
 BLOCK_ROWS = 32  # as in the kernels, which load numba
 
 
-def blocks_shape(rows: int, places: int, columns: int) -> tuple[int, int]:
+def blocks_shape(rows: int, m: int, columns: int) -> tuple[int, int]:
     """`fastscan.block_shape` without loading numba."""
-    return -(-rows // BLOCK_ROWS), 64 * -(-places // 4) + 4 * BLOCK_ROWS * columns
+    return -(-rows // BLOCK_ROWS), 64 * -(-m // 4) + 4 * BLOCK_ROWS * columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ class PreparedBlocks:
 def prepare_blocks(
     numbers: Floats, width: int, bias: float = 0.0, root: float = 0.0, scale: float = 1.0
 ) -> PreparedBlocks:
-    """A query from what each code adds to its scores, ``numbers: float32[places, 16]``."""
+    """A query from what each code adds to its scores, ``numbers: float32[m, 16]``."""
     from vecdb.kernels import fastscan
 
     tables = np.empty((1, 64 * -(-numbers.shape[0] // 4)), np.uint8)

@@ -116,14 +116,14 @@ class EditsFile:
         return self.table.rows
 
     def find(self, rows: Offsets) -> Offsets:
-        """The place of each row here, or -1."""
+        """The position of each row here, or -1."""
         at = np.minimum(np.searchsorted(self.rows, rows), len(self.rows) - 1)
         return np.where(self.rows[at] == rows, at, -1)
 
-    def payloads(self, places: Offsets) -> list[Any]:
-        """The payloads in these places, as views of the file. Raises CorruptionError."""
-        starts = (self.table.starts[places] + self._begin).tolist()
-        stops = (self.table.starts[places + 1] + self._begin).tolist()
+    def payloads(self, positions: Offsets) -> list[Any]:
+        """The payloads at these positions, as views of the file. Raises CorruptionError."""
+        starts = (self.table.starts[positions] + self._begin).tolist()
+        stops = (self.table.starts[positions + 1] + self._begin).tolist()
         spans = list(zip(starts, stops, strict=True))
         for start, stop in spans:
             self.part.verify_span(start, stop)
@@ -195,11 +195,11 @@ class PayloadEdits:
         self.size += sum(map(len, payloads)) + _ENTRY_OVERHEAD * len(rows)
         self.count += len(rows)
 
-    def take_over(self, other: PayloadEdits, since: int, places: Offsets | None = None) -> None:
-        """Go on with what others have from entry ``since`` on. ``places``: for each row of theirs
+    def take_over(self, other: PayloadEdits, since: int, new_rows: Offsets | None = None) -> None:
+        """Go on with what others have from entry ``since`` on. ``new_rows``: for each row of theirs
         the row that it is here, or -1; None: the same."""
         rows = np.array(other._rows[since:], dtype=np.int64)
-        rows = rows if places is None else places[rows]
+        rows = rows if new_rows is None else new_rows[rows]
         kept = np.flatnonzero(rows >= 0)
         entries = (kept + since).tolist()
         self.append(
@@ -218,63 +218,63 @@ class PayloadEdits:
 
     def payloads(self, rows: Offsets, seen: int, base: Callable[[Offsets], list[Any]]) -> list[Any]:
         """The payloads of some rows; ``base`` gives those that were never edited."""
-        where, places = self._locate(rows, seen)
+        sources, positions = self._locate(rows, seen)
         found: list[Any] = [None] * len(rows)
-        for source in np.unique(where).tolist():
-            mine = np.flatnonzero(where == source)
+        for source in np.unique(sources).tolist():
+            mine = np.flatnonzero(sources == source)
             if source == _BASE:
                 payloads = base(rows[mine])
             elif source < len(self.files):
-                payloads = self.files[source].payloads(places[mine])
+                payloads = self.files[source].payloads(positions[mine])
             else:
-                payloads = [self._payloads[entry] for entry in places[mine].tolist()]
-            for place, payload in zip(mine.tolist(), payloads, strict=True):
-                found[place] = payload
+                payloads = [self._payloads[entry] for entry in positions[mine].tolist()]
+            for position, payload in zip(mine.tolist(), payloads, strict=True):
+                found[position] = payload
         return found
 
     def payload_size(self, rows: Offsets, seen: int, base: Callable[[Offsets], int]) -> int:
         """Bytes of the payloads of some rows."""
-        where, places = self._locate(rows, seen)
-        size = base(rows[where == _BASE])
+        sources, positions = self._locate(rows, seen)
+        size = base(rows[sources == _BASE])
         for number, file in enumerate(self.files):
-            mine = places[where == number]
+            mine = positions[sources == number]
             size += int((file.table.starts[mine + 1] - file.table.starts[mine]).sum())
-        mine = places[where == len(self.files)]
+        mine = positions[sources == len(self.files)]
         return size + sum(len(self._payloads[entry]) for entry in mine.tolist())
 
     def seqs(
         self, rows: Offsets, seen: int, base: Callable[[Offsets], npt.NDArray[np.uint64]]
     ) -> npt.NDArray[np.uint64]:
         """The last operations that changed some rows; ``base`` gives those that wrote them."""
-        where, places = self._locate(rows, seen)
+        sources, positions = self._locate(rows, seen)
         found = np.empty(len(rows), dtype=np.uint64)
-        mine = where == _BASE
+        mine = sources == _BASE
         if mine.any():
             found[mine] = base(rows[mine])
         for number, file in enumerate(self.files):
-            mine = where == number
-            found[mine] = file.table.seqs[places[mine]]
-        mine = where == len(self.files)
-        found[mine] = [self._seqs[entry] for entry in places[mine].tolist()]
+            mine = sources == number
+            found[mine] = file.table.seqs[positions[mine]]
+        mine = sources == len(self.files)
+        found[mine] = [self._seqs[entry] for entry in positions[mine].tolist()]
         return found
 
     def _locate(self, rows: Offsets, seen: int) -> tuple[Offsets, Offsets]:
-        """Where the newest payload of each row is, and its place there."""
-        where = np.full(len(rows), _BASE, dtype=np.int64)
-        places = np.zeros(len(rows), dtype=np.int64)
+        """The source of the newest payload of each row, and its position there."""
+        sources = np.full(len(rows), _BASE, dtype=np.int64)
+        positions = np.zeros(len(rows), dtype=np.int64)
         for number, file in enumerate(self.files):
             at = file.find(rows)
             known = at >= 0
-            where[known], places[known] = number, at[known]
+            sources[known], positions[known] = number, at[known]
         if seen:
             latest, previous = self._latest, self._previous
-            for place, row in enumerate(rows.tolist()):
+            for position, row in enumerate(rows.tolist()):
                 entry = latest.get(row, -1)
                 while entry >= seen:  # made after the reader's view was published
                     entry = previous[entry]
                 if entry >= 0:
-                    where[place], places[place] = len(self.files), entry
-        return where, places
+                    sources[position], positions[position] = len(self.files), entry
+        return sources, positions
 
     # -- files -----------------------------------------------------------------------------
 

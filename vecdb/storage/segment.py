@@ -39,14 +39,14 @@ Offsets = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
-    """Where the originals and the codes of one vector name live."""
+class Placements:
+    """The placement of the originals and of the codes of one vector name."""
 
     originals: Placement
     codes: Placement
 
     def of(self, file: FileKind) -> Placement:
-        """Where one of its files lives."""
+        """The placement of one of its files."""
         match file.placed:
             case "originals":
                 return self.originals
@@ -90,11 +90,11 @@ class FileSegment:
         path: Path,
         uuid: bytes,
         row: SegmentRow,
-        places: dict[str, Places],
+        placements: dict[str, Placements],
         reuse: FileSegment | None = None,
         noticed: Callable[[], None] = lambda: None,
     ) -> None:
-        """``reuse``: the same segment under other places; parts that do not move are taken over.
+        """``reuse``: the same segment, placed otherwise; what does not move is taken over.
         ``noticed`` is called when damage of a derived file is found later, by a search."""
         self.path = path
         self.id = row.id
@@ -102,7 +102,7 @@ class FileSegment:
         self.row = row
         self.file_bytes = sum(file.length for file in row.files.values())
         self.dims = {name: vector.dim for name, vector in row.vectors.items()}
-        self.places = places
+        self.placements = placements
         self._uuid = uuid
         self.parts: dict[str, PlacedArray] = {}
         self.damage: dict[str, str] = {}  # derived file -> what is wrong with it
@@ -134,9 +134,9 @@ class FileSegment:
     def _open(
         self, file: FileKind, vector_name: str = "", placement: Placement | None = None
     ) -> PlacedArray:
-        """One file, where it is wanted unless a ``placement`` is given."""
+        """Open one file. ``placement``: another than the wanted one."""
         if placement is None:
-            placement = "mapped" if file.per == "segment" else self.places[vector_name].of(file)
+            placement = "mapped" if file.per == "segment" else self.placements[vector_name].of(file)
         name = file.file(vector_name)
         old = self._old.get(name)
         if old is not None and old.placement == placement:
@@ -255,9 +255,9 @@ class FileSegment:
         self.say_damage()
         self._noticed()
 
-    def moved(self, places: dict[str, Places]) -> FileSegment:
-        """The same segment with its parts in other places; nothing is rewritten."""
-        return FileSegment(self.path, self._uuid, self.row, places, self, self._noticed)
+    def moved(self, placements: dict[str, Placements]) -> FileSegment:
+        """The same segment with its files placed otherwise; nothing is rewritten."""
+        return FileSegment(self.path, self._uuid, self.row, placements, self, self._noticed)
 
     # -- reading ---------------------------------------------------------------------------
 

@@ -212,5 +212,5 @@ def build_forgets_later_edits() -> None:
     put(
         build,
         "_edits_in_memory",
-        lambda store, sources, places, files: payload_edits.PayloadEdits(files),
+        lambda store, sources, new_rows, files: payload_edits.PayloadEdits(files),
     )

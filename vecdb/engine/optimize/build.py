@@ -28,7 +28,7 @@ from vecdb.engine.optimize.indexing import Arrangement, Scorer, arrange, index, 
 from vecdb.engine.planner import is_optimized, space_for, wants_index
 from vecdb.engine.schema import VectorSchema
 from vecdb.engine.signals import Uninterrupted
-from vecdb.engine.sources import Source, blocks_of, new_builder, places_in_new, read_rows
+from vecdb.engine.sources import Source, blocks_of, new_builder, read_rows, rows_in_new
 from vecdb.engine.store import FileState, Store, count_bits, gather_bits, none_if_all
 from vecdb.errors import OptimizerError
 from vecdb.storage import fs, lookup
@@ -164,8 +164,8 @@ def _arrange(sources: list[Source], vector: VectorSchema, total: int, meter: _Me
 
     def read(rows: Offsets) -> Floats:
         out = np.empty((len(rows), vector.dim), dtype=np.float32)
-        for source, places, offsets in _by_source(sources, rows):
-            out[places] = source.segment.take(vector.name, offsets)
+        for source, positions, offsets in _by_source(sources, rows):
+            out[positions] = source.segment.take(vector.name, offsets)
         return out
 
     return arrange(vector, total, has, read, meter.poll)
@@ -176,8 +176,8 @@ def _copy(builder: SegmentBuilder, sources: list[Source], order: Offsets, meter:
     for rows in blocks_of(order, builder.dims):
         meter.poll()
         parts = [
-            (places, read_rows(source.part, offsets))
-            for source, places, offsets in _by_source(sources, rows)
+            (positions, read_rows(source.part, offsets))
+            for source, positions, offsets in _by_source(sources, rows)
         ]
         builder.add(parts[0][1] if len(parts) == 1 else _interleaved(parts))
         meter.advance(len(rows))
@@ -193,19 +193,19 @@ def _starts(sources: list[Source]) -> Iterator[tuple[Source, int]]:
 
 
 def _by_source(sources: list[Source], rows: Offsets) -> Iterator[tuple[Source, Offsets, Offsets]]:
-    """Of some rows of all sources' those of each: their places among ``rows``, and their offsets
-    in its segment."""
+    """Split rows by source: each source, the positions of its rows in ``rows``, and their offsets
+    in its segment. Rows are numbered through all sources."""
     for source, start in _starts(sources):
-        places = np.flatnonzero((rows >= start) & (rows < start + len(source.rows)))
-        if len(places):
-            yield source, places, source.rows[rows[places] - start]
+        positions = np.flatnonzero((rows >= start) & (rows < start + len(source.rows)))
+        if len(positions):
+            yield source, positions, source.rows[rows[positions] - start]
 
 
 def _interleaved(parts: list[tuple[Offsets, RowBlock]]) -> RowBlock:
-    """The rows of several sources, each in its place."""
-    places = np.concatenate([places for places, _ in parts])
-    where = np.empty(len(places), dtype=np.int64)
-    where[places] = np.arange(len(places))
+    """The rows of several sources, each at its position."""
+    positions = np.concatenate([positions for positions, _ in parts])
+    where = np.empty(len(positions), dtype=np.int64)
+    where[positions] = np.arange(len(positions))
     return RowBlock.concat([rows for _, rows in parts]).take(where)
 
 
@@ -267,15 +267,15 @@ def _commit(
     for path, detail in segment.damage.items():
         # Or it would be built again, and again.
         raise OptimizerError(f"{path}, written a moment ago, cannot be read back: {detail}")
-    places = places_in_new(sources, order)
-    files = _committed_edits(store, sources, pinned, places, segment)
+    new_rows = rows_in_new(sources, order)
+    files = _committed_edits(store, sources, pinned, new_rows, segment)
     with Uninterrupted(), store.write:
         store.require_writable()
         if store.frozen is not None:
             raise OptimizerError("a checkpoint failed half-way and must be finished first")
         if set(segment.dims) != set(store.schema):
             raise Cancelled  # the configuration changed under the build
-        edits = _edits_in_memory(store, sources, places, files)
+        edits = _edits_in_memory(store, sources, new_rows, files)
         committed = none_if_all(_masks(store, sources, order, committed=True), segment.rows)
         alive = none_if_all(_masks(store, sources, order, committed=False), segment.rows)
         gone = [source.segment.id for source in sources]
@@ -308,13 +308,13 @@ def _committed_edits(
     store: Store,
     sources: list[Source],
     pinned: int,
-    places: list[Offsets],
+    new_rows: list[Offsets],
     segment: FileSegment,
 ) -> list[EditsFile]:
     """The payload edits that checkpoints have committed since the pin, in a file of the new
     segment. Under the maintenance lock: there is no checkpoint now."""
     rows, seqs, payloads = [], [], []
-    for source, new in zip(sources, places, strict=True):
+    for source, new in zip(sources, new_rows, strict=True):
         state = store.files.get(source.segment.id)
         if state is None:
             continue
@@ -329,18 +329,18 @@ def _committed_edits(
         return []
     joined = np.concatenate(rows)
     order = np.argsort(joined)
-    ordered = [payloads[place] for place in order.tolist()]
+    ordered = [payloads[each] for each in order.tolist()]
     columns = (joined[order], np.concatenate(seqs)[order], ordered)
     return [write_edits(segment.path, store.uuid, segment.row, store.applied_seq, *columns)]
 
 
 def _edits_in_memory(
-    store: Store, sources: list[Source], places: list[Offsets], files: list[EditsFile]
+    store: Store, sources: list[Source], new_rows: list[Offsets], files: list[EditsFile]
 ) -> PayloadEdits:
     """The payload edits of the new segment: those in files, and those that no checkpoint has
     committed yet."""
     edits = PayloadEdits(files)
-    for source, new in zip(sources, places, strict=True):
+    for source, new in zip(sources, new_rows, strict=True):
         state = store.files.get(source.segment.id)
         if state is not None:
             edits.take_over(state.edits, 0, new)

@@ -196,7 +196,7 @@ def _cluster(dim: int, present: Offsets, read: Rows, poll: Poll) -> Clustering:
 
 
 def _pick(count: int, size: int) -> Offsets:
-    """At most ``size`` of ``count`` places, evenly at random, rising."""
+    """At most ``size`` of ``count`` positions, evenly at random, rising."""
     if count <= size:
         return np.arange(count)
     return np.sort(np.random.default_rng(_SEED).choice(count, size, replace=False))

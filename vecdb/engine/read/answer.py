@@ -69,14 +69,14 @@ def _points(view: View, asked: Nearest, hits: Hits) -> list[models.ScoredPoint]:
     if stop < len(scores):
         hits, scores = hits.between(0, stop), scores[:stop]
     points: list[Any] = [None] * len(scores)
-    for part, places, rows in hits.found:  # rows of one segment are read together
+    for part, positions, rows in hits.found:  # rows of one segment are read together
         keys = ids.from_array(part.segment.id_array(rows))
         seqs = part.seqs(rows).tolist()
         payloads, vectors = _beside(view, part, rows, asked.wanted)
-        columns = zip(places, keys, seqs, payloads, vectors, strict=True)
-        for place, key, seq, payload, vector in columns:
-            score = scores[place]
-            points[place] = models.ScoredPoint(ids.external(key), seq, score, payload, vector)
+        columns = zip(positions, keys, seqs, payloads, vectors, strict=True)
+        for position, key, seq, payload, vector in columns:
+            score = scores[position]
+            points[position] = models.ScoredPoint(ids.external(key), seq, score, payload, vector)
     return points
 
 

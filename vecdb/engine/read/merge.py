@@ -36,7 +36,7 @@ _SHARED_QUERIES = 8
 class Hits:
     """Results of one query: scores, best first (larger is better), and what was found where.
 
-    ``found``: of each segment the places of its hits among the scores, and their rows.
+    ``found``: the hits of each segment: their positions among the scores, and their rows.
     """
 
     scores: list[float]
@@ -45,12 +45,12 @@ class Hits:
     def between(self, start: int, stop: int) -> Hits:
         """Those from ``start`` up to ``stop``."""
         found: list[tuple[SegmentView, Sequence[int], Offsets]] = []
-        for part, places, rows in self.found:
-            kept = [place for place in places if start <= place < stop]
+        for part, positions, rows in self.found:
+            kept = [position for position in positions if start <= position < stop]
             if kept:
-                first = places.index(kept[0])
-                places = [place - start for place in kept]
-                found.append((part, places, rows[first : first + len(kept)]))
+                first = positions.index(kept[0])
+                positions = [position - start for position in kept]
+                found.append((part, positions, rows[first : first + len(kept)]))
         return Hits(self.scores[start:stop], found)
 
 
@@ -132,9 +132,9 @@ def _merged(found: list[tuple[SegmentView, list[Best]]], number: int, limit: int
     del merged[limit:]
     hits = Hits([-score for score, _, _ in merged], [])
     for segment, (part, _) in enumerate(found):
-        places = [place for place, hit in enumerate(merged) if hit[1] == segment]
-        if places:
-            hits.found.append((part, places, np.array([merged[p][2] for p in places])))
+        positions = [position for position, hit in enumerate(merged) if hit[1] == segment]
+        if positions:
+            hits.found.append((part, positions, np.array([merged[p][2] for p in positions])))
     return hits
 
 

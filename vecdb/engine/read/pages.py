@@ -23,7 +23,7 @@ _DEEPER = 4
 """As many times more results the next search of a list is for."""
 
 Hit = tuple[float, int, int]
-"""Minus its score, the place of its segment in the view, and its row there: sorts best first."""
+"""Minus its score, the position of its segment in the view, and its row there: sorts best first."""
 
 
 def page(
@@ -66,11 +66,11 @@ def _exact(view: View, asked: Nearest) -> bool:
 
 def _listed(view: View, hits: Hits) -> list[Hit]:
     """Best first."""
-    places = {id(part): place for place, part in enumerate(view.segments)}
+    positions = {id(part): position for position, part in enumerate(view.segments)}
     listed: list[Hit] = [(0.0, 0, 0)] * len(hits.scores)
     for part, at, rows in hits.found:
         for where, row in zip(at, rows.tolist(), strict=True):
-            listed[where] = -hits.scores[where], places[id(part)], row
+            listed[where] = -hits.scores[where], positions[id(part)], row
     return listed
 
 
@@ -78,7 +78,7 @@ def _hits(view: View, listed: list[Hit]) -> Hits:
     """Back again."""
     hits = Hits([-score for score, _, _ in listed], [])
     for segment in sorted({segment for _, segment, _ in listed}):
-        at = [place for place, hit in enumerate(listed) if hit[1] == segment]
-        rows = np.array([listed[place][2] for place in at], dtype=np.int64)
+        at = [position for position, hit in enumerate(listed) if hit[1] == segment]
+        rows = np.array([listed[position][2] for position in at], dtype=np.int64)
         hits.found.append((view.segments[segment], at, rows))
     return hits

@@ -29,7 +29,7 @@ from vecdb.storage.catalog_file import require_lock_file
 from vecdb.storage.format import DamageError, unpack_bits
 from vecdb.storage.payload_edits import EditsFile
 from vecdb.storage.replay import Replay
-from vecdb.storage.segment import FileSegment, Places
+from vecdb.storage.segment import FileSegment, Placements
 from vecdb.storage.segment_row import SegmentRow
 
 
@@ -191,7 +191,7 @@ def _check_segment(
 ) -> ids.IdArray:
     """All of one segment; the ids that live in it."""
     directory = path / layout.SEGMENTS / layout.segment_dir(row.id)
-    mapped = {name: Places("mapped", "mapped") for name in row.vectors}
+    mapped = {name: Placements("mapped", "mapped") for name in row.vectors}
     segment = FileSegment(directory, uuid, row, mapped)
     for file, detail in segment.damage.items():
         report.add(file, detail)

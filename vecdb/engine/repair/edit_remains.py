@@ -34,7 +34,7 @@ class EditRemains:
         self.files: list[DataRemains] = []
         self._tables: list[EditsTable | None] = []
         self._file = np.full(part.rows, -1, dtype=np.int32)  # that has the payload now; -1: none
-        self._place = np.zeros(part.rows, dtype=np.int64)
+        self._position = np.zeros(part.rows, dtype=np.int64)
         for number, name in enumerate(part.edits):
             file = files.enter_context(part.file(PAYLOAD_EDITS, uuid, name))
             table = _table_of(file, part.rows, layout.parse_edits_file(name) or 0)
@@ -44,7 +44,7 @@ class EditRemains:
                 self.whole = False
                 continue
             self._file[table.rows] = number
-            self._place[table.rows] = np.arange(len(table.rows))
+            self._position[table.rows] = np.arange(len(table.rows))
             self.seqs[table.rows] = table.seqs
 
     def put(self, rows: Offsets, payloads: list[bytes], whole: Flags) -> None:
@@ -55,16 +55,16 @@ class EditRemains:
             mine = np.flatnonzero(chosen == number)
             if table is None or not len(mine):
                 continue
-            places = self._place[rows[mine]]
+            positions = self._position[rows[mine]]
             begin = EditsTable.head_size(len(table.rows))
-            starts, stops = table.starts[places] + begin, table.starts[places + 1] + begin
+            starts, stops = table.starts[positions] + begin, table.starts[positions + 1] + begin
             data, good = file.spans(starts, stops)
             good &= starts < stops
             whole[mine] = good
             spans = zip(mine.tolist(), (starts - starts[0]).tolist(), strict=True)
             ends = (stops - starts[0]).tolist()
-            for (place, start), end, known in zip(spans, ends, good.tolist(), strict=True):
-                payloads[place] = data[start:end].tobytes() if known else encoding.EMPTY
+            for (position, start), end, known in zip(spans, ends, good.tolist(), strict=True):
+                payloads[position] = data[start:end].tobytes() if known else encoding.EMPTY
 
 
 def _table_of(file: DataRemains, rows: int, seq: int) -> EditsTable | None:

@@ -84,8 +84,8 @@ def rows_of(data: bytes) -> CatalogRows:
 
 def _numbered_pages(data: bytes, page_size: int) -> int:
     """How many pages, if they were of this size, carry their own number."""
-    places = range(2, len(data) // page_size)
-    return sum(data[p * page_size : p * page_size + 8] == p.to_bytes(8, "little") for p in places)
+    pages = range(2, len(data) // page_size)
+    return sum(data[p * page_size : p * page_size + 8] == p.to_bytes(8, "little") for p in pages)
 
 
 def _walk(data: bytes, page_size: int, root: int) -> Iterator[tuple[bytes, bytes]]:

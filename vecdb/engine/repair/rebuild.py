@@ -352,13 +352,13 @@ def _account(rescue: Rescue, report: CollectionRepair) -> None:
     """What was lost on the way."""
     missing = np.flatnonzero(rescue.missing)
     report.lost = rescue.unknown + len(missing)
-    report.lost_ids = [_id(rescue, place) for place in missing[:SHOWN_IDS].tolist()]
+    report.lost_ids = [_id(rescue, position) for position in missing[:SHOWN_IDS].tolist()]
     partly = np.flatnonzero(rescue.lost.any(axis=1) & ~rescue.missing)
     report.partly_lost = len(partly)
     names = ["payload", *(f"vector {name}" if name else "vector" for name in rescue.names)]
-    for place in partly[:SHOWN_IDS].tolist():
-        lost = [names[column] for column in np.flatnonzero(rescue.lost[place]).tolist()]
-        report.partly_lost_points.append(PartlyLost(_id(rescue, place), lost))
+    for position in partly[:SHOWN_IDS].tolist():
+        lost = [names[column] for column in np.flatnonzero(rescue.lost[position]).tolist()]
+        report.partly_lost_points.append(PartlyLost(_id(rescue, position), lost))
     report.uncertain = int((~rescue.certain & ~rescue.settled & ~rescue.missing).sum())
     log = rescue.remains.log
     report.unusable_operations = rescue.bad_operations + report.unusable_operations
@@ -371,5 +371,5 @@ def _account(rescue: Rescue, report: CollectionRepair) -> None:
         rescue.remains.note(path, detail)
 
 
-def _id(rescue: Rescue, place: int) -> int | str:
-    return ids.external(ids.from_array(rescue.keys[place : place + 1])[0])
+def _id(rescue: Rescue, position: int) -> int | str:
+    return ids.external(ids.from_array(rescue.keys[position : position + 1])[0])

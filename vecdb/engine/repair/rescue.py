@@ -125,7 +125,7 @@ class Rescue:
         return changed
 
     def find(self, keys: list[int]) -> Offsets:
-        """The place of each key in the arrays, or -1."""
+        """The position of each key in the arrays, or -1."""
         return ids.find(self.keys, self._order, ids.to_array(keys))
 
     # -- rows ------------------------------------------------------------------------------
@@ -163,7 +163,7 @@ class Rescue:
             return None
         return Upsert(
             ids.from_array(self.keys[points[kept]]),
-            [payloads[place] for place in kept.tolist()],
+            [payloads[position] for position in kept.tolist()],
             {
                 name: VectorBlock.of(block.values[kept], block.flags()[kept])
                 for name, block in vectors.items()
@@ -187,10 +187,10 @@ class Rescue:
             except DamageError as error:
                 self.bad_operations.append(f"operation {seq}: {error}")
                 continue
-            places = self.find(operation.keys)
+            positions = self.find(operation.keys)
             # The row's own operation too: a segment may have lost what the log still has.
-            due = places < 0
-            due[~due] = self.seqs[places[~due]] <= seq
+            due = positions < 0
+            due[~due] = self.seqs[positions[~due]] <= seq
             if not due.all():
                 operation = only(operation, np.flatnonzero(due))
             if operation.keys:
@@ -198,38 +198,38 @@ class Rescue:
 
     def settle(self, operation: Operation) -> None:
         """What an operation that was applied made good."""
-        places = self.find(operation.keys)
-        known = places >= 0
-        places = places[known]
+        positions = self.find(operation.keys)
+        known = positions >= 0
+        positions = positions[known]
         if isinstance(operation, (Upsert, Delete)):
-            self.lost[places] = False
-            self.missing[places] = False
-            self.settled[places] = True
+            self.lost[positions] = False
+            self.missing[positions] = False
+            self.settled[positions] = True
         elif isinstance(operation, EditPayload):
             if operation.mode in ("overwrite", "clear"):
-                self.lost[places, 0] = False
+                self.lost[positions, 0] = False
         elif isinstance(operation, DropVectors):
             for name in operation.names:
-                self.lost[places, 1 + self.names.index(name)] = False
+                self.lost[positions, 1 + self.names.index(name)] = False
         else:
             for name, block in operation.vectors.items():
-                given = places[block.flags()[known]]
+                given = positions[block.flags()[known]]
                 self.lost[given, 1 + self.names.index(name)] = False
 
 
-def only(operation: Operation, places: Offsets) -> Operation:
+def only(operation: Operation, positions: Offsets) -> Operation:
     """The part of an operation that concerns some of its keys."""
-    keys = [operation.keys[place] for place in places.tolist()]
+    keys = [operation.keys[position] for position in positions.tolist()]
     if isinstance(operation, Delete):
         return Delete(keys)
     if isinstance(operation, DropVectors):
         return DropVectors(keys, operation.names)
     if isinstance(operation, EditPayload):
         return EditPayload(keys, operation.mode, operation.payload, operation.path, operation.paths)
-    vectors = {name: block.take(places) for name, block in operation.vectors.items()}
+    vectors = {name: block.take(positions) for name, block in operation.vectors.items()}
     if isinstance(operation, EditVectors):
         return EditVectors(keys, vectors)
-    return Upsert(keys, [operation.payloads[place] for place in places.tolist()], vectors)
+    return Upsert(keys, [operation.payloads[position] for position in positions.tolist()], vectors)
 
 
 class _PartRows:
@@ -279,7 +279,7 @@ class _PartRows:
     # -- payloads --------------------------------------------------------------------------
 
     def _read_offsets(self) -> tuple[Offsets, Flags]:
-        """Where each payload begins and the last one ends; which of these places are known."""
+        """Where each payload begins and the last one ends; which of these offsets are known."""
         count = self._part.rows + 1
         file = self._open(files.PAYLOAD_OFFSETS)
         file.expect(count)
@@ -295,9 +295,9 @@ class _PartRows:
             end = int(offsets[stop]) if stop < count else self._payload.padded
             # Payloads stand one after another, and each tells where it ends.
             stream = _Stream(self._payload, int(offsets[first]), end)
-            for place, size in enumerate(encoding.sizes(stream, stop - first - 1), first + 1):
-                offsets[place] = offsets[place - 1] + size
-                known[place] = True
+            for position, size in enumerate(encoding.sizes(stream, stop - first - 1), first + 1):
+                offsets[position] = offsets[position - 1] + size
+                known[position] = True
         offsets = np.maximum.accumulate(np.where(known, offsets, 0))
         return offsets, known
 

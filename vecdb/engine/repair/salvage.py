@@ -360,7 +360,7 @@ class LogRemains:
         self._budget = search_budget(len(data))
         at = HEADER_SIZE
         while at < len(data):
-            frame, place = self._next_frame(view, at, salt)
+            frame, offset = self._next_frame(view, at, salt)
             if self._budget < 0:
                 reason = f"byte {at} is followed by too much like a write"
                 self.damaged.append((path, reason))
@@ -370,15 +370,15 @@ class LogRemains:
                 self.torn_bytes = len(data) - at
             if frame is None or (end is not None and frame.first_seq >= end):
                 return
-            if place != at:
-                self.damaged.append((path, f"bytes {at} to {place} are no whole write"))
-            self._expect(frame.first_seq, f"{path.name}, bytes {at} to {place} are damaged")
+            if offset != at:
+                self.damaged.append((path, f"bytes {at} to {offset} are no whole write"))
+            self._expect(frame.first_seq, f"{path.name}, bytes {at} to {offset} are damaged")
             for seq, operation in enumerate(frame.operations, frame.first_seq):
                 if end is not None and seq >= end:
                     return
                 if seq >= self._next:
                     yield seq, operation
-            at = place + frame.size
+            at = offset + frame.size
 
     def _salt(self, data: bytes) -> int:
         head = data[:HEADER_SIZE]
@@ -395,16 +395,16 @@ class LogRemains:
     def _next_frame(self, data: memoryview, at: int, salt: int) -> tuple[Frame | None, int]:
         """The first whole frame from ``at`` on, and where it stands."""
         source: Any = data.obj  # bytes: they search faster than a loop here
-        place = at
-        while 0 <= place < len(data) and self._budget >= 0:
+        offset = at
+        while 0 <= offset < len(data) and self._budget >= 0:
             frame = None
-            if place % 8 == 0:
-                self._budget -= frame_size(data, place) or 0
+            if offset % 8 == 0:
+                self._budget -= frame_size(data, offset) or 0
                 with suppress(DamageError):  # a right checksum, and no operations
-                    frame = unpack_frame(data, place, salt)
+                    frame = unpack_frame(data, offset, salt)
             if frame is not None:
-                return frame, place
-            place = source.find(FRAME_MAGIC, place + 1)
+                return frame, offset
+            offset = source.find(FRAME_MAGIC, offset + 1)
         return None, len(data)
 
     def _expect(self, seq: int, reason: str) -> None:

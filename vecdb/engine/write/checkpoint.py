@@ -32,7 +32,7 @@ from vecdb.engine.commit import abandon, committing
 from vecdb.engine.planner import absorbed, space_for
 from vecdb.engine.schema import row_bytes
 from vecdb.engine.signals import Uninterrupted
-from vecdb.engine.sources import Source, blocks_of, new_builder, places_in_new, read_rows
+from vecdb.engine.sources import Source, blocks_of, new_builder, read_rows, rows_in_new
 from vecdb.engine.statistics import statistics
 from vecdb.engine.store import (
     FileState,
@@ -302,8 +302,8 @@ def _publish(
         live = count_bits(now, segment.rows)
         alive = none_if_all(now, segment.rows)
         state = FileState(segment, alive, live, None, segment.rows)
-        for source, places in zip(sources, places_in_new(sources), strict=True):
-            state.edits.take_over(source.part.edits, source.part.seen, places)
+        for source, new in zip(sources, rows_in_new(sources), strict=True):
+            state.edits.take_over(source.part.edits, source.part.seen, new)
         store.files[segment.id] = state
     store.applied_seq = frozen.seq
     store.frozen = None

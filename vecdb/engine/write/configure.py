@@ -103,9 +103,9 @@ def _commit(store: Store, config: models.CollectionConfig) -> None:
     reopened = {}
     for segment_id, state in store.files.items():
         segment = state.segment
-        where = store.places(segment.row, schema, config)
-        if where != segment.places:
-            reopened[segment_id] = segment.moved(where)
+        placements = store.placements(segment.row, schema, config)
+        if placements != segment.placements:
+            reopened[segment_id] = segment.moved(placements)
     with Uninterrupted(), store.write:
         store.require_writable()
         change = Change(
