@@ -45,13 +45,13 @@ def batches(points: Iterable[Any], size: int) -> Iterator[list[Any]]:
 
 def take(column: Iterator[Any], count: int, done: int, what: str) -> list[Any]:
     """The next ``count`` of a column, one for each of as many vectors. Raises InvalidInputError."""
-    part = list(islice(column, count))
-    if len(part) < count:
+    values = list(islice(column, count))
+    if len(values) < count:
         raise InvalidInputError(
-            f"{what}: expected one for each of vectors, but they ended after {done + len(part)}; "
+            f"{what}: expected one for each of vectors, but they ended after {done + len(values)}; "
             f"the first {done} points are written"
         )
-    return part
+    return values
 
 
 def require_used(column: Any, done: int, what: str) -> None:
@@ -101,8 +101,8 @@ def vector_batches(vectors: Any, size: int) -> Iterator[tuple[Any, int]]:
     if isinstance(vectors, Mapping):
         count = len(next(iter(vectors.values())))
         for start in range(0, count, size):
-            part = {name: rows[start : start + size] for name, rows in vectors.items()}
-            yield part, min(size, count - start)
+            by_name = {name: rows[start : start + size] for name, rows in vectors.items()}
+            yield by_name, min(size, count - start)
     elif isinstance(vectors, np.ndarray):
         for start in range(0, len(vectors), size):
             rows = vectors[start : start + size]

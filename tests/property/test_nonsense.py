@@ -255,7 +255,7 @@ def use_segment(path: Path, uuid: bytes, row: SegmentRow, where: Any, _: bytes) 
     assert segment.locate(keys, ids.to_array(keys), n).max(initial=-1) < n
     for start in (0, keys[0]):
         assert all(0 <= offset < n for offset in segment.from_key(start, n))
-    assert 0 <= segment.payload_size(everything) <= len(segment.parts["payload"].array)
+    assert 0 <= segment.payload_size(everything) <= len(segment.arrays["payload"].array)
     for payload in segment.payloads(everything):
         attempt("payload in a segment", encoding.decode, bytes(payload), (DamageError,))
     segment.seq_array(everything)

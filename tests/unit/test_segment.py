@@ -118,8 +118,8 @@ def read_all(path: Path, row: SegmentRow, placements: Any) -> None:
     segment = FileSegment(path, UUID, row, placements)
     for file, detail in segment.damage.items():
         raise CorruptionError(file, detail)
-    for part in segment.parts.values():
-        part.verify()
+    for file in segment.arrays.values():
+        file.verify()
 
 
 @pytest.mark.parametrize("placements", [MAPPED, ANONYMOUS])

@@ -1,4 +1,4 @@
-"""Store: one open collection, its parts, its locks, and what is published.
+"""Store: one open collection, its segments, its locks, and what is published.
 
 Locks, always taken in this order:
 
@@ -85,7 +85,7 @@ class FileState:
 class Frozen:
     """Memory segments on their way to files, and every segment as it was at ``seq``."""
 
-    parts: tuple[SegmentView, ...]
+    memory_views: tuple[SegmentView, ...]
     """More than one after a checkpoint that failed: the next one takes what came since, too."""
     seq: int
     files: dict[int, SegmentView]
@@ -95,7 +95,11 @@ class Frozen:
     @property
     def memories(self) -> tuple[MemorySegment, ...]:
         """The memory segments, the oldest first."""
-        return tuple(part.segment for part in self.parts if isinstance(part.segment, MemorySegment))
+        return tuple(
+            segment_view.segment
+            for segment_view in self.memory_views
+            if isinstance(segment_view.segment, MemorySegment)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -409,9 +413,9 @@ class Store:
 
     def make_view(self) -> View:
         """The state now, as a read would see it."""
-        parts = [state.view() for state in self.files.values()]
-        parts += [view_of(memory) for memory in self.memories() if memory.rows]
-        return View(self.config, self.schema, tuple(parts))
+        segment_views = [state.view() for state in self.files.values()]
+        segment_views += [view_of(memory) for memory in self.memories() if memory.rows]
+        return View(self.config, self.schema, tuple(segment_views))
 
     def publish(self) -> None:
         """Let reads that start from now on see the state as it is."""

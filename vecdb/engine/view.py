@@ -175,50 +175,56 @@ class View:
     @property
     def live(self) -> int:
         """How many points there are."""
-        return sum(part.live for part in self.segments)
+        return sum(segment_view.live for segment_view in self.segments)
 
     def locate(self, keys: Sequence[int]) -> tuple[npt.NDArray[np.int64], Offsets]:
         """For each key the index of its segment in ``segments`` and its row there, or (-1, -1)."""
         where = np.full(len(keys), -1, dtype=np.int64)
         rows = np.full(len(keys), -1, dtype=np.int64)
         array = ids.to_array(keys)
-        for number, part in enumerate(self.segments):
-            if part.live == 0:
+        for number, segment_view in enumerate(self.segments):
+            if segment_view.live == 0:
                 continue
-            offsets = part.segment.locate(keys, array, part.rows)
-            found = part.lives(offsets)
+            offsets = segment_view.segment.locate(keys, array, segment_view.rows)
+            found = segment_view.lives(offsets)
             where[found] = number
             rows[found] = offsets[found]
         return where, rows
 
     def in_order(
-        self, key: int, among: Callable[[SegmentView], Bits | None] = lambda part: part.alive
+        self,
+        key: int,
+        among: Callable[[SegmentView], Bits | None] = lambda segment_view: segment_view.alive,
     ) -> Iterator[tuple[int, SegmentView, int]]:
         """All live points in id order from the first id not below ``key``: (key, segment, row).
 
         ``among``: the bits of those rows of a segment to look at; all of them must live.
         """
-        streams = [_in_order(part, key, among(part)) for part in self.segments if part.live]
+        streams = [
+            _in_order(segment_view, key, among(segment_view))
+            for segment_view in self.segments
+            if segment_view.live
+        ]
         return heapq.merge(*streams, key=lambda item: item[0])
 
 
 def _in_order(
-    part: SegmentView, key: int, mask: Bits | None
+    segment_view: SegmentView, key: int, mask: Bits | None
 ) -> Iterator[tuple[int, SegmentView, int]]:
-    segment = part.segment
+    segment = segment_view.segment
     if mask is not None and int(np.bitwise_count(mask).sum()) <= _FEW_ROWS:
-        rows = live_rows(mask, part.rows)
+        rows = live_rows(mask, segment_view.rows)
         rows = rows[ids.sort_order(segment.id_array(rows))]
         for each, row in zip(ids.from_array(segment.id_array(rows)), rows.tolist(), strict=True):
             if each >= key:
-                yield each, part, row
+                yield each, segment_view, row
         return
-    order = segment.from_key(key, part.rows)
+    order = segment.from_key(key, segment_view.rows)
     start, step = 0, _FIRST_ROWS
     while start < len(order):  # more and more at once: few may be wanted, and few may be left
         rows = order[start : start + step].astype(np.int64)
         if mask is not None:
             rows = rows[bits_at(mask, rows)]
         for each, row in zip(ids.from_array(segment.id_array(rows)), rows.tolist(), strict=True):
-            yield each, part, row
+            yield each, segment_view, row
         start, step = start + step, min(2 * step, _MOST_ROWS)

@@ -131,12 +131,12 @@ def _emit_by_pairs(
                         add_to(builder, slots[2 * i], found)
                         add_to(builder, slots[2 * i + 1], builder.lshr(found, eight))
         for slots, total in zip(sums, totals, strict=True):
-            parts = []
+            ordered = []
             for i in range(2):
                 high = builder.load(slots[2 * i + 1])
                 low = builder.sub(builder.load(slots[2 * i]), builder.shl(high, eight))
-                parts.append(_in_order(builder, low, high))
-            rows = reorder(builder, parts[0], parts[1], list(range(BLOCK_ROWS)))
+                ordered.append(_in_order(builder, low, high))
+            rows = reorder(builder, ordered[0], ordered[1], list(range(BLOCK_ROWS)))
             add_to(builder, total, builder.zext(rows, whole))
     for i, total in enumerate(totals):
         store(builder, builder.load(total), out, BLOCK_ROWS * i)

@@ -173,8 +173,8 @@ class SegmentBuilder:
             else np.empty((0, 2) if self._wide else 0, dtype=np.uint64)
         )
         self._write(files.ORDER, ids.sort_order(keys))
-        for name, parts in self._flags.items():
-            self._has[name] = np.concatenate(parts) if parts else np.empty(0, dtype=np.bool_)
+        for name, pieces in self._flags.items():
+            self._has[name] = np.concatenate(pieces) if pieces else np.empty(0, dtype=np.bool_)
             if not self._has[name].all():
                 self._write(files.PRESENT, pack_bits(self._has[name]), name)
         self._flags.clear()
@@ -187,9 +187,9 @@ class SegmentBuilder:
         """What was written of one vector name, ``(rows, columns)``."""
         name = file.file(vector_name)
         expected = Expected(self._uuid, self.segment_id, file.kind, self._files[name])
-        part = PlacedArray(self.path / name, expected, "mapped")
+        opened = PlacedArray(self.path / name, expected, "mapped")
         # Our own bytes of a moment ago: reading them back needs no verification.
-        return part.array.reshape(part.header.rows, part.header.columns)
+        return opened.array.reshape(opened.header.rows, opened.header.columns)
 
     def rows_with(self, name: str) -> npt.NDArray[np.int64]:
         """The rows that have this vector. After ``finish_rows``."""

@@ -89,25 +89,25 @@ class EditsFile:
         self.name = name
         self.row = segment.files[name]
         expected = Expected(uuid, segment.id, PAYLOAD_EDITS.kind, self.row)
-        self.part = PlacedArray(directory / name, expected, "mapped")
+        self.opened = PlacedArray(directory / name, expected, "mapped")
         try:
             self.table = self._read_table(segment.rows)
         except DamageError as error:
-            raise CorruptionError(self.part.path, str(error)) from None
+            raise CorruptionError(self.opened.path, str(error)) from None
         self._begin = EditsTable.head_size(len(self.table.rows))
 
     def _read_table(self, rows: int) -> EditsTable:
         shape = PAYLOAD_EDITS.shape(rows)
         assert shape is not None
-        shape.require(self.part.header)
-        size = len(self.part.array)
+        shape.require(self.opened.header)
+        size = len(self.opened.array)
         if size < EditsTable.head_size(0):
             raise DamageError("holds no payload edits")
-        count = int(self.part.verify_span(0, 8)[:8].view("<u8")[0])
+        count = int(self.opened.verify_span(0, 8)[:8].view("<u8")[0])
         end = EditsTable.head_size(count)
         if end > size:
             raise DamageError(f"{count} edits in {size} bytes")
-        head = self.part.verify_span(0, end)[:end]
+        head = self.opened.verify_span(0, end)[:end]
         return EditsTable.unpack(head, size, rows, layout.parse_edits_file(self.name) or 0)
 
     @property
@@ -126,8 +126,8 @@ class EditsFile:
         stops = (self.table.starts[positions + 1] + self._begin).tolist()
         spans = list(zip(starts, stops, strict=True))
         for start, stop in spans:
-            self.part.verify_span(start, stop)
-        data = self.part.array.data
+            self.opened.verify_span(start, stop)
+        data = self.opened.array.data
         return [data[start:stop] for start, stop in spans]
 
 

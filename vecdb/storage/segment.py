@@ -104,12 +104,12 @@ class FileSegment:
         self.dims = {name: vector.dim for name, vector in row.vectors.items()}
         self.placements = placements
         self._uuid = uuid
-        self.parts: dict[str, PlacedArray] = {}
+        self.arrays: dict[str, PlacedArray] = {}
         self.damage: dict[str, str] = {}  # derived file -> what is wrong with it
         self._said: set[str] = set() if reuse is None else set(reuse._said)
         self._noticed = noticed
         self._expected = expected_files(row)
-        self._old = reuse.parts if reuse is not None else {}
+        self._old = reuse.arrays if reuse is not None else {}
         self._ids = self._open(files.IDS).verify()
         self._order = self._open_order()
         self._seqs = self._open(files.SEQS)
@@ -140,19 +140,19 @@ class FileSegment:
         name = file.file(vector_name)
         old = self._old.get(name)
         if old is not None and old.placement == placement:
-            self.parts[name] = old
+            self.arrays[name] = old
             return old
         path = self.path / name
         if name not in self.row.files:
             raise CorruptionError(path, "the catalog does not know this file")
         expected = Expected(self._uuid, self.id, file.kind, self.row.files[name])
-        part = PlacedArray(path, expected, placement)
+        opened = PlacedArray(path, expected, placement)
         try:
-            self._expected[name].require(part.header)
+            self._expected[name].require(opened.header)
         except DamageError as error:
             raise CorruptionError(path, str(error)) from None
-        self.parts[name] = part
-        return part
+        self.arrays[name] = opened
+        return opened
 
     def _open_vector(self, name: str, codec: dict[str, Any] | None) -> None:
         self.originals[name] = self._open(files.VECTORS, name)
@@ -179,17 +179,17 @@ class FileSegment:
     def _open_index(self, name: str) -> None:
         try:
             sketch = self._open(files.SKETCH, name)
-            part = self._open(files.INDEX, name)
+            opened = self._open(files.INDEX, name)
             try:
-                clustered = read_index(part.verify(), self.dims[name], self.rows)
+                clustered = read_index(opened.verify(), self.dims[name], self.rows)
                 if (sketch.header.rows, sketch.header.columns) != clustered.sketch_shape:
                     raise DamageError("does not fit its sketches")
             except DamageError as error:
-                raise CorruptionError(part.path, str(error)) from error
+                raise CorruptionError(opened.path, str(error)) from error
         except CorruptionError as error:
             self._note(error)
         else:
-            self.indexes[name] = Index(clustered, sketch, sketch.file_size + part.file_size)
+            self.indexes[name] = Index(clustered, sketch, sketch.file_size + opened.file_size)
 
     def _keep_closed(self, name: str) -> None:
         """Files of outdated codes count, and are checked, but are of no use."""
@@ -200,34 +200,34 @@ class FileSegment:
                 self._note(error)
 
     def _open_quantizer(self, name: str, codec: dict[str, Any]) -> Quantizer:
-        part = self._open(files.QUANTIZER, name)
+        opened = self._open(files.QUANTIZER, name)
         try:
-            quantizer = read_quantizer(part.verify(), codec["kind"], self.dims[name])
+            quantizer = read_quantizer(opened.verify(), codec["kind"], self.dims[name])
             if len(quantizer.strays) and quantizer.strays[-1] >= self.rows:
                 raise DamageError("names rows that there are not")
             return quantizer
         except DamageError as error:
-            raise CorruptionError(part.path, str(error)) from error
+            raise CorruptionError(opened.path, str(error)) from error
 
     def _open_order(self) -> npt.NDArray[np.uint32]:
         try:
-            part = self._open(files.ORDER)
-            order = part.verify()
+            opened = self._open(files.ORDER)
+            order = opened.verify()
             if self.rows and int(order.max()) >= self.rows:
-                raise CorruptionError(part.path, "names rows that there are not")
+                raise CorruptionError(opened.path, "names rows that there are not")
             return order
         except CorruptionError as error:
             self._note(error)
             return ids.sort_order(self._ids).astype(np.uint32)
 
     def _open_offsets(self) -> npt.NDArray[np.uint64]:
-        part = self._open(files.PAYLOAD_OFFSETS)
-        offsets = part.verify()
+        opened = self._open(files.PAYLOAD_OFFSETS)
+        offsets = opened.verify()
         ends = int(offsets[0]), int(offsets[-1])
         # Where offsets fall, the unsigned difference is huge.
         longest = int(np.diff(offsets).max()) if self.rows else 0
         if ends != (0, len(self._payload.array)) or longest > MAX_PAYLOAD:
-            raise CorruptionError(part.path, "does not cut the payloads into rows")
+            raise CorruptionError(opened.path, "does not cut the payloads into rows")
         return offsets
 
     def _note(self, error: CorruptionError) -> None:

@@ -150,15 +150,15 @@ class TarReader:
         """The next ``size`` bytes, all of them."""
         if size > self.size - self._at:  # before memory is asked for
             raise CorruptionError(self.path, f"ends at byte {self.size}")
-        parts = []
+        pieces = []
         while size:
-            part = self._file.read(size)
-            if not part:
+            piece = self._file.read(size)
+            if not piece:
                 raise CorruptionError(self.path, f"ends at byte {self._at}")
-            parts.append(part)
-            size -= len(part)
-            self._at += len(part)
-        data = parts[0] if len(parts) == 1 else b"".join(parts)
+            pieces.append(piece)
+            size -= len(piece)
+            self._at += len(piece)
+        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         if self._hash is not None:
             self._hash.update(data)
         self._progress(self._at)

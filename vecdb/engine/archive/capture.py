@@ -202,15 +202,15 @@ def _log_beyond(path: Path, uuid: str, snapshot: Snapshot) -> tuple[list[bytes],
     seq, transaction = snapshot.applied_seq, snapshot.transaction
     replay = Replay(path / layout.WAL, bytes.fromhex(uuid), seq, transaction)
     salt = secrets.randbits(64)
-    parts, frames = [], [WalHeader(replay.uuid, salt, seq + 1).pack()]
+    pieces, frames = [], [WalHeader(replay.uuid, salt, seq + 1).pack()]
     size = 0
     for seq, operation in replay.operations():
         frames += pack_frame(salt, seq, [[operation]], True)
         size += len(operation)
         if size > _READ_SIZE:  # copied, so that the files' contents need not be kept
-            parts.append(b"".join(frames))
+            pieces.append(b"".join(frames))
             frames, size = [], 0
-    return [*parts, b"".join(frames)], replay.last_seq
+    return [*pieces, b"".join(frames)], replay.last_seq
 
 
 def _exactly(file: BinaryIO, size: int) -> bytes:

@@ -34,7 +34,10 @@ def memory_report(store: Store, resident: dict[str, int] | None = None) -> dict[
     with store.write:
         parts = {name: dict.fromkeys(FIGURES, 0) for name in _PARTS}
         for state in store.files.values():
-            arrays = [*state.segment.parts.values(), *(edits.part for edits in state.edits.files)]
+            arrays = [
+                *state.segment.arrays.values(),
+                *(edits.opened for edits in state.edits.files),
+            ]
             for array in arrays:
                 _add(parts[BY_KIND[array.header.kind].part], array, resident)
             for bits in (state.alive, state.committed):

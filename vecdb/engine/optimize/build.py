@@ -147,7 +147,7 @@ def _require_space(store: Store, sources: list[Source]) -> None:
     for source in sources:
         assert isinstance(source.segment, FileSegment)
         rows = max(1, source.segment.rows)
-        length = source.segment.file_bytes + source.part.edits.file_bytes
+        length = source.segment.file_bytes + source.segment_view.edits.file_bytes
         need += space_for(length * len(source.rows) // rows)
     free = lookup.free_bytes(store.path)
     if free is not None and free < need:
@@ -175,11 +175,11 @@ def _copy(builder: SegmentBuilder, sources: list[Source], order: Offsets, meter:
     """All sources' rows, in this order of them."""
     for rows in blocks_of(order, builder.dims):
         meter.poll()
-        parts = [
-            (positions, read_rows(source.part, offsets))
+        blocks = [
+            (positions, read_rows(source.segment_view, offsets))
             for source, positions, offsets in _by_source(sources, rows)
         ]
-        builder.add(parts[0][1] if len(parts) == 1 else _interleaved(parts))
+        builder.add(blocks[0][1] if len(blocks) == 1 else _interleaved(blocks))
         meter.advance(len(rows))
     builder.finish_rows()
 
@@ -201,12 +201,12 @@ def _by_source(sources: list[Source], rows: Offsets) -> Iterator[tuple[Source, O
             yield source, positions, source.rows[rows[positions] - start]
 
 
-def _interleaved(parts: list[tuple[Offsets, RowBlock]]) -> RowBlock:
+def _interleaved(blocks: list[tuple[Offsets, RowBlock]]) -> RowBlock:
     """The rows of several sources, each at its position."""
-    positions = np.concatenate([positions for positions, _ in parts])
+    positions = np.concatenate([positions for positions, _ in blocks])
     where = np.empty(len(positions), dtype=np.int64)
     where[positions] = np.arange(len(positions))
-    return RowBlock.concat([rows for _, rows in parts]).take(where)
+    return RowBlock.concat([rows for _, rows in blocks]).take(where)
 
 
 def _quantize(builder: SegmentBuilder, vector: VectorSchema, meter: _Meter) -> Scorer:
@@ -318,13 +318,13 @@ def _committed_edits(
         state = store.files.get(source.segment.id)
         if state is None:
             continue
-        part = state.committed_view()
-        edited = part.edits.rows(0, part.edits.files)
+        segment_view = state.committed_view()
+        edited = segment_view.edits.rows(0, segment_view.edits.files)
         edited = edited[new[edited] >= 0]
-        edited = edited[part.seqs(edited) > pinned]
+        edited = edited[segment_view.seqs(edited) > pinned]
         rows.append(new[edited])
-        seqs.append(part.seqs(edited))
-        payloads += part.payloads(edited)
+        seqs.append(segment_view.seqs(edited))
+        payloads += segment_view.payloads(edited)
     if not payloads:
         return []
     joined = np.concatenate(rows)

@@ -69,10 +69,10 @@ def _points(view: View, asked: Nearest, hits: Hits) -> list[models.ScoredPoint]:
     if stop < len(scores):
         hits, scores = hits.between(0, stop), scores[:stop]
     points: list[Any] = [None] * len(scores)
-    for part, positions, rows in hits.found:  # rows of one segment are read together
-        keys = ids.from_array(part.segment.id_array(rows))
-        seqs = part.seqs(rows).tolist()
-        payloads, vectors = _beside(view, part, rows, asked.wanted)
+    for segment_view, positions, rows in hits.found:  # rows of one segment are read together
+        keys = ids.from_array(segment_view.segment.id_array(rows))
+        seqs = segment_view.seqs(rows).tolist()
+        payloads, vectors = _beside(view, segment_view, rows, asked.wanted)
         columns = zip(positions, keys, seqs, payloads, vectors, strict=True)
         for position, key, seq, payload, vector in columns:
             score = scores[position]
@@ -81,17 +81,17 @@ def _points(view: View, asked: Nearest, hits: Hits) -> list[models.ScoredPoint]:
 
 
 def _beside(
-    view: View, part: SegmentView, rows: Offsets, want: Wanted
+    view: View, segment_view: SegmentView, rows: Offsets, want: Wanted
 ) -> tuple[Iterable[Any], Iterable[Any]]:
     """Payloads and vectors of some rows, as far as they are wanted."""
     payloads: Iterable[Any] = itertools.repeat(None, len(rows))
     vectors: Iterable[Any] = itertools.repeat(None, len(rows))
     if want.payload is not False:
-        payloads = read_payloads(part, rows)
+        payloads = read_payloads(segment_view, rows)
         if want.payload is not True:
             payloads = map(want.payload, payloads)
     if want.vectors:
-        vectors = [vectors_of(view, part, row, want.vectors) for row in rows.tolist()]
+        vectors = [vectors_of(view, segment_view, row, want.vectors) for row in rows.tolist()]
     return payloads, vectors
 
 

@@ -45,12 +45,12 @@ class Hits:
     def between(self, start: int, stop: int) -> Hits:
         """Those from ``start`` up to ``stop``."""
         found: list[tuple[SegmentView, Sequence[int], Offsets]] = []
-        for part, positions, rows in self.found:
+        for segment_view, positions, rows in self.found:
             kept = [position for position in positions if start <= position < stop]
             if kept:
                 first = positions.index(kept[0])
                 positions = [position - start for position in kept]
-                found.append((part, positions, rows[first : first + len(kept)]))
+                found.append((segment_view, positions, rows[first : first + len(kept)]))
         return Hits(self.scores[start:stop], found)
 
 
@@ -73,15 +73,15 @@ def search_segments(
     if recall is None:
         recall = view.config.optimizer_config.recall
     found: list[tuple[SegmentView, list[Best]]] = []
-    for part in view.segments:
-        if part.live == 0:
+    for segment_view in view.segments:
+        if segment_view.live == 0:
             continue
-        explain = None if explained is None else _explainer(part, explained)
-        mask = allowed(view, part, vector.name, condition, asked.excluded, explain)
+        explain = None if explained is None else _explainer(segment_view, explained)
+        mask = allowed(view, segment_view, vector.name, condition, asked.excluded, explain)
         if mask is not None and not mask.any():
             continue
         search = SegmentSearch(
-            part=part,
+            segment_view=segment_view,
             vector=vector,
             queries=queries,
             limit=limit,
@@ -91,7 +91,7 @@ def search_segments(
             mask=mask,
             explain=explain,
         )
-        found.append((part, _each(search)))
+        found.append((segment_view, _each(search)))
     return [_merged(found, number, limit) for number in range(len(queries))]
 
 
@@ -100,7 +100,7 @@ def _each(search: SegmentSearch) -> list[Best]:
     queries = search.queries
     if len(queries) == 1:
         return search_segment(search)
-    at_once = max(1, MOST_AT_ONCE // min(search.part.rows, 64 * search.limit))
+    at_once = max(1, MOST_AT_ONCE // min(search.segment_view.rows, 64 * search.limit))
     if search.mask is not None:
         # How deep an index is searched for rows that are left depends on the query; what one finds
         # must not depend on what else is asked.
@@ -120,9 +120,9 @@ def _each(search: SegmentSearch) -> list[Best]:
 def _merged(found: list[tuple[SegmentView, list[Best]]], number: int, limit: int) -> Hits:
     """The best that all segments have found for one query."""
     if len(found) == 1:
-        [(part, best)] = found
+        [(segment_view, best)] = found
         scores, rows = best[number]
-        return Hits(scores.tolist(), [(part, range(len(rows)), rows)])
+        return Hits(scores.tolist(), [(segment_view, range(len(rows)), rows)])
     merged = [
         (-score, segment, row)
         for segment, (_, best) in enumerate(found)
@@ -131,14 +131,18 @@ def _merged(found: list[tuple[SegmentView, list[Best]]], number: int, limit: int
     merged.sort()
     del merged[limit:]
     hits = Hits([-score for score, _, _ in merged], [])
-    for segment, (part, _) in enumerate(found):
+    for segment, (segment_view, _) in enumerate(found):
         positions = [position for position, hit in enumerate(merged) if hit[1] == segment]
         if positions:
-            hits.found.append((part, positions, np.array([merged[p][2] for p in positions])))
+            hits.found.append(
+                (segment_view, positions, np.array([merged[p][2] for p in positions]))
+            )
     return hits
 
 
-def _explainer(part: SegmentView, explained: list[models.SegmentSearch]) -> Explain:
-    segment = models.SegmentSearch(f"{part.segment.id:016x}", part.segment.kind, part.live, [])
+def _explainer(segment_view: SegmentView, explained: list[models.SegmentSearch]) -> Explain:
+    segment = models.SegmentSearch(
+        f"{segment_view.segment.id:016x}", segment_view.segment.kind, segment_view.live, []
+    )
     explained.append(segment)
     return segment.stages.append

@@ -59,18 +59,18 @@ def _exact(view: View, asked: Nearest) -> bool:
     """Whether more results begin with those that fewer would be, whatever the query is."""
     name = asked.vector.name
     return asked.params.exact or not any(
-        part.segment.index(name) is not None or part.segment.codes(name) is not None
-        for part in view.segments
+        segment_view.segment.index(name) is not None or segment_view.segment.codes(name) is not None
+        for segment_view in view.segments
     )
 
 
 def _listed(view: View, hits: Hits) -> list[Hit]:
     """Best first."""
-    positions = {id(part): position for position, part in enumerate(view.segments)}
+    positions = {id(segment_view): position for position, segment_view in enumerate(view.segments)}
     listed: list[Hit] = [(0.0, 0, 0)] * len(hits.scores)
-    for part, at, rows in hits.found:
+    for segment_view, at, rows in hits.found:
         for where, row in zip(at, rows.tolist(), strict=True):
-            listed[where] = -hits.scores[where], positions[id(part)], row
+            listed[where] = -hits.scores[where], positions[id(segment_view)], row
     return listed
 
 

@@ -43,69 +43,69 @@ def _matches_of_edits(edits: PayloadEdits) -> EditedMatches:
     return _of_edits.setdefault(edits, {})
 
 
-def recall(part: SegmentView, digest: bytes) -> tuple[Bits, Bits]:
+def recall(segment_view: SegmentView, digest: bytes) -> tuple[Bits, Bits]:
     """Bits of the rows of which it is known, and of those of them that match."""
-    kept = matches_of(part.segment)
+    kept = matches_of(segment_view.segment)
     found = kept.pop(digest, None)
     if found is not None:
         kept[digest] = found  # as the last that was asked for
-    tested, matches = (_of_view(bits, part) for bits in found or (_NONE, _NONE))
-    if not part.edited:
+    tested, matches = (_of_view(bits, segment_view) for bits in found or (_NONE, _NONE))
+    if not segment_view.edited:
         return tested, matches
-    edited = part.edits.bits(part.seen, part.rows)
-    known, good = _known_of_edits(part, digest)
+    edited = segment_view.edits.bits(segment_view.seen, segment_view.rows)
+    known, good = _known_of_edits(segment_view, digest)
     return tested & ~edited | known, matches & ~edited | good
 
 
-def remember(part: SegmentView, digest: bytes, tested: Bits, matches: Bits) -> None:
+def remember(segment_view: SegmentView, digest: bytes, tested: Bits, matches: Bits) -> None:
     """Keep which rows were tested now, by their payloads in the view, and which of them match."""
-    if part.edited:
-        edited = part.edits.bits(part.seen, part.rows)
-        _remember_edits(part, digest, tested & edited, matches & edited, edited)
+    if segment_view.edited:
+        edited = segment_view.edits.bits(segment_view.seen, segment_view.rows)
+        _remember_edits(segment_view, digest, tested & edited, matches & edited, edited)
         tested, matches = tested & ~edited, matches & ~edited
-    kept = matches_of(part.segment)
+    kept = matches_of(segment_view.segment)
     before = kept.pop(digest, None)
     if before is not None:
         tested, matches = _union(tested, before[0]), _union(matches, before[1])
-    elif _FEW * _count(tested) < part.live:
+    elif _FEW * _count(tested) < segment_view.live:
         return
     kept[digest] = tested, matches
     for oldest in list(kept)[:-_REMEMBERED]:
         kept.pop(oldest, None)
 
 
-def _known_of_edits(part: SegmentView, digest: bytes) -> tuple[Bits, Bits]:
+def _known_of_edits(segment_view: SegmentView, digest: bytes) -> tuple[Bits, Bits]:
     """The same of rows whose payload was edited."""
-    seen, *found = _matches_of_edits(part.edits).get(digest, (0, _NONE, _NONE))
-    if seen > part.seen:  # time may run backwards: an earlier view is still being read
+    seen, *found = _matches_of_edits(segment_view.edits).get(digest, (0, _NONE, _NONE))
+    if seen > segment_view.seen:  # time may run backwards: an earlier view is still being read
         found = [_NONE, _NONE]
-    tested, matches = (_of_view(bits, part) for bits in found)
-    if seen < part.seen and tested.any():
-        flags = np.zeros(part.rows, dtype=np.bool_)
-        flags[part.edits.rows(part.seen, (), seen)] = True
+    tested, matches = (_of_view(bits, segment_view) for bits in found)
+    if seen < segment_view.seen and tested.any():
+        flags = np.zeros(segment_view.rows, dtype=np.bool_)
+        flags[segment_view.edits.rows(segment_view.seen, (), seen)] = True
         tested, matches = tested & ~pack_bits(flags), matches & ~pack_bits(flags)
     return tested, matches
 
 
 def _remember_edits(
-    part: SegmentView, digest: bytes, tested: Bits, matches: Bits, edited: Bits
+    segment_view: SegmentView, digest: bytes, tested: Bits, matches: Bits, edited: Bits
 ) -> None:
-    kept = _matches_of_edits(part.edits)
-    known, good = _known_of_edits(part, digest)
+    kept = _matches_of_edits(segment_view.edits)
+    known, good = _known_of_edits(segment_view, digest)
     before = kept.pop(digest, None)
-    if before is not None and before[0] > part.seen:
+    if before is not None and before[0] > segment_view.seen:
         kept[digest] = before
         return
     if before is None and _FEW * _count(tested) < _count(edited):
         return
-    kept[digest] = part.seen, known | tested, good | matches
+    kept[digest] = segment_view.seen, known | tested, good | matches
     for oldest in list(kept)[:-_REMEMBERED]:
         kept.pop(oldest, None)
 
 
-def _of_view(bits: Bits, part: SegmentView) -> Bits:
+def _of_view(bits: Bits, segment_view: SegmentView) -> Bits:
     """As many bytes as the view's rows take, zeros where there are none: a memory segment grows."""
-    return _resized(bits, -(-part.rows // 8))
+    return _resized(bits, -(-segment_view.rows // 8))
 
 
 def _union(some: Bits, others: Bits) -> Bits:

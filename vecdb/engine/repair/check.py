@@ -119,7 +119,7 @@ def check_directory(path: Path, escaped: str) -> CheckReport:
 
 @contextmanager
 def _noted(report: CheckReport, path: Path) -> Iterator[None]:
-    """Damage inside the block is noted, and what depends on the damaged part is skipped."""
+    """Damage inside the block is noted, and what depends on the damaged file is skipped."""
     try:
         yield
     except CorruptionError as error:
@@ -195,12 +195,12 @@ def _check_segment(
     segment = FileSegment(directory, uuid, row, mapped)
     for file, detail in segment.damage.items():
         report.add(file, detail)
-    for part in segment.parts.values():
-        if str(part.path) not in segment.damage:
+    for array in segment.arrays.values():
+        if str(array.path) not in segment.damage:
             with _noted(report, directory):
-                part.verify()
+                array.verify()
         found.files += 1
-        found.bytes += part.file_size
+        found.bytes += array.file_size
     for entry in directory.iterdir():
         if entry.name not in row.files:
             if layout.parse_edits_file(entry.name) is not None:
@@ -224,8 +224,8 @@ def _check_segment(
 
 def _check_edits(found: CollectionCheck, file: EditsFile) -> None:
     found.files += 1
-    found.bytes += file.part.file_size
-    file.part.verify()
+    found.bytes += file.opened.file_size
+    file.opened.verify()
     for payload in file.payloads(np.arange(len(file.rows))):
         encoding.verify(payload)
 

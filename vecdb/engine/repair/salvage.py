@@ -71,22 +71,22 @@ def read_file(path: Path, limit: int | None = None) -> tuple[bytes, str]:
 
 
 def _read(fd: int, start: int, stop: int) -> tuple[bytes, str]:
-    parts, problem = [], ""
+    pieces, problem = [], ""
     size = BLOCK_SIZE
     while start < stop:
         try:
-            part = os.pread(fd, min(size, stop - start), start)
+            piece = os.pread(fd, min(size, stop - start), start)
         except OSError as error:
             problem = _reason(error)
             if size > _SECTOR:  # as much as can be read around a bad sector
                 size = _SECTOR
                 continue
-            part = bytes(min(size, stop - start))
-        if not part:
+            piece = bytes(min(size, stop - start))
+        if not piece:
             break
-        parts.append(part)
-        start += len(part)
-    return b"".join(parts), problem
+        pieces.append(piece)
+        start += len(piece)
+    return b"".join(pieces), problem
 
 
 def _reason(error: OSError) -> str:

@@ -63,7 +63,7 @@ Edits = dict[int, tuple[EditsFile, ...]]
 MEMORY_LIMIT = 64 << 20
 
 _SPARED = 4
-"""One part of so many of what is kept free for deleting stays free beside a checkpoint, which
+"""One share of so many of what is kept free for deleting stays free beside a checkpoint, which
 itself frees the log."""
 
 
@@ -136,14 +136,14 @@ def _finish(store: Store, frozen: Frozen) -> None:
 
 
 def _write(store: Store, frozen: Frozen, absorbed: tuple[int, ...]) -> None:
-    parts = [*frozen.parts, *(frozen.files[segment_id] for segment_id in absorbed)]
-    sources = [Source.of(part) for part in parts]
+    segment_views = [*frozen.memory_views, *(frozen.files[segment_id] for segment_id in absorbed)]
+    sources = [Source.of(segment_view) for segment_view in segment_views]
     builder, segment = _build(store, sources)
     edits: Edits = {}
     try:
-        for segment_id, part in frozen.files.items():
-            if part.seen and part.live and segment_id not in absorbed:
-                edits[segment_id] = _write_edits(store, part, frozen.seq)
+        for segment_id, segment_view in frozen.files.items():
+            if segment_view.seen and segment_view.live and segment_id not in absorbed:
+                edits[segment_id] = _write_edits(store, segment_view, frozen.seq)
         with Uninterrupted(), store.write:
             dropped = _commit(store, frozen, absorbed, segment, sources, edits)
             store.wal.retire(store.applied_seq)
@@ -170,12 +170,12 @@ def freeze(store: Store) -> Frozen:
             # that is removed by a later checkpoint. Deleting everything must free space even then.
             if store.failure is not None:
                 raise
-    parts = [view_of(each) for each in store.memories() if each.live]
+    memory_views = [view_of(each) for each in store.memories() if each.live]
     frozen = store.frozen = Frozen(
-        parts=tuple(parts),
+        memory_views=tuple(memory_views),
         seq=store.next_seq - 1,
         files={i: state.view() for i, state in store.files.items()},
-        absorbed=_absorbed(store) if parts else (),
+        absorbed=_absorbed(store) if memory_views else (),
     )
     if memory.rows:
         store.memory = store.new_memory()
@@ -202,7 +202,7 @@ def _build(store: Store, sources: list[Source]) -> tuple[SegmentBuilder | None, 
     try:
         for source in sources:
             for rows in blocks_of(source.rows, builder.dims):
-                builder.add(read_rows(source.part, rows))
+                builder.add(read_rows(source.segment_view, rows))
         builder.finish_rows()
         return builder, store.open_segment(builder.finish(models.to_builtins(store.config)))
     except BaseException:
@@ -219,16 +219,16 @@ def _require_space(store: Store, vectors: int) -> None:
         raise StorageFullError(errno.ENOSPC, why)
 
 
-def _write_edits(store: Store, part: SegmentView, seq: int) -> tuple[EditsFile, ...]:
+def _write_edits(store: Store, segment_view: SegmentView, seq: int) -> tuple[EditsFile, ...]:
     """The files of a segment's payload edits as of the freeze: those that stay, and a new one."""
-    segment, edits = part.segment, part.edits
+    segment, edits = segment_view.segment, segment_view.edits
     assert isinstance(segment, FileSegment)
-    kept = edits.kept(part.seen)
+    kept = edits.kept(segment_view.seen)
     while True:
-        rows = edits.rows(part.seen, edits.files[kept:])
-        rows = rows[part.lives(rows)]
+        rows = edits.rows(segment_view.seen, edits.files[kept:])
+        rows = rows[segment_view.lives(rows)]
         try:
-            columns = (rows, part.seqs(rows), part.payloads(rows))
+            columns = (rows, segment_view.seqs(rows), segment_view.payloads(rows))
             break
         except CorruptionError:  # a file that cannot be taken along must not keep others back
             if kept == len(edits.files):
@@ -246,7 +246,7 @@ def _abandon_edits(store: Store, frozen: Frozen, edits: Edits) -> None:
         for segment_id, files in edits.items():
             for file in files:
                 if file not in frozen.files[segment_id].edits.files:
-                    fs.discard(file.part.path)
+                    fs.discard(file.opened.path)
 
 
 def _commit(
@@ -261,14 +261,14 @@ def _commit(
     nothing lives, and replaced payload edits."""
     store.require_writable()
     change = Change(frozen.seq, store.next_segment_id, live={})
-    for segment_id, part in frozen.files.items():
-        if part.live == 0 or segment_id in absorbed:
+    for segment_id, segment_view in frozen.files.items():
+        if segment_view.live == 0 or segment_id in absorbed:
             change.drop.append(segment_id)
             continue
-        change.live[segment_id] = part.live
+        change.live[segment_id] = segment_view.live
         state = store.files[segment_id]
-        if part.live != state.committed_live:
-            change.alive[segment_id] = part.alive
+        if segment_view.live != state.committed_live:
+            change.alive[segment_id] = segment_view.alive
         if segment_id in edits:
             change.add.append(state.segment.row.with_edits(rows_of(edits[segment_id])))
     if segment is not None:
@@ -289,21 +289,21 @@ def _publish(
 ) -> list[Path]:
     now = _alive_now(store, sources)
     paths = [store.files.pop(i).segment.path for i in change.drop]
-    for segment_id, part in frozen.files.items():
+    for segment_id, segment_view in frozen.files.items():
         if segment_id in store.files:
             state = store.files[segment_id]
-            state.committed, state.committed_live = part.alive, part.live
+            state.committed, state.committed_live = segment_view.alive, segment_view.live
             if segment_id in edits:
                 files = edits[segment_id]
-                paths += [f.part.path for f in part.edits.files if f not in files]
+                paths += [f.opened.path for f in segment_view.edits.files if f not in files]
                 state.edits = PayloadEdits(files)
-                state.edits.take_over(part.edits, part.seen)
+                state.edits.take_over(segment_view.edits, segment_view.seen)
     if segment is not None:
         live = count_bits(now, segment.rows)
         alive = none_if_all(now, segment.rows)
         state = FileState(segment, alive, live, None, segment.rows)
         for source, new in zip(sources, rows_in_new(sources), strict=True):
-            state.edits.take_over(source.part.edits, source.part.seen, new)
+            state.edits.take_over(source.segment_view.edits, source.segment_view.seen, new)
         store.files[segment.id] = state
     store.applied_seq = frozen.seq
     store.frozen = None

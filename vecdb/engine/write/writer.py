@@ -263,17 +263,17 @@ def _new_payloads(view: View, edit: EditPayload) -> list[NewPayloads]:
     change = payload_editor(edit)
     found = []
     for number in np.unique(where[where >= 0]).tolist():
-        part, mine = view.segments[number], rows[where == number]
+        segment_view, mine = view.segments[number], rows[where == number]
         payloads: list[bytes] = []
         if whole is not None:  # the stored ones need not be read; one object, however many points
-            found.append(NewPayloads(part.edits, mine, [whole] * len(mine)))
+            found.append(NewPayloads(segment_view.edits, mine, [whole] * len(mine)))
             continue
         try:
             for start in range(0, len(mine), _AT_ONCE):
-                payloads += map(change, part.payloads(mine[start : start + _AT_ONCE]))
+                payloads += map(change, segment_view.payloads(mine[start : start + _AT_ONCE]))
         except DamageError as error:
             raise CorruptionError("payload of a point to edit", str(error)) from None
-        found.append(NewPayloads(part.edits, mine, payloads))
+        found.append(NewPayloads(segment_view.edits, mine, payloads))
     return found
 
 

@@ -33,7 +33,7 @@ class SegmentSearch(Struct, eq=False, gc=False):
     """A search of one segment. ``queries``: ``float32 (q, dim)``, normalised already under Cosine;
     each has results of its own. ``mask``: the rows that are allowed; None: all of them."""
 
-    part: SegmentView
+    segment_view: SegmentView
     vector: VectorSchema
     queries: Floats
     limit: int
@@ -52,7 +52,7 @@ class SegmentSearch(Struct, eq=False, gc=False):
     @property
     def originals(self) -> PlacedArray:
         """The file of the vectors, of a segment that has one."""
-        originals = self.part.segment.vectors(self.vector.name)
+        originals = self.segment_view.segment.vectors(self.vector.name)
         assert originals is not None
         return originals
 

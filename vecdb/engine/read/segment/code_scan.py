@@ -47,11 +47,13 @@ def code_scan(
 ) -> list[Best]:
     """The best allowed rows by codes, for each query; unless codes have the last word, those that
     are the best by their originals."""
-    part, mask = search.part, search.mask
+    segment_view, mask = search.segment_view, search.mask
     if not search.rescore:
         wanted = search.oversampled() or search.limit
         best = [
-            best_by_codes(quantized, part.rows, quantized.quantizer.prepare(q), wanted, mask)
+            best_by_codes(
+                quantized, segment_view.rows, quantized.quantizer.prepare(q), wanted, mask
+            )
             for q in search.queries
         ]
         _explain(search, quantized, sum(len(rows) for _, rows in best), why)
@@ -61,7 +63,7 @@ def code_scan(
     if search.vector.dim < _FEWEST_DIMENSIONS:
         why = f"codes of {search.vector.dim} dimensions tell little, and save nothing"
         return exact_scan(search, why)
-    allowed = part.rows if mask is None else int(np.bitwise_count(mask).sum())
+    allowed = segment_view.rows if mask is None else int(np.bitwise_count(mask).sum())
     return [_surely(search, q, allowed, quantized) for q in search.queries]
 
 
@@ -74,7 +76,7 @@ def _surely(
     How many candidates there are does not depend on what the caller wants rescored besides, and
     does not fall as the recall rises: who asks for more of either gets what less would give.
     """
-    part, mask = search.part, search.mask
+    segment_view, mask = search.segment_view, search.mask
     kind, metric = quantized.codec["kind"], metrics()[search.vector.metric]
     limit, wanted = min(search.limit, allowed), min(search.oversampled() or 0, allowed)
     (score, rescore_until_sure), (_, topk_sort) = until_sure(), scan_and_sort()
@@ -95,7 +97,7 @@ def _surely(
     found, sure = np.empty(0, np.float32), DOUBTFUL
     while sure == DOUBTFUL and upto <= most:
         if upto > 7 * len(found) // 8:
-            estimates, rows = best_by_codes(quantized, part.rows, prepared, listed, others)
+            estimates, rows = best_by_codes(quantized, segment_view.rows, prepared, listed, others)
             found = np.append(found[:kept], np.empty(len(rows) - kept, np.float32))
             listed *= _LISTED_AGAIN
         upto = min(upto, len(rows))
@@ -112,7 +114,7 @@ def _surely(
         return exact_scan(alone, why)[0]
     if kept < wanted:
         if wanted > len(rows):
-            _, rows = best_by_codes(quantized, part.rows, prepared, wanted, others)
+            _, rows = best_by_codes(quantized, segment_view.rows, prepared, wanted, others)
             found = np.empty(len(rows), np.float32)
         with reading(search, rows[kept:wanted]) as vectors:
             more = rows[kept:wanted], found[kept:wanted]
@@ -129,7 +131,7 @@ def _surely(
 def _explain(search: SegmentSearch, quantized: QuantizedVectors, kept: int, why: str) -> None:
     if search.explain is not None:
         reason = f"all {quantized.codec['kind']} codes, {why}"
-        search.explain(models.SearchStage("codes", search.part.rows, kept, reason))
+        search.explain(models.SearchStage("codes", search.segment_view.rows, kept, reason))
 
 
 def best_by_codes(

@@ -33,7 +33,7 @@ def codes(
     for number, (query, count) in enumerate(
         zip(search.queries, found.counts.tolist(), strict=True)
     ):
-        scores = _scores_by_codes(quantized, search.part.rows, query, rows[number, :count])
+        scores = _scores_by_codes(quantized, search.segment_view.rows, query, rows[number, :count])
         if count >= search.limit:
             at = -min(measured_of(search.limit), count)
             asked = (metrics()[search.vector.metric], found.scores[number, :count], scores)

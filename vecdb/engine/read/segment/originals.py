@@ -51,7 +51,9 @@ def originals(search: SegmentSearch, found: Candidates) -> Candidates:
     if vectors_file.cold:
         vectors_file.ask_for(np.unique(rows))
     started = time.perf_counter()
-    vectors = vectors_file.verify_rows(rows.ravel()).reshape(search.part.rows, search.vector.dim)
+    vectors = vectors_file.verify_rows(rows.ravel()).reshape(
+        search.segment_view.rows, search.vector.dim
+    )
     limit = min(search.limit, rows.shape[1])
     scores = np.empty((queries, limit), dtype=np.float32)
     best = np.empty((queries, limit), dtype=np.int64)
@@ -84,23 +86,23 @@ def reading(search: SegmentSearch, rows: Offsets) -> Iterator[Floats]:
     if originals.cold:
         originals.ask_for(np.unique(rows))
     started = time.perf_counter()
-    yield originals.verify_rows(rows).reshape(search.part.rows, search.vector.dim)
+    yield originals.verify_rows(rows).reshape(search.segment_view.rows, search.vector.dim)
     if originals.placement == "mapped":
         originals.cold = time.perf_counter() - started > _WAITED
 
 
 def exact_scan(search: SegmentSearch, why: str = "no index") -> list[Best]:
     """The best allowed rows by their originals, for each query. ``why`` is for ``explain``."""
-    part, mask = search.part, search.mask
-    count = part.rows if mask is None else int(np.bitwise_count(mask).sum())
-    in_file = part.segment.vectors(search.vector.name) is not None
+    segment_view, mask = search.segment_view, search.mask
+    count = segment_view.rows if mask is None else int(np.bitwise_count(mask).sum())
+    in_file = segment_view.segment.vectors(search.vector.name) is not None
     if search.explain is not None:
         if not in_file:
             why = "not in a file yet"
         search.explain(models.SearchStage("originals", count, min(search.limit, count), why))
     numba = "vecdb.kernels.distance" in sys.modules
-    if mask is not None and in_file and count * _FEW <= part.rows and numba:
-        rows = np.flatnonzero(unpack_bits(mask, part.rows))
+    if mask is not None and in_file and count * _FEW <= segment_view.rows and numba:
+        rows = np.flatnonzero(unpack_bits(mask, segment_view.rows))
         counts = np.full(len(search.queries), len(rows))
         every = np.ascontiguousarray(np.broadcast_to(rows, (len(counts), len(rows))))
         alone = structs.replace(search, explain=None)  # told already
@@ -109,10 +111,10 @@ def exact_scan(search: SegmentSearch, why: str = "no index") -> list[Best]:
 
 
 def _exact_scan(search: SegmentSearch, query: Floats, numba: bool) -> Best:
-    part, vector, mask = search.part, search.vector, search.mask
-    blocks = part.segment.blocks(vector.name, part.rows)
-    limit = min(search.limit, part.rows)
-    if not numba and part.rows * vector.dim <= _NUMPY_VALUES:
+    segment_view, vector, mask = search.segment_view, search.vector, search.mask
+    blocks = segment_view.segment.blocks(vector.name, segment_view.rows)
+    limit = min(search.limit, segment_view.rows)
+    if not numba and segment_view.rows * vector.dim <= _NUMPY_VALUES:
         return _numpy_scan(blocks, vector.metric, query, limit, mask)
     scan, topk_sort = scan_and_sort()
     metric = metrics()[vector.metric]
@@ -127,7 +129,10 @@ def _exact_scan(search: SegmentSearch, query: Floats, numba: bool) -> Best:
         topk_sort(scores, rows, filled)
         return scores[:filled], rows[:filled]
 
-    if part.segment.vectors(vector.name) is None or part.rows * vector.dim < _SHARED_VALUES:
+    if (
+        segment_view.segment.vectors(vector.name) is None
+        or segment_view.rows * vector.dim < _SHARED_VALUES
+    ):
         return best_of(blocks)
     shares = [(lambda share=share: best_of(share)) for share in _shares(blocks, processors())]
     found = together(shares)

@@ -28,7 +28,7 @@ def search_segment(search: SegmentSearch) -> list[Best]:
     """The best allowed rows of a segment, for each query."""
     if search.params.exact:
         return exact_scan(search, "asked for")
-    segment, name = search.part.segment, search.vector.name
+    segment, name = search.segment_view.segment, search.vector.name
     index, quantized = segment.index(name), segment.codes(name)
     if index is not None:
         try:

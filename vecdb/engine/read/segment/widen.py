@@ -100,7 +100,7 @@ def _through_stages(search: SegmentSearch, visit: Visit) -> Candidates | None:
     else:
         vectors_file = search.originals
         if visit.quantized is None and vectors_file.placement == "anonymous":
-            vectors = vectors_file.array.reshape(search.part.rows, search.vector.dim)
+            vectors = vectors_file.array.reshape(search.segment_view.rows, search.vector.dim)
             return sketches_and_originals(search, visit, vectors)  # verified when loaded
         found = sketches(search, visit)
     if visit.quantized is None:
