@@ -74,10 +74,10 @@ def rows_in_new(sources: list[Source], order: Offsets | None = None) -> list[Off
     rows = np.arange(total)
     if order is not None:
         rows[order] = np.arange(total)
-    found, start = [], 0
+    out, start = [], 0
     for source in sources:
         new_rows = np.full(source.segment_view.rows, -1, dtype=np.int64)
         new_rows[source.rows] = rows[start : start + len(source.rows)]
-        found.append(new_rows)
+        out.append(new_rows)
         start += len(source.rows)
-    return found
+    return out

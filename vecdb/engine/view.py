@@ -186,9 +186,9 @@ class View:
             if segment_view.live == 0:
                 continue
             offsets = segment_view.segment.locate(keys, array, segment_view.rows)
-            found = segment_view.lives(offsets)
-            where[found] = number
-            rows[found] = offsets[found]
+            alive = segment_view.lives(offsets)
+            where[alive] = number
+            rows[alive] = offsets[alive]
         return where, rows
 
     def in_order(

@@ -259,15 +259,15 @@ def _read(transaction: Any) -> Snapshot:
 
 def require_live(row: SegmentRow, alive: Bits | None, live: int) -> None:
     """Raise DamageError unless ``live`` is the number of rows that the mask lets live."""
-    found = row.rows
+    counted = row.rows
     if alive is not None:
         if len(alive) != -(-row.rows // 8):
             raise DamageError(f"an alive mask of {len(alive)} bytes for {row.rows} rows")
         if row.rows % 8 and alive[-1] >> row.rows % 8:
             raise DamageError("its alive mask goes beyond its last row")
-        found = int(np.bitwise_count(alive).sum())
-    if found != live:
-        raise DamageError(f"{found} live rows, not {live}")
+        counted = int(np.bitwise_count(alive).sum())
+    if counted != live:
+        raise DamageError(f"{counted} live rows, not {live}")
 
 
 @contextmanager

@@ -44,15 +44,15 @@ class Meta:
 
 def newest_meta(head: bytes, path: Path) -> Meta:
     """LMDB 0.9's meta page (``MDB_meta`` in mdb.c) with the larger transaction number."""
-    found = []
+    metas = []
     if len(head) >= _META_SIZE:
         page_size = int.from_bytes(head[40:44], "little")
         for at in (0, page_size) if page_size in _PAGE_SIZES else ():
             data = head[at : at + _META_SIZE]
             if len(data) == _META_SIZE and int.from_bytes(data[16:20], "little") == _MAGIC:
-                found.append(Meta(at, page_size, int.from_bytes(data[144:152], "little"), data))
-    newest = max(found, key=lambda meta: meta.transaction, default=None)
-    if newest is None or len(found) != 2 or newest.flags != _FLAGS:
+                metas.append(Meta(at, page_size, int.from_bytes(data[144:152], "little"), data))
+    newest = max(metas, key=lambda meta: meta.transaction, default=None)
+    if newest is None or len(metas) != 2 or newest.flags != _FLAGS:
         raise CorruptionError(path, "is not a catalog (wrong magic or flags)")
     return newest
 

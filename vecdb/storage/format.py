@@ -435,7 +435,7 @@ def unpack_bits(bits: npt.NDArray[np.uint8], rows: int) -> npt.NDArray[np.bool_]
 
 def bits_at(bits: npt.NDArray[np.uint8], rows: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
     """The bits of some rows as bools."""
-    found: npt.NDArray[np.bool_] = (bits[rows >> 3] >> (rows & 7).astype(np.uint8) & 1).view(
+    flags: npt.NDArray[np.bool_] = (bits[rows >> 3] >> (rows & 7).astype(np.uint8) & 1).view(
         np.bool_
     )
-    return found
+    return flags

@@ -262,8 +262,8 @@ class AppendFile:
         self.length = 0
         self._held: Mapping | None = None
         self._fd = open_at(path, _APPEND | os.O_CREAT | os.O_EXCL)
-        found = os.fstat(self._fd)
-        self.identity: Identity = found.st_dev, found.st_ino
+        stat = os.fstat(self._fd)
+        self.identity: Identity = stat.st_dev, stat.st_ino
         """Whose its name is."""
 
     def as_mark(self, name: str) -> Mark:
@@ -293,8 +293,8 @@ class AppendFile:
         if self._fd >= 0:
             return
         fd = open_at(self.path, _APPEND)
-        found = os.fstat(fd)
-        if (found.st_dev, found.st_ino, found.st_size) != (*self.identity, self.length):
+        stat = os.fstat(fd)
+        if (stat.st_dev, stat.st_ino, stat.st_size) != (*self.identity, self.length):
             close_descriptor(fd)
             raise OSError(errno.ESTALE, "is not the file that was written", str(self.path))
         self._fd = fd
@@ -388,8 +388,8 @@ class FileLock:
 
     def as_mark(self, name: str) -> Mark:
         """The lock file as the mark of a place, in which it has this name."""
-        found = os.fstat(self._fd)
-        return Mark(name, (found.st_dev, found.st_ino))
+        stat = os.fstat(self._fd)
+        return Mark(name, (stat.st_dev, stat.st_ino))
 
     def _holder(self) -> str:
         try:

@@ -30,8 +30,8 @@ def status(path: Path, *, links: bool = False) -> os.stat_result:
 
 def identity(path: Path) -> Identity:
     """What tells a file from another one that comes into its place while both are there."""
-    found = status(path)
-    return found.st_dev, found.st_ino
+    stat = status(path)
+    return stat.st_dev, stat.st_ino
 
 
 def names(path: Path) -> list[str]:
@@ -97,7 +97,7 @@ def real_path(path: Path) -> Path:
 def free_bytes(path: Path) -> int | None:
     """What may still be written there; None if that cannot be told, as of what is gone."""
     try:
-        found = os.statvfs(real_path(path))
+        filesystem = os.statvfs(real_path(path))
     except OSError:
         return None
-    return found.f_bavail * found.f_frsize
+    return filesystem.f_bavail * filesystem.f_frsize

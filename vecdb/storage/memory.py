@@ -179,14 +179,14 @@ class MemorySegment:
 
     def locate(self, keys: Sequence[int], array: ids.IdArray, rows: int) -> Offsets:
         """For each key the newest of the first ``rows`` rows that has it, dead or alive, or -1."""
-        found = np.empty(len(keys), dtype=np.int64)
+        out = np.empty(len(keys), dtype=np.int64)
         latest, previous = self._latest, self._previous
         for number, key in enumerate(keys):
             row = latest.get(key, -1)
             while row >= rows:  # written after the reader's view was published
                 row = previous[row]
-            found[number] = row
-        return found
+            out[number] = row
+        return out
 
     def key(self, offset: int) -> int:
         """The key of one row."""

@@ -63,22 +63,22 @@ class EditsTable:
         of ``rows`` rows. Raises DamageError for what cannot be so."""
         values = head.view("<u8")
         count = len(values) // 3
-        found = cls(
+        table = cls(
             values[1 : count + 1].view("<i8"),
             values[count + 1 : 2 * count + 1],
             values[2 * count + 1 :].view("<i8"),
         )
-        if not count or int(found.rows.min()) < 0 or int(found.rows.max()) >= rows:
+        if not count or int(table.rows.min()) < 0 or int(table.rows.max()) >= rows:
             raise DamageError("names rows that there are not")
-        if (np.diff(found.rows) <= 0).any():
+        if (np.diff(table.rows) <= 0).any():
             raise DamageError("its rows do not ascend")
-        if int(found.seqs.max()) > seq:
+        if int(table.seqs.max()) > seq:
             raise DamageError(f"names operations after {seq}")
-        lengths = np.diff(found.starts)
-        ends = int(found.starts[0]), int(found.starts[-1]) + cls.head_size(count)
+        lengths = np.diff(table.starts)
+        ends = int(table.starts[0]), int(table.starts[-1]) + cls.head_size(count)
         if ends != (0, size) or (lengths < 0).any() or (lengths > MAX_PAYLOAD).any():
             raise DamageError("does not cut its payloads into rows")
-        return found
+        return table
 
 
 class EditsFile:
@@ -219,7 +219,7 @@ class PayloadEdits:
     def payloads(self, rows: Offsets, seen: int, base: Callable[[Offsets], list[Any]]) -> list[Any]:
         """The payloads of some rows; ``base`` gives those that were never edited."""
         sources, positions = self._locate(rows, seen)
-        found: list[Any] = [None] * len(rows)
+        out: list[Any] = [None] * len(rows)
         for source in np.unique(sources).tolist():
             mine = np.flatnonzero(sources == source)
             if source == _BASE:
@@ -229,8 +229,8 @@ class PayloadEdits:
             else:
                 payloads = [self._payloads[entry] for entry in positions[mine].tolist()]
             for position, payload in zip(mine.tolist(), payloads, strict=True):
-                found[position] = payload
-        return found
+                out[position] = payload
+        return out
 
     def payload_size(self, rows: Offsets, seen: int, base: Callable[[Offsets], int]) -> int:
         """Bytes of the payloads of some rows."""
@@ -247,16 +247,16 @@ class PayloadEdits:
     ) -> npt.NDArray[np.uint64]:
         """The last operations that changed some rows; ``base`` gives those that wrote them."""
         sources, positions = self._locate(rows, seen)
-        found = np.empty(len(rows), dtype=np.uint64)
+        out = np.empty(len(rows), dtype=np.uint64)
         mine = sources == _BASE
         if mine.any():
-            found[mine] = base(rows[mine])
+            out[mine] = base(rows[mine])
         for number, file in enumerate(self.files):
             mine = sources == number
-            found[mine] = file.table.seqs[positions[mine]]
+            out[mine] = file.table.seqs[positions[mine]]
         mine = sources == len(self.files)
-        found[mine] = [self._seqs[entry] for entry in positions[mine].tolist()]
-        return found
+        out[mine] = [self._seqs[entry] for entry in positions[mine].tolist()]
+        return out
 
     def _locate(self, rows: Offsets, seen: int) -> tuple[Offsets, Offsets]:
         """The source of the newest payload of each row, and its position there."""

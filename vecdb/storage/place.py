@@ -123,12 +123,12 @@ def path_of(fd: int) -> Path | None:
 def _identity(file: str | Path | int, within: int | None = None) -> Identity | None:
     """Of a path, of a name in a directory, or of a descriptor; None if there is nothing."""
     try:
-        found = os.stat(file, dir_fd=within)
+        stat = os.stat(file, dir_fd=within)
     except OSError as error:
         if error.errno in MISSING:
             return None
         raise
-    return found.st_dev, found.st_ino
+    return stat.st_dev, stat.st_ino
 
 
 def _is(path: Path, fd: int) -> bool:
@@ -298,8 +298,8 @@ class Place:
         mark = self.mark
         try:
             if mark is not None:
-                found = os.stat(self._prefix + mark.name)
-                return (found.st_dev, found.st_ino) == mark.identity
+                stat = os.stat(self._prefix + mark.name)
+                return (stat.st_dev, stat.st_ino) == mark.identity
             return _identity(self.path) == self._first
         except OSError:
             return False

@@ -172,8 +172,8 @@ class TarReader:
         """The next member must have this name and at most ``limit`` bytes; how many it has."""
         start = self._at
         header = self.read(_BLOCK)
-        found = re.fullmatch(rb"([0-7]{11})\0", header[124:136])
-        size = int(found[1], 8) if found else -1
+        match = re.fullmatch(rb"([0-7]{11})\0", header[124:136])
+        size = int(match[1], 8) if match else -1
         if not 0 <= size <= limit or header != member_header(name, size):
             raise CorruptionError(self.path, f"has no member {name!r} at byte {start}")
         return size

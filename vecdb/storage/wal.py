@@ -290,7 +290,7 @@ os.register_at_fork(after_in_child=_awake.begin)
 
 def wal_files(directory: Path) -> list[tuple[int, Path]]:
     """The WAL files of a directory, oldest first: (first seq, path)."""
-    found = []
+    files = []
     with fs.required(directory, "directory"):
         paths = lookup.entries(directory)
     for path in paths:
@@ -298,5 +298,5 @@ def wal_files(directory: Path) -> list[tuple[int, Path]]:
         if first_seq is not None:
             if lookup.is_dir(path):
                 raise CorruptionError(path, "is not a file")
-            found.append((first_seq, path))
-    return sorted(found)
+            files.append((first_seq, path))
+    return sorted(files)

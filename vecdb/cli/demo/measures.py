@@ -25,9 +25,9 @@ def answers_to(
     times = []
     for query in queries:
         started = time.perf_counter()
-        found = db.search(COLLECTION, query, search_params=params, limit=LIMIT, with_payload=False)
+        hits = db.search(COLLECTION, query, search_params=params, limit=LIMIT, with_payload=False)
         times.append(time.perf_counter() - started)
-        answers.append([(hit.id, hit.score) for hit in found])
+        answers.append([(hit.id, hit.score) for hit in hits])
     return answers, median(times)
 
 
@@ -40,8 +40,8 @@ def rows_looked_at(db: VecDB, queries: Floats, params: models.SearchParams) -> i
     """In the median, how many rows the first step of a search scores."""
     rows = []
     for query in queries:
-        found = db.query_points(COLLECTION, query, search_params=params, explain=True)
-        rows.append(sum(part.stages[0].rows for part in found.explanation or ()))
+        response = db.query_points(COLLECTION, query, search_params=params, explain=True)
+        rows.append(sum(segment.stages[0].rows for segment in response.explanation or ()))
     return int(median(rows))
 
 

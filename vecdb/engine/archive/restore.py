@@ -41,23 +41,23 @@ def unpack_collection(
     Raises NotFoundError, CorruptionError, FormatVersionError, StorageFullError, OSError; then
     nothing is left behind.
     """
-    found: Unpacked | None = None
+    unpacked: Unpacked | None = None
     others = []
     try:
         with Archive(path, checksum, progress) as archive:
             for manifest in archive.collections():
-                if archive.whole and (manifest.name != name or found is not None):
+                if archive.whole and (manifest.name != name or unpacked is not None):
                     archive.skip(manifest)
                     others.append(manifest.name)
                 else:
-                    found = archive.unpack(manifest, parent, name)
-        if found is None:
+                    unpacked = archive.unpack(manifest, parent, name)
+        if unpacked is None:
             raise _no_such_collection(path, name, others)
     except BaseException:
-        if found is not None:
-            fs.remove_tree(found.path)
+        if unpacked is not None:
+            fs.remove_tree(unpacked.path)
         raise
-    return found
+    return unpacked
 
 
 def _no_such_collection(path: Path, name: str, others: list[str]) -> NotFoundError:

@@ -89,13 +89,13 @@ def resident_by_file(root: Path) -> dict[str, int]:
     import psutil
 
     prefix = str(root.resolve()) + os.sep
-    found: dict[str, int] = {}
+    resident: dict[str, int] = {}
     try:
         maps = psutil.Process().memory_maps(grouped=True)
     except (AttributeError, psutil.Error):  # not on this platform: no figure
-        return found
+        return resident
     for entry in maps:
         path = entry.path.removesuffix(" (deleted)")
         if path.startswith(prefix):
-            found[path] = found.get(path, 0) + entry.rss
-    return found
+            resident[path] = resident.get(path, 0) + entry.rss
+    return resident

@@ -55,13 +55,13 @@ class Follower:
         if resumable and self._transaction_now() == self._transaction:
             try:
                 with store.write:
-                    found = replay_into(store, self._replay)
+                    replayed = replay_into(store, self._replay)
                     # Else the log was another's: a complete read replaces what was made of it.
                     if self.is_same():
-                        if found:
+                        if replayed:
                             store.publish()
                         self._moving = False
-                        return bool(found)
+                        return bool(replayed)
             except CorruptionError:
                 pass  # the writer has moved on, or it is damage: a complete read tells
         fresh = self._read(store)
@@ -162,14 +162,14 @@ def _state(place: Path) -> object:
     """What tells whether a collection has moved: the directory it is in and what that is called,
     its catalog's transaction, and each file of its log with its length. Damage is no move."""
     path = standing(place)
-    found: list[object] = [path]
+    state: list[object] = [path]
     try:
-        found.append(lookup.identity(path))
-        found.append(transaction_of(path / layout.CATALOG))
+        state.append(lookup.identity(path))
+        state.append(transaction_of(path / layout.CATALOG))
         for first_seq, file in wal_files(path / layout.WAL):
-            found.append((first_seq, lookup.status(file).st_size))
+            state.append((first_seq, lookup.status(file).st_size))
     except FileNotFoundError:  # it moves at this moment
-        found.append(object() if is_there(place) else None)
+        state.append(object() if is_there(place) else None)
     except CorruptionError as error:
-        found.append(str(error))
-    return found
+        state.append(str(error))
+    return state

@@ -129,7 +129,7 @@ def index(
             advance(len(positions))
 
     blocks = builder.add_sketch(vector.name, sketcher.shape(count), sketches())
-    found = ClusteredIndex(
+    unmeasured = ClusteredIndex(
         vector.metric,
         vector.dim,
         arranged.clustering,
@@ -140,7 +140,7 @@ def index(
         sketcher.width,
         np.zeros(vector.dim, dtype=np.float32),
     )
-    builder.add_index(vector.name, _measured(found, blocks, at, spreads, by_codes, poll))
+    builder.add_index(vector.name, _measured(unmeasured, blocks, at, spreads, by_codes, poll))
 
 
 def _measured(

@@ -111,10 +111,10 @@ def matching(
     rows = None
     if untested.any():
         rows = np.flatnonzero(unpack_bits(untested, segment_view.rows))
-        found = _tested(view, segment_view, condition, rows)
-        matches = matches | found
+        matched = _tested(view, segment_view, condition, rows)
+        matches = matches | matched
         if condition.digest is not None:
-            remember(segment_view, condition.digest, untested, found)
+            remember(segment_view, condition.digest, untested, matched)
     if explain is not None:
         tested, why = 0, "no payload needed"
         if rows is not None:

@@ -34,29 +34,29 @@ _SHARED_QUERIES = 8
 
 @dataclass(slots=True)
 class Hits:
-    """Results of one query: scores, best first (larger is better), and what was found where.
+    """Results of one query: scores, best first (larger is better), and what was by_segment where.
 
-    ``found``: the hits of each segment: their positions among the scores, and their rows.
+    ``by_segment``: the hits of each segment: their positions among the scores, and their rows.
     """
 
     scores: list[float]
-    found: list[tuple[SegmentView, Sequence[int], Offsets]]
+    by_segment: list[tuple[SegmentView, Sequence[int], Offsets]]
 
     def between(self, start: int, stop: int) -> Hits:
         """Those from ``start`` up to ``stop``."""
-        found: list[tuple[SegmentView, Sequence[int], Offsets]] = []
-        for segment_view, positions, rows in self.found:
+        by_segment: list[tuple[SegmentView, Sequence[int], Offsets]] = []
+        for segment_view, positions, rows in self.by_segment:
             kept = [position for position in positions if start <= position < stop]
             if kept:
                 first = positions.index(kept[0])
                 positions = [position - start for position in kept]
-                found.append((segment_view, positions, rows[first : first + len(kept)]))
-        return Hits(self.scores[start:stop], found)
+                by_segment.append((segment_view, positions, rows[first : first + len(kept)]))
+        return Hits(self.scores[start:stop], by_segment)
 
 
 def search_segments(
     view: View,
-    asked: Nearest,
+    request: Nearest,
     queries: Floats,
     *,
     limit: int,
@@ -64,20 +64,20 @@ def search_segments(
 ) -> list[Hits]:
     """For each query the ``limit`` best live points, best first, that have the vector and match.
 
-    ``queries``: ``float32 (q, dim)``, normalised already under Cosine; the rest is as ``asked``.
+    ``queries``: ``float32 (q, dim)``, normalised already under Cosine; the rest is as ``request``.
     Fewer than ``limit`` come back only when fewer match. What was done in each segment is added to
     ``explained``.
     """
-    vector, params, condition = asked.vector, asked.params, asked.condition
+    vector, params, condition = request.vector, request.params, request.condition
     recall = params.recall
     if recall is None:
         recall = view.config.optimizer_config.recall
-    found: list[tuple[SegmentView, list[Best]]] = []
+    results: list[tuple[SegmentView, list[Best]]] = []
     for segment_view in view.segments:
         if segment_view.live == 0:
             continue
         explain = None if explained is None else _explainer(segment_view, explained)
-        mask = allowed(view, segment_view, vector.name, condition, asked.excluded, explain)
+        mask = allowed(view, segment_view, vector.name, condition, request.excluded, explain)
         if mask is not None and not mask.any():
             continue
         search = SegmentSearch(
@@ -91,8 +91,8 @@ def search_segments(
             mask=mask,
             explain=explain,
         )
-        found.append((segment_view, _each(search)))
-    return [_merged(found, number, limit) for number in range(len(queries))]
+        results.append((segment_view, _each(search)))
+    return [_merged(results, number, limit) for number in range(len(queries))]
 
 
 def _each(search: SegmentSearch) -> list[Best]:
@@ -103,7 +103,7 @@ def _each(search: SegmentSearch) -> list[Best]:
     at_once = max(1, MOST_AT_ONCE // min(search.segment_view.rows, 64 * search.limit))
     if search.mask is not None:
         # How deep an index is searched for rows that are left depends on the query; what one finds
-        # must not depend on what else is asked.
+        # must not depend on which queries come with it.
         at_once = 1
 
     def share(some: Floats) -> list[Best]:
@@ -117,24 +117,24 @@ def _each(search: SegmentSearch) -> list[Best]:
     return [best for some in together(shared) for best in some]
 
 
-def _merged(found: list[tuple[SegmentView, list[Best]]], number: int, limit: int) -> Hits:
-    """The best that all segments have found for one query."""
-    if len(found) == 1:
-        [(segment_view, best)] = found
+def _merged(results: list[tuple[SegmentView, list[Best]]], number: int, limit: int) -> Hits:
+    """The best that all segments have for one query."""
+    if len(results) == 1:
+        [(segment_view, best)] = results
         scores, rows = best[number]
         return Hits(scores.tolist(), [(segment_view, range(len(rows)), rows)])
     merged = [
         (-score, segment, row)
-        for segment, (_, best) in enumerate(found)
+        for segment, (_, best) in enumerate(results)
         for score, row in zip(best[number][0].tolist(), best[number][1].tolist(), strict=True)
     ]
     merged.sort()
     del merged[limit:]
     hits = Hits([-score for score, _, _ in merged], [])
-    for segment, (segment_view, _) in enumerate(found):
+    for segment, (segment_view, _) in enumerate(results):
         positions = [position for position, hit in enumerate(merged) if hit[1] == segment]
         if positions:
-            hits.found.append(
+            hits.by_segment.append(
                 (segment_view, positions, np.array([merged[p][2] for p in positions]))
             )
     return hits

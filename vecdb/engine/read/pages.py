@@ -28,23 +28,23 @@ Hit = tuple[float, int, int]
 
 def page(
     view: View,
-    asked: Nearest,
+    request: Nearest,
     queries: Floats,
     explained: list[models.SegmentSearch] | None = None,
 ) -> list[Hits]:
-    """For each query the results of the page asked for; the rest as in `search_segments`, where
+    """For each query the results of its page; the rest as in `search_segments`, where
     what is explained is the last search that was done."""
-    limit, offset = asked.limit, asked.offset
+    limit, offset = request.limit, request.offset
     end = offset + limit
-    if offset == 0 or _exact(view, asked):
-        found = search_segments(view, asked, queries, limit=end, explained=explained)
-        return [hits.between(offset, end) for hits in found] if offset else found
+    if offset == 0 or _exact(view, request):
+        results = search_segments(view, request, queries, limit=end, explained=explained)
+        return [hits.between(offset, end) for hits in results] if offset else results
     lists: list[list[Hit]] = [[] for _ in queries]
     depth = gcd(limit, offset)
     while True:
         last = depth >= end
         deeper = search_segments(
-            view, asked, queries, limit=depth, explained=explained if last else None
+            view, request, queries, limit=depth, explained=explained if last else None
         )
         for mine, hits in zip(lists, deeper, strict=True):
             known = {hit[1:] for hit in mine}
@@ -55,10 +55,10 @@ def page(
         depth *= _DEEPER
 
 
-def _exact(view: View, asked: Nearest) -> bool:
+def _exact(view: View, request: Nearest) -> bool:
     """Whether more results begin with those that fewer would be, whatever the query is."""
-    name = asked.vector.name
-    return asked.params.exact or not any(
+    name = request.vector.name
+    return request.params.exact or not any(
         segment_view.segment.index(name) is not None or segment_view.segment.codes(name) is not None
         for segment_view in view.segments
     )
@@ -68,7 +68,7 @@ def _listed(view: View, hits: Hits) -> list[Hit]:
     """Best first."""
     positions = {id(segment_view): position for position, segment_view in enumerate(view.segments)}
     listed: list[Hit] = [(0.0, 0, 0)] * len(hits.scores)
-    for segment_view, at, rows in hits.found:
+    for segment_view, at, rows in hits.by_segment:
         for where, row in zip(at, rows.tolist(), strict=True):
             listed[where] = -hits.scores[where], positions[id(segment_view)], row
     return listed
@@ -80,5 +80,5 @@ def _hits(view: View, listed: list[Hit]) -> Hits:
     for segment in sorted({segment for _, segment, _ in listed}):
         at = [position for position, hit in enumerate(listed) if hit[1] == segment]
         rows = np.array([listed[position][2] for position in at], dtype=np.int64)
-        hits.found.append((view.segments[segment], at, rows))
+        hits.by_segment.append((view.segments[segment], at, rows))
     return hits

@@ -87,10 +87,10 @@ def retrieve(view: View, keys: list[int], want: Wanted) -> list[models.Record]:
     return records
 
 
-def scroll(view: View, asked: Scroll) -> tuple[list[models.Record], int | str | None]:
+def scroll(view: View, request: Scroll) -> tuple[list[models.Record], int | str | None]:
     """The points of a walk, and the id to go on with."""
     records: list[models.Record] = []
-    filter, want, skipped = asked.condition, asked.wanted, asked.skipped
+    filter, want, skipped = request.condition, request.wanted, request.skipped
     tests: dict[int, tuple[Bits, Callable[[int], bool]]] = {}
 
     def possible(segment_view: SegmentView) -> Bits | None:
@@ -100,7 +100,7 @@ def scroll(view: View, asked: Scroll) -> tuple[list[models.Record], int | str | 
         tests[id(segment_view)] = surely, masks.row_test(view, segment_view, filter)
         return possibly
 
-    for key, segment_view, row in view.in_order(asked.start, possible):
+    for key, segment_view, row in view.in_order(request.start, possible):
         if filter is not None:
             surely, matches = tests[id(segment_view)]
             if not (surely[row >> 3] >> (row & 7) & 1 or matches(row)):
@@ -108,7 +108,7 @@ def scroll(view: View, asked: Scroll) -> tuple[list[models.Record], int | str | 
         if skipped:
             skipped -= 1
             continue
-        if len(records) == asked.limit:
+        if len(records) == request.limit:
             return records, ids.external(key)
         records.append(
             models.Record(

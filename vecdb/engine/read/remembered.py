@@ -46,10 +46,10 @@ def _matches_of_edits(edits: PayloadEdits) -> EditedMatches:
 def recall(segment_view: SegmentView, digest: bytes) -> tuple[Bits, Bits]:
     """Bits of the rows of which it is known, and of those of them that match."""
     kept = matches_of(segment_view.segment)
-    found = kept.pop(digest, None)
-    if found is not None:
-        kept[digest] = found  # as the last that was asked for
-    tested, matches = (_of_view(bits, segment_view) for bits in found or (_NONE, _NONE))
+    both = kept.pop(digest, None)
+    if both is not None:
+        kept[digest] = both  # as the last that was asked for
+    tested, matches = (_of_view(bits, segment_view) for bits in both or (_NONE, _NONE))
     if not segment_view.edited:
         return tested, matches
     edited = segment_view.edits.bits(segment_view.seen, segment_view.rows)
@@ -76,10 +76,10 @@ def remember(segment_view: SegmentView, digest: bytes, tested: Bits, matches: Bi
 
 def _known_of_edits(segment_view: SegmentView, digest: bytes) -> tuple[Bits, Bits]:
     """The same of rows whose payload was edited."""
-    seen, *found = _matches_of_edits(segment_view.edits).get(digest, (0, _NONE, _NONE))
+    seen, *known = _matches_of_edits(segment_view.edits).get(digest, (0, _NONE, _NONE))
     if seen > segment_view.seen:  # time may run backwards: an earlier view is still being read
-        found = [_NONE, _NONE]
-    tested, matches = (_of_view(bits, segment_view) for bits in found)
+        known = [_NONE, _NONE]
+    tested, matches = (_of_view(bits, segment_view) for bits in known)
     if seen < segment_view.seen and tested.any():
         flags = np.zeros(segment_view.rows, dtype=np.bool_)
         flags[segment_view.edits.rows(segment_view.seen, (), seen)] = True

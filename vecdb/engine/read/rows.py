@@ -73,5 +73,5 @@ def vectors_of(view: View, segment_view: SegmentView, row: int, names: list[str]
         return None
     one = np.array([row], dtype=np.int64)
     has = vector_names(view, segment_view, row)
-    found = {n: segment_view.segment.take(n, one)[0].tolist() for n in names if n in has}
-    return found.get("") if "" in view.schema else found
+    by_name = {n: segment_view.segment.take(n, one)[0].tolist() for n in names if n in has}
+    return by_name.get("") if "" in view.schema else by_name

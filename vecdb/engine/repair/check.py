@@ -133,33 +133,33 @@ def _noted(report: CheckReport, path: Path) -> Iterator[None]:
 
 
 def _check_collection(report: CheckReport, path: Path, escaped: str) -> None:
-    found = CollectionCheck(name=path.name)
-    report.collections.append(found)
+    check = CollectionCheck(name=path.name)
+    report.collections.append(check)
     with _noted(report, path):
         fields = read_format(path)
-        found.name = collection_name(path)
-        if layout.escape(found.name) != escaped:
-            report.add(path / layout.FORMAT, f"names the collection {found.name!r}, not this one")
+        check.name = collection_name(path)
+        if layout.escape(check.name) != escaped:
+            report.add(path / layout.FORMAT, f"names the collection {check.name!r}, not this one")
         uuid = bytes.fromhex(fields["uuid"])
         require_lock_file(path / layout.CATALOG)
         snapshot, _ = read_unlocked(path / layout.CATALOG)
-        found.segments = len(snapshot.segments)
+        check.segments = len(snapshot.segments)
         schema = schema_of(valid_config(path, snapshot, fields["uuid"]))
-        _check_wal(report, found, path, uuid, snapshot, schema)
+        _check_wal(report, check, path, uuid, snapshot, schema)
         live: list[ids.IdArray] = []
         for row in snapshot.segments:
             with _noted(report, path):
-                live.append(_check_segment(report, found, path, uuid, row, snapshot))
+                live.append(_check_segment(report, check, path, uuid, row, snapshot))
         _check_unique(report, path, live)
         known = {row.id for row in snapshot.segments}
         for entry in (path / layout.SEGMENTS).iterdir():
             if layout.parse_segment_dir(entry.name) not in known:
-                found.leftovers += 1
+                check.leftovers += 1
 
 
 def _check_wal(
     report: CheckReport,
-    found: CollectionCheck,
+    check: CollectionCheck,
     path: Path,
     uuid: bytes,
     snapshot: Snapshot,
@@ -177,13 +177,13 @@ def _check_wal(
                         encoding.verify(payload)
             except DamageError as error:
                 report.add(path / layout.WAL, f"operation {seq}: {error}")
-        found.wal_operations = replay.operations_count
-        found.torn_bytes = replay.torn_bytes
+        check.wal_operations = replay.operations_count
+        check.torn_bytes = replay.torn_bytes
 
 
 def _check_segment(
     report: CheckReport,
-    found: CollectionCheck,
+    check: CollectionCheck,
     path: Path,
     uuid: bytes,
     row: SegmentRow,
@@ -199,12 +199,12 @@ def _check_segment(
         if str(array.path) not in segment.damage:
             with _noted(report, directory):
                 array.verify()
-        found.files += 1
-        found.bytes += array.file_size
+        check.files += 1
+        check.bytes += array.file_size
     for entry in directory.iterdir():
         if entry.name not in row.files:
             if layout.parse_edits_file(entry.name) is not None:
-                found.leftovers += 1
+                check.leftovers += 1
             else:
                 report.add(entry, "is not a file of this segment")
     _check_order(report, directory, segment)
@@ -215,16 +215,16 @@ def _check_segment(
             encoding.verify(segment.payload(offset))
     for name in row.edits:
         with _noted(report, directory / name):
-            _check_edits(found, EditsFile(directory, uuid, row, name))
+            _check_edits(check, EditsFile(directory, uuid, row, name))
     alive = snapshot.alive.get(row.id)
-    found.points += snapshot.live[row.id]
+    check.points += snapshot.live[row.id]
     flags = np.ones(row.rows, dtype=np.bool_) if alive is None else unpack_bits(alive, row.rows)
     return segment.id_array(np.flatnonzero(flags))
 
 
-def _check_edits(found: CollectionCheck, file: EditsFile) -> None:
-    found.files += 1
-    found.bytes += file.opened.file_size
+def _check_edits(check: CollectionCheck, file: EditsFile) -> None:
+    check.files += 1
+    check.bytes += file.opened.file_size
     file.opened.verify()
     for payload in file.payloads(np.arange(len(file.rows))):
         encoding.verify(payload)

@@ -261,20 +261,20 @@ def _new_payloads(view: View, edit: EditPayload) -> list[NewPayloads]:
     where, rows = view.locate(edit.keys)
     whole = whole_payload(edit)
     change = payload_editor(edit)
-    found = []
+    changes = []
     for number in np.unique(where[where >= 0]).tolist():
         segment_view, mine = view.segments[number], rows[where == number]
         payloads: list[bytes] = []
         if whole is not None:  # the stored ones need not be read; one object, however many points
-            found.append(NewPayloads(segment_view.edits, mine, [whole] * len(mine)))
+            changes.append(NewPayloads(segment_view.edits, mine, [whole] * len(mine)))
             continue
         try:
             for start in range(0, len(mine), _AT_ONCE):
                 payloads += map(change, segment_view.payloads(mine[start : start + _AT_ONCE]))
         except DamageError as error:
             raise CorruptionError("payload of a point to edit", str(error)) from None
-        found.append(NewPayloads(segment_view.edits, mine, payloads))
-    return found
+        changes.append(NewPayloads(segment_view.edits, mine, payloads))
+    return changes
 
 
 def _edited(view: View, edit: EditVectors | DropVectors) -> Upsert | None:

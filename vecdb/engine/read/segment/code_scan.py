@@ -87,25 +87,25 @@ def _surely(
         others = quantized.regular if mask is None else mask & quantized.regular
         allowed -= len(strays)
         with reading(search, strays) as vectors:
-            found = np.empty(len(strays), np.float32)
-            filled = score(metric, vectors, query, strays, found, *best, filled)
+            exact = np.empty(len(strays), np.float32)
+            filled = score(metric, vectors, query, strays, exact, *best, filled)
     prepared = quantized.quantizer.prepare(query)
     kept, upto = 0, max(_FEWEST, int(_FIRST[kind] * limit))
     most = max(upto, allowed // _MOST)
     listed = max(_LISTED_LEAST[kind], int(_LISTED[kind] * upto))
     may_be_missed = (1.0 - _RESERVE) * (1.0 - search.recall) * limit
-    found, sure = np.empty(0, np.float32), DOUBTFUL
+    exact, sure = np.empty(0, np.float32), DOUBTFUL
     while sure == DOUBTFUL and upto <= most:
-        if upto > 7 * len(found) // 8:
+        if upto > 7 * len(exact) // 8:
             estimates, rows = best_by_codes(quantized, segment_view.rows, prepared, listed, others)
-            found = np.append(found[:kept], np.empty(len(rows) - kept, np.float32))
+            exact = np.append(exact[:kept], np.empty(len(rows) - kept, np.float32))
             listed *= _LISTED_AGAIN
         upto = min(upto, len(rows))
         stop = upto if cold(search) else 7 * len(rows) // 8
         with reading(search, rows[kept : max(upto, stop)]) as vectors:
             kept, filled, sure = rescore_until_sure(
                 *(metric, vectors, query, estimates, rows, kept, upto, stop),
-                *(allowed, most, may_be_missed, found, *best, filled),
+                *(allowed, most, may_be_missed, exact, *best, filled),
             )
         upto = 2 * kept
     if sure != SURE:
@@ -115,9 +115,9 @@ def _surely(
     if kept < wanted:
         if wanted > len(rows):
             _, rows = best_by_codes(quantized, segment_view.rows, prepared, wanted, others)
-            found = np.empty(len(rows), np.float32)
+            exact = np.empty(len(rows), np.float32)
         with reading(search, rows[kept:wanted]) as vectors:
-            more = rows[kept:wanted], found[kept:wanted]
+            more = rows[kept:wanted], exact[kept:wanted]
             filled = score(metric, vectors, query, *more, *best, filled)
         kept = min(wanted, len(rows))
     topk_sort(*best, filled)

@@ -21,24 +21,24 @@ bytes of originals from RAM."""
 
 
 def codes(
-    search: SegmentSearch, found: Candidates, quantized: QuantizedVectors, keep: int
+    search: SegmentSearch, candidates: Candidates, quantized: QuantizedVectors, keep: int
 ) -> Candidates:
     """The best ``keep`` of some rows by their codes, best first, and how sure that is."""
-    rows, bounds = found.rows, found.bounds
+    rows, bounds = candidates.rows, candidates.bounds
     assert bounds is not None
     sure = np.full((len(rows), 2), np.inf, dtype=np.float32)
-    counts = np.minimum(found.counts, keep)
+    counts = np.minimum(candidates.counts, keep)
     kept = np.zeros((len(rows), counts.max()), dtype=np.int64)
     by_codes = np.zeros(kept.shape, dtype=np.float32)
     for number, (query, count) in enumerate(
-        zip(search.queries, found.counts.tolist(), strict=True)
+        zip(search.queries, candidates.counts.tolist(), strict=True)
     ):
         scores = _scores_by_codes(quantized, search.segment_view.rows, query, rows[number, :count])
         if count >= search.limit:
             at = -min(measured_of(search.limit), count)
-            asked = (metrics()[search.vector.metric], found.scores[number, :count], scores)
+            arguments = (metrics()[search.vector.metric], candidates.scores[number, :count], scores)
             sure[number] = np.array(
-                sureness()(*asked, bounds[number], -at, np.partition(scores, at)[at])
+                sureness()(*arguments, bounds[number], -at, np.partition(scores, at)[at])
             )
         order = np.lexsort((rows[number, :count], -scores))[:keep]
         kept[number, : len(order)] = rows[number, order]
@@ -49,17 +49,17 @@ def codes(
     return Candidates(kept, counts, by_codes, sure=sure)
 
 
-def to_be_rescored(search: SegmentSearch, found: Candidates) -> Candidates:
+def to_be_rescored(search: SegmentSearch, candidates: Candidates) -> Candidates:
     """What is best by codes, as its vectors are read: fewer pages, in disk order."""
-    rows, by_codes = np.zeros_like(found.rows), np.zeros_like(found.scores)
-    for number, count in enumerate(found.counts.tolist()):
-        order = np.argsort(found.rows[number, :count])
-        rows[number, :count] = found.rows[number, order]
-        by_codes[number, :count] = found.scores[number, order]
+    rows, by_codes = np.zeros_like(candidates.rows), np.zeros_like(candidates.scores)
+    for number, count in enumerate(candidates.counts.tolist()):
+        order = np.argsort(candidates.rows[number, :count])
+        rows[number, :count] = candidates.rows[number, order]
+        by_codes[number, :count] = candidates.scores[number, order]
     if search.vector.metric == "manhattan":
         by_codes = -np.square(by_codes)  # as of a Euclidean distance: see `sureness`
     bounds = np.full((len(rows), 2), -np.inf, dtype=np.float32)
-    return Candidates(rows, found.counts, by_codes, bounds)
+    return Candidates(rows, candidates.counts, by_codes, bounds)
 
 
 def by_codes_too(search: SegmentSearch, effort: Effort, quantized: QuantizedVectors | None) -> bool:

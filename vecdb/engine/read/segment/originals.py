@@ -40,13 +40,13 @@ _FEW = 8
 """Where a filter leaves at most one row of so many, they are read one by one."""
 
 
-def originals(search: SegmentSearch, found: Candidates) -> Candidates:
+def originals(search: SegmentSearch, candidates: Candidates) -> Candidates:
     """The best of some rows by their vectors, in order, and how sure that is.
 
-    ``found.scores`` are the estimates by which they were chosen: without ``bounds`` of what was
-    not, nothing follows from them.
+    ``candidates.scores`` are the estimates by which they were chosen: without ``bounds`` of what
+    was not, nothing follows from them.
     """
-    rows, counts, queries = found.rows, found.counts, len(found.rows)
+    rows, counts, queries = candidates.rows, candidates.counts, len(candidates.rows)
     vectors_file = search.originals
     if vectors_file.cold:
         vectors_file.ask_for(np.unique(rows))
@@ -59,7 +59,7 @@ def originals(search: SegmentSearch, found: Candidates) -> Candidates:
     best = np.empty((queries, limit), dtype=np.int64)
     metric = metrics()[search.vector.metric]
     sure = np.empty((queries, 2), dtype=np.float32)
-    estimates, bounds = found.scores, found.bounds
+    estimates, bounds = candidates.scores, candidates.bounds
     if bounds is None:
         estimates, bounds = np.empty((queries, 0), dtype=np.float32), sure
     measured = measured_of(search.limit)
@@ -135,8 +135,8 @@ def _exact_scan(search: SegmentSearch, query: Floats, numba: bool) -> Best:
     ):
         return best_of(blocks)
     shares = [(lambda share=share: best_of(share)) for share in _shares(blocks, processors())]
-    found = together(shares)
-    scores, rows = (np.concatenate(column) for column in zip(*found, strict=True))
+    results = together(shares)
+    scores, rows = (np.concatenate(column) for column in zip(*results, strict=True))
     best = np.lexsort((rows, -scores))[:limit]
     return scores[best], rows[best]
 

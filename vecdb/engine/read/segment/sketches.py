@@ -41,9 +41,9 @@ class Visit(Struct, frozen=True, eq=False, gc=False):
 
 def sketches(search: SegmentSearch, visit: Visit) -> Candidates:
     """Candidates among all rows."""
-    found = _visit(search, visit)
-    rows, counts = visit.index.clustered.rows_at(found.positions), found.counts[:, 0].copy()
-    return Candidates(rows, counts, found.scores, found.bounds)
+    visited = _visit(search, visit)
+    rows, counts = visit.index.clustered.rows_at(visited.positions), visited.counts[:, 0].copy()
+    return Candidates(rows, counts, visited.scores, visited.bounds)
 
 
 def sketches_and_originals(search: SegmentSearch, visit: Visit, vectors: Floats) -> Candidates:
@@ -80,12 +80,12 @@ def sketches_of_allowed(search: SegmentSearch, visit: Visit) -> Candidates | Non
         return None
     depth, why = search.limit, visit.why
     while True:
-        found = _visit(search, Visit(visit.index, None, effort, candidates, why))
-        rows = clustered.rows_at(found.positions)
-        left = np.arange(rows.shape[1]) < found.counts[:, :1]
-        found.scores[~left] = -np.inf  # beyond the count
+        visited = _visit(search, Visit(visit.index, None, effort, candidates, why))
+        rows = clustered.rows_at(visited.positions)
+        left = np.arange(rows.shape[1]) < visited.counts[:, :1]
+        visited.scores[~left] = -np.inf  # beyond the count
         left[left] = bits_at(mask, rows[left])
-        needed = _depth(found.scores, left, search.limit)
+        needed = _depth(visited.scores, left, search.limit)
         if needed is not None and needed <= depth + depth // 4:
             break
         depth = 4 * depth if needed is None else min(needed, 4 * depth)
@@ -98,8 +98,8 @@ def sketches_of_allowed(search: SegmentSearch, visit: Visit) -> Candidates | Non
             return None
     counts = left.sum(axis=1)
     order = np.argsort(~left, axis=1, kind="stable")[:, : counts.max()]
-    scores = np.take_along_axis(found.scores, order, axis=1)
-    return Candidates(np.take_along_axis(rows, order, axis=1), counts, scores, found.bounds)
+    scores = np.take_along_axis(visited.scores, order, axis=1)
+    return Candidates(np.take_along_axis(rows, order, axis=1), counts, scores, visited.bounds)
 
 
 def _depth(scores: Floats, left: npt.NDArray[np.bool_], limit: int) -> int | None:
@@ -117,18 +117,18 @@ def _depth(scores: Floats, left: npt.NDArray[np.bool_], limit: int) -> int | Non
 def _visit(search: SegmentSearch, visit: Visit) -> Found:
     clustered = visit.index.clustered
     blocks = visit.index.sketch.verify().reshape(clustered.sketch_shape)
-    found = clustered.visit(search.queries, blocks, visit.candidates, visit.effort.gap)
-    _explain(search, visit, found.counts)
-    return found
+    visited = clustered.visit(search.queries, blocks, visit.candidates, visit.effort.gap)
+    _explain(search, visit, visited.counts)
+    return visited
 
 
 def _explain(search: SegmentSearch, visit: Visit, counts: Offsets) -> None:
     if search.explain is None:
         return
-    kept, partitions, visited = counts.sum(axis=0).tolist()
+    kept, partitions, scored = counts.sum(axis=0).tolist()
     every = visit.index.clustered.clustering.partitions * len(search.queries)
     effort_for = f"a recall of {visit.effort.recall:g}"
     if search.params.hnsw_ef is not None:
         effort_for = f"hnsw_ef={search.params.hnsw_ef}"
     reason = f"{partitions} of {every} partitions, for {effort_for}{visit.why}"
-    search.explain(models.SearchStage("sketches", visited, kept, reason))
+    search.explain(models.SearchStage("sketches", scored, kept, reason))

@@ -41,10 +41,10 @@ def until_confident(search: SegmentSearch, visit: Visit) -> list[Best]:
         some = search.of(search.queries[numbers])
         doubtful = []
         if wider is not None:
-            found, doubtful = _tried(some, wider)
+            results, doubtful = _tried(some, wider)
         else:
-            found = all_rows(some, visit.quantized, "sketches tell too little of this query")
-        for number, mine in zip(numbers, found, strict=True):
+            results = all_rows(some, visit.quantized, "sketches tell too little of this query")
+        for number, mine in zip(numbers, results, strict=True):
             best[number] = mine
         if wider is not None and doubtful:
             waiting += _in_parts(search, wider, [numbers[each] for each in doubtful])
@@ -74,19 +74,21 @@ def _in_parts(
 
 def _tried(search: SegmentSearch, visit: Visit) -> tuple[list[Best], list[int]]:
     """The best rows for each query, and the numbers of those that leave doubts."""
-    found = _through_stages(search, visit)
-    if found is None:
+    candidates = _through_stages(search, visit)
+    if candidates is None:
         if search.filtered:
             return exact_scan(search, "all that match the filter"), []
         return all_rows(search, visit.quantized, "so few are left"), []
-    best = found.best()
+    best = candidates.best()
     if visit.candidates >= visit.index.clustered.rows:
         return best, []
     # A comparison of arrays takes longer than it looks.
     least, nearest = visit.effort.calm, visit.effort.reach
-    assert found.sure is not None
+    assert candidates.sure is not None
     doubtful = [
-        q for q, (calm, reach) in enumerate(found.sure.tolist()) if calm < least or reach < nearest
+        q
+        for q, (calm, reach) in enumerate(candidates.sure.tolist())
+        if calm < least or reach < nearest
     ]
     return best, doubtful
 
@@ -94,23 +96,23 @@ def _tried(search: SegmentSearch, visit: Visit) -> tuple[list[Best], list[int]]:
 def _through_stages(search: SegmentSearch, visit: Visit) -> Candidates | None:
     """Sketches, then codes if they tell more, then originals. None: see `sketches_of_allowed`."""
     if search.mask is not None:
-        found = sketches_of_allowed(search, visit)
-        if found is None:
+        candidates = sketches_of_allowed(search, visit)
+        if candidates is None:
             return None
     else:
         vectors_file = search.originals
         if visit.quantized is None and vectors_file.placement == "anonymous":
             vectors = vectors_file.array.reshape(search.segment_view.rows, search.vector.dim)
             return sketches_and_originals(search, visit, vectors)  # verified when loaded
-        found = sketches(search, visit)
+        candidates = sketches(search, visit)
     if visit.quantized is None:
-        return originals(search, found)
+        return originals(search, candidates)
     if not search.rescore:
-        return codes(search, found, visit.quantized, search.limit)
+        return codes(search, candidates, visit.quantized, search.limit)
     # More than what the recall takes, if that is wanted, but never less.
-    width = found.rows.shape[1]
+    width = candidates.rows.shape[1]
     keep = max(visit.effort.survivors or width, search.oversampled() or 0, search.limit)
-    ranked = codes(search, found, visit.quantized, keep)
+    ranked = codes(search, candidates, visit.quantized, keep)
     best = originals(search, to_be_rescored(search, ranked))
     sure, by_codes = ranked.sure, best.sure
     assert sure is not None
