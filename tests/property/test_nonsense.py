@@ -379,7 +379,7 @@ def test_looking_for_frames_after_a_torn_one_takes_no_longer_the_more_there_seem
     whole = b"".join(format.pack_frame(SALT, 1, [[b"whole"]], True))
     torn = b"".join(format.pack_frame(SALT, 2, [[bytes(text), bytes(400)]], True))[:-8]
     (tmp_path / layout.wal_file(1)).write_bytes(WalHeader(UUID, SALT, 1).pack() + whole + torn)
-    repair = salvage.LogRemains(tmp_path, UUID, 0)
+    repair = salvage.SalvagedLog(tmp_path, UUID, 0)
     assert [(seq, bytes(data)) for seq, data in repair.operations()] == [(1, b"whole")]
     assert "too much like a write" in repair.gaps[-1].reason
     assert hashed < 100 * size

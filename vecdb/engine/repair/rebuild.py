@@ -2,9 +2,9 @@
 
 The damaged one is only read. What each file says is believed as far as its checksums go:
 
-    remains   who a collection is, its configuration, its state, its segments
-    rescue    its points, row by row, then the operations of its log, past what is damaged
-    here      both go through the ordinary engine into the new database; then the report
+    inventory   who a collection is, its configuration, its state, its segments
+    salvaged    its points, row by row, then the operations of its log, past what is damaged
+    here        both go through the ordinary engine into the new database; then the report
 
 The new database gets its FORMAT last: until all is saved nobody can take it for one.
 """
@@ -28,8 +28,8 @@ from vecdb.engine.open.recovery import close_store, open_store
 from vecdb.engine.operations import Delete, Operation, Upsert
 from vecdb.engine.optimize.optimizer import Optimizer
 from vecdb.engine.repair.check import Problem, check_files
-from vecdb.engine.repair.remains import CollectionRemains, read_format_line
-from vecdb.engine.repair.rescue import Rescue, only
+from vecdb.engine.repair.inventory import Inventory, read_format_line
+from vecdb.engine.repair.salvaged_points import SalvagedPoints, only
 from vecdb.engine.store import Store
 from vecdb.engine.view import View
 from vecdb.engine.write.checkpoint import checkpoint_if_full
@@ -54,7 +54,7 @@ _EDITED_AT_ONCE = 200  # points whose whole rows, 1 MiB of payload each, fit one
 
 
 class PartlyLost(Struct):
-    """A point that was saved without some of its parts."""
+    """A point that was saved without its payload or some of its vectors."""
 
     id: int | str
     lost: list[str]
@@ -264,23 +264,26 @@ def _collection_dirs(source: Path) -> list[tuple[Path, str]]:
 def _save_collection(path: Path, escaped: str, target: Path, meter: _Meter) -> CollectionRepair:
     report = CollectionRepair(layout.unescape(escaped), str(path))
     try:
-        remains = CollectionRemains(path, escaped)
+        inventory = Inventory(path, escaped)
     except FormatVersionError as error:
         report.error = str(error)
         return report
-    report.name = remains.name
-    if remains.config is None:
+    report.name = inventory.name
+    if inventory.config is None:
         report.error = "neither the catalog nor a segment has a whole configuration"
     else:
-        rescue = Rescue(remains, meter.advance)
-        _write(rescue, remains.config, target, report)
-        _account(rescue, report)
-    report.damaged = [Problem(*entry) for entry in sorted(remains.damaged.items())]
+        salvaged = SalvagedPoints(inventory, meter.advance)
+        _write(salvaged, inventory.config, target, report)
+        _account(salvaged, report)
+    report.damaged = [Problem(*entry) for entry in sorted(inventory.damaged.items())]
     return report
 
 
 def _write(
-    rescue: Rescue, config: models.CollectionConfig, target: Path, report: CollectionRepair
+    salvaged: SalvagedPoints,
+    config: models.CollectionConfig,
+    target: Path,
+    report: CollectionRepair,
 ) -> None:
     """Points, then operations, through the ordinary engine."""
     parent = target / layout.COLLECTIONS
@@ -291,11 +294,11 @@ def _write(
     optimizer.start()
     try:
         saver = _Saver(store, report)
-        for rows in rescue.rows():
+        for rows in salvaged.rows():
             saver.submit(rows)
-        for seq, operation in rescue.operations():
+        for seq, operation in salvaged.operations():
             if saver.apply(seq, operation):
-                rescue.settle(operation)
+                salvaged.note_applied(operation)
         report.saved = store.view.live
     except BaseException:
         optimizer.stop()
@@ -348,28 +351,28 @@ def _whatever_the_state(operation: Operation, view: View) -> Operation:
 # -- the account -------------------------------------------------------------------------------
 
 
-def _account(rescue: Rescue, report: CollectionRepair) -> None:
+def _account(salvaged: SalvagedPoints, report: CollectionRepair) -> None:
     """What was lost on the way."""
-    missing = np.flatnonzero(rescue.missing)
-    report.lost = rescue.unknown + len(missing)
-    report.lost_ids = [_id(rescue, position) for position in missing[:SHOWN_IDS].tolist()]
-    partly = np.flatnonzero(rescue.lost.any(axis=1) & ~rescue.missing)
+    missing = np.flatnonzero(salvaged.missing)
+    report.lost = salvaged.unknown + len(missing)
+    report.lost_ids = [_id(salvaged, position) for position in missing[:SHOWN_IDS].tolist()]
+    partly = np.flatnonzero(salvaged.lost.any(axis=1) & ~salvaged.missing)
     report.partly_lost = len(partly)
-    names = ["payload", *(f"vector {name}" if name else "vector" for name in rescue.names)]
+    names = ["payload", *(f"vector {name}" if name else "vector" for name in salvaged.names)]
     for position in partly[:SHOWN_IDS].tolist():
-        lost = [names[column] for column in np.flatnonzero(rescue.lost[position]).tolist()]
-        report.partly_lost_points.append(PartlyLost(_id(rescue, position), lost))
-    report.uncertain = int((~rescue.certain & ~rescue.settled & ~rescue.missing).sum())
-    log = rescue.remains.log
-    report.unusable_operations = rescue.bad_operations + report.unusable_operations
+        lost = [names[column] for column in np.flatnonzero(salvaged.lost[position]).tolist()]
+        report.partly_lost_points.append(PartlyLost(_id(salvaged, position), lost))
+    report.uncertain = int((~salvaged.certain & ~salvaged.rewritten & ~salvaged.missing).sum())
+    log = salvaged.inventory.log
+    report.unusable_operations = salvaged.bad_operations + report.unusable_operations
     report.log_gaps = [LostOperations(gap.first, gap.last, gap.reason) for gap in log.gaps]
     report.operations_lost = len(report.unusable_operations) + sum(
         gap.last - gap.first + 1 for gap in log.gaps if gap.last is not None
     )
     report.torn_bytes = log.torn_bytes
     for path, detail in log.damaged:
-        rescue.remains.note(path, detail)
+        salvaged.inventory.note(path, detail)
 
 
-def _id(rescue: Rescue, position: int) -> int | str:
-    return ids.external(ids.from_array(rescue.keys[position : position + 1])[0])
+def _id(salvaged: SalvagedPoints, position: int) -> int | str:
+    return ids.external(ids.from_array(salvaged.keys[position : position + 1])[0])

@@ -1,6 +1,6 @@
-"""What of damaged files can be proven whole by its checksums: blocks of data, frames of the log.
+"""Salvage: what of damaged files checksums prove whole: blocks of data, frames of the log.
 
-Nothing here trusts a length, a place or a neighbour. Files are read, not mapped: a bad sector is
+Nothing here trusts a length, an offset or a neighbour. Files are read, not mapped: a bad sector is
 then an error of one read and not the death of the process. A single flipped bit, the usual way in
 which data at rest goes bad, is found by trying each, and put right in what is read.
 """
@@ -110,7 +110,7 @@ def footer_checksum(path: Path, length: int) -> int | None:
         return None
 
 
-class DataRemains:
+class SalvagedFile:
     """What is left of one data file. Rows are read in any order; those that lie in blocks that do
     not match their checksum are zeros and flagged.
 
@@ -140,7 +140,7 @@ class DataRemains:
         except DamageError as error:
             self._problem = str(error)
 
-    def __enter__(self) -> DataRemains:
+    def __enter__(self) -> SalvagedFile:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -303,7 +303,7 @@ class Gap:
 
 
 @dataclass(slots=True)
-class LogRemains:
+class SalvagedLog:
     """Reads what is left of a log. What it found is filled in while ``operations`` is consumed."""
 
     directory: Path

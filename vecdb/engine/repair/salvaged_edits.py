@@ -1,4 +1,4 @@
-"""What is left of the payload edits of one segment of a damaged collection.
+"""Salvaged edits: what is left of the payload edits of one segment of a damaged collection.
 
 The head of a file says of which rows the payload was edited. Without it that is not known of any
 row: then the payloads that are found may be older ones.
@@ -11,8 +11,8 @@ from contextlib import ExitStack
 import numpy as np
 import numpy.typing as npt
 
-from vecdb.engine.repair.remains import Part
-from vecdb.engine.repair.salvage import DataRemains
+from vecdb.engine.repair.inventory import SegmentEntry
+from vecdb.engine.repair.salvage import SalvagedFile
 from vecdb.payload import encoding
 from vecdb.storage import layout
 from vecdb.storage.files import PAYLOAD_EDITS
@@ -23,21 +23,21 @@ Flags = npt.NDArray[np.bool_]
 Offsets = npt.NDArray[np.int64]
 
 
-class EditRemains:
+class SalvagedEdits:
     """The payload edits of a segment. The files stay open as long as ``files``."""
 
-    def __init__(self, part: Part, uuid: bytes | None, files: ExitStack) -> None:
+    def __init__(self, entry: SegmentEntry, uuid: bytes | None, files: ExitStack) -> None:
         self.whole = True
-        """Whether it is known of every row if its payload was edited."""
-        self.seqs = np.zeros(part.rows, dtype=np.uint64)
+        """Whether it is known for every row if its payload was edited."""
+        self.seqs = np.zeros(entry.rows, dtype=np.uint64)
         """The operation that edited each row last; 0: none."""
-        self.files: list[DataRemains] = []
+        self.files: list[SalvagedFile] = []
         self._tables: list[EditsTable | None] = []
-        self._file = np.full(part.rows, -1, dtype=np.int32)  # that has the payload now; -1: none
-        self._position = np.zeros(part.rows, dtype=np.int64)
-        for number, name in enumerate(part.edits):
-            file = files.enter_context(part.file(PAYLOAD_EDITS, uuid, name))
-            table = _table_of(file, part.rows, layout.parse_edits_file(name) or 0)
+        self._file = np.full(entry.rows, -1, dtype=np.int32)  # that has the payload now; -1: none
+        self._position = np.zeros(entry.rows, dtype=np.int64)
+        for number, name in enumerate(entry.edits):
+            file = files.enter_context(entry.file(PAYLOAD_EDITS, uuid, name))
+            table = _table_of(file, entry.rows, layout.parse_edits_file(name) or 0)
             self.files.append(file)
             self._tables.append(table)
             if table is None:
@@ -67,7 +67,7 @@ class EditRemains:
                 payloads[position] = data[start:end].tobytes() if known else encoding.EMPTY
 
 
-def _table_of(file: DataRemains, rows: int, seq: int) -> EditsTable | None:
+def _table_of(file: SalvagedFile, rows: int, seq: int) -> EditsTable | None:
     """The head of a file, if all of it is whole."""
     data, whole = file.rows(0, 8)
     count = int(data[:, 0].view("<u8")[0])
