@@ -26,14 +26,14 @@ def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="vecdb-search")
 
 
-def together(tasks: Sequence[Callable[[], T]]) -> list[T]:
+def run_all(tasks: Sequence[Callable[[], T]]) -> list[T]:
     """The results of all tasks, the first of which this thread does itself. Raises what the first
     that failed raised, when all have ended.
 
     What no thread has begun when this one is free, it does, too: tasks may call this in turn, and
     if all threads of the pool waited for others to begin, none ever would.
     """
-    others = [(task, _handed_on(task)) for task in tasks[1:]]
+    others = [(task, _submitted(task)) for task in tasks[1:]]
     try:
         results = [tasks[0]()]
         for task, other in others:
@@ -46,7 +46,7 @@ def together(tasks: Sequence[Callable[[], T]]) -> list[T]:
                 other.exception()  # waits
 
 
-def _handed_on(task: Callable[[], T]) -> Future[T] | None:
+def _submitted(task: Callable[[], T]) -> Future[T] | None:
     try:
         return _pool().submit(task)
     except RuntimeError:  # the main thread has ended, and takes no more; others may go on searching

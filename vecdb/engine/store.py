@@ -256,12 +256,12 @@ class Store:
         # until Python looks for cycles.
         held = weakref.ref(self)
 
-        def noticed() -> None:
+        def on_damage() -> None:
             store = held()
             if store is not None:
                 store.changed()
 
-        return FileSegment(path, self.uuid, row, wanted, reuse, noticed)
+        return FileSegment(path, self.uuid, row, wanted, reuse, on_damage)
 
     def open_edits(self, row: SegmentRow, reuse: PayloadEdits | None = None) -> PayloadEdits:
         """The segment's payload edits, as the catalog has them."""
@@ -421,7 +421,7 @@ class Store:
         """Let reads that start from now on see the state as it is."""
         self.view = self.make_view()
         for state in self.files.values():
-            state.segment.say_damage()
+            state.segment.log_damage()
 
 
 def view_of(memory: MemorySegment) -> SegmentView:

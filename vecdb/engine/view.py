@@ -97,7 +97,7 @@ class Segment(Protocol):
     def codes(self, name: str) -> QuantizedVectors | None:
         """The quantized vectors of a vector name."""
 
-    def lose(self, name: str, error: CorruptionError) -> None:
+    def quarantine(self, name: str, error: CorruptionError) -> None:
         """Go on without what is derived of a vector name, in which a search has met damage. Raises
         the error if it is not about that."""
 

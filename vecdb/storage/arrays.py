@@ -66,7 +66,7 @@ class PlacedArray:
         """The last rows that were read had to be waited for. Set by who reads; see ``ask_for``."""
         self._map: Mapping | None = None
         try:
-            with fs.required(path), lookup.open_read(path) as file:
+            with fs.must_exist(path), lookup.open_read(path) as file:
                 self._open(file.fileno(), expected, placement)
         except DamageError as error:
             raise CorruptionError(path, str(error)) from None

@@ -191,7 +191,7 @@ def read_unlocked(path: Path) -> tuple[Snapshot, int]:
     file = path / DATA
     while True:
         require_length(file)
-        with fs.required(file):  # its collection may be dropped at any moment
+        with fs.must_exist(file):  # its collection may be dropped at any moment
             with lookup.open_read(file) as opened:
                 data = opened.read()
             newest = newest_meta(data, file)
@@ -211,7 +211,7 @@ def read_unlocked(path: Path) -> tuple[Snapshot, int]:
 def transaction_of(path: Path) -> int:
     """The number of the newest transaction. Raises CorruptionError."""
     file = path / DATA
-    with fs.required(file), lookup.open_read(file) as opened:
+    with fs.must_exist(file), lookup.open_read(file) as opened:
         return newest_meta(opened.read(2 << 16), file).transaction
 
 

@@ -66,7 +66,7 @@ def require_lock_file(path: Path) -> None:
 
 def require_length(path: Path) -> None:
     """Raise CorruptionError if the file is missing or has not even two pages."""
-    with fs.required(path):
+    with fs.must_exist(path):
         length = lookup.status(path).st_size
     if length < 8192:
         raise CorruptionError(path, f"{length} bytes, too short for a catalog")

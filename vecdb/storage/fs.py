@@ -43,7 +43,7 @@ _BUFFERS_PER_WRITE = 512  # below IOV_MAX (1024) everywhere
 
 
 @contextmanager
-def required(path: Path, what: str = "file") -> Iterator[None]:
+def must_exist(path: Path, what: str = "file") -> Iterator[None]:
     """Something that must be there is opened: if it is missing, or something else stands in its
     place (a directory, a link to nowhere or to itself), that is damage. Raises CorruptionError."""
     try:
@@ -364,7 +364,7 @@ class FileLock:
     def __init__(self, path: Path, what: str, *, reading: bool = False) -> None:
         """``reading``: nothing will be written, so the file is not made, and need not be ours to
         write to."""
-        with required(path):
+        with must_exist(path):
             self._fd = _open_lock(path, reading)
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -239,7 +239,7 @@ class MemorySegment:
     def codes(self, name: str) -> None:
         """None: they are made with a file."""
 
-    def lose(self, name: str, error: CorruptionError) -> None:
+    def quarantine(self, name: str, error: CorruptionError) -> None:
         """Nothing here is derived."""
         raise error
 

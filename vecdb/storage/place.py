@@ -234,7 +234,7 @@ class Place:
             except OSError as error:
                 if error.errno not in MISSING:
                     raise
-                raise self._lose("it was removed or moved away") from None
+                raise self._mark_lost("it was removed or moved away") from None
 
     def _require_own(self, fd: int) -> None:
         while True:
@@ -245,7 +245,7 @@ class Place:
             elif _identity(mark.name, fd) == mark.identity:
                 return
             if self.mark is mark:  # else it has got another one meanwhile
-                raise self._lose(self._what_happened(fd, mark))
+                raise self._mark_lost(self._what_happened(fd, mark))
 
     def _what_happened(self, fd: int, mark: Mark | None) -> str:
         if os.fstat(fd).st_nlink == 0:
@@ -309,7 +309,7 @@ class Place:
             self._told = True
             _log.warning("%s was moved while it is open, to %s; it goes on there", self.path, now)
 
-    def _lose(self, why: str) -> PlaceTakenError:
+    def _mark_lost(self, why: str) -> PlaceTakenError:
         self._lost = why
         return self._taken(why)
 

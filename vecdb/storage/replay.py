@@ -89,7 +89,7 @@ class Replay:
     ) -> Iterator[tuple[int, memoryview]]:
         # Read, not mapped: a writer that takes an unfinished frame back cuts the file, and what
         # was mapped beyond its end would kill a reader in another process.
-        with fs.required(path), lookup.open_read(path) as file:
+        with fs.must_exist(path), lookup.open_read(path) as file:
             head = file.read(HEADER_SIZE)
             file.seek(start)
             data = memoryview(file.read())

@@ -92,10 +92,10 @@ class FileSegment:
         row: SegmentRow,
         placements: dict[str, Placements],
         reuse: FileSegment | None = None,
-        noticed: Callable[[], None] = lambda: None,
+        on_damage: Callable[[], None] = lambda: None,
     ) -> None:
         """``reuse``: the same segment, placed otherwise; what does not move is taken over.
-        ``noticed`` is called when damage of a derived file is found later, by a search."""
+        ``on_damage`` is called when damage of a derived file is found later, by a search."""
         self.path = path
         self.id = row.id
         self.rows = row.rows
@@ -107,7 +107,7 @@ class FileSegment:
         self.arrays: dict[str, PlacedArray] = {}
         self.damage: dict[str, str] = {}  # derived file -> what is wrong with it
         self._said: set[str] = set() if reuse is None else set(reuse._said)
-        self._noticed = noticed
+        self._on_damage = on_damage
         self._expected = expected_files(row)
         self._old = reuse.arrays if reuse is not None else {}
         self._ids = self._open(files.IDS).verify()
@@ -233,7 +233,7 @@ class FileSegment:
     def _note(self, error: CorruptionError) -> None:
         self.damage[error.path] = error.detail
 
-    def say_damage(self) -> None:
+    def log_damage(self) -> None:
         """Log what was noted, once. For who takes the segment into use: a reader may have opened it
         while its writer was removing it, and do without it."""
         for path in self.damage.keys() - self._said:
@@ -241,7 +241,7 @@ class FileSegment:
             error = CorruptionError(path, self.damage[path])
             _log.warning("%s; answers stay exact, the segment will be rebuilt", error)
 
-    def lose(self, name: str, error: CorruptionError) -> None:
+    def quarantine(self, name: str, error: CorruptionError) -> None:
         """Go on without the codes or the index of a vector name, in which a search has met damage
         now, in a block never used before. Raises the error if it is not about either. That another
         search has just done the same does not matter."""
@@ -252,12 +252,12 @@ class FileSegment:
         else:
             raise error
         self._note(error)
-        self.say_damage()
-        self._noticed()
+        self.log_damage()
+        self._on_damage()
 
     def moved(self, placements: dict[str, Placements]) -> FileSegment:
         """The same segment with its files placed otherwise; nothing is rewritten."""
-        return FileSegment(self.path, self._uuid, self.row, placements, self, self._noticed)
+        return FileSegment(self.path, self._uuid, self.row, placements, self, self._on_damage)
 
     # -- reading ---------------------------------------------------------------------------
 

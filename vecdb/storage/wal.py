@@ -291,7 +291,7 @@ os.register_at_fork(after_in_child=_awake.begin)
 def wal_files(directory: Path) -> list[tuple[int, Path]]:
     """The WAL files of a directory, oldest first: (first seq, path)."""
     files = []
-    with fs.required(directory, "directory"):
+    with fs.must_exist(directory, "directory"):
         paths = lookup.entries(directory)
     for path in paths:
         first_seq = layout.parse_wal_file(path.name)

@@ -102,7 +102,7 @@ class Captured:
     def _open(self, row: SegmentRow) -> None:
         directory = self.path / layout.SEGMENTS / layout.segment_dir(row.id)
         for name, expected in row.files.items():
-            with fs.required(directory / name):
+            with fs.must_exist(directory / name):
                 # An open file stays, whatever becomes of its name.
                 file = lookup.open_read(directory / name)
             self._files[row.id, name] = self._held.enter_context(file)

@@ -83,7 +83,7 @@ def commit(unpacked: Unpacked) -> Path:
     """
     parent = unpacked.path.parent
     restored = parent / layout.restored_dir(layout.escape(unpacked.name))
-    places.settle(restored)  # one that failed to take its place, before this one does
+    places.finish_or_withdraw(restored)  # one that failed to take its place, before this one does
     try:
         fs.rename(unpacked.path, restored)
         fs.sync_dir(parent)

@@ -101,7 +101,7 @@ def identify(path: Path) -> dict[str, str]:
     """The fields of a directory's FORMAT, and which directory and which file it was: a copy of it
     has the same fields. Inodes are given again, at another time. Raises CorruptionError."""
     fields = read_format(path)
-    with fs.required(path / layout.FORMAT):
+    with fs.must_exist(path / layout.FORMAT):
         file = lookup.status(path / layout.FORMAT)
         return {**fields, "file": f"{lookup.identity(path)} {file.st_ino} {file.st_ctime_ns}"}
 

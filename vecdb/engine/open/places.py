@@ -41,7 +41,7 @@ def read_format(directory: Path) -> dict[str, str]:
     """The fields of a FORMAT file. Raises CorruptionError, FormatVersionError."""
     path = directory / layout.FORMAT
     try:
-        with fs.required(path), lookup.open_read(path) as file:
+        with fs.must_exist(path), lookup.open_read(path) as file:
             return unpack_format_line(file.read(MAX_FORMAT_LINE + 1))
     except DamageError as error:
         raise CorruptionError(path, str(error)) from None
@@ -109,7 +109,7 @@ def _drop(directory: Path) -> None:
 def collection_dirs(parent: Path) -> list[Path]:
     """The places of all collections, sorted. A restored one may not have got to its place yet:
     ``standing`` tells where it is."""
-    with fs.required(parent, "directory"):
+    with fs.must_exist(parent, "directory"):
         # Twice: one look at a long list takes several calls, and a collection that a restore
         # renames between two of them might be under neither of its names.
         names = {*lookup.names(parent), *lookup.names(parent)}
@@ -150,13 +150,13 @@ def finish_restores(parent: Path) -> None:
     fs.sync_dir(parent)
     for path in lookup.entries(parent):
         if layout.parse_restored_dir(path.name) is not None:
-            settle(path)
+            finish_or_withdraw(path)
     for path in lookup.entries(parent):
         if layout.is_leftover(path.name):
             fs.discard(path)
 
 
-def settle(restored: Path) -> None:
+def finish_or_withdraw(restored: Path) -> None:
     """Let a restored collection, if there is one of this name, take its place; or remove it, if it
     was withdrawn."""
     if is_committed(restored):

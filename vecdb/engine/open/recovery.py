@@ -39,7 +39,7 @@ def open_store(
     """Open a collection for writing. Raises CorruptionError and FormatVersionError, naming the
     file. ``new``: there is nothing in it yet, so it is of no use if it can only be read.
     ``database``: the directory that it is in, which is held open."""
-    with fs.required(path, "directory"):
+    with fs.must_exist(path, "directory"):
         place = Place(path, database)
     try:
         with place:
@@ -57,7 +57,7 @@ def _open_store(place: Place, level: LogLevel, new: bool) -> Store:
     # a log have its name from a process killed before it was durable, and the one before it
     # is removed for its sake: power loss would take both.
     fs.sync_file(path / layout.CATALOG / DATA)
-    with fs.required(path / layout.WAL, "directory"):
+    with fs.must_exist(path / layout.WAL, "directory"):
         fs.sync_dir(path / layout.WAL)
     store, replay = load(path, catalog.read(), level)
     store.catalog, store.place = catalog, place
@@ -166,7 +166,7 @@ def _clean(store: Store) -> list[str]:
     """Remove segment directories and payload edits that the catalog does not list, and unfinished
     WAL files."""
     removed = []
-    with fs.required(store.segments_path, "directory"):
+    with fs.must_exist(store.segments_path, "directory"):
         paths = lookup.entries(store.segments_path)
     for path in paths:
         segment_id = layout.parse_segment_dir(path.name)

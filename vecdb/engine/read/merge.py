@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vecdb import models
-from vecdb.engine.parallel import processors, together
+from vecdb.engine.parallel import processors, run_all
 from vecdb.engine.read.masks import Explain, allowed
 from vecdb.engine.read.request import Nearest
 from vecdb.engine.read.segment.candidates import MOST_AT_ONCE, Best, SegmentSearch
@@ -114,7 +114,7 @@ def _each(search: SegmentSearch) -> list[Best]:
     if shares <= 1:
         return share(queries)
     shared = [partial(share, some) for some in np.array_split(queries, shares)]
-    return [best for some in together(shared) for best in some]
+    return [best for some in run_all(shared) for best in some]
 
 
 def _merged(results: list[tuple[SegmentView, list[Best]]], number: int, limit: int) -> Hits:

@@ -64,10 +64,10 @@ def code_scan(
         why = f"codes of {search.vector.dim} dimensions tell little, and save nothing"
         return exact_scan(search, why)
     allowed = segment_view.rows if mask is None else int(np.bitwise_count(mask).sum())
-    return [_surely(search, q, allowed, quantized) for q in search.queries]
+    return [_until_confident(search, q, allowed, quantized) for q in search.queries]
 
 
-def _surely(
+def _until_confident(
     search: SegmentSearch, query: Floats, allowed: int, quantized: QuantizedVectors
 ) -> Best:
     """The best rows for one query: from so many candidates that its recall can be expected, or from

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from msgspec import structs
 
 from vecdb import models
-from vecdb.engine.parallel import processors, together
+from vecdb.engine.parallel import processors, run_all
 from vecdb.engine.read.segment.candidates import Best, Candidates, SegmentSearch
 from vecdb.engine.read.segment.kernels import metrics, rescore, scan_and_sort
 from vecdb.index.clustered.index import measured_of
@@ -135,7 +135,7 @@ def _exact_scan(search: SegmentSearch, query: Floats, numba: bool) -> Best:
     ):
         return best_of(blocks)
     shares = [(lambda share=share: best_of(share)) for share in _shares(blocks, processors())]
-    results = together(shares)
+    results = run_all(shares)
     scores, rows = (np.concatenate(column) for column in zip(*results, strict=True))
     best = np.lexsort((rows, -scores))[:limit]
     return scores[best], rows[best]

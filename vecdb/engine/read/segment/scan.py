@@ -34,13 +34,13 @@ def search_segment(search: SegmentSearch) -> list[Best]:
         try:
             return _index_scan(search, index, quantized)
         except CorruptionError as error:
-            segment.lose(name, error)
+            segment.quarantine(name, error)
             return search_segment(search)
     if quantized is not None and search.by_codes(quantized):
         try:
             return code_scan(search, quantized)
         except CorruptionError as error:
-            segment.lose(name, error)
+            segment.quarantine(name, error)
     return exact_scan(search)
 
 

@@ -85,7 +85,7 @@ def sketches_of_allowed(search: SegmentSearch, visit: Visit) -> Candidates | Non
         left = np.arange(rows.shape[1]) < visited.counts[:, :1]
         visited.scores[~left] = -np.inf  # beyond the count
         left[left] = bits_at(mask, rows[left])
-        needed = _depth(visited.scores, left, search.limit)
+        needed = _needed_depth(visited.scores, left, search.limit)
         if needed is not None and needed <= depth + depth // 4:
             break
         depth = 4 * depth if needed is None else min(needed, 4 * depth)
@@ -102,7 +102,7 @@ def sketches_of_allowed(search: SegmentSearch, visit: Visit) -> Candidates | Non
     return Candidates(np.take_along_axis(rows, order, axis=1), counts, scores, visited.bounds)
 
 
-def _depth(scores: Floats, left: npt.NDArray[np.bool_], limit: int) -> int | None:
+def _needed_depth(scores: Floats, left: npt.NDArray[np.bool_], limit: int) -> int | None:
     """As how many results from among all rows one has to ask for, to have ``limit`` of those that
     are left: by the sketches, and for the worst query. None: more than there are candidates."""
     deepest = limit
