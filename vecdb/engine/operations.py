@@ -109,7 +109,7 @@ def decode(data: memoryview) -> Operation:
 
 
 def require_fit(operation: Operation, dims: Mapping[str, int]) -> None:
-    """Raise DamageError for an operation of another collection than one with these vectors."""
+    """Raise DamageError for an operation that does not fit a collection with these vectors."""
     names = set(dims)
     if isinstance(operation, (Upsert, EditVectors)):
         given = {name: block.dim for name, block in operation.vectors.items()}

@@ -88,7 +88,7 @@ def _binary(bits: float) -> dict[str, Any]:
 
 
 def _codec(config: models.QuantizationConfig | None) -> tuple[dict[str, Any] | None, bool | None]:
-    """What decides the codes' bytes, apart from where they live (which may change freely)."""
+    """All that decides the bytes of codes, whatever their placement (which may change freely)."""
     if isinstance(config, models.ScalarQuantization):
         quantile = config.scalar.quantile
         codec = {"kind": "scalar", "quantile": None if quantile == 1.0 else quantile}
@@ -119,7 +119,7 @@ def row_bytes(schema: Schema) -> int:
 
 
 def placements(vector: VectorSchema, rows: int, optimizer: models.OptimizersConfig) -> Placements:
-    """Where a segment of ``rows`` rows keeps this vector's originals and codes."""
+    """The placement of this vector's originals and codes in a segment of ``rows`` rows."""
     mapped = vector.on_disk
     if mapped is None:
         threshold = optimizer.memmap_threshold

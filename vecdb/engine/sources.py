@@ -1,4 +1,4 @@
-"""Sources: the rows that a new segment takes from others, as its builder takes them."""
+"""Sources: the rows that a new segment takes from other segments, in the form its builder takes."""
 
 from __future__ import annotations
 

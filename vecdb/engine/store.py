@@ -58,7 +58,7 @@ _INDEX_PACE = 16 << 20  # bytes of points a second: an index of them is built ab
 
 @dataclass(slots=True)
 class FileState:
-    """A file segment, which of its rows live, now and in the catalog, and the payloads they were
+    """A file segment: which of its rows live, now and in the catalog, and which payloads they were
     given since it was built."""
 
     segment: FileSegment
@@ -86,7 +86,8 @@ class Frozen:
     """Memory segments on their way to files, and every segment as it was at ``seq``."""
 
     memory_views: tuple[SegmentView, ...]
-    """More than one after a checkpoint that failed: the next one takes what came since, too."""
+    """There is more than one after a checkpoint that failed: the next one takes what came since,
+    too."""
     seq: int
     files: dict[int, SegmentView]
     absorbed: tuple[int, ...] = ()
@@ -146,10 +147,8 @@ class OptimizerState:
 
 @dataclass(slots=True)
 class Rush:
-    """Whether points come faster than an index of them could be built.
-
-    What is written fills a bucket that leaks at that pace; it holds what leaks out in 3 seconds.
-    """
+    """Tells whether points come faster than an index of them could be built. What is written fills
+    a bucket that leaks at that pace; it holds what leaks out in 3 seconds."""
 
     _fill: float = 0.0
     _at: float = 0.0
@@ -160,7 +159,7 @@ class Rush:
         self._at = now
 
     def held_up(self, since: float, now: float) -> None:
-        """Nothing could be written meanwhile: that is no pause."""
+        """Nothing could be written meanwhile, so this time is no pause."""
         self._fill, self._at = self._level(since), max(self._at, now)
 
     def left(self, now: float) -> float:
@@ -221,7 +220,7 @@ class Store:
 
     @property
     def is_on_disk(self) -> bool:
-        """Whether vectors of some name are to be on disk, however many there are."""
+        """Whether vectors of some name are to be on disk, however few or many there are."""
         return any(vector.on_disk for vector in self.schema.values())
 
     def new_memory(self) -> MemorySegment:
@@ -231,13 +230,13 @@ class Store:
         return MemorySegment(self.next_segment_id - 1, dims)
 
     def memories(self) -> list[MemorySegment]:
-        """Those that are frozen, then the one that takes new rows."""
+        """The frozen memory segments, then the one that takes new rows."""
         frozen = self.frozen.memories if self.frozen is not None else ()
         return [*frozen, self.memory]
 
     def kept_free(self) -> int:
-        """Bytes of the disk that only deleting may use: with them most of the points can be deleted
-        and what is left be written anew."""
+        """Bytes of the disk that only deleting may use. With them most of the points can be
+        deleted, and the rest written anew."""
         files = sum(state.segment.file_bytes for state in self.files.values())
         return min(self.wal.size // 8 + files // 16, _MOST_KEPT)
 
@@ -248,11 +247,12 @@ class Store:
             return self.next_segment_id - 1
 
     def open_segment(self, row: SegmentRow, reuse: FileSegment | None = None) -> FileSegment:
-        """The segment's files, as it was built, placed as the configuration wants."""
+        """Open the files of a segment, as it was built, with the placements that the configuration
+        wants."""
         row = row.with_edits({})
         wanted = self.placements(row, self.schema, self.config)
         path = self.segments_path / layout.segment_dir(row.id)
-        # A segment that held its store would be in a cycle with it, and what it maps would stay
+        # A segment that held its store would form a cycle with it, and its mappings would stay
         # until Python looks for cycles.
         held = weakref.ref(self)
 
@@ -264,7 +264,7 @@ class Store:
         return FileSegment(path, self.uuid, row, wanted, reuse, on_damage)
 
     def open_edits(self, row: SegmentRow, reuse: PayloadEdits | None = None) -> PayloadEdits:
-        """The segment's payload edits, as the catalog has them."""
+        """Open the payload edits of a segment that the catalog has."""
         old = {(f.name, f.row): f for f in reuse.files} if reuse is not None else {}
         path = self.segments_path / layout.segment_dir(row.id)
         return PayloadEdits(
@@ -328,7 +328,7 @@ class Store:
             self.place.require()
 
     def append(self, first_seq: int, operations: Sequence[Sequence[Any]]) -> None:
-        """Write to the log what will be found there. Raises PlaceTakenError, and as
+        """Append to the log, if it is still in its place. Raises PlaceTakenError, and as
         ``Wal.append``."""
         with ExitStack() as held:
             try:
@@ -348,7 +348,8 @@ class Store:
         return self.place is not None and self.place.is_lost
 
     def changing(self) -> Place:
-        """To be entered by who changes its files. Raises as ``require_writable``."""
+        """The collection's directory, to be entered by code that changes its files. Raises as
+        ``require_writable``."""
         self.require_writable()
         assert self.place is not None
         return self.place
@@ -359,13 +360,13 @@ class Store:
             self.failure = reason
 
     def start_wal_file(self) -> None:
-        """Go on in a new WAL file, which remembers how far the catalog has got. Inside of the
-        place."""
+        """Go on in a new WAL file, which remembers how far the catalog has got. The place is
+        entered."""
         assert self.catalog is not None
         assert self.place is not None
-        # If nothing was written since, it takes the name of the file that is the mark, and whoever
-        # looks then would take the place for lost. Until then the directory itself tells: it is
-        # entered, so its inode is no other's.
+        # If nothing was written since, the new file takes the name of the one that is the mark.
+        # Whoever looks in that moment would take the place for lost. Until there is a new mark the
+        # directory itself tells: it is entered, so no other has its inode.
         self.place.mark = None
         try:
             self.wal.start_file(self.next_seq, self.catalog.transaction)
@@ -376,7 +377,7 @@ class Store:
                 self.fail(self.wal.failed)
 
     def kill(self, keys: list[int], *, in_memory: bool) -> None:
-        """The live rows of these points die, everywhere but (unless asked) in ``memory``."""
+        """Kill the live rows of these points in all segments; in ``memory`` only if asked to."""
         if not keys:
             return
         array = ids.to_array(keys)

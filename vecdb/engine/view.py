@@ -28,17 +28,18 @@ Floats = npt.NDArray[np.float32]
 Offsets = npt.NDArray[np.int64]
 
 _FEW_ROWS = 1024
-"""So many are put in order faster than they are picked out of all rows."""
+"""So many rows are sorted faster than they are picked out of all rows in id order."""
 _FIRST_ROWS, _MOST_ROWS = 32, 1 << 16
-"""Of how many rows at once the ids are read."""
+"""How many ids are read at once, at first and at most."""
 
 
 class Segment(Protocol):
-    """Rows in memory or in files, as reads see them. ``rows`` says how many of them a reader knows:
-    those in memory become more. None stands for what a segment has not.
+    """Rows in memory or in files, as reads see them. ``rows``: how many of them the reader knows; a
+    memory segment grows. None stands for what a segment does not have.
 
-    What a row's payload is, and which operation was the last to change it, say `SegmentView`'s
-    methods of the same names: it may have been edited."""
+    The payload of a row, and the operation that changed it last, may have been edited since: ask
+    `SegmentView`, which has methods of the same names.
+    """
 
     @property
     def kind(self) -> str:
@@ -98,15 +99,15 @@ class Segment(Protocol):
         """The quantized vectors of a vector name."""
 
     def quarantine(self, name: str, error: CorruptionError) -> None:
-        """Go on without what is derived of a vector name, in which a search has met damage. Raises
-        the error if it is not about that."""
+        """Go on without the derived files of a vector name, in which a search has met damage.
+        Raises the error if it is not about those."""
 
 
 @dataclass(frozen=True, slots=True)
 class SegmentView:
-    """The first ``rows`` rows of a segment, of which ``live`` are alive, and the first ``seen``
-    edits of their payloads. What is the payload of a row, and which operation was the last to
-    change it, is asked here: the segment knows what was written with the row."""
+    """The first ``rows`` rows of a segment, ``live`` of them alive, and the first ``seen`` edits of
+    their payloads. It tells the payload of a row and the operation that changed it last; the
+    segment knows only what was written with the row."""
 
     segment: Segment
     rows: int
@@ -117,7 +118,7 @@ class SegmentView:
 
     @property
     def edited(self) -> bool:
-        """Whether a payload is another than was written with its row."""
+        """Whether some row has another payload than was written with it."""
         return self.seen > 0 or bool(self.edits.files)
 
     def payload(self, row: int) -> Any:

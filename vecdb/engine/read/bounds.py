@@ -1,8 +1,8 @@
-"""What ids and vector names say of a filter, as bits of a segment's rows, without any payload.
+"""Bounds: what ids and vector names alone tell of a filter, as bits of a segment's rows.
 
-Of a row a filter is then true, false or open. Two masks tell: *surely* has the rows of which it is
-true whatever their payload is, *possibly* those of which it is not false. Bits beyond the last row
-mean nothing.
+Without the payload a filter is true, false or open for a row. Two masks tell: *surely* has the rows
+that match whatever their payload is, *possibly* all rows but those that cannot match. Bits beyond
+the last row mean nothing.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def _of(condition: Condition) -> Bounded:
 
 
 def _open(view: View, segment_view: SegmentView) -> Bounds:
-    """It takes the payload."""
+    """The payload decides: any row may match."""
     return _no_row(segment_view), _every_row(segment_view)
 
 
@@ -87,7 +87,8 @@ def _every_row(segment_view: SegmentView) -> Bits:
 
 
 def _once(members: Iterable[Bounded]) -> list[Bounded]:
-    """Any number of conditions on payloads tell no more than one."""
+    """Conditions that are the same count once: any number of them on payloads tells no more than
+    one."""
     return list(dict.fromkeys(members))
 
 

@@ -32,9 +32,9 @@ Explain = Callable[[models.SearchStage], None]
 
 @dataclass(slots=True)
 class Condition:
-    """A compiled filter. ``bounds``: what ids and vector names say of it, if they say anything.
-    ``predicate`` decides the rows they leave open, by the part of the filter that takes payloads;
-    ``digest`` tells that part from others, if it can be written down."""
+    """A compiled filter. ``bounds``: what ids and vector names tell of it, if they tell anything.
+    ``predicate`` decides the rows they leave open, by the conditions on payloads; ``digest`` tells
+    these conditions from others, if they can be encoded."""
 
     bounds: Bounded | None
     predicate: Predicate
@@ -53,13 +53,13 @@ def compiled(filter: models.Filter) -> Condition:
 
 
 def digest_of(filter: models.Filter) -> bytes | None:
-    """What tells a filter from others, unlike ``==``, which takes True for 1. None: it has numbers
-    or times that the encoding has not."""
+    """The digest of a filter, which tells it from others (``==`` takes True for 1). None: it has
+    numbers or times that cannot be encoded."""
     try:
         text = msgspec.msgpack.encode(filter)
     except (TypeError, ValueError, OverflowError):
         return None
-    # A hash that nobody can find two filters for: one would get the other's points.
+    # A cryptographic hash: of two filters with one digest, one would get the other's points.
     return hashlib.blake2b(text, digest_size=16).digest()
 
 
@@ -126,8 +126,8 @@ def matching(
 
 
 def bounds(view: View, segment_view: SegmentView, condition: Condition) -> Bounds:
-    """Bits of the live rows that surely match, and of those that possibly do: by ids and vector
-    names, and by what was tested before."""
+    """Bits of the live rows that surely match, and of those that possibly do, by ids, vector names
+    and what was tested before."""
     live = _live(segment_view)
     if condition.bounds is None:
         surely, possibly = np.zeros_like(live), live
@@ -149,7 +149,7 @@ def _live(segment_view: SegmentView) -> Bits:
 
 
 def _tested(view: View, segment_view: SegmentView, condition: Condition, rows: Offsets) -> Bits:
-    """Bits of those of some rows that match. They are read many at a time: one by one, as for
+    """Bits of those of ``rows`` that match. They are read many at a time: one by one, as for
     ``row_test``, takes half as long again."""
     segment, predicate, names_of = (
         segment_view.segment,
@@ -169,7 +169,7 @@ def _tested(view: View, segment_view: SegmentView, condition: Condition, rows: O
 
 
 def row_test(view: View, segment_view: SegmentView, condition: Condition) -> Callable[[int], bool]:
-    """Whether one row of a segment matches, of those that ``bounds`` leaves open."""
+    """The test of one row that ``bounds`` leaves open."""
     predicate = condition.predicate
     key, names_of = segment_view.segment.key, _names_of(view, segment_view)
 

@@ -1,4 +1,4 @@
-"""One merged answer: every segment asked for its best rows, and the best of those.
+"""One merged answer: the best rows of every segment, and the best of those.
 
 Inside, a larger score is better: inner product, minus squared Euclidean, minus Manhattan
 distance. Every stage, quantized or not, is on that scale, so segments of different kinds merge;
@@ -29,12 +29,12 @@ Floats = npt.NDArray[np.float32]
 Offsets = npt.NDArray[np.int64]
 
 _SHARED_QUERIES = 8
-"""Fewer are answered sooner than handed to another thread."""
+"""Fewer queries are answered sooner than they are handed to another thread."""
 
 
 @dataclass(slots=True)
 class Hits:
-    """Results of one query: scores, best first (larger is better), and what was by_segment where.
+    """Results of one query: scores, best first (larger is better), and the rows they belong to.
 
     ``by_segment``: the hits of each segment: their positions among the scores, and their rows.
     """
@@ -102,8 +102,8 @@ def _each(search: SegmentSearch) -> list[Best]:
         return search_segment(search)
     at_once = max(1, MOST_AT_ONCE // min(search.segment_view.rows, 64 * search.limit))
     if search.mask is not None:
-        # How deep an index is searched for rows that are left depends on the query; what one finds
-        # must not depend on which queries come with it.
+        # How deep an index is searched for the allowed rows depends on the query, and the answer to
+        # one query must not depend on the others.
         at_once = 1
 
     def share(some: Floats) -> list[Best]:
@@ -118,7 +118,7 @@ def _each(search: SegmentSearch) -> list[Best]:
 
 
 def _merged(results: list[tuple[SegmentView, list[Best]]], number: int, limit: int) -> Hits:
-    """The best that all segments have for one query."""
+    """The best results of one query in all segments."""
     if len(results) == 1:
         [(segment_view, best)] = results
         scores, rows = best[number]

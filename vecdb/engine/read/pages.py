@@ -1,4 +1,4 @@
-"""Pages of a search: no point is on two of them, and none of one deep enough search is on none.
+"""Pages of a search: no point is on two, and each that a deep enough search finds is on one.
 
 A search for more results may look deeper, and find what one for fewer has missed: cut from two such
 searches, pages would overlap. So a page is cut from one list, which begins with what a search for
@@ -20,10 +20,11 @@ from vecdb.engine.read.request import Nearest
 from vecdb.engine.view import View
 
 _DEEPER = 4
-"""As many times more results the next search of a list is for."""
+"""The next search of a list is for so many times more results."""
 
 Hit = tuple[float, int, int]
-"""Minus its score, the position of its segment in the view, and its row there: sorts best first."""
+"""Minus the score of a hit, the position of its segment in the view, and its row there: sorts best
+first."""
 
 
 def page(
@@ -32,8 +33,8 @@ def page(
     queries: Floats,
     explained: list[models.SegmentSearch] | None = None,
 ) -> list[Hits]:
-    """For each query the results of its page; the rest as in `search_segments`, where
-    what is explained is the last search that was done."""
+    """The results of the page, for each query. The rest is as in `search_segments`; what is
+    explained is the last search that was done."""
     limit, offset = request.limit, request.offset
     end = offset + limit
     if offset == 0 or _exact(view, request):
@@ -56,7 +57,7 @@ def page(
 
 
 def _exact(view: View, request: Nearest) -> bool:
-    """Whether more results begin with those that fewer would be, whatever the query is."""
+    """Whether a search for more results always begins with the results of one for fewer."""
     name = request.vector.name
     return request.params.exact or not any(
         segment_view.segment.index(name) is not None or segment_view.segment.codes(name) is not None
@@ -65,7 +66,7 @@ def _exact(view: View, request: Nearest) -> bool:
 
 
 def _listed(view: View, hits: Hits) -> list[Hit]:
-    """Best first."""
+    """The hits as a list, best first."""
     positions = {id(segment_view): position for position, segment_view in enumerate(view.segments)}
     listed: list[Hit] = [(0.0, 0, 0)] * len(hits.scores)
     for segment_view, at, rows in hits.by_segment:
@@ -75,7 +76,7 @@ def _listed(view: View, hits: Hits) -> list[Hit]:
 
 
 def _hits(view: View, listed: list[Hit]) -> Hits:
-    """Back again."""
+    """The list as hits."""
     hits = Hits([-score for score, _, _ in listed], [])
     for segment in sorted({segment for _, segment, _ in listed}):
         at = [position for position, hit in enumerate(listed) if hit[1] == segment]

@@ -20,7 +20,7 @@ from vecdb.storage.format import unpack_bits
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What of a point to return."""
+    """Which fields of a point to return."""
 
     payload: bool | Callable[[dict[str, Any]], dict[str, Any]]  # all, nothing, or what this takes
     vectors: list[str]  # names

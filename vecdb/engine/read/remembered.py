@@ -1,12 +1,11 @@
-"""Remembered: of which rows of a segment it is known whether they match a filter.
+"""Remembered: which rows of a segment are known to match a filter, or not to.
 
 To test a row takes microseconds of Python, and a row never changes: what matched once does so as
-long as it lives. What is known is only added to; that of a view that was taken earlier, or later,
-counts as well. Rows whose payload was edited are kept apart, with the edits, and how many of those
-were seen: what was edited since is tested again.
+long as it lives. So what is known only grows, and holds for earlier and later views as well. Rows
+whose payload was edited are kept apart, with the number of edits that were seen: what was edited
+since is tested again.
 
-It is kept here for as long as there is the segment. No lock: at worst two threads test the same
-filter.
+It is kept as long as the segment is. There is no lock: at worst two threads test the same filter.
 """
 
 from __future__ import annotations
@@ -21,21 +20,22 @@ from vecdb.storage.format import pack_bits
 from vecdb.storage.payload_edits import PayloadEdits
 
 Matches = dict[bytes, tuple[Bits, Bits]]
-"""By the digest of a filter: the rows that were tested, and those of them that match."""
+"""By the digest of a filter: the rows that were tested, and the rows that match."""
 EditedMatches = dict[bytes, tuple[int, Bits, Bits]]
-"""The same of rows whose payload was edited, and how many edits were seen."""
+"""The same for rows whose payload was edited, after the number of edits that were seen."""
 
 _of_segments: WeakKeyDictionary[Segment, Matches] = WeakKeyDictionary()
 _of_edits: WeakKeyDictionary[PayloadEdits, EditedMatches] = WeakKeyDictionary()
 
 _REMEMBERED = 32
-"""Filters whose matches a segment keeps: a quarter of a byte a row each, with which were tested."""
+"""How many filters a segment remembers. Each takes a quarter of a byte a row: tested, and
+matching."""
 _FEW = 8
-"""A test of less than this part of a segment's rows is not worth another filter's place."""
+"""A test of less than this share of a segment's rows is not worth forgetting another filter for."""
 
 
 def matches_of(segment: Segment) -> Matches:
-    """What is remembered of a segment, the filter that was asked for last at the end."""
+    """What is remembered of a segment; the filter that was used last comes last."""
     return _of_segments.setdefault(segment, {})
 
 
@@ -44,7 +44,7 @@ def _matches_of_edits(edits: PayloadEdits) -> EditedMatches:
 
 
 def recall(segment_view: SegmentView, digest: bytes) -> tuple[Bits, Bits]:
-    """Bits of the rows of which it is known, and of those of them that match."""
+    """Bits of the rows that were tested, and of those that match."""
     kept = matches_of(segment_view.segment)
     both = kept.pop(digest, None)
     if both is not None:
@@ -58,7 +58,8 @@ def recall(segment_view: SegmentView, digest: bytes) -> tuple[Bits, Bits]:
 
 
 def remember(segment_view: SegmentView, digest: bytes, tested: Bits, matches: Bits) -> None:
-    """Keep which rows were tested now, by their payloads in the view, and which of them match."""
+    """Remember which rows were tested now, by their payloads in the view, and which of them
+    match."""
     if segment_view.edited:
         edited = segment_view.edits.bits(segment_view.seen, segment_view.rows)
         _remember_edits(segment_view, digest, tested & edited, matches & edited, edited)
@@ -104,7 +105,8 @@ def _remember_edits(
 
 
 def _of_view(bits: Bits, segment_view: SegmentView) -> Bits:
-    """As many bytes as the view's rows take, zeros where there are none: a memory segment grows."""
+    """Bits cut or filled with zeros to the bytes that the view's rows take: a memory segment
+    grows."""
     return _resized(bits, -(-segment_view.rows // 8))
 
 

@@ -51,17 +51,18 @@ class Nearest(Struct, eq=False, gc=False):
 Leaf = Nearest | Scroll
 
 unread: Callable[..., models.QueryRequest] = partial(StructMeta.__call__, models.QueryRequest)
-"""A request of what a caller gave, whatever that is: it is read when it is compiled. Made by the
-call below its own, which takes a microsecond more to word mistakes that no verb makes."""
+"""Make a request of whatever a caller gave: it is read when it is compiled. This calls past the
+request's own constructor, which takes a microsecond more to word mistakes that no verb makes."""
 
 
 def compiled(view: View, request: models.QueryRequest) -> Leaf:
-    """One request: without a query, points in id order. Raises InvalidInputError, NotFoundError."""
+    """Compile one request: without a query, points in id order. Raises InvalidInputError,
+    NotFoundError."""
     return _in_order(view, request) if request.query is None else nearest(view, request)
 
 
 def nearest(view: View, request: models.QueryRequest) -> Nearest:
-    """One search. Raises InvalidInputError, NotFoundError."""
+    """Compile one search. Raises InvalidInputError, NotFoundError."""
     vector, query, excluded = _query(view, request.query, request.using)
     params = _params(request.params)
     limit, offset = _page(request.limit, request.offset)
@@ -94,7 +95,7 @@ def _in_order(view: View, request: models.QueryRequest) -> Scroll:
 def walk(
     view: View, *, filter: Any, limit: Any, offset: Any, with_payload: Any, with_vectors: Any
 ) -> Scroll:
-    """Points in id order, from the id ``offset`` on. Raises InvalidInputError."""
+    """Compile a walk in id order, from the id ``offset`` on. Raises InvalidInputError."""
     return Scroll(
         condition=condition(filter, "scroll_filter"),
         limit=_page(limit, None)[0],
@@ -104,8 +105,8 @@ def walk(
 
 
 def several(view: View, requests: Sequence[models.QueryRequest]) -> list[Leaf]:
-    """Several requests that were read. What is the same as in the search before is not checked
-    again."""
+    """Compile several requests that were read. What a request shares with the search before it is
+    not checked again."""
     checked: list[Leaf] = []
     last: Nearest | None = None
     before, filter = None, None
@@ -125,7 +126,7 @@ def several(view: View, requests: Sequence[models.QueryRequest]) -> list[Leaf]:
 
 
 def _are_one(filter: models.Filter | None, other: models.Filter | None) -> bool:
-    """Whether two filters that ``==`` says are the same are so."""
+    """Whether two filters are the same; ``==`` alone takes True for 1."""
     if filter is None or other is None:
         return filter is other
     digest = digest_of(filter)
@@ -139,8 +140,8 @@ def _params(params: Any) -> models.SearchParams:
 
 
 def _page(limit: Any, offset: Any) -> tuple[int, int]:
-    """How many points, and how many are skipped before them; None is what not to give it means.
-    Raises InvalidInputError."""
+    """How many points, and how many are skipped before them; None is as if not given. Raises
+    InvalidInputError."""
     limit = 10 if limit is None else _whole(limit, "limit", least=1)
     offset = 0 if offset is None else _whole(offset, "offset", least=0)
     if limit + offset > _MOST:

@@ -1,8 +1,9 @@
 """Scans of codes: the best rows of a segment that has codes and no index.
 
-All codes are scored, and the best go to the originals: so many that the recall which was asked for
-can be expected. What codes are worth depends on the data, and on the query; so it is found out
-during each search, from what the originals make of the first candidates (`kernels.certainty`).
+All codes are scored, and the best rows are scored again by their originals: so many that the wanted
+recall can be expected. What codes are worth depends on the data and on the query. Each search finds
+it out from the first candidates: their scores by codes and by originals are compared
+(`kernels.certainty`).
 """
 
 from __future__ import annotations
@@ -27,26 +28,27 @@ _ALL = np.empty(0, dtype=np.uint8)  # the kernels' mask for "every row"
 _FIRST = {"scalar": 1.5, "product": 2.0, "binary": 2.0}
 """Candidates per result to begin with, by kind of code."""
 _FEWEST_DIMENSIONS = 8
-"""Of fewer, many rows have the same codes, and which of those are candidates is chance."""
+"""With fewer dimensions many rows share their codes, and chance decides which of them are
+candidates."""
 _FEWEST = 16
-"""From fewer scores one cannot tell what codes are worth."""
+"""Fewer scores do not tell what codes are worth."""
 _RESERVE = 0.3
-"""Part of what may be missed that is not: what one can expect is not known exactly."""
+"""This share of what may be missed is kept in reserve: the expected recall is an estimate."""
 _LISTED = {"scalar": 1.25, "product": 4.0, "binary": 4.0}
-"""As many times more rows are known by their codes than are candidates to begin with: what is left
-out is judged by them."""
+"""So many times more rows are listed by their codes than are candidates at first: what is left out
+is judged by them."""
 _LISTED_LEAST = {"scalar": 32, "product": 160, "binary": 160}
 """So many cost next to nothing beside the scan."""
 _LISTED_AGAIN = 4
 _MOST = 4
-"""Where more than one row of so many would be a candidate, all are scored."""
+"""Where more than one row of so many would be a candidate, all rows are scored."""
 
 
 def code_scan(
     search: SegmentSearch, quantized: QuantizedVectors, why: str = "no index"
 ) -> list[Best]:
-    """The best allowed rows by codes, for each query; unless codes have the last word, those that
-    are the best by their originals."""
+    """The best allowed rows for each query, found by codes and scored by originals; by codes alone
+    if the caller does not want originals to decide."""
     segment_view, mask = search.segment_view, search.mask
     if not search.rescore:
         wanted = search.oversampled() or search.limit
@@ -70,11 +72,11 @@ def code_scan(
 def _until_confident(
     search: SegmentSearch, query: Floats, allowed: int, quantized: QuantizedVectors
 ) -> Best:
-    """The best rows for one query: from so many candidates that its recall can be expected, or from
-    all rows, where codes tell too little of them.
+    """The best rows for one query: from so many candidates that the recall can be expected, or from
+    all rows where codes tell too little.
 
-    How many candidates there are does not depend on what the caller wants rescored besides, and
-    does not fall as the recall rises: who asks for more of either gets what less would give.
+    The number of candidates does not depend on how many the caller wants rescored besides, and does
+    not fall as the recall rises: asking for more of either never gives less.
     """
     segment_view, mask = search.segment_view, search.mask
     kind, metric = quantized.codec["kind"], metrics()[search.vector.metric]

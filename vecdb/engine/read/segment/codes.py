@@ -1,4 +1,4 @@
-"""Codes: candidates that sketches have chosen, by what their codes tell of them."""
+"""Codes: the candidates that sketches have chosen, scored again by their codes."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ Floats = npt.NDArray[np.float32]
 Offsets = npt.NDArray[np.int64]
 
 _CODES_BYTES = 128 << 10
-"""To prepare a query for codes, and to score candidates by them, takes as long as to read so many
-bytes of originals from RAM."""
+"""To prepare a query for codes and score candidates by them takes as long as to read so many bytes
+of originals from RAM."""
 
 
 def codes(
@@ -50,7 +50,8 @@ def codes(
 
 
 def to_be_rescored(search: SegmentSearch, candidates: Candidates) -> Candidates:
-    """What is best by codes, as its vectors are read: fewer pages, in disk order."""
+    """The best by codes, in the order in which their vectors are read: fewer pages, in disk
+    order."""
     rows, by_codes = np.zeros_like(candidates.rows), np.zeros_like(candidates.scores)
     for number, count in enumerate(candidates.counts.tolist()):
         order = np.argsort(candidates.rows[number, :count])
@@ -63,15 +64,15 @@ def to_be_rescored(search: SegmentSearch, candidates: Candidates) -> Candidates:
 
 
 def by_codes_too(search: SegmentSearch, effort: Effort, quantized: QuantizedVectors | None) -> bool:
-    """Whether the index's candidates are ranked by their codes before their originals are read, or
-    instead of it."""
+    """Whether candidates of the index are ranked by their codes, before their originals are read or
+    instead."""
     if quantized is None or not search.by_codes(quantized):
         return False
     return not search.rescore or bool(search.oversampled()) or _pays(search, effort)
 
 
 def _pays(search: SegmentSearch, effort: Effort) -> bool:
-    """Whether codes save more than it takes to look at them: always where originals are on disk."""
+    """Whether codes save more than they cost: always where originals are on disk."""
     if not effort.survivors:
         return False
     if search.originals.placement == "mapped":

@@ -33,18 +33,18 @@ _ALL = np.empty(0, dtype=np.uint8)  # the kernels' mask for "every row"
 # From here on (32 MiB), all processors scan: handing out the work takes 0.1 ms.
 _SHARED_VALUES = 8 << 20
 _WAITED = 0.001
-"""A query whose originals take so many seconds to read has waited for the disk."""
+"""A query has waited for the disk if its originals took so many seconds to read."""
 _UNKNOWN = np.empty((0, 0), dtype=np.float32)
-"""Scores of candidates that were not chosen by any."""
+"""Stands for the scores of candidates that were not chosen by any."""
 _FEW = 8
-"""Where a filter leaves at most one row of so many, they are read one by one."""
+"""If a filter leaves at most one row of so many, they are read one by one."""
 
 
 def originals(search: SegmentSearch, candidates: Candidates) -> Candidates:
-    """The best of some rows by their vectors, in order, and how sure that is.
+    """The best candidates by their vectors, in order, and how sure that is.
 
-    ``candidates.scores`` are the estimates by which they were chosen: without ``bounds`` of what
-    was not, nothing follows from them.
+    ``candidates.scores`` are the estimates by which they were chosen. They tell nothing without
+    ``bounds`` of the rows that were left out.
     """
     rows, counts, queries = candidates.rows, candidates.counts, len(candidates.rows)
     vectors_file = search.originals
@@ -75,13 +75,14 @@ def originals(search: SegmentSearch, candidates: Candidates) -> Candidates:
 
 
 def cold(search: SegmentSearch) -> bool:
-    """Whether rows had to be waited for: only what is needed should be read."""
+    """Whether the last rows came from the disk: then only what is needed should be read."""
     return search.originals.cold
 
 
 @contextmanager
 def reading(search: SegmentSearch, rows: Offsets) -> Iterator[Floats]:
-    """The vectors of a segment, ``float32 (n, dim)``, of which ``rows`` are about to be used."""
+    """The vectors of a segment, ``float32 (n, dim)``, for a block that reads these ``rows`` of
+    them."""
     originals = search.originals
     if originals.cold:
         originals.ask_for(np.unique(rows))
@@ -142,7 +143,7 @@ def _exact_scan(search: SegmentSearch, query: Floats, numba: bool) -> Best:
 
 
 def _shares(blocks: Iterable[tuple[int, Floats]], count: int) -> list[list[tuple[int, Floats]]]:
-    """The one block of a file segment in as many parts, each of whole bytes of a mask."""
+    """The one block of a file segment in ``count`` shares, each of whole bytes of a mask."""
     [(base, block)] = blocks
     step = max(8, -(-len(block) // count) + 7 & ~7)
     return [[(base + start, block[start : start + step])] for start in range(0, len(block), step)]
@@ -162,7 +163,7 @@ def _numpy_scan(
     else:
         rows = np.arange(len(scores), dtype=np.int64)
     if limit < len(scores):
-        # Of equal scores the lowest rows, as the kernels do it, or pages would overlap.
+        # Among equal scores the lowest rows win, as in the kernels; else pages would overlap.
         worst = np.partition(scores, len(scores) - limit)[len(scores) - limit]
         better = np.flatnonzero(scores > worst)
         best = np.append(better, np.flatnonzero(scores == worst)[: limit - len(better)])

@@ -6,7 +6,7 @@ Each way ends in the originals, unless the caller does without (``rescore=False`
     codes      all codes  ->  originals
     originals  all of them, or those a filter has left
 
-What is damaged is not needed: without its index or its codes, a segment is scanned whole.
+A damaged index or damaged codes are not needed: without them a segment is scanned whole.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def _index_scan(
 def _wide(
     search: SegmentSearch, index: Index, quantized: QuantizedVectors | None, effort: Effort
 ) -> list[Best]:
-    """As many candidates as the caller said."""
+    """Search with as many candidates as the caller said."""
     by_codes = quantized if by_codes_too(search, effort, quantized) else None
     return without_doubts(search, Visit(index, by_codes, effort, effort.candidates))
 

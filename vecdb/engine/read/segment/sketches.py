@@ -1,7 +1,7 @@
 """Sketches: candidates from the partitions near each query.
 
-How many is said by an effort, which was measured; among rows that a filter or deletions have left,
-one may have to look deeper.
+An effort, which was measured, says how many. Where a filter or deletions have left few rows, a
+search has to look deeper.
 """
 
 from __future__ import annotations
@@ -21,16 +21,15 @@ Floats = npt.NDArray[np.float32]
 Offsets = npt.NDArray[np.int64]
 
 _RESERVE = 4
-"""As how many times more results a search does that has to look deeper than its limit: the last of
-many are the hardest to find."""
+"""A deeper search is for four times as many results: the last of many are the hardest to find."""
 _FILTERED_VALUES = 4 << 20
-"""Up to here (16 MiB of vectors: a millisecond) the rows that match a filter are all scored: how
-deep an index had to be searched for them depends on how filter and query go together."""
+"""Up to so many values (16 MiB of vectors: a millisecond) all rows that match a filter are scored:
+how deep an index had to be searched for them depends on how filter and query go together."""
 
 
 class Visit(Struct, frozen=True, eq=False, gc=False):
-    """How an index is searched once: with ``candidates`` rows from their sketches, which codes
-    put in order if there are quantized vectors. ``why`` it is not as usual is for ``explain``."""
+    """One search of an index: ``candidates`` rows by their sketches, put in order by codes if there
+    are any. ``why`` it differs from a usual one is for ``explain``."""
 
     index: Index
     quantized: QuantizedVectors | None
@@ -47,7 +46,7 @@ def sketches(search: SegmentSearch, visit: Visit) -> Candidates:
 
 
 def sketches_and_originals(search: SegmentSearch, visit: Visit, vectors: Floats) -> Candidates:
-    """Both stages in one call of a kernel, where vectors are in memory: ``float32 (rows, dim)``."""
+    """Both stages in one call of a kernel. ``vectors: float32 (rows, dim)``, in memory."""
     index, effort, candidates = visit.index, visit.effort, visit.candidates
     clustered = index.clustered
     blocks = index.sketch.verify().reshape(clustered.sketch_shape)
@@ -63,12 +62,12 @@ def sketches_and_originals(search: SegmentSearch, visit: Visit, vectors: Floats)
 
 
 def sketches_of_allowed(search: SegmentSearch, visit: Visit) -> Candidates | None:
-    """Candidates among the rows that a mask leaves. None if these rows had better be looked at one
+    """Candidates among the rows that the mask allows. None if these rows had better be scored one
     by one.
 
-    How deep one has to look depends on what is missing: nothing near the query, or just the rows
-    nearest to it. So all rows are visited, as for more and more results, until what is left of
-    them is deep enough.
+    How deep to look depends on which rows are missing: none near the query, or just the nearest
+    ones. So all rows are searched, as for more and more results, until enough allowed ones are
+    among them.
     """
     clustered, mask = visit.index.clustered, search.mask
     effort, candidates = visit.effort, visit.candidates
@@ -90,8 +89,8 @@ def sketches_of_allowed(search: SegmentSearch, visit: Visit) -> Candidates | Non
             break
         depth = 4 * depth if needed is None else min(needed, 4 * depth)
         why = f" of {depth} results, because rows that are near the query do not count"
-        # The last of many results are the hardest to find: an effort finds them less often than
-        # it finds its results in the mean.
+        # The last of many results are the hardest to find: an effort finds them less often than its
+        # results on average.
         effort = clustered.effort(search.recall, _RESERVE * depth)
         candidates = max(candidates, effort.candidates)
         if candidates > matches // 2:
@@ -103,8 +102,8 @@ def sketches_of_allowed(search: SegmentSearch, visit: Visit) -> Candidates | Non
 
 
 def _needed_depth(scores: Floats, left: npt.NDArray[np.bool_], limit: int) -> int | None:
-    """As how many results from among all rows one has to ask for, to have ``limit`` of those that
-    are left: by the sketches, and for the worst query. None: more than there are candidates."""
+    """How many results among all rows a search needs, to have ``limit`` allowed ones: by the
+    sketches, and for the worst query. None: more than there are candidates."""
     deepest = limit
     for line, mine in zip(scores, left, strict=True):
         if np.count_nonzero(mine) < limit:

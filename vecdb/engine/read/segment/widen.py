@@ -1,8 +1,8 @@
 """Widening: an index is searched with more and more candidates, until the answer can be trusted.
 
-An effort was measured with rows as queries. For queries that are unlike the rows, what was left
-out may be better than the last result: they are searched once more, deeper. The only place that
-knows what is sure enough.
+An effort was measured with rows as queries. For a query that is unlike the rows, a row that was
+left out may be better than the last result: that query is searched once more, deeper. Only this
+module knows what is sure enough.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from vecdb.storage.segment import QuantizedVectors
 
 
 def without_doubts(search: SegmentSearch, visit: Visit) -> list[Best]:
-    """The best of as many candidates as the caller said: no doubts, that is what they get."""
+    """The best rows of as many candidates as the caller said, whatever doubts are left."""
     effort = replace(visit.effort, calm=-math.inf, reach=-math.inf)
     return until_confident(search, structs.replace(visit, effort=effort))
 
 
 def until_confident(search: SegmentSearch, visit: Visit) -> list[Best]:
-    """The best rows for each query, of an answer that is sure enough."""
+    """The best rows for each query, searched deeper until the answer is sure enough."""
     best, doubtful = _tried(search, visit)
-    waiting = _in_parts(search, visit, doubtful) if doubtful else []
+    waiting = _deeper_pieces(search, visit, doubtful) if doubtful else []
     while waiting:
         wider, numbers = waiting.pop(0)
         some = search.of(search.queries[numbers])
@@ -47,22 +47,22 @@ def until_confident(search: SegmentSearch, visit: Visit) -> list[Best]:
         for number, mine in zip(numbers, results, strict=True):
             best[number] = mine
         if wider is not None and doubtful:
-            waiting += _in_parts(search, wider, [numbers[each] for each in doubtful])
+            waiting += _deeper_pieces(search, wider, [numbers[each] for each in doubtful])
     return best
 
 
 def all_rows(search: SegmentSearch, quantized: QuantizedVectors | None, why: str) -> list[Best]:
-    """The best of all rows: by their originals, but where codes have the last word by these."""
+    """The best of all rows: by their originals, or by their codes where these decide."""
     if quantized is not None and not search.rescore:
         return code_scan(search, quantized, why)
     return exact_scan(search, why)
 
 
-def _in_parts(
+def _deeper_pieces(
     search: SegmentSearch, visit: Visit, numbers: list[int]
 ) -> list[tuple[Visit | None, list[int]]]:
-    """What to search some queries with again, which leave doubts, and which of them at once. None:
-    look at all rows."""
+    """How to search doubtful queries again: pieces of them with the deeper visit for each. None:
+    all rows are scored."""
     effort = visit.index.clustered.deeper(visit.effort, visit.candidates, search.limit)
     wider = None
     if effort is not None:
@@ -73,7 +73,7 @@ def _in_parts(
 
 
 def _tried(search: SegmentSearch, visit: Visit) -> tuple[list[Best], list[int]]:
-    """The best rows for each query, and the numbers of those that leave doubts."""
+    """The best rows for each query, and the numbers of the queries that leave doubts."""
     candidates = _through_stages(search, visit)
     if candidates is None:
         if search.filtered:
@@ -109,7 +109,7 @@ def _through_stages(search: SegmentSearch, visit: Visit) -> Candidates | None:
         return originals(search, candidates)
     if not search.rescore:
         return codes(search, candidates, visit.quantized, search.limit)
-    # More than what the recall takes, if that is wanted, but never less.
+    # The caller may want more than the recall takes, but never gets less.
     width = candidates.rows.shape[1]
     keep = max(visit.effort.survivors or width, search.oversampled() or 0, search.limit)
     ranked = codes(search, candidates, visit.quantized, keep)
