@@ -297,8 +297,8 @@ def _makes_room(stats: Stats, free: int, optimizer: models.OptimizersConfig) -> 
 
 
 def _shrinks_by_checkpoint(segment: SegmentStats, optimizer: models.OptimizersConfig) -> bool:
-    """Whether a build would still have to keep rows, because they died only since the last
-    checkpoint."""
+    """Whether only a checkpoint lets a segment shrink: a build has to keep rows that died since the
+    last one."""
     if segment.live == segment.committed_live:
         return False
     if segment.live == 0:

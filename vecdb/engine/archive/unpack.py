@@ -1,9 +1,9 @@
 """Unpacking: a collection out of an archive that may come from anybody.
 
-Members are read in the order and of the sizes that the manifest implies, every block verified,
-into a new directory. Then all of it is read once more: what ``check`` reads, what the archive
-claims of its segments, and the log, applied. Checksums show accidents, not intent, so whatever an
-archive says is compared with what it has before anything relies on it.
+Members are read into a new directory, in the order and of the sizes that the manifest implies;
+every block is verified. Then all of it is read once more: what ``check`` reads and what the archive
+claims about its segments; and the log is applied. Checksums show accidents, not intent. So whatever
+an archive says is compared with what it contains before anything relies on it.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class Archive:
 
     @contextmanager
     def _damage(self) -> Iterator[None]:
-        """Whatever is wrong with the data inside the block is wrong with the archive."""
+        """Report whatever is wrong with the data inside the block as damage of the archive."""
         try:
             yield
         except DamageError as error:
@@ -105,8 +105,8 @@ class Archive:
             raise FormatVersionError(f"{self.path}: {error}") from None
 
     def collections(self) -> Iterator[Manifest]:
-        """Each collection in it; the caller reads it by ``unpack`` or ``skip``. Whether there is
-        more in it than that, and its SHA-256, are known at the end only."""
+        """The collections in the archive; the caller reads each by ``unpack`` or ``skip``. Whether
+        there is more in the file, and its SHA-256, are known at the end only."""
         while not self._tar.at_end():
             with self._damage():
                 self._number += 1
@@ -181,7 +181,8 @@ class Archive:
         self, manifest: Manifest, contents: list[Member], snapshot: Snapshot, path: Path, name: str
     ) -> None:
         fs.make_dir(path)
-        # What is restored has the files of what it replaces, and from here a story of its own.
+        # A restored collection has the files of the one it replaces, and from here a history of its
+        # own.
         places.write_format(
             path / layout.FORMAT,
             uuid=manifest.uuid,
@@ -242,10 +243,8 @@ def _make_catalog(path: Path, snapshot: Snapshot, uuid: str) -> None:
 
 
 def _verified(manifest: Manifest, path: Path, name: str) -> int:
-    """Read all of a directory that was written from an archive; how many points it has.
-
-    Raises DamageError for what is not as it should be, or not as any collection would have it.
-    """
+    """Read all of a directory that was written from an archive. Returns how many points it has.
+    Raises DamageError for anything that is not as every collection would have it."""
     try:
         path = lookup.real_path(path)
         report = check_directory(path, layout.escape(name))
@@ -269,7 +268,7 @@ def _verified(manifest: Manifest, path: Path, name: str) -> int:
 
 
 def _verify_segment(segment: FileSegment, store: Store) -> None:
-    """What ``check`` need not ask of files that vecdb wrote. Raises CorruptionError."""
+    """Check what ``check`` takes for granted in files that vecdb wrote. Raises CorruptionError."""
     payload_offsets = segment.arrays[files.PAYLOAD_OFFSETS.file()]
     offsets = payload_offsets.verify()
     ends = (offsets[0], offsets[-1]) == (0, segment.arrays[files.PAYLOAD.file()].array.size)

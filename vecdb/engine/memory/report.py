@@ -52,8 +52,8 @@ def memory_report(store: Store, resident: dict[str, int] | None = None) -> dict[
 
 
 def memory_reports(root: Path, stores: Iterable[Store]) -> dict[str, Any]:
-    """The reports of the ``collections`` in a directory by name, and the ``total`` of all. The
-    kernel is asked once: it takes the longer, the more is mapped."""
+    """The reports of all collections in a directory by name, and their ``total``. The kernel is
+    asked only once: an answer takes longer the more is mapped."""
     resident = resident_by_file(root)
     reports = {store.name: memory_report(store, resident) for store in stores}
     return {"collections": reports, "total": _sum(r["total"] for r in reports.values())}

@@ -7,11 +7,11 @@
     retire   remove the sources' directories
 
 Points changed meanwhile are settled at the commit: a row that died in its source is dead in the
-copy, because both masks of the new segment are read from the sources at that moment. Rows only
-die, so "is its bit still set" is the whole compare-and-set. The catalog keeps what was alive at
-``applied_seq``: the WAL may still need such rows to replay an edit of them. Payload edits go the
-same way: those that the catalog had at the pin are in the copied payloads, those that checkpoints
-committed since go to a file of the new segment, and those in memory to its memory.
+copy, because both masks of the new segment are read from the sources at that moment. Rows only die,
+so "is its bit still set" is all the comparison that is needed. The catalog keeps what was alive at
+``applied_seq``: the WAL may still need such rows to replay an edit of them. Payload edits go three
+ways: those in the catalog at the pin are in the copied payloads; those that checkpoints committed
+since go to a file of the new segment; those in memory go to its memory.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ Offsets = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
 
 _TURN = 0.001
-"""Seconds for which a build runs at most before it lets searches take their turn."""
+"""A build runs at most so many seconds before it lets searches take their turn."""
 _SAMPLE_SEED = 20_240_229  # builds are repeatable: same rows, same codes
 
 
@@ -54,7 +54,7 @@ class Cancelled(Exception):
 
 
 class _Meter:
-    """How far a build is, in rows copied and rows encoded; and whether it should stop."""
+    """Tells how far a build is, in rows copied and encoded, and stops it if asked to."""
 
     def __init__(
         self, total: int, cancelled: Callable[[], bool], progress: Callable[[int, int], None]
@@ -66,7 +66,7 @@ class _Meter:
         self._yielded = 0.0
 
     def poll(self) -> None:
-        """Let threads that wait for Python go first, now and then; raise Cancelled if asked to
+        """Let threads that wait for Python go first, now and then. Raises Cancelled if asked to
         stop."""
         if time.perf_counter() - self._yielded > _TURN:
             time.sleep(0)
@@ -87,8 +87,8 @@ def build(
     cancelled: Callable[[], bool] = lambda: False,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> None:
-    """Merge, convert, rebuild or vacuum: whatever the sources, the new segment is as the
-    configuration wants it. On any error the old segments go on serving. Raises Cancelled."""
+    """Merge, convert, rebuild or vacuum: the new segment is as the configuration wants it, whatever
+    the sources are. On any error the old segments go on serving. Raises Cancelled."""
     store.require_outside()
     with store.write:
         store.require_writable()
@@ -113,7 +113,8 @@ def _build(
     cancelled: Callable[[], bool],
     progress: Callable[[int, int], None],
 ) -> None:
-    """``pinned``: the operation of which the sources are the catalog's state."""
+    """Build and commit. ``pinned``: the last operation that the catalog had when the sources were
+    taken."""
     total = sum(len(source.rows) for source in sources)
     _require_space(store, sources)
     builder: SegmentBuilder | None = None
@@ -155,7 +156,7 @@ def _require_space(store: Store, sources: list[Source]) -> None:
 
 
 def _arrange(sources: list[Source], vector: VectorSchema, total: int, meter: _Meter) -> Arrangement:
-    """The order of all sources' rows in which partitions are contiguous."""
+    """The order of all sources' rows that makes partitions contiguous."""
     has = np.ones(total, dtype=np.bool_)
     for source, start in _starts(sources):
         flags = source.segment.has(vector.name, source.rows)
@@ -210,7 +211,7 @@ def _interleaved(blocks: list[tuple[Offsets, RowBlock]]) -> RowBlock:
 
 
 def _quantize(builder: SegmentBuilder, vector: VectorSchema, meter: _Meter) -> Scorer:
-    """Write the codes of one vector name. Returns what scores rows by them."""
+    """Write the codes of one vector name. Returns a function that scores rows by them."""
     codec = vector.codec
     assert codec is not None
     vectors = builder.vectors(vector.name)

@@ -1,7 +1,8 @@
 """Check: read everything a database has and compare it with what it should be. Changes nothing.
 
-Every block of every file against its checksum, every row of the catalog, every payload decoded,
-ids in order and each live in one place only, every WAL frame, and nothing missing or left over.
+It compares every block of every file with its checksum, reads every row of the catalog and every
+WAL frame, and decodes every payload. Ids must be in order, each live in one row only, and nothing
+may be missing or left over.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ class CollectionCheck(Struct):
 
     name: str
     points: int = 0
-    """Live in segment files; operations still in the WAL are not counted."""
+    """Points live in segment files; operations still in the WAL are not counted."""
     segments: int = 0
     files: int = 0
     bytes: int = 0
@@ -97,7 +98,7 @@ def check_database(path: Path | str) -> CheckReport:
 
 
 def check_files(root: Path) -> CheckReport:
-    """Check a database in which nothing is committed meanwhile: the caller sees to that."""
+    """Check a database in which nothing is committed meanwhile; the caller sees to that."""
     started = time.monotonic()
     report = CheckReport()
     with _noted(report, root):
@@ -110,8 +111,8 @@ def check_files(root: Path) -> CheckReport:
 
 
 def check_directory(path: Path, escaped: str) -> CheckReport:
-    """Check a collection that is to take the place of the one whose escaped name this is. It has
-    just been written: an OSError is raised, as it says nothing of what was written."""
+    """Check a collection that is to take the place with this escaped name. Its files have just been
+    written: an OSError says nothing about them, and is raised."""
     report = _ReportOfNewFiles()
     _check_collection(report, path, escaped)
     return report
@@ -119,7 +120,7 @@ def check_directory(path: Path, escaped: str) -> CheckReport:
 
 @contextmanager
 def _noted(report: CheckReport, path: Path) -> Iterator[None]:
-    """Damage inside the block is noted, and what depends on the damaged file is skipped."""
+    """Note damage inside the block, and skip what depends on the damaged file."""
     try:
         yield
     except CorruptionError as error:
@@ -189,7 +190,7 @@ def _check_segment(
     row: SegmentRow,
     snapshot: Snapshot,
 ) -> ids.IdArray:
-    """All of one segment; the ids that live in it."""
+    """Check all of one segment. Returns the ids that live in it."""
     directory = path / layout.SEGMENTS / layout.segment_dir(row.id)
     mapped = {name: Placements("mapped", "mapped") for name in row.vectors}
     segment = FileSegment(directory, uuid, row, mapped)

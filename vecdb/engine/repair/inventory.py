@@ -1,8 +1,8 @@
 """Inventory of a damaged collection: who it is, its configuration, its state, its segments.
 
 Three things tell the state: the catalog, the directories of the segments, the names of the log's
-files. The catalog's word counts as long as the other two do not contradict it. Otherwise every
-segment there is counts, and it is not certain which of their rows live.
+files. The catalog counts as long as the other two do not contradict it. Otherwise every segment
+counts, and it is not certain which of its rows live.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class SegmentEntry:
-    """One segment of which something may be left."""
+    """A segment that has something left."""
 
     id: int
     path: Path
@@ -102,7 +102,7 @@ class Inventory:
         self.config = self._choose_config(current)
         self.schema: Schema = schema_of(self.config) if self.config is not None else {}
         self.lost = 0
-        """Points that lived in segments of which nothing is left."""
+        """Points that lived in segments with nothing left."""
         self.segments: list[SegmentEntry] = []
         if current and state is not None:
             for number, live in state.live.items():
@@ -147,7 +147,8 @@ class Inventory:
         return rows
 
     def _states(self) -> list[_State]:
-        """Of the newest tree, of the other one, then of whatever else is there, newest first."""
+        """The states in the catalog: that of the newest tree, of the other tree, then any others,
+        newest first."""
 
         def states(values: list[bytes], tree: dict[bytes, bytes]) -> list[_State]:
             def parse(value: dict[str, Any]) -> _State:
@@ -162,7 +163,7 @@ class Inventory:
         return [state for tree in trees for state in states([tree[b"state"]], tree)] + others
 
     def _catalog_rows(self, number: int) -> list[SegmentRow]:
-        """What the catalog says a segment is: in the state that was chosen, then in others."""
+        """The catalog's rows of a segment: in the state that was chosen, then in others."""
         key = f"segment/{number:016x}".encode()
         values = [self._tree[key]] if key in self._tree else []
         values += self._catalog.values(key)
@@ -182,15 +183,15 @@ class Inventory:
         return bool(shared) and not any(self._fitting(number) for number in shared)
 
     def _choose_state(self) -> tuple[_State | None, bool]:
-        """The state, and whether it is the collection's."""
+        """The state to go by, and whether it is the collection's."""
         states = self._states()
         for state in states:
             if self._is_complete(state):
                 return state, True
         if not states or not any(b"state" in tree for tree in self._catalog.trees[:1]):
             return None, False
-        # The catalog is whole and something that it names is not there: most likely that was
-        # damaged. Unless there is a segment it does not know, and so it is too old itself.
+        # The catalog is whole, but something that it names is not there: most likely that was
+        # damaged. If there is a segment that the catalog does not know, the catalog is too old.
         unknown = set(self._manifests) - {i for i in states[0].live if self._fitting(i) is not None}
         return states[0], not unknown
 
@@ -207,8 +208,8 @@ class Inventory:
         return bool(log) and log[0][0] <= state.applied_seq + 1
 
     def _fitting(self, number: int) -> SegmentRow | None:
-        """The catalog's row that describes the files of a segment's directory. Where the catalog
-        has no row, and so does not contradict it, the manifest's."""
+        """The catalog's row that describes the files of a segment's directory. If the catalog has
+        no row, and so does not contradict it, the manifest's row."""
         rows = self._catalog_rows(number) or self._manifest_rows(number)
         return next((row for row in rows if self._fits(row)), None)
 
@@ -224,7 +225,8 @@ class Inventory:
         )
 
     def _choose_config(self, current: bool) -> models.CollectionConfig | None:
-        """The catalog's, unless it may be another collection's; else the newest manifest's."""
+        """The catalog's configuration, unless it may be another collection's; else the newest
+        manifest's."""
         manifests = [self._manifests[number][0] for number in sorted(self._manifests, reverse=True)]
         trees = [tree[b"config"] for tree in self._catalog.trees if b"config" in tree]
         stored = _parsed(trees, dict)
@@ -249,7 +251,7 @@ class Inventory:
     # -- the segments ----------------------------------------------------------------------
 
     def _add_segment(self, number: int, live: int | None) -> None:
-        """``live``: how many of its rows live; None: that is not known."""
+        """Add a segment. ``live``: how many of its rows live; None: that is not known."""
         path = self._directories.get(number)
         if path is None:
             self.lost += live or 0
@@ -276,8 +278,8 @@ class Inventory:
         self.segments.append(entry)
 
     def _edits_of(self, number: int, row: SegmentRow | None) -> tuple[str, ...]:
-        """The files of payload edits of a segment. Where the catalog has been damaged its row may
-        be an older one (and a manifest's knows of no edits): then newer files count, too."""
+        """The files of payload edits of a segment. If the catalog is damaged, its row may be an old
+        one (and a manifest's knows of no edits): then newer files count, too."""
         named = row.edits if row is not None else []
         whole = str(self.path / layout.CATALOG / DATA) not in self.damaged
         if whole and row in self._catalog_rows(number):

@@ -80,21 +80,21 @@ class CollectionRepair(Struct):
     saved: int = 0
     """Points in the new database."""
     lost: int = 0
-    """Points of which nothing could be saved, as far as they can be counted."""
+    """Points with nothing saved, as far as they can be counted."""
     lost_ids: list[int | str] = field(default_factory=list)
     """The first of them whose ids are known."""
     partly_lost: int = 0
     partly_lost_points: list[PartlyLost] = field(default_factory=list)
     uncertain: int = 0
     """Saved points that may have been deleted or replaced since, or have an older payload: what
-    would tell is damaged."""
+    would tell it is damaged."""
     operations: int = 0
     """Operations of the log that were applied."""
     operations_lost: int = 0
     log_gaps: list[LostOperations] = field(default_factory=list)
     unusable_operations: list[str] = field(default_factory=list)
     edits_skipped: int = 0
-    """Points that an edit in the log wanted to change and that are lost."""
+    """Lost points that an edit in the log wanted to change."""
     torn_bytes: int = 0
     """At the end of the log: a write that a crash cut short, or damage of the last one."""
     damaged: list[Problem] = field(default_factory=list)
@@ -127,11 +127,9 @@ class RepairReport(Struct):
 def repair_database(
     path: Path | str, to: Path | str, progress: Progress = lambda done, total: None
 ) -> RepairReport:
-    """Save what is whole of the database in ``path`` in a new one in ``to``.
-
-    ``progress`` is told bytes read and bytes to read. Raises NotADatabaseError, LockedError,
-    FormatVersionError, InvalidInputError (``to`` is not new), OSError; ``to`` is then as before.
-    """
+    """Save what is whole of the database in ``path`` to a new one in ``to``. ``progress`` is called
+    with bytes read and bytes to read. Raises NotADatabaseError, LockedError, FormatVersionError,
+    InvalidInputError (``to`` is not new), OSError; ``to`` is then as before."""
     started = time.monotonic()
     source, target = Path(path).absolute(), Path(to).absolute()
     report = RepairReport(str(source), str(target))
@@ -245,8 +243,8 @@ def _locked(target: Path) -> Iterator[None]:
 
 
 def _collection_dirs(source: Path) -> list[tuple[Path, str]]:
-    """The directory of each collection and the name it should have. A restored collection that
-    is about to take the place of another has done so."""
+    """The directory of each collection and its escaped name. A restored collection that is about to
+    take the place of another counts as having taken it."""
     found: dict[str, Path] = {}
     for path in sorted((source / layout.COLLECTIONS).iterdir()):
         replaced = layout.parse_restored_dir(path.name)
@@ -285,7 +283,7 @@ def _write(
     target: Path,
     report: CollectionRepair,
 ) -> None:
-    """Points, then operations, through the ordinary engine."""
+    """Write the points, then the operations, through the ordinary engine."""
     parent = target / layout.COLLECTIONS
     # Nothing need be durable before the end, and then it is in segment files.
     store = open_store(create_collection(parent, report.name, config), "never")
@@ -323,7 +321,7 @@ class _Saver:
         self._store.changed()
 
     def apply(self, seq: int, operation: Operation) -> bool:
-        """Apply an operation of the log; whether it could be."""
+        """Apply an operation of the log. Returns whether that was possible."""
         try:
             if isinstance(operation, (Upsert, Delete)):
                 self.submit(operation)
@@ -352,7 +350,7 @@ def _whatever_the_state(operation: Operation, view: View) -> Operation:
 
 
 def _account(salvaged: SalvagedPoints, report: CollectionRepair) -> None:
-    """What was lost on the way."""
+    """Report what was lost on the way."""
     missing = np.flatnonzero(salvaged.missing)
     report.lost = salvaged.unknown + len(missing)
     report.lost_ids = [_id(salvaged, position) for position in missing[:SHOWN_IDS].tolist()]

@@ -1,8 +1,8 @@
 """Salvage: what of damaged files checksums prove whole: blocks of data, frames of the log.
 
 Nothing here trusts a length, an offset or a neighbour. Files are read, not mapped: a bad sector is
-then an error of one read and not the death of the process. A single flipped bit, the usual way in
-which data at rest goes bad, is found by trying each, and put right in what is read.
+then the error of one read and not the death of the process. Data at rest usually goes bad by a
+single flipped bit: that is found by trying each, and put right in what is read.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _MEND_BLOCKS = 8  # of one file: each costs up to a second, and many are not sin
 
 
 def mend(data: bytes, is_good: Callable[[Any], bool]) -> bytes | None:
-    """``data`` with the one bit flipped that makes it good, if there is one."""
+    """``data`` with one bit flipped back that makes it good, if there is such a bit."""
     trial = bytearray(data)
     for at in range(len(trial)):
         for bit in range(8):
@@ -61,7 +61,8 @@ def mend(data: bytes, is_good: Callable[[Any], bool]) -> bytes | None:
 
 
 def read_file(path: Path, limit: int | None = None) -> tuple[bytes, str]:
-    """A file (or its beginning), zeros where the disk cannot read it; and what is wrong, or ''."""
+    """The bytes of a file (or its beginning), with zeros where the disk cannot read it, and what is
+    wrong, or ''."""
     try:
         with FileIO(path) as file:
             size = os.fstat(file.fileno()).st_size
@@ -111,10 +112,10 @@ def footer_checksum(path: Path, length: int) -> int | None:
 
 
 class SalvagedFile:
-    """What is left of one data file. Rows are read in any order; those that lie in blocks that do
-    not match their checksum are zeros and flagged.
+    """One data file, as far as it can be read. Rows are read in any order. Rows in blocks that do
+    not match their checksum are zeros, and flagged.
 
-    A file is the one meant if its footer holds the checksum that ``row`` names; without that, if
+    A file is the right one if its footer holds the checksum that ``row`` names; without a row, if
     its header names collection, segment and kind. Use as a context manager.
     """
 
@@ -190,7 +191,7 @@ class SalvagedFile:
         self._table = np.frombuffer(table[: len(table) // 8 * 8], dtype="<u8")
 
     def expect(self, rows: int, columns: int = 1) -> None:
-        """Believe nothing of a file that is not of this shape."""
+        """Take nothing from a file that does not have this shape."""
         size = rows * columns * self._dtype.itemsize
         if self.padded != size + padding(size):
             self._problem = self._problem or f"does not hold {rows} rows"
@@ -304,13 +305,13 @@ class Gap:
 
 @dataclass(slots=True)
 class SalvagedLog:
-    """Reads what is left of a log. What it found is filled in while ``operations`` is consumed."""
+    """Reads what is left of a log. The fields are filled in while ``operations`` is consumed."""
 
     directory: Path
     uuid: bytes | None
     after_seq: int | None
-    """What the catalog has; None: that is not known, and no operation before the first one found
-    is missed."""
+    """The last operation that the catalog has. None: that is not known, and no operation before the
+    first one found is missed."""
     gaps: list[Gap] = field(default_factory=list)
     damaged: list[tuple[Path, str]] = field(default_factory=list)
     torn_bytes: int = 0
@@ -408,7 +409,7 @@ class SalvagedLog:
         return None, len(data)
 
     def _expect(self, seq: int, reason: str) -> None:
-        """``seq`` comes next; what should have come before it is lost."""
+        """Expect ``seq`` next: what should have come before it is lost."""
         if seq > self._next:
             self.gaps.append(Gap(self._next, seq - 1, reason))
             self._next = seq

@@ -1,7 +1,7 @@
 """Salvaged edits: what is left of the payload edits of one segment of a damaged collection.
 
-The head of a file says of which rows the payload was edited. Without it that is not known of any
-row: then the payloads that are found may be older ones.
+The head of a file tells which rows had their payload edited. If it is lost, the payload of any row
+may be an older one.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class SalvagedEdits:
 
     def __init__(self, entry: SegmentEntry, uuid: bytes | None, files: ExitStack) -> None:
         self.whole = True
-        """Whether it is known for every row if its payload was edited."""
+        """Whether all files tell which rows they are about."""
         self.seqs = np.zeros(entry.rows, dtype=np.uint64)
         """The operation that edited each row last; 0: none."""
         self.files: list[SalvagedFile] = []
@@ -48,8 +48,8 @@ class SalvagedEdits:
             self.seqs[table.rows] = table.seqs
 
     def put(self, rows: Offsets, payloads: list[bytes], whole: Flags) -> None:
-        """Put edited payloads in the place of those that the ``rows``, ascending, were written
-        with. What is lost of them is empty, and not ``whole``."""
+        """Replace the payloads that were written with the ``rows``, ascending, by edited ones. A
+        lost payload is empty, and not ``whole``."""
         chosen = self._file[rows]
         for number, (file, table) in enumerate(zip(self.files, self._tables, strict=True)):
             mine = np.flatnonzero(chosen == number)

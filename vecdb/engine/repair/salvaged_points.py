@@ -48,7 +48,7 @@ class SalvagedPoints:
         self.inventory = inventory
         self.names = list(inventory.schema)
         self.unknown = inventory.lost
-        """Points of which not even the id is left."""
+        """Points that have not even their id left."""
         self.bad_operations: list[str] = []
         self._progress = progress
         self._read_ids()
@@ -89,7 +89,7 @@ class SalvagedPoints:
         """Points that the log has replaced or deleted."""
 
     def _choose(self, described: Flags) -> None:
-        """Keep one row of each point: one that is certain to live, else the newest."""
+        """Keep one row of each point: a row that is certain to live, else the newest."""
         columns = [self.keys] if self.keys.ndim == 1 else [self.keys[:, 1], self.keys[:, 0]]
         order = np.lexsort((described, self.seqs, self.certain, *columns))
         sorted_keys = self.keys[order]
@@ -111,8 +111,8 @@ class SalvagedPoints:
         return (array[:, 0] if columns == 1 else array), whole
 
     def _seqs(self, entry: SegmentEntry, number: int) -> npt.NDArray[np.uint64]:
-        """The last operations that changed the rows. Those whose seq is damaged count as new as
-        the newest of their segment."""
+        """The last operations that changed the rows. A damaged seq counts as the newest of its
+        segment."""
         with entry.file(files.SEQS, self.inventory.uuid) as file:
             file.expect(entry.rows)
             array, whole = file.rows(0, entry.rows)
@@ -149,7 +149,7 @@ class SalvagedPoints:
         vectors: dict[str, VectorBlock],
         lost: dict[str, Flags],
     ) -> Upsert | None:
-        """One operation for all of the points of which something is left."""
+        """One operation for all of the points that have something left."""
         has_vector = np.zeros(len(points), dtype=np.bool_)
         for block in vectors.values():
             has_vector |= block.flags()
@@ -331,7 +331,7 @@ class _SegmentRows:
         return unpack_bits(bits[:, 0], entry.rows), np.repeat(whole, 8)[: entry.rows]
 
     def _read_vectors(self, name: str, window: Offsets) -> tuple[VectorBlock, Flags]:
-        """The vectors, and which of the rows that are without lost theirs."""
+        """The vectors, and which rows have lost theirs."""
         dim = self._salvaged.inventory.schema[name].dim
         first = int(window[0])
         data, whole = self._vectors[name].rows(first, int(window[-1]) + 1, dim)

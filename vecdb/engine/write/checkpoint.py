@@ -10,12 +10,12 @@
 
 A crash before the commit leaves files nobody refers to; after it, WAL files and payload edits
 nobody needs. All are removed by the next open or checkpoint. An error before the commit leaves
-everything as it was, with the frozen segment still serving; the next checkpoint takes it up again,
-together with what was written since, and without what has died since: on a full disk that is what
-helps.
+everything as it was, with the frozen segment still serving. The next checkpoint takes it up again,
+with what was written since and without what has died since. On a full disk that helps.
 
-However often it is called, and whether the optimizer gets a turn or not, the number of segments
-stays bounded: one that would leave too many takes the smallest along (``planner.absorbed``).
+The number of segments stays bounded, however often a checkpoint is made and whether or not the
+optimizer gets a turn: one that would leave too many takes the smallest along
+(``planner.absorbed``).
 """
 
 from __future__ import annotations
@@ -56,15 +56,15 @@ from vecdb.storage.segment import FileSegment
 _log = logging.getLogger("vecdb")
 
 Edits = dict[int, tuple[EditsFile, ...]]
-"""The files of payload edits that file segments have from the commit on, where they change."""
+"""The new list of payload edit files, for each file segment where it changes with the commit."""
 
 # A memory segment of this size is checkpointed by the write that fills it. Larger means fewer,
 # larger segments and a longer replay after a crash.
 MEMORY_LIMIT = 64 << 20
 
 _SPARED = 4
-"""One share of so many of what is kept free for deleting stays free beside a checkpoint, which
-itself frees the log."""
+"""A checkpoint leaves one share of so many of what is kept free for deleting: it frees the log
+itself."""
 
 
 def checkpoint_if_full(store: Store) -> None:
@@ -120,14 +120,14 @@ def _checkpoint(store: Store) -> bool:
 
 
 def _finish(store: Store, frozen: Frozen) -> None:
-    """Everything after the freeze. Under the maintenance lock."""
+    """Do everything that follows the freeze. Under the maintenance lock."""
     if frozen.absorbed:
         try:
             return _write(store, frozen, frozen.absorbed)
         except Exception as error:
             if store.failure is not None:
                 raise
-            # What keeps others from being taken along must not keep the rows in memory.
+            # If other segments cannot be taken along, the rows must leave memory all the same.
             if isinstance(error, CorruptionError):
                 paths = {i: str(store.files[i].segment.path) for i in frozen.absorbed}
                 store.unreadable.update(i for i, path in paths.items() if path in error.path)
@@ -166,8 +166,8 @@ def freeze(store: Store) -> Frozen:
         try:
             store.start_wal_file()
         except OSError:
-            # Without the space or the descriptor for a new file the log goes on in the old one:
-            # that is removed by a later checkpoint. Deleting everything must free space even then.
+            # Without space or a descriptor for a new file the log goes on in the old one, which a
+            # later checkpoint removes. Deleting everything must free space even then.
             if store.failure is not None:
                 raise
     memory_views = [view_of(each) for each in store.memories() if each.live]
@@ -184,7 +184,7 @@ def freeze(store: Store) -> Frozen:
 
 
 def _absorbed(store: Store) -> tuple[int, ...]:
-    """The small segments for whose rows there is space, too."""
+    """The small segments to take along, if there is space for their rows, too."""
     stats = statistics(store, settled=False)
     apart = {*store.building, *store.unreadable}
     chosen = absorbed(stats, apart, store.schema, store.config.optimizer_config)
@@ -193,7 +193,7 @@ def _absorbed(store: Store) -> tuple[int, ...]:
 
 
 def _build(store: Store, sources: list[Source]) -> tuple[SegmentBuilder | None, FileSegment | None]:
-    """Files for all sources' rows; (None, None) if there are none."""
+    """Write the files for all sources' rows; (None, None) if there are none."""
     total = sum(len(source.rows) for source in sources)
     if not total:
         return None, None
@@ -211,8 +211,9 @@ def _build(store: Store, sources: list[Source]) -> tuple[SegmentBuilder | None, 
 
 
 def _require_space(store: Store, vectors: int) -> None:
-    """Raise StorageFullError where so many bytes of vectors do not fit. To write until the disk is
-    full, and remove all again, would take the space that a deletion needs meanwhile for its log."""
+    """Raise StorageFullError if so many bytes of vectors do not fit. Writing until the disk is
+    full, and removing all again, would take the space that a deletion needs meanwhile for its
+    log."""
     free, kept = lookup.free_bytes(store.path), store.kept_free() // _SPARED
     if free is not None and free < vectors + kept:
         why = f"{store.path}: {vectors + kept} bytes needed for a segment, {free} are free"
@@ -230,7 +231,7 @@ def _write_edits(store: Store, segment_view: SegmentView, seq: int) -> tuple[Edi
         try:
             columns = (rows, segment_view.seqs(rows), segment_view.payloads(rows))
             break
-        except CorruptionError:  # a file that cannot be taken along must not keep others back
+        except CorruptionError:  # one that cannot be taken along must not keep the others back
             if kept == len(edits.files):
                 raise
             kept += 1
@@ -241,7 +242,7 @@ def _write_edits(store: Store, segment_view: SegmentView, seq: int) -> tuple[Edi
 
 
 def _abandon_edits(store: Store, frozen: Frozen, edits: Edits) -> None:
-    """Remove what was written for nothing; unless it was committed, or may have been."""
+    """Remove what was written in vain, unless it was committed or may have been."""
     if store.failure is None and store.applied_seq < frozen.seq:
         for segment_id, files in edits.items():
             for file in files:
@@ -257,7 +258,7 @@ def _commit(
     sources: list[Source],
     edits: Edits,
 ) -> list[Path]:
-    """Commit and publish. Returns what is of no use any more: the directories of segments in which
+    """Commit and publish. Returns what is no longer needed: the directories of segments in which
     nothing lives, and replaced payload edits."""
     store.require_writable()
     change = Change(frozen.seq, store.next_segment_id, live={})
@@ -312,7 +313,7 @@ def _publish(
 
 
 def _alive_now(store: Store, sources: list[Source]) -> Bits:
-    """The mask of the new segment's rows: some have died since the freeze, where they came from."""
+    """The mask of the new segment's rows: some have died in their sources since the freeze."""
     flags = [np.empty(0, dtype=np.bool_)]
     for source in sources:
         segment = source.segment

@@ -1,7 +1,6 @@
-"""Points at the door: whatever form they come in, checked once and turned into arrays.
-
-Nothing of a batch is applied unless all of it is good. Of several points with one id the last
-counts, as if they had been written one by one.
+"""Points at the door: they come in any form, are checked once and become arrays. A batch is applied
+only if all of it is good. Among points with one id the last counts, as if they had been written one
+by one.
 """
 
 from __future__ import annotations
@@ -74,7 +73,7 @@ def _require_some(keys: list[int]) -> None:
 
 
 def _last_of_each(keys: list[int]) -> list[int] | None:
-    """The positions to keep, ascending; None when no key is repeated."""
+    """The position of the last point with each id, ascending; None when no id is repeated."""
     if len(set(keys)) == len(keys):
         return None
     return sorted({key: position for position, key in enumerate(keys)}.values())
@@ -145,7 +144,7 @@ def _rows_of_points(
     try:
         return _matrix(vector, given, what)
     except InvalidInputError:
-        # Name the point: check one by one, which a good batch never needs.
+        # To name the bad point, check one by one. A good batch never needs that.
         cosine = vector.distance is models.Distance.COSINE
         for position, value in zip(where, given, strict=True):
             named = f"point {ids.external(keys[position])!r}, {what}"

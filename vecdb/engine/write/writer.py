@@ -1,8 +1,8 @@
 """Writing: operations get their order, go to the WAL as one frame, and are applied.
 
-Group commit: a writer queues its operation and takes the write lock; whoever gets the lock first
-commits everything queued so far with one write and one sync, so the others find theirs done. The
-latency of the sync before is the batching window; there is no timer.
+Group commit: a writer queues its operation and takes the write lock. Whoever gets the lock first
+commits everything queued so far, with one write and one sync; the others find theirs done. The
+batching window is the time that the sync before takes; there is no timer.
 
 A write returns when it is durable (as far as the sync level goes) and visible to new reads.
 """
@@ -47,8 +47,8 @@ from vecdb.storage.format import MAX_FRAME, DamageError
 from vecdb.storage.payload_edits import PayloadEdits
 from vecdb.vectors.block import VectorBlock
 
-# An operation that depends on no state, or what makes one from the state it applies to (None:
-# nothing to do).
+# An operation that depends on no state, or a function that makes one from the state it applies to
+# (None: nothing to do).
 Request = Upsert | Delete | Callable[[View], Operation | None]
 
 _GROUP_BYTES = 1 << 20
@@ -98,7 +98,7 @@ class Writer:
         self._queue: deque[Ticket] = deque()
 
     def submit(self, request: Request) -> int:
-        """Commit a request; the seq it got (of the last operation, if it had nothing to do)."""
+        """Commit a request. Returns the seq it got, or the last one if it had nothing to do."""
         ticket = Ticket(request)
         if isinstance(request, (Upsert, Delete)):
             ticket.effect = None if isinstance(request, Delete) else request
@@ -157,8 +157,8 @@ class Writer:
             ticket.done = True
 
     def _take_group(self) -> list[Ticket]:
-        """The queued tickets that one frame takes. One whose operation depends on the state must
-        see all before it applied, so it goes alone."""
+        """The queued tickets that go into one frame. A ticket whose operation depends on the state
+        goes alone: all before it must have been applied."""
         group: list[Ticket] = []
         size = 0
         while self._queue and len(group) < _GROUP_OPERATIONS:
@@ -186,8 +186,8 @@ class Writer:
                 ticket.seq = self._store.next_seq - 1
                 ticket.done = True
                 return False
-            # Everything that can go wrong with an edit (a damaged row, a payload grown too large)
-            # must go wrong before it is in the WAL, or it would go wrong again at every open.
+            # An edit can fail: a damaged row, a payload grown too large. It must do so before it is
+            # in the WAL, or it would fail again at every open.
             ticket.effect = rewrite(self._store.view, operation)
             ticket.prepare(operation)
         except Exception as error:
@@ -197,7 +197,7 @@ class Writer:
 
 
 def _with_space(store: Store, group: list[Ticket]) -> list[Ticket]:
-    """The tickets that may go on. What adds rows is refused before the disk is full: to delete
+    """The tickets that may go on. Those that add rows are refused before the disk is full: deleting
     takes space, too, in the log and for what is left of the segments."""
     size = sum(ticket.size for ticket in group)
     store.room -= size
@@ -229,7 +229,7 @@ class NewPayloads:
 
 
 Effect = Upsert | list[NewPayloads] | None
-"""What an operation adds in some state: whole new rows, or payloads of rows that stay."""
+"""What an operation adds to a state: whole new rows, or payloads of rows that stay."""
 
 
 def apply(store: Store, seq: int, operation: Operation, effect: Effect) -> None:
@@ -246,8 +246,8 @@ def apply(store: Store, seq: int, operation: Operation, effect: Effect) -> None:
 
 
 def rewrite(view: View, operation: Operation) -> Effect:
-    """What an operation amounts to in this state, which must be the state now; None: nothing is
-    added. Raises InvalidInputError and CorruptionError."""
+    """The effect of an operation on this state, which must be the state now; None: it adds nothing.
+    Raises InvalidInputError and CorruptionError."""
     if isinstance(operation, Delete):
         return None
     if isinstance(operation, Upsert):
@@ -310,15 +310,15 @@ def _edited(view: View, edit: EditVectors | DropVectors) -> Upsert | None:
 
 
 def whole_payload(operation: EditPayload) -> bytes | None:
-    """The payload after the edit, if it is the same whatever it was before."""
+    """The payload after the edit, if it does not depend on the one before."""
     if operation.mode == "clear":
         return encoding.EMPTY
     return encoding.encode(operation.payload) if operation.mode == "overwrite" else None
 
 
 def payload_editor(operation: EditPayload) -> Callable[[Any], bytes]:
-    """What makes of a stored payload that after the edit. Raises DamageError, and
-    InvalidInputError if it grows too large."""
+    """The function that turns a stored payload into the one after the edit. It raises DamageError,
+    and InvalidInputError if the payload grows too large."""
     to_set = parse_path(operation.path) if operation.mode == "set" and operation.path else []
     to_delete = list(map(parse_path, operation.paths)) if operation.mode == "delete" else []
     pack = encoding.packer()
@@ -335,7 +335,7 @@ def payload_editor(operation: EditPayload) -> Callable[[Any], bytes]:
 
 
 def existing(view: View, keys: list[int]) -> list[int]:
-    """The keys, all of which must be live points. Raises NotFoundError naming the first that is
+    """The keys, if all of them are live points. Raises NotFoundError naming the first that is
     not."""
     where, _ = view.locate(keys)
     missing = np.flatnonzero(where < 0)
