@@ -60,7 +60,7 @@ def _plain(blocks, block, tables, query, out, at):  # type: ignore[no-untyped-de
 
 
 def _target(context: Any) -> Target | None:
-    """What code is compiled for: not always this processor, see numba's NUMBA_CPU_NAME.
+    """The processor that code is compiled for: not always this one, see numba's NUMBA_CPU_NAME.
 
     Numba's cache has the same names in its key, so that each finds the code made for it.
     """

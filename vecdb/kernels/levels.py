@@ -33,8 +33,8 @@ _LARGEST = float(np.finfo(np.float32).max)
 def encode_two_values(vectors, middle, bits, width, out):  # type: ignore[no-untyped-def]
     """Write the blocks of ``vectors: float32[n, d]``: whether a value is above ``middle``.
 
-    Of more than one bit, all are set or none. ``width`` dimensions of ``bits`` bits share a
-    code, the first in the lowest bits. The columns are those that change no score.
+    If a dimension has several bits, all of them are set or none. ``width`` dimensions of ``bits``
+    bits share a code, the first in the lowest bits. The columns are those that change no score.
     """
     n, dim = vectors.shape
     out[:] = 0
@@ -110,7 +110,7 @@ def encode_rotated(metric, vectors, center, signs, levels, bits, width, out):  #
                 out[block, 16 * sub + i] = codes[i] | codes[16 + i] << 4
         columns = out[block, out.shape[1] - 8 * BLOCK_ROWS :].view(np.float32)
         for i in range(count):
-            # Of the scaled row, ``wide`` is the square of the length.
+            # The squared length of the scaled row is ``wide``.
             factor = wide / inner[i] / scale[i] if scale[i] > 0.0 else 0.0
             if metric == DOT:
                 columns[i] = factor

@@ -45,7 +45,7 @@ _index: Final[Any] = (
     *(bytes_2, floats_1, floats_1, floats_1, floats_1, floats_1, floats_1, ints_1),
     *(floats_2, i64, f32, floats_1, f32, f32, bytes_2),
 )
-"""Of `visit` and `nearest`, the arguments from ``centroids`` to ``blocks``."""
+"""The types of the arguments that `visit` and `nearest` share, from ``centroids`` to ``blocks``."""
 
 
 @njit(types.void(floats_1, floats_2, i64, out_floats_2), nogil=True, cache=True)
@@ -97,14 +97,15 @@ def visit(  # type: ignore[no-untyped-def]
     """Write the best positions for each query, by their codes, in the partitions that may hold near
     ones.
 
-    A partition is visited if its priority, `priorities` plus its bonus, is at most ``gap`` below
-    the best one's, both in units of the query's span (`inverse_spans`); then, in falling order,
-    more until there are k positions. Queries that visit the same partition share a pass over it.
+    The priority of a partition is its number in `priorities` plus its bonus, in units of the
+    query's span (`inverse_spans`). A partition is visited if its priority is at most ``gap`` below
+    the best; then more are, in falling order, until there are k positions. Queries that visit the
+    same partition share a pass over it.
 
     Results come unsorted to ``scores: float32[q, k]``, ``positions: int64[q, k]``. ``counts:
     int64[q, 3]``, zeros before, tells how many there are, and how many partitions and positions
-    were visited. ``bounds: float32[q, 2]``: the best priority of those that were not, as a score,
-    and what a score is multiplied by to be in units of the span.
+    were visited. ``bounds: float32[q, 2]``: the best priority of the others, as a score, and the
+    factor that turns a score into units of the span.
     """
     n_queries, k = scores.shape
     partitions = centroids.shape[0]
@@ -212,7 +213,7 @@ def visit(  # type: ignore[no-untyped-def]
             for i in range(filled[q]):
                 scores[q, i] -= square
         if reached[q] > gap and following < np.float32(np.inf):
-            # One partition stands alone, and holds too few rows: of the others nothing is known.
+            # One partition stands alone and holds too few rows: nothing is known of the others.
             bounds[q, 0] = np.inf
 
 
@@ -262,7 +263,7 @@ def nearest(  # type: ignore[no-untyped-def]
     counts,
     margins,
 ):
-    """`visit`, then `rescore`: a call of its own for each takes a fifth of a search.
+    """`visit`, then `rescore`, in one call: a second one would take a fifth of a search.
 
     ``order: uint32[n]``: the row at each position, empty if they are the same.
     """

@@ -84,8 +84,9 @@ def priorities(  # type: ignore[no-untyped-def]
 ):
     """Write ``factor * query . centroid + constant`` to ``out: float32[p, q]``.
 
-    For a distance (``factor`` 2) that is of what both are from the middle: of the queries, ``moved:
-    float32[q, d]``. For an inner product ``moved`` becomes the queries as they are.
+    For a distance (``factor`` 2) both are taken from the middle; the queries less the middle are
+    written to ``moved: float32[q, d]``. For an inner product ``moved`` becomes the queries as they
+    are.
 
     Numba sums in 64 bits; that only 32 of them are used (`np.int32`) lets LLVM multiply and add
     16 numbers at a time.
@@ -145,15 +146,15 @@ def _best(biases, bonuses, inverses, out):  # type: ignore[no-untyped-def]
 )
 def inverse_spans(queries, biases, common, factor, typical, radius, out):  # type: ignore[no-untyped-def]
     """Write ``1 / span`` of each query to ``out: float32[q]``: how far its scores are apart,
-    compared with the queries of which gaps were measured. ``queries`` are as `priorities` leaves
+    compared with the queries that gaps were measured with. ``queries`` are as `priorities` leaves
     them.
 
     Inner products are as far apart as the query is long: ``|query| / typical``. What all rows have
     in common, ``common: float32[d]``, makes a query long and no two scores different: its square is
-    taken off. Distances of a partition's rows, as it is far from their centroid, ``away /
-    typical``; and where it is near to the centroid, as they are: ``sqrt((away ** 2 / typical ** 2 +
-    1) / 2)``, ``away`` from the nearest centroid. A query far outside may have a centroid of its
-    own and is as far from all others: from the middle, in units of twice the centroids' ``radius``.
+    taken off. Distances are as far apart as the query is from the centroid of the rows, ``away /
+    typical``; near the centroid, as the rows themselves are: ``sqrt((away ** 2 / typical ** 2 + 1)
+    / 2)``, ``away`` from the nearest centroid. A query far outside may have a centroid of its own
+    and is as far from all others: from the middle, in units of twice the centroids' ``radius``.
     What cannot be told is 1, as all are if ``typical`` is 0.
     """
     n_queries = queries.shape[0]

@@ -31,7 +31,7 @@ __all__ = ["rescore", "sureness", "sureness_of_efforts"]
 _ROUNDING: Final = np.float32(1e-6)
 _ROOT: Final = math.sqrt(0.5)
 _HALF: Final = np.float32(math.log(2.0))
-"""Half of what falls off exponentially is within so much of its mean."""
+"""Half of an exponential distribution is within so much of its mean."""
 _MOST: Final = 100.0
 _four: Final[Any] = types.UniTuple(types.float32, 4)  # type: ignore[no-untyped-call]
 _AHEAD: Final = 4
@@ -40,8 +40,8 @@ _AHEAD: Final = 4
 
 @njit(f32(i64, floats_1, floats_1), nogil=True, cache=True)
 def _share(metric, estimates, scores):  # type: ignore[no-untyped-def]
-    """What Manhattan distances are multiples of: the roots of estimates, which are of Euclidean
-    ones, squared. 0 under a metric that the estimates are of."""
+    """The factor from Euclidean to Manhattan distances: estimates are squared Euclidean distances.
+    0 under a metric that estimates are of."""
     euclidean = 0.0
     total = 0.0
     if metric == MANHATTAN:
@@ -60,8 +60,8 @@ def _as_score(estimate, share):  # type: ignore[no-untyped-def]
 
 @njit(_four(floats_1, floats_1, f32), nogil=True, cache=True)
 def _errors(estimates, scores, share):  # type: ignore[no-untyped-def]
-    """Of some estimates the least and the median; of what all are wrong by, the mean and the
-    standard deviation, 0 if that is no more than float32 rounds by."""
+    """The least and the median of some estimates; the mean and the standard deviation of their
+    errors, 0 if these are no more than float32 rounds by."""
     count = estimates.shape[0]
     least = np.float32(np.inf)
     largest = np.float32(0.0)
@@ -85,9 +85,9 @@ def _errors(estimates, scores, share):  # type: ignore[no-untyped-def]
 
 @njit(f32(f32, i64, i64, f32, f32, f32, f32), nogil=True, cache=True)
 def _calm(last, count, measured, least, middle, wrong, deviation):  # type: ignore[no-untyped-def]
-    """Minus the logarithm of what part of the results may be missing. See `sureness`."""
+    """Minus the logarithm of the share of the results that may be missing. See `sureness`."""
     if not deviation > np.float32(0.0):
-        # All are equally wrong: those that are left out may be wrong otherwise.
+        # All are equally wrong; the rows left out may be wrong in another way.
         equal = wrong != np.float32(0.0) and not last > least + wrong
         return np.float32(-_MOST if equal else np.inf)
     margin = (last - least) / deviation
@@ -120,11 +120,12 @@ def sureness(metric, estimates, scores, bound, measured, last):  # type: ignore[
     """How sure it is that few rows left out are better than ``last``, the score of result number
     ``measured``, by the estimates and the scores of the candidates: calm and reach.
 
-    *Calm* is minus the logarithm of the part of the results that was visited and may be missing. A
-    row that was left out has an estimate below the least of the candidates, and must be wrong by
-    more than ``last`` is above it. Errors are taken to be normally distributed, with the deviation
-    of the candidates'; estimates to fall off exponentially, as those of the candidates do above
-    the least: the denser they are there, the more rows are just below.
+    *Calm* is minus the logarithm of the share of the results that may be missing though their
+    partitions were visited. A row that was left out has an estimate below the least of the
+    candidates; to be a result, it must be wrong by more than ``last`` is above its estimate. Errors
+    are taken to be normally distributed, with the deviation of the candidates' errors. Estimates
+    are taken to fall off exponentially, as those of the candidates do above the least: the denser
+    they are there, the more rows are just below.
 
     *Reach* is how far ``last`` is above the priority of the best partition that was not visited, in
     units of the query's span (``bound: float32[2]``: of `partitions.visit`). Infinity where that
@@ -149,8 +150,8 @@ def sureness(metric, estimates, scores, bound, measured, last):  # type: ignore[
 def sureness_of_efforts(  # type: ignore[no-untyped-def]
     metric, estimates, scores, away, gaps, most, bounds, measured, least, out
 ):
-    """Of one query and each effort, write `sureness`, infinity where there are fewer candidates
-    than results, and the share of the results that is found: ``out: float32[e, 3]``.
+    """For one query and each effort, write `sureness` (infinity if there are fewer candidates than
+    results) and the share of the results that is found: ``out: float32[e, 3]``.
 
     Rows stand in the order of ``estimates: float32[n]``, best first. An effort's candidates are
     the first ``most[e]`` of those whose partition is no more than ``gaps[e]`` ``away``. Results
@@ -199,12 +200,11 @@ def rescore(  # type: ignore[no-untyped-def]
     rows,
     sure,
 ):
-    """Of each query, write the best of some rows by their vectors, best first.
+    """Write the best rows for each query by their vectors, best first.
 
-    ``candidates[q, : counts[q]]`` are the rows; ``min(k, counts[q])`` results go to
-    ``scores: float32[q, k]``, ``rows: int64[q, k]``. The candidates' vectors come from anywhere in
-    memory: each is asked for while others are scored, or waiting for them would be most of the
-    work.
+    ``candidates[q, : counts[q]]`` are the rows; ``min(k, counts[q])`` results go to ``scores:
+    float32[q, k]``, ``rows: int64[q, k]``. The candidates' vectors come from anywhere in memory.
+    Each is fetched while others are scored; else waiting for them would be most of the work.
 
     ``estimates: float32[q, c]`` are the scores by which the candidates were chosen, if they are
     known, and ``bounds: float32[q, 2]`` what `partitions.visit` says of the others. ``sure:

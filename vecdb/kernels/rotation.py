@@ -6,7 +6,7 @@ transform needs a power of two. For any other number of dimensions it takes the 
 largest power of two there are, and the last ``p`` in turns; as ``2 * p`` is more than all, each
 number meets each other within two rounds.
 
-The signs are a fixed function of their position, so that nothing has to be stored.
+The signs are a fixed function of their position, so nothing has to be stored.
 """
 
 from __future__ import annotations

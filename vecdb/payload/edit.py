@@ -1,4 +1,4 @@
-"""Changing a part of a payload in place: merging at a path, removing what is at one."""
+"""Edits of a payload in place: merging at a path, removing what is at one."""
 
 from __future__ import annotations
 

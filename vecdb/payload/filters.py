@@ -69,12 +69,12 @@ Test = Callable[[Any], bool]
 
 
 def compile_filter(filter: Filter) -> Predicate:
-    """The predicate for a filter that came through ``coerce``."""
+    """Compile a filter that came through ``coerce``."""
     return _Compiler().filter(filter, depth=1)
 
 
 class _Compiler:
-    """One compilation: keeps count of the conditions."""
+    """One compilation; it counts the conditions."""
 
     def __init__(self) -> None:
         self.count = 0

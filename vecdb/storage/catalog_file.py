@@ -1,8 +1,8 @@
 """The catalog's file, looked at before LMDB sees it.
 
-LMDB trusts its file. A wrong number in a page can kill the process, make it read what is not there,
-or wait for the next commit and spoil that; so does a file that is shorter than its pages. So all
-pages of the newest state are walked first, as bytes: each in its place, in use or free, not both.
+LMDB trusts its file. A wrong number in a page, or a file shorter than its pages, can kill the
+process, make it read what is not there, or spoil the next commit. So all pages of the newest state
+are walked first, as bytes: each must be in its place, and either in use or free.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ class Meta:
 
     @property
     def flags(self) -> bytes:
-        """Those of the page, of the tree of free pages, and of that of our rows."""
+        """The flags of the page, of the tree of free pages, and of the tree of our rows."""
         return self.data[10:12] + self.data[44:46] + self.data[88:94]
 
     def same_in(self, head: bytes) -> bool:
-        """Whether ``head`` has these bytes in the same place."""
+        """Whether ``head`` has the same bytes there."""
         return head[self.at : self.at + len(self.data)] == self.data
 
 
@@ -77,8 +77,8 @@ def require_sound(path: Path) -> None:
     require_length(path)
     with lookup.open_read(path) as file:
         newest_meta(file.read(2 << 16), path)
-    # The file may end before the last page of which the meta page knows: free pages at the end
-    # need never have been written. Every page in use must be there.
+    # The file may end before the last page that the meta page knows: free pages at the end need
+    # never have been written. Every page in use must be there.
     try:
         problems = lmdb.verify.verify(str(lookup.real_path(path)), False)  # type: ignore[no-untyped-call]
     except lmdb.verify.VerifyError as error:

@@ -99,8 +99,8 @@ class _Column:
 
 
 class MemorySegment:
-    """Rows in arrival order. A row is (id, seq, payload, vectors) and never changes; payloads it
-    is given later are in ``edits``."""
+    """Rows in arrival order. A row is (id, seq, payload, vectors) and never changes. Payloads that
+    it is given later are in ``edits``."""
 
     kind = "memory"
 
@@ -136,7 +136,7 @@ class MemorySegment:
         payloads: Sequence[bytes],
         vectors: Mapping[str, VectorBlock],
     ) -> None:
-        """Add rows for distinct keys, with a block of ``vectors`` for every name; an earlier row of
+        """Add rows for distinct keys, with a block of ``vectors`` for every name. An earlier row of
         the same id here dies."""
         latest, start, count = self._latest, self.rows, len(keys)
         # Row number by row number, so that a reader following _previous never sees a gap.

@@ -1,9 +1,9 @@
 """Payload edits: payloads that rows of one segment were given after the rows were written.
 
-A row never changes. What its payload is *now* may stand beside it: in files of the segment's
-directory, as of the catalog's state, and after them in a list in memory, one entry an edit of a
-row, which a checkpoint turns into a file. So an edit costs its payload, and the row keeps its
-place, its vectors and its index.
+A row never changes. Its payload of *now* may stand beside it: in files of the segment's directory,
+as of the catalog's state, and then in a list in memory. The list has one entry for each edit of a
+row, and a checkpoint turns it into a file. So an edit costs its payload, and the row keeps its
+number, its vectors and its index.
 
 Thread safety is that of ``MemorySegment``: one writer (the collection's write lock), any number of
 readers. Entries are only ever appended; a reader looks at the first ``seen`` of them, a number it
@@ -33,8 +33,8 @@ Offsets = npt.NDArray[np.int64]
 
 _ENTRY_OVERHEAD = 200  # bytes of Python objects an entry costs beside its payload
 
-# What is in a file goes along into a new one unless the file is so many times as large: a payload
-# is written a few times, and a segment has a handful of files whatever is edited.
+# A new file takes in the edits of an older one, unless the older one is so many times as large. So
+# a payload is written a few times, and a segment has a handful of files, whatever is edited.
 _GROWTH = 4
 _SMALL = 1 << 20
 
@@ -45,8 +45,8 @@ _BASE = -1  # where a payload is: in the row; in a file, from 0 on; in the list,
 
 @dataclass(frozen=True, slots=True)
 class EditsTable:
-    """What the head of a file says: ``rows``, ascending, the operation that edited each, and where
-    payloads begin, and the last one ends, counted from the end of the head."""
+    """The head of a file: the ``rows``, ascending, the operation that edited each, and where
+    payloads begin and the last one ends, counted from the end of the head."""
 
     rows: Offsets
     seqs: npt.NDArray[np.uint64]
@@ -54,13 +54,13 @@ class EditsTable:
 
     @staticmethod
     def head_size(rows: int) -> int:
-        """Bytes before the first payload: the number of rows, and all that is said of them."""
+        """Bytes before the first payload: the number of rows, then what the head says of each."""
         return 8 * (3 * rows + 2)
 
     @classmethod
     def unpack(cls, head: npt.NDArray[np.uint8], size: int, rows: int, seq: int) -> EditsTable:
-        """From the head of a file of ``size`` bytes, of edits up to operation ``seq`` in a segment
-        of ``rows`` rows. Raises DamageError for what cannot be so."""
+        """Read the head of a file of ``size`` bytes, with edits up to operation ``seq`` in a
+        segment of ``rows`` rows. Raises DamageError for what cannot be so."""
         values = head.view("<u8")
         count = len(values) // 3
         table = cls(
@@ -140,8 +140,8 @@ def write_edits(
     seqs: npt.NDArray[np.uint64],
     payloads: Sequence[Any],
 ) -> EditsFile:
-    """A new file with the payloads of some rows, ascending, as of operation ``seq``; durable, with
-    its name, when this returns. Raises OSError; then nothing is left of it."""
+    """Write a new file with the payloads of some rows, ascending, as of operation ``seq``. It is
+    durable, with its name, when this returns. Raises OSError; then nothing is left of it."""
     name = layout.edits_file(seq)
     lengths = np.fromiter(map(len, payloads), np.int64, len(payloads))
     starts = np.concatenate(([0], np.cumsum(lengths)))
@@ -183,7 +183,7 @@ class PayloadEdits:
     # -- writing (one writer) --------------------------------------------------------------
 
     def append(self, seqs: Sequence[int], rows: Sequence[int], payloads: Sequence[bytes]) -> None:
-        """Rows are given new payloads, by these operations."""
+        """Give rows new payloads, by these operations."""
         latest, previous = self._latest, self._previous
         self._seqs.extend(seqs)
         self._rows.extend(rows)
@@ -196,8 +196,8 @@ class PayloadEdits:
         self.count += len(rows)
 
     def take_over(self, other: PayloadEdits, since: int, new_rows: Offsets | None = None) -> None:
-        """Go on with what others have from entry ``since`` on. ``new_rows``: for each row of theirs
-        the row that it is here, or -1; None: the same."""
+        """Take over the entries of another from ``since`` on. ``new_rows``: for each row there its
+        row here, or -1; None: the same."""
         rows = np.array(other._rows[since:], dtype=np.int64)
         rows = rows if new_rows is None else new_rows[rows]
         kept = np.flatnonzero(rows >= 0)
@@ -211,8 +211,7 @@ class PayloadEdits:
     # -- reading ---------------------------------------------------------------------------
 
     def rows(self, seen: int, files: Sequence[EditsFile], since: int = 0) -> Offsets:
-        """The rows that were edited, ascending: in some of the files, by entries from ``since``
-        on."""
+        """The rows that were edited, ascending: in these files, or by entries from ``since`` on."""
         entries = np.array(self._rows[since:seen], dtype=np.int64)
         return np.unique(np.concatenate([entries, *(file.rows for file in files)]))
 
@@ -285,7 +284,7 @@ class PayloadEdits:
 
     def kept(self, seen: int) -> int:
         """How many files stay as they are when the first ``seen`` entries go to a new one. The
-        others, the newest and not much larger than it, go with them."""
+        others, the newest and not much larger than it, go into it, too."""
         size = sum(map(len, self._payloads[:seen])) + EditsTable.head_size(seen)
         files = list(self.files)
         while files and files[-1].row.length <= _GROWTH * max(size, _SMALL):
@@ -293,7 +292,7 @@ class PayloadEdits:
         return len(files)
 
     def bits(self, seen: int, rows: int) -> Bits:
-        """Bits of those of the segment's ``rows`` that were edited."""
+        """Bits of the edited rows, among the segment's ``rows``."""
         known, bits = self._bits
         if known != (seen, rows):
             flags = np.zeros(rows, dtype=np.bool_)

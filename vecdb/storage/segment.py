@@ -1,13 +1,13 @@
 """FileSegment: an immutable directory of data files, open for reading.
 
-Which files there are is in ``files.py``, what is in them in ``format.py``. Ids, their order and
-the payload offsets are small and verified when opened; payloads, and originals and codes when
-mapped, block by block as they are used.
+``files.py`` says which files there are, ``format.py`` what is in them. Ids, their order and the
+payload offsets are small and verified when opened. Payloads are verified block by block as they are
+used, and so are originals and codes that are mapped.
 
 Some files are derived from the others: codes and their quantizer, sketches and their index, the
 order of the ids, the manifest (``FileKind.derived``). Damage there loses nothing: the segment does
-without, notes it in ``damage``, and the optimizer writes the segment anew. Damage anywhere else
-raises CorruptionError.
+without the file and notes it in ``damage``, and the optimizer writes the segment anew. Damage
+anywhere else raises CorruptionError.
 """
 
 from __future__ import annotations
@@ -94,8 +94,8 @@ class FileSegment:
         reuse: FileSegment | None = None,
         on_damage: Callable[[], None] = lambda: None,
     ) -> None:
-        """``reuse``: the same segment, placed otherwise; what does not move is taken over.
-        ``on_damage`` is called when damage of a derived file is found later, by a search."""
+        """Open all files. ``reuse``: the same segment, placed otherwise; files that do not move are
+        taken over. ``on_damage`` is called when a search finds damage of a derived file later."""
         self.path = path
         self.id = row.id
         self.rows = row.rows
@@ -192,7 +192,7 @@ class FileSegment:
             self.indexes[name] = Index(clustered, sketch, sketch.file_size + opened.file_size)
 
     def _keep_closed(self, name: str) -> None:
-        """Files of outdated codes count, and are checked, but are of no use."""
+        """Open files of outdated codes: they count, and are checked, but are of no use."""
         for file in (files.CODES, files.QUANTIZER):
             try:
                 self._open(file, name, "mapped")
@@ -224,7 +224,7 @@ class FileSegment:
         opened = self._open(files.PAYLOAD_OFFSETS)
         offsets = opened.verify()
         ends = int(offsets[0]), int(offsets[-1])
-        # Where offsets fall, the unsigned difference is huge.
+        # If offsets fall, the unsigned difference is huge.
         longest = int(np.diff(offsets).max()) if self.rows else 0
         if ends != (0, len(self._payload.array)) or longest > MAX_PAYLOAD:
             raise CorruptionError(opened.path, "does not cut the payloads into rows")
@@ -234,17 +234,17 @@ class FileSegment:
         self.damage[error.path] = error.detail
 
     def log_damage(self) -> None:
-        """Log what was noted, once. For who takes the segment into use: a reader may have opened it
-        while its writer was removing it, and do without it."""
+        """Log the damage that was noted, once. Only a process that takes the segment into use calls
+        this: a reader may have opened it while its writer was removing it, and not use it."""
         for path in self.damage.keys() - self._said:
             self._said.add(path)
             error = CorruptionError(path, self.damage[path])
             _log.warning("%s; answers stay exact, the segment will be rebuilt", error)
 
     def quarantine(self, name: str, error: CorruptionError) -> None:
-        """Go on without the codes or the index of a vector name, in which a search has met damage
-        now, in a block never used before. Raises the error if it is not about either. That another
-        search has just done the same does not matter."""
+        """Go on without the codes or the index of a vector name. A search has met damage in a block
+        that was not used before. Raises the error if it is about neither. Another search may have
+        just done the same."""
         if error.path == str(self.path / files.SKETCH.file(name)):
             self.indexes = {key: kept for key, kept in self.indexes.items() if key != name}
         elif error.path == str(self.path / files.CODES.file(name)):
