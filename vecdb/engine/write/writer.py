@@ -98,7 +98,7 @@ class Writer:
         self._queue: deque[Ticket] = deque()
 
     def submit(self, request: Request) -> int:
-        """Commit a request. Returns the seq it got, or the last one if it had nothing to do."""
+        """Commit a request; the seq it got (of the last operation, if it had nothing to do)."""
         ticket = Ticket(request)
         if isinstance(request, (Upsert, Delete)):
             ticket.effect = None if isinstance(request, Delete) else request
@@ -157,8 +157,8 @@ class Writer:
             ticket.done = True
 
     def _take_group(self) -> list[Ticket]:
-        """The queued tickets that go into one frame. A ticket whose operation depends on the state
-        goes alone: all before it must have been applied."""
+        """The queued tickets that one frame takes. One whose operation depends on the state must
+        see all before it applied, so it goes alone."""
         group: list[Ticket] = []
         size = 0
         while self._queue and len(group) < _GROUP_OPERATIONS:
@@ -186,8 +186,8 @@ class Writer:
                 ticket.seq = self._store.next_seq - 1
                 ticket.done = True
                 return False
-            # An edit can fail: a damaged row, a payload grown too large. It must do so before it is
-            # in the WAL, or it would fail again at every open.
+            # Everything that can go wrong with an edit (a damaged row, a payload grown too large)
+            # must go wrong before it is in the WAL, or it would go wrong again at every open.
             ticket.effect = rewrite(self._store.view, operation)
             ticket.prepare(operation)
         except Exception as error:
