@@ -14,7 +14,7 @@ from vecdb.errors import InvalidInputError
 
 
 def size_of_batches(value: Any) -> int:
-    """``batch_size``: at least one; None is what not to give it means. Raises InvalidInputError."""
+    """Check ``batch_size``: at least one; None is as if not given. Raises InvalidInputError."""
     if value is None:
         return 1000
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
@@ -23,7 +23,7 @@ def size_of_batches(value: Any) -> int:
 
 
 def iterator(values: Any, what: str) -> Iterator[Any]:
-    """An iterator over a list, an array or an iterable. Raises InvalidInputError."""
+    """Iterate over a list, an array or an iterable. Raises InvalidInputError."""
     if isinstance(values, (str, bytes, Mapping)) or not hasattr(values, "__iter__"):
         raise InvalidInputError(f"{what}: expected a list or an iterable, got {shown(values)}")
     if isinstance(values, np.ndarray) and values.ndim == 0:
@@ -97,7 +97,7 @@ def equal_lengths(vectors: Any, payload: Any, ids: Any) -> int | None:
 
 
 def vector_batches(vectors: Any, size: int) -> Iterator[tuple[Any, int]]:
-    """(vectors, count) of at most ``size`` rows each."""
+    """Batches of vectors with their count, at most ``size`` rows each."""
     if isinstance(vectors, Mapping):
         count = len(next(iter(vectors.values())))
         for start in range(0, count, size):

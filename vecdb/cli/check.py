@@ -40,7 +40,7 @@ def _check(arguments: argparse.Namespace) -> int:
 
 def _show(screen: Screen, report: CheckReport) -> None:
     collections = report.collections
-    # What several steps of the check stumble over is one problem.
+    # Damage that several steps of the check meet is one problem.
     problems = list(
         dict.fromkeys(f"{problem.path}: {problem.detail}" for problem in report.problems)
     )

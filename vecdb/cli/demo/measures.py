@@ -37,7 +37,7 @@ def recall_of(data: Data, answers: Answers) -> float:
 
 
 def rows_looked_at(db: VecDB, queries: Floats, params: models.SearchParams) -> int:
-    """In the median, how many rows the first step of a search scores."""
+    """How many rows the first step of a search scores, in the median."""
     rows = []
     for query in queries:
         response = db.query_points(COLLECTION, query, search_params=params, explain=True)
