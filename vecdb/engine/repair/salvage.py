@@ -1,4 +1,4 @@
-"""Salvage: what of damaged files checksums prove whole: blocks of data, frames of the log.
+"""Salvage: what checksums prove whole in damaged files: blocks of data, frames of the log.
 
 Nothing here trusts a length, an offset or a neighbour. Files are read, not mapped: a bad sector is
 then the error of one read and not the death of the process. Data at rest usually goes bad by a
