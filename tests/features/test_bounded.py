@@ -29,6 +29,7 @@ from vecdb.engine.operations import Upsert
 from vecdb.engine.optimize.optimizer import Optimizer
 from vecdb.engine.repair.check import check_database
 from vecdb.engine.write import checkpoint
+from vecdb.engine.write.writer import submit
 from vecdb.errors import OptimizerError, StorageFullError
 from vecdb.storage import fs, lookup
 from vecdb.storage.segment import FileSegment
@@ -274,8 +275,8 @@ def test_collections_take_turns_and_one_that_is_waited_for_more_often(
     db = open_db()
     for name in "abcd":
         create(db, name)
-    stores = {store.name: store for store in db._stores()}
-    optimizer = Optimizer(db._stores)
+    stores = {store.name: store for store in db._database.stores()}
+    optimizer = Optimizer(db._database.stores)
     left, turns = dict.fromkeys("abcd", 5), []
 
     def step(store: Any, *, patient: bool = False) -> bool:
@@ -528,7 +529,7 @@ def test_a_write_that_was_refused_is_not_kept(
                 operation = Upsert(list(range(100)), [b"\x80"] * 100, {"": VectorBlock(vectors)})
                 kept.append(weakref.ref(vectors))
                 try:
-                    db.collection("c")._writer.submit(operation)
+                    submit(db.collection("c")._store, operation)
                 except StorageFullError:
                     refused += 1
                 del vectors, operation

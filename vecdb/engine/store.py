@@ -21,6 +21,7 @@ from __future__ import annotations
 import threading
 import time
 import weakref
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -191,6 +192,7 @@ class Store:
         self.report = RecoveryReport()
         self.optimizer = OptimizerState()
         self.changed: Callable[[], None] = lambda: None  # wakes the optimizer
+        self.queue: deque[Any] = deque()  # tickets of writer.py, for whoever gets write first
         # Guarded by write:
         self.config = config
         self.schema: Schema = schema_of(config)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from vecdb.engine.archive.capture import write_archive
 from vecdb.engine.open import places
@@ -157,6 +158,27 @@ def remove(directory: Path, name: str) -> bool:
     fs.remove_file(_beside(path))
     fs.sync_dir(directory)
     return True
+
+
+def locate(location: object, directories: Iterable[Path]) -> Path:
+    """The file that a path, a ``file://`` URI, or a name in one of the directories means. Raises
+    InvalidInputError."""
+    try:
+        text = os.fspath(location)  # type: ignore[call-overload]
+    except TypeError:
+        text = None
+    if not isinstance(text, str) or not text or "\0" in text:
+        raise InvalidInputError(f"location: expected a path or URI, got {location!r:.80}")
+    parts = urlsplit(text) if "://" in text else None
+    if parts is not None and (parts.scheme != "file" or parts.netloc not in ("", "localhost")):
+        raise InvalidInputError(f"location: expected a path or a file:// URI, got {text!r:.80}")
+    if parts is not None:
+        return Path(unquote(parts.path))
+    if layout.parse_snapshot_file(text) is not None:
+        for directory in directories:
+            if lookup.is_file(directory / text):
+                return directory / text
+    return Path(text).absolute()
 
 
 def check_snapshot_name(name: object) -> str:
