@@ -51,7 +51,7 @@ class Collection:
 
     def __repr__(self) -> str:
         if self._store.closed:
-            return f"<Collection {self.name!r}: it {self._store.fate}>"
+            return f"<Collection {self.name!r}: it {self._store.closed_because}>"
         view = self._store.view
         named = ", ".join(
             f"{v.name + ': ' if v.name else ''}{v.dim}-d {v.distance.value}"
@@ -249,7 +249,7 @@ class Collection:
         self._database.check_usable()
         view = self._store.view  # first: closed in between, it would be empty
         if self._store.closed:
-            raise ClosedError(f"collection {self.name!r} {self._store.fate}")
+            raise ClosedError(f"collection {self.name!r} {self._store.closed_because}")
         return view
 
     def retrieve(

@@ -548,7 +548,7 @@ def test_a_collection_made_again_beside_a_reader_is_not_damaged(
     create(writer)
     put(writer, [1])
     reader = open_db(read_only=True)
-    list_them, is_there, moments = places.collection_dirs, places.is_there, []
+    list_them, exists, moments = places.collection_dirs, places.exists, []
 
     def listed(parent: Path) -> list[Path]:
         paths = list_them(parent)
@@ -561,11 +561,11 @@ def test_a_collection_made_again_beside_a_reader_is_not_damaged(
             moments.append("made again")
             create(writer)
             put(writer, [2])
-        return is_there(place)
+        return exists(place)
 
     with monkeypatch.context() as patch:
         patch.setattr(places, "collection_dirs", listed)
-        patch.setattr(places, "is_there", there)
+        patch.setattr(places, "exists", there)
         reader.refresh()
     assert moments == ["dropped", "made again"]
     assert reader.damaged == {}

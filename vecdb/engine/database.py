@@ -78,7 +78,7 @@ class Database:
         self._place, self._file_lock = database_dir.hold(self.path)
         try:
             with self._place:
-                with fs.told_when_full(self.path):
+                with fs.raising_storage_full(self.path):
                     database_dir.initialize(self.path)
                 places.finish_restores(self.path / layout.COLLECTIONS)
                 snapshots.clean(self.path / layout.SNAPSHOTS)
@@ -143,8 +143,8 @@ class Database:
         if self._place is not None:
             self._place.leave()
         for store in self.stores():
-            store.wal.let_go()
-            store.let_go()
+            store.wal.release()
+            store.release()
 
     # -- whether it may be used ------------------------------------------------------------
 

@@ -107,7 +107,7 @@ class OpenCollections:
         path = self._parent / layout.escape(name)
         self._require_own(path)
         # On disk and in the list, or in neither.
-        with Uninterrupted(), fs.told_when_full(path), self._noting(path):
+        with Uninterrupted(), fs.raising_storage_full(path), self._noting(path):
             places.create_collection(self._parent, name, config)
             try:
                 self._open_one(path, new=True)
@@ -122,7 +122,7 @@ class OpenCollections:
         try:
             yield
         except BaseException:
-            if places.is_there(path):
+            if places.exists(path):
                 self._remains.add(path)
             raise
         self._remains.discard(path)
@@ -139,7 +139,7 @@ class OpenCollections:
             return False
         self._require_own(store.path, store)
         recovery.close_store(store, keep=False)
-        store.fate = "was deleted"
+        store.closed_because = "was deleted"
         self._optimizer.leave(store)
         self._drop(store.path, name, self._open)
         return True
@@ -162,7 +162,7 @@ class OpenCollections:
             try:
                 if old is not None:
                     recovery.close_store(old, keep=False)
-                    old.fate = "was replaced by a restored one"
+                    old.closed_because = "was replaced by a restored one"
                     self._optimizer.leave(old)  # and stays listed: closed is not unknown
                 _, dropped = places.take_place(restored)
                 self._open_one(path)
@@ -178,7 +178,7 @@ class OpenCollections:
         """Raise unless what stands in a collection's place, if anything does, is what this handle
         knows of: it is about to be removed. Raises PlaceTakenError for another than that of
         ``store``."""
-        if not places.is_there(path) or path in self._remains:
+        if not places.exists(path) or path in self._remains:
             return
         if store is not None and not store.closed:
             store.require_in_place()
@@ -212,7 +212,7 @@ class OpenCollections:
             if path not in paths or not follower.is_same():
                 self._open.pop(follower.name, None)
                 recovery.close_store(follower.store, keep=False)
-                follower.store.fate = "was replaced" if path in paths else "was deleted"
+                follower.store.closed_because = "was replaced" if path in paths else "was deleted"
                 del self._followers[path]
                 changed = True
         for path in [path for path in self._damaged if path not in paths]:
@@ -232,7 +232,7 @@ class OpenCollections:
                 self._damaged.pop(path, None)
                 return changed
             except (CorruptionError, FormatVersionError) as error:
-                if not places.is_there(path):
+                if not places.exists(path):
                     return False
                 if identity(path) == before:
                     self._set_aside(path, error)
@@ -284,7 +284,7 @@ class OpenCollections:
             finally:
                 # Though an error may say that this is not durable yet. One that waits to take the
                 # place would do so at the next open.
-                if not places.is_there(path):
+                if not places.exists(path):
                     del listed[key]
 
 
@@ -292,7 +292,7 @@ def _directory_at(path: Path) -> object:
     """What tells the collection of a place from any other that comes there while nobody has it
     open. Inodes are given again, at another time."""
     try:
-        found = lookup.status(places.standing(path))
+        found = lookup.status(places.current_dir(path))
     except OSError:
         return None
     return found.st_dev, found.st_ino, found.st_ctime_ns

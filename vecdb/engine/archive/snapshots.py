@@ -36,7 +36,7 @@ def take(
     Raises CorruptionError, StorageFullError, OSError, and nothing is left behind. Raises
     PlaceTakenError: it is whole, in a directory that was moved meanwhile.
     """
-    with fs.told_when_full(directory):
+    with fs.raising_storage_full(directory):
         for needed in (directory.parent, directory):
             if needed == database.path:
                 continue
@@ -82,7 +82,7 @@ def _write(
     temporary = directory / layout.new_dir()
     require_space(directory, size_of(collections))  # the database may need what would be left
     try:
-        with fs.told_when_full(directory):
+        with fs.raising_storage_full(directory):
             digest = write_archive(temporary, collections, whole=whole, progress=progress)
             with _naming:
                 path = name()
@@ -219,7 +219,7 @@ def require_space(directory: Path, size: int) -> None:
 def size_of(collections: Iterable[Path]) -> int:
     """About how large an archive of them will be."""
     size = 0
-    for collection in map(places.standing, collections):
+    for collection in map(places.current_dir, collections):
         for directory, _, files in os.walk(lookup.real_path(collection)):
             for name in files:
                 try:
