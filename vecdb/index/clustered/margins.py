@@ -77,13 +77,17 @@ def strangers(queries: Floats, middle: Floats, *, distance: bool) -> Floats:
     directions = random.standard_normal((2, count, dim)).astype(np.float32)
     directions /= np.linalg.norm(directions, axis=2, keepdims=True)
     length = np.float32(np.median(np.linalg.norm(away, axis=1)))
-    largest = np.partition(np.abs(some), -2, axis=1)[:, -2:-1] if dim > 2 else np.zeros((count, 1))
+    two = np.argpartition(-np.abs(some), min(2, dim) - 1, axis=1)[:, :2]
+    half = count // 2
+    two[half:] = random.integers(dim, size=two[half:].shape)
+    sparse = np.zeros_like(some)
+    np.put_along_axis(sparse, two, np.take_along_axis(some, two, axis=1), axis=1)
     mixed = away[random.integers(len(rows), size=(count, dim)), np.arange(dim)]
     kinds = [
         -some,
         (some + others) / 2,
         mixed,
-        np.where(np.abs(some) >= largest, some, np.float32(0.0)),  # two components
+        sparse,  # two components: the largest, or any
         length * directions[0],
         some + np.linalg.norm(some, axis=1, keepdims=True) / 2 * directions[1],
     ]
@@ -113,7 +117,7 @@ def sure_of(
 
     Each table is of a number of results, the last of which has the score that stands third.
     """
-    from vecdb.kernels.rescoring import mark_candidates, sureness_of_efforts
+    from vecdb.kernels.efforts import mark_candidates, sureness_of_efforts
     from vecdb.kernels.signatures import METRIC_CODES
 
     order = np.argsort(query.gaps, kind="stable")
