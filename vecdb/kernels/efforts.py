@@ -25,10 +25,13 @@ out_flags_1: Final[Any] = types.Array(types.boolean, 1, "C")
 def count_hits(away, hits, most, steps, counts):  # type: ignore[no-untyped-def]
     """Count in ``counts: int64[s, n]``, for each gap of ``steps: float32[s]``, at which places
     among the rows within it hits are; the first ``most`` of them, all if that is 0."""
+    end = away.shape[0]
+    while end > 0 and not hits[end - 1]:
+        end -= 1
     for s in range(steps.shape[0]):
         within = 0
         found = 0
-        for i in range(away.shape[0]):
+        for i in range(end):
             if away[i] <= steps[s]:
                 if hits[i]:
                     counts[s, within] += 1

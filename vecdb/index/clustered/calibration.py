@@ -30,6 +30,8 @@ from vecdb.vectors.datatypes import bytes_per_vector
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 Poll = Callable[[], None]
+Among = Callable[[Ints, Ints], npt.NDArray[np.bool_]]
+"""Which of some positions are among others."""
 
 RECALLS: Final = (
     *(0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.92, 0.94, 0.95, 0.96, 0.97, 0.98, 0.985, 0.99, 0.995, 0.998),
@@ -90,6 +92,7 @@ def calibrate(
     deepest = max(_DEPTH.values()) + max(len(rows) for each in known for rows in each.left_out)
     looked = _looked_at(index, blocks, queries, deepest, poll)
     others = _looked_at(index, blocks, unlike.queries, deepest, poll) if unlike else []
+    among = _among(index.rows)
     tables = []
     for limit in MEASURED:
         depth = min(_DEPTH[limit], index.rows)
@@ -105,9 +108,9 @@ def calibrate(
             for which, each in enumerate(known):
                 if which == 0 or len(each.left_out[i]) > 1:  # else it has no copies: all as before
                     seen = looked[i].positions
-                    positions = seen[~np.isin(seen, each.left_out[i])][:depth]
+                    positions = seen[~among(seen, each.left_out[i])][:depth]
                     away = gaps[i, owner[positions]]
-                    hits = [_hits(each, i, few, query, positions, exact) for few in wanted]
+                    hits = [_hits(each, i, few, query, positions, exact, among) for few in wanted]
                     ranked = hits[0][0]
                     if companion is not None:
                         ranked = ranked[np.argsort(-companion(query, positions), kind="stable")]
@@ -131,7 +134,7 @@ def calibrate(
     sure: list[list[Floats]] = [[] for _ in judged]
     for asked, of, i in both:
         poll()
-        left = ~np.isin(asked.positions, of.left_out[i])
+        left = ~among(asked.positions, of.left_out[i])
         asked = asked._replace(positions=asked.positions[left], estimates=asked.estimates[left])
         leasts = {limit: _least(asked.vector, of, i, limit, exact) for limit in MEASURED}
         measured = [(limit, efforts, leasts[limit]) for limit, efforts in judged]
@@ -205,13 +208,32 @@ def _least(query: Floats, known: Neighbours, i: int, limit: int, exact: Scores) 
     return float(scores.min() - _EQUAL * np.abs(scores).max())
 
 
+def _among(rows: int) -> Among:
+    """``numpy.isin`` of positions below ``rows``, for one thread: it sorts nothing."""
+    marks = np.zeros(rows, dtype=np.bool_)
+
+    def among(positions: Ints, some: Ints) -> npt.NDArray[np.bool_]:
+        marks[some] = True
+        found: npt.NDArray[np.bool_] = marks[positions]
+        marks[some] = False
+        return found
+
+    return among
+
+
 def _hits(
-    known: Neighbours, i: int, limit: int, query: Floats, positions: Ints, exact: Scores
+    known: Neighbours,
+    i: int,
+    limit: int,
+    query: Floats,
+    positions: Ints,
+    exact: Scores,
+    among: Among,
 ) -> tuple[npt.NDArray[np.bool_], int]:
     """Which of some positions are among the ``limit`` true neighbours of a query, and how many of
     them count, 0: all. Of equal rows, any is right."""
     if not _tied(known, i, limit):
-        return np.isin(positions, known.positions[i, :limit]), 0
+        return among(positions, known.positions[i, :limit]), 0
     return exact(query, positions) >= _least(query, known, i, limit, exact), limit
 
 

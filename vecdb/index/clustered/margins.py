@@ -34,7 +34,7 @@ AGAIN: Final = 40_000.0
 """What every search costs besides, in nanoseconds."""
 _ALIKE = 0.01
 """Two searches take the same time if they differ by less than this share."""
-_CHANCE = 0.015
+_CHANCE = 0.01
 """How much of what a kind of strangers misses may be chance, at the most."""
 _DOUBTED = (0.03, 0.06, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9)
 """The largest share of rows, as queries, that are doubted: the first share with which strangers
@@ -43,7 +43,7 @@ _ALL = 1e30
 """No search is as sure: all are doubted."""
 _MOST = 100
 """How many queries are asked how sure they are."""
-OF_A_KIND: Final = 16
+OF_A_KIND: Final = 32
 _SEED = 20_240_611
 
 
@@ -77,17 +77,14 @@ def strangers(queries: Floats, middle: Floats, *, distance: bool) -> Floats:
     directions = random.standard_normal((2, count, dim)).astype(np.float32)
     directions /= np.linalg.norm(directions, axis=2, keepdims=True)
     length = np.float32(np.median(np.linalg.norm(away, axis=1)))
-    two = np.argpartition(-np.abs(some), min(2, dim) - 1, axis=1)[:, :2]
-    half = count // 2
-    two[half:] = random.integers(dim, size=two[half:].shape)
-    sparse = np.zeros_like(some)
-    np.put_along_axis(sparse, two, np.take_along_axis(some, two, axis=1), axis=1)
+    largest = np.argpartition(-np.abs(some), min(2, dim) - 1, axis=1)[:, :2]
+    places = largest, random.integers(dim, size=(count, 2))
     mixed = away[random.integers(len(rows), size=(count, dim)), np.arange(dim)]
     kinds = [
         -some,
         (some + others) / 2,
         mixed,
-        sparse,  # two components: the largest, or any
+        *(_only(some, each) for each in places),
         length * directions[0],
         some + np.linalg.norm(some, axis=1, keepdims=True) / 2 * directions[1],
     ]
@@ -96,6 +93,13 @@ def strangers(queries: Floats, middle: Floats, *, distance: bool) -> Floats:
     else:
         kinds += [some - rows.mean(axis=0)]
     made: Floats = np.concatenate(kinds) + middle
+    return made
+
+
+def _only(rows: Floats, places: Ints) -> Floats:
+    """Some components of each row, and zeros."""
+    made = np.zeros_like(rows)
+    np.put_along_axis(made, places, np.take_along_axis(rows, places, axis=1), axis=1)
     return made
 
 
