@@ -177,6 +177,8 @@ def chosen(
         for at, effort in enumerate(efforts):
             if not _as_cheap(costs[at], least):
                 continue  # without what is searched for again
+            if table and not _within(effort, table[-1].effort):
+                continue  # who asks for less would find more
             deeper = next(
                 (each for each in reversed(table) if is_deeper(each.effort, effort)), None
             )
@@ -194,6 +196,11 @@ def chosen(
             alike = [each for each in enough if _as_cheap(each.cost, least)]
             table.append(max(alike, key=lambda each: each.found))
     return tuple(replace(each.effort, recall=level) for level, each in _rising(table))
+
+
+def _within(one: Effort, other: Effort) -> bool:
+    """Whether a search looks at nothing that another does not look at."""
+    return one.candidates <= other.candidates and one.gap <= other.gap
 
 
 def _as_cheap(cost: float, least: float) -> bool:
