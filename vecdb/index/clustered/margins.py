@@ -35,7 +35,8 @@ AGAIN: Final = 40_000.0
 _ALIKE = 0.01
 """Two searches take the same time if they differ by less than this share."""
 _CHANCE = 0.01
-"""How much of what a kind of strangers misses may be chance, at the most."""
+"""How much of what a kind of strangers misses may be chance, at the most, and no more than half of
+what may be missed."""
 _DOUBTED = (0.03, 0.06, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9)
 """The largest share of rows, as queries, that are doubted: the first share with which strangers
 find what they should. These queries are searched for twice."""
@@ -277,7 +278,7 @@ def _choice(
         if recall < enough:
             continue
         theirs = np.where((kinds[..., :2] < limit).any(axis=-1), of_kinds, kinds[..., 2])
-        if (_expected(theirs, mine, min(_CHANCE, missed)) < level).any():
+        if (_expected(theirs, mine, min(_CHANCE, missed / 2.0)) < level).any():
             continue
         calm, reach = limit.tolist()
         found = replace(effort, recall=level, calm=calm, reach=reach)
