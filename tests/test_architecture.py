@@ -57,12 +57,13 @@ LAYERS: dict[str, set[str]] = {
     },
 }
 LAYERS["vecdb.upload"] = LAYERS["vecdb.qdrant_arguments"] = {"vecdb.errors"}
-LAYERS["vecdb.collection"] = {
+LAYERS["vecdb.writing"] = {
     *LAYERS["vecdb.engine"],
     "vecdb.engine",
     "vecdb.qdrant_arguments",
     "vecdb.upload",
 }
+LAYERS["vecdb.collection"] = {*LAYERS["vecdb.writing"], "vecdb.writing"}
 LAYERS["vecdb.verbs"] = {"vecdb.models", "vecdb.collection", "vecdb.qdrant_arguments"}
 LAYERS["vecdb.open_collections"] = {*LAYERS["vecdb.collection"], "vecdb.collection"}
 LAYERS["vecdb.snapshots"] = {*LAYERS["vecdb.open_collections"], "vecdb.open_collections"}

@@ -45,7 +45,6 @@ class OfCollections(TypedDict, total=False):
     write_consistency_factor: Any
     # These only without a value.
     init_from: Any
-    metadata: Any
     sharding_method: Any
     sparse_vectors_config: Any
     strict_mode_config: Any
@@ -54,7 +53,6 @@ class OfCollections(TypedDict, total=False):
 _REFUSED = {
     "init_from": "snapshots copy a collection",
     "lookup_from": "look the vector up with retrieve",
-    "metadata": "a collection has no payload of its own",
     "order_by": "points come in the order of their ids",
     "prefetch": "make one search for each part",
     "shard_key_selector": "a collection is in one piece",

@@ -1,6 +1,6 @@
 """The verbs of ``Collection`` with the collection's name first, as ``VecDB`` has them.
 
-Not written by hand: ``python docs/make_verbs.py`` makes this file from ``collection.py``.
+Not written by hand: ``python docs/make_verbs.py`` makes this file of it.
 """
 
 from __future__ import annotations
@@ -172,6 +172,30 @@ class Verbs:
         qdrant_arguments.check("VecDB.delete_vectors", qdrant)
         return self.collection(collection_name).delete_vectors(
             vectors=vectors, points=points, wait=wait
+        )
+
+    def create_payload_index(
+        self,
+        collection_name: str,
+        field_name: str,
+        field_schema: models.FieldSchemaInput | None = None,
+        field_type: models.FieldSchemaInput | None = None,
+        wait: bool = True,
+        **qdrant: Unpack[OfPoints],
+    ) -> models.UpdateResult:
+        """See ``Collection.create_payload_index``."""
+        qdrant_arguments.check("VecDB.create_payload_index", qdrant)
+        return self.collection(collection_name).create_payload_index(
+            field_name=field_name, field_schema=field_schema, field_type=field_type, wait=wait
+        )
+
+    def delete_payload_index(
+        self, collection_name: str, field_name: str, wait: bool = True, **qdrant: Unpack[OfPoints]
+    ) -> models.UpdateResult:
+        """See ``Collection.delete_payload_index``."""
+        qdrant_arguments.check("VecDB.delete_payload_index", qdrant)
+        return self.collection(collection_name).delete_payload_index(
+            field_name=field_name, wait=wait
         )
 
     def retrieve(

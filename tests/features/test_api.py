@@ -153,7 +153,6 @@ def test_verbs_have_the_parameters_of_qdrants_client() -> None:
         ("upsert", "update_mode", "insert_only"),
         ("create_collection", "sparse_vectors_config", {"s": {}}),
         ("create_collection", "sharding_method", "custom"),
-        ("create_collection", "metadata", {"a": 1}),
         ("update_collection", "strict_mode_config", {"enabled": True}),
     ],
 )

@@ -348,7 +348,9 @@ def test_so_many_vectors_that_a_segment_could_not_be_described_are_refused(
     count = 1
     while len(format.pack_value(config(count))) <= format.MAX_VALUE // 20:
         count += 200
-    with pytest.raises(InvalidInputError, match="too many vectors: the configuration is"):
+    with pytest.raises(
+        InvalidInputError, match="too many vectors or too much metadata: the configuration"
+    ):
         Catalog.create(tmp_path / "c", config(count), "0" * 32)
     names = config(count)["params"]["vectors"]
     codec = {"kind": "binary", "bits": 1.5, "layout": 2}

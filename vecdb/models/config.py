@@ -8,6 +8,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 from msgspec import Meta
 
+from vecdb.models.payload_schema import PayloadFieldSchema
 from vecdb.models.reading import (
     By,
     Model,
@@ -214,11 +215,13 @@ class VectorParamsDiff(Checked, frozen=True, kw_only=True):
 
 
 def vector_name(value: Any) -> Any:
-    """A vector name, checked."""
+    """A vector name, checked. The unnamed vector's is empty."""
     if not isinstance(value, str):
         raise refuse("a vector name", value)
-    if not 1 <= len(value.encode("utf-8", "surrogatepass")) <= MAX_NAME_BYTES:
-        raise Refused(f"expected a vector name of 1 to {MAX_NAME_BYTES} bytes, got {show(value)}")
+    if len(value.encode("utf-8", "surrogatepass")) > MAX_NAME_BYTES:
+        raise Refused(
+            f"expected a vector name of at most {MAX_NAME_BYTES} bytes, got {show(value)}"
+        )
     return value
 
 
@@ -244,7 +247,7 @@ def _vectors_config(value: Any) -> Any:
             named[name] = one(params)
         except Refused as refused:
             raise refused.under(f"[{name!r}]") from None
-    return named
+    return named[""] if list(named) == [""] else named
 
 
 VectorsConfig = Annotated[
@@ -257,6 +260,31 @@ class CollectionParams(Checked, frozen=True, kw_only=True):
     vectors: VectorsConfig
     on_disk_payload: bool | None = None
 
+    # What programs written for Qdrant look for. A collection is in one piece, here.
+
+    @property
+    def sparse_vectors(self) -> None:
+        """None: vectors are dense."""
+
+    @property
+    def shard_number(self) -> int:
+        """1."""
+        return 1
+
+    @property
+    def sharding_method(self) -> None:
+        """None: there is nothing to decide."""
+
+    @property
+    def replication_factor(self) -> int:
+        """1."""
+        return 1
+
+    @property
+    def write_consistency_factor(self) -> int:
+        """1."""
+        return 1
+
 
 class CollectionConfig(Checked, frozen=True, kw_only=True):
     params: CollectionParams
@@ -264,6 +292,14 @@ class CollectionConfig(Checked, frozen=True, kw_only=True):
     optimizer_config: OptimizersConfig = OptimizersConfig()
     wal_config: WalConfig = WalConfig()
     quantization_config: QuantizationConfig | None = None
+    payload_schema: dict[str, PayloadFieldSchema] | None = None
+    """By field; None: nothing was said of any."""
+    metadata: dict[str, Any] | None = None
+    """Whatever the collection's owner wants to keep with it."""
+
+    @property
+    def strict_mode_config(self) -> None:
+        """None: nothing is limited. Qdrant has one."""
 
 
 M = TypeVar("M", bound=Model)

@@ -22,6 +22,7 @@ from vecdb.models.config import (
     VectorParamsDiff,
     WalConfigDiff,
 )
+from vecdb.models.payload_schema import PayloadSchemaParams, PayloadSchemaType
 from vecdb.models.requests import (
     Batch,
     DenseVector,
@@ -77,3 +78,4 @@ QuantizationDiffInput: TypeAlias = QuantizationConfigDiff | str | Given
 OptimizersInput: TypeAlias = OptimizersConfigDiff | Given
 HnswInput: TypeAlias = HnswConfigDiff | Given
 WalInput: TypeAlias = WalConfigDiff | Given
+FieldSchemaInput: TypeAlias = PayloadSchemaType | PayloadSchemaParams | str | Given

@@ -74,4 +74,4 @@ def vectors_of(view: View, part: SegmentView, row: int, names: list[str]) -> Any
     one = np.array([row], dtype=np.int64)
     has = vector_names(view, part, row)
     found = {n: part.segment.take(n, one)[0].tolist() for n in names if n in has}
-    return found.get("") if "" in view.schema else found
+    return found.get("") if list(view.schema) == [""] else found
