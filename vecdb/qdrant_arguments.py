@@ -25,8 +25,6 @@ class OfPoints(TypedDict, total=False):
     order_by: Any
     prefetch: Any
     shard_key_selector: Any
-    update_filter: Any
-    update_mode: Any
 
 
 class OfCollections(TypedDict, total=False):
@@ -59,8 +57,6 @@ _REFUSED = {
     "sharding_method": "a collection is in one piece",
     "sparse_vectors_config": "vectors are dense",
     "strict_mode_config": "nothing is limited",
-    "update_filter": "points are written whatever is there",
-    "update_mode": "points are written whatever is there",
 }
 
 

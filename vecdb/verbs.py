@@ -30,11 +30,15 @@ class Verbs:
         collection_name: str,
         points: models.PointsInput,
         wait: bool = True,
+        update_filter: models.FilterInput | None = None,
+        update_mode: models.UpdateModeInput | None = None,
         **qdrant: Unpack[OfPoints],
     ) -> models.UpdateResult:
         """See ``Collection.upsert``."""
         qdrant_arguments.check("VecDB.upsert", qdrant)
-        return self.collection(collection_name).upsert(points=points, wait=wait)
+        return self.collection(collection_name).upsert(
+            points=points, wait=wait, update_filter=update_filter, update_mode=update_mode
+        )
 
     def upload_points(
         self,
@@ -45,6 +49,8 @@ class Verbs:
         max_retries: int = 3,
         wait: bool = True,
         progress: bool = False,
+        update_filter: models.FilterInput | None = None,
+        update_mode: models.UpdateModeInput | None = None,
         **qdrant: Unpack[OfPoints],
     ) -> None:
         """See ``Collection.upload_points``."""
@@ -56,6 +62,8 @@ class Verbs:
             max_retries=max_retries,
             wait=wait,
             progress=progress,
+            update_filter=update_filter,
+            update_mode=update_mode,
         )
 
     def upload_collection(
@@ -69,6 +77,8 @@ class Verbs:
         max_retries: int = 3,
         wait: bool = True,
         progress: bool = False,
+        update_filter: models.FilterInput | None = None,
+        update_mode: models.UpdateModeInput | None = None,
         **qdrant: Unpack[OfPoints],
     ) -> None:
         """See ``Collection.upload_collection``."""
@@ -82,6 +92,8 @@ class Verbs:
             max_retries=max_retries,
             wait=wait,
             progress=progress,
+            update_filter=update_filter,
+            update_mode=update_mode,
         )
 
     def delete(
@@ -154,11 +166,14 @@ class Verbs:
         collection_name: str,
         points: models.PointVectorsInput,
         wait: bool = True,
+        update_filter: models.FilterInput | None = None,
         **qdrant: Unpack[OfPoints],
     ) -> models.UpdateResult:
         """See ``Collection.update_vectors``."""
         qdrant_arguments.check("VecDB.update_vectors", qdrant)
-        return self.collection(collection_name).update_vectors(points=points, wait=wait)
+        return self.collection(collection_name).update_vectors(
+            points=points, wait=wait, update_filter=update_filter
+        )
 
     def delete_vectors(
         self,
@@ -172,6 +187,19 @@ class Verbs:
         qdrant_arguments.check("VecDB.delete_vectors", qdrant)
         return self.collection(collection_name).delete_vectors(
             vectors=vectors, points=points, wait=wait
+        )
+
+    def batch_update_points(
+        self,
+        collection_name: str,
+        update_operations: models.UpdateOperationsInput,
+        wait: bool = True,
+        **qdrant: Unpack[OfPoints],
+    ) -> list[models.UpdateResult]:
+        """See ``Collection.batch_update_points``."""
+        qdrant_arguments.check("VecDB.batch_update_points", qdrant)
+        return self.collection(collection_name).batch_update_points(
+            update_operations=update_operations, wait=wait
         )
 
     def create_payload_index(

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from vecdb import models, qdrant_arguments
 from vecdb.engine.store import Store
-from vecdb.engine.write import edits
+from vecdb.engine.write import conditional, edits
+from vecdb.engine.write.batch import batch
 from vecdb.engine.write.checkpoint import checkpoint_if_full
 from vecdb.engine.write.configure import drop_payload_index, set_payload_index
-from vecdb.engine.write.ingest import prepare_upsert
 from vecdb.engine.write.writer import Request, Writer
 from vecdb.errors import InvalidInputError, ReentrantCallError, VecdbError
 from vecdb.upload import (
@@ -44,19 +44,31 @@ class Writing:
     # -- points ----------------------------------------------------------------------------
 
     def upsert(
-        self, points: models.PointsInput, wait: bool = True, **qdrant: Unpack[OfPoints]
+        self,
+        points: models.PointsInput,
+        wait: bool = True,
+        update_filter: models.FilterInput | None = None,
+        update_mode: models.UpdateModeInput | None = None,
+        **qdrant: Unpack[OfPoints],
     ) -> models.UpdateResult:
         """Write points: a ``Batch``, or a list of ``PointStruct``; existing ids are replaced.
 
         ``Batch(ids, vectors, payloads)`` takes a ``float32 (n, dim)`` array (or a dict of them,
-        by name) as it is; that is the fast way. All of the batch is applied or nothing of it.
+        by name) as it is; that is the fast way. All of the batch is applied or nothing of it; no
+        points are nothing to do.
+
+        ``update_filter``: of points that are there only those that match are replaced.
+        ``update_mode``: ``"insert_only"`` replaces no point, ``"update_only"`` writes only points
+        that are there. What is there is looked at by the write itself: no other comes in between.
+
         ``wait`` is accepted for compatibility: a write is always applied when this returns.
 
         Raises InvalidInputError and NotBegunError (nothing was written), StorageFullError (nothing
         was kept), WriteError (what came of it is known after reopening; till then none is taken).
         """
         qdrant_arguments.check("Collection.upsert", qdrant)
-        return self._write(prepare_upsert(self._store.schema, points))
+        schema = self._store.schema
+        return self._write(*conditional.upsert(schema, points, update_filter, update_mode))
 
     def upload_points(
         self,
@@ -66,19 +78,22 @@ class Writing:
         max_retries: int = 3,
         wait: bool = True,
         progress: bool = False,
+        update_filter: models.FilterInput | None = None,
+        update_mode: models.UpdateModeInput | None = None,
         **qdrant: Unpack[OfPoints],
     ) -> None:
         """Write any number of ``PointStruct`` from an iterable, ``batch_size`` at a time.
 
-        ``progress`` shows a bar. ``parallel``, ``max_retries`` and ``wait`` are accepted for
-        compatibility. On an error or Ctrl-C the batches before it stay written.
+        ``progress`` shows a bar. ``update_filter`` and ``update_mode`` as in ``Collection.upsert``.
+        ``parallel``, ``max_retries`` and ``wait`` are accepted for compatibility. On an error or
+        Ctrl-C the batches before it stay written.
         """
         qdrant_arguments.check("Collection.upload_points", qdrant)
         size = size_of_batches(batch_size)
         total = len(points) if isinstance(points, Sequence) else None
         with ProgressBar(progress, total) as advance:
             for batch in batches(points, size):
-                self.upsert(batch)
+                self.upsert(batch, wait, update_filter, update_mode)
                 advance(len(batch))
 
     def upload_collection(
@@ -91,13 +106,16 @@ class Writing:
         max_retries: int = 3,
         wait: bool = True,
         progress: bool = False,
+        update_filter: models.FilterInput | None = None,
+        update_mode: models.UpdateModeInput | None = None,
         **qdrant: Unpack[OfPoints],
     ) -> None:
         """Write many vectors in batches: an array ``(n, dim)``, a dict of arrays by name, or any
         iterable of vectors.
 
         ``payload``: one dict (or None) a row; ``ids``: one a row, random UUIDs if not given. Of
-        either an endless iterator will do. On an error or Ctrl-C the batches before it stay.
+        either an endless iterator will do. ``update_filter`` and ``update_mode`` as in
+        ``Collection.upsert``. On an error or Ctrl-C the batches before it stay.
         """
         qdrant_arguments.check("Collection.upload_collection", qdrant)
         size = size_of_batches(batch_size)
@@ -109,7 +127,8 @@ class Writing:
             for part, count in vector_batches(vectors, size):
                 part_ids = take(id_stream, count, done, "ids")
                 part_payloads = None if payloads is None else take(payloads, count, done, "payload")
-                self.upsert(models.Batch(ids=part_ids, vectors=part, payloads=part_payloads))
+                rows = models.Batch(ids=part_ids, vectors=part, payloads=part_payloads)
+                self.upsert(rows, wait, update_filter, update_mode)
                 done += count
                 advance(count)
         require_used(ids, done, "ids")
@@ -176,14 +195,21 @@ class Writing:
         return self._write(edits.clear_payload(points_selector))
 
     def update_vectors(
-        self, points: models.PointVectorsInput, wait: bool = True, **qdrant: Unpack[OfPoints]
+        self,
+        points: models.PointVectorsInput,
+        wait: bool = True,
+        update_filter: models.FilterInput | None = None,
+        **qdrant: Unpack[OfPoints],
     ) -> models.UpdateResult:
         """Replace vectors of existing points: a list of ``PointVectors``; the rest stays.
 
-        Raises NotFoundError, and changes no point, if one of them does not exist.
+        ``update_filter``: only of points that match. Raises NotFoundError, and changes no point, if
+        one of them does not exist.
         """
         qdrant_arguments.check("Collection.update_vectors", qdrant)
-        return self._write(edits.update_vectors(self._store.schema, points))
+        if update_filter is None:
+            return self._write(edits.update_vectors(self._store.schema, points))
+        return self._write(conditional.update_vectors(self._store.schema, points, update_filter))
 
     def delete_vectors(
         self,
@@ -199,9 +225,32 @@ class Writing:
         qdrant_arguments.check("Collection.delete_vectors", qdrant)
         return self._write(edits.delete_vectors(self._store.schema, vectors, points))
 
-    def _write(self, request: Request) -> models.UpdateResult:
+    def batch_update_points(
+        self,
+        update_operations: models.UpdateOperationsInput,
+        wait: bool = True,
+        **qdrant: Unpack[OfPoints],
+    ) -> list[models.UpdateResult]:
+        """Several operations as one write: ``UpsertOperation``, ``DeleteOperation``,
+        ``SetPayloadOperation``, ``OverwritePayloadOperation``, ``DeletePayloadOperation``,
+        ``ClearPayloadOperation``, ``UpdateVectorsOperation``, ``DeleteVectorsOperation``.
+
+        Each sees what those before it have done. All of them are applied or, if one cannot be or
+        the power fails, none; nobody sees some of them without the others. A result for each.
+        Raises as the verbs do, and names the operation.
+        """
+        qdrant_arguments.check("Collection.batch_update_points", qdrant)
+        given = batch(self._store.schema, update_operations)
+        seqs = self._commit(given.requests)
+        return [self._completed(seqs[end - 1]) for end in given.ends]
+
+    def _write(self, *requests: Request) -> models.UpdateResult:
+        return self._completed(self._commit(requests)[-1])
+
+    def _commit(self, requests: Sequence[Request]) -> list[int]:
+        """Make requests true as one write; the number of each one's operation."""
         self._require_usable()
-        seq = self._writer.submit(request)
+        seqs = self._writer.submit_all(requests) if requests else []
         try:
             checkpoint_if_full(self._store)
         except ReentrantCallError:
@@ -210,6 +259,9 @@ class Writing:
             # The write itself is in the WAL; the optimizer tries the checkpoint again.
             self._store.optimizer.failed("checkpoint", error)
         self._store.changed()
+        return seqs
+
+    def _completed(self, seq: int) -> models.UpdateResult:
         return models.UpdateResult(seq, models.UpdateStatus.COMPLETED)
 
     # -- payload indexes -------------------------------------------------------------------
@@ -249,4 +301,4 @@ class Writing:
 
     def _configured(self) -> models.UpdateResult:
         """A change of the configuration has no number of its own."""
-        return models.UpdateResult(self._store.next_seq - 1, models.UpdateStatus.COMPLETED)
+        return self._completed(self._store.next_seq - 1)

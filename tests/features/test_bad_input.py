@@ -241,9 +241,6 @@ def test_bad_lists_of_ids(db: VecDB, refuses: Any, bad: Any) -> None:
 
 def test_empty_selections(db: VecDB, refuses: Any) -> None:
     for call in (
-        lambda: db.upsert("u", []),
-        lambda: db.upsert("u", models.Batch(ids=[], vectors=[])),
-        lambda: db.upsert("u", models.Batch(ids=np.empty(0, int), vectors=np.empty((0, 2)))),
         lambda: db.update_vectors("u", []),
         lambda: db.delete("u", []),
         lambda: db.delete("u", models.PointIdsList(points=[])),
@@ -252,6 +249,10 @@ def test_empty_selections(db: VecDB, refuses: Any) -> None:
         lambda: db.delete_payload("u", [], [1]),
     ):
         refuses(InvalidInputError, call, "at least one", "none")
+    seq = db.upsert("u", [GOOD]).operation_id
+    empty = models.Batch(ids=np.empty(0, int), vectors=np.empty((0, 2)))
+    for nothing in ([], models.Batch(ids=[], vectors=[]), empty):  # to write nothing is no mistake
+        assert db.upsert("u", nothing).operation_id == seq
 
 
 def test_an_empty_dict_selects_nothing_by_accident(db: VecDB, refuses: Any) -> None:
@@ -394,11 +395,10 @@ def test_points_of_the_wrong_type(db: VecDB, refuses: Any, bad: Any) -> None:
     refuses(InvalidInputError, lambda: db.update_vectors("u", bad), "points")
 
 
-def test_a_generator_of_points_belongs_to_upload_points(db: VecDB, refuses: Any) -> None:
-    points = (point for point in [GOOD])
-    refuses(InvalidInputError, lambda: db.upsert("u", points), "a generator", "upload_points")
-    db.upload_points("u", points)
+def test_a_generator_of_points_is_a_list_of_them(db: VecDB, refuses: Any) -> None:
+    db.upsert("u", (point for point in [GOOD]))
     assert db.count("u").count == 3
+    refuses(InvalidInputError, lambda: db.upsert("u", iter([GOOD, 3])), "points[1]: expected")
 
 
 # -- payloads ------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ too (`Given`). What is really in these is checked where it is read.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias
 from uuid import UUID
 
@@ -37,6 +37,7 @@ from vecdb.models.requests import (
     SearchParams,
     SearchRequest,
 )
+from vecdb.models.updates import PointsBatch, PointsList, UpdateMode, UpdateOperation
 
 
 class QdrantModel(Protocol):
@@ -51,7 +52,11 @@ Given: TypeAlias = Mapping[str, Any] | QdrantModel
 IdInput: TypeAlias = int | str | UUID | np.integer[Any]
 IdsInput: TypeAlias = Iterable[IdInput] | np.ndarray[Any, Any]
 PointInput: TypeAlias = PointStruct | Given
-PointsInput: TypeAlias = Batch | Sequence[PointInput] | Given
+PointsInput: TypeAlias = (
+    Batch | Sequence[PointInput] | Iterator[PointInput] | PointsList | PointsBatch | Given
+)
+UpdateModeInput: TypeAlias = UpdateMode | str
+UpdateOperationsInput: TypeAlias = Sequence[UpdateOperation | Given]
 PointVectorsInput: TypeAlias = Sequence[PointVectors | Given]
 SelectorInput: TypeAlias = IdsInput | PointIdsList | Filter | FilterSelector | Given
 ManyVectorsInput: TypeAlias = (

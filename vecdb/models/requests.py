@@ -151,15 +151,12 @@ class QueryRequest(Model, frozen=True, kw_only=True):
 
 
 def parse_points(value: Any, what: str = "points") -> Batch | list[PointStruct]:
-    """Points to write: a Batch, or a list of PointStruct."""
+    """Points to write: a Batch, or a list or an iterator of PointStruct."""
     fields = fields_of(value)
     if isinstance(value, PointStruct) or (fields is not None and "id" in fields):
         raise InvalidInputError(f"{what}: expected a list of points, got one point; put it in []")
     if isinstance(value, Iterator):
-        raise InvalidInputError(
-            f"{what}: expected a list of points or a Batch, got a {type(value).__name__}; "
-            f"upload_points takes any iterable"
-        )
+        value = list(value)
     kind = Batch if isinstance(value, Batch) or fields is not None else list[PointStruct]
     points: Batch | list[PointStruct] = read(kind, value, what)
     return points

@@ -22,7 +22,7 @@ from vecdb.engine.operations import decode, require_fit
 from vecdb.engine.schema import mapped_schema, schema_of
 from vecdb.engine.store import FileState, RecoveryReport, Store
 from vecdb.engine.write.checkpoint import checkpoint, checkpoint_held, is_due
-from vecdb.engine.write.writer import apply, rewrite
+from vecdb.engine.write.effects import apply, rewrite
 from vecdb.errors import CorruptionError, InvalidInputError, StorageFullError
 from vecdb.storage import fs, layout, lookup
 from vecdb.storage.catalog import DATA, Catalog, Snapshot
