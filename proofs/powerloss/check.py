@@ -134,6 +134,8 @@ def _config(config: Any) -> dict[str, Any]:
         **built["optimizer_config"],
         "codes": next(iter(codes)) if codes else None,
         "on_disk": one.get("on_disk"),
+        "metadata": built.get("metadata"),
+        "payload_schema": built.get("payload_schema", {}),
     }
 
 

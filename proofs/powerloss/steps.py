@@ -158,7 +158,9 @@ class PointStep(Step):
 
     def perform(self, run: Run) -> int:
         write = self.write(run.spaces[self.into])
-        return perform(run.db.collection(self.into), write).operation_id or 0
+        result = perform(run.db.collection(self.into), write)
+        last = result[-1] if isinstance(result, list) else result
+        return last.operation_id or 0
 
 
 @dataclass(frozen=True)
@@ -169,11 +171,18 @@ class Put(PointStep):
     count: int
     version: int
     into: str = "c"
+    older: int | None = None
+    """Of those that are there only those of an older version than this."""
+    mode: str | None = None
 
     def write(self, space: Space) -> Write:
         numbers = range(self.first, self.first + self.count)
         form = 2 if list(space.vectors) == [""] else 1  # columns, and points
-        return Write("upsert", form, [space.row(n, self.version) for n in numbers])
+        rows = [space.row(n, self.version) for n in numbers]
+        condition = None
+        if self.older is not None:
+            condition = {"must": [{"key": "version", "range": {"lt": self.older}}]}
+        return Write("upsert", form, rows, condition=condition, mode=self.mode)
 
 
 @dataclass(frozen=True)
@@ -235,6 +244,17 @@ class DropVectors(PointStep):
 
     def write(self, space: Space) -> Write:
         return Write("delete_vectors", names=[self.name], **_selected(space, self.numbers, None))
+
+
+@dataclass(frozen=True)
+class Batch(PointStep):
+    """Several of these as one write."""
+
+    parts: tuple[PointStep, ...]
+    into: str = "c"
+
+    def write(self, space: Space) -> Write:
+        return Write("batch_update_points", parts=[part.write(space) for part in self.parts])
 
 
 def _selected(space: Space, numbers: tuple[int, ...], place: int | None) -> dict[str, Any]:

@@ -6,7 +6,26 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from proofs.powerloss.promises import History
+from proofs.powerloss.sequences import (
+    BINARY,
+    DURING,
+    EAGER_VACUUM,
+    EDITING,
+    EVENTFUL,
+    FORTY,
+    INDEXED,
+    LANES,
+    NAMED,
+    NO_CODES,
+    ONE_SEGMENT,
+    PRODUCT,
+    SCALAR,
+    SEGMENTS,
+    THOUGH_INDEXED,
+    optimizer,
+)
 from proofs.powerloss.steps import (
+    Batch,
     Delete,
     DropVectors,
     Edit,
@@ -22,6 +41,7 @@ from proofs.powerloss.upkeep import (
     DeleteSnapshot,
     Drop,
     Flush,
+    Index,
     Optimize,
     Recreate,
     Reopen,
@@ -50,49 +70,6 @@ class Workload:
         """How the database is opened."""
         return {"sync": self.level, "sync_interval": 0.005}
 
-
-def optimizer(**settings: object) -> Configure:
-    """Change the optimizer's settings."""
-    return Configure(settings)
-
-
-SCALAR = Configure(codes={"scalar": {"type": "int8"}})
-BINARY = Configure(codes={"binary": {"always_ram": True}})
-PRODUCT = Configure(codes={"product": {"compression": "x16", "always_ram": False}})
-NO_CODES = Configure(codes="Disabled")
-INDEXED = optimizer(indexing_threshold=1)
-ONE_SEGMENT = optimizer(default_segment_number=1)
-EAGER_VACUUM = optimizer(vacuum_min_vector_number=1, deleted_threshold=0.1)
-
-FORTY = (Create(), Put(0, 40, 0), Flush())
-SEGMENTS = (
-    Create(),
-    *(step for n in range(3) for step in (Put(100 * n, 20, n), Flush())),
-    Delete((3, 4, 105)),
-)
-NAMED = (Create(space="named"), Put(0, 20, 0), Flush(), Put(14, 12, 1))
-THOUGH_INDEXED = (
-    *(Delete((1, 102, 203)), Put(8, 4, 7), PutVectors((30, 150, 201), 8), Flush()),
-    *(DropVectors((60, 161)), Edit("set", (12, 103), value=2), Delete((16,))),
-)
-EVENTFUL = (Put(0, 6, 1), Put(3, 6, 2), Edit("set", place=1), Delete((4, 5)))
-DURING = (
-    *(Delete((1, 102, 203)), Put(8, 4, 7), Edit("set", (9, 15, 201)), Flush()),
-    *(Delete((16,)), Edit("set", (12, 103), value=2)),
-)
-"""Goes on while a build is under way: the masks at its start are not those at its commit."""
-EDITING = (
-    *(Edit("set", (2, 103, 201), value=6), Edit("unset", (1, 7)), Delete((6,)), Flush()),
-    *(Edit("set", (8, 103), value=7), Edit("clear", (9,)), Delete((110,))),
-)
-"""The same of payloads: some are edited before a checkpoint, some after it."""
-
-LANES = tuple(
-    tuple(
-        step for n in range(3) for step in (Put(3 * lane, 8, 10 * lane + n), Delete((lane, 7 + n)))
-    )
-    for lane in range(3)
-)
 
 WORKLOADS: dict[str, Workload] = {
     # -- points, with and without checkpoints
@@ -154,6 +131,55 @@ WORKLOADS: dict[str, Workload] = {
             *(Flush(), PutVectors((2, 7), 8, "a"), Delete((8, 9)), DropVectors((0, 11))),
         ),
         setup=NAMED,
+    ),
+    # -- several operations as one write, and on a condition
+    "batch": Workload(
+        (
+            Batch((Put(0, 6, 1), Edit("set", place=1), Delete((2, 30)), Put(30, 2, 5))),
+            *(Put(0, 45, 6, older=1), Flush(), Batch((Delete(place=3), Put(3, 1, 7)))),
+            Batch((Edit("overwrite", (1, 5)), Edit("unset", (1, 7)), Edit("set", place=4))),
+            *(Put(0, 50, 8, mode="insert_only"), Put(40, 20, 9, older=9, mode="update_only")),
+            Batch((Put(1, 2, 10, older=10), Edit("clear", (1,)), Put(1, 2, 11, older=11))),
+        ),
+        setup=(*FORTY, Put(30, 15, 1)),
+    ),
+    "batch-named": Workload(
+        (
+            Batch((PutVectors((0, 15), 5), DropVectors((0, 2, 16)), Edit("set", (15, 16)))),
+            Batch((Put(40, 3, 1), PutVectors((40,), 3), DropVectors((41,)), Delete((1, 42)))),
+            *(Flush(), Batch((DropVectors((15,)), PutVectors((15,), 9), Put(15, 1, 2)))),
+            Put(14, 30, 3, older=2),
+        ),
+        setup=NAMED,
+    ),
+    "batch-merge": Workload(
+        (
+            Optimize(
+                (
+                    Batch((Edit("set", (1, 101)), Delete((1, 201)), Put(8, 4, 7))),
+                    *(Flush(), Batch((Edit("clear", (8, 103)), Put(110, 3, 7, older=1)))),
+                )
+            ),
+            Batch((Edit("set", place=2, value=3), Put(0, 3, 5))),
+        ),
+        setup=(*SEGMENTS, ONE_SEGMENT),
+    ),
+    "batch-never": Workload(
+        (
+            Batch((Put(0, 6, 1), Delete((2, 3)), Put(3, 2, 2))),
+            Together((Batch((Put(9, 3, 2), Delete((9,)))), Put(20, 2, 3), Put(9, 2, 4, older=3))),
+            *(Flush(), Batch((Edit("set", (4, 10)), Delete((10,)))), Put(0, 9, 5, older=2)),
+        ),
+        level="never",
+    ),
+    # -- what is kept with the configuration
+    "schema": Workload(
+        (
+            *(Index("version", "integer"), Put(0, 5, 1), Configure(metadata={"a": 1})),
+            *(Index("place", "keyword"), Flush(), Index("version", "float"), Reopen()),
+            *(Index("place"), Configure(metadata={"b": [2]}), Edit("set", (3,)), Index("version")),
+        ),
+        setup=FORTY,
     ),
     # -- the optimizer
     "convert": Workload(
