@@ -635,7 +635,7 @@ BAD_PARAMS: list[tuple[Any, str]] = [
     (5, "SearchParams"),
     ("exact", "SearchParams"),
     ({"exact": "yes"}, "search_params.exact"),
-    ({"hnsw_ef": 0}, "search_params.hnsw_ef"),
+    ({"hnsw_ef": -1}, "search_params.hnsw_ef"),
     ({"exakt": True}, "'exakt'"),
     ({"quantization": {"oversampling": 0.99}}, "search_params.quantization.oversampling"),
     ({"quantization": {"oversampling": 0}}, "search_params.quantization.oversampling"),

@@ -69,6 +69,9 @@ SHAPES: list[tuple[str, Any]] = [
     ("PointStruct", {"id": UUID_TEXT, "vector": {"text": [1.0]}}),
     ("PointVectors", {"id": 2**64 - 1, "vector": [0.5]}),
     ("Batch", {"ids": [1, 2], "vectors": [[1.0], [2.0]], "payloads": [{}, {"a": 1}]}),
+    ("AcornSearchParams", {"enable": True, "max_selectivity": 0.4}),
+    ("InitFrom", {"collection": "c"}),
+    ("CollectionParamsDiff", {"replication_factor": 2, "on_disk_payload": True}),
     ("PointsList", {"points": [{"id": 1, "vector": [1.0]}], "update_mode": "insert_only"}),
     (
         "PointsBatch",
@@ -249,6 +252,7 @@ SHAPES: list[tuple[str, Any]] = [
 SHAPE_IDS = [f"{name}-{number}" for number, (name, _) in enumerate(SHAPES)]
 # Not in this qdrant_client, or with more in it there.
 NOT_IN_QDRANT = {
+    "InitFrom",
     "CollectionConfig",
     "CollectionInfo",
     "CollectionParams",
@@ -340,7 +344,7 @@ def test_every_struct_has_a_shape() -> None:
 def test_public_names_exist_and_enums_agree_with_qdrant() -> None:
     assert all(hasattr(m, name) for name in m.__all__)
     enums = [v for v in vars(m).values() if isinstance(v, type) and issubclass(v, Enum)]
-    assert len(enums) == 27
+    assert len(enums) == 31
     for enum in enums:
         for member in enum:
             assert getattr(theirs, enum.__name__)[member.name].value == member.value
@@ -483,18 +487,18 @@ REFUSALS: list[tuple[str, Any, str]] = [
     ),
     (
         "SearchParams",
-        {"acorn": {}},
-        "x: unknown field 'acorn'; known fields: hnsw_ef, exact, quantization, indexed_only, "
-        "recall "
-        "('acorn': Qdrant's, not supported by vecdb)",
+        {"idf": {}},
+        "x: unknown field 'idf'; known fields: hnsw_ef, exact, quantization, indexed_only, "
+        "recall, acorn "
+        "('idf': Qdrant's, not supported by vecdb)",
     ),
     ("SearchParams", [1], "x: expected SearchParams or its dict, got [1] (list)"),
     ("SearchParams", m.Filter(), "x: expected SearchParams or its dict, got Filter"),
     ("SearchParams", m.SearchParams, "x: expected SearchParams or its dict, got "),
-    ("SearchParams", {"hnsw_ef": "64"}, "x.hnsw_ef: expected an integer >= 1, got '64' (str)"),
-    ("SearchParams", {"hnsw_ef": True}, "x.hnsw_ef: expected an integer >= 1, got True (bool)"),
-    ("SearchParams", {"hnsw_ef": 64.0}, "x.hnsw_ef: expected an integer >= 1, got 64.0 (float)"),
-    ("SearchParams", {"hnsw_ef": 0}, "x.hnsw_ef: expected an integer >= 1, got 0 (int)"),
+    ("SearchParams", {"hnsw_ef": "64"}, "x.hnsw_ef: expected an integer >= 0, got '64' (str)"),
+    ("SearchParams", {"hnsw_ef": True}, "x.hnsw_ef: expected an integer >= 0, got True (bool)"),
+    ("SearchParams", {"hnsw_ef": 64.0}, "x.hnsw_ef: expected an integer >= 0, got 64.0 (float)"),
+    ("SearchParams", {"hnsw_ef": -1}, "x.hnsw_ef: expected an integer >= 0, got -1 (int)"),
     ("SearchParams", {"exact": 1}, "x.exact: expected a bool, got 1 (int)"),
     (
         "SearchParams",

@@ -4,6 +4,16 @@ Structs are what they look like; ``coerce`` is the door that turns a struct, a d
 ``qdrant_client.models`` into a validated struct (``validation`` says how).
 """
 
+from vecdb.models.cluster import (
+    CollectionParamsDiff,
+    InitFrom,
+    ReadConsistency,
+    ReadConsistencyType,
+    ShardingMethod,
+    ShardKey,
+    ShardKeySelector,
+    WriteOrdering,
+)
 from vecdb.models.conditions import (
     Condition,
     DatetimeRange,
@@ -40,6 +50,7 @@ from vecdb.models.config import (
     Distance,
     HnswConfig,
     HnswConfigDiff,
+    MaxOptimizationThreadsSetting,
     OptimizersConfig,
     OptimizersConfigDiff,
     ProductQuantization,
@@ -126,6 +137,7 @@ from vecdb.models.payload_schema import (
     parse_field_schema,
 )
 from vecdb.models.requests import (
+    AcornSearchParams,
     Batch,
     FilterSelector,
     NamedVector,
@@ -198,6 +210,7 @@ from vecdb.models.validation import (
 )
 
 __all__ = [
+    "AcornSearchParams",
     "Batch",
     "BinaryQuantization",
     "BinaryQuantizationConfig",
@@ -210,6 +223,7 @@ __all__ = [
     "CollectionDescription",
     "CollectionInfo",
     "CollectionParams",
+    "CollectionParamsDiff",
     "CollectionStatus",
     "CollectionWarning",
     "CollectionsResponse",
@@ -248,6 +262,7 @@ __all__ = [
     "IdInput",
     "IdsInput",
     "IndexInfo",
+    "InitFrom",
     "IntegerIndexParams",
     "IntegerIndexType",
     "IsEmptyCondition",
@@ -260,6 +275,7 @@ __all__ = [
     "MatchAny",
     "MatchExcept",
     "MatchValue",
+    "MaxOptimizationThreadsSetting",
     "Memory",
     "MinShould",
     "NamedVector",
@@ -304,6 +320,8 @@ __all__ = [
     "QueryVectorInput",
     "Range",
     "RangeInterface",
+    "ReadConsistency",
+    "ReadConsistencyType",
     "Record",
     "ScalarQuantization",
     "ScalarQuantizationConfig",
@@ -321,6 +339,9 @@ __all__ = [
     "SelectorInput",
     "SetPayload",
     "SetPayloadOperation",
+    "ShardKey",
+    "ShardKeySelector",
+    "ShardingMethod",
     "SnapshotDescription",
     "Snowball",
     "SnowballLanguage",
@@ -360,6 +381,7 @@ __all__ = [
     "WithPayloadInput",
     "WithVector",
     "WithVectorsInput",
+    "WriteOrdering",
     "coerce",
     "merge",
     "parse_field_schema",

@@ -8,7 +8,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 from msgspec import Meta
 
-from vecdb.models.payload_schema import PayloadFieldSchema
+from vecdb.models.payload_schema import Memory, PayloadFieldSchema
 from vecdb.models.reading import (
     By,
     Model,
@@ -142,7 +142,9 @@ class HnswConfigDiff(Checked, frozen=True, kw_only=True):
     full_scan_threshold: Count | None = None
     max_indexing_threads: Count | None = None
     on_disk: bool | None = None
+    memory: Memory | None = None
     payload_m: Count | None = None
+    inline_storage: bool | None = None
 
 
 class HnswConfig(Checked, frozen=True, kw_only=True):
@@ -151,7 +153,9 @@ class HnswConfig(Checked, frozen=True, kw_only=True):
     full_scan_threshold: Count = 10_000
     max_indexing_threads: Count = 0
     on_disk: bool | None = None
+    memory: Memory | None = None
     payload_m: Count | None = None
+    inline_storage: bool | None = None
 
 
 class WalConfigDiff(Checked, frozen=True, kw_only=True):
@@ -166,6 +170,12 @@ class WalConfig(Checked, frozen=True, kw_only=True):
     wal_retain_closed: Positive = 1
 
 
+class MaxOptimizationThreadsSetting(str, Enum):
+    """As many as the database thinks best, which is what not to say it means."""
+
+    AUTO = "auto"
+
+
 class OptimizersConfigDiff(Checked, frozen=True, kw_only=True):
     deleted_threshold: Ratio | None = None
     vacuum_min_vector_number: Count | None = None
@@ -174,7 +184,8 @@ class OptimizersConfigDiff(Checked, frozen=True, kw_only=True):
     memmap_threshold: Count | None = None
     indexing_threshold: Count | None = None
     flush_interval_sec: Count | None = None
-    max_optimization_threads: Count | None = None
+    max_optimization_threads: Count | MaxOptimizationThreadsSetting | None = None
+    prevent_unoptimized: bool | None = None
     recall: Recall | None = None
 
 
@@ -193,6 +204,7 @@ class OptimizersConfig(Checked, frozen=True, kw_only=True):
     flush_interval_sec: Count = 5
     """So long after the last write, what is left in memory of a large collection is indexed."""
     max_optimization_threads: Count | None = None
+    prevent_unoptimized: bool | None = None
     recall: Recall = 0.97
     """What searches aim for that do not say it themselves: the share of true neighbours."""
 
@@ -308,7 +320,11 @@ M = TypeVar("M", bound=Model)
 def merge(base: M, diff: Model) -> M:
     """``base`` with the fields that ``diff`` sets: ``merge(OptimizersConfig(), diff)``."""
     changes = {name: getattr(diff, name) for name in diff.__struct_fields__}
-    return msgspec.structs.replace(base, **{k: v for k, v in changes.items() if v is not None})
+    changes = {name: value for name, value in changes.items() if value is not None}
+    for name, value in changes.items():
+        if value is MaxOptimizationThreadsSetting.AUTO:
+            changes[name] = None
+    return msgspec.structs.replace(base, **changes)
 
 
 def parse_vectors_config(

@@ -15,7 +15,7 @@ from msgspec import Meta, Struct
 from vecdb.errors import InvalidInputError
 from vecdb.models.conditions import ExtendedPointId, Filter, PointId
 from vecdb.models.config import Recall, vector_name
-from vecdb.models.reading import By, Model, fields_of
+from vecdb.models.reading import By, Model, converter, fields_of
 from vecdb.models.validation import read
 
 
@@ -104,8 +104,20 @@ class QuantizationSearchParams(Model, frozen=True, kw_only=True):
     oversampling: Annotated[float, Meta(ge=1.0)] | None = None
 
 
+class AcornSearchParams(Model, frozen=True, kw_only=True):
+    """Accepted for compatibility: no graph is walked, so a filter cuts none into pieces."""
+
+    enable: bool | None = None
+    max_selectivity: Annotated[float, Meta(ge=0.0, le=1.0)] | None = None
+
+
+def _candidates(value: Any) -> Any:
+    """0 says nothing, as None."""
+    return converter(Annotated[int, Meta(ge=0)])(value) or None
+
+
 class SearchParams(Model, frozen=True, kw_only=True):
-    hnsw_ef: Annotated[int, Meta(ge=1)] | None = None
+    hnsw_ef: Annotated[int | None, By(_candidates, "an integer >= 0")] = None
     exact: bool = False
     quantization: QuantizationSearchParams | None = None
     indexed_only: bool = False
@@ -115,6 +127,7 @@ class SearchParams(Model, frozen=True, kw_only=True):
     candidates as prove enough. ``hnsw_ef`` (candidates) overrides it if it is fewer than that
     takes, or if nothing is rescored, else adds to it, as ``oversampling`` does.
     """
+    acorn: AcornSearchParams | None = None
 
 
 class SearchRequest(Model, frozen=True, kw_only=True):
