@@ -226,6 +226,29 @@ class Verbs:
             field_name=field_name, wait=wait
         )
 
+    def create_vector_name(
+        self,
+        collection_name: str,
+        vector_name: str,
+        vector_name_config: models.VectorNameInput,
+        wait: bool = True,
+        **qdrant: Unpack[OfPoints],
+    ) -> models.UpdateResult:
+        """See ``Collection.create_vector_name``."""
+        qdrant_arguments.check("VecDB.create_vector_name", qdrant)
+        return self.collection(collection_name).create_vector_name(
+            vector_name=vector_name, vector_name_config=vector_name_config, wait=wait
+        )
+
+    def delete_vector_name(
+        self, collection_name: str, vector_name: str, wait: bool = True, **qdrant: Unpack[OfPoints]
+    ) -> models.UpdateResult:
+        """See ``Collection.delete_vector_name``."""
+        qdrant_arguments.check("VecDB.delete_vector_name", qdrant)
+        return self.collection(collection_name).delete_vector_name(
+            vector_name=vector_name, wait=wait
+        )
+
     def retrieve(
         self,
         collection_name: str,

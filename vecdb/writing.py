@@ -11,6 +11,7 @@ from vecdb.engine.write import conditional, edits
 from vecdb.engine.write.batch import batch
 from vecdb.engine.write.checkpoint import checkpoint_if_full
 from vecdb.engine.write.configure import drop_payload_index, set_payload_index
+from vecdb.engine.write.vector_names import add_vector_name, remove_vector_name
 from vecdb.engine.write.writer import Request, Writer
 from vecdb.errors import InvalidInputError, ReentrantCallError, VecdbError
 from vecdb.upload import (
@@ -297,6 +298,39 @@ class Writing:
         qdrant_arguments.check("Collection.delete_payload_index", qdrant)
         self._require_usable()
         drop_payload_index(self._store, field_name)
+        return self._configured()
+
+    # -- vector names ----------------------------------------------------------------------
+
+    def create_vector_name(
+        self,
+        vector_name: str,
+        vector_name_config: models.VectorNameInput,
+        wait: bool = True,
+        **qdrant: Unpack[OfPoints],
+    ) -> models.UpdateResult:
+        """Add a vector to the collection: ``DenseVectorNameConfig``, or its dict, such as
+        ``{"dense": {"size": 384, "distance": "Cosine"}}``. The points that there are lack it.
+
+        Fine if there is one like it. No segment is written anew for it. Raises InvalidInputError if
+        the name is another's.
+        """
+        qdrant_arguments.check("Collection.create_vector_name", qdrant)
+        self._require_usable()
+        add_vector_name(self._store, vector_name, vector_name_config)
+        self._store.changed()
+        return self._configured()
+
+    def delete_vector_name(
+        self, vector_name: str, wait: bool = True, **qdrant: Unpack[OfPoints]
+    ) -> models.UpdateResult:
+        """Take a vector, and all that points have of it, from the collection. The points stay, and
+        the space comes back at once. Fine if there is none of that name. Raises InvalidInputError
+        for the only one."""
+        qdrant_arguments.check("Collection.delete_vector_name", qdrant)
+        self._require_usable()
+        remove_vector_name(self._store, vector_name)
+        self._store.changed()
         return self._configured()
 
     def _configured(self) -> models.UpdateResult:

@@ -123,7 +123,7 @@ def draw_search(rng: Random, oracle: Oracle, pool: Pool, params: Any = "any") ->
     name = rng.choice(sorted(oracle.vectors))
     return Search(
         name,
-        pool.vector(rng, name),
+        pool.vector(rng, name, oracle.vectors[name][0]),
         rng.choice((1, 10, 10, len(oracle.points) + 1)),
         random_filter(rng, oracle, pool) if rng.random() < 0.5 else None,
         rng.choice(PARAMS) if params == "any" else params,

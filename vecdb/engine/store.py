@@ -191,6 +191,7 @@ class Store:
         # Guarded by write:
         self.config = config
         self.schema: Schema = schema_of(config)
+        self.renamed = 0  # how often vector names were added or taken away
         self.wal = wal
         self.files: dict[int, FileState] = {}
         self.frozen: Frozen | None = None
@@ -243,10 +244,17 @@ class Store:
             self.next_segment_id += 1
             return self.next_segment_id - 1
 
-    def open_segment(self, row: SegmentRow, reuse: FileSegment | None = None) -> FileSegment:
-        """The segment's files, as it was built, placed as the configuration wants."""
+    def open_segment(
+        self,
+        row: SegmentRow,
+        reuse: FileSegment | None = None,
+        config: models.CollectionConfig | None = None,
+    ) -> FileSegment:
+        """The segment's files, as it was built, placed as the configuration wants: as it is, or as
+        it is about to be."""
         row = row.with_edits({})
-        where = self.places(row, self.schema, self.config)
+        schema = self.schema if config is None else schema_of(config)
+        where = self.places(row, schema, self.config if config is None else config)
         path = self.segments_path / layout.segment_dir(row.id)
         # A segment that held its store would be in a cycle with it, and what it maps would stay
         # until Python looks for cycles.
@@ -257,7 +265,8 @@ class Store:
             if store is not None:
                 store.changed()
 
-        return FileSegment(path, self.uuid, row, where, reuse, noticed)
+        lacking = {n: v.dim for n, v in schema.items() if n not in row.vectors}
+        return FileSegment(path, self.uuid, row, where, reuse, noticed, lacking)
 
     def open_edits(self, row: SegmentRow, reuse: PayloadEdits | None = None) -> PayloadEdits:
         """The segment's payload edits, as the catalog has them."""

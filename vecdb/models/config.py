@@ -268,6 +268,21 @@ VectorsConfig = Annotated[
 ]
 
 
+class DenseVectorConfig(Checked, frozen=True, kw_only=True):
+    """A vector that comes to a collection that is there."""
+
+    size: Annotated[int, Meta(ge=1, le=MAX_DIMENSIONS)]
+    distance: Distance
+    datatype: Datatype | None = None
+
+
+class DenseVectorNameConfig(Checked, frozen=True, kw_only=True):
+    dense: DenseVectorConfig
+
+
+VectorName = Annotated[str, By(vector_name, "a vector name")]
+
+
 class CollectionParams(Checked, frozen=True, kw_only=True):
     vectors: VectorsConfig
     on_disk_payload: bool | None = None
@@ -333,6 +348,12 @@ def parse_vectors_config(
     """One VectorParams, or name to VectorParams. A dict with a ``size`` is one VectorParams."""
     vectors: VectorParams | dict[str, VectorParams] = read(VectorsConfig, value, what)
     return vectors
+
+
+def parse_vector_name_config(value: Any, what: str = "vector_name_config") -> VectorParams:
+    """What ``create_vector_name`` says of a vector."""
+    dense = read(DenseVectorNameConfig, value, what).dense
+    return VectorParams(size=dense.size, distance=dense.distance, datatype=dense.datatype)
 
 
 def parse_quantization_config(

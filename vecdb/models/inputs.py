@@ -14,6 +14,7 @@ import numpy as np
 
 from vecdb.models.conditions import Filter
 from vecdb.models.config import (
+    DenseVectorNameConfig,
     HnswConfigDiff,
     OptimizersConfigDiff,
     QuantizationConfig,
@@ -74,6 +75,7 @@ WithPayloadInput: TypeAlias = (
     bool | Sequence[str] | PayloadSelectorInclude | PayloadSelectorExclude | Given
 )
 WithVectorsInput: TypeAlias = bool | Sequence[str]
+VectorNameInput: TypeAlias = DenseVectorNameConfig | Given
 VectorsConfigInput: TypeAlias = VectorParams | Mapping[str, VectorParams | Given] | Given
 VectorsConfigDiffInput: TypeAlias = (
     VectorParamsDiff | Mapping[str, VectorParamsDiff | Given] | Given

@@ -28,7 +28,7 @@ Convert = Callable[[Any], Any]
 # "unknown" to somebody who moves working code over.
 # fmt: off
 _QDRANT_ONLY = frozenset({
-    "geo_bounding_box", "geo_polygon", "geo_radius", "idf",
+    "geo_bounding_box", "geo_polygon", "geo_radius", "idf", "sparse",
     "lookup_from", "memory", "multivector_config", "order_value", "phrase", "prefetch", "prefix",
     "shard_key", "slice", "substring", "text", "text_any",
 })

@@ -246,6 +246,8 @@ class _PartRows:
         self._vectors: dict[str, DataRemains] = {}
         self._present: dict[str, tuple[Flags, Flags]] = {}
         for name in rescue.names:
+            if part.row is not None and name not in part.row.vectors:
+                continue  # it came to the collection later
             self._vectors[name] = self._open(files.VECTORS, name)
             self._vectors[name].expect(part.rows, rescue.remains.schema[name].dim)
             self._present[name] = self._read_present(name)
@@ -332,6 +334,9 @@ class _PartRows:
     def _read_vectors(self, name: str, window: Offsets) -> tuple[VectorBlock, Flags]:
         """The vectors, and which of the rows that are without lost theirs."""
         dim = self._rescue.remains.schema[name].dim
+        if name not in self._vectors:
+            none = VectorBlock.of_none(len(window), dim)
+            return none, np.zeros(len(window), dtype=np.bool_)
         first = int(window[0])
         data, whole = self._vectors[name].rows(first, int(window[-1]) + 1, dim)
         block, good = data[window - first], whole[window - first]

@@ -198,11 +198,11 @@ def _build(store: Store, sources: list[Source]) -> tuple[SegmentBuilder | None, 
     if not total:
         return None, None
     _require_space(store, total * row_bytes(store.schema))
-    builder = new_builder(store, sources)
+    builder = new_builder(store, sources, store.schema)
     try:
         for source in sources:
             for rows in blocks_of(source.rows, builder.dims):
-                builder.add(read_rows(source.part, rows))
+                builder.add(read_rows(source.part, rows, builder.dims))
         builder.finish_rows()
         return builder, store.open_segment(builder.finish(models.to_builtins(store.config)))
     except BaseException:

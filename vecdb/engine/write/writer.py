@@ -15,10 +15,10 @@ from __future__ import annotations
 import errno
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from vecdb.engine.operations import Delete, Operation, Upsert, encode
+from vecdb.engine.operations import Delete, Operation, Upsert, encode, fitted
 from vecdb.engine.signals import Uninterrupted
 from vecdb.engine.store import Store
 from vecdb.engine.view import View
@@ -81,6 +81,19 @@ class Ticket:
                     f"Split it into smaller batches"
                 )
         self.which.append(len(self.logged))
+
+    def fit(self, dims: Mapping[str, int]) -> bool:
+        """Make the operations those of a collection that has these vectors now; whether they can
+        be."""
+        try:
+            for number, each in enumerate(self.logged):
+                operation = fitted(each.operation, dims)
+                if operation is not each.operation:
+                    assert isinstance(operation, Upsert)
+                    self.logged[number] = Logged(operation, operation)
+        except InvalidInputError as error:
+            self.fail(error)
+        return self.error is None
 
     def begin(self, seq: int) -> None:
         """The first of the operations has this number."""
@@ -195,7 +208,8 @@ class Writer:
                     return [ticket]
                 continue
             self._queue.popleft()
-            group.append(ticket)
+            if ticket.fit(self._store.memory.dims):
+                group.append(ticket)
         return group
 
     def _resolve(self, ticket: Ticket) -> bool:
@@ -210,6 +224,7 @@ class Writer:
                 if operation is None:
                     ticket.add(None)
                     continue
+                operation = fitted(operation, store.memory.dims)
                 # Everything that can go wrong with an edit (a damaged row, a payload grown too
                 # large) must go wrong before it is in the WAL, or it would go wrong again at every
                 # open.
