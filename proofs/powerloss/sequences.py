@@ -1,9 +1,32 @@
-"""Sequences: steps that several workloads share, most of them what they begin with."""
+"""What workloads are made of, and sequences of steps that several share."""
 
 from __future__ import annotations
 
-from proofs.powerloss.steps import Delete, DropVectors, Edit, Put, PutVectors
+from dataclasses import dataclass
+
+from proofs.powerloss.steps import Delete, DropVectors, Edit, Put, PutVectors, Step
 from proofs.powerloss.upkeep import Configure, Create, Flush
+
+
+@dataclass(frozen=True)
+class Workload:
+    """``setup`` makes the durable starting point, ``steps`` is what is traced."""
+
+    steps: tuple[Step, ...]
+    setup: tuple[Step, ...] = (Create(),)
+    level: str = "always"
+    killed: bool = False
+    """The setup ends without ``close``: opening it is a recovery."""
+    crashed: str | None = None
+    """Instead of a setup: images of this workload, each as a start of its own."""
+    killed_in: str | None = None
+    """The same with what a process leaves that is killed in this workload: the next one sees all of
+    it, and power is lost before all of it is durable."""
+
+    @property
+    def options(self) -> dict[str, object]:
+        """How the database is opened."""
+        return {"sync": self.level, "sync_interval": 0.005}
 
 
 def optimizer(**settings: object) -> Configure:

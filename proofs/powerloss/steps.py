@@ -66,11 +66,15 @@ class Space:
         return oracle.points
 
 
+_A, _B = {"a": (8, "Dot")}, {"b": (4, "Manhattan")}
 SPACES = {
     "plain": Space({"": (16, "Dot")}),
     "wide": Space({"": (64, "Euclid")}),
     "clustered": Space({"": (6, "Euclid")}),
-    "named": Space({"a": (8, "Dot"), "b": (4, "Manhattan")}, uuids=True),
+    "named": Space({**_A, **_B}, uuids=True),
+    "named-abc": Space({**_A, **_B, "c": (5, "Euclid")}, uuids=True),
+    "named-ac": Space({**_A, "c": (5, "Euclid")}, uuids=True),
+    "named-acb": Space({**_A, "c": (5, "Euclid"), "b": (4, "Dot")}, uuids=True),
     "background": Space({"": (16, "Dot")}, background=True),
 }
 

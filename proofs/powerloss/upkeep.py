@@ -102,6 +102,36 @@ class Configure(Step):
 
 
 @dataclass(frozen=True)
+class Rename(Step):
+    """Add a vector name, or take one away: what the other kind of collection has more, or less."""
+
+    space: str
+    into: str = "c"
+    fence = True
+
+    def pass_through(self, state: State) -> list[State]:
+        model, named = state.collections[self.into], SPACES[self.space].vectors
+        points = {
+            i: replace(p, vectors={n: v for n, v in p.vectors.items() if n in named})
+            for i, p in model.points.items()
+        }
+        config = {**model.config, "vectors": {n: list(v) for n, v in named.items()}}
+        return [state.with_model(self.into, Model(self.space, points, config))]
+
+    def perform(self, run: Run) -> int:
+        before, after = run.spaces[self.into].vectors, SPACES[self.space].vectors
+        run.spaces[self.into] = SPACES[self.space]
+        for name in before.keys() - after.keys():
+            run.db.delete_vector_name(self.into, name)
+        for name in after.keys() - before.keys():
+            dim, distance = after[name]
+            run.db.create_vector_name(
+                self.into, name, {"dense": {"size": dim, "distance": distance}}
+            )
+        return 0
+
+
+@dataclass(frozen=True)
 class Index(Step):
     """Say of which type a field of the payload is, or that nothing is said of it."""
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
+from proofs.powerloss.changes import CHANGES
 from proofs.powerloss.promises import History
 from proofs.powerloss.sequences import (
     BINARY,
@@ -22,10 +22,10 @@ from proofs.powerloss.sequences import (
     SCALAR,
     SEGMENTS,
     THOUGH_INDEXED,
+    Workload,
     optimizer,
 )
 from proofs.powerloss.steps import (
-    Batch,
     Delete,
     DropVectors,
     Edit,
@@ -41,7 +41,6 @@ from proofs.powerloss.upkeep import (
     DeleteSnapshot,
     Drop,
     Flush,
-    Index,
     Optimize,
     Recreate,
     Reopen,
@@ -49,29 +48,8 @@ from proofs.powerloss.upkeep import (
     Snapshot,
 )
 
-
-@dataclass(frozen=True)
-class Workload:
-    """``setup`` makes the durable starting point, ``steps`` is what is traced."""
-
-    steps: tuple[Step, ...]
-    setup: tuple[Step, ...] = (Create(),)
-    level: str = "always"
-    killed: bool = False
-    """The setup ends without ``close``: opening it is a recovery."""
-    crashed: str | None = None
-    """Instead of a setup: images of this workload, each as a start of its own."""
-    killed_in: str | None = None
-    """The same with what a process leaves that is killed in this workload: the next one sees all of
-    it, and power is lost before all of it is durable."""
-
-    @property
-    def options(self) -> dict[str, object]:
-        """How the database is opened."""
-        return {"sync": self.level, "sync_interval": 0.005}
-
-
 WORKLOADS: dict[str, Workload] = {
+    **CHANGES,
     # -- points, with and without checkpoints
     "ingest": Workload(tuple(Put(10 * n, 7, n) for n in range(8))),
     "overwrite": Workload(
@@ -131,55 +109,6 @@ WORKLOADS: dict[str, Workload] = {
             *(Flush(), PutVectors((2, 7), 8, "a"), Delete((8, 9)), DropVectors((0, 11))),
         ),
         setup=NAMED,
-    ),
-    # -- several operations as one write, and on a condition
-    "batch": Workload(
-        (
-            Batch((Put(0, 6, 1), Edit("set", place=1), Delete((2, 30)), Put(30, 2, 5))),
-            *(Put(0, 45, 6, older=1), Flush(), Batch((Delete(place=3), Put(3, 1, 7)))),
-            Batch((Edit("overwrite", (1, 5)), Edit("unset", (1, 7)), Edit("set", place=4))),
-            *(Put(0, 50, 8, mode="insert_only"), Put(40, 20, 9, older=9, mode="update_only")),
-            Batch((Put(1, 2, 10, older=10), Edit("clear", (1,)), Put(1, 2, 11, older=11))),
-        ),
-        setup=(*FORTY, Put(30, 15, 1)),
-    ),
-    "batch-named": Workload(
-        (
-            Batch((PutVectors((0, 15), 5), DropVectors((0, 2, 16)), Edit("set", (15, 16)))),
-            Batch((Put(40, 3, 1), PutVectors((40,), 3), DropVectors((41,)), Delete((1, 42)))),
-            *(Flush(), Batch((DropVectors((15,)), PutVectors((15,), 9), Put(15, 1, 2)))),
-            Put(14, 30, 3, older=2),
-        ),
-        setup=NAMED,
-    ),
-    "batch-merge": Workload(
-        (
-            Optimize(
-                (
-                    Batch((Edit("set", (1, 101)), Delete((1, 201)), Put(8, 4, 7))),
-                    *(Flush(), Batch((Edit("clear", (8, 103)), Put(110, 3, 7, older=1)))),
-                )
-            ),
-            Batch((Edit("set", place=2, value=3), Put(0, 3, 5))),
-        ),
-        setup=(*SEGMENTS, ONE_SEGMENT),
-    ),
-    "batch-never": Workload(
-        (
-            Batch((Put(0, 6, 1), Delete((2, 3)), Put(3, 2, 2))),
-            Together((Batch((Put(9, 3, 2), Delete((9,)))), Put(20, 2, 3), Put(9, 2, 4, older=3))),
-            *(Flush(), Batch((Edit("set", (4, 10)), Delete((10,)))), Put(0, 9, 5, older=2)),
-        ),
-        level="never",
-    ),
-    # -- what is kept with the configuration
-    "schema": Workload(
-        (
-            *(Index("version", "integer"), Put(0, 5, 1), Configure(metadata={"a": 1})),
-            *(Index("place", "keyword"), Flush(), Index("version", "float"), Reopen()),
-            *(Index("place"), Configure(metadata={"b": [2]}), Edit("set", (3,)), Index("version")),
-        ),
-        setup=FORTY,
     ),
     # -- the optimizer
     "convert": Workload(

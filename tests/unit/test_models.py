@@ -71,6 +71,8 @@ SHAPES: list[tuple[str, Any]] = [
     ("Batch", {"ids": [1, 2], "vectors": [[1.0], [2.0]], "payloads": [{}, {"a": 1}]}),
     ("AcornSearchParams", {"enable": True, "max_selectivity": 0.4}),
     ("InitFrom", {"collection": "c"}),
+    ("DenseVectorConfig", {"size": 4, "distance": "Dot", "datatype": "float32"}),
+    ("DenseVectorNameConfig", {"dense": {"size": 4, "distance": "Cosine"}}),
     ("CollectionParamsDiff", {"replication_factor": 2, "on_disk_payload": True}),
     ("PointsList", {"points": [{"id": 1, "vector": [1.0]}], "update_mode": "insert_only"}),
     (
