@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from vecdb import models, qdrant_arguments
 from vecdb.engine.store import Store
@@ -11,10 +11,7 @@ from vecdb.engine.write import conditional, edits
 from vecdb.engine.write.batch import batch
 from vecdb.engine.write.checkpoint import checkpoint_if_full
 from vecdb.engine.write.configure import drop_payload_index, set_payload_index
-from vecdb.engine.write.vector_names import add_vector_name, remove_vector_name
-from vecdb.engine.write.writer import Request, Writer
-from vecdb.errors import InvalidInputError, ReentrantCallError, VecdbError
-from vecdb.upload import (
+from vecdb.engine.write.upload import (
     ProgressBar,
     batches,
     equal_lengths,
@@ -25,18 +22,16 @@ from vecdb.upload import (
     take,
     vector_batches,
 )
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
-
-    from vecdb.qdrant_arguments import OfPoints
+from vecdb.engine.write.vector_names import add_vector_name, remove_vector_name
+from vecdb.engine.write.writer import Request, submit_all
+from vecdb.errors import InvalidInputError, ReentrantCallError, VecdbError
+from vecdb.qdrant_arguments import OfPoints, Unpack
 
 
 class Writing:
     """The half of ``Collection`` that writes."""
 
     _store: Store
-    _writer: Writer
 
     def _require_usable(self) -> None:
         """Raise if the database is closed, or was opened by another process."""
@@ -251,7 +246,7 @@ class Writing:
     def _commit(self, requests: Sequence[Request]) -> list[int]:
         """Make requests true as one write; the number of each one's operation."""
         self._require_usable()
-        seqs = self._writer.submit_all(requests) if requests else []
+        seqs = submit_all(self._store, requests) if requests else []
         try:
             checkpoint_if_full(self._store)
         except ReentrantCallError:

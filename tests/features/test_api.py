@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import itertools
+import typing
 import uuid
 import warnings
 from collections.abc import Iterator
@@ -78,6 +79,36 @@ def test_every_verb_is_there_documented_and_typed() -> None:
         assert "self" in inspect.signature(method).parameters
         first = list(inspect.signature(getattr(VecDB, name)).parameters)[1]
         assert first == "collection_name"
+
+
+def test_verbs_of_both_say_the_same() -> None:
+    """To ``help`` as well: those of the database said "see the other" only."""
+    for name in POINT_VERBS:
+        if name in vars(VecDB):  # of one collection, or of all
+            continue
+        assert inspect.getdoc(getattr(VecDB, name)) == inspect.getdoc(getattr(Collection, name))
+
+
+@pytest.mark.parametrize("cls", [VecDB, Collection])
+def test_annotations_can_be_read_at_run_time(cls: type) -> None:
+    """They named what is imported for type checkers only: a NameError."""
+    for name, method in inspect.getmembers(cls, inspect.isfunction):
+        if name == "__init__" or not name.startswith("_"):
+            hints = typing.get_type_hints(method)
+            assert hints.keys() - {"return"} == inspect.signature(method).parameters.keys() - {
+                "self"
+            }
+
+
+def test_handles_of_one_collection_are_equal(db: VecDB) -> None:
+    for name in ("a", "b"):
+        db.create_collection(name, {"size": 2, "distance": "Dot"})
+    handle = db.collection("a")
+    assert handle == db.collection("a")
+    assert handle != db.collection("b")
+    assert {handle, db.collection("a"), db.collection("b")} == {handle, db.collection("b")}
+    db.recreate_collection("a", {"size": 2, "distance": "Dot"})
+    assert handle != db.collection("a")
 
 
 CALLS: dict[str, dict[str, Any]] = {
@@ -532,11 +563,11 @@ def test_offset_and_threshold_cut_the_same_list(db: VecDB, distance: str) -> Non
     assert db.search("c", query, limit=7, offset=5) == everything[5:12]
     assert db.search("c", query, limit=7, offset=58) == everything[58:]
     assert db.search("c", query, limit=7, offset=60) == []
-    for place in (0, 9, 59):
-        cut = db.search("c", query, limit=100, score_threshold=scores[place])
-        assert cut == everything[: place + 1]
-        between = db.search("c", query, limit=7, offset=5, score_threshold=scores[place])
-        assert between == everything[5 : min(12, place + 1)]
+    for position in (0, 9, 59):
+        cut = db.search("c", query, limit=100, score_threshold=scores[position])
+        assert cut == everything[: position + 1]
+        between = db.search("c", query, limit=7, offset=5, score_threshold=scores[position])
+        assert between == everything[5 : min(12, position + 1)]
     nothing = 1e9 if distance in ("Cosine", "Dot") else -1.0
     assert db.search("c", query, score_threshold=nothing) == []
 
@@ -666,14 +697,14 @@ class Twins:
             return
         # Ids may swap, or at the end be others, only among equal scores.
         apart = np.abs(np.diff(scores)) > 2e-4
-        place = 0
+        position = 0
         for size in np.diff(np.flatnonzero(np.r_[True, apart, True])).tolist():
-            last = place + size == len(ours) and len(ours) == options.get("limit", 10)
-            first = place == 0 and options.get("offset")
+            last = position + size == len(ours) and len(ours) == options.get("limit", 10)
+            first = position == 0 and options.get("offset")
             if not last and not first:
-                mine = {p.id for p in ours[place : place + size]}
-                assert mine == {p.id for p in theirs[place : place + size]}
-            place += size
+                mine = {p.id for p in ours[position : position + size]}
+                assert mine == {p.id for p in theirs[position : position + size]}
+            position += size
 
 
 @pytest.fixture

@@ -284,7 +284,7 @@ def test_a_write_that_waits_meets_the_vectors_of_its_turn(db: VecDB) -> None:
         with store.write:
             for number, thread in enumerate(threads, 1):
                 thread.start()
-                while len(db.collection("c")._writer._queue) < number:
+                while len(store.queue) < number:
                     pass
             vector_names.remove_vector_name(_Inside(store), "b")  # type: ignore[arg-type]
             vector_names.add_vector_name(_Inside(store), "new", DENSE)  # type: ignore[arg-type]

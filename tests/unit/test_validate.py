@@ -173,9 +173,9 @@ LIES: dict[str, tuple[Callable[[Content], Any], str]] = {
         lambda c: c.segment["vectors"]["a"].update(codec=None),
         r"'(codes|quantizer)\.a' is not a file of a segment",
     ),
-    "no vectors": (lambda c: c.segment["vectors"].clear(), "has vectors {}, the configuration"),
+    "no vectors": (lambda c: c.segment["vectors"].clear(), "is not a file of a segment"),
     "another vector name": (renamed, "has vectors {.*'x': 64.*}, the configuration {.*'a': 64"),
-    "a name less": (lambda c: c.segment["vectors"].pop("b"), "has vectors {'a': 64}, the conf"),
+    "a name less": (lambda c: c.segment["vectors"].pop("b"), "'vectors.b' is not a file"),
     "a name more": (
         lambda c: c.segment["vectors"].update(z={"dim": 2, "codec": None}),
         "'z': 2}, the configuration",

@@ -1,4 +1,4 @@
-"""Store: one open collection, its parts, its locks, and what is published.
+"""Store: one open collection, its segments, its locks, and what is published.
 
 Locks, always taken in this order:
 
@@ -21,16 +21,15 @@ from __future__ import annotations
 import threading
 import time
 import weakref
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from vecdb import ids, models
-from vecdb.engine.schema import Schema, placed_once, places, schema_of
+from vecdb.engine.schema import Schema, placed_once, placements, schema_of
 from vecdb.engine.view import SegmentView, View
 from vecdb.errors import (
     ClosedError,
@@ -40,11 +39,11 @@ from vecdb.errors import (
 )
 from vecdb.storage import fs, layout
 from vecdb.storage.catalog import Bits, Catalog
-from vecdb.storage.format import bits_at, pack_bits
+from vecdb.storage.format import bits_at
 from vecdb.storage.memory import MemorySegment, all_alive, killed
 from vecdb.storage.payload_edits import EditsFile, PayloadEdits
 from vecdb.storage.place import Place
-from vecdb.storage.segment import FileSegment, Places
+from vecdb.storage.segment import FileSegment, Placements
 from vecdb.storage.segment_row import SegmentRow
 from vecdb.storage.wal import Wal
 
@@ -58,7 +57,7 @@ _INDEX_PACE = 16 << 20  # bytes of points a second: an index of them is built ab
 
 @dataclass(slots=True)
 class FileState:
-    """A file segment, which of its rows live, now and in the catalog, and the payloads they were
+    """A file segment: which of its rows live, now and in the catalog, and which payloads they were
     given since it was built."""
 
     segment: FileSegment
@@ -85,8 +84,9 @@ class FileState:
 class Frozen:
     """Memory segments on their way to files, and every segment as it was at ``seq``."""
 
-    parts: tuple[SegmentView, ...]
-    """More than one after a checkpoint that failed: the next one takes what came since, too."""
+    memory_views: tuple[SegmentView, ...]
+    """There is more than one after a checkpoint that failed: the next one takes what came since,
+    too."""
     seq: int
     files: dict[int, SegmentView]
     absorbed: tuple[int, ...] = ()
@@ -95,7 +95,11 @@ class Frozen:
     @property
     def memories(self) -> tuple[MemorySegment, ...]:
         """The memory segments, the oldest first."""
-        return tuple(part.segment for part in self.parts if isinstance(part.segment, MemorySegment))
+        return tuple(
+            segment_view.segment
+            for segment_view in self.memory_views
+            if isinstance(segment_view.segment, MemorySegment)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,10 +146,8 @@ class OptimizerState:
 
 @dataclass(slots=True)
 class Rush:
-    """Whether points come faster than an index of them could be built.
-
-    What is written fills a bucket that leaks at that pace; it holds what leaks out in 3 seconds.
-    """
+    """Tells whether points come faster than an index of them could be built. What is written fills
+    a bucket that leaks at that pace; it holds what leaks out in 3 seconds."""
 
     _fill: float = 0.0
     _at: float = 0.0
@@ -156,7 +158,7 @@ class Rush:
         self._at = now
 
     def held_up(self, since: float, now: float) -> None:
-        """Nothing could be written meanwhile: that is no pause."""
+        """Nothing could be written meanwhile, so this time is no pause."""
         self._fill, self._at = self._level(since), max(self._at, now)
 
     def left(self, now: float) -> float:
@@ -188,6 +190,7 @@ class Store:
         self.report = RecoveryReport()
         self.optimizer = OptimizerState()
         self.changed: Callable[[], None] = lambda: None  # wakes the optimizer
+        self.queue: deque[Any] = deque()  # tickets of writer.py, for whoever gets write first
         # Guarded by write:
         self.config = config
         self.schema: Schema = schema_of(config)
@@ -202,7 +205,9 @@ class Store:
         self.unreadable: set[int] = set()  # those that could not be absorbed: rows are damaged
         self.failure: str | None = None  # why nothing may be written any more
         self.closed = False
-        self.fate = "is closed"  # what to call that, once it is; whoever drops it says more
+        self.closed_because = (
+            "is closed"  # what to call that, once it is; whoever drops it says more
+        )
         self.written_at = 0.0  # when the last write was applied, by time.monotonic
         self.waiting = 0  # callers that wait for the optimizer
         self.rush = Rush()
@@ -218,7 +223,7 @@ class Store:
 
     @property
     def is_on_disk(self) -> bool:
-        """Whether vectors of some name are to be on disk, however many there are."""
+        """Whether vectors of some name are to be on disk, however few or many there are."""
         return any(vector.on_disk for vector in self.schema.values())
 
     def new_memory(self) -> MemorySegment:
@@ -228,13 +233,13 @@ class Store:
         return MemorySegment(self.next_segment_id - 1, dims)
 
     def memories(self) -> list[MemorySegment]:
-        """Those that are frozen, then the one that takes new rows."""
+        """The frozen memory segments, then the one that takes new rows."""
         frozen = self.frozen.memories if self.frozen is not None else ()
         return [*frozen, self.memory]
 
     def kept_free(self) -> int:
-        """Bytes of the disk that only deleting may use: with them most of the points can be deleted
-        and what is left be written anew."""
+        """Bytes of the disk that only deleting may use. With them most of the points can be
+        deleted, and the rest written anew."""
         files = sum(state.segment.file_bytes for state in self.files.values())
         return min(self.wal.size // 8 + files // 16, _MOST_KEPT)
 
@@ -250,26 +255,26 @@ class Store:
         reuse: FileSegment | None = None,
         config: models.CollectionConfig | None = None,
     ) -> FileSegment:
-        """The segment's files, as it was built, placed as the configuration wants: as it is, or as
-        it is about to be."""
+        """Open the files of a segment, as it was built, with the placements that the configuration
+        wants: the present one, or another that is about to be."""
         row = row.with_edits({})
         schema = self.schema if config is None else schema_of(config)
-        where = self.places(row, schema, self.config if config is None else config)
+        wanted = self.placements(row, schema, self.config if config is None else config)
         path = self.segments_path / layout.segment_dir(row.id)
-        # A segment that held its store would be in a cycle with it, and what it maps would stay
+        # A segment that held its store would form a cycle with it, and its mappings would stay
         # until Python looks for cycles.
         held = weakref.ref(self)
 
-        def noticed() -> None:
+        def on_damage() -> None:
             store = held()
             if store is not None:
                 store.changed()
 
         lacking = {n: v.dim for n, v in schema.items() if n not in row.vectors}
-        return FileSegment(path, self.uuid, row, where, reuse, noticed, lacking)
+        return FileSegment(path, self.uuid, row, wanted, reuse, on_damage, lacking)
 
     def open_edits(self, row: SegmentRow, reuse: PayloadEdits | None = None) -> PayloadEdits:
-        """The segment's payload edits, as the catalog has them."""
+        """Open the payload edits of a segment that the catalog has."""
         old = {(f.name, f.row): f for f in reuse.files} if reuse is not None else {}
         path = self.segments_path / layout.segment_dir(row.id)
         return PayloadEdits(
@@ -290,15 +295,15 @@ class Store:
         edits = [self.memory.edits, *(state.edits for state in self.files.values())]
         return self.memory.payload_bytes + sum(each.size for each in edits)
 
-    def places(
+    def placements(
         self, row: SegmentRow, schema: Schema, config: models.CollectionConfig
-    ) -> dict[str, Places]:
-        """Where a segment's parts are to live."""
+    ) -> dict[str, Placements]:
+        """Where the files of each vector name are to live."""
         optimizer = config.optimizer_config
-        where = {name: places(schema[name], row.rows, optimizer) for name in row.vectors}
+        wanted = {name: placements(schema[name], row.rows, optimizer) for name in row.vectors}
         if self.wal.level == "none":
-            return {name: placed_once(schema[name], place) for name, place in where.items()}
-        return where
+            return {name: placed_once(schema[name], each) for name, each in wanted.items()}
+        return wanted
 
     # -- under the write lock --------------------------------------------------------------
 
@@ -314,7 +319,7 @@ class Store:
     def require_writable(self) -> None:
         """Raise unless the collection accepts writes."""
         if self.closed:
-            raise ClosedError(f"collection {self.name!r} {self.fate}")
+            raise ClosedError(f"collection {self.name!r} {self.closed_because}")
         if self.catalog is None:
             raise ReadOnlyError(f"collection {self.name!r} was opened with read_only=True")
         if self.place is not None:
@@ -333,7 +338,7 @@ class Store:
             self.place.require()
 
     def append(self, first_seq: int, operations: Sequence[Sequence[Any]]) -> None:
-        """Write to the log what will be found there. Raises PlaceTakenError, and as
+        """Append to the log, if it is still in its place. Raises PlaceTakenError, and as
         ``Wal.append``."""
         with ExitStack() as held:
             try:
@@ -353,7 +358,8 @@ class Store:
         return self.place is not None and self.place.is_lost
 
     def changing(self) -> Place:
-        """To be entered by who changes its files. Raises as ``require_writable``."""
+        """The collection's directory, to be entered by code that changes its files. Raises as
+        ``require_writable``."""
         self.require_writable()
         assert self.place is not None
         return self.place
@@ -364,13 +370,13 @@ class Store:
             self.failure = reason
 
     def start_wal_file(self) -> None:
-        """Go on in a new WAL file, which remembers how far the catalog has got. Inside of the
-        place."""
+        """Go on in a new WAL file, which remembers how far the catalog has got. The place is
+        entered."""
         assert self.catalog is not None
         assert self.place is not None
-        # If nothing was written since, it takes the name of the file that is the mark, and whoever
-        # looks then would take the place for lost. Until then the directory itself tells: it is
-        # entered, so its inode is no other's.
+        # If nothing was written since, the new file takes the name of the one that is the mark.
+        # Whoever looks in that moment would take the place for lost. Until there is a new mark the
+        # directory itself tells: it is entered, so no other has its inode.
         self.place.mark = None
         try:
             self.wal.start_file(self.next_seq, self.catalog.transaction)
@@ -381,7 +387,7 @@ class Store:
                 self.fail(self.wal.failed)
 
     def kill(self, keys: list[int], *, in_memory: bool) -> None:
-        """The live rows of these points die, everywhere but (unless asked) in ``memory``."""
+        """Kill the live rows of these points in all segments; in ``memory`` only if asked to."""
         if not keys:
             return
         array = ids.to_array(keys)
@@ -409,7 +415,7 @@ class Store:
         self.applied_seq, self.next_seq = other.applied_seq, other.next_seq
         self.next_segment_id = other.next_segment_id
 
-    def let_go(self) -> None:
+    def release(self) -> None:
         """Drop every reference to memory and mappings; views that reads still hold keep theirs."""
         self.files = {}
         self.frozen = None
@@ -418,35 +424,18 @@ class Store:
 
     def make_view(self) -> View:
         """The state now, as a read would see it."""
-        parts = [state.view() for state in self.files.values()]
-        parts += [view_of(memory) for memory in self.memories() if memory.rows]
-        return View(self.config, self.schema, tuple(parts))
+        segment_views = [state.view() for state in self.files.values()]
+        segment_views += [view_of(memory) for memory in self.memories() if memory.rows]
+        return View(self.config, self.schema, tuple(segment_views))
 
     def publish(self) -> None:
         """Let reads that start from now on see the state as it is."""
         self.view = self.make_view()
         for state in self.files.values():
-            state.segment.say_damage()
+            state.segment.log_damage()
 
 
 def view_of(memory: MemorySegment) -> SegmentView:
     """A memory segment now."""
     edits = memory.edits
     return SegmentView(memory, memory.rows, memory.alive, memory.live, edits, edits.count)
-
-
-def gather_bits(alive: Bits | None, offsets: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Bits:
-    """The bits of some rows of a mask, packed in their order."""
-    if alive is None:
-        return all_alive(len(offsets))
-    return pack_bits(bits_at(alive, offsets))
-
-
-def count_bits(bits: Bits | None, rows: int) -> int:
-    """How many of ``rows`` rows a mask lets live."""
-    return rows if bits is None else int(np.bitwise_count(bits).sum())
-
-
-def none_if_all(bits: Bits, rows: int) -> Bits | None:
-    """A mask in its shortest form: None when every row lives."""
-    return None if count_bits(bits, rows) == rows else bits

@@ -22,7 +22,7 @@ from vecdb.kernels.signatures import (
     two_floats,
 )
 
-__all__ = ["gaps", "inverse_spans", "priorities", "product"]
+__all__ = ["beyond", "gaps", "inverse_spans", "priorities", "product"]
 
 _LEAST: Final = np.float32(1e-30)
 out_int16s_1: Final[Any] = types.Array(types.int16, 1, "C")
@@ -52,6 +52,16 @@ def _as_int16s(query, low, scale, out):  # type: ignore[no-untyped-def]
         # Truncated towards zero, not rounded: half a step of 16 bits is nothing, a call is not.
         out[j] = np.int16(query[j] * scale[j] * inverse)
     return step, base
+
+
+@njit(f32(floats_1, floats_1, out_floats_1), nogil=True, cache=True, fastmath=REASSOCIATE)
+def _copied(query, middle, out):  # type: ignore[no-untyped-def]
+    """Write the query to ``out``. Returns ``query . middle``: one pass for both."""
+    total = np.float32(0.0)
+    for j in range(query.shape[0]):
+        out[j] = query[j]
+        total += query[j] * middle[j]
+    return total
 
 
 @njit(f32(floats_1, floats_1), nogil=True, cache=True, fastmath=REASSOCIATE)
@@ -84,28 +94,28 @@ def priorities(  # type: ignore[no-untyped-def]
 ):
     """Write ``factor * query . centroid + constant`` to ``out: float32[p, q]``.
 
-    For a distance (``factor`` 2) that is of what both are from the middle: of the queries, ``moved:
-    float32[q, d]``. For an inner product ``moved`` becomes the queries as they are.
+    For a distance (``factor`` 2) both are taken from the middle; the queries less the middle are
+    written to ``moved: float32[q, d]``. For an inner product ``moved`` becomes the queries as they
+    are.
 
     Numba sums in 64 bits; that only 32 of them are used (`np.int32`) lets LLVM multiply and add
     16 numbers at a time.
     """
-    asked, dim = queries.shape
+    n_queries, dim = queries.shape
     partitions = centroids.shape[0]
-    numbers = np.empty((asked, dim), np.int16)
-    steps = np.empty(asked, np.float32)
-    bases = np.empty(asked, np.float32)
-    offsets = np.zeros(asked, np.float32)
-    for q in range(asked):
+    numbers = np.empty((n_queries, dim), np.int16)
+    steps = np.empty(n_queries, np.float32)
+    bases = np.empty(n_queries, np.float32)
+    offsets = np.zeros(n_queries, np.float32)
+    for q in range(n_queries):
         if factor > np.float32(1.0):
             for j in range(dim):
                 moved[q, j] = queries[q, j] - middle[j]
         else:
-            moved[q] = queries[q]
-            offsets[q] = product(queries[q], middle)
+            offsets[q] = _copied(queries[q], middle, moved[q])
         steps[q], bases[q] = _as_int16s(moved[q], low, scale, numbers[q])
     for c in range(partitions):
-        for q in range(asked):
+        for q in range(n_queries):
             total = np.int32(0)
             for j in range(dim):
                 total += np.int32(centroids[c, j]) * np.int32(numbers[q, j])
@@ -117,23 +127,25 @@ def priorities(  # type: ignore[no-untyped-def]
 @njit(types.void(floats_2, floats_1, floats_1, out_floats_1), nogil=True, cache=True)
 def _best(biases, bonuses, inverses, out):  # type: ignore[no-untyped-def]
     """Write the largest ``bias * inverse + bonus`` of each query to ``out: float32[q]``."""
-    partitions, asked = biases.shape
+    partitions, n_queries = biases.shape
     out[:] = -np.inf
-    if asked == 1:
-        # A maximum in each of 16 lanes is one instruction; one maximum is a chain of them.
+    if n_queries == 1:
+        # A maximum in each of 16 lanes is one instruction; one maximum is a chain of them. Of a
+        # matrix, LLVM does not know that its columns are neighbours.
+        line = biases.ravel()
         lanes = np.full(16, -np.inf, np.float32)
         whole = partitions & ~15
         for c in range(0, whole, 16):
             for lane in range(16):
-                x = biases[c + lane, 0] * inverses[0] + bonuses[c + lane]
+                x = line[c + lane] * inverses[0] + bonuses[c + lane]
                 lanes[lane] = x if x > lanes[lane] else lanes[lane]
         for lane in range(16):
             out[0] = max(out[0], lanes[lane])
         for c in range(whole, partitions):
-            out[0] = max(out[0], biases[c, 0] * inverses[0] + bonuses[c])
+            out[0] = max(out[0], line[c] * inverses[0] + bonuses[c])
     else:
         for c in range(partitions):
-            for q in range(asked):
+            for q in range(n_queries):
                 x = biases[c, q] * inverses[q] + bonuses[c]
                 out[q] = x if x > out[q] else out[q]
 
@@ -145,26 +157,26 @@ def _best(biases, bonuses, inverses, out):  # type: ignore[no-untyped-def]
 )
 def inverse_spans(queries, biases, common, factor, typical, radius, out):  # type: ignore[no-untyped-def]
     """Write ``1 / span`` of each query to ``out: float32[q]``: how far its scores are apart,
-    compared with the queries of which gaps were measured. ``queries`` are as `priorities` leaves
+    compared with the queries that gaps were measured with. ``queries`` are as `priorities` leaves
     them.
 
     Inner products are as far apart as the query is long: ``|query| / typical``. What all rows have
     in common, ``common: float32[d]``, makes a query long and no two scores different: its square is
-    taken off. Distances of a partition's rows, as it is far from their centroid, ``away /
-    typical``; and where it is near to the centroid, as they are: ``sqrt((away ** 2 / typical ** 2 +
-    1) / 2)``, ``away`` from the nearest centroid. A query far outside may have a centroid of its
-    own and is as far from all others: from the middle, in units of twice the centroids' ``radius``.
+    taken off. Distances are as far apart as the query is from the centroid of the rows, ``away /
+    typical``; near the centroid, as the rows themselves are: ``sqrt((away ** 2 / typical ** 2 + 1)
+    / 2)``, ``away`` from the nearest centroid. A query far outside may have a centroid of its own
+    and is as far from all others: from the middle, in units of twice the centroids' ``radius``.
     What cannot be told is 1, as all are if ``typical`` is 0.
     """
-    asked = queries.shape[0]
+    n_queries = queries.shape[0]
     out[:] = np.float32(1.0)
     if not typical > np.float32(0.0):
         return
-    nearest = np.zeros(asked, np.float32)
+    nearest = np.zeros(n_queries, np.float32)
     if factor > np.float32(1.0):
-        ones = np.ones(asked, np.float32)
+        ones = np.ones(n_queries, np.float32)
         _best(biases, np.zeros(biases.shape[0], np.float32), ones, nearest)
-    for q in range(asked):
+    for q in range(n_queries):
         square = product(queries[q], queries[q])
         if factor > np.float32(1.0):
             away = np.sqrt(max(square - nearest[q], np.float32(0.0))) / typical
@@ -186,9 +198,40 @@ def gaps(biases, bonuses, inverses, best, out):  # type: ignore[no-untyped-def]
 
     Where numbers overflow that may be no number: infinity then, or the rows would never be found.
     """
-    partitions, asked = biases.shape
+    partitions, n_queries = biases.shape
     _best(biases, bonuses, inverses, best)
+    if n_queries == 1:
+        line, gap = biases.ravel(), out.ravel()
+        for c in range(partitions):
+            x = best[0] - (line[c] * inverses[0] + bonuses[c])
+            gap[c] = x if x == x else np.float32(np.inf)
+        return
     for c in range(partitions):
-        for q in range(asked):
+        for q in range(n_queries):
             x = best[q] - (biases[c, q] * inverses[q] + bonuses[c])
             out[c, q] = x if x == x else np.float32(np.inf)
+
+
+@njit(types.void(floats_2, floats_1, out_floats_1), nogil=True, cache=True)
+def beyond(gaps, reached, out):  # type: ignore[no-untyped-def]
+    """Write the least gap of each query that is more than ``reached: float32[q]``, infinity if
+    there is none, to ``out: float32[q]``."""
+    partitions, n_queries = gaps.shape
+    out[:] = np.inf
+    if n_queries == 1:  # in lanes, as in `_best`
+        line = gaps.ravel()
+        lanes = np.full(16, np.inf, np.float32)
+        whole = partitions & ~15
+        for c in range(0, whole, 16):
+            for lane in range(16):
+                x = line[c + lane] if line[c + lane] > reached[0] else np.float32(np.inf)
+                lanes[lane] = x if x < lanes[lane] else lanes[lane]
+        for lane in range(16):
+            out[0] = min(out[0], lanes[lane])
+        for c in range(whole, partitions):
+            out[0] = min(out[0], line[c] if line[c] > reached[0] else np.float32(np.inf))
+        return
+    for c in range(partitions):
+        for q in range(n_queries):
+            x = gaps[c, q]
+            out[q] = x if x > reached[q] and x < out[q] else out[q]

@@ -14,34 +14,37 @@ from vecdb.kernels.prefetch import prefetch_row
 from vecdb.kernels.shortlist import best_first, make_heap
 from vecdb.kernels.signatures import (
     MANHATTAN,
+    REASSOCIATE,
     f32,
     floats_1,
     floats_2,
     i64,
     ints_1,
     ints_2,
+    out_floats_1,
     out_floats_2,
     out_ints_2,
     two_floats,
 )
 from vecdb.kernels.topk import topk_sort
 
-__all__ = ["rescore", "sureness", "sureness_of_efforts"]
+__all__ = ["mark_candidates", "rescore", "sureness", "sureness_of_efforts"]
 
 _ROUNDING: Final = np.float32(1e-6)
 _ROOT: Final = math.sqrt(0.5)
 _HALF: Final = np.float32(math.log(2.0))
-"""Half of what falls off exponentially is within so much of its mean."""
+"""Half of an exponential distribution is within so much of its mean."""
 _MOST: Final = 100.0
 _four: Final[Any] = types.UniTuple(types.float32, 4)  # type: ignore[no-untyped-call]
+out_flags_1: Final[Any] = types.Array(types.boolean, 1, "C")
 _AHEAD: Final = 4
 """Rows that are fetched while one is scored."""
 
 
 @njit(f32(i64, floats_1, floats_1), nogil=True, cache=True)
 def _share(metric, estimates, scores):  # type: ignore[no-untyped-def]
-    """What Manhattan distances are multiples of: the roots of estimates, which are of Euclidean
-    ones, squared. 0 under a metric that the estimates are of."""
+    """The factor from Euclidean to Manhattan distances: estimates are squared Euclidean distances.
+    0 under a metric that estimates are of."""
     euclidean = 0.0
     total = 0.0
     if metric == MANHATTAN:
@@ -51,43 +54,71 @@ def _share(metric, estimates, scores):  # type: ignore[no-untyped-def]
     return np.float32(total / euclidean) if euclidean > 0.0 else np.float32(0.0)
 
 
-@njit(f32(f32, f32), nogil=True, cache=True)
-def _as_score(estimate, share):  # type: ignore[no-untyped-def]
-    if share > np.float32(0.0):
-        return -share * np.sqrt(max(-estimate, np.float32(0.0)))
-    return estimate
+@njit(f32(out_floats_1), nogil=True, cache=True)
+def _median(values):  # type: ignore[no-untyped-def]
+    """The middle one of some numbers, of two the less; they come into another order."""
+    low = 0
+    high = values.shape[0] - 1
+    middle = values.shape[0] >> 1
+    while low < high:
+        pivot = values[(low + high) >> 1]
+        values[(low + high) >> 1] = values[high]
+        at = low
+        for i in range(low, high):
+            # No branch: which numbers are larger cannot be predicted. Every other equal one counts
+            # as larger, or it would take a pass for each.
+            this = values[i]
+            values[i] = values[at]
+            values[at] = this
+            at += (this > pivot) | ((this == pivot) & (i & 1 == 1))
+        values[high] = values[at]
+        values[at] = pivot
+        if at < middle:
+            low = at + 1
+        elif at > middle:
+            high = at - 1
+        else:
+            break
+    return values[middle]
 
 
-@njit(_four(floats_1, floats_1, f32), nogil=True, cache=True)
-def _errors(estimates, scores, share):  # type: ignore[no-untyped-def]
-    """Of some estimates the least and the median; of what all are wrong by, the mean and the
-    standard deviation, 0 if that is no more than float32 rounds by."""
+@njit(_four(floats_1, floats_1, f32, out_floats_1), nogil=True, cache=True, fastmath=REASSOCIATE)
+def _errors(estimates, scores, share, scratch):  # type: ignore[no-untyped-def]
+    """The least and the median of some estimates; the mean and the standard deviation of their
+    errors, 0 if these are no more than float32 rounds by. ``scratch`` is as long."""
     count = estimates.shape[0]
+    if share > np.float32(0.0):
+        for i in range(count):
+            scratch[i] = -share * np.sqrt(max(-estimates[i], np.float32(0.0)))
+    else:
+        for i in range(count):
+            scratch[i] = estimates[i]
     least = np.float32(np.inf)
     largest = np.float32(0.0)
+    for i in range(count):
+        least = min(least, scratch[i])
+        largest = max(largest, abs(scratch[i]))
     wrong = 0.0
     for i in range(count):
-        estimate = _as_score(estimates[i], share)
-        least = min(least, estimate)
-        largest = max(largest, abs(estimate))
-        wrong += (scores[i] - estimate) / count
+        wrong += scores[i] - scratch[i]
+    wrong /= count
     squares = 0.0
     for i in range(count):
-        squares += (scores[i] - _as_score(estimates[i], share) - wrong) ** 2
+        squares += (scores[i] - scratch[i] - wrong) ** 2
     deviation = np.float32(np.sqrt(squares / count))
     if not deviation > _ROUNDING * largest:
         deviation = np.float32(0.0)
     if not abs(wrong) > _ROUNDING * largest:
         wrong = 0.0
     # Not the mean: one row that is far nearer than all others would be most of it.
-    return least, _as_score(np.median(estimates), share), np.float32(wrong), deviation
+    return least, _median(scratch[:count]), np.float32(wrong), deviation
 
 
 @njit(f32(f32, i64, i64, f32, f32, f32, f32), nogil=True, cache=True)
 def _calm(last, count, measured, least, middle, wrong, deviation):  # type: ignore[no-untyped-def]
-    """Minus the logarithm of what part of the results may be missing. See `sureness`."""
+    """Minus the logarithm of the share of the results that may be missing. See `sureness`."""
     if not deviation > np.float32(0.0):
-        # All are equally wrong: those that are left out may be wrong otherwise.
+        # All are equally wrong; the rows left out may be wrong in another way.
         equal = wrong != np.float32(0.0) and not last > least + wrong
         return np.float32(-_MOST if equal else np.inf)
     margin = (last - least) / deviation
@@ -120,11 +151,12 @@ def sureness(metric, estimates, scores, bound, measured, last):  # type: ignore[
     """How sure it is that few rows left out are better than ``last``, the score of result number
     ``measured``, by the estimates and the scores of the candidates: calm and reach.
 
-    *Calm* is minus the logarithm of the part of the results that was visited and may be missing. A
-    row that was left out has an estimate below the least of the candidates, and must be wrong by
-    more than ``last`` is above it. Errors are taken to be normally distributed, with the deviation
-    of the candidates'; estimates to fall off exponentially, as those of the candidates do above
-    the least: the denser they are there, the more rows are just below.
+    *Calm* is minus the logarithm of the share of the results that may be missing though their
+    partitions were visited. A row that was left out has an estimate below the least of the
+    candidates; to be a result, it must be wrong by more than ``last`` is above its estimate. Errors
+    are taken to be normally distributed, with the deviation of the candidates' errors. Estimates
+    are taken to fall off exponentially, as those of the candidates do above the least: the denser
+    they are there, the more rows are just below.
 
     *Reach* is how far ``last`` is above the priority of the best partition that was not visited, in
     units of the query's span (``bound: float32[2]``: of `partitions.visit`). Infinity where that
@@ -133,9 +165,23 @@ def sureness(metric, estimates, scores, bound, measured, last):  # type: ignore[
     if estimates.shape[0] == 0:
         return np.float32(np.inf), np.float32(np.inf)
     share = _share(metric, estimates, scores)
-    least, middle, wrong, deviation = _errors(estimates, scores, share)
+    scratch = np.empty(len(estimates), np.float32)
+    least, middle, wrong, deviation = _errors(estimates, scores, share, scratch)
     calm = _calm(last, len(estimates), measured, least, middle, wrong, deviation)
     return calm, _reach(last, bound, share)
+
+
+@njit(types.void(floats_1, floats_1, ints_1, out_flags_1), nogil=True, cache=True)
+def mark_candidates(away, gaps, most, marked):  # type: ignore[no-untyped-def]
+    """Mark the rows that are candidates of any effort, see `sureness_of_efforts`."""
+    for e in range(gaps.shape[0]):
+        count = 0
+        for i in range(away.shape[0]):
+            if count == most[e]:
+                break
+            if away[i] <= gaps[e]:
+                marked[i] = True
+                count += 1
 
 
 @njit(
@@ -147,10 +193,10 @@ def sureness(metric, estimates, scores, bound, measured, last):  # type: ignore[
     cache=True,
 )
 def sureness_of_efforts(  # type: ignore[no-untyped-def]
-    metric, estimates, scores, away, gaps, most, bounds, measured, least, found
+    metric, estimates, scores, away, gaps, most, bounds, measured, least, out
 ):
-    """Of one query and each effort, write `sureness`, infinity where there are fewer candidates
-    than results, and the share of the results that is found: ``found: float32[e, 3]``.
+    """For one query and each effort, write `sureness` (infinity if there are fewer candidates than
+    results) and the share of the results that is found: ``out: float32[e, 3]``.
 
     Rows stand in the order of ``estimates: float32[n]``, best first. An effort's candidates are
     the first ``most[e]`` of those whose partition is no more than ``gaps[e]`` ``away``. Results
@@ -169,11 +215,11 @@ def sureness_of_efforts(  # type: ignore[no-untyped-def]
                 theirs[count] = scores[i]
                 hits += scores[i] >= least
                 count += 1
-        found[e, 0] = found[e, 1] = np.inf
-        found[e, 2] = min(1.0, hits / measured)
+        out[e, 0] = out[e, 1] = np.inf
+        out[e, 2] = min(1.0, hits / measured)
         if count >= measured:
             last = np.partition(theirs[:count], count - measured)[count - measured]
-            found[e, 0], found[e, 1] = sureness(
+            out[e, 0], out[e, 1] = sureness(
                 metric, mine[:count], theirs[:count], bounds[e], measured, last
             )
 
@@ -199,12 +245,11 @@ def rescore(  # type: ignore[no-untyped-def]
     rows,
     sure,
 ):
-    """Of each query, write the best of some rows by their vectors, best first.
+    """Write the best rows for each query by their vectors, best first.
 
-    ``candidates[q, : counts[q]]`` are the rows; ``min(k, counts[q])`` results go to
-    ``scores: float32[q, k]``, ``rows: int64[q, k]``. The candidates' vectors come from anywhere in
-    memory: each is asked for while others are scored, or waiting for them would be most of the
-    work.
+    ``candidates[q, : counts[q]]`` are the rows; ``min(k, counts[q])`` results go to ``scores:
+    float32[q, k]``, ``rows: int64[q, k]``. The candidates' vectors come from anywhere in memory.
+    Each is fetched while others are scored; else waiting for them would be most of the work.
 
     ``estimates: float32[q, c]`` are the scores by which the candidates were chosen, if they are
     known, and ``bounds: float32[q, 2]`` what `partitions.visit` says of the others. ``sure:
@@ -212,8 +257,9 @@ def rescore(  # type: ignore[no-untyped-def]
     what was left out, whatever the query. Infinity also where there are fewer than k candidates.
     """
     most = scores.shape[1]
-    found = np.empty(candidates.shape[1], np.float32)
+    exact = np.empty(candidates.shape[1], np.float32)
     order = np.empty(candidates.shape[1], np.int64)
+    scratch = np.empty(candidates.shape[1], np.float32)
     for q in range(queries.shape[0]):
         count = counts[q]
         sure[q] = np.inf
@@ -223,28 +269,28 @@ def rescore(  # type: ignore[no-untyped-def]
             if i + _AHEAD < count:
                 prefetch_row(vectors, candidates[q, i + _AHEAD])  # type: ignore[call-arg]
             order[i] = candidates[q, i]
-            score_rows(metric, vectors, queries[q], order[i : i + 1], found[i : i + 1])
-            if found[i] != found[i]:
-                found[i] = np.float32(-np.inf)
+            score_rows(metric, vectors, queries[q], order[i : i + 1], exact[i : i + 1])
+            if exact[i] != exact[i]:
+                exact[i] = np.float32(-np.inf)
         k = min(most, count)
         if k == 0:
             continue
         chosen = k == most and count <= estimates.shape[1]
         if chosen:
-            share = _share(metric, estimates[q, :count], found)
-            errors = _errors(estimates[q, :count], found, share)
+            share = _share(metric, estimates[q, :count], exact)
+            errors = _errors(estimates[q, :count], exact, share, scratch)
         last = min(max(measured, k), count)
         if last < count:
-            best_first(found, order, count, last)
+            best_first(exact, order, count, last)
         if chosen:
-            worst = found[0]
+            worst = exact[0]
             for i in range(last):
-                worst = min(worst, found[i])
+                worst = min(worst, exact[i])
             sure[q, 0] = _calm(worst, count, last, *errors)
             sure[q, 1] = _reach(worst, bounds[q], share)
         if k < last:
-            best_first(found, order, last, k)
-        scores[q, :k] = found[:k]
+            best_first(exact, order, last, k)
+        scores[q, :k] = exact[:k]
         rows[q, :k] = order[:k]
         make_heap(scores[q], rows[q], k)
         topk_sort(scores[q], rows[q], k)

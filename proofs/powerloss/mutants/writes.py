@@ -13,8 +13,10 @@ from proofs.powerloss.mutants.registry import (
     without_dir_sync,
     without_file_sync,
 )
+from vecdb import writing
 from vecdb.engine.open import recovery
 from vecdb.engine.optimize import build
+from vecdb.engine.store import Store
 from vecdb.engine.write import checkpoint, syncer, writer
 from vecdb.storage import builder, catalog, fs, layout, payload_edits, wal
 
@@ -80,12 +82,12 @@ def no_interval_sync() -> None:
 @caught_by("batch")
 def batch_in_pieces() -> None:
     """each operation of a batch is a frame of its own"""
-    real = writer.Writer.submit_all
+    real = writer.submit_all
 
-    def submit_all(self: writer.Writer, requests: Sequence[writer.Request]) -> list[int]:
-        return [seq for request in requests for seq in real(self, [request])]
+    def submit_all(store: Store, requests: Sequence[writer.Request]) -> list[int]:
+        return [seq for request in requests for seq in real(store, [request])]
 
-    put(writer.Writer, "submit_all", submit_all)
+    put(writing, "submit_all", submit_all)
 
 
 @caught_by("failed-sync")
@@ -198,7 +200,7 @@ def edits_removed_before_commit() -> None:
 @caught_by("payloads", "payloads-named")
 def checkpoint_forgets_edits() -> None:
     """a checkpoint writes no payload edits, and removes the log that has them"""
-    put(checkpoint, "_write_edits", lambda store, part, seq: part.edits.files)
+    put(checkpoint, "_write_edits", lambda store, segment_view, seq: segment_view.edits.files)
 
 
 @caught_by("payloads")
@@ -224,5 +226,5 @@ def build_forgets_later_edits() -> None:
     put(
         build,
         "_edits_in_memory",
-        lambda store, sources, places, files: payload_edits.PayloadEdits(files),
+        lambda store, sources, new_rows, files: payload_edits.PayloadEdits(files),
     )

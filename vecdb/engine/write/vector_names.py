@@ -84,7 +84,7 @@ def _change(store: Store, named: Named, removed: str | None) -> None:
     )
     config = msgspec.structs.replace(store.config, params=params)
     require_storable(models.to_builtins(config))
-    with store.changing(), fs.told_when_full(store.path):
+    with store.changing(), fs.raising_storage_full(store.path):
         store.require_in_place()
         if is_due(store):
             checkpoint_held(store)

@@ -1,8 +1,8 @@
 """Writing: operations get their order, go to the WAL as one frame, and are applied.
 
-Group commit: a writer queues its operations and takes the write lock; whoever gets the lock first
-commits everything queued so far with one write and one sync, so the others find theirs done. The
-latency of the sync before is the batching window; there is no timer.
+Group commit: a writer queues its operations and takes the write lock. Whoever gets the lock first
+commits everything queued so far, with one write and one sync; the others find theirs done. The
+batching window is the time that the sync before takes; there is no timer.
 
 A frame is in the log wholly or not at all, and a batch is in one frame, with nothing between its
 operations: so is the batch.
@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import errno
 import time
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -28,8 +27,8 @@ from vecdb.errors import InvalidInputError, StorageFullError, VecdbError
 from vecdb.storage import lookup
 from vecdb.storage.format import MAX_OPERATIONS
 
-# An operation that depends on no state, or what makes one from the state it applies to (None:
-# nothing to do).
+# An operation that depends on no state, or a function that makes one from the state it applies to
+# (None: nothing to do).
 Request = Upsert | Delete | Callable[[View], Operation | None]
 
 _GROUP_BYTES = 1 << 20
@@ -105,144 +104,139 @@ class Ticket:
         self.done = True
 
 
-class Writer:
-    """Orders and commits the writes of one collection. Thread-safe."""
+def submit(store: Store, request: Request) -> int:
+    """Commit a request; the seq it got (of the last operation, if it had nothing to do)."""
+    return submit_all(store, [request])[0]
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._queue: deque[Ticket] = deque()
 
-    def submit(self, request: Request) -> int:
-        """Commit a request; the seq it got (of the last operation, if it had nothing to do)."""
-        return self.submit_all([request])[0]
+def submit_all(store: Store, requests: Sequence[Request]) -> list[int]:
+    """Commit requests as one write: each sees those before it, and all of them become true or
+    none. The seq that each one got. Raises InvalidInputError for too many of them."""
+    if len(requests) > MAX_OPERATIONS:
+        raise InvalidInputError(
+            f"{len(requests)} operations; the limit of one write is {MAX_OPERATIONS}"
+        )
+    ticket = Ticket(requests)
+    if not ticket.depends:
+        for request in requests:
+            assert not callable(request)
+            ticket.add(request, None if isinstance(request, Delete) else request)
+    store.require_outside()
+    with Uninterrupted():  # outermost: a signal's handler runs when the lock is free again
+        store.queue.append(ticket)
+        with store.write:
+            while not ticket.done:
+                _commit_group(store)
+    error, ticket.error = ticket.error, None  # by its frames it has the ticket
+    if error is None:
+        return ticket.seqs
+    try:
+        raise error
+    finally:
+        del error
 
-    def submit_all(self, requests: Sequence[Request]) -> list[int]:
-        """Commit requests as one write: each sees those before it, and all of them become true or
-        none. The seq that each one got. Raises InvalidInputError for too many of them."""
-        if len(requests) > MAX_OPERATIONS:
-            raise InvalidInputError(
-                f"{len(requests)} operations; the limit of one write is {MAX_OPERATIONS}"
-            )
-        ticket = Ticket(requests)
-        if not ticket.depends:
-            for request in requests:
-                assert not callable(request)
-                ticket.add(request, None if isinstance(request, Delete) else request)
-        self._store.require_outside()
-        with Uninterrupted():  # outermost: a signal's handler runs when the lock is free again
-            self._queue.append(ticket)
-            with self._store.write:
-                while not ticket.done:
-                    self._commit_group()
-        error, ticket.error = ticket.error, None  # by its frames it has the ticket
-        if error is None:
-            return ticket.seqs
-        try:
-            raise error
-        finally:
-            del error
 
-    def _commit_group(self) -> None:
-        store = self._store
-        group = _with_space(store, self._take_group())
-        if not group:
-            return
-        first_seq = store.next_seq
-        try:
-            store.require_writable()
-            store.append(first_seq, [each.buffers for ticket in group for each in ticket.logged])
-        except VecdbError as error:
-            if store.wal.failed is not None:
-                store.fail(store.wal.failed)
-            for ticket in group:
-                ticket.fail(error)
-            return
-        except BaseException as error:
-            # Whether the frame is whole is unknown: nothing may follow it.
-            store.fail(f"{error!r} while writing to the WAL")
-            for ticket in group:
-                ticket.fail(error)
-            raise
-        try:
-            for ticket in group:
-                ticket.begin(store.next_seq)
-                self._apply(ticket)
-            store.written_at = time.monotonic()
-            store.rush.add(sum(ticket.size for ticket in group), store.written_at)
-            store.publish()
-        except BaseException as error:
-            # The WAL has operations that memory lacks: only reopening brings them together.
-            store.fail(f"{type(error).__name__} while applying operation {store.next_seq}: {error}")
-            for ticket in group:
-                ticket.fail(error)
-            raise
+def _commit_group(store: Store) -> None:
+    group = _with_space(store, _take_group(store))
+    if not group:
+        return
+    first_seq = store.next_seq
+    try:
+        store.require_writable()
+        store.append(first_seq, [each.buffers for ticket in group for each in ticket.logged])
+    except VecdbError as error:
+        if store.wal.failed is not None:
+            store.fail(store.wal.failed)
         for ticket in group:
-            ticket.done = True
-
-    def _apply(self, ticket: Ticket) -> None:
-        store = self._store
-        for number, each in enumerate(ticket.logged):
-            effect = each.effect
-            if number and not isinstance(each.operation, (Upsert, Delete)):
-                # What it was worked out for was a draft.
-                effect = rewrite(store.make_view(), each.operation)
-            apply(store, store.next_seq, each.operation, effect)
-            store.next_seq += 1
-
-    def _take_group(self) -> list[Ticket]:
-        """The queued tickets that one frame takes. One whose operations depend on the state must
-        see all before it applied, so it goes alone."""
-        group: list[Ticket] = []
-        size = count = 0
-        while self._queue:
-            ticket = self._queue[0]
-            size += ticket.size
-            count += len(ticket.logged)
-            if group and (size > _GROUP_BYTES or count > _GROUP_OPERATIONS):
-                break  # beyond what one frame may hold it could not be read back
-            if ticket.depends:
-                if group:
-                    break
-                self._queue.popleft()
-                if self._resolve(ticket):
-                    return [ticket]
-                continue
-            self._queue.popleft()
-            if ticket.fit(self._store.memory.dims):
-                group.append(ticket)
-        return group
-
-    def _resolve(self, ticket: Ticket) -> bool:
-        """Work out the operations of a ticket; whether there are any."""
-        store = self._store
-        try:
-            store.require_writable()
-            draft = Draft(store.view) if len(ticket.requests) > 1 else None
-            for request in ticket.requests:
-                view = store.view if draft is None else draft.view
-                operation = request(view) if callable(request) else request
-                if operation is None:
-                    ticket.add(None)
-                    continue
-                operation = fitted(operation, store.memory.dims)
-                # Everything that can go wrong with an edit (a damaged row, a payload grown too
-                # large) must go wrong before it is in the WAL, or it would go wrong again at every
-                # open.
-                effect = rewrite(view, operation)
-                ticket.add(operation, effect)
-                if draft is not None:
-                    draft.apply(store.next_seq + len(ticket.logged) - 1, operation, effect)
-        except Exception as error:
             ticket.fail(error)
-            return False
-        if not ticket.logged:
+        return
+    except BaseException as error:
+        # Whether the frame is whole is unknown: nothing may follow it.
+        store.fail(f"{error!r} while writing to the WAL")
+        for ticket in group:
+            ticket.fail(error)
+        raise
+    try:
+        for ticket in group:
             ticket.begin(store.next_seq)
-            ticket.done = True
-        return bool(ticket.logged)
+            _apply(store, ticket)
+        store.written_at = time.monotonic()
+        store.rush.add(sum(ticket.size for ticket in group), store.written_at)
+        store.publish()
+    except BaseException as error:
+        # The WAL has operations that memory lacks: only reopening brings them together.
+        store.fail(f"{type(error).__name__} while applying operation {store.next_seq}: {error}")
+        for ticket in group:
+            ticket.fail(error)
+        raise
+    for ticket in group:
+        ticket.done = True
+
+
+def _apply(store: Store, ticket: Ticket) -> None:
+    for number, each in enumerate(ticket.logged):
+        effect = each.effect
+        if number and not isinstance(each.operation, (Upsert, Delete)):
+            # What it was worked out for was a draft.
+            effect = rewrite(store.make_view(), each.operation)
+        apply(store, store.next_seq, each.operation, effect)
+        store.next_seq += 1
+
+
+def _take_group(store: Store) -> list[Ticket]:
+    """The queued tickets that one frame takes. One whose operations depend on the state must
+    see all before it applied, so it goes alone."""
+    group: list[Ticket] = []
+    size = count = 0
+    while store.queue:
+        ticket = store.queue[0]
+        size += ticket.size
+        count += len(ticket.logged)
+        if group and (size > _GROUP_BYTES or count > _GROUP_OPERATIONS):
+            break  # beyond what one frame may hold it could not be read back
+        if ticket.depends:
+            if group:
+                break
+            store.queue.popleft()
+            if _resolve(store, ticket):
+                return [ticket]
+            continue
+        store.queue.popleft()
+        if ticket.fit(store.memory.dims):
+            group.append(ticket)
+    return group
+
+
+def _resolve(store: Store, ticket: Ticket) -> bool:
+    """Work out the operations of a ticket; whether there are any."""
+    try:
+        store.require_writable()
+        draft = Draft(store.view) if len(ticket.requests) > 1 else None
+        for request in ticket.requests:
+            view = store.view if draft is None else draft.view
+            operation = request(view) if callable(request) else request
+            if operation is None:
+                ticket.add(None)
+                continue
+            operation = fitted(operation, store.memory.dims)
+            # Everything that can go wrong with an edit (a damaged row, a payload grown too
+            # large) must go wrong before it is in the WAL, or it would go wrong again at every
+            # open.
+            effect = rewrite(view, operation)
+            ticket.add(operation, effect)
+            if draft is not None:
+                draft.apply(store.next_seq + len(ticket.logged) - 1, operation, effect)
+    except Exception as error:
+        ticket.fail(error)
+        return False
+    if not ticket.logged:
+        ticket.begin(store.next_seq)
+        ticket.done = True
+    return bool(ticket.logged)
 
 
 def _with_space(store: Store, group: list[Ticket]) -> list[Ticket]:
-    """The tickets that may go on. What adds rows is refused before the disk is full: to delete
+    """The tickets that may go on. Those that add rows are refused before the disk is full: deleting
     takes space, too, in the log and for what is left of the segments."""
     size = sum(ticket.size for ticket in group)
     store.room -= size

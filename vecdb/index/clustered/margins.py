@@ -22,27 +22,27 @@ from vecdb.index.clustered.effort import Effort, usual_calm
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 Scores = Callable[[Floats, Ints], Floats]
-"""Of a query and some positions."""
+"""The scores of some positions for a query."""
 
 MARGIN: Final = 0.1
-"""Part of what may be missed that is kept in reserve: some hundred queries measure a recall of 0.95
-to half a percent."""
+"""This share of what may be missed is kept in reserve: some hundred queries measure a recall of
+0.95 to half a percent."""
 WORTHWHILE: Final = 16
 """A segment of no more than so many times as many rows as there are candidates is looked at whole:
 that takes less time."""
 AGAIN: Final = 40_000.0
 """What every search costs besides, in nanoseconds."""
 _ALIKE = 0.01
-"""Part of the time of a search by which two may differ and none is slower."""
+"""Two searches take the same time if they differ by less than this share."""
 _CHANCE = 0.015
 """How much of what a kind of strangers misses may be chance, at the most."""
 _DOUBTED = (0.03, 0.06, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9)
-"""Which part of the rows, as queries, is doubted at the most: the first with which strangers find
-what they should. Those are searched for twice."""
+"""The largest share of rows, as queries, that are doubted: the first share with which strangers
+find what they should. These queries are searched for twice."""
 _ALL = 1e30
 """No search is as sure: all are doubted."""
 _MOST = 100
-"""Of the queries that are asked how sure they are."""
+"""How many queries are asked how sure they are."""
 OF_A_KIND: Final = 16
 _SEED = 20_240_611
 
@@ -96,7 +96,7 @@ def strangers(queries: Floats, middle: Floats, *, distance: bool) -> Floats:
 
 
 def _made_of(count: int) -> Ints:
-    """Of so many rows, those that strangers of each kind are made of, in their order."""
+    """The rows, of so many, that strangers of each kind are made of, in their order."""
     return np.random.default_rng(_SEED + 1).integers(count, size=OF_A_KIND)
 
 
@@ -113,7 +113,7 @@ def sure_of(
 
     Each table is of a number of results, the last of which has the score that stands third.
     """
-    from vecdb.kernels.rescoring import sureness_of_efforts
+    from vecdb.kernels.rescoring import mark_candidates, sureness_of_efforts
     from vecdb.kernels.signatures import METRIC_CODES
 
     order = np.argsort(query.gaps, kind="stable")
@@ -130,15 +130,14 @@ def sure_of(
         beyond = np.append(ranked, np.float32(np.inf))[np.searchsorted(ranked, gaps, "right")]
         bounds = np.empty((len(efforts), 2), dtype=np.float32)
         bounds[:, 0], bounds[:, 1] = query.bound[0] - beyond / query.bound[1], query.bound[1]
-        wide.append((gaps, bounds))
-        for gap, each in zip(gaps, efforts, strict=True):
-            needed[np.flatnonzero(away <= gap)[: each.candidates]] = True
+        most = np.array([each.candidates for each in efforts], dtype=np.int64)
+        mark_candidates(away, gaps, most, needed)
+        wide.append((gaps, most, bounds))
     scores = np.full(len(away), -np.inf, dtype=np.float32)
     scores[needed] = exact(query.vector, query.positions[needed])
     found = []
-    for (limit, efforts, least), (gaps, bounds) in zip(tables, wide, strict=True):
+    for (limit, efforts, least), (gaps, most, bounds) in zip(tables, wide, strict=True):
         mine = np.empty((len(efforts), 3), dtype=np.float32)
-        most = np.array([each.candidates for each in efforts], dtype=np.int64)
         seen = (METRIC_CODES[metric], query.estimates, scores, away)
         sureness_of_efforts(*seen, gaps, most, bounds, limit, least, mine)
         found.append(mine)
@@ -165,8 +164,11 @@ def chosen(
     doubts = np.quantile(finite, _DOUBTED, axis=0, method="lower")
     table: list[_Choice] = []  # the highest level first
     for level in reversed(levels):
-        enough = []
+        enough: list[_Choice] = []
+        least = whole
         for at, effort in enumerate(efforts):
+            if not _as_cheap(costs[at], least):
+                continue  # without what is searched for again
             deeper = next(
                 (each for each in reversed(table) if is_deeper(each.effort, effort)), None
             )
@@ -179,11 +181,16 @@ def chosen(
             mine = _choice(effort, level, costs[at], *measured, deeper, beyond)
             if mine is not None:
                 enough.append(mine)
-        least = min((each.cost for each in enough), default=whole)
-        if least < whole:  # as good as equal in time: then what finds most
-            alike = [each for each in enough if each.cost - least <= _ALIKE * (least + AGAIN)]
+                least = min(least, mine.cost)
+        if least < whole:
+            alike = [each for each in enough if _as_cheap(each.cost, least)]
             table.append(max(alike, key=lambda each: each.found))
     return tuple(replace(each.effort, recall=level) for level, each in _rising(table))
+
+
+def _as_cheap(cost: float, least: float) -> bool:
+    """Whether a search of such a cost is no slower than the cheapest, as far as one can tell."""
+    return cost - least <= _ALIKE * (least + AGAIN)
 
 
 def _rising(table: Sequence[_Choice]) -> list[tuple[float, _Choice]]:
@@ -205,7 +212,8 @@ def is_deeper(one: Effort, other: Effort) -> bool:
 
 
 class _Choice(NamedTuple):
-    """An effort for a level of recall, what it costs, and which part each query finds."""
+    """An effort for a level of recall, its cost, and the share of its results that each query
+    finds."""
 
     effort: Effort
     cost: float
@@ -214,7 +222,7 @@ class _Choice(NamedTuple):
 
     @property
     def found(self) -> float:
-        """Which part rows find, as queries."""
+        """The share of their results that rows find, as queries."""
         return float(self.rows.mean())
 
     @property
