@@ -56,7 +56,9 @@ def settings_of(config: models.CollectionConfig) -> Settings:
         "metadata": found.get("metadata"),
         "optimizers_config": {name: found["optimizer_config"][name] for name in OPTIMIZER},
         "quantization_config": codes,
-        "vectors_config": {name: {"on_disk": v["on_disk"]} for name, v in named.items()},
+        "vectors_config": {
+            name: {"on_disk": v["on_disk"]} for name, v in named.items() if "on_disk" in v
+        },
     }
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from proofs.model.oracle import Oracle, PointId
 from proofs.model.settings import Settings, draw_settings
-from proofs.model.writes import INDEXES, UPLOADS, WEIGHTS, Pool, Write, draw, take
+from proofs.model.writes import INDEXES, UPLOADS, VECTOR_NAMES, WEIGHTS, Pool, Write, draw, take
 
 IDS = 1000
 SCRATCH = "scratch"
@@ -36,7 +36,9 @@ SCHEMAS: list[dict[str, tuple[int, str]]] = [
 ]
 
 # How often each verb of the API is drawn.
-WRITES = {verb: 20 * weight for verb, weight in {**WEIGHTS, **UPLOADS, **INDEXES}.items()}
+WRITES = {
+    verb: 20 * weight for verb, weight in {**WEIGHTS, **UPLOADS, **INDEXES, **VECTOR_NAMES}.items()
+}
 READS = {
     "retrieve": 60,
     "scroll": 20,
