@@ -58,11 +58,12 @@ LAYERS: dict[str, set[str]] = {
     },
 }
 LAYERS["vecdb.qdrant_arguments"] = {"vecdb.errors"}
-LAYERS["vecdb.collection"] = {
+LAYERS["vecdb.writing"] = {
     *LAYERS["vecdb.engine"],
     "vecdb.engine",
     "vecdb.qdrant_arguments",
 }
+LAYERS["vecdb.collection"] = {*LAYERS["vecdb.writing"], "vecdb.writing"}
 LAYERS["vecdb.verbs"] = {*LAYERS["vecdb.collection"], "vecdb.collection"}
 LAYERS["vecdb.database"] = {*LAYERS["vecdb.verbs"], "vecdb.verbs"}
 # Programs on top of the public face; nothing imports them but each other.

@@ -6,7 +6,7 @@ too (`Given`). What is really in these is checked where it is read.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias
 from uuid import UUID
 
@@ -14,6 +14,7 @@ import numpy as np
 
 from vecdb.models.conditions import Filter
 from vecdb.models.config import (
+    DenseVectorNameConfig,
     HnswConfigDiff,
     OptimizersConfigDiff,
     QuantizationConfig,
@@ -22,6 +23,7 @@ from vecdb.models.config import (
     VectorParamsDiff,
     WalConfigDiff,
 )
+from vecdb.models.payload_schema import PayloadSchemaParams, PayloadSchemaType
 from vecdb.models.requests import (
     Batch,
     DenseVector,
@@ -36,6 +38,7 @@ from vecdb.models.requests import (
     SearchParams,
     SearchRequest,
 )
+from vecdb.models.updates import PointsBatch, PointsList, UpdateMode, UpdateOperation
 
 
 class QdrantModel(Protocol):
@@ -50,7 +53,11 @@ Given: TypeAlias = Mapping[str, Any] | QdrantModel
 IdInput: TypeAlias = int | str | UUID | np.integer[Any]
 IdsInput: TypeAlias = Iterable[IdInput] | np.ndarray[Any, Any]
 PointInput: TypeAlias = PointStruct | Given
-PointsInput: TypeAlias = Batch | Sequence[PointInput] | Given
+PointsInput: TypeAlias = (
+    Batch | Sequence[PointInput] | Iterator[PointInput] | PointsList | PointsBatch | Given
+)
+UpdateModeInput: TypeAlias = UpdateMode | str
+UpdateOperationsInput: TypeAlias = Sequence[UpdateOperation | Given]
 PointVectorsInput: TypeAlias = Sequence[PointVectors | Given]
 SelectorInput: TypeAlias = IdsInput | PointIdsList | Filter | FilterSelector | Given
 ManyVectorsInput: TypeAlias = (
@@ -68,6 +75,7 @@ WithPayloadInput: TypeAlias = (
     bool | Sequence[str] | PayloadSelectorInclude | PayloadSelectorExclude | Given
 )
 WithVectorsInput: TypeAlias = bool | Sequence[str]
+VectorNameInput: TypeAlias = DenseVectorNameConfig | Given
 VectorsConfigInput: TypeAlias = VectorParams | Mapping[str, VectorParams | Given] | Given
 VectorsConfigDiffInput: TypeAlias = (
     VectorParamsDiff | Mapping[str, VectorParamsDiff | Given] | Given
@@ -77,3 +85,4 @@ QuantizationDiffInput: TypeAlias = QuantizationConfigDiff | str | Given
 OptimizersInput: TypeAlias = OptimizersConfigDiff | Given
 HnswInput: TypeAlias = HnswConfigDiff | Given
 WalInput: TypeAlias = WalConfigDiff | Given
+FieldSchemaInput: TypeAlias = PayloadSchemaType | PayloadSchemaParams | str | Given
