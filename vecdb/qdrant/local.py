@@ -11,7 +11,6 @@ import weakref
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from qdrant_client.http import models as there
 from qdrant_client.local.qdrant_local import QdrantLocal
 
 from vecdb.errors import ClosedError
@@ -60,12 +59,8 @@ class VecDBLocal(QdrantLocal):
             return as_qdrants(method(*positional, **arguments.fitting(method, given)))
 
     def upsert(self, collection_name: str, points: Any, **given: Any) -> Any:  # type: ignore[override]
-        """As ``VecDB.upsert``; of no points, nothing is written."""
-        points = arguments.points(points)
-        if isinstance(points, list) and not points:
-            self.call("get_collection", collection_name)
-            return there.UpdateResult(operation_id=0, status=there.UpdateStatus.COMPLETED)
-        return self.call("upsert", collection_name, points=points, **given)
+        """As ``VecDB.upsert``."""
+        return self.call("upsert", collection_name, points=arguments.points(points), **given)
 
     def upload_points(self, collection_name: str, points: Iterable[Any], **given: Any) -> None:  # type: ignore[override]
         """As ``VecDB.upload_points``, in batches of a thousand or more."""
