@@ -1,0 +1,2 @@
+"""Integrations: published programs written for Qdrant's client, run on Qdrant's local mode and on
+vecdb. What one of them can do there and not here is a failure of ``vecdb.qdrant``."""
