@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import gc
 import inspect
+import os
 import pickle
 import subprocess
 import sys
@@ -52,6 +53,7 @@ def test_it_is_qdrants_client_in_local_mode(client: QdrantClient) -> None:
     assert isinstance(client, qdrant_client.QdrantClient)
     assert isinstance(client._client, QdrantLocal)
     assert isinstance(client.database, vecdb.VecDB)
+    assert vecdb.qdrant.models is models
     with pytest.raises(NotImplementedError):
         _ = client.http
     ours, theirs = QdrantClient.__init__, qdrant_client.QdrantClient.__init__
@@ -335,6 +337,19 @@ def test_its_options_make_another(tmp_path: Path) -> None:
     first.close()
     QdrantClient(**first.init_options).close()
     assert QdrantClient(":memory:", api_key="k").init_options["location"] == ":memory:"
+
+
+def test_a_forked_child_is_told_that_its_parent_has_it(installed: Path) -> None:
+    with qdrant_client.QdrantClient(url="http://there"):  # type: ignore[attr-defined]
+        child = os.fork()
+        if child == 0:
+            try:
+                qdrant_client.QdrantClient(url="http://there")
+            except AlreadyOpen:
+                os._exit(7)
+            finally:
+                os._exit(1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
 
 
 def test_without_an_argument_it_is_in_memory() -> None:

@@ -1,10 +1,10 @@
 """Qdrant's Python client on vecdb: the line that a program changes, and no other.
 
-    from vecdb.qdrant import QdrantClient, AsyncQdrantClient
+    from vecdb.qdrant import AsyncQdrantClient, QdrantClient, models
 
-in the place of ``from qdrant_client import …``. Both are subclasses of Qdrant's, take and return
-its objects (``qdrant_client.models``), and work on a directory or in memory. Needs the extra:
-``pip install 'vecdb-embedded[qdrant]'``.
+in the place of ``from qdrant_client import …``. The clients are subclasses of Qdrant's, take and
+return its objects (``models`` is ``qdrant_client.models``), and work on a directory or in memory.
+Needs the extra: ``pip install 'vecdb-embedded[qdrant]'``.
 
 A program of which nothing is to be changed calls ``install`` first.
 """
@@ -12,7 +12,7 @@ A program of which nothing is to be changed calls ``install`` first.
 from __future__ import annotations
 
 try:
-    import qdrant_client as _qdrant_client
+    from qdrant_client import models
 except ImportError as _error:  # pragma: no cover - the tests need it
     raise ImportError(
         "vecdb.qdrant needs Qdrant's client: pip install 'vecdb-embedded[qdrant]'"
@@ -30,8 +30,6 @@ from vecdb.qdrant.errors import (
 )
 from vecdb.qdrant.installing import install, uninstall
 
-del _qdrant_client
-
 __all__ = [
     "AlreadyOpen",
     "AsyncQdrantClient",
@@ -43,5 +41,6 @@ __all__ = [
     "QdrantClient",
     "ResponseError",
     "install",
+    "models",
     "uninstall",
 ]

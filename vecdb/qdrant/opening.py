@@ -149,6 +149,17 @@ def _caller() -> str:
     return "an unknown place"  # pragma: no cover - something has called
 
 
+def _after_fork() -> None:
+    """The child has none of the parent's databases; and the lock may have been held, by a thread
+    that is not there."""
+    global _lock
+    _lock = threading.RLock()
+    _open.clear()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
 # -- addresses -------------------------------------------------------------------------------
 
 _served: Path | None = None
