@@ -62,6 +62,11 @@ INTEGRATIONS = (
         ("docarray==0.41.0", "qdrant-client==1.15.1"),
         flows="test_docarray.py",
     ),
+    Integration(
+        "semantic-kernel",
+        ("semantic-kernel==1.45.0", "qdrant-client==1.15.1"),
+        flows="test_semantic_kernel.py",
+    ),
     Integration("chonkie", ("chonkie==1.7.0", "qdrant-client==1.20.0"), flows="test_chonkie.py"),
 )
 
