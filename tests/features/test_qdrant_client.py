@@ -263,6 +263,17 @@ def test_a_closed_client_says_so(tmp_path: Path) -> None:
 # -- opening ---------------------------------------------------------------------------------
 
 
+def test_a_client_that_could_not_be_closed_can_be_closed_later(tmp_path: Path) -> None:
+    client = QdrantClient(path=str(tmp_path / "db"))
+    client.create_collection("c", vectors_config=PARAMS)
+    store = client.database.collection("c")._store
+    with store.write, pytest.raises(errors.ReentrantCallError):  # as in a signal's handler
+        client.close()
+    assert client.count("c").count == 0
+    client.close()
+    QdrantClient(path=str(tmp_path / "db")).close()
+
+
 def test_what_was_written_is_there_when_it_is_opened_again(tmp_path: Path) -> None:
     path = tmp_path / "some" / "where" / "db"  # whose parents are made, too
     client = QdrantClient(path=str(path))

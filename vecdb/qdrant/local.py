@@ -13,7 +13,7 @@ from typing import Any
 
 from qdrant_client.local.qdrant_local import QdrantLocal
 
-from vecdb.errors import ClosedError
+from vecdb.errors import ClosedError, ReentrantCallError
 from vecdb.qdrant import arguments
 from vecdb.qdrant.answers import as_qdrants
 from vecdb.qdrant.errors import NotSupported, raised_as_there
@@ -35,16 +35,25 @@ class VecDBLocal(QdrantLocal):
         self.location = MEMORY if opened.key is None else str(database.path)
         self.persistent = opened.key is not None
         self.force_disable_check_same_thread = False
-        self._let_go = weakref.finalize(self, opened.abandon)
-        self._let_go.atexit = False  # the database closes itself
-        self._release = opened.release
+        self._opened = opened
         self._closed = False
+        self._keep()
+
+    def _keep(self) -> None:
+        self._let_go = weakref.finalize(self, self._opened.abandon)
+        self._let_go.atexit = False  # the database closes itself
 
     def close(self, **qdrant: Any) -> None:
         """Close the database, if no other client shares it. May be repeated."""
-        if self._let_go.detach() is not None:
-            self._closed = True
-            self._release()
+        if self._let_go.detach() is None:  # done already
+            return
+        self._closed = True
+        try:
+            self._opened.release()
+        except ReentrantCallError:
+            self._closed = False
+            self._keep()
+            raise
 
     def call(self, verb: str, /, *positional: Any, **given: Any) -> Any:
         """What the verb of ``VecDB`` answers, as Qdrant's objects. Raises NotSupported if there is

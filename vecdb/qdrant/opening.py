@@ -58,7 +58,7 @@ class Opened:
             try:
                 return self._release()
             except ReentrantCallError:
-                self.holders += 1
+                pass
             finally:
                 _lock.release()
         self.closing = threading.Thread(target=self.release, name="vecdb-closing", daemon=True)
@@ -68,7 +68,17 @@ class Opened:
         self.holders -= 1
         if self.holders > 0:
             return
-        self.database.close()
+        try:
+            self.database.close()
+        except ReentrantCallError:  # and so nothing was closed
+            self.holders += 1
+            raise
+        except BaseException:
+            self._forget()
+            raise
+        self._forget()
+
+    def _forget(self) -> None:
         if self.key is not None and _open.get(self.key) is self:
             del _open[self.key]
 
