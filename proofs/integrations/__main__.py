@@ -1,6 +1,6 @@
 """Integrations: programs written for Qdrant's client, on Qdrant's local mode and on vecdb.
 
-    python -m proofs.integrations                          all of them: half an hour, and the network
+    python -m proofs.integrations                          all of them: half an hour, the network
     python -m proofs.integrations --only haystack agno
     python -m proofs.integrations --directory DIR          keeps the environments, and uses them
     python -m proofs.integrations --list

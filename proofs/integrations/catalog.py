@@ -67,6 +67,11 @@ INTEGRATIONS = (
         ("semantic-kernel==1.45.0", "qdrant-client==1.15.1"),
         flows="test_semantic_kernel.py",
     ),
+    Integration(
+        "langgraph-store",
+        ("langgraph-store-qdrant==0.1.0", "qdrant-client==1.20.0"),
+        flows="test_langgraph_store.py",
+    ),
     Integration("chonkie", ("chonkie==1.7.0", "qdrant-client==1.20.0"), flows="test_chonkie.py"),
 )
 
@@ -75,5 +80,7 @@ MISSING = {
     "sparse vectors": r"sparse_vectors_config|SparseVector|sparse vector|update_sparse",
     "MMR": r"\.mmr: Qdrant's, not supported",
     "text match": r"'(?:text|text_any|phrase)': Qdrant's, not supported|TextIndexParams",
+    "facets": r"facet: not supported by vecdb",
+    "ordered queries": r"order_by: Qdrant's, not supported|OrderByQuery|'order_by'",
     "prefetch and fusion": r"prefetch: Qdrant's, not supported|FusionQuery|'fusion'",
 }
