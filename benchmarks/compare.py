@@ -44,7 +44,7 @@ class Field:
                 self.skipped[label] = reason
                 run.say(f"skipping {label}: {reason}")
 
-    def place(self, label: str) -> Path:
+    def directory(self, label: str) -> Path:
         return self.run.directory / label.replace(" ", "-")
 
     def fail(self, label: str, failed: Failed) -> None:
@@ -89,8 +89,8 @@ def measure(run: Run) -> dict[str, Any]:
 def _load(field: Field) -> None:
     """Ingest and build, once each: seconds by the clock, and of processor time."""
     for label, result in field.results.items():
-        shutil.rmtree(field.place(label), ignore_errors=True)
-        worker = Process(label, field.run.data, field.place(label), [field.run.core])
+        shutil.rmtree(field.directory(label), ignore_errors=True)
+        worker = Process(label, field.run.data, field.directory(label), [field.run.core])
         field.workers[label] = worker
         with field.trying(label):
             about = worker.ask("describe")
@@ -138,9 +138,9 @@ def _settle(field: Field) -> None:
             worker.ask("find", effort=result["usual"], start=0, count=field.run.times(1000, 50))
             result["memory_built"] = worker.ask("memory")
             worker.ask("close")
-            result["disk_bytes"] = disk_bytes(worker.place)
+            result["disk_bytes"] = disk_bytes(worker.directory)
             result["index_bytes"] = {
-                name: disk_bytes(worker.place, pattern)
+                name: disk_bytes(worker.directory, pattern)
                 for name, pattern in load(label).index_files.items()
             }
 
@@ -168,7 +168,7 @@ def _starts(field: Field) -> None:
 
 def _again(field: Field, label: str) -> Process:
     effort = {"effort": field.results[label]["usual"]}
-    return Process(label, field.run.data, field.place(label), [field.run.core], effort)
+    return Process(label, field.run.data, field.directory(label), [field.run.core], effort)
 
 
 def _busy(field: Field) -> None:
@@ -176,11 +176,11 @@ def _busy(field: Field) -> None:
     for label, result in field.results.items():
         if "usual" not in result or not load(label).database:
             continue
-        shutil.rmtree(field.place(label), ignore_errors=True)
+        shutil.rmtree(field.directory(label), ignore_errors=True)
         cores = field.run.cores
         with (
             field.trying(label),
-            Process(label, field.run.data, field.place(label), cores) as worker,
+            Process(label, field.run.data, field.directory(label), cores) as worker,
         ):
             worker.ask("hold")
             worker.ask("ingest")
@@ -213,6 +213,6 @@ def _latency(milliseconds: list[float]) -> dict[str, float]:
     }
 
 
-def disk_bytes(place: Path, pattern: str = "*") -> int:
+def disk_bytes(directory: Path, pattern: str = "*") -> int:
     """Bytes of disk that a directory's files take: they may have holes."""
-    return sum(path.stat().st_blocks * 512 for path in place.rglob(pattern) if path.is_file())
+    return sum(path.stat().st_blocks * 512 for path in directory.rglob(pattern) if path.is_file())

@@ -40,8 +40,8 @@ def _one(run: Run, vectors: data.Data, labels: list[str]) -> dict[str, Any]:
 
     try:
         for label in labels:
-            place = run.fresh(f"growth-{label.replace(' ', '-')}")
-            workers[label] = worker = Process(label, vectors, place, run.cores)
+            directory = run.fresh(f"growth-{label.replace(' ', '-')}")
+            workers[label] = worker = Process(label, vectors, directory, run.cores)
             try:
                 efforts[label] = worker.ask("describe")["efforts"][:: run.times(1, 3)]
                 results[label]["ingest"] = worker.ask("ingest")
@@ -58,5 +58,5 @@ def _one(run: Run, vectors: data.Data, labels: list[str]) -> dict[str, Any]:
     finally:
         for worker in workers.values():
             worker.end()
-            shutil.rmtree(worker.place, ignore_errors=True)
+            shutil.rmtree(worker.directory, ignore_errors=True)
     return results

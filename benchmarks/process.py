@@ -28,15 +28,15 @@ class Process:
         self,
         label: str,
         data: Data,
-        place: Path,
+        directory: Path,
         cores: list[int],
         first: dict[str, Any] | None = None,
     ) -> None:
-        self.label, self.place = label, place
+        self.label, self.directory = label, directory
         queries = data.base_path.parent / "queries.npy"
         order = {
             "system": label,
-            "place": str(place),
+            "directory": str(directory),
             "base": str(data.base_path.resolve()),
             "queries": str(queries.resolve()),
             "limit": len(data.queries),
@@ -54,7 +54,7 @@ class Process:
             "RAYON_NUM_THREADS": threads,
         }
         command = [sys.executable, "-m", "benchmarks.worker", json.dumps(order)]
-        self._errors = open(place.with_name(f"{place.name}.stderr"), "wb+")  # noqa: SIM115
+        self._errors = open(directory.with_name(f"{directory.name}.stderr"), "wb+")  # noqa: SIM115
         self.started = time.perf_counter()
         self._process = subprocess.Popen(
             command,

@@ -68,14 +68,14 @@ def measure(run: Run) -> dict[str, Any]:
 
 
 def _sizes(collection: Collection) -> dict[str, Any]:
-    part = collection._store.view.segments[0]
-    assert isinstance(part.segment, FileSegment)
-    companion = part.segment.companions[""]
-    originals = part.segment.originals[""].array
+    segment_view = collection._store.view.segments[0]
+    assert isinstance(segment_view.segment, FileSegment)
+    quantized = segment_view.segment.quantized[""]
+    originals = segment_view.segment.originals[""].array
     return {
-        "bytes_per_vector": companion.codes.array.nbytes / part.rows,
-        "compression": originals.nbytes / companion.codes.array.nbytes,
-        "quantizer_bytes": sum(array.nbytes for array in companion.quantizer.state().values()),
+        "bytes_per_vector": quantized.codes.array.nbytes / segment_view.rows,
+        "compression": originals.nbytes / quantized.codes.array.nbytes,
+        "quantizer_bytes": sum(array.nbytes for array in quantized.quantizer.state().values()),
     }
 
 

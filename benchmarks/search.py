@@ -98,9 +98,9 @@ def _float_kernels(collection: Collection) -> Kernels:
     from vecdb.kernels.distance import scan
     from vecdb.kernels.topk import topk_sort
 
-    part = collection._store.view.segments[0]
-    blocks = list(part.segment.blocks("", part.rows))
-    k = min(K, part.rows)
+    segment_view = collection._store.view.segments[0]
+    blocks = list(segment_view.segment.blocks("", segment_view.rows))
+    k = min(K, segment_view.rows)
 
     def kernels(query: Floats) -> None:
         scores, rows = np.empty(k, np.float32), np.empty(k, np.int64)
@@ -113,15 +113,15 @@ def _float_kernels(collection: Collection) -> Kernels:
 
 
 def _binary_kernels(collection: Collection) -> Kernels:
-    part = collection._store.view.segments[0]
-    assert isinstance(part.segment, FileSegment)
-    companion = part.segment.companions[""]
-    [(_, originals)] = part.segment.blocks("", part.rows)
-    wanted = min(part.rows, 8 * K)
+    segment_view = collection._store.view.segments[0]
+    assert isinstance(segment_view.segment, FileSegment)
+    quantized = segment_view.segment.quantized[""]
+    [(_, originals)] = segment_view.segment.blocks("", segment_view.rows)
+    wanted = min(segment_view.rows, 8 * K)
 
     def kernels(query: Floats) -> None:
         _, rows = best_by_codes(
-            companion, part.rows, companion.quantizer.prepare(query), wanted, None
+            quantized, segment_view.rows, quantized.quantizer.prepare(query), wanted, None
         )
         originals[rows] @ query
 

@@ -1,6 +1,6 @@
 """One system in a process of its own, told over a pipe what to do, a line of JSON at a time.
 
-    python -m benchmarks.worker '{"system": …, "place": …, "base": …, "queries": …, …}'
+    python -m benchmarks.worker '{"system": …, "directory": …, "base": …, "queries": …, …}'
 
 A request is ``{"do": name, …}``, the answer ``{"ok": …}`` or ``{"error": text}``. Vectors come
 from files. Standard output is the pipe; what libraries print goes to standard error.
@@ -45,7 +45,7 @@ class Worker:
             queries /= np.where(norms > 0, norms, 1)
         self.queries = queries
         self.system = load(order["system"])(
-            Path(order["place"]), queries.shape[1], order["metric"], len(order["cores"])
+            Path(order["directory"]), queries.shape[1], order["metric"], len(order["cores"])
         )
 
     def do_describe(self) -> dict[str, Any]:

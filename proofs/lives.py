@@ -181,8 +181,8 @@ def percentiles(seconds: list[float]) -> dict[str, float]:
     """Milliseconds: the median, the 99th percentile and the longest."""
     ordered = sorted(seconds) or [0.0]
     last = len(ordered) - 1
-    places = {"p50": round(last * 0.5), "p99": round(last * 0.99), "max": last}
-    return {name: round(ordered[place] * 1000, 2) for name, place in places.items()}
+    positions = {"p50": round(last * 0.5), "p99": round(last * 0.99), "max": last}
+    return {name: round(ordered[position] * 1000, 2) for name, position in positions.items()}
 
 
 def setting() -> Message:

@@ -135,7 +135,8 @@ def sort_order(array: IdArray) -> npt.NDArray[np.uint32]:
 
 
 def position(array: IdArray, order: npt.NDArray[np.uint32], wanted: IdArray) -> Offsets:
-    """For each wanted key the first place in ``order`` whose key is not smaller: ``int64 (m,)``."""
+    """For each wanted key the first position in ``order`` whose key is not smaller: ``int64
+    (m,)``."""
     if array.ndim == 1:
         if wanted.ndim == 1:
             return np.searchsorted(array, wanted, sorter=order).astype(np.int64)
@@ -162,8 +163,8 @@ def find(array: IdArray, order: npt.NDArray[np.uint32], wanted: IdArray) -> Offs
     """The row of each wanted key in ``array``, or -1: ``int64 (m,)``."""
     if len(array) == 0:
         return np.full(len(wanted), -1, dtype=np.int64)
-    place = np.minimum(position(array, order, wanted), len(array) - 1)
-    rows = order[place].astype(np.int64)
+    at = np.minimum(position(array, order, wanted), len(array) - 1)
+    rows = order[at].astype(np.int64)
     hit = array[rows]
     if array.ndim == 1 and wanted.ndim == 1:
         equal = hit == wanted

@@ -69,7 +69,7 @@ class _Calls:
                 held.append(lock)
 
     def after_fork(self) -> None:
-        """In the parent: on with it."""
+        """In the parent: let it go on."""
         for lock in self._held.pop(threading.get_ident(), ()):
             lock.release()
         if not self._held:
@@ -103,8 +103,8 @@ def dot(left: Floats, right: Floats) -> float:
 def principal_components(
     rows: npt.NDArray[np.float64],
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Of ``rows: float64[n, d]``, whose mean is zero: the variances times n, rising, and the
-    directions, one a column (``numpy.linalg.eigh``)."""
+    """The principal components of ``rows: float64[n, d]``, whose mean is zero: the variances times
+    n, rising, and the directions, one a column (``numpy.linalg.eigh``)."""
     with _calls.mine():
         variances, directions = np.linalg.eigh(rows.T @ rows)
     return variances, directions

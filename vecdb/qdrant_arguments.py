@@ -1,8 +1,8 @@
 """Arguments that Qdrant's client takes and vecdb has no use for.
 
 Code written for that client passes them along, mostly as None. None is what they are here anyway.
-Another value is accepted where one process has nothing to decide by it, and refused where the
-answer would be another.
+Another value is accepted if it changes nothing in one process, and refused if the answer would be
+another.
 """
 
 from __future__ import annotations
@@ -67,8 +67,8 @@ _REFUSED = {
 
 
 def check(verb: str, given: OfPoints | OfCollections, kind: type = OfPoints) -> None:
-    """Raise TypeError for what no such verb takes, as Python does for any other function, and
-    InvalidInputError for a value that asks for what vecdb has not."""
+    """Raise TypeError for an argument that no such verb takes, as Python does for any function, and
+    InvalidInputError for a value that asks for something vecdb does not have."""
     for name, value in given.items():
         if name not in kind.__annotations__:
             raise TypeError(f"{verb}() got an unexpected keyword argument {name!r}")

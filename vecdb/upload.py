@@ -14,7 +14,7 @@ from vecdb.errors import InvalidInputError
 
 
 def size_of_batches(value: Any) -> int:
-    """``batch_size``: at least one; None is what not to give it means. Raises InvalidInputError."""
+    """Check ``batch_size``: at least one; None is as if not given. Raises InvalidInputError."""
     if value is None:
         return 1000
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
@@ -23,7 +23,7 @@ def size_of_batches(value: Any) -> int:
 
 
 def iterator(values: Any, what: str) -> Iterator[Any]:
-    """An iterator over a list, an array or an iterable. Raises InvalidInputError."""
+    """Iterate over a list, an array or an iterable. Raises InvalidInputError."""
     if isinstance(values, (str, bytes, Mapping)) or not hasattr(values, "__iter__"):
         raise InvalidInputError(f"{what}: expected a list or an iterable, got {shown(values)}")
     if isinstance(values, np.ndarray) and values.ndim == 0:
@@ -45,13 +45,13 @@ def batches(points: Iterable[Any], size: int) -> Iterator[list[Any]]:
 
 def take(column: Iterator[Any], count: int, done: int, what: str) -> list[Any]:
     """The next ``count`` of a column, one for each of as many vectors. Raises InvalidInputError."""
-    part = list(islice(column, count))
-    if len(part) < count:
+    values = list(islice(column, count))
+    if len(values) < count:
         raise InvalidInputError(
-            f"{what}: expected one for each of vectors, but they ended after {done + len(part)}; "
+            f"{what}: expected one for each of vectors, but they ended after {done + len(values)}; "
             f"the first {done} points are written"
         )
-    return part
+    return values
 
 
 def require_used(column: Any, done: int, what: str) -> None:
@@ -97,12 +97,12 @@ def equal_lengths(vectors: Any, payload: Any, ids: Any) -> int | None:
 
 
 def vector_batches(vectors: Any, size: int) -> Iterator[tuple[Any, int]]:
-    """(vectors, count) of at most ``size`` rows each."""
+    """Batches of vectors with their count, at most ``size`` rows each."""
     if isinstance(vectors, Mapping):
         count = len(next(iter(vectors.values())))
         for start in range(0, count, size):
-            part = {name: rows[start : start + size] for name, rows in vectors.items()}
-            yield part, min(size, count - start)
+            by_name = {name: rows[start : start + size] for name, rows in vectors.items()}
+            yield by_name, min(size, count - start)
     elif isinstance(vectors, np.ndarray):
         for start in range(0, len(vectors), size):
             rows = vectors[start : start + size]

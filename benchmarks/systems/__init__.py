@@ -42,7 +42,7 @@ class System:
     """The interface. Ids are row numbers; no payload; vectors arrive normalised under cosine.
 
     Calls come in this order: ``ingest``, ``build``, ``ready``, searches, ``close``; or, in another
-    process and on the same ``place``: ``open``, searches, ``close``.
+    process and on the same ``directory``: ``open``, searches, ``close``.
     """
 
     efforts: Sequence[Effort]
@@ -62,8 +62,8 @@ class System:
     background = False
     """Builds by itself, from when points are taken in; ``build`` only waits for the end."""
 
-    def __init__(self, place: Path, dim: int, metric: str, threads: int) -> None:
-        self.place, self.dim, self.metric, self.threads = place, dim, metric, threads
+    def __init__(self, directory: Path, dim: int, metric: str, threads: int) -> None:
+        self.directory, self.dim, self.metric, self.threads = directory, dim, metric, threads
 
     @classmethod
     def unfit(cls) -> str | None:

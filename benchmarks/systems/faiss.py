@@ -40,13 +40,13 @@ class Faiss(System):
         self._base = None
 
     def close(self) -> None:
-        self.place.mkdir()
-        faiss.write_index(self.index, str(self.place / _FILE))
+        self.directory.mkdir()
+        faiss.write_index(self.index, str(self.directory / _FILE))
         del self.index
 
     def open(self) -> None:
         faiss.omp_set_num_threads(self.threads)
-        self.index = faiss.read_index(str(self.place / _FILE))
+        self.index = faiss.read_index(str(self.directory / _FILE))
         self._effort = None
         self.prepare()
 

@@ -31,13 +31,13 @@ class Hnswlib(System):
         self._base = None
 
     def close(self) -> None:
-        self.place.mkdir()
-        self.index.save_index(str(self.place / _FILE))
+        self.directory.mkdir()
+        self.index.save_index(str(self.directory / _FILE))
         del self.index
 
     def open(self) -> None:
         self.index = hnswlib.Index(space=_SPACES[self.metric], dim=self.dim)
-        self.index.load_index(str(self.place / _FILE))
+        self.index.load_index(str(self.directory / _FILE))
         self.index.set_num_threads(self.threads)
 
     def use_threads(self, threads: int) -> None:

@@ -23,7 +23,7 @@ class LanceDB(System):
 
     def ingest(self, base: Floats) -> None:
         schema = pa.schema([("id", pa.int64()), ("v", pa.list_(pa.float32(), self.dim))])
-        self.table = lancedb.connect(self.place).create_table("bench", schema=schema)
+        self.table = lancedb.connect(self.directory).create_table("bench", schema=schema)
         for start in range(0, len(base), BATCH):
             rows = base[start : start + BATCH]
             vectors = pa.FixedSizeListArray.from_arrays(pa.array(rows.ravel()), self.dim)
@@ -41,7 +41,7 @@ class LanceDB(System):
         del self.table
 
     def open(self) -> None:
-        self.table = lancedb.connect(self.place).open_table("bench")
+        self.table = lancedb.connect(self.directory).open_table("bench")
 
     def search(self, query: Floats, k: int, effort: Effort) -> Sequence[int]:
         found = (

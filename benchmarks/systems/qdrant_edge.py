@@ -42,8 +42,8 @@ class QdrantEdge(System):
             optimizers=edge.EdgeOptimizersConfig(default_segment_number=1, indexing_threshold=100),
             wal_enabled=False,
         )
-        self.place.mkdir()
-        self.shard = edge.EdgeShard.create(str(self.place), config)
+        self.directory.mkdir()
+        self.shard = edge.EdgeShard.create(str(self.directory), config)
         for start in range(0, len(base), BATCH):
             end = min(start + BATCH, len(base))
             points = [edge.Point(i, base[i], {}) for i in range(start, end)]
@@ -57,7 +57,7 @@ class QdrantEdge(System):
         self.shard.close()
 
     def open(self) -> None:
-        self.shard = edge.EdgeShard.load(str(self.place))
+        self.shard = edge.EdgeShard.load(str(self.directory))
 
     def _request(self, query: Floats, k: int, effort: Effort) -> Any:
         ef, oversampling = effort

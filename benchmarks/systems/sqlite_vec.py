@@ -26,7 +26,7 @@ class SqliteVec(System):
         return None
 
     def ingest(self, base: Floats) -> None:
-        self.place.mkdir()
+        self.directory.mkdir()
         self.open()
         self.connection.execute("pragma journal_mode = wal")
         self.connection.execute("pragma synchronous = off")
@@ -50,7 +50,7 @@ class SqliteVec(System):
         self.connection.close()
 
     def open(self) -> None:
-        self.connection = sqlite3.connect(self.place / "db", isolation_level=None)
+        self.connection = sqlite3.connect(self.directory / "db", isolation_level=None)
         self.connection.enable_load_extension(True)
         sqlite_vec.load(self.connection)
 

@@ -39,13 +39,13 @@ class USearch(System):
         self._base = None
 
     def close(self) -> None:
-        self.place.mkdir()
-        self.index.save(str(self.place / _FILE))
+        self.directory.mkdir()
+        self.index.save(str(self.directory / _FILE))
         del self.index
 
     def open(self) -> None:
         self.index = self._empty()
-        self.index.load(str(self.place / _FILE))
+        self.index.load(str(self.directory / _FILE))
 
     def search(self, query: Floats, k: int, effort: Effort) -> Sequence[int]:
         self.index.expansion_search = effort

@@ -57,7 +57,7 @@ class Default(System):
         self._open()
 
     def _open(self) -> None:
-        self.db = vecdb.VecDB(self.place)
+        self.db = vecdb.VecDB(self.directory)
         self._params: dict[Effort, models.SearchParams] = {}
 
     def _search_params(self, effort: Effort) -> models.SearchParams:

@@ -44,7 +44,7 @@ class Zvec(System):
             name="bench",
             vectors=zvec.VectorSchema("v", zvec.DataType.VECTOR_FP32, self.dim, index),
         )
-        self.collection = zvec.create_and_open(str(self.place), schema)
+        self.collection = zvec.create_and_open(str(self.directory), schema)
         for start in range(0, len(base), BATCH):
             end = min(start + BATCH, len(base))
             docs = [zvec.Doc(id=str(i), vectors={"v": base[i]}) for i in range(start, end)]
@@ -74,7 +74,7 @@ class Zvec(System):
         )
 
     def _open(self) -> None:
-        self.collection = zvec.open(str(self.place), zvec.CollectionOption(read_only=True))
+        self.collection = zvec.open(str(self.directory), zvec.CollectionOption(read_only=True))
         self.read_only = True
 
     def search(self, query: Floats, k: int, effort: Effort) -> Sequence[int]:

@@ -112,6 +112,7 @@ class World:
     def __init__(self, seed: int) -> None:
         self.seed = seed
         self.databases: list[Database] = []
+        """Those that stand somewhere."""
         self.handles: dict[int, Handle] = {}
         self._numbers = 0
 
@@ -122,6 +123,7 @@ class World:
         return next((each for each in self.databases if each.place == place), None)
 
     def standing(self) -> list[Database]:
+        """Those of which the place was not removed."""
         return [each for each in self.databases if each.place is not None]
 
     def is_locked(self, database: Database) -> bool:
@@ -132,7 +134,6 @@ class World:
     def end_of_life(self) -> None:
         """Of the process: no handle outlives it."""
         self.handles = {}
-        self.databases = self.standing()
         for database in self.databases:
             database.forgotten = False
 
@@ -243,6 +244,9 @@ class World:
             case "remove":
                 assert database is not None
                 database.place = None
+                # Handles on it still know it. Were it kept here, the model would grow with each
+                # that is removed, and its memory would look like what the databases left.
+                self.databases = self.standing()
 
     def _new(self, step: Step) -> Kept:
         pool = Pool(f"{self.seed}/{step.name}", step.vectors, IDS)

@@ -135,15 +135,15 @@ def _scores_by_codes(collection: Any, name: str, query: Any) -> dict[Any, float]
     if vector.distance == "Cosine":
         query = query / np.linalg.norm(query)
     found: dict[Any, float] = {}
-    for part in store.view.segments:
-        companion = getattr(part.segment, "companions", {}).get(name)
-        if companion is None:
+    for segment_view in store.view.segments:
+        quantized = getattr(segment_view.segment, "quantized", {}).get(name)
+        if quantized is None:
             continue
-        rows = np.arange(part.segment.rows)
-        codes = companion.codes.verify().reshape(companion.quantizer.codes_shape(len(rows)))
-        scores = companion.quantizer.prepare(query).score_rows(codes, rows)
-        keys = [ids.external(part.segment.key(row)) for row in rows.tolist()]
-        live = live_rows(part.alive, len(rows)).tolist()
+        rows = np.arange(segment_view.segment.rows)
+        codes = quantized.codes.verify().reshape(quantized.quantizer.codes_shape(len(rows)))
+        scores = quantized.quantizer.prepare(query).score_rows(codes, rows)
+        keys = [ids.external(segment_view.segment.key(row)) for row in rows.tolist()]
+        live = live_rows(segment_view.alive, len(rows)).tolist()
         public = public_scores(vector.metric, scores.tolist())
         found |= {keys[row]: public[row] for row in live}
     return found

@@ -268,8 +268,8 @@ def rows_of(spec: Spec, start: int, count: int, seed: int, seq: int) -> list[Row
             name: rng.standard_normal(dim).astype(np.float32)
             for name, (dim, _) in spec.vectors.items()
         }
-        for place, name in enumerate(spec.vectors):
-            if len(spec.vectors) > 1 and (number + place) % 5 == 0:
+        for position, name in enumerate(spec.vectors):
+            if len(spec.vectors) > 1 and (number + position) % 5 == 0:
                 del vectors[name]
         rows.append((point_id(spec, number), None if number % 7 == 3 else payload, vectors))
     return rows

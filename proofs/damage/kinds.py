@@ -28,7 +28,7 @@ from proofs.damage.reasons import PAGE, newest_meta, read_catalog
 SMALL = 8192
 """Of files up to here every byte is damaged, and every length tried."""
 ELSEWHERE = 200
-"""Random places in each larger file."""
+"""Random offsets in each larger file."""
 EXHAUSTIVE = {
     "FORMAT": ("plain",),
     "data.mdb": ("named", "plain"),
@@ -287,8 +287,8 @@ class Cases:
         pages = [
             ("wipe", at, PAGE) for at in range(0, len(data), PAGE) if any(data[at : at + PAGE])
         ]
-        places = rng.integers(0, max(1, len(data) - 16), size=24).tolist()
-        bursts = [("noise", at, int(rng.integers(2, 512))) for at in places]
+        offsets = rng.integers(0, max(1, len(data) - 16), size=24).tolist()
+        bursts = [("noise", at, int(rng.integers(2, 512))) for at in offsets]
         names = [(how,) for how in ("empty", "delete", "directory", "dangling", "loop")]
         all_of_them: list[tuple[Any, ...]] = [*flips, *cuts, *grown, *pages, *bursts, *names]
         for how, *arguments in all_of_them:
@@ -307,13 +307,13 @@ class Cases:
         """Damage under a running process, and damage that a build could copy."""
         for how in ("delete", "directory"):
             yield _case("closed", "live", name, how)
-        places = {*rng.integers(0, len(data), size=40).tolist(), 0, 63, 64, len(data) - 1}
+        offsets = {*rng.integers(0, len(data), size=40).tolist(), 0, 63, 64, len(data) - 1}
         if kind_of(name) == "payload-edits":  # a build copies what was not verified when opened
-            for at in sorted(places)[::4]:
+            for at in sorted(offsets)[::4]:
                 yield _case("closed", "build", name, "flip", at, int(rng.integers(8)))
         if kind_of(name) not in ("vectors", "codes", "sketch", "payload", "seqs"):
             return  # verified when opened: later damage is seen by the next open
-        for at in sorted(places):
+        for at in sorted(offsets):
             yield _case("closed", "live", name, "flip", at, int(rng.integers(8)))
         for at in _pages(data):
             yield _case("closed", "live", name, "wipe", at, PAGE)
@@ -321,14 +321,14 @@ class Cases:
             "codes",
             "sketch",
         ):  # which a build makes anew, without a look at the old ones
-            for at in sorted(places)[::4]:
+            for at in sorted(offsets)[::4]:
                 yield _case("closed", "build", name, "flip", at, int(rng.integers(8)))
 
     def _before_a_commit(self, name: str, data: bytes, rng: np.random.Generator) -> Iterator[Case]:
         """Damage of an open catalog: in the numbers and flags of its trees, and anywhere in use."""
         used, meta = read_catalog(data).used, newest_meta(data)
-        places = rng.choice([n for n in range(len(data)) if used[n]], size=40)
-        for at in sorted({*range(meta + 40, meta + 152, 4), *places.tolist()}):
+        offsets = rng.choice([n for n in range(len(data)) if used[n]], size=40)
+        for at in sorted({*range(meta + 40, meta + 152, 4), *offsets.tolist()}):
             yield _case("closed", "live", name, "flip", at, int(rng.integers(8)))
         for bit in range(8):
             yield _case("closed", "live", name, "flip", meta + 92, bit)
@@ -394,8 +394,8 @@ def _bits(name: str, data: bytes, rng: np.random.Generator, seed: int) -> Iterat
         ends = {n for n in range(len(data)) if used[n]}
         for at in range(meta, meta + 160):
             yield from ((at, bit) for bit in range(8))
-    places = range(len(data)) if len(data) <= SMALL else sorted(ends | elsewhere)
-    for at in places:
+    offsets = range(len(data)) if len(data) <= SMALL else sorted(ends | elsewhere)
+    for at in offsets:
         yield at, (at + seed) % 8
         if at in ends:
             yield at, (at + seed + 3) % 8

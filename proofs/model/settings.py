@@ -1,4 +1,4 @@
-"""Random settings of a collection: codes, places and the optimizer's thresholds."""
+"""Random settings of a collection: codes, placements and the optimizer's thresholds."""
 
 from __future__ import annotations
 

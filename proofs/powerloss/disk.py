@@ -224,9 +224,9 @@ class Disk:
                 del data[op.offset :]
                 data.extend(bytes(op.offset - len(data)))
                 continue
-            for at, part in choice.parts(n, op):
+            for at, piece in choice.pieces(n, op):
                 data.extend(bytes(max(0, op.offset + at - len(data))))
-                data[op.offset + at : op.offset + at + len(part)] = part
+                data[op.offset + at : op.offset + at + len(piece)] = piece
         return bytes(data)
 
     def digest(self, file: int, choice: Choice) -> bytes:
@@ -243,7 +243,7 @@ class Disk:
 
 @dataclass(frozen=True, slots=True)
 class Tear:
-    """A write that reached the disk in part; ``at`` is a place within it."""
+    """A write that reached the disk in part; ``at`` is an offset within it."""
 
     op: int
     kind: Literal["cut", "tail", "garbage"]
@@ -259,7 +259,7 @@ class Choice:
     empty: frozenset[int] = frozenset()
     """Writes of which only the length came."""
 
-    def parts(self, number: int, op: Op) -> Iterator[tuple[int, bytes]]:
+    def pieces(self, number: int, op: Op) -> Iterator[tuple[int, bytes]]:
         """The pieces of a write that are on the disk, and where in it."""
         if number in self.empty:
             yield len(op.data), b""

@@ -68,7 +68,7 @@ class Recreate(Step):
 
 @dataclass(frozen=True)
 class Configure(Step):
-    """Change the configuration: settings of the optimizer, codes, places."""
+    """Change the configuration: settings of the optimizer, codes, placements."""
 
     optimizer: dict[str, Any] = field(default_factory=dict)
     codes: Any = None
@@ -87,12 +87,12 @@ class Configure(Step):
 
     def perform(self, run: Run) -> int:
         names = run.spaces[self.into].vectors
-        places = {name: {"on_disk": self.on_disk} for name in names}
+        placements = {name: {"on_disk": self.on_disk} for name in names}
         run.db.update_collection(
             self.into,
             optimizers_config=self.optimizer or None,
             quantization_config=self.codes,
-            vectors_config=None if self.on_disk is None else places,
+            vectors_config=None if self.on_disk is None else placements,
         )
         return 0
 

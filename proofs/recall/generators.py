@@ -242,8 +242,8 @@ def _shifted(random: Random, held_out: Floats, base: Floats) -> Floats:
 def _one_component(random: Random, held_out: Floats, base: Floats) -> Floats:
     """All but two components are zero."""
     asked = np.zeros_like(held_out)
-    for place in random.integers(base.shape[1], size=(2, len(asked))):
-        asked[np.arange(len(asked)), place] = np.abs(held_out[np.arange(len(asked)), place]) + 0.1
+    for j in random.integers(base.shape[1], size=(2, len(asked))):
+        asked[np.arange(len(asked)), j] = np.abs(held_out[np.arange(len(asked)), j]) + 0.1
     return asked
 
 
@@ -253,7 +253,7 @@ def _one_place(random: Random, held_out: Floats, base: Floats) -> Floats:
 
 
 def _farthest(count: int, noise: float = 0.0) -> Ask:
-    """The longest of the stored rows, or places near them."""
+    """The longest of the stored rows, or points near them."""
 
     def ask(random: Random, held_out: Floats, base: Floats) -> Floats:
         rows = base[np.argsort(-np.linalg.norm(base, axis=1), kind="stable")[:count]]

@@ -165,8 +165,8 @@ def _defects(answers: Answers, truth: Truth, mask: Mask, asking: Asking) -> list
         off = np.abs(downward * scores - true) - truth.score_error(true, rows)
         bad = there & ~strangers & ~(off <= 0)  # NaN is bad
         if bad.any():
-            query, place = np.argwhere(bad)[0]
-            came, is_ = downward * scores[query, place], true[query, place]
+            query, position = np.argwhere(bad)[0]
+            came, is_ = downward * scores[query, position], true[query, position]
             wrong.append(f"score: {int(bad.sum())} results, {came:.9g} where {is_:.9g} is true")
     return wrong
 

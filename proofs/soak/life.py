@@ -185,13 +185,13 @@ class Soak:
                 wanted = len(self.world.full_snapshots)
                 self.equal("full snapshots", len(db.list_full_snapshots()), wanted)
             case "delete_snapshot":
-                deleted = db.delete_snapshot(name, db.list_snapshots(name)[step.place].name)
+                deleted = db.delete_snapshot(name, db.list_snapshots(name)[step.position].name)
                 self.equal("delete_snapshot", deleted, True)
             case "delete_full_snapshot":
-                deleted = db.delete_full_snapshot(db.list_full_snapshots()[step.place].name)
+                deleted = db.delete_full_snapshot(db.list_full_snapshots()[step.position].name)
                 self.equal("delete_full_snapshot", deleted, True)
             case "recover_snapshot":
-                db.recover_snapshot(name, self._source(name, step.place))
+                db.recover_snapshot(name, self._source(name, step.position))
             case "taken":
                 self._taken(name)
             case _:
@@ -227,8 +227,8 @@ class Soak:
         shutil.rmtree(path)
         moved.rename(path)
 
-    def _source(self, name: str, place: int) -> str:
-        """The name of the snapshot at a place in ``World.sources``."""
+    def _source(self, name: str, position: int) -> str:
+        """The name of the snapshot at a position in ``World.sources``."""
         own = [snapshot.name for snapshot in self.db.list_snapshots(name)]
         full = [
             snapshot.name
@@ -237,7 +237,7 @@ class Soak:
             )
             if name in held
         ]
-        return [*own, *full][place]
+        return [*own, *full][position]
 
 
 # -- the process -------------------------------------------------------------------------------

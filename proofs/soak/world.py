@@ -26,7 +26,7 @@ KINDS: dict[str, Any] = {
     "product": {"product": {"compression": "x8"}},
 }
 # Where the originals are and where the codes: on_disk, memmap_threshold, always_ram.
-PLACES = {"ram": (False, 0, True), "codes-in-ram": (True, 16, True), "disk": (True, 16, False)}
+PLACEMENTS = {"ram": (False, 0, True), "codes-in-ram": (True, 16, True), "disk": (True, 16, False)}
 SCHEMAS: list[dict[str, tuple[int, str]]] = [
     {"": (32, "Cosine")},
     {"a": (32, "Euclid"), "b": (7, "Manhattan")},
@@ -82,7 +82,7 @@ class Step:
     write: Write | None = None
     vectors: dict[str, tuple[int, str]] = field(default_factory=dict)
     settings: Settings = field(default_factory=dict)
-    place: int = 0
+    position: int = 0
     """Of a snapshot in the list of them: those of the collection, then those of the database."""
 
 
@@ -111,11 +111,11 @@ class World:
         self.kept: dict[str, Kept] = {}
         self.snapshots: dict[str, list[Kept]] = {}
         self.full_snapshots: list[dict[str, Kept]] = []
-        kinds = [(codes, place) for codes in KINDS for place in PLACES]
+        kinds = [(codes, placement) for codes in KINDS for placement in PLACEMENTS]
         kinds.remove(("none", "codes-in-ram"))
-        for number, (codes, place) in enumerate(kinds):
+        for number, (codes, placement) in enumerate(kinds):
             vectors = SCHEMAS[number % len(SCHEMAS)]
-            self._add(f"{codes}-{place}", vectors, _home(vectors, codes, place))
+            self._add(f"{codes}-{placement}", vectors, _home(vectors, codes, placement))
 
     def _add(self, name: str, vectors: dict[str, tuple[int, str]], settings: Settings) -> None:
         pool = Pool(f"{self.seed}/{name}", vectors, IDS)
@@ -142,13 +142,13 @@ class World:
             name = rng.choice([*self.kept, SCRATCH])  # also when it is gone
             sources = self.sources(name)
             if sources:
-                return Step(number, verb, name, place=rng.randrange(len(sources)))
+                return Step(number, verb, name, position=rng.randrange(len(sources)))
             verb, name = "create_snapshot", next(iter(self.kept))
         if verb == "create_snapshot" and len(self.snapshots.get(name, [])) == SNAPSHOTS:
             verb = "delete_snapshot"
         if verb == "create_full_snapshot" and len(self.full_snapshots) == SNAPSHOTS:
             verb = "delete_full_snapshot"
-        return Step(number, verb, name, place=rng.randrange(SNAPSHOTS))
+        return Step(number, verb, name, position=rng.randrange(SNAPSHOTS))
 
     def sources(self, name: str) -> list[Kept]:
         """What the snapshots hold of a collection: its own, then those of the whole database."""
@@ -177,11 +177,11 @@ class World:
             case "create_full_snapshot":
                 self.full_snapshots.append({name: k.copy() for name, k in self.kept.items()})
             case "delete_snapshot":
-                del self.snapshots[step.name][step.place]
+                del self.snapshots[step.name][step.position]
             case "delete_full_snapshot":
-                del self.full_snapshots[step.place]
+                del self.full_snapshots[step.position]
             case "recover_snapshot":
-                self.kept[step.name] = self.sources(step.name)[step.place].copy()
+                self.kept[step.name] = self.sources(step.name)[step.position].copy()
 
     def follow(self, numbers: Iterable[int]) -> None:
         """Take the steps of these numbers."""
@@ -189,8 +189,8 @@ class World:
             self.take(self.draw(number))
 
 
-def _home(vectors: dict[str, tuple[int, str]], codes: str, place: str) -> Settings:
-    on_disk, memmap_threshold, always_ram = PLACES[place]
+def _home(vectors: dict[str, tuple[int, str]], codes: str, placement: str) -> Settings:
+    on_disk, memmap_threshold, always_ram = PLACEMENTS[placement]
     config = KINDS[codes]
     if config != "Disabled":
         kind, options = next(iter(config.items()))

@@ -141,8 +141,9 @@ def test_a_lost_log_is_missed(closed: Path) -> None:
 
 def test_a_new_collection_has_a_log_before_it_has_its_name(db_path: Path) -> None:
     """So that a log without a file is always damage."""
+    from vecdb.engine.open.offsets import create_collection
+
     from vecdb import models
-    from vecdb.engine.open.places import create_collection
 
     with VecDB(db_path):
         pass
@@ -183,14 +184,14 @@ def test_a_flip_that_a_commit_would_trip_over_is_found_when_opening(closed: Path
     whole = data.read_bytes()
     newest = 4096 if whole[4096 + 144 : 4096 + 152] > whole[144:152] else 0
     free, rows, last_page = newest + 40, newest + 88, newest + 136
-    places = [
+    offsets = [
         *[(free + field, 0) for field in (8, 16, 24, 32, 40)],
         *[(rows + field, 0) for field in (0, 6, 8, 16, 24, 32, 40)],
         *[(rows + 4, bit) for bit in range(8)],
         *[(free + 4, bit) for bit in range(8)],
         (last_page, 0),
     ]
-    for at, bit in places:
+    for at, bit in offsets:
         damaged = bytearray(whole)
         damaged[at] ^= 1 << bit
         data.write_bytes(damaged)

@@ -535,11 +535,11 @@ def test_offset_and_threshold_cut_the_same_list(db: VecDB, distance: str) -> Non
     assert db.search("c", query, limit=7, offset=5) == everything[5:12]
     assert db.search("c", query, limit=7, offset=58) == everything[58:]
     assert db.search("c", query, limit=7, offset=60) == []
-    for place in (0, 9, 59):
-        cut = db.search("c", query, limit=100, score_threshold=scores[place])
-        assert cut == everything[: place + 1]
-        between = db.search("c", query, limit=7, offset=5, score_threshold=scores[place])
-        assert between == everything[5 : min(12, place + 1)]
+    for position in (0, 9, 59):
+        cut = db.search("c", query, limit=100, score_threshold=scores[position])
+        assert cut == everything[: position + 1]
+        between = db.search("c", query, limit=7, offset=5, score_threshold=scores[position])
+        assert between == everything[5 : min(12, position + 1)]
     nothing = 1e9 if distance in ("Cosine", "Dot") else -1.0
     assert db.search("c", query, score_threshold=nothing) == []
 
@@ -669,14 +669,14 @@ class Twins:
             return
         # Ids may swap, or at the end be others, only among equal scores.
         apart = np.abs(np.diff(scores)) > 2e-4
-        place = 0
+        position = 0
         for size in np.diff(np.flatnonzero(np.r_[True, apart, True])).tolist():
-            last = place + size == len(ours) and len(ours) == options.get("limit", 10)
-            first = place == 0 and options.get("offset")
+            last = position + size == len(ours) and len(ours) == options.get("limit", 10)
+            first = position == 0 and options.get("offset")
             if not last and not first:
-                mine = {p.id for p in ours[place : place + size]}
-                assert mine == {p.id for p in theirs[place : place + size]}
-            place += size
+                mine = {p.id for p in ours[position : position + size]}
+                assert mine == {p.id for p in theirs[position : position + size]}
+            position += size
 
 
 @pytest.fixture

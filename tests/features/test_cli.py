@@ -153,8 +153,8 @@ def test_demo_storage_modes_put_parts_where_they_say(demo: tuple[Path, dict[str,
     report = demo[1]
     originals = report["rows"] * report["dimensions"] * 4
     ram, hybrid, disk = report["storage_modes"]
-    places = [(mode["originals"], mode["codes"]) for mode in (ram, hybrid, disk)]
-    assert places == [("anonymous", "anonymous"), ("mapped", "anonymous"), ("mapped", "mapped")]
+    placements = [(mode["originals"], mode["codes"]) for mode in (ram, hybrid, disk)]
+    assert placements == [("anonymous", "anonymous"), ("mapped", "anonymous"), ("mapped", "mapped")]
     assert ram["anonymous"] >= originals * 5 / 4
     assert originals / 4 <= hybrid["anonymous"] < originals / 2
     assert disk["anonymous"] < originals / 100

@@ -123,13 +123,13 @@ def test_searches_that_meet_the_same_damage_at_once_all_go_on(
     make(path, QUANTIZATIONS["binary"])
     flip(file_of(path, file), 70)
     both = threading.Barrier(2)
-    lose = FileSegment.lose
+    quarantine = FileSegment.quarantine
 
     def together(*arguments: Any) -> None:
         both.wait(10)
-        lose(*arguments)
+        quarantine(*arguments)
 
-    monkeypatch.setattr(FileSegment, "lose", together)
+    monkeypatch.setattr(FileSegment, "quarantine", together)
     with VecDB(path, read_only=True) as db, ThreadPoolExecutor(2) as pool:
         for search in [pool.submit(use, db, file) for _ in range(2)]:
             search.result()

@@ -146,12 +146,12 @@ def test_figures_agree_with_the_kernel(
         assert parts["catalog"]["file"] == mdb.stat().st_size
 
         # placement
-        for name, place, size in (
+        for name, placement, size in (
             ("originals", originals, 4 * rows * dim),
             ("codes", codes, rows * dim),
         ):
-            other = "mapped" if place == "anonymous" else "anonymous"
-            assert size <= parts[name][place] < 1.1 * size + 8192
+            other = "mapped" if placement == "anonymous" else "anonymous"
+            assert size <= parts[name][placement] < 1.1 * size + 8192
             assert parts[name][other] == 0
 
         # resident: what the kernel says of the mappings of these files

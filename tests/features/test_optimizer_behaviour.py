@@ -104,8 +104,8 @@ def test_a_segment_is_converted_at_either_threshold(db: VecDB, threshold: str) -
     info = settle(db)
     assert kinds(info) == ["scalar"]
     assert (info.points_count, info.indexed_vectors_count) == (500, 500)
-    place = info.segments[0].vectors[""].placement
-    assert place == ("mapped" if threshold == "memmap_threshold" else "anonymous")
+    placement = info.segments[0].vectors[""].placement
+    assert placement == ("mapped" if threshold == "memmap_threshold" else "anonymous")
     check(db, np.arange(500))
 
 

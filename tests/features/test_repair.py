@@ -296,8 +296,8 @@ def one(report: RepairReport, name: str) -> CollectionRepair:
 def flip(path: Path, at: int | None = None) -> None:
     """One bit."""
     data = bytearray(path.read_bytes())
-    place = len(data) // 3 if at is None else at
-    data[place] ^= 0x10
+    offset = len(data) // 3 if at is None else at
+    data[offset] ^= 0x10
     path.write_bytes(data)
 
 
@@ -305,8 +305,8 @@ def wreck(path: Path) -> None:
     """Some bytes in the middle, beyond what one flipped bit can explain."""
     data = bytearray(path.read_bytes())
     middle = len(data) // 2
-    for place in range(middle, min(middle + 16, len(data))):
-        data[place] ^= 0x5A
+    for offset in range(middle, min(middle + 16, len(data))):
+        data[offset] ^= 0x5A
     path.write_bytes(data)
 
 
@@ -467,9 +467,9 @@ def test_a_wrecked_header_and_footer_cost_nothing(
     for kind in ORIGINALS:
         for number, file in enumerate(files(path, "named", kind)):
             data = bytearray(file.read_bytes())
-            places = range(24) if number % 2 else range(len(data) - 8, len(data))
-            for place in places:
-                data[place] ^= 0x5A
+            offsets = range(24) if number % 2 else range(len(data) - 8, len(data))
+            for offset in offsets:
+                data[offset] ^= 0x5A
             file.write_bytes(data)
     assert repaired(path, closed.stories).complete
 

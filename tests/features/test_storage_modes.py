@@ -75,7 +75,7 @@ def fill(db: VecDB, quantization: Any, memmap: int | None, on_disk: bool | None)
     db.flush("c")  # a small second segment
 
 
-def places(db: VecDB) -> tuple[str, str | None]:
+def placements(db: VecDB) -> tuple[str, str | None]:
     """Of the large segment."""
     segment = max(db.get_collection("c").segments, key=lambda s: s.points)
     part = segment.vectors[""]
@@ -112,10 +112,10 @@ def test_modes(open_db: Any, mode: str) -> None:
     always_ram, memmap, on_disk, originals, codes = MODES[mode]
     db = open_db()
     fill(db, scalar(always_ram), memmap, on_disk)
-    assert places(db) == (originals, codes)
+    assert placements(db) == (originals, codes)
     before, on_disk_before = answers(db), files(db)
     db = open_db()
-    assert places(db) == (originals, codes)
+    assert placements(db) == (originals, codes)
     assert answers(db) == before
     assert files(db) == on_disk_before
     small = min(db.get_collection("c").segments, key=lambda s: s.points)
@@ -163,12 +163,12 @@ def test_switching_reopens_and_rewrites_nothing(open_db: Any, kind: str) -> None
     for change, originals, codes in switches:
         db.update_collection("c", **change)
         assert db.wait_for_optimizer("c", timeout=60)
-        assert places(db) == (originals, codes), change
+        assert placements(db) == (originals, codes), change
         assert answers(db) == before
         assert files(db) == stored
     assert db.get_collection("c").optimizer_progress.completed == completed
     db = open_db()
-    assert places(db) == (DISK, DISK)
+    assert placements(db) == (DISK, DISK)
     assert answers(db) == before
     assert files(db) == stored
 
@@ -223,4 +223,4 @@ def test_a_refused_switch_changes_nothing(open_db: Any) -> None:
             "c", optimizers_config={"memmap_threshold": 1}, vectors_config={"": {"on_disk": "no"}}
         )
     assert models.to_builtins(db.get_collection("c").config) == before
-    assert places(db) == (RAM, RAM)
+    assert placements(db) == (RAM, RAM)

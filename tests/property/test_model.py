@@ -320,7 +320,7 @@ class Machine(RuleBasedStateMachine):
         self._note()
 
     @rule(memmap=st.integers(0, 1), always_ram=st.booleans(), on_disk=st.none() | st.booleans())
-    def change_places(self, memmap: int, always_ram: bool, on_disk: bool | None) -> None:
+    def change_placements(self, memmap: int, always_ram: bool, on_disk: bool | None) -> None:
         config = copy.deepcopy(self.quantization)
         if config is not None:
             next(iter(config.values()))["always_ram"] = always_ram
@@ -564,7 +564,7 @@ def test_long_run(configuration: str) -> None:
         "optimize": (4, lambda: machine.optimize(flush=False, steps=1)),
         "optimize all": (1, lambda: machine.optimize_all()),
         "codes": (1, lambda: machine.change_codes(CODES[rng.integers(len(CODES))])),
-        "places": (1, lambda: machine.change_places(int(rng.integers(2)), True, None)),
+        "placements": (1, lambda: machine.change_placements(int(rng.integers(2)), True, None)),
         "reopen": (1, lambda: machine.reopen()),
         "crash": (2, crash),
         "torn": (2, lambda: crash(cut=number(), follow=True)),

@@ -43,7 +43,7 @@ from vecdb.storage.catalog import DATA, Snapshot
 from vecdb.storage.format import DamageError, DataHeader, Kind, WalHeader, checksum
 from vecdb.storage.payload_edits import EditsFile, PayloadEdits
 from vecdb.storage.replay import Replay
-from vecdb.storage.segment import FileSegment, Places
+from vecdb.storage.segment import FileSegment, Placements
 from vecdb.storage.segment_row import FileRow, SegmentRow
 from vecdb.vectors.block import VectorBlock
 
@@ -246,7 +246,7 @@ def other_content(rng: Random, array: np.ndarray[Any, Any], data: bytes) -> byte
 
 def use_segment(path: Path, uuid: bytes, row: SegmentRow, where: Any, _: bytes) -> None:
     """Everything that reads do with a segment."""
-    segment = FileSegment(path, uuid, row, {name: Places(where, where) for name in row.vectors})
+    segment = FileSegment(path, uuid, row, {name: Placements(where, where) for name in row.vectors})
     n = segment.rows
     everything = np.arange(n, dtype=np.int64)
     keys = [*ids.from_array(segment.id_array(everything)), 0, 2**70, 2**128 - 1]
@@ -255,7 +255,7 @@ def use_segment(path: Path, uuid: bytes, row: SegmentRow, where: Any, _: bytes) 
     assert segment.locate(keys, ids.to_array(keys), n).max(initial=-1) < n
     for start in (0, keys[0]):
         assert all(0 <= offset < n for offset in segment.from_key(start, n))
-    assert 0 <= segment.payload_size(everything) <= len(segment.parts["payload"].array)
+    assert 0 <= segment.payload_size(everything) <= len(segment.arrays["payload"].array)
     for payload in segment.payloads(everything):
         attempt("payload in a segment", encoding.decode, bytes(payload), (DamageError,))
     segment.seq_array(everything)
@@ -269,9 +269,9 @@ def use_segment(path: Path, uuid: bytes, row: SegmentRow, where: Any, _: bytes) 
         assert sum(len(block) for _, block in segment.blocks(name, n)) == n
         flags = segment.has(name, everything)
         assert flags is None or flags.shape == (n,)
-    for name, companion in segment.companions.items():
-        query = companion.quantizer.prepare(np.ones(segment.dims[name], dtype=np.float32))
-        codes = companion.codes.verify().reshape(companion.quantizer.codes_shape(n))
+    for name, quantized in segment.quantized.items():
+        query = quantized.quantizer.prepare(np.ones(segment.dims[name], dtype=np.float32))
+        codes = quantized.codes.verify().reshape(quantized.quantizer.codes_shape(n))
         assert query.score_all(codes, n).shape == (n,)
 
 
@@ -379,7 +379,7 @@ def test_looking_for_frames_after_a_torn_one_takes_no_longer_the_more_there_seem
     whole = b"".join(format.pack_frame(SALT, 1, [[b"whole"]], True))
     torn = b"".join(format.pack_frame(SALT, 2, [[bytes(text), bytes(400)]], True))[:-8]
     (tmp_path / layout.wal_file(1)).write_bytes(WalHeader(UUID, SALT, 1).pack() + whole + torn)
-    repair = salvage.LogRemains(tmp_path, UUID, 0)
+    repair = salvage.SalvagedLog(tmp_path, UUID, 0)
     assert [(seq, bytes(data)) for seq, data in repair.operations()] == [(1, b"whole")]
     assert "too much like a write" in repair.gaps[-1].reason
     assert hashed < 100 * size

@@ -143,10 +143,10 @@ def test_a_flipped_byte_is_found_or_changes_nothing(tmp_path: Path) -> None:
     before = repr(fresh.read())
     size = (tmp_path / "c" / "data.mdb").stat().st_size
     rng = np.random.default_rng(11)
-    places = sorted({*range(160), *range(4096, 4256), *rng.integers(0, size, 300).tolist()})
+    offsets = sorted({*range(160), *range(4096, 4256), *rng.integers(0, size, 300).tolist()})
     shutil.copytree(tmp_path / "c", tmp_path / "damaged")
     run = subprocess.run(
-        [sys.executable, "-c", READER, str(tmp_path / "damaged"), ",".join(map(str, places))],
+        [sys.executable, "-c", READER, str(tmp_path / "damaged"), ",".join(map(str, offsets))],
         capture_output=True,
         text=True,
         timeout=120,
@@ -154,7 +154,7 @@ def test_a_flipped_byte_is_found_or_changes_nothing(tmp_path: Path) -> None:
     )
     assert run.returncode == 0, run.stderr
     outcomes = dict(line.split(" ", 1) for line in run.stdout.splitlines())
-    assert len(outcomes) == len(places)
+    assert len(outcomes) == len(offsets)
     # A damaged newest meta page makes LMDB take the one before: an older state, but a whole one.
     assert set(outcomes.values()) <= {"found", now, before}
     assert "found" in outcomes.values()

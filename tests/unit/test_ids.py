@@ -43,7 +43,7 @@ def test_a_uuid_looks_as_the_standard_library_writes_it(value: int) -> None:
 
 # One character of a good UUID replaced, left out or put in: most of what nearly looks like one.
 NEARLY = st.builds(
-    lambda text, place, new, length: text[:place] + new + text[place + length :],
+    lambda text, position, new, length: text[:position] + new + text[position + length :],
     st.uuids().map(str),
     st.integers(0, 36),
     st.text("0aFg-{}_+ \n\u0661\uff11", max_size=2),
@@ -88,16 +88,16 @@ def test_find_agrees_with_a_dict(keys: list[int], others: list[int]) -> None:
     order = ids.sort_order(array)
     assert [keys[i] for i in order] == sorted(keys)
     wanted = keys[::2] + others
-    place = {key: row for row, key in enumerate(keys)}
+    position = {key: row for row, key in enumerate(keys)}
     found = ids.find(array, order, ids.to_array(wanted))
-    assert found.tolist() == [place.get(key, -1) for key in wanted]
+    assert found.tolist() == [position.get(key, -1) for key in wanted]
 
 
 @given(st.lists(KEYS, unique=True, min_size=1, max_size=40), KEYS)
 def test_position_is_the_first_not_below(keys: list[int], start: int) -> None:
     array = ids.to_array(keys)
-    place = int(ids.position(array, ids.sort_order(array), ids.to_array([start]))[0])
-    assert sorted(keys)[place:] == [key for key in sorted(keys) if key >= start]
+    position = int(ids.position(array, ids.sort_order(array), ids.to_array([start]))[0])
+    assert sorted(keys)[position:] == [key for key in sorted(keys) if key >= start]
 
 
 def test_concatenate_widens_only_when_needed() -> None:

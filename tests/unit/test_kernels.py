@@ -312,16 +312,16 @@ def test_the_signs_of_a_rotation_never_change():
 # --- levels ---------------------------------------------------------------------------------------
 
 
-def names_of(blocks, n, places):
-    """The codes in blocks, one a place."""
-    names = np.empty((n, places), np.uint8)
+def names_of(blocks, n, subs):
+    """The codes in blocks, one a sub-quantizer."""
+    names = np.empty((n, subs), np.uint8)
     fastscan.unpack(blocks, names)
     return names
 
 
-def columns_of(blocks, n, places):
+def columns_of(blocks, n, subs):
     """The two numbers beside each row's codes."""
-    numbers = blocks[:, 64 * -(-places // 4) :].copy().view(np.float32).reshape(-1, 2, 32)
+    numbers = blocks[:, 64 * -(-subs // 4) :].copy().view(np.float32).reshape(-1, 2, 32)
     return numbers.transpose(0, 2, 1).reshape(-1, 2)[:n]
 
 
@@ -329,17 +329,17 @@ def columns_of(blocks, n, places):
 @pytest.mark.parametrize("dim", [1, 3, 17, 100])
 def test_codes_of_two_values_agree_with_numpy(dim, bits, width):
     rng = np.random.default_rng(dim)
-    places = -(-dim // width)
+    subs = -(-dim // width)
     for n in SIZES:
         vectors = whole_numbers(rng, n, dim)
-        out = np.full(fastscan.block_shape(n, places, 2), 7, np.uint8)
+        out = np.full(fastscan.block_shape(n, subs, 2), 7, np.uint8)
         levels.encode_two_values(vectors, np.float32(0.5), bits, width, out)
-        above = np.zeros((n, places * width), np.int64)
+        above = np.zeros((n, subs * width), np.int64)
         above[:, :dim] = np.where(vectors > 0.5, (1 << bits) - 1, 0)
         shifts = bits * np.arange(width)
-        expected = (above.reshape(n, places, width) << shifts).sum(axis=2)
-        np.testing.assert_array_equal(names_of(out, n, places), expected)
-        np.testing.assert_array_equal(columns_of(out, n, places), np.tile([1, 0], (n, 1)))
+        expected = (above.reshape(n, subs, width) << shifts).sum(axis=2)
+        np.testing.assert_array_equal(names_of(out, n, subs), expected)
+        np.testing.assert_array_equal(columns_of(out, n, subs), np.tile([1, 0], (n, 1)))
 
 
 @pytest.mark.parametrize(("bits", "width"), [(1, 4), (2, 2), (4, 1)])
@@ -347,14 +347,14 @@ def test_codes_of_two_values_agree_with_numpy(dim, bits, width):
 @pytest.mark.parametrize("metric", METRICS)
 def test_codes_of_levels_and_their_factors_agree_with_numpy(metric, dim, wide, bits, width):
     rng = np.random.default_rng(dim)
-    places = wide // width
+    subs = wide // width
     steps = frozen(np.sort(rng.standard_normal((1, 1 << bits), dtype=np.float32)))
     centre = frozen(rng.standard_normal(dim, dtype=np.float32))
     signs = frozen(rotation.make_signs(wide))
     for n in SIZES:
         vectors = rng.standard_normal((n, dim), dtype=np.float32)
         vectors[n // 2 :: 50] = centre  # nothing is left of these
-        out = np.full(fastscan.block_shape(n, places, 2), 7, np.uint8)
+        out = np.full(fastscan.block_shape(n, subs, 2), 7, np.uint8)
         levels.encode_rotated(
             METRIC_CODES[metric], frozen(vectors), centre, signs, steps, bits, width, out
         )
@@ -366,7 +366,7 @@ def test_codes_of_levels_and_their_factors_agree_with_numpy(metric, dim, wide, b
         scaled = turned.T * np.sqrt(wide / np.maximum(squares, 1e-30))[:, None]
         away = np.abs(scaled[:, :, None] - steps[0])
         nearest = away.argmin(axis=2)
-        found = names_of(out, n, places)
+        found = names_of(out, n, subs)
         one_by_one = np.stack([found >> bits * i & (1 << bits) - 1 for i in range(width)], axis=2)
         chosen = one_by_one.reshape(n, wide)
         differ = chosen != nearest
@@ -380,7 +380,7 @@ def test_codes_of_levels_and_their_factors_agree_with_numpy(metric, dim, wide, b
             expected = [factor, left @ centre]
         else:
             expected = [2 * factor, -squares]
-        numbers = columns_of(out, n, places)
+        numbers = columns_of(out, n, subs)
         np.testing.assert_allclose(numbers, np.stack(expected, axis=1), rtol=2e-3, atol=1e-4)
 
 

@@ -15,11 +15,11 @@ from vecdb.kernels.rescoring import rescore
 def made(seed: int, rows: int, dim: int, count: int, width: int) -> dict[str, np.ndarray]:
     """Some rows in ``count`` partitions, their centroids as bytes, sketches with random codes."""
     random = np.random.default_rng(seed)
-    places = -(-dim // width)
+    subs = -(-dim // width)
     starts = np.sort(random.integers(0, rows + 1, count - 1)) if count > 1 else []
-    codes = random.integers(0, 16, (rows, places), dtype=np.uint8)
+    codes = random.integers(0, 16, (rows, subs), dtype=np.uint8)
     numbers = random.uniform(0.5, 2.0, (rows, 1)).astype(np.float32)
-    codebook = random.standard_normal((places * width, 16)).astype(np.float32)
+    codebook = random.standard_normal((subs * width, 16)).astype(np.float32)
     codebook[dim:] = 0
     return {
         "query": random.standard_normal(dim).astype(np.float32),
@@ -132,12 +132,12 @@ def test_a_longer_query_visits_the_same_partitions(length: float) -> None:
 
 def sketch_scores(data: dict[str, np.ndarray], width: int) -> np.ndarray:
     """What the sketches say of all rows, without the rounding of tables to bytes."""
-    places = data["codes"].shape[1]
-    entries = data["codebook"].reshape(places, width, 16)
-    padded = np.zeros(places * width, dtype=np.float32)
+    subs = data["codes"].shape[1]
+    entries = data["codebook"].reshape(subs, width, 16)
+    padded = np.zeros(subs * width, dtype=np.float32)
     padded[: len(data["query"])] = data["query"]
-    tables = np.einsum("pw,pwc->pc", padded.reshape(places, width), entries)
-    sums = tables[np.arange(places), data["codes"]].sum(axis=1)
+    tables = np.einsum("pw,pwc->pc", padded.reshape(subs, width), entries)
+    sums = tables[np.arange(subs), data["codes"]].sum(axis=1)
     owner = np.repeat(np.arange(len(data["centroids"])), np.diff(data["starts"]))
     nearness = (centroids_of(data) + data["middle"]) @ data["query"] + data["constants"]
     return sums * data["numbers"][:, 0] + nearness[owner]
@@ -185,13 +185,13 @@ def test_priorities_of_a_long_query_do_not_overflow() -> None:
 @pytest.mark.parametrize("width", [1, 2, 3, 4, 5])
 def test_query_tables(width: int) -> None:
     data = made(2, 3, 18, 1, width)
-    places = -(-18 // width)
-    out = np.empty((places, 16), dtype=np.float32)
+    subs = -(-18 // width)
+    out = np.empty((subs, 16), dtype=np.float32)
     partitions.query_tables(data["query"], data["codebook"], width, out)
-    padded = np.zeros(places * width, dtype=np.float32)
+    padded = np.zeros(subs * width, dtype=np.float32)
     padded[:18] = data["query"]
     want = np.einsum(
-        "pw,pwc->pc", padded.reshape(places, width), data["codebook"].reshape(places, width, 16)
+        "pw,pwc->pc", padded.reshape(subs, width), data["codebook"].reshape(subs, width, 16)
     )
     np.testing.assert_allclose(out, want, rtol=1e-4, atol=1e-5)
 

@@ -226,7 +226,7 @@ def test_so_it_is_of_product_codes_but_for_the_bytes_of_the_tables(compression, 
     for query in queries:
         prepared = quantizer.prepare(query)
         error = prepared.score_all(codes, 700) - REFERENCE[metric](decoded, query.astype(float))
-        # Half a step in each place at the very most.
+        # Half a step in each sub-quantizer at the very most.
         assert np.abs(error).max() <= 0.51 * prepared.step * quantizer.chunks + 1e-3
 
 
@@ -572,8 +572,8 @@ def test_the_shape_of_binary_codes(bits):
     for dim in (1, 3, 26, 384):
         quantizer = BinaryQuantizer.fit(clustered(40, dim), "dot", bits=bits)
         coded = -(-3 * dim // 2) if bits == 1.5 else dim
-        places = -(-coded * int(bits) // 4)
-        assert quantizer.codes_shape(40) == (2, 64 * -(-places // 4) + 256)
+        subs = -(-coded * int(bits) // 4)
+        assert quantizer.codes_shape(40) == (2, 64 * -(-subs // 4) + 256)
         assert quantizer.encode(clustered(40, dim)).shape == quantizer.codes_shape(40)
     # Of many dimensions, 32 times less than float32, and 8 bytes a row.
     assert BinaryQuantizer.fit(clustered(40, 384), "dot").codes_shape(32)[1] == 32 * (384 // 8 + 8)

@@ -14,10 +14,10 @@ from vecdb.kernels import clustering, fastscan, residuals
 @pytest.mark.parametrize(("rows", "dim", "width"), [(0, 5, 2), (1, 1, 1), (33, 18, 4), (64, 7, 3)])
 def test_products_with_codes(rows: int, dim: int, width: int) -> None:
     random = np.random.default_rng(9)
-    places = -(-dim // width)
+    subs = -(-dim // width)
     points = random.standard_normal((rows, dim)).astype(np.float32)
-    codebook = random.standard_normal((places * width, 16)).astype(np.float32)
-    codes = random.integers(0, 16, (rows, places), dtype=np.uint8)
+    codebook = random.standard_normal((subs * width, 16)).astype(np.float32)
+    codes = random.integers(0, 16, (rows, subs), dtype=np.uint8)
     blocks = packed(codes, np.ones((rows, 1), np.float32))
     products = np.empty(rows, np.float32)
     residuals.products_with_codes(points, codebook, width, blocks, products)
@@ -56,25 +56,25 @@ def test_a_sketch_says_what_its_codes_and_numbers_should_be(
     vectors[::50] *= 100  # outliers are coded at another length
     sketcher = Sketcher.fit(vectors, labels, kept, distance=distance)
     width = width_for(dim)
-    places = -(-dim // width)
-    assert sketcher.codebook.shape == (places * width, 16)
+    subs = -(-dim // width)
+    assert sketcher.codebook.shape == (subs * width, 16)
     assert not sketcher.codebook[dim:].any()
     blocks, squares = sketcher.encode(vectors, labels)
 
-    points = np.zeros((rows, places * width), np.float32)
+    points = np.zeros((rows, subs * width), np.float32)
     points[:, :dim] = vectors - middle - kept.centroids()[labels]
     lengths = np.linalg.norm(points, axis=1)
     coded = np.clip(lengths, sketcher.usual / 2, sketcher.usual * 2)
     residuals, points = points, points * (coded / lengths)[:, None]
-    entries = sketcher.codebook.reshape(places, width, 16)
-    errors = np.square(points.reshape(rows, places, width, 1) - entries).sum(axis=2)
-    codes = np.empty((rows, places), np.uint8)
+    entries = sketcher.codebook.reshape(subs, width, 16)
+    errors = np.square(points.reshape(rows, subs, width, 1) - entries).sum(axis=2)
+    codes = np.empty((rows, subs), np.uint8)
     fastscan.unpack(blocks, codes)
     chosen = np.take_along_axis(errors, codes[:, :, None].astype(int), axis=2)[:, :, 0]
     np.testing.assert_allclose(chosen, errors.min(axis=2), rtol=1e-3, atol=1e-4)
     np.testing.assert_allclose(squares, np.square(residuals).sum(axis=1), rtol=1e-4)
 
-    stands_for = entries.transpose(0, 2, 1)[np.arange(places), codes].reshape(rows, -1)
+    stands_for = entries.transpose(0, 2, 1)[np.arange(subs), codes].reshape(rows, -1)
     corrections = coded * coded / (stands_for * points).sum(axis=1)
     assert ((corrections > 0) & (corrections < 8)).all()
     corrections *= lengths / coded

@@ -1,4 +1,4 @@
-"""Segments: what a builder wrote is what a reader sees, in either place, or it is damage."""
+"""Segments: what a builder wrote is what a reader sees, with either placement, or it is damage."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from vecdb.quantization import ScalarQuantizer
 from vecdb.storage.builder import SegmentBuilder
 from vecdb.storage.memory import MemorySegment
 from vecdb.storage.row_block import RowBlock
-from vecdb.storage.segment import FileSegment, Places
+from vecdb.storage.segment import FileSegment, Placements
 from vecdb.storage.segment_row import SegmentRow
 from vecdb.vectors.block import VectorBlock
 
 UUID = bytes(range(16))
 DIMS = {"": 3, "other name/é": 5}
-MAPPED = {name: Places("mapped", "mapped") for name in DIMS}
-ANONYMOUS = {name: Places("anonymous", "anonymous") for name in DIMS}
+MAPPED = {name: Placements("mapped", "mapped") for name in DIMS}
+ANONYMOUS = {name: Placements("anonymous", "anonymous") for name in DIMS}
 
 
 def contents(rows: int, *, wide: bool = False, seed: int = 1) -> dict[str, Any]:
@@ -74,13 +74,13 @@ def write(path: Path, data: dict[str, Any], *, codes: bool = False, step: int = 
     return builder.finish({})
 
 
-@pytest.mark.parametrize("places", [MAPPED, ANONYMOUS])
+@pytest.mark.parametrize("placements", [MAPPED, ANONYMOUS])
 @pytest.mark.parametrize("wide", [False, True])
 @pytest.mark.parametrize("rows", [0, 1, 7, 8, 9, 200])
-def test_round_trip(tmp_path: Path, rows: int, wide: bool, places: Any) -> None:
+def test_round_trip(tmp_path: Path, rows: int, wide: bool, placements: Any) -> None:
     data = contents(rows, wide=wide)
     row = write(tmp_path, data)
-    segment = FileSegment(tmp_path / f"{5:016x}", UUID, row, places)
+    segment = FileSegment(tmp_path / f"{5:016x}", UUID, row, placements)
     everything = np.arange(rows, dtype=np.int64)
     assert [segment.key(i) for i in range(rows)] == data["keys"]
     assert ids.from_array(segment.id_array(everything)) == data["keys"]
@@ -106,24 +106,26 @@ def test_moving_parts_rewrites_nothing_and_keeps_what_stays(tmp_path: Path) -> N
     row = write(tmp_path, contents(100), codes=True)
     mapped = FileSegment(tmp_path / f"{5:016x}", UUID, row, MAPPED)
     before = {p.name: p.stat() for p in mapped.path.iterdir()}
-    moved = mapped.moved({**MAPPED, "": Places("mapped", "anonymous")})
-    assert moved.companions[""].codes.placement == "anonymous"
+    moved = mapped.moved({**MAPPED, "": Placements("mapped", "anonymous")})
+    assert moved.quantized[""].codes.placement == "anonymous"
     assert moved.originals[""] is mapped.originals[""]
     assert {p.name: p.stat() for p in mapped.path.iterdir()} == before
-    assert (moved.companions[""].codes.verify() == mapped.companions[""].codes.verify()).all()
+    assert (moved.quantized[""].codes.verify() == mapped.quantized[""].codes.verify()).all()
 
 
-def read_all(path: Path, row: SegmentRow, places: Any) -> None:
+def read_all(path: Path, row: SegmentRow, placements: Any) -> None:
     """All of it; damage of a derived file, which a segment lives with, is raised too."""
-    segment = FileSegment(path, UUID, row, places)
+    segment = FileSegment(path, UUID, row, placements)
     for file, detail in segment.damage.items():
         raise CorruptionError(file, detail)
-    for part in segment.parts.values():
-        part.verify()
+    for file in segment.arrays.values():
+        file.verify()
 
 
-@pytest.mark.parametrize("places", [MAPPED, ANONYMOUS])
-def test_every_flipped_byte_of_every_file_is_found_and_named(tmp_path: Path, places: Any) -> None:
+@pytest.mark.parametrize("placements", [MAPPED, ANONYMOUS])
+def test_every_flipped_byte_of_every_file_is_found_and_named(
+    tmp_path: Path, placements: Any
+) -> None:
     row = write(tmp_path, contents(20), codes=True)
     directory = tmp_path / f"{5:016x}"
     for path in sorted(directory.iterdir()):
@@ -133,9 +135,9 @@ def test_every_flipped_byte_of_every_file_is_found_and_named(tmp_path: Path, pla
             damaged[at] ^= 0x10
             path.write_bytes(damaged)
             with pytest.raises((CorruptionError, FormatVersionError), match=path.name):
-                read_all(directory, row, places)
+                read_all(directory, row, placements)
         path.write_bytes(whole)
-    read_all(directory, row, places)
+    read_all(directory, row, placements)
 
 
 def test_every_truncation_and_a_longer_file_are_found(tmp_path: Path) -> None:

@@ -10,11 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from vecdb.engine import parallel
-from vecdb.engine.parallel import together
+from vecdb.engine.parallel import run_all
 
 
 def test_results_come_in_order() -> None:
-    assert together([lambda n=n: n for n in range(20)]) == list(range(20))  # type: ignore[misc]
+    assert run_all([lambda n=n: n for n in range(20)]) == list(range(20))  # type: ignore[misc]
 
 
 def test_the_first_error_is_raised_when_what_was_begun_has_ended() -> None:
@@ -31,10 +31,10 @@ def test_the_first_error_is_raised_when_what_was_begun_has_ended() -> None:
         raise ValueError("second")
 
     with pytest.raises(ValueError, match="first"):
-        together([first, second])
+        run_all([first, second])
     assert ended.is_set()
     with pytest.raises(ValueError, match="second"):
-        together([lambda: None, second])
+        run_all([lambda: None, second])
 
 
 def test_tasks_with_tasks_of_their_own_do_not_wait_for_one_another(
@@ -48,10 +48,10 @@ def test_tasks_with_tasks_of_their_own_do_not_wait_for_one_another(
 
     def outer() -> list[int]:
         all_busy.wait(10)  # from here on no thread of the pool is free
-        return together([lambda: 1, lambda: 2])
+        return run_all([lambda: 1, lambda: 2])
 
     answers: list[list[list[int]]] = []
-    caller = threading.Thread(target=lambda: answers.append(together([outer] * 3)), daemon=True)
+    caller = threading.Thread(target=lambda: answers.append(run_all([outer] * 3)), daemon=True)
     caller.start()
     caller.join(20)
     if caller.is_alive():  # or the interpreter would wait for the pool for ever
@@ -63,13 +63,13 @@ def test_threads_that_outlive_the_main_one_go_on() -> None:
     """Once the main thread has ended, pools take no tasks."""
     code = """
 import threading
-from vecdb.engine.parallel import together
+from vecdb.engine.parallel import run_all
 
 def late():
     threading.main_thread().join()
-    print(together([lambda: 1, lambda: 2]))
+    print(run_all([lambda: 1, lambda: 2]))
 
-together([lambda: 0, lambda: 0])
+run_all([lambda: 0, lambda: 0])
 threading.Thread(target=late).start()
 """
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)

@@ -39,8 +39,8 @@ def _check(arguments: argparse.Namespace) -> int:
 
 
 def _show(screen: Screen, report: CheckReport) -> None:
-    found = report.collections
-    # What several steps of the check stumble over is one problem.
+    collections = report.collections
+    # Damage that several steps of the check meet is one problem.
     problems = list(
         dict.fromkeys(f"{problem.path}: {problem.detail}" for problem in report.problems)
     )
@@ -49,8 +49,8 @@ def _show(screen: Screen, report: CheckReport) -> None:
     else:
         verdict = f"DAMAGED: {count(len(problems), 'problem')}"
     screen.line(
-        f"{screen.bold(verdict)}: {count(len(found), 'collection')}, "
-        f"{size(sum(c.bytes for c in found))} read in {duration(report.seconds)}"
+        f"{screen.bold(verdict)}: {count(len(collections), 'collection')}, "
+        f"{size(sum(c.bytes for c in collections))} read in {duration(report.seconds)}"
     )
     for problem in problems:
         screen.line(f"  {problem}")
@@ -62,7 +62,7 @@ def _show(screen: Screen, report: CheckReport) -> None:
             "--to NEW saves what is whole; a snapshot brings back what was in it.",
             "  ",
         )
-    if found:
+    if collections:
         screen.line()
         screen.table(
             ["collection", "points in files", "segments", "files", "bytes", "in the WAL"],
@@ -75,11 +75,11 @@ def _show(screen: Screen, report: CheckReport) -> None:
                     size(c.bytes),
                     count(c.wal_operations, "operation"),
                 ]
-                for c in found
+                for c in collections
             ],
             indent="  ",
         )
-    for c in found:
+    for c in collections:
         if c.torn_bytes or c.leftovers:
             screen.line()
             screen.paragraph(

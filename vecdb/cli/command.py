@@ -13,10 +13,10 @@ Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 """What a command adds itself to."""
 
 DAMAGED = 1
-"""The exit code when a database is damaged or something of it is lost."""
+"""The exit code when a database is damaged, or something of it is lost."""
 
 Command = Callable[[argparse.Namespace], int]
-"""Does what was asked for; the exit code."""
+"""Does what the command line says, and returns the exit code."""
 
 Progress = Callable[[int, int], None]
 """Called with bytes done and bytes in all."""
@@ -25,7 +25,7 @@ Progress = Callable[[int, int], None]
 def add_command(
     commands: Commands, name: str, function: Command, summary: str, description: str, example: str
 ) -> argparse.ArgumentParser:
-    """Make a command known; its own arguments are added to what is returned."""
+    """Add a command to the parser; its own arguments are added to what is returned."""
     command = commands.add_parser(
         name, help=summary, description=description, epilog=f"example: {example}"
     )
@@ -35,7 +35,7 @@ def add_command(
 
 
 def path(text: str) -> Path:
-    """A path that was given. An empty one, of a variable that is not set, would be ``.``."""
+    """A path from the command line. An empty one, of a variable that is not set, would be ``.``."""
     if not text:
         raise argparse.ArgumentTypeError("expected a path, got an empty text")
     return Path(text)

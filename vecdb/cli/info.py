@@ -64,7 +64,7 @@ def _info(arguments: argparse.Namespace) -> int:
 
 
 def _show(screen: Screen, name: str, info: dict[str, Any]) -> None:
-    """One collection: what ``get_collection`` and ``memory_report`` say of it, as plain values."""
+    """One collection, as ``get_collection`` and ``memory_report`` describe it, as plain values."""
     screen.line(
         f"{screen.bold(name)}: {count(info['points_count'], 'point')}, status {info['status']}"
     )
@@ -124,11 +124,11 @@ def _show(screen: Screen, name: str, info: dict[str, Any]) -> None:
 def _show_index(
     screen: Screen, segment: dict[str, Any], name: str, index: dict[str, Any], recall: float
 ) -> None:
-    """The index of one named vector, and what a search does for which recall."""
+    """The index of one named vector, and what a search does for each recall."""
     of = f"segment {_short(segment)}" + (f", {name}" if name else "")
     efforts = index["efforts"]
-    # For what no line before it reaches: not by sketches, see scan.py. A shorter table is filled up
-    # with it, so it may be there more than once.
+    # The last line is for a recall that no line before it reaches: sketches are not used, see
+    # scan.py. It fills up a shorter table, so it may be there more than once.
     last = efforts[-1]
     usual = next((effort for effort in efforts if effort["recall"] >= recall), last)
     shown = [effort for effort in efforts if effort["recall"] in _RECALLS or effort is usual]

@@ -44,8 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("vecdb: interrupted", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our output has what they want. The interpreter would complain when it
-        # flushes at exit.
+        # The reader of our output has closed it, and has what they want. The interpreter would
+        # complain when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _BROKEN_PIPE
     except (VecdbError, OSError) as error:

@@ -45,14 +45,14 @@ def _repair(arguments: argparse.Namespace) -> int:
 
 
 def _show(screen: Screen, report: RepairReport) -> None:
-    found = report.collections
-    points = count(sum(collection.saved for collection in found), "point")
+    collections = report.collections
+    points = count(sum(collection.saved for collection in collections), "point")
     verdict = "everything was saved" if report.complete else "SOMETHING WAS LOST"
     screen.line(
-        f"{screen.bold(verdict)}: {count(len(found), 'collection')}, {points} in "
+        f"{screen.bold(verdict)}: {count(len(collections), 'collection')}, {points} in "
         f"{report.target}, {duration(report.seconds)}"
     )
-    if found:
+    if collections:
         screen.line()
         screen.table(
             ["collection", "saved", "lost", "partly lost", "uncertain", "from the log", "gaps"],
@@ -63,11 +63,11 @@ def _show(screen: Screen, report: RepairReport) -> None:
                     count(c.operations, "operation"),
                     f"{len(c.log_gaps) + len(c.unusable_operations):,}",
                 ]
-                for c in found
+                for c in collections
             ],
             indent="  ",
         )
-    for collection in found:
+    for collection in collections:
         said = list(_sentences(collection))
         if said or collection.damaged:
             screen.line()

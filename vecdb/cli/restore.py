@@ -81,8 +81,8 @@ def restore_archive(
         progress(done, total)
 
     if not (root / layout.FORMAT).exists():
-        found = restore.restore_database(archive, root, collection, checksum, watch)
-        return RestoreReport(str(root.absolute()), found, time.monotonic() - started)
+        restored = restore.restore_database(archive, root, collection, checksum, watch)
+        return RestoreReport(str(root.absolute()), restored, time.monotonic() - started)
     if collection is None:
         whole, names = restore.contents(archive)
         if whole:

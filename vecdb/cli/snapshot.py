@@ -37,9 +37,9 @@ def _snapshot(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json(report)
         return 0
-    found = report.snapshot
-    screen.line(f"{report.path}: {size(found.size)} written in {duration(report.seconds)}")
-    screen.line(f"SHA-256 {found.checksum}")
+    taken = report.snapshot
+    screen.line(f"{report.path}: {size(taken.size)} written in {duration(report.seconds)}")
+    screen.line(f"SHA-256 {taken.checksum}")
     return 0
 
 
@@ -73,10 +73,10 @@ def write_archive(
     if not to.absolute().parent.is_dir():
         raise InvalidInputError(f"{to}: the directory {to.absolute().parent} does not exist")
     total = snapshots.size_of(paths)
-    found = snapshots.take_as(
+    taken = snapshots.take_as(
         to.absolute(),
         paths,
         whole=collection is None,
         progress=lambda done: progress(min(done, total), total),
     )
-    return SnapshotReport(str(to.absolute()), found, time.monotonic() - started)
+    return SnapshotReport(str(to.absolute()), taken, time.monotonic() - started)

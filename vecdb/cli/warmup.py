@@ -93,7 +93,7 @@ def compile_kernels(progress: Callable[[int, int], None] = _nothing) -> Warmup:
         modules.append((name, importlib.import_module(f"{kernels.__name__}.{name}")))
     progress(len(names), len(names))
     result = Warmup(seconds=time.monotonic() - started)
-    places = set()
+    caches = set()
     for name, module in modules:
         for kernel in vars(module).values():
             if not isinstance(kernel, Dispatcher) or kernel.py_func.__module__ != module.__name__:
@@ -102,6 +102,6 @@ def compile_kernels(progress: Callable[[int, int], None] = _nothing) -> Warmup:
             into = result.compiled if sum(stats.cache_misses.values()) else result.cached
             into.append(f"{name}.{kernel.py_func.__name__}")
             if stats.cache_path:
-                places.add(str(stats.cache_path))
-    result.cache, result.unkept = sorted(places), list(unkept)
+                caches.add(str(stats.cache_path))
+    result.cache, result.unkept = sorted(caches), list(unkept)
     return result

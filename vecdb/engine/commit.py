@@ -12,7 +12,7 @@ from vecdb.storage.catalog import Change
 
 
 def abandon(store: Store, builder: SegmentBuilder | None) -> None:
-    """Remove what a failed build wrote; unless it was committed, or may have been."""
+    """Remove what a failed build wrote, unless it was committed or may have been."""
     if builder is not None and store.failure is None and builder.segment_id not in store.files:
         builder.abandon()
 

@@ -109,14 +109,14 @@ def decode(data: memoryview) -> Operation:
 
 
 def require_fit(operation: Operation, dims: Mapping[str, int]) -> None:
-    """Raise DamageError for an operation of another collection than one with these vectors."""
+    """Raise DamageError for an operation that does not fit a collection with these vectors."""
     names = set(dims)
     if isinstance(operation, (Upsert, EditVectors)):
-        found = {name: block.dim for name, block in operation.vectors.items()}
-        if isinstance(operation, Upsert) and set(found) != names:
-            raise DamageError(f"vectors {sorted(found)}, expected {sorted(names)}")
-        if not found.items() <= dims.items():
-            raise DamageError(f"vectors of dimensions {found}, expected {dict(dims)}")
+        given = {name: block.dim for name, block in operation.vectors.items()}
+        if isinstance(operation, Upsert) and set(given) != names:
+            raise DamageError(f"vectors {sorted(given)}, expected {sorted(names)}")
+        if not given.items() <= dims.items():
+            raise DamageError(f"vectors of dimensions {given}, expected {dict(dims)}")
     elif isinstance(operation, DropVectors) and not set(operation.names) <= names:
         raise DamageError(f"vectors {operation.names}, expected some of {sorted(names)}")
 

@@ -26,14 +26,15 @@ def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="vecdb-search")
 
 
-def together(tasks: Sequence[Callable[[], T]]) -> list[T]:
-    """The results of all tasks, the first of which this thread does itself. Raises what the first
-    that failed raised, when all have ended.
+def run_all(tasks: Sequence[Callable[[], T]]) -> list[T]:
+    """Run all tasks and return their results; this thread runs the first itself. When all have
+    ended, the first error is raised.
 
-    What no thread has begun when this one is free, it does, too: tasks may call this in turn, and
-    if all threads of the pool waited for others to begin, none ever would.
+    A task that no thread has begun when this thread is free is run here, too. Tasks may call this
+    in turn: if every thread of the pool waited for tasks that others are to begin, none would ever
+    begin.
     """
-    others = [(task, _handed_on(task)) for task in tasks[1:]]
+    others = [(task, _submitted(task)) for task in tasks[1:]]
     try:
         results = [tasks[0]()]
         for task, other in others:
@@ -46,10 +47,10 @@ def together(tasks: Sequence[Callable[[], T]]) -> list[T]:
                 other.exception()  # waits
 
 
-def _handed_on(task: Callable[[], T]) -> Future[T] | None:
+def _submitted(task: Callable[[], T]) -> Future[T] | None:
     try:
         return _pool().submit(task)
-    except RuntimeError:  # the main thread has ended, and takes no more; others may go on searching
+    except RuntimeError:  # the main thread has ended and takes no tasks; others go on searching
         return None
 
 

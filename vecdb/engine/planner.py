@@ -1,4 +1,4 @@
-"""Planner: pure policy. From numbers to the one next step, or None when all is as it should be.
+"""Planner: pure policy, from numbers to the one next step, or None when all is as it should be.
 
 Sizes are kilobytes of vector data of a segment's largest vector name, as in the configuration.
 A collection is *large* when all of it reaches a threshold; then even small segments get an index,
@@ -12,10 +12,10 @@ The rules, in order:
    keeps a segment from shrinking.
 2. *merge* the smallest segments when there are too many, towards ``default_segment_number``. Once
    writing has paused, down to that number, unless a large one would be rewritten for a little.
-3. *convert* a segment that should have codes or an index and has none, *rebuild* one whose codes
-   are not those the configuration asks for or of which a derived file is damaged. The largest
-   first.
-4. *vacuum* a segment of which too many rows are dead. First, if there is no space for another step.
+3. *convert* a segment that should have codes or an index and has none, *rebuild* one that has other
+   codes than the configuration asks for, or a damaged derived file. The largest comes first.
+4. *vacuum* a segment with too many dead rows. This comes first if there is no space for another
+   step.
 
 While points are written, a collection that has too many segments already is not given one more by
 rule 1: their merge comes first. That holds as long as the optimizer keeps up. Where it does not,
@@ -43,16 +43,16 @@ _MAX_SEGMENT_KB = 2_048_000
 INDEX_ROWS = 256
 """Fewer rows are scanned in the time it takes to ask an index."""
 
-# Of segments that can still be merged: more than this there are not, whoever writes them. Two more
-# while all of them are being rewritten; an optimizer that keeps up has far fewer.
+# No more segments than this can still be merged, whoever writes them; two more while all of them
+# are being rewritten. An optimizer that keeps up has far fewer.
 _MOST_SEGMENTS = 10
 _CROWD = 4  # beyond the number aimed for
 
 # So many bytes are written anew in a few milliseconds.
 _TRIFLE = 1 << 20
 
-# In a large collection, so much in memory is worth files of its own: a scan of it takes as long
-# as the search of all the rest.
+# In a large collection so many bytes in memory are worth files of their own: to scan them takes as
+# long as to search all the rest.
 _MEMORY_KB = 2048
 
 # What is to be on disk and no more than this stays in memory while nothing is written: vectors of
@@ -63,8 +63,8 @@ _IDLE_PAYLOAD = 1 << 20
 MEMORY_BUDGET = 64 << 20
 """Bytes of rows in memory, of all collections that are to be on disk."""
 
-# A segment is rewritten for others that come to so small a part of it; up to some size, which
-# takes seconds, to a smaller part.
+# A segment is rewritten for others only if they come to this share of it. Up to a size that takes
+# seconds to rewrite, a smaller share is enough.
 _WORTH_A_MERGE = 8
 _WORTH_IF_CHEAP = 64
 _CHEAP_KB = 128_000
@@ -84,7 +84,7 @@ class SegmentStats:
     damaged: bool = False
     """A derived file is damaged: the rows are well, the segment has to be written anew."""
     file_bytes: int = 0
-    """Of all its files, dead rows and all."""
+    """Bytes of all its files, dead rows included."""
 
     @property
     def live_bytes(self) -> int:
@@ -105,11 +105,11 @@ class Stats:
     memory_rows: int = 0
     memory_bytes: int = 0
     free_bytes: int | None = None
-    """Of the disk; None: enough."""
+    """Free bytes of the disk; None: enough."""
     settled: bool = False
     """Writing has paused, or somebody waits for the optimizer."""
     payload_bytes: int = 0
-    """Of the rows in memory, and of payload edits of others."""
+    """Bytes of the payloads of rows in memory, and of payload edits of other rows."""
     pressed: bool = False
     """All collections have too much in memory, and this one is to give some back."""
     rushing: bool = False
@@ -143,12 +143,12 @@ def plan(stats: Stats, schema: Schema, optimizer: models.OptimizersConfig) -> Pl
 def absorbed(
     stats: Stats, apart: set[int], schema: Schema, optimizer: models.OptimizersConfig
 ) -> tuple[int, ...]:
-    """The smallest segments, that a checkpoint which would leave too many writes anew together with
-    its own rows. Those ``apart`` are not to be touched.
+    """The smallest segments, which a checkpoint that would leave too many writes anew together with
+    its own rows. Those in ``apart`` are not touched.
 
-    It takes as many as it must, and then each that is no larger than all before it. So a row
-    that is written again is in a segment of twice the size, and its like: the work for a row grows
-    with the logarithm of their number, whatever comes in which order.
+    It takes as many as it must, and then each that is no larger than all before it. So a row that
+    is written again gets into a segment of twice the size: the work for a row grows with the
+    logarithm of the number of rows, whatever their order.
     """
     limit = optimizer.max_segment_size or _MAX_SEGMENT_KB
     small = [s for s in stats.segments if s.live and 2 * _kilobytes(s.live, schema) <= limit]
@@ -171,7 +171,7 @@ def absorbed(
 
 
 def space_for(size: int) -> int:
-    """Free bytes without which so many are not begun to be written."""
+    """Free bytes that there must be before so many are written."""
     return size + size // 4
 
 
@@ -260,9 +260,9 @@ def _belongs_on_disk(stats: Stats, schema: Schema) -> bool:
 
 
 def over_budget(on_disk: Mapping[T, int]) -> set[T]:
-    """Whose rows in memory become files though they are still written to: the most of them first,
-    until those of all collections come to no more than ``MEMORY_BUDGET``. ``on_disk``: bytes of
-    the rows in memory, of collections that are to be on disk."""
+    """The collections whose rows in memory become files though they are still written to: those
+    with the most first, until all of them together hold no more than ``MEMORY_BUDGET``.
+    ``on_disk``: bytes of the rows in memory, of collections that are to be on disk."""
     chosen: set[T] = set()
     total = sum(on_disk.values())
     for key in sorted(on_disk, key=on_disk.__getitem__, reverse=True):
@@ -281,7 +281,7 @@ def _mostly_dead(rows: int, live: int, optimizer: models.OptimizersConfig) -> bo
 
 
 def _makes_room(stats: Stats, free: int, optimizer: models.OptimizersConfig) -> Plan | None:
-    """The vacuum that frees the most of those for which there is space."""
+    """The vacuum that frees the most, of those for which there is space."""
 
     def gain(segment: SegmentStats) -> int:
         return segment.file_bytes - segment.new_bytes
@@ -297,7 +297,8 @@ def _makes_room(stats: Stats, free: int, optimizer: models.OptimizersConfig) -> 
 
 
 def _shrinks_by_checkpoint(segment: SegmentStats, optimizer: models.OptimizersConfig) -> bool:
-    """Rows that are dead only since the last checkpoint still have to be kept by a build."""
+    """Whether only a checkpoint lets a segment shrink: a build has to keep rows that died since the
+    last one."""
     if segment.live == segment.committed_live:
         return False
     if segment.live == 0:
@@ -331,7 +332,7 @@ def _merge(
 ) -> tuple[int, ...]:
     """The smallest segments, at most ``excess`` more than one, that are worth a merge.
 
-    A segment is rewritten only for others that come to some part of it: or a large one would be
+    A segment is rewritten only for others that come to some share of it. Else a large one would be
     rewritten for every few points.
     """
     ranked = sorted(segments, key=lambda s: (s.live, s.id))

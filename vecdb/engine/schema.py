@@ -12,7 +12,7 @@ from typing import Any, Literal
 from vecdb import models
 from vecdb.errors import InvalidInputError
 from vecdb.storage.arrays import Placement
-from vecdb.storage.segment import Places
+from vecdb.storage.segment import Placements
 from vecdb.vectors.datatypes import bytes_per_vector
 
 Metric = Literal["dot", "euclid", "manhattan"]
@@ -88,7 +88,7 @@ def _binary(bits: float) -> dict[str, Any]:
 
 
 def _codec(config: models.QuantizationConfig | None) -> tuple[dict[str, Any] | None, bool | None]:
-    """What decides the codes' bytes, apart from where they live (which may change freely)."""
+    """All that decides the bytes of codes, whatever their placement (which may change freely)."""
     if isinstance(config, models.ScalarQuantization):
         quantile = config.scalar.quantile
         codec = {"kind": "scalar", "quantile": None if quantile == 1.0 else quantile}
@@ -118,24 +118,24 @@ def row_bytes(schema: Schema) -> int:
     return bytes_per_vector(*(vector.dim for vector in schema.values()))
 
 
-def places(vector: VectorSchema, rows: int, optimizer: models.OptimizersConfig) -> Places:
-    """Where a segment of ``rows`` rows keeps this vector's originals and codes."""
+def placements(vector: VectorSchema, rows: int, optimizer: models.OptimizersConfig) -> Placements:
+    """The placement of this vector's originals and codes in a segment of ``rows`` rows."""
     mapped = vector.on_disk
     if mapped is None:
         threshold = optimizer.memmap_threshold
         mapped = bool(threshold) and vector_kilobytes(rows, vector.dim) >= (threshold or 0)
     originals: Literal["mapped", "anonymous"] = "mapped" if mapped else "anonymous"
     if vector.always_ram is None:
-        return Places(originals, originals)
-    return Places(originals, "anonymous" if vector.always_ram else "mapped")
+        return Placements(originals, originals)
+    return Placements(originals, "anonymous" if vector.always_ram else "mapped")
 
 
-def placed_once(vector: VectorSchema, wanted: Places) -> Places:
-    """The same in a database whose files are in memory: what is read from them is there twice.
-    Sketches are, for they are small, and searched faster in large pages; so are codes that are
-    said to be in RAM."""
+def placed_once(vector: VectorSchema, wanted: Placements) -> Placements:
+    """The placements in a database whose files are in memory: what is loaded from them is there
+    twice. Only sketches, which are small and searched faster in large pages, and codes that are
+    said to be in RAM are worth that."""
     codes: Placement = "mapped" if vector.codec and not vector.always_ram else wanted.codes
-    return Places("mapped", codes)
+    return Placements("mapped", codes)
 
 
 def vector_schema(schema: Schema, name: str) -> VectorSchema:

@@ -11,8 +11,8 @@ from typing import Any
 class Uninterrupted:
     """Holds Ctrl-C, SIGTERM and SIGHUP back until the end of a block that must not stop half-way.
 
-    Python runs signal handlers in the main thread only, between any two instructions; and only
-    there can handlers be changed. One without a Python handler is the kernel's to act on.
+    Python runs signal handlers in the main thread only, between any two instructions, and handlers
+    can be changed only there. A signal without a Python handler is left to the kernel.
     """
 
     _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

@@ -1,4 +1,4 @@
-"""Sources: the rows that a new segment takes from others, as its builder takes them."""
+"""Sources: the rows that a new segment takes from other segments, in the form its builder takes."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ _BLOCK_BYTES = 1 << 20
 class Source:
     """A segment as it was at some moment, and the rows that a new one takes from it."""
 
-    part: SegmentView
+    segment_view: SegmentView
     rows: Offsets
 
     @classmethod
-    def of(cls, part: SegmentView) -> Source:
+    def of(cls, segment_view: SegmentView) -> Source:
         """All that lives in it."""
-        return cls(part, part.live_offsets())
+        return cls(segment_view, segment_view.live_offsets())
 
     @property
     def segment(self) -> Segment:
         """Where the rows are."""
-        return self.part.segment
+        return self.segment_view.segment
 
 
 def new_builder(store: Store, sources: list[Source]) -> SegmentBuilder:
@@ -44,7 +44,7 @@ def new_builder(store: Store, sources: list[Source]) -> SegmentBuilder:
         sum(len(source.rows) for source in sources),
         sources[0].segment.dims,
         wide_ids=any(source.segment.id_array(source.rows).ndim == 2 for source in sources),
-        payload_bytes=sum(source.part.payload_size(source.rows) for source in sources),
+        payload_bytes=sum(source.segment_view.payload_size(source.rows) for source in sources),
     )
 
 
@@ -56,28 +56,28 @@ def blocks_of(offsets: Offsets, dims: dict[str, int]) -> Iterator[Offsets]:
         yield offsets[start : start + step]
 
 
-def read_rows(part: SegmentView, rows: Offsets) -> RowBlock:
+def read_rows(segment_view: SegmentView, rows: Offsets) -> RowBlock:
     """Some rows of a segment."""
-    segment = part.segment
+    segment = segment_view.segment
     return RowBlock(
         segment.id_array(rows),
-        part.seqs(rows),
-        part.payloads(rows),
+        segment_view.seqs(rows),
+        segment_view.payloads(rows),
         {n: VectorBlock(segment.take(n, rows), segment.has(n, rows)) for n in segment.dims},
     )
 
 
-def places_in_new(sources: list[Source], order: Offsets | None = None) -> list[Offsets]:
-    """For each row of each source the row that it is in the new segment, or -1. ``order``: of all
-    sources' rows, those of the new segment; None: they stand as they come."""
+def rows_in_new(sources: list[Source], order: Offsets | None = None) -> list[Offsets]:
+    """For each row of each source its row in the new segment, or -1. ``order``: the rows of the new
+    segment, numbered through all sources; None: all of them as they come."""
     total = sum(len(source.rows) for source in sources)
     rows = np.arange(total)
     if order is not None:
         rows[order] = np.arange(total)
-    found, start = [], 0
+    out, start = [], 0
     for source in sources:
-        places = np.full(source.part.rows, -1, dtype=np.int64)
-        places[source.rows] = rows[start : start + len(source.rows)]
-        found.append(places)
+        new_rows = np.full(source.segment_view.rows, -1, dtype=np.int64)
+        new_rows[source.rows] = rows[start : start + len(source.rows)]
+        out.append(new_rows)
         start += len(source.rows)
-    return found
+    return out

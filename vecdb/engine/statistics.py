@@ -8,8 +8,8 @@ from vecdb.storage import lookup
 
 
 def statistics(store: Store, *, settled: bool, rushing: bool = False) -> Stats:
-    """The figures of this moment. ``settled``: writing has paused, or somebody waits; ``rushing``:
-    what an index would only slow down goes on."""
+    """The figures of this moment. ``settled``: writing has paused, or somebody waits for the
+    optimizer. ``rushing``: points come so fast that building an index would only slow them down."""
     return Stats(
         segments=[_of_segment(state) for state in store.files.values()],
         memory_rows=store.memory.live,

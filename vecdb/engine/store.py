@@ -1,4 +1,4 @@
-"""Store: one open collection, its parts, its locks, and what is published.
+"""Store: one open collection, its segments, its locks, and what is published.
 
 Locks, always taken in this order:
 
@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 
 from vecdb import ids, models
-from vecdb.engine.schema import Schema, placed_once, places, schema_of
+from vecdb.engine.schema import Schema, placed_once, placements, schema_of
 from vecdb.engine.view import SegmentView, View
 from vecdb.errors import (
     ClosedError,
@@ -44,7 +44,7 @@ from vecdb.storage.format import bits_at, pack_bits
 from vecdb.storage.memory import MemorySegment, all_alive, killed
 from vecdb.storage.payload_edits import EditsFile, PayloadEdits
 from vecdb.storage.place import Place
-from vecdb.storage.segment import FileSegment, Places
+from vecdb.storage.segment import FileSegment, Placements
 from vecdb.storage.segment_row import SegmentRow
 from vecdb.storage.wal import Wal
 
@@ -58,7 +58,7 @@ _INDEX_PACE = 16 << 20  # bytes of points a second: an index of them is built ab
 
 @dataclass(slots=True)
 class FileState:
-    """A file segment, which of its rows live, now and in the catalog, and the payloads they were
+    """A file segment: which of its rows live, now and in the catalog, and which payloads they were
     given since it was built."""
 
     segment: FileSegment
@@ -85,8 +85,9 @@ class FileState:
 class Frozen:
     """Memory segments on their way to files, and every segment as it was at ``seq``."""
 
-    parts: tuple[SegmentView, ...]
-    """More than one after a checkpoint that failed: the next one takes what came since, too."""
+    memory_views: tuple[SegmentView, ...]
+    """There is more than one after a checkpoint that failed: the next one takes what came since,
+    too."""
     seq: int
     files: dict[int, SegmentView]
     absorbed: tuple[int, ...] = ()
@@ -95,7 +96,11 @@ class Frozen:
     @property
     def memories(self) -> tuple[MemorySegment, ...]:
         """The memory segments, the oldest first."""
-        return tuple(part.segment for part in self.parts if isinstance(part.segment, MemorySegment))
+        return tuple(
+            segment_view.segment
+            for segment_view in self.memory_views
+            if isinstance(segment_view.segment, MemorySegment)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,10 +147,8 @@ class OptimizerState:
 
 @dataclass(slots=True)
 class Rush:
-    """Whether points come faster than an index of them could be built.
-
-    What is written fills a bucket that leaks at that pace; it holds what leaks out in 3 seconds.
-    """
+    """Tells whether points come faster than an index of them could be built. What is written fills
+    a bucket that leaks at that pace; it holds what leaks out in 3 seconds."""
 
     _fill: float = 0.0
     _at: float = 0.0
@@ -156,7 +159,7 @@ class Rush:
         self._at = now
 
     def held_up(self, since: float, now: float) -> None:
-        """Nothing could be written meanwhile: that is no pause."""
+        """Nothing could be written meanwhile, so this time is no pause."""
         self._fill, self._at = self._level(since), max(self._at, now)
 
     def left(self, now: float) -> float:
@@ -217,7 +220,7 @@ class Store:
 
     @property
     def is_on_disk(self) -> bool:
-        """Whether vectors of some name are to be on disk, however many there are."""
+        """Whether vectors of some name are to be on disk, however few or many there are."""
         return any(vector.on_disk for vector in self.schema.values())
 
     def new_memory(self) -> MemorySegment:
@@ -227,13 +230,13 @@ class Store:
         return MemorySegment(self.next_segment_id - 1, dims)
 
     def memories(self) -> list[MemorySegment]:
-        """Those that are frozen, then the one that takes new rows."""
+        """The frozen memory segments, then the one that takes new rows."""
         frozen = self.frozen.memories if self.frozen is not None else ()
         return [*frozen, self.memory]
 
     def kept_free(self) -> int:
-        """Bytes of the disk that only deleting may use: with them most of the points can be deleted
-        and what is left be written anew."""
+        """Bytes of the disk that only deleting may use. With them most of the points can be
+        deleted, and the rest written anew."""
         files = sum(state.segment.file_bytes for state in self.files.values())
         return min(self.wal.size // 8 + files // 16, _MOST_KEPT)
 
@@ -244,23 +247,24 @@ class Store:
             return self.next_segment_id - 1
 
     def open_segment(self, row: SegmentRow, reuse: FileSegment | None = None) -> FileSegment:
-        """The segment's files, as it was built, placed as the configuration wants."""
+        """Open the files of a segment, as it was built, with the placements that the configuration
+        wants."""
         row = row.with_edits({})
-        where = self.places(row, self.schema, self.config)
+        wanted = self.placements(row, self.schema, self.config)
         path = self.segments_path / layout.segment_dir(row.id)
-        # A segment that held its store would be in a cycle with it, and what it maps would stay
+        # A segment that held its store would form a cycle with it, and its mappings would stay
         # until Python looks for cycles.
         held = weakref.ref(self)
 
-        def noticed() -> None:
+        def on_damage() -> None:
             store = held()
             if store is not None:
                 store.changed()
 
-        return FileSegment(path, self.uuid, row, where, reuse, noticed)
+        return FileSegment(path, self.uuid, row, wanted, reuse, on_damage)
 
     def open_edits(self, row: SegmentRow, reuse: PayloadEdits | None = None) -> PayloadEdits:
-        """The segment's payload edits, as the catalog has them."""
+        """Open the payload edits of a segment that the catalog has."""
         old = {(f.name, f.row): f for f in reuse.files} if reuse is not None else {}
         path = self.segments_path / layout.segment_dir(row.id)
         return PayloadEdits(
@@ -281,15 +285,15 @@ class Store:
         edits = [self.memory.edits, *(state.edits for state in self.files.values())]
         return self.memory.payload_bytes + sum(each.size for each in edits)
 
-    def places(
+    def placements(
         self, row: SegmentRow, schema: Schema, config: models.CollectionConfig
-    ) -> dict[str, Places]:
-        """Where a segment's parts are to live."""
+    ) -> dict[str, Placements]:
+        """Where the files of each vector name are to live."""
         optimizer = config.optimizer_config
-        where = {name: places(schema[name], row.rows, optimizer) for name in row.vectors}
+        wanted = {name: placements(schema[name], row.rows, optimizer) for name in row.vectors}
         if self.wal.level == "none":
-            return {name: placed_once(schema[name], place) for name, place in where.items()}
-        return where
+            return {name: placed_once(schema[name], each) for name, each in wanted.items()}
+        return wanted
 
     # -- under the write lock --------------------------------------------------------------
 
@@ -324,7 +328,7 @@ class Store:
             self.place.require()
 
     def append(self, first_seq: int, operations: Sequence[Sequence[Any]]) -> None:
-        """Write to the log what will be found there. Raises PlaceTakenError, and as
+        """Append to the log, if it is still in its place. Raises PlaceTakenError, and as
         ``Wal.append``."""
         with ExitStack() as held:
             try:
@@ -344,7 +348,8 @@ class Store:
         return self.place is not None and self.place.is_lost
 
     def changing(self) -> Place:
-        """To be entered by who changes its files. Raises as ``require_writable``."""
+        """The collection's directory, to be entered by code that changes its files. Raises as
+        ``require_writable``."""
         self.require_writable()
         assert self.place is not None
         return self.place
@@ -355,13 +360,13 @@ class Store:
             self.failure = reason
 
     def start_wal_file(self) -> None:
-        """Go on in a new WAL file, which remembers how far the catalog has got. Inside of the
-        place."""
+        """Go on in a new WAL file, which remembers how far the catalog has got. The place is
+        entered."""
         assert self.catalog is not None
         assert self.place is not None
-        # If nothing was written since, it takes the name of the file that is the mark, and whoever
-        # looks then would take the place for lost. Until then the directory itself tells: it is
-        # entered, so its inode is no other's.
+        # If nothing was written since, the new file takes the name of the one that is the mark.
+        # Whoever looks in that moment would take the place for lost. Until there is a new mark the
+        # directory itself tells: it is entered, so no other has its inode.
         self.place.mark = None
         try:
             self.wal.start_file(self.next_seq, self.catalog.transaction)
@@ -372,7 +377,7 @@ class Store:
                 self.fail(self.wal.failed)
 
     def kill(self, keys: list[int], *, in_memory: bool) -> None:
-        """The live rows of these points die, everywhere but (unless asked) in ``memory``."""
+        """Kill the live rows of these points in all segments; in ``memory`` only if asked to."""
         if not keys:
             return
         array = ids.to_array(keys)
@@ -409,15 +414,15 @@ class Store:
 
     def make_view(self) -> View:
         """The state now, as a read would see it."""
-        parts = [state.view() for state in self.files.values()]
-        parts += [view_of(memory) for memory in self.memories() if memory.rows]
-        return View(self.config, self.schema, tuple(parts))
+        segment_views = [state.view() for state in self.files.values()]
+        segment_views += [view_of(memory) for memory in self.memories() if memory.rows]
+        return View(self.config, self.schema, tuple(segment_views))
 
     def publish(self) -> None:
         """Let reads that start from now on see the state as it is."""
         self.view = self.make_view()
         for state in self.files.values():
-            state.segment.say_damage()
+            state.segment.log_damage()
 
 
 def view_of(memory: MemorySegment) -> SegmentView:

@@ -22,23 +22,24 @@ from vecdb.storage.arrays import PlacedArray
 from vecdb.storage.catalog import Bits
 from vecdb.storage.format import bits_at, unpack_bits
 from vecdb.storage.payload_edits import PayloadEdits
-from vecdb.storage.segment import Companion, Index
+from vecdb.storage.segment import Index, QuantizedVectors
 
 Floats = npt.NDArray[np.float32]
 Offsets = npt.NDArray[np.int64]
 
 _FEW_ROWS = 1024
-"""So many are put in order faster than they are picked out of all rows."""
+"""So many rows are sorted faster than they are picked out of all rows in id order."""
 _FIRST_ROWS, _MOST_ROWS = 32, 1 << 16
-"""Of how many rows at once the ids are read."""
+"""How many ids are read at once, at first and at most."""
 
 
 class Segment(Protocol):
-    """Rows in memory or in files, as reads see them. ``rows`` says how many of them a reader knows:
-    those in memory become more. None stands for what a segment has not.
+    """Rows in memory or in files, as reads see them. ``rows``: how many of them the reader knows; a
+    memory segment grows. None stands for what a segment does not have.
 
-    What a row's payload is, and which operation was the last to change it, say `SegmentView`'s
-    methods of the same names: it may have been edited."""
+    The payload of a row, and the operation that changed it last, may have been edited since: ask
+    `SegmentView`, which has methods of the same names.
+    """
 
     @property
     def kind(self) -> str:
@@ -94,19 +95,19 @@ class Segment(Protocol):
     def index(self, name: str) -> Index | None:
         """The index of a vector name."""
 
-    def codes(self, name: str) -> Companion | None:
-        """The quantized form of a vector name."""
+    def codes(self, name: str) -> QuantizedVectors | None:
+        """The quantized vectors of a vector name."""
 
-    def lose(self, name: str, error: CorruptionError) -> None:
-        """Go on without what is derived of a vector name, in which a search has met damage. Raises
-        the error if it is not about that."""
+    def quarantine(self, name: str, error: CorruptionError) -> None:
+        """Go on without the derived files of a vector name, in which a search has met damage.
+        Raises the error if it is not about those."""
 
 
 @dataclass(frozen=True, slots=True)
 class SegmentView:
-    """The first ``rows`` rows of a segment, of which ``live`` are alive, and the first ``seen``
-    edits of their payloads. What is the payload of a row, and which operation was the last to
-    change it, is asked here: the segment knows what was written with the row."""
+    """The first ``rows`` rows of a segment, ``live`` of them alive, and the first ``seen`` edits of
+    their payloads. It tells the payload of a row and the operation that changed it last; the
+    segment knows only what was written with the row."""
 
     segment: Segment
     rows: int
@@ -117,7 +118,7 @@ class SegmentView:
 
     @property
     def edited(self) -> bool:
-        """Whether a payload is another than was written with its row."""
+        """Whether some row has another payload than was written with it."""
         return self.seen > 0 or bool(self.edits.files)
 
     def payload(self, row: int) -> Any:
@@ -175,50 +176,56 @@ class View:
     @property
     def live(self) -> int:
         """How many points there are."""
-        return sum(part.live for part in self.segments)
+        return sum(segment_view.live for segment_view in self.segments)
 
     def locate(self, keys: Sequence[int]) -> tuple[npt.NDArray[np.int64], Offsets]:
         """For each key the index of its segment in ``segments`` and its row there, or (-1, -1)."""
         where = np.full(len(keys), -1, dtype=np.int64)
         rows = np.full(len(keys), -1, dtype=np.int64)
         array = ids.to_array(keys)
-        for number, part in enumerate(self.segments):
-            if part.live == 0:
+        for number, segment_view in enumerate(self.segments):
+            if segment_view.live == 0:
                 continue
-            offsets = part.segment.locate(keys, array, part.rows)
-            found = part.lives(offsets)
-            where[found] = number
-            rows[found] = offsets[found]
+            offsets = segment_view.segment.locate(keys, array, segment_view.rows)
+            alive = segment_view.lives(offsets)
+            where[alive] = number
+            rows[alive] = offsets[alive]
         return where, rows
 
     def in_order(
-        self, key: int, among: Callable[[SegmentView], Bits | None] = lambda part: part.alive
+        self,
+        key: int,
+        among: Callable[[SegmentView], Bits | None] = lambda segment_view: segment_view.alive,
     ) -> Iterator[tuple[int, SegmentView, int]]:
         """All live points in id order from the first id not below ``key``: (key, segment, row).
 
         ``among``: the bits of those rows of a segment to look at; all of them must live.
         """
-        streams = [_in_order(part, key, among(part)) for part in self.segments if part.live]
+        streams = [
+            _in_order(segment_view, key, among(segment_view))
+            for segment_view in self.segments
+            if segment_view.live
+        ]
         return heapq.merge(*streams, key=lambda item: item[0])
 
 
 def _in_order(
-    part: SegmentView, key: int, mask: Bits | None
+    segment_view: SegmentView, key: int, mask: Bits | None
 ) -> Iterator[tuple[int, SegmentView, int]]:
-    segment = part.segment
+    segment = segment_view.segment
     if mask is not None and int(np.bitwise_count(mask).sum()) <= _FEW_ROWS:
-        rows = live_rows(mask, part.rows)
+        rows = live_rows(mask, segment_view.rows)
         rows = rows[ids.sort_order(segment.id_array(rows))]
         for each, row in zip(ids.from_array(segment.id_array(rows)), rows.tolist(), strict=True):
             if each >= key:
-                yield each, part, row
+                yield each, segment_view, row
         return
-    order = segment.from_key(key, part.rows)
+    order = segment.from_key(key, segment_view.rows)
     start, step = 0, _FIRST_ROWS
     while start < len(order):  # more and more at once: few may be wanted, and few may be left
         rows = order[start : start + step].astype(np.int64)
         if mask is not None:
             rows = rows[bits_at(mask, rows)]
         for each, row in zip(ids.from_array(segment.id_array(rows)), rows.tolist(), strict=True):
-            yield each, part, row
+            yield each, segment_view, row
         start, step = start + step, min(2 * step, _MOST_ROWS)

@@ -1,6 +1,6 @@
 """Steps of `fastscan` on 16 or 32 numbers at once, as intrinsics.
 
-An intrinsic is written out at the place of the call. A function called there with arrays would have
+An intrinsic is written out where it is called. A function called there with arrays would have
 references to them counted, at each call, which costs more than a whole block of look-ups.
 """
 
@@ -37,7 +37,7 @@ __all__ = [
     "bytes_of_table",
     "count_trailing_zeros",
     "nearest_of_block",
-    "products_of_place",
+    "products_of_sub",
     "range_of_table",
     "scores_of_block",
     "sums_of_four",
@@ -52,15 +52,15 @@ TOGETHER: Final = 4
 def _plain(blocks, block, tables, query, out, at):  # type: ignore[no-untyped-def]
     for row in range(BLOCK_ROWS):
         out[at + row] = 0
-    for place in range(tables.shape[1] >> 4):
+    for sub in range(tables.shape[1] >> 4):
         for i in range(16):
-            both = np.int64(blocks[block, 16 * place + i])
-            out[at + i] += tables[query, 16 * place + (both & 15)]
-            out[at + 16 + i] += tables[query, 16 * place + (both >> 4)]
+            both = np.int64(blocks[block, 16 * sub + i])
+            out[at + i] += tables[query, 16 * sub + (both & 15)]
+            out[at + 16 + i] += tables[query, 16 * sub + (both >> 4)]
 
 
 def _target(context: Any) -> Target | None:
-    """What code is compiled for: not always this processor, see numba's NUMBA_CPU_NAME.
+    """The processor that code is compiled for: not always this one, see numba's NUMBA_CPU_NAME.
 
     Numba's cache has the same names in its key, so that each finds the code made for it.
     """
@@ -104,8 +104,8 @@ def _sums_of(count: int) -> Any:
             size = builder.extract_value(entries.shape, 1)
             pointers = []
             for i in range(count):
-                place = builder.add(arguments[4], LONG(i))
-                query = builder.load(builder.gep(numbers.data, [place]))
+                position = builder.add(arguments[4], LONG(i))
+                query = builder.load(builder.gep(numbers.data, [position]))
                 pointers.append(builder.gep(entries.data, [builder.mul(query, size)]))
             codes = _block(context, builder, signature, arguments)
             emit_sums(builder, target, codes, pointers, builder.udiv(size, LONG(64)), found.data)
@@ -155,13 +155,13 @@ def scores_of_block(
         )
         whole = load(builder, found.data, arguments[4], INT, BLOCK_ROWS)
         score = builder.fmul(builder.sitofp(whole, kind), step)
-        place = variable(builder, builder.fadd(score, offset))
+        total = variable(builder, builder.fadd(score, offset))
         for i, combine in enumerate((builder.fmul, builder.fadd)):
             before = 4 * BLOCK_ROWS * i
             with builder.if_then(builder.icmp_signed(">", size, LONG(before))):
                 column = load(builder, here, LONG(BLOCK_ROWS * i), FLOAT, BLOCK_ROWS)
-                builder.store(combine(builder.load(place), column), place)
-        score = builder.fadd(builder.load(place), bias)
+                builder.store(combine(builder.load(total), column), total)
+        score = builder.fadd(builder.load(total), bias)
         store(builder, score, scores.data, 0)
         reached = builder.fcmp_unordered(">=", score, worst)
         return builder.zext(builder.bitcast(reached, INT), LONG)
@@ -202,9 +202,9 @@ def nearest_of_block(
             builder.store(ir.Constant(floats, None), distance)
             with cgutils.for_range(builder, width) as inner:
                 at = builder.mul(builder.add(start, inner.index), LONG(BLOCK_ROWS))
-                place = builder.mul(builder.add(first, inner.index), row)
-                place = builder.gep(centroids.data, [builder.add(place, outer.index)])
-                centroid = spread(builder, builder.load(place), BLOCK_ROWS)
+                entry = builder.mul(builder.add(first, inner.index), row)
+                entry = builder.gep(centroids.data, [builder.add(entry, outer.index)])
+                centroid = spread(builder, builder.load(entry), BLOCK_ROWS)
                 away = builder.fsub(load(builder, lanes.data, at, FLOAT, BLOCK_ROWS), centroid)
                 away = builder.fmul(away, away)
                 builder.store(builder.fadd(builder.load(distance), away), distance)
@@ -221,11 +221,11 @@ def nearest_of_block(
 
 
 @intrinsic
-def products_of_place(
-    typing_context: Any, query: Any, codebook: Any, first: Any, last: Any, place: Any, out: Any
+def products_of_sub(
+    typing_context: Any, query: Any, codebook: Any, first: Any, last: Any, sub: Any, out: Any
 ) -> Any:
     """Write the sum of ``query[j] * codebook[j]``, j from ``first`` to ``last - 1``, to row
-    ``place`` of ``out: float32[m, 16]``.
+    ``sub`` of ``out: float32[m, 16]``.
 
     ``codebook: float32[d, 16]``. The sum stays in one register; as a plain loop over 16 numbers it
     goes through memory for each j, which takes four to seven times as long.
@@ -249,8 +249,8 @@ def products_of_place(
 
 
 @intrinsic
-def range_of_table(typing_context: Any, numbers: Any, place: Any) -> Any:
-    """The least and the greatest of row ``place`` of ``numbers: float32[m, 16]``."""
+def range_of_table(typing_context: Any, numbers: Any, sub: Any) -> Any:
+    """The least and the greatest of row ``sub`` of ``numbers: float32[m, 16]``."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         low = high = _table(context, builder, signature, arguments)
@@ -269,9 +269,9 @@ def range_of_table(typing_context: Any, numbers: Any, place: Any) -> Any:
 
 @intrinsic
 def bytes_of_table(
-    typing_context: Any, numbers: Any, place: Any, least: Any, inverse: Any, out: Any
+    typing_context: Any, numbers: Any, sub: Any, least: Any, inverse: Any, out: Any
 ) -> Any:
-    """Round ``(numbers[place] - least) * inverse`` to ``out[16 * place : 16 * place + 16]``.
+    """Round ``(numbers[sub] - least) * inverse`` to ``out[16 * sub : 16 * sub + 16]``.
 
     What is below 0 or above 255 becomes that; NaN, from numbers that overflowed, becomes 0.
     """
@@ -302,7 +302,7 @@ def _table(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
 
 @intrinsic
 def count_trailing_zeros(typing_context: Any, word: Any) -> Any:
-    """The place of the lowest bit set in an int64 that is not zero."""
+    """The number of the lowest bit set in an int64 that is not zero."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))

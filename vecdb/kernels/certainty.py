@@ -54,7 +54,7 @@ def score_candidates(metric, vectors, query, rows, found, scores, best, filled):
     """Write the scores of ``rows: int64[m]`` to ``found: float32[m]``, and offer them to the
     running top-k ``scores``, ``best`` of `topk`; returns the new ``filled``.
 
-    Rows come from anywhere in memory: each is asked for while others are scored, or waiting for
+    Rows come from anywhere in memory. Each is fetched while others are scored; else waiting for
     them would be most of the work.
     """
     count = rows.shape[0]
@@ -70,7 +70,7 @@ def score_candidates(metric, vectors, query, rows, found, scores, best, filled):
 
 @njit(_f64(_f64), nogil=True, cache=True)
 def _beyond(deviations):  # type: ignore[no-untyped-def]
-    """The share of a normal distribution that is above so many standard deviations."""
+    """The share of a normal distribution that lies above so many standard deviations."""
     return 0.5 * math.erfc(deviations * 0.7071067811865476)
 
 
@@ -118,17 +118,17 @@ def missed(estimates, scores, allowed, deeper, last):  # type: ignore[no-untyped
     for i in range(kept):
         above = scores[i] - of_scores - slope * (estimates[i] - of_estimates)
         farthest = max(farthest, above)
-    # Of so many normal ones hardly any is farther; where one is, so are others that are not seen.
+    # Among so many normal errors hardly any is larger; if one is, so are others that are not seen.
     deviation = max(deviation, farthest / math.sqrt(2.0 * math.log(count)))
     if not deviation < np.inf:
         return np.inf, np.inf
     if deviation <= _ROUNDING * largest:
-        # The codes say all there is, and equal scores are none that were missed; or all scores seen
-        # so far are equal, and nothing is known of others.
+        # Either the codes are exact, and rows of equal score are not missed; or all scores seen so
+        # far are equal, and nothing is known of others.
         return (0.0, 0.0) if slope > 0.0 else (np.inf, np.inf)
     slope = max(slope, 0.0)
     variance = deviation * deviation
-    # What few scores say of the slope is not certain, and tells the less the farther one goes.
+    # A slope from few scores is uncertain, and tells less the farther one goes.
     farther = variance / squares if squares > 0.0 else 0.0
     variance *= 1.0 + 1.0 / count
     found = 0.0

@@ -42,15 +42,15 @@ def encode_product(vectors, codebook, width, out):  # type: ignore[no-untyped-de
         for i in range(count):
             for j in range(dim):
                 lanes[j, i] = vectors[first + i, j]
-        for place in range((dim + width - 1) // width):
-            start = place * width
+        for chunk in range((dim + width - 1) // width):
+            start = chunk * width
             wide = min(width, dim - start)
             nearest_of_block(  # type: ignore[call-arg]
                 lanes, start, wide, codebook, start, CENTROIDS, errors, labels
             )
             labels[count:] = 0
             for i in range(16):
-                out[block, 16 * place + i] = labels[i] | labels[16 + i] << 4
+                out[block, 16 * chunk + i] = labels[i] | labels[16 + i] << 4
 
 
 def chunks_of(points: Floats, width: int) -> Iterator[tuple[slice, Floats]]:

@@ -90,12 +90,12 @@ def scan_scalar(metric, codes, point, step, constant, mask, base, scores, rows, 
     """Offer every allowed row to the running top-k; arguments as in `score_scalar_rows`."""
     n = codes.shape[0]
     chosen = np.empty(BLOCK, np.int64)
-    found = np.empty(BLOCK, np.float32)
+    block_scores = np.empty(BLOCK, np.float32)
     row = 0
     while row < n:
         count, row = select_rows(mask, row, n, chosen)
-        score_scalar_rows(metric, codes, point, step, constant, chosen[:count], found)
-        filled = offer_rows(found, chosen, count, base, scores, rows, filled)
+        score_scalar_rows(metric, codes, point, step, constant, chosen[:count], block_scores)
+        filled = offer_rows(block_scores, chosen, count, base, scores, rows, filled)
     return filled
 
 

@@ -103,12 +103,12 @@ def scan(metric, vectors, query, mask, base, scores, rows, filled):  # type: ign
     """
     n = vectors.shape[0]
     chosen = np.empty(BLOCK, np.int64)
-    found = np.empty(BLOCK, np.float32)
+    block_scores = np.empty(BLOCK, np.float32)
     row = 0
     while row < n:
         count, row = select_rows(mask, row, n, chosen)
-        score_rows(metric, vectors, query, chosen[:count], found)
-        filled = offer_rows(found, chosen, count, base, scores, rows, filled)
+        score_rows(metric, vectors, query, chosen[:count], block_scores)
+        filled = offer_rows(block_scores, chosen, count, base, scores, rows, filled)
     return filled
 
 

@@ -1,7 +1,7 @@
 """FastScan: sums of table look-ups for 32 rows at once, and the best rows by them.
 
-Codes are whole numbers 0 .. 15, ``m`` a row. A query has a table of 16 bytes for each of the ``m``;
-the sum of a row is that of the bytes its codes name.
+A row has a code, a whole number 0 .. 15, of each of ``m`` sub-quantizers. A query has a table of 16
+bytes for each of them; the sum of a row is that of the bytes its codes name.
 
 **Layout.** Rows stand in blocks of 32: ``blocks: uint8[ceil(n / 32), 64 * quads + 128 * columns]``
 with ``quads = ceil(m / 4)``. In a block,
@@ -13,7 +13,8 @@ with ``quads = ceil(m / 4)``. In a block,
 
 Rows missing to a whole block are zeros. Blocks may start anywhere in memory, but from a multiple
 of 64 bytes on they are read faster by a sixth. Tables are ``uint8[q, 64 * quads]``, a row a query:
-byte ``16 * j + c`` is what code ``c`` in place ``j`` adds. Places from ``m`` on must be zeros.
+byte ``16 * j + c`` is what code ``c`` of sub-quantizer ``j`` adds. From ``m`` on they must be
+zeros.
 
 **Scores** are float32, worked out in this order on every processor, without what there is no column
 of::
@@ -111,8 +112,8 @@ def unpack(blocks, codes):  # type: ignore[no-untyped-def]
     for row in range(codes.shape[0]):
         at = row & 15
         shift = (row & 16) >> 2
-        for place in range(codes.shape[1]):
-            codes[row, place] = blocks[row >> 5, 16 * place + at] >> shift & 15
+        for sub in range(codes.shape[1]):
+            codes[row, sub] = blocks[row >> 5, 16 * sub + at] >> shift & 15
 
 
 @njit(two_floats(floats_2, out_bytes_1), nogil=True, cache=True)
@@ -120,22 +121,22 @@ def quantize_tables(numbers, out):  # type: ignore[no-untyped-def]
     """Write bytes that stand for ``numbers: float32[m, 16]`` to ``out: uint8[64 * ceil(m / 4)]``.
 
     Returns ``step`` and ``offset``: m of the numbers make about ``sum of bytes * step + offset``.
-    One step for all places, the widest sets it: else sums of bytes would mean nothing. The widest
-    is 252 steps, not 255: what is made of four equal parts, such as the bits of a place under a
-    query of 1 and -1, is then told apart without rounding.
+    All sub-quantizers share one step, or sums of bytes would mean nothing; the one with the widest
+    range sets it. That range is 252 steps, not 255: what is made of four equal parts, such as the
+    four bits of a code under a query of 1 and -1, is then told apart without rounding.
     """
     m = numbers.shape[0]
     least = np.empty(m, np.float32)
     offset = 0.0
     widest = np.float32(0.0)
-    for place in range(m):
-        low, high = range_of_table(numbers, place)  # type: ignore[call-arg, var-annotated]
-        least[place] = low
+    for sub in range(m):
+        low, high = range_of_table(numbers, sub)  # type: ignore[call-arg, var-annotated]
+        least[sub] = low
         offset += low
         widest = max(widest, high - low)
     inverse = np.float32(STEPS) / widest if widest > np.float32(0.0) else np.float32(0.0)
-    for place in range(m):
-        bytes_of_table(numbers, place, least[place], inverse, out)  # type: ignore[call-arg]
+    for sub in range(m):
+        bytes_of_table(numbers, sub, least[sub], inverse, out)  # type: ignore[call-arg]
     out[16 * m :] = 0
     return widest / np.float32(STEPS), np.float32(offset)
 
@@ -162,15 +163,15 @@ def score_all(blocks, tables, step, offset, bias, out):  # type: ignore[no-untyp
     columns = tables.shape[1]
     query = np.zeros(1, np.int64)
     sums = np.empty(BLOCK_ROWS, np.int32)
-    found = np.empty(BLOCK_ROWS, np.float32)
+    block_scores = np.empty(BLOCK_ROWS, np.float32)
     for start in range(0, n, BLOCK_ROWS):
         block = start >> 5
         sums_of_one(blocks, block, tables, query, 0, sums)
         scores_of_block(  # type: ignore[call-arg]
-            blocks, block, columns, sums, 0, step, offset, bias, step, found
+            blocks, block, columns, sums, 0, step, offset, bias, step, block_scores
         )
         for i in range(min(BLOCK_ROWS, n - start)):
-            out[np.uint64(start + i)] = found[i]
+            out[np.uint64(start + i)] = block_scores[i]
 
 
 @njit(types.void(bytes_2, bytes_2, f32, f32, f32, ints_1, out_floats_1), nogil=True, cache=True)
@@ -182,17 +183,17 @@ def score_rows(blocks, tables, step, offset, bias, row_numbers, out):  # type: i
     """
     query = np.zeros(1, np.int64)
     sums = np.empty(BLOCK_ROWS, np.int32)
-    found = np.empty(BLOCK_ROWS, np.float32)
+    block_scores = np.empty(BLOCK_ROWS, np.float32)
     last = np.int64(-1)
     for i in range(row_numbers.shape[0]):
         block = row_numbers[i] >> 5
         if block != last:
             sums_of_one(blocks, block, tables, query, 0, sums)
             scores_of_block(  # type: ignore[call-arg]
-                blocks, block, tables.shape[1], sums, 0, step, offset, bias, step, found
+                blocks, block, tables.shape[1], sums, 0, step, offset, bias, step, block_scores
             )
             last = block
-        out[i] = found[np.uint64(row_numbers[i] & 31)]
+        out[i] = block_scores[np.uint64(row_numbers[i] & 31)]
 
 
 # --- the best rows --------------------------------------------------------------------------------
@@ -238,8 +239,8 @@ def scan(  # type: ignore[no-untyped-def]
     * ``ranges: int64[p, 2]``, first row and end: no row may be in two ranges of a query. Ranges may
       start and end within a block;
     * ``queries[starts[i] : starts[i + 1]]`` (int64) are the queries that scan range ``i``, with the
-      ``biases`` (float32) at the same places. ``starts: int64[p + 1]``. Four queries that share a
-      range take little more than half the time of four scans;
+      ``biases`` (float32) at the same positions. ``starts: int64[p + 1]``. Four queries that share
+      a range take little more than half the time of four scans;
     * ``scores: float32[q, k]``, ``rows: int64[q, k]``, ``filled: int64[q]``: of each query, what
       `topk` says; rows are offered as ``base + row``. The mask is as in `vecdb.kernels`.
 
@@ -259,7 +260,7 @@ def scan(  # type: ignore[no-untyped-def]
             kept_rows[query, i] = rows[query, i]
         worst[query] = worst_score(scores[query], filled[query])
     sums = np.empty(TOGETHER * BLOCK_ROWS, np.int32)
-    found = np.empty(BLOCK_ROWS, np.float32)
+    block_scores = np.empty(BLOCK_ROWS, np.float32)
     last_byte = mask.shape[0] - 1
     for p in range(ranges.shape[0]):
         first = ranges[p, 0]
@@ -300,19 +301,19 @@ def scan(  # type: ignore[no-untyped-def]
                         offsets[query],
                         biases[at + i],
                         worst[query],
-                        found,
+                        block_scores,
                     )
                     if bits == 0:
                         continue
                     count = filled[query]
                     while bits != 0:
-                        place = count_trailing_zeros(bits)
+                        row = count_trailing_zeros(bits)
                         bits &= bits - 1
-                        score = found[place]
+                        score = block_scores[row]
                         if score != score:  # as in `topk_push`
                             score = np.float32(-np.inf)
                         kept[query, count] = score
-                        kept_rows[query, count] = base + start + place
+                        kept_rows[query, count] = base + start + row
                         count += 1
                     if count > room:
                         count, worst[query] = thin(kept[query], kept_rows[query], count, k)

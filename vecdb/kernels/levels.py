@@ -33,8 +33,8 @@ _LARGEST = float(np.finfo(np.float32).max)
 def encode_two_values(vectors, middle, bits, width, out):  # type: ignore[no-untyped-def]
     """Write the blocks of ``vectors: float32[n, d]``: whether a value is above ``middle``.
 
-    Of more than one bit, all are set or none. ``width`` dimensions of ``bits`` bits share a place,
-    the first in the lowest bits. The columns are those that change no score.
+    If a dimension has several bits, all of them are set or none. ``width`` dimensions of ``bits``
+    bits share a code, the first in the lowest bits. The columns are those that change no score.
     """
     n, dim = vectors.shape
     out[:] = 0
@@ -43,9 +43,9 @@ def encode_two_values(vectors, middle, bits, width, out):  # type: ignore[no-unt
         shift = (row & 16) >> 2
         for j in range(dim):
             if vectors[row, j] > middle:
-                place = j // width
-                code = ((1 << bits) - 1) << (bits * (j - place * width))
-                out[row >> 5, 16 * place + at] |= code << shift
+                sub = j // width
+                code = ((1 << bits) - 1) << (bits * (j - sub * width))
+                out[row >> 5, 16 * sub + at] |= code << shift
         columns = out[row >> 5, out.shape[1] - 8 * BLOCK_ROWS :].view(np.float32)
         columns[row & 31] = np.float32(1.0)
 
@@ -92,10 +92,10 @@ def encode_rotated(metric, vectors, center, signs, levels, bits, width, out):  #
         for i in range(BLOCK_ROWS):
             scale[i] = (wide / squares[i]) ** 0.5 if squares[i] > 0.0 else 0.0
         inner[:] = 0.0
-        for place in range(wide // width):
+        for sub in range(wide // width):
             codes[:] = 0
             for turn in range(width):
-                j = place * width + turn
+                j = sub * width + turn
                 for i in range(BLOCK_ROWS):
                     lanes[j, i] *= scale[i]
                 nearest_of_block(  # type: ignore[call-arg]
@@ -107,10 +107,10 @@ def encode_rotated(metric, vectors, center, signs, levels, bits, width, out):  #
             for i in range(count, BLOCK_ROWS):
                 codes[i] = 0
             for i in range(16):
-                out[block, 16 * place + i] = codes[i] | codes[16 + i] << 4
+                out[block, 16 * sub + i] = codes[i] | codes[16 + i] << 4
         columns = out[block, out.shape[1] - 8 * BLOCK_ROWS :].view(np.float32)
         for i in range(count):
-            # Of the scaled row, ``wide`` is the square of the length.
+            # The squared length of the scaled row is ``wide``.
             factor = wide / inner[i] / scale[i] if scale[i] > 0.0 else 0.0
             if metric == DOT:
                 columns[i] = factor
@@ -124,24 +124,24 @@ def encode_rotated(metric, vectors, center, signs, levels, bits, width, out):  #
 def tables_of_levels(metric, codebook, query, width, stride, out):  # type: ignore[no-untyped-def]
     """Write what each code adds to the score of ``query: float32[d]`` to ``out: float32[m, 16]``.
 
-    Place ``p`` has the dimensions from ``p * width`` on, ``width`` of them or what is left. What
-    code ``c`` stands for in the ``i``-th of them is ``codebook[p * stride + i, c]``: with
-    ``stride`` 0, all places share their levels.
+    Sub-quantizer ``p`` has the dimensions from ``p * width`` on, ``width`` of them or what is left.
+    What code ``c`` stands for in the ``i``-th of them is ``codebook[p * stride + i, c]``: with
+    ``stride`` 0, all sub-quantizers share their levels.
     """
     dim = query.shape[0]
-    for place in range(out.shape[0]):
+    for sub in range(out.shape[0]):
         for c in range(16):
-            out[place, c] = np.float32(0.0)
-        for i in range(min(width, dim - place * width)):
-            x = query[place * width + i]
-            row = place * stride + i
+            out[sub, c] = np.float32(0.0)
+        for i in range(min(width, dim - sub * width)):
+            x = query[sub * width + i]
+            row = sub * stride + i
             if metric == DOT:
                 for c in range(16):
-                    out[place, c] += x * codebook[row, c]
+                    out[sub, c] += x * codebook[row, c]
             elif metric == EUCLID:
                 for c in range(16):
                     difference = x - codebook[row, c]
-                    out[place, c] -= difference * difference
+                    out[sub, c] -= difference * difference
             else:
                 for c in range(16):
-                    out[place, c] -= abs(x - codebook[row, c])
+                    out[sub, c] -= abs(x - codebook[row, c])

@@ -3,8 +3,8 @@
 A row is its partition's centroid plus a residual. Centroids are bytes (see `priorities`);
 residuals are 4-bit product codes in the blocks of `fastscan`, ``width`` dimensions a code, their
 codebook ``float32[m * width, 16]`` (line ``j`` holds coordinate ``j`` of the 16 entries of its
-place, so that a look-up table is 16 neighbours in memory). The index says what the numbers mean;
-here they are only added up.
+sub-quantizer, so that a look-up table is 16 neighbours in memory). The index says what the numbers
+mean; here they are only added up.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 from numba.core import types
 
-from vecdb.kernels.blocks import products_of_place
+from vecdb.kernels.blocks import products_of_sub
 from vecdb.kernels.compiling import njit
 from vecdb.kernels.fastscan import quantize_tables, scan
 from vecdb.kernels.priorities import gaps, inverse_spans, priorities, product
@@ -45,17 +45,17 @@ _index: Final[Any] = (
     *(bytes_2, floats_1, floats_1, floats_1, floats_1, floats_1, floats_1, ints_1),
     *(floats_2, i64, f32, floats_1, f32, f32, bytes_2),
 )
-"""Of `visit` and `nearest`, the arguments from ``centroids`` to ``blocks``."""
+"""The types of the arguments that `visit` and `nearest` share, from ``centroids`` to ``blocks``."""
 
 
 @njit(types.void(floats_1, floats_2, i64, out_floats_2), nogil=True, cache=True)
 def query_tables(query, codebook, width, out):  # type: ignore[no-untyped-def]
     """Write a query's inner products with the codebook's entries to ``out: float32[m, 16]``."""
     dim = query.shape[0]
-    for place in range(out.shape[0]):
-        first = place * width
+    for sub in range(out.shape[0]):
+        first = sub * width
         last = min(first + width, dim)
-        products_of_place(query, codebook, first, last, place, out)  # type: ignore[call-arg]
+        products_of_sub(query, codebook, first, last, sub, out)  # type: ignore[call-arg]
 
 
 @njit(
@@ -94,20 +94,22 @@ def visit(  # type: ignore[no-untyped-def]
     counts,
     bounds,
 ):
-    """Of each query, the best positions by their codes in the partitions that may hold near ones.
+    """Write the best positions for each query, by their codes, in the partitions that may hold near
+    ones.
 
-    A partition is visited if its priority, `priorities` plus its bonus, is at most ``gap`` below
-    the best one's, both in units of the query's span (`inverse_spans`); then, in falling order,
-    more until there are k positions. Queries that visit the same partition share a pass over it.
+    The priority of a partition is its number in `priorities` plus its bonus, in units of the
+    query's span (`inverse_spans`). A partition is visited if its priority is at most ``gap`` below
+    the best; then more are, in falling order, until there are k positions. Queries that visit the
+    same partition share a pass over it.
 
     Results come unsorted to ``scores: float32[q, k]``, ``positions: int64[q, k]``. ``counts:
     int64[q, 3]``, zeros before, tells how many there are, and how many partitions and positions
-    were visited. ``bounds: float32[q, 2]``: the best priority of those that were not, as a score,
-    and what a score is multiplied by to be in units of the span.
+    were visited. ``bounds: float32[q, 2]``: the best priority of the others, as a score, and the
+    factor that turns a score into units of the span.
     """
-    asked, wanted = scores.shape
+    n_queries, k = scores.shape
     partitions = centroids.shape[0]
-    biases = np.empty((partitions, asked), np.float32)
+    biases = np.empty((partitions, n_queries), np.float32)
     moved = np.empty(queries.shape, np.float32)
     priorities(
         queries,
@@ -121,17 +123,17 @@ def visit(  # type: ignore[no-untyped-def]
         moved,
         biases,
     )
-    inverses = np.empty(asked, np.float32)
+    inverses = np.empty(n_queries, np.float32)
     inverse_spans(moved, biases, common, factor, typical, radius, inverses)
-    below = np.empty((partitions, asked), np.float32)  # the best priority
-    best = np.empty(asked, np.float32)
+    below = np.empty((partitions, n_queries), np.float32)  # the best priority
+    best = np.empty(n_queries, np.float32)
     gaps(biases, bonuses, inverses, best, below)
-    reached = np.empty(asked, np.float32)
+    reached = np.empty(n_queries, np.float32)
     # What `scan` takes: ranges of rows, and the queries of each.
-    ranges = np.empty((asked * partitions, 2), np.int64)
-    firsts = np.empty(asked * partitions + 1, np.int64)
-    visitors = np.empty(asked * partitions, np.int64)
-    chosen = np.empty(asked * partitions, np.float32)
+    ranges = np.empty((n_queries * partitions, 2), np.int64)
+    firsts = np.empty(n_queries * partitions + 1, np.int64)
+    visitors = np.empty(n_queries * partitions, np.int64)
+    chosen = np.empty(n_queries * partitions, np.float32)
     firsts[0] = 0
     pairs = 0
     count = 0
@@ -145,16 +147,16 @@ def visit(  # type: ignore[no-untyped-def]
             until *= np.float32(1.25)
         else:
             until = np.float32(np.inf)
-        for q in range(asked):
-            if tier < _TIERS or counts[q, 2] < wanted:
+        for q in range(n_queries):
+            if tier < _TIERS or counts[q, 2] < k:
                 reached[q] = until
         for c in range(partitions):
             size = np.int64(-1)
-            for q in range(asked):
+            for q in range(n_queries):
                 gap_here = below[c, q]
                 if not (after < gap_here <= until):
                     continue
-                if tier >= _TIERS and counts[q, 2] >= wanted:
+                if tier >= _TIERS and counts[q, 2] >= k:
                     continue
                 size = starts[c + 1] - starts[c]
                 visitors[pairs] = q
@@ -169,19 +171,19 @@ def visit(  # type: ignore[no-untyped-def]
                 firsts[count] = pairs
         after = until
         missing = tier < _TIERS - 1
-        for q in range(asked):
-            missing |= counts[q, 2] < wanted
+        for q in range(n_queries):
+            missing |= counts[q, 2] < k
         if not missing or until == np.float32(np.inf):
             break
-    places = codebook.shape[0] // width
-    numbers = np.empty((places, ENTRIES), np.float32)
-    tables = np.empty((asked, 64 * ((places + 3) >> 2)), np.uint8)
-    steps = np.empty(asked, np.float32)
-    offsets = np.empty(asked, np.float32)
-    for q in range(asked):
+    m = codebook.shape[0] // width
+    numbers = np.empty((m, ENTRIES), np.float32)
+    tables = np.empty((n_queries, 64 * ((m + 3) >> 2)), np.uint8)
+    steps = np.empty(n_queries, np.float32)
+    offsets = np.empty(n_queries, np.float32)
+    for q in range(n_queries):
         query_tables(moved[q], codebook, width, numbers)
         steps[q], offsets[q] = quantize_tables(numbers, tables[q])
-    filled = np.zeros(asked, np.int64)
+    filled = np.zeros(n_queries, np.int64)
     scan(
         blocks,
         tables,
@@ -198,7 +200,7 @@ def visit(  # type: ignore[no-untyped-def]
         filled,
     )
     counts[:, 0] = filled
-    for q in range(asked):
+    for q in range(n_queries):
         following = np.float32(np.inf)
         for c in range(partitions):
             x = below[c, q]
@@ -211,7 +213,7 @@ def visit(  # type: ignore[no-untyped-def]
             for i in range(filled[q]):
                 scores[q, i] -= square
         if reached[q] > gap and following < np.float32(np.inf):
-            # One partition stands alone, and holds too few rows: of the others nothing is known.
+            # One partition stands alone and holds too few rows: nothing is known of the others.
             bounds[q, 0] = np.inf
 
 
@@ -261,14 +263,14 @@ def nearest(  # type: ignore[no-untyped-def]
     counts,
     margins,
 ):
-    """`visit`, then `rescore`: a call of its own for each takes a fifth of a search.
+    """`visit`, then `rescore`, in one call: a second one would take a fifth of a search.
 
     ``order: uint32[n]``: the row at each position, empty if they are the same.
     """
-    asked = queries.shape[0]
-    sketched = np.empty((asked, candidates), np.float32)
-    chosen = np.empty((asked, candidates), np.int64)
-    bounds = np.empty((asked, 2), np.float32)
+    n_queries = queries.shape[0]
+    sketched = np.empty((n_queries, candidates), np.float32)
+    chosen = np.empty((n_queries, candidates), np.int64)
+    bounds = np.empty((n_queries, 2), np.float32)
     visit(
         queries,
         centroids,
@@ -293,10 +295,10 @@ def nearest(  # type: ignore[no-untyped-def]
         bounds,
     )
     if order.shape[0]:
-        for q in range(asked):
+        for q in range(n_queries):
             for i in range(counts[q, 0]):
                 chosen[q, i] = order[chosen[q, i]]
-    found = counts[:, 0].copy()
+    counted = counts[:, 0].copy()
     rescore(
-        metric, vectors, queries, chosen, found, sketched, bounds, measured, scores, rows, margins
+        metric, vectors, queries, chosen, counted, sketched, bounds, measured, scores, rows, margins
     )

@@ -33,8 +33,8 @@ def prefetch_row(typing_context: Any, vectors: Any, row: Any) -> Any:
         )
         lines = builder.udiv(builder.add(size, long(_LINE - 1)), long(_LINE))
         with cgutils.for_range(builder, lines) as loop:
-            place = builder.gep(start, [builder.mul(loop.index, long(_LINE))])
-            builder.call(hint, [place, word(0), word(3), word(1)])
+            line = builder.gep(start, [builder.mul(loop.index, long(_LINE))])
+            builder.call(hint, [line, word(0), word(3), word(1)])
         return context.get_dummy_value()
 
     return types.void(vectors, row), generate

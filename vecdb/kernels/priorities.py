@@ -84,19 +84,20 @@ def priorities(  # type: ignore[no-untyped-def]
 ):
     """Write ``factor * query . centroid + constant`` to ``out: float32[p, q]``.
 
-    For a distance (``factor`` 2) that is of what both are from the middle: of the queries, ``moved:
-    float32[q, d]``. For an inner product ``moved`` becomes the queries as they are.
+    For a distance (``factor`` 2) both are taken from the middle; the queries less the middle are
+    written to ``moved: float32[q, d]``. For an inner product ``moved`` becomes the queries as they
+    are.
 
     Numba sums in 64 bits; that only 32 of them are used (`np.int32`) lets LLVM multiply and add
     16 numbers at a time.
     """
-    asked, dim = queries.shape
+    n_queries, dim = queries.shape
     partitions = centroids.shape[0]
-    numbers = np.empty((asked, dim), np.int16)
-    steps = np.empty(asked, np.float32)
-    bases = np.empty(asked, np.float32)
-    offsets = np.zeros(asked, np.float32)
-    for q in range(asked):
+    numbers = np.empty((n_queries, dim), np.int16)
+    steps = np.empty(n_queries, np.float32)
+    bases = np.empty(n_queries, np.float32)
+    offsets = np.zeros(n_queries, np.float32)
+    for q in range(n_queries):
         if factor > np.float32(1.0):
             for j in range(dim):
                 moved[q, j] = queries[q, j] - middle[j]
@@ -105,7 +106,7 @@ def priorities(  # type: ignore[no-untyped-def]
             offsets[q] = product(queries[q], middle)
         steps[q], bases[q] = _as_int16s(moved[q], low, scale, numbers[q])
     for c in range(partitions):
-        for q in range(asked):
+        for q in range(n_queries):
             total = np.int32(0)
             for j in range(dim):
                 total += np.int32(centroids[c, j]) * np.int32(numbers[q, j])
@@ -117,9 +118,9 @@ def priorities(  # type: ignore[no-untyped-def]
 @njit(types.void(floats_2, floats_1, floats_1, out_floats_1), nogil=True, cache=True)
 def _best(biases, bonuses, inverses, out):  # type: ignore[no-untyped-def]
     """Write the largest ``bias * inverse + bonus`` of each query to ``out: float32[q]``."""
-    partitions, asked = biases.shape
+    partitions, n_queries = biases.shape
     out[:] = -np.inf
-    if asked == 1:
+    if n_queries == 1:
         # A maximum in each of 16 lanes is one instruction; one maximum is a chain of them.
         lanes = np.full(16, -np.inf, np.float32)
         whole = partitions & ~15
@@ -133,7 +134,7 @@ def _best(biases, bonuses, inverses, out):  # type: ignore[no-untyped-def]
             out[0] = max(out[0], biases[c, 0] * inverses[0] + bonuses[c])
     else:
         for c in range(partitions):
-            for q in range(asked):
+            for q in range(n_queries):
                 x = biases[c, q] * inverses[q] + bonuses[c]
                 out[q] = x if x > out[q] else out[q]
 
@@ -145,26 +146,26 @@ def _best(biases, bonuses, inverses, out):  # type: ignore[no-untyped-def]
 )
 def inverse_spans(queries, biases, common, factor, typical, radius, out):  # type: ignore[no-untyped-def]
     """Write ``1 / span`` of each query to ``out: float32[q]``: how far its scores are apart,
-    compared with the queries of which gaps were measured. ``queries`` are as `priorities` leaves
+    compared with the queries that gaps were measured with. ``queries`` are as `priorities` leaves
     them.
 
     Inner products are as far apart as the query is long: ``|query| / typical``. What all rows have
     in common, ``common: float32[d]``, makes a query long and no two scores different: its square is
-    taken off. Distances of a partition's rows, as it is far from their centroid, ``away /
-    typical``; and where it is near to the centroid, as they are: ``sqrt((away ** 2 / typical ** 2 +
-    1) / 2)``, ``away`` from the nearest centroid. A query far outside may have a centroid of its
-    own and is as far from all others: from the middle, in units of twice the centroids' ``radius``.
+    taken off. Distances are as far apart as the query is from the centroid of the rows, ``away /
+    typical``; near the centroid, as the rows themselves are: ``sqrt((away ** 2 / typical ** 2 + 1)
+    / 2)``, ``away`` from the nearest centroid. A query far outside may have a centroid of its own
+    and is as far from all others: from the middle, in units of twice the centroids' ``radius``.
     What cannot be told is 1, as all are if ``typical`` is 0.
     """
-    asked = queries.shape[0]
+    n_queries = queries.shape[0]
     out[:] = np.float32(1.0)
     if not typical > np.float32(0.0):
         return
-    nearest = np.zeros(asked, np.float32)
+    nearest = np.zeros(n_queries, np.float32)
     if factor > np.float32(1.0):
-        ones = np.ones(asked, np.float32)
+        ones = np.ones(n_queries, np.float32)
         _best(biases, np.zeros(biases.shape[0], np.float32), ones, nearest)
-    for q in range(asked):
+    for q in range(n_queries):
         square = product(queries[q], queries[q])
         if factor > np.float32(1.0):
             away = np.sqrt(max(square - nearest[q], np.float32(0.0))) / typical
@@ -186,9 +187,9 @@ def gaps(biases, bonuses, inverses, best, out):  # type: ignore[no-untyped-def]
 
     Where numbers overflow that may be no number: infinity then, or the rows would never be found.
     """
-    partitions, asked = biases.shape
+    partitions, n_queries = biases.shape
     _best(biases, bonuses, inverses, best)
     for c in range(partitions):
-        for q in range(asked):
+        for q in range(n_queries):
             x = best[q] - (biases[c, q] * inverses[q] + bonuses[c])
             out[c, q] = x if x == x else np.float32(np.inf)

@@ -31,7 +31,7 @@ __all__ = ["rescore", "sureness", "sureness_of_efforts"]
 _ROUNDING: Final = np.float32(1e-6)
 _ROOT: Final = math.sqrt(0.5)
 _HALF: Final = np.float32(math.log(2.0))
-"""Half of what falls off exponentially is within so much of its mean."""
+"""Half of an exponential distribution is within so much of its mean."""
 _MOST: Final = 100.0
 _four: Final[Any] = types.UniTuple(types.float32, 4)  # type: ignore[no-untyped-call]
 _AHEAD: Final = 4
@@ -40,8 +40,8 @@ _AHEAD: Final = 4
 
 @njit(f32(i64, floats_1, floats_1), nogil=True, cache=True)
 def _share(metric, estimates, scores):  # type: ignore[no-untyped-def]
-    """What Manhattan distances are multiples of: the roots of estimates, which are of Euclidean
-    ones, squared. 0 under a metric that the estimates are of."""
+    """The factor from Euclidean to Manhattan distances: estimates are squared Euclidean distances.
+    0 under a metric that estimates are of."""
     euclidean = 0.0
     total = 0.0
     if metric == MANHATTAN:
@@ -60,8 +60,8 @@ def _as_score(estimate, share):  # type: ignore[no-untyped-def]
 
 @njit(_four(floats_1, floats_1, f32), nogil=True, cache=True)
 def _errors(estimates, scores, share):  # type: ignore[no-untyped-def]
-    """Of some estimates the least and the median; of what all are wrong by, the mean and the
-    standard deviation, 0 if that is no more than float32 rounds by."""
+    """The least and the median of some estimates; the mean and the standard deviation of their
+    errors, 0 if these are no more than float32 rounds by."""
     count = estimates.shape[0]
     least = np.float32(np.inf)
     largest = np.float32(0.0)
@@ -85,9 +85,9 @@ def _errors(estimates, scores, share):  # type: ignore[no-untyped-def]
 
 @njit(f32(f32, i64, i64, f32, f32, f32, f32), nogil=True, cache=True)
 def _calm(last, count, measured, least, middle, wrong, deviation):  # type: ignore[no-untyped-def]
-    """Minus the logarithm of what part of the results may be missing. See `sureness`."""
+    """Minus the logarithm of the share of the results that may be missing. See `sureness`."""
     if not deviation > np.float32(0.0):
-        # All are equally wrong: those that are left out may be wrong otherwise.
+        # All are equally wrong; the rows left out may be wrong in another way.
         equal = wrong != np.float32(0.0) and not last > least + wrong
         return np.float32(-_MOST if equal else np.inf)
     margin = (last - least) / deviation
@@ -120,11 +120,12 @@ def sureness(metric, estimates, scores, bound, measured, last):  # type: ignore[
     """How sure it is that few rows left out are better than ``last``, the score of result number
     ``measured``, by the estimates and the scores of the candidates: calm and reach.
 
-    *Calm* is minus the logarithm of the part of the results that was visited and may be missing. A
-    row that was left out has an estimate below the least of the candidates, and must be wrong by
-    more than ``last`` is above it. Errors are taken to be normally distributed, with the deviation
-    of the candidates'; estimates to fall off exponentially, as those of the candidates do above
-    the least: the denser they are there, the more rows are just below.
+    *Calm* is minus the logarithm of the share of the results that may be missing though their
+    partitions were visited. A row that was left out has an estimate below the least of the
+    candidates; to be a result, it must be wrong by more than ``last`` is above its estimate. Errors
+    are taken to be normally distributed, with the deviation of the candidates' errors. Estimates
+    are taken to fall off exponentially, as those of the candidates do above the least: the denser
+    they are there, the more rows are just below.
 
     *Reach* is how far ``last`` is above the priority of the best partition that was not visited, in
     units of the query's span (``bound: float32[2]``: of `partitions.visit`). Infinity where that
@@ -147,10 +148,10 @@ def sureness(metric, estimates, scores, bound, measured, last):  # type: ignore[
     cache=True,
 )
 def sureness_of_efforts(  # type: ignore[no-untyped-def]
-    metric, estimates, scores, away, gaps, most, bounds, measured, least, found
+    metric, estimates, scores, away, gaps, most, bounds, measured, least, out
 ):
-    """Of one query and each effort, write `sureness`, infinity where there are fewer candidates
-    than results, and the share of the results that is found: ``found: float32[e, 3]``.
+    """For one query and each effort, write `sureness` (infinity if there are fewer candidates than
+    results) and the share of the results that is found: ``out: float32[e, 3]``.
 
     Rows stand in the order of ``estimates: float32[n]``, best first. An effort's candidates are
     the first ``most[e]`` of those whose partition is no more than ``gaps[e]`` ``away``. Results
@@ -169,11 +170,11 @@ def sureness_of_efforts(  # type: ignore[no-untyped-def]
                 theirs[count] = scores[i]
                 hits += scores[i] >= least
                 count += 1
-        found[e, 0] = found[e, 1] = np.inf
-        found[e, 2] = min(1.0, hits / measured)
+        out[e, 0] = out[e, 1] = np.inf
+        out[e, 2] = min(1.0, hits / measured)
         if count >= measured:
             last = np.partition(theirs[:count], count - measured)[count - measured]
-            found[e, 0], found[e, 1] = sureness(
+            out[e, 0], out[e, 1] = sureness(
                 metric, mine[:count], theirs[:count], bounds[e], measured, last
             )
 
@@ -199,12 +200,11 @@ def rescore(  # type: ignore[no-untyped-def]
     rows,
     sure,
 ):
-    """Of each query, write the best of some rows by their vectors, best first.
+    """Write the best rows for each query by their vectors, best first.
 
-    ``candidates[q, : counts[q]]`` are the rows; ``min(k, counts[q])`` results go to
-    ``scores: float32[q, k]``, ``rows: int64[q, k]``. The candidates' vectors come from anywhere in
-    memory: each is asked for while others are scored, or waiting for them would be most of the
-    work.
+    ``candidates[q, : counts[q]]`` are the rows; ``min(k, counts[q])`` results go to ``scores:
+    float32[q, k]``, ``rows: int64[q, k]``. The candidates' vectors come from anywhere in memory.
+    Each is fetched while others are scored; else waiting for them would be most of the work.
 
     ``estimates: float32[q, c]`` are the scores by which the candidates were chosen, if they are
     known, and ``bounds: float32[q, 2]`` what `partitions.visit` says of the others. ``sure:
@@ -212,7 +212,7 @@ def rescore(  # type: ignore[no-untyped-def]
     what was left out, whatever the query. Infinity also where there are fewer than k candidates.
     """
     most = scores.shape[1]
-    found = np.empty(candidates.shape[1], np.float32)
+    exact = np.empty(candidates.shape[1], np.float32)
     order = np.empty(candidates.shape[1], np.int64)
     for q in range(queries.shape[0]):
         count = counts[q]
@@ -223,28 +223,28 @@ def rescore(  # type: ignore[no-untyped-def]
             if i + _AHEAD < count:
                 prefetch_row(vectors, candidates[q, i + _AHEAD])  # type: ignore[call-arg]
             order[i] = candidates[q, i]
-            score_rows(metric, vectors, queries[q], order[i : i + 1], found[i : i + 1])
-            if found[i] != found[i]:
-                found[i] = np.float32(-np.inf)
+            score_rows(metric, vectors, queries[q], order[i : i + 1], exact[i : i + 1])
+            if exact[i] != exact[i]:
+                exact[i] = np.float32(-np.inf)
         k = min(most, count)
         if k == 0:
             continue
         chosen = k == most and count <= estimates.shape[1]
         if chosen:
-            share = _share(metric, estimates[q, :count], found)
-            errors = _errors(estimates[q, :count], found, share)
+            share = _share(metric, estimates[q, :count], exact)
+            errors = _errors(estimates[q, :count], exact, share)
         last = min(max(measured, k), count)
         if last < count:
-            best_first(found, order, count, last)
+            best_first(exact, order, count, last)
         if chosen:
-            worst = found[0]
+            worst = exact[0]
             for i in range(last):
-                worst = min(worst, found[i])
+                worst = min(worst, exact[i])
             sure[q, 0] = _calm(worst, count, last, *errors)
             sure[q, 1] = _reach(worst, bounds[q], share)
         if k < last:
-            best_first(found, order, last, k)
-        scores[q, :k] = found[:k]
+            best_first(exact, order, last, k)
+        scores[q, :k] = exact[:k]
         rows[q, :k] = order[:k]
         make_heap(scores[q], rows[q], k)
         topk_sort(scores[q], rows[q], k)

@@ -86,8 +86,8 @@ def products_with_codes(points, codebook, width, blocks, products):  # type: ign
         at = i & 15
         shift = (i & 16) >> 2
         product = np.float32(0.0)
-        for place in range((dim + width - 1) // width):
-            code = blocks[block, 16 * place + at] >> shift & 15
-            for j in range(place * width, min(place * width + width, dim)):
+        for chunk in range((dim + width - 1) // width):
+            code = blocks[block, 16 * chunk + at] >> shift & 15
+            for j in range(chunk * width, min(chunk * width + width, dim)):
                 product += points[i, j] * codebook[j, code]
         products[i] = product

@@ -6,7 +6,7 @@ transform needs a power of two. For any other number of dimensions it takes the 
 largest power of two there are, and the last ``p`` in turns; as ``2 * p`` is more than all, each
 number meets each other within two rounds.
 
-The signs are a fixed function of their place, so that nothing has to be stored.
+The signs are a fixed function of their position, so nothing has to be stored.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def make_signs(dim: int) -> npt.NDArray[np.float32]:
     that the round keeps lengths. Two rounds of the whole, or four of parts.
 
     The signs are a bit of SplitMix64 (G. L. Steele and others, "Fast splittable pseudorandom number
-    generators", OOPSLA 2014) at each place: codes on disk depend on them.
+    generators", OOPSLA 2014) at each position: codes on disk depend on them.
     """
     power = 1 << dim.bit_length() - 1
     rounds = 2 if power == dim else 4
@@ -46,13 +46,13 @@ def make_signs(dim: int) -> npt.NDArray[np.float32]:
 
 
 @njit(types.void(out_floats_1, i64), nogil=True, cache=True)
-def _finish(part, power):  # type: ignore[no-untyped-def]
-    """The last three steps of a transform, of numbers less than eight places apart.
+def _finish(piece, power):  # type: ignore[no-untyped-def]
+    """The last three steps of a transform, of numbers less than eight positions apart.
 
     Written out: a loop over one, two or four neighbours takes four times as long.
     """
     for start in range(0, power, 8):
-        eight = part[start : start + 8]
+        eight = piece[start : start + 8]
         a0 = eight[0] + eight[4]
         a1 = eight[1] + eight[5]
         a2 = eight[2] + eight[6]
@@ -89,13 +89,13 @@ def rotate(vector, signs):  # type: ignore[no-untyped-def]
     for turn in range(signs.shape[0]):
         for j in range(dim):
             vector[j] *= signs[turn, j]
-        part = vector[(dim - power) * (turn & 1) :]
+        piece = vector[(dim - power) * (turn & 1) :]
         half = power >> 1
         least = 8 if power >= 16 else 1
         while half >= least:
             for start in range(0, power, 2 * half):
-                low = part[start : start + half]
-                high = part[start + half : start + 2 * half]
+                low = piece[start : start + half]
+                high = piece[start + half : start + 2 * half]
                 for j in range(half):
                     a = low[j]
                     b = high[j]
@@ -103,7 +103,7 @@ def rotate(vector, signs):  # type: ignore[no-untyped-def]
                     high[j] = a - b
             half >>= 1
         if power >= 16:
-            _finish(part, power)
+            _finish(piece, power)
 
 
 @njit(types.void(out_floats_2, floats_2), nogil=True, cache=True)

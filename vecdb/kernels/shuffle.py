@@ -114,29 +114,29 @@ def _emit_by_pairs(
         start = builder.mul(outer.index, most)
         left = builder.sub(quads, start)
         count = builder.select(builder.icmp_signed("<", left, most), left, most)
-        for places in sums:
-            for place in places:
-                builder.store(zero, place)
+        for slots in sums:
+            for slot in slots:
+                builder.store(zero, slot)
         with cgutils.for_range(builder, count) as inner:
             quad = builder.mul(builder.add(start, inner.index), LONG(64))
             for piece in range(0, 64, target.width):
                 at = builder.add(quad, LONG(piece))
                 both = load(builder, codes, at, BYTE, target.width)
                 halves = builder.and_(both, fifteen), builder.lshr(both, four)
-                for table, places in zip(tables, sums, strict=True):
+                for table, slots in zip(tables, sums, strict=True):
                     entries = load(builder, table, at, BYTE, target.width)
                     for i, half in enumerate(halves):
                         found = call(builder, target.shuffle, entries.type, entries, half)
                         found = builder.bitcast(found, zero.type)
-                        add_to(builder, places[2 * i], found)
-                        add_to(builder, places[2 * i + 1], builder.lshr(found, eight))
-        for places, total in zip(sums, totals, strict=True):
-            parts = []
+                        add_to(builder, slots[2 * i], found)
+                        add_to(builder, slots[2 * i + 1], builder.lshr(found, eight))
+        for slots, total in zip(sums, totals, strict=True):
+            ordered = []
             for i in range(2):
-                high = builder.load(places[2 * i + 1])
-                low = builder.sub(builder.load(places[2 * i]), builder.shl(high, eight))
-                parts.append(_in_order(builder, low, high))
-            rows = reorder(builder, parts[0], parts[1], list(range(BLOCK_ROWS)))
+                high = builder.load(slots[2 * i + 1])
+                low = builder.sub(builder.load(slots[2 * i]), builder.shl(high, eight))
+                ordered.append(_in_order(builder, low, high))
+            rows = reorder(builder, ordered[0], ordered[1], list(range(BLOCK_ROWS)))
             add_to(builder, total, builder.zext(rows, whole))
     for i, total in enumerate(totals):
         store(builder, builder.load(total), out, BLOCK_ROWS * i)
@@ -176,14 +176,14 @@ def _emit_by_fours(
         # There is no shift of bytes, but what words shift in goes with the other half.
         high = builder.bitcast(builder.lshr(builder.bitcast(both, words), four), kind)
         halves = [builder.or_(builder.and_(x, fifteen), table_starts) for x in (both, high)]
-        for table, places in zip(tables, sums[turn], strict=True):
+        for table, slots in zip(tables, sums[turn], strict=True):
             entries = load(builder, table, at, BYTE, 64)
-            for half, place in zip(halves, places, strict=True):
+            for half, slot in zip(halves, slots, strict=True):
                 found = call(builder, target.shuffle, kind, entries, half)
                 found = builder.bitcast(found, zero.type)
                 add = "llvm.x86.avx512.vpdpbusd.512"
-                total = call(builder, add, zero.type, builder.load(place), found, ones)
-                builder.store(total, place)
+                total = call(builder, add, zero.type, builder.load(slot), found, ones)
+                builder.store(total, slot)
 
     with cgutils.for_range(builder, builder.udiv(quads, LONG(turns))) as loop:
         for turn in range(turns):
@@ -202,7 +202,7 @@ def _emit_by_fours(
 
 
 def variable(builder: Any, value: Any) -> Any:
-    """A place for a value, which the compiler turns into a register."""
+    """A slot for a value, which the compiler turns into a register."""
     return cgutils.alloca_once_value(builder, value)  # type: ignore[no-untyped-call]
 
 
@@ -238,5 +238,5 @@ def call(builder: Any, name: str, result: ir.Type, *arguments: Any) -> Any:
     return builder.call(function, arguments)
 
 
-def add_to(builder: Any, place: Any, value: Any) -> None:
-    builder.store(builder.add(builder.load(place), value), place)
+def add_to(builder: Any, slot: Any, value: Any) -> None:
+    builder.store(builder.add(builder.load(slot), value), slot)

@@ -160,11 +160,11 @@ def select_rows(mask, start, n, chosen):  # type: ignore[no-untyped-def]
     nogil=True,
     cache=True,
 )
-def offer_rows(found, chosen, count, base, scores, rows, filled):  # type: ignore[no-untyped-def]
+def offer_rows(block_scores, chosen, count, base, scores, rows, filled):  # type: ignore[no-untyped-def]
     """Offer ``count`` scored rows, as ``base + chosen[i]``; returns the new ``filled``."""
     worst = worst_score(scores, filled)
     for i in range(count):
-        if not found[i] < worst:
-            filled = topk_push(scores, rows, filled, found[i], base + chosen[i])
+        if not block_scores[i] < worst:
+            filled = topk_push(scores, rows, filled, block_scores[i], base + chosen[i])
             worst = worst_score(scores, filled)
     return filled

@@ -37,7 +37,7 @@ class Distance(str, Enum):
 
 
 class Datatype(str, Enum):
-    """How originals are stored. Qdrant's smaller types are the quantized companion's job here."""
+    """How originals are stored. Qdrant's smaller types are the job of quantization here."""
 
     FLOAT32 = "float32"
 

@@ -1,4 +1,4 @@
-"""Changing a part of a payload in place: merging at a path, removing what is at one."""
+"""Edits of a payload in place: merging at a path, removing what is at one."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ def _descend(target: Any, step: Step, following: Step) -> list[Any]:
         if not isinstance(target.get(step), wanted):
             target[step] = wanted()
         return [target[step]]
-    places = range(len(target)) if step is None else [step] if step < len(target) else []
-    for place in places:
-        if not isinstance(target[place], wanted):
-            target[place] = wanted()
-    return [target[place] for place in places]
+    positions = range(len(target)) if step is None else [step] if step < len(target) else []
+    for position in positions:
+        if not isinstance(target[position], wanted):
+            target[position] = wanted()
+    return [target[position] for position in positions]
 
 
 def delete_at(payload: dict[str, Any], steps: list[Step]) -> None:

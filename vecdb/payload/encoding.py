@@ -1,8 +1,8 @@
 """Payloads as stored bytes: JSON-like dicts in, msgpack out, and back.
 
-What JSON knows is kept as it is. Numpy scalars and arrays, dates and UUIDs, which people put into
-payloads, become the JSON value they mean. Anything else is refused when written, so that whatever
-was stored can be read back by anyone.
+JSON values are kept as they are. Numpy scalars and arrays, dates and UUIDs, which people put into
+payloads, become the JSON values they mean. Anything else is refused when written, so that anyone
+can read what was stored.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _unpack = msgpack.unpackb
 
 
 def packer() -> Pack:
-    """For many payloads in one thread: four times as fast as a packer for each."""
+    """A packer for many payloads in one thread: four times as fast as one for each."""
     pack: Pack = msgpack.Packer(default=json_value).pack
     return pack
 
@@ -54,8 +54,8 @@ def encode(payload: Any, pack: Pack | None = None) -> bytes:
 def decode(data: Any) -> dict[str, Any]:
     """The payload from its stored form. Raises DamageError.
 
-    Every search does this for its results, so what costs time is left to ``verify``. Whoever keeps
-    payloads sees to their length: decoding can grow them some seventyfold.
+    Every search does this for its results, so costly checks are left to ``verify``. Code that keeps
+    decoded payloads must limit them: decoding can grow one some seventyfold.
     """
     try:
         payload = _unpack(data, max_ext_len=0, max_bin_len=0)

@@ -69,12 +69,12 @@ Test = Callable[[Any], bool]
 
 
 def compile_filter(filter: Filter) -> Predicate:
-    """The predicate for a filter that came through ``coerce``."""
+    """Compile a filter that came through ``coerce``."""
     return _Compiler().filter(filter, depth=1)
 
 
 class _Compiler:
-    """One compilation: keeps count of the conditions."""
+    """One compilation; it counts the conditions."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -84,7 +84,7 @@ class _Compiler:
             raise InvalidInputError(f"filter: nested deeper than {MAX_DEPTH} levels")
 
         def compiled(clause: Clause) -> list[Predicate]:
-            return [self.condition(part, depth, nested) for part in conditions(clause)]
+            return [self.condition(each, depth, nested) for each in conditions(clause)]
 
         clauses = compiled(filter.must)
         if should := compiled(filter.should):
@@ -141,42 +141,42 @@ class _Compiler:
         return predicate
 
 
-def _all_of(parts: list[Predicate]) -> Predicate:
-    if len(parts) == 1:
-        return parts[0]
+def _all_of(predicates: list[Predicate]) -> Predicate:
+    if len(predicates) == 1:
+        return predicates[0]
 
     def predicate(point_id: PointId, payload: Payload, vectors: Collection[str]) -> bool:
-        for part in parts:  # noqa: SIM110 - a generator for all() costs more than the loop
-            if not part(point_id, payload, vectors):
+        for each in predicates:  # noqa: SIM110 - a generator for all() costs more than the loop
+            if not each(point_id, payload, vectors):
                 return False
         return True
 
     return predicate
 
 
-def _any_of(parts: list[Predicate]) -> Predicate:
-    if len(parts) == 1:
-        return parts[0]
+def _any_of(predicates: list[Predicate]) -> Predicate:
+    if len(predicates) == 1:
+        return predicates[0]
 
     def predicate(point_id: PointId, payload: Payload, vectors: Collection[str]) -> bool:
-        for part in parts:  # noqa: SIM110
-            if part(point_id, payload, vectors):
+        for each in predicates:  # noqa: SIM110
+            if each(point_id, payload, vectors):
                 return True
         return False
 
     return predicate
 
 
-def _none_of(parts: list[Predicate]) -> Predicate:
-    some = _any_of(parts)
+def _none_of(predicates: list[Predicate]) -> Predicate:
+    some = _any_of(predicates)
     return lambda point_id, payload, vectors: not some(point_id, payload, vectors)
 
 
-def _at_least(wanted: int, parts: list[Predicate]) -> Predicate:
+def _at_least(wanted: int, predicates: list[Predicate]) -> Predicate:
     def predicate(point_id: PointId, payload: Payload, vectors: Collection[str]) -> bool:
         missing = wanted
-        for part in parts:
-            if part(point_id, payload, vectors):
+        for each in predicates:
+            if each(point_id, payload, vectors):
                 missing -= 1
                 if missing == 0:
                     return True

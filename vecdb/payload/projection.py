@@ -11,12 +11,12 @@ from vecdb.payload import edit
 from vecdb.payload.paths import Step, parse_path
 
 _Branches = dict[Step, Any]
-"""What is wanted below a value: for each step True, all of what is there, or more branches."""
+"""The wanted keys below a value: for each step True (all that is there) or more branches."""
 
 
 def projection(selected: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    """The function that takes the part of a payload that a selector names; its result may share
-    values with the payload. Raises InvalidInputError for what is not a path."""
+    """The function that returns what a selector names of a payload; its result may share values
+    with the payload. Raises InvalidInputError for what is not a path."""
     if isinstance(selected, models.PayloadSelectorExclude):
         excluded = [parse_path(path) for path in selected.exclude]
         return lambda payload: _without(payload, excluded)
@@ -43,8 +43,8 @@ def _add(branches: _Branches, steps: list[Step]) -> None:
 
 
 def _only(value: Any, branches: _Branches) -> Any:
-    """What the branches want of a value. As in Qdrant, objects and arrays on the way keep their
-    place and a value that has nothing below it stays; ``[0]`` is nothing that one could want."""
+    """The wanted parts of a value. As in Qdrant, objects and arrays on the way stay, and so does a
+    value that has nothing below it; ``[0]`` names nothing."""
     if isinstance(value, dict):
         return {
             name: below if branches[name] is True else _only(below, branches[name])

@@ -1,4 +1,5 @@
-"""Which part of a filter takes payloads. Ids and vector names are known without."""
+"""Splitting a filter: which of its conditions need payloads. Ids and vector names are known
+without."""
 
 from __future__ import annotations
 
@@ -15,9 +16,9 @@ def conditions(clause: Clause) -> list[Condition]:
 
 
 def payload_part(filter: Filter) -> Filter | None:
-    """What is left of a filter to test, for a point that it would let pass by its id and vectors
-    as far as those decide; None: they decide alone. It takes payloads of its own accord only: a
-    list of ids beside it, which may be new each time, is no longer in it."""
+    """The conditions of a filter on payloads: what is left to test for a point that its id and
+    vectors let pass. None: these decide alone. A list of ids beside the rest, which may be new each
+    time, is no longer in it."""
     must: list[Condition] = []
     for condition in conditions(filter.must):
         if isinstance(condition, Filter):
@@ -42,7 +43,7 @@ def takes_payload(condition: Condition) -> bool:
 
 
 def names_points(condition: Condition) -> bool:
-    """Whether ids or vectors say something of a condition."""
+    """Whether a condition asks for ids or vectors."""
     if isinstance(condition, Filter):
         return any(map(names_points, _all(condition)))
     return isinstance(condition, (HasIdCondition, HasVectorCondition))

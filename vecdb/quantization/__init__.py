@@ -54,8 +54,8 @@ def from_state(
 ) -> Quantizer:
     """The quantizer whose ``kind``, ``metric``, ``dim`` and ``state()`` were kept.
 
-    It scores bit for bit as the one that was fitted. Raises ValueError if the parts do not fit
-    together; arrays are copied, so ``state`` may lie in a mapped file.
+    It scores bit for bit as the one that was fitted. Raises ValueError if its arrays do not fit
+    together; they are copied, so ``state`` may lie in a mapped file.
     """
     quantizer = QUANTIZERS.get(kind)
     if quantizer is None:

@@ -33,9 +33,9 @@ __all__ = [
 
 MAX_DIM: Final = 65536
 STRAY: Final = 4.0
-"""As many times the usual error of a code make a row a stray."""
+"""A row is a stray if its code is wrong by so many times the usual error."""
 MOST_STRAYS: Final = 64
-"""One row of so many, at most: every search scores all strays."""
+"""At most one row of so many is a stray: every search scores all strays."""
 
 Metric: TypeAlias = Literal["dot", "euclid", "manhattan"]
 METRICS: Final[tuple[Metric, ...]] = ("dot", "euclid", "manhattan")
@@ -84,8 +84,8 @@ class Quantizer(Protocol):
 
     kind: ClassVar[str]
     strays: Ints
-    """Rows, rising, of which the codes say far less than of the others: what they estimate tells
-    nothing of these."""
+    """The numbers of strays, rising: their codes tell far less than those of other rows, and
+    estimates tell nothing about them."""
 
     @property
     def metric(self) -> Metric: ...
@@ -164,7 +164,7 @@ def as_codes(codes: Bytes, shape: tuple[int, int]) -> Bytes:
 
 
 def state_array(state: State, key: str, shape: tuple[int, ...]) -> Floats:
-    """A copy of a float32 array of the state, checked: what is on disk may be anything."""
+    """A copy of a float32 array of the state, checked: files may hold anything."""
     array = state.get(key)
     if array is None or array.dtype != np.float32 or array.shape != shape:
         found = "nothing" if array is None else f"{array.dtype} of shape {array.shape}"
@@ -210,8 +210,8 @@ def distances(vectors: Floats, center: Floats) -> Floats:
 
 
 def strays_among(errors: Floats, rows: Ints) -> Ints:
-    """Those of ``rows``, rising, whose ``errors: float32[n]`` (of all rows) are far above what is
-    usual; the worst, if they are many."""
+    """The strays among ``rows``, rising: those whose ``errors: float32[n]`` (of all rows) are far
+    above the usual; only the worst, if they are many."""
     if not len(rows):
         return rows
     found = errors[rows]

@@ -54,7 +54,8 @@ __all__ = ["BITS", "BinaryQuantizer", "codes_shape"]
 
 BITS: Final = (1.0, 1.5, 2.0, 4.0)
 
-# A mean has to be small against the spread of the data only; and rarely do two values hide more.
+# The mean need only be small against the spread of the data; and two values in a sample rarely hide
+# more.
 SAMPLE_ROWS = 10_000
 SAMPLE_VALUES = 8_000_000
 """32 MB of float32: beyond 800 dimensions the sample has fewer rows, down to a thousand."""
@@ -63,7 +64,8 @@ LARGEST = float(np.finfo(np.float32).max)
 LARGEST_RATIO = 1.01  # 1, with room for rounding
 
 LONGEST_QUERY: Final = 1000.0
-"""In lengths of the center; beyond, rounding to float32 would show in the scores."""
+"""The longest query, in lengths of the center; beyond, rounding to float32 would show in the
+scores."""
 
 GAUSSIAN_RATIO = math.sqrt(2.0 / math.pi)
 """L1 / (sqrt(d) * L2) of a difference with normally distributed values; used where the sample
@@ -96,7 +98,7 @@ class BinaryQuantizer:
         self.strays: Ints = np.empty(0, np.int64)
         self._coded = _coded_dim(self.dim, self.bits)
         self._bits = int(bits)  # of a coded dimension
-        self._width = 4 // self._bits  # coded dimensions in a place
+        self._width = 4 // self._bits  # dimensions that share a code
         self._signs: Floats | None = None  # once used
         upper = np.array(_LEVELS[self._bits], np.float32)
         levels = np.concatenate([-upper[::-1], upper])
@@ -207,15 +209,16 @@ class BinaryQuantizer:
         return prepare_blocks(numbers, width, min(max(bias, -LARGEST), LARGEST), root, scale)
 
     def _length(self, query: Floats) -> float:
-        """What ``query`` is divided by: for any positive multiple of it, the same comes out."""
+        """The number that ``query`` is divided by, so that all positive multiples of it give the
+        same."""
         wide, center = query.astype(np.float64), self.center.astype(np.float64)
         length, away = math.sqrt(dot(wide, wide)), math.sqrt(dot(center, center))
         if not length:
             return 1.0
         if not away:
             return length
-        # Of queries across from the center none is nearest to it: a long one is nearly as good, and
-        # not so long that what is kept with the rows is lost beside it.
+        # Queries across from the center have no nearest length. A long one is nearly as good, but
+        # not so long that the numbers kept with the rows are lost beside it.
         return max(dot(wide, center) / away, length / LONGEST_QUERY) / away
 
     def _rotation(self) -> Floats:
@@ -255,7 +258,8 @@ def codes_shape(rows: int, dim: int, bits: float) -> tuple[int, int]:
 
 
 def _coded_dim(dim: int, bits: float) -> int:
-    """Into how many dimensions vectors are rotated: whole places, half as many again for 1.5."""
+    """The number of dimensions after the rotation: a multiple of those that share a code, half as
+    many again for 1.5."""
     width = 4 // int(bits)
     wide = -(-3 * dim // 2) if bits == 1.5 else dim
     return -(-wide // width) * width

@@ -18,18 +18,18 @@ __all__ = ["PreparedBlocks", "blocks_shape", "prepare_blocks", "scan_together"]
 BLOCK_ROWS = 32  # as in the kernels, which load numba
 
 
-def blocks_shape(rows: int, places: int, columns: int) -> tuple[int, int]:
+def blocks_shape(rows: int, m: int, columns: int) -> tuple[int, int]:
     """`fastscan.block_shape` without loading numba."""
-    return -(-rows // BLOCK_ROWS), 64 * -(-places // 4) + 4 * BLOCK_ROWS * columns
+    return -(-rows // BLOCK_ROWS), 64 * -(-m // 4) + 4 * BLOCK_ROWS * columns
 
 
 @dataclass(frozen=True, slots=True)
 class PreparedBlocks:
-    """Tables of one query, and what makes scores of their sums: see `fastscan`.
+    """The tables of one query, and the numbers that make scores of their sums: see `fastscan`.
 
-    ``score = ((sum * step + offset) * multiply[row] + add[row] + bias) * scale``; where ``root`` is
-    not 0, that is minus a squared Euclidean distance, which minus ``root`` times its square root
-    turns into a Manhattan distance.
+    ``score = ((sum * step + offset) * multiply[row] + add[row] + bias) * scale``. Where ``root`` is
+    not 0, that is minus a squared Euclidean distance; minus ``root`` times its square root is a
+    Manhattan distance.
     """
 
     tables: Bytes
@@ -77,7 +77,7 @@ class PreparedBlocks:
 
     @property
     def _unfinished(self) -> bool:
-        """Whether what the kernels make of sums is not yet the score."""
+        """Whether the kernels' sums still have to be turned into scores."""
         return bool(self.root) or self.scale != 1.0
 
     def _finished(self, scores: Floats) -> Floats:
@@ -94,7 +94,7 @@ class PreparedBlocks:
 def prepare_blocks(
     numbers: Floats, width: int, bias: float = 0.0, root: float = 0.0, scale: float = 1.0
 ) -> PreparedBlocks:
-    """A query from what each code adds to its scores, ``numbers: float32[places, 16]``."""
+    """Prepare a query from what each code adds to its scores, ``numbers: float32[m, 16]``."""
     from vecdb.kernels import fastscan
 
     tables = np.empty((1, 64 * -(-numbers.shape[0] // 4)), np.uint8)
@@ -136,7 +136,8 @@ def scan_together(
             codes, tables, steps, offsets, ranges, starts, every, biases, mask, base, *top
         )
         return
-    # The kernel compares what is not yet the score: its best are finished before they are offered.
+    # The kernel compares numbers that are not scores yet: its best are finished before they are
+    # offered.
     found, found_rows = np.empty_like(scores), np.empty_like(rows)
     counts = np.zeros(q, np.int64)
     top = found, found_rows, counts

@@ -123,7 +123,7 @@ class ProductQuantizer:
         if metric != "manhattan" and 1 < width < dim <= MOST_ROTATED and m > CENTROIDS:
             quantizer.rotation = _rotation(sample, width)
             sample = quantizer._rotated(sample)
-        # The first centroids are random rows, the same rows in each chunk. Places beyond k repeat
+        # The first centroids are random rows, the same rows in each chunk. Entries beyond k repeat
         # the first centroid: among equals the first is chosen, so no code names them.
         first = np.random.default_rng(SEED).permutation(m)[:k]
         first = np.concatenate([first, np.full(CENTROIDS - k, first[0])])

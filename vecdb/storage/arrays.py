@@ -63,10 +63,11 @@ class PlacedArray:
         self.path = path
         self.placement: Placement = placement
         self.cold = placement == "mapped"
-        """The last rows that were read had to be waited for. Set by who reads; see ``ask_for``."""
+        """Whether the last rows that were read had to be waited for. Readers set it; see
+        ``ask_for``."""
         self._map: Mapping | None = None
         try:
-            with fs.required(path), lookup.open_read(path) as file:
+            with fs.must_exist(path), lookup.open_read(path) as file:
                 self._open(file.fileno(), expected, placement)
         except DamageError as error:
             raise CorruptionError(path, str(error)) from None
@@ -98,7 +99,7 @@ class PlacedArray:
         self.mapped_size = 0
         self._unverified = np.ones(header.blocks, dtype=np.bool_)
         self.unverified_blocks = header.blocks
-        """How many blocks no call of ``verify`` has met yet."""
+        """How many blocks have not been verified by any call yet."""
         self._stride = header.columns * header.dtype.itemsize
         if placement == "anonymous":
             buffer: Any = self._read(fd, padded)
@@ -139,8 +140,8 @@ class PlacedArray:
     def ask_for(self, rows: npt.NDArray[np.int64]) -> None:
         """Let the kernel read the pages of scattered rows, all at once, before they are used.
 
-        To wait for forty rows one after the other takes forty times the latency of a disk. Does
-        nothing unless ``cold``: to ask for what is in memory would cost as much as to read it.
+        Waiting for forty rows one after the other takes forty times the latency of a disk. Does
+        nothing unless ``cold``: asking for what is in memory would cost as much as reading it.
         """
         if not self.cold or self._map is None:
             return

@@ -55,7 +55,7 @@ class DataWriter:
         self._written = 0
 
     def append(self, array: Any) -> None:
-        """The next values, C-contiguous and of the file's dtype (or their bytes)."""
+        """Append the next values, C-contiguous and of the file's dtype (or their bytes)."""
         data = memoryview(array).cast("B") if memoryview(array).nbytes else memoryview(b"")
         self._written += len(data)
         if self._rest:
@@ -164,7 +164,7 @@ class SegmentBuilder:
             self._flags[name].append(block.flags())
 
     def finish_rows(self) -> None:
-        """No more rows: write what is derived from all of them."""
+        """End the rows, and write the files that are derived from all of them."""
         for name in list(self._open):
             self._files[name] = self._open.pop(name).finish()
         keys = (
@@ -173,8 +173,8 @@ class SegmentBuilder:
             else np.empty((0, 2) if self._wide else 0, dtype=np.uint64)
         )
         self._write(files.ORDER, ids.sort_order(keys))
-        for name, parts in self._flags.items():
-            self._has[name] = np.concatenate(parts) if parts else np.empty(0, dtype=np.bool_)
+        for name, pieces in self._flags.items():
+            self._has[name] = np.concatenate(pieces) if pieces else np.empty(0, dtype=np.bool_)
             if not self._has[name].all():
                 self._write(files.PRESENT, pack_bits(self._has[name]), name)
         self._flags.clear()
@@ -187,9 +187,9 @@ class SegmentBuilder:
         """What was written of one vector name, ``(rows, columns)``."""
         name = file.file(vector_name)
         expected = Expected(self._uuid, self.segment_id, file.kind, self._files[name])
-        part = PlacedArray(self.path / name, expected, "mapped")
-        # Our own bytes of a moment ago: reading them back needs no verification.
-        return part.array.reshape(part.header.rows, part.header.columns)
+        opened = PlacedArray(self.path / name, expected, "mapped")
+        # These are our own bytes of a moment ago: they need no verification.
+        return opened.array.reshape(opened.header.rows, opened.header.columns)
 
     def rows_with(self, name: str) -> npt.NDArray[np.int64]:
         """The rows that have this vector. After ``finish_rows``."""
@@ -202,8 +202,8 @@ class SegmentBuilder:
         quantizer: Quantizer,
         blocks: Iterator[npt.NDArray[np.uint8]],
     ) -> npt.NDArray[np.uint8]:
-        """The quantized companion of one vector name, code blocks in row order. Returns the codes
-        as written, mapped. The quantizer's state is taken when all are."""
+        """Write the quantized vectors of one vector name, code blocks in row order. Returns the
+        codes as written, mapped. The quantizer's state is taken after the last block."""
         self._vectors[name] = replace(self._vectors[name], codec=codec)
         self._write_blocks(files.CODES, name, blocks)
         self._write_state(
@@ -217,19 +217,19 @@ class SegmentBuilder:
     def add_sketch(
         self, name: str, shape: tuple[int, int], blocks: Iterator[npt.NDArray[np.uint8]]
     ) -> npt.NDArray[np.uint8]:
-        """The sketches of one vector name, in the order of its partitions. Returns them, mapped:
-        an index is measured on its sketches before it is written."""
+        """Write the sketches of one vector name, in the order of its partitions. Returns them,
+        mapped: an index is measured on its sketches before it is written."""
         self._vectors[name] = replace(self._vectors[name], index=shape)
         self._write_blocks(files.SKETCH, name, blocks)
         return self._mapped(files.SKETCH, name)
 
     def add_index(self, name: str, index: ClusteredIndex) -> None:
-        """What finds rows in the sketches of one vector name. After ``add_sketch``."""
+        """Write the index of one vector name. After ``add_sketch``."""
         meta = {"metric": index.metric, "dim": index.dim}
         self._write_state(files.INDEX, name, meta, index.state())
 
     def finish(self, config: dict[str, Any]) -> SegmentRow:
-        """Make the directory durable and say what the catalog must know of it. ``config``: the
+        """Make the directory durable. Returns the catalog's row of the segment. ``config``: the
         collection's configuration; with the row it goes into the manifest, for ``repair``."""
         row = SegmentRow(self.segment_id, self.rows, self._vectors, self._files)
         manifest = pack_value({"config": config, "segment": pack_segment(row)})
@@ -239,7 +239,7 @@ class SegmentBuilder:
         return row
 
     def abandon(self) -> None:
-        """Remove everything written. For a build that failed, was cancelled or is not needed."""
+        """Remove everything written: the build failed, was cancelled or is not needed."""
         for writer in self._open.values():
             writer.abandon()
         self._open.clear()

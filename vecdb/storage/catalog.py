@@ -9,10 +9,10 @@ Rows (every one carries a checksum of its key and value)::
     alive/<id>        bits of the rows that live; absent: all of them
 
 The catalog is exactly the collection's state at ``applied_seq``. One transaction moves all of it:
-data files are durable before it, WAL files are retired after it. LMDB runs with full sync and
-never ``writemap``: without sync it can come back with wrong rows, and a full disk under a
-writable map is a SIGBUS. LMDB has no checksums, hence ours; and because a checksum cannot show a
-*missing* row, ``state`` lists the segments and what lives in each.
+data files are durable before it, WAL files are retired after it. LMDB runs with full sync and never
+``writemap``: without sync it can come back with wrong rows, and a full disk under a writable map is
+a SIGBUS. LMDB has no checksums, hence ours. A checksum cannot show a *missing* row, so ``state``
+lists the segments and what lives in each.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ _MAX_CONFIG = MAX_VALUE // 24
 
 DATA = "data.mdb"  # the name LMDB gives its file
 
-# Virtual size: costs address space, not disk. A catalog holds one bit a row, so 4 GiB is ten
-# thousand million rows in segments that are all being rewritten at once.
+# Virtual size: costs address space, not disk. A catalog holds one bit a row, so 4 GiB are enough
+# for ten thousand million rows, even while all their segments are being rewritten.
 _MAP_SIZE = 1 << 32
 _SMALLEST_MAP = 1 << 26
 _MAX_READERS = 512
@@ -64,7 +64,7 @@ _LOCK_SIZE = 64 * _MAX_READERS + 4096  # a slot is a cache line; a page is ample
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """All of the catalog as one read transaction sees it."""
+    """All of the catalog, as one read transaction sees it."""
 
     config: dict[str, Any]
     applied_seq: int
@@ -78,7 +78,7 @@ class Snapshot:
 
 @dataclass(slots=True)
 class Change:
-    """What one commit moves. Segments not named stay as they are."""
+    """What one commit changes. Segments that are not named stay as they are."""
 
     applied_seq: int
     next_segment_id: int
@@ -93,9 +93,9 @@ class Change:
 class Catalog:
     """The catalog of one collection that is open for writing. Calls are ordered by the caller.
 
-    LMDB has it open during a call only: an environment takes 2 MB of memory and two descriptors,
-    and a database may have thousands of collections. So each commit makes sure that it goes on
-    from the transaction, and in the file, of the one before.
+    LMDB has the file open only during a call: an environment takes 2 MB of memory and two
+    descriptors, and a database may have thousands of collections. So each commit makes sure that it
+    continues the transaction of the one before, in the same file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -110,10 +110,9 @@ class Catalog:
 
     @staticmethod
     def create(path: Path, config: dict[str, Any], uuid: str) -> None:
-        """A new catalog with this configuration and no segments, durable but for ``path``'s name.
-
-        LMDB creates its file in two unsynced steps, so this is done under a temporary name.
-        """
+        """Create a catalog with this configuration and no segments, durable but for the name
+        ``path``. LMDB creates its file in two unsynced steps, so this is done under a temporary
+        name."""
         fs.make_dir(path)
         try:
             with _opened(path) as env, env.begin(write=True) as transaction:
@@ -155,7 +154,7 @@ class Catalog:
                 raise WriteError(_errno(error) or errno.EIO, f"{self.path}: {error}") from error
 
     def _require_same(self) -> None:
-        """Raise CorruptionError if another file has come into the place."""
+        """Raise CorruptionError if another file stands in place of the one that was open."""
         if lookup.identity(self.path) != self._file:
             raise CorruptionError(self.path, "is not the file that was opened")
 
@@ -182,16 +181,16 @@ class Catalog:
 
 
 def read_unlocked(path: Path) -> tuple[Snapshot, int]:
-    """The newest state of a catalog that another process may be writing to, and the number of its
-    transaction. Takes no lock and writes nothing beside it. Raises CorruptionError.
+    """Read the newest state of a catalog that another process may be writing to, and the number of
+    its transaction. Takes no lock and writes nothing beside it. Raises CorruptionError.
 
-    Works on a private copy. LMDB never writes to a page that one of the last two states uses, so
-    a copy is whole if no more than one transaction was committed while it was made.
+    This works on a private copy. LMDB never writes to a page that one of the last two states uses,
+    so a copy is whole if at most one transaction was committed while it was made.
     """
     file = path / DATA
     while True:
         require_length(file)
-        with fs.required(file):  # its collection may be dropped at any moment
+        with fs.must_exist(file):  # its collection may be dropped at any moment
             with lookup.open_read(file) as opened:
                 data = opened.read()
             newest = newest_meta(data, file)
@@ -211,7 +210,7 @@ def read_unlocked(path: Path) -> tuple[Snapshot, int]:
 def transaction_of(path: Path) -> int:
     """The number of the newest transaction. Raises CorruptionError."""
     file = path / DATA
-    with fs.required(file), lookup.open_read(file) as opened:
+    with fs.must_exist(file), lookup.open_read(file) as opened:
         return newest_meta(opened.read(2 << 16), file).transaction
 
 
@@ -259,21 +258,21 @@ def _read(transaction: Any) -> Snapshot:
 
 def require_live(row: SegmentRow, alive: Bits | None, live: int) -> None:
     """Raise DamageError unless ``live`` is the number of rows that the mask lets live."""
-    found = row.rows
+    counted = row.rows
     if alive is not None:
         if len(alive) != -(-row.rows // 8):
             raise DamageError(f"an alive mask of {len(alive)} bytes for {row.rows} rows")
         if row.rows % 8 and alive[-1] >> row.rows % 8:
             raise DamageError("its alive mask goes beyond its last row")
-        found = int(np.bitwise_count(alive).sum())
-    if found != live:
-        raise DamageError(f"{found} live rows, not {live}")
+        counted = int(np.bitwise_count(alive).sum())
+    if counted != live:
+        raise DamageError(f"{counted} live rows, not {live}")
 
 
 @contextmanager
 def _opened(path: Path, *, alone: bool = False) -> Iterator[Any]:
-    """The environment in a directory, for the time of a block. ``alone``: that of one data file,
-    which nobody writes to meanwhile, only read."""
+    """Open the environment in a directory for a block. ``alone``: open one data file, which is only
+    read and which nobody writes to."""
     env = _open(path, alone)
     try:
         yield env
@@ -312,14 +311,16 @@ def _open(path: Path, alone: bool) -> Any:
 
 
 def _meaning(error: Any, path: Path, what: str) -> Exception:
-    """An error of the disk or of the process is no reason to call a file damaged."""
+    """Raise an error of the disk or of the process as it is: it is no reason to call a file
+    damaged."""
     if _errno(error):
         return OSError(_errno(error), f"{what}: {error.reason}", str(path))
     return CorruptionError(path, f"{what}: {error}")
 
 
 def _errno(error: Any) -> int:
-    """0 for LMDB's own errors, whose codes are negative, and for those without a code."""
+    """The errno of an error; 0 for LMDB's own, whose codes are negative, and for those without a
+    code."""
     return max(getattr(error, "code", 0), 0)
 
 
@@ -339,8 +340,8 @@ def _put(transaction: Any, key: bytes, value: bytes) -> None:
 
 
 def _pack_config(config: dict[str, Any]) -> bytes:
-    """Raises InvalidInputError for so many vector names that a segment's row, in which a name and
-    its files take up to 23 times as much, could not be written when it is needed."""
+    """Raise InvalidInputError for more vector names than a segment's row can hold: a name and its
+    files take up to 23 times its length there."""
     data = pack_value(config)
     if len(data) > _MAX_CONFIG:
         raise InvalidInputError(

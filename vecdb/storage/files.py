@@ -1,12 +1,12 @@
 """The files of a segment: one row for each, with all that the rest of vecdb must know of it.
 
-Builder, reader, validation, check, repair, archives and the memory report ask this table; a file
-that segments are to have from now on is a row here, a number in ``format.Kind``, a line in
-``docs/file-format.md``, and whoever writes and uses it. ``layout.py`` makes the names.
+Builder, reader, validation, check, repair, archives and the memory report ask this table. A new
+kind of file is a row here, a number in ``format.Kind``, a line in ``docs/file-format.md``, and the
+code that writes and uses it. ``layout.py`` makes the names.
 
 A *derived* file can be made from the others: damage there loses nothing. An *optional* one may be
-missing. A file is *placed* where the originals or the codes of its vector name are wanted, or is
-mapped wherever those are.
+missing. A file has the *placement* of the originals or of the codes of its vector name, or is
+always mapped.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from vecdb.storage.segment_row import SegmentRow, VectorRow
 from vecdb.vectors.datatypes import STORED
 
 Extent = tuple[int | None, tuple[int, ...]]
-"""Rows (None: any number, of bytes), and how many columns there may be."""
+"""How many rows (None: any number, of bytes), and how many columns there may be."""
 
 _BYTES: Extent = (None, (1,))
 NO_VECTOR = VectorRow(0, None, None)
@@ -72,12 +72,12 @@ class FileKind:
 
     kind: Kind
     name: str
-    """Followed by the vector name, or by the operation, if there is more than one."""
+    """The vector name, or the operation, follows it if there may be more than one."""
     per: Literal["segment", "vector", "edit"]
     dtype: str
     extent: Callable[[int, VectorRow], Extent | None]
-    """From the segment's rows and what is known of the vector name; None: there is no such file.
-    Raises DamageError for what no vector can have."""
+    """The extent, from the segment's rows and what is known of the vector name; None: there is no
+    such file. Raises DamageError for what no vector can have."""
     part: str
     """What the memory report counts it as."""
     placed: Literal["mapped", "originals", "codes"] = "mapped"
@@ -206,8 +206,8 @@ BY_KIND = {file.kind: file for file in FILES}
 
 
 def expected_files(row: SegmentRow) -> dict[str, Shape]:
-    """Every file that a segment may have, and what it holds. Raises DamageError for a codec that
-    is none."""
+    """Every file that a segment may have, and the shape of each. Raises DamageError for a codec
+    that does not exist."""
     return dict(_expected(row))
 
 
@@ -240,6 +240,6 @@ def _codes_shape(codec: dict[str, Any], dim: int, rows: int) -> tuple[int, int]:
 
 
 def is_outdated(codec: dict[str, Any]) -> bool:
-    """Whether nothing reads these codes any more: signs and codes of a byte, row after row. A
-    segment goes on without them, and is written anew."""
+    """Whether nothing reads these codes any more: signs, and codes of a byte, row after row. A
+    segment does without them, and is written anew."""
     return codec["kind"] in ("binary", "product") and "layout" not in codec

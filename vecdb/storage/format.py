@@ -125,13 +125,13 @@ class DamageError(Exception):
     """These bytes are not what they should be. Callers that know the file raise CorruptionError."""
 
 
-def checksum(*parts: Any, seed: int = 0) -> int:
-    """XXH3-64 over the parts one after another."""
-    if len(parts) == 1:
-        return int(xxhash.xxh3_64_intdigest(parts[0], seed=seed))
+def checksum(*pieces: Any, seed: int = 0) -> int:
+    """XXH3-64 over the pieces one after another."""
+    if len(pieces) == 1:
+        return int(xxhash.xxh3_64_intdigest(pieces[0], seed=seed))
     state = xxhash.xxh3_64(seed=seed)
-    for part in parts:
-        state.update(part)
+    for piece in pieces:
+        state.update(piece)
     return int(state.intdigest())
 
 
@@ -435,7 +435,7 @@ def unpack_bits(bits: npt.NDArray[np.uint8], rows: int) -> npt.NDArray[np.bool_]
 
 def bits_at(bits: npt.NDArray[np.uint8], rows: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
     """The bits of some rows as bools."""
-    found: npt.NDArray[np.bool_] = (bits[rows >> 3] >> (rows & 7).astype(np.uint8) & 1).view(
+    flags: npt.NDArray[np.bool_] = (bits[rows >> 3] >> (rows & 7).astype(np.uint8) & 1).view(
         np.bool_
     )
-    return found
+    return flags

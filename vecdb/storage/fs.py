@@ -1,13 +1,12 @@
 """The only module that changes files.
 
-Everything durable goes through these functions and ``write(2)``, never through a writable
-mapping, so the order of durable steps can be read off the callers and recorded by a test.
-Each function does one thing; the protocols (write, sync, sync the directory, publish) are
-spelled out where they are used. The one exception is LMDB, which writes its own file
-(``catalog.py``).
+Everything durable goes through these functions and ``write(2)``, never through a writable mapping,
+so the order of durable steps can be read in the callers and recorded by a test. Each function does
+one thing; the protocols (write, sync, sync the directory, publish) are spelled out where they are
+used. The one exception is LMDB, which writes its own file (``catalog.py``).
 
-A path below a place that the thread has entered (``place.py``) is a name in the directory that was
-opened, not in what stands at its path now. ``lookup.py`` looks at files in the same way.
+If the thread has entered a place (``place.py``), a path below it is a name in the directory that
+was opened, not in whatever stands at that path now. ``lookup.py`` looks at files in the same way.
 
 Directories are made 0700 and files 0600: a database may hold what its user would not show.
 """
@@ -34,7 +33,7 @@ from vecdb.storage.place import Identity, Mark, at, close_descriptor, located, o
 Buffer = Any  # bytes, memoryview or a C-contiguous numpy array
 
 SCARCE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
-"""Errors of a process, or a system, that has too much open: nothing was done, and it passes."""
+"""Errors of a process or system that has too much open: nothing was done, and it passes."""
 
 _ROOMY = 1 << 30  # bytes that are enough for a temporary database to begin with
 # Readable only because ``rest`` maps it.
@@ -43,9 +42,10 @@ _BUFFERS_PER_WRITE = 512  # below IOV_MAX (1024) everywhere
 
 
 @contextmanager
-def required(path: Path, what: str = "file") -> Iterator[None]:
-    """Something that must be there is opened: if it is missing, or something else stands in its
-    place (a directory, a link to nowhere or to itself), that is damage. Raises CorruptionError."""
+def must_exist(path: Path, what: str = "file") -> Iterator[None]:
+    """For a block that opens something which must be there: if it is missing, or something else
+    stands in its place (a directory, a link to nowhere or to itself), that is damage. Raises
+    CorruptionError."""
     try:
         yield
     except OSError as error:
@@ -58,8 +58,8 @@ def required(path: Path, what: str = "file") -> Iterator[None]:
 
 @contextmanager
 def told_when_full(path: Path) -> Iterator[None]:
-    """A full disk is a StorageFullError: for what takes back what it has begun. What says already
-    that its outcome is unknown goes on saying so."""
+    """Raise a full disk as StorageFullError, for a block that takes back what it has begun. An
+    error that says its outcome is unknown goes on saying so."""
     try:
         yield
     except (StorageFullError, WriteError):
@@ -77,8 +77,8 @@ def make_dir(path: Path) -> None:
 
 
 def make_temporary_dir() -> Path:
-    """Create a private directory, in memory where the system offers enough of that: a container
-    may have 64 MB of it, or none that may be written to."""
+    """Create a private directory: in memory if the system offers enough of it. A container may have
+    64 MB, or none that can be written to."""
     memory, usual = Path("/dev/shm"), Path(tempfile.gettempdir())
     roomy = (lookup.free_bytes(memory) or 0) >= min(_ROOMY, lookup.free_bytes(usual) or 0)
     for parent in (memory, usual) if roomy else (usual, memory):
@@ -89,8 +89,8 @@ def make_temporary_dir() -> Path:
 
 @contextmanager
 def private_copy(data: Buffer) -> Iterator[Path]:
-    """A file with this content for the time of a block, and a path to open it by: in memory that
-    no directory is needed for, where the system offers that."""
+    """A file with this content for the length of a block, and a path to open it by. It is in
+    memory, without a directory, if the system offers that."""
     if hasattr(os, "memfd_create") and os.path.isdir("/proc/self/fd"):
         with open(os.memfd_create("vecdb"), "wb") as file:
             file.write(data)
@@ -119,8 +119,8 @@ def sync_dir(path: Path) -> None:
 
 @contextmanager
 def ready_to_sync(path: Path) -> Iterator[None]:
-    """In the block ``sync_dir`` of this directory needs no descriptor any more. What must not stop
-    between a rename and its sync fails before it begins when there is none left."""
+    """Hold a descriptor of this directory, so that ``sync_dir`` in the block needs none. If no
+    descriptor is left, this fails before a rename that must be synced has begun."""
     before = _ready.directories
     fd = _open_dir(path)
     _ready.directories = {**before, path: fd}
@@ -163,7 +163,7 @@ def rename(source: Path, target: Path) -> None:
 
 
 def remove_file(path: Path) -> None:
-    """Remove a file; one that is gone already is fine."""
+    """Remove a file; it may be gone already."""
     try:
         with at(path) as (name, within):
             os.unlink(name, dir_fd=within)
@@ -172,7 +172,7 @@ def remove_file(path: Path) -> None:
 
 
 def remove_tree(path: Path) -> None:
-    """Remove a directory and all in it, never following links; fine when it is gone already."""
+    """Remove a directory and all in it, never following links; it may be gone already."""
     with at(path) as (name, within):
         if _is_directory(name, within):
             _remove_tree(name, within)
@@ -188,7 +188,7 @@ def _is_directory(name: str, within: int | None) -> bool:
 
 
 def _remove_tree(name: str, within: int | None) -> None:
-    """As ``shutil.rmtree`` does it, which takes no descriptor before Python 3.11."""
+    """Remove a tree as ``shutil.rmtree`` does, which takes no descriptor before Python 3.11."""
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
     fd = os.open(name, flags, dir_fd=within)
     try:
@@ -209,9 +209,9 @@ def remove_empty_dir(path: Path) -> None:
 
 
 def discard(path: Path) -> None:
-    """Remove a file or a directory that nothing refers to any more. If it cannot be removed now
-    (another process has it open on a network disk, say), that is no failure of what it was
-    replaced by: the next open tries again."""
+    """Remove a file or a directory that nothing refers to any more. That it cannot be removed now
+    (another process has it open on a network disk, say) is no failure of what replaced it: the next
+    open tries again."""
     with suppress(OSError):
         if lookup.is_dir(path):
             remove_tree(path)
@@ -230,8 +230,9 @@ def write_file(path: Path, data: Buffer) -> None:
 
 
 def reserve(path: Path, size: int) -> None:
-    """Give a file, made if there is none, at least this length, and all of that the space it needs:
-    who writes through a mapping to what has none is killed when the disk is full."""
+    """Make a file if there is none, give it at least this length, and all of that length space on
+    the disk. Without space, a process that writes through a mapping is killed when the disk is
+    full."""
     fd = open_at(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0))
     try:
         if hasattr(os, "posix_fallocate"):
@@ -262,8 +263,8 @@ class AppendFile:
         self.length = 0
         self._held: Mapping | None = None
         self._fd = open_at(path, _APPEND | os.O_CREAT | os.O_EXCL)
-        found = os.fstat(self._fd)
-        self.identity: Identity = found.st_dev, found.st_ino
+        stat = os.fstat(self._fd)
+        self.identity: Identity = stat.st_dev, stat.st_ino
         """Whose its name is."""
 
     def as_mark(self, name: str) -> Mark:
@@ -272,7 +273,7 @@ class AppendFile:
 
     @property
     def is_removed(self) -> bool:
-        """Whether it has no name any more, or rests, so that one would have to look."""
+        """Whether the file has no name any more, or rests: then only a look can tell."""
         return self._fd < 0 or not os.fstat(self._fd).st_nlink
 
     @property
@@ -281,9 +282,9 @@ class AppendFile:
         return self._fd < 0
 
     def rest(self) -> None:
-        """Let the descriptor go until ``wake``. All that was written must be synced: nobody would
-        hear of it if it failed later. A mapping keeps the file meanwhile, so that its inode is not
-        another file's."""
+        """Let the descriptor go until ``wake``. All that was written must be synced: a later
+        failure would go unnoticed. A mapping keeps the file meanwhile, so that its inode is not
+        given to another."""
         if self._fd >= 0:
             self._held = self._held or Mapping(self._fd, 1)
             self._let_go()
@@ -293,8 +294,8 @@ class AppendFile:
         if self._fd >= 0:
             return
         fd = open_at(self.path, _APPEND)
-        found = os.fstat(fd)
-        if (found.st_dev, found.st_ino, found.st_size) != (*self.identity, self.length):
+        stat = os.fstat(fd)
+        if (stat.st_dev, stat.st_ino, stat.st_size) != (*self.identity, self.length):
             close_descriptor(fd)
             raise OSError(errno.ESTALE, "is not the file that was written", str(self.path))
         self._fd = fd
@@ -332,7 +333,8 @@ class AppendFile:
             self._let_go()
 
     def _let_go(self) -> None:
-        # Forgotten first: a child that is forked in between would close what may be another's.
+        # Forget it first: a child forked in between would close a descriptor that may be another
+        # file's.
         fd, self._fd = self._fd, -1
         close_descriptor(fd)
 
@@ -362,9 +364,9 @@ class FileLock:
     """
 
     def __init__(self, path: Path, what: str, *, reading: bool = False) -> None:
-        """``reading``: nothing will be written, so the file is not made, and need not be ours to
+        """``reading``: nothing will be written. The file is then not made, and need not be ours to
         write to."""
-        with required(path):
+        with must_exist(path):
             self._fd = _open_lock(path, reading)
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -388,8 +390,8 @@ class FileLock:
 
     def as_mark(self, name: str) -> Mark:
         """The lock file as the mark of a place, in which it has this name."""
-        found = os.fstat(self._fd)
-        return Mark(name, (found.st_dev, found.st_ino))
+        stat = os.fstat(self._fd)
+        return Mark(name, (stat.st_dev, stat.st_ino))
 
     def _holder(self) -> str:
         try:

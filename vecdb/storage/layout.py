@@ -31,7 +31,7 @@ import xxhash
 
 FORMAT = "FORMAT"
 WITHDRAWN = "WITHDRAWN"
-"""What the FORMAT of a restored collection is called when it is not to take its place."""
+"""The name of the FORMAT of a restored collection that is not to take its place."""
 LOCK = "LOCK"
 COLLECTIONS = "collections"
 CATALOG = "catalog"
@@ -64,7 +64,7 @@ def escape(name: str) -> str:
 
 
 def unescape(file_name: str) -> str:
-    """The text of which ``escape`` made this; the file name itself if that cannot be told."""
+    """The text that ``escape`` turned into this; the file name itself if it cannot be told."""
     try:
         name = unquote_to_bytes(file_name).decode("utf-8")
     except UnicodeDecodeError:
@@ -88,8 +88,8 @@ def is_leftover(name: str) -> bool:
 
 
 def may_be_place(name: str) -> bool:
-    """Whether what is called so beside collections may be one, damaged or not. A disk that is
-    mounted there has a directory of its own in it."""
+    """Whether something of this name, beside collections, may be one, damaged or not. A disk that
+    is mounted there has a directory of its own."""
     return not name.startswith(".") and name != "lost+found"
 
 
@@ -99,7 +99,8 @@ def restored_dir(escaped: str) -> str:
 
 
 def parse_restored_dir(name: str) -> str | None:
-    """What the restored collection in this directory replaces, or None."""
+    """The escaped name of the collection that the restored one in this directory replaces, or
+    None."""
     match = re.fullmatch(rf"{re.escape(_RESTORED)}([a-z0-9_%~-]+)", name)
     return match[1] if match else None
 
@@ -126,24 +127,25 @@ def parse_segment_dir(name: str) -> int | None:
 
 
 def edits_file(seq: int) -> str:
-    """The file of a segment with payloads that were edited, as of operation ``seq``. Sorts by
-    it."""
+    """The name of the file of a segment's payload edits, as of operation ``seq``. It sorts by
+    ``seq``."""
     return f"payload-edits.{seq:020d}"
 
 
 def parse_edits_file(name: str) -> int | None:
-    """``seq`` of the name of a file of payload edits, or None."""
+    """``seq`` from the name of a file of payload edits, or None."""
     match = re.fullmatch(r"payload-edits\.([0-9]{20})", name)
     return int(match[1]) if match else None
 
 
 def snapshot_file(prefix: str, number: int, moment: datetime) -> str:
-    """A snapshot of the collection whose escaped name is ``prefix``, or of all. Sorts by number."""
+    """The name of a snapshot: of the collection with this escaped name, or of all. It sorts by
+    number."""
     return f"{prefix}-{number:06d}-{moment:%Y-%m-%d-%H-%M-%S}{SNAPSHOT}"
 
 
 def parse_snapshot_file(name: str) -> int | None:
-    """The number of a snapshot, 0 if its name was not made here; None for what is none."""
+    """The number of a snapshot; 0 if its name was not made here; None if it is none."""
     match = re.fullmatch(r"(?:[a-z0-9_%~-]+-)(\d{6,})-\d{4}(?:-\d\d){5}\.snapshot", name)
     if match:
         return int(match[1])

@@ -1,7 +1,7 @@
 """What is there: files and directories looked at, and nothing changed.
 
-A path below a place that the thread has entered (``place.py``) is a name in the directory that was
-opened, as it is for ``fs``, which changes files.
+If the thread has entered a place (``place.py``), a path below it is a name in the directory that
+was opened, as in ``fs``, which changes files.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ def open_read(path: Path, *, buffering: int = -1) -> BinaryIO:
 
 
 def status(path: Path, *, links: bool = False) -> os.stat_result:
-    """What ``os.stat`` says; with ``links`` of a link itself, not of what it leads to."""
+    """The result of ``os.stat``; with ``links``, of a link itself and not of its target."""
     with at(path) as (name, within):
         return os.stat(name, dir_fd=within, follow_symlinks=not links)
 
 
 def identity(path: Path) -> Identity:
-    """What tells a file from another one that comes into its place while both are there."""
-    found = status(path)
-    return found.st_dev, found.st_ino
+    """Device and inode, which tell a file from another one in its place while both are there."""
+    stat = status(path)
+    return stat.st_dev, stat.st_ino
 
 
 def names(path: Path) -> list[str]:
@@ -69,7 +69,7 @@ def is_file(path: Path) -> bool:
 
 
 def _mode(path: Path, *, links: bool = False) -> int | None:
-    """None: there is nothing, nor can be, of that name."""
+    """The status of a path; None: there is nothing of that name, nor can there be."""
     try:
         return status(path, links=links).st_mode
     except OSError as error:
@@ -81,8 +81,8 @@ def _mode(path: Path, *, links: bool = False) -> int | None:
 
 
 def real_path(path: Path) -> Path:
-    """A path for who takes no descriptor (LMDB). In an entered place it leads there as long as
-    that is entered, whatever stands at ``path``. Raises OSError if there is none."""
+    """A path for a library that takes no descriptor (LMDB). In an entered place it leads there as
+    long as the place is entered, whatever stands at ``path``. Raises OSError if there is none."""
     name, within = located(path)
     if within is None:
         return path
@@ -95,9 +95,10 @@ def real_path(path: Path) -> Path:
 
 
 def free_bytes(path: Path) -> int | None:
-    """What may still be written there; None if that cannot be told, as of what is gone."""
+    """Bytes that may still be written there; None if nobody can tell, as for a directory that is
+    gone."""
     try:
-        found = os.statvfs(real_path(path))
+        filesystem = os.statvfs(real_path(path))
     except OSError:
         return None
-    return found.f_bavail * found.f_frsize
+    return filesystem.f_bavail * filesystem.f_frsize

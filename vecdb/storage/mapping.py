@@ -27,8 +27,8 @@ _FAILED = ctypes.c_void_p(-1).value
 
 
 class Mapping:
-    """The first ``size`` bytes of a file, mapped for reading: as long as this lives, or an array
-    that was made of it. A file that is shortened kills who reads beyond its end."""
+    """Maps the first ``size`` bytes of a file for reading, as long as this lives or an array that
+    was made of it. Reading beyond the end of a file that was shortened kills the process."""
 
     def __init__(self, fd: int, size: int) -> None:
         """``size`` must be above zero. Raises OSError."""
@@ -61,8 +61,8 @@ class Mapping:
 
 
 def private_memory(size: int, *, huge: bool) -> mmap.mmap:
-    """Fresh memory that goes back to the system when the last array of it is gone. What is not
-    written to takes none. ``huge``: it will be filled, so pages may be large."""
+    """Fresh memory that goes back to the system when its last array is gone. Pages that are not
+    written to take none. ``huge``: all will be filled, so pages may be large."""
     # Private, or the pages would be shared memory and count as such.
     memory = mmap.mmap(-1, max(size, 1), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     if hasattr(mmap, "MADV_HUGEPAGE"):
@@ -72,7 +72,7 @@ def private_memory(size: int, *, huge: bool) -> mmap.mmap:
 
 
 def give_back_freed_memory() -> None:
-    """Let the system have what the C library keeps of freed memory, for a program that may never
-    need so much again."""
+    """Give back to the system what the C library keeps of freed memory: a program may never need so
+    much again."""
     if hasattr(_libc, "malloc_trim"):  # glibc has it
         _libc.malloc_trim(0)

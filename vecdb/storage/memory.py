@@ -99,8 +99,8 @@ class _Column:
 
 
 class MemorySegment:
-    """Rows in arrival order. A row is (id, seq, payload, vectors) and never changes; payloads it
-    is given later are in ``edits``."""
+    """Rows in arrival order. A row is (id, seq, payload, vectors) and never changes. Payloads that
+    it is given later are in ``edits``."""
 
     kind = "memory"
 
@@ -136,7 +136,7 @@ class MemorySegment:
         payloads: Sequence[bytes],
         vectors: Mapping[str, VectorBlock],
     ) -> None:
-        """Add rows for distinct keys, with a block of ``vectors`` for every name; an earlier row of
+        """Add rows for distinct keys, with a block of ``vectors`` for every name. An earlier row of
         the same id here dies."""
         latest, start, count = self._latest, self.rows, len(keys)
         # Row number by row number, so that a reader following _previous never sees a gap.
@@ -179,14 +179,14 @@ class MemorySegment:
 
     def locate(self, keys: Sequence[int], array: ids.IdArray, rows: int) -> Offsets:
         """For each key the newest of the first ``rows`` rows that has it, dead or alive, or -1."""
-        found = np.empty(len(keys), dtype=np.int64)
+        out = np.empty(len(keys), dtype=np.int64)
         latest, previous = self._latest, self._previous
         for number, key in enumerate(keys):
             row = latest.get(key, -1)
             while row >= rows:  # written after the reader's view was published
                 row = previous[row]
-            found[number] = row
-        return found
+            out[number] = row
+        return out
 
     def key(self, offset: int) -> int:
         """The key of one row."""
@@ -239,7 +239,7 @@ class MemorySegment:
     def codes(self, name: str) -> None:
         """None: they are made with a file."""
 
-    def lose(self, name: str, error: CorruptionError) -> None:
+    def quarantine(self, name: str, error: CorruptionError) -> None:
         """Nothing here is derived."""
         raise error
 

@@ -1,9 +1,9 @@
 """Payload edits: payloads that rows of one segment were given after the rows were written.
 
-A row never changes. What its payload is *now* may stand beside it: in files of the segment's
-directory, as of the catalog's state, and after them in a list in memory, one entry an edit of a
-row, which a checkpoint turns into a file. So an edit costs its payload, and the row keeps its
-place, its vectors and its index.
+A row never changes. Its payload of *now* may stand beside it: in files of the segment's directory,
+as of the catalog's state, and then in a list in memory. The list has one entry for each edit of a
+row, and a checkpoint turns it into a file. So an edit costs its payload, and the row keeps its
+number, its vectors and its index.
 
 Thread safety is that of ``MemorySegment``: one writer (the collection's write lock), any number of
 readers. Entries are only ever appended; a reader looks at the first ``seen`` of them, a number it
@@ -33,8 +33,8 @@ Offsets = npt.NDArray[np.int64]
 
 _ENTRY_OVERHEAD = 200  # bytes of Python objects an entry costs beside its payload
 
-# What is in a file goes along into a new one unless the file is so many times as large: a payload
-# is written a few times, and a segment has a handful of files whatever is edited.
+# A new file takes in the edits of an older one, unless the older one is so many times as large. So
+# a payload is written a few times, and a segment has a handful of files, whatever is edited.
 _GROWTH = 4
 _SMALL = 1 << 20
 
@@ -45,8 +45,8 @@ _BASE = -1  # where a payload is: in the row; in a file, from 0 on; in the list,
 
 @dataclass(frozen=True, slots=True)
 class EditsTable:
-    """What the head of a file says: ``rows``, ascending, the operation that edited each, and where
-    payloads begin, and the last one ends, counted from the end of the head."""
+    """The head of a file: the ``rows``, ascending, the operation that edited each, and where
+    payloads begin and the last one ends, counted from the end of the head."""
 
     rows: Offsets
     seqs: npt.NDArray[np.uint64]
@@ -54,31 +54,31 @@ class EditsTable:
 
     @staticmethod
     def head_size(rows: int) -> int:
-        """Bytes before the first payload: the number of rows, and all that is said of them."""
+        """Bytes before the first payload: the number of rows, then what the head says of each."""
         return 8 * (3 * rows + 2)
 
     @classmethod
     def unpack(cls, head: npt.NDArray[np.uint8], size: int, rows: int, seq: int) -> EditsTable:
-        """From the head of a file of ``size`` bytes, of edits up to operation ``seq`` in a segment
-        of ``rows`` rows. Raises DamageError for what cannot be so."""
+        """Read the head of a file of ``size`` bytes, with edits up to operation ``seq`` in a
+        segment of ``rows`` rows. Raises DamageError for what cannot be so."""
         values = head.view("<u8")
         count = len(values) // 3
-        found = cls(
+        table = cls(
             values[1 : count + 1].view("<i8"),
             values[count + 1 : 2 * count + 1],
             values[2 * count + 1 :].view("<i8"),
         )
-        if not count or int(found.rows.min()) < 0 or int(found.rows.max()) >= rows:
+        if not count or int(table.rows.min()) < 0 or int(table.rows.max()) >= rows:
             raise DamageError("names rows that there are not")
-        if (np.diff(found.rows) <= 0).any():
+        if (np.diff(table.rows) <= 0).any():
             raise DamageError("its rows do not ascend")
-        if int(found.seqs.max()) > seq:
+        if int(table.seqs.max()) > seq:
             raise DamageError(f"names operations after {seq}")
-        lengths = np.diff(found.starts)
-        ends = int(found.starts[0]), int(found.starts[-1]) + cls.head_size(count)
+        lengths = np.diff(table.starts)
+        ends = int(table.starts[0]), int(table.starts[-1]) + cls.head_size(count)
         if ends != (0, size) or (lengths < 0).any() or (lengths > MAX_PAYLOAD).any():
             raise DamageError("does not cut its payloads into rows")
-        return found
+        return table
 
 
 class EditsFile:
@@ -89,25 +89,25 @@ class EditsFile:
         self.name = name
         self.row = segment.files[name]
         expected = Expected(uuid, segment.id, PAYLOAD_EDITS.kind, self.row)
-        self.part = PlacedArray(directory / name, expected, "mapped")
+        self.opened = PlacedArray(directory / name, expected, "mapped")
         try:
             self.table = self._read_table(segment.rows)
         except DamageError as error:
-            raise CorruptionError(self.part.path, str(error)) from None
+            raise CorruptionError(self.opened.path, str(error)) from None
         self._begin = EditsTable.head_size(len(self.table.rows))
 
     def _read_table(self, rows: int) -> EditsTable:
         shape = PAYLOAD_EDITS.shape(rows)
         assert shape is not None
-        shape.require(self.part.header)
-        size = len(self.part.array)
+        shape.require(self.opened.header)
+        size = len(self.opened.array)
         if size < EditsTable.head_size(0):
             raise DamageError("holds no payload edits")
-        count = int(self.part.verify_span(0, 8)[:8].view("<u8")[0])
+        count = int(self.opened.verify_span(0, 8)[:8].view("<u8")[0])
         end = EditsTable.head_size(count)
         if end > size:
             raise DamageError(f"{count} edits in {size} bytes")
-        head = self.part.verify_span(0, end)[:end]
+        head = self.opened.verify_span(0, end)[:end]
         return EditsTable.unpack(head, size, rows, layout.parse_edits_file(self.name) or 0)
 
     @property
@@ -116,18 +116,18 @@ class EditsFile:
         return self.table.rows
 
     def find(self, rows: Offsets) -> Offsets:
-        """The place of each row here, or -1."""
+        """The position of each row here, or -1."""
         at = np.minimum(np.searchsorted(self.rows, rows), len(self.rows) - 1)
         return np.where(self.rows[at] == rows, at, -1)
 
-    def payloads(self, places: Offsets) -> list[Any]:
-        """The payloads in these places, as views of the file. Raises CorruptionError."""
-        starts = (self.table.starts[places] + self._begin).tolist()
-        stops = (self.table.starts[places + 1] + self._begin).tolist()
+    def payloads(self, positions: Offsets) -> list[Any]:
+        """The payloads at these positions, as views of the file. Raises CorruptionError."""
+        starts = (self.table.starts[positions] + self._begin).tolist()
+        stops = (self.table.starts[positions + 1] + self._begin).tolist()
         spans = list(zip(starts, stops, strict=True))
         for start, stop in spans:
-            self.part.verify_span(start, stop)
-        data = self.part.array.data
+            self.opened.verify_span(start, stop)
+        data = self.opened.array.data
         return [data[start:stop] for start, stop in spans]
 
 
@@ -140,8 +140,8 @@ def write_edits(
     seqs: npt.NDArray[np.uint64],
     payloads: Sequence[Any],
 ) -> EditsFile:
-    """A new file with the payloads of some rows, ascending, as of operation ``seq``; durable, with
-    its name, when this returns. Raises OSError; then nothing is left of it."""
+    """Write a new file with the payloads of some rows, ascending, as of operation ``seq``. It is
+    durable, with its name, when this returns. Raises OSError; then nothing is left of it."""
     name = layout.edits_file(seq)
     lengths = np.fromiter(map(len, payloads), np.int64, len(payloads))
     starts = np.concatenate(([0], np.cumsum(lengths)))
@@ -183,7 +183,7 @@ class PayloadEdits:
     # -- writing (one writer) --------------------------------------------------------------
 
     def append(self, seqs: Sequence[int], rows: Sequence[int], payloads: Sequence[bytes]) -> None:
-        """Rows are given new payloads, by these operations."""
+        """Give rows new payloads, by these operations."""
         latest, previous = self._latest, self._previous
         self._seqs.extend(seqs)
         self._rows.extend(rows)
@@ -195,11 +195,11 @@ class PayloadEdits:
         self.size += sum(map(len, payloads)) + _ENTRY_OVERHEAD * len(rows)
         self.count += len(rows)
 
-    def take_over(self, other: PayloadEdits, since: int, places: Offsets | None = None) -> None:
-        """Go on with what others have from entry ``since`` on. ``places``: for each row of theirs
-        the row that it is here, or -1; None: the same."""
+    def take_over(self, other: PayloadEdits, since: int, new_rows: Offsets | None = None) -> None:
+        """Take over the entries of another from ``since`` on. ``new_rows``: for each row there its
+        row here, or -1; None: the same."""
         rows = np.array(other._rows[since:], dtype=np.int64)
-        rows = rows if places is None else places[rows]
+        rows = rows if new_rows is None else new_rows[rows]
         kept = np.flatnonzero(rows >= 0)
         entries = (kept + since).tolist()
         self.append(
@@ -211,70 +211,69 @@ class PayloadEdits:
     # -- reading ---------------------------------------------------------------------------
 
     def rows(self, seen: int, files: Sequence[EditsFile], since: int = 0) -> Offsets:
-        """The rows that were edited, ascending: in some of the files, by entries from ``since``
-        on."""
+        """The rows that were edited, ascending: in these files, or by entries from ``since`` on."""
         entries = np.array(self._rows[since:seen], dtype=np.int64)
         return np.unique(np.concatenate([entries, *(file.rows for file in files)]))
 
     def payloads(self, rows: Offsets, seen: int, base: Callable[[Offsets], list[Any]]) -> list[Any]:
         """The payloads of some rows; ``base`` gives those that were never edited."""
-        where, places = self._locate(rows, seen)
-        found: list[Any] = [None] * len(rows)
-        for source in np.unique(where).tolist():
-            mine = np.flatnonzero(where == source)
+        sources, positions = self._locate(rows, seen)
+        out: list[Any] = [None] * len(rows)
+        for source in np.unique(sources).tolist():
+            mine = np.flatnonzero(sources == source)
             if source == _BASE:
                 payloads = base(rows[mine])
             elif source < len(self.files):
-                payloads = self.files[source].payloads(places[mine])
+                payloads = self.files[source].payloads(positions[mine])
             else:
-                payloads = [self._payloads[entry] for entry in places[mine].tolist()]
-            for place, payload in zip(mine.tolist(), payloads, strict=True):
-                found[place] = payload
-        return found
+                payloads = [self._payloads[entry] for entry in positions[mine].tolist()]
+            for position, payload in zip(mine.tolist(), payloads, strict=True):
+                out[position] = payload
+        return out
 
     def payload_size(self, rows: Offsets, seen: int, base: Callable[[Offsets], int]) -> int:
         """Bytes of the payloads of some rows."""
-        where, places = self._locate(rows, seen)
-        size = base(rows[where == _BASE])
+        sources, positions = self._locate(rows, seen)
+        size = base(rows[sources == _BASE])
         for number, file in enumerate(self.files):
-            mine = places[where == number]
+            mine = positions[sources == number]
             size += int((file.table.starts[mine + 1] - file.table.starts[mine]).sum())
-        mine = places[where == len(self.files)]
+        mine = positions[sources == len(self.files)]
         return size + sum(len(self._payloads[entry]) for entry in mine.tolist())
 
     def seqs(
         self, rows: Offsets, seen: int, base: Callable[[Offsets], npt.NDArray[np.uint64]]
     ) -> npt.NDArray[np.uint64]:
         """The last operations that changed some rows; ``base`` gives those that wrote them."""
-        where, places = self._locate(rows, seen)
-        found = np.empty(len(rows), dtype=np.uint64)
-        mine = where == _BASE
+        sources, positions = self._locate(rows, seen)
+        out = np.empty(len(rows), dtype=np.uint64)
+        mine = sources == _BASE
         if mine.any():
-            found[mine] = base(rows[mine])
+            out[mine] = base(rows[mine])
         for number, file in enumerate(self.files):
-            mine = where == number
-            found[mine] = file.table.seqs[places[mine]]
-        mine = where == len(self.files)
-        found[mine] = [self._seqs[entry] for entry in places[mine].tolist()]
-        return found
+            mine = sources == number
+            out[mine] = file.table.seqs[positions[mine]]
+        mine = sources == len(self.files)
+        out[mine] = [self._seqs[entry] for entry in positions[mine].tolist()]
+        return out
 
     def _locate(self, rows: Offsets, seen: int) -> tuple[Offsets, Offsets]:
-        """Where the newest payload of each row is, and its place there."""
-        where = np.full(len(rows), _BASE, dtype=np.int64)
-        places = np.zeros(len(rows), dtype=np.int64)
+        """The source of the newest payload of each row, and its position there."""
+        sources = np.full(len(rows), _BASE, dtype=np.int64)
+        positions = np.zeros(len(rows), dtype=np.int64)
         for number, file in enumerate(self.files):
             at = file.find(rows)
             known = at >= 0
-            where[known], places[known] = number, at[known]
+            sources[known], positions[known] = number, at[known]
         if seen:
             latest, previous = self._latest, self._previous
-            for place, row in enumerate(rows.tolist()):
+            for position, row in enumerate(rows.tolist()):
                 entry = latest.get(row, -1)
                 while entry >= seen:  # made after the reader's view was published
                     entry = previous[entry]
                 if entry >= 0:
-                    where[place], places[place] = len(self.files), entry
-        return where, places
+                    sources[position], positions[position] = len(self.files), entry
+        return sources, positions
 
     # -- files -----------------------------------------------------------------------------
 
@@ -285,7 +284,7 @@ class PayloadEdits:
 
     def kept(self, seen: int) -> int:
         """How many files stay as they are when the first ``seen`` entries go to a new one. The
-        others, the newest and not much larger than it, go with them."""
+        others, the newest and not much larger than it, go into it, too."""
         size = sum(map(len, self._payloads[:seen])) + EditsTable.head_size(seen)
         files = list(self.files)
         while files and files[-1].row.length <= _GROWTH * max(size, _SMALL):
@@ -293,7 +292,7 @@ class PayloadEdits:
         return len(files)
 
     def bits(self, seen: int, rows: int) -> Bits:
-        """Bits of those of the segment's ``rows`` that were edited."""
+        """Bits of the edited rows, among the segment's ``rows``."""
         known, bits = self._bits
         if known != (seen, rows):
             flags = np.zeros(rows, dtype=np.bool_)

@@ -1,20 +1,21 @@
 """Place: a directory that was opened, told from whatever stands at its path later.
 
-A path is looked up anew by every call that is given it. Once its directory was moved, or removed,
-and another one stands there, such a call writes into, renames in or removes from what is a
-stranger's. So who has a database open holds a descriptor of its directory and enters it for each
-step that changes files::
+Every call that takes a path looks it up anew. If the directory was moved or removed, and another
+one stands there, such a call writes to, renames in or removes from a stranger's directory. So a
+process that has a database open holds a descriptor of its directory, and enters it for each step
+that changes files::
 
     with place:
         fs.rename(place.path / "a", place.path / "b")
 
-For the length of the block, in this thread, a path below ``place.path`` is for every function of
-``fs`` a name in the directory that was opened, wherever that is now.
+For the length of the block, every function of ``fs`` in this thread takes a path below
+``place.path`` as a name in the directory that was opened, wherever that is now.
 
-The directory of a collection is a place in that of its database. There may be thousands of them,
-so it has no descriptor but for the length of a block, and must be the one it was. Inode numbers
-are given again after a removal, but not that of a file that somebody has open: a place is known by
-such a file in it, its *mark*: the LOCK of a database, the newest file of a collection's log.
+The directory of a collection is a place in that of its database. There may be thousands of them, so
+each has a descriptor only for the length of a block, and must then be the same directory as before.
+Inode numbers are given again after a removal, but not that of a file that somebody has open. So a
+place is known by such a file in it, its *mark*: the LOCK of a database, the newest file of a
+collection's log.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ Identity = tuple[int, int]
 
 
 class Mark(NamedTuple):
-    """A file in a place that is held open: the name it must have there."""
+    """A file in a place that is held open, and the name it must have there."""
 
     name: str
     identity: Identity
@@ -51,12 +52,13 @@ MISSING = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ESTALE)
 """Errors that say that there is nothing."""
 
 _LOOK_EVERY = 0.001  # seconds
-# Not to be read by itself (O_PATH): a directory that may only be searched can be a place.
+# O_PATH, for the directory itself is not read: one that may only be searched can be a place.
 _DIRECTORY = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 class _Entered(threading.local):
-    """The places that a thread is in, innermost last: paths that begin so, and descriptors."""
+    """The places that a thread has entered, the innermost last: the beginning of their paths, and
+    descriptors."""
 
     def __init__(self) -> None:
         self.places: list[tuple[str, int]] = []
@@ -66,9 +68,9 @@ _entered = _Entered()
 
 
 def located(path: str | os.PathLike[str]) -> tuple[str, int | None]:
-    """What a call is to be given for a path: a name, and the descriptor of the entered place that
-    it is in; or the path itself. The place itself is ``"."`` in it, which opens but has no name to
-    change."""
+    """The arguments of a system call for a path: a name, and the descriptor of the entered place
+    that it is in; or the path itself. The place itself is ``"."``, which can be opened but not
+    renamed or removed."""
     text = os.fspath(path)
     for prefix, fd in reversed(_entered.places):
         if text.startswith(prefix):
@@ -80,7 +82,7 @@ def located(path: str | os.PathLike[str]) -> tuple[str, int | None]:
 
 @contextmanager
 def at(path: Path) -> Iterator[tuple[str, int | None]]:
-    """What ``located`` says, for a call in the block. An error names the path."""
+    """The result of ``located``, for a call in the block. An error names the path."""
     name, within = located(path)
     try:
         yield name, within
@@ -91,7 +93,7 @@ def at(path: Path) -> Iterator[tuple[str, int | None]]:
 
 
 def open_at(path: str | Path, flags: int) -> int:
-    """A descriptor, as of ``os.open``; what is made is 0600."""
+    """Open a path, as ``os.open`` does. A file that is made has the mode 0600."""
     name, within = located(path)
     try:
         return os.open(name, flags | os.O_CLOEXEC, 0o600, dir_fd=within)
@@ -101,7 +103,7 @@ def open_at(path: str | Path, flags: int) -> int:
 
 
 def close_descriptor(fd: int) -> None:
-    """Close it once. Whatever close(2) says, the descriptor is free and may be another file's a
+    """Close a descriptor once. Whatever close(2) says, it is free and may be another file's a
     moment later: it must not be closed again. What had to be durable has been synced before."""
     try:
         os.close(fd)
@@ -110,7 +112,7 @@ def close_descriptor(fd: int) -> None:
 
 
 def path_of(fd: int) -> Path | None:
-    """Where the directory of a descriptor is now, as far as the system tells."""
+    """The path of a descriptor's directory now, as far as the system tells."""
     try:
         if hasattr(fcntl, "F_GETPATH"):  # pragma: no cover - macOS
             return Path(os.fsdecode(fcntl.fcntl(fd, fcntl.F_GETPATH, bytes(1024)).rstrip(b"\0")))
@@ -121,18 +123,19 @@ def path_of(fd: int) -> Path | None:
 
 
 def _identity(file: str | Path | int, within: int | None = None) -> Identity | None:
-    """Of a path, of a name in a directory, or of a descriptor; None if there is nothing."""
+    """Device and inode of a path, of a name in a directory, or of a descriptor; None if there is
+    nothing."""
     try:
-        found = os.stat(file, dir_fd=within)
+        stat = os.stat(file, dir_fd=within)
     except OSError as error:
         if error.errno in MISSING:
             return None
         raise
-    return found.st_dev, found.st_ino
+    return stat.st_dev, stat.st_ino
 
 
 def _is(path: Path, fd: int) -> bool:
-    """Whether the directory of a descriptor stands at a path, as far as can be told."""
+    """Whether the directory of a descriptor stands at a path, as far as one can tell."""
     try:
         return _identity(path) == _identity(fd)
     except OSError:
@@ -140,17 +143,15 @@ def _is(path: Path, fd: int) -> bool:
 
 
 class Place:
-    """A directory that was opened. Any thread may enter it. ``path`` is what it was called then.
-
-    ``database``: the place that this one is in, by whose descriptor it is found; without one, it
-    holds a descriptor of its own until ``close``.
-    """
+    """A directory that was opened; any thread may enter it. ``path``: its path at that time.
+    ``database``: the place that this one is in, whose descriptor leads to it. Without one, it holds
+    a descriptor of its own until ``close``."""
 
     def __init__(self, path: Path, database: Place | None = None) -> None:
         """Raises OSError, and PlaceTakenError as ``__enter__`` does."""
         self.path = path
         self.mark: Mark | None = None
-        """The file that tells this directory from any other. Set by who holds it open."""
+        """The file that tells this directory from any other, set by whoever holds it open."""
         self._database = database
         self._prefix = f"{path}/"
         self._guard = threading.Lock()  # between entering and closing
@@ -178,7 +179,8 @@ class Place:
             raise self._taken(self._lost)
 
     def close(self) -> None:
-        """Let its descriptor go; harmless when done already. Who is in it stays in it."""
+        """Let the descriptor go; harmless when done already. A thread that has entered it stays in
+        it."""
         with self._guard:
             if self._fd >= 0:
                 close_descriptor(self._fd)
@@ -192,8 +194,8 @@ class Place:
     # -- changing what is in it ----------------------------------------------------------------
 
     def __enter__(self) -> Place:
-        """Raises PlaceTakenError if the directory that was opened is not there any more: it was
-        removed, or what was put in its place is another."""
+        """Enter it. Raises PlaceTakenError if the directory that was opened is no longer there: it
+        was removed, or another stands in its place."""
         fd = self._opened()
         try:
             self._require_own(fd)
@@ -209,7 +211,7 @@ class Place:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Raises PlaceTakenError if that is why something failed: the directory is gone."""
+        """Leave it. Raises PlaceTakenError if the block failed because the directory is gone."""
         _, fd = _entered.places.pop()
         try:
             if isinstance(error, (OSError, VecdbError)):
@@ -222,7 +224,7 @@ class Place:
             close_descriptor(fd)
 
     def _opened(self) -> int:
-        """A new descriptor of it, or of what has come into its place in the database."""
+        """A new descriptor of the directory, or of what stands in its place in the database."""
         self.require_not_lost()
         if self._database is None:
             with self._guard:
@@ -234,7 +236,7 @@ class Place:
             except OSError as error:
                 if error.errno not in MISSING:
                     raise
-                raise self._lose("it was removed or moved away") from None
+                raise self._mark_lost("it was removed or moved away") from None
 
     def _require_own(self, fd: int) -> None:
         while True:
@@ -245,7 +247,7 @@ class Place:
             elif _identity(mark.name, fd) == mark.identity:
                 return
             if self.mark is mark:  # else it has got another one meanwhile
-                raise self._lose(self._what_happened(fd, mark))
+                raise self._mark_lost(self._what_happened(fd, mark))
 
     def _what_happened(self, fd: int, mark: Mark | None) -> str:
         if os.fstat(fd).st_nlink == 0:
@@ -259,9 +261,9 @@ class Place:
     # -- telling whether it is where it was ------------------------------------------------------
 
     def require(self) -> None:
-        """Raise PlaceTakenError unless what is written here will be found: the directory is there,
-        and nothing else stands at its path. One that was moved, and has left nothing behind, is
-        as good as ever."""
+        """Raise PlaceTakenError unless what is written here can be found later: the directory is
+        there, and nothing else stands at its path. One that was moved, with nothing in its old
+        place, is as good as ever."""
         self.require_not_lost()
         if self._database is not None:
             self._database.require()
@@ -278,17 +280,16 @@ class Place:
             self._tell_moved(path_of(fd))
 
     def require_for_write(self, *, removed: bool) -> None:
-        """``require``, at a cost that every write can bear. A removal, with which a write would be
-        lost, is seen at once: ``removed``, the mark has no name any more, or that is not known. For
-        anything else one look a millisecond will do: what is written until then is where all is
-        that was written before.
-        """
+        """``require``, cheap enough for every write. A removal, which would lose the write, is seen
+        at once: ``removed`` says that the mark has no name any more, or that nobody knows. For
+        anything else one look a millisecond is enough: what is written until then is where all
+        before it is."""
         if removed or time.monotonic() >= self._good_until:
             self.require()
             self._good_until = time.monotonic() + _LOOK_EVERY
 
     def now(self) -> Path:
-        """Where it is. Raises PlaceTakenError as ``__enter__`` does."""
+        """Where the directory is now. Raises PlaceTakenError as ``__enter__`` does."""
         with self:
             if self._is_at_path():
                 return self.path
@@ -298,8 +299,8 @@ class Place:
         mark = self.mark
         try:
             if mark is not None:
-                found = os.stat(self._prefix + mark.name)
-                return (found.st_dev, found.st_ino) == mark.identity
+                stat = os.stat(self._prefix + mark.name)
+                return (stat.st_dev, stat.st_ino) == mark.identity
             return _identity(self.path) == self._first
         except OSError:
             return False
@@ -309,7 +310,7 @@ class Place:
             self._told = True
             _log.warning("%s was moved while it is open, to %s; it goes on there", self.path, now)
 
-    def _lose(self, why: str) -> PlaceTakenError:
+    def _mark_lost(self, why: str) -> PlaceTakenError:
         self._lost = why
         return self._taken(why)
 
@@ -324,7 +325,7 @@ class Place:
 
 @contextmanager
 def entered(path: Path) -> Iterator[Place]:
-    """A directory, opened and entered for the length of a block."""
+    """Open a directory, and enter it for the length of a block."""
     place = Place(path)
     try:
         with place:

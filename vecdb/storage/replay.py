@@ -19,15 +19,15 @@ from vecdb.storage.format import (
 )
 from vecdb.storage.wal import wal_files
 
-# How much is hashed to tell a torn tail from damage: each byte of a file a few times, and more
-# often in a small one.
+# A limit for hashing, to tell a torn tail from damage: each byte of a file a few times, more often
+# in a small file.
 _SEARCH_TIMES = 64
 _SEARCH_BYTES = 1 << 28
 
 
 @dataclass(slots=True)
 class Replay:
-    """Reads a log. What it found is filled in while ``operations`` is consumed."""
+    """Reads a log. The fields are filled in while ``operations`` is consumed."""
 
     directory: Path
     uuid: bytes
@@ -40,11 +40,9 @@ class Replay:
     _at: tuple[int, int, int] | None = None  # file, byte in it, seq expected there
 
     def operations(self) -> Iterator[tuple[int, memoryview]]:
-        """Each operation beyond ``after_seq`` with its seq, in order and without holes. Called
-        again, it goes on where it stopped: the log may have grown.
-
-        Raises CorruptionError if an operation that was acknowledged is damaged or missing.
-        """
+        """Each operation beyond ``after_seq`` with its seq, in order and without holes. A later
+        call goes on where the last one stopped: the log may have grown. Raises CorruptionError if
+        an operation that was acknowledged is damaged or missing."""
         self.last_seq = max(self.last_seq, self.after_seq)
         self.torn_bytes, self.torn_files = 0, []
         for first_seq, path, start, seq in self._unread():
@@ -55,11 +53,11 @@ class Replay:
                     yield frame_seq, operation
 
     def _unread(self) -> Iterator[tuple[int, Path, int, int]]:
-        """The files that may hold something new, and from which byte and seq on."""
+        """The files that may hold something new, and the byte and the seq to start from."""
         files = wal_files(self.directory)
         if self._at is None:
-            # Files below the catalog's state were retired. Their removal need not have been
-            # durable, so after a power loss any of them may be back, with gaps between them.
+            # Files below the catalog's state were removed, perhaps not durably: after a power loss
+            # any of them may be back, with gaps between them.
             while len(files) > 1 and files[1][0] <= self.after_seq + 1:
                 del files[0]
             if not files:
@@ -87,9 +85,9 @@ class Replay:
     def _file_operations(
         self, path: Path, first_seq: int, start: int, seq: int
     ) -> Iterator[tuple[int, memoryview]]:
-        # Read, not mapped: a writer that takes an unfinished frame back cuts the file, and what
-        # was mapped beyond its end would kill a reader in another process.
-        with fs.required(path), lookup.open_read(path) as file:
+        # Read, not mapped: a writer that takes an unfinished frame back cuts the file, and a
+        # mapping beyond its end would kill a reader in another process.
+        with fs.must_exist(path), lookup.open_read(path) as file:
             head = file.read(HEADER_SIZE)
             file.seek(start)
             data = memoryview(file.read())
@@ -134,11 +132,11 @@ def require_torn_tail(
     path: Path, data: memoryview, at: int, seq: int, salt: int, base: int
 ) -> None:
     """Tell an unfinished last write at ``at`` from damage. Raises CorruptionError for damage.
-    ``base`` is where ``data`` begins in the file.
+    ``base``: where ``data`` begins in the file.
 
-    A later frame whose predecessor is known to have been synced proves that the bytes between
-    were once good and acknowledged. What only looks like a frame is told by its checksum, and
-    thousands that claim to reach far would take hours: nobody but an adversary writes that.
+    A later frame whose predecessor is known to have been synced proves that the bytes between were
+    once good and acknowledged. A checksum tells what only looks like a frame. Thousands that claim
+    to be long would take hours to hash, but nobody except an adversary writes those.
     """
     source: Any = data.obj  # bytes: they search faster than a loop here
     doubtful = f"operation {seq} at byte {base + at} is damaged"
@@ -164,5 +162,6 @@ def require_torn_tail(
 
 
 def search_budget(size: int) -> int:
-    """How much may be hashed to find whole frames among ``size`` bytes that look like some."""
+    """How many bytes may be hashed to find whole frames among ``size`` bytes that look like
+    some."""
     return _SEARCH_BYTES + _SEARCH_TIMES * size

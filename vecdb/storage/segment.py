@@ -1,13 +1,13 @@
 """FileSegment: an immutable directory of data files, open for reading.
 
-Which files there are is in ``files.py``, what is in them in ``format.py``. Ids, their order and
-the payload offsets are small and verified when opened; payloads, and originals and codes when
-mapped, block by block as they are used.
+``files.py`` says which files there are, ``format.py`` what is in them. Ids, their order and the
+payload offsets are small and verified when opened. Payloads are verified block by block as they are
+used, and so are originals and codes that are mapped.
 
 Some files are derived from the others: codes and their quantizer, sketches and their index, the
 order of the ids, the manifest (``FileKind.derived``). Damage there loses nothing: the segment does
-without, notes it in ``damage``, and the optimizer writes the segment anew. Damage anywhere else
-raises CorruptionError.
+without the file and notes it in ``damage``, and the optimizer writes the segment anew. Damage
+anywhere else raises CorruptionError.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ Offsets = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
-    """Where the originals and the codes of one vector name live."""
+class Placements:
+    """The placement of the originals and of the codes of one vector name."""
 
     originals: Placement
     codes: Placement
 
     def of(self, file: FileKind) -> Placement:
-        """Where one of its files lives."""
+        """The placement of one of its files."""
         match file.placed:
             case "originals":
                 return self.originals
@@ -56,8 +56,8 @@ class Places:
 
 
 @dataclass(frozen=True, slots=True)
-class Companion:
-    """The quantized form of one vector name: how to read codes, and the codes."""
+class QuantizedVectors:
+    """The quantized vectors of one vector name: their codes, and what reads them."""
 
     quantizer: Quantizer
     codes: PlacedArray
@@ -90,33 +90,33 @@ class FileSegment:
         path: Path,
         uuid: bytes,
         row: SegmentRow,
-        places: dict[str, Places],
+        placements: dict[str, Placements],
         reuse: FileSegment | None = None,
-        noticed: Callable[[], None] = lambda: None,
+        on_damage: Callable[[], None] = lambda: None,
     ) -> None:
-        """``reuse``: the same segment under other places; parts that do not move are taken over.
-        ``noticed`` is called when damage of a derived file is found later, by a search."""
+        """Open all files. ``reuse``: the same segment, placed otherwise; files that do not move are
+        taken over. ``on_damage`` is called when a search finds damage of a derived file later."""
         self.path = path
         self.id = row.id
         self.rows = row.rows
         self.row = row
         self.file_bytes = sum(file.length for file in row.files.values())
         self.dims = {name: vector.dim for name, vector in row.vectors.items()}
-        self.places = places
+        self.placements = placements
         self._uuid = uuid
-        self.parts: dict[str, PlacedArray] = {}
+        self.arrays: dict[str, PlacedArray] = {}
         self.damage: dict[str, str] = {}  # derived file -> what is wrong with it
         self._said: set[str] = set() if reuse is None else set(reuse._said)
-        self._noticed = noticed
+        self._on_damage = on_damage
         self._expected = expected_files(row)
-        self._old = reuse.parts if reuse is not None else {}
+        self._old = reuse.arrays if reuse is not None else {}
         self._ids = self._open(files.IDS).verify()
         self._order = self._open_order()
         self._seqs = self._open(files.SEQS)
         self._payload = self._open(files.PAYLOAD)
         self._payload_offsets = self._open_offsets()
         self.originals: dict[str, PlacedArray] = {}
-        self.companions: dict[str, Companion] = {}
+        self.quantized: dict[str, QuantizedVectors] = {}
         self.indexes: dict[str, Index] = {}
         self._present: dict[str, Bits] = {}
         for name, vector in row.vectors.items():
@@ -134,25 +134,25 @@ class FileSegment:
     def _open(
         self, file: FileKind, vector_name: str = "", placement: Placement | None = None
     ) -> PlacedArray:
-        """One file, where it is wanted unless a ``placement`` is given."""
+        """Open one file. ``placement``: another than the wanted one."""
         if placement is None:
-            placement = "mapped" if file.per == "segment" else self.places[vector_name].of(file)
+            placement = "mapped" if file.per == "segment" else self.placements[vector_name].of(file)
         name = file.file(vector_name)
         old = self._old.get(name)
         if old is not None and old.placement == placement:
-            self.parts[name] = old
+            self.arrays[name] = old
             return old
         path = self.path / name
         if name not in self.row.files:
             raise CorruptionError(path, "the catalog does not know this file")
         expected = Expected(self._uuid, self.id, file.kind, self.row.files[name])
-        part = PlacedArray(path, expected, placement)
+        opened = PlacedArray(path, expected, placement)
         try:
-            self._expected[name].require(part.header)
+            self._expected[name].require(opened.header)
         except DamageError as error:
             raise CorruptionError(path, str(error)) from None
-        self.parts[name] = part
-        return part
+        self.arrays[name] = opened
+        return opened
 
     def _open_vector(self, name: str, codec: dict[str, Any] | None) -> None:
         self.originals[name] = self._open(files.VECTORS, name)
@@ -174,25 +174,25 @@ class FileSegment:
                 flags = np.ones(self.rows, dtype=np.bool_)
                 flags[quantizer.strays] = False
                 regular = pack_bits(flags)
-            self.companions[name] = Companion(quantizer, codes, codec, regular)
+            self.quantized[name] = QuantizedVectors(quantizer, codes, codec, regular)
 
     def _open_index(self, name: str) -> None:
         try:
             sketch = self._open(files.SKETCH, name)
-            part = self._open(files.INDEX, name)
+            opened = self._open(files.INDEX, name)
             try:
-                clustered = read_index(part.verify(), self.dims[name], self.rows)
+                clustered = read_index(opened.verify(), self.dims[name], self.rows)
                 if (sketch.header.rows, sketch.header.columns) != clustered.sketch_shape:
                     raise DamageError("does not fit its sketches")
             except DamageError as error:
-                raise CorruptionError(part.path, str(error)) from error
+                raise CorruptionError(opened.path, str(error)) from error
         except CorruptionError as error:
             self._note(error)
         else:
-            self.indexes[name] = Index(clustered, sketch, sketch.file_size + part.file_size)
+            self.indexes[name] = Index(clustered, sketch, sketch.file_size + opened.file_size)
 
     def _keep_closed(self, name: str) -> None:
-        """Files of outdated codes count, and are checked, but are of no use."""
+        """Open files of outdated codes: they count, and are checked, but are of no use."""
         for file in (files.CODES, files.QUANTIZER):
             try:
                 self._open(file, name, "mapped")
@@ -200,64 +200,64 @@ class FileSegment:
                 self._note(error)
 
     def _open_quantizer(self, name: str, codec: dict[str, Any]) -> Quantizer:
-        part = self._open(files.QUANTIZER, name)
+        opened = self._open(files.QUANTIZER, name)
         try:
-            quantizer = read_quantizer(part.verify(), codec["kind"], self.dims[name])
+            quantizer = read_quantizer(opened.verify(), codec["kind"], self.dims[name])
             if len(quantizer.strays) and quantizer.strays[-1] >= self.rows:
                 raise DamageError("names rows that there are not")
             return quantizer
         except DamageError as error:
-            raise CorruptionError(part.path, str(error)) from error
+            raise CorruptionError(opened.path, str(error)) from error
 
     def _open_order(self) -> npt.NDArray[np.uint32]:
         try:
-            part = self._open(files.ORDER)
-            order = part.verify()
+            opened = self._open(files.ORDER)
+            order = opened.verify()
             if self.rows and int(order.max()) >= self.rows:
-                raise CorruptionError(part.path, "names rows that there are not")
+                raise CorruptionError(opened.path, "names rows that there are not")
             return order
         except CorruptionError as error:
             self._note(error)
             return ids.sort_order(self._ids).astype(np.uint32)
 
     def _open_offsets(self) -> npt.NDArray[np.uint64]:
-        part = self._open(files.PAYLOAD_OFFSETS)
-        offsets = part.verify()
+        opened = self._open(files.PAYLOAD_OFFSETS)
+        offsets = opened.verify()
         ends = int(offsets[0]), int(offsets[-1])
-        # Where offsets fall, the unsigned difference is huge.
+        # If offsets fall, the unsigned difference is huge.
         longest = int(np.diff(offsets).max()) if self.rows else 0
         if ends != (0, len(self._payload.array)) or longest > MAX_PAYLOAD:
-            raise CorruptionError(part.path, "does not cut the payloads into rows")
+            raise CorruptionError(opened.path, "does not cut the payloads into rows")
         return offsets
 
     def _note(self, error: CorruptionError) -> None:
         self.damage[error.path] = error.detail
 
-    def say_damage(self) -> None:
-        """Log what was noted, once. For who takes the segment into use: a reader may have opened it
-        while its writer was removing it, and do without it."""
+    def log_damage(self) -> None:
+        """Log the damage that was noted, once. Only a process that takes the segment into use calls
+        this: a reader may have opened it while its writer was removing it, and not use it."""
         for path in self.damage.keys() - self._said:
             self._said.add(path)
             error = CorruptionError(path, self.damage[path])
             _log.warning("%s; answers stay exact, the segment will be rebuilt", error)
 
-    def lose(self, name: str, error: CorruptionError) -> None:
-        """Go on without the codes or the index of a vector name, in which a search has met damage
-        now, in a block never used before. Raises the error if it is not about either. That another
-        search has just done the same does not matter."""
+    def quarantine(self, name: str, error: CorruptionError) -> None:
+        """Go on without the codes or the index of a vector name. A search has met damage in a block
+        that was not used before. Raises the error if it is about neither. Another search may have
+        just done the same."""
         if error.path == str(self.path / files.SKETCH.file(name)):
             self.indexes = {key: kept for key, kept in self.indexes.items() if key != name}
         elif error.path == str(self.path / files.CODES.file(name)):
-            self.companions = {key: kept for key, kept in self.companions.items() if key != name}
+            self.quantized = {key: kept for key, kept in self.quantized.items() if key != name}
         else:
             raise error
         self._note(error)
-        self.say_damage()
-        self._noticed()
+        self.log_damage()
+        self._on_damage()
 
-    def moved(self, places: dict[str, Places]) -> FileSegment:
-        """The same segment with its parts in other places; nothing is rewritten."""
-        return FileSegment(self.path, self._uuid, self.row, places, self, self._noticed)
+    def moved(self, placements: dict[str, Placements]) -> FileSegment:
+        """The same segment with its files placed otherwise; nothing is rewritten."""
+        return FileSegment(self.path, self._uuid, self.row, placements, self, self._on_damage)
 
     # -- reading ---------------------------------------------------------------------------
 
@@ -335,9 +335,9 @@ class FileSegment:
         """The index of a vector name; None: it has none, or a damaged one."""
         return self.indexes.get(name)
 
-    def codes(self, name: str) -> Companion | None:
-        """The quantized form of a vector name; None: it has none, or a damaged one."""
-        return self.companions.get(name)
+    def codes(self, name: str) -> QuantizedVectors | None:
+        """The quantized vectors of a vector name; None: it has none, or a damaged one."""
+        return self.quantized.get(name)
 
     def from_key(self, key: int, rows: int) -> npt.NDArray[np.uint32]:
         """All rows in id order, starting at the first id not below ``key``."""

@@ -1,7 +1,6 @@
-"""What the catalog knows of one segment, as values and as the plain data that is stored.
-
-The same row is in the segment's manifest and in archives. What it says need not be possible:
-``validate.py`` looks at that.
+"""The catalog's row of one segment, as values and as the plain data that is stored. The same row is
+in the segment's manifest and in archives. Its values need not be possible: ``validate.py`` looks at
+that.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from vecdb.storage import layout
 
 T = TypeVar("T")
 
-LARGEST = 1 << 62  # of any number but a checksum: adding to it overflows nothing
+LARGEST = 1 << 62  # of any number but a checksum, so that sums do not overflow
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +26,7 @@ class FileRow:
 
 @dataclass(frozen=True, slots=True)
 class VectorRow:
-    """What a segment has of one vector name beside the originals."""
+    """The files that a segment has of one vector name beside the originals."""
 
     dim: int
     codec: dict[str, Any] | None
@@ -44,7 +43,8 @@ class SegmentRow:
     rows: int
     vectors: dict[str, VectorRow]
     files: dict[str, FileRow]
-    """All but those of payload edits are as the segment was built; see ``with_edits``."""
+    """Its files. All but those of payload edits are as the segment was built; see
+    ``with_edits``."""
 
     @property
     def edits(self) -> list[str]:
@@ -102,14 +102,14 @@ def _unpack_file(length: int, checksum: int) -> FileRow:
 
 
 def number(value: Any, largest: int = LARGEST) -> int:
-    """A number that a catalog may have. Raises TypeError, ValueError."""
+    """Check a number that a catalog may have. Raises TypeError, ValueError."""
     if not 0 <= typed(value, int) <= largest:
         raise ValueError(f"the number {value} is out of range")
     return int(value)
 
 
 def typed(value: Any, kind: type[T]) -> T:
-    """The value, which is of this very type. Raises TypeError."""
+    """The value, if it is of exactly this type. Raises TypeError."""
     if type(value) is not kind:
         raise TypeError(f"expected {kind.__name__}, got {value!r:.60}")
     return value

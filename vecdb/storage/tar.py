@@ -1,9 +1,9 @@
 """Tar files whose every byte but the members' contents is known beforehand.
 
-Names, order and sizes of an archive's members follow from what it says of its collections
-(``engine/archive/manifest.py``), so a reader makes the header that is due and compares it. Nothing
-in a header is believed: no path, link, owner, device or sparse map of an archive has any effect,
-and ``tar`` can list one all the same.
+The names, order and sizes of an archive's members follow from its manifests
+(``engine/archive/manifest.py``). So a reader makes the header that is due and compares it. Nothing
+in a header is believed: no path, link, owner, device or sparse map of an archive has any effect.
+``tar`` can list an archive all the same.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Progress = Callable[[int], None]
 
 _BLOCK = 512
 _END = bytes(2 * _BLOCK)
-_NAME = 100  # bytes of a name that fit the header; a longer one goes before it, as GNU tar does
+_NAME = 100  # bytes of a name that fit the header; a longer name stands before it, as in GNU tar
 _OCTAL_LIMIT = 8**11
 _HEADER = struct.Struct("<100s8s8s8s12s12s8sc100s8s32s32s8s8s167x")
 
@@ -104,7 +104,7 @@ class TarWriter:
         self._progress(self._file.length)
 
     def finish(self) -> str:
-        """Write the end, make the content durable; the file's SHA-256."""
+        """Write the end, and make the content durable. Returns the file's SHA-256."""
         assert self._left == 0, "the last member is not complete"
         self._put([_END])
         self._file.sync()
@@ -121,7 +121,7 @@ class TarReader:
     def __init__(
         self, path: Path, *, hashing: bool = False, progress: Progress = no_progress
     ) -> None:
-        """``hashing``: ``sha256`` will be asked for, so nothing may be skipped."""
+        """``hashing``: ``sha256`` will be read, so nothing may be skipped."""
         self.path = path
         self._progress = progress
         self._at = 0
@@ -150,15 +150,15 @@ class TarReader:
         """The next ``size`` bytes, all of them."""
         if size > self.size - self._at:  # before memory is asked for
             raise CorruptionError(self.path, f"ends at byte {self.size}")
-        parts = []
+        pieces = []
         while size:
-            part = self._file.read(size)
-            if not part:
+            piece = self._file.read(size)
+            if not piece:
                 raise CorruptionError(self.path, f"ends at byte {self._at}")
-            parts.append(part)
-            size -= len(part)
-            self._at += len(part)
-        data = parts[0] if len(parts) == 1 else b"".join(parts)
+            pieces.append(piece)
+            size -= len(piece)
+            self._at += len(piece)
+        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         if self._hash is not None:
             self._hash.update(data)
         self._progress(self._at)
@@ -169,11 +169,12 @@ class TarReader:
         self._require(member_header(name, size), name)
 
     def begin_any_size(self, name: str, limit: int) -> int:
-        """The next member must have this name and at most ``limit`` bytes; how many it has."""
+        """Read the header of the next member, which must have this name and at most ``limit``
+        bytes. Returns how many it has."""
         start = self._at
         header = self.read(_BLOCK)
-        found = re.fullmatch(rb"([0-7]{11})\0", header[124:136])
-        size = int(found[1], 8) if found else -1
+        match = re.fullmatch(rb"([0-7]{11})\0", header[124:136])
+        size = int(match[1], 8) if match else -1
         if not 0 <= size <= limit or header != member_header(name, size):
             raise CorruptionError(self.path, f"has no member {name!r} at byte {start}")
         return size
@@ -196,21 +197,21 @@ class TarReader:
             size -= len(self.read(min(size, 1 << 20)))
 
     def require_left(self, size: int, *, last: bool) -> None:
-        """Members of this size must follow; and if they are the ``last``, nothing else."""
+        """Require that members of this size follow, and nothing else if they are the ``last``."""
         left = self.size - self._at - len(_END)
         if left < size or (last and left > size):
             what = "is cut short" if left < size else "goes on beyond its end"
             raise CorruptionError(self.path, f"{what}: {self.size} bytes")
 
     def at_end(self) -> bool:
-        """Whether no member follows. If so, nothing else may."""
+        """Whether no member follows. Then nothing else may follow."""
         if self.size - self._at != len(_END):
             return False
         self._require(_END, "end")
         return True
 
     def sha256(self) -> str:
-        """Of all that was read."""
+        """The SHA-256 of all that was read."""
         assert self._hash is not None
         return self._hash.hexdigest()
 

@@ -1,9 +1,7 @@
-"""Validate: whether what a catalog says can be true.
-
-Its checksums show accidents only. A catalog that came with an archive may say anything, and code
-that relies on it would read beyond files, write over a segment, or give away an id twice.
-``validate`` looks at the catalog alone; what ``files.expected_files`` says is then compared with
-the header of every file that is opened.
+"""Validate: whether the content of a catalog can be true. Checksums show accidents only. A catalog
+from an archive may say anything; code that relies on it would read beyond files, write over a
+segment, or give away an id twice. ``validate`` looks at the catalog alone; what
+``files.expected_files`` says is then compared with the header of every file that is opened.
 """
 
 from __future__ import annotations
@@ -42,9 +40,9 @@ def validate(snapshot: Snapshot, dims: Mapping[str, int]) -> None:
 def _validate_row(row: SegmentRow, dims: Mapping[str, int]) -> None:
     if row.rows > _MOST_ROWS:
         raise DamageError(f"{row.rows} rows; the limit is {_MOST_ROWS}")
-    found = {name: vector.dim for name, vector in row.vectors.items()}
-    if found != dims:
-        raise DamageError(f"has vectors {found}, the configuration {dict(dims)}")
+    given = {name: vector.dim for name, vector in row.vectors.items()}
+    if given != dims:
+        raise DamageError(f"has vectors {given}, the configuration {dict(dims)}")
     expected = expected_files(row)
     for name, file in row.files.items():
         if name not in expected:

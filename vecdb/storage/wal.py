@@ -37,7 +37,8 @@ from vecdb.storage.place import Mark
 
 SyncLevel = Literal["always", "interval", "never"]
 LogLevel = Literal[SyncLevel, "none"]
-"""``none``: of a database that ends with its process. One file begins, and nothing is written."""
+"""The sync level, or ``none`` for a database that ends with its process: one file begins, and
+nothing is written."""
 
 _MOST_AWAKE = 1024
 
@@ -83,7 +84,7 @@ class Wal:
 
     @property
     def is_removed(self) -> bool:
-        """Whether the open file has no name any more, or rests, so that one would have to look."""
+        """Whether the open file has no name any more, or rests: then only a look can tell."""
         with self._guard:
             return self._file is None or self._file.is_removed
 
@@ -106,7 +107,7 @@ class Wal:
         the current file; WriteError if nothing may be written any more.
         """
         if self.level == "none" and self._file is not None:
-            return  # between two of them operations would be missing to who reads, for a snapshot
+            return  # a gap between two would be missing operations to a reader
         with self._guard:
             self.sync()
             with fs.ready_to_sync(self._directory):
@@ -192,8 +193,8 @@ class Wal:
             self._synced = True
 
     def rest(self) -> bool:
-        """Let the descriptor go until the next write; False if one is under way. A sync that fails
-        closes the log to writes, as any other."""
+        """Let the descriptor go until the next write. False: a write is under way. A sync that
+        fails closes the log to writes, as any other."""
         if not self._guard.acquire(blocking=False):
             return False
         try:
@@ -222,7 +223,7 @@ class Wal:
             try:
                 fs.remove_file(self._directory / layout.wal_file(self._files[0][0]))
             except OSError:
-                return  # it is in nobody's way, and the next one tries again
+                return  # it is in nobody's way, and the next removal tries again
             del self._files[0]
 
     def close(self) -> None:
@@ -232,7 +233,7 @@ class Wal:
         _awake.leave(self)
 
     def let_go(self) -> None:
-        """``close`` in a forked child, where no lock may be asked for."""
+        """``close`` in a forked child, which must not wait for a lock."""
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -253,19 +254,20 @@ class Wal:
 
 
 class _Awake:
-    """The logs of this process that hold a descriptor. There may be thousands of collections: where
-    a quarter of all descriptors is taken, those that have had theirs longest rest."""
+    """The logs of this process that hold a descriptor. There may be thousands of collections:
+    beyond a quarter of all descriptors, the logs that have held theirs longest rest."""
 
     def __init__(self) -> None:
         self.begin()
 
     def begin(self) -> None:
-        """Also in a forked child: the logs are its parent's, and their lock may have been held."""
+        """Begin anew, also in a forked child: the logs are its parent's, and their lock may have
+        been held."""
         self._lock = threading.Lock()
         self._logs: dict[Wal, None] = {}  # the longest awake first
 
     def enter(self, log: Wal) -> None:
-        """One more. The caller has its guard, or it might be told to rest before it is awake."""
+        """Add a log. The caller holds its guard, or it might be told to rest before it is awake."""
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         most = _MOST_AWAKE if limit < 0 else min(max(1, limit // 4), _MOST_AWAKE)
         with self._lock:
@@ -290,13 +292,13 @@ os.register_at_fork(after_in_child=_awake.begin)
 
 def wal_files(directory: Path) -> list[tuple[int, Path]]:
     """The WAL files of a directory, oldest first: (first seq, path)."""
-    found = []
-    with fs.required(directory, "directory"):
+    files = []
+    with fs.must_exist(directory, "directory"):
         paths = lookup.entries(directory)
     for path in paths:
         first_seq = layout.parse_wal_file(path.name)
         if first_seq is not None:
             if lookup.is_dir(path):
                 raise CorruptionError(path, "is not a file")
-            found.append((first_seq, path))
-    return sorted(found)
+            files.append((first_seq, path))
+    return sorted(files)

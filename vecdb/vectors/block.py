@@ -1,4 +1,4 @@
-"""VectorBlock: the vectors of one name for a number of rows, some of which may have none."""
+"""VectorBlock: the vectors of one name for a number of rows; some rows may have none."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ class VectorBlock:
 
     @classmethod
     def of(cls, values: Floats, has: Flags) -> VectorBlock:
-        """A block whose flags are left out if they say nothing."""
+        """Make a block; flags are left out if all rows have a vector."""
         return cls(values, None if has.all() else has)
 
     @classmethod
     def of_some(cls, given: Floats, has: Flags) -> VectorBlock:
-        """A block of the vectors of those rows that have one."""
+        """Make a block from the vectors of the rows that have one."""
         values = np.zeros((len(has), given.shape[1]), dtype=np.float32)
         values[has] = given
         return cls(values, has)
 
     @classmethod
     def of_none(cls, rows: int, dim: int) -> VectorBlock:
-        """A block of rows none of which has a vector."""
+        """Make a block of rows without vectors."""
         return cls(np.zeros((rows, dim), dtype=np.float32), np.zeros(rows, dtype=np.bool_))
 
     @classmethod

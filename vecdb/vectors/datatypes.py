@@ -8,5 +8,5 @@ STORED = np.dtype("<f4")
 
 
 def bytes_per_vector(*dims: int) -> int:
-    """The size of a vector, or of a row with several."""
+    """Bytes of a vector, or of a row with several."""
     return STORED.itemsize * sum(dims)

@@ -124,8 +124,8 @@ def _kind(value: Any, array: npt.NDArray[Any]) -> str:
     if array.size == 0:
         return "nothing"
     if isinstance(value, (list, tuple)) and array.dtype.kind in "OU":
-        for place, item in np.ndenumerate(np.asarray(value, dtype=object)):
+        for at, item in np.ndenumerate(np.asarray(value, dtype=object)):
             if not isinstance(item, (int, float, np.integer, np.floating)):
-                row = f"row {place[0]}, " if len(place) > 1 else ""
-                return f"{item!r:.60} at {row}component {place[-1]}"
+                row = f"row {at[0]}, " if len(at) > 1 else ""
+                return f"{item!r:.60} at {row}component {at[-1]}"
     return f"{type(value).__name__} of {array.dtype}"

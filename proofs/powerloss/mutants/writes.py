@@ -186,7 +186,7 @@ def edits_removed_before_commit() -> None:
 @caught_by("payloads", "payloads-named")
 def checkpoint_forgets_edits() -> None:
     """a checkpoint writes no payload edits, and removes the log that has them"""
-    put(checkpoint, "_write_edits", lambda store, part, seq: part.edits.files)
+    put(checkpoint, "_write_edits", lambda store, segment_view, seq: segment_view.edits.files)
 
 
 @caught_by("payloads")
@@ -212,5 +212,5 @@ def build_forgets_later_edits() -> None:
     put(
         build,
         "_edits_in_memory",
-        lambda store, sources, places, files: payload_edits.PayloadEdits(files),
+        lambda store, sources, new_rows, files: payload_edits.PayloadEdits(files),
     )

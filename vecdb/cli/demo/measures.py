@@ -25,9 +25,9 @@ def answers_to(
     times = []
     for query in queries:
         started = time.perf_counter()
-        found = db.search(COLLECTION, query, search_params=params, limit=LIMIT, with_payload=False)
+        hits = db.search(COLLECTION, query, search_params=params, limit=LIMIT, with_payload=False)
         times.append(time.perf_counter() - started)
-        answers.append([(hit.id, hit.score) for hit in found])
+        answers.append([(hit.id, hit.score) for hit in hits])
     return answers, median(times)
 
 
@@ -37,11 +37,11 @@ def recall_of(data: Data, answers: Answers) -> float:
 
 
 def rows_looked_at(db: VecDB, queries: Floats, params: models.SearchParams) -> int:
-    """In the median, how many rows the first step of a search scores."""
+    """How many rows the first step of a search scores, in the median."""
     rows = []
     for query in queries:
-        found = db.query_points(COLLECTION, query, search_params=params, explain=True)
-        rows.append(sum(part.stages[0].rows for part in found.explanation or ()))
+        response = db.query_points(COLLECTION, query, search_params=params, explain=True)
+        rows.append(sum(segment.stages[0].rows for segment in response.explanation or ()))
     return int(median(rows))
 
 

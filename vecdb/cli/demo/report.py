@@ -33,7 +33,7 @@ class Method(Struct, kw_only=True):
 
     method: str
     recall_at_10: float
-    """As searched by default: the best by their codes, ranked by their originals."""
+    """As a search does by default: the best rows by their codes, ranked by their originals."""
     recall_at_10_codes_alone: float | None
     """Without the last step, ``rescore=False``."""
     median_seconds: float

@@ -79,7 +79,8 @@ def run(directory: Path | None, screen: Screen) -> Report:
 
 
 def _refuse_a_database(directory: Path) -> None:
-    """Of anybody, an earlier demo's too: not even opening it is the demo's business."""
+    """Refuse a directory that holds a database, an earlier demo's too: the demo must not even open
+    it."""
     if (directory / layout.FORMAT).exists():
         raise AlreadyExistsError(
             f"{directory} holds a database already; the demo wants a new or an empty directory. "

@@ -167,14 +167,14 @@ def quantize(db: VecDB, data: Data, screen: Screen) -> list[Method]:
         screen.line()
         screen.line(f"   {screen.bold(name)}: {what}; built in {duration(built)}")
         hits = _show(db, data, package, screen)
-        found, seconds = answers_to(db, data.queries)
+        answers, seconds = answers_to(db, data.queries)
         alone, _ = answers_to(db, data.queries, _CODES_ALONE)
         parts = db.memory_report(COLLECTION)["parts"]
         codes = parts["codes"]["file"]
         methods.append(
             Method(
                 method=name,
-                recall_at_10=recall_of(data, found),
+                recall_at_10=recall_of(data, answers),
                 recall_at_10_codes_alone=recall_of(data, alone),
                 median_seconds=seconds,
                 vector_bytes=codes,
@@ -313,13 +313,13 @@ def _show(
 ) -> list[dict[str, Any]]:
     """The three best hits for the description of a package."""
     number, text = data.texts[package]
-    found = db.search(COLLECTION, data.queries[number], query_filter=condition, limit=3)
+    points = db.search(COLLECTION, data.queries[number], query_filter=condition, limit=3)
     hits = []
     screen.line(f"   “{text}”{suffix}")
-    for hit in found:
-        payload = hit.payload or {}
-        hits.append({"score": hit.score, **{key: payload[key] for key in ("name", "summary")}})
-        screen.cut(f"     {hit.score:.3f}  {payload['name']}: {payload['summary']}")
+    for point in points:
+        payload = point.payload or {}
+        hits.append({"score": point.score, **{key: payload[key] for key in ("name", "summary")}})
+        screen.cut(f"     {point.score:.3f}  {payload['name']}: {payload['summary']}")
     return hits
 
 

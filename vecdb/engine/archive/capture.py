@@ -1,7 +1,6 @@
 """Capture: one exact state of a collection, held while it is written to an archive.
 
-Taking one is reading, as a ``Follower`` reads: without a lock, while anybody writes, from any
-process.
+It reads as a ``Follower`` does: without a lock, from any process, while anybody writes.
 """
 
 from __future__ import annotations
@@ -52,7 +51,8 @@ def copy_data_file(
     row: SegmentRow,
     file: str,
 ) -> None:
-    """Copy a file of a segment, every block verified before it is passed on. Raises DamageError."""
+    """Copy a file of a segment; every block is verified before it is passed on. Raises
+    DamageError."""
     head = read(HEADER_SIZE)
     header = DataHeader.unpack(head)
     if (header.uuid.hex(), header.segment_id) != (uuid, row.id):
@@ -102,7 +102,7 @@ class Captured:
     def _open(self, row: SegmentRow) -> None:
         directory = self.path / layout.SEGMENTS / layout.segment_dir(row.id)
         for name, expected in row.files.items():
-            with fs.required(directory / name):
+            with fs.must_exist(directory / name):
                 # An open file stays, whatever becomes of its name.
                 file = lookup.open_read(directory / name)
             self._files[row.id, name] = self._held.enter_context(file)
@@ -140,7 +140,7 @@ class Captured:
 
 
 def capture(path: Path) -> Captured:
-    """The newest state of the collection of a place. Raises CorruptionError, and
+    """Hold the newest state of the collection at a place. Raises CorruptionError, and
     FormatVersionError."""
     captured, _ = newest(path, Captured)
     return captured
@@ -149,9 +149,9 @@ def capture(path: Path) -> Captured:
 def write_archive(
     path: Path, collections: Iterable[Path], *, whole: bool, progress: Progress = no_progress
 ) -> str:
-    """Write an archive of collections under a new name, one after the other, and make its content
-    durable; its SHA-256. A collection that is dropped meanwhile is left out. Raises
-    CorruptionError, OSError; the caller removes the file then."""
+    """Write an archive of collections, one after the other, under a new name, and make its content
+    durable. Returns its SHA-256. A collection that is dropped meanwhile is left out. Raises
+    CorruptionError, OSError; the caller then removes the file."""
     tar = TarWriter(path, progress)
     try:
         kind = "database" if whole else "collection"
@@ -202,15 +202,15 @@ def _log_beyond(path: Path, uuid: str, snapshot: Snapshot) -> tuple[list[bytes],
     seq, transaction = snapshot.applied_seq, snapshot.transaction
     replay = Replay(path / layout.WAL, bytes.fromhex(uuid), seq, transaction)
     salt = secrets.randbits(64)
-    parts, frames = [], [WalHeader(replay.uuid, salt, seq + 1).pack()]
+    pieces, frames = [], [WalHeader(replay.uuid, salt, seq + 1).pack()]
     size = 0
     for seq, operation in replay.operations():
         frames += pack_frame(salt, seq, [[operation]], True)
         size += len(operation)
         if size > _READ_SIZE:  # copied, so that the files' contents need not be kept
-            parts.append(b"".join(frames))
+            pieces.append(b"".join(frames))
             frames, size = [], 0
-    return [*parts, b"".join(frames)], replay.last_seq
+    return [*pieces, b"".join(frames)], replay.last_seq
 
 
 def _exactly(file: BinaryIO, size: int) -> bytes:

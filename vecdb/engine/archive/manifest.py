@@ -7,8 +7,8 @@
     1/segments/…  every data file, as it is
     2/manifest    the second collection, and so on
 
-LMDB's file is not in it: the catalog goes in as values, so that whoever restores an archive
-(``restore.py``) opens no database that somebody else made.
+LMDB's file is not in it: the catalog goes in as values. So restoring an archive (``restore.py``)
+opens no LMDB file that somebody else made.
 """
 
 from __future__ import annotations
@@ -95,13 +95,13 @@ class Member:
     name: str
     size: int
     row: SegmentRow | None = None
-    """The segment whose alive mask or data file it is; None: it is the log."""
+    """The segment to which the alive mask or data file belongs; None: it is the log."""
     file: str | None = None
     """The name of the data file."""
 
 
 def members(manifest: Manifest) -> list[Member]:
-    """What follows a manifest, in order. The one place that names members."""
+    """What follows a manifest, in order. Members are named only here."""
     masks, files = [], []
     for row in manifest.rows():
         directory = layout.segment_dir(row.id)

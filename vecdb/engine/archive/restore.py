@@ -36,28 +36,26 @@ def unpack_collection(
     checksum: str | None = None,
     progress: Progress = no_progress,
 ) -> Unpacked:
-    """Unpack the collection of an archive of one, or the one of that name of an archive of many.
-
-    Raises NotFoundError, CorruptionError, FormatVersionError, StorageFullError, OSError; then
-    nothing is left behind.
-    """
-    found: Unpacked | None = None
+    """Unpack the collection of an archive of one, or the named one of an archive of many. Raises
+    NotFoundError, CorruptionError, FormatVersionError, StorageFullError, OSError; then nothing is
+    left behind."""
+    unpacked: Unpacked | None = None
     others = []
     try:
         with Archive(path, checksum, progress) as archive:
             for manifest in archive.collections():
-                if archive.whole and (manifest.name != name or found is not None):
+                if archive.whole and (manifest.name != name or unpacked is not None):
                     archive.skip(manifest)
                     others.append(manifest.name)
                 else:
-                    found = archive.unpack(manifest, parent, name)
-        if found is None:
+                    unpacked = archive.unpack(manifest, parent, name)
+        if unpacked is None:
             raise _no_such_collection(path, name, others)
     except BaseException:
-        if found is not None:
-            fs.remove_tree(found.path)
+        if unpacked is not None:
+            fs.remove_tree(unpacked.path)
         raise
-    return found
+    return unpacked
 
 
 def _no_such_collection(path: Path, name: str, others: list[str]) -> NotFoundError:
@@ -67,7 +65,7 @@ def _no_such_collection(path: Path, name: str, others: list[str]) -> NotFoundErr
 
 @contextmanager
 def kept_until_committed(unpacked: Unpacked) -> Iterator[None]:
-    """What was unpacked is removed if the block fails before it commits."""
+    """Remove what was unpacked if the block fails before it commits."""
     try:
         yield
     finally:
@@ -75,15 +73,12 @@ def kept_until_committed(unpacked: Unpacked) -> Iterator[None]:
 
 
 def commit(unpacked: Unpacked) -> Path:
-    """Decide that a collection takes its place: from now on nothing but that can happen. Returns
-    its directory.
-
-    Raises OSError: it will not. Raises WriteError: after a crash it may, so what is there now must
-    not be written to.
-    """
+    """Commit that a collection takes its place: from now on nothing else can happen. Returns its
+    directory. Raises OSError: it will not take it. Raises WriteError: after a crash it may, so what
+    is there now must not be written to."""
     parent = unpacked.path.parent
     restored = parent / layout.restored_dir(layout.escape(unpacked.name))
-    places.settle(restored)  # one that failed to take its place, before this one does
+    places.finish_or_withdraw(restored)  # one that failed to take its place, before this one does
     try:
         fs.rename(unpacked.path, restored)
         fs.sync_dir(parent)
@@ -95,7 +90,7 @@ def commit(unpacked: Unpacked) -> Path:
 
 
 def _may_exist(path: Path) -> bool:
-    """Whether there is something, or that cannot be told."""
+    """Whether there is something, or nobody can tell."""
     try:
         return lookup.exists(path)
     except OSError:
@@ -103,8 +98,9 @@ def _may_exist(path: Path) -> bool:
 
 
 def _withdraw(restored: Path, error: BaseException) -> None:
-    """Take a commit back, whatever name its directory will have after a crash: of the names beside
-    it nothing is certain once a sync has failed. In it, none has. The next open removes it."""
+    """Take a commit back, whatever name its directory will have after a crash. Once a sync of the
+    parent has failed, nothing is certain about names there; in the directory itself no sync has
+    failed. The next open removes it."""
     try:
         fs.rename(restored / layout.FORMAT, restored / layout.WITHDRAWN)
         fs.sync_dir(restored)
@@ -121,10 +117,8 @@ def restore_collection(
     replace: bool = False,
     progress: Progress = no_progress,
 ) -> int:
-    """Restore one collection into a database that nobody has open; how many points it has.
-
-    Raises LockedError and AlreadyExistsError (unless ``replace``), and as ``unpack_collection``.
-    """
+    """Restore one collection into a database that nobody has open. Returns how many points it has.
+    Raises LockedError and AlreadyExistsError (unless ``replace``), and as ``unpack_collection``."""
     database_dir.check_name(name)
     database_dir.require_database(root)
     place, lock = database_dir.hold(root)

@@ -1,9 +1,9 @@
 """Unpacking: a collection out of an archive that may come from anybody.
 
-Members are read in the order and of the sizes that the manifest implies, every block verified,
-into a new directory. Then all of it is read once more: what ``check`` reads, what the archive
-claims of its segments, and the log, applied. Checksums show accidents, not intent, so whatever an
-archive says is compared with what it has before anything relies on it.
+Members are read into a new directory, in the order and of the sizes that the manifest implies;
+every block is verified. Then all of it is read once more: what ``check`` reads and what the archive
+claims about its segments; and the log is applied. Checksums show accidents, not intent. So whatever
+an archive says is compared with what it contains before anything relies on it.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class Archive:
 
     @contextmanager
     def _damage(self) -> Iterator[None]:
-        """Whatever is wrong with the data inside the block is wrong with the archive."""
+        """Report whatever is wrong with the data inside the block as damage of the archive."""
         try:
             yield
         except DamageError as error:
@@ -105,8 +105,8 @@ class Archive:
             raise FormatVersionError(f"{self.path}: {error}") from None
 
     def collections(self) -> Iterator[Manifest]:
-        """Each collection in it; the caller reads it by ``unpack`` or ``skip``. Whether there is
-        more in it than that, and its SHA-256, are known at the end only."""
+        """The collections in the archive; the caller reads each by ``unpack`` or ``skip``. Whether
+        there is more in the file, and its SHA-256, are known at the end only."""
         while not self._tar.at_end():
             with self._damage():
                 self._number += 1
@@ -117,7 +117,9 @@ class Archive:
                     database_dir.check_name(manifest.name)
                 except InvalidInputError as error:
                     raise DamageError(f"not a valid manifest: {error}") from None
-                due = sum(member_size(self._name(part), part.size) for part in members(manifest))
+                due = sum(
+                    member_size(self._name(member), member.size) for member in members(manifest)
+                )
                 self._tar.require_left(due, last=not self.whole)
             yield manifest
         if not self._number and not self.whole:
@@ -140,22 +142,22 @@ class Archive:
         Raises StorageFullError and OSError, too; then nothing is left behind.
         """
         path = parent / layout.new_dir()
-        parts = members(manifest)
-        require_space(parent, sum(member.size for member in parts))
+        contents = members(manifest)
+        require_space(parent, sum(member.size for member in contents))
         try:
             with fs.told_when_full(parent), self._damage():
-                snapshot = self._catalog(manifest, parts)
-                self._write(manifest, parts, snapshot, path, name)
+                snapshot = self._catalog(manifest, contents)
+                self._write(manifest, contents, snapshot, path, name)
                 points = _verified(manifest, path, name)
         except BaseException:
             fs.remove_tree(path)
             raise
         return Unpacked(path, name, points)
 
-    def _catalog(self, manifest: Manifest, parts: list[Member]) -> Snapshot:
+    def _catalog(self, manifest: Manifest, contents: list[Member]) -> Snapshot:
         """What the manifest and the masks after it say, if it can be so."""
         alive = {}
-        for member in parts:
+        for member in contents:
             if member.row is not None and member.file is None:
                 data = self._content(member)
                 if checksum(data) != manifest.masks[layout.segment_dir(member.row.id)]:
@@ -176,10 +178,11 @@ class Archive:
         return data
 
     def _write(
-        self, manifest: Manifest, parts: list[Member], snapshot: Snapshot, path: Path, name: str
+        self, manifest: Manifest, contents: list[Member], snapshot: Snapshot, path: Path, name: str
     ) -> None:
         fs.make_dir(path)
-        # What is restored has the files of what it replaces, and from here a story of its own.
+        # A restored collection has the files of the one it replaces, and from here a history of its
+        # own.
         places.write_format(
             path / layout.FORMAT,
             uuid=manifest.uuid,
@@ -191,7 +194,7 @@ class Archive:
             directories.append(path / layout.SEGMENTS / layout.segment_dir(row.id))
         for made in directories:
             fs.make_dir(made)
-        for member in parts:
+        for member in contents:
             if member.row is None:
                 data = self._content(member)
                 if checksum(data) != manifest.wal[1]:
@@ -240,10 +243,8 @@ def _make_catalog(path: Path, snapshot: Snapshot, uuid: str) -> None:
 
 
 def _verified(manifest: Manifest, path: Path, name: str) -> int:
-    """Read all of a directory that was written from an archive; how many points it has.
-
-    Raises DamageError for what is not as it should be, or not as any collection would have it.
-    """
+    """Read all of a directory that was written from an archive. Returns how many points it has.
+    Raises DamageError for anything that is not as every collection would have it."""
     try:
         path = lookup.real_path(path)
         report = check_directory(path, layout.escape(name))
@@ -267,13 +268,13 @@ def _verified(manifest: Manifest, path: Path, name: str) -> int:
 
 
 def _verify_segment(segment: FileSegment, store: Store) -> None:
-    """What ``check`` need not ask of files that vecdb wrote. Raises CorruptionError."""
-    payload_offsets = segment.parts[files.PAYLOAD_OFFSETS.file()]
+    """Check what ``check`` takes for granted in files that vecdb wrote. Raises CorruptionError."""
+    payload_offsets = segment.arrays[files.PAYLOAD_OFFSETS.file()]
     offsets = payload_offsets.verify()
-    ends = (offsets[0], offsets[-1]) == (0, segment.parts[files.PAYLOAD.file()].array.size)
+    ends = (offsets[0], offsets[-1]) == (0, segment.arrays[files.PAYLOAD.file()].array.size)
     if not ends or (offsets[1:] < offsets[:-1]).any():
         raise CorruptionError(payload_offsets.path, "does not cut up the payload")
-    seqs = segment.parts[files.SEQS.file()]
+    seqs = segment.arrays[files.SEQS.file()]
     if segment.rows and int(seqs.verify().max()) > store.applied_seq:
         raise CorruptionError(seqs.path, f"has operations beyond {store.applied_seq}")
     for name, vector in store.schema.items():
@@ -286,13 +287,13 @@ def _verify_segment(segment: FileSegment, store: Store) -> None:
                 raise CorruptionError(originals.path, "has values that are not finite")
         present = segment.present(name, segment.rows)
         if present is not None and segment.rows % 8 and present[-1] >> segment.rows % 8:
-            part = segment.parts[files.PRESENT.file(name)]
-            raise CorruptionError(part.path, "goes beyond the last row")
-        companion = segment.companions.get(name)
-        if companion is not None and companion.quantizer.metric != vector.metric:
-            part = segment.parts[files.QUANTIZER.file(name)]
-            raise CorruptionError(part.path, f"is for another metric than {vector.metric}")
+            file = segment.arrays[files.PRESENT.file(name)]
+            raise CorruptionError(file.path, "goes beyond the last row")
+        quantized = segment.quantized.get(name)
+        if quantized is not None and quantized.quantizer.metric != vector.metric:
+            file = segment.arrays[files.QUANTIZER.file(name)]
+            raise CorruptionError(file.path, f"is for another metric than {vector.metric}")
         index = segment.indexes.get(name)
         if index is not None and index.clustered.metric != vector.metric:
-            part = segment.parts[files.INDEX.file(name)]
-            raise CorruptionError(part.path, f"is for another metric than {vector.metric}")
+            file = segment.arrays[files.INDEX.file(name)]
+            raise CorruptionError(file.path, f"is for another metric than {vector.metric}")

@@ -34,7 +34,10 @@ def memory_report(store: Store, resident: dict[str, int] | None = None) -> dict[
     with store.write:
         parts = {name: dict.fromkeys(FIGURES, 0) for name in _PARTS}
         for state in store.files.values():
-            arrays = [*state.segment.parts.values(), *(edits.part for edits in state.edits.files)]
+            arrays = [
+                *state.segment.arrays.values(),
+                *(edits.opened for edits in state.edits.files),
+            ]
             for array in arrays:
                 _add(parts[BY_KIND[array.header.kind].part], array, resident)
             for bits in (state.alive, state.committed):
@@ -49,8 +52,8 @@ def memory_report(store: Store, resident: dict[str, int] | None = None) -> dict[
 
 
 def memory_reports(root: Path, stores: Iterable[Store]) -> dict[str, Any]:
-    """The reports of the ``collections`` in a directory by name, and the ``total`` of all. The
-    kernel is asked once: it takes the longer, the more is mapped."""
+    """The reports of all collections in a directory by name, and their ``total``. The kernel is
+    asked only once: an answer takes longer the more is mapped."""
     resident = resident_by_file(root)
     reports = {store.name: memory_report(store, resident) for store in stores}
     return {"collections": reports, "total": _sum(r["total"] for r in reports.values())}
@@ -86,13 +89,13 @@ def resident_by_file(root: Path) -> dict[str, int]:
     import psutil
 
     prefix = str(root.resolve()) + os.sep
-    found: dict[str, int] = {}
+    resident: dict[str, int] = {}
     try:
         maps = psutil.Process().memory_maps(grouped=True)
     except (AttributeError, psutil.Error):  # not on this platform: no figure
-        return found
+        return resident
     for entry in maps:
         path = entry.path.removesuffix(" (deleted)")
         if path.startswith(prefix):
-            found[path] = found.get(path, 0) + entry.rss
-    return found
+            resident[path] = resident.get(path, 0) + entry.rss
+    return resident

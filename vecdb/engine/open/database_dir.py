@@ -15,7 +15,8 @@ MAX_NAME_BYTES = 255
 
 
 def check_name(name: object) -> str:
-    """Any text is a legal collection name; on disk it is escaped. Raises InvalidInputError."""
+    """Check a collection name: any text is legal, and is escaped on disk. Raises
+    InvalidInputError."""
     if not isinstance(name, str):
         raise InvalidInputError(f"collection_name: expected a string, got {type(name).__name__}")
     try:
@@ -43,10 +44,8 @@ def parse_path(path: object) -> Path | None:
 
 
 def prepare(path: Path) -> None:
-    """Make the directory, or see that what is there is a database (or empty).
-
-    Raises NotADatabaseError, having changed nothing.
-    """
+    """Make the directory, or check that what is there is a database or empty. Raises
+    NotADatabaseError, having changed nothing."""
     if not path.exists():
         if not path.parent.is_dir():
             home = any(part.startswith("~") for part in path.parts)
@@ -101,9 +100,9 @@ def require_format_file(path: Path) -> None:
 
 
 def lock_to_read(path: Path) -> fs.FileLock | None:
-    """Keep others from writing to a database that is only read here; None where there is no lock
-    file, which whoever has it open for writing made. Changes nothing. Raises LockedError,
-    CorruptionError, OSError."""
+    """Keep others from writing to a database that is only read here. None if there is no lock file:
+    whoever writes to a database makes one. Changes nothing. Raises LockedError, CorruptionError,
+    OSError."""
     if not os.path.lexists(path / layout.LOCK):
         return None
     return fs.FileLock(path / layout.LOCK, f"database {path}", reading=True)
@@ -117,8 +116,8 @@ def _is_unfinished(entry: Path) -> bool:
 
 
 def hold(path: Path) -> tuple[Place, fs.FileLock]:
-    """A database's directory, held open, and its lock. Raises LockedError; PlaceTakenError if it
-    was moved or removed meanwhile, and so the lock is not the one that others see."""
+    """Hold a database's directory open and lock it. Raises LockedError. Raises PlaceTakenError if
+    it was moved or removed meanwhile: then the lock is not the one that others see."""
     place = Place(path)
     try:
         with place:
@@ -136,10 +135,8 @@ def hold(path: Path) -> tuple[Place, fs.FileLock]:
 
 
 def initialize(path: Path) -> None:
-    """What a database needs, if it is not there. FORMAT comes last: it makes it a database.
-
-    Under the file lock. Raises CorruptionError, FormatVersionError.
-    """
+    """Make what a database needs, if it is not there. FORMAT comes last: it makes it a database.
+    Under the file lock. Raises CorruptionError, FormatVersionError."""
     try:  # whoever made it may have been killed before that
         fs.sync_dir(path.parent)
     except OSError as error:  # it is not ours: not to be read, or of a kind that is not synced
@@ -156,6 +153,6 @@ def initialize(path: Path) -> None:
             fs.discard(entry)
     unfinished = path / layout.new_dir()
     places.write_format(unfinished)
-    fs.sync_dir(path)  # FORMAT must not outlive a power loss that ``collections`` does not
+    fs.sync_dir(path)  # FORMAT must not survive a power loss that ``collections`` does not survive
     fs.rename(unfinished, path / layout.FORMAT)
     fs.sync_dir(path)

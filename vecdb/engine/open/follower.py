@@ -1,10 +1,10 @@
 """Follower: a collection read by one process while another may be writing to it.
 
-Nothing is locked and nothing written. The state is taken from the same three places as in
-recovery: the catalog (a private copy), the segments it lists, the WAL beyond its ``applied_seq``.
-The writer moves all three, always in this order: catalog commit, then removal of what the commit
-made unnecessary. So whatever is missing or torn here is damage only if nothing has moved since
-the catalog was read; otherwise the newer state is read instead.
+Nothing is locked and nothing written. The state is read from the same three sources as in recovery:
+the catalog (a private copy), the segments it lists, the WAL beyond its ``applied_seq``. The writer
+moves all three, always in this order: catalog commit, then removal of what the commit made
+unnecessary. So what is missing or torn here is damage only if nothing has moved since the catalog
+was read. Otherwise the newer state is read instead.
 """
 
 from __future__ import annotations
@@ -46,22 +46,23 @@ class Follower:
         return self.store.name
 
     def refresh(self) -> bool:
-        """Move to the newest state; whether there was anything new. Raises CorruptionError, and
-        the state stays as it was."""
+        """Move to the newest state. Returns whether there was anything new. Raises CorruptionError,
+        and the state stays as it was."""
         store = self.store
-        # What an error (Ctrl-C, no memory) leaves unpublished may be half of something: the next
-        # refresh must not go on from there.
+        # An error (Ctrl-C, no memory) may leave half of a change unpublished: the next refresh must
+        # not go on from there.
         resumable, self._moving = not self._moving, True
         if resumable and self._transaction_now() == self._transaction:
             try:
                 with store.write:
-                    found = replay_into(store, self._replay)
-                    # Else the log was another's: a complete read replaces what was made of it.
+                    replayed = replay_into(store, self._replay)
+                    # Else the log was of another collection: a complete read replaces what was made
+                    # of it.
                     if self.is_same():
-                        if found:
+                        if replayed:
                             store.publish()
                         self._moving = False
-                        return bool(found)
+                        return bool(replayed)
             except CorruptionError:
                 pass  # the writer has moved on, or it is damage: a complete read tells
         fresh = self._read(store)
@@ -78,8 +79,8 @@ class Follower:
             return None  # a complete read tells
 
     def is_same(self) -> bool:
-        """Whether the directory still holds the collection that was opened, not one that was made
-        or restored in its place."""
+        """Whether the directory still holds the collection that was opened, and not one that was
+        made or restored in its place."""
         try:
             return identify(standing(self.path)) == self._fields
         except (CorruptionError, FormatVersionError):
@@ -101,22 +102,21 @@ def identify(path: Path) -> dict[str, str]:
     """The fields of a directory's FORMAT, and which directory and which file it was: a copy of it
     has the same fields. Inodes are given again, at another time. Raises CorruptionError."""
     fields = read_format(path)
-    with fs.required(path / layout.FORMAT):
+    with fs.must_exist(path / layout.FORMAT):
         file = lookup.status(path / layout.FORMAT)
         return {**fields, "file": f"{lookup.identity(path)} {file.st_ino} {file.st_ctime_ns}"}
 
 
 def require_same(path: Path, fields: dict[str, str]) -> None:
     """Raise CorruptionError unless the directory is what it was before. A restore puts another one
-    in its place, and so may anybody, whose files may fit those of the one before, but whose log
-    tells another story."""
+    in its place, and so may anybody: its files may fit, but its log tells another story."""
     if identify(path) != fields:
         raise CorruptionError(path / layout.FORMAT, "was replaced while the collection was read")
 
 
 def require_current(store: Store, snapshot: Snapshot) -> None:
-    """Raise CorruptionError if a segment does without a derived file only because the writer is
-    removing the segment."""
+    """Raise CorruptionError if a segment lacks a derived file only because the writer is removing
+    the segment."""
     for state in store.files.values():
         for path, detail in state.segment.damage.items():
             if transaction_of(store.path / layout.CATALOG) != snapshot.transaction:
@@ -124,9 +124,9 @@ def require_current(store: Store, snapshot: Snapshot) -> None:
 
 
 def newest(place: Path, read: Callable[[Path, dict[str, str], Snapshot], T]) -> tuple[T, int]:
-    """What ``read`` makes of the directory, the FORMAT and the newest catalog of the collection of
-    a place, and the catalog's transaction. What is missing or torn is damage only if nothing has
-    moved meanwhile."""
+    """Call ``read`` with the directory, the FORMAT and the newest catalog of the collection at a
+    place. Returns its result and the catalog's transaction. What is missing or torn is damage only
+    if nothing has moved meanwhile."""
     seen: object = None
     for left in reversed(range(_TRIES)):
         path = standing(place)
@@ -144,7 +144,7 @@ def newest(place: Path, read: Callable[[Path, dict[str, str], Snapshot], T]) -> 
 
 def identity(place: Path) -> object:
     """What tells a collection from another one that is made or restored in its place; None if there
-    is nothing. One whose FORMAT is damaged is the same as long as its directory is."""
+    is nothing. If its FORMAT is damaged, the directory tells."""
     path = standing(place)
     try:
         return read_format(path)
@@ -159,17 +159,17 @@ def identity(place: Path) -> object:
 
 
 def _state(place: Path) -> object:
-    """What tells whether a collection has moved: the directory it is in and what that is called,
-    its catalog's transaction, and each file of its log with its length. Damage is no move."""
+    """What changes when a collection moves: its directory and the name of that, its catalog's
+    transaction, and each file of its log with its length. Damage is no move."""
     path = standing(place)
-    found: list[object] = [path]
+    state: list[object] = [path]
     try:
-        found.append(lookup.identity(path))
-        found.append(transaction_of(path / layout.CATALOG))
+        state.append(lookup.identity(path))
+        state.append(transaction_of(path / layout.CATALOG))
         for first_seq, file in wal_files(path / layout.WAL):
-            found.append((first_seq, lookup.status(file).st_size))
+            state.append((first_seq, lookup.status(file).st_size))
     except FileNotFoundError:  # it moves at this moment
-        found.append(object() if is_there(place) else None)
+        state.append(object() if is_there(place) else None)
     except CorruptionError as error:
-        found.append(str(error))
-    return found
+        state.append(str(error))
+    return state

@@ -1,4 +1,4 @@
-"""Places: where collections stand, and how one gets there and goes, each in one rename.
+"""Places: where collections stand, and how one gets there and goes; each is one rename.
 
 What there is of a collection ``c`` is told by names alone:
 
@@ -41,7 +41,7 @@ def read_format(directory: Path) -> dict[str, str]:
     """The fields of a FORMAT file. Raises CorruptionError, FormatVersionError."""
     path = directory / layout.FORMAT
     try:
-        with fs.required(path), lookup.open_read(path) as file:
+        with fs.must_exist(path), lookup.open_read(path) as file:
             return unpack_format_line(file.read(MAX_FORMAT_LINE + 1))
     except DamageError as error:
         raise CorruptionError(path, str(error)) from None
@@ -52,9 +52,9 @@ def read_format(directory: Path) -> dict[str, str]:
 def create_collection(parent: Path, name: str, config: models.CollectionConfig) -> Path:
     """A new, empty collection, there wholly or not at all. Returns its directory.
 
-    It is made under a temporary name and renamed when all of it is durable. What is in the way
-    under its name, or waits to take its place, is what an earlier call made, failed to open and
-    could not take back.
+    It is made under a temporary name and renamed when all of it is durable. An earlier call that
+    failed to open what it had made, and could not take it back, may have left something under its
+    name or waiting for its place: that is removed.
     """
     temporary = parent / layout.new_dir()
     path = parent / layout.escape(name)
@@ -82,8 +82,8 @@ def create_collection(parent: Path, name: str, config: models.CollectionConfig) 
         if not lookup.exists(path):
             fs.remove_tree(temporary)
             raise
-        # Power loss may bring its name back: whole, and empty, is all it may be then. The next open
-        # removes it, when it has synced the names.
+        # Power loss may bring its name back; the collection must then be whole and empty. The next
+        # open removes it, when it has synced the names.
         with suppress(OSError):
             fs.rename(path, temporary)
         raise
@@ -91,8 +91,8 @@ def create_collection(parent: Path, name: str, config: models.CollectionConfig) 
 
 
 def drop_collection(path: Path) -> None:
-    """Remove a collection: gone in one rename, then file by file. Also one that failed to take its
-    place, which would take it at the next open."""
+    """Remove a collection: one rename, then file by file. This includes one that failed to take its
+    place, and would take it at the next open."""
     for directory in (path, path.with_name(layout.restored_dir(path.name))):
         if lookup.is_dir(directory):
             _drop(directory)
@@ -109,7 +109,7 @@ def _drop(directory: Path) -> None:
 def collection_dirs(parent: Path) -> list[Path]:
     """The places of all collections, sorted. A restored one may not have got to its place yet:
     ``standing`` tells where it is."""
-    with fs.required(parent, "directory"):
+    with fs.must_exist(parent, "directory"):
         # Twice: one look at a long list takes several calls, and a collection that a restore
         # renames between two of them might be under neither of its names.
         names = {*lookup.names(parent), *lookup.names(parent)}
@@ -119,21 +119,21 @@ def collection_dirs(parent: Path) -> list[Path]:
 
 
 def standing(place: Path) -> Path:
-    """Where the collection of a place is: under its ``.restored-`` name until it gets there; what
-    stands in the place itself is then no longer the collection."""
+    """The directory of the collection of a place: under its ``.restored-`` name until it gets
+    there. What stands in the place itself is then no longer the collection."""
     restored = place.with_name(layout.restored_dir(place.name))
     return restored if is_committed(restored) else place
 
 
 def is_committed(restored: Path) -> bool:
-    """Whether there is something under a ``.restored-`` name, and takes its place: what was
-    withdrawn says so. One of which FORMAT is lost is damaged, and not to be removed for that."""
+    """Whether there is something under a ``.restored-`` name that takes its place. A withdrawn one
+    does not. One whose FORMAT is lost is damaged; that is no reason to remove it."""
     return lookup.is_dir(restored) and not lookup.exists(restored / layout.WITHDRAWN)
 
 
 def is_there(place: Path) -> bool:
-    """Whether there is a collection of this place. A restore may be moving it from the one name to
-    the other between any two questions; the first one is asked again for that."""
+    """Whether a collection has this place. A restore may be moving it from one name to the other
+    between two questions, so the first is asked again."""
     restored = place.with_name(layout.restored_dir(place.name))
     return lookup.is_dir(place) or is_committed(restored) or lookup.is_dir(place)
 
@@ -142,37 +142,37 @@ def finish_restores(parent: Path) -> None:
     """Let every collection that was restored take its place, and remove what a crash left.
 
     A restored collection is whole and durable under its ``.restored-`` name, and that name is the
-    commit: from then on the old one is only in the way.
+    commit: from then on the old collection is only in the way.
 
-    Names come first: a process that was killed between a rename and its sync left one that is
-    there, and that power loss would take away with all that is written below it from now on.
+    Names are synced first. A process killed between a rename and its sync left a name that power
+    loss would take away, with all that is written below it from now on.
     """
     fs.sync_dir(parent)
     for path in lookup.entries(parent):
         if layout.parse_restored_dir(path.name) is not None:
-            settle(path)
+            finish_or_withdraw(path)
     for path in lookup.entries(parent):
         if layout.is_leftover(path.name):
             fs.discard(path)
 
 
-def settle(restored: Path) -> None:
-    """Let a restored collection, if there is one of this name, take its place; or remove it, if it
-    was withdrawn."""
+def finish_or_withdraw(restored: Path) -> None:
+    """Let a restored collection of this name take its place, or remove it if it was withdrawn."""
     if is_committed(restored):
         _, dropped = take_place(restored)
         if dropped is not None:
             fs.discard(dropped)
     elif lookup.is_dir(restored):
-        # That it is withdrawn must be durable while it has its name, and that it has another one
-        # before a part of it is gone: a part would take the place of a whole collection.
+        # Two things must be durable in turn: that it is withdrawn, while it has its name; and its
+        # other name, before any file of it is gone. Else half a collection would take the place of
+        # a whole one.
         fs.sync_dir(restored)
         _drop(restored)
 
 
 def take_place(restored: Path) -> tuple[Path, Path | None]:
-    """Give a restored collection its place; its directory now, and that of the one that was there,
-    which is no longer needed."""
+    """Give a restored collection its place. Returns its directory now, and the directory of the one
+    that was there, which is no longer needed."""
     replaced = layout.parse_restored_dir(restored.name)
     assert replaced is not None
     path = restored.with_name(replaced)

@@ -37,9 +37,9 @@ def open_store(
     path: Path, level: LogLevel, *, new: bool = False, database: Place | None = None
 ) -> Store:
     """Open a collection for writing. Raises CorruptionError and FormatVersionError, naming the
-    file. ``new``: there is nothing in it yet, so it is of no use if it can only be read.
-    ``database``: the directory that it is in, which is held open."""
-    with fs.required(path, "directory"):
+    file. ``new``: it was just made, so it is of no use if it can only be read. ``database``: its
+    parent directory, which is held open."""
+    with fs.must_exist(path, "directory"):
         place = Place(path, database)
     try:
         with place:
@@ -52,12 +52,12 @@ def open_store(
 def _open_store(place: Place, level: LogLevel, new: bool) -> Store:
     started, path = time.monotonic(), place.path
     catalog = Catalog(path / layout.CATALOG)
-    # A process killed in its commit may have written it and not synced it. What begins now
-    # refers to it: without it, after a power loss, it would be taken for an older copy. So may
-    # a log have its name from a process killed before it was durable, and the one before it
-    # is removed for its sake: power loss would take both.
+    # A process killed in its commit may have written it and not synced it. What begins now refers
+    # to that commit: if power loss took it, the catalog would pass for an older copy. In the same
+    # way the name of a log may not be durable yet: if the log before it were removed, power loss
+    # would take both.
     fs.sync_file(path / layout.CATALOG / DATA)
-    with fs.required(path / layout.WAL, "directory"):
+    with fs.must_exist(path / layout.WAL, "directory"):
         fs.sync_dir(path / layout.WAL)
     store, replay = load(path, catalog.read(), level)
     store.catalog, store.place = catalog, place
@@ -85,11 +85,9 @@ def load(
     *,
     mapped: bool = False,
 ) -> tuple[Store, Replay]:
-    """A collection in the state that its catalog and its WAL describe. Changes no file.
-
-    ``reuse``: an earlier state of it; segments that are still the same are taken over.
-    ``mapped``: nothing is read into memory, whatever the configuration wants.
-    """
+    """Load a collection in the state that its catalog and its WAL describe. Changes no file.
+    ``reuse``: an earlier state of it; segments that are still the same are taken over. ``mapped``:
+    nothing is read into memory, whatever the configuration wants."""
     fields = read_format(path)
     uuid = bytes.fromhex(fields["uuid"])
     config = valid_config(path, snapshot, fields["uuid"])
@@ -131,7 +129,7 @@ def valid_config(path: Path, snapshot: Snapshot, uuid: str) -> models.Collection
 
 
 def replay_into(store: Store, replay: Replay) -> int:
-    """Apply what the log has beyond the store's state; how many operations that were."""
+    """Apply what the log has beyond the store's state. Returns how many operations that were."""
     before = replay.operations_count
     for seq, data in replay.operations():
         try:
@@ -149,9 +147,9 @@ def replay_into(store: Store, replay: Replay) -> int:
 def _make_durable(store: Store, *, required: bool) -> None:
     """Bring what was replayed into segment files, then begin a new WAL file.
 
-    Some of it may be in the page cache only: after a failed fsync even a second fsync of the same
-    file proves nothing. New writes after it would be unreachable if it went missing. Without the
-    space for that the collection opens all the same, for reading; unless it is ``required``.
+    Some of it may be in the page cache only, and after a failed fsync even a second fsync of the
+    same file proves nothing. If it went missing, new writes after it could not be reached. Without
+    the space for that the collection opens for reading only, unless this is ``required``.
     """
     try:
         checkpoint(store)
@@ -166,7 +164,7 @@ def _clean(store: Store) -> list[str]:
     """Remove segment directories and payload edits that the catalog does not list, and unfinished
     WAL files."""
     removed = []
-    with fs.required(store.segments_path, "directory"):
+    with fs.must_exist(store.segments_path, "directory"):
         paths = lookup.entries(store.segments_path)
     for path in paths:
         segment_id = layout.parse_segment_dir(path.name)
@@ -177,7 +175,7 @@ def _clean(store: Store) -> list[str]:
             continue
         fs.discard(path)
         removed.append(path.name)
-        if lookup.exists(path):  # else its id may be given again: nothing refers to it
+        if lookup.exists(path):  # else its id may be given again, for nothing refers to it
             store.next_segment_id = max(store.next_segment_id, segment_id + 1)
     for path in lookup.entries(store.path / layout.WAL):
         if layout.is_leftover(path.name):

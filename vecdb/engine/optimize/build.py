@@ -7,11 +7,11 @@
     retire   remove the sources' directories
 
 Points changed meanwhile are settled at the commit: a row that died in its source is dead in the
-copy, because both masks of the new segment are read from the sources at that moment. Rows only
-die, so "is its bit still set" is the whole compare-and-set. The catalog keeps what was alive at
-``applied_seq``: the WAL may still need such rows to replay an edit of them. Payload edits go the
-same way: those that the catalog had at the pin are in the copied payloads, those that checkpoints
-committed since go to a file of the new segment, and those in memory to its memory.
+copy, because both masks of the new segment are read from the sources at that moment. Rows only die,
+so "is its bit still set" is all the comparison that is needed. The catalog keeps what was alive at
+``applied_seq``: the WAL may still need such rows to replay an edit of them. Payload edits go three
+ways: those in the catalog at the pin are in the copied payloads; those that checkpoints committed
+since go to a file of the new segment; those in memory go to its memory.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from vecdb.engine.optimize.indexing import Arrangement, Scorer, arrange, index, 
 from vecdb.engine.planner import is_optimized, space_for, wants_index
 from vecdb.engine.schema import VectorSchema
 from vecdb.engine.signals import Uninterrupted
-from vecdb.engine.sources import Source, blocks_of, new_builder, places_in_new, read_rows
+from vecdb.engine.sources import Source, blocks_of, new_builder, read_rows, rows_in_new
 from vecdb.engine.store import FileState, Store, count_bits, gather_bits, none_if_all
 from vecdb.errors import OptimizerError
 from vecdb.storage import fs, lookup
@@ -45,7 +45,7 @@ Offsets = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
 
 _TURN = 0.001
-"""Seconds for which a build runs at most before it lets searches take their turn."""
+"""A build runs at most so many seconds before it lets searches take their turn."""
 _SAMPLE_SEED = 20_240_229  # builds are repeatable: same rows, same codes
 
 
@@ -54,7 +54,7 @@ class Cancelled(Exception):
 
 
 class _Meter:
-    """How far a build is, in rows copied and rows encoded; and whether it should stop."""
+    """Tells how far a build is, in rows copied and encoded, and stops it if asked to."""
 
     def __init__(
         self, total: int, cancelled: Callable[[], bool], progress: Callable[[int, int], None]
@@ -66,7 +66,7 @@ class _Meter:
         self._yielded = 0.0
 
     def poll(self) -> None:
-        """Let threads that wait for Python go first, now and then; raise Cancelled if asked to
+        """Let threads that wait for Python go first, now and then. Raises Cancelled if asked to
         stop."""
         if time.perf_counter() - self._yielded > _TURN:
             time.sleep(0)
@@ -87,8 +87,8 @@ def build(
     cancelled: Callable[[], bool] = lambda: False,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> None:
-    """Merge, convert, rebuild or vacuum: whatever the sources, the new segment is as the
-    configuration wants it. On any error the old segments go on serving. Raises Cancelled."""
+    """Merge, convert, rebuild or vacuum: the new segment is as the configuration wants it, whatever
+    the sources are. On any error the old segments go on serving. Raises Cancelled."""
     store.require_outside()
     with store.write:
         store.require_writable()
@@ -113,7 +113,8 @@ def _build(
     cancelled: Callable[[], bool],
     progress: Callable[[int, int], None],
 ) -> None:
-    """``pinned``: the operation of which the sources are the catalog's state."""
+    """Build and commit. ``pinned``: the last operation that the catalog had when the sources were
+    taken."""
     total = sum(len(source.rows) for source in sources)
     _require_space(store, sources)
     builder: SegmentBuilder | None = None
@@ -147,7 +148,7 @@ def _require_space(store: Store, sources: list[Source]) -> None:
     for source in sources:
         assert isinstance(source.segment, FileSegment)
         rows = max(1, source.segment.rows)
-        length = source.segment.file_bytes + source.part.edits.file_bytes
+        length = source.segment.file_bytes + source.segment_view.edits.file_bytes
         need += space_for(length * len(source.rows) // rows)
     free = lookup.free_bytes(store.path)
     if free is not None and free < need:
@@ -155,7 +156,7 @@ def _require_space(store: Store, sources: list[Source]) -> None:
 
 
 def _arrange(sources: list[Source], vector: VectorSchema, total: int, meter: _Meter) -> Arrangement:
-    """The order of all sources' rows in which partitions are contiguous."""
+    """The order of all sources' rows that makes partitions contiguous."""
     has = np.ones(total, dtype=np.bool_)
     for source, start in _starts(sources):
         flags = source.segment.has(vector.name, source.rows)
@@ -164,8 +165,8 @@ def _arrange(sources: list[Source], vector: VectorSchema, total: int, meter: _Me
 
     def read(rows: Offsets) -> Floats:
         out = np.empty((len(rows), vector.dim), dtype=np.float32)
-        for source, places, offsets in _by_source(sources, rows):
-            out[places] = source.segment.take(vector.name, offsets)
+        for source, positions, offsets in _by_source(sources, rows):
+            out[positions] = source.segment.take(vector.name, offsets)
         return out
 
     return arrange(vector, total, has, read, meter.poll)
@@ -175,11 +176,11 @@ def _copy(builder: SegmentBuilder, sources: list[Source], order: Offsets, meter:
     """All sources' rows, in this order of them."""
     for rows in blocks_of(order, builder.dims):
         meter.poll()
-        parts = [
-            (places, read_rows(source.part, offsets))
-            for source, places, offsets in _by_source(sources, rows)
+        blocks = [
+            (positions, read_rows(source.segment_view, offsets))
+            for source, positions, offsets in _by_source(sources, rows)
         ]
-        builder.add(parts[0][1] if len(parts) == 1 else _interleaved(parts))
+        builder.add(blocks[0][1] if len(blocks) == 1 else _interleaved(blocks))
         meter.advance(len(rows))
     builder.finish_rows()
 
@@ -193,24 +194,24 @@ def _starts(sources: list[Source]) -> Iterator[tuple[Source, int]]:
 
 
 def _by_source(sources: list[Source], rows: Offsets) -> Iterator[tuple[Source, Offsets, Offsets]]:
-    """Of some rows of all sources' those of each: their places among ``rows``, and their offsets
-    in its segment."""
+    """Split rows by source: each source, the positions of its rows in ``rows``, and their offsets
+    in its segment. Rows are numbered through all sources."""
     for source, start in _starts(sources):
-        places = np.flatnonzero((rows >= start) & (rows < start + len(source.rows)))
-        if len(places):
-            yield source, places, source.rows[rows[places] - start]
+        positions = np.flatnonzero((rows >= start) & (rows < start + len(source.rows)))
+        if len(positions):
+            yield source, positions, source.rows[rows[positions] - start]
 
 
-def _interleaved(parts: list[tuple[Offsets, RowBlock]]) -> RowBlock:
-    """The rows of several sources, each in its place."""
-    places = np.concatenate([places for places, _ in parts])
-    where = np.empty(len(places), dtype=np.int64)
-    where[places] = np.arange(len(places))
-    return RowBlock.concat([rows for _, rows in parts]).take(where)
+def _interleaved(blocks: list[tuple[Offsets, RowBlock]]) -> RowBlock:
+    """The rows of several sources, each at its position."""
+    positions = np.concatenate([positions for positions, _ in blocks])
+    where = np.empty(len(positions), dtype=np.int64)
+    where[positions] = np.arange(len(positions))
+    return RowBlock.concat([rows for _, rows in blocks]).take(where)
 
 
 def _quantize(builder: SegmentBuilder, vector: VectorSchema, meter: _Meter) -> Scorer:
-    """Write the codes of one vector name. Returns what scores rows by them."""
+    """Write the codes of one vector name. Returns a function that scores rows by them."""
     codec = vector.codec
     assert codec is not None
     vectors = builder.vectors(vector.name)
@@ -267,15 +268,15 @@ def _commit(
     for path, detail in segment.damage.items():
         # Or it would be built again, and again.
         raise OptimizerError(f"{path}, written a moment ago, cannot be read back: {detail}")
-    places = places_in_new(sources, order)
-    files = _committed_edits(store, sources, pinned, places, segment)
+    new_rows = rows_in_new(sources, order)
+    files = _committed_edits(store, sources, pinned, new_rows, segment)
     with Uninterrupted(), store.write:
         store.require_writable()
         if store.frozen is not None:
             raise OptimizerError("a checkpoint failed half-way and must be finished first")
         if set(segment.dims) != set(store.schema):
             raise Cancelled  # the configuration changed under the build
-        edits = _edits_in_memory(store, sources, places, files)
+        edits = _edits_in_memory(store, sources, new_rows, files)
         committed = none_if_all(_masks(store, sources, order, committed=True), segment.rows)
         alive = none_if_all(_masks(store, sources, order, committed=False), segment.rows)
         gone = [source.segment.id for source in sources]
@@ -308,39 +309,39 @@ def _committed_edits(
     store: Store,
     sources: list[Source],
     pinned: int,
-    places: list[Offsets],
+    new_rows: list[Offsets],
     segment: FileSegment,
 ) -> list[EditsFile]:
     """The payload edits that checkpoints have committed since the pin, in a file of the new
     segment. Under the maintenance lock: there is no checkpoint now."""
     rows, seqs, payloads = [], [], []
-    for source, new in zip(sources, places, strict=True):
+    for source, new in zip(sources, new_rows, strict=True):
         state = store.files.get(source.segment.id)
         if state is None:
             continue
-        part = state.committed_view()
-        edited = part.edits.rows(0, part.edits.files)
+        segment_view = state.committed_view()
+        edited = segment_view.edits.rows(0, segment_view.edits.files)
         edited = edited[new[edited] >= 0]
-        edited = edited[part.seqs(edited) > pinned]
+        edited = edited[segment_view.seqs(edited) > pinned]
         rows.append(new[edited])
-        seqs.append(part.seqs(edited))
-        payloads += part.payloads(edited)
+        seqs.append(segment_view.seqs(edited))
+        payloads += segment_view.payloads(edited)
     if not payloads:
         return []
     joined = np.concatenate(rows)
     order = np.argsort(joined)
-    ordered = [payloads[place] for place in order.tolist()]
+    ordered = [payloads[each] for each in order.tolist()]
     columns = (joined[order], np.concatenate(seqs)[order], ordered)
     return [write_edits(segment.path, store.uuid, segment.row, store.applied_seq, *columns)]
 
 
 def _edits_in_memory(
-    store: Store, sources: list[Source], places: list[Offsets], files: list[EditsFile]
+    store: Store, sources: list[Source], new_rows: list[Offsets], files: list[EditsFile]
 ) -> PayloadEdits:
     """The payload edits of the new segment: those in files, and those that no checkpoint has
     committed yet."""
     edits = PayloadEdits(files)
-    for source, new in zip(sources, places, strict=True):
+    for source, new in zip(sources, new_rows, strict=True):
         state = store.files.get(source.segment.id)
         if state is not None:
             edits.take_over(state.edits, 0, new)

@@ -40,7 +40,7 @@ Labels = npt.NDArray[np.int32]
 Poll = Callable[[], None]
 Scorer = Callable[[Floats, Offsets], Floats]
 Rows = Callable[[Offsets], Floats]
-"""Vectors by row number: of the sources, or what has been written of the new segment."""
+"""Vectors by row number: from the sources, or from what has been written of the new segment."""
 
 _SEED = 20_240_610
 _BLOCK_BYTES = 4 << 20
@@ -50,8 +50,8 @@ _EVERYTHING = float(np.finfo(np.float32).max)
 
 @dataclass(frozen=True, slots=True)
 class Arrangement:
-    """Partitions of one vector name: ``order: int64[n]`` is every row in the order in which the
-    segment has it, ``starts: int64[p + 1]`` where each partition starts in it."""
+    """The partitions of one vector name. ``order: int64[n]``: all rows in the order of the new
+    segment. ``starts: int64[p + 1]``: where each partition starts in it."""
 
     name: str
     clustering: Clustering
@@ -60,12 +60,13 @@ class Arrangement:
 
 
 def leading(schema: Sequence[VectorSchema]) -> VectorSchema:
-    """The vector name whose partitions order the rows: the one with most bytes to read."""
+    """The vector name whose partitions decide the order of rows: the one with most bytes to
+    read."""
     return max(schema, key=lambda vector: vector.dim)
 
 
-# Numbers that overflow become infinite and are met as such. A warning would end every build of a
-# program that makes errors of warnings.
+# Numbers that overflow become infinite, which is handled. A warning would end every build in a
+# program that turns warnings into errors.
 _overflow = np.errstate(over="ignore", invalid="ignore")
 
 
@@ -73,7 +74,7 @@ _overflow = np.errstate(over="ignore", invalid="ignore")
 def arrange(
     vector: VectorSchema, total: int, has: npt.NDArray[np.bool_], read: Rows, poll: Poll
 ) -> Arrangement:
-    """Partition the rows 0 .. total - 1, of which ``has`` says which have the vector."""
+    """Partition the rows 0 .. total - 1; ``has`` says which of them have the vector."""
     present = np.flatnonzero(has)
     clustering = _cluster(vector.dim, present, read, poll)
     labels = np.full(total, -1, dtype=np.int32)
@@ -89,12 +90,13 @@ def index(
     builder: SegmentBuilder,
     vector: VectorSchema,
     arranged: Arrangement | None,
-    companion: Scorer | None,
+    by_codes: Scorer | None,
     poll: Poll,
     advance: Callable[[int], None],
 ) -> None:
-    """Write the sketches and the index of one vector name. ``arranged``: the partitions that the
-    rows stand in, if they are this name's. ``companion(query, rows)``: scores by its codes."""
+    """Write the sketches and the index of one vector name. ``arranged``: the partitions in whose
+    order the rows stand; they count if they are of this name. ``by_codes(query, rows)``: scores by
+    its codes."""
     vectors = builder.vectors(vector.name)
     has = np.zeros(builder.rows, dtype=np.bool_)
     has[builder.rows_with(vector.name)] = True
@@ -129,7 +131,7 @@ def index(
             advance(len(positions))
 
     blocks = builder.add_sketch(vector.name, sketcher.shape(count), sketches())
-    found = ClusteredIndex(
+    unmeasured = ClusteredIndex(
         vector.metric,
         vector.dim,
         arranged.clustering,
@@ -140,7 +142,7 @@ def index(
         sketcher.width,
         np.zeros(vector.dim, dtype=np.float32),
     )
-    builder.add_index(vector.name, _measured(found, blocks, at, spreads, companion, poll))
+    builder.add_index(vector.name, _measured(unmeasured, blocks, at, spreads, by_codes, poll))
 
 
 def _measured(
@@ -148,7 +150,7 @@ def _measured(
     blocks: npt.NDArray[np.uint8],
     at: Rows,
     spreads: npt.NDArray[np.float64],
-    companion: Scorer | None,
+    by_codes: Scorer | None,
     poll: Poll,
 ) -> ClusteredIndex:
     """The index with its bonuses and its table of efforts."""
@@ -162,7 +164,7 @@ def _measured(
     queries = np.concatenate((rows, others))
     pieces = ((int(some[0]), at(some)) for some in _pieces(np.arange(index.rows), index.dim))
     near = queries
-    if index.distance:  # far from 0, squares leave nothing of how far rows are apart
+    if index.distance:  # far from 0 rounding leaves nothing of how far rows are apart
         pieces = ((start, vectors - middle) for start, vectors in pieces)
         near = queries - middle
     known, of_others = nearest_others(index.metric, near, own, pieces, poll)
@@ -174,8 +176,8 @@ def _measured(
     if not index.distance:
         means = np.sqrt(means)
     scorer = None
-    if companion is not None:
-        by_rows = companion
+    if by_codes is not None:
+        by_rows = by_codes
 
         def scorer(query: Floats, positions: Offsets) -> Floats:
             return by_rows(query, index.rows_at(positions))
@@ -196,14 +198,14 @@ def _cluster(dim: int, present: Offsets, read: Rows, poll: Poll) -> Clustering:
 
 
 def _pick(count: int, size: int) -> Offsets:
-    """At most ``size`` of ``count`` places, evenly at random, rising."""
+    """At most ``size`` of ``count`` positions, evenly at random, rising."""
     if count <= size:
         return np.arange(count)
     return np.sort(np.random.default_rng(_SEED).choice(count, size, replace=False))
 
 
 def _pieces(rows: Offsets, dim: int) -> Iterator[Offsets]:
-    """Pieces whose vectors take some MB, of a multiple of 32 rows."""
+    """Rows in pieces of a multiple of 32, whose vectors take some MB."""
     step = max(32, _BLOCK_BYTES // bytes_per_vector(dim) // 32 * 32)
     for start in range(0, len(rows), step):
         yield rows[start : start + step]

@@ -1,13 +1,14 @@
 """Optimizer: the background thread that brings collections into the form they are configured for.
 
-One daemon thread a database, woken by change, never by polling. It asks ``planner.plan`` what to
-do and does it with ``checkpoint`` and ``build``; ``run_once`` is the same step for tests. An error
-is kept in the collection's status, the old segments go on serving, and the step is tried again
-later and later.
+One daemon thread a database, woken by change, never by polling. It asks ``planner.plan`` what to do
+and does it with ``checkpoint`` and ``build``; ``run_once`` is the same step for tests. An error is
+kept in the collection's status, the old segments go on serving, and the step is tried again after
+longer and longer waits.
 
-Collections take turns, a step each, so none waits for another that always has something to do;
-one that somebody waits for has every second turn. While points come faster than an index of them
-could be built, none is begun that would be built again later, at the cost of the load.
+Collections take turns, a step each, so none waits for another that always has something to do; one
+that somebody waits for has every second turn. While points come faster than an index of them could
+be built, no index is begun that would have to be built again: it would slow down the load for
+nothing.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ _REST = 0.02
 
 
 def next_step(store: Store, *, patient: bool = False) -> Plan | None:
-    """What the planner says now; None also for a collection that takes no writes. ``patient``: what
-    can wait until a rush is over is left out."""
+    """What the planner says now; None also for a collection that takes no writes. ``patient``:
+    leave out what can wait until a rush is over."""
     with store.write:
         if store.closed or store.failure is not None or store.is_lost:
             return None
@@ -66,7 +67,7 @@ class Optimizer:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Start the thread. Daemon: it must not keep the interpreter from ending."""
+        """Start the thread, a daemon: it must not keep the interpreter from ending."""
         self._thread = threading.Thread(target=self._loop, name="vecdb-optimizer", daemon=True)
         self._thread.start()
 
@@ -79,7 +80,7 @@ class Optimizer:
             self._condition.notify_all()
 
     def stop(self) -> None:
-        """Cancel what runs, here or in a caller's thread, and end the thread; waits for both."""
+        """Cancel what runs, here or in a caller's thread, and end the thread. Waits for both."""
         with self._condition:
             self._stopping = True
             self._condition.notify_all()
@@ -89,22 +90,18 @@ class Optimizer:
             pass
 
     def run_once(self, store: Store | None = None) -> bool:
-        """Do the next step of each collection (or of one), here and now; whether one was done.
-
-        Raises what the step raised.
-        """
+        """Do the next step of each collection (or of one) here and now. Returns whether one was
+        done. Raises what the step raised."""
         done = False
         for candidate in [store] if store is not None else list(self._stores()):
             done |= self._step_here(candidate)
         return done
 
     def wait(self, store: Store, timeout: float | None) -> bool:
-        """Wait until nothing is left to do; False when ``timeout`` seconds passed first, or the
-        optimizer is stopped.
-
-        Raises OptimizerError if a step fails that has begun since, or a failure has closed the
-        collection to writes. What failed before is tried again at once: much may have changed.
-        """
+        """Wait until nothing is left to do. False: ``timeout`` seconds passed first, or the
+        optimizer was stopped. Raises OptimizerError if a step that began since fails, or a failure
+        has closed the collection to writes. What failed before is tried again at once: much may
+        have changed."""
         deadline = deadline_of(timeout)
         with store.write:
             store.waiting += 1
@@ -162,16 +159,17 @@ class Optimizer:
             self._look()
 
     def _look(self) -> None:
-        """Do what there is to do. A method, so that the sleeping thread's frame keeps no store."""
+        """Do what there is to do. It is a method, so that the sleeping thread's frame keeps no
+        store."""
         self._press()
         done = False
         while self._round():
             done = True
-        if done:  # what has left memory were many small pieces of it, which the C library keeps
+        if done:  # what was freed were many small pieces, which the C library keeps
             give_back_freed_memory()
 
     def _round(self) -> bool:
-        """A step of each collection, where there is one; whether any was done."""
+        """Do a step of each collection that has one. Returns whether any was done."""
         done = False
         for store in self._stores():
             for each in (*set(self._waited_for), store):
@@ -179,8 +177,8 @@ class Optimizer:
         return done
 
     def _turn(self, store: Store) -> bool:
-        """One step of a collection, unless it is to wait; whether one was done."""
-        with self._condition:  # a caller first: a lock does not tell who has waited for longest
+        """Do one step of a collection, unless it is to wait. Returns whether it was done."""
+        with self._condition:  # callers go first: a lock does not tell who has waited longest
             self._condition.wait_for(lambda: self._stopping or self._callers == 0)
         if _disabled(store) or store.optimizer.retry_at > time.monotonic():
             return False
@@ -192,7 +190,7 @@ class Optimizer:
             return False
 
     def _press(self) -> None:
-        """Let those give back memory that have too much of it, all together."""
+        """Let collections give back memory, as long as all of them together hold too much."""
         stores = [store for store in self._stores() if store.is_on_disk]
         pressed = over_budget({store: store.memory_size for store in stores})
         for store in stores:
@@ -212,7 +210,7 @@ class Optimizer:
         return max(0.0, min(times)) if times else None
 
     def _step_here(self, store: Store) -> bool:
-        """A step in the caller's thread, before the next one in the background."""
+        """Do a step in the caller's thread, before the next one in the background."""
         with self._condition:
             self._callers += 1
         try:

@@ -16,7 +16,7 @@ def collection_info(store: Store) -> models.CollectionInfo:
     with store.write:
         view = store.view
         indexed = sum(
-            state.live * len(state.segment.indexes.keys() | state.segment.companions.keys())
+            state.live * len(state.segment.indexes.keys() | state.segment.quantized.keys())
             for state in store.files.values()
         )
         failure, error = store.failure, store.optimizer.error
@@ -25,8 +25,8 @@ def collection_info(store: Store) -> models.CollectionInfo:
             for state in store.files.values()
             for path, detail in state.segment.damage.items()
         ]
-    segments = [_segment_info(part) for part in view.segments]
-    vectors = sum(_vector_count(part) for part in view.segments)
+    segments = [_segment_info(segment_view) for segment_view in view.segments]
+    vectors = sum(_vector_count(segment_view) for segment_view in view.segments)
     pending = next_step(store)
     if failure is not None or error is not None:
         status = models.CollectionStatus.RED
@@ -63,32 +63,32 @@ def _progress(store: Store, pending: str | None) -> models.OptimizerProgress:
     )
 
 
-def _vector_count(part: SegmentView) -> int:
-    live = part.live_offsets()
+def _vector_count(segment_view: SegmentView) -> int:
+    live = segment_view.live_offsets()
     count = 0
-    for name in part.segment.dims:
-        has = part.segment.has(name, live)
+    for name in segment_view.segment.dims:
+        has = segment_view.segment.has(name, live)
         count += len(live) if has is None else int(has.sum())
     return count
 
 
-def _segment_info(part: SegmentView) -> models.SegmentInfo:
-    segment = part.segment
+def _segment_info(segment_view: SegmentView) -> models.SegmentInfo:
+    segment = segment_view.segment
     vectors = {}
     for name, dim in segment.dims.items():
-        companion, originals = segment.codes(name), segment.vectors(name)
+        quantized, originals = segment.codes(name), segment.vectors(name)
         vectors[name] = models.SegmentVectors(
-            bytes=bytes_per_vector(dim) * part.rows,
+            bytes=bytes_per_vector(dim) * segment_view.rows,
             placement=originals.placement if originals is not None else "anonymous",
-            quantization=describe(companion),
-            codes_placement=companion.codes.placement if companion is not None else None,
+            quantization=describe(quantized),
+            codes_placement=quantized.codes.placement if quantized is not None else None,
             index=_index_info(segment.index(name)),
         )
     return models.SegmentInfo(
         id=f"{segment.id:016x}",
         kind=segment.kind,
-        points=part.live,
-        deleted=part.rows - part.live,
+        points=segment_view.live,
+        deleted=segment_view.rows - segment_view.live,
         vectors=vectors,
     )
 

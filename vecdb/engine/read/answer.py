@@ -23,31 +23,39 @@ from vecdb.engine.view import SegmentView, View
 Explained = list[models.SegmentSearch]
 
 
-def answer(view: View, asked: Leaf, explained: Explained | None = None) -> list[models.ScoredPoint]:
+def answer(
+    view: View, request: Leaf, explained: Explained | None = None
+) -> list[models.ScoredPoint]:
     """The points of one request. What was done is added to ``explained``."""
-    if isinstance(asked, Scroll):
-        return _first_points(view, asked)
-    [hits] = _hits(view, [asked], explained)
-    return _points(view, asked, hits)
+    if isinstance(request, Scroll):
+        return _first_points(view, request)
+    [hits] = _hits(view, [request], explained)
+    return _points(view, request, hits)
 
 
 def answers(view: View, requests: Sequence[Leaf]) -> list[list[models.ScoredPoint]]:
     """The points of several requests, each as if it were the only one."""
-    found: list[list[models.ScoredPoint]] = [[] for _ in requests]
+    points: list[list[models.ScoredPoint]] = [[] for _ in requests]
     groups: dict[Any, list[tuple[int, Nearest]]] = {}
-    for number, asked in enumerate(requests):
-        if isinstance(asked, Scroll):
-            found[number] = _first_points(view, asked)
+    for number, request in enumerate(requests):
+        if isinstance(request, Scroll):
+            points[number] = _first_points(view, request)
             continue
-        key: Any = asked.vector.name, asked.limit, asked.offset, asked.params, id(asked.condition)
-        if asked.excluded is not None:
+        key: Any = (
+            request.vector.name,
+            request.limit,
+            request.offset,
+            request.params,
+            id(request.condition),
+        )
+        if request.excluded is not None:
             key = number  # alone: its rows are its own
-        groups.setdefault(key, []).append((number, asked))
+        groups.setdefault(key, []).append((number, request))
     for group in groups.values():
-        several = _hits(view, [asked for _, asked in group])
-        for (number, asked), hits in zip(group, several, strict=True):
-            found[number] = _points(view, asked, hits)
-    return found
+        several = _hits(view, [request for _, request in group])
+        for (number, request), hits in zip(group, several, strict=True):
+            points[number] = _points(view, request, hits)
+    return points
 
 
 def _hits(
@@ -59,8 +67,8 @@ def _hits(
     return page(view, first, queries, explained)
 
 
-def _points(view: View, asked: Nearest, hits: Hits) -> list[models.ScoredPoint]:
-    metric, threshold = asked.vector.metric, asked.threshold
+def _points(view: View, request: Nearest, hits: Hits) -> list[models.ScoredPoint]:
+    metric, threshold = request.vector.metric, request.threshold
     scores = public_scores(metric, hits.scores)
     stop = len(scores)
     if threshold is not None:
@@ -69,35 +77,35 @@ def _points(view: View, asked: Nearest, hits: Hits) -> list[models.ScoredPoint]:
     if stop < len(scores):
         hits, scores = hits.between(0, stop), scores[:stop]
     points: list[Any] = [None] * len(scores)
-    for part, places, rows in hits.found:  # rows of one segment are read together
-        keys = ids.from_array(part.segment.id_array(rows))
-        seqs = part.seqs(rows).tolist()
-        payloads, vectors = _beside(view, part, rows, asked.wanted)
-        columns = zip(places, keys, seqs, payloads, vectors, strict=True)
-        for place, key, seq, payload, vector in columns:
-            score = scores[place]
-            points[place] = models.ScoredPoint(ids.external(key), seq, score, payload, vector)
+    for segment_view, positions, rows in hits.by_segment:  # rows of one segment are read together
+        keys = ids.from_array(segment_view.segment.id_array(rows))
+        seqs = segment_view.seqs(rows).tolist()
+        payloads, vectors = _beside(view, segment_view, rows, request.wanted)
+        columns = zip(positions, keys, seqs, payloads, vectors, strict=True)
+        for position, key, seq, payload, vector in columns:
+            score = scores[position]
+            points[position] = models.ScoredPoint(ids.external(key), seq, score, payload, vector)
     return points
 
 
 def _beside(
-    view: View, part: SegmentView, rows: Offsets, want: Wanted
+    view: View, segment_view: SegmentView, rows: Offsets, want: Wanted
 ) -> tuple[Iterable[Any], Iterable[Any]]:
     """Payloads and vectors of some rows, as far as they are wanted."""
     payloads: Iterable[Any] = itertools.repeat(None, len(rows))
     vectors: Iterable[Any] = itertools.repeat(None, len(rows))
     if want.payload is not False:
-        payloads = read_payloads(part, rows)
+        payloads = read_payloads(segment_view, rows)
         if want.payload is not True:
             payloads = map(want.payload, payloads)
     if want.vectors:
-        vectors = [vectors_of(view, part, row, want.vectors) for row in rows.tolist()]
+        vectors = [vectors_of(view, segment_view, row, want.vectors) for row in rows.tolist()]
     return payloads, vectors
 
 
-def _first_points(view: View, asked: Scroll) -> list[models.ScoredPoint]:
+def _first_points(view: View, request: Scroll) -> list[models.ScoredPoint]:
     """Without a query nothing is near: all have the score 0."""
-    records, _ = scroll(view, asked)
+    records, _ = scroll(view, request)
     return [models.ScoredPoint(r.id, 0, 0.0, r.payload, r.vector) for r in records]
 
 

@@ -1,8 +1,8 @@
-"""What ids and vector names say of a filter, as bits of a segment's rows, without any payload.
+"""Bounds: what ids and vector names alone tell of a filter, as bits of a segment's rows.
 
-Of a row a filter is then true, false or open. Two masks tell: *surely* has the rows of which it is
-true whatever their payload is, *possibly* those of which it is not false. Bits beyond the last row
-mean nothing.
+Without the payload a filter is true, false or open for a row. Two masks tell: *surely* has the rows
+that match whatever their payload is, *possibly* all rows but those that cannot match. Bits beyond
+the last row mean nothing.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ Bounded = Callable[[View, SegmentView], Bounds]
 
 def bounded(filter: Filter) -> Bounded:
     """The function that tells the bounds of a filter in a segment."""
-    parts = _each(filter.must)
+    members = _each(filter.must)
     if should := _each(filter.should):
-        parts.append(_any_of(should))
+        members.append(_any_of(should))
     if filter.min_should is not None:
-        parts.append(_at_least(filter.min_should.min_count, _each(filter.min_should.conditions)))
+        members.append(_at_least(filter.min_should.min_count, _each(filter.min_should.conditions)))
     if must_not := _each(filter.must_not):
-        parts.append(_none_of(must_not))
-    return _all_of(parts)
+        members.append(_none_of(must_not))
+    return _all_of(members)
 
 
 def _each(clause: Clause) -> list[Bounded]:
@@ -49,18 +49,18 @@ def _of(condition: Condition) -> Bounded:
     return _open
 
 
-def _open(view: View, part: SegmentView) -> Bounds:
-    """It takes the payload."""
-    return _no_row(part), _every_row(part)
+def _open(view: View, segment_view: SegmentView) -> Bounds:
+    """The payload decides: any row may match."""
+    return _no_row(segment_view), _every_row(segment_view)
 
 
 def _located(keys: list[int]) -> Bounded:
     array = ids.to_array(keys)
 
-    def bounds(view: View, part: SegmentView) -> Bounds:
-        rows = part.segment.locate(keys, array, part.rows)
+    def bounds(view: View, segment_view: SegmentView) -> Bounds:
+        rows = segment_view.segment.locate(keys, array, segment_view.rows)
         rows = rows[rows >= 0]
-        bits = _no_row(part)
+        bits = _no_row(segment_view)
         np.bitwise_or.at(bits, rows >> 3, np.uint8(1) << (rows & 7).astype(np.uint8))
         return bits, bits
 
@@ -68,34 +68,35 @@ def _located(keys: list[int]) -> Bounded:
 
 
 def _present(name: str) -> Bounded:
-    def bounds(view: View, part: SegmentView) -> Bounds:
+    def bounds(view: View, segment_view: SegmentView) -> Bounds:
         if name not in view.schema:
-            return _no_row(part), _no_row(part)
-        bits = part.segment.present(name, part.rows)
-        bits = _every_row(part) if bits is None else bits
+            return _no_row(segment_view), _no_row(segment_view)
+        bits = segment_view.segment.present(name, segment_view.rows)
+        bits = _every_row(segment_view) if bits is None else bits
         return bits, bits
 
     return bounds
 
 
-def _no_row(part: SegmentView) -> Bits:
-    return np.zeros(-(-part.rows // 8), dtype=np.uint8)
+def _no_row(segment_view: SegmentView) -> Bits:
+    return np.zeros(-(-segment_view.rows // 8), dtype=np.uint8)
 
 
-def _every_row(part: SegmentView) -> Bits:
-    return np.full(-(-part.rows // 8), 0xFF, dtype=np.uint8)
+def _every_row(segment_view: SegmentView) -> Bits:
+    return np.full(-(-segment_view.rows // 8), 0xFF, dtype=np.uint8)
 
 
-def _once(parts: Iterable[Bounded]) -> list[Bounded]:
-    """Any number of conditions on payloads tell no more than one."""
-    return list(dict.fromkeys(parts))
+def _once(members: Iterable[Bounded]) -> list[Bounded]:
+    """Conditions that are the same count once: any number of them on payloads tells no more than
+    one."""
+    return list(dict.fromkeys(members))
 
 
-def _all_of(parts: list[Bounded]) -> Bounded:
-    def bounds(view: View, part: SegmentView) -> Bounds:
-        surely, possibly = _every_row(part), _every_row(part)
-        for each in _once(parts):
-            true, open_ = each(view, part)
+def _all_of(members: list[Bounded]) -> Bounded:
+    def bounds(view: View, segment_view: SegmentView) -> Bounds:
+        surely, possibly = _every_row(segment_view), _every_row(segment_view)
+        for each in _once(members):
+            true, open_ = each(view, segment_view)
             surely &= true
             possibly &= open_
         return surely, possibly
@@ -103,11 +104,11 @@ def _all_of(parts: list[Bounded]) -> Bounded:
     return bounds
 
 
-def _any_of(parts: list[Bounded]) -> Bounded:
-    def bounds(view: View, part: SegmentView) -> Bounds:
-        surely, possibly = _no_row(part), _no_row(part)
-        for each in _once(parts):
-            true, open_ = each(view, part)
+def _any_of(members: list[Bounded]) -> Bounded:
+    def bounds(view: View, segment_view: SegmentView) -> Bounds:
+        surely, possibly = _no_row(segment_view), _no_row(segment_view)
+        for each in _once(members):
+            true, open_ = each(view, segment_view)
             surely |= true
             possibly |= open_
         return surely, possibly
@@ -115,22 +116,22 @@ def _any_of(parts: list[Bounded]) -> Bounded:
     return bounds
 
 
-def _none_of(parts: list[Bounded]) -> Bounded:
-    some = _any_of(parts)
+def _none_of(members: list[Bounded]) -> Bounded:
+    some = _any_of(members)
 
-    def bounds(view: View, part: SegmentView) -> Bounds:
-        surely, possibly = some(view, part)
+    def bounds(view: View, segment_view: SegmentView) -> Bounds:
+        surely, possibly = some(view, segment_view)
         return ~possibly, ~surely
 
     return bounds
 
 
-def _at_least(wanted: int, parts: list[Bounded]) -> Bounded:
-    def bounds(view: View, part: SegmentView) -> Bounds:
-        counts = np.zeros((2, part.rows), dtype=np.int32)
-        for each in parts:
-            for count, bits in zip(counts, each(view, part), strict=True):
-                count += unpack_bits(bits, part.rows)
+def _at_least(wanted: int, members: list[Bounded]) -> Bounded:
+    def bounds(view: View, segment_view: SegmentView) -> Bounds:
+        counts = np.zeros((2, segment_view.rows), dtype=np.int32)
+        for each in members:
+            for count, bits in zip(counts, each(view, segment_view), strict=True):
+                count += unpack_bits(bits, segment_view.rows)
         surely, possibly = counts >= wanted
         return pack_bits(surely), pack_bits(possibly)
 

@@ -32,9 +32,9 @@ Explain = Callable[[models.SearchStage], None]
 
 @dataclass(slots=True)
 class Condition:
-    """A compiled filter. ``bounds``: what ids and vector names say of it, if they say anything.
-    ``predicate`` decides the rows they leave open, by the part of the filter that takes payloads;
-    ``digest`` tells that part from others, if it can be written down."""
+    """A compiled filter. ``bounds``: what ids and vector names tell of it, if they tell anything.
+    ``predicate`` decides the rows they leave open, by the conditions on payloads; ``digest`` tells
+    these conditions from others, if they can be encoded."""
 
     bounds: Bounded | None
     predicate: Predicate
@@ -44,50 +44,52 @@ class Condition:
 def compiled(filter: models.Filter) -> Condition:
     """The condition of a filter that was read."""
     predicate = compile_filter(filter)  # first: it refuses what is nested too deeply
-    part = payload_part(filter)
-    if part is None:
+    payload_filter = payload_part(filter)
+    if payload_filter is None:
         return Condition(bounded(filter), predicate, None)
     if not names_points(filter):
         return Condition(None, predicate, digest_of(filter))
-    return Condition(bounded(filter), compile_filter(part), digest_of(part))
+    return Condition(bounded(filter), compile_filter(payload_filter), digest_of(payload_filter))
 
 
 def digest_of(filter: models.Filter) -> bytes | None:
-    """What tells a filter from others, unlike ``==``, which takes True for 1. None: it has numbers
-    or times that the encoding has not."""
+    """The digest of a filter, which tells it from others (``==`` takes True for 1). None: it has
+    numbers or times that cannot be encoded."""
     try:
         text = msgspec.msgpack.encode(filter)
     except (TypeError, ValueError, OverflowError):
         return None
-    # A hash that nobody can find two filters for: one would get the other's points.
+    # A cryptographic hash: of two filters with one digest, one would get the other's points.
     return hashlib.blake2b(text, digest_size=16).digest()
 
 
 def allowed(
     view: View,
-    part: SegmentView,
+    segment_view: SegmentView,
     name: str,
     condition: Condition | None,
     excluded: int | None,
     explain: Explain | None = None,
 ) -> Bits | None:
     """Bits of the rows that live, have the vector and match; None: all rows."""
-    mask = part.alive
-    present = part.segment.present(name, part.rows)
+    mask = segment_view.alive
+    present = segment_view.segment.present(name, segment_view.rows)
     if present is not None:
         mask = present if mask is None else mask[: len(present)] & present
     if condition is not None:
-        matches = matching(view, part, condition, explain)
+        matches = matching(view, segment_view, condition, explain)
         mask = matches if mask is None else mask[: len(matches)] & matches
     if excluded is not None:
-        row = int(part.segment.locate([excluded], ids.to_array([excluded]), part.rows)[0])
+        row = int(
+            segment_view.segment.locate([excluded], ids.to_array([excluded]), segment_view.rows)[0]
+        )
         if row >= 0:
-            full = np.full(-(-part.rows // 8), 0xFF, dtype=np.uint8)
+            full = np.full(-(-segment_view.rows // 8), 0xFF, dtype=np.uint8)
             mask = full if mask is None else mask[: len(full)].copy()
             mask[row >> 3] &= ~(1 << (row & 7)) & 0xFF
     if mask is None:
         return None
-    return _trim(mask, part.rows)
+    return _trim(mask, segment_view.rows)
 
 
 def _trim(mask: Bits, rows: int) -> Bits:
@@ -101,18 +103,18 @@ def _trim(mask: Bits, rows: int) -> Bits:
 
 
 def matching(
-    view: View, part: SegmentView, condition: Condition, explain: Explain | None = None
+    view: View, segment_view: SegmentView, condition: Condition, explain: Explain | None = None
 ) -> Bits:
     """Bits of the live rows that match."""
-    matches, possibly = bounds(view, part, condition)
+    matches, possibly = bounds(view, segment_view, condition)
     untested = possibly & ~matches
     rows = None
     if untested.any():
-        rows = np.flatnonzero(unpack_bits(untested, part.rows))
-        found = _tested(view, part, condition, rows)
-        matches = matches | found
+        rows = np.flatnonzero(unpack_bits(untested, segment_view.rows))
+        matched = _tested(view, segment_view, condition, rows)
+        matches = matches | matched
         if condition.digest is not None:
-            remember(part, condition.digest, untested, found)
+            remember(segment_view, condition.digest, untested, matched)
     if explain is not None:
         tested, why = 0, "no payload needed"
         if rows is not None:
@@ -123,59 +125,63 @@ def matching(
     return matches
 
 
-def bounds(view: View, part: SegmentView, condition: Condition) -> Bounds:
-    """Bits of the live rows that surely match, and of those that possibly do: by ids and vector
-    names, and by what was tested before."""
-    live = _live(part)
+def bounds(view: View, segment_view: SegmentView, condition: Condition) -> Bounds:
+    """Bits of the live rows that surely match, and of those that possibly do, by ids, vector names
+    and what was tested before."""
+    live = _live(segment_view)
     if condition.bounds is None:
         surely, possibly = np.zeros_like(live), live
     else:
-        surely, possibly = condition.bounds(view, part)
+        surely, possibly = condition.bounds(view, segment_view)
         surely, possibly = surely & live, possibly & live
     if condition.digest is None:
         return surely, possibly
-    tested, matches = recall(part, condition.digest)
+    tested, matches = recall(segment_view, condition.digest)
     surely = surely | possibly & matches
     return surely, surely | possibly & ~tested
 
 
-def _live(part: SegmentView) -> Bits:
+def _live(segment_view: SegmentView) -> Bits:
     """Bits of the rows that live, none beyond the last row."""
-    if part.alive is None:
-        return _trim(np.full(-(-part.rows // 8), 0xFF, dtype=np.uint8), part.rows)
-    return _trim(part.alive, part.rows)
+    if segment_view.alive is None:
+        return _trim(np.full(-(-segment_view.rows // 8), 0xFF, dtype=np.uint8), segment_view.rows)
+    return _trim(segment_view.alive, segment_view.rows)
 
 
-def _tested(view: View, part: SegmentView, condition: Condition, rows: Offsets) -> Bits:
-    """Bits of those of some rows that match. They are read many at a time: one by one, as for
+def _tested(view: View, segment_view: SegmentView, condition: Condition, rows: Offsets) -> Bits:
+    """Bits of those of ``rows`` that match. They are read many at a time: one by one, as for
     ``row_test``, takes half as long again."""
-    segment, predicate, names_of = part.segment, condition.predicate, _names_of(view, part)
-    flags = np.zeros(part.rows, dtype=np.bool_)
+    segment, predicate, names_of = (
+        segment_view.segment,
+        condition.predicate,
+        _names_of(view, segment_view),
+    )
+    flags = np.zeros(segment_view.rows, dtype=np.bool_)
     for start in range(0, len(rows), _AT_ONCE):
         some = rows[start : start + _AT_ONCE]
         keys = ids.from_array(segment.id_array(some))
-        columns = zip(some.tolist(), keys, part.payloads(some), strict=True)
+        columns = zip(some.tolist(), keys, segment_view.payloads(some), strict=True)
         flags[some] = [
-            predicate(ids.external(key), decoded(part, row, data), names_of(row))
+            predicate(ids.external(key), decoded(segment_view, row, data), names_of(row))
             for row, key, data in columns
         ]
     return pack_bits(flags)
 
 
-def row_test(view: View, part: SegmentView, condition: Condition) -> Callable[[int], bool]:
-    """Whether one row of a segment matches, of those that ``bounds`` leaves open."""
+def row_test(view: View, segment_view: SegmentView, condition: Condition) -> Callable[[int], bool]:
+    """The test of one row that ``bounds`` leaves open."""
     predicate = condition.predicate
-    key, names_of = part.segment.key, _names_of(view, part)
+    key, names_of = segment_view.segment.key, _names_of(view, segment_view)
 
     def test(row: int) -> bool:
-        return predicate(ids.external(key(row)), read_payload(part, row), names_of(row))
+        return predicate(ids.external(key(row)), read_payload(segment_view, row), names_of(row))
 
     return test
 
 
-def _names_of(view: View, part: SegmentView) -> Callable[[int], list[str]]:
+def _names_of(view: View, segment_view: SegmentView) -> Callable[[int], list[str]]:
     """The names of the vectors a row has."""
     names = list(view.schema)
-    if all(part.segment.present(name, part.rows) is None for name in names):
+    if all(segment_view.segment.present(name, segment_view.rows) is None for name in names):
         return lambda row: names
-    return lambda row: vector_names(view, part, row)
+    return lambda row: vector_names(view, segment_view, row)

@@ -1,4 +1,4 @@
-"""One merged answer: every segment asked for its best rows, and the best of those.
+"""One merged answer: the best rows of every segment, and the best of those.
 
 Inside, a larger score is better: inner product, minus squared Euclidean, minus Manhattan
 distance. Every stage, quantized or not, is on that scale, so segments of different kinds merge;
@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vecdb import models
-from vecdb.engine.parallel import processors, together
+from vecdb.engine.parallel import processors, run_all
 from vecdb.engine.read.masks import Explain, allowed
 from vecdb.engine.read.request import Nearest
 from vecdb.engine.read.segment.candidates import MOST_AT_ONCE, Best, SegmentSearch
@@ -29,34 +29,34 @@ Floats = npt.NDArray[np.float32]
 Offsets = npt.NDArray[np.int64]
 
 _SHARED_QUERIES = 8
-"""Fewer are answered sooner than handed to another thread."""
+"""Fewer queries are answered sooner than they are handed to another thread."""
 
 
 @dataclass(slots=True)
 class Hits:
-    """Results of one query: scores, best first (larger is better), and what was found where.
+    """Results of one query: scores, best first (larger is better), and the rows they belong to.
 
-    ``found``: of each segment the places of its hits among the scores, and their rows.
+    ``by_segment``: the hits of each segment: their positions among the scores, and their rows.
     """
 
     scores: list[float]
-    found: list[tuple[SegmentView, Sequence[int], Offsets]]
+    by_segment: list[tuple[SegmentView, Sequence[int], Offsets]]
 
     def between(self, start: int, stop: int) -> Hits:
         """Those from ``start`` up to ``stop``."""
-        found: list[tuple[SegmentView, Sequence[int], Offsets]] = []
-        for part, places, rows in self.found:
-            kept = [place for place in places if start <= place < stop]
+        by_segment: list[tuple[SegmentView, Sequence[int], Offsets]] = []
+        for segment_view, positions, rows in self.by_segment:
+            kept = [position for position in positions if start <= position < stop]
             if kept:
-                first = places.index(kept[0])
-                places = [place - start for place in kept]
-                found.append((part, places, rows[first : first + len(kept)]))
-        return Hits(self.scores[start:stop], found)
+                first = positions.index(kept[0])
+                positions = [position - start for position in kept]
+                by_segment.append((segment_view, positions, rows[first : first + len(kept)]))
+        return Hits(self.scores[start:stop], by_segment)
 
 
 def search_segments(
     view: View,
-    asked: Nearest,
+    request: Nearest,
     queries: Floats,
     *,
     limit: int,
@@ -64,24 +64,24 @@ def search_segments(
 ) -> list[Hits]:
     """For each query the ``limit`` best live points, best first, that have the vector and match.
 
-    ``queries``: ``float32 (q, dim)``, normalised already under Cosine; the rest is as ``asked``.
+    ``queries``: ``float32 (q, dim)``, normalised already under Cosine; the rest is as ``request``.
     Fewer than ``limit`` come back only when fewer match. What was done in each segment is added to
     ``explained``.
     """
-    vector, params, condition = asked.vector, asked.params, asked.condition
+    vector, params, condition = request.vector, request.params, request.condition
     recall = params.recall
     if recall is None:
         recall = view.config.optimizer_config.recall
-    found: list[tuple[SegmentView, list[Best]]] = []
-    for part in view.segments:
-        if part.live == 0:
+    results: list[tuple[SegmentView, list[Best]]] = []
+    for segment_view in view.segments:
+        if segment_view.live == 0:
             continue
-        explain = None if explained is None else _explainer(part, explained)
-        mask = allowed(view, part, vector.name, condition, asked.excluded, explain)
+        explain = None if explained is None else _explainer(segment_view, explained)
+        mask = allowed(view, segment_view, vector.name, condition, request.excluded, explain)
         if mask is not None and not mask.any():
             continue
         search = SegmentSearch(
-            part=part,
+            segment_view=segment_view,
             vector=vector,
             queries=queries,
             limit=limit,
@@ -91,8 +91,8 @@ def search_segments(
             mask=mask,
             explain=explain,
         )
-        found.append((part, _each(search)))
-    return [_merged(found, number, limit) for number in range(len(queries))]
+        results.append((segment_view, _each(search)))
+    return [_merged(results, number, limit) for number in range(len(queries))]
 
 
 def _each(search: SegmentSearch) -> list[Best]:
@@ -100,10 +100,10 @@ def _each(search: SegmentSearch) -> list[Best]:
     queries = search.queries
     if len(queries) == 1:
         return search_segment(search)
-    at_once = max(1, MOST_AT_ONCE // min(search.part.rows, 64 * search.limit))
+    at_once = max(1, MOST_AT_ONCE // min(search.segment_view.rows, 64 * search.limit))
     if search.mask is not None:
-        # How deep an index is searched for rows that are left depends on the query; what one finds
-        # must not depend on what else is asked.
+        # How deep an index is searched for the allowed rows depends on the query, and the answer to
+        # one query must not depend on the others.
         at_once = 1
 
     def share(some: Floats) -> list[Best]:
@@ -114,31 +114,35 @@ def _each(search: SegmentSearch) -> list[Best]:
     if shares <= 1:
         return share(queries)
     shared = [partial(share, some) for some in np.array_split(queries, shares)]
-    return [best for some in together(shared) for best in some]
+    return [best for some in run_all(shared) for best in some]
 
 
-def _merged(found: list[tuple[SegmentView, list[Best]]], number: int, limit: int) -> Hits:
-    """The best that all segments have found for one query."""
-    if len(found) == 1:
-        [(part, best)] = found
+def _merged(results: list[tuple[SegmentView, list[Best]]], number: int, limit: int) -> Hits:
+    """The best results of one query in all segments."""
+    if len(results) == 1:
+        [(segment_view, best)] = results
         scores, rows = best[number]
-        return Hits(scores.tolist(), [(part, range(len(rows)), rows)])
+        return Hits(scores.tolist(), [(segment_view, range(len(rows)), rows)])
     merged = [
         (-score, segment, row)
-        for segment, (_, best) in enumerate(found)
+        for segment, (_, best) in enumerate(results)
         for score, row in zip(best[number][0].tolist(), best[number][1].tolist(), strict=True)
     ]
     merged.sort()
     del merged[limit:]
     hits = Hits([-score for score, _, _ in merged], [])
-    for segment, (part, _) in enumerate(found):
-        places = [place for place, hit in enumerate(merged) if hit[1] == segment]
-        if places:
-            hits.found.append((part, places, np.array([merged[p][2] for p in places])))
+    for segment, (segment_view, _) in enumerate(results):
+        positions = [position for position, hit in enumerate(merged) if hit[1] == segment]
+        if positions:
+            hits.by_segment.append(
+                (segment_view, positions, np.array([merged[p][2] for p in positions]))
+            )
     return hits
 
 
-def _explainer(part: SegmentView, explained: list[models.SegmentSearch]) -> Explain:
-    segment = models.SegmentSearch(f"{part.segment.id:016x}", part.segment.kind, part.live, [])
+def _explainer(segment_view: SegmentView, explained: list[models.SegmentSearch]) -> Explain:
+    segment = models.SegmentSearch(
+        f"{segment_view.segment.id:016x}", segment_view.segment.kind, segment_view.live, []
+    )
     explained.append(segment)
     return segment.stages.append

@@ -1,4 +1,4 @@
-"""Pages of a search: no point is on two of them, and none of one deep enough search is on none.
+"""Pages of a search: no point is on two, and each that a deep enough search finds is on one.
 
 A search for more results may look deeper, and find what one for fewer has missed: cut from two such
 searches, pages would overlap. So a page is cut from one list, which begins with what a search for
@@ -20,31 +20,32 @@ from vecdb.engine.read.request import Nearest
 from vecdb.engine.view import View
 
 _DEEPER = 4
-"""As many times more results the next search of a list is for."""
+"""The next search of a list is for so many times more results."""
 
 Hit = tuple[float, int, int]
-"""Minus its score, the place of its segment in the view, and its row there: sorts best first."""
+"""Minus the score of a hit, the position of its segment in the view, and its row there: sorts best
+first."""
 
 
 def page(
     view: View,
-    asked: Nearest,
+    request: Nearest,
     queries: Floats,
     explained: list[models.SegmentSearch] | None = None,
 ) -> list[Hits]:
-    """For each query the results of the page asked for; the rest as in `search_segments`, where
-    what is explained is the last search that was done."""
-    limit, offset = asked.limit, asked.offset
+    """The results of the page, for each query. The rest is as in `search_segments`; what is
+    explained is the last search that was done."""
+    limit, offset = request.limit, request.offset
     end = offset + limit
-    if offset == 0 or _exact(view, asked):
-        found = search_segments(view, asked, queries, limit=end, explained=explained)
-        return [hits.between(offset, end) for hits in found] if offset else found
+    if offset == 0 or _exact(view, request):
+        results = search_segments(view, request, queries, limit=end, explained=explained)
+        return [hits.between(offset, end) for hits in results] if offset else results
     lists: list[list[Hit]] = [[] for _ in queries]
     depth = gcd(limit, offset)
     while True:
         last = depth >= end
         deeper = search_segments(
-            view, asked, queries, limit=depth, explained=explained if last else None
+            view, request, queries, limit=depth, explained=explained if last else None
         )
         for mine, hits in zip(lists, deeper, strict=True):
             known = {hit[1:] for hit in mine}
@@ -55,30 +56,30 @@ def page(
         depth *= _DEEPER
 
 
-def _exact(view: View, asked: Nearest) -> bool:
-    """Whether more results begin with those that fewer would be, whatever the query is."""
-    name = asked.vector.name
-    return asked.params.exact or not any(
-        part.segment.index(name) is not None or part.segment.codes(name) is not None
-        for part in view.segments
+def _exact(view: View, request: Nearest) -> bool:
+    """Whether a search for more results always begins with the results of one for fewer."""
+    name = request.vector.name
+    return request.params.exact or not any(
+        segment_view.segment.index(name) is not None or segment_view.segment.codes(name) is not None
+        for segment_view in view.segments
     )
 
 
 def _listed(view: View, hits: Hits) -> list[Hit]:
-    """Best first."""
-    places = {id(part): place for place, part in enumerate(view.segments)}
+    """The hits as a list, best first."""
+    positions = {id(segment_view): position for position, segment_view in enumerate(view.segments)}
     listed: list[Hit] = [(0.0, 0, 0)] * len(hits.scores)
-    for part, at, rows in hits.found:
+    for segment_view, at, rows in hits.by_segment:
         for where, row in zip(at, rows.tolist(), strict=True):
-            listed[where] = -hits.scores[where], places[id(part)], row
+            listed[where] = -hits.scores[where], positions[id(segment_view)], row
     return listed
 
 
 def _hits(view: View, listed: list[Hit]) -> Hits:
-    """Back again."""
+    """The list as hits."""
     hits = Hits([-score for score, _, _ in listed], [])
     for segment in sorted({segment for _, segment, _ in listed}):
-        at = [place for place, hit in enumerate(listed) if hit[1] == segment]
-        rows = np.array([listed[place][2] for place in at], dtype=np.int64)
-        hits.found.append((view.segments[segment], at, rows))
+        at = [position for position, hit in enumerate(listed) if hit[1] == segment]
+        rows = np.array([listed[position][2] for position in at], dtype=np.int64)
+        hits.by_segment.append((view.segments[segment], at, rows))
     return hits

@@ -20,7 +20,7 @@ from vecdb.storage.format import unpack_bits
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What of a point to return."""
+    """Which fields of a point to return."""
 
     payload: bool | Callable[[dict[str, Any]], dict[str, Any]]  # all, nothing, or what this takes
     vectors: list[str]  # names
@@ -62,10 +62,10 @@ def condition(filter: Any, what: str) -> masks.Condition | None:
     return masks.compiled(models.coerce(models.Filter, filter, what))
 
 
-def _payload_of(part: SegmentView, row: int, selected: Any) -> dict[str, Any] | None:
+def _payload_of(segment_view: SegmentView, row: int, selected: Any) -> dict[str, Any] | None:
     if selected is False:
         return None
-    payload = read_payload(part, row)
+    payload = read_payload(segment_view, row)
     return payload if selected is True else selected(payload)
 
 
@@ -76,45 +76,45 @@ def retrieve(view: View, keys: list[int], want: Wanted) -> list[models.Record]:
     for key, number, row in zip(keys, where.tolist(), rows.tolist(), strict=True):
         if number < 0:
             continue
-        part = view.segments[number]
+        segment_view = view.segments[number]
         records.append(
             models.Record(
                 ids.external(key),
-                _payload_of(part, row, want.payload),
-                vectors_of(view, part, row, want.vectors),
+                _payload_of(segment_view, row, want.payload),
+                vectors_of(view, segment_view, row, want.vectors),
             )
         )
     return records
 
 
-def scroll(view: View, asked: Scroll) -> tuple[list[models.Record], int | str | None]:
+def scroll(view: View, request: Scroll) -> tuple[list[models.Record], int | str | None]:
     """The points of a walk, and the id to go on with."""
     records: list[models.Record] = []
-    filter, want, skipped = asked.condition, asked.wanted, asked.skipped
+    filter, want, skipped = request.condition, request.wanted, request.skipped
     tests: dict[int, tuple[Bits, Callable[[int], bool]]] = {}
 
-    def possible(part: SegmentView) -> Bits | None:
+    def possible(segment_view: SegmentView) -> Bits | None:
         if filter is None:
-            return part.alive
-        surely, possibly = masks.bounds(view, part, filter)
-        tests[id(part)] = surely, masks.row_test(view, part, filter)
+            return segment_view.alive
+        surely, possibly = masks.bounds(view, segment_view, filter)
+        tests[id(segment_view)] = surely, masks.row_test(view, segment_view, filter)
         return possibly
 
-    for key, part, row in view.in_order(asked.start, possible):
+    for key, segment_view, row in view.in_order(request.start, possible):
         if filter is not None:
-            surely, matches = tests[id(part)]
+            surely, matches = tests[id(segment_view)]
             if not (surely[row >> 3] >> (row & 7) & 1 or matches(row)):
                 continue
         if skipped:
             skipped -= 1
             continue
-        if len(records) == asked.limit:
+        if len(records) == request.limit:
             return records, ids.external(key)
         records.append(
             models.Record(
                 ids.external(key),
-                _payload_of(part, row, want.payload),
-                vectors_of(view, part, row, want.vectors),
+                _payload_of(segment_view, row, want.payload),
+                vectors_of(view, segment_view, row, want.vectors),
             )
         )
     return records, None
@@ -125,18 +125,18 @@ def count(view: View, filter: masks.Condition | None) -> int:
     if filter is None:
         return view.live
     return sum(
-        int(np.bitwise_count(masks.matching(view, part, filter)).sum())
-        for part in view.segments
-        if part.live
+        int(np.bitwise_count(masks.matching(view, segment_view, filter)).sum())
+        for segment_view in view.segments
+        if segment_view.live
     )
 
 
 def matching_keys(view: View, filter: masks.Condition) -> list[int]:
     """The keys of the live points that match."""
     keys = []
-    for part in view.segments:
-        if part.live:
-            flags = masks.matching(view, part, filter)
-            rows = np.flatnonzero(unpack_bits(flags, part.rows))
-            keys += [part.segment.key(row) for row in rows.tolist()]
+    for segment_view in view.segments:
+        if segment_view.live:
+            flags = masks.matching(view, segment_view, filter)
+            rows = np.flatnonzero(unpack_bits(flags, segment_view.rows))
+            keys += [segment_view.segment.key(row) for row in rows.tolist()]
     return keys

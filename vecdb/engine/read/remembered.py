@@ -1,12 +1,11 @@
-"""Remembered: of which rows of a segment it is known whether they match a filter.
+"""Remembered: which rows of a segment are known to match a filter, or not to.
 
 To test a row takes microseconds of Python, and a row never changes: what matched once does so as
-long as it lives. What is known is only added to; that of a view that was taken earlier, or later,
-counts as well. Rows whose payload was edited are kept apart, with the edits, and how many of those
-were seen: what was edited since is tested again.
+long as it lives. So what is known only grows, and holds for earlier and later views as well. Rows
+whose payload was edited are kept apart, with the number of edits that were seen: what was edited
+since is tested again.
 
-It is kept here for as long as there is the segment. No lock: at worst two threads test the same
-filter.
+It is kept as long as the segment is. There is no lock: at worst two threads test the same filter.
 """
 
 from __future__ import annotations
@@ -21,21 +20,22 @@ from vecdb.storage.format import pack_bits
 from vecdb.storage.payload_edits import PayloadEdits
 
 Matches = dict[bytes, tuple[Bits, Bits]]
-"""By the digest of a filter: the rows that were tested, and those of them that match."""
+"""By the digest of a filter: the rows that were tested, and the rows that match."""
 EditedMatches = dict[bytes, tuple[int, Bits, Bits]]
-"""The same of rows whose payload was edited, and how many edits were seen."""
+"""The same for rows whose payload was edited, after the number of edits that were seen."""
 
 _of_segments: WeakKeyDictionary[Segment, Matches] = WeakKeyDictionary()
 _of_edits: WeakKeyDictionary[PayloadEdits, EditedMatches] = WeakKeyDictionary()
 
 _REMEMBERED = 32
-"""Filters whose matches a segment keeps: a quarter of a byte a row each, with which were tested."""
+"""How many filters a segment remembers. Each takes a quarter of a byte a row: tested, and
+matching."""
 _FEW = 8
-"""A test of less than this part of a segment's rows is not worth another filter's place."""
+"""A test of less than this share of a segment's rows is not worth forgetting another filter for."""
 
 
 def matches_of(segment: Segment) -> Matches:
-    """What is remembered of a segment, the filter that was asked for last at the end."""
+    """What is remembered of a segment; the filter that was used last comes last."""
     return _of_segments.setdefault(segment, {})
 
 
@@ -43,69 +43,71 @@ def _matches_of_edits(edits: PayloadEdits) -> EditedMatches:
     return _of_edits.setdefault(edits, {})
 
 
-def recall(part: SegmentView, digest: bytes) -> tuple[Bits, Bits]:
-    """Bits of the rows of which it is known, and of those of them that match."""
-    kept = matches_of(part.segment)
-    found = kept.pop(digest, None)
-    if found is not None:
-        kept[digest] = found  # as the last that was asked for
-    tested, matches = (_of_view(bits, part) for bits in found or (_NONE, _NONE))
-    if not part.edited:
+def recall(segment_view: SegmentView, digest: bytes) -> tuple[Bits, Bits]:
+    """Bits of the rows that were tested, and of those that match."""
+    kept = matches_of(segment_view.segment)
+    both = kept.pop(digest, None)
+    if both is not None:
+        kept[digest] = both  # as the last that was asked for
+    tested, matches = (_of_view(bits, segment_view) for bits in both or (_NONE, _NONE))
+    if not segment_view.edited:
         return tested, matches
-    edited = part.edits.bits(part.seen, part.rows)
-    known, good = _known_of_edits(part, digest)
+    edited = segment_view.edits.bits(segment_view.seen, segment_view.rows)
+    known, good = _known_of_edits(segment_view, digest)
     return tested & ~edited | known, matches & ~edited | good
 
 
-def remember(part: SegmentView, digest: bytes, tested: Bits, matches: Bits) -> None:
-    """Keep which rows were tested now, by their payloads in the view, and which of them match."""
-    if part.edited:
-        edited = part.edits.bits(part.seen, part.rows)
-        _remember_edits(part, digest, tested & edited, matches & edited, edited)
+def remember(segment_view: SegmentView, digest: bytes, tested: Bits, matches: Bits) -> None:
+    """Remember which rows were tested now, by their payloads in the view, and which of them
+    match."""
+    if segment_view.edited:
+        edited = segment_view.edits.bits(segment_view.seen, segment_view.rows)
+        _remember_edits(segment_view, digest, tested & edited, matches & edited, edited)
         tested, matches = tested & ~edited, matches & ~edited
-    kept = matches_of(part.segment)
+    kept = matches_of(segment_view.segment)
     before = kept.pop(digest, None)
     if before is not None:
         tested, matches = _union(tested, before[0]), _union(matches, before[1])
-    elif _FEW * _count(tested) < part.live:
+    elif _FEW * _count(tested) < segment_view.live:
         return
     kept[digest] = tested, matches
     for oldest in list(kept)[:-_REMEMBERED]:
         kept.pop(oldest, None)
 
 
-def _known_of_edits(part: SegmentView, digest: bytes) -> tuple[Bits, Bits]:
+def _known_of_edits(segment_view: SegmentView, digest: bytes) -> tuple[Bits, Bits]:
     """The same of rows whose payload was edited."""
-    seen, *found = _matches_of_edits(part.edits).get(digest, (0, _NONE, _NONE))
-    if seen > part.seen:  # time may run backwards: an earlier view is still being read
-        found = [_NONE, _NONE]
-    tested, matches = (_of_view(bits, part) for bits in found)
-    if seen < part.seen and tested.any():
-        flags = np.zeros(part.rows, dtype=np.bool_)
-        flags[part.edits.rows(part.seen, (), seen)] = True
+    seen, *known = _matches_of_edits(segment_view.edits).get(digest, (0, _NONE, _NONE))
+    if seen > segment_view.seen:  # time may run backwards: an earlier view is still being read
+        known = [_NONE, _NONE]
+    tested, matches = (_of_view(bits, segment_view) for bits in known)
+    if seen < segment_view.seen and tested.any():
+        flags = np.zeros(segment_view.rows, dtype=np.bool_)
+        flags[segment_view.edits.rows(segment_view.seen, (), seen)] = True
         tested, matches = tested & ~pack_bits(flags), matches & ~pack_bits(flags)
     return tested, matches
 
 
 def _remember_edits(
-    part: SegmentView, digest: bytes, tested: Bits, matches: Bits, edited: Bits
+    segment_view: SegmentView, digest: bytes, tested: Bits, matches: Bits, edited: Bits
 ) -> None:
-    kept = _matches_of_edits(part.edits)
-    known, good = _known_of_edits(part, digest)
+    kept = _matches_of_edits(segment_view.edits)
+    known, good = _known_of_edits(segment_view, digest)
     before = kept.pop(digest, None)
-    if before is not None and before[0] > part.seen:
+    if before is not None and before[0] > segment_view.seen:
         kept[digest] = before
         return
     if before is None and _FEW * _count(tested) < _count(edited):
         return
-    kept[digest] = part.seen, known | tested, good | matches
+    kept[digest] = segment_view.seen, known | tested, good | matches
     for oldest in list(kept)[:-_REMEMBERED]:
         kept.pop(oldest, None)
 
 
-def _of_view(bits: Bits, part: SegmentView) -> Bits:
-    """As many bytes as the view's rows take, zeros where there are none: a memory segment grows."""
-    return _resized(bits, -(-part.rows // 8))
+def _of_view(bits: Bits, segment_view: SegmentView) -> Bits:
+    """Bits cut or filled with zeros to the bytes that the view's rows take: a memory segment
+    grows."""
+    return _resized(bits, -(-segment_view.rows // 8))
 
 
 def _union(some: Bits, others: Bits) -> Bits:

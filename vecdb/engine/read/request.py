@@ -51,27 +51,28 @@ class Nearest(Struct, eq=False, gc=False):
 Leaf = Nearest | Scroll
 
 unread: Callable[..., models.QueryRequest] = partial(StructMeta.__call__, models.QueryRequest)
-"""A request of what a caller gave, whatever that is: it is read when it is compiled. Made by the
-call below its own, which takes a microsecond more to word mistakes that no verb makes."""
+"""Make a request of whatever a caller gave: it is read when it is compiled. This calls past the
+request's own constructor, which takes a microsecond more to word mistakes that no verb makes."""
 
 
-def compiled(view: View, asked: models.QueryRequest) -> Leaf:
-    """One request: without a query, points in id order. Raises InvalidInputError, NotFoundError."""
-    return _in_order(view, asked) if asked.query is None else nearest(view, asked)
+def compiled(view: View, request: models.QueryRequest) -> Leaf:
+    """Compile one request: without a query, points in id order. Raises InvalidInputError,
+    NotFoundError."""
+    return _in_order(view, request) if request.query is None else nearest(view, request)
 
 
-def nearest(view: View, asked: models.QueryRequest) -> Nearest:
-    """One search. Raises InvalidInputError, NotFoundError."""
-    vector, query, excluded = _query(view, asked.query, asked.using)
-    params = _params(asked.params)
-    limit, offset = _page(asked.limit, asked.offset)
-    want = wanted(view, asked.with_payload, asked.with_vector)
-    threshold = _threshold(asked.score_threshold)
+def nearest(view: View, request: models.QueryRequest) -> Nearest:
+    """Compile one search. Raises InvalidInputError, NotFoundError."""
+    vector, query, excluded = _query(view, request.query, request.using)
+    params = _params(request.params)
+    limit, offset = _page(request.limit, request.offset)
+    want = wanted(view, request.with_payload, request.with_vector)
+    threshold = _threshold(request.score_threshold)
     return Nearest(
         vector=vector,
         query=query,
         excluded=excluded,
-        condition=condition(asked.filter, "query_filter"),
+        condition=condition(request.filter, "query_filter"),
         params=params,
         limit=limit,
         offset=offset,
@@ -80,21 +81,21 @@ def nearest(view: View, asked: models.QueryRequest) -> Nearest:
     )
 
 
-def _in_order(view: View, asked: models.QueryRequest) -> Scroll:
-    if asked.using is not None:
-        vector_schema(view.schema, asked.using)
-    _params(asked.params)
-    _threshold(asked.score_threshold)
-    limit, offset = _page(asked.limit, asked.offset)
-    want = wanted(view, asked.with_payload, asked.with_vector)
-    matching = condition(asked.filter, "query_filter")
+def _in_order(view: View, request: models.QueryRequest) -> Scroll:
+    if request.using is not None:
+        vector_schema(view.schema, request.using)
+    _params(request.params)
+    _threshold(request.score_threshold)
+    limit, offset = _page(request.limit, request.offset)
+    want = wanted(view, request.with_payload, request.with_vector)
+    matching = condition(request.filter, "query_filter")
     return Scroll(condition=matching, limit=limit, skipped=offset, wanted=want)
 
 
 def walk(
     view: View, *, filter: Any, limit: Any, offset: Any, with_payload: Any, with_vectors: Any
 ) -> Scroll:
-    """Points in id order, from the id ``offset`` on. Raises InvalidInputError."""
+    """Compile a walk in id order, from the id ``offset`` on. Raises InvalidInputError."""
     return Scroll(
         condition=condition(filter, "scroll_filter"),
         limit=_page(limit, None)[0],
@@ -104,28 +105,28 @@ def walk(
 
 
 def several(view: View, requests: Sequence[models.QueryRequest]) -> list[Leaf]:
-    """Several requests that were read. What is the same as in the search before is not checked
-    again."""
+    """Compile several requests that were read. What a request shares with the search before it is
+    not checked again."""
     checked: list[Leaf] = []
     last: Nearest | None = None
     before, filter = None, None
-    for asked in requests:
-        if asked.query is None:
-            checked.append(_in_order(view, asked))
+    for request in requests:
+        if request.query is None:
+            checked.append(_in_order(view, request))
             continue
-        besides = _BESIDES(asked)
-        if last is not None and besides == before and _are_one(filter, asked.filter):
-            vector, query, excluded = _query(view, asked.query, asked.using)
+        besides = _BESIDES(request)
+        if last is not None and besides == before and _are_one(filter, request.filter):
+            vector, query, excluded = _query(view, request.query, request.using)
             last = copy(last)
             last.vector, last.query, last.excluded = vector, query, excluded
         else:
-            last, before, filter = nearest(view, asked), besides, asked.filter
+            last, before, filter = nearest(view, request), besides, request.filter
         checked.append(last)
     return checked
 
 
 def _are_one(filter: models.Filter | None, other: models.Filter | None) -> bool:
-    """Whether two filters that ``==`` says are the same are so."""
+    """Whether two filters are the same; ``==`` alone takes True for 1."""
     if filter is None or other is None:
         return filter is other
     digest = digest_of(filter)
@@ -139,8 +140,8 @@ def _params(params: Any) -> models.SearchParams:
 
 
 def _page(limit: Any, offset: Any) -> tuple[int, int]:
-    """How many points, and how many are skipped before them; None is what not to give it means.
-    Raises InvalidInputError."""
+    """How many points, and how many are skipped before them; None is as if not given. Raises
+    InvalidInputError."""
     limit = 10 if limit is None else _whole(limit, "limit", least=1)
     offset = 0 if offset is None else _whole(offset, "offset", least=0)
     if limit + offset > _MOST:
@@ -169,10 +170,10 @@ def _query(view: View, query: Any, using: str | None) -> tuple[VectorSchema, Flo
         where, rows = view.locate([key])
         if where[0] < 0:
             raise NotFoundError(f"query: point {query!r} does not exist")
-        found, has = gather_vectors(view, where, rows, vector.name)
+        gathered, has = gather_vectors(view, where, rows, vector.name)
         if not has[0]:
             raise NotFoundError(f"query: point {query!r} has no vector {vector.name!r}")
-        return vector, found[0], key
+        return vector, gathered[0], key
     what = "query vector" if not vector.name else f"query vector {vector.name!r}"
     return vector, vectors.to_query(query, vector.dim, normalize=cosine, what=what), None
 

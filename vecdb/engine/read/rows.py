@@ -32,46 +32,46 @@ def gather_vectors(
     return vectors, has
 
 
-def read_payload(part: SegmentView, row: int) -> dict[str, Any]:
+def read_payload(segment_view: SegmentView, row: int) -> dict[str, Any]:
     """The decoded payload of one row. Raises CorruptionError."""
-    return decoded(part, row, part.payload(row))
+    return decoded(segment_view, row, segment_view.payload(row))
 
 
-def decoded(part: SegmentView, row: int, data: Any) -> dict[str, Any]:
+def decoded(segment_view: SegmentView, row: int, data: Any) -> dict[str, Any]:
     """The payload of one row from its stored form. Raises CorruptionError."""
     try:
         return encoding.decode(data)
     except DamageError as error:
-        point = ids.external(part.segment.key(row))
+        point = ids.external(segment_view.segment.key(row))
         raise CorruptionError(f"payload of point {point}", str(error)) from None
 
 
-def read_payloads(part: SegmentView, offsets: Offsets) -> list[dict[str, Any]]:
+def read_payloads(segment_view: SegmentView, offsets: Offsets) -> list[dict[str, Any]]:
     """The decoded payloads of several rows. Raises CorruptionError."""
     try:
-        return [encoding.decode(payload) for payload in part.payloads(offsets)]
+        return [encoding.decode(payload) for payload in segment_view.payloads(offsets)]
     except DamageError:
         for row in offsets.tolist():
-            read_payload(part, row)  # names the point
+            read_payload(segment_view, row)  # names the point
         raise
 
 
-def vector_names(view: View, part: SegmentView, row: int) -> list[str]:
+def vector_names(view: View, segment_view: SegmentView, row: int) -> list[str]:
     """The names of the vectors one row has."""
     one = np.array([row], dtype=np.int64)
     names = []
     for name in view.schema:
-        flags = part.segment.has(name, one)
+        flags = segment_view.segment.has(name, one)
         if flags is None or flags[0]:
             names.append(name)
     return names
 
 
-def vectors_of(view: View, part: SegmentView, row: int, names: list[str]) -> Any:
+def vectors_of(view: View, segment_view: SegmentView, row: int, names: list[str]) -> Any:
     """What callers see of one row's vectors: numbers, or a dict by name; None if none is wanted."""
     if not names:
         return None
     one = np.array([row], dtype=np.int64)
-    has = vector_names(view, part, row)
-    found = {n: part.segment.take(n, one)[0].tolist() for n in names if n in has}
-    return found.get("") if "" in view.schema else found
+    has = vector_names(view, segment_view, row)
+    by_name = {n: segment_view.segment.take(n, one)[0].tolist() for n in names if n in has}
+    return by_name.get("") if "" in view.schema else by_name

@@ -1,7 +1,8 @@
 """Check: read everything a database has and compare it with what it should be. Changes nothing.
 
-Every block of every file against its checksum, every row of the catalog, every payload decoded,
-ids in order and each live in one place only, every WAL frame, and nothing missing or left over.
+It compares every block of every file with its checksum, reads every row of the catalog and every
+WAL frame, and decodes every payload. Ids must be in order, each live in one row only, and nothing
+may be missing or left over.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from vecdb.storage.catalog_file import require_lock_file
 from vecdb.storage.format import DamageError, unpack_bits
 from vecdb.storage.payload_edits import EditsFile
 from vecdb.storage.replay import Replay
-from vecdb.storage.segment import FileSegment, Places
+from vecdb.storage.segment import FileSegment, Placements
 from vecdb.storage.segment_row import SegmentRow
 
 
@@ -45,7 +46,7 @@ class CollectionCheck(Struct):
 
     name: str
     points: int = 0
-    """Live in segment files; operations still in the WAL are not counted."""
+    """Points live in segment files; operations still in the WAL are not counted."""
     segments: int = 0
     files: int = 0
     bytes: int = 0
@@ -97,7 +98,7 @@ def check_database(path: Path | str) -> CheckReport:
 
 
 def check_files(root: Path) -> CheckReport:
-    """Check a database in which nothing is committed meanwhile: the caller sees to that."""
+    """Check a database in which nothing is committed meanwhile; the caller sees to that."""
     started = time.monotonic()
     report = CheckReport()
     with _noted(report, root):
@@ -110,8 +111,8 @@ def check_files(root: Path) -> CheckReport:
 
 
 def check_directory(path: Path, escaped: str) -> CheckReport:
-    """Check a collection that is to take the place of the one whose escaped name this is. It has
-    just been written: an OSError is raised, as it says nothing of what was written."""
+    """Check a collection that is to take the place with this escaped name. Its files have just been
+    written: an OSError says nothing about them, and is raised."""
     report = _ReportOfNewFiles()
     _check_collection(report, path, escaped)
     return report
@@ -119,7 +120,7 @@ def check_directory(path: Path, escaped: str) -> CheckReport:
 
 @contextmanager
 def _noted(report: CheckReport, path: Path) -> Iterator[None]:
-    """Damage inside the block is noted, and what depends on the damaged part is skipped."""
+    """Note damage inside the block, and skip what depends on the damaged file."""
     try:
         yield
     except CorruptionError as error:
@@ -133,33 +134,33 @@ def _noted(report: CheckReport, path: Path) -> Iterator[None]:
 
 
 def _check_collection(report: CheckReport, path: Path, escaped: str) -> None:
-    found = CollectionCheck(name=path.name)
-    report.collections.append(found)
+    check = CollectionCheck(name=path.name)
+    report.collections.append(check)
     with _noted(report, path):
         fields = read_format(path)
-        found.name = collection_name(path)
-        if layout.escape(found.name) != escaped:
-            report.add(path / layout.FORMAT, f"names the collection {found.name!r}, not this one")
+        check.name = collection_name(path)
+        if layout.escape(check.name) != escaped:
+            report.add(path / layout.FORMAT, f"names the collection {check.name!r}, not this one")
         uuid = bytes.fromhex(fields["uuid"])
         require_lock_file(path / layout.CATALOG)
         snapshot, _ = read_unlocked(path / layout.CATALOG)
-        found.segments = len(snapshot.segments)
+        check.segments = len(snapshot.segments)
         schema = schema_of(valid_config(path, snapshot, fields["uuid"]))
-        _check_wal(report, found, path, uuid, snapshot, schema)
+        _check_wal(report, check, path, uuid, snapshot, schema)
         live: list[ids.IdArray] = []
         for row in snapshot.segments:
             with _noted(report, path):
-                live.append(_check_segment(report, found, path, uuid, row, snapshot))
+                live.append(_check_segment(report, check, path, uuid, row, snapshot))
         _check_unique(report, path, live)
         known = {row.id for row in snapshot.segments}
         for entry in (path / layout.SEGMENTS).iterdir():
             if layout.parse_segment_dir(entry.name) not in known:
-                found.leftovers += 1
+                check.leftovers += 1
 
 
 def _check_wal(
     report: CheckReport,
-    found: CollectionCheck,
+    check: CollectionCheck,
     path: Path,
     uuid: bytes,
     snapshot: Snapshot,
@@ -177,34 +178,34 @@ def _check_wal(
                         encoding.verify(payload)
             except DamageError as error:
                 report.add(path / layout.WAL, f"operation {seq}: {error}")
-        found.wal_operations = replay.operations_count
-        found.torn_bytes = replay.torn_bytes
+        check.wal_operations = replay.operations_count
+        check.torn_bytes = replay.torn_bytes
 
 
 def _check_segment(
     report: CheckReport,
-    found: CollectionCheck,
+    check: CollectionCheck,
     path: Path,
     uuid: bytes,
     row: SegmentRow,
     snapshot: Snapshot,
 ) -> ids.IdArray:
-    """All of one segment; the ids that live in it."""
+    """Check all of one segment. Returns the ids that live in it."""
     directory = path / layout.SEGMENTS / layout.segment_dir(row.id)
-    mapped = {name: Places("mapped", "mapped") for name in row.vectors}
+    mapped = {name: Placements("mapped", "mapped") for name in row.vectors}
     segment = FileSegment(directory, uuid, row, mapped)
     for file, detail in segment.damage.items():
         report.add(file, detail)
-    for part in segment.parts.values():
-        if str(part.path) not in segment.damage:
+    for array in segment.arrays.values():
+        if str(array.path) not in segment.damage:
             with _noted(report, directory):
-                part.verify()
-        found.files += 1
-        found.bytes += part.file_size
+                array.verify()
+        check.files += 1
+        check.bytes += array.file_size
     for entry in directory.iterdir():
         if entry.name not in row.files:
             if layout.parse_edits_file(entry.name) is not None:
-                found.leftovers += 1
+                check.leftovers += 1
             else:
                 report.add(entry, "is not a file of this segment")
     _check_order(report, directory, segment)
@@ -215,17 +216,17 @@ def _check_segment(
             encoding.verify(segment.payload(offset))
     for name in row.edits:
         with _noted(report, directory / name):
-            _check_edits(found, EditsFile(directory, uuid, row, name))
+            _check_edits(check, EditsFile(directory, uuid, row, name))
     alive = snapshot.alive.get(row.id)
-    found.points += snapshot.live[row.id]
+    check.points += snapshot.live[row.id]
     flags = np.ones(row.rows, dtype=np.bool_) if alive is None else unpack_bits(alive, row.rows)
     return segment.id_array(np.flatnonzero(flags))
 
 
-def _check_edits(found: CollectionCheck, file: EditsFile) -> None:
-    found.files += 1
-    found.bytes += file.part.file_size
-    file.part.verify()
+def _check_edits(check: CollectionCheck, file: EditsFile) -> None:
+    check.files += 1
+    check.bytes += file.opened.file_size
+    file.opened.verify()
     for payload in file.payloads(np.arange(len(file.rows))):
         encoding.verify(payload)
 

@@ -2,8 +2,8 @@
 
 LMDB trusts its file: with a wrong number in a page it reads where nothing is. So its pages
 (``mdb.c`` of LMDB 0.9, little-endian, 64 bits) are read here as bytes, every offset checked. Each
-of our rows carries a checksum of its key and value, so a row found anywhere in the file is one
-that was once written. Which of several is the newest is told by the trees, or not at all::
+of our rows carries a checksum of its key and value, so any row found in the file was once written.
+Only the trees tell which of several is the newest::
 
     page    0   8    its own number
             10  2    flags: 1 branch, 2 leaf
@@ -83,9 +83,9 @@ def rows_of(data: bytes) -> CatalogRows:
 
 
 def _numbered_pages(data: bytes, page_size: int) -> int:
-    """How many pages, if they were of this size, carry their own number."""
-    places = range(2, len(data) // page_size)
-    return sum(data[p * page_size : p * page_size + 8] == p.to_bytes(8, "little") for p in places)
+    """How many pages carry their own number, if pages have this size."""
+    pages = range(2, len(data) // page_size)
+    return sum(data[p * page_size : p * page_size + 8] == p.to_bytes(8, "little") for p in pages)
 
 
 def _walk(data: bytes, page_size: int, root: int) -> Iterator[tuple[bytes, bytes]]:
@@ -121,7 +121,7 @@ def _walk(data: bytes, page_size: int, root: int) -> Iterator[tuple[bytes, bytes
 
 
 def _scan(data: bytes, page_size: int) -> Iterator[tuple[bytes, bytes]]:
-    """Whatever looks like one of our rows, in a page of the tree or not."""
+    """Everything that looks like one of our rows, in a page of the tree or not."""
     for match in _KEY.finditer(data):
         at = match.start() - 8
         if at < 0:

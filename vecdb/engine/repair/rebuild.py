@@ -2,9 +2,9 @@
 
 The damaged one is only read. What each file says is believed as far as its checksums go:
 
-    remains   who a collection is, its configuration, its state, its segments
-    rescue    its points, row by row, then the operations of its log, past what is damaged
-    here      both go through the ordinary engine into the new database; then the report
+    inventory   who a collection is, its configuration, its state, its segments
+    salvaged    its points, row by row, then the operations of its log, past what is damaged
+    here        both go through the ordinary engine into the new database; then the report
 
 The new database gets its FORMAT last: until all is saved nobody can take it for one.
 """
@@ -28,8 +28,8 @@ from vecdb.engine.open.recovery import close_store, open_store
 from vecdb.engine.operations import Delete, Operation, Upsert
 from vecdb.engine.optimize.optimizer import Optimizer
 from vecdb.engine.repair.check import Problem, check_files
-from vecdb.engine.repair.remains import CollectionRemains, read_format_line
-from vecdb.engine.repair.rescue import Rescue, only
+from vecdb.engine.repair.inventory import Inventory, read_format_line
+from vecdb.engine.repair.salvaged_points import SalvagedPoints, only
 from vecdb.engine.store import Store
 from vecdb.engine.view import View
 from vecdb.engine.write.checkpoint import checkpoint_if_full
@@ -54,7 +54,7 @@ _EDITED_AT_ONCE = 200  # points whose whole rows, 1 MiB of payload each, fit one
 
 
 class PartlyLost(Struct):
-    """A point that was saved without some of its parts."""
+    """A point that was saved without its payload or some of its vectors."""
 
     id: int | str
     lost: list[str]
@@ -80,21 +80,21 @@ class CollectionRepair(Struct):
     saved: int = 0
     """Points in the new database."""
     lost: int = 0
-    """Points of which nothing could be saved, as far as they can be counted."""
+    """Points with nothing saved, as far as they can be counted."""
     lost_ids: list[int | str] = field(default_factory=list)
     """The first of them whose ids are known."""
     partly_lost: int = 0
     partly_lost_points: list[PartlyLost] = field(default_factory=list)
     uncertain: int = 0
     """Saved points that may have been deleted or replaced since, or have an older payload: what
-    would tell is damaged."""
+    would tell it is damaged."""
     operations: int = 0
     """Operations of the log that were applied."""
     operations_lost: int = 0
     log_gaps: list[LostOperations] = field(default_factory=list)
     unusable_operations: list[str] = field(default_factory=list)
     edits_skipped: int = 0
-    """Points that an edit in the log wanted to change and that are lost."""
+    """Lost points that an edit in the log wanted to change."""
     torn_bytes: int = 0
     """At the end of the log: a write that a crash cut short, or damage of the last one."""
     damaged: list[Problem] = field(default_factory=list)
@@ -127,11 +127,9 @@ class RepairReport(Struct):
 def repair_database(
     path: Path | str, to: Path | str, progress: Progress = lambda done, total: None
 ) -> RepairReport:
-    """Save what is whole of the database in ``path`` in a new one in ``to``.
-
-    ``progress`` is told bytes read and bytes to read. Raises NotADatabaseError, LockedError,
-    FormatVersionError, InvalidInputError (``to`` is not new), OSError; ``to`` is then as before.
-    """
+    """Save what is whole of the database in ``path`` to a new one in ``to``. ``progress`` is called
+    with bytes read and bytes to read. Raises NotADatabaseError, LockedError, FormatVersionError,
+    InvalidInputError (``to`` is not new), OSError; ``to`` is then as before."""
     started = time.monotonic()
     source, target = Path(path).absolute(), Path(to).absolute()
     report = RepairReport(str(source), str(target))
@@ -245,8 +243,8 @@ def _locked(target: Path) -> Iterator[None]:
 
 
 def _collection_dirs(source: Path) -> list[tuple[Path, str]]:
-    """The directory of each collection and the name it should have. A restored collection that
-    is about to take the place of another has done so."""
+    """The directory of each collection and its escaped name. A restored collection that is about to
+    take the place of another counts as having taken it."""
     found: dict[str, Path] = {}
     for path in sorted((source / layout.COLLECTIONS).iterdir()):
         replaced = layout.parse_restored_dir(path.name)
@@ -264,25 +262,28 @@ def _collection_dirs(source: Path) -> list[tuple[Path, str]]:
 def _save_collection(path: Path, escaped: str, target: Path, meter: _Meter) -> CollectionRepair:
     report = CollectionRepair(layout.unescape(escaped), str(path))
     try:
-        remains = CollectionRemains(path, escaped)
+        inventory = Inventory(path, escaped)
     except FormatVersionError as error:
         report.error = str(error)
         return report
-    report.name = remains.name
-    if remains.config is None:
+    report.name = inventory.name
+    if inventory.config is None:
         report.error = "neither the catalog nor a segment has a whole configuration"
     else:
-        rescue = Rescue(remains, meter.advance)
-        _write(rescue, remains.config, target, report)
-        _account(rescue, report)
-    report.damaged = [Problem(*entry) for entry in sorted(remains.damaged.items())]
+        salvaged = SalvagedPoints(inventory, meter.advance)
+        _write(salvaged, inventory.config, target, report)
+        _account(salvaged, report)
+    report.damaged = [Problem(*entry) for entry in sorted(inventory.damaged.items())]
     return report
 
 
 def _write(
-    rescue: Rescue, config: models.CollectionConfig, target: Path, report: CollectionRepair
+    salvaged: SalvagedPoints,
+    config: models.CollectionConfig,
+    target: Path,
+    report: CollectionRepair,
 ) -> None:
-    """Points, then operations, through the ordinary engine."""
+    """Write the points, then the operations, through the ordinary engine."""
     parent = target / layout.COLLECTIONS
     # Nothing need be durable before the end, and then it is in segment files.
     store = open_store(create_collection(parent, report.name, config), "never")
@@ -291,11 +292,11 @@ def _write(
     optimizer.start()
     try:
         saver = _Saver(store, report)
-        for rows in rescue.rows():
+        for rows in salvaged.rows():
             saver.submit(rows)
-        for seq, operation in rescue.operations():
+        for seq, operation in salvaged.operations():
             if saver.apply(seq, operation):
-                rescue.settle(operation)
+                salvaged.note_applied(operation)
         report.saved = store.view.live
     except BaseException:
         optimizer.stop()
@@ -320,7 +321,7 @@ class _Saver:
         self._store.changed()
 
     def apply(self, seq: int, operation: Operation) -> bool:
-        """Apply an operation of the log; whether it could be."""
+        """Apply an operation of the log. Returns whether that was possible."""
         try:
             if isinstance(operation, (Upsert, Delete)):
                 self.submit(operation)
@@ -348,28 +349,28 @@ def _whatever_the_state(operation: Operation, view: View) -> Operation:
 # -- the account -------------------------------------------------------------------------------
 
 
-def _account(rescue: Rescue, report: CollectionRepair) -> None:
-    """What was lost on the way."""
-    missing = np.flatnonzero(rescue.missing)
-    report.lost = rescue.unknown + len(missing)
-    report.lost_ids = [_id(rescue, place) for place in missing[:SHOWN_IDS].tolist()]
-    partly = np.flatnonzero(rescue.lost.any(axis=1) & ~rescue.missing)
+def _account(salvaged: SalvagedPoints, report: CollectionRepair) -> None:
+    """Report what was lost on the way."""
+    missing = np.flatnonzero(salvaged.missing)
+    report.lost = salvaged.unknown + len(missing)
+    report.lost_ids = [_id(salvaged, position) for position in missing[:SHOWN_IDS].tolist()]
+    partly = np.flatnonzero(salvaged.lost.any(axis=1) & ~salvaged.missing)
     report.partly_lost = len(partly)
-    names = ["payload", *(f"vector {name}" if name else "vector" for name in rescue.names)]
-    for place in partly[:SHOWN_IDS].tolist():
-        lost = [names[column] for column in np.flatnonzero(rescue.lost[place]).tolist()]
-        report.partly_lost_points.append(PartlyLost(_id(rescue, place), lost))
-    report.uncertain = int((~rescue.certain & ~rescue.settled & ~rescue.missing).sum())
-    log = rescue.remains.log
-    report.unusable_operations = rescue.bad_operations + report.unusable_operations
+    names = ["payload", *(f"vector {name}" if name else "vector" for name in salvaged.names)]
+    for position in partly[:SHOWN_IDS].tolist():
+        lost = [names[column] for column in np.flatnonzero(salvaged.lost[position]).tolist()]
+        report.partly_lost_points.append(PartlyLost(_id(salvaged, position), lost))
+    report.uncertain = int((~salvaged.certain & ~salvaged.rewritten & ~salvaged.missing).sum())
+    log = salvaged.inventory.log
+    report.unusable_operations = salvaged.bad_operations + report.unusable_operations
     report.log_gaps = [LostOperations(gap.first, gap.last, gap.reason) for gap in log.gaps]
     report.operations_lost = len(report.unusable_operations) + sum(
         gap.last - gap.first + 1 for gap in log.gaps if gap.last is not None
     )
     report.torn_bytes = log.torn_bytes
     for path, detail in log.damaged:
-        rescue.remains.note(path, detail)
+        salvaged.inventory.note(path, detail)
 
 
-def _id(rescue: Rescue, place: int) -> int | str:
-    return ids.external(ids.from_array(rescue.keys[place : place + 1])[0])
+def _id(salvaged: SalvagedPoints, position: int) -> int | str:
+    return ids.external(ids.from_array(salvaged.keys[position : position + 1])[0])

@@ -1,8 +1,8 @@
-"""What of damaged files can be proven whole by its checksums: blocks of data, frames of the log.
+"""Salvage: what checksums prove whole in damaged files: blocks of data, frames of the log.
 
-Nothing here trusts a length, a place or a neighbour. Files are read, not mapped: a bad sector is
-then an error of one read and not the death of the process. A single flipped bit, the usual way in
-which data at rest goes bad, is found by trying each, and put right in what is read.
+Nothing here trusts a length, an offset or a neighbour. Files are read, not mapped: a bad sector is
+then the error of one read and not the death of the process. Data at rest usually goes bad by a
+single flipped bit: that is found by trying each, and put right in what is read.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _MEND_BLOCKS = 8  # of one file: each costs up to a second, and many are not sin
 
 
 def mend(data: bytes, is_good: Callable[[Any], bool]) -> bytes | None:
-    """``data`` with the one bit flipped that makes it good, if there is one."""
+    """``data`` with one bit flipped back that makes it good, if there is such a bit."""
     trial = bytearray(data)
     for at in range(len(trial)):
         for bit in range(8):
@@ -61,7 +61,8 @@ def mend(data: bytes, is_good: Callable[[Any], bool]) -> bytes | None:
 
 
 def read_file(path: Path, limit: int | None = None) -> tuple[bytes, str]:
-    """A file (or its beginning), zeros where the disk cannot read it; and what is wrong, or ''."""
+    """The bytes of a file (or its beginning), with zeros where the disk cannot read it, and what is
+    wrong, or ''."""
     try:
         with FileIO(path) as file:
             size = os.fstat(file.fileno()).st_size
@@ -71,22 +72,22 @@ def read_file(path: Path, limit: int | None = None) -> tuple[bytes, str]:
 
 
 def _read(fd: int, start: int, stop: int) -> tuple[bytes, str]:
-    parts, problem = [], ""
+    pieces, problem = [], ""
     size = BLOCK_SIZE
     while start < stop:
         try:
-            part = os.pread(fd, min(size, stop - start), start)
+            piece = os.pread(fd, min(size, stop - start), start)
         except OSError as error:
             problem = _reason(error)
             if size > _SECTOR:  # as much as can be read around a bad sector
                 size = _SECTOR
                 continue
-            part = bytes(min(size, stop - start))
-        if not part:
+            piece = bytes(min(size, stop - start))
+        if not piece:
             break
-        parts.append(part)
-        start += len(part)
-    return b"".join(parts), problem
+        pieces.append(piece)
+        start += len(piece)
+    return b"".join(pieces), problem
 
 
 def _reason(error: OSError) -> str:
@@ -110,11 +111,11 @@ def footer_checksum(path: Path, length: int) -> int | None:
         return None
 
 
-class DataRemains:
-    """What is left of one data file. Rows are read in any order; those that lie in blocks that do
-    not match their checksum are zeros and flagged.
+class SalvagedFile:
+    """One data file, as far as it can be read. Rows are read in any order. Rows in blocks that do
+    not match their checksum are zeros, and flagged.
 
-    A file is the one meant if its footer holds the checksum that ``row`` names; without that, if
+    A file is the right one if its footer holds the checksum that ``row`` names; without a row, if
     its header names collection, segment and kind. Use as a context manager.
     """
 
@@ -140,7 +141,7 @@ class DataRemains:
         except DamageError as error:
             self._problem = str(error)
 
-    def __enter__(self) -> DataRemains:
+    def __enter__(self) -> SalvagedFile:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -190,7 +191,7 @@ class DataRemains:
         self._table = np.frombuffer(table[: len(table) // 8 * 8], dtype="<u8")
 
     def expect(self, rows: int, columns: int = 1) -> None:
-        """Believe nothing of a file that is not of this shape."""
+        """Take nothing from a file that does not have this shape."""
         size = rows * columns * self._dtype.itemsize
         if self.padded != size + padding(size):
             self._problem = self._problem or f"does not hold {rows} rows"
@@ -303,14 +304,14 @@ class Gap:
 
 
 @dataclass(slots=True)
-class LogRemains:
-    """Reads what is left of a log. What it found is filled in while ``operations`` is consumed."""
+class SalvagedLog:
+    """Reads what is left of a log. The fields are filled in while ``operations`` is consumed."""
 
     directory: Path
     uuid: bytes | None
     after_seq: int | None
-    """What the catalog has; None: that is not known, and no operation before the first one found
-    is missed."""
+    """The last operation that the catalog has. None: that is not known, and no operation before the
+    first one found is missed."""
     gaps: list[Gap] = field(default_factory=list)
     damaged: list[tuple[Path, str]] = field(default_factory=list)
     torn_bytes: int = 0
@@ -360,7 +361,7 @@ class LogRemains:
         self._budget = search_budget(len(data))
         at = HEADER_SIZE
         while at < len(data):
-            frame, place = self._next_frame(view, at, salt)
+            frame, offset = self._next_frame(view, at, salt)
             if self._budget < 0:
                 reason = f"byte {at} is followed by too much like a write"
                 self.damaged.append((path, reason))
@@ -370,15 +371,15 @@ class LogRemains:
                 self.torn_bytes = len(data) - at
             if frame is None or (end is not None and frame.first_seq >= end):
                 return
-            if place != at:
-                self.damaged.append((path, f"bytes {at} to {place} are no whole write"))
-            self._expect(frame.first_seq, f"{path.name}, bytes {at} to {place} are damaged")
+            if offset != at:
+                self.damaged.append((path, f"bytes {at} to {offset} are no whole write"))
+            self._expect(frame.first_seq, f"{path.name}, bytes {at} to {offset} are damaged")
             for seq, operation in enumerate(frame.operations, frame.first_seq):
                 if end is not None and seq >= end:
                     return
                 if seq >= self._next:
                     yield seq, operation
-            at = place + frame.size
+            at = offset + frame.size
 
     def _salt(self, data: bytes) -> int:
         head = data[:HEADER_SIZE]
@@ -395,20 +396,20 @@ class LogRemains:
     def _next_frame(self, data: memoryview, at: int, salt: int) -> tuple[Frame | None, int]:
         """The first whole frame from ``at`` on, and where it stands."""
         source: Any = data.obj  # bytes: they search faster than a loop here
-        place = at
-        while 0 <= place < len(data) and self._budget >= 0:
+        offset = at
+        while 0 <= offset < len(data) and self._budget >= 0:
             frame = None
-            if place % 8 == 0:
-                self._budget -= frame_size(data, place) or 0
+            if offset % 8 == 0:
+                self._budget -= frame_size(data, offset) or 0
                 with suppress(DamageError):  # a right checksum, and no operations
-                    frame = unpack_frame(data, place, salt)
+                    frame = unpack_frame(data, offset, salt)
             if frame is not None:
-                return frame, place
-            place = source.find(FRAME_MAGIC, place + 1)
+                return frame, offset
+            offset = source.find(FRAME_MAGIC, offset + 1)
         return None, len(data)
 
     def _expect(self, seq: int, reason: str) -> None:
-        """``seq`` comes next; what should have come before it is lost."""
+        """Expect ``seq`` next: what should have come before it is lost."""
         if seq > self._next:
             self.gaps.append(Gap(self._next, seq - 1, reason))
             self._next = seq

@@ -10,12 +10,12 @@
 
 A crash before the commit leaves files nobody refers to; after it, WAL files and payload edits
 nobody needs. All are removed by the next open or checkpoint. An error before the commit leaves
-everything as it was, with the frozen segment still serving; the next checkpoint takes it up again,
-together with what was written since, and without what has died since: on a full disk that is what
-helps.
+everything as it was, with the frozen segment still serving. The next checkpoint takes it up again,
+with what was written since and without what has died since. On a full disk that helps.
 
-However often it is called, and whether the optimizer gets a turn or not, the number of segments
-stays bounded: one that would leave too many takes the smallest along (``planner.absorbed``).
+The number of segments stays bounded, however often a checkpoint is made and whether or not the
+optimizer gets a turn: one that would leave too many takes the smallest along
+(``planner.absorbed``).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from vecdb.engine.commit import abandon, committing
 from vecdb.engine.planner import absorbed, space_for
 from vecdb.engine.schema import row_bytes
 from vecdb.engine.signals import Uninterrupted
-from vecdb.engine.sources import Source, blocks_of, new_builder, places_in_new, read_rows
+from vecdb.engine.sources import Source, blocks_of, new_builder, read_rows, rows_in_new
 from vecdb.engine.statistics import statistics
 from vecdb.engine.store import (
     FileState,
@@ -56,15 +56,15 @@ from vecdb.storage.segment import FileSegment
 _log = logging.getLogger("vecdb")
 
 Edits = dict[int, tuple[EditsFile, ...]]
-"""The files of payload edits that file segments have from the commit on, where they change."""
+"""The new list of payload edit files, for each file segment where it changes with the commit."""
 
 # A memory segment of this size is checkpointed by the write that fills it. Larger means fewer,
 # larger segments and a longer replay after a crash.
 MEMORY_LIMIT = 64 << 20
 
 _SPARED = 4
-"""One part of so many of what is kept free for deleting stays free beside a checkpoint, which
-itself frees the log."""
+"""A checkpoint leaves one share of so many of what is kept free for deleting: it frees the log
+itself."""
 
 
 def checkpoint_if_full(store: Store) -> None:
@@ -120,14 +120,14 @@ def _checkpoint(store: Store) -> bool:
 
 
 def _finish(store: Store, frozen: Frozen) -> None:
-    """Everything after the freeze. Under the maintenance lock."""
+    """Do everything that follows the freeze. Under the maintenance lock."""
     if frozen.absorbed:
         try:
             return _write(store, frozen, frozen.absorbed)
         except Exception as error:
             if store.failure is not None:
                 raise
-            # What keeps others from being taken along must not keep the rows in memory.
+            # If other segments cannot be taken along, the rows must leave memory all the same.
             if isinstance(error, CorruptionError):
                 paths = {i: str(store.files[i].segment.path) for i in frozen.absorbed}
                 store.unreadable.update(i for i, path in paths.items() if path in error.path)
@@ -136,14 +136,14 @@ def _finish(store: Store, frozen: Frozen) -> None:
 
 
 def _write(store: Store, frozen: Frozen, absorbed: tuple[int, ...]) -> None:
-    parts = [*frozen.parts, *(frozen.files[segment_id] for segment_id in absorbed)]
-    sources = [Source.of(part) for part in parts]
+    segment_views = [*frozen.memory_views, *(frozen.files[segment_id] for segment_id in absorbed)]
+    sources = [Source.of(segment_view) for segment_view in segment_views]
     builder, segment = _build(store, sources)
     edits: Edits = {}
     try:
-        for segment_id, part in frozen.files.items():
-            if part.seen and part.live and segment_id not in absorbed:
-                edits[segment_id] = _write_edits(store, part, frozen.seq)
+        for segment_id, segment_view in frozen.files.items():
+            if segment_view.seen and segment_view.live and segment_id not in absorbed:
+                edits[segment_id] = _write_edits(store, segment_view, frozen.seq)
         with Uninterrupted(), store.write:
             dropped = _commit(store, frozen, absorbed, segment, sources, edits)
             store.wal.retire(store.applied_seq)
@@ -166,16 +166,16 @@ def freeze(store: Store) -> Frozen:
         try:
             store.start_wal_file()
         except OSError:
-            # Without the space or the descriptor for a new file the log goes on in the old one:
-            # that is removed by a later checkpoint. Deleting everything must free space even then.
+            # Without space or a descriptor for a new file the log goes on in the old one, which a
+            # later checkpoint removes. Deleting everything must free space even then.
             if store.failure is not None:
                 raise
-    parts = [view_of(each) for each in store.memories() if each.live]
+    memory_views = [view_of(each) for each in store.memories() if each.live]
     frozen = store.frozen = Frozen(
-        parts=tuple(parts),
+        memory_views=tuple(memory_views),
         seq=store.next_seq - 1,
         files={i: state.view() for i, state in store.files.items()},
-        absorbed=_absorbed(store) if parts else (),
+        absorbed=_absorbed(store) if memory_views else (),
     )
     if memory.rows:
         store.memory = store.new_memory()
@@ -184,7 +184,7 @@ def freeze(store: Store) -> Frozen:
 
 
 def _absorbed(store: Store) -> tuple[int, ...]:
-    """The small segments for whose rows there is space, too."""
+    """The small segments to take along, if there is space for their rows, too."""
     stats = statistics(store, settled=False)
     apart = {*store.building, *store.unreadable}
     chosen = absorbed(stats, apart, store.schema, store.config.optimizer_config)
@@ -193,7 +193,7 @@ def _absorbed(store: Store) -> tuple[int, ...]:
 
 
 def _build(store: Store, sources: list[Source]) -> tuple[SegmentBuilder | None, FileSegment | None]:
-    """Files for all sources' rows; (None, None) if there are none."""
+    """Write the files for all sources' rows; (None, None) if there are none."""
     total = sum(len(source.rows) for source in sources)
     if not total:
         return None, None
@@ -202,7 +202,7 @@ def _build(store: Store, sources: list[Source]) -> tuple[SegmentBuilder | None, 
     try:
         for source in sources:
             for rows in blocks_of(source.rows, builder.dims):
-                builder.add(read_rows(source.part, rows))
+                builder.add(read_rows(source.segment_view, rows))
         builder.finish_rows()
         return builder, store.open_segment(builder.finish(models.to_builtins(store.config)))
     except BaseException:
@@ -211,26 +211,27 @@ def _build(store: Store, sources: list[Source]) -> tuple[SegmentBuilder | None, 
 
 
 def _require_space(store: Store, vectors: int) -> None:
-    """Raise StorageFullError where so many bytes of vectors do not fit. To write until the disk is
-    full, and remove all again, would take the space that a deletion needs meanwhile for its log."""
+    """Raise StorageFullError if so many bytes of vectors do not fit. Writing until the disk is
+    full, and removing all again, would take the space that a deletion needs meanwhile for its
+    log."""
     free, kept = lookup.free_bytes(store.path), store.kept_free() // _SPARED
     if free is not None and free < vectors + kept:
         why = f"{store.path}: {vectors + kept} bytes needed for a segment, {free} are free"
         raise StorageFullError(errno.ENOSPC, why)
 
 
-def _write_edits(store: Store, part: SegmentView, seq: int) -> tuple[EditsFile, ...]:
+def _write_edits(store: Store, segment_view: SegmentView, seq: int) -> tuple[EditsFile, ...]:
     """The files of a segment's payload edits as of the freeze: those that stay, and a new one."""
-    segment, edits = part.segment, part.edits
+    segment, edits = segment_view.segment, segment_view.edits
     assert isinstance(segment, FileSegment)
-    kept = edits.kept(part.seen)
+    kept = edits.kept(segment_view.seen)
     while True:
-        rows = edits.rows(part.seen, edits.files[kept:])
-        rows = rows[part.lives(rows)]
+        rows = edits.rows(segment_view.seen, edits.files[kept:])
+        rows = rows[segment_view.lives(rows)]
         try:
-            columns = (rows, part.seqs(rows), part.payloads(rows))
+            columns = (rows, segment_view.seqs(rows), segment_view.payloads(rows))
             break
-        except CorruptionError:  # a file that cannot be taken along must not keep others back
+        except CorruptionError:  # one that cannot be taken along must not keep the others back
             if kept == len(edits.files):
                 raise
             kept += 1
@@ -241,12 +242,12 @@ def _write_edits(store: Store, part: SegmentView, seq: int) -> tuple[EditsFile, 
 
 
 def _abandon_edits(store: Store, frozen: Frozen, edits: Edits) -> None:
-    """Remove what was written for nothing; unless it was committed, or may have been."""
+    """Remove what was written in vain, unless it was committed or may have been."""
     if store.failure is None and store.applied_seq < frozen.seq:
         for segment_id, files in edits.items():
             for file in files:
                 if file not in frozen.files[segment_id].edits.files:
-                    fs.discard(file.part.path)
+                    fs.discard(file.opened.path)
 
 
 def _commit(
@@ -257,18 +258,18 @@ def _commit(
     sources: list[Source],
     edits: Edits,
 ) -> list[Path]:
-    """Commit and publish. Returns what is of no use any more: the directories of segments in which
+    """Commit and publish. Returns what is no longer needed: the directories of segments in which
     nothing lives, and replaced payload edits."""
     store.require_writable()
     change = Change(frozen.seq, store.next_segment_id, live={})
-    for segment_id, part in frozen.files.items():
-        if part.live == 0 or segment_id in absorbed:
+    for segment_id, segment_view in frozen.files.items():
+        if segment_view.live == 0 or segment_id in absorbed:
             change.drop.append(segment_id)
             continue
-        change.live[segment_id] = part.live
+        change.live[segment_id] = segment_view.live
         state = store.files[segment_id]
-        if part.live != state.committed_live:
-            change.alive[segment_id] = part.alive
+        if segment_view.live != state.committed_live:
+            change.alive[segment_id] = segment_view.alive
         if segment_id in edits:
             change.add.append(state.segment.row.with_edits(rows_of(edits[segment_id])))
     if segment is not None:
@@ -289,21 +290,21 @@ def _publish(
 ) -> list[Path]:
     now = _alive_now(store, sources)
     paths = [store.files.pop(i).segment.path for i in change.drop]
-    for segment_id, part in frozen.files.items():
+    for segment_id, segment_view in frozen.files.items():
         if segment_id in store.files:
             state = store.files[segment_id]
-            state.committed, state.committed_live = part.alive, part.live
+            state.committed, state.committed_live = segment_view.alive, segment_view.live
             if segment_id in edits:
                 files = edits[segment_id]
-                paths += [f.part.path for f in part.edits.files if f not in files]
+                paths += [f.opened.path for f in segment_view.edits.files if f not in files]
                 state.edits = PayloadEdits(files)
-                state.edits.take_over(part.edits, part.seen)
+                state.edits.take_over(segment_view.edits, segment_view.seen)
     if segment is not None:
         live = count_bits(now, segment.rows)
         alive = none_if_all(now, segment.rows)
         state = FileState(segment, alive, live, None, segment.rows)
-        for source, places in zip(sources, places_in_new(sources), strict=True):
-            state.edits.take_over(source.part.edits, source.part.seen, places)
+        for source, new in zip(sources, rows_in_new(sources), strict=True):
+            state.edits.take_over(source.segment_view.edits, source.segment_view.seen, new)
         store.files[segment.id] = state
     store.applied_seq = frozen.seq
     store.frozen = None
@@ -312,7 +313,7 @@ def _publish(
 
 
 def _alive_now(store: Store, sources: list[Source]) -> Bits:
-    """The mask of the new segment's rows: some have died since the freeze, where they came from."""
+    """The mask of the new segment's rows: some have died in their sources since the freeze."""
     flags = [np.empty(0, dtype=np.bool_)]
     for source in sources:
         segment = source.segment

@@ -50,7 +50,7 @@ def update_config(
     quantization_config: Any,
     vectors_config: Any,
 ) -> None:
-    """Commit a changed configuration and re-open what lives elsewhere under it."""
+    """Commit a changed configuration, and open again the segments whose placements it changes."""
     optimizers = models.coerce(models.OptimizersConfigDiff, optimizers_config, "optimizers_config")
     hnsw = models.coerce(models.HnswConfigDiff, hnsw_config, "hnsw_config")
     quantization = models.parse_quantization_config_diff(quantization_config)
@@ -98,14 +98,14 @@ def _changed_vectors(old: models.CollectionConfig, vectors_config: Any, store: S
 
 
 def _commit(store: Store, config: models.CollectionConfig) -> None:
-    """Under the maintenance lock. Opening files may fail, so it comes before the commit."""
+    """Commit under the maintenance lock. Opening files may fail, so it comes before the commit."""
     schema = schema_of(config)
     reopened = {}
     for segment_id, state in store.files.items():
         segment = state.segment
-        where = store.places(segment.row, schema, config)
-        if where != segment.places:
-            reopened[segment_id] = segment.moved(where)
+        placements = store.placements(segment.row, schema, config)
+        if placements != segment.placements:
+            reopened[segment_id] = segment.moved(placements)
     with Uninterrupted(), store.write:
         store.require_writable()
         change = Change(
@@ -120,6 +120,6 @@ def _commit(store: Store, config: models.CollectionConfig) -> None:
                 store.files[segment_id].segment = segment
             store.publish()
         try:
-            store.start_wal_file()  # so that the log tells an older configuration from this one
+            store.start_wal_file()  # the log can then tell an older configuration from this one
         except OSError:
             pass

@@ -1,9 +1,9 @@
 """Edits and deletions at the door: checked once and turned into a request for the writer.
 
-They are of points that are named by ids or selected by a filter. A filter is resolved to ids when
-the request's turn comes, before anything is logged: what is in the log needs no filter.
+Points are named by ids or selected by a filter. A filter is resolved to ids when the request's turn
+comes, before anything is logged: the log needs no filters.
 
-Every function raises InvalidInputError for arguments that cannot be meant. An edit of a point that
+Every function raises InvalidInputError for arguments that make no sense. An edit of a point that
 does not exist raises NotFoundError when its turn comes.
 """
 
@@ -31,7 +31,7 @@ from vecdb.payload.paths import parse_path
 
 
 def delete(selector: Any) -> Request:
-    """The points are gone. Ids that do not exist are fine."""
+    """Remove the points. Ids that do not exist are fine."""
     what = "points_selector"
     selected = models.parse_points_selector(selector, what)
     if isinstance(selected, models.Filter):
@@ -40,7 +40,7 @@ def delete(selector: Any) -> Request:
 
 
 def set_payload(payload: Any, points: Any, key: Any) -> Request:
-    """``payload`` is merged into that of the points, at the path ``key`` if given."""
+    """Merge ``payload`` into that of the points, at the path ``key`` if given."""
     if key is not None and not isinstance(key, str):
         raise InvalidInputError(f"key: expected a string, got {type(key).__name__}")
     path = key or ""
@@ -51,13 +51,13 @@ def set_payload(payload: Any, points: Any, key: Any) -> Request:
 
 
 def overwrite_payload(payload: Any, points: Any) -> Request:
-    """``payload`` takes the place of that of the points."""
+    """Replace the payload of the points."""
     given = _plain(payload)
     return _of_existing(points, "points", lambda keys: EditPayload(keys, "overwrite", given))
 
 
 def delete_payload(paths: Any, points: Any) -> Request:
-    """What is at these paths is taken from the payload of the points."""
+    """Remove what is at these paths from the payload of the points."""
     given = _strings(paths, "keys")
     for path in given:
         parse_path(path)
@@ -70,7 +70,7 @@ def clear_payload(selector: Any) -> Request:
 
 
 def update_vectors(schema: Schema, points: Any) -> Request:
-    """Points get new vectors of some names: a list of PointVectors."""
+    """Give points new vectors of some names: a list of PointVectors."""
     operation = prepare_vectors(schema, points)
 
     def request(view: View) -> EditVectors:
@@ -81,13 +81,13 @@ def update_vectors(schema: Schema, points: Any) -> Request:
 
 
 def delete_vectors(schema: Schema, names: Any, points: Any) -> Request:
-    """The vectors of these names are taken from the points."""
+    """Remove the vectors of these names from the points."""
     given = [vector_schema(schema, name).name for name in _strings(names, "vectors")]
     return _of_existing(points, "points", lambda keys: DropVectors(keys, given))
 
 
 def _of_existing(selector: Any, what: str, make: Callable[[list[int]], Operation]) -> Request:
-    """An operation on selected points, all of which must exist."""
+    """An operation on selected points; all of them must exist."""
     selected = models.parse_points_selector(selector, what)
     if isinstance(selected, models.Filter):
         return _of_matching(selected, what, make)

@@ -1,7 +1,6 @@
-"""Points at the door: whatever form they come in, checked once and turned into arrays.
-
-Nothing of a batch is applied unless all of it is good. Of several points with one id the last
-counts, as if they had been written one by one.
+"""Points at the door: they come in any form, are checked once and become arrays. A batch is applied
+only if all of it is good. Among points with one id the last counts, as if they had been written one
+by one.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ def prepare_upsert(schema: Schema, points: Any) -> Upsert:
         _require_some(keys)
         columns = _columns_of_points(schema, keys, [p.vector for p in parsed])
         payloads = _encode(keys, [point.payload for point in parsed])
-    for name, vector in schema.items():  # a row has a place for every name
+    for name, vector in schema.items():  # a row has an entry for every name
         if name not in columns:
             columns[name] = VectorBlock.of_none(len(keys), vector.dim)
     upsert = Upsert(keys, payloads, columns)
@@ -74,10 +73,10 @@ def _require_some(keys: list[int]) -> None:
 
 
 def _last_of_each(keys: list[int]) -> list[int] | None:
-    """The places to keep, ascending; None when no key is repeated."""
+    """The position of the last point with each id, ascending; None when no id is repeated."""
     if len(set(keys)) == len(keys):
         return None
-    return sorted({key: place for place, key in enumerate(keys)}.values())
+    return sorted({key: position for position, key in enumerate(keys)}.values())
 
 
 def _encode(keys: list[int], payloads: Sequence[Any]) -> list[bytes]:
@@ -118,16 +117,16 @@ def _columns_of_points(
     schema: Schema, keys: list[int], values: list[Any]
 ) -> dict[str, VectorBlock]:
     """The vectors of a list of points, gathered by name."""
-    places: dict[str, list[int]] = {}
+    positions: dict[str, list[int]] = {}
     given: dict[str, list[Any]] = {}
-    for place, value in enumerate(values):
+    for position, value in enumerate(values):
         for name, vector in (value if isinstance(value, Mapping) else {"": value}).items():
             if name not in schema or vector is None:
-                _refuse_vector(schema, keys[place], name)
-            places.setdefault(name, []).append(place)
+                _refuse_vector(schema, keys[position], name)
+            positions.setdefault(name, []).append(position)
             given.setdefault(name, []).append(vector)
     columns: dict[str, VectorBlock] = {}
-    for name, where in places.items():
+    for name, where in positions.items():
         rows = _rows_of_points(schema[name], keys, where, given[name])
         if len(where) == len(keys):
             columns[name] = VectorBlock(rows)
@@ -145,10 +144,10 @@ def _rows_of_points(
     try:
         return _matrix(vector, given, what)
     except InvalidInputError:
-        # Name the point: check one by one, which a good batch never needs.
+        # To name the bad point, check one by one. A good batch never needs that.
         cosine = vector.distance is models.Distance.COSINE
-        for place, value in zip(where, given, strict=True):
-            named = f"point {ids.external(keys[place])!r}, {what}"
+        for position, value in zip(where, given, strict=True):
+            named = f"point {ids.external(keys[position])!r}, {what}"
             vectors.to_query(value, vector.dim, normalize=cosine, what=named)
         raise
 

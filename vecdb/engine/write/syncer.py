@@ -25,7 +25,8 @@ class Syncer:
         threading.Thread(target=self._loop, name="vecdb-sync", daemon=True).start()
 
     def stop(self) -> None:
-        """Let the thread end; does not wait for it, for it leaves closed collections alone."""
+        """Let the thread end. This does not wait for it: the thread leaves closed collections
+        alone."""
         self._stopping.set()
 
     def _loop(self) -> None:
@@ -33,7 +34,7 @@ class Syncer:
             self._sync_all()
 
     def _sync_all(self) -> None:
-        """A method, so that the sleeping thread's frame keeps no store."""
+        """One round. It is a method, so that the sleeping thread's frame keeps no store."""
         for store in self._stores():
             with store.write:
                 if store.closed or store.failure is not None or not store.wal.dirty:

@@ -1,8 +1,8 @@
 """Writing: operations get their order, go to the WAL as one frame, and are applied.
 
-Group commit: a writer queues its operation and takes the write lock; whoever gets the lock first
-commits everything queued so far with one write and one sync, so the others find theirs done. The
-latency of the sync before is the batching window; there is no timer.
+Group commit: a writer queues its operation and takes the write lock. Whoever gets the lock first
+commits everything queued so far, with one write and one sync; the others find theirs done. The
+batching window is the time that the sync before takes; there is no timer.
 
 A write returns when it is durable (as far as the sync level goes) and visible to new reads.
 """
@@ -47,8 +47,8 @@ from vecdb.storage.format import MAX_FRAME, DamageError
 from vecdb.storage.payload_edits import PayloadEdits
 from vecdb.vectors.block import VectorBlock
 
-# An operation that depends on no state, or what makes one from the state it applies to (None:
-# nothing to do).
+# An operation that depends on no state, or a function that makes one from the state it applies to
+# (None: nothing to do).
 Request = Upsert | Delete | Callable[[View], Operation | None]
 
 _GROUP_BYTES = 1 << 20
@@ -197,7 +197,7 @@ class Writer:
 
 
 def _with_space(store: Store, group: list[Ticket]) -> list[Ticket]:
-    """The tickets that may go on. What adds rows is refused before the disk is full: to delete
+    """The tickets that may go on. Those that add rows are refused before the disk is full: deleting
     takes space, too, in the log and for what is left of the segments."""
     size = sum(ticket.size for ticket in group)
     store.room -= size
@@ -229,7 +229,7 @@ class NewPayloads:
 
 
 Effect = Upsert | list[NewPayloads] | None
-"""What an operation adds in some state: whole new rows, or payloads of rows that stay."""
+"""What an operation adds to a state: whole new rows, or payloads of rows that stay."""
 
 
 def apply(store: Store, seq: int, operation: Operation, effect: Effect) -> None:
@@ -246,8 +246,8 @@ def apply(store: Store, seq: int, operation: Operation, effect: Effect) -> None:
 
 
 def rewrite(view: View, operation: Operation) -> Effect:
-    """What an operation amounts to in this state, which must be the state now; None: nothing is
-    added. Raises InvalidInputError and CorruptionError."""
+    """The effect of an operation on this state, which must be the state now; None: it adds nothing.
+    Raises InvalidInputError and CorruptionError."""
     if isinstance(operation, Delete):
         return None
     if isinstance(operation, Upsert):
@@ -261,20 +261,20 @@ def _new_payloads(view: View, edit: EditPayload) -> list[NewPayloads]:
     where, rows = view.locate(edit.keys)
     whole = whole_payload(edit)
     change = payload_editor(edit)
-    found = []
+    changes = []
     for number in np.unique(where[where >= 0]).tolist():
-        part, mine = view.segments[number], rows[where == number]
+        segment_view, mine = view.segments[number], rows[where == number]
         payloads: list[bytes] = []
         if whole is not None:  # the stored ones need not be read; one object, however many points
-            found.append(NewPayloads(part.edits, mine, [whole] * len(mine)))
+            changes.append(NewPayloads(segment_view.edits, mine, [whole] * len(mine)))
             continue
         try:
             for start in range(0, len(mine), _AT_ONCE):
-                payloads += map(change, part.payloads(mine[start : start + _AT_ONCE]))
+                payloads += map(change, segment_view.payloads(mine[start : start + _AT_ONCE]))
         except DamageError as error:
             raise CorruptionError("payload of a point to edit", str(error)) from None
-        found.append(NewPayloads(part.edits, mine, payloads))
-    return found
+        changes.append(NewPayloads(segment_view.edits, mine, payloads))
+    return changes
 
 
 def _edited(view: View, edit: EditVectors | DropVectors) -> Upsert | None:
@@ -310,15 +310,15 @@ def _edited(view: View, edit: EditVectors | DropVectors) -> Upsert | None:
 
 
 def whole_payload(operation: EditPayload) -> bytes | None:
-    """The payload after the edit, if it is the same whatever it was before."""
+    """The payload after the edit, if it does not depend on the one before."""
     if operation.mode == "clear":
         return encoding.EMPTY
     return encoding.encode(operation.payload) if operation.mode == "overwrite" else None
 
 
 def payload_editor(operation: EditPayload) -> Callable[[Any], bytes]:
-    """What makes of a stored payload that after the edit. Raises DamageError, and
-    InvalidInputError if it grows too large."""
+    """The function that turns a stored payload into the one after the edit. It raises DamageError,
+    and InvalidInputError if the payload grows too large."""
     to_set = parse_path(operation.path) if operation.mode == "set" and operation.path else []
     to_delete = list(map(parse_path, operation.paths)) if operation.mode == "delete" else []
     pack = encoding.packer()
@@ -335,7 +335,7 @@ def payload_editor(operation: EditPayload) -> Callable[[Any], bytes]:
 
 
 def existing(view: View, keys: list[int]) -> list[int]:
-    """The keys, all of which must be live points. Raises NotFoundError naming the first that is
+    """The keys, if all of them are live points. Raises NotFoundError naming the first that is
     not."""
     where, _ = view.locate(keys)
     missing = np.flatnonzero(where < 0)

@@ -37,15 +37,15 @@ RECALLS: Final = (
 """Levels that are measured. That some hundred queries find all they should says no more than the
 last: for a higher one, originals are scanned."""
 _LOOKED_AT = (*(0.5, 0.6, 0.7, 0.75), *np.arange(0.8, 0.99, 0.01), *RECALLS[-3:])
-"""Recalls for each of which the cheapest effort is looked at. What is doubted is searched for
-again, so that more comes out."""
+"""The cheapest effort is looked at for each of these recalls. Doubtful queries are searched again,
+so that more comes out."""
 BONUS_FACTORS: Final = (0.0, 0.25, 0.5, 0.75)
 # Gaps that are looked at: those that let so large a share of true neighbours be visited.
 _SHARES = 1.0 - np.append(np.geomspace(0.5, 0.0005, 31), 0.0)
 _DEPTH = {10: 1024, 100: 4096}
 """Sketch ranks that are looked at: a neighbour beyond is called lost."""
 _EQUAL = 1e-6
-"""Scores that differ by less, in parts of the largest, are equal."""
+"""Scores are equal if they differ by less than this share of the largest."""
 # What it costs, roughly and in nanoseconds: bytes of sketches in the caches, bytes of vectors that
 # come from memory, and each of those rows besides.
 _SKETCH_BYTES = 40.0
@@ -144,7 +144,7 @@ def _finished(
     sure: Floats,
     count: int,
 ) -> tuple[Effort, ...]:
-    """The table of some efforts, by what was measured with ``count`` rows and then strangers."""
+    """The table of efforts, from measurements with ``count`` rows and then strangers."""
     visited, candidates = ([getattr(each, of) for each in efforts] for of in ("rows", "candidates"))
     costs = _costs(index, blocks, visited, candidates).tolist()
     kinds = sure[count:].reshape((len(sure) - count) // OF_A_KIND, OF_A_KIND, *sure.shape[1:])
@@ -181,7 +181,7 @@ def _looked_at(
 
 
 def _tied(known: Neighbours, query: int, limit: int) -> bool:
-    """Whether more rows than ``limit`` are as near to a query as the last of so many."""
+    """Whether more rows than ``limit`` are as near to a query as its result number ``limit``."""
     scores = known.scores[query]
     if len(scores) <= limit:
         return False
@@ -250,7 +250,7 @@ def _cheapest(
 def _costs(
     index: ClusteredIndex, blocks: npt.NDArray[np.uint8], visited: Any, candidates: Any
 ) -> npt.NDArray[np.float64]:
-    """Of visiting so many rows, and scoring so many of them, in nanoseconds."""
+    """The cost of visiting so many rows and scoring so many of them, in nanoseconds."""
     each = blocks.shape[1] / 32 / _SKETCH_BYTES
     costs: npt.NDArray[np.float64] = np.asarray(visited) * each + np.asarray(candidates) * (
         _VECTOR + bytes_per_vector(index.dim) / _VECTOR_BYTES

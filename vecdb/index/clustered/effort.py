@@ -13,7 +13,7 @@ TABLE_LIMITS: Final = (10, 100)
 """Numbers of results that are measured; a search for more or others goes by the next."""
 
 EFFORT_FIELDS: Final = (5, 6, 7)
-"""How many numbers an effort is: the first indexes did not know of doubts, the next otherwise."""
+"""How many numbers an effort has: without doubts in the first indexes, with them since."""
 _CERTAIN = -1.0e30
 
 EVERYTHING: Final = 3.0e38
@@ -30,16 +30,16 @@ class Effort:
     candidates: int
     rows: int
     survivors: int
-    """Of the candidates, how many are worth their vectors after a companion has ranked them;
-    0: there is no companion, or it tells no more than the sketch."""
+    """How many candidates are worth their vectors after better codes have ranked them; 0: there are
+    no such codes, or they tell no more than the sketch."""
     calm: float = _CERTAIN
     reach: float = _CERTAIN
-    """What few queries like the rows stay below (see `rescoring.sureness`): one that does is
-    another kind of query, and needs more."""
+    """The calm and reach that few queries like the rows fall below (see `rescoring.sureness`): a
+    query that does is of another kind, and needs more."""
 
     @property
     def everything(self) -> bool:
-        """Whether it is the last of its table: what is beyond any recall that was reached."""
+        """Whether it is the last of its table, for more than any recall that was reached."""
         return self.gap >= EVERYTHING
 
     def for_limit(self, limit: int) -> Effort:
@@ -62,7 +62,7 @@ class Effort:
         return replace(self, gap=gap, candidates=max(candidates, limit), survivors=survivors)
 
     def as_numbers(self) -> tuple[float, ...]:
-        """As a row of an array."""
+        """The effort as a row of an array."""
         counts = (self.candidates, self.rows, self.survivors)
         return (self.recall, self.gap, *counts, self.calm, self.reach)
 

@@ -32,7 +32,7 @@ Ints = npt.NDArray[np.int64]
 
 _SMALLER = TABLE_LIMITS[:-1]
 _LONGEST = 1e30
-"""No vector that scores do not overflow is longer."""
+"""No vector is longer, unless its scores overflow."""
 
 
 @dataclass(slots=True)
@@ -71,8 +71,8 @@ class ClusteredIndex:
     """What all rows have in common is not in the length of a query: see `inverse_spans`."""
     efforts: Sequence[Sequence[Effort]] = ()
     typical: float = 0.0
-    """Of the queries that efforts were measured with, in the median: the length, and for a distance
-    how far the nearest centroid is. 0: not known, gaps are in units of scores."""
+    """The median length of the queries that efforts were measured with; for a distance, how far the
+    nearest centroid is. 0: not known, gaps are in units of scores."""
     constants: Floats = field(init=False)
     """What a score has beside inner products: ``float32[p]``."""
     radius: float = field(init=False)
@@ -121,8 +121,8 @@ class ClusteredIndex:
         return self.metric != "dot"
 
     def priorities(self, queries: Floats) -> tuple[Floats, Floats]:
-        """Of every partition for each query ``float32[q, d]``, without bonuses: ``float32 (q, p)``;
-        and what its gaps are multiplied by: ``float32 (q,)``."""
+        """The priority of every partition for each query ``float32[q, d]``, without bonuses:
+        ``float32 (q, p)``; and the factors for its gaps: ``float32 (q,)``."""
         from vecdb.kernels.priorities import inverse_spans, priorities
 
         kept = self.clustering

@@ -22,27 +22,27 @@ from vecdb.index.clustered.effort import Effort, usual_calm
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 Scores = Callable[[Floats, Ints], Floats]
-"""Of a query and some positions."""
+"""The scores of some positions for a query."""
 
 MARGIN: Final = 0.1
-"""Part of what may be missed that is kept in reserve: some hundred queries measure a recall of 0.95
-to half a percent."""
+"""This share of what may be missed is kept in reserve: some hundred queries measure a recall of
+0.95 to half a percent."""
 WORTHWHILE: Final = 16
 """A segment of no more than so many times as many rows as there are candidates is looked at whole:
 that takes less time."""
 AGAIN: Final = 40_000.0
 """What every search costs besides, in nanoseconds."""
 _ALIKE = 0.01
-"""Part of the time of a search by which two may differ and none is slower."""
+"""Two searches take the same time if they differ by less than this share."""
 _CHANCE = 0.015
 """How much of what a kind of strangers misses may be chance, at the most."""
 _DOUBTED = (0.03, 0.06, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9)
-"""Which part of the rows, as queries, is doubted at the most: the first with which strangers find
-what they should. Those are searched for twice."""
+"""The largest share of rows, as queries, that are doubted: the first share with which strangers
+find what they should. These queries are searched for twice."""
 _ALL = 1e30
 """No search is as sure: all are doubted."""
 _MOST = 100
-"""Of the queries that are asked how sure they are."""
+"""How many queries are asked how sure they are."""
 OF_A_KIND: Final = 16
 _SEED = 20_240_611
 
@@ -96,7 +96,7 @@ def strangers(queries: Floats, middle: Floats, *, distance: bool) -> Floats:
 
 
 def _made_of(count: int) -> Ints:
-    """Of so many rows, those that strangers of each kind are made of, in their order."""
+    """The rows, of so many, that strangers of each kind are made of, in their order."""
     return np.random.default_rng(_SEED + 1).integers(count, size=OF_A_KIND)
 
 
@@ -205,7 +205,8 @@ def is_deeper(one: Effort, other: Effort) -> bool:
 
 
 class _Choice(NamedTuple):
-    """An effort for a level of recall, what it costs, and which part each query finds."""
+    """An effort for a level of recall, its cost, and the share of its results that each query
+    finds."""
 
     effort: Effort
     cost: float
@@ -214,7 +215,7 @@ class _Choice(NamedTuple):
 
     @property
     def found(self) -> float:
-        """Which part rows find, as queries."""
+        """The share of their results that rows find, as queries."""
         return float(self.rows.mean())
 
     @property

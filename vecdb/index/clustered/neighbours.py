@@ -28,13 +28,15 @@ _COPY = 0.1
 """A row so near to another, in parts of what two rows are apart in the median, is its copy. At
 0.17, searches of sentence embeddings looked at a quarter more rows for a recall of 0.98."""
 _MOST_COPIES = 1000
-"""A row with more so near to it is in a place of its own kind, where queries come from, too."""
+"""A row with more rows so near to it lies in a crowd of its own kind; queries come from there,
+too."""
 
 
 _FEW_VALUES = 8
 """A row of no more different numbers is made of bits or small counts."""
 _NOISE = 1e-3
-"""Parts of a row's length: less than sets two such rows apart, and more than float32 rounds by."""
+"""A share of a row's length: less than sets two such rows apart, and more than float32 rounds
+by."""
 
 
 class Neighbours(NamedTuple):
@@ -150,7 +152,7 @@ def _offer(scores: Floats, positions: Ints, queries: Ints, here: Floats, start: 
 
 
 def _columns(scores: Floats, positions: Ints) -> tuple[Ints, Floats]:
-    """As many of the best as every query has."""
+    """The best of each query: as many as every query has."""
     count = int(np.isfinite(scores).sum(axis=1).min(initial=MOST))
     return positions[:, :count], scores[:, :count]
 

@@ -130,8 +130,8 @@ def block_shape(rows: int, lines: int, width: int, *, distance: bool) -> tuple[i
 
 
 def _coded(lengths: Floats, usual: float) -> Floats:
-    """At what lengths residuals are coded. Those of outliers would be all that a codebook learns,
-    and its one step for all places would leave nothing of the others."""
+    """At what lengths residuals are coded. Outliers would be all that a codebook learns, and their
+    wide step, which all sub-quantizers share, would leave nothing of the others."""
     if not usual > 0.0:
         return lengths
     coded: Floats = np.clip(lengths, np.float32(usual / _REACH), np.float32(usual * _REACH))

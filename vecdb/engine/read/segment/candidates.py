@@ -1,7 +1,7 @@
-"""What is asked of a segment, and what flows through its stages: candidates.
+"""The search of one segment, and the candidates that flow through its stages.
 
-A stage takes a search and candidates, and gives candidates: fewer of them, and better known. Only
-`widen` knows when they are good enough.
+A stage takes a search and candidates and returns candidates: fewer, and better known. Only `widen`
+knows when they are good enough.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ from vecdb.engine.schema import VectorSchema
 from vecdb.engine.view import SegmentView
 from vecdb.storage.arrays import PlacedArray
 from vecdb.storage.catalog import Bits
-from vecdb.storage.segment import Companion
+from vecdb.storage.segment import QuantizedVectors
 
 Floats = npt.NDArray[np.float32]
 Offsets = npt.NDArray[np.int64]
 
 MOST_AT_ONCE = 1 << 20
-"""Of queries that go through a segment together, so many candidates are kept: 50 MB or so."""
+"""So many candidates are kept for queries that go through a segment together: 50 MB or so."""
 
 Best = tuple[Floats, Offsets]
-"""What a segment has for one query: scores and rows, best first, ``float32 (k,)``, ``int64 (k,)``.
-"""
+"""The results of a segment for one query: scores and rows, best first, ``float32 (k,)``, ``int64
+(k,)``."""
 
 
 class SegmentSearch(Struct, eq=False, gc=False):
     """A search of one segment. ``queries``: ``float32 (q, dim)``, normalised already under Cosine;
     each has results of its own. ``mask``: the rows that are allowed; None: all of them."""
 
-    part: SegmentView
+    segment_view: SegmentView
     vector: VectorSchema
     queries: Floats
     limit: int
@@ -43,16 +43,16 @@ class SegmentSearch(Struct, eq=False, gc=False):
     """A filter was tested on every row: those that match are known one by one."""
     mask: Bits | None
     explain: Explain | None
-    """Is told what each stage did, if anybody wants to know."""
+    """Called with what each stage did, if anybody wants to know."""
 
     def of(self, queries: Floats) -> SegmentSearch:
-        """The same of some of the queries."""
+        """The same search for some of the queries."""
         return structs.replace(self, queries=queries)
 
     @property
     def originals(self) -> PlacedArray:
-        """The file of the vectors, of a segment that has one."""
-        originals = self.part.segment.vectors(self.vector.name)
+        """The file of the vectors; the segment has one."""
+        originals = self.segment_view.segment.vectors(self.vector.name)
         assert originals is not None
         return originals
 
@@ -62,10 +62,10 @@ class SegmentSearch(Struct, eq=False, gc=False):
         quantization = self.params.quantization
         return quantization is None or quantization.rescore is not False
 
-    def by_codes(self, companion: Companion | None) -> bool:
+    def by_codes(self, quantized: QuantizedVectors | None) -> bool:
         """Whether codes may be used."""
         quantization = self.params.quantization
-        return companion is not None and not (quantization is not None and quantization.ignore)
+        return quantized is not None and not (quantization is not None and quantization.ignore)
 
     def oversampled(self) -> int | None:
         """How many candidates the caller wants rescored; None: it is left to us."""
@@ -75,7 +75,7 @@ class SegmentSearch(Struct, eq=False, gc=False):
         return max(self.limit, int(quantization.oversampling * self.limit))
 
     def without_candidates(self) -> SegmentSearch:
-        """The same without asking for a number of candidates."""
+        """The same search without a number of candidates from the caller."""
         quantization = self.params.quantization
         if quantization is not None:
             quantization = structs.replace(quantization, oversampling=None)
@@ -84,8 +84,8 @@ class SegmentSearch(Struct, eq=False, gc=False):
 
 
 class Candidates(Struct, eq=False, gc=False):
-    """Some rows for each query: ``rows: int64[q, c]``, of which the first ``counts[q]`` count, and
-    how good they look, ``scores: float32[q, c]``."""
+    """Rows for each query and how good they look: ``rows: int64[q, c]`` with their ``scores:
+    float32[q, c]``; the first ``counts[q]`` of them count."""
 
     rows: Offsets
     counts: Offsets
@@ -93,11 +93,11 @@ class Candidates(Struct, eq=False, gc=False):
     bounds: Floats | None = None
     """What is known of the rows that were left out: ``float32[q, 2]``, see `rescore`."""
     sure: Floats | None = None
-    """How sure it is that nothing better was left out: ``float32[q, 2]``, see `rescore`. None: that
-    was not looked at."""
+    """How sure it is that nothing better was left out: ``float32[q, 2]``, see `rescore`. None:
+    nobody has looked."""
 
     def best(self) -> list[Best]:
-        """They as results, of a stage that puts them in order."""
+        """The candidates as results, if the last stage has put them in order."""
         rows, scores = self.rows, self.scores
         if len(rows) == 1 and self.counts[0] >= rows.shape[1]:
             return [(scores[0], rows[0])]

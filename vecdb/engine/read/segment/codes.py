@@ -1,4 +1,4 @@
-"""Codes: candidates that sketches have chosen, by what their codes tell of them."""
+"""Codes: the candidates that sketches have chosen, scored again by their codes."""
 
 from __future__ import annotations
 
@@ -10,66 +10,69 @@ from vecdb.engine.read.segment.candidates import Candidates, SegmentSearch
 from vecdb.engine.read.segment.kernels import metrics, sureness
 from vecdb.index import Effort
 from vecdb.index.clustered.index import measured_of
-from vecdb.storage.segment import Companion
+from vecdb.storage.segment import QuantizedVectors
 
 Floats = npt.NDArray[np.float32]
 Offsets = npt.NDArray[np.int64]
 
 _CODES_BYTES = 128 << 10
-"""To prepare a query for codes, and to score candidates by them, takes as long as to read so many
-bytes of originals from RAM."""
+"""To prepare a query for codes and score candidates by them takes as long as to read so many bytes
+of originals from RAM."""
 
 
-def codes(search: SegmentSearch, found: Candidates, companion: Companion, keep: int) -> Candidates:
+def codes(
+    search: SegmentSearch, candidates: Candidates, quantized: QuantizedVectors, keep: int
+) -> Candidates:
     """The best ``keep`` of some rows by their codes, best first, and how sure that is."""
-    rows, bounds = found.rows, found.bounds
+    rows, bounds = candidates.rows, candidates.bounds
     assert bounds is not None
     sure = np.full((len(rows), 2), np.inf, dtype=np.float32)
-    counts = np.minimum(found.counts, keep)
+    counts = np.minimum(candidates.counts, keep)
     kept = np.zeros((len(rows), counts.max()), dtype=np.int64)
     by_codes = np.zeros(kept.shape, dtype=np.float32)
     for number, (query, count) in enumerate(
-        zip(search.queries, found.counts.tolist(), strict=True)
+        zip(search.queries, candidates.counts.tolist(), strict=True)
     ):
-        scores = _scores_by_codes(companion, search.part.rows, query, rows[number, :count])
+        scores = _scores_by_codes(quantized, search.segment_view.rows, query, rows[number, :count])
         if count >= search.limit:
             at = -min(measured_of(search.limit), count)
-            asked = (metrics()[search.vector.metric], found.scores[number, :count], scores)
+            arguments = (metrics()[search.vector.metric], candidates.scores[number, :count], scores)
             sure[number] = np.array(
-                sureness()(*asked, bounds[number], -at, np.partition(scores, at)[at])
+                sureness()(*arguments, bounds[number], -at, np.partition(scores, at)[at])
             )
         order = np.lexsort((rows[number, :count], -scores))[:keep]
         kept[number, : len(order)] = rows[number, order]
         by_codes[number, : len(order)] = scores[order]
         if search.explain is not None:
-            kind = companion.codec["kind"]
+            kind = quantized.codec["kind"]
             search.explain(models.SearchStage("codes", count, len(order), f"{kind} codes"))
     return Candidates(kept, counts, by_codes, sure=sure)
 
 
-def to_be_rescored(search: SegmentSearch, found: Candidates) -> Candidates:
-    """What is best by codes, as its vectors are read: fewer pages, in disk order."""
-    rows, by_codes = np.zeros_like(found.rows), np.zeros_like(found.scores)
-    for number, count in enumerate(found.counts.tolist()):
-        order = np.argsort(found.rows[number, :count])
-        rows[number, :count] = found.rows[number, order]
-        by_codes[number, :count] = found.scores[number, order]
+def to_be_rescored(search: SegmentSearch, candidates: Candidates) -> Candidates:
+    """The best by codes, in the order in which their vectors are read: fewer pages, in disk
+    order."""
+    rows, by_codes = np.zeros_like(candidates.rows), np.zeros_like(candidates.scores)
+    for number, count in enumerate(candidates.counts.tolist()):
+        order = np.argsort(candidates.rows[number, :count])
+        rows[number, :count] = candidates.rows[number, order]
+        by_codes[number, :count] = candidates.scores[number, order]
     if search.vector.metric == "manhattan":
         by_codes = -np.square(by_codes)  # as of a Euclidean distance: see `sureness`
     bounds = np.full((len(rows), 2), -np.inf, dtype=np.float32)
-    return Candidates(rows, found.counts, by_codes, bounds)
+    return Candidates(rows, candidates.counts, by_codes, bounds)
 
 
-def by_codes_too(search: SegmentSearch, effort: Effort, companion: Companion | None) -> bool:
-    """Whether the index's candidates are ranked by their codes before their originals are read, or
-    instead of it."""
-    if companion is None or not search.by_codes(companion):
+def by_codes_too(search: SegmentSearch, effort: Effort, quantized: QuantizedVectors | None) -> bool:
+    """Whether candidates of the index are ranked by their codes, before their originals are read or
+    instead."""
+    if quantized is None or not search.by_codes(quantized):
         return False
     return not search.rescore or bool(search.oversampled()) or _pays(search, effort)
 
 
 def _pays(search: SegmentSearch, effort: Effort) -> bool:
-    """Whether codes save more than it takes to look at them: always where originals are on disk."""
+    """Whether codes save more than they cost: always where originals are on disk."""
     if not effort.survivors:
         return False
     if search.originals.placement == "mapped":
@@ -78,17 +81,19 @@ def _pays(search: SegmentSearch, effort: Effort) -> bool:
     return saved > _CODES_BYTES
 
 
-def _scores_by_codes(companion: Companion, count: int, query: Floats, rows: Offsets) -> Floats:
+def _scores_by_codes(
+    quantized: QuantizedVectors, count: int, query: Floats, rows: Offsets
+) -> Floats:
     """What the codes say of some rows."""
-    codes = companion.codes.verify().reshape(companion.quantizer.codes_shape(count))
-    return companion.quantizer.prepare(query).score_rows(codes, rows)
+    codes = quantized.codes.verify().reshape(quantized.quantizer.codes_shape(count))
+    return quantized.quantizer.prepare(query).score_rows(codes, rows)
 
 
-def describe(companion: Companion | None) -> str | None:
+def describe(quantized: QuantizedVectors | None) -> str | None:
     """A codec in words, as ``vecdb info`` shows it."""
-    if companion is None:
+    if quantized is None:
         return None
-    codec = companion.codec
+    codec = quantized.codec
     plain = {"kind": codec["kind"], "quantile": None, "bits": 1.0, "layout": 2}
     details = [f"{key}={value:g}" for key, value in codec.items() if value != plain.get(key)]
     return " ".join([codec["kind"], *details])

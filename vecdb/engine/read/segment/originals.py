@@ -16,7 +16,7 @@ import numpy.typing as npt
 from msgspec import structs
 
 from vecdb import models
-from vecdb.engine.parallel import processors, together
+from vecdb.engine.parallel import processors, run_all
 from vecdb.engine.read.segment.candidates import Best, Candidates, SegmentSearch
 from vecdb.engine.read.segment.kernels import metrics, rescore, scan_and_sort
 from vecdb.index.clustered.index import measured_of
@@ -33,31 +33,33 @@ _ALL = np.empty(0, dtype=np.uint8)  # the kernels' mask for "every row"
 # From here on (32 MiB), all processors scan: handing out the work takes 0.1 ms.
 _SHARED_VALUES = 8 << 20
 _WAITED = 0.001
-"""A query whose originals take so many seconds to read has waited for the disk."""
+"""A query has waited for the disk if its originals took so many seconds to read."""
 _UNKNOWN = np.empty((0, 0), dtype=np.float32)
-"""Scores of candidates that were not chosen by any."""
+"""Stands for the scores of candidates that were not chosen by any."""
 _FEW = 8
-"""Where a filter leaves at most one row of so many, they are read one by one."""
+"""If a filter leaves at most one row of so many, they are read one by one."""
 
 
-def originals(search: SegmentSearch, found: Candidates) -> Candidates:
-    """The best of some rows by their vectors, in order, and how sure that is.
+def originals(search: SegmentSearch, candidates: Candidates) -> Candidates:
+    """The best candidates by their vectors, in order, and how sure that is.
 
-    ``found.scores`` are the estimates by which they were chosen: without ``bounds`` of what was
-    not, nothing follows from them.
+    ``candidates.scores`` are the estimates by which they were chosen. They tell nothing without
+    ``bounds`` of the rows that were left out.
     """
-    rows, counts, queries = found.rows, found.counts, len(found.rows)
+    rows, counts, queries = candidates.rows, candidates.counts, len(candidates.rows)
     vectors_file = search.originals
     if vectors_file.cold:
         vectors_file.ask_for(np.unique(rows))
     started = time.perf_counter()
-    vectors = vectors_file.verify_rows(rows.ravel()).reshape(search.part.rows, search.vector.dim)
+    vectors = vectors_file.verify_rows(rows.ravel()).reshape(
+        search.segment_view.rows, search.vector.dim
+    )
     limit = min(search.limit, rows.shape[1])
     scores = np.empty((queries, limit), dtype=np.float32)
     best = np.empty((queries, limit), dtype=np.int64)
     metric = metrics()[search.vector.metric]
     sure = np.empty((queries, 2), dtype=np.float32)
-    estimates, bounds = found.scores, found.bounds
+    estimates, bounds = candidates.scores, candidates.bounds
     if bounds is None:
         estimates, bounds = np.empty((queries, 0), dtype=np.float32), sure
     measured = measured_of(search.limit)
@@ -73,34 +75,35 @@ def originals(search: SegmentSearch, found: Candidates) -> Candidates:
 
 
 def cold(search: SegmentSearch) -> bool:
-    """Whether rows had to be waited for: only what is needed should be read."""
+    """Whether the last rows came from the disk: then only what is needed should be read."""
     return search.originals.cold
 
 
 @contextmanager
 def reading(search: SegmentSearch, rows: Offsets) -> Iterator[Floats]:
-    """The vectors of a segment, ``float32 (n, dim)``, of which ``rows`` are about to be used."""
+    """The vectors of a segment, ``float32 (n, dim)``, for a block that reads these ``rows`` of
+    them."""
     originals = search.originals
     if originals.cold:
         originals.ask_for(np.unique(rows))
     started = time.perf_counter()
-    yield originals.verify_rows(rows).reshape(search.part.rows, search.vector.dim)
+    yield originals.verify_rows(rows).reshape(search.segment_view.rows, search.vector.dim)
     if originals.placement == "mapped":
         originals.cold = time.perf_counter() - started > _WAITED
 
 
 def exact_scan(search: SegmentSearch, why: str = "no index") -> list[Best]:
     """The best allowed rows by their originals, for each query. ``why`` is for ``explain``."""
-    part, mask = search.part, search.mask
-    count = part.rows if mask is None else int(np.bitwise_count(mask).sum())
-    in_file = part.segment.vectors(search.vector.name) is not None
+    segment_view, mask = search.segment_view, search.mask
+    count = segment_view.rows if mask is None else int(np.bitwise_count(mask).sum())
+    in_file = segment_view.segment.vectors(search.vector.name) is not None
     if search.explain is not None:
         if not in_file:
             why = "not in a file yet"
         search.explain(models.SearchStage("originals", count, min(search.limit, count), why))
     numba = "vecdb.kernels.distance" in sys.modules
-    if mask is not None and in_file and count * _FEW <= part.rows and numba:
-        rows = np.flatnonzero(unpack_bits(mask, part.rows))
+    if mask is not None and in_file and count * _FEW <= segment_view.rows and numba:
+        rows = np.flatnonzero(unpack_bits(mask, segment_view.rows))
         counts = np.full(len(search.queries), len(rows))
         every = np.ascontiguousarray(np.broadcast_to(rows, (len(counts), len(rows))))
         alone = structs.replace(search, explain=None)  # told already
@@ -109,10 +112,10 @@ def exact_scan(search: SegmentSearch, why: str = "no index") -> list[Best]:
 
 
 def _exact_scan(search: SegmentSearch, query: Floats, numba: bool) -> Best:
-    part, vector, mask = search.part, search.vector, search.mask
-    blocks = part.segment.blocks(vector.name, part.rows)
-    limit = min(search.limit, part.rows)
-    if not numba and part.rows * vector.dim <= _NUMPY_VALUES:
+    segment_view, vector, mask = search.segment_view, search.vector, search.mask
+    blocks = segment_view.segment.blocks(vector.name, segment_view.rows)
+    limit = min(search.limit, segment_view.rows)
+    if not numba and segment_view.rows * vector.dim <= _NUMPY_VALUES:
         return _numpy_scan(blocks, vector.metric, query, limit, mask)
     scan, topk_sort = scan_and_sort()
     metric = metrics()[vector.metric]
@@ -127,17 +130,20 @@ def _exact_scan(search: SegmentSearch, query: Floats, numba: bool) -> Best:
         topk_sort(scores, rows, filled)
         return scores[:filled], rows[:filled]
 
-    if part.segment.vectors(vector.name) is None or part.rows * vector.dim < _SHARED_VALUES:
+    if (
+        segment_view.segment.vectors(vector.name) is None
+        or segment_view.rows * vector.dim < _SHARED_VALUES
+    ):
         return best_of(blocks)
     shares = [(lambda share=share: best_of(share)) for share in _shares(blocks, processors())]
-    found = together(shares)
-    scores, rows = (np.concatenate(column) for column in zip(*found, strict=True))
+    results = run_all(shares)
+    scores, rows = (np.concatenate(column) for column in zip(*results, strict=True))
     best = np.lexsort((rows, -scores))[:limit]
     return scores[best], rows[best]
 
 
 def _shares(blocks: Iterable[tuple[int, Floats]], count: int) -> list[list[tuple[int, Floats]]]:
-    """The one block of a file segment in as many parts, each of whole bytes of a mask."""
+    """The one block of a file segment in ``count`` shares, each of whole bytes of a mask."""
     [(base, block)] = blocks
     step = max(8, -(-len(block) // count) + 7 & ~7)
     return [[(base + start, block[start : start + step])] for start in range(0, len(block), step)]
@@ -157,7 +163,7 @@ def _numpy_scan(
     else:
         rows = np.arange(len(scores), dtype=np.int64)
     if limit < len(scores):
-        # Of equal scores the lowest rows, as the kernels do it, or pages would overlap.
+        # Among equal scores the lowest rows win, as in the kernels; else pages would overlap.
         worst = np.partition(scores, len(scores) - limit)[len(scores) - limit]
         better = np.flatnonzero(scores > worst)
         best = np.append(better, np.flatnonzero(scores == worst)[: limit - len(better)])

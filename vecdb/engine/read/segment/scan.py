@@ -6,7 +6,7 @@ Each way ends in the originals, unless the caller does without (``rescore=False`
     codes      all codes  ->  originals
     originals  all of them, or those a filter has left
 
-What is damaged is not needed: without its index or its codes, a segment is scanned whole.
+A damaged index or damaged codes are not needed: without them a segment is scanned whole.
 """
 
 from __future__ import annotations
@@ -21,38 +21,40 @@ from vecdb.engine.read.segment.sketches import Visit
 from vecdb.engine.read.segment.widen import all_rows, until_confident, without_doubts
 from vecdb.errors import CorruptionError
 from vecdb.index import Effort
-from vecdb.storage.segment import Companion, Index
+from vecdb.storage.segment import Index, QuantizedVectors
 
 
 def search_segment(search: SegmentSearch) -> list[Best]:
     """The best allowed rows of a segment, for each query."""
     if search.params.exact:
         return exact_scan(search, "asked for")
-    segment, name = search.part.segment, search.vector.name
-    index, companion = segment.index(name), segment.codes(name)
+    segment, name = search.segment_view.segment, search.vector.name
+    index, quantized = segment.index(name), segment.codes(name)
     if index is not None:
         try:
-            return _index_scan(search, index, companion)
+            return _index_scan(search, index, quantized)
         except CorruptionError as error:
-            segment.lose(name, error)
+            segment.quarantine(name, error)
             return search_segment(search)
-    if companion is not None and search.by_codes(companion):
+    if quantized is not None and search.by_codes(quantized):
         try:
-            return code_scan(search, companion)
+            return code_scan(search, quantized)
         except CorruptionError as error:
-            segment.lose(name, error)
+            segment.quarantine(name, error)
     return exact_scan(search)
 
 
-def _index_scan(search: SegmentSearch, index: Index, companion: Companion | None) -> list[Best]:
+def _index_scan(
+    search: SegmentSearch, index: Index, quantized: QuantizedVectors | None
+) -> list[Best]:
     clustered, ef = index.clustered, search.params.hnsw_ef
     effort = clustered.effort(search.recall, search.limit)
     if ef is not None and (ef < effort.candidates or not search.rescore):
         least = max(search.limit, search.oversampled() or 0 if search.rescore else 0)
         effort = clustered.effort_of(max(ef, least), search.limit)
         if not (search.rescore and effort.everything):
-            return _wide(search, index, companion, effort)
-    by_codes = companion if by_codes_too(search, effort, companion) else None
+            return _wide(search, index, quantized, effort)
+    by_codes = quantized if by_codes_too(search, effort, quantized) else None
     if effort.everything and (search.rescore or (by_codes is not None and not search.filtered)):
         # No number of candidates was found to be enough: the sketches tell too little.
         return all_rows(search, by_codes, f"for a recall of {search.recall:g}")
@@ -60,21 +62,21 @@ def _index_scan(search: SegmentSearch, index: Index, companion: Companion | None
     if candidates and search.rescore:
         # With more candidates, or codes, fewer searches are in doubt: more might find less.
         plain = search.without_candidates()
-        as_plain = by_codes is None or by_codes_too(plain, effort, companion)
+        as_plain = by_codes is None or by_codes_too(plain, effort, quantized)
         if candidates > effort.candidates or not as_plain:
-            usual = _index_scan(plain, index, companion)
+            usual = _index_scan(plain, index, quantized)
             effort = clustered.effort_of(max(candidates, effort.candidates), search.limit)
-            best = _wide(search, index, companion, effort)
+            best = _wide(search, index, quantized, effort)
             return [_merged(search.limit, *pair) for pair in zip(best, usual, strict=True)]
     candidates = max(effort.candidates, candidates)
     return until_confident(search, Visit(index, by_codes, effort, candidates))
 
 
 def _wide(
-    search: SegmentSearch, index: Index, companion: Companion | None, effort: Effort
+    search: SegmentSearch, index: Index, quantized: QuantizedVectors | None, effort: Effort
 ) -> list[Best]:
-    """As many candidates as the caller said."""
-    by_codes = companion if by_codes_too(search, effort, companion) else None
+    """Search with as many candidates as the caller said."""
+    by_codes = quantized if by_codes_too(search, effort, quantized) else None
     return without_doubts(search, Visit(index, by_codes, effort, effort.candidates))
 
 

@@ -1,7 +1,7 @@
 """Sketches: candidates from the partitions near each query.
 
-How many is said by an effort, which was measured; among rows that a filter or deletions have left,
-one may have to look deeper.
+An effort, which was measured, says how many. Where a filter or deletions have left few rows, a
+search has to look deeper.
 """
 
 from __future__ import annotations
@@ -15,25 +15,24 @@ from vecdb.engine.read.segment.candidates import Candidates, SegmentSearch
 from vecdb.engine.read.segment.kernels import metrics
 from vecdb.index import Effort, Found
 from vecdb.storage.format import bits_at
-from vecdb.storage.segment import Companion, Index
+from vecdb.storage.segment import Index, QuantizedVectors
 
 Floats = npt.NDArray[np.float32]
 Offsets = npt.NDArray[np.int64]
 
 _RESERVE = 4
-"""As how many times more results a search does that has to look deeper than its limit: the last of
-many are the hardest to find."""
+"""A deeper search is for four times as many results: the last of many are the hardest to find."""
 _FILTERED_VALUES = 4 << 20
-"""Up to here (16 MiB of vectors: a millisecond) the rows that match a filter are all scored: how
-deep an index had to be searched for them depends on how filter and query go together."""
+"""Up to so many values (16 MiB of vectors: a millisecond) all rows that match a filter are scored:
+how deep an index had to be searched for them depends on how filter and query go together."""
 
 
 class Visit(Struct, frozen=True, eq=False, gc=False):
-    """How an index is searched once: with ``candidates`` rows from their sketches, which codes
-    put in order if there is a companion. ``why`` it is not as usual is for ``explain``."""
+    """One search of an index: ``candidates`` rows by their sketches, put in order by codes if there
+    are any. ``why`` it differs from a usual one is for ``explain``."""
 
     index: Index
-    companion: Companion | None
+    quantized: QuantizedVectors | None
     effort: Effort
     candidates: int
     why: str = ""
@@ -41,13 +40,13 @@ class Visit(Struct, frozen=True, eq=False, gc=False):
 
 def sketches(search: SegmentSearch, visit: Visit) -> Candidates:
     """Candidates among all rows."""
-    found = _visit(search, visit)
-    rows, counts = visit.index.clustered.rows_at(found.positions), found.counts[:, 0].copy()
-    return Candidates(rows, counts, found.scores, found.bounds)
+    visited = _visit(search, visit)
+    rows, counts = visit.index.clustered.rows_at(visited.positions), visited.counts[:, 0].copy()
+    return Candidates(rows, counts, visited.scores, visited.bounds)
 
 
 def sketches_and_originals(search: SegmentSearch, visit: Visit, vectors: Floats) -> Candidates:
-    """Both stages in one call of a kernel, where vectors are in memory: ``float32 (rows, dim)``."""
+    """Both stages in one call of a kernel. ``vectors: float32 (rows, dim)``, in memory."""
     index, effort, candidates = visit.index, visit.effort, visit.candidates
     clustered = index.clustered
     blocks = index.sketch.verify().reshape(clustered.sketch_shape)
@@ -63,12 +62,12 @@ def sketches_and_originals(search: SegmentSearch, visit: Visit, vectors: Floats)
 
 
 def sketches_of_allowed(search: SegmentSearch, visit: Visit) -> Candidates | None:
-    """Candidates among the rows that a mask leaves. None if these rows had better be looked at one
+    """Candidates among the rows that the mask allows. None if these rows had better be scored one
     by one.
 
-    How deep one has to look depends on what is missing: nothing near the query, or just the rows
-    nearest to it. So all rows are visited, as for more and more results, until what is left of
-    them is deep enough.
+    How deep to look depends on which rows are missing: none near the query, or just the nearest
+    ones. So all rows are searched, as for more and more results, until enough allowed ones are
+    among them.
     """
     clustered, mask = visit.index.clustered, search.mask
     effort, candidates = visit.effort, visit.candidates
@@ -80,31 +79,31 @@ def sketches_of_allowed(search: SegmentSearch, visit: Visit) -> Candidates | Non
         return None
     depth, why = search.limit, visit.why
     while True:
-        found = _visit(search, Visit(visit.index, None, effort, candidates, why))
-        rows = clustered.rows_at(found.positions)
-        left = np.arange(rows.shape[1]) < found.counts[:, :1]
-        found.scores[~left] = -np.inf  # beyond the count
+        visited = _visit(search, Visit(visit.index, None, effort, candidates, why))
+        rows = clustered.rows_at(visited.positions)
+        left = np.arange(rows.shape[1]) < visited.counts[:, :1]
+        visited.scores[~left] = -np.inf  # beyond the count
         left[left] = bits_at(mask, rows[left])
-        needed = _depth(found.scores, left, search.limit)
+        needed = _needed_depth(visited.scores, left, search.limit)
         if needed is not None and needed <= depth + depth // 4:
             break
         depth = 4 * depth if needed is None else min(needed, 4 * depth)
         why = f" of {depth} results, because rows that are near the query do not count"
-        # The last of many results are the hardest to find: an effort finds them less often than
-        # it finds its results in the mean.
+        # The last of many results are the hardest to find: an effort finds them less often than its
+        # results on average.
         effort = clustered.effort(search.recall, _RESERVE * depth)
         candidates = max(candidates, effort.candidates)
         if candidates > matches // 2:
             return None
     counts = left.sum(axis=1)
     order = np.argsort(~left, axis=1, kind="stable")[:, : counts.max()]
-    scores = np.take_along_axis(found.scores, order, axis=1)
-    return Candidates(np.take_along_axis(rows, order, axis=1), counts, scores, found.bounds)
+    scores = np.take_along_axis(visited.scores, order, axis=1)
+    return Candidates(np.take_along_axis(rows, order, axis=1), counts, scores, visited.bounds)
 
 
-def _depth(scores: Floats, left: npt.NDArray[np.bool_], limit: int) -> int | None:
-    """As how many results from among all rows one has to ask for, to have ``limit`` of those that
-    are left: by the sketches, and for the worst query. None: more than there are candidates."""
+def _needed_depth(scores: Floats, left: npt.NDArray[np.bool_], limit: int) -> int | None:
+    """How many results among all rows a search needs, to have ``limit`` allowed ones: by the
+    sketches, and for the worst query. None: more than there are candidates."""
     deepest = limit
     for line, mine in zip(scores, left, strict=True):
         if np.count_nonzero(mine) < limit:
@@ -117,18 +116,18 @@ def _depth(scores: Floats, left: npt.NDArray[np.bool_], limit: int) -> int | Non
 def _visit(search: SegmentSearch, visit: Visit) -> Found:
     clustered = visit.index.clustered
     blocks = visit.index.sketch.verify().reshape(clustered.sketch_shape)
-    found = clustered.visit(search.queries, blocks, visit.candidates, visit.effort.gap)
-    _explain(search, visit, found.counts)
-    return found
+    visited = clustered.visit(search.queries, blocks, visit.candidates, visit.effort.gap)
+    _explain(search, visit, visited.counts)
+    return visited
 
 
 def _explain(search: SegmentSearch, visit: Visit, counts: Offsets) -> None:
     if search.explain is None:
         return
-    kept, partitions, visited = counts.sum(axis=0).tolist()
+    kept, partitions, scored = counts.sum(axis=0).tolist()
     every = visit.index.clustered.clustering.partitions * len(search.queries)
     effort_for = f"a recall of {visit.effort.recall:g}"
     if search.params.hnsw_ef is not None:
         effort_for = f"hnsw_ef={search.params.hnsw_ef}"
     reason = f"{partitions} of {every} partitions, for {effort_for}{visit.why}"
-    search.explain(models.SearchStage("sketches", visited, kept, reason))
+    search.explain(models.SearchStage("sketches", scored, kept, reason))

@@ -1,8 +1,8 @@
 """Widening: an index is searched with more and more candidates, until the answer can be trusted.
 
-An effort was measured with rows as queries. For queries that are unlike the rows, what was left
-out may be better than the last result: they are searched once more, deeper. The only place that
-knows what is sure enough.
+An effort was measured with rows as queries. For a query that is unlike the rows, a row that was
+left out may be better than the last result: that query is searched once more, deeper. Only this
+module knows what is sure enough.
 """
 
 from __future__ import annotations
@@ -23,70 +23,72 @@ from vecdb.engine.read.segment.sketches import (
     sketches_and_originals,
     sketches_of_allowed,
 )
-from vecdb.storage.segment import Companion
+from vecdb.storage.segment import QuantizedVectors
 
 
 def without_doubts(search: SegmentSearch, visit: Visit) -> list[Best]:
-    """The best of as many candidates as the caller said: no doubts, that is what they get."""
+    """The best rows of as many candidates as the caller said, whatever doubts are left."""
     effort = replace(visit.effort, calm=-math.inf, reach=-math.inf)
     return until_confident(search, structs.replace(visit, effort=effort))
 
 
 def until_confident(search: SegmentSearch, visit: Visit) -> list[Best]:
-    """The best rows for each query, of an answer that is sure enough."""
+    """The best rows for each query, searched deeper until the answer is sure enough."""
     best, doubtful = _tried(search, visit)
-    waiting = _in_parts(search, visit, doubtful) if doubtful else []
+    waiting = _deeper_pieces(search, visit, doubtful) if doubtful else []
     while waiting:
         wider, numbers = waiting.pop(0)
         some = search.of(search.queries[numbers])
         doubtful = []
         if wider is not None:
-            found, doubtful = _tried(some, wider)
+            results, doubtful = _tried(some, wider)
         else:
-            found = all_rows(some, visit.companion, "sketches tell too little of this query")
-        for number, mine in zip(numbers, found, strict=True):
+            results = all_rows(some, visit.quantized, "sketches tell too little of this query")
+        for number, mine in zip(numbers, results, strict=True):
             best[number] = mine
         if wider is not None and doubtful:
-            waiting += _in_parts(search, wider, [numbers[each] for each in doubtful])
+            waiting += _deeper_pieces(search, wider, [numbers[each] for each in doubtful])
     return best
 
 
-def all_rows(search: SegmentSearch, companion: Companion | None, why: str) -> list[Best]:
-    """The best of all rows: by their originals, but where codes have the last word by these."""
-    if companion is not None and not search.rescore:
-        return code_scan(search, companion, why)
+def all_rows(search: SegmentSearch, quantized: QuantizedVectors | None, why: str) -> list[Best]:
+    """The best of all rows: by their originals, or by their codes where these decide."""
+    if quantized is not None and not search.rescore:
+        return code_scan(search, quantized, why)
     return exact_scan(search, why)
 
 
-def _in_parts(
+def _deeper_pieces(
     search: SegmentSearch, visit: Visit, numbers: list[int]
 ) -> list[tuple[Visit | None, list[int]]]:
-    """What to search some queries with again, which leave doubts, and which of them at once. None:
-    look at all rows."""
+    """How to search doubtful queries again: pieces of them with the deeper visit for each. None:
+    all rows are scored."""
     effort = visit.index.clustered.deeper(visit.effort, visit.candidates, search.limit)
     wider = None
     if effort is not None:
         why = " of a query unlike the rows"
-        wider = Visit(visit.index, visit.companion, effort, effort.candidates, why)
+        wider = Visit(visit.index, visit.quantized, effort, effort.candidates, why)
     at_once = max(1, MOST_AT_ONCE // (effort or visit.effort).candidates)
     return [(wider, numbers[start : start + at_once]) for start in range(0, len(numbers), at_once)]
 
 
 def _tried(search: SegmentSearch, visit: Visit) -> tuple[list[Best], list[int]]:
-    """The best rows for each query, and the numbers of those that leave doubts."""
-    found = _through_stages(search, visit)
-    if found is None:
+    """The best rows for each query, and the numbers of the queries that leave doubts."""
+    candidates = _through_stages(search, visit)
+    if candidates is None:
         if search.filtered:
             return exact_scan(search, "all that match the filter"), []
-        return all_rows(search, visit.companion, "so few are left"), []
-    best = found.best()
+        return all_rows(search, visit.quantized, "so few are left"), []
+    best = candidates.best()
     if visit.candidates >= visit.index.clustered.rows:
         return best, []
     # A comparison of arrays takes longer than it looks.
     least, nearest = visit.effort.calm, visit.effort.reach
-    assert found.sure is not None
+    assert candidates.sure is not None
     doubtful = [
-        q for q, (calm, reach) in enumerate(found.sure.tolist()) if calm < least or reach < nearest
+        q
+        for q, (calm, reach) in enumerate(candidates.sure.tolist())
+        if calm < least or reach < nearest
     ]
     return best, doubtful
 
@@ -94,23 +96,23 @@ def _tried(search: SegmentSearch, visit: Visit) -> tuple[list[Best], list[int]]:
 def _through_stages(search: SegmentSearch, visit: Visit) -> Candidates | None:
     """Sketches, then codes if they tell more, then originals. None: see `sketches_of_allowed`."""
     if search.mask is not None:
-        found = sketches_of_allowed(search, visit)
-        if found is None:
+        candidates = sketches_of_allowed(search, visit)
+        if candidates is None:
             return None
     else:
         vectors_file = search.originals
-        if visit.companion is None and vectors_file.placement == "anonymous":
-            vectors = vectors_file.array.reshape(search.part.rows, search.vector.dim)
+        if visit.quantized is None and vectors_file.placement == "anonymous":
+            vectors = vectors_file.array.reshape(search.segment_view.rows, search.vector.dim)
             return sketches_and_originals(search, visit, vectors)  # verified when loaded
-        found = sketches(search, visit)
-    if visit.companion is None:
-        return originals(search, found)
+        candidates = sketches(search, visit)
+    if visit.quantized is None:
+        return originals(search, candidates)
     if not search.rescore:
-        return codes(search, found, visit.companion, search.limit)
-    # More than what the recall takes, if that is wanted, but never less.
-    width = found.rows.shape[1]
+        return codes(search, candidates, visit.quantized, search.limit)
+    # The caller may want more than the recall takes, but never gets less.
+    width = candidates.rows.shape[1]
     keep = max(visit.effort.survivors or width, search.oversampled() or 0, search.limit)
-    ranked = codes(search, found, visit.companion, keep)
+    ranked = codes(search, candidates, visit.quantized, keep)
     best = originals(search, to_be_rescored(search, ranked))
     sure, by_codes = ranked.sure, best.sure
     assert sure is not None

@@ -1,7 +1,7 @@
-"""What is left of the payload edits of one segment of a damaged collection.
+"""Salvaged edits: what is left of the payload edits of one segment of a damaged collection.
 
-The head of a file says of which rows the payload was edited. Without it that is not known of any
-row: then the payloads that are found may be older ones.
+The head of a file tells which rows had their payload edited. If it is lost, the payload of any row
+may be an older one.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from contextlib import ExitStack
 import numpy as np
 import numpy.typing as npt
 
-from vecdb.engine.repair.remains import Part
-from vecdb.engine.repair.salvage import DataRemains
+from vecdb.engine.repair.inventory import SegmentEntry
+from vecdb.engine.repair.salvage import SalvagedFile
 from vecdb.payload import encoding
 from vecdb.storage import layout
 from vecdb.storage.files import PAYLOAD_EDITS
@@ -23,51 +23,51 @@ Flags = npt.NDArray[np.bool_]
 Offsets = npt.NDArray[np.int64]
 
 
-class EditRemains:
+class SalvagedEdits:
     """The payload edits of a segment. The files stay open as long as ``files``."""
 
-    def __init__(self, part: Part, uuid: bytes | None, files: ExitStack) -> None:
+    def __init__(self, entry: SegmentEntry, uuid: bytes | None, files: ExitStack) -> None:
         self.whole = True
-        """Whether it is known of every row if its payload was edited."""
-        self.seqs = np.zeros(part.rows, dtype=np.uint64)
+        """Whether all files tell which rows they are about."""
+        self.seqs = np.zeros(entry.rows, dtype=np.uint64)
         """The operation that edited each row last; 0: none."""
-        self.files: list[DataRemains] = []
+        self.files: list[SalvagedFile] = []
         self._tables: list[EditsTable | None] = []
-        self._file = np.full(part.rows, -1, dtype=np.int32)  # that has the payload now; -1: none
-        self._place = np.zeros(part.rows, dtype=np.int64)
-        for number, name in enumerate(part.edits):
-            file = files.enter_context(part.file(PAYLOAD_EDITS, uuid, name))
-            table = _table_of(file, part.rows, layout.parse_edits_file(name) or 0)
+        self._file = np.full(entry.rows, -1, dtype=np.int32)  # that has the payload now; -1: none
+        self._position = np.zeros(entry.rows, dtype=np.int64)
+        for number, name in enumerate(entry.edits):
+            file = files.enter_context(entry.file(PAYLOAD_EDITS, uuid, name))
+            table = _table_of(file, entry.rows, layout.parse_edits_file(name) or 0)
             self.files.append(file)
             self._tables.append(table)
             if table is None:
                 self.whole = False
                 continue
             self._file[table.rows] = number
-            self._place[table.rows] = np.arange(len(table.rows))
+            self._position[table.rows] = np.arange(len(table.rows))
             self.seqs[table.rows] = table.seqs
 
     def put(self, rows: Offsets, payloads: list[bytes], whole: Flags) -> None:
-        """Put edited payloads in the place of those that the ``rows``, ascending, were written
-        with. What is lost of them is empty, and not ``whole``."""
+        """Replace the payloads that were written with the ``rows``, ascending, by edited ones. A
+        lost payload is empty, and not ``whole``."""
         chosen = self._file[rows]
         for number, (file, table) in enumerate(zip(self.files, self._tables, strict=True)):
             mine = np.flatnonzero(chosen == number)
             if table is None or not len(mine):
                 continue
-            places = self._place[rows[mine]]
+            positions = self._position[rows[mine]]
             begin = EditsTable.head_size(len(table.rows))
-            starts, stops = table.starts[places] + begin, table.starts[places + 1] + begin
+            starts, stops = table.starts[positions] + begin, table.starts[positions + 1] + begin
             data, good = file.spans(starts, stops)
             good &= starts < stops
             whole[mine] = good
             spans = zip(mine.tolist(), (starts - starts[0]).tolist(), strict=True)
             ends = (stops - starts[0]).tolist()
-            for (place, start), end, known in zip(spans, ends, good.tolist(), strict=True):
-                payloads[place] = data[start:end].tobytes() if known else encoding.EMPTY
+            for (position, start), end, known in zip(spans, ends, good.tolist(), strict=True):
+                payloads[position] = data[start:end].tobytes() if known else encoding.EMPTY
 
 
-def _table_of(file: DataRemains, rows: int, seq: int) -> EditsTable | None:
+def _table_of(file: SalvagedFile, rows: int, seq: int) -> EditsTable | None:
     """The head of a file, if all of it is whole."""
     data, whole = file.rows(0, 8)
     count = int(data[:, 0].view("<u8")[0])

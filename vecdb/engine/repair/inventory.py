@@ -1,8 +1,8 @@
-"""What is left of one damaged collection: who it is, its configuration, its state, its segments.
+"""Inventory of a damaged collection: who it is, its configuration, its state, its segments.
 
-Three places tell the state: the catalog, the directories of the segments, the names of the log's
-files. The catalog's word counts as long as the other two do not contradict it. Otherwise every
-segment there is takes part, and it is not certain which of their rows live.
+Three things tell the state: the catalog, the directories of the segments, the names of the log's
+files. The catalog counts as long as the other two do not contradict it. Otherwise every segment
+counts, and it is not certain which of its rows live.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from vecdb import models
 from vecdb.engine.repair.lmdb_pages import CatalogRows, rows_of
-from vecdb.engine.repair.salvage import DataRemains, LogRemains, footer_checksum, mend, read_file
+from vecdb.engine.repair.salvage import SalvagedFile, SalvagedLog, footer_checksum, mend, read_file
 from vecdb.engine.schema import Schema, schema_of
 from vecdb.errors import FormatVersionError
 from vecdb.storage import files, layout
@@ -43,8 +43,8 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """One segment of which something may be left."""
+class SegmentEntry:
+    """A segment that has something left."""
 
     id: int
     path: Path
@@ -58,11 +58,11 @@ class Part:
     edits: tuple[str, ...] = ()
     """Its files of payload edits, the oldest first."""
 
-    def file(self, file: FileKind, uuid: bytes | None, name: str | None = None) -> DataRemains:
+    def file(self, file: FileKind, uuid: bytes | None, name: str | None = None) -> SalvagedFile:
         """One of its files; ``name``: what it is called, if there may be more than one."""
         name = name or file.file()
         row = self.row.files.get(name) if self.row is not None else None
-        return DataRemains(self.path / name, uuid, self.id, file, row)
+        return SalvagedFile(self.path / name, uuid, self.id, file, row)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ class _State:
     """All rows of the catalog in this state, if they can be told from those of others."""
 
 
-class CollectionRemains:
+class Inventory:
     """What is left of the collection in ``path``, which should be called ``escaped``.
 
     Raises FormatVersionError if it is whole and of a newer format.
@@ -102,17 +102,17 @@ class CollectionRemains:
         self.config = self._choose_config(current)
         self.schema: Schema = schema_of(self.config) if self.config is not None else {}
         self.lost = 0
-        """Points that lived in segments of which nothing is left."""
-        self.parts: list[Part] = []
+        """Points that lived in segments with nothing left."""
+        self.segments: list[SegmentEntry] = []
         if current and state is not None:
             for number, live in state.live.items():
-                self._add_part(number, live)
+                self._add_segment(number, live)
         else:
             self.note(path / layout.CATALOG / DATA, "does not tell which rows live")
             for number in self._directories:
-                self._add_part(number, None)
+                self._add_segment(number, None)
         applied_seq = state.applied_seq if current and state is not None else None
-        self.log = LogRemains(path / layout.WAL, self.uuid, applied_seq)
+        self.log = SalvagedLog(path / layout.WAL, self.uuid, applied_seq)
 
     def note(self, path: Path, detail: str) -> None:
         """Say what is wrong with a file; '' is nothing."""
@@ -147,7 +147,8 @@ class CollectionRemains:
         return rows
 
     def _states(self) -> list[_State]:
-        """Of the newest tree, of the other one, then of whatever else is there, newest first."""
+        """The states in the catalog: that of the newest tree, of the other tree, then any others,
+        newest first."""
 
         def states(values: list[bytes], tree: dict[bytes, bytes]) -> list[_State]:
             def parse(value: dict[str, Any]) -> _State:
@@ -162,7 +163,7 @@ class CollectionRemains:
         return [state for tree in trees for state in states([tree[b"state"]], tree)] + others
 
     def _catalog_rows(self, number: int) -> list[SegmentRow]:
-        """What the catalog says a segment is: in the state that was chosen, then in others."""
+        """The catalog's rows of a segment: in the state that was chosen, then in others."""
         key = f"segment/{number:016x}".encode()
         values = [self._tree[key]] if key in self._tree else []
         values += self._catalog.values(key)
@@ -182,15 +183,15 @@ class CollectionRemains:
         return bool(shared) and not any(self._fitting(number) for number in shared)
 
     def _choose_state(self) -> tuple[_State | None, bool]:
-        """The state, and whether it is the collection's."""
+        """The state to go by, and whether it is the collection's."""
         states = self._states()
         for state in states:
             if self._is_complete(state):
                 return state, True
         if not states or not any(b"state" in tree for tree in self._catalog.trees[:1]):
             return None, False
-        # The catalog is whole and something that it names is not there: most likely that was
-        # damaged. Unless there is a segment it does not know, and so it is too old itself.
+        # The catalog is whole, but something that it names is not there: most likely that was
+        # damaged. If there is a segment that the catalog does not know, the catalog is too old.
         unknown = set(self._manifests) - {i for i in states[0].live if self._fitting(i) is not None}
         return states[0], not unknown
 
@@ -203,12 +204,12 @@ class CollectionRemains:
             masks = self._masks(number, row.rows)
             if live != row.rows and not any(mask.sum() == live for mask in masks):
                 return False
-        log = LogRemains(self.path / layout.WAL, self.uuid, state.applied_seq).files()
+        log = SalvagedLog(self.path / layout.WAL, self.uuid, state.applied_seq).files()
         return bool(log) and log[0][0] <= state.applied_seq + 1
 
     def _fitting(self, number: int) -> SegmentRow | None:
-        """The catalog's row that describes the files of a segment's directory. Where the catalog
-        has no row, and so does not contradict it, the manifest's."""
+        """The catalog's row that describes the files of a segment's directory. If the catalog has
+        no row, and so does not contradict it, the manifest's row."""
         rows = self._catalog_rows(number) or self._manifest_rows(number)
         return next((row for row in rows if self._fits(row)), None)
 
@@ -224,7 +225,8 @@ class CollectionRemains:
         )
 
     def _choose_config(self, current: bool) -> models.CollectionConfig | None:
-        """The catalog's, unless it may be another collection's; else the newest manifest's."""
+        """The catalog's configuration, unless it may be another collection's; else the newest
+        manifest's."""
         manifests = [self._manifests[number][0] for number in sorted(self._manifests, reverse=True)]
         trees = [tree[b"config"] for tree in self._catalog.trees if b"config" in tree]
         stored = _parsed(trees, dict)
@@ -248,8 +250,8 @@ class CollectionRemains:
 
     # -- the segments ----------------------------------------------------------------------
 
-    def _add_part(self, number: int, live: int | None) -> None:
-        """``live``: how many of its rows live; None: that is not known."""
+    def _add_segment(self, number: int, live: int | None) -> None:
+        """Add a segment. ``live``: how many of its rows live; None: that is not known."""
         path = self._directories.get(number)
         if path is None:
             self.lost += live or 0
@@ -261,21 +263,23 @@ class CollectionRemains:
             rows = self._manifest_rows(number)
             row = next(iter(rows if live is None else rows + self._catalog_rows(number)), None)
         edits = self._edits_of(number, row)
-        part = Part(number, path, row, row.rows if row is not None else 0, None, True, edits)
+        entry = SegmentEntry(
+            number, path, row, row.rows if row is not None else 0, None, True, edits
+        )
         if row is None:
-            with part.file(files.IDS, self.uuid) as remains:
-                if remains.header is None:
+            with entry.file(files.IDS, self.uuid) as ids:
+                if ids.header is None:
                     self.lost += live or 0
                     self.note(path, "nothing tells what this segment was")
                     return
-                part = replace(part, rows=remains.header.rows)
-        if live is None or live < part.rows:
-            part = self._with_mask(part, live)
-        self.parts.append(part)
+                entry = replace(entry, rows=ids.header.rows)
+        if live is None or live < entry.rows:
+            entry = self._with_mask(entry, live)
+        self.segments.append(entry)
 
     def _edits_of(self, number: int, row: SegmentRow | None) -> tuple[str, ...]:
-        """The files of payload edits of a segment. Where the catalog has been damaged its row may
-        be an older one (and a manifest's knows of no edits): then newer files count, too."""
+        """The files of payload edits of a segment. If the catalog is damaged, its row may be an old
+        one (and a manifest's knows of no edits): then newer files count, too."""
         named = row.edits if row is not None else []
         whole = str(self.path / layout.CATALOG / DATA) not in self.damaged
         if whole and row in self._catalog_rows(number):
@@ -284,17 +288,17 @@ class CollectionRemains:
         there = [n for n in there if layout.parse_edits_file(n) is not None]
         return (*named, *sorted(name for name in there if name > max(named, default="")))
 
-    def _with_mask(self, part: Part, live: int | None) -> Part:
-        masks = self._masks(part.id, part.rows)
+    def _with_mask(self, entry: SegmentEntry, live: int | None) -> SegmentEntry:
+        masks = self._masks(entry.id, entry.rows)
         for mask in masks:
             if mask.sum() == live:
-                return replace(part, alive=mask)
+                return replace(entry, alive=mask)
         if live is not None:
-            detail = f"does not tell which {live} of {part.rows} rows of segment {part.id} live"
+            detail = f"does not tell which {live} of {entry.rows} rows of segment {entry.id} live"
             self.note(self.path / layout.CATALOG / DATA, detail)
         # Rows only die: dead in an old state is dead.
         alive = np.logical_and.reduce(masks) if masks else None
-        return replace(part, alive=alive, certain=False)
+        return replace(entry, alive=alive, certain=False)
 
 
 def read_format_line(path: Path) -> tuple[dict[str, str], str]:
@@ -360,10 +364,10 @@ def _read_manifest(
 ) -> tuple[dict[str, Any], SegmentRow] | None:
     """The configuration and the segment's row of a whole manifest."""
     path = directory / files.MANIFEST.file()
-    with DataRemains(path, uuid, number, files.MANIFEST, None) as remains:
-        if remains.header is None:
+    with SalvagedFile(path, uuid, number, files.MANIFEST, None) as manifest:
+        if manifest.header is None:
             return None
-        data, whole = remains.rows(0, remains.header.rows)
+        data, whole = manifest.rows(0, manifest.header.rows)
     if not whole.all():
         return None
     values = _parsed([data.tobytes()], lambda value: (value, unpack_segment(value["segment"])))

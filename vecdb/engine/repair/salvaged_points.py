@@ -1,8 +1,8 @@
 """Which points of a damaged collection can be saved, and their rows and operations one by one.
 
-A point is found by its newest row that is not known to be dead. Of a row each part counts by
-itself: payload and vectors are kept if all of their bytes are proven, and are else left out. Of
-each point about 100 bytes are in memory at a time, and of rows 8 MiB.
+A point is found by its newest row that is not known to be dead. Payload and vectors
+of a row count each by itself: what has all of its bytes proven is kept, the rest is left out. In
+memory are about 100 bytes of each point, and 8 MiB of rows at a time.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from vecdb.engine.operations import (
     decode,
     require_fit,
 )
-from vecdb.engine.repair.edit_remains import EditRemains
-from vecdb.engine.repair.remains import CollectionRemains, Part
-from vecdb.engine.repair.salvage import DataRemains
+from vecdb.engine.repair.inventory import Inventory, SegmentEntry
+from vecdb.engine.repair.salvage import SalvagedFile
+from vecdb.engine.repair.salvaged_edits import SalvagedEdits
 from vecdb.engine.schema import row_bytes
 from vecdb.payload import encoding
 from vecdb.storage import files
@@ -40,15 +40,15 @@ Offsets = npt.NDArray[np.int64]
 _WINDOW_BYTES = 8 << 20
 
 
-class Rescue:
-    """The points of one collection. First ``rows``, then ``operations``; what was lost on the way
-    is in the arrays, one entry a point known by its id, and in ``unknown``."""
+class SalvagedPoints:
+    """The points of one collection: first ``rows``, then ``operations``. The arrays have one entry
+    for each point whose id is known, and say what was lost of it; ``unknown`` counts the others."""
 
-    def __init__(self, remains: CollectionRemains, progress: Callable[[int], None]) -> None:
-        self.remains = remains
-        self.names = list(remains.schema)
-        self.unknown = remains.lost
-        """Points of which not even the id is left."""
+    def __init__(self, inventory: Inventory, progress: Callable[[int], None]) -> None:
+        self.inventory = inventory
+        self.names = list(inventory.schema)
+        self.unknown = inventory.lost
+        """Points that have not even their id left."""
         self.bad_operations: list[str] = []
         self._progress = progress
         self._read_ids()
@@ -57,37 +57,39 @@ class Rescue:
 
     def _read_ids(self) -> None:
         keys, seqs, numbers, rows = [], [], [], []
-        self._edits_unknown = np.zeros(len(self.remains.parts), dtype=np.bool_)
-        for number, part in enumerate(self.remains.parts):
-            array, whole = self._ids(part)
-            alive = np.ones(part.rows, dtype=np.bool_) if part.alive is None else part.alive
+        self._edits_unknown = np.zeros(len(self.inventory.segments), dtype=np.bool_)
+        for number, entry in enumerate(self.inventory.segments):
+            array, whole = self._ids(entry)
+            alive = np.ones(entry.rows, dtype=np.bool_) if entry.alive is None else entry.alive
             self.unknown += int((alive & ~whole).sum())
             found = np.flatnonzero(alive & whole)
             keys.append(array[found])
-            seqs.append(self._seqs(part, number)[found])
+            seqs.append(self._seqs(entry, number)[found])
             numbers.append(np.full(len(found), number, dtype=np.int32))
             rows.append(found)
         empty = np.empty(0, dtype=np.int64)
         self.keys = ids.concatenate([*keys, empty.astype(np.uint64)])
         self.seqs = np.concatenate([*seqs, empty.astype(np.uint64)])
-        self.part = np.concatenate([*numbers, empty.astype(np.int32)])
+        self.segment = np.concatenate([*numbers, empty.astype(np.int32)])
         self.row = np.concatenate([*rows, empty])
-        parts = self.remains.parts
-        self.certain = np.array([part.certain for part in parts], dtype=np.bool_)[self.part]
-        described = np.array([part.row is not None for part in parts], dtype=np.bool_)[self.part]
+        entries = self.inventory.segments
+        self.certain = np.array([entry.certain for entry in entries], dtype=np.bool_)[self.segment]
+        described = np.array([entry.row is not None for entry in entries], dtype=np.bool_)[
+            self.segment
+        ]
         self._choose(described)
-        self.certain &= ~self._edits_unknown[self.part]
+        self.certain &= ~self._edits_unknown[self.segment]
         count = len(self.keys)
         self._order = np.arange(count, dtype=np.uint32)
         self.lost = np.zeros((count, 1 + len(self.names)), dtype=np.bool_)
-        """Parts of points that are lost: the payload, then each vector name."""
+        """What is lost of each point: the payload, then each vector name."""
         self.missing = np.zeros(count, dtype=np.bool_)
         """Points that are lost, but for their id."""
-        self.settled = np.zeros(count, dtype=np.bool_)
+        self.rewritten = np.zeros(count, dtype=np.bool_)
         """Points that the log has replaced or deleted."""
 
     def _choose(self, described: Flags) -> None:
-        """Keep one row of each point: one that is certain to live, else the newest."""
+        """Keep one row of each point: a row that is certain to live, else the newest."""
         columns = [self.keys] if self.keys.ndim == 1 else [self.keys[:, 1], self.keys[:, 0]]
         order = np.lexsort((described, self.seqs, self.certain, *columns))
         sorted_keys = self.keys[order]
@@ -97,47 +99,47 @@ class Rescue:
             last[:-1] = differs if differs.ndim == 1 else differs.any(axis=1)
         chosen = order[last]
         self.keys, self.seqs = self.keys[chosen], self.seqs[chosen]
-        self.part, self.row = self.part[chosen], self.row[chosen]
+        self.segment, self.row = self.segment[chosen], self.row[chosen]
         self.certain = self.certain[chosen]
 
-    def _ids(self, part: Part) -> tuple[ids.IdArray, Flags]:
-        with part.file(files.IDS, self.remains.uuid) as file:
-            columns = 2 if file.padded >= 16 * part.rows else 1
-            file.expect(part.rows, columns)
-            array, whole = file.rows(0, part.rows, columns)
-            self.remains.note(file.path, file.damage)
+    def _ids(self, entry: SegmentEntry) -> tuple[ids.IdArray, Flags]:
+        with entry.file(files.IDS, self.inventory.uuid) as file:
+            columns = 2 if file.padded >= 16 * entry.rows else 1
+            file.expect(entry.rows, columns)
+            array, whole = file.rows(0, entry.rows, columns)
+            self.inventory.note(file.path, file.damage)
         return (array[:, 0] if columns == 1 else array), whole
 
-    def _seqs(self, part: Part, number: int) -> npt.NDArray[np.uint64]:
-        """The last operations that changed the rows. Those whose seq is damaged count as new as
-        the newest of their segment."""
-        with part.file(files.SEQS, self.remains.uuid) as file:
-            file.expect(part.rows)
-            array, whole = file.rows(0, part.rows)
-            self.remains.note(file.path, file.damage)
+    def _seqs(self, entry: SegmentEntry, number: int) -> npt.NDArray[np.uint64]:
+        """The last operations that changed the rows. A damaged seq counts as the newest of its
+        segment."""
+        with entry.file(files.SEQS, self.inventory.uuid) as file:
+            file.expect(entry.rows)
+            array, whole = file.rows(0, entry.rows)
+            self.inventory.note(file.path, file.damage)
         seqs = array[:, 0]
         if not whole.all():
             seqs = np.where(whole, seqs, seqs.max(where=whole, initial=0))
         with ExitStack() as held:
-            edits = EditRemains(part, self.remains.uuid, held)
+            edits = SalvagedEdits(entry, self.inventory.uuid, held)
             self._edits_unknown[number] = not edits.whole
         changed: npt.NDArray[np.uint64] = np.maximum(seqs, edits.seqs)
         return changed
 
     def find(self, keys: list[int]) -> Offsets:
-        """The place of each key in the arrays, or -1."""
+        """The position of each key in the arrays, or -1."""
         return ids.find(self.keys, self._order, ids.to_array(keys))
 
     # -- rows ------------------------------------------------------------------------------
 
     def rows(self) -> Iterator[Upsert]:
         """Every point that can be saved from the segments, a few megabytes at a time."""
-        for number, part in enumerate(self.remains.parts):
-            points = np.flatnonzero(self.part == number)
+        for number, entry in enumerate(self.inventory.segments):
+            points = np.flatnonzero(self.segment == number)
             points = points[np.argsort(self.row[points])]
             if len(points):
                 with ExitStack() as held:
-                    yield from _PartRows(self, part, held).upserts(points)
+                    yield from _SegmentRows(self, entry, held).upserts(points)
 
     def keep(
         self,
@@ -147,7 +149,7 @@ class Rescue:
         vectors: dict[str, VectorBlock],
         lost: dict[str, Flags],
     ) -> Upsert | None:
-        """One operation for all of the points of which something is left."""
+        """One operation for all of the points that have something left."""
         has_vector = np.zeros(len(points), dtype=np.bool_)
         for block in vectors.values():
             has_vector |= block.flags()
@@ -163,7 +165,7 @@ class Rescue:
             return None
         return Upsert(
             ids.from_array(self.keys[points[kept]]),
-            [payloads[place] for place in kept.tolist()],
+            [payloads[position] for position in kept.tolist()],
             {
                 name: VectorBlock.of(block.values[kept], block.flags()[kept])
                 for name, block in vectors.items()
@@ -178,8 +180,8 @@ class Rescue:
 
     def operations(self) -> Iterator[tuple[int, Operation]]:
         """Each operation of the log, for the points that are not newer than it."""
-        dims = {name: vector.dim for name, vector in self.remains.schema.items()}
-        for seq, data in self.remains.log.operations():
+        dims = {name: vector.dim for name, vector in self.inventory.schema.items()}
+        for seq, data in self.inventory.log.operations():
             self._progress(len(data))
             try:
                 operation = decode(data)
@@ -187,106 +189,105 @@ class Rescue:
             except DamageError as error:
                 self.bad_operations.append(f"operation {seq}: {error}")
                 continue
-            places = self.find(operation.keys)
+            positions = self.find(operation.keys)
             # The row's own operation too: a segment may have lost what the log still has.
-            due = places < 0
-            due[~due] = self.seqs[places[~due]] <= seq
+            due = positions < 0
+            due[~due] = self.seqs[positions[~due]] <= seq
             if not due.all():
                 operation = only(operation, np.flatnonzero(due))
             if operation.keys:
                 yield seq, operation
 
-    def settle(self, operation: Operation) -> None:
-        """What an operation that was applied made good."""
-        places = self.find(operation.keys)
-        known = places >= 0
-        places = places[known]
+    def note_applied(self, operation: Operation) -> None:
+        """Note what an operation that was applied has written anew."""
+        positions = self.find(operation.keys)
+        known = positions >= 0
+        positions = positions[known]
         if isinstance(operation, (Upsert, Delete)):
-            self.lost[places] = False
-            self.missing[places] = False
-            self.settled[places] = True
+            self.lost[positions] = False
+            self.missing[positions] = False
+            self.rewritten[positions] = True
         elif isinstance(operation, EditPayload):
             if operation.mode in ("overwrite", "clear"):
-                self.lost[places, 0] = False
+                self.lost[positions, 0] = False
         elif isinstance(operation, DropVectors):
             for name in operation.names:
-                self.lost[places, 1 + self.names.index(name)] = False
+                self.lost[positions, 1 + self.names.index(name)] = False
         else:
             for name, block in operation.vectors.items():
-                given = places[block.flags()[known]]
+                given = positions[block.flags()[known]]
                 self.lost[given, 1 + self.names.index(name)] = False
 
 
-def only(operation: Operation, places: Offsets) -> Operation:
-    """The part of an operation that concerns some of its keys."""
-    keys = [operation.keys[place] for place in places.tolist()]
+def only(operation: Operation, positions: Offsets) -> Operation:
+    """An operation without those of its keys that are not at ``positions``."""
+    keys = [operation.keys[position] for position in positions.tolist()]
     if isinstance(operation, Delete):
         return Delete(keys)
     if isinstance(operation, DropVectors):
         return DropVectors(keys, operation.names)
     if isinstance(operation, EditPayload):
         return EditPayload(keys, operation.mode, operation.payload, operation.path, operation.paths)
-    vectors = {name: block.take(places) for name, block in operation.vectors.items()}
+    vectors = {name: block.take(positions) for name, block in operation.vectors.items()}
     if isinstance(operation, EditVectors):
         return EditVectors(keys, vectors)
-    return Upsert(keys, [operation.payloads[place] for place in places.tolist()], vectors)
+    return Upsert(keys, [operation.payloads[position] for position in positions.tolist()], vectors)
 
 
-class _PartRows:
+class _SegmentRows:
     """The rows of one segment, read window by window."""
 
-    def __init__(self, rescue: Rescue, part: Part, held: ExitStack) -> None:
-        self._rescue = rescue
-        self._part = part
-        self._uuid = rescue.remains.uuid
+    def __init__(self, salvaged: SalvagedPoints, entry: SegmentEntry, held: ExitStack) -> None:
+        self._salvaged = salvaged
+        self._entry = entry
+        self._uuid = salvaged.inventory.uuid
         self._held = held
         self._payload = self._open(files.PAYLOAD)
         self._offsets, self._offset_known = self._read_offsets()
-        self._edits = EditRemains(part, self._uuid, held)
-        self._vectors: dict[str, DataRemains] = {}
+        self._edits = SalvagedEdits(entry, self._uuid, held)
+        self._vectors: dict[str, SalvagedFile] = {}
         self._present: dict[str, tuple[Flags, Flags]] = {}
-        for name in rescue.names:
+        for name in salvaged.names:
             self._vectors[name] = self._open(files.VECTORS, name)
-            self._vectors[name].expect(part.rows, rescue.remains.schema[name].dim)
+            self._vectors[name].expect(entry.rows, salvaged.inventory.schema[name].dim)
             self._present[name] = self._read_present(name)
 
-    def _open(self, file: FileKind, vector_name: str = "") -> DataRemains:
-        remains = self._part.file(file, self._uuid, file.file(vector_name))
-        return self._held.enter_context(remains)
+    def _open(self, file: FileKind, vector_name: str = "") -> SalvagedFile:
+        return self._held.enter_context(self._entry.file(file, self._uuid, file.file(vector_name)))
 
     def upserts(self, points: Offsets) -> Iterator[Upsert]:
         """The points, whose rows ascend."""
-        schema = self._rescue.remains.schema
-        rows = self._rescue.row[points]
+        schema = self._salvaged.inventory.schema
+        rows = self._salvaged.row[points]
         stride = row_bytes(schema)
         # A window ends where its bytes reach the limit, dead rows in it included.
         begins = rows * stride + self._offsets[rows]
         ends = np.flatnonzero(np.diff(begins // _WINDOW_BYTES)) + 1
         for some in np.split(points, ends):
-            window = self._rescue.row[some]
+            window = self._salvaged.row[some]
             payloads, payload_whole = self._read_payloads(window)
             self._edits.put(window, payloads, payload_whole)
             vectors, lost = {}, {}
             for name in schema:
                 vectors[name], lost[name] = self._read_vectors(name, window)
-            found = self._rescue.keep(some, payloads, payload_whole, vectors, lost)
+            found = self._salvaged.keep(some, payloads, payload_whole, vectors, lost)
             if found is not None:
                 yield found
-            self._rescue.advance(stride * len(window) + sum(map(len, payloads)))
+            self._salvaged.advance(stride * len(window) + sum(map(len, payloads)))
         for file in (self._payload, *self._edits.files, *self._vectors.values()):
-            self._rescue.remains.note(file.path, file.damage)
+            self._salvaged.inventory.note(file.path, file.damage)
 
     # -- payloads --------------------------------------------------------------------------
 
     def _read_offsets(self) -> tuple[Offsets, Flags]:
-        """Where each payload begins and the last one ends; which of these places are known."""
-        count = self._part.rows + 1
+        """Where each payload begins and the last one ends; which of these offsets are known."""
+        count = self._entry.rows + 1
         file = self._open(files.PAYLOAD_OFFSETS)
         file.expect(count)
         array, known = file.rows(0, count)
         known &= array[:, 0] <= self._payload.padded
         offsets = np.where(known, array[:, 0], 0).astype(np.int64)
-        self._rescue.remains.note(file.path, file.damage)
+        self._salvaged.inventory.note(file.path, file.damage)
         if not known[0]:
             offsets[0], known[0] = 0, True
         for first in np.flatnonzero(known[:-1] & ~known[1:]).tolist():
@@ -295,9 +296,9 @@ class _PartRows:
             end = int(offsets[stop]) if stop < count else self._payload.padded
             # Payloads stand one after another, and each tells where it ends.
             stream = _Stream(self._payload, int(offsets[first]), end)
-            for place, size in enumerate(encoding.sizes(stream, stop - first - 1), first + 1):
-                offsets[place] = offsets[place - 1] + size
-                known[place] = True
+            for position, size in enumerate(encoding.sizes(stream, stop - first - 1), first + 1):
+                offsets[position] = offsets[position - 1] + size
+                known[position] = True
         offsets = np.maximum.accumulate(np.where(known, offsets, 0))
         return offsets, known
 
@@ -318,20 +319,20 @@ class _PartRows:
 
     def _read_present(self, name: str) -> tuple[Flags, Flags]:
         """Which rows have the vector, and for which of them that is known."""
-        part = self._part
-        all_rows = np.ones(part.rows, dtype=np.bool_)
-        if part.row is not None and files.PRESENT.file(name) not in part.row.files:
+        entry = self._entry
+        all_rows = np.ones(entry.rows, dtype=np.bool_)
+        if entry.row is not None and files.PRESENT.file(name) not in entry.row.files:
             return all_rows, all_rows
         file = self._open(files.PRESENT, name)
-        file.expect(-(-part.rows // 8))
-        bits, whole = file.rows(0, -(-part.rows // 8))
-        if part.row is not None:
-            self._rescue.remains.note(file.path, file.damage)
-        return unpack_bits(bits[:, 0], part.rows), np.repeat(whole, 8)[: part.rows]
+        file.expect(-(-entry.rows // 8))
+        bits, whole = file.rows(0, -(-entry.rows // 8))
+        if entry.row is not None:
+            self._salvaged.inventory.note(file.path, file.damage)
+        return unpack_bits(bits[:, 0], entry.rows), np.repeat(whole, 8)[: entry.rows]
 
     def _read_vectors(self, name: str, window: Offsets) -> tuple[VectorBlock, Flags]:
-        """The vectors, and which of the rows that are without lost theirs."""
-        dim = self._rescue.remains.schema[name].dim
+        """The vectors, and which rows have lost theirs."""
+        dim = self._salvaged.inventory.schema[name].dim
         first = int(window[0])
         data, whole = self._vectors[name].rows(first, int(window[-1]) + 1, dim)
         block, good = data[window - first], whole[window - first]
@@ -345,7 +346,7 @@ class _PartRows:
 class _Stream:
     """A stretch of a file, for a reader; raises DamageError in a block that is not whole."""
 
-    def __init__(self, file: DataRemains, start: int, stop: int) -> None:
+    def __init__(self, file: SalvagedFile, start: int, stop: int) -> None:
         self._file = file
         self._at = start
         self._stop = stop
