@@ -32,22 +32,41 @@ INTEGRATIONS = (
     Integration(
         "langchain-qdrant",
         # Its older store, half of its tests, calls what later clients have not.
-        ("langchain-qdrant==1.1.0", "qdrant-client==1.15.1", "langchain-tests==1.1.9"),
+        (
+            "langchain-qdrant==1.1.0",
+            "qdrant-client==1.15.1",
+            "langchain-core==1.8.3",
+            "langchain-tests==1.1.9",
+        ),
         tests=("tests/integration_tests", "tests/unit_tests/test_imports.py"),
     ),
     Integration(
         "llama-index",
-        ("llama-index-vector-stores-qdrant==0.10.4", "qdrant-client==1.20.0"),
+        (
+            "llama-index-vector-stores-qdrant==0.10.4",
+            "qdrant-client==1.20.0",
+            "llama-index-core==0.14.25",
+        ),
         flows="test_llama_index.py",
     ),
     Integration(
         "haystack",
-        ("qdrant-haystack==13.1.0", "qdrant-client==1.20.0", "pandas", "pytest-rerunfailures"),
+        (
+            "qdrant-haystack==13.1.0",
+            "qdrant-client==1.20.0",
+            "haystack-ai==3.4.1",
+            "pandas",
+            "pytest-rerunfailures",
+        ),
         tests=("tests",),
     ),
     Integration(
         "datapizza",
-        ("datapizza-ai-vectorstores-qdrant==0.0.9", "qdrant-client==1.20.0"),
+        (
+            "datapizza-ai-vectorstores-qdrant==0.0.9",
+            "qdrant-client==1.20.0",
+            "datapizza-ai-core==0.1.3",
+        ),
         tests=("datapizza/vectorstores/qdrant/tests",),
     ),
     Integration("mem0", ("mem0ai==2.2.1", "qdrant-client==1.20.0"), flows="test_mem0.py"),
