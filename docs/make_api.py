@@ -37,6 +37,14 @@ JSON shape, and an object of `qdrant_client.models`, too.
 """
 
 
+def documentation_of(cls: type, name: str, member: Any) -> str:
+    """What is said of a member; of a verb that both classes have, once."""
+    theirs = getattr(vecdb.Collection, name, None)
+    if cls is vecdb.VecDB and theirs is not None and theirs.__doc__ == member.__doc__:
+        return text_of(f"See ``Collection.{name}``.")
+    return text_of(member.__doc__)
+
+
 def text_of(docstring: str | None) -> str:
     """A docstring as Markdown: single backticks, and literal blocks fenced."""
     text = inspect.cleandoc(docstring or "")
@@ -107,7 +115,7 @@ def of_class(cls: type) -> Iterator[str]:
         else:
             yield f"### {cls.__name__}.{name}"
             yield f"```text\n{signature_of(name, member)}\n```"
-            yield text_of(member.__doc__)
+            yield documentation_of(cls, name, member)
 
 
 def of_models() -> Iterator[str]:

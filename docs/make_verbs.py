@@ -29,23 +29,24 @@ from __future__ import annotations
 
 {imports}
 from inspect import isfunction
-from typing import {typing}
+from typing import Any
 
 from vecdb import models, qdrant_arguments
 from vecdb.collection import Collection
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
-
-    from vecdb.qdrant_arguments import OfPoints
+from vecdb.engine.database import Database
+from vecdb.qdrant_arguments import OfPoints, Unpack
 
 
 class Verbs:
     """One method for each verb of ``Collection``."""
 
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
     def collection(self, collection_name: str) -> Collection:
-        """The collection of that name."""
-        raise NotImplementedError
+        """A handle with the same verbs and no name argument. Raises NotFoundError, and for a
+        collection in ``damaged`` its error."""
+        return Collection(self._database, self._database.store(collection_name))
 '''
 
 TAIL = """
@@ -93,6 +94,13 @@ def in_brackets(before: str, items: list[str], after: str, indent: int) -> str:
     return f"{outer}{before}(\n" + "".join(f"{inner}{i},\n" for i in items) + f"{outer}){after}"
 
 
+def documentation(verb: ast.FunctionDef, source: str) -> str:
+    """The docstring, as it is written."""
+    statement = verb.body[0]
+    assert ast.get_docstring(verb), f"{verb.name} has no docstring"
+    return str(ast.get_source_segment(source, statement))
+
+
 def method(verb: ast.FunctionDef, source: str) -> str:
     """A verb of ``VecDB``."""
     assert verb.returns is not None
@@ -104,12 +112,12 @@ def method(verb: ast.FunctionDef, source: str) -> str:
     names = [f"{arg.arg}={arg.arg}" for arg in verb.args.args[1:]]
     handed = "" if result == "None" else "return "
     call = in_brackets(f"{handed}self.collection(collection_name).{verb.name}", names, "", indent=8)
-    return f'''
+    return f"""
 {head}
-        """See ``Collection.{verb.name}``."""
+        {documentation(verb, source)}
         qdrant_arguments.check("VecDB.{verb.name}", qdrant)
 {call}
-'''
+"""
 
 
 def verbs() -> str:
@@ -118,11 +126,8 @@ def verbs() -> str:
     methods = "".join(method(verb, source) for verb in of_points(source))
     used = set(re.findall(r"\w+", methods))
     names = ", ".join(name for name in ("Iterable", "Sequence") if name in used)
-    typing = ", ".join(
-        name for name in ("TYPE_CHECKING", "Any") if name in {*used, "TYPE_CHECKING"}
-    )
     imports = f"from collections.abc import {names}"
-    return HEAD.format(imports=imports, typing=typing) + methods + TAIL
+    return HEAD.format(imports=imports) + methods + TAIL
 
 
 def main() -> int:

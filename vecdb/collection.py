@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from vecdb import ids, models, qdrant_arguments
+from vecdb.engine.database import Database
 from vecdb.engine.read import reader
 from vecdb.engine.read.answer import answer, answers
 from vecdb.engine.read.request import compiled, explanation, nearest, several, unread, walk
 from vecdb.engine.store import RecoveryReport, Store
 from vecdb.engine.view import View
 from vecdb.engine.write import edits
-from vecdb.engine.write.checkpoint import checkpoint, checkpoint_if_full
+from vecdb.engine.write.checkpoint import checkpoint_if_full
 from vecdb.engine.write.ingest import prepare_upsert
-from vecdb.engine.write.writer import Request, Writer
-from vecdb.errors import ClosedError, ReentrantCallError, VecdbError
-from vecdb.models.validation import read
-from vecdb.upload import (
+from vecdb.engine.write.upload import (
     ProgressBar,
     batches,
     equal_lengths,
@@ -28,12 +26,10 @@ from vecdb.upload import (
     take,
     vector_batches,
 )
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
-
-    from vecdb.database import VecDB
-    from vecdb.qdrant_arguments import OfPoints
+from vecdb.engine.write.writer import Request, submit
+from vecdb.errors import ClosedError, ReentrantCallError, VecdbError
+from vecdb.models.validation import read
+from vecdb.qdrant_arguments import OfPoints, Unpack
 
 
 class Collection:
@@ -42,14 +38,20 @@ class Collection:
     Thread-safe. A write returns when it is durable (at sync level ``always``) and visible.
     """
 
-    def __init__(self, database: VecDB, store: Store) -> None:
+    def __init__(self, database: Database, store: Store) -> None:
         self._database = database
         self._store = store
-        self._writer = Writer(store)
+
+    def __eq__(self, other: object) -> bool:
+        """Whether it is a handle of the same open collection."""
+        return isinstance(other, Collection) and other._store is self._store
+
+    def __hash__(self) -> int:
+        return hash(self._store)
 
     def __repr__(self) -> str:
         if self._store.closed:
-            return f"<Collection {self.name!r}: it {self._store.fate}>"
+            return f"<Collection {self.name!r}: it {self._store.closed_because}>"
         view = self._store.view
         named = ", ".join(
             f"{v.name + ': ' if v.name else ''}{v.dim}-d {v.distance.value}"
@@ -230,7 +232,7 @@ class Collection:
 
     def _write(self, request: Request) -> models.UpdateResult:
         self._database.check_usable()
-        seq = self._writer.submit(request)
+        seq = submit(self._store, request)
         try:
             checkpoint_if_full(self._store)
         except ReentrantCallError:
@@ -247,7 +249,7 @@ class Collection:
         self._database.check_usable()
         view = self._store.view  # first: closed in between, it would be empty
         if self._store.closed:
-            raise ClosedError(f"collection {self.name!r} {self._store.fate}")
+            raise ClosedError(f"collection {self.name!r} {self._store.closed_because}")
         return view
 
     def retrieve(
@@ -401,9 +403,7 @@ class Collection:
 
     def flush(self) -> None:
         """Checkpoint now: everything written is in segment files and the WAL is empty."""
-        self._database.check_usable()
-        checkpoint(self._store)
-        self._store.changed()
+        self._database.flush(self._store)
 
     def wait_for_optimizer(self, timeout: float | None = None) -> bool:
         """Wait until the optimizer has nothing left to do here; False after ``timeout`` seconds, or

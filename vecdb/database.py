@@ -2,51 +2,24 @@
 
 from __future__ import annotations
 
-import atexit
 import os
-import threading
 import time
-import weakref
-from contextlib import ExitStack, suppress
-from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 from vecdb import models, qdrant_arguments
-from vecdb.collection import Collection
-from vecdb.engine.archive import snapshots
-from vecdb.engine.open import database_dir, places
-from vecdb.engine.optimize.optimizer import Optimizer, deadline_of
-from vecdb.engine.repair.check import CheckReport, check_files
-from vecdb.engine.store import Store
+from vecdb.engine.database import Database
+from vecdb.engine.open import database_dir
+from vecdb.engine.optimize.optimizer import deadline_of
+from vecdb.engine.repair.check import CheckReport
 from vecdb.engine.write.configure import new_config, update_config
-from vecdb.engine.write.syncer import Syncer
-from vecdb.errors import (
-    ClosedError,
-    ForkError,
-    InvalidInputError,
-    NotFoundError,
-    PlaceTakenError,
-    ReadOnlyError,
-    VecdbError,
-)
-from vecdb.open_collections import OpenCollections
-from vecdb.qdrant_arguments import OfCollections
-from vecdb.snapshots import Snapshots
-from vecdb.storage import fs, layout, lookup
-from vecdb.storage.mapping import give_back_freed_memory
-from vecdb.storage.place import Place
-from vecdb.storage.wal import LogLevel, SyncLevel
+from vecdb.errors import InvalidInputError, VecdbError
+from vecdb.qdrant_arguments import OfCollections, Unpack
+from vecdb.storage.wal import SyncLevel
 from vecdb.verbs import Verbs
 
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
-
-_open_databases: weakref.WeakSet[VecDB] = weakref.WeakSet()
-
-
-class VecDB(Verbs, Snapshots):
+class VecDB(Verbs):
     """An embedded vector database in one directory.
 
     ``path``: the directory, made if it does not exist; ``":memory:"`` is a temporary one that is
@@ -92,51 +65,11 @@ class VecDB(Verbs, Snapshots):
         given = database_dir.parse_path(path)
         if read_only and given is None:
             raise InvalidInputError("path: ':memory:' makes a new database; it cannot be read_only")
-        self._temporary = given is None
-        self.path = fs.make_temporary_dir() if given is None else given
-        self.read_only = read_only
-        self._level: LogLevel = "none" if self._temporary else sync
-        self._pid = os.getpid()
-        self._closed = False
-        self._lock = threading.RLock()  # guards what is open; before any lock of a store
-        self._place: Place | None = None  # held open, and locked, to be written to
-        self._file_lock: fs.FileLock | None = None
-        self.optimizer = Optimizer(self._stores)
-        self._syncer = Syncer(self._stores, sync_interval)
-        self._collections = OpenCollections(
-            self.path / layout.COLLECTIONS, self._level, self.optimizer, partial(Collection, self)
-        )
-        _open_databases.add(self)  # before there is a lock that a fork would copy
-        if read_only:
-            database_dir.require_database(self.path)
-            self.refresh()
-        else:
-            self._open_for_writing()
-            try:
-                self._start_threads()
-            except BaseException:  # there may be too many of them
-                with suppress(Exception):
-                    self.close()
-                raise
-
-    def _start_threads(self) -> None:
-        self.optimizer.start()
-        if self._level == "interval":
-            self._syncer.start()
-
-    def _open_for_writing(self) -> None:
-        database_dir.prepare(self.path)
-        self._place, self._file_lock = database_dir.hold(self.path)
-        try:
-            with self._place:
-                with fs.told_when_full(self.path):
-                    database_dir.initialize(self.path)
-                places.finish_restores(self.path / layout.COLLECTIONS)
-                snapshots.clean(self.path / layout.SNAPSHOTS)
-                self._collections.open_all(self._place)
-        except BaseException:
-            self._let_go(keep=False)
-            raise
+        database = Database(given, sync=sync, sync_interval=sync_interval, read_only=read_only)
+        super().__init__(database)
+        self.path = database.path
+        self.read_only = database.read_only
+        self.optimizer = database.optimizer
 
     def __enter__(self) -> VecDB:
         return self
@@ -150,7 +83,8 @@ class VecDB(Verbs, Snapshots):
         self.close()
 
     def __repr__(self) -> str:
-        state = "closed" if self._closed else f"{len(self._stores())} collections"
+        database = self._database
+        state = "closed" if database.closed else f"{len(database.stores())} collections"
         return f"<VecDB {str(self.path)!r}: {state}>"
 
     def __reduce__(self) -> NoReturn:
@@ -160,67 +94,11 @@ class VecDB(Verbs, Snapshots):
     def close(self, **qdrant: Unpack[OfCollections]) -> None:
         """Stop the optimizer, checkpoint every collection, release the lock. May be repeated."""
         qdrant_arguments.check("VecDB.close", qdrant, OfCollections)
-        if os.getpid() != self._pid:
-            return
-        with self._lock:
-            if self._closed:
-                return
-            for store in self._stores():
-                store.require_outside()
-            self._closed = True
-            try:
-                self._syncer.stop()
-                self.optimizer.stop()
-            finally:
-                self._let_go(keep=not (self._temporary or self.read_only))
-
-    def _let_go(self, *, keep: bool) -> None:
-        """Close every collection, then, whatever came of that, give the lock back."""
-        try:
-            self._collections.close(keep=keep)
-        finally:
-            _open_databases.discard(self)
-            if self._temporary:
-                self._remove()
-            self._release()
-            give_back_freed_memory()
-
-    def _release(self) -> None:
-        """Give back the lock and the directory."""
-        if self._file_lock is not None:
-            self._file_lock.release()
-        if self._place is not None:
-            self._place.close()
-
-    def _remove(self) -> None:
-        """Remove a temporary database, and nothing that was put in its place."""
-        if self._place is not None:
-            with suppress(PlaceTakenError):
-                self._place.require()
-                with self._place:
-                    for path in lookup.entries(self.path):
-                        fs.remove_tree(path)
-                fs.remove_empty_dir(self.path)
-
-    def _stores(self) -> list[Store]:
-        return self._collections.stores()
+        self._database.close()
 
     def check_usable(self) -> None:
         """Raise ForkError in a forked child, ClosedError after ``close``."""
-        if os.getpid() != self._pid:
-            raise ForkError(
-                f"database {self.path} was opened by process {self._pid}; this is its fork "
-                f"{os.getpid()}. Open databases after forking"
-            )
-        if self._closed:
-            raise ClosedError(f"database {self.path} is closed")
-
-    def _changing(self) -> Place:
-        self.check_usable()
-        if self._place is None:
-            raise ReadOnlyError(f"database {self.path} was opened with read_only=True")
-        self._place.require()
-        return self._place
+        self._database.check_usable()
 
     @property
     def damaged(self) -> dict[str, VecdbError]:
@@ -228,24 +106,13 @@ class VecDB(Verbs, Snapshots):
 
         They can be deleted, recovered from a snapshot, or saved with ``vecdb repair``.
         """
-        self.check_usable()
-        return self._collections.damaged()
+        return self._database.damaged()
 
     def refresh(self) -> bool:
         """Move a database opened with ``read_only=True`` to its newest state; whether there was
         anything new. Each collection moves to one exact state of it, wholly. A writer's own
         handle is always at the newest state, and this does nothing."""
-        self.check_usable()
-        if not self.read_only:
-            return False
-        with self._lock:
-            changed = False
-            while True:  # of one database, though another one may be put in its place meanwhile
-                database_dir.require_database(self.path)
-                found = self.path.stat()
-                changed |= self._collections.refresh()
-                if self.path.exists() and os.path.samestat(self.path.stat(), found):
-                    return changed
+        return self._database.refresh()
 
     # -- collections -----------------------------------------------------------------------
 
@@ -276,9 +143,7 @@ class VecDB(Verbs, Snapshots):
             wal_config,
             on_disk_payload,
         )
-        self.check_usable()  # before the lock: a fork may have copied it locked, for ever
-        with self._lock, self._changing():
-            self._collections.create(name, config)
+        self._database.create(name, config)
         return True
 
     def recreate_collection(
@@ -294,7 +159,8 @@ class VecDB(Verbs, Snapshots):
     ) -> bool:
         """``delete_collection`` if it exists, then ``create_collection``."""
         qdrant_arguments.check("VecDB.recreate_collection", qdrant, OfCollections)
-        config = (
+        name = database_dir.check_name(collection_name)
+        config = new_config(  # what is wrong with it must be said before anything is deleted
             vectors_config,
             quantization_config,
             optimizers_config,
@@ -302,19 +168,13 @@ class VecDB(Verbs, Snapshots):
             wal_config,
             on_disk_payload,
         )
-        database_dir.check_name(collection_name)
-        new_config(*config)  # what is wrong with it must be said before anything is deleted
-        self.check_usable()
-        with self._lock:
-            self.delete_collection(collection_name)
-            return self.create_collection(collection_name, *config)
+        self._database.recreate(name, config)
+        return True
 
     def delete_collection(self, collection_name: str, **qdrant: Unpack[OfCollections]) -> bool:
         """Remove a collection and its files; False if there was none."""
         qdrant_arguments.check("VecDB.delete_collection", qdrant, OfCollections)
-        self.check_usable()
-        with self._lock, self._changing():
-            return self._collections.delete(database_dir.check_name(collection_name))
+        return self._database.delete(collection_name)
 
     def update_collection(
         self,
@@ -333,9 +193,9 @@ class VecDB(Verbs, Snapshots):
         a change of codes is built by the optimizer in the background.
         """
         qdrant_arguments.check("VecDB.update_collection", qdrant, OfCollections)
-        store = self.collection(collection_name)._store
+        store = self._database.store(collection_name)
         update_config(store, optimizers_config, hnsw_config, quantization_config, vectors_config)
-        self.optimizer.wake()
+        store.changed()
         return True
 
     def get_collection(self, collection_name: str) -> models.CollectionInfo:
@@ -344,20 +204,12 @@ class VecDB(Verbs, Snapshots):
 
     def get_collections(self) -> models.CollectionsResponse:
         """The names of all collections, sorted."""
-        self.check_usable()
-        names = sorted({*self._collections.names(), *self._collections.damaged()})
+        names = self._database.names()
         return models.CollectionsResponse([models.CollectionDescription(name) for name in names])
 
     def collection_exists(self, collection_name: str) -> bool:
         """Whether there is a collection of that name."""
-        self.check_usable()
-        return database_dir.check_name(collection_name) in self._collections
-
-    def collection(self, collection_name: str) -> Collection:
-        """A handle with the same verbs and no name argument. Raises NotFoundError, and for a
-        collection in ``damaged`` its error."""
-        self.check_usable()
-        return self._collections.get(collection_name)
+        return self._database.has(collection_name)
 
     # -- all collections ----------------------------------------------------------------------
 
@@ -365,11 +217,7 @@ class VecDB(Verbs, Snapshots):
         """Checkpoint one collection, or all."""
         if collection_name is not None:
             return self.collection(collection_name).flush()
-        self.check_usable()
-        for name in self._collections.names():
-            with suppress(ClosedError, NotFoundError):  # dropped or replaced meanwhile
-                self.collection(name).flush()
-        self.check_usable()
+        return self._database.flush_all()
 
     def memory_report(self, collection_name: str | None = None) -> dict[str, Any]:
         """Of one collection, see ``Collection.memory_report``; or of all: their reports by name, as
@@ -379,21 +227,14 @@ class VecDB(Verbs, Snapshots):
         from vecdb.engine.memory.report import memory_reports
 
         self.check_usable()
-        return memory_reports(self.path, self._stores())
+        return memory_reports(self.path, self._database.stores())
 
     def check(self) -> CheckReport:
         """Read every byte of every file and compare it with its checksum and with the others.
 
         Reads and writes go on meanwhile; checkpoints, builds and changes of collections wait.
         """
-        self.check_usable()
-        if self._place is None:
-            raise ReadOnlyError(f"database {self.path}: its writer may change what is checked")
-        with self._lock, ExitStack() as held:
-            for store in self._stores():
-                store.require_outside()
-                held.enter_context(store.maintenance)
-            return check_files(self._place.now())
+        return self._database.check()
 
     def wait_for_optimizer(
         self, collection_name: str | None = None, timeout: float | None = None
@@ -401,34 +242,73 @@ class VecDB(Verbs, Snapshots):
         """Wait for one collection, or all; see ``Collection.wait_for_optimizer``."""
         self.check_usable()
         deadline = deadline_of(timeout)
-        for name in self._collections.names() if collection_name is None else [collection_name]:
+        names = [store.name for store in self._database.stores()]
+        for name in names if collection_name is None else [collection_name]:
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
             if not self.collection(name).wait_for_optimizer(left):
                 return False
         return True
 
+    # -- snapshots ----------------------------------------------------------------------------
 
-def _close_all() -> None:
-    for database in list(_open_databases):
-        try:
-            database.close()
-        except Exception:
-            pass  # the interpreter is ending; what was acknowledged is in the WAL
+    def create_snapshot(
+        self, collection_name: str, wait: bool = True
+    ) -> models.SnapshotDescription:
+        """Write all of a collection to one file, ``snapshots/<collection>/<name>`` in the
+        database's directory, with its SHA-256 beside it.
 
+        It holds one exact state, with every write that was acknowledged before the call. Reads,
+        writes and the optimizer go on meanwhile. Snapshots stay when the collection is deleted.
+        ``wait`` is accepted for compatibility: the snapshot is durable when this returns. Raises
+        NotFoundError, StorageFullError, and CorruptionError for a damaged file.
+        """
+        return self._database.create_snapshot(collection_name)
 
-def _after_fork() -> None:
-    """The child may not use it, and keeps nothing of it: its copy of the lock would keep the
-    database locked after the parent has ended, its mappings the space of files that are removed.
-    Takes no lock, for any may have been held at the fork, by a thread that is not here."""
-    for database in list(_open_databases):
-        if database._file_lock is not None:
-            database._file_lock.release()
-        if database._place is not None:
-            database._place.leave()
-        for store in database._stores():
-            store.wal.let_go()
-            store.let_go()
+    def list_snapshots(self, collection_name: str) -> list[models.SnapshotDescription]:
+        """The snapshots of a collection, oldest first; also of one that was deleted."""
+        return self._database.list_snapshots(collection_name)
 
+    def delete_snapshot(self, collection_name: str, snapshot_name: str, wait: bool = True) -> bool:
+        """Remove a snapshot; False if there is none of that name."""
+        return self._database.delete_snapshot(collection_name, snapshot_name)
 
-atexit.register(_close_all)
-os.register_at_fork(after_in_child=_after_fork)
+    def recover_snapshot(
+        self,
+        collection_name: str,
+        location: str | os.PathLike[str],
+        checksum: str | None = None,
+        wait: bool = True,
+        **qdrant: Unpack[OfCollections],
+    ) -> bool:
+        """Make a collection what a snapshot says, whether it exists, is damaged, or neither.
+
+        ``location``: a path, a ``file://`` URI, or a name that ``list_snapshots`` or
+        ``list_full_snapshots`` gives; of a full snapshot, the collection of this name is taken.
+        ``checksum``: the SHA-256 that the file must have.
+
+        The file is not trusted: all of it is read and verified first. An error, or a crash, leaves
+        the collection as it was. Otherwise handles of the collection that was there raise
+        ClosedError from now on; writes to it that are under way are lost with it. Raises
+        NotFoundError, CorruptionError (names the file), FormatVersionError, StorageFullError.
+        """
+        qdrant_arguments.check("VecDB.recover_snapshot", qdrant, OfCollections)
+        name = database_dir.check_name(collection_name)
+        self._database.recover_snapshot(name, location, checksum)
+        return True
+
+    def create_full_snapshot(self, wait: bool = True) -> models.SnapshotDescription:
+        """Write all collections to one file, ``snapshots/<name>`` in the database's directory.
+
+        Each collection is in it with one exact state of its own, no older than the call; they need
+        not be of the same moment. ``vecdb restore`` makes a database of it. Raises as
+        ``create_snapshot`` does, and for a damaged collection.
+        """
+        return self._database.create_full_snapshot()
+
+    def list_full_snapshots(self) -> list[models.SnapshotDescription]:
+        """The snapshots of the whole database, oldest first."""
+        return self._database.list_full_snapshots()
+
+    def delete_full_snapshot(self, snapshot_name: str, wait: bool = True) -> bool:
+        """Remove a snapshot of the whole database; False if there is none of that name."""
+        return self._database.delete_full_snapshot(snapshot_name)

@@ -7,9 +7,23 @@ another.
 
 from __future__ import annotations
 
-from typing import Any, TypedDict
+import sys
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from vecdb.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack as Unpack
+elif sys.version_info >= (3, 11):
+    from typing import Unpack as Unpack
+else:
+
+    class Unpack:
+        """What Python 3.10 has not: for annotations that are read at run time, where any value
+        will do."""
+
+        def __class_getitem__(cls, kind: type) -> Any:
+            return Any
 
 
 class OfPoints(TypedDict, total=False):

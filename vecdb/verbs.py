@@ -7,23 +7,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from inspect import isfunction
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from vecdb import models, qdrant_arguments
 from vecdb.collection import Collection
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
-
-    from vecdb.qdrant_arguments import OfPoints
+from vecdb.engine.database import Database
+from vecdb.qdrant_arguments import OfPoints, Unpack
 
 
 class Verbs:
     """One method for each verb of ``Collection``."""
 
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
     def collection(self, collection_name: str) -> Collection:
-        """The collection of that name."""
-        raise NotImplementedError
+        """A handle with the same verbs and no name argument. Raises NotFoundError, and for a
+        collection in ``damaged`` its error."""
+        return Collection(self._database, self._database.store(collection_name))
 
     def upsert(
         self,
@@ -32,7 +33,15 @@ class Verbs:
         wait: bool = True,
         **qdrant: Unpack[OfPoints],
     ) -> models.UpdateResult:
-        """See ``Collection.upsert``."""
+        """Write points: a ``Batch``, or a list of ``PointStruct``; existing ids are replaced.
+
+        ``Batch(ids, vectors, payloads)`` takes a ``float32 (n, dim)`` array (or a dict of them,
+        by name) as it is; that is the fast way. All of the batch is applied or nothing of it.
+        ``wait`` is accepted for compatibility: a write is always applied when this returns.
+
+        Raises InvalidInputError and NotBegunError (nothing was written), StorageFullError (nothing
+        was kept), WriteError (what came of it is known after reopening; till then none is taken).
+        """
         qdrant_arguments.check("VecDB.upsert", qdrant)
         return self.collection(collection_name).upsert(points=points, wait=wait)
 
@@ -47,7 +56,11 @@ class Verbs:
         progress: bool = False,
         **qdrant: Unpack[OfPoints],
     ) -> None:
-        """See ``Collection.upload_points``."""
+        """Write any number of ``PointStruct`` from an iterable, ``batch_size`` at a time.
+
+        ``progress`` shows a bar. ``parallel``, ``max_retries`` and ``wait`` are accepted for
+        compatibility. On an error or Ctrl-C the batches before it stay written.
+        """
         qdrant_arguments.check("VecDB.upload_points", qdrant)
         self.collection(collection_name).upload_points(
             points=points,
@@ -71,7 +84,12 @@ class Verbs:
         progress: bool = False,
         **qdrant: Unpack[OfPoints],
     ) -> None:
-        """See ``Collection.upload_collection``."""
+        """Write many vectors in batches: an array ``(n, dim)``, a dict of arrays by name, or any
+        iterable of vectors.
+
+        ``payload``: one dict (or None) a row; ``ids``: one a row, random UUIDs if not given. Of
+        either an endless iterator will do. On an error or Ctrl-C the batches before it stay.
+        """
         qdrant_arguments.check("VecDB.upload_collection", qdrant)
         self.collection(collection_name).upload_collection(
             vectors=vectors,
@@ -91,7 +109,10 @@ class Verbs:
         wait: bool = True,
         **qdrant: Unpack[OfPoints],
     ) -> models.UpdateResult:
-        """See ``Collection.delete``."""
+        """Remove points: a list of ids, ``PointIdsList``, ``Filter`` or ``FilterSelector``.
+
+        Ids that do not exist are fine. The space comes back by itself.
+        """
         qdrant_arguments.check("VecDB.delete", qdrant)
         return self.collection(collection_name).delete(points_selector=points_selector, wait=wait)
 
@@ -104,7 +125,10 @@ class Verbs:
         wait: bool = True,
         **qdrant: Unpack[OfPoints],
     ) -> models.UpdateResult:
-        """See ``Collection.set_payload``."""
+        """Merge ``payload`` into that of the points, at the path ``key`` if given.
+
+        Raises NotFoundError, and changes no point, if one of the ids does not exist.
+        """
         qdrant_arguments.check("VecDB.set_payload", qdrant)
         return self.collection(collection_name).set_payload(
             payload=payload, points=points, key=key, wait=wait
@@ -118,7 +142,7 @@ class Verbs:
         wait: bool = True,
         **qdrant: Unpack[OfPoints],
     ) -> models.UpdateResult:
-        """See ``Collection.overwrite_payload``."""
+        """Replace the points' payload. Raises NotFoundError as ``Collection.set_payload`` does."""
         qdrant_arguments.check("VecDB.overwrite_payload", qdrant)
         return self.collection(collection_name).overwrite_payload(
             payload=payload, points=points, wait=wait
@@ -132,7 +156,10 @@ class Verbs:
         wait: bool = True,
         **qdrant: Unpack[OfPoints],
     ) -> models.UpdateResult:
-        """See ``Collection.delete_payload``."""
+        """Remove these keys (paths such as ``a.b`` too) from the points' payload.
+
+        Raises NotFoundError as ``Collection.set_payload`` does; a missing key is fine.
+        """
         qdrant_arguments.check("VecDB.delete_payload", qdrant)
         return self.collection(collection_name).delete_payload(keys=keys, points=points, wait=wait)
 
@@ -143,7 +170,10 @@ class Verbs:
         wait: bool = True,
         **qdrant: Unpack[OfPoints],
     ) -> models.UpdateResult:
-        """See ``Collection.clear_payload``."""
+        """Remove the points' whole payload.
+
+        Raises NotFoundError as ``Collection.set_payload`` does.
+        """
         qdrant_arguments.check("VecDB.clear_payload", qdrant)
         return self.collection(collection_name).clear_payload(
             points_selector=points_selector, wait=wait
@@ -156,7 +186,10 @@ class Verbs:
         wait: bool = True,
         **qdrant: Unpack[OfPoints],
     ) -> models.UpdateResult:
-        """See ``Collection.update_vectors``."""
+        """Replace vectors of existing points: a list of ``PointVectors``; the rest stays.
+
+        Raises NotFoundError, and changes no point, if one of them does not exist.
+        """
         qdrant_arguments.check("VecDB.update_vectors", qdrant)
         return self.collection(collection_name).update_vectors(points=points, wait=wait)
 
@@ -168,7 +201,10 @@ class Verbs:
         wait: bool = True,
         **qdrant: Unpack[OfPoints],
     ) -> models.UpdateResult:
-        """See ``Collection.delete_vectors``."""
+        """Take the vectors of these names from the points; the points stay.
+
+        Raises NotFoundError as ``Collection.set_payload`` does; a point without them is fine.
+        """
         qdrant_arguments.check("VecDB.delete_vectors", qdrant)
         return self.collection(collection_name).delete_vectors(
             vectors=vectors, points=points, wait=wait
@@ -182,7 +218,7 @@ class Verbs:
         with_vectors: models.WithVectorsInput | None = False,
         **qdrant: Unpack[OfPoints],
     ) -> list[models.Record]:
-        """See ``Collection.retrieve``."""
+        """The points with these ids that exist, in the order asked for."""
         qdrant_arguments.check("VecDB.retrieve", qdrant)
         return self.collection(collection_name).retrieve(
             ids=ids, with_payload=with_payload, with_vectors=with_vectors
@@ -198,7 +234,7 @@ class Verbs:
         with_vectors: models.WithVectorsInput | None = False,
         **qdrant: Unpack[OfPoints],
     ) -> tuple[list[models.Record], int | str | None]:
-        """See ``Collection.scroll``."""
+        """A page of points in id order, from the id ``offset``; and the id of the next page."""
         qdrant_arguments.check("VecDB.scroll", qdrant)
         return self.collection(collection_name).scroll(
             scroll_filter=scroll_filter,
@@ -215,7 +251,7 @@ class Verbs:
         exact: bool = True,
         **qdrant: Unpack[OfPoints],
     ) -> models.CountResult:
-        """See ``Collection.count``."""
+        """How many points there are, or match. Always exact."""
         qdrant_arguments.check("VecDB.count", qdrant)
         return self.collection(collection_name).count(count_filter=count_filter, exact=exact)
 
@@ -232,7 +268,13 @@ class Verbs:
         score_threshold: float | None = None,
         **qdrant: Unpack[OfPoints],
     ) -> list[models.ScoredPoint]:
-        """See ``Collection.search``."""
+        """The nearest points, best first.
+
+        ``query_vector``: ``(dim,)`` numbers, or ``(name, numbers)`` for a named vector. Scores are
+        on the metric's scale: similarity for Cosine and Dot, distance for Euclid and Manhattan.
+        ``search_params`` says what recall to aim for and how codes are used; ``exact=True`` scans
+        the originals.
+        """
         qdrant_arguments.check("VecDB.search", qdrant)
         return self.collection(collection_name).search(
             query_vector=query_vector,
@@ -248,7 +290,8 @@ class Verbs:
     def search_batch(
         self, collection_name: str, requests: models.SearchRequestsInput, **qdrant: Unpack[OfPoints]
     ) -> list[list[models.ScoredPoint]]:
-        """See ``Collection.search_batch``."""
+        """Several ``SearchRequest`` on one and the same state; those that differ in their vector
+        only are searched together."""
         qdrant_arguments.check("VecDB.search_batch", qdrant)
         return self.collection(collection_name).search_batch(requests=requests)
 
@@ -267,7 +310,11 @@ class Verbs:
         explain: bool = False,
         **qdrant: Unpack[OfPoints],
     ) -> models.QueryResponse:
-        """See ``Collection.query_points``."""
+        """The nearest points to a vector, or to the point with an id (which is left out).
+
+        Without a ``query``: points in the order of ids, with score 0. ``explain``: the answer's
+        ``explanation`` says what was scanned in each segment, and why.
+        """
         qdrant_arguments.check("VecDB.query_points", qdrant)
         return self.collection(collection_name).query_points(
             query=query,
@@ -285,7 +332,8 @@ class Verbs:
     def query_batch_points(
         self, collection_name: str, requests: models.QueryRequestsInput, **qdrant: Unpack[OfPoints]
     ) -> list[models.QueryResponse]:
-        """See ``Collection.query_batch_points``."""
+        """Several ``QueryRequest`` on one and the same state; those that differ in their query
+        only are searched together."""
         qdrant_arguments.check("VecDB.query_batch_points", qdrant)
         return self.collection(collection_name).query_batch_points(requests=requests)
 

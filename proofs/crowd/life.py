@@ -21,7 +21,7 @@ from proofs.model import comparison
 from proofs.model.settings import create
 from proofs.model.writes import perform
 from vecdb import VecDB
-from vecdb.database import _close_all
+from vecdb.engine.database import _close_all
 from vecdb.engine.repair.check import check_database
 from vecdb.engine.write import checkpoint
 from vecdb.errors import ForkError, LockedError, PlaceTakenError, VecdbError

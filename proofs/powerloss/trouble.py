@@ -72,7 +72,7 @@ class Together(Step):
 
     def perform_all(self, run: Run, lanes: Lanes) -> int:
         collection = run.db.collection(self.into)
-        queue = collection._writer._queue
+        queue = collection._store.queue
         with collection._store.write:
             threads = []
             for number, lane in enumerate(lanes):

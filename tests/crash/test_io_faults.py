@@ -228,7 +228,7 @@ def test_a_collection_that_was_made_and_not_opened_can_be_made_again(
     again."""
     with VecDB(tmp_path / "db") as db:
         with monkeypatch.context() as patch:
-            patch.setattr("vecdb.open_collections.OpenCollections._open_one", failing())
+            patch.setattr("vecdb.engine.open_collections.OpenCollections._open_one", failing())
             if not taken_back:
                 patch.setattr("vecdb.engine.open.places.drop_collection", failing())
             with pytest.raises(OSError, match="injected"):

@@ -270,7 +270,7 @@ def test_fork_while_another_thread_is_at_work(small_db: VecDB) -> None:
     held, release = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with db._lock, store.maintenance, store.write:
+        with db._database._lock, store.maintenance, store.write:
             held.set()
             release.wait()
 

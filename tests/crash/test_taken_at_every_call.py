@@ -87,9 +87,9 @@ class Story:
         snapshots = path / "snapshots" / "c"
         with self.told():
             db = VecDB(path)
-            opened = db if self._watched == path else db.collection("c")._store
-            first = opened._place._first if opened is db else opened.place._first
-            self.own = first[1] == self._inode
+            whole = self._watched == path
+            place = db._database._place if whole else db.collection("c")._store.place
+            self.own = place._first[1] == self._inode
             for step in (
                 lambda: db.collection_exists("c") or db.create_collection("c", VECTORS),
                 lambda: self.upsert(db, 0),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import itertools
+import typing
 import uuid
 import warnings
 from collections.abc import Iterator
@@ -78,6 +79,36 @@ def test_every_verb_is_there_documented_and_typed() -> None:
         assert "self" in inspect.signature(method).parameters
         first = list(inspect.signature(getattr(VecDB, name)).parameters)[1]
         assert first == "collection_name"
+
+
+def test_verbs_of_both_say_the_same() -> None:
+    """To ``help`` as well: those of the database said "see the other" only."""
+    for name in POINT_VERBS:
+        if name in vars(VecDB):  # of one collection, or of all
+            continue
+        assert inspect.getdoc(getattr(VecDB, name)) == inspect.getdoc(getattr(Collection, name))
+
+
+@pytest.mark.parametrize("cls", [VecDB, Collection])
+def test_annotations_can_be_read_at_run_time(cls: type) -> None:
+    """They named what is imported for type checkers only: a NameError."""
+    for name, method in inspect.getmembers(cls, inspect.isfunction):
+        if name == "__init__" or not name.startswith("_"):
+            hints = typing.get_type_hints(method)
+            assert hints.keys() - {"return"} == inspect.signature(method).parameters.keys() - {
+                "self"
+            }
+
+
+def test_handles_of_one_collection_are_equal(db: VecDB) -> None:
+    for name in ("a", "b"):
+        db.create_collection(name, {"size": 2, "distance": "Dot"})
+    handle = db.collection("a")
+    assert handle == db.collection("a")
+    assert handle != db.collection("b")
+    assert {handle, db.collection("a"), db.collection("b")} == {handle, db.collection("b")}
+    db.recreate_collection("a", {"size": 2, "distance": "Dot"})
+    assert handle != db.collection("a")
 
 
 CALLS: dict[str, dict[str, Any]] = {

@@ -29,6 +29,7 @@ from vecdb.engine.operations import Upsert
 from vecdb.engine.optimize.optimizer import Optimizer
 from vecdb.engine.repair.check import check_database
 from vecdb.engine.write import checkpoint
+from vecdb.engine.write.writer import submit
 from vecdb.errors import OptimizerError, StorageFullError
 from vecdb.storage import fs, lookup
 from vecdb.storage.segment import FileSegment
@@ -274,8 +275,8 @@ def test_collections_take_turns_and_one_that_is_waited_for_more_often(
     db = open_db()
     for name in "abcd":
         create(db, name)
-    stores = {store.name: store for store in db._stores()}
-    optimizer = Optimizer(db._stores)
+    stores = {store.name: store for store in db._database.stores()}
+    optimizer = Optimizer(db._database.stores)
     left, turns = dict.fromkeys("abcd", 5), []
 
     def step(store: Any, *, patient: bool = False) -> bool:
@@ -528,7 +529,7 @@ def test_a_write_that_was_refused_is_not_kept(
                 operation = Upsert(list(range(100)), [b"\x80"] * 100, {"": VectorBlock(vectors)})
                 kept.append(weakref.ref(vectors))
                 try:
-                    db.collection("c")._writer.submit(operation)
+                    submit(db.collection("c")._store, operation)
                 except StorageFullError:
                     refused += 1
                 del vectors, operation
@@ -547,7 +548,7 @@ def test_a_collection_made_again_beside_a_reader_is_not_damaged(
     create(writer)
     put(writer, [1])
     reader = open_db(read_only=True)
-    list_them, is_there, moments = places.collection_dirs, places.is_there, []
+    list_them, exists, moments = places.collection_dirs, places.exists, []
 
     def listed(parent: Path) -> list[Path]:
         paths = list_them(parent)
@@ -560,11 +561,11 @@ def test_a_collection_made_again_beside_a_reader_is_not_damaged(
             moments.append("made again")
             create(writer)
             put(writer, [2])
-        return is_there(place)
+        return exists(place)
 
     with monkeypatch.context() as patch:
         patch.setattr(places, "collection_dirs", listed)
-        patch.setattr(places, "is_there", there)
+        patch.setattr(places, "exists", there)
         reader.refresh()
     assert moments == ["dropped", "made again"]
     assert reader.damaged == {}

@@ -112,7 +112,7 @@ def test_a_group_never_grows_beyond_what_recovery_reads(
         threads = [threading.Thread(target=put, args=(db, 100 * n, 20)) for n in range(12)]
         for thread in threads:
             thread.start()
-        while len(db.collection("c")._writer._queue) < 12:
+        while len(db.collection("c")._store.queue) < 12:
             pass
     for thread in threads:
         thread.join()
@@ -822,7 +822,7 @@ def test_a_failed_sync_is_not_tried_again_in_the_background(
         patch.setattr(fs.AppendFile, "sync", fails)
         with pytest.raises(WriteError):
             db.flush("c")
-        db._syncer._sync_all()
+        db._database._syncer._sync_all()
     assert len(synced) == 1
     db.close()
 

@@ -657,7 +657,7 @@ def test_a_collection_is_found_wherever_a_restore_has_it(
     with monkeypatch.context() as patch:
         patch.setattr(Path, "is_dir", look)
         patch.setattr(Path, "is_file", look)
-        assert places.is_there(place)
+        assert places.exists(place)
 
 
 def test_the_first_snapshots_of_two_threads(db: VecDB, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,7 @@ from __future__ import annotations
 import threading
 import time
 import weakref
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -191,6 +192,7 @@ class Store:
         self.report = RecoveryReport()
         self.optimizer = OptimizerState()
         self.changed: Callable[[], None] = lambda: None  # wakes the optimizer
+        self.queue: deque[Any] = deque()  # tickets of writer.py, for whoever gets write first
         # Guarded by write:
         self.config = config
         self.schema: Schema = schema_of(config)
@@ -204,7 +206,9 @@ class Store:
         self.unreadable: set[int] = set()  # those that could not be absorbed: rows are damaged
         self.failure: str | None = None  # why nothing may be written any more
         self.closed = False
-        self.fate = "is closed"  # what to call that, once it is; whoever drops it says more
+        self.closed_because = (
+            "is closed"  # what to call that, once it is; whoever drops it says more
+        )
         self.written_at = 0.0  # when the last write was applied, by time.monotonic
         self.waiting = 0  # callers that wait for the optimizer
         self.rush = Rush()
@@ -309,7 +313,7 @@ class Store:
     def require_writable(self) -> None:
         """Raise unless the collection accepts writes."""
         if self.closed:
-            raise ClosedError(f"collection {self.name!r} {self.fate}")
+            raise ClosedError(f"collection {self.name!r} {self.closed_because}")
         if self.catalog is None:
             raise ReadOnlyError(f"collection {self.name!r} was opened with read_only=True")
         if self.place is not None:
@@ -405,7 +409,7 @@ class Store:
         self.applied_seq, self.next_seq = other.applied_seq, other.next_seq
         self.next_segment_id = other.next_segment_id
 
-    def let_go(self) -> None:
+    def release(self) -> None:
         """Drop every reference to memory and mappings; views that reads still hold keep theirs."""
         self.files = {}
         self.frozen = None

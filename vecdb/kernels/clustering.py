@@ -1,4 +1,5 @@
-"""k-means for product codes: 16 centroids a chunk, Lloyd iterations, nearest centroids as blocks.
+"""k-means: sums of rows by label; and for product codes 16 centroids a chunk, Lloyd iterations,
+nearest centroids as blocks.
 
 A codebook is ``float32[d, 16]``: row ``j`` holds coordinate ``j`` of the 16 centroids of the chunk
 that dimension ``j`` belongs to. Points are taken 32 at a time, turned so that one coordinate of all
@@ -9,7 +10,7 @@ Among centroids equally near, the first is the nearest.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numba.core import types
@@ -19,9 +20,20 @@ from vecdb.kernels.compiling import njit
 from vecdb.kernels.shuffle import BLOCK_ROWS
 from vecdb.kernels.signatures import Floats, floats_2, i64, out_bytes_2, out_floats_2
 
-__all__ = ["CENTROIDS", "chunks_of", "encode_product", "fit_chunk"]
+__all__ = ["CENTROIDS", "add_up", "chunks_of", "encode_product", "fit_chunk"]
 
 CENTROIDS: Final = 16
+
+int32s_1: Final[Any] = types.Array(types.int32, 1, "C", readonly=True)
+
+
+@njit(types.void(floats_2, int32s_1, out_floats_2), nogil=True, cache=True)
+def add_up(rows, labels, sums):  # type: ignore[no-untyped-def]
+    """Add ``rows: float32[n, d]`` to the lines of ``sums: float32[p, d]`` that their labels say."""
+    for i in range(rows.shape[0]):
+        label = labels[i]
+        for j in range(rows.shape[1]):
+            sums[label, j] += rows[i, j]
 
 
 @njit(types.void(floats_2, floats_2, i64, out_bytes_2), nogil=True, cache=True)

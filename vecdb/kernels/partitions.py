@@ -17,7 +17,7 @@ from numba.core import types
 from vecdb.kernels.blocks import products_of_sub
 from vecdb.kernels.compiling import njit
 from vecdb.kernels.fastscan import quantize_tables, scan
-from vecdb.kernels.priorities import gaps, inverse_spans, priorities, product
+from vecdb.kernels.priorities import beyond, gaps, inverse_spans, priorities, product
 from vecdb.kernels.rescoring import rescore
 from vecdb.kernels.signatures import (
     bytes_2,
@@ -200,19 +200,17 @@ def visit(  # type: ignore[no-untyped-def]
         filled,
     )
     counts[:, 0] = filled
+    following = np.empty(n_queries, np.float32)
+    beyond(below, reached, following)
     for q in range(n_queries):
-        following = np.float32(np.inf)
-        for c in range(partitions):
-            x = below[c, q]
-            following = x if x > reached[q] and x < following else following
-        bounds[q, 0] = (best[q] - following) / inverses[q]
+        bounds[q, 0] = (best[q] - following[q]) / inverses[q]
         bounds[q, 1] = inverses[q]
         if factor > np.float32(1.0):  # what scores leave out because it is the same for all rows
             square = product(moved[q], moved[q])
             bounds[q, 0] -= square
             for i in range(filled[q]):
                 scores[q, i] -= square
-        if reached[q] > gap and following < np.float32(np.inf):
+        if reached[q] > gap and following[q] < np.float32(np.inf):
             # One partition stands alone and holds too few rows: nothing is known of the others.
             bounds[q, 0] = np.inf
 

@@ -22,7 +22,7 @@ from vecdb.kernels.signatures import (
     two_floats,
 )
 
-__all__ = ["gaps", "inverse_spans", "priorities", "product"]
+__all__ = ["beyond", "gaps", "inverse_spans", "priorities", "product"]
 
 _LEAST: Final = np.float32(1e-30)
 out_int16s_1: Final[Any] = types.Array(types.int16, 1, "C")
@@ -52,6 +52,16 @@ def _as_int16s(query, low, scale, out):  # type: ignore[no-untyped-def]
         # Truncated towards zero, not rounded: half a step of 16 bits is nothing, a call is not.
         out[j] = np.int16(query[j] * scale[j] * inverse)
     return step, base
+
+
+@njit(f32(floats_1, floats_1, out_floats_1), nogil=True, cache=True, fastmath=REASSOCIATE)
+def _copied(query, middle, out):  # type: ignore[no-untyped-def]
+    """Write the query to ``out``. Returns ``query . middle``: one pass for both."""
+    total = np.float32(0.0)
+    for j in range(query.shape[0]):
+        out[j] = query[j]
+        total += query[j] * middle[j]
+    return total
 
 
 @njit(f32(floats_1, floats_1), nogil=True, cache=True, fastmath=REASSOCIATE)
@@ -102,8 +112,7 @@ def priorities(  # type: ignore[no-untyped-def]
             for j in range(dim):
                 moved[q, j] = queries[q, j] - middle[j]
         else:
-            moved[q] = queries[q]
-            offsets[q] = product(queries[q], middle)
+            offsets[q] = _copied(queries[q], middle, moved[q])
         steps[q], bases[q] = _as_int16s(moved[q], low, scale, numbers[q])
     for c in range(partitions):
         for q in range(n_queries):
@@ -121,17 +130,19 @@ def _best(biases, bonuses, inverses, out):  # type: ignore[no-untyped-def]
     partitions, n_queries = biases.shape
     out[:] = -np.inf
     if n_queries == 1:
-        # A maximum in each of 16 lanes is one instruction; one maximum is a chain of them.
+        # A maximum in each of 16 lanes is one instruction; one maximum is a chain of them. Of a
+        # matrix, LLVM does not know that its columns are neighbours.
+        line = biases.ravel()
         lanes = np.full(16, -np.inf, np.float32)
         whole = partitions & ~15
         for c in range(0, whole, 16):
             for lane in range(16):
-                x = biases[c + lane, 0] * inverses[0] + bonuses[c + lane]
+                x = line[c + lane] * inverses[0] + bonuses[c + lane]
                 lanes[lane] = x if x > lanes[lane] else lanes[lane]
         for lane in range(16):
             out[0] = max(out[0], lanes[lane])
         for c in range(whole, partitions):
-            out[0] = max(out[0], biases[c, 0] * inverses[0] + bonuses[c])
+            out[0] = max(out[0], line[c] * inverses[0] + bonuses[c])
     else:
         for c in range(partitions):
             for q in range(n_queries):
@@ -189,7 +200,38 @@ def gaps(biases, bonuses, inverses, best, out):  # type: ignore[no-untyped-def]
     """
     partitions, n_queries = biases.shape
     _best(biases, bonuses, inverses, best)
+    if n_queries == 1:
+        line, gap = biases.ravel(), out.ravel()
+        for c in range(partitions):
+            x = best[0] - (line[c] * inverses[0] + bonuses[c])
+            gap[c] = x if x == x else np.float32(np.inf)
+        return
     for c in range(partitions):
         for q in range(n_queries):
             x = best[q] - (biases[c, q] * inverses[q] + bonuses[c])
             out[c, q] = x if x == x else np.float32(np.inf)
+
+
+@njit(types.void(floats_2, floats_1, out_floats_1), nogil=True, cache=True)
+def beyond(gaps, reached, out):  # type: ignore[no-untyped-def]
+    """Write the least gap of each query that is more than ``reached: float32[q]``, infinity if
+    there is none, to ``out: float32[q]``."""
+    partitions, n_queries = gaps.shape
+    out[:] = np.inf
+    if n_queries == 1:  # in lanes, as in `_best`
+        line = gaps.ravel()
+        lanes = np.full(16, np.inf, np.float32)
+        whole = partitions & ~15
+        for c in range(0, whole, 16):
+            for lane in range(16):
+                x = line[c + lane] if line[c + lane] > reached[0] else np.float32(np.inf)
+                lanes[lane] = x if x < lanes[lane] else lanes[lane]
+        for lane in range(16):
+            out[0] = min(out[0], lanes[lane])
+        for c in range(whole, partitions):
+            out[0] = min(out[0], line[c] if line[c] > reached[0] else np.float32(np.inf))
+        return
+    for c in range(partitions):
+        for q in range(n_queries):
+            x = gaps[c, q]
+            out[q] = x if x > reached[q] and x < out[q] else out[q]

@@ -14,19 +14,21 @@ from vecdb.kernels.prefetch import prefetch_row
 from vecdb.kernels.shortlist import best_first, make_heap
 from vecdb.kernels.signatures import (
     MANHATTAN,
+    REASSOCIATE,
     f32,
     floats_1,
     floats_2,
     i64,
     ints_1,
     ints_2,
+    out_floats_1,
     out_floats_2,
     out_ints_2,
     two_floats,
 )
 from vecdb.kernels.topk import topk_sort
 
-__all__ = ["rescore", "sureness", "sureness_of_efforts"]
+__all__ = ["mark_candidates", "rescore", "sureness", "sureness_of_efforts"]
 
 _ROUNDING: Final = np.float32(1e-6)
 _ROOT: Final = math.sqrt(0.5)
@@ -34,6 +36,7 @@ _HALF: Final = np.float32(math.log(2.0))
 """Half of an exponential distribution is within so much of its mean."""
 _MOST: Final = 100.0
 _four: Final[Any] = types.UniTuple(types.float32, 4)  # type: ignore[no-untyped-call]
+out_flags_1: Final[Any] = types.Array(types.boolean, 1, "C")
 _AHEAD: Final = 4
 """Rows that are fetched while one is scored."""
 
@@ -51,36 +54,64 @@ def _share(metric, estimates, scores):  # type: ignore[no-untyped-def]
     return np.float32(total / euclidean) if euclidean > 0.0 else np.float32(0.0)
 
 
-@njit(f32(f32, f32), nogil=True, cache=True)
-def _as_score(estimate, share):  # type: ignore[no-untyped-def]
-    if share > np.float32(0.0):
-        return -share * np.sqrt(max(-estimate, np.float32(0.0)))
-    return estimate
+@njit(f32(out_floats_1), nogil=True, cache=True)
+def _median(values):  # type: ignore[no-untyped-def]
+    """The middle one of some numbers, of two the less; they come into another order."""
+    low = 0
+    high = values.shape[0] - 1
+    middle = values.shape[0] >> 1
+    while low < high:
+        pivot = values[(low + high) >> 1]
+        values[(low + high) >> 1] = values[high]
+        at = low
+        for i in range(low, high):
+            # No branch: which numbers are larger cannot be predicted. Every other equal one counts
+            # as larger, or it would take a pass for each.
+            this = values[i]
+            values[i] = values[at]
+            values[at] = this
+            at += (this > pivot) | ((this == pivot) & (i & 1 == 1))
+        values[high] = values[at]
+        values[at] = pivot
+        if at < middle:
+            low = at + 1
+        elif at > middle:
+            high = at - 1
+        else:
+            break
+    return values[middle]
 
 
-@njit(_four(floats_1, floats_1, f32), nogil=True, cache=True)
-def _errors(estimates, scores, share):  # type: ignore[no-untyped-def]
+@njit(_four(floats_1, floats_1, f32, out_floats_1), nogil=True, cache=True, fastmath=REASSOCIATE)
+def _errors(estimates, scores, share, scratch):  # type: ignore[no-untyped-def]
     """The least and the median of some estimates; the mean and the standard deviation of their
-    errors, 0 if these are no more than float32 rounds by."""
+    errors, 0 if these are no more than float32 rounds by. ``scratch`` is as long."""
     count = estimates.shape[0]
+    if share > np.float32(0.0):
+        for i in range(count):
+            scratch[i] = -share * np.sqrt(max(-estimates[i], np.float32(0.0)))
+    else:
+        for i in range(count):
+            scratch[i] = estimates[i]
     least = np.float32(np.inf)
     largest = np.float32(0.0)
+    for i in range(count):
+        least = min(least, scratch[i])
+        largest = max(largest, abs(scratch[i]))
     wrong = 0.0
     for i in range(count):
-        estimate = _as_score(estimates[i], share)
-        least = min(least, estimate)
-        largest = max(largest, abs(estimate))
-        wrong += (scores[i] - estimate) / count
+        wrong += scores[i] - scratch[i]
+    wrong /= count
     squares = 0.0
     for i in range(count):
-        squares += (scores[i] - _as_score(estimates[i], share) - wrong) ** 2
+        squares += (scores[i] - scratch[i] - wrong) ** 2
     deviation = np.float32(np.sqrt(squares / count))
     if not deviation > _ROUNDING * largest:
         deviation = np.float32(0.0)
     if not abs(wrong) > _ROUNDING * largest:
         wrong = 0.0
     # Not the mean: one row that is far nearer than all others would be most of it.
-    return least, _as_score(np.median(estimates), share), np.float32(wrong), deviation
+    return least, _median(scratch[:count]), np.float32(wrong), deviation
 
 
 @njit(f32(f32, i64, i64, f32, f32, f32, f32), nogil=True, cache=True)
@@ -134,9 +165,23 @@ def sureness(metric, estimates, scores, bound, measured, last):  # type: ignore[
     if estimates.shape[0] == 0:
         return np.float32(np.inf), np.float32(np.inf)
     share = _share(metric, estimates, scores)
-    least, middle, wrong, deviation = _errors(estimates, scores, share)
+    scratch = np.empty(len(estimates), np.float32)
+    least, middle, wrong, deviation = _errors(estimates, scores, share, scratch)
     calm = _calm(last, len(estimates), measured, least, middle, wrong, deviation)
     return calm, _reach(last, bound, share)
+
+
+@njit(types.void(floats_1, floats_1, ints_1, out_flags_1), nogil=True, cache=True)
+def mark_candidates(away, gaps, most, marked):  # type: ignore[no-untyped-def]
+    """Mark the rows that are candidates of any effort, see `sureness_of_efforts`."""
+    for e in range(gaps.shape[0]):
+        count = 0
+        for i in range(away.shape[0]):
+            if count == most[e]:
+                break
+            if away[i] <= gaps[e]:
+                marked[i] = True
+                count += 1
 
 
 @njit(
@@ -214,6 +259,7 @@ def rescore(  # type: ignore[no-untyped-def]
     most = scores.shape[1]
     exact = np.empty(candidates.shape[1], np.float32)
     order = np.empty(candidates.shape[1], np.int64)
+    scratch = np.empty(candidates.shape[1], np.float32)
     for q in range(queries.shape[0]):
         count = counts[q]
         sure[q] = np.inf
@@ -232,7 +278,7 @@ def rescore(  # type: ignore[no-untyped-def]
         chosen = k == most and count <= estimates.shape[1]
         if chosen:
             share = _share(metric, estimates[q, :count], exact)
-            errors = _errors(estimates[q, :count], exact, share)
+            errors = _errors(estimates[q, :count], exact, share, scratch)
         last = min(max(measured, k), count)
         if last < count:
             best_first(exact, order, count, last)

@@ -57,7 +57,7 @@ def must_exist(path: Path, what: str = "file") -> Iterator[None]:
 
 
 @contextmanager
-def told_when_full(path: Path) -> Iterator[None]:
+def raising_storage_full(path: Path) -> Iterator[None]:
     """Raise a full disk as StorageFullError, for a block that takes back what it has begun. An
     error that says its outcome is unknown goes on saying so."""
     try:

@@ -229,10 +229,10 @@ class Wal:
     def close(self) -> None:
         """Close the file without syncing; harmless when closed already."""
         with self._guard:
-            self.let_go()
+            self.release()
         _awake.leave(self)
 
-    def let_go(self) -> None:
+    def release(self) -> None:
         """``close`` in a forked child, which must not wait for a lock."""
         if self._file is not None:
             self._file.close()

@@ -17,7 +17,7 @@ import numpy as np
 
 from vecdb.engine.archive.manifest import Manifest, members
 from vecdb.engine.open.follower import newest, require_same
-from vecdb.engine.open.places import is_there
+from vecdb.engine.open.places import exists
 from vecdb.engine.open.recovery import valid_config
 from vecdb.errors import CorruptionError
 from vecdb.storage import fs, layout, lookup
@@ -163,7 +163,7 @@ def write_archive(
             try:
                 captured = capture(directory)
             except CorruptionError:
-                if whole and not is_there(directory):
+                if whole and not exists(directory):
                     continue
                 raise
             number += 1

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from vecdb.engine.archive.capture import write_archive
 from vecdb.engine.open import places
@@ -35,7 +36,7 @@ def take(
     Raises CorruptionError, StorageFullError, OSError, and nothing is left behind. Raises
     PlaceTakenError: it is whole, in a directory that was moved meanwhile.
     """
-    with fs.told_when_full(directory):
+    with fs.raising_storage_full(directory):
         for needed in (directory.parent, directory):
             if needed == database.path:
                 continue
@@ -81,7 +82,7 @@ def _write(
     temporary = directory / layout.new_dir()
     require_space(directory, size_of(collections))  # the database may need what would be left
     try:
-        with fs.told_when_full(directory):
+        with fs.raising_storage_full(directory):
             digest = write_archive(temporary, collections, whole=whole, progress=progress)
             with _naming:
                 path = name()
@@ -159,6 +160,27 @@ def remove(directory: Path, name: str) -> bool:
     return True
 
 
+def locate(location: object, directories: Iterable[Path]) -> Path:
+    """The file that a path, a ``file://`` URI, or a name in one of the directories means. Raises
+    InvalidInputError."""
+    try:
+        text = os.fspath(location)  # type: ignore[call-overload]
+    except TypeError:
+        text = None
+    if not isinstance(text, str) or not text or "\0" in text:
+        raise InvalidInputError(f"location: expected a path or URI, got {location!r:.80}")
+    parts = urlsplit(text) if "://" in text else None
+    if parts is not None and (parts.scheme != "file" or parts.netloc not in ("", "localhost")):
+        raise InvalidInputError(f"location: expected a path or a file:// URI, got {text!r:.80}")
+    if parts is not None:
+        return Path(unquote(parts.path))
+    if layout.parse_snapshot_file(text) is not None:
+        for directory in directories:
+            if lookup.is_file(directory / text):
+                return directory / text
+    return Path(text).absolute()
+
+
 def check_snapshot_name(name: object) -> str:
     """The name of a file, never a path. Raises InvalidInputError."""
     if not isinstance(name, str) or layout.parse_snapshot_file(name) is None:
@@ -197,7 +219,7 @@ def require_space(directory: Path, size: int) -> None:
 def size_of(collections: Iterable[Path]) -> int:
     """About how large an archive of them will be."""
     size = 0
-    for collection in map(places.standing, collections):
+    for collection in map(places.current_dir, collections):
         for directory, _, files in os.walk(lookup.real_path(collection)):
             for name in files:
                 try:

@@ -145,7 +145,7 @@ class Archive:
         contents = members(manifest)
         require_space(parent, sum(member.size for member in contents))
         try:
-            with fs.told_when_full(parent), self._damage():
+            with fs.raising_storage_full(parent), self._damage():
                 snapshot = self._catalog(manifest, contents)
                 self._write(manifest, contents, snapshot, path, name)
                 points = _verified(manifest, path, name)
@@ -257,7 +257,7 @@ def _verified(manifest: Manifest, path: Path, name: str) -> int:
         for state in store.files.values():
             _verify_segment(state.segment, store)
         points = store.make_view().live
-        store.let_go()
+        store.release()
         return points
     except CorruptionError as error:
         raise DamageError(f"{os.path.relpath(error.path, path)}: {error.detail}") from None

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from vecdb.engine.open.places import is_there, read_format, standing
+from vecdb.engine.open.places import current_dir, exists, read_format
 from vecdb.engine.open.recovery import load, replay_into
 from vecdb.engine.store import RecoveryReport, Store
 from vecdb.errors import CorruptionError, FormatVersionError
@@ -74,7 +74,7 @@ class Follower:
 
     def _transaction_now(self) -> int | None:
         try:
-            return transaction_of(standing(self.path) / layout.CATALOG)
+            return transaction_of(current_dir(self.path) / layout.CATALOG)
         except CorruptionError:
             return None  # a complete read tells
 
@@ -82,7 +82,7 @@ class Follower:
         """Whether the directory still holds the collection that was opened, and not one that was
         made or restored in its place."""
         try:
-            return identify(standing(self.path)) == self._fields
+            return identify(current_dir(self.path)) == self._fields
         except (CorruptionError, FormatVersionError):
             return False
 
@@ -129,7 +129,7 @@ def newest(place: Path, read: Callable[[Path, dict[str, str], Snapshot], T]) -> 
     if nothing has moved meanwhile."""
     seen: object = None
     for left in reversed(range(_TRIES)):
-        path = standing(place)
+        path = current_dir(place)
         try:
             fields = identify(path)
             snapshot, transaction = read_unlocked(path / layout.CATALOG)
@@ -145,7 +145,7 @@ def newest(place: Path, read: Callable[[Path, dict[str, str], Snapshot], T]) -> 
 def identity(place: Path) -> object:
     """What tells a collection from another one that is made or restored in its place; None if there
     is nothing. If its FORMAT is damaged, the directory tells."""
-    path = standing(place)
+    path = current_dir(place)
     try:
         return read_format(path)
     except FormatVersionError as error:
@@ -161,7 +161,7 @@ def identity(place: Path) -> object:
 def _state(place: Path) -> object:
     """What changes when a collection moves: its directory and the name of that, its catalog's
     transaction, and each file of its log with its length. Damage is no move."""
-    path = standing(place)
+    path = current_dir(place)
     state: list[object] = [path]
     try:
         state.append(lookup.identity(path))
@@ -169,7 +169,7 @@ def _state(place: Path) -> object:
         for first_seq, file in wal_files(path / layout.WAL):
             state.append((first_seq, lookup.status(file).st_size))
     except FileNotFoundError:  # it moves at this moment
-        state.append(object() if is_there(place) else None)
+        state.append(object() if exists(place) else None)
     except CorruptionError as error:
         state.append(str(error))
     return state

@@ -4,7 +4,7 @@ What there is of a collection ``c`` is told by names alone:
 
     c                            it stands in its place
     .restored-c                  a restored one waits for the place: it is the collection, and what
-                                 stands in c is only in the way (``standing``)
+                                 stands in c is only in the way (``current_dir``)
     .restored-c with WITHDRAWN   no collection: its restore took it back; the next open removes it
     none of these                there is none
 
@@ -58,7 +58,7 @@ def create_collection(parent: Path, name: str, config: models.CollectionConfig) 
     """
     temporary = parent / layout.new_dir()
     path = parent / layout.escape(name)
-    if is_there(path):
+    if exists(path):
         drop_collection(path)
     try:
         fs.make_dir(temporary)
@@ -108,17 +108,17 @@ def _drop(directory: Path) -> None:
 
 def collection_dirs(parent: Path) -> list[Path]:
     """The places of all collections, sorted. A restored one may not have got to its place yet:
-    ``standing`` tells where it is."""
+    ``current_dir`` tells where it is."""
     with fs.must_exist(parent, "directory"):
         # Twice: one look at a long list takes several calls, and a collection that a restore
         # renames between two of them might be under neither of its names.
         names = {*lookup.names(parent), *lookup.names(parent)}
     places = {layout.parse_restored_dir(name) or name for name in names}
     paths = [parent / place for place in sorted(places) if layout.may_be_place(place)]
-    return [path for path in paths if is_there(path)]
+    return [path for path in paths if exists(path)]
 
 
-def standing(place: Path) -> Path:
+def current_dir(place: Path) -> Path:
     """The directory of the collection of a place: under its ``.restored-`` name until it gets
     there. What stands in the place itself is then no longer the collection."""
     restored = place.with_name(layout.restored_dir(place.name))
@@ -131,7 +131,7 @@ def is_committed(restored: Path) -> bool:
     return lookup.is_dir(restored) and not lookup.exists(restored / layout.WITHDRAWN)
 
 
-def is_there(place: Path) -> bool:
+def exists(place: Path) -> bool:
     """Whether a collection has this place. A restore may be moving it from one name to the other
     between two questions, so the first is asked again."""
     restored = place.with_name(layout.restored_dir(place.name))
@@ -203,7 +203,7 @@ def require_own_name(place: Path, name: str) -> None:
 def name_of_place(place: Path) -> str:
     """The name of the collection that should be there, as well as can be told."""
     try:
-        name = collection_name(standing(place))
+        name = collection_name(current_dir(place))
         require_own_name(place, name)
         return name
     except (CorruptionError, FormatVersionError, OSError):

@@ -211,7 +211,7 @@ def close_store(store: Store, *, keep: bool = True) -> None:
                 store.wal.close()
                 if store.place is not None:
                     store.place.close()
-                store.let_go()
+                store.release()
 
 
 def _last_checkpoint(store: Store) -> None:

@@ -279,7 +279,7 @@ def deadline_of(timeout: Any) -> float | None:
 
 def _require_well(store: Store) -> None:
     if store.closed:
-        raise ClosedError(f"collection {store.name!r} {store.fate}")
+        raise ClosedError(f"collection {store.name!r} {store.closed_because}")
     if store.failure is not None:
         raise OptimizerError(
             f"collection {store.name!r} is closed to writes since a failure, and nothing is done "

@@ -18,7 +18,7 @@ from msgspec import Struct, field
 
 from vecdb import ids
 from vecdb.engine.open.database_dir import lock_to_read, require_format_file
-from vecdb.engine.open.places import collection_dirs, collection_name, read_format, standing
+from vecdb.engine.open.places import collection_dirs, collection_name, current_dir, read_format
 from vecdb.engine.open.recovery import valid_config
 from vecdb.engine.operations import Upsert, decode, require_fit
 from vecdb.engine.schema import Schema, schema_of
@@ -105,7 +105,7 @@ def check_files(root: Path) -> CheckReport:
         read_format(root)
         parent = root / layout.COLLECTIONS
         for place in collection_dirs(parent):
-            _check_collection(report, standing(place), place.name)
+            _check_collection(report, current_dir(place), place.name)
     report.seconds = time.monotonic() - started
     return report
 

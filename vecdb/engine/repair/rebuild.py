@@ -33,7 +33,7 @@ from vecdb.engine.repair.salvaged_points import SalvagedPoints, only
 from vecdb.engine.store import Store
 from vecdb.engine.view import View
 from vecdb.engine.write.checkpoint import checkpoint_if_full
-from vecdb.engine.write.writer import Request, Writer
+from vecdb.engine.write.writer import Request, submit
 from vecdb.errors import (
     CorruptionError,
     FormatVersionError,
@@ -311,12 +311,11 @@ class _Saver:
 
     def __init__(self, store: Store, report: CollectionRepair) -> None:
         self._store = store
-        self._writer = Writer(store)
         self._report = report
 
     def submit(self, request: Request) -> None:
         """Commit one operation, and make room for the next."""
-        self._writer.submit(request)
+        submit(self._store, request)
         checkpoint_if_full(self._store)
         self._store.changed()
 

@@ -90,7 +90,7 @@ def checkpoint(store: Store) -> bool:
     nothing has changed.
     """
     store.require_outside()
-    with store.maintenance, fs.told_when_full(store.path):
+    with store.maintenance, fs.raising_storage_full(store.path):
         done = checkpoint_held(store)
     if done:
         store.changed()

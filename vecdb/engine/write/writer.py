@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import errno
 import time
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -90,110 +89,106 @@ class Ticket:
         self.done = True
 
 
-class Writer:
-    """Orders and commits the writes of one collection. Thread-safe."""
+def submit(store: Store, request: Request) -> int:
+    """Commit a request; the seq it got (of the last operation, if it had nothing to do). From any
+    thread."""
+    ticket = Ticket(request)
+    if isinstance(request, (Upsert, Delete)):
+        ticket.effect = None if isinstance(request, Delete) else request
+        ticket.prepare(request)
+    store.require_outside()
+    with Uninterrupted():  # outermost: a signal's handler runs when the lock is free again
+        store.queue.append(ticket)
+        with store.write:
+            while not ticket.done:
+                _commit_group(store)
+    error, ticket.error = ticket.error, None  # by its frames it has the ticket
+    if error is None:
+        return ticket.seq
+    try:
+        raise error
+    finally:
+        del error
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._queue: deque[Ticket] = deque()
 
-    def submit(self, request: Request) -> int:
-        """Commit a request; the seq it got (of the last operation, if it had nothing to do)."""
-        ticket = Ticket(request)
-        if isinstance(request, (Upsert, Delete)):
-            ticket.effect = None if isinstance(request, Delete) else request
-            ticket.prepare(request)
-        self._store.require_outside()
-        with Uninterrupted():  # outermost: a signal's handler runs when the lock is free again
-            self._queue.append(ticket)
-            with self._store.write:
-                while not ticket.done:
-                    self._commit_group()
-        error, ticket.error = ticket.error, None  # by its frames it has the ticket
-        if error is None:
-            return ticket.seq
-        try:
-            raise error
-        finally:
-            del error
-
-    def _commit_group(self) -> None:
-        store = self._store
-        group = _with_space(store, self._take_group())
-        if not group:
-            return
-        first_seq = store.next_seq
-        try:
-            store.require_writable()
-            store.append(first_seq, [ticket.buffers for ticket in group])
-        except VecdbError as error:
-            if store.wal.failed is not None:
-                store.fail(store.wal.failed)
-            for ticket in group:
-                ticket.fail(error)
-            return
-        except BaseException as error:
-            # Whether the frame is whole is unknown: nothing may follow it.
-            store.fail(f"{error!r} while writing to the WAL")
-            for ticket in group:
-                ticket.fail(error)
-            raise
-        try:
-            for ticket in group:
-                assert ticket.operation is not None
-                apply(store, store.next_seq, ticket.operation, ticket.effect)
-                ticket.seq = store.next_seq
-                store.next_seq += 1
-            store.written_at = time.monotonic()
-            store.rush.add(sum(ticket.size for ticket in group), store.written_at)
-            store.publish()
-        except BaseException as error:
-            # The WAL has operations that memory lacks: only reopening brings them together.
-            store.fail(f"{type(error).__name__} while applying operation {store.next_seq}: {error}")
-            for ticket in group:
-                ticket.fail(error)
-            raise
+def _commit_group(store: Store) -> None:
+    group = _with_space(store, _take_group(store))
+    if not group:
+        return
+    first_seq = store.next_seq
+    try:
+        store.require_writable()
+        store.append(first_seq, [ticket.buffers for ticket in group])
+    except VecdbError as error:
+        if store.wal.failed is not None:
+            store.fail(store.wal.failed)
         for ticket in group:
-            ticket.done = True
-
-    def _take_group(self) -> list[Ticket]:
-        """The queued tickets that one frame takes. One whose operation depends on the state must
-        see all before it applied, so it goes alone."""
-        group: list[Ticket] = []
-        size = 0
-        while self._queue and len(group) < _GROUP_OPERATIONS:
-            ticket = self._queue[0]
-            if group and size + ticket.size > _GROUP_BYTES:
-                break  # beyond what one frame may hold it could not be read back
-            if callable(ticket.request):
-                if group:
-                    break
-                self._queue.popleft()
-                if self._resolve(ticket):
-                    return [ticket]
-                continue
-            self._queue.popleft()
-            group.append(ticket)
-            size += ticket.size
-        return group
-
-    def _resolve(self, ticket: Ticket) -> bool:
-        assert callable(ticket.request)
-        try:
-            self._store.require_writable()
-            operation = ticket.request(self._store.view)
-            if operation is None:
-                ticket.seq = self._store.next_seq - 1
-                ticket.done = True
-                return False
-            # Everything that can go wrong with an edit (a damaged row, a payload grown too large)
-            # must go wrong before it is in the WAL, or it would go wrong again at every open.
-            ticket.effect = rewrite(self._store.view, operation)
-            ticket.prepare(operation)
-        except Exception as error:
             ticket.fail(error)
+        return
+    except BaseException as error:
+        # Whether the frame is whole is unknown: nothing may follow it.
+        store.fail(f"{error!r} while writing to the WAL")
+        for ticket in group:
+            ticket.fail(error)
+        raise
+    try:
+        for ticket in group:
+            assert ticket.operation is not None
+            apply(store, store.next_seq, ticket.operation, ticket.effect)
+            ticket.seq = store.next_seq
+            store.next_seq += 1
+        store.written_at = time.monotonic()
+        store.rush.add(sum(ticket.size for ticket in group), store.written_at)
+        store.publish()
+    except BaseException as error:
+        # The WAL has operations that memory lacks: only reopening brings them together.
+        store.fail(f"{type(error).__name__} while applying operation {store.next_seq}: {error}")
+        for ticket in group:
+            ticket.fail(error)
+        raise
+    for ticket in group:
+        ticket.done = True
+
+
+def _take_group(store: Store) -> list[Ticket]:
+    """The queued tickets that one frame takes. One whose operation depends on the state must
+    see all before it applied, so it goes alone."""
+    group: list[Ticket] = []
+    size = 0
+    while store.queue and len(group) < _GROUP_OPERATIONS:
+        ticket = store.queue[0]
+        if group and size + ticket.size > _GROUP_BYTES:
+            break  # beyond what one frame may hold it could not be read back
+        if callable(ticket.request):
+            if group:
+                break
+            store.queue.popleft()
+            if _resolve(store, ticket):
+                return [ticket]
+            continue
+        store.queue.popleft()
+        group.append(ticket)
+        size += ticket.size
+    return group
+
+
+def _resolve(store: Store, ticket: Ticket) -> bool:
+    assert callable(ticket.request)
+    try:
+        store.require_writable()
+        operation = ticket.request(store.view)
+        if operation is None:
+            ticket.seq = store.next_seq - 1
+            ticket.done = True
             return False
-        return True
+        # Everything that can go wrong with an edit (a damaged row, a payload grown too large)
+        # must go wrong before it is in the WAL, or it would go wrong again at every open.
+        ticket.effect = rewrite(store.view, operation)
+        ticket.prepare(operation)
+    except Exception as error:
+        ticket.fail(error)
+        return False
+    return True
 
 
 def _with_space(store: Store, group: list[Ticket]) -> list[Ticket]:

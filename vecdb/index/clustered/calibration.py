@@ -46,11 +46,13 @@ _DEPTH = {10: 1024, 100: 4096}
 """Sketch ranks that are looked at: a neighbour beyond is called lost."""
 _EQUAL = 1e-6
 """Scores are equal if they differ by less than this share of the largest."""
-# What it costs, roughly and in nanoseconds: bytes of sketches in the caches, bytes of vectors that
-# come from memory, and each of those rows besides.
-_SKETCH_BYTES = 40.0
-_VECTOR_BYTES = 12.0
-_VECTOR = 40.0
+# What it costs, roughly: bytes of sketches in a nanosecond; of vectors from here and there, and
+# nanoseconds for each besides; of all vectors one after the other, and for each besides.
+_SKETCH_BYTES = 28.0
+_VECTOR_BYTES = 25.0
+_VECTOR = 100.0
+_SCANNED_BYTES = 20.0
+_SCANNED = 15.0
 
 
 class Stranger(NamedTuple):
@@ -148,7 +150,7 @@ def _finished(
     visited, candidates = ([getattr(each, of) for each in efforts] for of in ("rows", "candidates"))
     costs = _costs(index, blocks, visited, candidates).tolist()
     kinds = sure[count:].reshape((len(sure) - count) // OF_A_KIND, OF_A_KIND, *sure.shape[1:])
-    whole = index.rows * bytes_per_vector(index.dim) / _VECTOR_BYTES
+    whole = index.rows * (_SCANNED + bytes_per_vector(index.dim) / _SCANNED_BYTES)
     table = chosen(efforts, RECALLS, costs, sure[:count], kinds, index.rows, whole)
     # More than any level that was reached: everything that was ever needed, and then some.
     most = 2 * max(_DEPTH.values())

@@ -79,6 +79,8 @@ def fit_clustering(sample: Floats, partitions: int, poll: Poll = lambda: None) -
     A centroid that loses its rows moves next to the one that has most: it halves the largest
     partition. ``poll`` is called between steps and may raise.
     """
+    from vecdb.kernels.clustering import add_up
+
     random = np.random.default_rng(_SEED)
     # What is far from 0 has squares that leave nothing of how far rows are apart.
     middle = np.median(sample[:: max(1, len(sample) // _MIDDLE_ROWS)], axis=0)
@@ -92,9 +94,9 @@ def fit_clustering(sample: Floats, partitions: int, poll: Poll = lambda: None) -
         sizes = np.bincount(labels, minlength=partitions)
         order = np.argsort(labels, kind="stable")
         filled = np.flatnonzero(sizes)
-        firsts = np.cumsum(sizes)[filled] - sizes[filled]
-        sums = np.add.reduceat(sample[order], firsts, axis=0, dtype=np.float32)
-        centroids[filled] = sums / sizes[filled, None].astype(np.float32)
+        sums = np.zeros_like(centroids)
+        add_up(sample, labels, sums)
+        centroids[filled] = sums[filled] / sizes[filled, None].astype(np.float32)
         crowded = filled[np.argsort(-sizes[filled], kind="stable")]
         ends = np.cumsum(sizes)
         for turn, partition in enumerate(np.flatnonzero(sizes == 0).tolist()):

@@ -113,7 +113,7 @@ def sure_of(
 
     Each table is of a number of results, the last of which has the score that stands third.
     """
-    from vecdb.kernels.rescoring import sureness_of_efforts
+    from vecdb.kernels.rescoring import mark_candidates, sureness_of_efforts
     from vecdb.kernels.signatures import METRIC_CODES
 
     order = np.argsort(query.gaps, kind="stable")
@@ -130,15 +130,14 @@ def sure_of(
         beyond = np.append(ranked, np.float32(np.inf))[np.searchsorted(ranked, gaps, "right")]
         bounds = np.empty((len(efforts), 2), dtype=np.float32)
         bounds[:, 0], bounds[:, 1] = query.bound[0] - beyond / query.bound[1], query.bound[1]
-        wide.append((gaps, bounds))
-        for gap, each in zip(gaps, efforts, strict=True):
-            needed[np.flatnonzero(away <= gap)[: each.candidates]] = True
+        most = np.array([each.candidates for each in efforts], dtype=np.int64)
+        mark_candidates(away, gaps, most, needed)
+        wide.append((gaps, most, bounds))
     scores = np.full(len(away), -np.inf, dtype=np.float32)
     scores[needed] = exact(query.vector, query.positions[needed])
     found = []
-    for (limit, efforts, least), (gaps, bounds) in zip(tables, wide, strict=True):
+    for (limit, efforts, least), (gaps, most, bounds) in zip(tables, wide, strict=True):
         mine = np.empty((len(efforts), 3), dtype=np.float32)
-        most = np.array([each.candidates for each in efforts], dtype=np.int64)
         seen = (METRIC_CODES[metric], query.estimates, scores, away)
         sureness_of_efforts(*seen, gaps, most, bounds, limit, least, mine)
         found.append(mine)
@@ -165,8 +164,11 @@ def chosen(
     doubts = np.quantile(finite, _DOUBTED, axis=0, method="lower")
     table: list[_Choice] = []  # the highest level first
     for level in reversed(levels):
-        enough = []
+        enough: list[_Choice] = []
+        least = whole
         for at, effort in enumerate(efforts):
+            if not _as_cheap(costs[at], least):
+                continue  # without what is searched for again
             deeper = next(
                 (each for each in reversed(table) if is_deeper(each.effort, effort)), None
             )
@@ -179,11 +181,16 @@ def chosen(
             mine = _choice(effort, level, costs[at], *measured, deeper, beyond)
             if mine is not None:
                 enough.append(mine)
-        least = min((each.cost for each in enough), default=whole)
-        if least < whole:  # as good as equal in time: then what finds most
-            alike = [each for each in enough if each.cost - least <= _ALIKE * (least + AGAIN)]
+                least = min(least, mine.cost)
+        if least < whole:
+            alike = [each for each in enough if _as_cheap(each.cost, least)]
             table.append(max(alike, key=lambda each: each.found))
     return tuple(replace(each.effort, recall=level) for level, each in _rising(table))
+
+
+def _as_cheap(cost: float, least: float) -> bool:
+    """Whether a search of such a cost is no slower than the cheapest, as far as one can tell."""
+    return cost - least <= _ALIKE * (least + AGAIN)
 
 
 def _rising(table: Sequence[_Choice]) -> list[tuple[float, _Choice]]:

@@ -7,14 +7,13 @@ only reads follows what another process does: ``refresh``.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import copy
 from pathlib import Path
 from typing import Any
 
 from vecdb import models
-from vecdb.collection import Collection
 from vecdb.engine.archive import restore
 from vecdb.engine.archive.unpack import Unpacked
 from vecdb.engine.open import database_dir, places, recovery
@@ -40,24 +39,17 @@ _TRIES = 100  # to read a collection that is made anew again and again
 
 
 class OpenCollections:
-    """The collections in the directory ``parent``; ``handle`` makes the handle of an open one.
+    """The collections in the directory ``parent``.
 
     What changes them is called under the database's lock, which is taken before any lock of a
     store. Looking at them needs none.
     """
 
-    def __init__(
-        self,
-        parent: Path,
-        level: LogLevel,
-        optimizer: Optimizer,
-        handle: Callable[[Store], Collection],
-    ) -> None:
+    def __init__(self, parent: Path, level: LogLevel, optimizer: Optimizer) -> None:
         self._parent = parent
         self._level = level
         self._optimizer = optimizer
-        self._handle = handle
-        self._open: dict[str, Collection] = {}
+        self._open: dict[str, Store] = {}
         # By directory: where that does not tell the collection's name, any other might be taken
         # for it, and a new one of that name made in its place.
         self._damaged: dict[Path, tuple[str, VecdbError]] = {}
@@ -68,13 +60,14 @@ class OpenCollections:
 
     # -- looking ---------------------------------------------------------------------------
 
-    def names(self) -> list[str]:
-        """Of those that are open."""
-        return list(self._open)
-
     def stores(self) -> list[Store]:
         """Of those that are open."""
-        return [collection._store for collection in list(self._open.values())]
+        return list(self._open.values())
+
+    def names(self) -> set[str]:
+        """Of all, open or damaged."""
+        opened = list(self._open)  # at once: others may be opened meanwhile
+        return {*opened, *self.damaged()}
 
     def damaged(self) -> dict[str, VecdbError]:
         """Those that are set aside, and why."""
@@ -84,8 +77,8 @@ class OpenCollections:
         """Whether there is one of this name, open or damaged."""
         return name in self._open or self._damaged_place(name) is not None
 
-    def get(self, name: str) -> Collection:
-        """The handle. Raises NotFoundError, and for a damaged collection its error."""
+    def get(self, name: str) -> Store:
+        """The open one. Raises NotFoundError, and for a damaged collection its error."""
         try:
             return self._open[name]
         except (KeyError, TypeError):
@@ -114,7 +107,7 @@ class OpenCollections:
         path = self._parent / layout.escape(name)
         self._require_own(path)
         # On disk and in the list, or in neither.
-        with Uninterrupted(), fs.told_when_full(path), self._noting(path):
+        with Uninterrupted(), fs.raising_storage_full(path), self._noting(path):
             places.create_collection(self._parent, name, config)
             try:
                 self._open_one(path, new=True)
@@ -129,7 +122,7 @@ class OpenCollections:
         try:
             yield
         except BaseException:
-            if places.is_there(path):
+            if places.exists(path):
                 self._remains.add(path)
             raise
         self._remains.discard(path)
@@ -141,13 +134,12 @@ class OpenCollections:
             self._require_own(place)
             self._drop(place, place, self._damaged)
             return True
-        collection = self._open.get(name)
-        if collection is None:
+        store = self._open.get(name)
+        if store is None:
             return False
-        store = collection._store
         self._require_own(store.path, store)
         recovery.close_store(store, keep=False)
-        store.fate = "was deleted"
+        store.closed_because = "was deleted"
         self._optimizer.leave(store)
         self._drop(store.path, name, self._open)
         return True
@@ -158,20 +150,20 @@ class OpenCollections:
         old = self._open.get(unpacked.name)
         path = self._parent / layout.escape(unpacked.name)
         if old is not None:
-            old._store.require_outside()
-        self._require_own(path, old._store if old is not None else None)
+            old.require_outside()
+        self._require_own(path, old)
         with Uninterrupted(), self._noting(path):
             try:
                 restored = restore.commit(unpacked)
             except WriteError as error:
                 if old is not None:
-                    old._store.fail(str(error))
+                    old.fail(str(error))
                 raise
             try:
                 if old is not None:
-                    recovery.close_store(old._store, keep=False)
-                    old._store.fate = "was replaced by a restored one"
-                    self._optimizer.leave(old._store)  # and stays listed: closed is not unknown
+                    recovery.close_store(old, keep=False)
+                    old.closed_because = "was replaced by a restored one"
+                    self._optimizer.leave(old)  # and stays listed: closed is not unknown
                 _, dropped = places.take_place(restored)
                 self._open_one(path)
             except BaseException as error:
@@ -186,7 +178,7 @@ class OpenCollections:
         """Raise unless what stands in a collection's place, if anything does, is what this handle
         knows of: it is about to be removed. Raises PlaceTakenError for another than that of
         ``store``."""
-        if not places.is_there(path) or path in self._remains:
+        if not places.exists(path) or path in self._remains:
             return
         if store is not None and not store.closed:
             store.require_in_place()
@@ -220,7 +212,7 @@ class OpenCollections:
             if path not in paths or not follower.is_same():
                 self._open.pop(follower.name, None)
                 recovery.close_store(follower.store, keep=False)
-                follower.store.fate = "was replaced" if path in paths else "was deleted"
+                follower.store.closed_because = "was replaced" if path in paths else "was deleted"
                 del self._followers[path]
                 changed = True
         for path in [path for path in self._damaged if path not in paths]:
@@ -240,7 +232,7 @@ class OpenCollections:
                 self._damaged.pop(path, None)
                 return changed
             except (CorruptionError, FormatVersionError) as error:
-                if not places.is_there(path):
+                if not places.exists(path):
                     return False
                 if identity(path) == before:
                     self._set_aside(path, error)
@@ -255,7 +247,7 @@ class OpenCollections:
         places.require_own_name(path, follower.name)
         # The follower last, as it is also forgotten last: the next refresh then makes up for a
         # Ctrl-C in between.
-        self._open[follower.name] = self._handle(follower.store)
+        self._open[follower.name] = follower.store
         self._followers[path] = follower
         return True
 
@@ -269,7 +261,7 @@ class OpenCollections:
             recovery.close_store(store, keep=False)
             raise
         store.changed = self._optimizer.wake
-        self._open[store.name] = self._handle(store)
+        self._open[store.name] = store
         self._optimizer.wake()
 
     def _set_aside(self, path: Path, error: CorruptionError | FormatVersionError) -> None:
@@ -292,7 +284,7 @@ class OpenCollections:
             finally:
                 # Though an error may say that this is not durable yet. One that waits to take the
                 # place would do so at the next open.
-                if not places.is_there(path):
+                if not places.exists(path):
                     del listed[key]
 
 
@@ -300,7 +292,7 @@ def _directory_at(path: Path) -> object:
     """What tells the collection of a place from any other that comes there while nobody has it
     open. Inodes are given again, at another time."""
     try:
-        found = lookup.status(places.standing(path))
+        found = lookup.status(places.current_dir(path))
     except OSError:
         return None
     return found.st_dev, found.st_ino, found.st_ctime_ns

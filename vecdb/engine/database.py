@@ -1,0 +1,330 @@
+"""Database: one open database: its directory and lock, its threads, its collections.
+
+``VecDB`` stands on it as ``Collection`` does on ``Store``. Collections are made, dropped and
+replaced here, snapshots taken and recovered. Forks and the interpreter's end are met here, too.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+import weakref
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
+from pathlib import Path
+
+from vecdb import models
+from vecdb.engine.archive import restore, snapshots
+from vecdb.engine.open import database_dir, places
+from vecdb.engine.open_collections import OpenCollections
+from vecdb.engine.optimize.optimizer import Optimizer
+from vecdb.engine.repair.check import CheckReport, check_files
+from vecdb.engine.store import Store
+from vecdb.engine.write.checkpoint import checkpoint
+from vecdb.engine.write.syncer import Syncer
+from vecdb.errors import ClosedError, ForkError, PlaceTakenError, ReadOnlyError, VecdbError
+from vecdb.storage import fs, layout, lookup
+from vecdb.storage.mapping import give_back_freed_memory
+from vecdb.storage.place import Place
+from vecdb.storage.wal import LogLevel, SyncLevel
+
+_open_databases: weakref.WeakSet[Database] = weakref.WeakSet()
+
+
+class Database:
+    """The database in the directory ``path``, open; None: a temporary one, which ``close`` removes.
+
+    Thread-safe. Its lock is taken before any lock of a store; looking at what is open needs none.
+    Raises LockedError, NotADatabaseError, FormatVersionError, CorruptionError.
+    """
+
+    def __init__(
+        self, path: Path | None, *, sync: SyncLevel, sync_interval: float, read_only: bool
+    ) -> None:
+        self._temporary = path is None
+        self.path = fs.make_temporary_dir() if path is None else path
+        self.read_only = read_only
+        self.closed = False
+        self._level: LogLevel = "none" if self._temporary else sync
+        self._pid = os.getpid()
+        self._lock = threading.RLock()  # guards what is open; before any lock of a store
+        self._place: Place | None = None  # held open, and locked, to be written to
+        self._file_lock: fs.FileLock | None = None
+        self.optimizer = Optimizer(self.stores)
+        self._syncer = Syncer(self.stores, sync_interval)
+        self._collections = OpenCollections(
+            self.path / layout.COLLECTIONS, self._level, self.optimizer
+        )
+        _open_databases.add(self)  # before there is a lock that a fork would copy
+        if read_only:
+            database_dir.require_database(self.path)
+            self.refresh()
+        else:
+            self._open_for_writing()
+            try:
+                self._start_threads()
+            except BaseException:  # there may be too many of them
+                with suppress(Exception):
+                    self.close()
+                raise
+
+    def _start_threads(self) -> None:
+        self.optimizer.start()
+        if self._level == "interval":
+            self._syncer.start()
+
+    def _open_for_writing(self) -> None:
+        database_dir.prepare(self.path)
+        self._place, self._file_lock = database_dir.hold(self.path)
+        try:
+            with self._place:
+                with fs.raising_storage_full(self.path):
+                    database_dir.initialize(self.path)
+                places.finish_restores(self.path / layout.COLLECTIONS)
+                snapshots.clean(self.path / layout.SNAPSHOTS)
+                self._collections.open_all(self._place)
+        except BaseException:
+            self._let_go(keep=False)
+            raise
+
+    # -- its end ---------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Stop the threads, checkpoint every collection, release the lock. May be repeated; does
+        nothing in a forked child."""
+        if os.getpid() != self._pid:
+            return
+        with self._lock:
+            if self.closed:
+                return
+            for store in self.stores():
+                store.require_outside()
+            self.closed = True
+            try:
+                self._syncer.stop()
+                self.optimizer.stop()
+            finally:
+                self._let_go(keep=not (self._temporary or self.read_only))
+
+    def _let_go(self, *, keep: bool) -> None:
+        """Close every collection, then, whatever came of that, give the lock back."""
+        try:
+            self._collections.close(keep=keep)
+        finally:
+            _open_databases.discard(self)
+            if self._temporary:
+                self._remove()
+            self._release()
+            give_back_freed_memory()
+
+    def _release(self) -> None:
+        """Give back the lock and the directory."""
+        if self._file_lock is not None:
+            self._file_lock.release()
+        if self._place is not None:
+            self._place.close()
+
+    def _remove(self) -> None:
+        """Remove a temporary database, and nothing that was put in its place."""
+        if self._place is not None:
+            with suppress(PlaceTakenError):
+                self._place.require()
+                with self._place:
+                    for path in lookup.entries(self.path):
+                        fs.remove_tree(path)
+                fs.remove_empty_dir(self.path)
+
+    def leave(self) -> None:
+        """Keep nothing of it, in a forked child: its copy of the lock would keep the database
+        locked after the parent has ended, its mappings the space of files that are removed. Takes
+        no lock, for any may have been held at the fork, by a thread that is not here."""
+        if self._file_lock is not None:
+            self._file_lock.release()
+        if self._place is not None:
+            self._place.leave()
+        for store in self.stores():
+            store.wal.release()
+            store.release()
+
+    # -- whether it may be used ------------------------------------------------------------
+
+    def check_usable(self) -> None:
+        """Raise ForkError in a forked child, ClosedError after ``close``."""
+        if os.getpid() != self._pid:
+            raise ForkError(
+                f"database {self.path} was opened by process {self._pid}; this is its fork "
+                f"{os.getpid()}. Open databases after forking"
+            )
+        if self.closed:
+            raise ClosedError(f"database {self.path} is closed")
+
+    def _changing(self) -> Place:
+        """The directory, to be entered by who changes what is in it. Raises ReadOnlyError,
+        PlaceTakenError, and as ``check_usable``."""
+        self.check_usable()
+        if self._place is None:
+            raise ReadOnlyError(f"database {self.path} was opened with read_only=True")
+        self._place.require()
+        return self._place
+
+    def _looking(self) -> AbstractContextManager[object]:
+        """The same for who only looks; a reader's is whatever stands at its path."""
+        self.check_usable()
+        return nullcontext() if self._place is None else self._place
+
+    # -- its collections -------------------------------------------------------------------
+
+    def stores(self) -> list[Store]:
+        """Those that are open."""
+        return self._collections.stores()
+
+    def store(self, name: str) -> Store:
+        """The open one of that name. Raises NotFoundError, and for a damaged one its error."""
+        self.check_usable()
+        return self._collections.get(name)
+
+    def names(self) -> list[str]:
+        """Of all, also of the damaged ones, sorted."""
+        self.check_usable()
+        return sorted(self._collections.names())
+
+    def has(self, name: str) -> bool:
+        """Whether there is one of that name, also a damaged one."""
+        self.check_usable()
+        return database_dir.check_name(name) in self._collections
+
+    def damaged(self) -> dict[str, VecdbError]:
+        """Those that could not be opened, and why."""
+        self.check_usable()
+        return self._collections.damaged()
+
+    def create(self, name: str, config: models.CollectionConfig) -> None:
+        """A new, empty one; durable when this returns. Raises AlreadyExistsError,
+        StorageFullError."""
+        self.check_usable()  # before the lock: a fork may have copied it locked, for ever
+        with self._lock, self._changing():
+            self._collections.create(name, config)
+
+    def delete(self, name: str) -> bool:
+        """Remove one and its files; False if there was none."""
+        self.check_usable()
+        with self._lock, self._changing():
+            return self._collections.delete(database_dir.check_name(name))
+
+    def recreate(self, name: str, config: models.CollectionConfig) -> None:
+        """``delete``, then ``create``; nobody else makes one of that name in between."""
+        self.check_usable()
+        with self._lock:
+            self.delete(name)
+            self.create(name, config)
+
+    def refresh(self) -> bool:
+        """Move all that is only read to its newest state; whether there was anything new."""
+        self.check_usable()
+        if not self.read_only:
+            return False
+        with self._lock:
+            changed = False
+            while True:  # of one database, though another one may be put in its place meanwhile
+                database_dir.require_database(self.path)
+                found = self.path.stat()
+                changed |= self._collections.refresh()
+                if self.path.exists() and os.path.samestat(self.path.stat(), found):
+                    return changed
+
+    def flush(self, store: Store) -> None:
+        """Checkpoint one collection."""
+        self.check_usable()
+        checkpoint(store)
+        store.changed()
+
+    def flush_all(self) -> None:
+        """Checkpoint all of them."""
+        self.check_usable()
+        for store in self.stores():
+            with suppress(ClosedError):  # dropped or replaced meanwhile
+                self.flush(store)
+        self.check_usable()
+
+    def check(self) -> CheckReport:
+        """Compare every byte of every file with its checksum and with the others. Checkpoints,
+        builds and changes of collections wait. Raises ReadOnlyError."""
+        self.check_usable()
+        if self._place is None:
+            raise ReadOnlyError(f"database {self.path}: its writer may change what is checked")
+        with self._lock, ExitStack() as held:
+            for store in self.stores():
+                store.require_outside()
+                held.enter_context(store.maintenance)
+            return check_files(self._place.now())
+
+    # -- their snapshots -------------------------------------------------------------------
+
+    def create_snapshot(self, name: str) -> models.SnapshotDescription:
+        """Write all of a collection to one file."""
+        with self._changing() as place:
+            store = self.store(name)
+            if self._temporary:  # it has no log to copy: all must be in segments
+                self.flush(store)
+            directory = self._snapshots_of(name)
+            return snapshots.take(place, directory, store.path.name, [store.path], whole=False)
+
+    def create_full_snapshot(self) -> models.SnapshotDescription:
+        """Write all collections to one file."""
+        with self._changing() as place:
+            if self._temporary:
+                self.flush_all()
+            paths = places.collection_dirs(self.path / layout.COLLECTIONS)
+            directory = self.path / layout.SNAPSHOTS
+            return snapshots.take(place, directory, layout.FULL, paths, whole=True)
+
+    def list_snapshots(self, name: str) -> list[models.SnapshotDescription]:
+        """Those of a collection, oldest first; also of one that was deleted."""
+        with self._looking():
+            return snapshots.listed(self._snapshots_of(name))
+
+    def list_full_snapshots(self) -> list[models.SnapshotDescription]:
+        """Those of all collections, oldest first."""
+        with self._looking():
+            return snapshots.listed(self.path / layout.SNAPSHOTS)
+
+    def delete_snapshot(self, name: str, snapshot_name: str) -> bool:
+        """Remove one of a collection; False if there is none of that name."""
+        with self._changing():
+            return snapshots.remove(self._snapshots_of(name), snapshot_name)
+
+    def delete_full_snapshot(self, snapshot_name: str) -> bool:
+        """Remove one of all collections; False if there is none of that name."""
+        with self._changing():
+            return snapshots.remove(self.path / layout.SNAPSHOTS, snapshot_name)
+
+    def recover_snapshot(self, name: str, location: object, checksum: str | None) -> None:
+        """Make a collection what a snapshot says. An error, or a crash, leaves it as it was."""
+        parent = self.path / layout.COLLECTIONS
+        with self._changing():
+            own = (self._snapshots_of(name), self.path / layout.SNAPSHOTS)
+            archive = snapshots.locate(location, own)
+            unpacked = restore.unpack_collection(archive, parent, name, checksum)
+            with restore.kept_until_committed(unpacked), self._lock, self._changing():
+                self._collections.replace(unpacked)
+
+    def _snapshots_of(self, name: str) -> Path:
+        name = database_dir.check_name(name)
+        return self.path / layout.SNAPSHOTS / layout.escape(name)
+
+
+def _close_all() -> None:
+    for database in list(_open_databases):
+        try:
+            database.close()
+        except Exception:
+            pass  # the interpreter is ending; what was acknowledged is in the WAL
+
+
+def _after_fork() -> None:
+    for database in list(_open_databases):
+        database.leave()
+
+
+atexit.register(_close_all)
+os.register_at_fork(after_in_child=_after_fork)
