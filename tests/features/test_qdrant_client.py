@@ -199,7 +199,7 @@ def test_uploads_are_few_writes(client: QdrantClient, monkeypatch: pytest.Monkey
     monkeypatch.setattr(
         vecdb.Collection,
         "upsert",
-        lambda self, points: (sizes.append(len(points)), upsert(self, points))[1],
+        lambda self, points, *more: (sizes.append(len(points)), upsert(self, points, *more))[1],
     )
     client.upload_points("c", (POINT.model_copy(update={"id": i}) for i in range(1500)))
     assert sizes == [1000, 500]

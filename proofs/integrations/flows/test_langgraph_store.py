@@ -19,8 +19,9 @@ INDEX: dict[str, Any] = {"dims": 26, "embed": embed, "fields": ["text"]}
 
 
 @pytest.fixture
-def store() -> Any:
-    store = QdrantStore(QdrantClient(":memory:"), index=INDEX)
+def store(request: pytest.FixtureRequest) -> Any:
+    """Without vectors, if a test does not ask for them."""
+    store = QdrantStore(QdrantClient(":memory:"), index=getattr(request, "param", None))
     store.setup()
     for n, text in enumerate(["aaa", "bbb", "abc"]):
         store.put(("users", "ab"[n % 2]), f"k{n}", {"text": text, "n": n})
@@ -40,6 +41,7 @@ def test_values_are_read_replaced_and_deleted(store: Any) -> None:
     assert store.get(("users", "a"), "k0") is None
 
 
+@pytest.mark.parametrize("store", [INDEX], indirect=True, ids=["index"])
 def test_the_nearest_come_first(store: Any) -> None:
     assert keys(store.search(("users",), query="aa"))[0] == "k0"
     assert keys(store.search(("users", "b"), query="aa")) == ["k1"]
@@ -59,10 +61,11 @@ def test_setting_up_again_changes_nothing(store: Any) -> None:
     assert store.get(("users", "a"), "k2").value["text"] == "abc"
 
 
-def test_everything_awaited() -> None:
+@pytest.mark.parametrize("index", [None, INDEX], ids=["without", "with"])
+def test_everything_awaited(index: Any) -> None:
     async def run() -> None:
         client = AsyncQdrantClient(":memory:")
-        async with AsyncQdrantStore(client, index=INDEX) as store:
+        async with AsyncQdrantStore(client, index=index) as store:
             await store.setup()
             await store.aput(("u",), "k", {"text": "abc"})
             assert (await store.aget(("u",), "k")).value == {"text": "abc"}
