@@ -10,6 +10,7 @@ import gc
 import os
 import sys
 import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,8 @@ MEMORY = ":memory:"
 # A directory that clients open which are made with an address.
 VARIABLE = "VECDB_QDRANT_PATH"
 
+_PATIENCE = 60.0  # seconds to wait for a client that is being closed
+
 _lock = threading.RLock()  # re-entrant: a finalizer may run while it is held
 _open: dict[str, Opened] = {}
 
@@ -41,7 +44,8 @@ class Opened:
         self.shared = shared
         self.where = _caller()
         self.holders = 1
-        self.closing: threading.Thread | None = None
+        self.abandoned = False
+        self.gone = threading.Event()
 
     def release(self) -> None:
         """One client less; the last one closes the database."""
@@ -61,12 +65,13 @@ class Opened:
                 pass
             finally:
                 _lock.release()
-        self.closing = threading.Thread(target=self.release, name="vecdb-closing", daemon=True)
-        self.closing.start()
+        self.abandoned = True  # first: who wants the path waits for it
+        threading.Thread(target=self.release, name="vecdb-closing", daemon=True).start()
 
     def _release(self) -> None:
         self.holders -= 1
         if self.holders > 0:
+            self.abandoned = False
             return
         try:
             self.database.close()
@@ -81,6 +86,7 @@ class Opened:
     def _forget(self) -> None:
         if self.key is not None and _open.get(self.key) is self:
             del _open[self.key]
+        self.gone.set()
 
 
 def open_memory() -> Opened:
@@ -94,12 +100,7 @@ def open_path(path: str | os.PathLike[str], *, shared: bool = False) -> Opened:
     Raises AlreadyOpen, which says where, and what ``VecDB`` raises.
     """
     key = os.path.realpath(path)
-    with _lock:
-        found = _open.get(key)
-    if found is not None and not (found.shared and shared):
-        del found
-        gc.collect()  # clients in a circle of references are let go of when somebody looks
-    _wait_for(key)
+    _collect(key, shared)
     with _lock, raised_as_there():
         found = _open.get(key)
         if found is not None and found.shared and shared:
@@ -121,13 +122,19 @@ def open_path(path: str | os.PathLike[str], *, shared: bool = False) -> Opened:
         return _open[key]
 
 
-def _wait_for(key: str) -> None:
-    """Wait for a client of this path that is being closed."""
-    with _lock:
+def _collect(key: str, shared: bool) -> None:
+    """Let a client of this path go that is garbage. More than once: while another thread collects
+    garbage this one cannot, and clients are closed by whoever came upon them."""
+    for pause in (0.0, 0.01, 0.05):
+        time.sleep(pause)
         found = _open.get(key)
-        closing = None if found is None else found.closing
-    if closing is not None:
-        closing.join()
+        if found is None or (found.shared and shared):
+            return
+        if found.abandoned:
+            found.gone.wait(_PATIENCE)
+        else:
+            del found
+            gc.collect()
 
 
 def _told_of_local_mode(path: Path, error: NotADatabaseError) -> NotADatabaseError:
