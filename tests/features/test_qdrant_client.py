@@ -334,6 +334,31 @@ def test_a_client_that_dies_in_a_thread_of_vecdb_is_closed_by_another(tmp_path: 
     QdrantClient(path=str(tmp_path / "db")).close()
 
 
+def test_clients_are_made_and_forgotten_in_many_threads(tmp_path: Path) -> None:
+    """Each finds its path free, whoever is collecting garbage just then."""
+    wrong: list[BaseException] = []
+
+    def work(path: Path) -> None:
+        try:
+            for turn in range(8):
+                client: Any = QdrantClient(path=str(path))
+                client.get_collections()
+                if turn % 3:
+                    client.itself = client
+                if turn % 4 == 3:
+                    client.close()
+                del client
+        except BaseException as error:
+            wrong.append(error)
+
+    threads = [threading.Thread(target=work, args=(tmp_path / f"{n}",)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
 def test_a_database_of_local_mode_is_told_how_to_be_copied(tmp_path: Path) -> None:
     theirs = qdrant_client.QdrantClient(path=str(tmp_path / "db"))
     theirs.close()
