@@ -40,6 +40,7 @@ class VecDBLocal(QdrantLocal):
         self._keep()
 
     def _keep(self) -> None:
+        self._opened.owner = weakref.ref(self)
         self._let_go = weakref.finalize(self, self._opened.abandon)
         self._let_go.atexit = False  # the database closes itself
 

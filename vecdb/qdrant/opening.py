@@ -11,6 +11,7 @@ import os
 import sys
 import threading
 import time
+import weakref
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ MEMORY = ":memory:"
 # A directory that clients open which are made with an address.
 VARIABLE = "VECDB_QDRANT_PATH"
 
-_PATIENCE = 60.0  # seconds to wait for a client that is being closed
+_PATIENCE = 60.0  # seconds to wait for a client that another thread is closing
 
 _lock = threading.RLock()  # re-entrant: a finalizer may run while it is held
 _open: dict[str, Opened] = {}
@@ -44,8 +45,13 @@ class Opened:
         self.shared = shared
         self.where = _caller()
         self.holders = 1
-        self.abandoned = False
+        self.owner: weakref.ref[Any] | None = None  # the client, if it has it for itself
         self.gone = threading.Event()
+
+    @property
+    def is_orphan(self) -> bool:
+        """Whether its client is garbage: it is closed, or will be by the thread that found out."""
+        return self.owner is not None and self.owner() is None
 
     def release(self) -> None:
         """One client less; the last one closes the database."""
@@ -65,13 +71,11 @@ class Opened:
                 pass
             finally:
                 _lock.release()
-        self.abandoned = True  # first: who wants the path waits for it
         threading.Thread(target=self.release, name="vecdb-closing", daemon=True).start()
 
     def _release(self) -> None:
         self.holders -= 1
         if self.holders > 0:
-            self.abandoned = False
             return
         try:
             self.database.close()
@@ -100,7 +104,8 @@ def open_path(path: str | os.PathLike[str], *, shared: bool = False) -> Opened:
     Raises AlreadyOpen, which says where, and what ``VecDB`` raises.
     """
     key = os.path.realpath(path)
-    _collect(key, shared)
+    if not shared:
+        _collect(key)
     with _lock, raised_as_there():
         found = _open.get(key)
         if found is not None and found.shared and shared:
@@ -122,19 +127,34 @@ def open_path(path: str | os.PathLike[str], *, shared: bool = False) -> Opened:
         return _open[key]
 
 
-def _collect(key: str, shared: bool) -> None:
-    """Let a client of this path go that is garbage. More than once: while another thread collects
-    garbage this one cannot, and clients are closed by whoever came upon them."""
-    for pause in (0.0, 0.01, 0.05):
-        time.sleep(pause)
-        found = _open.get(key)
-        if found is None or (found.shared and shared):
-            return
-        if found.abandoned:
-            found.gone.wait(_PATIENCE)
-        else:
-            del found
+def _collect(key: str) -> None:
+    """Let the client that has this path for itself go, if it is garbage; wait until it is closed,
+    which may be by another thread."""
+    found = _open.get(key)
+    if found is None or found.shared:
+        return
+    _collect_garbage()
+    if found.is_orphan:
+        found.gone.wait(_PATIENCE)
+
+
+def _collect_garbage() -> None:
+    """All of it. Python does nothing if another thread is about it, and does not say so."""
+    done = threading.Event()
+    here = threading.get_ident()
+
+    def note(phase: str, info: dict[str, int]) -> None:
+        if phase == "stop" and info["generation"] == 2 and threading.get_ident() == here:
+            done.set()
+
+    deadline = time.monotonic() + 5.0  # it may be this very thread, further up
+    gc.callbacks.append(note)
+    try:
+        gc.collect()
+        while not done.wait(0.01) and time.monotonic() < deadline:
             gc.collect()
+    finally:
+        gc.callbacks.remove(note)
 
 
 def _told_of_local_mode(path: Path, error: NotADatabaseError) -> NotADatabaseError:
