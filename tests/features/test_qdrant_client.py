@@ -340,7 +340,7 @@ def test_clients_are_made_and_forgotten_in_many_threads(tmp_path: Path) -> None:
 
     def work(path: Path) -> None:
         try:
-            for turn in range(8):
+            for turn in range(4):
                 client: Any = QdrantClient(path=str(path))
                 client.get_collections()
                 if turn % 3:
@@ -351,7 +351,7 @@ def test_clients_are_made_and_forgotten_in_many_threads(tmp_path: Path) -> None:
         except BaseException as error:
             wrong.append(error)
 
-    threads = [threading.Thread(target=work, args=(tmp_path / f"{n}",)) for n in range(4)]
+    threads = [threading.Thread(target=work, args=(tmp_path / f"{n}",)) for n in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
