@@ -233,6 +233,11 @@ class Collection:
     def _write(self, request: Request) -> models.UpdateResult:
         self._database.check_usable()
         seq = submit(self._store, request)
+        self._written()
+        return models.UpdateResult(seq, models.UpdateStatus.COMPLETED)
+
+    def _written(self) -> None:
+        """What is to be done after a write."""
         try:
             checkpoint_if_full(self._store)
         except ReentrantCallError:
@@ -241,7 +246,6 @@ class Collection:
             # The write itself is in the WAL; the optimizer tries the checkpoint again.
             self._store.optimizer.failed("checkpoint", error)
         self._store.changed()
-        return models.UpdateResult(seq, models.UpdateStatus.COMPLETED)
 
     # -- reading ---------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import errno
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,16 +92,8 @@ class Ticket:
 def submit(store: Store, request: Request) -> int:
     """Commit a request; the seq it got (of the last operation, if it had nothing to do). From any
     thread."""
-    ticket = Ticket(request)
-    if isinstance(request, (Upsert, Delete)):
-        ticket.effect = None if isinstance(request, Delete) else request
-        ticket.prepare(request)
-    store.require_outside()
-    with Uninterrupted():  # outermost: a signal's handler runs when the lock is free again
-        store.queue.append(ticket)
-        with store.write:
-            while not ticket.done:
-                _commit_group(store)
+    ticket = _ticket(request)
+    _commit_all(store, [ticket])
     error, ticket.error = ticket.error, None  # by its frames it has the ticket
     if error is None:
         return ticket.seq
@@ -109,6 +101,67 @@ def submit(store: Store, request: Request) -> int:
         raise error
     finally:
         del error
+
+
+def submit_all(store: Store, requests: Sequence[Request]) -> list[int | BaseException]:
+    """Commit several requests, in order and in as few groups as they fit in; none depends on
+    another. For each the seq it got, or what ``submit`` would have raised."""
+    tickets: list[Ticket] = []
+    outcomes: list[int | BaseException] = [0] * len(requests)
+    numbers: list[int] = []
+    for number, request in enumerate(requests):
+        try:
+            tickets.append(_ticket(request))
+        except InvalidInputError as error:
+            outcomes[number] = error
+        else:
+            numbers.append(number)
+    try:
+        _commit_all(store, tickets)
+    except Exception as error:
+        for ticket in tickets:
+            if not ticket.done:
+                ticket.fail(error)
+    for number, ticket in zip(numbers, tickets, strict=True):
+        outcomes[number] = ticket.seq if ticket.error is None else ticket.error
+        ticket.error = None
+    return outcomes
+
+
+def _ticket(request: Request) -> Ticket:
+    """Raises InvalidInputError if the request is too large."""
+    ticket = Ticket(request)
+    if isinstance(request, (Upsert, Delete)):
+        ticket.effect = None if isinstance(request, Delete) else request
+        ticket.prepare(request)
+    return ticket
+
+
+def _commit_all(store: Store, tickets: list[Ticket]) -> None:
+    store.require_outside()
+    with Uninterrupted():  # outermost: a signal's handler runs when the lock is free again
+        store.queue.extend(tickets)
+        with store.write:
+            try:
+                for ticket in tickets:
+                    while not ticket.done:
+                        _commit_group(store)
+            except BaseException:
+                for ticket in tickets:  # nobody else is to do what its caller hears has failed
+                    if not ticket.done:
+                        _withdraw(store, ticket)
+                raise
+
+
+def _withdraw(store: Store, ticket: Ticket) -> None:
+    """Take a ticket from the queue, if it is there."""
+    while True:
+        try:
+            return store.queue.remove(ticket)
+        except ValueError:
+            return None
+        except IndexError:  # another writer has queued one meanwhile
+            continue
 
 
 def _commit_group(store: Store) -> None:
