@@ -64,6 +64,7 @@ LAYERS["vecdb.collection"] = {
 }
 LAYERS["vecdb.verbs"] = {*LAYERS["vecdb.collection"], "vecdb.collection"}
 LAYERS["vecdb.database"] = {*LAYERS["vecdb.verbs"], "vecdb.verbs"}
+LAYERS["vecdb.aio"] = {*LAYERS["vecdb.database"], "vecdb.database"}
 # Programs on top of the public face; nothing imports them but each other.
 TOOLS = ("vecdb.__main__", "vecdb.cli")
 for tool in TOOLS:
@@ -238,6 +239,7 @@ def test_only_the_command_line_repairs() -> None:
                 users["check" if found.name.endswith(".check") else "repair"].add(user)
     assert users["repair"] == {"vecdb.cli"}
     assert users["check"] == {
+        "vecdb.aio.database_verbs",
         "vecdb.cli",
         "vecdb.database",
         "vecdb.engine.database",
@@ -469,7 +471,8 @@ def run_fresh(code: str, cwd: Path) -> set[str]:
 
 def test_importing_vecdb_loads_no_engine(tmp_path: Path) -> None:
     loaded = run_fresh("import vecdb", tmp_path)
-    assert not loaded & {"lmdb", "llvmlite", "numba", "psutil", "tqdm"}
+    assert not loaded & {"asyncio", "lmdb", "llvmlite", "numba", "psutil", "tqdm"}
+    assert "asyncio" in run_fresh("import vecdb; vecdb.AsyncVecDB", tmp_path)
 
 
 def test_a_small_collection_needs_no_compiler(tmp_path: Path) -> None:

@@ -1,0 +1,332 @@
+"""The verbs of ``AsyncCollection`` with the collection's name first, as ``AsyncVecDB`` has them.
+
+Not written by hand: ``python docs/make_async.py`` makes this file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from vecdb import models
+from vecdb.aio.collection import AsyncCollection
+from vecdb.aio.opening import Opening
+from vecdb.qdrant_arguments import OfPoints, Unpack
+
+
+class AsyncVerbs(Opening):
+    """One coroutine for each verb of ``AsyncCollection``."""
+
+    def collection(self, collection_name: str) -> AsyncCollection:
+        """A handle with the same verbs and no name argument. Raises NotFoundError, and for a
+        collection in ``damaged`` its error."""
+        return AsyncCollection(self._calls, self.database.collection(collection_name))
+
+    async def upsert(
+        self,
+        collection_name: str,
+        points: models.PointsInput,
+        wait: bool = True,
+        **qdrant: Unpack[OfPoints],
+    ) -> models.UpdateResult:
+        """Write points: a ``Batch``, or a list of ``PointStruct``; existing ids are replaced.
+
+        ``Batch(ids, vectors, payloads)`` takes a ``float32 (n, dim)`` array (or a dict of them,
+        by name) as it is; that is the fast way. All of the batch is applied or nothing of it.
+        ``wait`` is accepted for compatibility: a write is always applied when this returns.
+
+        Raises InvalidInputError and NotBegunError (nothing was written), StorageFullError (nothing
+        was kept), WriteError (what came of it is known after reopening; till then none is taken).
+        """
+        return await self.collection(collection_name).upsert(points=points, wait=wait, **qdrant)
+
+    async def upload_points(
+        self,
+        collection_name: str,
+        points: Iterable[models.PointInput],
+        batch_size: int = 1000,
+        parallel: int = 1,
+        max_retries: int = 3,
+        wait: bool = True,
+        progress: bool = False,
+        **qdrant: Unpack[OfPoints],
+    ) -> None:
+        """Write any number of ``PointStruct`` from an iterable, ``batch_size`` at a time.
+
+        ``progress`` shows a bar. ``parallel``, ``max_retries`` and ``wait`` are accepted for
+        compatibility. On an error or Ctrl-C the batches before it stay written.
+        """
+        await self.collection(collection_name).upload_points(
+            points=points,
+            batch_size=batch_size,
+            parallel=parallel,
+            max_retries=max_retries,
+            wait=wait,
+            progress=progress,
+            **qdrant,
+        )
+
+    async def upload_collection(
+        self,
+        collection_name: str,
+        vectors: models.ManyVectorsInput,
+        payload: Iterable[models.Payload | None] | None = None,
+        ids: models.IdsInput | None = None,
+        batch_size: int = 1000,
+        parallel: int = 1,
+        max_retries: int = 3,
+        wait: bool = True,
+        progress: bool = False,
+        **qdrant: Unpack[OfPoints],
+    ) -> None:
+        """Write many vectors in batches: an array ``(n, dim)``, a dict of arrays by name, or any
+        iterable of vectors.
+
+        ``payload``: one dict (or None) a row; ``ids``: one a row, random UUIDs if not given. Of
+        either an endless iterator will do. On an error or Ctrl-C the batches before it stay.
+        """
+        await self.collection(collection_name).upload_collection(
+            vectors=vectors,
+            payload=payload,
+            ids=ids,
+            batch_size=batch_size,
+            parallel=parallel,
+            max_retries=max_retries,
+            wait=wait,
+            progress=progress,
+            **qdrant,
+        )
+
+    async def delete(
+        self,
+        collection_name: str,
+        points_selector: models.SelectorInput,
+        wait: bool = True,
+        **qdrant: Unpack[OfPoints],
+    ) -> models.UpdateResult:
+        """Remove points: a list of ids, ``PointIdsList``, ``Filter`` or ``FilterSelector``.
+
+        Ids that do not exist are fine. The space comes back by itself.
+        """
+        return await self.collection(collection_name).delete(
+            points_selector=points_selector, wait=wait, **qdrant
+        )
+
+    async def set_payload(
+        self,
+        collection_name: str,
+        payload: dict[str, Any],
+        points: models.SelectorInput,
+        key: str | None = None,
+        wait: bool = True,
+        **qdrant: Unpack[OfPoints],
+    ) -> models.UpdateResult:
+        """Merge ``payload`` into that of the points, at the path ``key`` if given.
+
+        Raises NotFoundError, and changes no point, if one of the ids does not exist.
+        """
+        return await self.collection(collection_name).set_payload(
+            payload=payload, points=points, key=key, wait=wait, **qdrant
+        )
+
+    async def overwrite_payload(
+        self,
+        collection_name: str,
+        payload: dict[str, Any],
+        points: models.SelectorInput,
+        wait: bool = True,
+        **qdrant: Unpack[OfPoints],
+    ) -> models.UpdateResult:
+        """Replace the points' payload. Raises NotFoundError as ``Collection.set_payload`` does."""
+        return await self.collection(collection_name).overwrite_payload(
+            payload=payload, points=points, wait=wait, **qdrant
+        )
+
+    async def delete_payload(
+        self,
+        collection_name: str,
+        keys: Sequence[str],
+        points: models.SelectorInput,
+        wait: bool = True,
+        **qdrant: Unpack[OfPoints],
+    ) -> models.UpdateResult:
+        """Remove these keys (paths such as ``a.b`` too) from the points' payload.
+
+        Raises NotFoundError as ``Collection.set_payload`` does; a missing key is fine.
+        """
+        return await self.collection(collection_name).delete_payload(
+            keys=keys, points=points, wait=wait, **qdrant
+        )
+
+    async def clear_payload(
+        self,
+        collection_name: str,
+        points_selector: models.SelectorInput,
+        wait: bool = True,
+        **qdrant: Unpack[OfPoints],
+    ) -> models.UpdateResult:
+        """Remove the points' whole payload.
+
+        Raises NotFoundError as ``Collection.set_payload`` does.
+        """
+        return await self.collection(collection_name).clear_payload(
+            points_selector=points_selector, wait=wait, **qdrant
+        )
+
+    async def update_vectors(
+        self,
+        collection_name: str,
+        points: models.PointVectorsInput,
+        wait: bool = True,
+        **qdrant: Unpack[OfPoints],
+    ) -> models.UpdateResult:
+        """Replace vectors of existing points: a list of ``PointVectors``; the rest stays.
+
+        Raises NotFoundError, and changes no point, if one of them does not exist.
+        """
+        return await self.collection(collection_name).update_vectors(
+            points=points, wait=wait, **qdrant
+        )
+
+    async def delete_vectors(
+        self,
+        collection_name: str,
+        vectors: Sequence[str],
+        points: models.SelectorInput,
+        wait: bool = True,
+        **qdrant: Unpack[OfPoints],
+    ) -> models.UpdateResult:
+        """Take the vectors of these names from the points; the points stay.
+
+        Raises NotFoundError as ``Collection.set_payload`` does; a point without them is fine.
+        """
+        return await self.collection(collection_name).delete_vectors(
+            vectors=vectors, points=points, wait=wait, **qdrant
+        )
+
+    async def retrieve(
+        self,
+        collection_name: str,
+        ids: models.IdsInput,
+        with_payload: models.WithPayloadInput | None = True,
+        with_vectors: models.WithVectorsInput | None = False,
+        **qdrant: Unpack[OfPoints],
+    ) -> list[models.Record]:
+        """The points with these ids that exist, in the order asked for."""
+        return await self.collection(collection_name).retrieve(
+            ids=ids, with_payload=with_payload, with_vectors=with_vectors, **qdrant
+        )
+
+    async def scroll(
+        self,
+        collection_name: str,
+        scroll_filter: models.FilterInput | None = None,
+        limit: int = 10,
+        offset: models.IdInput | None = None,
+        with_payload: models.WithPayloadInput | None = True,
+        with_vectors: models.WithVectorsInput | None = False,
+        **qdrant: Unpack[OfPoints],
+    ) -> tuple[list[models.Record], int | str | None]:
+        """A page of points in id order, from the id ``offset``; and the id of the next page."""
+        return await self.collection(collection_name).scroll(
+            scroll_filter=scroll_filter,
+            limit=limit,
+            offset=offset,
+            with_payload=with_payload,
+            with_vectors=with_vectors,
+            **qdrant,
+        )
+
+    async def count(
+        self,
+        collection_name: str,
+        count_filter: models.FilterInput | None = None,
+        exact: bool = True,
+        **qdrant: Unpack[OfPoints],
+    ) -> models.CountResult:
+        """How many points there are, or match. Always exact."""
+        return await self.collection(collection_name).count(
+            count_filter=count_filter, exact=exact, **qdrant
+        )
+
+    async def search(
+        self,
+        collection_name: str,
+        query_vector: models.QueryVectorInput,
+        query_filter: models.FilterInput | None = None,
+        search_params: models.SearchParamsInput | None = None,
+        limit: int = 10,
+        offset: int | None = None,
+        with_payload: models.WithPayloadInput | None = True,
+        with_vectors: models.WithVectorsInput | None = False,
+        score_threshold: float | None = None,
+        **qdrant: Unpack[OfPoints],
+    ) -> list[models.ScoredPoint]:
+        """The nearest points, best first.
+
+        ``query_vector``: ``(dim,)`` numbers, or ``(name, numbers)`` for a named vector. Scores are
+        on the metric's scale: similarity for Cosine and Dot, distance for Euclid and Manhattan.
+        ``search_params`` says what recall to aim for and how codes are used; ``exact=True`` scans
+        the originals.
+        """
+        return await self.collection(collection_name).search(
+            query_vector=query_vector,
+            query_filter=query_filter,
+            search_params=search_params,
+            limit=limit,
+            offset=offset,
+            with_payload=with_payload,
+            with_vectors=with_vectors,
+            score_threshold=score_threshold,
+            **qdrant,
+        )
+
+    async def search_batch(
+        self, collection_name: str, requests: models.SearchRequestsInput, **qdrant: Unpack[OfPoints]
+    ) -> list[list[models.ScoredPoint]]:
+        """Several ``SearchRequest`` on one and the same state; those that differ in their vector
+        only are searched together."""
+        return await self.collection(collection_name).search_batch(requests=requests, **qdrant)
+
+    async def query_points(
+        self,
+        collection_name: str,
+        query: models.QueryInput | None = None,
+        using: str | None = None,
+        query_filter: models.FilterInput | None = None,
+        search_params: models.SearchParamsInput | None = None,
+        limit: int = 10,
+        offset: int | None = None,
+        with_payload: models.WithPayloadInput | None = True,
+        with_vectors: models.WithVectorsInput | None = False,
+        score_threshold: float | None = None,
+        explain: bool = False,
+        **qdrant: Unpack[OfPoints],
+    ) -> models.QueryResponse:
+        """The nearest points to a vector, or to the point with an id (which is left out).
+
+        Without a ``query``: points in the order of ids, with score 0. ``explain``: the answer's
+        ``explanation`` says what was scanned in each segment, and why.
+        """
+        return await self.collection(collection_name).query_points(
+            query=query,
+            using=using,
+            query_filter=query_filter,
+            search_params=search_params,
+            limit=limit,
+            offset=offset,
+            with_payload=with_payload,
+            with_vectors=with_vectors,
+            score_threshold=score_threshold,
+            explain=explain,
+            **qdrant,
+        )
+
+    async def query_batch_points(
+        self, collection_name: str, requests: models.QueryRequestsInput, **qdrant: Unpack[OfPoints]
+    ) -> list[models.QueryResponse]:
+        """Several ``QueryRequest`` on one and the same state; those that differ in their query
+        only are searched together."""
+        return await self.collection(collection_name).query_batch_points(
+            requests=requests, **qdrant
+        )
