@@ -66,9 +66,11 @@ class Turns:
         self._hand_over()
         started = time.perf_counter()
         self._spent = 0.0
-        while self._reads and self._spent < _LONGEST:
+        while self._reads:
             self._read_one()
             self._spent = time.perf_counter() - started
+            if self._spent >= _LONGEST:
+                break
         if self._spent:
             self._call_next(loop)
 
