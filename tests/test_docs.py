@@ -408,7 +408,7 @@ def test_an_index_can_be_read_with_the_page_alone(tmp_path: Path, distance: str)
     assert abs(np.mean(found - true)) < 0.02 * np.std(true)
 
     efforts = arrays["efforts"]
-    assert efforts.shape[0] == 2
+    assert efforts.shape[0] == 3
     assert (np.diff(efforts[:, :, 0]) >= 0).all()
 
 

@@ -141,7 +141,7 @@ def test_a_lost_log_is_missed(closed: Path) -> None:
 
 def test_a_new_collection_has_a_log_before_it_has_its_name(db_path: Path) -> None:
     """So that a log without a file is always damage."""
-    from vecdb.engine.open.offsets import create_collection
+    from vecdb.engine.open.places import create_collection
 
     from vecdb import models
 
