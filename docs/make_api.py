@@ -65,6 +65,7 @@ def public_members(cls: type) -> Iterator[tuple[str, Any]]:
     seen: set[str] = set()
     for part in cls.__mro__[:-1]:
         for name, member in vars(part).items():
+            member = member.__func__ if isinstance(member, classmethod) else member
             shown = inspect.isfunction(member) or isinstance(member, property)
             if shown and not name.startswith("_") and name not in seen:
                 seen.add(name)
@@ -76,24 +77,27 @@ def signature_of(name: str, function: Any) -> str:
     signature = inspect.signature(function)
     words = []
     for parameter in signature.parameters.values():
-        if parameter.name == "self":
+        if parameter.name in ("self", "cls"):
             continue
         if parameter.kind is parameter.KEYWORD_ONLY and "*" not in words:
             words.append("*")
         words.append(parameter_of(parameter))
     result = signature.return_annotation
     arrow = "" if result in (inspect.Signature.empty, "None") else f" -> {result}"
-    line = f"{name}({', '.join(words)}){arrow}"
+    start = "await " if inspect.iscoroutinefunction(function) else ""
+    line = f"{start}{name}({', '.join(words)}){arrow}"
     if len(line) <= 96:
         return line
-    return f"{name}(\n" + "".join(f"    {word},\n" for word in words) + f"){arrow}"
+    return f"{start}{name}(\n" + "".join(f"    {word},\n" for word in words) + f"){arrow}"
 
 
 def parameter_of(parameter: inspect.Parameter) -> str:
     """One parameter; annotations are strings here, and Any says nothing."""
-    text: str = f"**{parameter.name}" if parameter.kind is parameter.VAR_KEYWORD else parameter.name
+    if parameter.kind is parameter.VAR_POSITIONAL:
+        return f"*{parameter.name}"
     if parameter.kind is parameter.VAR_KEYWORD:  # what it may be is said in words
-        return text
+        return f"**{parameter.name}"
+    text: str = parameter.name
     typed = parameter.annotation not in (inspect.Parameter.empty, "Any")
     if typed:
         text += f": {parameter.annotation}"
@@ -105,10 +109,18 @@ def parameter_of(parameter: inspect.Parameter) -> str:
 def of_class(cls: type) -> Iterator[str]:
     """A chapter: the class, then every public member."""
     yield f"## {cls.__name__}"
-    if cls is vecdb.VecDB:
+    if cls in (vecdb.VecDB, vecdb.AsyncVecDB):
         yield f"```text\n{signature_of(cls.__name__, cls.__init__)}\n```"
     yield text_of(cls.__doc__)
+    twin = {vecdb.AsyncVecDB: vecdb.VecDB, vecdb.AsyncCollection: vecdb.Collection}.get(cls)
+    same = [name for name, member in public_members(cls) if is_coroutine_of(twin, name, member)]
+    if twin is not None:
+        names = ", ".join(f"[`{name}`](#{twin.__name__.lower()}{name})" for name in same)
+        yield f"Coroutines with the parameters, results and errors of those of `{twin.__name__}`:"
+        yield f"{names}."
     for name, member in public_members(cls):
+        if name in same:
+            continue
         if isinstance(member, property):
             yield f"### {cls.__name__}.{name}"
             yield f"A property. {text_of(member.__doc__)}"
@@ -116,6 +128,14 @@ def of_class(cls: type) -> Iterator[str]:
             yield f"### {cls.__name__}.{name}"
             yield f"```text\n{signature_of(name, member)}\n```"
             yield documentation_of(cls, name, member)
+
+
+def is_coroutine_of(twin: type | None, name: str, member: Any) -> bool:
+    """Whether a member is the method of that name of the other class, but for being a coroutine."""
+    theirs = getattr(twin, name, None)
+    if not inspect.iscoroutinefunction(member) or theirs is None:
+        return False
+    return inspect.getdoc(member) == inspect.getdoc(theirs)
 
 
 def of_models() -> Iterator[str]:
@@ -171,7 +191,9 @@ def api() -> str:
     """All of api.md."""
     names = ", ".join(f"`{name}`" for name in vecdb.__all__)
     parts = [HEAD.format(names=names).rstrip()]
-    parts += [*of_class(vecdb.VecDB), *of_class(vecdb.Collection), *of_errors(), *of_models()]
+    for cls in (vecdb.VecDB, vecdb.Collection, vecdb.AsyncVecDB, vecdb.AsyncCollection):
+        parts += of_class(cls)
+    parts += [*of_errors(), *of_models()]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 

@@ -74,6 +74,7 @@ LAYERS["vecdb.qdrant"] = {
     "vecdb.models",
     "vecdb.storage.fs",
 }
+LAYERS["vecdb.aio"] = {*LAYERS["vecdb.database"], "vecdb.database"}
 # Programs on top of the public face; nothing imports them but each other.
 TOOLS = ("vecdb.__main__", "vecdb.cli")
 for tool in TOOLS:
@@ -102,6 +103,7 @@ BESIDE = ("proofs", "benchmarks")
 QDRANT = ("__init__", "answers", "clients", "errors", "in_threads", "installing", "local")
 
 MAX_LINES = 450
+"""Of a module that is written by hand."""
 
 
 @dataclass(frozen=True)
@@ -324,6 +326,7 @@ def test_only_the_command_line_repairs() -> None:
                 users["check" if found.name.endswith(".check") else "repair"].add(user)
     assert users["repair"] == {"vecdb.cli"}
     assert users["check"] == {
+        "vecdb.aio.database_verbs",
         "vecdb.cli",
         "vecdb.database",
         "vecdb.engine.database",
@@ -532,8 +535,9 @@ def test_payloads_are_read_where_their_edits_are_known() -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=relative)
 def test_a_module_is_short_and_says_what_it_promises(path: Path) -> None:
-    lines = len(path.read_text(encoding="utf-8").splitlines())
-    assert lines <= MAX_LINES, f"{lines} lines"
+    text = path.read_text(encoding="utf-8")
+    lines = len(text.splitlines())
+    assert lines <= MAX_LINES or "Not written by hand" in text, f"{lines} lines"
     assert ast.get_docstring(tree_of(path)), "no docstring"
 
 
@@ -556,7 +560,8 @@ def run_fresh(code: str, cwd: Path) -> set[str]:
 
 def test_importing_vecdb_loads_no_engine(tmp_path: Path) -> None:
     loaded = run_fresh("import vecdb", tmp_path)
-    assert not loaded & {"lmdb", "llvmlite", "numba", "psutil", "tqdm"}
+    assert not loaded & {"asyncio", "lmdb", "llvmlite", "numba", "psutil", "tqdm"}
+    assert "asyncio" in run_fresh("import vecdb; vecdb.AsyncVecDB", tmp_path)
 
 
 def test_a_small_collection_needs_no_compiler(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ import numpy as np
 import pytest
 
 import vecdb
-from vecdb import Collection, VecDB, errors, models
+from vecdb import AsyncCollection, AsyncVecDB, Collection, VecDB, errors, models
 from vecdb.storage import files, format, layout
 from vecdb.storage.segment_row import VectorRow
 
@@ -517,6 +517,10 @@ def test_every_public_name_is_in_the_reference() -> None:
             if not name.startswith("_") and (callable(member) or isinstance(member, property)):
                 assert inspect.getdoc(member), f"{cls.__name__}.{name} has no docstring"
                 assert f"\n### {cls.__name__}.{name}\n" in text
+    for cls in (AsyncVecDB, AsyncCollection):
+        chapter = text.partition(f"\n## {cls.__name__}\n")[2].partition("\n## ")[0]
+        for name in (name for name in dir(cls) if name[0] != "_"):
+            assert f"\n### {cls.__name__}.{name}\n" in chapter or f"[`{name}`](#" in chapter
 
 
 def script(name: str) -> ModuleType:
@@ -537,3 +541,8 @@ def test_the_reference_is_as_the_docstrings_are() -> None:
 def test_the_verbs_of_the_database_are_those_of_a_collection() -> None:
     current = (ROOT / "vecdb" / "verbs.py").read_text(encoding="utf-8")
     assert current == script("make_verbs").verbs(), "run python docs/make_verbs.py"
+
+
+def test_the_coroutines_are_those_of_the_verbs() -> None:
+    for path, text in script("make_async").files().items():
+        assert path.read_text(encoding="utf-8") == text, "run python docs/make_async.py"

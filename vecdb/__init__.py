@@ -8,8 +8,8 @@
             "texts", vectors_config=models.VectorParams(size=384, distance=models.Distance.COSINE)
         )
 
-Importing this package loads neither numba nor lmdb; the first use of ``VecDB`` loads lmdb, the
-first search of a large or quantized collection numba.
+Importing this package loads neither numba nor lmdb; the first use of ``VecDB`` loads lmdb, that of
+``AsyncVecDB`` asyncio, and the first search of a large or quantized collection numba.
 """
 
 from __future__ import annotations
@@ -19,12 +19,22 @@ from typing import TYPE_CHECKING, Any
 from vecdb import errors, models
 
 if TYPE_CHECKING:
+    from vecdb.aio.collection import AsyncCollection
+    from vecdb.aio.database import AsyncVecDB
     from vecdb.collection import Collection
     from vecdb.database import VecDB
 
 __version__ = "0.1.0"
 
-__all__ = ["Collection", "VecDB", "__version__", "errors", "models"]
+__all__ = [
+    "AsyncCollection",
+    "AsyncVecDB",
+    "Collection",
+    "VecDB",
+    "__version__",
+    "errors",
+    "models",
+]
 
 
 def __getattr__(name: str) -> Any:
@@ -36,6 +46,14 @@ def __getattr__(name: str) -> Any:
         from vecdb.collection import Collection
 
         return Collection
+    if name == "AsyncVecDB":
+        from vecdb.aio.database import AsyncVecDB
+
+        return AsyncVecDB
+    if name == "AsyncCollection":
+        from vecdb.aio.collection import AsyncCollection
+
+        return AsyncCollection
     raise AttributeError(f"module 'vecdb' has no attribute {name!r}")
 
 

@@ -247,6 +247,11 @@ class Writing:
         """Make requests true as one write; the number of each one's operation."""
         self._require_usable()
         seqs = submit_all(self._store, requests) if requests else []
+        self._written()
+        return seqs
+
+    def _written(self) -> None:
+        """What is to be done after a write."""
         try:
             checkpoint_if_full(self._store)
         except ReentrantCallError:
@@ -255,7 +260,6 @@ class Writing:
             # The write itself is in the WAL; the optimizer tries the checkpoint again.
             self._store.optimizer.failed("checkpoint", error)
         self._store.changed()
-        return seqs
 
     def _completed(self, seq: int) -> models.UpdateResult:
         return models.UpdateResult(seq, models.UpdateStatus.COMPLETED)

@@ -112,6 +112,46 @@ def submit(store: Store, request: Request) -> int:
 def submit_all(store: Store, requests: Sequence[Request]) -> list[int]:
     """Commit requests as one write: each sees those before it, and all of them become true or
     none. The seq that each one got. Raises InvalidInputError for too many of them."""
+    ticket = _ticket(requests)
+    _commit_all(store, [ticket])
+    error, ticket.error = ticket.error, None  # by its frames it has the ticket
+    if error is None:
+        return ticket.seqs
+    try:
+        raise error
+    finally:
+        del error
+
+
+def submit_each(
+    store: Store, writes: Sequence[Sequence[Request]]
+) -> list[list[int] | BaseException]:
+    """Commit several writes, in order and in as few groups as they fit in; none depends on another.
+    For each what ``submit_all`` would have returned or raised."""
+    tickets: list[Ticket] = []
+    outcomes: list[list[int] | BaseException] = [[]] * len(writes)
+    numbers: list[int] = []
+    for number, requests in enumerate(writes):
+        try:
+            tickets.append(_ticket(requests))
+        except InvalidInputError as error:
+            outcomes[number] = error
+        else:
+            numbers.append(number)
+    try:
+        _commit_all(store, tickets)
+    except Exception as error:
+        for ticket in tickets:
+            if not ticket.done:
+                ticket.fail(error)
+    for number, ticket in zip(numbers, tickets, strict=True):
+        outcomes[number] = ticket.seqs if ticket.error is None else ticket.error
+        ticket.error = None
+    return outcomes
+
+
+def _ticket(requests: Sequence[Request]) -> Ticket:
+    """Raises InvalidInputError if there are too many requests, or they are too large."""
     if len(requests) > MAX_OPERATIONS:
         raise InvalidInputError(
             f"{len(requests)} operations; the limit of one write is {MAX_OPERATIONS}"
@@ -121,19 +161,34 @@ def submit_all(store: Store, requests: Sequence[Request]) -> list[int]:
         for request in requests:
             assert not callable(request)
             ticket.add(request, None if isinstance(request, Delete) else request)
+    return ticket
+
+
+def _commit_all(store: Store, tickets: list[Ticket]) -> None:
     store.require_outside()
     with Uninterrupted():  # outermost: a signal's handler runs when the lock is free again
-        store.queue.append(ticket)
+        store.queue.extend(tickets)
         with store.write:
-            while not ticket.done:
-                _commit_group(store)
-    error, ticket.error = ticket.error, None  # by its frames it has the ticket
-    if error is None:
-        return ticket.seqs
-    try:
-        raise error
-    finally:
-        del error
+            try:
+                for ticket in tickets:
+                    while not ticket.done:
+                        _commit_group(store)
+            except BaseException:
+                for ticket in tickets:  # nobody else is to do what its caller hears has failed
+                    if not ticket.done:
+                        _withdraw(store, ticket)
+                raise
+
+
+def _withdraw(store: Store, ticket: Ticket) -> None:
+    """Take a ticket from the queue, if it is there."""
+    while True:
+        try:
+            return store.queue.remove(ticket)
+        except ValueError:
+            return None
+        except IndexError:  # another writer has queued one meanwhile
+            continue
 
 
 def _commit_group(store: Store) -> None:

@@ -1,0 +1,1 @@
+"""The verbs as coroutines: `AsyncVecDB` and `AsyncCollection`, over the ordinary ones."""

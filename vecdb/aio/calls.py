@@ -1,0 +1,228 @@
+"""Calls of coroutines: run in the event loop or in threads, by what they are.
+
+Two sets of threads, which are started when they are needed: one for calls that end by themselves,
+one for those that may last (uploads, snapshots, waiting for the optimizer), so that however many of
+these there are, a search or a write finds a thread. All are the database's own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from functools import partial
+from typing import Any, Concatenate, ParamSpec, TypeVar
+from weakref import WeakKeyDictionary
+
+from vecdb import models
+from vecdb.aio.handles import Reading, Stoppable
+from vecdb.aio.turns import Turns
+from vecdb.aio.writes import Write, WriteQueues
+from vecdb.collection import Collection
+from vecdb.database import VecDB
+from vecdb.engine.optimize.optimizer import deadline_of
+from vecdb.errors import ClosedError
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+_THREADS = min(32, (os.cpu_count() or 1) + 4)
+_LASTING = 32
+_SLICE = 0.25
+"""Seconds that a thread waits for the optimizer before it looks whether anybody still does."""
+
+
+class Calls:
+    """The calls of one open database, from any number of event loops."""
+
+    def __init__(self, database: VecDB) -> None:
+        self.database = database
+        self._threads = ThreadPoolExecutor(_THREADS, "vecdb-async")
+        self._lasting = ThreadPoolExecutor(_LASTING, "vecdb-async-lasting")
+        self._queues = WriteQueues(partial(self._start, self._threads))
+        self._turns: WeakKeyDictionary[asyncio.AbstractEventLoop, Turns] = WeakKeyDictionary()
+        self._pid = os.getpid()
+        self._condition = threading.Condition()
+        self._running = 0  # in threads, or on their way there
+        self._closing = threading.Event()
+        self._close_begun = False
+        self._closed: concurrent.futures.Future[None] = concurrent.futures.Future()
+
+    # -- what is called ------------------------------------------------------------------------
+
+    async def read(
+        self,
+        collection: Reading,
+        verb: Callable[Concatenate[Collection, _P], _R],
+        *args: _P.args,
+        **kwargs: _P.kwargs,
+    ) -> _R:
+        """A read of a collection; one that is short runs in the loop."""
+        function = partial(verb, collection, *args, **kwargs)
+        if args:  # the rule knows arguments by their names
+            return await self.call(function)
+        return await self.by_rule(collection, verb.__name__, kwargs, function)
+
+    async def by_rule(
+        self,
+        collection: Reading,
+        verb: str,
+        arguments: Mapping[str, Any],
+        function: Callable[[], _R],
+    ) -> _R:
+        """A function that does what a verb of the collection does with these arguments."""
+        self.require_open()
+        if collection.is_short(verb, arguments):
+            loop = asyncio.get_running_loop()
+            result: _R = await self._turns_of(loop).read(loop, function)
+            return result
+        before = collection.view()
+        result = await self._in_thread(self._threads, function)
+        collection.mark_warm(before, arguments)
+        return result
+
+    async def write(
+        self,
+        collection: Collection,
+        verb: Callable[Concatenate[Collection, _P], models.UpdateResult],
+        *args: _P.args,
+        **kwargs: _P.kwargs,
+    ) -> models.UpdateResult:
+        """A verb that writes once; it shares a commit with others that are called meanwhile."""
+        self.require_open()
+        loop = asyncio.get_running_loop()
+        write = Write(loop, lambda gathering: verb(gathering, *args, **kwargs))
+        self._turns_of(loop).write(collection, write)
+        return await write.future
+
+    async def upload(
+        self,
+        collection: Collection,
+        verb: Callable[Concatenate[Collection, _P], _R],
+        *args: _P.args,
+        **kwargs: _P.kwargs,
+    ) -> _R:
+        """A verb that writes many times; when the caller is cancelled, it stops between two."""
+        cancelled = threading.Event()
+        stoppable = Stoppable(collection, cancelled, self._closing)
+        try:
+            return await self.last(partial(verb, stoppable, *args, **kwargs))
+        finally:
+            cancelled.set()
+
+    async def wait(self, collection: Collection, timeout: float | None) -> bool:
+        """Wait for the optimizer; when the caller is cancelled, no thread goes on waiting."""
+        self.require_open()
+        deadline = deadline_of(timeout)
+        while not self._closing.is_set():
+            left = _SLICE if deadline is None else min(_SLICE, deadline - time.monotonic())
+            if await self.last(collection.wait_for_optimizer, max(0.0, left)):
+                return True
+            if deadline is not None and time.monotonic() >= deadline:
+                break
+        return False
+
+    async def call(self, function: Callable[_P, _R], *args: _P.args, **kwargs: _P.kwargs) -> _R:
+        """Any other function, in a thread."""
+        self.require_open()
+        return await self._in_thread(self._threads, partial(function, *args, **kwargs))
+
+    async def here(self, function: Callable[_P, _R], *args: _P.args, **kwargs: _P.kwargs) -> _R:
+        """A function that is always short, in the loop."""
+        self.require_open()
+        return function(*args, **kwargs)
+
+    async def last(self, function: Callable[_P, _R], *args: _P.args, **kwargs: _P.kwargs) -> _R:
+        """A function that may last, in a thread."""
+        self.require_open()
+        return await self._in_thread(self._lasting, partial(function, *args, **kwargs))
+
+    def require_open(self) -> None:
+        """Raise ClosedError once ``close`` was called, ForkError in a forked child."""
+        if self._closing.is_set():
+            raise ClosedError(f"database {self.database.path} is closed")
+        self.database.check_usable()
+
+    # -- threads -------------------------------------------------------------------------------
+
+    async def _in_thread(self, threads: ThreadPoolExecutor, function: Callable[[], _R]) -> _R:
+        """A call that was cancelled before a thread has begun it is not made; one that was begun
+        goes on to its end."""
+        context = copy_context()
+        return await asyncio.wrap_future(self._start(threads, partial(context.run, function)))
+
+    def _start(
+        self, threads: ThreadPoolExecutor, function: Callable[[], _R]
+    ) -> concurrent.futures.Future[_R]:
+        with self._condition:
+            self._running += 1
+        try:
+            future = threads.submit(function)
+        except BaseException as error:
+            self._ended()
+            if self._closing.is_set():
+                raise ClosedError(f"database {self.database.path} is closed") from error
+            raise
+        future.add_done_callback(self._ended)
+        return future
+
+    def _ended(self, future: object = None) -> None:
+        with self._condition:
+            self._running -= 1
+            self._condition.notify_all()
+
+    def _turns_of(self, loop: asyncio.AbstractEventLoop) -> Turns:
+        turns = self._turns.get(loop)
+        if turns is None:
+            turns = self._turns[loop] = Turns(self._queues)
+        return turns
+
+    # -- its end -------------------------------------------------------------------------------
+
+    async def close(self) -> None:
+        """Take no more calls, wait for those that were made, close the database, end the threads.
+        A caller that is cancelled does not stop it. May be repeated; does nothing in a forked
+        child."""
+        if os.getpid() != self._pid:
+            return
+        loop = asyncio.get_running_loop()
+        with self._condition:
+            first = not self._closing.is_set()
+            self._closing.set()
+        if first:
+            try:
+                self._turns_of(loop).end()
+            finally:
+                self.begin_to_close()
+        if first or not self._closed.done():
+            await asyncio.shield(asyncio.wrap_future(self._closed))
+
+    def begin_to_close(self) -> None:
+        """Close the database, once, from a thread of its own."""
+        with self._condition:
+            if self._close_begun:
+                return
+            self._close_begun = True
+            self._closing.set()
+        try:
+            threading.Thread(target=self._close, name="vecdb-async-close").start()
+        except RuntimeError:  # there is no thread to be had
+            self._close()
+
+    def _close(self) -> None:
+        try:
+            with self._condition:
+                self._condition.wait_for(lambda: self._running == 0)
+            self.database.close()
+        except BaseException as error:
+            self._closed.set_exception(error)
+        else:
+            self._closed.set_result(None)
+        finally:
+            self._threads.shutdown()
+            self._lasting.shutdown()

@@ -1,0 +1,244 @@
+"""The verbs of ``VecDB`` on collections and on the database, as coroutines.
+
+Not written by hand: ``python docs/make_async.py`` makes this file.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from typing import Any
+
+from vecdb import models
+from vecdb.aio.verbs import AsyncVerbs
+from vecdb.database import VecDB
+from vecdb.engine.repair.check import CheckReport
+from vecdb.qdrant_arguments import OfCollections, Unpack
+from vecdb.storage.wal import SyncLevel
+
+
+class AsyncDatabaseVerbs(AsyncVerbs):
+    """One coroutine for each verb of ``VecDB``."""
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        sync: SyncLevel = "always",
+        sync_interval: float = 1.0,
+        read_only: bool = False,
+    ) -> None:
+        super().__init__(
+            partial(VecDB, path=path, sync=sync, sync_interval=sync_interval, read_only=read_only)
+        )
+
+    async def refresh(self) -> bool:
+        """Move a database opened with ``read_only=True`` to its newest state; whether there was
+        anything new. Each collection moves to one exact state of it, wholly. A writer's own
+        handle is always at the newest state, and this does nothing."""
+        return await self._calls.call(self.database.refresh)
+
+    async def create_collection(
+        self,
+        collection_name: str,
+        vectors_config: models.VectorsConfigInput,
+        quantization_config: models.QuantizationInput | None = None,
+        optimizers_config: models.OptimizersInput | None = None,
+        hnsw_config: models.HnswInput | None = None,
+        wal_config: models.WalInput | None = None,
+        on_disk_payload: bool | None = None,
+        metadata: models.Payload | None = None,
+        **qdrant: Unpack[OfCollections],
+    ) -> bool:
+        """Make an empty collection; durable when this returns.
+
+        ``vectors_config``: ``VectorParams``, or a dict of them by vector name. ``metadata``: JSON
+        that is kept with the configuration. Payloads always stay on disk; ``hnsw_config``,
+        ``wal_config`` and ``on_disk_payload`` are accepted for compatibility.
+        Raises AlreadyExistsError, InvalidInputError, StorageFullError.
+        """
+        return await self._calls.call(
+            self.database.create_collection,
+            collection_name=collection_name,
+            vectors_config=vectors_config,
+            quantization_config=quantization_config,
+            optimizers_config=optimizers_config,
+            hnsw_config=hnsw_config,
+            wal_config=wal_config,
+            on_disk_payload=on_disk_payload,
+            metadata=metadata,
+            **qdrant,
+        )
+
+    async def recreate_collection(
+        self,
+        collection_name: str,
+        vectors_config: models.VectorsConfigInput,
+        quantization_config: models.QuantizationInput | None = None,
+        optimizers_config: models.OptimizersInput | None = None,
+        hnsw_config: models.HnswInput | None = None,
+        wal_config: models.WalInput | None = None,
+        on_disk_payload: bool | None = None,
+        metadata: models.Payload | None = None,
+        **qdrant: Unpack[OfCollections],
+    ) -> bool:
+        """``delete_collection`` if it exists, then ``create_collection``."""
+        return await self._calls.call(
+            self.database.recreate_collection,
+            collection_name=collection_name,
+            vectors_config=vectors_config,
+            quantization_config=quantization_config,
+            optimizers_config=optimizers_config,
+            hnsw_config=hnsw_config,
+            wal_config=wal_config,
+            on_disk_payload=on_disk_payload,
+            metadata=metadata,
+            **qdrant,
+        )
+
+    async def delete_collection(
+        self, collection_name: str, **qdrant: Unpack[OfCollections]
+    ) -> bool:
+        """Remove a collection and its files; False if there was none."""
+        return await self._calls.call(
+            self.database.delete_collection, collection_name=collection_name, **qdrant
+        )
+
+    async def update_collection(
+        self,
+        collection_name: str,
+        optimizers_config: models.OptimizersInput | None = None,
+        hnsw_config: models.HnswInput | None = None,
+        quantization_config: models.QuantizationDiffInput | None = None,
+        vectors_config: models.VectorsConfigDiffInput | None = None,
+        metadata: models.Payload | None = None,
+        optimizer_config: models.OptimizersInput | None = None,
+        **qdrant: Unpack[OfCollections],
+    ) -> bool:
+        """Change a collection's configuration.
+
+        Fields not given stay. ``quantization_config`` may be ``"Disabled"``; ``vectors_config`` is
+        a dict by vector name (``""``: the unnamed one) whose entries may set ``on_disk``,
+        ``quantization_config`` and ``hnsw_config``. ``metadata`` is merged into that there is, key
+        by key; None as a value takes its key away. ``optimizer_config`` is the older name of
+        ``optimizers_config``. A change of where things live re-opens files;
+        a change of codes is built by the optimizer in the background.
+        """
+        return await self._calls.call(
+            self.database.update_collection,
+            collection_name=collection_name,
+            optimizers_config=optimizers_config,
+            hnsw_config=hnsw_config,
+            quantization_config=quantization_config,
+            vectors_config=vectors_config,
+            metadata=metadata,
+            optimizer_config=optimizer_config,
+            **qdrant,
+        )
+
+    async def get_collection(self, collection_name: str) -> models.CollectionInfo:
+        """Configuration, counts, status, segments and what the optimizer is doing."""
+        return await self._calls.call(self.database.get_collection, collection_name=collection_name)
+
+    async def get_collections(self) -> models.CollectionsResponse:
+        """The names of all collections, sorted."""
+        return await self._calls.here(self.database.get_collections)
+
+    async def collection_exists(self, collection_name: str) -> bool:
+        """Whether there is a collection of that name."""
+        return await self._calls.here(
+            self.database.collection_exists, collection_name=collection_name
+        )
+
+    async def flush(self, collection_name: str | None = None) -> None:
+        """Checkpoint one collection, or all."""
+        await self._calls.last(self.database.flush, collection_name=collection_name)
+
+    async def memory_report(self, collection_name: str | None = None) -> dict[str, Any]:
+        """Of one collection, see ``Collection.memory_report``; or of all: their reports by name, as
+        ``collections``, and the ``total``. Asking for all at once takes no longer than for one."""
+        return await self._calls.call(self.database.memory_report, collection_name=collection_name)
+
+    async def check(self) -> CheckReport:
+        """Read every byte of every file and compare it with its checksum and with the others.
+
+        Reads and writes go on meanwhile; checkpoints, builds and changes of collections wait.
+        """
+        return await self._calls.last(self.database.check)
+
+    async def create_snapshot(
+        self, collection_name: str, wait: bool = True
+    ) -> models.SnapshotDescription:
+        """Write all of a collection to one file, ``snapshots/<collection>/<name>`` in the
+        database's directory, with its SHA-256 beside it.
+
+        It holds one exact state, with every write that was acknowledged before the call. Reads,
+        writes and the optimizer go on meanwhile. Snapshots stay when the collection is deleted.
+        ``wait`` is accepted for compatibility: the snapshot is durable when this returns. Raises
+        NotFoundError, StorageFullError, and CorruptionError for a damaged file.
+        """
+        return await self._calls.last(
+            self.database.create_snapshot, collection_name=collection_name, wait=wait
+        )
+
+    async def list_snapshots(self, collection_name: str) -> list[models.SnapshotDescription]:
+        """The snapshots of a collection, oldest first; also of one that was deleted."""
+        return await self._calls.call(self.database.list_snapshots, collection_name=collection_name)
+
+    async def delete_snapshot(
+        self, collection_name: str, snapshot_name: str, wait: bool = True
+    ) -> bool:
+        """Remove a snapshot; False if there is none of that name."""
+        return await self._calls.call(
+            self.database.delete_snapshot,
+            collection_name=collection_name,
+            snapshot_name=snapshot_name,
+            wait=wait,
+        )
+
+    async def recover_snapshot(
+        self,
+        collection_name: str,
+        location: str | os.PathLike[str],
+        checksum: str | None = None,
+        wait: bool = True,
+        **qdrant: Unpack[OfCollections],
+    ) -> bool:
+        """Make a collection what a snapshot says, whether it exists, is damaged, or neither.
+
+        ``location``: a path, a ``file://`` URI, or a name that ``list_snapshots`` or
+        ``list_full_snapshots`` gives; of a full snapshot, the collection of this name is taken.
+        ``checksum``: the SHA-256 that the file must have.
+
+        The file is not trusted: all of it is read and verified first. An error, or a crash, leaves
+        the collection as it was. Otherwise handles of the collection that was there raise
+        ClosedError from now on; writes to it that are under way are lost with it. Raises
+        NotFoundError, CorruptionError (names the file), FormatVersionError, StorageFullError.
+        """
+        return await self._calls.last(
+            self.database.recover_snapshot,
+            collection_name=collection_name,
+            location=location,
+            checksum=checksum,
+            wait=wait,
+            **qdrant,
+        )
+
+    async def create_full_snapshot(self, wait: bool = True) -> models.SnapshotDescription:
+        """Write all collections to one file, ``snapshots/<name>`` in the database's directory.
+
+        Each collection is in it with one exact state of its own, no older than the call; they need
+        not be of the same moment. ``vecdb restore`` makes a database of it. Raises as
+        ``create_snapshot`` does, and for a damaged collection.
+        """
+        return await self._calls.last(self.database.create_full_snapshot, wait=wait)
+
+    async def list_full_snapshots(self) -> list[models.SnapshotDescription]:
+        """The snapshots of the whole database, oldest first."""
+        return await self._calls.call(self.database.list_full_snapshots)
+
+    async def delete_full_snapshot(self, snapshot_name: str, wait: bool = True) -> bool:
+        """Remove a snapshot of the whole database; False if there is none of that name."""
+        return await self._calls.call(
+            self.database.delete_full_snapshot, snapshot_name=snapshot_name, wait=wait
+        )

@@ -1,0 +1,131 @@
+"""Writes of coroutines: those that come together are written together.
+
+Each collection has a queue. What one turn of an event loop calls for is handed over at once, and
+one thread at a time empties the queue: it has the arguments of all waiting writes checked, commits
+them in as few groups as they fit in, and only then answers each. So many coroutines that await a
+write share an fsync, which is theirs as much as if each had made its own. Writes to a collection
+are done in the order in which they were called.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from contextvars import Context, copy_context
+from typing import Any
+
+from vecdb import models
+from vecdb.aio.handles import Gathering
+from vecdb.collection import Collection
+
+_AT_ONCE = 1024
+"""So many writes are checked before the first of them is committed."""
+
+
+class Write:
+    """A write that a coroutine waits for."""
+
+    __slots__ = ("context", "future", "loop", "verb")
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, verb: Callable[[Collection], models.UpdateResult]
+    ) -> None:
+        self.loop = loop
+        self.verb = verb
+        self.context: Context = copy_context()
+        self.future: asyncio.Future[models.UpdateResult] = loop.create_future()
+
+
+Outcome = models.UpdateResult | BaseException
+
+
+class WriteQueues:
+    """The queues of all collections. ``start`` runs a function in a thread."""
+
+    def __init__(self, start: Callable[[Callable[[], None]], object]) -> None:
+        self._start = start
+        self._lock = threading.Lock()
+        self._waiting: dict[Collection, deque[Write]] = {}  # as long as a thread empties it
+
+    def hand_over(self, collection: Collection, writes: list[Write]) -> None:
+        """Let a thread do these writes, after those that wait. Called in the writes' loop."""
+        with self._lock:
+            queue = self._waiting.get(collection)
+            if queue is not None:
+                queue.extend(writes)
+                return
+            self._waiting[collection] = deque(writes)
+        try:
+            self._start(lambda: self._empty(collection))
+        except Exception as error:  # there is no thread to be had, or the database was closed
+            _answer_all([(write, error) for write in self._give_up(collection)])
+
+    def _empty(self, collection: Collection) -> None:
+        while writes := self._take(collection):
+            try:
+                _commit(collection, writes)
+            except BaseException as error:
+                _answer_all([(write, error) for write in writes])
+                if not isinstance(error, Exception):
+                    _answer_all([(write, error) for write in self._give_up(collection)])
+                    raise
+
+    def _take(self, collection: Collection) -> list[Write]:
+        with self._lock:
+            queue = self._waiting.get(collection, ())
+            if not queue:
+                self._waiting.pop(collection, None)
+                return []
+            assert isinstance(queue, deque)
+            return [queue.popleft() for _ in range(min(len(queue), _AT_ONCE))]
+
+    def _give_up(self, collection: Collection) -> list[Write]:
+        with self._lock:
+            return list(self._waiting.pop(collection, ()))
+
+
+def _commit(collection: Collection, writes: list[Write]) -> None:
+    gathering = Gathering(collection)
+    outcomes: list[tuple[Write, Outcome]] = []
+    kept: list[Write] = []
+    for write in writes:
+        if write.future.cancelled():  # before anything of it was done
+            continue
+        try:
+            answer = write.context.run(write.verb, gathering)
+        except Exception as error:
+            gathering.keep(len(kept))
+            outcomes.append((write, error))
+        else:
+            if len(gathering) == len(kept):  # there was nothing to write
+                outcomes.append((write, answer))
+                continue
+            kept.append(write)
+            assert len(gathering) == len(kept), "a verb that writes more than once"
+    committed = gathering.commit() if kept else []
+    _answer_all([*outcomes, *zip(kept, committed, strict=True)])
+    if any(isinstance(outcome, models.UpdateResult) for outcome in committed):
+        gathering.written()
+
+
+def _answer_all(outcomes: list[tuple[Write, Outcome]]) -> None:
+    """Wake each loop once, with all that is for it."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[Write, Outcome]]] = {}
+    for write, outcome in outcomes:
+        by_loop.setdefault(write.loop, []).append((write, outcome))
+    for loop, mine in by_loop.items():
+        with suppress(RuntimeError):  # it has ended, and nobody waits any more
+            loop.call_soon_threadsafe(_answer, mine)
+
+
+def _answer(outcomes: list[tuple[Write, Any]]) -> None:
+    for write, outcome in outcomes:
+        if write.future.done():
+            continue
+        if isinstance(outcome, BaseException):
+            write.future.set_exception(outcome)
+        else:
+            write.future.set_result(outcome)
