@@ -21,7 +21,7 @@ from proofs.model import comparison
 from proofs.model.settings import create
 from proofs.model.writes import perform
 from vecdb import VecDB
-from vecdb.engine.database import _close_all
+from vecdb.engine.process import close_all
 from vecdb.engine.repair.check import check_database
 from vecdb.engine.write import checkpoint
 from vecdb.errors import ForkError, LockedError, PlaceTakenError, VecdbError
@@ -305,7 +305,7 @@ def live(root: Path, world: World, plan: Plan, done: Any, say: Say) -> None:
     if plan.crash:
         os.kill(os.getpid(), signal.SIGKILL)
     crowd.close_all()
-    _close_all()  # those that were forgotten, as where the interpreter ends
+    close_all()  # those that were forgotten, as where the interpreter ends
     for database in world.standing():
         _require_sound(root, database, "after close")
     say(before=before, after=crowd.holdings())

@@ -4,6 +4,17 @@ Structs are what they look like; ``coerce`` is the door that turns a struct, a d
 ``qdrant_client.models`` into a validated struct (``validation`` says how).
 """
 
+from vecdb.models.aliases import (
+    AliasDescription,
+    AliasOperations,
+    CollectionsAliasesResponse,
+    CreateAlias,
+    CreateAliasOperation,
+    DeleteAlias,
+    DeleteAliasOperation,
+    RenameAlias,
+    RenameAliasOperation,
+)
 from vecdb.models.conditions import (
     Condition,
     DatetimeRange,
@@ -63,6 +74,7 @@ from vecdb.models.config import (
     parse_vectors_config,
 )
 from vecdb.models.inputs import (
+    AliasOperationsInput,
     FilterInput,
     Given,
     HnswInput,
@@ -125,6 +137,7 @@ from vecdb.models.results import (
     OptimizersStatusError,
     QueryResponse,
     Record,
+    Result,
     ScoredPoint,
     SearchEffort,
     SearchStage,
@@ -134,6 +147,7 @@ from vecdb.models.results import (
     SnapshotDescription,
     UpdateResult,
     UpdateStatus,
+    VersionInfo,
 )
 from vecdb.models.validation import (
     coerce,
@@ -142,6 +156,9 @@ from vecdb.models.validation import (
 )
 
 __all__ = [
+    "AliasDescription",
+    "AliasOperations",
+    "AliasOperationsInput",
     "Batch",
     "BinaryQuantization",
     "BinaryQuantizationConfig",
@@ -153,13 +170,18 @@ __all__ = [
     "CollectionParams",
     "CollectionStatus",
     "CollectionWarning",
+    "CollectionsAliasesResponse",
     "CollectionsResponse",
     "CompressionRatio",
     "Condition",
     "CountResult",
+    "CreateAlias",
+    "CreateAliasOperation",
     "DamagedFile",
     "Datatype",
     "DatetimeRange",
+    "DeleteAlias",
+    "DeleteAliasOperation",
     "Disabled",
     "Distance",
     "ExtendedPointId",
@@ -219,6 +241,9 @@ __all__ = [
     "Range",
     "RangeInterface",
     "Record",
+    "RenameAlias",
+    "RenameAliasOperation",
+    "Result",
     "ScalarQuantization",
     "ScalarQuantizationConfig",
     "ScalarType",
@@ -247,6 +272,7 @@ __all__ = [
     "VectorsConfig",
     "VectorsConfigDiffInput",
     "VectorsConfigInput",
+    "VersionInfo",
     "WalConfig",
     "WalConfigDiff",
     "WalInput",
