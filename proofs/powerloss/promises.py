@@ -134,6 +134,9 @@ class History:
             wanted = [m.points for m in older if m is not None]
             if model.points not in wanted:
                 return f"{name}: {_difference(model.points, wanted)}"
+        beside = [s.aliases for s in states if s.collections.keys() == found.collections.keys()]
+        if found.aliases not in beside:
+            return f"aliases {found.aliases}, not {beside}"
         return None
 
     def known(self, found: State, allowed: Allowed | None = None) -> State:
@@ -151,7 +154,7 @@ class History:
             )
             for name, archives in found.snapshots.items()
         }
-        return State(collections, snapshots)
+        return State(collections, snapshots, found.aliases)
 
 
 def _difference(found: Points, wanted: list[Points]) -> str:
