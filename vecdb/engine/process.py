@@ -16,6 +16,8 @@ import weakref
 from pathlib import Path
 from typing import Protocol
 
+from vecdb.errors import PlaceTakenError
+
 _log = logging.getLogger("vecdb")
 
 
@@ -96,6 +98,8 @@ def end(database: OpenDatabase) -> None:
 def _close(database: OpenDatabase) -> None:
     try:
         database.close()
+    except PlaceTakenError:
+        pass  # it was removed: there is nothing that could be lost
     except Exception as error:
         _log.warning("database %s, which nobody has closed: %s", database.path, error)
     _ending.discard(database)
