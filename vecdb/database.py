@@ -27,9 +27,9 @@ class VecDB(Verbs):
 
     ``path``: the directory, made with its parents if it does not exist. Without one, or with
     ``":memory:"`` as ``path`` or ``location``, the database is a temporary one that is removed by
-    ``close``. ``sync`` says when a write is on disk for good: ``"always"`` before it
-    returns, ``"interval"`` within ``sync_interval`` seconds, ``"never"`` when the kernel likes.
-    At every level acknowledged writes survive the death of the process.
+    ``close``. ``sync`` says when a write is on disk for good: ``"always"`` before it returns,
+    ``"interval"`` within ``sync_interval`` seconds, ``"never"`` when the kernel likes. At every
+    level acknowledged writes survive the death of the process.
 
     ``read_only``: look at a database that another process may have open and be writing to. Nothing
     is locked or written; what is seen is the state of the moment of opening, or of the last
@@ -48,8 +48,7 @@ class VecDB(Verbs):
     (``url``, ``prefetch``, ``order_by``, ``shard_key_selector``) raise InvalidInputError.
 
     Raises LockedError (open elsewhere: names the process, and in this one the line that opened
-    it), NotADatabaseError, FormatVersionError,
-    CorruptionError (names the file).
+    it), NotADatabaseError, FormatVersionError, CorruptionError (names the file).
     """
 
     def __init__(
@@ -379,8 +378,8 @@ class VecDB(Verbs):
         """Write all collections to one file, ``snapshots/<name>`` in the database's directory.
 
         Each collection is in it with one exact state of its own, no older than the call; they need
-        not be of the same moment. ``vecdb restore`` makes a database of it. Raises as
-        ``create_snapshot`` does, and for a damaged collection.
+        not be of the same moment. Aliases are not in it. ``vecdb restore`` makes a database of it.
+        Raises as ``create_snapshot`` does, and for a damaged collection.
         """
         qdrant_arguments.check("VecDB.create_full_snapshot", qdrant, OfCollections)
         return self._database.create_full_snapshot()
