@@ -1,5 +1,7 @@
-"""What the fault tools refuse at the door: a run of hours must not fail at its end, and one that
-tests nothing must not look like one that found nothing.
+"""Arguments of the proofs, checked at the door.
+
+A run of hours must not fail at its end, and one that tests nothing must not look like one that
+found nothing.
 """
 
 from __future__ import annotations

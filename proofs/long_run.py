@@ -1,5 +1,6 @@
-"""What the long random runs have in common: options, a place to work, lives that are followed to
-their end, and figures that are printed, written and judged when all is done.
+"""What the long random runs have in common: options, a place to work, lives, figures.
+
+Lives are followed to their end. Figures are printed, written and judged when all is done.
 """
 
 from __future__ import annotations

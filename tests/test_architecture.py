@@ -14,6 +14,7 @@ import types
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -162,6 +163,79 @@ def within(module: str, allowed: set[str]) -> bool:
 def relative(path: Path) -> str:
     """The path below the package, as it is written in the tables here."""
     return path.relative_to(PACKAGE).as_posix()
+
+
+# -- what the page says of it --------------------------------------------------------------------
+
+PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+
+
+def table_of_page(name: str) -> list[list[str]]:
+    """The rows of the table after ``<!-- table: name -->``, without its header."""
+    _, _, after = PAGE.partition(f"<!-- table: {name} -->\n\n")
+    lines = after.partition("\n\n")[0].splitlines()[2:]
+    assert lines, f"docs/architecture.md has no table {name!r}"
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+def names_in(cell: str) -> set[str]:
+    """``storage.format`` of what a cell has as `storage/format`."""
+    return {name.replace("/", ".") for name in re.findall(r"`([\w/]+)`", cell)}
+
+
+def floors_of_page() -> dict[str, set[str]]:
+    """What each floor may import, by the page. *all above*: every floor of the rows before, *but*
+    those that are named."""
+    floors: dict[str, set[str]] = {}
+    for names, may_import in table_of_page("floors"):
+        allowed = names_in(may_import.partition(";")[0])
+        if may_import.startswith("all above"):
+            allowed = set(floors) - allowed
+        floors |= dict.fromkeys(names_in(names), allowed)
+    return floors
+
+
+def test_the_page_has_the_floors_of_the_code() -> None:
+    above = {"vecdb", *TOOLS}  # the public names, and programs, which import each other
+    floors = {
+        layer.removeprefix("vecdb."): {name.removeprefix("vecdb.") for name in allowed - above}
+        for layer, allowed in LAYERS.items()
+        if layer not in ("vecdb", "vecdb.__main__")
+    }
+    assert floors_of_page() == floors
+
+
+def test_the_page_has_the_rooms_of_the_engine() -> None:
+    rows = table_of_page("rooms of the engine")
+    rooms = {name: names_in(allowed) for room, allowed, _ in rows for name in names_in(room)}
+    assert rooms == ROOMS
+
+
+def test_the_drawing_is_the_table() -> None:
+    """Every arrow is allowed, and arrows lead to all that is allowed."""
+    drawing = PAGE.partition("flowchart TD\n")[2].partition("```")[0]
+    arrows: dict[str, set[str]] = {}
+    for line in drawing.splitlines():
+        chain = [set(re.findall(r"\w+", each)) for each in re.split(r"-->(?:\|.*?\|)?", line)]
+        for sources, targets in pairwise(chain):
+            for source in sources:
+                arrows.setdefault(source, set()).update(targets)
+    floors = {
+        name: {each.partition(".")[0] for each in allowed}
+        for name, allowed in floors_of_page().items()
+    }
+
+    def reached(floor: str) -> set[str]:
+        below = arrows.get(floor, set())
+        return below.union(*map(reached, below))
+
+    assert {*arrows, *(each for below in arrows.values() for each in below)} == set(floors)
+    for floor, allowed in floors.items():
+        assert arrows.get(floor, set()) <= allowed, floor
+        assert reached(floor) >= allowed, floor
+
+
+# -- imports -------------------------------------------------------------------------------------
 
 
 def test_vecdb_knows_nothing_of_its_proofs_and_benchmarks() -> None:

@@ -1,5 +1,6 @@
-"""One life of the crowd: a process with many handles, to its close or its crash. Each operation is
-done to the databases and to the model of them, and what it answers is compared.
+"""One life of the crowd: a process with many handles, to its close or its crash.
+
+Each operation is done to the databases and to the model of them, and what it answers is compared.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""What the crowd does, and what must be there afterwards: databases at places of one directory,
-moved, copied, removed and made again while handles on them live.
+"""What the crowd does, and what must be there afterwards.
 
-A *place* is a name in the directory. A database stands at a place, or is gone. A *handle* belongs
-to the database that stood at its place when it was opened, wherever that is now.
+Databases stand at places of one directory. They are moved, copied, removed and made again while
+handles on them live. A *place* is a name in the directory. A database stands at a place, or is
+gone. A *handle* belongs to the database that stood at its place when it was opened, wherever that
+is now.
 """
 
 from __future__ import annotations

@@ -194,14 +194,14 @@ COLLECTIONS: dict[str, Spec] = {
         **{
             **_WRITES,
             "first": [
-                ("upsert", 0, 340),
+                ("upsert", 0, 640),
                 ("delete", [3, 4, 21]),
                 ("flush",),
                 ("optimize",),
                 ("delete", [1]),
                 ("flush",),
             ],
-            "second": [("upsert", 340, 9), ("set", [2, 43]), ("flush",), ("optimize",)],
+            "second": [("upsert", 640, 9), ("set", [2, 43]), ("flush",), ("optimize",)],
         },
     ),
     # Files of several blocks, one segment, everything mapped.

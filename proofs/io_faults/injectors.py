@@ -1,5 +1,6 @@
-"""How the faults of ``faults.py`` are done, each in a process of its own that ends afterwards:
-nothing here is ever put back.
+"""How the faults of ``faults.py`` are done, each in a process of its own that ends afterwards.
+
+Nothing here is ever put back.
 """
 
 from __future__ import annotations

@@ -1,5 +1,7 @@
-"""Known bugs in what vecdb does about errors, to be planted: ``proofs.io_faults --mutants`` must
-find each, or it is broken itself."""
+"""Known bugs in what vecdb does about errors, to be planted.
+
+``proofs.io_faults --mutants`` must find each, or it is broken itself.
+"""
 
 from __future__ import annotations
 

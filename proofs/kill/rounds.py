@@ -1,5 +1,6 @@
-"""One round of the kill loop: what is drawn for it, what its threads write until they are killed,
-and whether what is there afterwards is what they had been told.
+"""One round of the kill loop: what is drawn, written until the kill, and there afterwards.
+
+What is there must be what the threads that wrote had been told.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""A collection as a dict and numpy: what vecdb has to agree with. Uses nothing of vecdb, but its
-``check`` of closed files.
+"""A collection as a dict and numpy: what vecdb has to agree with.
 
-Points are never changed in place, so a copy of an oracle is a copy of one dict.
+It uses nothing of vecdb but its ``check`` of closed files. Points are never changed in place, so a
+copy of an oracle is a copy of one dict.
 """
 
 from __future__ import annotations

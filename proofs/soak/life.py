@@ -1,5 +1,6 @@
-"""One life of the soaked database, from an open to the close or the crash: each operation is done
-to the database and to the model of it, and what it answers is compared.
+"""One life of the soaked database, from an open to the close or the crash.
+
+Each operation is done to the database and to the model of it, and what it answers is compared.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
-"""What the soak does, and what must be there afterwards: collections of every kind side by side,
-and for the number of each operation the operation, drawn from the seed and the state so far.
+"""What the soak does, and what must be there afterwards: collections of every kind, side by side.
+
+For the number of each operation it has the operation, drawn from the seed and the state so far.
 """
 
 from __future__ import annotations

@@ -38,6 +38,7 @@ def run(*arguments: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_no_wrong_answer_and_no_signal(tmp_path: Path) -> None:
     figures = tmp_path / "figures.json"
     run("--per-group", "1", "--limit", "120", "--json", str(figures))
@@ -141,9 +142,8 @@ def test_a_lost_log_is_missed(closed: Path) -> None:
 
 def test_a_new_collection_has_a_log_before_it_has_its_name(db_path: Path) -> None:
     """So that a log without a file is always damage."""
-    from vecdb.engine.open.offsets import create_collection
-
     from vecdb import models
+    from vecdb.engine.open.places import create_collection
 
     with VecDB(db_path):
         pass

@@ -40,6 +40,7 @@ def run_tool(*arguments: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.crash
 def test_nothing_acknowledged_is_lost_whatever_call_fails(tmp_path: Path) -> None:
     """A sample of all cases: calls of Python, calls of LMDB, a full tmpfs, files that end."""
@@ -55,6 +56,7 @@ def test_nothing_acknowledged_is_lost_whatever_call_fails(tmp_path: Path) -> Non
     assert found["closed_to_writes"] > 5
 
 
+@pytest.mark.slow
 @pytest.mark.crash
 def test_bugs_that_are_planted_are_found() -> None:
     """The tool would say nothing, too, if it looked at nothing."""

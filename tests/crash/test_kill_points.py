@@ -48,6 +48,7 @@ def states_of(state: State, steps: list[Step]) -> list[State]:
     return states
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("name", WORKLOADS)
 def test_every_kill_point(name: str, kill_server: KillServer, fast_path: Path) -> None:

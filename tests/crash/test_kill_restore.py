@@ -49,6 +49,7 @@ def ids(db: VecDB, name: str) -> list[Any]:
     return [record.id for record in db.scroll(name, limit=10_000)[0]]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("into", ["new", "existing"])
 def test_every_kill_point_of_a_restore(into: str, fast_path: Path) -> None:

@@ -18,6 +18,7 @@ pytestmark = pytest.mark.crash
 PROOF = "kill"
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300 * SCALE)
 def test_kills_lose_nothing(tmp_path: Path) -> None:
     figures_at = tmp_path / "figures.json"
@@ -33,6 +34,7 @@ def test_kills_lose_nothing(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["figures.json"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mutant", ["checkpoint_of_later_masks", "masks_of_the_pin"])
 def test_a_planted_bug_is_found_and_replayed(mutant: str, tmp_path: Path) -> None:
     done = run(PROOF, "--rounds", 100, "--keep", tmp_path, mutant=mutant)

@@ -122,6 +122,7 @@ def life(do: Callable[[Path], None], path: Path, log: Path, kill_at: int) -> boo
     return status == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("do", [use, make_of_snapshot])
 def test_what_is_acknowledged_after_a_kill_stands_on_durable_names(
     do: Callable[[Path], None], fast_path: Path

@@ -32,6 +32,7 @@ def figures_of(tmp_path: Path, *arguments: object, code: int = 0) -> dict[str, A
     return figures
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300 * SCALE)
 def test_every_disk_a_power_loss_leaves_recovers(tmp_path: Path) -> None:
     figures = figures_of(tmp_path, "--workload", *WORKLOADS, "--limit", 20 * SCALE)
@@ -42,6 +43,7 @@ def test_every_disk_a_power_loss_leaves_recovers(tmp_path: Path) -> None:
     assert not (tmp_path / "kept").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "mutant", ["no_wal_dir_sync", "sources_removed_without_commit", "build_forgets_later_edits"]
 )

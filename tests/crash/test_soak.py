@@ -26,6 +26,7 @@ OTHERWISE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300 * SCALE)
 def test_a_random_history_agrees_with_the_model(fast_path: Path, tmp_path: Path) -> None:
     figures_at = tmp_path / "figures.json"
@@ -50,6 +51,7 @@ def test_every_verb_is_drawn() -> None:
     assert public - OTHERWISE <= drawn
 
 
+@pytest.mark.slow
 def test_a_planted_bug_is_found_and_replayed(fast_path: Path) -> None:
     mutant = "checkpoint_of_later_masks"
     size = ("--operations", 3000, "--restarts", 12)
@@ -62,6 +64,7 @@ def test_a_planted_bug_is_found_and_replayed(fast_path: Path) -> None:
     assert json.loads((kept / "soak.json").read_text())["problem"][:20] in again.stderr
 
 
+@pytest.mark.slow
 def test_a_handle_that_goes_by_paths_is_found(fast_path: Path) -> None:
     size = ("--operations", 3000, "--restarts", 3)
     done = run(PROOF, *size, "--keep", fast_path, mutant="paths_instead_of_places")

@@ -155,6 +155,7 @@ def replace(path: Path, other: Path, moved: Path) -> None:
     other.rename(path)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("happens", [exchange, replace])
 def test_taken_at_every_call(happens: Callable[[Path, Path, Path], None], fast_path: Path) -> None:
@@ -183,6 +184,7 @@ def test_taken_at_every_call(happens: Callable[[Path, Path, Path], None], fast_p
     assert refused > k / STRIDE, "hardly anything was refused"
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_a_collection_taken_at_every_call(fast_path: Path) -> None:
     stranger(fast_path / "stranger")

@@ -84,6 +84,7 @@ def refusing(code: int) -> Any:
 # -- segments --------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threads", [0, 1])
 @pytest.mark.parametrize("seed", range(4))
 def test_whatever_is_written_the_segments_stay_few(
@@ -140,6 +141,7 @@ for run in range(runs):
 """
 
 
+@pytest.mark.slow
 def test_runs_that_are_killed_leave_few_segments(tmp_path: Path) -> None:
     """Each recovery makes a checkpoint, and so a segment of its own."""
     subprocess.run([sys.executable, "-c", RUNS, str(tmp_path / "db"), "45"], check=True)

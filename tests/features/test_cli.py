@@ -208,6 +208,7 @@ def test_demo_refuses_a_directory_with_other_files(tmp_path: Path) -> None:
     assert [entry.name for entry in tmp_path.iterdir()] == ["thesis.txt"]
 
 
+@pytest.mark.slow
 def test_demo_on_a_terminal(tmp_path: Path) -> None:
     shown = on_terminal("demo", TMPDIR=str(tmp_path))
     assert "\x1b[1m" in shown  # emphasis
@@ -457,6 +458,7 @@ def test_a_damaged_derived_file_is_in_the_result_of_info(small: Path) -> None:
 # -- warmup ------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_warmup_compiles_once(tmp_path: Path) -> None:
     # A cache of its own, so that the first run really has to compile.
     first = run("warmup", "--json", env={"NUMBA_CACHE_DIR": str(tmp_path)})

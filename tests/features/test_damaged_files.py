@@ -135,6 +135,7 @@ def test_searches_that_meet_the_same_damage_at_once_all_go_on(
             search.result()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("harm", HARM)
 @pytest.mark.parametrize("file", [file.name for file in FILES if file.derived])
 @pytest.mark.parametrize("quantization", ["scalar", "binary"])

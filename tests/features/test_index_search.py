@@ -448,6 +448,7 @@ def test_queries_far_from_all_rows(db: VecDB) -> None:
     assert found / (LIMIT * len(QUERIES)) >= 0.97 - MISS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["memory", "disk", "codes", "deleted"])
 @pytest.mark.parametrize("distance", ["Cosine", "Dot", "Euclid"])
 def test_queries_unlike_the_rows(own_db: VecDB, distance: str, mode: str) -> None:
@@ -714,6 +715,7 @@ def test_three_storage_modes_give_the_same_answers(own_db: VecDB) -> None:
         assert [plain(hits) for hits in ask(own_db, "c")] == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("distance", DISTANCES)
 @pytest.mark.parametrize("kind", KINDS)
 def test_codes_of_every_kind_beside_an_index(own_db: VecDB, kind: str, distance: str) -> None:
@@ -778,6 +780,7 @@ ODD: dict[str, Callable[[np.random.Generator, int, int], Array]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("distance", DISTANCES)
 @pytest.mark.parametrize("kind", ODD)
 def test_odd_data_is_indexed_and_found(

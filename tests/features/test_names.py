@@ -118,6 +118,7 @@ def test_a_deleted_collections_name_can_be_used_again(tmp_path: Path) -> None:
             assert [r.id for r in db.scroll(name)[0]] == [dim]
 
 
+@pytest.mark.slow
 def test_vector_names_are_any_text_too(tmp_path: Path) -> None:
     names = [n for n in NAMES if len(n.encode()) <= 200] + ["x" * 200, "X" * 200, "/" * 200]
     path = tmp_path / "db"

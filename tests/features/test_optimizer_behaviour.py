@@ -208,6 +208,7 @@ def test_an_unchanged_configuration_is_no_work(db: VecDB) -> None:
     assert segment_directories(db) == 1
 
 
+@pytest.mark.slow
 def test_every_segment_is_rebuilt_after_a_change_of_codec(db: VecDB) -> None:
     create(db, default_segment_number=3, max_segment_size=300, indexing_threshold=100)
     for start in range(0, 900, 300):

@@ -312,6 +312,7 @@ def test_indexing_threshold_zero_never_quantizes(db: VecDB) -> None:
     assert segment.vectors[""].quantization == "scalar"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("distance", DISTANCES)
 def test_degenerate_data(db: VecDB, kind: str, distance: str) -> None:

@@ -104,6 +104,7 @@ def filled(distance: str, codes: str, rows: Array) -> Iterator[VecDB]:
         yield db
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("data", DATA)
 @pytest.mark.parametrize("distance", DISTANCES)
 @pytest.mark.parametrize("codes", CODES)

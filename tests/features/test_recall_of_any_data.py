@@ -87,6 +87,7 @@ def scores_of(metric: str, rows: np.ndarray, queries: np.ndarray) -> np.ndarray:
     return queries @ rows.T
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("metric", ["Euclid", "Manhattan", "Dot", "Cosine"])
 @pytest.mark.parametrize("data", DATA, ids=[each.__name__ for each in DATA])
 def test_recall_is_what_was_asked_for(data: object, metric: str) -> None:

@@ -418,6 +418,7 @@ def test_a_collection_never_written_to(tmp_path: Path) -> None:
 # -- one file ----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
 @pytest.mark.parametrize("kind", PATTERNS)
 def test_one_damaged_file(
@@ -998,6 +999,7 @@ def random_damage(path: Path, rng: np.random.Generator) -> list[str]:
     return done
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(25 * SCALE))
 def test_random_damage(
     seed: int, closed: Source, crashed: Source, copy_of: Callable[[Source], Path]

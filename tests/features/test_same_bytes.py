@@ -134,7 +134,7 @@ def given_index() -> ClusteredIndex:
         "order": np.empty(0, "u4"),
         "codebook": np.zeros((8, 16), "f4"),
         "width": np.array([2], "i8"),
-        "efforts": np.tile(np.array([1.0, 9.0, ROWS, ROWS, 0, 0, 0]), (2, 1, 1)),
+        "efforts": np.tile(np.array([1.0, 9.0, ROWS, ROWS, 0, 0, 0]), (3, 1, 1)),
         "typical": np.array([1.0]),
     }
     return ClusteredIndex.from_state("dot", dim, ROWS, state)

@@ -132,6 +132,7 @@ def test_taking_fails_at_every_call(kind: str, db: VecDB) -> None:
     assert content(db) == want
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ERRORS)
 @pytest.mark.parametrize("there", [True, False], ids=["replaced", "new"])
 def test_recovering_fails_at_every_call(

@@ -123,6 +123,7 @@ def test_modes(open_db: Any, mode: str) -> None:
     assert small.vectors[""].placement == (DISK if on_disk else RAM)
 
 
+@pytest.mark.slow
 def test_answers_are_the_same_in_every_mode(tmp_path: Path) -> None:
     seen = []
     for number, (always_ram, memmap, on_disk, _, _) in enumerate(MODES.values()):

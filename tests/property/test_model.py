@@ -493,6 +493,7 @@ class Machine(RuleBasedStateMachine):
         return not codes <= {None, "scalar"}
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600 * SCALE)
 @pytest.mark.parametrize("configuration", CONFIGURATIONS)
 def test_model(configuration: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -518,6 +519,7 @@ PAYLOADS: list[Any] = [{}, {"n": 1}, {"a": "x", "deep": {"x": [1, None]}}, {"tag
 CODES = [SCALAR, CLIPPED, BINARY, PRODUCT, "Disabled"]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600 * SCALE)
 @pytest.mark.parametrize("configuration", ["none", "scalar", "product-unnamed"])
 def test_long_run(configuration: str) -> None:

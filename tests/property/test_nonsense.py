@@ -275,6 +275,7 @@ def use_segment(path: Path, uuid: bytes, row: SegmentRow, where: Any, _: bytes) 
         assert query.score_all(codes, n).shape == (n,)
 
 
+@pytest.mark.slow
 @runs(60)
 @given(seed=st.integers(0, 2**32))
 def test_segments(base: Base, scratch: Path, seed: int) -> None:

@@ -291,7 +291,7 @@ def test_every_struct_has_a_shape() -> None:
     structs = {
         name
         for name, value in vars(m).items()
-        if isinstance(value, type) and issubclass(value, msgspec.Struct)
+        if isinstance(value, type) and issubclass(value, msgspec.Struct) and value is not m.Result
     }
     assert structs == {name for name, _ in SHAPES}
     for name in structs:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from vecdb.kernels import rescoring
+from vecdb.kernels import efforts, priorities, rescoring
 
 
 def rescore(metric: int, vectors: np.ndarray, queries: np.ndarray, *rest: Any) -> np.ndarray:
@@ -142,7 +142,7 @@ def test_how_sure_each_effort_is(rows: int) -> None:
     bounds = random.standard_normal((4, 2)).astype(np.float32)
     least, k = np.float32(np.quantile(exact, 0.7)), 5
     found = np.empty((4, 3), np.float32)
-    rescoring.sureness_of_efforts(0, estimates, exact, away, gaps, most, bounds, k, least, found)
+    efforts.sureness_of_efforts(0, estimates, exact, away, gaps, most, bounds, k, least, found)
     for gap, count, bound, got in zip(gaps, most, bounds, found, strict=True):
         chosen = np.flatnonzero(away <= gap)[:count]
         want = (np.inf, np.inf)
@@ -151,6 +151,47 @@ def test_how_sure_each_effort_is(rows: int) -> None:
             want = rescoring.sureness(0, estimates[chosen], exact[chosen], bound, k, last)
         np.testing.assert_array_equal(got[:2], np.array(want, np.float32))
         assert got[2] == np.float32(min(1.0, (exact[chosen] >= least).sum() / k))
+
+
+@pytest.mark.parametrize("rows", [0, 1, 9, 40])
+@pytest.mark.parametrize("most", [0, 3])
+def test_places_of_hits_and_candidates_of_efforts(rows: int, most: int) -> None:
+    random = np.random.default_rng(rows)
+    away = random.uniform(0, 1, rows).astype(np.float32)
+    hits = random.random(rows) < 0.5
+    steps = np.array([-1.0, 0.3, 0.8, 1.0], np.float32)
+    counts = np.zeros((4, max(1, rows)), np.int64)
+    for times in (1, 2):
+        efforts.count_hits(away, hits, most, steps, counts)
+        for step, got in zip(steps, counts, strict=True):
+            places = np.flatnonzero(hits[away <= step])[: most or None]
+            assert got.nonzero()[0].tolist() == places.tolist()
+            assert set(got[places].tolist()) <= {times}
+    marked = np.zeros(rows, np.bool_)
+    efforts.mark_candidates(away, steps, np.array([4, 2, 5, 1]), marked)
+    want = [np.flatnonzero(away <= s)[:n] for s, n in zip(steps, (4, 2, 5, 1), strict=True)]
+    assert np.flatnonzero(marked).tolist() == sorted(set(np.concatenate(want).tolist()))
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 40, 1001])
+@pytest.mark.parametrize("values", [1, 3, 10**6])
+def test_the_median_of_numbers_of_which_many_are_equal(count: int, values: int) -> None:
+    numbers = np.random.default_rng(count).integers(values, size=count).astype(np.float32)
+    want = np.sort(numbers)[(count - 1) // 2]
+    assert rescoring._median(numbers.copy()) == want
+
+
+@pytest.mark.parametrize("partitions", [1, 15, 16, 50])
+@pytest.mark.parametrize("queries", [1, 3])
+def test_the_gap_beyond_what_was_reached(partitions: int, queries: int) -> None:
+    random = np.random.default_rng(partitions)
+    gaps = random.uniform(0, 1, (partitions, queries)).astype(np.float32)
+    gaps[::7] = np.inf
+    for reached in (np.float32(-1), gaps[0, 0], np.float32(0.5), np.float32(2)):
+        out = np.empty(queries, np.float32)
+        priorities.beyond(gaps, np.full(queries, reached), out)
+        want = np.where(gaps > reached, gaps, np.inf).min(axis=0)
+        np.testing.assert_array_equal(out, want.astype(np.float32))
 
 
 def test_one_result_is_judged_by_ten() -> None:

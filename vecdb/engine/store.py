@@ -33,12 +33,7 @@ import numpy as np
 from vecdb import ids, models
 from vecdb.engine.schema import Schema, placed_once, placements, schema_of
 from vecdb.engine.view import SegmentView, View
-from vecdb.errors import (
-    ClosedError,
-    NotBegunError,
-    ReadOnlyError,
-    ReentrantCallError,
-)
+from vecdb.errors import ClosedError, NotBegunError, ReadOnlyError, ReentrantCallError
 from vecdb.storage import fs, layout
 from vecdb.storage.catalog import Bits, Catalog
 from vecdb.storage.format import bits_at, pack_bits

@@ -1,10 +1,10 @@
-"""k-means: sums of rows by label; and for product codes 16 centroids a chunk, Lloyd iterations,
-nearest centroids as blocks.
+"""k-means: sums of rows by label, and the 16 centroids of each chunk of product codes.
 
 A codebook is ``float32[d, 16]``: row ``j`` holds coordinate ``j`` of the 16 centroids of the chunk
-that dimension ``j`` belongs to. Points are taken 32 at a time, turned so that one coordinate of all
-is contiguous: their distances to one centroid are then plain loops over 32 neighbours in memory.
-Among centroids equally near, the first is the nearest.
+that dimension ``j`` belongs to. Lloyd iterations fit it; the nearest centroids become blocks of
+codes. Points are taken 32 at a time, turned so that one coordinate of all is contiguous: their
+distances to one centroid are then plain loops over 32 neighbours in memory. Among centroids
+equally near, the first is the nearest.
 """
 
 from __future__ import annotations

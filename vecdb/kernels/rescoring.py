@@ -28,7 +28,7 @@ from vecdb.kernels.signatures import (
 )
 from vecdb.kernels.topk import topk_sort
 
-__all__ = ["mark_candidates", "rescore", "sureness", "sureness_of_efforts"]
+__all__ = ["rescore", "sureness"]
 
 _ROUNDING: Final = np.float32(1e-6)
 _ROOT: Final = math.sqrt(0.5)
@@ -36,7 +36,6 @@ _HALF: Final = np.float32(math.log(2.0))
 """Half of an exponential distribution is within so much of its mean."""
 _MOST: Final = 100.0
 _four: Final[Any] = types.UniTuple(types.float32, 4)  # type: ignore[no-untyped-call]
-out_flags_1: Final[Any] = types.Array(types.boolean, 1, "C")
 _AHEAD: Final = 4
 """Rows that are fetched while one is scored."""
 
@@ -169,59 +168,6 @@ def sureness(metric, estimates, scores, bound, measured, last):  # type: ignore[
     least, middle, wrong, deviation = _errors(estimates, scores, share, scratch)
     calm = _calm(last, len(estimates), measured, least, middle, wrong, deviation)
     return calm, _reach(last, bound, share)
-
-
-@njit(types.void(floats_1, floats_1, ints_1, out_flags_1), nogil=True, cache=True)
-def mark_candidates(away, gaps, most, marked):  # type: ignore[no-untyped-def]
-    """Mark the rows that are candidates of any effort, see `sureness_of_efforts`."""
-    for e in range(gaps.shape[0]):
-        count = 0
-        for i in range(away.shape[0]):
-            if count == most[e]:
-                break
-            if away[i] <= gaps[e]:
-                marked[i] = True
-                count += 1
-
-
-@njit(
-    types.void(
-        *(i64, floats_1, floats_1, floats_1, floats_1, ints_1, floats_2, i64, f32),
-        out_floats_2,
-    ),
-    nogil=True,
-    cache=True,
-)
-def sureness_of_efforts(  # type: ignore[no-untyped-def]
-    metric, estimates, scores, away, gaps, most, bounds, measured, least, out
-):
-    """For one query and each effort, write `sureness` (infinity if there are fewer candidates than
-    results) and the share of the results that is found: ``out: float32[e, 3]``.
-
-    Rows stand in the order of ``estimates: float32[n]``, best first. An effort's candidates are
-    the first ``most[e]`` of those whose partition is no more than ``gaps[e]`` ``away``. Results
-    are ``measured`` rows whose score is ``least`` or better.
-    """
-    mine = np.empty(estimates.shape[0], np.float32)
-    theirs = np.empty(estimates.shape[0], np.float32)
-    for e in range(gaps.shape[0]):
-        count = 0
-        hits = 0
-        for i in range(estimates.shape[0]):
-            if count == most[e]:
-                break
-            if away[i] <= gaps[e]:
-                mine[count] = estimates[i]
-                theirs[count] = scores[i]
-                hits += scores[i] >= least
-                count += 1
-        out[e, 0] = out[e, 1] = np.inf
-        out[e, 2] = min(1.0, hits / measured)
-        if count >= measured:
-            last = np.partition(theirs[:count], count - measured)[count - measured]
-            out[e, 0], out[e, 1] = sureness(
-                metric, mine[:count], theirs[:count], bounds[e], measured, last
-            )
 
 
 @njit(

@@ -1,5 +1,7 @@
-"""Splitting a filter: which of its conditions need payloads. Ids and vector names are known
-without."""
+"""Splitting a filter: which of its conditions need payloads.
+
+Ids and vector names are known without.
+"""
 
 from __future__ import annotations
 

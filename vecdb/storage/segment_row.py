@@ -1,6 +1,7 @@
-"""The catalog's row of one segment, as values and as the plain data that is stored. The same row is
-in the segment's manifest and in archives. Its values need not be possible: ``validate.py`` looks at
-that.
+"""The catalog's row of one segment, as values and as the plain data that is stored.
+
+The same row is in the segment's manifest and in archives. Its values need not be possible:
+``validate.py`` looks at that.
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
-"""Validate: whether the content of a catalog can be true. Checksums show accidents only. A catalog
-from an archive may say anything; code that relies on it would read beyond files, write over a
-segment, or give away an id twice. ``validate`` looks at the catalog alone; what
-``files.expected_files`` says is then compared with the header of every file that is opened.
+"""Validate: whether the content of a catalog can be true.
+
+Checksums show accidents only. A catalog from an archive may say anything; code that relies on it
+would read beyond files, write over a segment, or give away an id twice. ``validate`` looks at the
+catalog alone; what ``files.expected_files`` says is then compared with the header of every file
+that is opened.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""Points at the door: they come in any form, are checked once and become arrays. A batch is applied
-only if all of it is good. Among points with one id the last counts, as if they had been written one
-by one.
+"""Points at the door: they come in any form, are checked once and become arrays.
+
+A batch is applied only if all of it is good. Among points with one id the last counts, as if they
+had been written one by one.
 """
 
 from __future__ import annotations

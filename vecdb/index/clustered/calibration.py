@@ -20,7 +20,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from vecdb.index.clustered.effort import EVERYTHING, TABLE_LIMITS, Effort
+from vecdb.index.clustered.effort import EVERYTHING, MEASURED, Effort
 from vecdb.index.clustered.index import ClusteredIndex
 from vecdb.index.clustered.margins import OF_A_KIND, Asked, Scores, asked_again, chosen, sure_of
 from vecdb.index.clustered.neighbours import Neighbours
@@ -30,6 +30,8 @@ from vecdb.vectors.datatypes import bytes_per_vector
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 Poll = Callable[[], None]
+Among = Callable[[Ints, Ints], npt.NDArray[np.bool_]]
+"""Which of some positions are among others."""
 
 RECALLS: Final = (
     *(0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.92, 0.94, 0.95, 0.96, 0.97, 0.98, 0.985, 0.99, 0.995, 0.998),
@@ -81,6 +83,8 @@ def calibrate(
     distance. ``exact(query, positions)`` are scores by the vectors, ``companion`` those by better
     codes. ``unlike``: `margins.strangers`.
     """
+    from vecdb.kernels.efforts import count_hits
+
     owner = np.repeat(np.arange(len(index.starts) - 1), np.diff(index.starts))
     index = _with_spans(index, queries)
     bonuses, gaps = _choose_bonuses(index, queries, spreads, owner[known[-1].positions[:, :10]])
@@ -88,55 +92,60 @@ def calibrate(
     deepest = max(_DEPTH.values()) + max(len(rows) for each in known for rows in each.left_out)
     looked = _looked_at(index, blocks, queries, deepest, poll)
     others = _looked_at(index, blocks, unlike.queries, deepest, poll) if unlike else []
+    among = _among(index.rows)
     tables = []
-    for limit in TABLE_LIMITS:
+    for limit in MEASURED:
         depth = min(_DEPTH[limit], index.rows)
         truths = [each.positions[:, :limit] for each in known]
         needed = np.concatenate([_needed(gaps, owner[truth]) for truth in truths])
         steps = np.unique(np.quantile(needed, _SHARES).astype(np.float32))
         rows = np.stack([(gaps <= step) @ np.diff(index.starts) for step in steps], axis=1)
-        counts = np.zeros((len(known), len(steps), depth), dtype=np.float64)
+        wanted = (limit, 1) if limit == MEASURED[0] else (limit,)
+        counts = np.zeros((len(wanted), len(known), len(steps), depth), dtype=np.int64)
         ranks: list[list[Ints]] = [[] for _ in known]
         for i, query in enumerate(queries):
             poll()
             for which, each in enumerate(known):
                 if which == 0 or len(each.left_out[i]) > 1:  # else it has no copies: all as before
                     seen = looked[i].positions
-                    positions = seen[~np.isin(seen, each.left_out[i])][:depth]
-                    hits = np.isin(positions, truths[which][i])
-                    most = _tied(each, i, limit) * limit
-                    if most:  # any of equal rows is right
-                        hits = exact(query, positions) >= _least(query, each, i, limit, exact)
-                    places = _places(gaps[i, owner[positions]], hits, steps, most)
+                    positions = seen[~among(seen, each.left_out[i])][:depth]
+                    away = gaps[i, owner[positions]]
+                    hits = [_hits(each, i, few, query, positions, exact, among) for few in wanted]
+                    ranked = hits[0][0]
                     if companion is not None:
-                        hits = hits[np.argsort(-companion(query, positions), kind="stable")]
-                np.add.at(counts[which], places, 1.0)
-                ranks[which].append(np.flatnonzero(hits)[:limit] + 1)
-        sizes = np.array([max(1, truth.size) for truth in truths])
-        recalls = (np.cumsum(counts, axis=2) / sizes[:, None, None]).min(axis=0)
+                        ranked = ranked[np.argsort(-companion(query, positions), kind="stable")]
+                for number, (right, most) in enumerate(hits):
+                    count_hits(away, right, most, steps, counts[number, which])
+                ranks[which].append(np.flatnonzero(ranked)[:limit] + 1)
+        sizes = [[max(1, truth[:, :few].size) for truth in truths] for few in wanted]
+        recalls = (np.cumsum(counts, axis=3) / np.array(sizes)[:, :, None, None]).min(axis=1)
         by_codes = [np.sort(np.concatenate(each)) for each in ranks] if companion else []
-        tables.append(_cheapest(index, blocks, limit, steps, rows, recalls, by_codes))
+        if limit == MEASURED[0]:
+            tables.append(
+                _cheapest(index, blocks, limit, steps, rows, recalls.min(axis=0), by_codes)
+            )
+        tables.append(_cheapest(index, blocks, limit, steps, rows, recalls[0], by_codes))
 
     some = asked_again(len(queries))
     both = [(looked[i], known[-1], i) for i in some]
     both += [(each, unlike.known, i) for i, each in enumerate(others) if unlike]
-    sure: list[list[Floats]] = [[] for _ in TABLE_LIMITS]
+    same = tables[0] == tables[1]  # nearly always
+    judged = list(zip((MEASURED[0], *MEASURED), tables, strict=True))[same:]
+    sure: list[list[Floats]] = [[] for _ in judged]
     for asked, of, i in both:
         poll()
-        left = ~np.isin(asked.positions, of.left_out[i])
+        left = ~among(asked.positions, of.left_out[i])
         asked = asked._replace(positions=asked.positions[left], estimates=asked.estimates[left])
-        leasts = [_least(asked.vector, of, i, limit, exact) for limit in TABLE_LIMITS]
-        measured = list(zip(TABLE_LIMITS, tables, leasts, strict=True))
+        leasts = {limit: _least(asked.vector, of, i, limit, exact) for limit in MEASURED}
+        measured = [(limit, efforts, leasts[limit]) for limit, efforts in judged]
         said = sure_of(index.metric, asked, owner, index.starts, measured, exact)
         for lines, mine in zip(sure, said, strict=True):
             lines.append(mine)
-    return replace(
-        index,
-        efforts=tuple(
-            _finished(index, blocks, efforts, np.array(mine), len(some))
-            for efforts, mine in zip(tables, sure, strict=True)
-        ),
-    )
+    finished = [
+        _finished(index, blocks, efforts, np.array(mine), len(some))
+        for (_, efforts), mine in zip(judged, sure, strict=True)
+    ]
+    return replace(index, efforts=(*finished[:same], *finished))
 
 
 def _finished(
@@ -199,21 +208,33 @@ def _least(query: Floats, known: Neighbours, i: int, limit: int, exact: Scores) 
     return float(scores.min() - _EQUAL * np.abs(scores).max())
 
 
-def _places(
-    gaps: Floats, hits: npt.NDArray[np.bool_], steps: Floats, most: int
-) -> tuple[Ints, Ints]:
-    """Of the neighbours among some rows, best sketches first, those that are visited with each of
-    ``steps``: the step, and how many better rows are visited with it.
+def _among(rows: int) -> Among:
+    """``numpy.isin`` of positions below ``rows``, for one thread: it sorts nothing."""
+    marks = np.zeros(rows, dtype=np.bool_)
 
-    ``gaps`` of the rows' partitions, ``float32[n]``; ``hits: bool[n]`` says which are neighbours.
-    Of each step the first ``most``, if it is not 0.
-    """
-    within = gaps <= steps[:, None]
-    mine = within & hits
-    if most:
-        mine &= np.cumsum(mine, axis=1) <= most
-    step, at = np.nonzero(mine)
-    return step, np.cumsum(within, axis=1)[step, at] - 1
+    def among(positions: Ints, some: Ints) -> npt.NDArray[np.bool_]:
+        marks[some] = True
+        found: npt.NDArray[np.bool_] = marks[positions]
+        marks[some] = False
+        return found
+
+    return among
+
+
+def _hits(
+    known: Neighbours,
+    i: int,
+    limit: int,
+    query: Floats,
+    positions: Ints,
+    exact: Scores,
+    among: Among,
+) -> tuple[npt.NDArray[np.bool_], int]:
+    """Which of some positions are among the ``limit`` true neighbours of a query, and how many of
+    them count, 0: all. Of equal rows, any is right."""
+    if not _tied(known, i, limit):
+        return among(positions, known.positions[i, :limit]), 0
+    return exact(query, positions) >= _least(query, known, i, limit, exact), limit
 
 
 def _cheapest(

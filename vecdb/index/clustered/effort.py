@@ -9,8 +9,12 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-TABLE_LIMITS: Final = (10, 100)
-"""Numbers of results that are measured; a search for more or others goes by the next."""
+TABLE_LIMITS: Final = (1, 10, 100)
+"""Numbers of results that have a table of efforts; a search for more or others goes by the next."""
+
+MEASURED: Final = TABLE_LIMITS[1:]
+"""Numbers of results that are measured. A search for one is done as for ten, so that more is known
+of how sure it is; but the first of ten must be found as often as all of them."""
 
 EFFORT_FIELDS: Final = (5, 6, 7)
 """How many numbers an effort has: without doubts in the first indexes, with them since."""

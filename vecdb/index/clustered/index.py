@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vecdb.index.clustered.clustering import Clustering
-from vecdb.index.clustered.effort import EFFORT_FIELDS, TABLE_LIMITS, Effort
+from vecdb.index.clustered.effort import EFFORT_FIELDS, MEASURED, TABLE_LIMITS, Effort
 from vecdb.index.clustered.margins import WORTHWHILE, is_deeper
 from vecdb.index.clustered.sketch import block_shape
 
@@ -266,6 +266,8 @@ class ClusteredIndex:
         if not 1 <= width <= dim:
             raise ValueError(f"codes of {width} dimensions")
         efforts = _array(state, "efforts", "<f8", 3)
+        if efforts.shape[0] == len(MEASURED):  # the first indexes have none for one result
+            efforts = efforts[[0, 0, 1]]
         if efforts.shape[0] != len(TABLE_LIMITS) or efforts.shape[2] not in EFFORT_FIELDS:
             raise ValueError(f"a table of efforts of shape {efforts.shape}")
         if not efforts.shape[1]:
@@ -314,7 +316,7 @@ def _table_of(limit: int) -> int:
 
 def measured_of(limit: int) -> int:
     """The number of results that a search for ``limit`` is judged by: as many as were measured."""
-    return max(limit, TABLE_LIMITS[_table_of(limit)])
+    return max(limit, MEASURED[0] if limit <= MEASURED[0] else MEASURED[-1])
 
 
 @cache

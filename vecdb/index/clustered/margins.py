@@ -34,8 +34,9 @@ AGAIN: Final = 40_000.0
 """What every search costs besides, in nanoseconds."""
 _ALIKE = 0.01
 """Two searches take the same time if they differ by less than this share."""
-_CHANCE = 0.015
-"""How much of what a kind of strangers misses may be chance, at the most."""
+_CHANCE = 0.01
+"""How much of what a kind of strangers misses may be chance, at the most, and no more than half of
+what may be missed."""
 _DOUBTED = (0.03, 0.06, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9)
 """The largest share of rows, as queries, that are doubted: the first share with which strangers
 find what they should. These queries are searched for twice."""
@@ -43,7 +44,7 @@ _ALL = 1e30
 """No search is as sure: all are doubted."""
 _MOST = 100
 """How many queries are asked how sure they are."""
-OF_A_KIND: Final = 16
+OF_A_KIND: Final = 32
 _SEED = 20_240_611
 
 
@@ -77,13 +78,14 @@ def strangers(queries: Floats, middle: Floats, *, distance: bool) -> Floats:
     directions = random.standard_normal((2, count, dim)).astype(np.float32)
     directions /= np.linalg.norm(directions, axis=2, keepdims=True)
     length = np.float32(np.median(np.linalg.norm(away, axis=1)))
-    largest = np.partition(np.abs(some), -2, axis=1)[:, -2:-1] if dim > 2 else np.zeros((count, 1))
+    largest = np.argpartition(-np.abs(some), min(2, dim) - 1, axis=1)[:, :2]
+    places = largest, random.integers(dim, size=(count, 2))
     mixed = away[random.integers(len(rows), size=(count, dim)), np.arange(dim)]
     kinds = [
         -some,
         (some + others) / 2,
         mixed,
-        np.where(np.abs(some) >= largest, some, np.float32(0.0)),  # two components
+        *(_only(some, each) for each in places),
         length * directions[0],
         some + np.linalg.norm(some, axis=1, keepdims=True) / 2 * directions[1],
     ]
@@ -92,6 +94,13 @@ def strangers(queries: Floats, middle: Floats, *, distance: bool) -> Floats:
     else:
         kinds += [some - rows.mean(axis=0)]
     made: Floats = np.concatenate(kinds) + middle
+    return made
+
+
+def _only(rows: Floats, places: Ints) -> Floats:
+    """Some components of each row, and zeros."""
+    made = np.zeros_like(rows)
+    np.put_along_axis(made, places, np.take_along_axis(rows, places, axis=1), axis=1)
     return made
 
 
@@ -113,7 +122,7 @@ def sure_of(
 
     Each table is of a number of results, the last of which has the score that stands third.
     """
-    from vecdb.kernels.rescoring import mark_candidates, sureness_of_efforts
+    from vecdb.kernels.efforts import mark_candidates, sureness_of_efforts
     from vecdb.kernels.signatures import METRIC_CODES
 
     order = np.argsort(query.gaps, kind="stable")
@@ -169,6 +178,8 @@ def chosen(
         for at, effort in enumerate(efforts):
             if not _as_cheap(costs[at], least):
                 continue  # without what is searched for again
+            if table and not _within(effort, table[-1].effort):
+                continue  # who asks for less would find more
             deeper = next(
                 (each for each in reversed(table) if is_deeper(each.effort, effort)), None
             )
@@ -186,6 +197,11 @@ def chosen(
             alike = [each for each in enough if _as_cheap(each.cost, least)]
             table.append(max(alike, key=lambda each: each.found))
     return tuple(replace(each.effort, recall=level) for level, each in _rising(table))
+
+
+def _within(one: Effort, other: Effort) -> bool:
+    """Whether a search looks at nothing that another does not look at."""
+    return one.candidates <= other.candidates and one.gap <= other.gap
 
 
 def _as_cheap(cost: float, least: float) -> bool:
@@ -262,7 +278,7 @@ def _choice(
         if recall < enough:
             continue
         theirs = np.where((kinds[..., :2] < limit).any(axis=-1), of_kinds, kinds[..., 2])
-        if (_expected(theirs, mine, min(_CHANCE, missed)) < level).any():
+        if (_expected(theirs, mine, min(_CHANCE, missed / 2.0)) < level).any():
             continue
         calm, reach = limit.tolist()
         found = replace(effort, recall=level, calm=calm, reach=reach)

@@ -1,5 +1,8 @@
-"""The kernels of a search. The first call of each loads numba; an import statement where it is used
-would cost 0.5 µs every time."""
+"""The kernels of a search, loaded when they are first used.
+
+The first call of each loads numba. An import statement where it is used would cost 0.5 µs every
+time.
+"""
 
 from __future__ import annotations
 
