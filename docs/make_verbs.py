@@ -1,4 +1,4 @@
-"""Write vecdb/verbs.py from the verbs of ``Collection``.
+"""Write vecdb/verbs.py from the verbs of ``Collection``, those it takes over included.
 
     python docs/make_verbs.py            write it
     python docs/make_verbs.py --check    say whether it is as it should be (exit code 1: it is not)
@@ -16,13 +16,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent.parent / "vecdb"
-SOURCE, TARGET = PACKAGE / "collection.py", PACKAGE / "verbs.py"
+SOURCES = {"Writing": PACKAGE / "writing.py", "Collection": PACKAGE / "collection.py"}
+TARGET = PACKAGE / "verbs.py"
 WIDTH = 100  # of a line, as in pyproject.toml
 
 HEAD = '''\
 """The verbs of ``Collection`` with the collection's name first, as ``VecDB`` has them.
 
-Not written by hand: ``python docs/make_verbs.py`` makes this file from ``collection.py``.
+Not written by hand: ``python docs/make_verbs.py`` makes this file of it.
 """
 
 from __future__ import annotations
@@ -57,12 +58,12 @@ for _verb in vars(Verbs).values():
 """
 
 
-def of_points(source: str) -> Iterator[ast.FunctionDef]:
-    """The verbs on points: those that take what Qdrant's client takes besides."""
+def of_points(name: str, source: str) -> Iterator[ast.FunctionDef]:
+    """A class's verbs on points: those that take what Qdrant's client takes besides."""
     [collection] = [
         node
         for node in ast.parse(source).body
-        if isinstance(node, ast.ClassDef) and node.name == "Collection"
+        if isinstance(node, ast.ClassDef) and node.name == name
     ]
     for node in collection.body:
         if isinstance(node, ast.FunctionDef) and node.args.kwarg is not None:
@@ -122,8 +123,10 @@ def method(verb: ast.FunctionDef, source: str) -> str:
 
 def verbs() -> str:
     """All of verbs.py."""
-    source = SOURCE.read_text(encoding="utf-8")
-    methods = "".join(method(verb, source) for verb in of_points(source))
+    sources = {name: path.read_text(encoding="utf-8") for name, path in SOURCES.items()}
+    methods = "".join(
+        method(verb, source) for name, source in sources.items() for verb in of_points(name, source)
+    )
     used = set(re.findall(r"\w+", methods))
     names = ", ".join(name for name in ("Iterable", "Sequence") if name in used)
     imports = f"from collections.abc import {names}"

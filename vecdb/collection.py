@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from typing import Any
 
 from vecdb import ids, models, qdrant_arguments
@@ -12,27 +11,13 @@ from vecdb.engine.read.answer import answer, answers
 from vecdb.engine.read.request import compiled, explanation, nearest, several, unread, walk
 from vecdb.engine.store import RecoveryReport, Store
 from vecdb.engine.view import View
-from vecdb.engine.write import edits
-from vecdb.engine.write.checkpoint import checkpoint_if_full
-from vecdb.engine.write.ingest import prepare_upsert
-from vecdb.engine.write.upload import (
-    ProgressBar,
-    batches,
-    equal_lengths,
-    iterator,
-    random_ids,
-    require_used,
-    size_of_batches,
-    take,
-    vector_batches,
-)
-from vecdb.engine.write.writer import Request, submit
-from vecdb.errors import ClosedError, ReentrantCallError, VecdbError
+from vecdb.errors import ClosedError
 from vecdb.models.validation import read
 from vecdb.qdrant_arguments import OfPoints, Unpack
+from vecdb.writing import Writing
 
 
-class Collection:
+class Collection(Writing):
     """One collection of an open database: the same verbs as ``VecDB``, without the name.
 
     Thread-safe. A write returns when it is durable (at sync level ``always``) and visible.
@@ -72,176 +57,8 @@ class Collection:
         """What opening the collection found and did."""
         return self._store.report
 
-    # -- writing ---------------------------------------------------------------------------
-
-    def upsert(
-        self, points: models.PointsInput, wait: bool = True, **qdrant: Unpack[OfPoints]
-    ) -> models.UpdateResult:
-        """Write points: a ``Batch``, or a list of ``PointStruct``; existing ids are replaced.
-
-        ``Batch(ids, vectors, payloads)`` takes a ``float32 (n, dim)`` array (or a dict of them,
-        by name) as it is; that is the fast way. All of the batch is applied or nothing of it.
-        ``wait`` is accepted for compatibility: a write is always applied when this returns.
-
-        Raises InvalidInputError and NotBegunError (nothing was written), StorageFullError (nothing
-        was kept), WriteError (what came of it is known after reopening; till then none is taken).
-        """
-        qdrant_arguments.check("Collection.upsert", qdrant)
-        return self._write(prepare_upsert(self._store.schema, points))
-
-    def upload_points(
-        self,
-        points: Iterable[models.PointInput],
-        batch_size: int = 1000,
-        parallel: int = 1,
-        max_retries: int = 3,
-        wait: bool = True,
-        progress: bool = False,
-        **qdrant: Unpack[OfPoints],
-    ) -> None:
-        """Write any number of ``PointStruct`` from an iterable, ``batch_size`` at a time.
-
-        ``progress`` shows a bar. ``parallel``, ``max_retries`` and ``wait`` are accepted for
-        compatibility. On an error or Ctrl-C the batches before it stay written.
-        """
-        qdrant_arguments.check("Collection.upload_points", qdrant)
-        size = size_of_batches(batch_size)
-        total = len(points) if isinstance(points, Sequence) else None
-        with ProgressBar(progress, total) as advance:
-            for batch in batches(points, size):
-                self.upsert(batch)
-                advance(len(batch))
-
-    def upload_collection(
-        self,
-        vectors: models.ManyVectorsInput,
-        payload: Iterable[models.Payload | None] | None = None,
-        ids: models.IdsInput | None = None,
-        batch_size: int = 1000,
-        parallel: int = 1,
-        max_retries: int = 3,
-        wait: bool = True,
-        progress: bool = False,
-        **qdrant: Unpack[OfPoints],
-    ) -> None:
-        """Write many vectors in batches: an array ``(n, dim)``, a dict of arrays by name, or any
-        iterable of vectors.
-
-        ``payload``: one dict (or None) a row; ``ids``: one a row, random UUIDs if not given. Of
-        either an endless iterator will do. On an error or Ctrl-C the batches before it stay.
-        """
-        qdrant_arguments.check("Collection.upload_collection", qdrant)
-        size = size_of_batches(batch_size)
-        total = equal_lengths(vectors, payload, ids)
-        id_stream = iterator(ids, "ids") if ids is not None else random_ids()
-        payloads = iterator(payload, "payload") if payload is not None else None
-        done = 0
-        with ProgressBar(progress, total) as advance:
-            for part, count in vector_batches(vectors, size):
-                part_ids = take(id_stream, count, done, "ids")
-                part_payloads = None if payloads is None else take(payloads, count, done, "payload")
-                self.upsert(models.Batch(ids=part_ids, vectors=part, payloads=part_payloads))
-                done += count
-                advance(count)
-        require_used(ids, done, "ids")
-        require_used(payload, done, "payload")
-
-    def delete(
-        self, points_selector: models.SelectorInput, wait: bool = True, **qdrant: Unpack[OfPoints]
-    ) -> models.UpdateResult:
-        """Remove points: a list of ids, ``PointIdsList``, ``Filter`` or ``FilterSelector``.
-
-        Ids that do not exist are fine. The space comes back by itself.
-        """
-        qdrant_arguments.check("Collection.delete", qdrant)
-        return self._write(edits.delete(points_selector))
-
-    def set_payload(
-        self,
-        payload: dict[str, Any],
-        points: models.SelectorInput,
-        key: str | None = None,
-        wait: bool = True,
-        **qdrant: Unpack[OfPoints],
-    ) -> models.UpdateResult:
-        """Merge ``payload`` into that of the points, at the path ``key`` if given.
-
-        Raises NotFoundError, and changes no point, if one of the ids does not exist.
-        """
-        qdrant_arguments.check("Collection.set_payload", qdrant)
-        return self._write(edits.set_payload(payload, points, key))
-
-    def overwrite_payload(
-        self,
-        payload: dict[str, Any],
-        points: models.SelectorInput,
-        wait: bool = True,
-        **qdrant: Unpack[OfPoints],
-    ) -> models.UpdateResult:
-        """Replace the points' payload. Raises NotFoundError as ``Collection.set_payload`` does."""
-        qdrant_arguments.check("Collection.overwrite_payload", qdrant)
-        return self._write(edits.overwrite_payload(payload, points))
-
-    def delete_payload(
-        self,
-        keys: Sequence[str],
-        points: models.SelectorInput,
-        wait: bool = True,
-        **qdrant: Unpack[OfPoints],
-    ) -> models.UpdateResult:
-        """Remove these keys (paths such as ``a.b`` too) from the points' payload.
-
-        Raises NotFoundError as ``Collection.set_payload`` does; a missing key is fine.
-        """
-        qdrant_arguments.check("Collection.delete_payload", qdrant)
-        return self._write(edits.delete_payload(keys, points))
-
-    def clear_payload(
-        self, points_selector: models.SelectorInput, wait: bool = True, **qdrant: Unpack[OfPoints]
-    ) -> models.UpdateResult:
-        """Remove the points' whole payload.
-
-        Raises NotFoundError as ``Collection.set_payload`` does.
-        """
-        qdrant_arguments.check("Collection.clear_payload", qdrant)
-        return self._write(edits.clear_payload(points_selector))
-
-    def update_vectors(
-        self, points: models.PointVectorsInput, wait: bool = True, **qdrant: Unpack[OfPoints]
-    ) -> models.UpdateResult:
-        """Replace vectors of existing points: a list of ``PointVectors``; the rest stays.
-
-        Raises NotFoundError, and changes no point, if one of them does not exist.
-        """
-        qdrant_arguments.check("Collection.update_vectors", qdrant)
-        return self._write(edits.update_vectors(self._store.schema, points))
-
-    def delete_vectors(
-        self,
-        vectors: Sequence[str],
-        points: models.SelectorInput,
-        wait: bool = True,
-        **qdrant: Unpack[OfPoints],
-    ) -> models.UpdateResult:
-        """Take the vectors of these names from the points; the points stay.
-
-        Raises NotFoundError as ``Collection.set_payload`` does; a point without them is fine.
-        """
-        qdrant_arguments.check("Collection.delete_vectors", qdrant)
-        return self._write(edits.delete_vectors(self._store.schema, vectors, points))
-
-    def _write(self, request: Request) -> models.UpdateResult:
+    def _require_usable(self) -> None:
         self._database.check_usable()
-        seq = submit(self._store, request)
-        try:
-            checkpoint_if_full(self._store)
-        except ReentrantCallError:
-            raise
-        except (OSError, VecdbError) as error:
-            # The write itself is in the WAL; the optimizer tries the checkpoint again.
-            self._store.optimizer.failed("checkpoint", error)
-        self._store.changed()
-        return models.UpdateResult(seq, models.UpdateStatus.COMPLETED)
 
     # -- reading ---------------------------------------------------------------------------
 
@@ -267,7 +84,7 @@ class Collection:
     def scroll(
         self,
         scroll_filter: models.FilterInput | None = None,
-        limit: int = 10,
+        limit: int | None = 10,
         offset: models.IdInput | None = None,
         with_payload: models.WithPayloadInput | None = True,
         with_vectors: models.WithVectorsInput | None = False,
@@ -304,7 +121,7 @@ class Collection:
         query_vector: models.QueryVectorInput,
         query_filter: models.FilterInput | None = None,
         search_params: models.SearchParamsInput | None = None,
-        limit: int = 10,
+        limit: int | None = 10,
         offset: int | None = None,
         with_payload: models.WithPayloadInput | None = True,
         with_vectors: models.WithVectorsInput | None = False,
@@ -361,7 +178,7 @@ class Collection:
         using: str | None = None,
         query_filter: models.FilterInput | None = None,
         search_params: models.SearchParamsInput | None = None,
-        limit: int = 10,
+        limit: int | None = 10,
         offset: int | None = None,
         with_payload: models.WithPayloadInput | None = True,
         with_vectors: models.WithVectorsInput | None = False,

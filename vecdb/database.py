@@ -135,13 +135,15 @@ class VecDB(Verbs):
         hnsw_config: models.HnswInput | None = None,
         wal_config: models.WalInput | None = None,
         on_disk_payload: bool | None = None,
+        metadata: models.Payload | None = None,
         **qdrant: Unpack[OfCollections],
     ) -> bool:
         """Make an empty collection; durable when this returns.
 
-        ``vectors_config``: ``VectorParams``, or a dict of them by vector name. Payloads always
-        stay on disk; ``hnsw_config``, ``wal_config`` and ``on_disk_payload`` are accepted for
-        compatibility. Raises AlreadyExistsError, InvalidInputError, StorageFullError.
+        ``vectors_config``: ``VectorParams``, or a dict of them by vector name. ``metadata``: JSON
+        that is kept with the configuration. Payloads always stay on disk; ``hnsw_config``,
+        ``wal_config`` and ``on_disk_payload`` are accepted for compatibility.
+        Raises AlreadyExistsError, InvalidInputError, StorageFullError.
         """
         qdrant_arguments.check("VecDB.create_collection", qdrant, OfCollections)
         name = database_dir.check_name(collection_name)
@@ -152,6 +154,7 @@ class VecDB(Verbs):
             hnsw_config,
             wal_config,
             on_disk_payload,
+            metadata,
         )
         self._database.create(name, config)
         return True
@@ -165,6 +168,7 @@ class VecDB(Verbs):
         hnsw_config: models.HnswInput | None = None,
         wal_config: models.WalInput | None = None,
         on_disk_payload: bool | None = None,
+        metadata: models.Payload | None = None,
         **qdrant: Unpack[OfCollections],
     ) -> bool:
         """``delete_collection`` if it exists, then ``create_collection``."""
@@ -177,6 +181,7 @@ class VecDB(Verbs):
             hnsw_config,
             wal_config,
             on_disk_payload,
+            metadata,
         )
         self._database.recreate(name, config)
         return True
@@ -193,20 +198,27 @@ class VecDB(Verbs):
         hnsw_config: models.HnswInput | None = None,
         quantization_config: models.QuantizationDiffInput | None = None,
         vectors_config: models.VectorsConfigDiffInput | None = None,
+        metadata: models.Payload | None = None,
+        optimizer_config: models.OptimizersInput | None = None,
         **qdrant: Unpack[OfCollections],
     ) -> bool:
         """Change a collection's configuration.
 
         Fields not given stay. ``quantization_config`` may be ``"Disabled"``; ``vectors_config`` is
         a dict by vector name (``""``: the unnamed one) whose entries may set ``on_disk``,
-        ``quantization_config`` and ``hnsw_config``. A change of where things live re-opens files;
+        ``quantization_config`` and ``hnsw_config``. ``metadata`` is merged into that there is, key
+        by key; None as a value takes its key away. ``optimizer_config`` is the older name of
+        ``optimizers_config``. A change of where things live re-opens files;
         a change of codes is built by the optimizer in the background.
         """
-        if optimizers_config is None:  # its older name, which Qdrant's client still takes here
-            optimizers_config = qdrant.pop("optimizer_config", None)
         qdrant_arguments.check("VecDB.update_collection", qdrant, OfCollections)
+        if optimizer_config is not None:
+            if optimizers_config is not None:
+                raise InvalidInputError("optimizer_config: is optimizers_config's older name")
+            optimizers_config = optimizer_config
         store = self._database.store(collection_name)
-        update_config(store, optimizers_config, hnsw_config, quantization_config, vectors_config)
+        changes = optimizers_config, hnsw_config, quantization_config, vectors_config, metadata
+        update_config(store, *changes)
         store.changed()
         return True
 

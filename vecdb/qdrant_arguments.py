@@ -39,8 +39,6 @@ class OfPoints(TypedDict, total=False):
     order_by: Any
     prefetch: Any
     shard_key_selector: Any
-    update_filter: Any
-    update_mode: Any
 
 
 class OfCollections(TypedDict, total=False):
@@ -59,8 +57,6 @@ class OfCollections(TypedDict, total=False):
     write_consistency_factor: Any
     # These only without a value.
     init_from: Any
-    optimizer_config: Any  # of update_collection, see there
-    metadata: Any
     sharding_method: Any
     sparse_vectors_config: Any
     strict_mode_config: Any
@@ -95,16 +91,12 @@ _REFUSED = {
     "host": "there is no server; path= is a directory, and without it the database is in memory",
     "init_from": "snapshots copy a collection",
     "lookup_from": "look the vector up with retrieve",
-    "metadata": "a collection has no payload of its own",
-    "optimizer_config": "it is called optimizers_config",
     "order_by": "points come in the order of their ids",
     "prefetch": "make one search for each part",
     "shard_key_selector": "a collection is in one piece",
     "sharding_method": "a collection is in one piece",
     "sparse_vectors_config": "vectors are dense",
     "strict_mode_config": "nothing is limited",
-    "update_filter": "points are written whatever is there",
-    "update_mode": "points are written whatever is there",
     "url": "there is no server; path= is a directory, and without it the database is in memory",
 }
 

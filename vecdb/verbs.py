@@ -1,6 +1,6 @@
 """The verbs of ``Collection`` with the collection's name first, as ``VecDB`` has them.
 
-Not written by hand: ``python docs/make_verbs.py`` makes this file from ``collection.py``.
+Not written by hand: ``python docs/make_verbs.py`` makes this file of it.
 """
 
 from __future__ import annotations
@@ -31,19 +31,29 @@ class Verbs:
         collection_name: str,
         points: models.PointsInput,
         wait: bool = True,
+        update_filter: models.FilterInput | None = None,
+        update_mode: models.UpdateModeInput | None = None,
         **qdrant: Unpack[OfPoints],
     ) -> models.UpdateResult:
         """Write points: a ``Batch``, or a list of ``PointStruct``; existing ids are replaced.
 
         ``Batch(ids, vectors, payloads)`` takes a ``float32 (n, dim)`` array (or a dict of them,
-        by name) as it is; that is the fast way. All of the batch is applied or nothing of it.
+        by name) as it is; that is the fast way. All of the batch is applied or nothing of it; no
+        points are nothing to do.
+
+        ``update_filter``: of points that are there only those that match are replaced.
+        ``update_mode``: ``"insert_only"`` replaces no point, ``"update_only"`` writes only points
+        that are there. What is there is looked at by the write itself: no other comes in between.
+
         ``wait`` is accepted for compatibility: a write is always applied when this returns.
 
         Raises InvalidInputError and NotBegunError (nothing was written), StorageFullError (nothing
         was kept), WriteError (what came of it is known after reopening; till then none is taken).
         """
         qdrant_arguments.check("VecDB.upsert", qdrant)
-        return self.collection(collection_name).upsert(points=points, wait=wait)
+        return self.collection(collection_name).upsert(
+            points=points, wait=wait, update_filter=update_filter, update_mode=update_mode
+        )
 
     def upload_points(
         self,
@@ -54,12 +64,15 @@ class Verbs:
         max_retries: int = 3,
         wait: bool = True,
         progress: bool = False,
+        update_filter: models.FilterInput | None = None,
+        update_mode: models.UpdateModeInput | None = None,
         **qdrant: Unpack[OfPoints],
     ) -> None:
         """Write any number of ``PointStruct`` from an iterable, ``batch_size`` at a time.
 
-        ``progress`` shows a bar. ``parallel``, ``max_retries`` and ``wait`` are accepted for
-        compatibility. On an error or Ctrl-C the batches before it stay written.
+        ``progress`` shows a bar. ``update_filter`` and ``update_mode`` as in ``Collection.upsert``.
+        ``parallel``, ``max_retries`` and ``wait`` are accepted for compatibility. On an error or
+        Ctrl-C the batches before it stay written.
         """
         qdrant_arguments.check("VecDB.upload_points", qdrant)
         self.collection(collection_name).upload_points(
@@ -69,6 +82,8 @@ class Verbs:
             max_retries=max_retries,
             wait=wait,
             progress=progress,
+            update_filter=update_filter,
+            update_mode=update_mode,
         )
 
     def upload_collection(
@@ -82,13 +97,16 @@ class Verbs:
         max_retries: int = 3,
         wait: bool = True,
         progress: bool = False,
+        update_filter: models.FilterInput | None = None,
+        update_mode: models.UpdateModeInput | None = None,
         **qdrant: Unpack[OfPoints],
     ) -> None:
         """Write many vectors in batches: an array ``(n, dim)``, a dict of arrays by name, or any
         iterable of vectors.
 
         ``payload``: one dict (or None) a row; ``ids``: one a row, random UUIDs if not given. Of
-        either an endless iterator will do. On an error or Ctrl-C the batches before it stay.
+        either an endless iterator will do. ``update_filter`` and ``update_mode`` as in
+        ``Collection.upsert``. On an error or Ctrl-C the batches before it stay.
         """
         qdrant_arguments.check("VecDB.upload_collection", qdrant)
         self.collection(collection_name).upload_collection(
@@ -100,6 +118,8 @@ class Verbs:
             max_retries=max_retries,
             wait=wait,
             progress=progress,
+            update_filter=update_filter,
+            update_mode=update_mode,
         )
 
     def delete(
@@ -184,14 +204,18 @@ class Verbs:
         collection_name: str,
         points: models.PointVectorsInput,
         wait: bool = True,
+        update_filter: models.FilterInput | None = None,
         **qdrant: Unpack[OfPoints],
     ) -> models.UpdateResult:
         """Replace vectors of existing points: a list of ``PointVectors``; the rest stays.
 
-        Raises NotFoundError, and changes no point, if one of them does not exist.
+        ``update_filter``: only of points that match. Raises NotFoundError, and changes no point, if
+        one of them does not exist.
         """
         qdrant_arguments.check("VecDB.update_vectors", qdrant)
-        return self.collection(collection_name).update_vectors(points=points, wait=wait)
+        return self.collection(collection_name).update_vectors(
+            points=points, wait=wait, update_filter=update_filter
+        )
 
     def delete_vectors(
         self,
@@ -208,6 +232,87 @@ class Verbs:
         qdrant_arguments.check("VecDB.delete_vectors", qdrant)
         return self.collection(collection_name).delete_vectors(
             vectors=vectors, points=points, wait=wait
+        )
+
+    def batch_update_points(
+        self,
+        collection_name: str,
+        update_operations: models.UpdateOperationsInput,
+        wait: bool = True,
+        **qdrant: Unpack[OfPoints],
+    ) -> list[models.UpdateResult]:
+        """Several operations as one write: ``UpsertOperation``, ``DeleteOperation``,
+        ``SetPayloadOperation``, ``OverwritePayloadOperation``, ``DeletePayloadOperation``,
+        ``ClearPayloadOperation``, ``UpdateVectorsOperation``, ``DeleteVectorsOperation``.
+
+        Each sees what those before it have done. All of them are applied or, if one cannot be or
+        the power fails, none; nobody sees some of them without the others. A result for each.
+        Raises as the verbs do, and names the operation.
+        """
+        qdrant_arguments.check("VecDB.batch_update_points", qdrant)
+        return self.collection(collection_name).batch_update_points(
+            update_operations=update_operations, wait=wait
+        )
+
+    def create_payload_index(
+        self,
+        collection_name: str,
+        field_name: str,
+        field_schema: models.FieldSchemaInput | None = None,
+        field_type: models.FieldSchemaInput | None = None,
+        wait: bool = True,
+        **qdrant: Unpack[OfPoints],
+    ) -> models.UpdateResult:
+        """Say of which type a field of the payload is: a path such as ``a.b``, and a
+        ``PayloadSchemaType`` or the parameters of one, as ``KeywordIndexParams``.
+
+        It is kept with the collection's configuration, and shown in ``payload_schema``; a schema of
+        the field that there was is replaced. Filters are as fast, and mean the same, without it.
+        ``field_type`` is the older name of ``field_schema``. Raises InvalidInputError.
+        """
+        qdrant_arguments.check("VecDB.create_payload_index", qdrant)
+        return self.collection(collection_name).create_payload_index(
+            field_name=field_name, field_schema=field_schema, field_type=field_type, wait=wait
+        )
+
+    def delete_payload_index(
+        self, collection_name: str, field_name: str, wait: bool = True, **qdrant: Unpack[OfPoints]
+    ) -> models.UpdateResult:
+        """Take back what ``Collection.create_payload_index`` said of a field; fine if it said
+        nothing."""
+        qdrant_arguments.check("VecDB.delete_payload_index", qdrant)
+        return self.collection(collection_name).delete_payload_index(
+            field_name=field_name, wait=wait
+        )
+
+    def create_vector_name(
+        self,
+        collection_name: str,
+        vector_name: str,
+        vector_name_config: models.VectorNameInput,
+        wait: bool = True,
+        **qdrant: Unpack[OfPoints],
+    ) -> models.UpdateResult:
+        """Add a vector to the collection: ``DenseVectorNameConfig``, or its dict, such as
+        ``{"dense": {"size": 384, "distance": "Cosine"}}``. The points that there are lack it.
+
+        Fine if there is one like it. No segment is written anew for it. Raises InvalidInputError if
+        the name is another's.
+        """
+        qdrant_arguments.check("VecDB.create_vector_name", qdrant)
+        return self.collection(collection_name).create_vector_name(
+            vector_name=vector_name, vector_name_config=vector_name_config, wait=wait
+        )
+
+    def delete_vector_name(
+        self, collection_name: str, vector_name: str, wait: bool = True, **qdrant: Unpack[OfPoints]
+    ) -> models.UpdateResult:
+        """Take a vector, and all that points have of it, from the collection. The points stay, and
+        the space comes back at once. Fine if there is none of that name. Raises InvalidInputError
+        for the only one."""
+        qdrant_arguments.check("VecDB.delete_vector_name", qdrant)
+        return self.collection(collection_name).delete_vector_name(
+            vector_name=vector_name, wait=wait
         )
 
     def retrieve(
@@ -228,7 +333,7 @@ class Verbs:
         self,
         collection_name: str,
         scroll_filter: models.FilterInput | None = None,
-        limit: int = 10,
+        limit: int | None = 10,
         offset: models.IdInput | None = None,
         with_payload: models.WithPayloadInput | None = True,
         with_vectors: models.WithVectorsInput | None = False,
@@ -261,7 +366,7 @@ class Verbs:
         query_vector: models.QueryVectorInput,
         query_filter: models.FilterInput | None = None,
         search_params: models.SearchParamsInput | None = None,
-        limit: int = 10,
+        limit: int | None = 10,
         offset: int | None = None,
         with_payload: models.WithPayloadInput | None = True,
         with_vectors: models.WithVectorsInput | None = False,
@@ -302,7 +407,7 @@ class Verbs:
         using: str | None = None,
         query_filter: models.FilterInput | None = None,
         search_params: models.SearchParamsInput | None = None,
-        limit: int = 10,
+        limit: int | None = 10,
         offset: int | None = None,
         with_payload: models.WithPayloadInput | None = True,
         with_vectors: models.WithVectorsInput | None = False,

@@ -105,6 +105,21 @@ def quantize(config: Any) -> Upkeep:
     return Upkeep("update", settings={"quantization_config": config})
 
 
+def vector(name: str, there: bool) -> Upkeep:
+    """A vector name comes, or goes."""
+    return Upkeep("update", settings={"vector": name, "there": there})
+
+
+def batch(*parts: Write) -> Write:
+    return Write("batch_update_points", parts=parts)
+
+
+def marked(version: int) -> Write:
+    """An edit of all points of a version."""
+    of_version = {"must": [{"key": "version", "match": {"value": version}}]}
+    return Write("set_payload", filter=of_version, payload={"marked": version})
+
+
 SCALAR = quantize({"scalar": {"type": "int8"}})
 BINARY = quantize({"binary": {"always_ram": True}})
 FORTY: list[Step] = [put(0, 40, 0), FLUSH, optimizer(indexing_threshold=1)]
@@ -121,6 +136,20 @@ WORKLOADS: dict[str, Workload] = {
         setup=[put(0, 10, 0), FLUSH],
     ),
     "flush": Workload([put(0, 9, 1), FLUSH, put(5, 9, 2), delete(0, 1), FLUSH, edit(2)]),
+    "batch": Workload(
+        [
+            *(batch(put(0, 9, 1), marked(1), delete(1, 2), put(2, 1, 5)), FLUSH),
+            *(batch(marked(5), put(5, 3, 6), marked(6)), batch(delete(*range(5)), marked(1))),
+        ],
+        setup=[put(0, 20, 0), FLUSH],
+    ),
+    "names": Workload(
+        [
+            *(vector("n", True), put(0, 9, 1), delete(3), vector("n", False), put(5, 9, 2)),
+            *(vector("m", True), FLUSH, edit(1), REOPEN, vector("m", False)),
+        ],
+        setup=[put(0, 20, 0), FLUSH],
+    ),
     "unsynced": Workload(
         [put(0, 9, 1), edit(3), FLUSH, put(5, 9, 2), delete(1), CLOSE],
         level="never",
@@ -194,6 +223,12 @@ def do(db: VecDB, step: Step) -> None:
             db.flush(NAME)
         case "optimize":
             db.optimizer.run_once()
+        case "update" if "vector" in step.settings:
+            collection, name = db.collection(NAME), step.settings["vector"]
+            if step.settings["there"]:
+                collection.create_vector_name(name, {"dense": {"size": 3, "distance": "Dot"}})
+            else:
+                collection.delete_vector_name(name)
         case "update":
             db.update_collection(NAME, **step.settings)
         case "create":

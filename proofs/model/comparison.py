@@ -35,6 +35,7 @@ def difference(collection: Any, oracle: Oracle, pool: Pool, rng: Random) -> str 
         or retrieved(collection, oracle, [*pool.ids, NO_POINT])
         or paged(collection, oracle, random_filter(rng, oracle, pool), rng.randint(5, 60))
         or _searched(collection, oracle, pool, rng)
+        or indexed(collection, oracle)
     )
 
 
@@ -48,6 +49,14 @@ def retrieved(collection: Any, oracle: Oracle, ids: list[PointId]) -> str | None
     if found != wanted:
         return f"retrieve found {found}, not {wanted}"
     return next(filter(None, map(oracle.record_difference, records)), None)
+
+
+def indexed(collection: Any, oracle: Oracle) -> str | None:
+    """What is said of fields of the payload, and how many points have them."""
+    schema = collection.info().payload_schema
+    found = {field: (info.data_type.value, info.points) for field, info in schema.items()}
+    wanted = {f: (kind, oracle.points_with(f)) for f, kind in oracle.indexes.items()}
+    return None if found == wanted else f"payload schema {found}, not {wanted}"
 
 
 def counted(collection: Any, oracle: Oracle, filter: Any) -> str | None:
@@ -114,7 +123,7 @@ def draw_search(rng: Random, oracle: Oracle, pool: Pool, params: Any = "any") ->
     name = rng.choice(sorted(oracle.vectors))
     return Search(
         name,
-        pool.vector(rng, name),
+        pool.vector(rng, name, oracle.vectors[name][0]),
         rng.choice((1, 10, 10, len(oracle.points) + 1)),
         random_filter(rng, oracle, pool) if rng.random() < 0.5 else None,
         rng.choice(PARAMS) if params == "any" else params,

@@ -53,11 +53,14 @@ class Oracle:
     def __init__(self, vectors: Mapping[str, tuple[int, str]]) -> None:
         self.vectors = dict(vectors)
         self.points: Points = {}
+        self.indexes: dict[str, str] = {}
+        """What is said of fields of the payload: their types."""
 
     def copy(self) -> Oracle:
         """A snapshot."""
         other = Oracle(self.vectors)
         other.points = dict(self.points)
+        other.indexes = dict(self.indexes)
         return other
 
     # -- writing ---------------------------------------------------------------------------
@@ -72,9 +75,20 @@ class Oracle:
                 array = (array / length).astype(np.float32)
         return array
 
-    def upsert(self, rows: Iterable[tuple[PointId, Any, Mapping[str, Any]]]) -> None:
-        """(id, payload or None, vectors by name), one after the other."""
+    def upsert(
+        self,
+        rows: Iterable[tuple[PointId, Any, Mapping[str, Any]]],
+        condition: dict[str, Any] | None = None,
+        mode: str | None = None,
+    ) -> None:
+        """(id, payload or None, vectors by name), one after the other. Those that are there only if
+        they match the condition."""
         for point_id, payload, vectors in rows:
+            point = self.points.get(point_id)
+            if mode == ("update_only" if point is None else "insert_only"):
+                continue
+            if point is not None and condition and not matches(condition, point_id, point):
+                continue
             kept = {name: self.stored(name, vector) for name, vector in vectors.items()}
             self.points[point_id] = Point(plain(payload or {}), kept)
 
@@ -117,8 +131,14 @@ class Oracle:
     def clear_payload(self, ids: Iterable[PointId]) -> None:
         self.overwrite_payload(ids, {})
 
-    def update_vectors(self, rows: Iterable[tuple[PointId, Mapping[str, Any]]]) -> None:
+    def update_vectors(
+        self,
+        rows: Iterable[tuple[PointId, Mapping[str, Any]]],
+        condition: dict[str, Any] | None = None,
+    ) -> None:
         for point_id, vectors in rows:
+            if condition and not matches(condition, point_id, self.points[point_id]):
+                continue
             kept = {name: self.stored(name, vector) for name, vector in vectors.items()}
             self._replace(point_id, vectors={**self.points[point_id].vectors, **kept})
 
@@ -161,6 +181,12 @@ class Oracle:
         else:
             scores = np.abs(rows - wanted).sum(axis=1)
         return dict(zip(ids, scores.tolist(), strict=True))
+
+    def points_with(self, field: str) -> int:
+        """How many points have a value at a path of plain names."""
+        return sum(
+            _value_at(point.payload, field) not in (None, []) for point in self.points.values()
+        )
 
     def best_first(self, name: str, scores: Iterable[float]) -> list[float]:
         return sorted(scores, reverse=self.vectors[name][1] in SIMILARITIES)
@@ -281,6 +307,12 @@ def require_sound(path: Path) -> None:
 
     report = check_database(path)
     assert report.ok, f"{path}: {report.problems}"
+
+
+def _value_at(payload: Any, path: str) -> Any:
+    for step in path.split("."):
+        payload = payload.get(step) if isinstance(payload, dict) else None
+    return payload
 
 
 # -- filters -------------------------------------------------------------------------------

@@ -37,6 +37,7 @@ def draw_settings(rng: Random, vectors: Mapping[str, tuple[int, str]]) -> Settin
         kind, options = next(iter(codes.items()))
         codes = {kind: {**options, "always_ram": rng.random() < 0.5}}
     return {
+        "metadata": {"of": rng.randrange(8)},
         "optimizers_config": {name: rng.choice(values) for name, values in OPTIMIZER.items()},
         "quantization_config": codes,
         "vectors_config": {name: {"on_disk": rng.random() < 0.5} for name in vectors},
@@ -52,9 +53,12 @@ def settings_of(config: models.CollectionConfig) -> Settings:
     if codes != "Disabled":
         codes = {k: {o: v for o, v in c.items() if v is not None} for k, c in codes.items()}
     return {
+        "metadata": found.get("metadata"),
         "optimizers_config": {name: found["optimizer_config"][name] for name in OPTIMIZER},
         "quantization_config": codes,
-        "vectors_config": {name: {"on_disk": v["on_disk"]} for name, v in named.items()},
+        "vectors_config": {
+            name: {"on_disk": v["on_disk"]} for name, v in named.items() if "on_disk" in v
+        },
     }
 
 
@@ -77,4 +81,5 @@ def create(
         named.get("", named),
         quantization_config=None if codes == "Disabled" else codes,
         optimizers_config=settings["optimizers_config"],
+        metadata=settings["metadata"],
     )

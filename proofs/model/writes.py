@@ -29,12 +29,22 @@ WEIGHTS = {
     "clear_payload": 1,
     "update_vectors": 3,
     "delete_vectors": 2,
+    "batch_update_points": 2,
 }
+INDEXES = {"create_payload_index": 1, "delete_payload_index": 1}
+"""They change the configuration, which is not in the log."""
+VECTOR_NAMES = {"create_vector_name": 1, "delete_vector_name": 1}
+"""So do these; one name is given and taken again and again, each time with another dimension."""
+_NEW = "new"
 UPLOADS = {"upload_points": 1, "upload_collection": 1}
 """These are several writes, one after the other: not for who kills them in between."""
 
 BY_FILTER = 0.15
 """How often points are selected by a filter."""
+CONDITIONAL = 0.25
+"""How often points or vectors are written on a condition."""
+FIELDS = ("n", "a", "tags", "deep.x")
+"""Of payloads."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +59,12 @@ class Write:
     payload: dict[str, Any] = field(default_factory=dict)
     key: str | None = None
     names: Sequence[str] = ()
-    """Of payload keys or vectors."""
+    """Of payload keys or vectors, of a field and its type."""
+    condition: dict[str, Any] | None = None
+    mode: str | None = None
+    """Which of the points that are there are written."""
+    parts: Sequence[Write] = ()
+    """Of a batch."""
 
 
 class Pool:
@@ -61,12 +76,20 @@ class Pool:
         self.ids: list[PointId] = [_point_id(number, uuids) for number in range(size)]
         self.own: list[PointId] | None = None
         """If given, writes are about these only, those by a filter too."""
-        self._tables = {
-            name: rng.standard_normal((256, dim)).astype(np.float32)
-            for name, (dim, _) in vectors.items()
-        }
-        for table in self._tables.values():
+        self._seed = seed
+        self._tables: dict[tuple[str, int], Floats] = {}
+        for name, (dim, _) in vectors.items():
+            self._table(name, dim)
+
+    def _table(self, name: str, dim: int) -> Floats:
+        """The vectors that are drawn from."""
+        table = self._tables.get((name, dim))
+        if table is None:
+            rng = np.random.default_rng(list(f"{self._seed}/{name}/{dim}".encode()))
+            table = rng.standard_normal((256, dim)).astype(np.float32)
             table[0] = 0.0
+            self._tables[name, dim] = table
+        return table
 
     def share(self, number: int, of: int) -> Pool:
         """The ``number``-th of several pools that have no id in common."""
@@ -74,16 +97,16 @@ class Pool:
         part.ids = part.own = self.ids[number::of]
         return part
 
-    def vector(self, rng: Random, name: str) -> Floats:
+    def vector(self, rng: Random, name: str, dim: int) -> Floats:
         """Often one of a few, sometimes zeros."""
-        table = self._tables[name]
+        table = self._table(name, dim)
         vector: Floats = table[rng.randrange(len(table))]
         return vector * np.float32(rng.choice((1, 1, -1, 0.5, 2)))
 
-    def vectors(self, rng: Random, *, complete: bool = False) -> dict[str, Floats]:
+    def vectors(self, rng: Random, oracle: Oracle, *, complete: bool = False) -> dict[str, Floats]:
         """By name; now and then one is missing."""
-        names = [name for name in self._tables if complete or rng.random() > 0.1]
-        return {name: self.vector(rng, name) for name in names}
+        names = [name for name in oracle.vectors if complete or rng.random() > 0.1]
+        return {name: self.vector(rng, name, oracle.vectors[name][0]) for name in names}
 
     def some(self, rng: Random, most: int) -> list[PointId]:
         """One to ``most`` different ids."""
@@ -106,13 +129,30 @@ def draw(
     """The next write."""
     verb = rng.choices(list(weights), list(weights.values()))[0]
     form = rng.randrange(4)
+    if verb in INDEXES:
+        kind = rng.choice([kind.value for kind in models.PayloadSchemaType])
+        return Write(verb, form, names=(rng.choice(FIELDS), kind))
+    if verb in VECTOR_NAMES:
+        verb = "delete_vector_name" if _NEW in oracle.vectors else "create_vector_name"
+        dim = rng.randint(2, 9)
+        return Write(verb, form, names=(_NEW, str(dim), rng.choice(("Dot", "Euclid"))))
+    if verb == "batch_update_points":
+        return Write(verb, form, parts=_parts(rng, oracle, pool))
     if not oracle.points or verb in ("upsert", *UPLOADS):
         verb = verb if verb in UPLOADS else "upsert"
-        return Write(verb, form, _rows(rng, pool, holes=verb != "upload_collection"))
+        rows = _rows(rng, oracle, pool, holes=verb != "upload_collection")
+        if verb in UPLOADS or rng.random() > CONDITIONAL:
+            return Write(verb, form, rows)
+        mode = rng.choice((None, "upsert", "insert_only", "update_only"))
+        condition = random_filter(rng, oracle, pool) if rng.random() < 0.7 else None
+        return Write(verb, form, rows, condition=condition, mode=mode)
     if verb == "update_vectors":
-        rows = [(i, None, pool.vectors(rng)) for i in _existing(rng, oracle, 8)]
+        rows = [(i, None, pool.vectors(rng, oracle)) for i in _existing(rng, oracle, 8)]
         rows = [row for row in rows if row[2]]
-        return Write(verb, form, rows) if rows else Write("clear_payload", form, ids=[_any(oracle)])
+        condition = random_filter(rng, oracle, pool) if rng.random() < CONDITIONAL else None
+        if rows:
+            return Write(verb, form, rows, condition=condition)
+        return Write("clear_payload", form, ids=[_any(oracle)])
     ids, filter = [], None
     if rng.random() < BY_FILTER:
         filter = random_filter(rng, oracle, pool)
@@ -131,7 +171,17 @@ def draw(
     return Write(verb, form, ids=ids, filter=filter, names=names)
 
 
-def _rows(rng: Random, pool: Pool, *, holes: bool) -> list[Row]:
+def _parts(rng: Random, oracle: Oracle, pool: Pool) -> list[Write]:
+    """Writes of a batch, each drawn in the state that those before it leave."""
+    state, parts = oracle.copy(), []
+    weights = {verb: weight for verb, weight in WEIGHTS.items() if verb != "batch_update_points"}
+    for _ in range(rng.randint(1, 5)):
+        parts.append(draw(rng, state, pool, weights))
+        take(state, parts[-1])
+    return parts
+
+
+def _rows(rng: Random, oracle: Oracle, pool: Pool, *, holes: bool) -> list[Row]:
     """Points to write; ``holes``: some may lack a vector, and one may come twice."""
     ids = pool.some(rng, rng.choice((1, 3, 12, 12, 40)))
     if holes and rng.random() < 0.2:
@@ -141,7 +191,7 @@ def _rows(rng: Random, pool: Pool, *, holes: bool) -> list[Row]:
         (
             point_id,
             None if rng.random() < 0.1 else random_payload(rng),
-            pool.vectors(rng, complete=complete),
+            pool.vectors(rng, oracle, complete=complete),
         )
         for point_id in ids
     ]
@@ -191,12 +241,28 @@ def random_filter(rng: Random, oracle: Oracle, pool: Pool) -> dict[str, Any]:
 
 def take(oracle: Oracle, write: Write) -> list[PointId]:
     """A write on the model; the ids it was about."""
+    if write.verb == "batch_update_points":
+        return [point_id for part in write.parts for point_id in take(oracle, part)]
     if write.verb in ("upsert", *UPLOADS):
-        oracle.upsert(write.rows)
+        oracle.upsert(write.rows, write.condition, write.mode)
         return [row[0] for row in write.rows]
     if write.verb == "update_vectors":
-        oracle.update_vectors((point_id, vectors) for point_id, _, vectors in write.rows)
+        rows = ((point_id, vectors) for point_id, _, vectors in write.rows)
+        oracle.update_vectors(rows, write.condition)
         return [row[0] for row in write.rows]
+    if write.verb == "create_payload_index":
+        oracle.indexes[write.names[0]] = write.names[1]
+        return []
+    if write.verb == "delete_payload_index":
+        oracle.indexes.pop(write.names[0], None)
+        return []
+    if write.verb == "create_vector_name":
+        oracle.vectors.setdefault(write.names[0], (int(write.names[1]), write.names[2]))
+        return []
+    if write.verb == "delete_vector_name":
+        oracle.vectors.pop(write.names[0], None)
+        oracle.delete_vectors(list(oracle.points), write.names[:1])
+        return []
     ids = list(write.ids) if write.filter is None else oracle.matching(write.filter)
     match write.verb:
         case "delete":
@@ -221,16 +287,29 @@ def perform(collection: Any, write: Write) -> Any:
     points = _selector(write)
     match write.verb:
         case "upsert":
-            return collection.upsert(_points(write))
+            return collection.upsert(_points(write), **_condition(write))
         case "upload_points":
             return collection.upload_points(iter(_structs(write)), batch_size=5)
         case "upload_collection":
             ids, columns, payloads = _columns(write)
             return collection.upload_collection(columns, iter(payloads), ids, batch_size=7)
         case "update_vectors":
-            return collection.update_vectors(
-                [{"id": i, "vector": _vector(v)} for i, _, v in write.rows]
+            return collection.update_vectors(_vectors(write), update_filter=write.condition)
+        case "batch_update_points":
+            return collection.batch_update_points(list(map(_operation, write.parts)))
+        case "create_payload_index":
+            field, kind = write.names
+            return collection.create_payload_index(
+                field, {"type": kind} if write.form % 2 else kind
             )
+        case "delete_payload_index":
+            return collection.delete_payload_index(write.names[0])
+        case "create_vector_name":
+            name, size, distance = write.names
+            dense = {"size": int(size), "distance": distance}
+            return collection.create_vector_name(name, {"dense": dense})
+        case "delete_vector_name":
+            return collection.delete_vector_name(write.names[0])
         case "delete":
             return collection.delete(points)
         case "set_payload":
@@ -245,6 +324,44 @@ def perform(collection: Any, write: Write) -> Any:
             return collection.delete_vectors(write.names, points)
         case _:
             raise AssertionError(write.verb)
+
+
+def _condition(write: Write) -> dict[str, Any]:
+    """Of an upsert, as its arguments or fields."""
+    given = {"update_filter": write.condition, "update_mode": write.mode}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _vectors(write: Write) -> list[dict[str, Any]]:
+    return [{"id": i, "vector": _vector(v)} for i, _, v in write.rows]
+
+
+def _operation(write: Write) -> Any:
+    """A write as an operation of a batch, every other one as a struct."""
+    selected: dict[str, Any] = {"points": list(write.ids)}
+    if write.filter is not None:
+        selected = {"filter": write.filter}
+    kind, given = write.verb, selected
+    match write.verb:
+        case "upsert":
+            points = _points(write)
+            name = "points" if isinstance(points, list) else "batch"
+            given = {name: points, **_condition(write)}
+        case "update_vectors":
+            given = {"points": _vectors(write), "update_filter": write.condition}
+        case "set_payload":
+            given = {"payload": write.payload, "key": write.key, **selected}
+        case "overwrite_payload":
+            given = {"payload": write.payload, **selected}
+        case "delete_payload":
+            given = {"keys": list(write.names), **selected}
+        case "delete_vectors":
+            given = {"vector": list(write.names), **selected}
+    operation = {kind: given}
+    if write.form % 2:
+        return operation
+    struct = "".join(map(str.capitalize, kind.split("_"))) + "Operation"
+    return models.coerce(getattr(models, struct), operation)
 
 
 def _selector(write: Write) -> Any:
@@ -278,7 +395,7 @@ def _structs(write: Write) -> list[models.PointStruct]:
 
 def _vector(vectors: dict[str, Floats]) -> Any:
     """One vector where there is no name, else a dict."""
-    return vectors.get("", vectors)
+    return vectors[""] if list(vectors) == [""] else vectors
 
 
 def _columns(write: Write) -> tuple[list[PointId], Any, list[Any]]:
@@ -289,4 +406,4 @@ def _columns(write: Write) -> tuple[list[PointId], Any, list[Any]]:
     for name in dict.fromkeys(name for row in vectors for name in row):
         column = [row.get(name) for row in vectors]
         columns[name] = column if any(row is None for row in column) else np.stack(column)
-    return ids, columns.get("", columns), payloads
+    return ids, columns[""] if list(columns) == [""] else columns, payloads

@@ -111,7 +111,9 @@ def read(db: VecDB, archived: Iterable[str] = ()) -> State:
         info = db.get_collection(collection.name)
         if getattr(info, "damaged_files", None):
             raise AssertionError(f"{collection.name}: damaged files {info.damaged_files}")
-        collections[collection.name] = Model("", _points(db, collection.name), _config(info.config))
+        collections[collection.name] = Model(
+            "", _points(db, collection.name), config_of(info.config)
+        )
     unread = Model("", {}, {})
     snapshots = {name: (unread,) * len(db.list_snapshots(name)) for name in archived}
     aliases = {each.alias_name: each.collection_name for each in db.get_aliases().aliases}
@@ -128,16 +130,20 @@ def _points(db: VecDB, name: str) -> Points:
         raise AssertionError(f"{name}: {error}") from None
 
 
-def _config(config: Any) -> dict[str, Any]:
+def config_of(config: Any) -> dict[str, Any]:
     """The parts of a configuration that steps change."""
     built = models.to_builtins(config)
     codes = built.get("quantization_config")
     vectors = built["params"]["vectors"]
-    one = vectors if "size" in vectors else next(iter(vectors.values()))
+    named = {"": vectors} if "size" in vectors else vectors
+    one = next(iter(named.values()))
     return {
         **built["optimizer_config"],
         "codes": next(iter(codes)) if codes else None,
         "on_disk": one.get("on_disk"),
+        "vectors": {name: [v["size"], v["distance"]] for name, v in named.items()},
+        "metadata": built.get("metadata"),
+        "payload_schema": built.get("payload_schema", {}),
     }
 
 

@@ -13,9 +13,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from proofs.model.oracle import Points, points_difference
-from proofs.powerloss.steps import State, Step
+from proofs.powerloss.steps import SPACES, Model, State, Step
 from proofs.powerloss.trace import Ack
 
 
@@ -139,13 +140,22 @@ class History:
             return f"aliases {found.aliases}, not {beside}"
         return None
 
+    def _kind(self, name: str, found: Model) -> str:
+        """The last kind that a collection was of, with the vectors that it has."""
+        kinds = [state.collections.get(name) for _, state in reversed(self.entries)]
+        known = [model for model in kinds if model is not None]
+        fit = (m.space for m in known if _vectors(m) == found.config.get("vectors", _vectors(m)))
+        return next(fit, known[0].space)
+
     def known(self, found: State, allowed: Allowed | None = None) -> State:
         """A state that was found, with the kinds of its collections and what its snapshots hold."""
         states = [state for _, state in self.entries]
         if allowed is not None:
             states = self.states(allowed.acked, allowed.last)
-        kinds = {name: model.space for name, model in self.everything().collections.items()}
-        collections = {n: replace(m, space=kinds[n]) for n, m in found.collections.items()}
+        collections = {
+            name: replace(model, space=self._kind(name, model))
+            for name, model in found.collections.items()
+        }
         snapshots = {
             name: next(
                 state.snapshots.get(name, ())
@@ -155,6 +165,10 @@ class History:
             for name, archives in found.snapshots.items()
         }
         return State(collections, snapshots, found.aliases)
+
+
+def _vectors(model: Model) -> dict[str, list[Any]]:
+    return {name: list(kind) for name, kind in SPACES[model.space].vectors.items()}
 
 
 def _difference(found: Points, wanted: list[Points]) -> str:

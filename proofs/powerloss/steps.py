@@ -66,11 +66,15 @@ class Space:
         return oracle.points
 
 
+_A, _B = {"a": (8, "Dot")}, {"b": (4, "Manhattan")}
 SPACES = {
     "plain": Space({"": (16, "Dot")}),
     "wide": Space({"": (64, "Euclid")}),
     "clustered": Space({"": (6, "Euclid")}),
-    "named": Space({"a": (8, "Dot"), "b": (4, "Manhattan")}, uuids=True),
+    "named": Space({**_A, **_B}, uuids=True),
+    "named-abc": Space({**_A, **_B, "c": (5, "Euclid")}, uuids=True),
+    "named-ac": Space({**_A, "c": (5, "Euclid")}, uuids=True),
+    "named-acb": Space({**_A, "c": (5, "Euclid"), "b": (4, "Dot")}, uuids=True),
     "background": Space({"": (16, "Dot")}, background=True),
 }
 
@@ -161,7 +165,9 @@ class PointStep(Step):
 
     def perform(self, run: Run) -> int:
         write = self.write(run.spaces[self.into])
-        return perform(run.db.collection(self.into), write).operation_id or 0
+        result = perform(run.db.collection(self.into), write)
+        last = result[-1] if isinstance(result, list) else result
+        return last.operation_id or 0
 
 
 @dataclass(frozen=True)
@@ -172,11 +178,18 @@ class Put(PointStep):
     count: int
     version: int
     into: str = "c"
+    older: int | None = None
+    """Of those that are there only those of an older version than this."""
+    mode: str | None = None
 
     def write(self, space: Space) -> Write:
         numbers = range(self.first, self.first + self.count)
         form = 2 if list(space.vectors) == [""] else 1  # columns, and points
-        return Write("upsert", form, [space.row(n, self.version) for n in numbers])
+        rows = [space.row(n, self.version) for n in numbers]
+        condition = None
+        if self.older is not None:
+            condition = {"must": [{"key": "version", "range": {"lt": self.older}}]}
+        return Write("upsert", form, rows, condition=condition, mode=self.mode)
 
 
 @dataclass(frozen=True)
@@ -238,6 +251,17 @@ class DropVectors(PointStep):
 
     def write(self, space: Space) -> Write:
         return Write("delete_vectors", names=[self.name], **_selected(space, self.numbers, None))
+
+
+@dataclass(frozen=True)
+class Batch(PointStep):
+    """Several of these as one write."""
+
+    parts: tuple[PointStep, ...]
+    into: str = "c"
+
+    def write(self, space: Space) -> Write:
+        return Write("batch_update_points", parts=[part.write(space) for part in self.parts])
 
 
 def _selected(space: Space, numbers: tuple[int, ...], place: int | None) -> dict[str, Any]:

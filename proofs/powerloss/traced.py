@@ -17,8 +17,9 @@ from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
 
+from proofs.powerloss.check import config_of
 from proofs.powerloss.promises import History, Task, plan
-from proofs.powerloss.steps import Run, State
+from proofs.powerloss.steps import SPACES, Model, Run, Space, State
 from proofs.powerloss.workloads import WORKLOADS, after_crash, start_of
 from vecdb.storage import layout
 
@@ -50,6 +51,14 @@ def repeatable(seed: str) -> None:
     )
 
 
+def _spaces(run: Run, history: History) -> dict[str, Space]:
+    """What kinds of collections a crash has left: their vectors tell."""
+    names = [c.name for c in run.db.get_collections().collections]
+    configs = {name: config_of(run.db.get_collection(name).config) for name in names}
+    found = State({name: Model("", {}, config) for name, config in configs.items()})
+    return {n: SPACES[m.space] for n, m in history.known(found).collections.items()}
+
+
 def main() -> None:
     name, path = sys.argv[1], Path(sys.argv[2]) / "db"
     repeatable(" ".join([name, *sys.argv[3:]]))
@@ -59,7 +68,8 @@ def main() -> None:
         crashed = WORKLOADS[before]
         history = History.of(crashed.steps, start_of(crashed).end)
         run = Run(path, history.everything(), **crashed.options)
-        steps = after_crash(c.name for c in run.db.get_collections().collections)
+        run.spaces = _spaces(run, history)
+        steps = after_crash(run.spaces)
     elif "--setup" in sys.argv:
         run, steps = Run(path, State(), **workload.options), workload.setup
     else:

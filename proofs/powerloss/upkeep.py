@@ -102,6 +102,7 @@ class Configure(Step):
     codes: Any = None
     """A quantization configuration, or "Disabled"."""
     on_disk: bool | None = None
+    metadata: dict[str, Any] | None = None
     into: str = "c"
 
     def pass_through(self, state: State) -> list[State]:
@@ -111,6 +112,8 @@ class Configure(Step):
             config["codes"] = None if self.codes == "Disabled" else next(iter(self.codes))
         if self.on_disk is not None:
             config["on_disk"] = self.on_disk
+        if self.metadata is not None:
+            config["metadata"] = {**config.get("metadata", {}), **self.metadata}
         return [state.with_model(self.into, replace(model, config=config))]
 
     def perform(self, run: Run) -> int:
@@ -121,7 +124,61 @@ class Configure(Step):
             optimizers_config=self.optimizer or None,
             quantization_config=self.codes,
             vectors_config=None if self.on_disk is None else placements,
+            metadata=self.metadata,
         )
+        return 0
+
+
+@dataclass(frozen=True)
+class Rename(Step):
+    """Add a vector name, or take one away: what the other kind of collection has more, or less."""
+
+    space: str
+    into: str = "c"
+    fence = True
+
+    def pass_through(self, state: State) -> list[State]:
+        model, named = state.collections[self.into], SPACES[self.space].vectors
+        points = {
+            i: replace(p, vectors={n: v for n, v in p.vectors.items() if n in named})
+            for i, p in model.points.items()
+        }
+        config = {**model.config, "vectors": {n: list(v) for n, v in named.items()}}
+        return [state.with_model(self.into, Model(self.space, points, config))]
+
+    def perform(self, run: Run) -> int:
+        before, after = run.spaces[self.into].vectors, SPACES[self.space].vectors
+        run.spaces[self.into] = SPACES[self.space]
+        for name in before.keys() - after.keys():
+            run.db.delete_vector_name(self.into, name)
+        for name in after.keys() - before.keys():
+            dim, distance = after[name]
+            run.db.create_vector_name(
+                self.into, name, {"dense": {"size": dim, "distance": distance}}
+            )
+        return 0
+
+
+@dataclass(frozen=True)
+class Index(Step):
+    """Say of which type a field of the payload is, or that nothing is said of it."""
+
+    field: str
+    kind: str | None = None
+    into: str = "c"
+
+    def pass_through(self, state: State) -> list[State]:
+        model = state.collections[self.into]
+        known = {**model.config.get("payload_schema", {}), self.field: self.kind}
+        schema = {field: kind for field, kind in known.items() if kind is not None}
+        config = {**model.config, "payload_schema": schema}
+        return [state.with_model(self.into, replace(model, config=config))]
+
+    def perform(self, run: Run) -> int:
+        if self.kind is None:
+            run.db.delete_payload_index(self.into, self.field)
+        else:
+            run.db.create_payload_index(self.into, self.field, self.kind)
         return 0
 
 

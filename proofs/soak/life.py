@@ -19,7 +19,7 @@ from typing import Any
 from proofs.lives import Life, Say, Wrong, disk_bytes
 from proofs.model import comparison
 from proofs.model.settings import create, settings_of
-from proofs.model.writes import UPLOADS, perform
+from proofs.model.writes import INDEXES, UPLOADS, VECTOR_NAMES, perform
 from proofs.soak.reads import READS
 from proofs.soak.world import SCRATCH, Step, World
 from vecdb import VecDB
@@ -304,7 +304,7 @@ def _require_sound(path: Path, when: str) -> None:
 def _tail(path: Path, step: Step) -> list[Any] | None:
     """The newest log file that the step will be written to, and its length; None for a step that
     is no one write."""
-    if step.write is None or step.verb in UPLOADS:
+    if step.write is None or step.verb in {**UPLOADS, **INDEXES, **VECTOR_NAMES}:
         return None
     newest = max((path / "collections" / step.name / "wal").glob("*.wal"))
     return [str(newest.relative_to(path)), newest.stat().st_size]

@@ -12,7 +12,7 @@ from typing import Any
 
 from proofs.model.oracle import Oracle, PointId
 from proofs.model.settings import Settings, draw_settings
-from proofs.model.writes import UPLOADS, WEIGHTS, Pool, Write, draw, take
+from proofs.model.writes import INDEXES, UPLOADS, VECTOR_NAMES, WEIGHTS, Pool, Write, draw, take
 
 IDS = 1000
 SCRATCH = "scratch"
@@ -37,7 +37,9 @@ SCHEMAS: list[dict[str, tuple[int, str]]] = [
 ]
 
 # How often each verb of the API is drawn.
-WRITES = {verb: 20 * weight for verb, weight in {**WEIGHTS, **UPLOADS}.items()}
+WRITES = {
+    verb: 20 * weight for verb, weight in {**WEIGHTS, **UPLOADS, **INDEXES, **VECTOR_NAMES}.items()
+}
 READS = {
     "retrieve": 60,
     "scroll": 20,
@@ -197,6 +199,7 @@ def _home(vectors: dict[str, tuple[int, str]], codes: str, placement: str) -> Se
         kind, options = next(iter(config.items()))
         config = {kind: {**options, "always_ram": always_ram}}
     return {
+        "metadata": {"of": codes},
         "optimizers_config": {
             "max_optimization_threads": 1,
             "indexing_threshold": 8,

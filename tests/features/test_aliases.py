@@ -148,6 +148,14 @@ TAKES_NO_ALIAS = {"create_collection", "recreate_collection", "delete_collection
 def test_every_verb_takes_an_alias(db: VecDB) -> None:
     db.update_collection_aliases([create("prod", "two")])
     arguments: dict[str, dict[str, Any]] = {
+        "batch_update_points": {"update_operations": [{"delete": {"points": [7]}}]},
+        "create_payload_index": {"field_name": "a", "field_schema": "integer"},
+        "delete_payload_index": {"field_name": "a"},
+        "create_vector_name": {
+            "vector_name": "more",
+            "vector_name_config": {"dense": {"size": 2, "distance": "Dot"}},
+        },
+        "delete_vector_name": {"vector_name": "more"},
         "clear_payload": {"points_selector": [1]},
         "collection": {},
         "collection_exists": {},

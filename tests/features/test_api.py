@@ -180,11 +180,8 @@ def test_verbs_have_the_parameters_of_qdrants_client() -> None:
         ("query_points", "lookup_from", {"collection": "d"}),
         ("query_points", "shard_key_selector", "a"),
         ("scroll", "order_by", "n"),
-        ("upsert", "update_filter", {"must": []}),
-        ("upsert", "update_mode", "insert_only"),
         ("create_collection", "sparse_vectors_config", {"s": {}}),
         ("create_collection", "sharding_method", "custom"),
-        ("create_collection", "metadata", {"a": 1}),
         ("update_collection", "strict_mode_config", {"enabled": True}),
     ],
 )

@@ -241,9 +241,6 @@ def test_bad_lists_of_ids(db: VecDB, refuses: Any, bad: Any) -> None:
 
 def test_empty_selections(db: VecDB, refuses: Any) -> None:
     for call in (
-        lambda: db.upsert("u", []),
-        lambda: db.upsert("u", models.Batch(ids=[], vectors=[])),
-        lambda: db.upsert("u", models.Batch(ids=np.empty(0, int), vectors=np.empty((0, 2)))),
         lambda: db.update_vectors("u", []),
         lambda: db.delete("u", []),
         lambda: db.delete("u", models.PointIdsList(points=[])),
@@ -252,6 +249,10 @@ def test_empty_selections(db: VecDB, refuses: Any) -> None:
         lambda: db.delete_payload("u", [], [1]),
     ):
         refuses(InvalidInputError, call, "at least one", "none")
+    seq = db.upsert("u", [GOOD]).operation_id
+    empty = models.Batch(ids=np.empty(0, int), vectors=np.empty((0, 2)))
+    for nothing in ([], models.Batch(ids=[], vectors=[]), empty):  # to write nothing is no mistake
+        assert db.upsert("u", nothing).operation_id == seq
 
 
 def test_an_empty_dict_selects_nothing_by_accident(db: VecDB, refuses: Any) -> None:
@@ -394,11 +395,10 @@ def test_points_of_the_wrong_type(db: VecDB, refuses: Any, bad: Any) -> None:
     refuses(InvalidInputError, lambda: db.update_vectors("u", bad), "points")
 
 
-def test_a_generator_of_points_belongs_to_upload_points(db: VecDB, refuses: Any) -> None:
-    points = (point for point in [GOOD])
-    refuses(InvalidInputError, lambda: db.upsert("u", points), "a generator", "upload_points")
-    db.upload_points("u", points)
+def test_a_generator_of_points_is_a_list_of_them(db: VecDB, refuses: Any) -> None:
+    db.upsert("u", (point for point in [GOOD]))
     assert db.count("u").count == 3
+    refuses(InvalidInputError, lambda: db.upsert("u", iter([GOOD, 3])), "points[1]: expected")
 
 
 # -- payloads ------------------------------------------------------------------------------
@@ -635,7 +635,7 @@ BAD_PARAMS: list[tuple[Any, str]] = [
     (5, "SearchParams"),
     ("exact", "SearchParams"),
     ({"exact": "yes"}, "search_params.exact"),
-    ({"hnsw_ef": 0}, "search_params.hnsw_ef"),
+    ({"hnsw_ef": -1}, "search_params.hnsw_ef"),
     ({"exakt": True}, "'exakt'"),
     ({"quantization": {"oversampling": 0.99}}, "search_params.quantization.oversampling"),
     ({"quantization": {"oversampling": 0}}, "search_params.quantization.oversampling"),
@@ -739,7 +739,6 @@ SPARSE = {"indices": [1], "values": [0.5]}
         {"nearest": [1, 0], "mmr": {"diversity": 0.5}},
         {"nearest": SPARSE},
         SPARSE,
-        {"name": "", "vector": [1, 0]},
         {},
     ],
     ids=str,
@@ -845,7 +844,7 @@ BAD_CONFIGS: list[tuple[dict[str, Any], str]] = [
     ({"vectors_config": {"size": 2, "distance": "L2"}}, "'L2'"),
     ({"vectors_config": {"size": 2, "distance": "Dot", "dim": 1}}, "'dim'"),
     ({"vectors_config": {"a": {"size": 2}}}, "['a']"),
-    ({"vectors_config": {"": {"size": 2, "distance": "Dot"}}}, "vector name"),
+    ({"vectors_config": {"x" * 201: {"size": 2, "distance": "Dot"}}}, "vector name"),
     ({"vectors_config": {"a" * 201: {"size": 2, "distance": "Dot"}}}, "200"),
     ({"vectors_config": {5: {"size": 2, "distance": "Dot"}}}, "5"),
     ({"quantization_config": 5}, "quantization_config"),

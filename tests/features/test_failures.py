@@ -126,7 +126,7 @@ def test_a_write_too_large_for_a_frame_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     db = make(tmp_path / "db")
-    monkeypatch.setattr(writer_module, "_MAX_OPERATION", 1000)
+    monkeypatch.setattr(writer_module, "MAX_OPERATION", 1000)
     put(db, 0, 5)
     with pytest.raises(InvalidInputError, match="limit of one write is 1000"):
         put(db, 0, 100)

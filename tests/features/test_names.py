@@ -150,10 +150,10 @@ def test_vector_names_are_any_text_too(tmp_path: Path) -> None:
             assert hit.id in (2, *range(10, 510))
 
 
-@pytest.mark.parametrize("name", ["", "x" * 201, "é" * 101])
-def test_vector_names_too_short_or_long(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("name", ["x" * 201, "é" * 101])
+def test_vector_names_too_long(tmp_path: Path, name: str) -> None:
     with (
         VecDB(":memory:") as db,
-        pytest.raises(ValueError, match="vector name of 1 to 200 bytes"),
+        pytest.raises(ValueError, match="vector name of at most 200 bytes"),
     ):
         db.create_collection("c", {name: {"size": 2, "distance": "Dot"}})

@@ -18,7 +18,7 @@ from vecdb.engine.read import reader
 from vecdb.engine.repair.check import check_database
 from vecdb.engine.repair.rebuild import repair_database
 from vecdb.engine.store import Store
-from vecdb.engine.write import checkpoint, writer
+from vecdb.engine.write import checkpoint, effects, writer
 from vecdb.errors import CorruptionError, InvalidInputError
 from vecdb.storage import fs, layout, payload_edits
 from vecdb.storage.catalog import Catalog
@@ -127,7 +127,8 @@ def test_rows_keep_their_index_and_segments(open_db: OpenDB) -> None:
 
 def test_vectors_do_not_count(db: VecDB, monkeypatch: pytest.MonkeyPatch) -> None:
     db.upsert("c", points(range(10)))
-    monkeypatch.setattr(writer, "_MAX_OPERATION", 8 * ROWS + 200)
+    for module in (writer, effects):
+        monkeypatch.setattr(module, "MAX_OPERATION", 8 * ROWS + 216)
     before = store_of(db).memory.vector_bytes
     with pytest.raises(InvalidInputError, match="limit of one edit"):
         db.delete_vectors("c", [""], list(range(ROWS)))

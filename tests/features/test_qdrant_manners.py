@@ -59,15 +59,12 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "cloud_inference": (True, "caller"),
     "host": ("localhost", "no server"),
     "lookup_from": ({"collection": "other"}, "retrieve"),
-    "metadata": ({"a": 1}, "payload of its own"),
     "order_by": ("price", "order of their ids"),
     "prefetch": ([{"query": [1.0, 0.0]}], "one search for each"),
     "shard_key_selector": ("a", "one piece"),
     "sharding_method": ("custom", "one piece"),
     "sparse_vectors_config": ({"text": {}}, "dense"),
     "strict_mode_config": ({"enabled": True}, "limited"),
-    "update_filter": ({"must": []}, "whatever is there"),
-    "update_mode": ("insert_only", "whatever is there"),
     "url": ("http://localhost:6333", "no server"),
 }
 
@@ -97,6 +94,8 @@ def called(database: VecDB, directory: Path, verb: str, **extra: Any) -> Any:
     least: dict[str, Any] = {
         "collection_name": "c",
         "count_filter": None,
+        "field_name": "a",
+        "field_schema": "integer",
         "ids": [1],
         "keys": ["a"],
         "location": "nowhere",
@@ -106,6 +105,9 @@ def called(database: VecDB, directory: Path, verb: str, **extra: Any) -> Any:
         "query": [1.0, 0.0],
         "requests": [],
         "snapshot_name": "none.snapshot",
+        "update_operations": [{"delete": {"points": [7]}}],
+        "vector_name": f"new {extra}",
+        "vector_name_config": {"dense": {"size": 2, "distance": "Dot"}},
         "vectors": [""],
         "vectors_config": VECTORS,
     }
@@ -186,8 +188,6 @@ def test_values_that_ask_for_what_there_is_anyway(db: VecDB) -> None:
         db.update_collection(
             "c", {"indexing_threshold": 5}, optimizer_config={"max_segment_size": 5}
         )
-    with pytest.raises(InvalidInputError, match="optimizer_config"):
-        db.create_collection("d", VECTORS, optimizer_config={"indexing_threshold": 5})
 
 
 # -- the constructor -------------------------------------------------------------------------

@@ -29,7 +29,7 @@ from vecdb import VecDB, ids, models
 from vecdb.engine import operations
 from vecdb.engine.open import places, recovery
 from vecdb.engine.repair import salvage
-from vecdb.engine.write.writer import apply, rewrite
+from vecdb.engine.write.effects import apply, rewrite
 from vecdb.errors import (
     CorruptionError,
     FormatVersionError,

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from vecdb import ids
+from vecdb.errors import InvalidInputError
 from vecdb.storage.format import MAX_PAYLOAD, DamageError, pack_blocks, unpack_blocks
 from vecdb.vectors.block import VectorBlock
 from vecdb.vectors.datatypes import STORED, bytes_per_vector
@@ -119,6 +120,24 @@ def require_fit(operation: Operation, dims: Mapping[str, int]) -> None:
             raise DamageError(f"vectors of dimensions {given}, expected {dict(dims)}")
     elif isinstance(operation, DropVectors) and not set(operation.names) <= names:
         raise DamageError(f"vectors {operation.names}, expected some of {sorted(names)}")
+
+
+def fitted(operation: Operation, dims: Mapping[str, int]) -> Operation:
+    """The operation as one of a collection that has these vectors now: names may have come or gone
+    since it was made. Raises InvalidInputError for vectors of one that is gone."""
+    if isinstance(operation, (Upsert, EditVectors)):
+        given = operation.vectors
+        gone = [name for name, block in given.items() if dims.get(name) != block.dim]
+        if any(given[name].flags().any() for name in gone):
+            raise InvalidInputError(f"vectors {gone} have been taken from the collection meanwhile")
+        if isinstance(operation, Upsert) and (gone or len(given) != len(dims)):
+            rows = len(operation.keys)
+            none = {n: VectorBlock.of_none(rows, dim) for n, dim in dims.items()}
+            kept = {n: block for n, block in given.items() if n not in gone}
+            return Upsert(operation.keys, operation.payloads, none | kept)
+    elif isinstance(operation, DropVectors) and not dims.keys() >= set(operation.names):
+        raise InvalidInputError(f"vectors {operation.names}: the collection has {sorted(dims)} now")
+    return operation
 
 
 def _decode(meta: dict[str, Any], blocks: deque[memoryview]) -> Operation:

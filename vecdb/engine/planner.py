@@ -317,7 +317,9 @@ def _mismatch(
         return "rebuild"
     large = is_optimized(segment.live, everything, schema, optimizer)
     for name, vector in schema.items():
-        codec = segment.codecs.get(name)
+        if name not in segment.codecs:
+            continue  # no row has such a vector
+        codec = segment.codecs[name]
         if codec is not None and codec != vector.codec:
             return "rebuild"
         if codec is None and vector.codec is not None and large:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
+from vecdb.engine.schema import Schema
 from vecdb.engine.store import Store
 from vecdb.engine.view import Offsets, Segment, SegmentView
 from vecdb.storage.builder import SegmentBuilder
@@ -35,14 +36,14 @@ class Source:
         return self.segment_view.segment
 
 
-def new_builder(store: Store, sources: list[Source]) -> SegmentBuilder:
-    """A builder for a segment of all sources' rows."""
+def new_builder(store: Store, sources: list[Source], schema: Schema) -> SegmentBuilder:
+    """A builder for a segment of all sources' rows, with these vector names."""
     return SegmentBuilder(
         store.segments_path,
         store.uuid,
         store.take_segment_id(),
         sum(len(source.rows) for source in sources),
-        sources[0].segment.dims,
+        {name: vector.dim for name, vector in schema.items()},
         wide_ids=any(source.segment.id_array(source.rows).ndim == 2 for source in sources),
         payload_bytes=sum(source.segment_view.payload_size(source.rows) for source in sources),
     )
@@ -56,14 +57,14 @@ def blocks_of(offsets: Offsets, dims: dict[str, int]) -> Iterator[Offsets]:
         yield offsets[start : start + step]
 
 
-def read_rows(segment_view: SegmentView, rows: Offsets) -> RowBlock:
-    """Some rows of a segment."""
+def read_rows(segment_view: SegmentView, rows: Offsets, names: Iterable[str]) -> RowBlock:
+    """Some rows of a segment, with their vectors of these names."""
     segment = segment_view.segment
     return RowBlock(
         segment.id_array(rows),
         segment_view.seqs(rows),
         segment_view.payloads(rows),
-        {n: VectorBlock(segment.take(n, rows), segment.has(n, rows)) for n in segment.dims},
+        {n: VectorBlock(segment.take(n, rows), segment.has(n, rows)) for n in names},
     )
 
 

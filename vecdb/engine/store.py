@@ -28,15 +28,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from vecdb import ids, models
 from vecdb.engine.schema import Schema, placed_once, placements, schema_of
 from vecdb.engine.view import SegmentView, View
 from vecdb.errors import ClosedError, NotBegunError, ReadOnlyError, ReentrantCallError
 from vecdb.storage import fs, layout
 from vecdb.storage.catalog import Bits, Catalog
-from vecdb.storage.format import bits_at, pack_bits
+from vecdb.storage.format import bits_at
 from vecdb.storage.memory import MemorySegment, all_alive, killed
 from vecdb.storage.payload_edits import EditsFile, PayloadEdits
 from vecdb.storage.place import Place
@@ -191,6 +189,7 @@ class Store:
         # Guarded by write:
         self.config = config
         self.schema: Schema = schema_of(config)
+        self.renamed = 0  # how often vector names were added or taken away
         self.wal = wal
         self.files: dict[int, FileState] = {}
         self.frozen: Frozen | None = None
@@ -245,11 +244,17 @@ class Store:
             self.next_segment_id += 1
             return self.next_segment_id - 1
 
-    def open_segment(self, row: SegmentRow, reuse: FileSegment | None = None) -> FileSegment:
+    def open_segment(
+        self,
+        row: SegmentRow,
+        reuse: FileSegment | None = None,
+        config: models.CollectionConfig | None = None,
+    ) -> FileSegment:
         """Open the files of a segment, as it was built, with the placements that the configuration
-        wants."""
+        wants: the present one, or another that is about to be."""
         row = row.with_edits({})
-        wanted = self.placements(row, self.schema, self.config)
+        schema = self.schema if config is None else schema_of(config)
+        wanted = self.placements(row, schema, self.config if config is None else config)
         path = self.segments_path / layout.segment_dir(row.id)
         # A segment that held its store would form a cycle with it, and its mappings would stay
         # until Python looks for cycles.
@@ -260,7 +265,8 @@ class Store:
             if store is not None:
                 store.changed()
 
-        return FileSegment(path, self.uuid, row, wanted, reuse, on_damage)
+        lacking = {n: v.dim for n, v in schema.items() if n not in row.vectors}
+        return FileSegment(path, self.uuid, row, wanted, reuse, on_damage, lacking)
 
     def open_edits(self, row: SegmentRow, reuse: PayloadEdits | None = None) -> PayloadEdits:
         """Open the payload edits of a segment that the catalog has."""
@@ -428,20 +434,3 @@ def view_of(memory: MemorySegment) -> SegmentView:
     """A memory segment now."""
     edits = memory.edits
     return SegmentView(memory, memory.rows, memory.alive, memory.live, edits, edits.count)
-
-
-def gather_bits(alive: Bits | None, offsets: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Bits:
-    """The bits of some rows of a mask, packed in their order."""
-    if alive is None:
-        return all_alive(len(offsets))
-    return pack_bits(bits_at(alive, offsets))
-
-
-def count_bits(bits: Bits | None, rows: int) -> int:
-    """How many of ``rows`` rows a mask lets live."""
-    return rows if bits is None else int(np.bitwise_count(bits).sum())
-
-
-def none_if_all(bits: Bits, rows: int) -> Bits | None:
-    """A mask in its shortest form: None when every row lives."""
-    return None if count_bits(bits, rows) == rows else bits

@@ -51,7 +51,7 @@ class Segment(Protocol):
 
     @property
     def dims(self) -> dict[str, int]:
-        """The vector names, and their dimensions."""
+        """The vector names, and their dimensions; of those only that it has something of."""
 
     def locate(self, keys: Sequence[int], array: ids.IdArray, rows: int) -> Offsets:
         """For each key the row that has it, dead or alive, or -1."""
@@ -90,7 +90,8 @@ class Segment(Protocol):
         """The vectors of a name as (first row, ``float32 (n, dim)``) pieces."""
 
     def vectors(self, name: str) -> PlacedArray | None:
-        """The vectors of a name as one file; None: they are in memory, in pieces."""
+        """The vectors of a name as one file; None: they are in memory, in pieces, or no row has
+        one."""
 
     def index(self, name: str) -> Index | None:
         """The index of a vector name."""

@@ -8,6 +8,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 from msgspec import Meta
 
+from vecdb.models.payload_schema import Memory, PayloadFieldSchema
 from vecdb.models.reading import (
     By,
     Model,
@@ -141,7 +142,9 @@ class HnswConfigDiff(Checked, frozen=True, kw_only=True):
     full_scan_threshold: Count | None = None
     max_indexing_threads: Count | None = None
     on_disk: bool | None = None
+    memory: Memory | None = None
     payload_m: Count | None = None
+    inline_storage: bool | None = None
 
 
 class HnswConfig(Checked, frozen=True, kw_only=True):
@@ -150,7 +153,9 @@ class HnswConfig(Checked, frozen=True, kw_only=True):
     full_scan_threshold: Count = 10_000
     max_indexing_threads: Count = 0
     on_disk: bool | None = None
+    memory: Memory | None = None
     payload_m: Count | None = None
+    inline_storage: bool | None = None
 
 
 class WalConfigDiff(Checked, frozen=True, kw_only=True):
@@ -165,6 +170,12 @@ class WalConfig(Checked, frozen=True, kw_only=True):
     wal_retain_closed: Positive = 1
 
 
+class MaxOptimizationThreadsSetting(str, Enum):
+    """As many as the database thinks best, which is what not to say it means."""
+
+    AUTO = "auto"
+
+
 class OptimizersConfigDiff(Checked, frozen=True, kw_only=True):
     deleted_threshold: Ratio | None = None
     vacuum_min_vector_number: Count | None = None
@@ -173,7 +184,8 @@ class OptimizersConfigDiff(Checked, frozen=True, kw_only=True):
     memmap_threshold: Count | None = None
     indexing_threshold: Count | None = None
     flush_interval_sec: Count | None = None
-    max_optimization_threads: Count | None = None
+    max_optimization_threads: Count | MaxOptimizationThreadsSetting | None = None
+    prevent_unoptimized: bool | None = None
     recall: Recall | None = None
 
 
@@ -192,6 +204,7 @@ class OptimizersConfig(Checked, frozen=True, kw_only=True):
     flush_interval_sec: Count = 5
     """So long after the last write, what is left in memory of a large collection is indexed."""
     max_optimization_threads: Count | None = None
+    prevent_unoptimized: bool | None = None
     recall: Recall = 0.97
     """What searches aim for that do not say it themselves: the share of true neighbours."""
 
@@ -214,11 +227,13 @@ class VectorParamsDiff(Checked, frozen=True, kw_only=True):
 
 
 def vector_name(value: Any) -> Any:
-    """A vector name, checked."""
+    """A vector name, checked. The unnamed vector's is empty."""
     if not isinstance(value, str):
         raise refuse("a vector name", value)
-    if not 1 <= len(value.encode("utf-8", "surrogatepass")) <= MAX_NAME_BYTES:
-        raise Refused(f"expected a vector name of 1 to {MAX_NAME_BYTES} bytes, got {show(value)}")
+    if len(value.encode("utf-8", "surrogatepass")) > MAX_NAME_BYTES:
+        raise Refused(
+            f"expected a vector name of at most {MAX_NAME_BYTES} bytes, got {show(value)}"
+        )
     return value
 
 
@@ -244,7 +259,7 @@ def _vectors_config(value: Any) -> Any:
             named[name] = one(params)
         except Refused as refused:
             raise refused.under(f"[{name!r}]") from None
-    return named
+    return named[""] if list(named) == [""] else named
 
 
 VectorsConfig = Annotated[
@@ -253,9 +268,49 @@ VectorsConfig = Annotated[
 ]
 
 
+class DenseVectorConfig(Checked, frozen=True, kw_only=True):
+    """A vector that comes to a collection that is there."""
+
+    size: Annotated[int, Meta(ge=1, le=MAX_DIMENSIONS)]
+    distance: Distance
+    datatype: Datatype | None = None
+
+
+class DenseVectorNameConfig(Checked, frozen=True, kw_only=True):
+    dense: DenseVectorConfig
+
+
+VectorName = Annotated[str, By(vector_name, "a vector name")]
+
+
 class CollectionParams(Checked, frozen=True, kw_only=True):
     vectors: VectorsConfig
     on_disk_payload: bool | None = None
+
+    # What programs written for Qdrant look for. A collection is in one piece, here.
+
+    @property
+    def sparse_vectors(self) -> None:
+        """None: vectors are dense."""
+
+    @property
+    def shard_number(self) -> int:
+        """1."""
+        return 1
+
+    @property
+    def sharding_method(self) -> None:
+        """None: there is nothing to decide."""
+
+    @property
+    def replication_factor(self) -> int:
+        """1."""
+        return 1
+
+    @property
+    def write_consistency_factor(self) -> int:
+        """1."""
+        return 1
 
 
 class CollectionConfig(Checked, frozen=True, kw_only=True):
@@ -264,6 +319,14 @@ class CollectionConfig(Checked, frozen=True, kw_only=True):
     optimizer_config: OptimizersConfig = OptimizersConfig()
     wal_config: WalConfig = WalConfig()
     quantization_config: QuantizationConfig | None = None
+    payload_schema: dict[str, PayloadFieldSchema] | None = None
+    """By field; None: nothing was said of any."""
+    metadata: dict[str, Any] | None = None
+    """Whatever the collection's owner wants to keep with it."""
+
+    @property
+    def strict_mode_config(self) -> None:
+        """None: nothing is limited. Qdrant has one."""
 
 
 M = TypeVar("M", bound=Model)
@@ -272,7 +335,11 @@ M = TypeVar("M", bound=Model)
 def merge(base: M, diff: Model) -> M:
     """``base`` with the fields that ``diff`` sets: ``merge(OptimizersConfig(), diff)``."""
     changes = {name: getattr(diff, name) for name in diff.__struct_fields__}
-    return msgspec.structs.replace(base, **{k: v for k, v in changes.items() if v is not None})
+    changes = {name: value for name, value in changes.items() if value is not None}
+    for name, value in changes.items():
+        if value is MaxOptimizationThreadsSetting.AUTO:
+            changes[name] = None
+    return msgspec.structs.replace(base, **changes)
 
 
 def parse_vectors_config(
@@ -281,6 +348,12 @@ def parse_vectors_config(
     """One VectorParams, or name to VectorParams. A dict with a ``size`` is one VectorParams."""
     vectors: VectorParams | dict[str, VectorParams] = read(VectorsConfig, value, what)
     return vectors
+
+
+def parse_vector_name_config(value: Any, what: str = "vector_name_config") -> VectorParams:
+    """What ``create_vector_name`` says of a vector."""
+    dense = read(DenseVectorNameConfig, value, what).dense
+    return VectorParams(size=dense.size, distance=dense.distance, datatype=dense.datatype)
 
 
 def parse_quantization_config(

@@ -6,7 +6,7 @@ too (`Given`). What is really in these is checked where it is read.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias
 from uuid import UUID
 
@@ -15,6 +15,7 @@ import numpy as np
 from vecdb.models.aliases import AliasOperations
 from vecdb.models.conditions import Filter
 from vecdb.models.config import (
+    DenseVectorNameConfig,
     HnswConfigDiff,
     OptimizersConfigDiff,
     QuantizationConfig,
@@ -23,6 +24,7 @@ from vecdb.models.config import (
     VectorParamsDiff,
     WalConfigDiff,
 )
+from vecdb.models.payload_schema import PayloadSchemaParams, PayloadSchemaType
 from vecdb.models.requests import (
     Batch,
     DenseVector,
@@ -37,6 +39,7 @@ from vecdb.models.requests import (
     SearchParams,
     SearchRequest,
 )
+from vecdb.models.updates import PointsBatch, PointsList, UpdateMode, UpdateOperation
 
 
 class QdrantModel(Protocol):
@@ -51,7 +54,11 @@ Given: TypeAlias = Mapping[str, Any] | QdrantModel
 IdInput: TypeAlias = int | str | UUID | np.integer[Any]
 IdsInput: TypeAlias = Iterable[IdInput] | np.ndarray[Any, Any]
 PointInput: TypeAlias = PointStruct | Given
-PointsInput: TypeAlias = Batch | Sequence[PointInput] | Given
+PointsInput: TypeAlias = (
+    Batch | Sequence[PointInput] | Iterator[PointInput] | PointsList | PointsBatch | Given
+)
+UpdateModeInput: TypeAlias = UpdateMode | str
+UpdateOperationsInput: TypeAlias = Sequence[UpdateOperation | Given]
 PointVectorsInput: TypeAlias = Sequence[PointVectors | Given]
 SelectorInput: TypeAlias = IdsInput | PointIdsList | Filter | FilterSelector | Given
 ManyVectorsInput: TypeAlias = (
@@ -70,6 +77,7 @@ WithPayloadInput: TypeAlias = (
     bool | Sequence[str] | PayloadSelectorInclude | PayloadSelectorExclude | Given
 )
 WithVectorsInput: TypeAlias = bool | Sequence[str]
+VectorNameInput: TypeAlias = DenseVectorNameConfig | Given
 VectorsConfigInput: TypeAlias = VectorParams | Mapping[str, VectorParams | Given] | Given
 VectorsConfigDiffInput: TypeAlias = (
     VectorParamsDiff | Mapping[str, VectorParamsDiff | Given] | Given
@@ -79,3 +87,4 @@ QuantizationDiffInput: TypeAlias = QuantizationConfigDiff | str | Given
 OptimizersInput: TypeAlias = OptimizersConfigDiff | Given
 HnswInput: TypeAlias = HnswConfigDiff | Given
 WalInput: TypeAlias = WalConfigDiff | Given
+FieldSchemaInput: TypeAlias = PayloadSchemaType | PayloadSchemaParams | str | Given

@@ -28,9 +28,9 @@ Convert = Callable[[Any], Any]
 # "unknown" to somebody who moves working code over.
 # fmt: off
 _QDRANT_ONLY = frozenset({
-    "acorn", "geo_bounding_box", "geo_polygon", "geo_radius", "idf", "inline_storage",
+    "geo_bounding_box", "geo_polygon", "geo_radius", "idf", "sparse",
     "lookup_from", "memory", "multivector_config", "order_value", "phrase", "prefetch", "prefix",
-    "prevent_unoptimized", "shard_key", "slice", "substring", "text", "text_any",
+    "shard_key", "slice", "substring", "text", "text_any",
 })
 # fmt: on
 

@@ -15,7 +15,7 @@ from msgspec import Meta, Struct
 from vecdb.errors import InvalidInputError
 from vecdb.models.conditions import ExtendedPointId, Filter, PointId
 from vecdb.models.config import Recall, vector_name
-from vecdb.models.reading import By, Model, fields_of
+from vecdb.models.reading import By, Model, converter, fields_of
 from vecdb.models.validation import read
 
 
@@ -104,8 +104,20 @@ class QuantizationSearchParams(Model, frozen=True, kw_only=True):
     oversampling: Annotated[float, Meta(ge=1.0)] | None = None
 
 
+class AcornSearchParams(Model, frozen=True, kw_only=True):
+    """Accepted for compatibility: no graph is walked, so a filter cuts none into pieces."""
+
+    enable: bool | None = None
+    max_selectivity: Annotated[float, Meta(ge=0.0, le=1.0)] | None = None
+
+
+def _candidates(value: Any) -> Any:
+    """0 says nothing, as None."""
+    return converter(Annotated[int, Meta(ge=0)])(value) or None
+
+
 class SearchParams(Model, frozen=True, kw_only=True):
-    hnsw_ef: Annotated[int, Meta(ge=1)] | None = None
+    hnsw_ef: Annotated[int | None, By(_candidates, "an integer >= 0")] = None
     exact: bool = False
     quantization: QuantizationSearchParams | None = None
     indexed_only: bool = False
@@ -115,6 +127,7 @@ class SearchParams(Model, frozen=True, kw_only=True):
     candidates as prove enough. ``hnsw_ef`` (candidates) overrides it if it is fewer than that
     takes, or if nothing is rescored, else adds to it, as ``oversampling`` does.
     """
+    acorn: AcornSearchParams | None = None
 
 
 class SearchRequest(Model, frozen=True, kw_only=True):
@@ -151,15 +164,12 @@ class QueryRequest(Model, frozen=True, kw_only=True):
 
 
 def parse_points(value: Any, what: str = "points") -> Batch | list[PointStruct]:
-    """Points to write: a Batch, or a list of PointStruct."""
+    """Points to write: a Batch, or a list or an iterator of PointStruct."""
     fields = fields_of(value)
     if isinstance(value, PointStruct) or (fields is not None and "id" in fields):
         raise InvalidInputError(f"{what}: expected a list of points, got one point; put it in []")
     if isinstance(value, Iterator):
-        raise InvalidInputError(
-            f"{what}: expected a list of points or a Batch, got a {type(value).__name__}; "
-            f"upload_points takes any iterable"
-        )
+        value = list(value)
     kind = Batch if isinstance(value, Batch) or fields is not None else list[PointStruct]
     points: Batch | list[PointStruct] = read(kind, value, what)
     return points

@@ -10,6 +10,7 @@ from msgspec import Struct, field
 
 from vecdb.models.conditions import ExtendedPointId
 from vecdb.models.config import CollectionConfig
+from vecdb.models.payload_schema import PayloadIndexInfo
 from vecdb.models.requests import Payload, VectorStruct
 
 
@@ -187,7 +188,7 @@ class CollectionInfo(Result, kw_only=True, forbid_unknown_fields=True):
     wal_bytes: int = 0
     optimizer_progress: OptimizerProgress = field(default_factory=OptimizerProgress)
     config: CollectionConfig
-    payload_schema: dict[str, Any] = field(default_factory=dict)
+    payload_schema: dict[str, PayloadIndexInfo] = field(default_factory=dict)
     warnings: list[CollectionWarning] = field(default_factory=list)
     segments: list[SegmentInfo] = field(default_factory=list)
     damaged_files: list[DamagedFile] = field(default_factory=list)

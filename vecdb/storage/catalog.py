@@ -339,13 +339,24 @@ def _put(transaction: Any, key: bytes, value: bytes) -> None:
     transaction.put(key, pack_row(key, value))
 
 
+def require_storable(config: dict[str, Any]) -> None:
+    """Raise InvalidInputError for a configuration that could not be stored, or not be read back
+    from where it stands one level deeper, in the manifests of segments and archives."""
+    _pack_config(config)
+    try:
+        unpack_value(pack_value({"config": config}))
+    except DamageError as error:
+        raise InvalidInputError(f"the configuration {error}") from None
+
+
 def _pack_config(config: dict[str, Any]) -> bytes:
     """Raise InvalidInputError for more vector names than a segment's row can hold: a name and its
     files take up to 23 times its length there."""
     data = pack_value(config)
     if len(data) > _MAX_CONFIG:
         raise InvalidInputError(
-            f"too many vectors: the configuration is {len(data)} bytes, the limit is {_MAX_CONFIG}"
+            f"too many vectors or too much metadata: the configuration is {len(data)} bytes, the "
+            f"limit is {_MAX_CONFIG}"
         )
     return data
 

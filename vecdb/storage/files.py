@@ -205,6 +205,20 @@ FILES = (
 BY_KIND = {file.kind: file for file in FILES}
 
 
+def of_vector(name: str) -> list[str]:
+    """Every file that a segment may have for a vector name."""
+    return [file.file(name) for file in FILES if file.per == "vector"]
+
+
+def may_be_left_over(name: str) -> bool:
+    """Whether a file in a segment's directory that the catalog does not list may be what a crash
+    has left there: payload edits, or vectors of a name that is gone."""
+    if layout.parse_edits_file(name) is not None:
+        return True
+    kind = name.partition(".")[0]
+    return any(file.per == "vector" and file.name == kind for file in FILES)
+
+
 def expected_files(row: SegmentRow) -> dict[str, Shape]:
     """Every file that a segment may have, and the shape of each. Raises DamageError for a codec
     that does not exist."""

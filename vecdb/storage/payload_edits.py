@@ -195,6 +195,15 @@ class PayloadEdits:
         self.size += sum(map(len, payloads)) + _ENTRY_OVERHEAD * len(rows)
         self.count += len(rows)
 
+    def copy(self) -> PayloadEdits:
+        """The same, which goes its own way from now on."""
+        other = PayloadEdits(self.files)
+        other.count, other.size, other._bits = self.count, self.size, self._bits
+        other._rows, other._seqs = self._rows.copy(), self._seqs.copy()
+        other._payloads, other._previous = self._payloads.copy(), self._previous.copy()
+        other._latest = self._latest.copy()
+        return other
+
     def take_over(self, other: PayloadEdits, since: int, new_rows: Offsets | None = None) -> None:
         """Take over the entries of another from ``since`` on. ``new_rows``: for each row there its
         row here, or -1; None: the same."""

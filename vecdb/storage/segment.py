@@ -13,7 +13,7 @@ anywhere else raises CorruptionError.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -93,15 +93,19 @@ class FileSegment:
         placements: dict[str, Placements],
         reuse: FileSegment | None = None,
         on_damage: Callable[[], None] = lambda: None,
+        lacking: Mapping[str, int] | None = None,
     ) -> None:
         """Open all files. ``reuse``: the same segment, placed otherwise; files that do not move are
-        taken over. ``on_damage`` is called when a search finds damage of a derived file later."""
+        taken over. ``on_damage`` is called when a search finds damage of a derived file later.
+        ``lacking``: vector names, with their dimensions, that came to the collection after the
+        segment was built: none of its rows has them."""
         self.path = path
         self.id = row.id
         self.rows = row.rows
         self.row = row
         self.file_bytes = sum(file.length for file in row.files.values())
         self.dims = {name: vector.dim for name, vector in row.vectors.items()}
+        self.lacking = dict(lacking or {})
         self.placements = placements
         self._uuid = uuid
         self.arrays: dict[str, PlacedArray] = {}
@@ -257,7 +261,9 @@ class FileSegment:
 
     def moved(self, placements: dict[str, Placements]) -> FileSegment:
         """The same segment with its files placed otherwise; nothing is rewritten."""
-        return FileSegment(self.path, self._uuid, self.row, placements, self, self._on_damage)
+        return FileSegment(
+            self.path, self._uuid, self.row, placements, self, self._on_damage, self.lacking
+        )
 
     # -- reading ---------------------------------------------------------------------------
 
@@ -308,11 +314,15 @@ class FileSegment:
 
     def take(self, name: str, offsets: Offsets) -> Floats:
         """Copies of several rows' vectors: ``float32 (m, dim)``."""
+        if name in self.lacking:
+            return np.zeros((len(offsets), self.lacking[name]), dtype=np.float32)
         vectors = self.originals[name].verify_rows(offsets)
         return vectors[offsets].reshape(len(offsets), self.dims[name])
 
     def has(self, name: str, offsets: Offsets) -> npt.NDArray[np.bool_] | None:
         """Which of the rows have this vector; None: all of them."""
+        if name in self.lacking:
+            return np.zeros(len(offsets), dtype=np.bool_)
         bits = self._present.get(name)
         if bits is None:
             return None
@@ -320,16 +330,18 @@ class FileSegment:
 
     def present(self, name: str, rows: int) -> Bits | None:
         """Bits of the rows that have this vector; None: all of them."""
+        if name in self.lacking:
+            return np.zeros(-(-self.rows // 8), dtype=np.uint8)
         return self._present.get(name)
 
     def blocks(self, name: str, rows: int) -> Iterator[tuple[int, Floats]]:
         """All vectors of a name, verified: (0, ``float32 (rows, dim)``)."""
-        if self.rows:
+        if self.rows and name not in self.lacking:
             yield 0, self.originals[name].verify().reshape(self.rows, self.dims[name])
 
     def vectors(self, name: str) -> PlacedArray | None:
-        """The vectors of a name as one file."""
-        return self.originals[name]
+        """The vectors of a name as one file; None: no row has one."""
+        return self.originals.get(name)
 
     def index(self, name: str) -> Index | None:
         """The index of a vector name; None: it has none, or a damaged one."""

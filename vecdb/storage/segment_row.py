@@ -6,7 +6,7 @@ The same row is in the segment's manifest and in archives. Its values need not b
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -57,6 +57,14 @@ class SegmentRow:
         edits = self.edits
         built = {name: row for name, row in self.files.items() if name not in edits}
         return replace(self, files={**built, **files})
+
+    def without(self, name: str, files: Iterable[str]) -> SegmentRow:
+        """The same segment without a vector name, whose files these are."""
+        vectors = {other: row for other, row in self.vectors.items() if other != name}
+        gone = set(files)
+        return replace(
+            self, vectors=vectors, files={n: row for n, row in self.files.items() if n not in gone}
+        )
 
 
 def pack_segment(row: SegmentRow) -> dict[str, Any]:

@@ -19,9 +19,25 @@ from proofs.powerloss.mutants.registry import (
 from vecdb.engine.archive import restore
 from vecdb.engine.open import aliases, places, recovery
 from vecdb.engine.optimize import build
-from vecdb.storage import builder, catalog, fs, layout, place
+from vecdb.engine.write import vector_names
+from vecdb.storage import builder, catalog, files, fs, layout, place
 
 # -- collections -----------------------------------------------------------------------------------
+
+
+@caught_by("names")
+def vectors_removed_before_commit() -> None:
+    """files of a vector name that goes are removed before the commit"""
+    real = vector_names._commit
+
+    def commit(store: Any, config: Any, removed: str | None) -> Any:
+        for state in store.files.values():
+            for name in files.of_vector(removed) if removed is not None else ():
+                if name in state.segment.row.files:
+                    fs.discard(state.segment.path / name)
+        return real(store, config, removed)
+
+    put(vector_names, "_commit", commit)
 
 
 @caught_by("create", "restore")

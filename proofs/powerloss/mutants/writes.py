@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import lmdb
@@ -12,9 +13,11 @@ from proofs.powerloss.mutants.registry import (
     without_dir_sync,
     without_file_sync,
 )
+from vecdb import writing
 from vecdb.engine.open import recovery
 from vecdb.engine.optimize import build
-from vecdb.engine.write import checkpoint, syncer
+from vecdb.engine.store import Store
+from vecdb.engine.write import checkpoint, syncer, writer
 from vecdb.storage import builder, catalog, fs, layout, payload_edits, wal
 
 # -- the log ---------------------------------------------------------------------------------------
@@ -74,6 +77,17 @@ def no_interval_sync() -> None:
             store.wal._synced = True
 
     put(syncer.Syncer, "_sync_all", sync_all)
+
+
+@caught_by("batch")
+def batch_in_pieces() -> None:
+    """each operation of a batch is a frame of its own"""
+    real = writer.submit_all
+
+    def submit_all(store: Store, requests: Sequence[writer.Request]) -> list[int]:
+        return [seq for request in requests for seq in real(store, [request])]
+
+    put(writing, "submit_all", submit_all)
 
 
 @caught_by("failed-sync")

@@ -277,8 +277,8 @@ def _verify_segment(segment: FileSegment, store: Store) -> None:
     seqs = segment.arrays[files.SEQS.file()]
     if segment.rows and int(seqs.verify().max()) > store.applied_seq:
         raise CorruptionError(seqs.path, f"has operations beyond {store.applied_seq}")
-    for name, vector in store.schema.items():
-        originals = segment.originals[name]
+    for name, originals in segment.originals.items():
+        vector = store.schema[name]
         step = max(1, _READ_SIZE // bytes_per_vector(vector.dim))
         for start in range(0, segment.rows, step):
             if not np.isfinite(

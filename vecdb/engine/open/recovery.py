@@ -22,9 +22,9 @@ from vecdb.engine.operations import decode, require_fit
 from vecdb.engine.schema import mapped_schema, schema_of
 from vecdb.engine.store import FileState, RecoveryReport, Store
 from vecdb.engine.write.checkpoint import checkpoint, checkpoint_held, is_due
-from vecdb.engine.write.writer import apply, rewrite
+from vecdb.engine.write.effects import apply, rewrite
 from vecdb.errors import CorruptionError, InvalidInputError, StorageFullError
-from vecdb.storage import fs, layout, lookup
+from vecdb.storage import files, fs, layout, lookup
 from vecdb.storage.catalog import DATA, Catalog, Snapshot
 from vecdb.storage.format import DamageError
 from vecdb.storage.place import Place
@@ -161,7 +161,7 @@ def _make_durable(store: Store, *, required: bool) -> None:
 
 
 def _clean(store: Store) -> list[str]:
-    """Remove segment directories and payload edits that the catalog does not list, and unfinished
+    """Remove segment directories, and files in them, that the catalog does not list, and unfinished
     WAL files."""
     removed = []
     with fs.must_exist(store.segments_path, "directory"):
@@ -171,7 +171,7 @@ def _clean(store: Store) -> list[str]:
         if segment_id is None:
             continue
         if segment_id in store.files:
-            removed += _clean_edits(path, store.files[segment_id])
+            removed += _clean_segment(path, store.files[segment_id])
             continue
         fs.discard(path)
         removed.append(path.name)
@@ -184,12 +184,13 @@ def _clean(store: Store) -> list[str]:
     return removed
 
 
-def _clean_edits(path: Path, state: FileState) -> list[str]:
-    """Remove payload edits of a segment that the catalog does not list."""
-    known = {file.name for file in state.edits.files}
+def _clean_segment(path: Path, state: FileState) -> list[str]:
+    """Remove payload edits of a segment that the catalog does not list, and vectors of names that
+    are gone."""
+    known = {file.name for file in state.edits.files} | state.segment.row.files.keys()
     removed = []
     for name in sorted(lookup.names(path)):
-        if layout.parse_edits_file(name) is not None and name not in known:
+        if name not in known and files.may_be_left_over(name):
             fs.discard(path / name)
             removed.append(f"{path.name}/{name}")
     return removed

@@ -18,18 +18,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from vecdb import models, quantization
+from vecdb.engine.bits import count_bits, gather_bits, none_if_all
 from vecdb.engine.commit import abandon, committing
 from vecdb.engine.optimize.indexing import Arrangement, Scorer, arrange, index, leading, scorer_of
 from vecdb.engine.planner import is_optimized, space_for, wants_index
-from vecdb.engine.schema import VectorSchema
+from vecdb.engine.schema import Schema, VectorSchema
 from vecdb.engine.signals import Uninterrupted
 from vecdb.engine.sources import Source, blocks_of, new_builder, read_rows, rows_in_new
-from vecdb.engine.store import FileState, Store, count_bits, gather_bits, none_if_all
+from vecdb.engine.store import FileState, Store
 from vecdb.errors import OptimizerError
 from vecdb.storage import fs, lookup
 from vecdb.storage.builder import SegmentBuilder
@@ -47,6 +49,16 @@ Floats = npt.NDArray[np.float32]
 _TURN = 0.001
 """A build runs at most so many seconds before it lets searches take their turn."""
 _SAMPLE_SEED = 20_240_229  # builds are repeatable: same rows, same codes
+
+
+@dataclass(frozen=True, slots=True)
+class _Pin:
+    """What a build begins with: the operation of which the sources are the catalog's state, and
+    the vector names there were."""
+
+    seq: int
+    renamed: int
+    schema: Schema
 
 
 class Cancelled(Exception):
@@ -96,7 +108,7 @@ def build(
             return  # a checkpoint has begun to rewrite some of them
         states = [store.files[i] for i in segment_ids if i in store.files]
         sources = [Source.of(state.committed_view()) for state in states]
-        pinned = store.applied_seq
+        pinned = _Pin(store.applied_seq, store.renamed, store.schema)
         store.building = segment_ids
     try:
         if any(len(source.rows) for source in sources):
@@ -109,20 +121,19 @@ def build(
 def _build(
     store: Store,
     sources: list[Source],
-    pinned: int,
+    pinned: _Pin,
     cancelled: Callable[[], bool],
     progress: Callable[[int, int], None],
 ) -> None:
-    """Build and commit. ``pinned``: the last operation that the catalog had when the sources were
-    taken."""
+    """Build and commit."""
     total = sum(len(source.rows) for source in sources)
     _require_space(store, sources)
     builder: SegmentBuilder | None = None
     try:
-        builder = new_builder(store, sources)
-        schema = list(store.schema.values())
+        builder = new_builder(store, sources, pinned.schema)
+        schema = list(pinned.schema.values())
         everything = max(total, store.view.live)
-        large = is_optimized(total, everything, store.schema, store.config.optimizer_config)
+        large = is_optimized(total, everything, pinned.schema, store.config.optimizer_config)
         quantized = [v for v in schema if large and v.codec is not None]
         clustered = schema if large and wants_index(total, store.config.optimizer_config) else []
         meter = _Meter(total * (1 + len(quantized) + len(clustered)), cancelled, progress)
@@ -177,7 +188,7 @@ def _copy(builder: SegmentBuilder, sources: list[Source], order: Offsets, meter:
     for rows in blocks_of(order, builder.dims):
         meter.poll()
         blocks = [
-            (positions, read_rows(source.segment_view, offsets))
+            (positions, read_rows(source.segment_view, offsets, builder.dims))
             for source, positions, offsets in _by_source(sources, rows)
         ]
         builder.add(blocks[0][1] if len(blocks) == 1 else _interleaved(blocks))
@@ -261,21 +272,21 @@ def _sample(builder: SegmentBuilder, name: str, vectors: Floats, size: int) -> F
 
 
 def _commit(
-    store: Store, sources: list[Source], pinned: int, order: Offsets, row: SegmentRow
+    store: Store, sources: list[Source], pinned: _Pin, order: Offsets, row: SegmentRow
 ) -> list[FileSegment]:
     """Commit and publish. Under the maintenance lock; returns the retired segments."""
+    if store.renamed != pinned.renamed:
+        raise Cancelled  # some vectors are gone since, or new
     segment = store.open_segment(row)
     for path, detail in segment.damage.items():
         # Or it would be built again, and again.
         raise OptimizerError(f"{path}, written a moment ago, cannot be read back: {detail}")
     new_rows = rows_in_new(sources, order)
-    files = _committed_edits(store, sources, pinned, new_rows, segment)
+    files = _committed_edits(store, sources, pinned.seq, new_rows, segment)
     with Uninterrupted(), store.write:
         store.require_writable()
         if store.frozen is not None:
             raise OptimizerError("a checkpoint failed half-way and must be finished first")
-        if set(segment.dims) != set(store.schema):
-            raise Cancelled  # the configuration changed under the build
         edits = _edits_in_memory(store, sources, new_rows, files)
         committed = none_if_all(_masks(store, sources, order, committed=True), segment.rows)
         alive = none_if_all(_masks(store, sources, order, committed=False), segment.rows)

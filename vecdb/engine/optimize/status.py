@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from vecdb import models
 from vecdb.engine.optimize.optimizer import next_step
+from vecdb.engine.read import masks
 from vecdb.engine.read.segment.codes import describe
 from vecdb.engine.store import Store
-from vecdb.engine.view import SegmentView
+from vecdb.engine.view import SegmentView, View
+from vecdb.errors import CorruptionError
+from vecdb.models.payload_schema import type_of
 from vecdb.storage.segment import Index
 from vecdb.vectors.datatypes import bytes_per_vector
 
@@ -47,9 +52,36 @@ def collection_info(store: Store) -> models.CollectionInfo:
         segments_count=len(segments),
         wal_bytes=store.wal.size,
         config=view.config,
+        payload_schema=_payload_schema(view),
         segments=segments,
         damaged_files=damaged,
     )
+
+
+def _payload_schema(view: View) -> dict[str, models.PayloadIndexInfo]:
+    """What is said of fields of the payload, and how many points have them."""
+    return {
+        field: models.PayloadIndexInfo(
+            data_type=type_of(schema),
+            params=None if isinstance(schema, models.PayloadSchemaType) else schema,
+            points=_points_with(view, field),
+        )
+        for field, schema in (view.config.payload_schema or {}).items()
+    }
+
+
+def _points_with(view: View, field: str) -> int:
+    """How many points have a value in a field. Whether they have is remembered, so this reads the
+    payload of a point once; those of a segment that is damaged are not counted."""
+    empty = models.IsEmptyCondition(is_empty=models.PayloadField(key=field))
+    condition = masks.compiled(models.Filter(must_not=[empty]))
+    count = 0
+    for part in view.segments:
+        try:
+            count += int(np.bitwise_count(masks.matching(view, part, condition)).sum())
+        except CorruptionError:
+            continue
+    return count
 
 
 def _progress(store: Store, pending: str | None) -> models.OptimizerProgress:

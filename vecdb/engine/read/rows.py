@@ -74,4 +74,4 @@ def vectors_of(view: View, segment_view: SegmentView, row: int, names: list[str]
     one = np.array([row], dtype=np.int64)
     has = vector_names(view, segment_view, row)
     by_name = {n: segment_view.segment.take(n, one)[0].tolist() for n in names if n in has}
-    return by_name.get("") if "" in view.schema else by_name
+    return by_name.get("") if list(view.schema) == [""] else by_name

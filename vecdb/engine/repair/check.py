@@ -207,7 +207,7 @@ def _check_segment(
         check.bytes += array.file_size
     for entry in directory.iterdir():
         if entry.name not in row.files:
-            if layout.parse_edits_file(entry.name) is not None:
+            if files.may_be_left_over(entry.name):
                 check.leftovers += 1
             else:
                 report.add(entry, "is not a file of this segment")

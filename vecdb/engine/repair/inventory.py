@@ -244,7 +244,9 @@ class Inventory:
                 config = models.coerce(models.CollectionConfig, value)
             except ValueError:
                 continue
-            if not dims or dims == {v.name: v.dim for v in schema_of(config).values()}:
+            found = {v.name: v.dim for v in schema_of(config).values()}
+            # Of vector names some may have come or gone since a segment was built.
+            if not dims or (found.items() & dims.items() and _agree(found, dims)):
                 return config
         return None
 
@@ -375,6 +377,11 @@ def _read_manifest(
         if row.id == number and isinstance(value.get("config"), dict):
             return value["config"], row
     return None
+
+
+def _agree(dims: dict[str, int], others: dict[str, int]) -> bool:
+    """Whether the vector names that are in both have the same dimensions."""
+    return all(dims[name] == others[name] for name in dims.keys() & others.keys())
 
 
 def _parsed(values: Iterable[bytes], parse: Callable[[Any], T]) -> list[T]:

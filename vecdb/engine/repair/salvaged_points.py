@@ -248,6 +248,8 @@ class _SegmentRows:
         self._vectors: dict[str, SalvagedFile] = {}
         self._present: dict[str, tuple[Flags, Flags]] = {}
         for name in salvaged.names:
+            if entry.row is not None and name not in entry.row.vectors:
+                continue  # it came to the collection later
             self._vectors[name] = self._open(files.VECTORS, name)
             self._vectors[name].expect(entry.rows, salvaged.inventory.schema[name].dim)
             self._present[name] = self._read_present(name)
@@ -333,6 +335,9 @@ class _SegmentRows:
     def _read_vectors(self, name: str, window: Offsets) -> tuple[VectorBlock, Flags]:
         """The vectors, and which rows have lost theirs."""
         dim = self._salvaged.inventory.schema[name].dim
+        if name not in self._vectors:
+            none = VectorBlock.of_none(len(window), dim)
+            return none, np.zeros(len(window), dtype=np.bool_)
         first = int(window[0])
         data, whole = self._vectors[name].rows(first, int(window[-1]) + 1, dim)
         block, good = data[window - first], whole[window - first]

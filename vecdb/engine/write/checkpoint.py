@@ -28,21 +28,14 @@ from pathlib import Path
 import numpy as np
 
 from vecdb import models
+from vecdb.engine.bits import count_bits, gather_bits, none_if_all
 from vecdb.engine.commit import abandon, committing
 from vecdb.engine.planner import absorbed, space_for
 from vecdb.engine.schema import row_bytes
 from vecdb.engine.signals import Uninterrupted
 from vecdb.engine.sources import Source, blocks_of, new_builder, read_rows, rows_in_new
 from vecdb.engine.statistics import statistics
-from vecdb.engine.store import (
-    FileState,
-    Frozen,
-    Store,
-    count_bits,
-    gather_bits,
-    none_if_all,
-    view_of,
-)
+from vecdb.engine.store import FileState, Frozen, Store, view_of
 from vecdb.engine.view import SegmentView
 from vecdb.errors import CorruptionError, StorageFullError
 from vecdb.storage import fs, lookup
@@ -198,11 +191,11 @@ def _build(store: Store, sources: list[Source]) -> tuple[SegmentBuilder | None, 
     if not total:
         return None, None
     _require_space(store, total * row_bytes(store.schema))
-    builder = new_builder(store, sources)
+    builder = new_builder(store, sources, store.schema)
     try:
         for source in sources:
             for rows in blocks_of(source.rows, builder.dims):
-                builder.add(read_rows(source.segment_view, rows))
+                builder.add(read_rows(source.segment_view, rows, builder.dims))
         builder.finish_rows()
         return builder, store.open_segment(builder.finish(models.to_builtins(store.config)))
     except BaseException:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -12,7 +13,9 @@ from vecdb.engine.schema import schema_of, vector_schema
 from vecdb.engine.signals import Uninterrupted
 from vecdb.engine.store import Store
 from vecdb.errors import InvalidInputError
-from vecdb.storage.catalog import Change
+from vecdb.payload import encoding
+from vecdb.payload.paths import parse_path
+from vecdb.storage.catalog import Change, require_storable
 
 
 def new_config(
@@ -22,6 +25,7 @@ def new_config(
     hnsw_config: Any = None,
     wal_config: Any = None,
     on_disk_payload: bool | None = None,
+    metadata: Any = None,
 ) -> models.CollectionConfig:
     """The configuration of a new collection. Raises InvalidInputError."""
     config = models.CollectionConfig(
@@ -39,8 +43,11 @@ def new_config(
             models.WalConfig(), models.coerce(models.WalConfigDiff, wal_config, "wal_config")
         ),
         quantization_config=models.parse_quantization_config(quantization_config),
+        metadata=None if metadata is None else _plain(metadata),
     )
-    return models.coerce(models.CollectionConfig, config, "configuration")
+    config = models.coerce(models.CollectionConfig, config, "configuration")
+    require_storable(models.to_builtins(config))
+    return config
 
 
 def update_config(
@@ -49,26 +56,95 @@ def update_config(
     hnsw_config: Any,
     quantization_config: Any,
     vectors_config: Any,
+    metadata: Any = None,
 ) -> None:
     """Commit a changed configuration, and open again the segments whose placements it changes."""
     optimizers = models.coerce(models.OptimizersConfigDiff, optimizers_config, "optimizers_config")
     hnsw = models.coerce(models.HnswConfigDiff, hnsw_config, "hnsw_config")
     quantization = models.parse_quantization_config_diff(quantization_config)
-    store.require_outside()
-    with store.maintenance:
-        old = store.config
-        if quantization is None:
-            quantization = old.quantization_config
-        config = models.CollectionConfig(
-            params=models.CollectionParams(
-                vectors=_changed_vectors(old, vectors_config, store),
-                on_disk_payload=old.params.on_disk_payload,
+    additions = {} if metadata is None else _plain(metadata)
+
+    def changed(old: models.CollectionConfig) -> models.CollectionConfig:
+        new_codes = old.quantization_config if quantization is None else quantization
+        return msgspec.structs.replace(
+            old,
+            params=msgspec.structs.replace(
+                old.params, vectors=_changed_vectors(old, vectors_config, store)
             ),
             hnsw_config=models.merge(old.hnsw_config, hnsw),
             optimizer_config=models.merge(old.optimizer_config, optimizers),
-            wal_config=old.wal_config,
-            quantization_config=None if quantization is models.Disabled.DISABLED else quantization,
+            quantization_config=None if new_codes is models.Disabled.DISABLED else new_codes,
+            metadata=_merged(old.metadata, additions),
         )
+
+    _change(store, changed)
+
+
+def set_payload_index(store: Store, field: Any, schema: Any) -> None:
+    """Commit that a field of the payload is of a type. Nothing to do if that is known."""
+    name, given = _field_name(field), models.parse_field_schema(schema)
+
+    def changed(old: models.CollectionConfig) -> models.CollectionConfig | None:
+        known = old.payload_schema or {}
+        if known.get(name) == given:
+            return None
+        return msgspec.structs.replace(old, payload_schema={**known, name: given})
+
+    _change(store, changed)
+
+
+def drop_payload_index(store: Store, field: Any) -> None:
+    """Commit that nothing is said of a field of the payload. Nothing to do if that is so."""
+    name = _field_name(field)
+
+    def changed(old: models.CollectionConfig) -> models.CollectionConfig | None:
+        known = dict(old.payload_schema or {})
+        if known.pop(name, None) is None:
+            return None
+        return msgspec.structs.replace(old, payload_schema=known or None)
+
+    _change(store, changed)
+
+
+def _field_name(field: Any) -> str:
+    if not isinstance(field, str):
+        raise InvalidInputError(f"field_name: expected a string, got {type(field).__name__}")
+    try:
+        parse_path(field)
+    except InvalidInputError as error:
+        raise InvalidInputError(f"field_name: {error}") from None
+    return str.__str__(field)
+
+
+def _plain(metadata: Any) -> dict[str, Any]:
+    """Metadata as it will be stored: plain JSON."""
+    if not isinstance(metadata, dict):
+        raise InvalidInputError(f"metadata: expected a dict, got {type(metadata).__name__}")
+    try:
+        return encoding.decode(encoding.encode(metadata))
+    except InvalidInputError as error:
+        raise InvalidInputError(f"metadata: {str(error).removeprefix('payload: ')}") from None
+
+
+def _merged(old: dict[str, Any] | None, additions: dict[str, Any]) -> dict[str, Any] | None:
+    """Metadata with some keys set, and those taken away that are set to None."""
+    if not additions:
+        return old
+    gone = {key for key, value in additions.items() if value is None}
+    return {k: v for k, v in {**(old or {}), **additions}.items() if k not in gone}
+
+
+def _change(
+    store: Store, change: Callable[[models.CollectionConfig], models.CollectionConfig | None]
+) -> None:
+    """Commit what ``change`` makes of the configuration; None: it stays as it is."""
+    store.require_outside()
+    with store.maintenance:
+        store.require_writable()
+        config = change(store.config)
+        if config is None:
+            return
+        require_storable(models.to_builtins(config))
         with store.changing():
             store.require_in_place()
             _commit(store, config)

@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from vecdb import ids, models
 from vecdb.engine.operations import (
     Delete,
@@ -24,8 +26,8 @@ from vecdb.engine.read import reader
 from vecdb.engine.schema import Schema, vector_schema
 from vecdb.engine.view import View
 from vecdb.engine.write.ingest import prepare_vectors
-from vecdb.engine.write.writer import Request, existing
-from vecdb.errors import InvalidInputError
+from vecdb.engine.write.writer import Request
+from vecdb.errors import InvalidInputError, NotFoundError
 from vecdb.payload import encoding
 from vecdb.payload.paths import parse_path
 
@@ -84,6 +86,17 @@ def delete_vectors(schema: Schema, names: Any, points: Any) -> Request:
     """Remove the vectors of these names from the points."""
     given = [vector_schema(schema, name).name for name in _strings(names, "vectors")]
     return _of_existing(points, "points", lambda keys: DropVectors(keys, given))
+
+
+def existing(view: View, keys: list[int]) -> list[int]:
+    """The keys, if all of them are live points. Raises NotFoundError naming the first that is
+    not."""
+    where, _ = view.locate(keys)
+    missing = np.flatnonzero(where < 0)
+    if len(missing):
+        point = ids.external(keys[int(missing[0])])
+        raise NotFoundError(f"point {point!r} does not exist ({len(missing)} of {len(keys)} ids)")
+    return keys
 
 
 def _of_existing(selector: Any, what: str, make: Callable[[list[int]], Operation]) -> Request:

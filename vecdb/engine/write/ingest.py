@@ -25,11 +25,18 @@ Floats = npt.NDArray[np.float32]
 
 def prepare_upsert(schema: Schema, points: Any) -> Upsert:
     """A Batch, or a list of PointStruct, as one operation. Raises InvalidInputError."""
+    upsert = rows_of_points(schema, points)
+    last = _last_of_each(upsert.keys)
+    return upsert if last is None else rows_of_upsert(upsert, last)
+
+
+def rows_of_points(schema: Schema, points: Any) -> Upsert:
+    """The same row by row as given: a key may come more than once. There may be no rows at all.
+    Raises InvalidInputError."""
     parsed = models.parse_points(points)
     if isinstance(parsed, models.Batch):
         keys = ids.keys_of(parsed.ids)
-        _require_some(keys)
-        columns = _columns_of_batch(schema, parsed.vectors, len(keys))
+        columns = _columns_of_batch(schema, parsed.vectors, len(keys)) if keys else {}
         payloads = (
             [encoding.EMPTY] * len(keys)
             if parsed.payloads is None
@@ -37,21 +44,21 @@ def prepare_upsert(schema: Schema, points: Any) -> Upsert:
         )
     else:
         keys = [ids.key_of(point.id) for point in parsed]
-        _require_some(keys)
         columns = _columns_of_points(schema, keys, [p.vector for p in parsed])
         payloads = _encode(keys, [point.payload for point in parsed])
     for name, vector in schema.items():  # a row has an entry for every name
         if name not in columns:
             columns[name] = VectorBlock.of_none(len(keys), vector.dim)
-    upsert = Upsert(keys, payloads, columns)
-    last = _last_of_each(keys)
-    if last is not None:
-        upsert = Upsert(
-            [keys[i] for i in last],
-            [payloads[i] for i in last],
-            {name: block.take(last) for name, block in columns.items()},
-        )
-    return upsert
+    return Upsert(keys, payloads, columns)
+
+
+def rows_of_upsert(upsert: Upsert, rows: Sequence[int]) -> Upsert:
+    """Some rows of an operation."""
+    return Upsert(
+        [upsert.keys[row] for row in rows],
+        [upsert.payloads[row] for row in rows],
+        {name: block.take(list(rows)) for name, block in upsert.vectors.items()},
+    )
 
 
 def prepare_vectors(schema: Schema, points: Any) -> EditVectors:

@@ -1,8 +1,11 @@
 """Writing: operations get their order, go to the WAL as one frame, and are applied.
 
-Group commit: a writer queues its operation and takes the write lock. Whoever gets the lock first
+Group commit: a writer queues its operations and takes the write lock. Whoever gets the lock first
 commits everything queued so far, with one write and one sync; the others find theirs done. The
 batching window is the time that the sync before takes; there is no timer.
+
+A frame is in the log wholly or not at all, and a batch is in one frame, with nothing between its
+operations: so is the batch.
 
 A write returns when it is durable (as far as the sync level goes) and visible to new reads.
 """
@@ -11,40 +14,18 @@ from __future__ import annotations
 
 import errno
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
-from vecdb import ids
-from vecdb.engine.operations import (
-    Delete,
-    DropVectors,
-    EditPayload,
-    EditVectors,
-    Operation,
-    Upsert,
-    encode,
-)
-from vecdb.engine.read.rows import gather_vectors
-from vecdb.engine.schema import row_bytes
+from vecdb.engine.operations import Delete, Operation, Upsert, encode, fitted
 from vecdb.engine.signals import Uninterrupted
 from vecdb.engine.store import Store
-from vecdb.engine.view import Offsets, View
-from vecdb.errors import (
-    CorruptionError,
-    InvalidInputError,
-    NotFoundError,
-    StorageFullError,
-    VecdbError,
-)
-from vecdb.payload import edit, encoding
-from vecdb.payload.paths import parse_path
+from vecdb.engine.view import View
+from vecdb.engine.write.draft import Draft
+from vecdb.engine.write.effects import MAX_OPERATION, Effect, apply, rewrite
+from vecdb.errors import InvalidInputError, StorageFullError, VecdbError
 from vecdb.storage import lookup
-from vecdb.storage.format import MAX_FRAME, DamageError
-from vecdb.storage.payload_edits import PayloadEdits
-from vecdb.vectors.block import VectorBlock
+from vecdb.storage.format import MAX_OPERATIONS
 
 # An operation that depends on no state, or a function that makes one from the state it applies to
 # (None: nothing to do).
@@ -53,49 +34,93 @@ Request = Upsert | Delete | Callable[[View], Operation | None]
 _GROUP_BYTES = 1 << 20
 _ASK_EVERY = 1 << 20  # bytes that are written until the disk is asked again for its free space
 _GROUP_OPERATIONS = 256
-_MAX_OPERATION = MAX_FRAME - (1 << 16)
-_AT_ONCE = 1024  # payloads that are read together
+_FRAMING = 16  # bytes that an operation takes in a frame beside its own, at most
+
+
+class Logged:
+    """One operation as it goes to the log. ``effect``: what it amounts to, if that is known."""
+
+    __slots__ = ("buffers", "effect", "operation", "size")
+
+    def __init__(self, operation: Operation, effect: Effect = None) -> None:
+        self.operation = operation
+        self.effect = effect
+        self.buffers: list[Any] = encode(operation)
+        self.size = sum(memoryview(buffer).nbytes for buffer in self.buffers) + _FRAMING
 
 
 class Ticket:
-    """One queued request and, later, its outcome."""
+    """Queued requests, all of which become true or none, and later their outcome."""
 
-    __slots__ = ("buffers", "done", "effect", "error", "operation", "request", "seq", "size")
+    __slots__ = ("done", "error", "logged", "requests", "seqs", "size", "which")
 
-    def __init__(self, request: Request) -> None:
-        self.request = request
-        self.operation: Operation | None = None
-        self.effect: Effect = None  # what an edit amounts to
-        self.buffers: list[Any] = []
+    def __init__(self, requests: Sequence[Request]) -> None:
+        self.requests = requests
+        self.logged: list[Logged] = []
+        self.which: list[int] = []  # for each request how many operations there are up to its own
         self.size = 0
-        self.seq = 0
+        self.seqs: list[int] = []  # for each request that of its operation, or of the one before
         self.done = False
         self.error: BaseException | None = None
 
-    def prepare(self, operation: Operation) -> None:
-        """Encode the operation. Raises InvalidInputError if it is too large for one frame."""
-        self.operation = operation
-        self.buffers = encode(operation)
-        self.size = sum(memoryview(buffer).nbytes for buffer in self.buffers)
-        if self.size > _MAX_OPERATION:
-            raise InvalidInputError(
-                f"the write is {self.size} bytes; the limit of one write is {_MAX_OPERATION}. "
-                f"Split it into smaller batches"
-            )
+    @property
+    def depends(self) -> bool:
+        """Whether the operations depend on the state."""
+        return any(map(callable, self.requests))
+
+    def add(self, operation: Operation | None, effect: Effect = None) -> None:
+        """The operation of the next request. Raises InvalidInputError for more than one frame."""
+        if operation is not None:
+            logged = Logged(operation, effect)
+            self.logged.append(logged)
+            self.size += logged.size
+            if self.size > MAX_OPERATION:
+                raise InvalidInputError(
+                    f"the write is {self.size} bytes; the limit of one write is {MAX_OPERATION}. "
+                    f"Split it into smaller batches"
+                )
+        self.which.append(len(self.logged))
+
+    def fit(self, dims: Mapping[str, int]) -> bool:
+        """Make the operations those of a collection that has these vectors now; whether they can
+        be."""
+        try:
+            for number, each in enumerate(self.logged):
+                operation = fitted(each.operation, dims)
+                if operation is not each.operation:
+                    assert isinstance(operation, Upsert)
+                    self.logged[number] = Logged(operation, operation)
+        except InvalidInputError as error:
+            self.fail(error)
+        return self.error is None
+
+    def begin(self, seq: int) -> None:
+        """The first of the operations has this number."""
+        self.seqs = [seq + count - 1 for count in self.which]
 
     def fail(self, error: BaseException) -> None:
-        """The request has no effect."""
+        """The requests have no effect."""
         self.error = error
         self.done = True
 
 
 def submit(store: Store, request: Request) -> int:
-    """Commit a request; the seq it got (of the last operation, if it had nothing to do). From any
-    thread."""
-    ticket = Ticket(request)
-    if isinstance(request, (Upsert, Delete)):
-        ticket.effect = None if isinstance(request, Delete) else request
-        ticket.prepare(request)
+    """Commit a request; the seq it got (of the last operation, if it had nothing to do)."""
+    return submit_all(store, [request])[0]
+
+
+def submit_all(store: Store, requests: Sequence[Request]) -> list[int]:
+    """Commit requests as one write: each sees those before it, and all of them become true or
+    none. The seq that each one got. Raises InvalidInputError for too many of them."""
+    if len(requests) > MAX_OPERATIONS:
+        raise InvalidInputError(
+            f"{len(requests)} operations; the limit of one write is {MAX_OPERATIONS}"
+        )
+    ticket = Ticket(requests)
+    if not ticket.depends:
+        for request in requests:
+            assert not callable(request)
+            ticket.add(request, None if isinstance(request, Delete) else request)
     store.require_outside()
     with Uninterrupted():  # outermost: a signal's handler runs when the lock is free again
         store.queue.append(ticket)
@@ -104,7 +129,7 @@ def submit(store: Store, request: Request) -> int:
                 _commit_group(store)
     error, ticket.error = ticket.error, None  # by its frames it has the ticket
     if error is None:
-        return ticket.seq
+        return ticket.seqs
     try:
         raise error
     finally:
@@ -118,7 +143,7 @@ def _commit_group(store: Store) -> None:
     first_seq = store.next_seq
     try:
         store.require_writable()
-        store.append(first_seq, [ticket.buffers for ticket in group])
+        store.append(first_seq, [each.buffers for ticket in group for each in ticket.logged])
     except VecdbError as error:
         if store.wal.failed is not None:
             store.fail(store.wal.failed)
@@ -133,10 +158,8 @@ def _commit_group(store: Store) -> None:
         raise
     try:
         for ticket in group:
-            assert ticket.operation is not None
-            apply(store, store.next_seq, ticket.operation, ticket.effect)
-            ticket.seq = store.next_seq
-            store.next_seq += 1
+            ticket.begin(store.next_seq)
+            _apply(store, ticket)
         store.written_at = time.monotonic()
         store.rush.add(sum(ticket.size for ticket in group), store.written_at)
         store.publish()
@@ -150,16 +173,28 @@ def _commit_group(store: Store) -> None:
         ticket.done = True
 
 
+def _apply(store: Store, ticket: Ticket) -> None:
+    for number, each in enumerate(ticket.logged):
+        effect = each.effect
+        if number and not isinstance(each.operation, (Upsert, Delete)):
+            # What it was worked out for was a draft.
+            effect = rewrite(store.make_view(), each.operation)
+        apply(store, store.next_seq, each.operation, effect)
+        store.next_seq += 1
+
+
 def _take_group(store: Store) -> list[Ticket]:
-    """The queued tickets that one frame takes. One whose operation depends on the state must
+    """The queued tickets that one frame takes. One whose operations depend on the state must
     see all before it applied, so it goes alone."""
     group: list[Ticket] = []
-    size = 0
-    while store.queue and len(group) < _GROUP_OPERATIONS:
+    size = count = 0
+    while store.queue:
         ticket = store.queue[0]
-        if group and size + ticket.size > _GROUP_BYTES:
+        size += ticket.size
+        count += len(ticket.logged)
+        if group and (size > _GROUP_BYTES or count > _GROUP_OPERATIONS):
             break  # beyond what one frame may hold it could not be read back
-        if callable(ticket.request):
+        if ticket.depends:
             if group:
                 break
             store.queue.popleft()
@@ -167,28 +202,37 @@ def _take_group(store: Store) -> list[Ticket]:
                 return [ticket]
             continue
         store.queue.popleft()
-        group.append(ticket)
-        size += ticket.size
+        if ticket.fit(store.memory.dims):
+            group.append(ticket)
     return group
 
 
 def _resolve(store: Store, ticket: Ticket) -> bool:
-    assert callable(ticket.request)
+    """Work out the operations of a ticket; whether there are any."""
     try:
         store.require_writable()
-        operation = ticket.request(store.view)
-        if operation is None:
-            ticket.seq = store.next_seq - 1
-            ticket.done = True
-            return False
-        # Everything that can go wrong with an edit (a damaged row, a payload grown too large)
-        # must go wrong before it is in the WAL, or it would go wrong again at every open.
-        ticket.effect = rewrite(store.view, operation)
-        ticket.prepare(operation)
+        draft = Draft(store.view) if len(ticket.requests) > 1 else None
+        for request in ticket.requests:
+            view = store.view if draft is None else draft.view
+            operation = request(view) if callable(request) else request
+            if operation is None:
+                ticket.add(None)
+                continue
+            operation = fitted(operation, store.memory.dims)
+            # Everything that can go wrong with an edit (a damaged row, a payload grown too
+            # large) must go wrong before it is in the WAL, or it would go wrong again at every
+            # open.
+            effect = rewrite(view, operation)
+            ticket.add(operation, effect)
+            if draft is not None:
+                draft.apply(store.next_seq + len(ticket.logged) - 1, operation, effect)
     except Exception as error:
         ticket.fail(error)
         return False
-    return True
+    if not ticket.logged:
+        ticket.begin(store.next_seq)
+        ticket.done = True
+    return bool(ticket.logged)
 
 
 def _with_space(store: Store, group: list[Ticket]) -> list[Ticket]:
@@ -198,7 +242,7 @@ def _with_space(store: Store, group: list[Ticket]) -> list[Ticket]:
     store.room -= size
     if store.room >= 0:
         return group
-    adding = [ticket for ticket in group if not isinstance(ticket.operation, Delete)]
+    adding = [ticket for ticket in group if not _only_deletes(ticket)]
     free, kept = lookup.free_bytes(store.path), store.kept_free()
     if not adding or free is None or free - size >= kept:
         store.room = 0 if free is None else max(0, min(free - size - kept, _ASK_EVERY))
@@ -214,127 +258,5 @@ def _with_space(store: Store, group: list[Ticket]) -> list[Ticket]:
     return [ticket for ticket in group if ticket.error is None]
 
 
-@dataclass(frozen=True, slots=True)
-class NewPayloads:
-    """Rows of one segment and the payloads they are given."""
-
-    edits: PayloadEdits
-    rows: Offsets
-    payloads: list[bytes]
-
-
-Effect = Upsert | list[NewPayloads] | None
-"""What an operation adds to a state: whole new rows, or payloads of rows that stay."""
-
-
-def apply(store: Store, seq: int, operation: Operation, effect: Effect) -> None:
-    """Change the memory segment, the alive masks and the payload edits as the operation says.
-    ``effect`` is what ``rewrite`` made of it. Under the write lock; does not publish."""
-    if isinstance(operation, Delete):
-        store.kill(operation.keys, in_memory=True)
-    elif isinstance(effect, Upsert):
-        store.kill(effect.keys, in_memory=False)
-        store.memory.append(seq, effect.keys, effect.payloads, effect.vectors)
-    elif effect is not None:
-        for new in effect:
-            new.edits.append([seq] * len(new.rows), new.rows.tolist(), new.payloads)
-
-
-def rewrite(view: View, operation: Operation) -> Effect:
-    """The effect of an operation on this state, which must be the state now; None: it adds nothing.
-    Raises InvalidInputError and CorruptionError."""
-    if isinstance(operation, Delete):
-        return None
-    if isinstance(operation, Upsert):
-        return operation
-    if isinstance(operation, EditPayload):
-        return _new_payloads(view, operation)
-    return _edited(view, operation)
-
-
-def _new_payloads(view: View, edit: EditPayload) -> list[NewPayloads]:
-    where, rows = view.locate(edit.keys)
-    whole = whole_payload(edit)
-    change = payload_editor(edit)
-    changes = []
-    for number in np.unique(where[where >= 0]).tolist():
-        segment_view, mine = view.segments[number], rows[where == number]
-        payloads: list[bytes] = []
-        if whole is not None:  # the stored ones need not be read; one object, however many points
-            changes.append(NewPayloads(segment_view.edits, mine, [whole] * len(mine)))
-            continue
-        try:
-            for start in range(0, len(mine), _AT_ONCE):
-                payloads += map(change, segment_view.payloads(mine[start : start + _AT_ONCE]))
-        except DamageError as error:
-            raise CorruptionError("payload of a point to edit", str(error)) from None
-        changes.append(NewPayloads(segment_view.edits, mine, payloads))
-    return changes
-
-
-def _edited(view: View, edit: EditVectors | DropVectors) -> Upsert | None:
-    where, rows = view.locate(edit.keys)
-    known = np.flatnonzero(where >= 0)
-    if not len(known):
-        return None
-    size = len(known) * row_bytes(view.schema)
-    if size > _MAX_OPERATION:
-        raise InvalidInputError(
-            f"the edit rewrites {len(known)} points with {size} bytes of vectors; the limit of "
-            f"one edit is {_MAX_OPERATION}. Edit fewer points at a time"
-        )
-    where, rows = where[known], rows[known]
-    keys = [edit.keys[number] for number in known.tolist()]
-    payloads = [
-        bytes(view.segments[number].payload(row))
-        for number, row in zip(where.tolist(), rows.tolist(), strict=True)
-    ]
-    vectors = {}
-    for name in view.schema:
-        values, has = gather_vectors(view, where, rows, name)
-        if isinstance(edit, EditVectors) and name in edit.vectors:
-            new = edit.vectors[name].take(known)
-            given = new.flags()
-            values[given] = new.values[given]
-            has |= given
-        if isinstance(edit, DropVectors) and name in edit.names:
-            values[:] = 0
-            has[:] = False
-        vectors[name] = VectorBlock.of(values, has)
-    return Upsert(keys, payloads, vectors)
-
-
-def whole_payload(operation: EditPayload) -> bytes | None:
-    """The payload after the edit, if it does not depend on the one before."""
-    if operation.mode == "clear":
-        return encoding.EMPTY
-    return encoding.encode(operation.payload) if operation.mode == "overwrite" else None
-
-
-def payload_editor(operation: EditPayload) -> Callable[[Any], bytes]:
-    """The function that turns a stored payload into the one after the edit. It raises DamageError,
-    and InvalidInputError if the payload grows too large."""
-    to_set = parse_path(operation.path) if operation.mode == "set" and operation.path else []
-    to_delete = list(map(parse_path, operation.paths)) if operation.mode == "delete" else []
-    pack = encoding.packer()
-
-    def change(stored: Any) -> bytes:
-        payload = encoding.decode(stored)
-        if operation.mode == "set":
-            edit.merge_at(payload, to_set, operation.payload)
-        for path in to_delete:
-            edit.delete_at(payload, path)
-        return encoding.encode(payload, pack)
-
-    return change
-
-
-def existing(view: View, keys: list[int]) -> list[int]:
-    """The keys, if all of them are live points. Raises NotFoundError naming the first that is
-    not."""
-    where, _ = view.locate(keys)
-    missing = np.flatnonzero(where < 0)
-    if len(missing):
-        point = ids.external(keys[int(missing[0])])
-        raise NotFoundError(f"point {point!r} does not exist ({len(missing)} of {len(keys)} ids)")
-    return keys
+def _only_deletes(ticket: Ticket) -> bool:
+    return all(isinstance(each.operation, Delete) for each in ticket.logged)

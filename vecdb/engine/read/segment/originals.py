@@ -101,6 +101,8 @@ def exact_scan(search: SegmentSearch, why: str = "no index") -> list[Best]:
         if not in_file:
             why = "not in a file yet"
         search.explain(models.SearchStage("originals", count, min(search.limit, count), why))
+    if not count:
+        return [(np.empty(0, np.float32), np.empty(0, np.int64))] * len(search.queries)
     numba = "vecdb.kernels.distance" in sys.modules
     if mask is not None and in_file and count * _FEW <= segment_view.rows and numba:
         rows = np.flatnonzero(unpack_bits(mask, segment_view.rows))

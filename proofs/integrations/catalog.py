@@ -1,0 +1,107 @@
+"""Which programs are run, of which version, and by which tests.
+
+A program that publishes its tests with its sources is run by these. For one that does not there are
+flows of ours, in ``flows``: what its users do, by its own interface.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+FLOWS = Path(__file__).with_name("flows")
+
+
+@dataclass(frozen=True)
+class Integration:
+    """One program. ``requirements``: pinned, its own distribution first. ``tests``: paths in its
+    sources, or, if ``flows``, the name of one of our files."""
+
+    name: str
+    requirements: tuple[str, ...]
+    tests: tuple[str, ...] = ()
+    flows: str | None = None
+
+    @property
+    def distribution(self) -> str:
+        """The program itself, as pip takes it."""
+        return self.requirements[0]
+
+
+INTEGRATIONS = (
+    Integration(
+        "langchain-qdrant",
+        # Its older store, half of its tests, calls what later clients have not.
+        (
+            "langchain-qdrant==1.1.0",
+            "qdrant-client==1.15.1",
+            "langchain-core==1.8.3",
+            "langchain-tests==1.1.9",
+        ),
+        tests=("tests/integration_tests", "tests/unit_tests/test_imports.py"),
+    ),
+    Integration(
+        "llama-index",
+        (
+            "llama-index-vector-stores-qdrant==0.10.4",
+            "qdrant-client==1.20.0",
+            "llama-index-core==0.14.25",
+        ),
+        flows="test_llama_index.py",
+    ),
+    Integration(
+        "haystack",
+        (
+            "qdrant-haystack==13.1.0",
+            "qdrant-client==1.20.0",
+            "haystack-ai==3.4.1",
+            "pandas",
+            "pytest-rerunfailures",
+        ),
+        tests=("tests",),
+    ),
+    Integration(
+        "datapizza",
+        (
+            "datapizza-ai-vectorstores-qdrant==0.0.9",
+            "qdrant-client==1.20.0",
+            "datapizza-ai-core==0.1.3",
+        ),
+        tests=("datapizza/vectorstores/qdrant/tests",),
+    ),
+    Integration("mem0", ("mem0ai==2.2.1", "qdrant-client==1.20.0"), flows="test_mem0.py"),
+    Integration(
+        "mcp-server-qdrant",
+        ("mcp-server-qdrant==0.8.1", "qdrant-client==1.20.0"),
+        flows="test_mcp_server_qdrant.py",
+    ),
+    Integration("agno", ("agno==3.1.10", "qdrant-client==1.20.0"), flows="test_agno.py"),
+    Integration(
+        "docarray",
+        ("docarray==0.41.0", "qdrant-client==1.15.1"),
+        flows="test_docarray.py",
+    ),
+    Integration(
+        "semantic-kernel",
+        ("semantic-kernel==1.45.0", "qdrant-client==1.15.1"),
+        flows="test_semantic_kernel.py",
+    ),
+    Integration(
+        "langgraph-store",
+        ("langgraph-store-qdrant==0.1.0", "qdrant-client==1.20.0"),
+        flows="test_langgraph_store.py",
+    ),
+    Integration("chonkie", ("chonkie==1.7.0", "qdrant-client==1.20.0"), flows="test_chonkie.py"),
+)
+
+# What vecdb has not yet: a test that fails in these words is no failure of ``vecdb.qdrant``.
+MISSING = {
+    "sparse vectors": r"sparse_vectors_config|SparseVector|sparse vector|update_sparse",
+    "multivectors": r"'multivector_config'|MultiVector",
+    "MMR": r"\.mmr: Qdrant's, not supported",
+    "text match": r"'(?:text|text_any|phrase)': Qdrant's, not supported|TextIndexParams",
+    "collections without vectors": r"at least one named vector, got an empty dict",
+    "facets": r"facet: not supported by vecdb",
+    "ordered queries": r"order_by: Qdrant's, not supported|OrderByQuery|'order_by'",
+    "prefetch and fusion": r"prefetch: Qdrant's, not supported|FusionQuery|'fusion'",
+}

@@ -1,0 +1,52 @@
+"""Names of what decides nothing where one process has all of a collection.
+
+Programs written for Qdrant import them, and pass them along.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Any, TypeAlias
+
+from vecdb.models.config import Positive
+from vecdb.models.reading import Model
+
+
+class ReadConsistencyType(str, Enum):
+    MAJORITY = "majority"
+    QUORUM = "quorum"
+    ALL = "all"
+
+
+class WriteOrdering(str, Enum):
+    WEAK = "weak"
+    MEDIUM = "medium"
+    STRONG = "strong"
+
+
+class ShardingMethod(str, Enum):
+    AUTO = "auto"
+    CUSTOM = "custom"
+
+
+ReadConsistency: TypeAlias = int | ReadConsistencyType
+ShardKey: TypeAlias = int | str
+ShardKeySelector: TypeAlias = ShardKey | list[ShardKey]
+
+
+class InitFrom(Model, frozen=True, kw_only=True):
+    """Of older clients. A snapshot copies a collection."""
+
+    collection: str
+
+
+class CollectionParamsDiff(Model, frozen=True, kw_only=True):
+    """Accepted by ``update_collection``, and without effect."""
+
+    replication_factor: Positive | None = None
+    write_consistency_factor: Positive | None = None
+    read_fan_out_factor: int | None = None
+    read_fan_out_delay_ms: int | None = None
+    on_disk_payload: bool | None = None
+    payload: Any = None
+    id_tracker: Any = None

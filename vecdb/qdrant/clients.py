@@ -1,0 +1,159 @@
+"""QdrantClient and AsyncQdrantClient: Qdrant's own, with vecdb in the place of its local mode."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from inspect import signature
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import qdrant_client
+
+from vecdb.database import VecDB
+from vecdb.qdrant.in_threads import AsyncVecDBLocal
+from vecdb.qdrant.local import VecDBLocal
+from vecdb.qdrant.opening import MEMORY, open_given
+
+_USED_THERE = ("cloud_inference", "local_inference_batch_size")
+
+
+class QdrantClient(qdrant_client.QdrantClient):
+    """Qdrant's client, on a database of vecdb.
+
+    ``path``: the directory, made with its parents if it is not there. ``location=":memory:"``, or
+    nothing: a temporary database. An address (``url``, ``host``, another ``location``) is refused,
+    unless addresses lead to a path (``install``). What else the constructor takes is accepted.
+
+    Its verbs take and return what Qdrant's do, its errors are those of ``vecdb.qdrant.errors``, and
+    what ``VecDB`` has besides (``search``, ``flush``, ``wait_for_optimizer``) is there, too.
+
+    Raises InvalidInputError for an address, AlreadyOpen, and what ``VecDB`` raises.
+    """
+
+    _client: VecDBLocal
+
+    if not TYPE_CHECKING:  # a type checker knows Qdrant's signatures
+
+        @wraps(qdrant_client.QdrantClient.__init__)
+        def __init__(self, *positional: Any, **named: Any) -> None:
+            given = _given(qdrant_client.QdrantClient, positional, named)
+            super().__init__(location=MEMORY, **{name: given[name] for name in _USED_THERE})
+            self._init_options = given
+            self._client = VecDBLocal(open_given(given))
+
+        def __getattr__(self, name: str) -> Any:
+            """A verb of ``VecDB`` that this version of Qdrant's client has not."""
+            if name[0] == "_" or not callable(getattr(VecDB, name, None)):
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            return getattr(self._client, name, None) or _further(self._client, name)
+
+        @wraps(qdrant_client.QdrantClient.query_points)
+        def query_points(
+            self, collection_name: str, query: Any = None, *more: Any, **given: Any
+        ) -> Any:
+            if _is_vector(query) and not more and not given.get("prefetch"):
+                return self._client.query_points(collection_name, query=query, **given)
+            return super().query_points(collection_name, query, *more, **given)
+
+    def __del__(self) -> None:
+        """Nothing: the database is let go of with ``_client``, which some may still refer to."""
+
+    def __enter__(self) -> QdrantClient:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @property
+    def database(self) -> VecDB:
+        """The database itself."""
+        return self._client.database
+
+
+class AsyncQdrantClient(qdrant_client.AsyncQdrantClient):
+    """``QdrantClient`` for asyncio: the same arguments, errors and results, awaited.
+
+    Calls run in threads. One that writes and is cancelled is waited for before CancelledError goes
+    on: what it asked for is done, or nothing of it, and nothing happens later. As in Qdrant's,
+    ``upload_points`` and ``upload_collection`` are no coroutines.
+    """
+
+    _client: AsyncVecDBLocal
+
+    if not TYPE_CHECKING:  # a type checker knows Qdrant's signatures
+
+        @wraps(qdrant_client.AsyncQdrantClient.__init__)
+        def __init__(self, *positional: Any, **named: Any) -> None:
+            given = _given(qdrant_client.AsyncQdrantClient, positional, named)
+            super().__init__(location=MEMORY, **{name: given[name] for name in _USED_THERE})
+            self._init_options = given
+            self._client = AsyncVecDBLocal(VecDBLocal(open_given(given)))
+
+        def __getattr__(self, name: str) -> Any:
+            """A verb of ``VecDB`` that this version of Qdrant's client has not."""
+            if name[0] == "_" or not callable(getattr(VecDB, name, None)):
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            return getattr(self._client, name, None) or _further_async(self._client, name)
+
+        @wraps(qdrant_client.AsyncQdrantClient.query_points)
+        async def query_points(
+            self, collection_name: str, query: Any = None, *more: Any, **given: Any
+        ) -> Any:
+            if _is_vector(query) and not more and not given.get("prefetch"):
+                return await self._client.query_points(collection_name, query=query, **given)
+            return await super().query_points(collection_name, query, *more, **given)
+
+    async def __aenter__(self) -> AsyncQdrantClient:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    @property
+    def database(self) -> VecDB:
+        """The database itself."""
+        return self._client.sync.database
+
+
+def _given(base: Any, positional: tuple[Any, ...], named: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of a constructor by name, with the defaults, as ``init_options`` has them."""
+    bound = signature(base.__init__).bind(None, *positional, **named)
+    bound.apply_defaults()
+    given: dict[str, Any] = dict(list(bound.arguments.items())[1:])  # without self
+    given |= given.pop("kwargs", {})
+    return given
+
+
+def _is_vector(query: Any) -> bool:
+    """Whether it is numbers, in which nothing has to be found that a model must embed first."""
+    if isinstance(query, np.ndarray):
+        return True
+    return (
+        isinstance(query, (list, tuple)) and len(query) > 0 and isinstance(query[0], (float, int))
+    )
+
+
+def _further(client: VecDBLocal, name: str) -> Callable[..., Any]:
+    def call(*positional: Any, **given: Any) -> Any:
+        return client.call(name, *positional, **given)
+
+    return call
+
+
+def _further_async(client: AsyncVecDBLocal, name: str) -> Callable[..., Any]:
+    async def call(*positional: Any, **given: Any) -> Any:
+        return await client.run(name, client.sync.call, name, *positional, **given)
+
+    return call
