@@ -220,7 +220,7 @@ def of_verbs() -> str:
 def of_database() -> str:
     """The methods of ``AsyncDatabaseVerbs``."""
     text = in_brackets("def __init__", declared(vecdb.VecDB.__init__, []), " -> None:", indent=4)
-    call = in_brackets("partial", ["VecDB", *handed(vecdb.VecDB.__init__)], "", indent=8).strip()
+    call = in_brackets("partial", ["VecDB", *handed(vecdb.VecDB.__init__)], "", indent=12).strip()
     text = f"\n{text}\n" + in_brackets("super().__init__", [call], "", indent=8) + "\n"
     for name, function in public(vecdb.VecDB, without=Verbs):
         if name not in WRITTEN_BY_HAND:

@@ -17,14 +17,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from vecdb import errors, models
+from vecdb.version import VERSION as __version__
 
 if TYPE_CHECKING:
     from vecdb.aio.collection import AsyncCollection
     from vecdb.aio.database import AsyncVecDB
     from vecdb.collection import Collection
     from vecdb.database import VecDB
-
-__version__ = "0.1.0"
 
 __all__ = [
     "AsyncCollection",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn
 
@@ -14,18 +15,21 @@ from vecdb.engine.optimize.optimizer import deadline_of
 from vecdb.engine.repair.check import CheckReport
 from vecdb.engine.write.configure import new_config, update_config
 from vecdb.errors import InvalidInputError, VecdbError
-from vecdb.qdrant_arguments import OfCollections, Unpack
+from vecdb.models.validation import read
+from vecdb.qdrant_arguments import OfClient, OfCollections, Unpack
 from vecdb.storage.wal import SyncLevel
 from vecdb.verbs import Verbs
+from vecdb.version import VERSION
 
 
 class VecDB(Verbs):
     """An embedded vector database in one directory.
 
-    ``path``: the directory, made if it does not exist; ``":memory:"`` is a temporary one that is
-    removed by ``close``. ``sync`` says when a write is on disk for good: ``"always"`` before it
-    returns, ``"interval"`` within ``sync_interval`` seconds, ``"never"`` when the kernel likes.
-    At every level acknowledged writes survive the death of the process.
+    ``path``: the directory, made with its parents if it does not exist. Without one, or with
+    ``":memory:"`` as ``path`` or ``location``, the database is a temporary one that is removed by
+    ``close``. ``sync`` says when a write is on disk for good: ``"always"`` before it returns,
+    ``"interval"`` within ``sync_interval`` seconds, ``"never"`` when the kernel likes. At every
+    level acknowledged writes survive the death of the process.
 
     ``read_only``: look at a database that another process may have open and be writing to. Nothing
     is locked or written; what is seen is the state of the moment of opening, or of the last
@@ -34,26 +38,30 @@ class VecDB(Verbs):
     A collection of which files are damaged does not keep the others from opening: ``damaged``
     names it, and using it raises its error.
 
-    Use it as a context manager, or call ``close``; an interpreter that ends without either closes
-    it too. Thread-safe. Not to be used in a forked child (ForkError).
+    Use it as a context manager, or call ``close``. One that nobody refers to any more is closed,
+    too, as is each at the interpreter's end. Thread-safe. Not to be used in a forked child
+    (ForkError).
 
-    ``**qdrant``: what Qdrant's client takes besides. As None, or empty, all of it is accepted. Of
-    other values those that decide nothing in one process (``timeout``, ``consistency``,
-    ``ordering``, ``shard_number``); those that ask for another answer (``prefetch``, ``order_by``,
-    ``shard_key_selector``) raise InvalidInputError.
+    ``**qdrant``: what Qdrant's client takes besides, here and in each verb. As None, or empty, all
+    of it is accepted. Of other values those that decide nothing in one process (``timeout``,
+    ``consistency``, ``ordering``, ``shard_number``, ``api_key``); those that ask for another answer
+    (``url``, ``prefetch``, ``order_by``, ``shard_key_selector``) raise InvalidInputError.
 
-    Raises LockedError (open elsewhere, names the pid), NotADatabaseError, FormatVersionError,
-    CorruptionError (names the file).
+    Raises LockedError (open elsewhere: names the process, and in this one the line that opened
+    it), NotADatabaseError, FormatVersionError, CorruptionError (names the file).
     """
 
     def __init__(
         self,
-        path: str | os.PathLike[str],
+        path: str | os.PathLike[str] | None = None,
         *,
+        location: str | None = None,
         sync: SyncLevel = "always",
         sync_interval: float = 1.0,
         read_only: bool = False,
+        **qdrant: Unpack[OfClient],
     ) -> None:
+        qdrant_arguments.check("VecDB", qdrant, OfClient)
         if sync not in ("always", "interval", "never"):
             raise InvalidInputError(f"sync: expected 'always', 'interval' or 'never', got {sync!r}")
         if not isinstance(sync_interval, (int, float)) or not 0.001 <= sync_interval <= 3600:
@@ -62,9 +70,11 @@ class VecDB(Verbs):
             )
         if not isinstance(read_only, bool):
             raise InvalidInputError(f"read_only: expected True or False, got {read_only!r:.60}")
-        given = database_dir.parse_path(path)
+        given = _parse_place(path, location)
         if read_only and given is None:
-            raise InvalidInputError("path: ':memory:' makes a new database; it cannot be read_only")
+            raise InvalidInputError(
+                "read_only: a database in memory is new, and nobody else has it; expected a path"
+            )
         database = Database(given, sync=sync, sync_interval=sync_interval, read_only=read_only)
         super().__init__(database)
         self.path = database.path
@@ -212,18 +222,71 @@ class VecDB(Verbs):
         store.changed()
         return True
 
-    def get_collection(self, collection_name: str) -> models.CollectionInfo:
+    def get_collection(
+        self, collection_name: str, **qdrant: Unpack[OfCollections]
+    ) -> models.CollectionInfo:
         """Configuration, counts, status, segments and what the optimizer is doing."""
+        qdrant_arguments.check("VecDB.get_collection", qdrant, OfCollections)
         return self.collection(collection_name).info()
 
-    def get_collections(self) -> models.CollectionsResponse:
+    def get_collections(self, **qdrant: Unpack[OfCollections]) -> models.CollectionsResponse:
         """The names of all collections, sorted."""
+        qdrant_arguments.check("VecDB.get_collections", qdrant, OfCollections)
         names = self._database.names()
         return models.CollectionsResponse([models.CollectionDescription(name) for name in names])
 
-    def collection_exists(self, collection_name: str) -> bool:
+    def collection_exists(self, collection_name: str, **qdrant: Unpack[OfCollections]) -> bool:
         """Whether there is a collection of that name."""
+        qdrant_arguments.check("VecDB.collection_exists", qdrant, OfCollections)
         return self._database.has(collection_name)
+
+    def info(self, **qdrant: Unpack[OfCollections]) -> models.VersionInfo:
+        """Which vecdb this is, in the shape of what Qdrant says of itself."""
+        qdrant_arguments.check("VecDB.info", qdrant, OfCollections)
+        self.check_usable()
+        return models.VersionInfo("vecdb", VERSION)
+
+    # -- aliases ------------------------------------------------------------------------------
+
+    def update_collection_aliases(
+        self,
+        change_aliases_operations: models.AliasOperationsInput,
+        **qdrant: Unpack[OfCollections],
+    ) -> bool:
+        """Change other names of collections: a list of ``CreateAliasOperation``,
+        ``DeleteAliasOperation`` and ``RenameAliasOperation``, done one after the other.
+
+        All of them are done in one step, durable when this returns, or none. An alias that exists
+        is switched to the new collection; deleting one that does not is fine. Every verb takes an
+        alias for the name of its collection but ``create_collection``, which refuses it, and
+        ``delete_collection``, for which it is no collection: that removes the aliases of the
+        collection it deletes. A ``Collection`` stays with the collection it was made for.
+
+        Raises NotFoundError (no such collection, or no alias to rename), AlreadyExistsError (a
+        collection has that name), InvalidInputError, StorageFullError; WriteError (what came of it
+        is known after reopening), CorruptionError (the file of aliases is damaged).
+        """
+        qdrant_arguments.check("VecDB.update_collection_aliases", qdrant, OfCollections)
+        operations = read(
+            list[models.AliasOperations], change_aliases_operations, "change_aliases_operations"
+        )
+        self._database.change_aliases(operations)
+        return True
+
+    def get_aliases(self, **qdrant: Unpack[OfCollections]) -> models.CollectionsAliasesResponse:
+        """All aliases, sorted. Raises CorruptionError if their file is damaged."""
+        qdrant_arguments.check("VecDB.get_aliases", qdrant, OfCollections)
+        return _described(self._database.aliases())
+
+    def get_collection_aliases(
+        self, collection_name: str, **qdrant: Unpack[OfCollections]
+    ) -> models.CollectionsAliasesResponse:
+        """The aliases of one collection, sorted. Raises CorruptionError if their file is
+        damaged."""
+        qdrant_arguments.check("VecDB.get_collection_aliases", qdrant, OfCollections)
+        wanted = self._database.meant(database_dir.check_name(collection_name))
+        aliases = self._database.aliases()
+        return _described({alias: name for alias, name in aliases.items() if name == wanted})
 
     # -- all collections ----------------------------------------------------------------------
 
@@ -266,7 +329,7 @@ class VecDB(Verbs):
     # -- snapshots ----------------------------------------------------------------------------
 
     def create_snapshot(
-        self, collection_name: str, wait: bool = True
+        self, collection_name: str, wait: bool = True, **qdrant: Unpack[OfCollections]
     ) -> models.SnapshotDescription:
         """Write all of a collection to one file, ``snapshots/<collection>/<name>`` in the
         database's directory, with its SHA-256 beside it.
@@ -276,14 +339,25 @@ class VecDB(Verbs):
         ``wait`` is accepted for compatibility: the snapshot is durable when this returns. Raises
         NotFoundError, StorageFullError, and CorruptionError for a damaged file.
         """
+        qdrant_arguments.check("VecDB.create_snapshot", qdrant, OfCollections)
         return self._database.create_snapshot(collection_name)
 
-    def list_snapshots(self, collection_name: str) -> list[models.SnapshotDescription]:
+    def list_snapshots(
+        self, collection_name: str, **qdrant: Unpack[OfCollections]
+    ) -> list[models.SnapshotDescription]:
         """The snapshots of a collection, oldest first; also of one that was deleted."""
+        qdrant_arguments.check("VecDB.list_snapshots", qdrant, OfCollections)
         return self._database.list_snapshots(collection_name)
 
-    def delete_snapshot(self, collection_name: str, snapshot_name: str, wait: bool = True) -> bool:
+    def delete_snapshot(
+        self,
+        collection_name: str,
+        snapshot_name: str,
+        wait: bool = True,
+        **qdrant: Unpack[OfCollections],
+    ) -> bool:
         """Remove a snapshot; False if there is none of that name."""
+        qdrant_arguments.check("VecDB.delete_snapshot", qdrant, OfCollections)
         return self._database.delete_snapshot(collection_name, snapshot_name)
 
     def recover_snapshot(
@@ -310,19 +384,48 @@ class VecDB(Verbs):
         self._database.recover_snapshot(name, location, checksum)
         return True
 
-    def create_full_snapshot(self, wait: bool = True) -> models.SnapshotDescription:
+    def create_full_snapshot(
+        self, wait: bool = True, **qdrant: Unpack[OfCollections]
+    ) -> models.SnapshotDescription:
         """Write all collections to one file, ``snapshots/<name>`` in the database's directory.
 
         Each collection is in it with one exact state of its own, no older than the call; they need
-        not be of the same moment. ``vecdb restore`` makes a database of it. Raises as
-        ``create_snapshot`` does, and for a damaged collection.
+        not be of the same moment. Aliases are not in it. ``vecdb restore`` makes a database of it.
+        Raises as ``create_snapshot`` does, and for a damaged collection.
         """
+        qdrant_arguments.check("VecDB.create_full_snapshot", qdrant, OfCollections)
         return self._database.create_full_snapshot()
 
-    def list_full_snapshots(self) -> list[models.SnapshotDescription]:
+    def list_full_snapshots(
+        self, **qdrant: Unpack[OfCollections]
+    ) -> list[models.SnapshotDescription]:
         """The snapshots of the whole database, oldest first."""
+        qdrant_arguments.check("VecDB.list_full_snapshots", qdrant, OfCollections)
         return self._database.list_full_snapshots()
 
-    def delete_full_snapshot(self, snapshot_name: str, wait: bool = True) -> bool:
+    def delete_full_snapshot(
+        self, snapshot_name: str, wait: bool = True, **qdrant: Unpack[OfCollections]
+    ) -> bool:
         """Remove a snapshot of the whole database; False if there is none of that name."""
+        qdrant_arguments.check("VecDB.delete_full_snapshot", qdrant, OfCollections)
         return self._database.delete_full_snapshot(snapshot_name)
+
+
+def _parse_place(path: object, location: object) -> Path | None:
+    """The directory meant; None for a database in memory."""
+    if location is None:
+        return None if path is None else database_dir.parse_path(path)
+    if location != ":memory:":
+        raise InvalidInputError(
+            f"location: expected ':memory:' or None, got {location!r:.60}; for Qdrant's client "
+            f"anything else is a server's address. path= is a directory"
+        )
+    if path is not None:
+        raise InvalidInputError(f"path: expected None beside location=':memory:', got {path!r:.60}")
+    return None
+
+
+def _described(aliases: dict[str, str]) -> models.CollectionsAliasesResponse:
+    return models.CollectionsAliasesResponse(
+        [models.AliasDescription(alias, name) for alias, name in aliases.items()]
+    )

@@ -4,8 +4,8 @@
 
     VecdbError
     ├── InvalidInputError (ValueError)          the request is wrong; nothing was changed
-    ├── NotFoundError (LookupError)             no such collection, point or vector name
-    ├── AlreadyExistsError (ValueError)         a collection of that name exists
+    ├── NotFoundError (LookupError, ValueError) no such collection, point or vector name
+    ├── AlreadyExistsError (ValueError)         a collection or alias of that name exists
     ├── NotADatabaseError (ValueError)          the directory holds something else
     ├── FormatVersionError                      written by a newer vecdb
     ├── CorruptionError                         stored bytes are damaged; names the file
@@ -56,12 +56,13 @@ class InvalidInputError(VecdbError, ValueError):
     """The request is wrong: it says what was expected and what came. Nothing was changed."""
 
 
-class NotFoundError(VecdbError, LookupError):
-    """The collection, point or vector name does not exist."""
+class NotFoundError(VecdbError, LookupError, ValueError):
+    """The collection, point or vector name does not exist. A ValueError, too, as in the local mode
+    of Qdrant's client: programs catch that to find out whether to make a collection."""
 
 
 class AlreadyExistsError(VecdbError, ValueError):
-    """A collection of that name exists already."""
+    """A collection, or an alias, of that name exists already."""
 
 
 class NotADatabaseError(VecdbError, ValueError):

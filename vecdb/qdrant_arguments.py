@@ -62,7 +62,33 @@ class OfCollections(TypedDict, total=False):
     strict_mode_config: Any
 
 
+class OfClient(TypedDict, total=False):
+    """What the constructor takes."""
+
+    # How to reach a server, and whether threads may share its connection. Here there is none.
+    api_key: Any
+    auth_token_provider: Any
+    check_compatibility: Any
+    force_disable_check_same_thread: Any
+    grpc_options: Any
+    grpc_port: Any
+    headers: Any
+    https: Any
+    local_inference_batch_size: Any
+    pool_size: Any
+    port: Any
+    prefer_grpc: Any
+    prefix: Any
+    timeout: Any
+    # These only without a value.
+    cloud_inference: Any
+    host: Any
+    url: Any
+
+
 _REFUSED = {
+    "cloud_inference": "vectors are made by the caller",
+    "host": "there is no server; path= is a directory, and without it the database is in memory",
     "init_from": "snapshots copy a collection",
     "lookup_from": "look the vector up with retrieve",
     "order_by": "points come in the order of their ids",
@@ -71,17 +97,22 @@ _REFUSED = {
     "sharding_method": "a collection is in one piece",
     "sparse_vectors_config": "vectors are dense",
     "strict_mode_config": "nothing is limited",
+    "url": "there is no server; path= is a directory, and without it the database is in memory",
 }
 
 
-def check(verb: str, given: OfPoints | OfCollections, kind: type = OfPoints) -> None:
+_MEANS_NOTHING: dict[str, Any] = {"cloud_inference": False, "sharding_method": "auto"}
+"""Values that ask for what there is anyway."""
+
+
+def check(verb: str, given: OfPoints | OfCollections | OfClient, kind: type = OfPoints) -> None:
     """Raise TypeError for an argument that no such verb takes, as Python does for any function, and
     InvalidInputError for a value that asks for something vecdb does not have."""
     for name, value in given.items():
         if name not in kind.__annotations__:
             raise TypeError(f"{verb}() got an unexpected keyword argument {name!r}")
         empty = value is None or (isinstance(value, (dict, list, tuple)) and not value)
-        if name in _REFUSED and not empty:
+        if name in _REFUSED and not empty and value != _MEANS_NOTHING.get(name):
             raise InvalidInputError(
                 f"{name}: Qdrant's, not supported by vecdb: {_REFUSED[name]}; expected None, got "
                 f"{value!r:.60}"

@@ -22,7 +22,6 @@ from proofs.model import comparison
 from proofs.model.settings import create
 from proofs.model.writes import perform
 from vecdb import VecDB
-from vecdb.engine.database import _close_all
 from vecdb.engine.repair.check import check_database
 from vecdb.engine.write import checkpoint
 from vecdb.errors import ForkError, LockedError, PlaceTakenError, VecdbError
@@ -163,7 +162,7 @@ class Crowd:
                 raise
 
     def _forget(self, step: Step) -> None:
-        """Nobody closes it; it is closed when the interpreter comes to it, or never."""
+        """Nobody closes it, and nobody refers to it: it is closed, as if it had been."""
         del self.open[step.handle]
 
     def _names(self, step: Step, db: VecDB, database: Database) -> None:
@@ -306,7 +305,6 @@ def live(root: Path, world: World, plan: Plan, done: Any, say: Say) -> None:
     if plan.crash:
         os.kill(os.getpid(), signal.SIGKILL)
     crowd.close_all()
-    _close_all()  # those that were forgotten, as where the interpreter ends
     for database in world.standing():
         _require_sound(root, database, "after close")
     say(before=before, after=crowd.holdings())

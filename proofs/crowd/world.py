@@ -62,8 +62,6 @@ class Database:
     place: str | None
     """Where it stands; None: it was removed."""
     kept: dict[str, Kept] = field(default_factory=dict)
-    forgotten: bool = False
-    """A handle that was never closed keeps it locked, for the life of its process."""
 
     def copy(self, number: int, place: str) -> Database:
         """Another of the same content."""
@@ -130,13 +128,11 @@ class World:
     def is_locked(self, database: Database) -> bool:
         """Whether a handle has it open for writing."""
         of = (h for h in self.handles.values() if h.database is database and not h.reading)
-        return database.forgotten or next(of, None) is not None
+        return next(of, None) is not None
 
     def end_of_life(self) -> None:
         """Of the process: no handle outlives it."""
         self.handles = {}
-        for database in self.databases:
-            database.forgotten = False
 
     # -- drawing ---------------------------------------------------------------------------
 
@@ -217,9 +213,7 @@ class World:
                 handle.database = standing
                 handle.seen = {name: kept.copy() for name, kept in standing.kept.items()}
             case "close" | "forget":
-                handle = self.handles.pop(step.handle)
-                if step.verb == "forget" and not handle.reading:
-                    handle.database.forgotten = True
+                del self.handles[step.handle]
             case _:
                 self._on_places(step)
         return []

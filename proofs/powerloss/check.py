@@ -116,7 +116,11 @@ def read(db: VecDB, archived: Iterable[str] = ()) -> State:
         )
     unread = Model("", {}, {})
     snapshots = {name: (unread,) * len(db.list_snapshots(name)) for name in archived}
-    return State(collections, snapshots)
+    aliases = {each.alias_name: each.collection_name for each in db.get_aliases().aliases}
+    for alias, name in aliases.items():
+        if db.collection(alias) != db.collection(name):
+            raise AssertionError(f"{alias} is another collection than {name}")
+    return State(collections, snapshots, aliases)
 
 
 def _points(db: VecDB, name: str) -> Points:
@@ -191,7 +195,7 @@ def _restored_difference(db: VecDB, name: str, then: tuple[Model, ...]) -> str |
 
 
 def _go_on(db: VecDB, found: State) -> State:
-    """One more point in every collection, and the optimizer until it rests."""
+    """One more point in every collection, the aliases switched, the optimizer until it rests."""
     state = found
     for name, model in found.collections.items():
         space = SPACES[model.space]
@@ -199,6 +203,11 @@ def _go_on(db: VecDB, found: State) -> State:
         perform(db.collection(name), write)
         points = space.after(model.points, write)
         state = state.with_model(name, replace(model, points=points))
+    for alias in found.aliases:
+        name = max(found.collections)
+        new = {"alias_name": alias, "collection_name": name}
+        db.update_collection_aliases([{"create_alias": new}])
+        state = replace(state, aliases={**state.aliases, alias: name})
     while db.optimizer.run_once():
         pass
     return state
@@ -214,6 +223,8 @@ def _unequal(wanted: State, found: State, when: str) -> str | None:
         n: len(s) for n, s in found.snapshots.items()
     }:
         return f"{when}: the snapshots are not the same"
+    if wanted.aliases != found.aliases:
+        return f"{when}: aliases {found.aliases}, not {wanted.aliases}"
     return None
 
 

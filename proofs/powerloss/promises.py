@@ -135,6 +135,9 @@ class History:
             wanted = [m.points for m in older if m is not None]
             if model.points not in wanted:
                 return f"{name}: {_difference(model.points, wanted)}"
+        beside = [s.aliases for s in states if s.collections.keys() == found.collections.keys()]
+        if found.aliases not in beside:
+            return f"aliases {found.aliases}, not {beside}"
         return None
 
     def _kind(self, name: str, found: Model) -> str:
@@ -161,7 +164,7 @@ class History:
             )
             for name, archives in found.snapshots.items()
         }
-        return State(collections, snapshots)
+        return State(collections, snapshots, found.aliases)
 
 
 def _vectors(model: Model) -> dict[str, list[Any]]:

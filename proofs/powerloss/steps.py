@@ -95,13 +95,16 @@ class State:
     collections: dict[str, Model] = field(default_factory=dict)
     snapshots: dict[str, tuple[Model, ...]] = field(default_factory=dict)
     """What was in a collection at each of its snapshots, by the name of the collection."""
+    aliases: dict[str, str] = field(default_factory=dict)
+    """Of collections, by alias."""
 
     def with_model(self, name: str, model: Model | None) -> State:
-        """The same with one collection changed, or gone."""
+        """The same with one collection changed, or gone, and with it its aliases."""
         collections = {n: m for n, m in self.collections.items() if n != name}
-        return replace(
-            self, collections=collections if model is None else {**collections, name: model}
-        )
+        if model is not None:
+            return replace(self, collections={**collections, name: model})
+        aliases = {alias: n for alias, n in self.aliases.items() if n != name}
+        return replace(self, collections=collections, aliases=aliases)
 
 
 class Run:

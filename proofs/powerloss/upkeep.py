@@ -49,6 +49,34 @@ class Drop(Step):
 
 
 @dataclass(frozen=True)
+class Alias(Step):
+    """Other names of collections: all of them set, given up (None) and renamed in one step."""
+
+    given: dict[str, str | None] = field(default_factory=dict)
+    renamed: dict[str, str] = field(default_factory=dict)
+    into = "*"
+
+    def pass_through(self, state: State) -> list[State]:
+        aliases = {**state.aliases, **self.given}
+        for old, new in self.renamed.items():
+            aliases[new] = aliases.pop(old)
+        return [replace(state, aliases={a: name for a, name in aliases.items() if name})]
+
+    def perform(self, run: Run) -> int:
+        changes: list[dict[str, Any]] = []
+        for alias, name in self.given.items():
+            if name is None:
+                changes.append({"delete_alias": {"alias_name": alias}})
+            else:
+                new = {"alias_name": alias, "collection_name": name}
+                changes.append({"create_alias": new})
+        for old, free in self.renamed.items():
+            changes.append({"rename_alias": {"old_alias_name": old, "new_alias_name": free}})
+        run.db.update_collection_aliases(changes)
+        return 0
+
+
+@dataclass(frozen=True)
 class Recreate(Step):
     """Delete a collection and make a new one; in between there is none."""
 

@@ -36,6 +36,7 @@ from proofs.powerloss.steps import (
 )
 from proofs.powerloss.trouble import AtRest, Failing, Synced, Threads, Together
 from proofs.powerloss.upkeep import (
+    Alias,
     Configure,
     Create,
     DeleteSnapshot,
@@ -221,6 +222,18 @@ WORKLOADS: dict[str, Workload] = {
         ),
         setup=(Create(), Put(0, 9, 0), Flush(), Put(5, 5, 1)),
     ),
+    "aliases": Workload(
+        (
+            *(Alias({"a": "n"}), Alias({"e": "c"}, {"b": "d"}), Put(3, 2, 2), Alias({"e": None})),
+            *(Drop("n"), Create("n", "named"), Alias({"a": "n", "b": "c"}), Reopen()),
+            *(Alias({"b": None}, {"a": "f"}), Recreate("n", "named"), Drop(), Alias({"g": "n"})),
+        ),
+        setup=(
+            *(Create(), Put(0, 5, 1), Create("n", "named"), Put(0, 4, 1, "n")),
+            Alias({"a": "c", "b": "n", "h": "c"}),
+        ),
+    ),
+    "first-alias": Workload((Alias({"a": "c"}), Drop(), Create(), Alias({"b": "c"}))),
     # -- opening and closing
     "reopen": Workload((Put(0, 5, 1), Reopen(), Put(3, 5, 2), Reopen())),
     "recovery": Workload(
@@ -322,6 +335,7 @@ WORKLOADS: dict[str, Workload] = {
     "crashed-collections": Workload((), crashed="collections"),
     "crashed-never": Workload((), crashed="never"),
     "crashed-new": Workload((), crashed="new"),
+    "crashed-aliases": Workload((), crashed="aliases"),
     # -- a kill, then a recovery, then a crash
     "killed-checkpoint": Workload((), killed_in="checkpoint"),
     "killed-merge": Workload((), killed_in="merge-writing"),
@@ -329,6 +343,7 @@ WORKLOADS: dict[str, Workload] = {
     "killed-absorb": Workload((), killed_in="absorb"),
     "killed-index": Workload((), killed_in="index-writing"),
     "killed-collections": Workload((), killed_in="collections"),
+    "killed-aliases": Workload((), killed_in="aliases"),
     "killed-restore": Workload((), killed_in="restore"),
     # -- snapshots
     "snapshot": Workload(

@@ -141,6 +141,19 @@ CALLS: dict[str, Callable[[VecDB], Any]] = {
     "search_batch": lambda db: db.search_batch("points", [{"vector": [1, 2], "limit": 1}]),
     "query_points": lambda db: db.query_points("points", [1, 2]),
     "query_batch_points": lambda db: db.query_batch_points("points", [{"query": [1, 2]}]),
+    "batch_update_points": lambda db: db.batch_update_points(
+        "points", [{"delete": {"points": [7]}}]
+    ),
+    "create_payload_index": lambda db: db.create_payload_index("points", "a", "integer"),
+    "delete_payload_index": lambda db: db.delete_payload_index("points", "a"),
+    "create_vector_name": lambda db: db.create_vector_name(
+        "points", "b", {"dense": {"size": 2, "distance": "Dot"}}
+    ),
+    "delete_vector_name": lambda db: db.delete_vector_name("points", "b"),
+    "update_collection_aliases": lambda db: db.update_collection_aliases([]),
+    "get_aliases": lambda db: db.get_aliases(),
+    "get_collection_aliases": lambda db: db.get_collection_aliases("points"),
+    "info": lambda db: db.info(),
     "flush": lambda db: db.flush(),
     "check": lambda db: db.check(),
     "damaged": lambda db: db.damaged,

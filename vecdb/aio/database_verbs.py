@@ -13,7 +13,7 @@ from vecdb import models
 from vecdb.aio.verbs import AsyncVerbs
 from vecdb.database import VecDB
 from vecdb.engine.repair.check import CheckReport
-from vecdb.qdrant_arguments import OfCollections, Unpack
+from vecdb.qdrant_arguments import OfClient, OfCollections, Unpack
 from vecdb.storage.wal import SyncLevel
 
 
@@ -22,14 +22,24 @@ class AsyncDatabaseVerbs(AsyncVerbs):
 
     def __init__(
         self,
-        path: str | os.PathLike[str],
+        path: str | os.PathLike[str] | None = None,
         *,
+        location: str | None = None,
         sync: SyncLevel = "always",
         sync_interval: float = 1.0,
         read_only: bool = False,
+        **qdrant: Unpack[OfClient],
     ) -> None:
         super().__init__(
-            partial(VecDB, path=path, sync=sync, sync_interval=sync_interval, read_only=read_only)
+            partial(
+                VecDB,
+                path=path,
+                location=location,
+                sync=sync,
+                sync_interval=sync_interval,
+                read_only=read_only,
+                **qdrant,
+            ),
         )
 
     async def refresh(self) -> bool:
@@ -136,18 +146,67 @@ class AsyncDatabaseVerbs(AsyncVerbs):
             **qdrant,
         )
 
-    async def get_collection(self, collection_name: str) -> models.CollectionInfo:
+    async def get_collection(
+        self, collection_name: str, **qdrant: Unpack[OfCollections]
+    ) -> models.CollectionInfo:
         """Configuration, counts, status, segments and what the optimizer is doing."""
-        return await self._calls.call(self.database.get_collection, collection_name=collection_name)
+        return await self._calls.call(
+            self.database.get_collection, collection_name=collection_name, **qdrant
+        )
 
-    async def get_collections(self) -> models.CollectionsResponse:
+    async def get_collections(self, **qdrant: Unpack[OfCollections]) -> models.CollectionsResponse:
         """The names of all collections, sorted."""
-        return await self._calls.here(self.database.get_collections)
+        return await self._calls.here(self.database.get_collections, **qdrant)
 
-    async def collection_exists(self, collection_name: str) -> bool:
+    async def collection_exists(
+        self, collection_name: str, **qdrant: Unpack[OfCollections]
+    ) -> bool:
         """Whether there is a collection of that name."""
         return await self._calls.here(
-            self.database.collection_exists, collection_name=collection_name
+            self.database.collection_exists, collection_name=collection_name, **qdrant
+        )
+
+    async def info(self, **qdrant: Unpack[OfCollections]) -> models.VersionInfo:
+        """Which vecdb this is, in the shape of what Qdrant says of itself."""
+        return await self._calls.call(self.database.info, **qdrant)
+
+    async def update_collection_aliases(
+        self,
+        change_aliases_operations: models.AliasOperationsInput,
+        **qdrant: Unpack[OfCollections],
+    ) -> bool:
+        """Change other names of collections: a list of ``CreateAliasOperation``,
+        ``DeleteAliasOperation`` and ``RenameAliasOperation``, done one after the other.
+
+        All of them are done in one step, durable when this returns, or none. An alias that exists
+        is switched to the new collection; deleting one that does not is fine. Every verb takes an
+        alias for the name of its collection but ``create_collection``, which refuses it, and
+        ``delete_collection``, for which it is no collection: that removes the aliases of the
+        collection it deletes. A ``Collection`` stays with the collection it was made for.
+
+        Raises NotFoundError (no such collection, or no alias to rename), AlreadyExistsError (a
+        collection has that name), InvalidInputError, StorageFullError; WriteError (what came of it
+        is known after reopening), CorruptionError (the file of aliases is damaged).
+        """
+        return await self._calls.call(
+            self.database.update_collection_aliases,
+            change_aliases_operations=change_aliases_operations,
+            **qdrant,
+        )
+
+    async def get_aliases(
+        self, **qdrant: Unpack[OfCollections]
+    ) -> models.CollectionsAliasesResponse:
+        """All aliases, sorted. Raises CorruptionError if their file is damaged."""
+        return await self._calls.call(self.database.get_aliases, **qdrant)
+
+    async def get_collection_aliases(
+        self, collection_name: str, **qdrant: Unpack[OfCollections]
+    ) -> models.CollectionsAliasesResponse:
+        """The aliases of one collection, sorted. Raises CorruptionError if their file is
+        damaged."""
+        return await self._calls.call(
+            self.database.get_collection_aliases, collection_name=collection_name, **qdrant
         )
 
     async def flush(self, collection_name: str | None = None) -> None:
@@ -167,7 +226,7 @@ class AsyncDatabaseVerbs(AsyncVerbs):
         return await self._calls.last(self.database.check)
 
     async def create_snapshot(
-        self, collection_name: str, wait: bool = True
+        self, collection_name: str, wait: bool = True, **qdrant: Unpack[OfCollections]
     ) -> models.SnapshotDescription:
         """Write all of a collection to one file, ``snapshots/<collection>/<name>`` in the
         database's directory, with its SHA-256 beside it.
@@ -178,15 +237,23 @@ class AsyncDatabaseVerbs(AsyncVerbs):
         NotFoundError, StorageFullError, and CorruptionError for a damaged file.
         """
         return await self._calls.last(
-            self.database.create_snapshot, collection_name=collection_name, wait=wait
+            self.database.create_snapshot, collection_name=collection_name, wait=wait, **qdrant
         )
 
-    async def list_snapshots(self, collection_name: str) -> list[models.SnapshotDescription]:
+    async def list_snapshots(
+        self, collection_name: str, **qdrant: Unpack[OfCollections]
+    ) -> list[models.SnapshotDescription]:
         """The snapshots of a collection, oldest first; also of one that was deleted."""
-        return await self._calls.call(self.database.list_snapshots, collection_name=collection_name)
+        return await self._calls.call(
+            self.database.list_snapshots, collection_name=collection_name, **qdrant
+        )
 
     async def delete_snapshot(
-        self, collection_name: str, snapshot_name: str, wait: bool = True
+        self,
+        collection_name: str,
+        snapshot_name: str,
+        wait: bool = True,
+        **qdrant: Unpack[OfCollections],
     ) -> bool:
         """Remove a snapshot; False if there is none of that name."""
         return await self._calls.call(
@@ -194,6 +261,7 @@ class AsyncDatabaseVerbs(AsyncVerbs):
             collection_name=collection_name,
             snapshot_name=snapshot_name,
             wait=wait,
+            **qdrant,
         )
 
     async def recover_snapshot(
@@ -224,21 +292,27 @@ class AsyncDatabaseVerbs(AsyncVerbs):
             **qdrant,
         )
 
-    async def create_full_snapshot(self, wait: bool = True) -> models.SnapshotDescription:
+    async def create_full_snapshot(
+        self, wait: bool = True, **qdrant: Unpack[OfCollections]
+    ) -> models.SnapshotDescription:
         """Write all collections to one file, ``snapshots/<name>`` in the database's directory.
 
         Each collection is in it with one exact state of its own, no older than the call; they need
-        not be of the same moment. ``vecdb restore`` makes a database of it. Raises as
-        ``create_snapshot`` does, and for a damaged collection.
+        not be of the same moment. Aliases are not in it. ``vecdb restore`` makes a database of it.
+        Raises as ``create_snapshot`` does, and for a damaged collection.
         """
-        return await self._calls.last(self.database.create_full_snapshot, wait=wait)
+        return await self._calls.last(self.database.create_full_snapshot, wait=wait, **qdrant)
 
-    async def list_full_snapshots(self) -> list[models.SnapshotDescription]:
+    async def list_full_snapshots(
+        self, **qdrant: Unpack[OfCollections]
+    ) -> list[models.SnapshotDescription]:
         """The snapshots of the whole database, oldest first."""
-        return await self._calls.call(self.database.list_full_snapshots)
+        return await self._calls.call(self.database.list_full_snapshots, **qdrant)
 
-    async def delete_full_snapshot(self, snapshot_name: str, wait: bool = True) -> bool:
+    async def delete_full_snapshot(
+        self, snapshot_name: str, wait: bool = True, **qdrant: Unpack[OfCollections]
+    ) -> bool:
         """Remove a snapshot of the whole database; False if there is none of that name."""
         return await self._calls.call(
-            self.database.delete_full_snapshot, snapshot_name=snapshot_name, wait=wait
+            self.database.delete_full_snapshot, snapshot_name=snapshot_name, wait=wait, **qdrant
         )

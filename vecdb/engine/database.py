@@ -1,61 +1,71 @@
 """Database: one open database: its directory and lock, its threads, its collections.
 
 ``VecDB`` stands on it as ``Collection`` does on ``Store``. Collections are made, dropped and
-replaced here, snapshots taken and recovered. Forks and the interpreter's end are met here, too.
+replaced here, snapshots taken and recovered.
 """
 
 from __future__ import annotations
 
-import atexit
+import logging
 import os
 import threading
-import weakref
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from pathlib import Path
 
 from vecdb import models
+from vecdb.engine import process
 from vecdb.engine.archive import restore, snapshots
 from vecdb.engine.open import database_dir, places
+from vecdb.engine.open.aliases import Aliases
 from vecdb.engine.open_collections import OpenCollections
-from vecdb.engine.optimize.optimizer import Optimizer
 from vecdb.engine.repair.check import CheckReport, check_files
 from vecdb.engine.store import Store
 from vecdb.engine.write.checkpoint import checkpoint
 from vecdb.engine.write.syncer import Syncer
-from vecdb.errors import ClosedError, ForkError, PlaceTakenError, ReadOnlyError, VecdbError
+from vecdb.errors import (
+    ClosedError,
+    ForkError,
+    LockedError,
+    NotFoundError,
+    PlaceTakenError,
+    ReadOnlyError,
+    VecdbError,
+)
 from vecdb.storage import fs, layout, lookup
 from vecdb.storage.mapping import give_back_freed_memory
 from vecdb.storage.place import Place
 from vecdb.storage.wal import LogLevel, SyncLevel
 
-_open_databases: weakref.WeakSet[Database] = weakref.WeakSet()
+_log = logging.getLogger("vecdb")
 
 
 class Database:
     """The database in the directory ``path``, open; None: a temporary one, which ``close`` removes.
 
     Thread-safe. Its lock is taken before any lock of a store; looking at what is open needs none.
-    Raises LockedError, NotADatabaseError, FormatVersionError, CorruptionError.
+    Nothing in it refers to it, neither do its threads: when nobody else does, it is closed. Raises
+    LockedError, NotADatabaseError, FormatVersionError, CorruptionError.
     """
 
     def __init__(
         self, path: Path | None, *, sync: SyncLevel, sync_interval: float, read_only: bool
     ) -> None:
+        self.opened_at = process.caller()
         self._temporary = path is None
         self.path = fs.make_temporary_dir() if path is None else path
         self.read_only = read_only
-        self.closed = False
         self._level: LogLevel = "none" if self._temporary else sync
         self._pid = os.getpid()
         self._lock = threading.RLock()  # guards what is open; before any lock of a store
         self._place: Place | None = None  # held open, and locked, to be written to
         self._file_lock: fs.FileLock | None = None
-        self.optimizer = Optimizer(self.stores)
-        self._syncer = Syncer(self.stores, sync_interval)
-        self._collections = OpenCollections(
-            self.path / layout.COLLECTIONS, self._level, self.optimizer
-        )
-        _open_databases.add(self)  # before there is a lock that a fork would copy
+        self._collections = OpenCollections(self.path / layout.COLLECTIONS, self._level)
+        self.optimizer = self._collections.optimizer
+        self._aliases = Aliases(self.path, self._collections.__contains__)
+        self._syncer = Syncer(self._collections.stores, sync_interval)
+        self.closed = False
+        process.enter(self)  # before there is a lock that a fork would copy
         if read_only:
             database_dir.require_database(self.path)
             self.refresh()
@@ -74,18 +84,42 @@ class Database:
             self._syncer.start()
 
     def _open_for_writing(self) -> None:
-        database_dir.prepare(self.path)
-        self._place, self._file_lock = database_dir.hold(self.path)
+        if not self._temporary:
+            database_dir.prepare(self.path)
+        self._place, self._file_lock = self._hold()
         try:
             with self._place:
                 with fs.raising_storage_full(self.path):
                     database_dir.initialize(self.path)
                 places.finish_restores(self.path / layout.COLLECTIONS)
                 snapshots.clean(self.path / layout.SNAPSHOTS)
+                self._aliases.clean()
+                self._aliases.read()
                 self._collections.open_all(self._place)
         except BaseException:
             self._let_go(keep=False)
             raise
+
+    def _hold(self) -> tuple[Place, fs.FileLock]:
+        """Its directory and lock. Raises LockedError, which says where this process opened it."""
+        try:
+            return database_dir.hold(self.path)
+        except LockedError:
+            before = process.holders(self.path)
+        try:
+            return database_dir.hold(self.path)
+        except LockedError as error:
+            if not before:
+                raise
+            raise LockedError(f"{error}; it was opened at {' and '.join(before)}") from None
+
+    def is_at(self, path: Path) -> bool:
+        """Whether it is the one that stands at a path, open to be written to."""
+        mark = None if self._place is None else self._place.mark
+        with suppress(OSError):
+            found = os.stat(path / layout.LOCK)
+            return mark is not None and mark.identity == (found.st_dev, found.st_ino)
+        return False
 
     # -- its end ---------------------------------------------------------------------------
 
@@ -106,12 +140,17 @@ class Database:
             finally:
                 self._let_go(keep=not (self._temporary or self.read_only))
 
+    def __del__(self) -> None:
+        if not self.closed and os.getpid() == self._pid:
+            process.end(self)
+
     def _let_go(self, *, keep: bool) -> None:
         """Close every collection, then, whatever came of that, give the lock back."""
+        self.closed = True
         try:
             self._collections.close(keep=keep)
         finally:
-            _open_databases.discard(self)
+            process.leave(self)
             if self._temporary:
                 self._remove()
             self._release()
@@ -179,9 +218,14 @@ class Database:
         return self._collections.stores()
 
     def store(self, name: str) -> Store:
-        """The open one of that name. Raises NotFoundError, and for a damaged one its error."""
+        """The open one of that name or alias. Raises NotFoundError, and for a damaged one its
+        error."""
         self.check_usable()
-        return self._collections.get(name)
+        try:
+            return self._collections.get(self._aliases.meant(name))
+        except NotFoundError:
+            self._aliases.require_whole()  # it might be one
+            raise
 
     def names(self) -> list[str]:
         """Of all, also of the damaged ones, sorted."""
@@ -189,9 +233,12 @@ class Database:
         return sorted(self._collections.names())
 
     def has(self, name: str) -> bool:
-        """Whether there is one of that name, also a damaged one."""
+        """Whether there is one of that name or alias, also a damaged one."""
         self.check_usable()
-        return database_dir.check_name(name) in self._collections
+        if self._aliases.meant(database_dir.check_name(name)) in self._collections:
+            return True
+        self._aliases.require_whole()  # it might be one
+        return False
 
     def damaged(self) -> dict[str, VecdbError]:
         """Those that could not be opened, and why."""
@@ -199,17 +246,26 @@ class Database:
         return self._collections.damaged()
 
     def create(self, name: str, config: models.CollectionConfig) -> None:
-        """A new, empty one; durable when this returns. Raises AlreadyExistsError,
-        StorageFullError."""
+        """A new, empty one; durable when this returns. Raises AlreadyExistsError, also if that is
+        an alias, and StorageFullError."""
         self.check_usable()  # before the lock: a fork may have copied it locked, for ever
         with self._lock, self._changing():
+            if name not in self._collections:
+                self._aliases.make_way(name)
             self._collections.create(name, config)
 
     def delete(self, name: str) -> bool:
-        """Remove one and its files; False if there was none."""
+        """Remove one, its files and its aliases; False if there was none of that name. The name of
+        an alias is none."""
         self.check_usable()
         with self._lock, self._changing():
-            return self._collections.delete(database_dir.check_name(name))
+            deleted = self._collections.delete(database_dir.check_name(name))
+            if deleted:
+                try:
+                    self._aliases.forget(name)
+                except (OSError, VecdbError) as error:  # they do not count any more
+                    _log.warning("aliases of the deleted collection %r: %s", name, error)
+            return deleted
 
     def recreate(self, name: str, config: models.CollectionConfig) -> None:
         """``delete``, then ``create``; nobody else makes one of that name in between."""
@@ -228,8 +284,12 @@ class Database:
             while True:  # of one database, though another one may be put in its place meanwhile
                 database_dir.require_database(self.path)
                 found = self.path.stat()
+                changed |= self._aliases.read()
                 changed |= self._collections.refresh()
-                if self.path.exists() and os.path.samestat(self.path.stat(), found):
+                switched = self._aliases.read()  # one may have got its collection meanwhile
+                changed |= switched
+                same = self.path.exists() and os.path.samestat(self.path.stat(), found)
+                if same and not switched:
                     return changed
 
     def flush(self, store: Store) -> None:
@@ -258,6 +318,24 @@ class Database:
                 held.enter_context(store.maintenance)
             return check_files(self._place.now())
 
+    # -- their aliases ---------------------------------------------------------------------
+
+    def aliases(self) -> dict[str, str]:
+        """The collection's name by alias, sorted. Raises CorruptionError, FormatVersionError."""
+        self.check_usable()
+        return self._aliases.listed()
+
+    def change_aliases(self, operations: Sequence[models.AliasOperations]) -> None:
+        """Do all of the operations in one step, or none of them; durable when this returns."""
+        self.check_usable()
+        with self._lock, self._changing():
+            self._aliases.change(operations)
+
+    def meant(self, name: str) -> str:
+        """The collection that a name means: what it is an alias of, or itself."""
+        self.check_usable()
+        return self._aliases.meant(name)
+
     # -- their snapshots -------------------------------------------------------------------
 
     def create_snapshot(self, name: str) -> models.SnapshotDescription:
@@ -266,7 +344,7 @@ class Database:
             store = self.store(name)
             if self._temporary:  # it has no log to copy: all must be in segments
                 self.flush(store)
-            directory = self._snapshots_of(name)
+            directory = self._snapshots_of(store.name)
             return snapshots.take(place, directory, store.path.name, [store.path], whole=False)
 
     def create_full_snapshot(self) -> models.SnapshotDescription:
@@ -302,29 +380,15 @@ class Database:
         """Make a collection what a snapshot says. An error, or a crash, leaves it as it was."""
         parent = self.path / layout.COLLECTIONS
         with self._changing():
+            name = self._aliases.meant(name)
             own = (self._snapshots_of(name), self.path / layout.SNAPSHOTS)
             archive = snapshots.locate(location, own)
             unpacked = restore.unpack_collection(archive, parent, name, checksum)
             with restore.kept_until_committed(unpacked), self._lock, self._changing():
+                if name not in self._collections:
+                    self._aliases.make_way(name)
                 self._collections.replace(unpacked)
 
     def _snapshots_of(self, name: str) -> Path:
-        name = database_dir.check_name(name)
+        name = self._aliases.meant(database_dir.check_name(name))
         return self.path / layout.SNAPSHOTS / layout.escape(name)
-
-
-def _close_all() -> None:
-    for database in list(_open_databases):
-        try:
-            database.close()
-        except Exception:
-            pass  # the interpreter is ending; what was acknowledged is in the WAL
-
-
-def _after_fork() -> None:
-    for database in list(_open_databases):
-        database.leave()
-
-
-atexit.register(_close_all)
-os.register_at_fork(after_in_child=_after_fork)

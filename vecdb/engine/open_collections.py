@@ -45,10 +45,12 @@ class OpenCollections:
     store. Looking at them needs none.
     """
 
-    def __init__(self, parent: Path, level: LogLevel, optimizer: Optimizer) -> None:
+    def __init__(self, parent: Path, level: LogLevel) -> None:
         self._parent = parent
         self._level = level
-        self._optimizer = optimizer
+        # It asks for the stores here, not the database: its thread would keep one that nobody else
+        # can reach.
+        self.optimizer = Optimizer(self.stores)
         self._open: dict[str, Store] = {}
         # By directory: where that does not tell the collection's name, any other might be taken
         # for it, and a new one of that name made in its place.
@@ -87,7 +89,7 @@ class OpenCollections:
             if place is not None:
                 raise copy(self._damaged[place][1]) from None
             known = ", ".join(map(repr, sorted(self._open))) or "none"
-            raise NotFoundError(f"collection {name!r} does not exist; there are: {known}") from None
+            raise NotFoundError(f"collection {name!r} not found; there are: {known}") from None
 
     # -- writing ---------------------------------------------------------------------------
 
@@ -140,7 +142,7 @@ class OpenCollections:
         self._require_own(store.path, store)
         recovery.close_store(store, keep=False)
         store.closed_because = "was deleted"
-        self._optimizer.leave(store)
+        self.optimizer.leave(store)
         self._drop(store.path, name, self._open)
         return True
 
@@ -163,7 +165,7 @@ class OpenCollections:
                 if old is not None:
                     recovery.close_store(old, keep=False)
                     old.closed_because = "was replaced by a restored one"
-                    self._optimizer.leave(old)  # and stays listed: closed is not unknown
+                    self.optimizer.leave(old)  # and stays listed: closed is not unknown
                 _, dropped = places.take_place(restored)
                 self._open_one(path)
             except BaseException as error:
@@ -260,9 +262,9 @@ class OpenCollections:
         except CorruptionError:
             recovery.close_store(store, keep=False)
             raise
-        store.changed = self._optimizer.wake
+        store.changed = self.optimizer.wake
         self._open[store.name] = store
-        self._optimizer.wake()
+        self.optimizer.wake()
 
     def _set_aside(self, path: Path, error: CorruptionError | FormatVersionError) -> None:
         name = places.name_of_place(path)

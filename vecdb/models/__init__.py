@@ -4,6 +4,17 @@ Structs are what they look like; ``coerce`` is the door that turns a struct, a d
 ``qdrant_client.models`` into a validated struct (``validation`` says how).
 """
 
+from vecdb.models.aliases import (
+    AliasDescription,
+    AliasOperations,
+    CollectionsAliasesResponse,
+    CreateAlias,
+    CreateAliasOperation,
+    DeleteAlias,
+    DeleteAliasOperation,
+    RenameAlias,
+    RenameAliasOperation,
+)
 from vecdb.models.cluster import (
     CollectionParamsDiff,
     InitFrom,
@@ -78,6 +89,7 @@ from vecdb.models.config import (
     parse_vectors_config,
 )
 from vecdb.models.inputs import (
+    AliasOperationsInput,
     FieldSchemaInput,
     FilterInput,
     Given,
@@ -179,6 +191,7 @@ from vecdb.models.results import (
     OptimizersStatusError,
     QueryResponse,
     Record,
+    Result,
     ScoredPoint,
     SearchEffort,
     SearchStage,
@@ -188,6 +201,7 @@ from vecdb.models.results import (
     SnapshotDescription,
     UpdateResult,
     UpdateStatus,
+    VersionInfo,
 )
 from vecdb.models.updates import (
     ClearPayloadOperation,
@@ -216,6 +230,9 @@ from vecdb.models.validation import (
 
 __all__ = [
     "AcornSearchParams",
+    "AliasDescription",
+    "AliasOperations",
+    "AliasOperationsInput",
     "Batch",
     "BinaryQuantization",
     "BinaryQuantizationConfig",
@@ -231,15 +248,20 @@ __all__ = [
     "CollectionParamsDiff",
     "CollectionStatus",
     "CollectionWarning",
+    "CollectionsAliasesResponse",
     "CollectionsResponse",
     "CompressionRatio",
     "Condition",
     "CountResult",
+    "CreateAlias",
+    "CreateAliasOperation",
     "DamagedFile",
     "Datatype",
     "DatetimeIndexParams",
     "DatetimeIndexType",
     "DatetimeRange",
+    "DeleteAlias",
+    "DeleteAliasOperation",
     "DeleteOperation",
     "DeletePayload",
     "DeletePayloadOperation",
@@ -330,6 +352,9 @@ __all__ = [
     "ReadConsistency",
     "ReadConsistencyType",
     "Record",
+    "RenameAlias",
+    "RenameAliasOperation",
+    "Result",
     "ScalarQuantization",
     "ScalarQuantizationConfig",
     "ScalarType",
@@ -383,6 +408,7 @@ __all__ = [
     "VectorsConfig",
     "VectorsConfigDiffInput",
     "VectorsConfigInput",
+    "VersionInfo",
     "WalConfig",
     "WalConfigDiff",
     "WalInput",

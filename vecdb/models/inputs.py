@@ -12,6 +12,7 @@ from uuid import UUID
 
 import numpy as np
 
+from vecdb.models.aliases import AliasOperations
 from vecdb.models.conditions import Filter
 from vecdb.models.config import (
     DenseVectorNameConfig,
@@ -71,6 +72,7 @@ QueryInput: TypeAlias = QueryVectorInput | IdInput
 SearchParamsInput: TypeAlias = SearchParams | Given
 SearchRequestsInput: TypeAlias = Sequence[SearchRequest | Given]
 QueryRequestsInput: TypeAlias = Sequence[QueryRequest | Given]
+AliasOperationsInput: TypeAlias = Sequence[AliasOperations | Given]
 WithPayloadInput: TypeAlias = (
     bool | Sequence[str] | PayloadSelectorInclude | PayloadSelectorExclude | Given
 )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from enum import Enum
-from typing import Literal
+from typing import Any, Literal
 
 from msgspec import Struct, field
 
@@ -13,13 +14,43 @@ from vecdb.models.payload_schema import PayloadIndexInfo
 from vecdb.models.requests import Payload, VectorStruct
 
 
-class Record(Struct, forbid_unknown_fields=True):
+class Result(Struct, forbid_unknown_fields=True):
+    """Base of what comes back. Code that was written for Qdrant's pydantic objects finds what it
+    most often calls of them."""
+
+    def model_dump(
+        self, *, mode: str = "python", by_alias: bool = False, exclude_none: bool = False
+    ) -> dict[str, Any]:
+        """The fields as plain dicts, lists, numbers and strings. ``mode`` and ``by_alias`` are
+        accepted for compatibility."""
+        fields: dict[str, Any] = _plain(self, exclude_none)
+        return fields
+
+    def __iter__(self) -> Iterator[tuple[str, Any]]:
+        """Names and values of the fields."""
+        return ((name, getattr(self, name)) for name in self.__struct_fields__)
+
+
+def _plain(value: Any, exclude_none: bool) -> Any:
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, Struct):
+        fields = ((name, getattr(value, name)) for name in value.__struct_fields__)
+        return {k: _plain(v, exclude_none) for k, v in fields if not (exclude_none and v is None)}
+    if isinstance(value, dict):
+        return {key: _plain(each, exclude_none) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(each, exclude_none) for each in value]
+    return value
+
+
+class Record(Result, forbid_unknown_fields=True):
     id: ExtendedPointId
     payload: Payload | None = None
     vector: VectorStruct | None = None
 
 
-class ScoredPoint(Struct, forbid_unknown_fields=True):
+class ScoredPoint(Result, forbid_unknown_fields=True):
     id: ExtendedPointId
     version: int
     score: float
@@ -27,7 +58,7 @@ class ScoredPoint(Struct, forbid_unknown_fields=True):
     vector: VectorStruct | None = None
 
 
-class SearchStage(Struct, forbid_unknown_fields=True):
+class SearchStage(Result, forbid_unknown_fields=True):
     """One step of a search in one segment: by what how many rows were tested or scored, how many
     went on, and why."""
 
@@ -38,7 +69,7 @@ class SearchStage(Struct, forbid_unknown_fields=True):
     reason: str
 
 
-class SegmentSearch(Struct, forbid_unknown_fields=True):
+class SegmentSearch(Result, forbid_unknown_fields=True):
     """What a search did in one segment."""
 
     id: str
@@ -47,13 +78,13 @@ class SegmentSearch(Struct, forbid_unknown_fields=True):
     stages: list[SearchStage]
 
 
-class QueryResponse(Struct, forbid_unknown_fields=True):
+class QueryResponse(Result, forbid_unknown_fields=True):
     points: list[ScoredPoint]
     explanation: list[SegmentSearch] | None = None
     """Segment by segment what was scanned, if asked for with ``explain=True``."""
 
 
-class CountResult(Struct, forbid_unknown_fields=True):
+class CountResult(Result, forbid_unknown_fields=True):
     count: int
 
 
@@ -63,7 +94,7 @@ class UpdateStatus(str, Enum):
     COMPLETED = "completed"
 
 
-class UpdateResult(Struct, forbid_unknown_fields=True):
+class UpdateResult(Result, forbid_unknown_fields=True):
     operation_id: int | None
     status: UpdateStatus
 
@@ -79,15 +110,15 @@ class CollectionStatus(str, Enum):
     """Something failed; see ``optimizer_status``."""
 
 
-class OptimizersStatusError(Struct, forbid_unknown_fields=True):
+class OptimizersStatusError(Result, forbid_unknown_fields=True):
     error: str
 
 
-class CollectionWarning(Struct, forbid_unknown_fields=True):
+class CollectionWarning(Result, forbid_unknown_fields=True):
     message: str
 
 
-class SearchEffort(Struct, forbid_unknown_fields=True):
+class SearchEffort(Result, forbid_unknown_fields=True):
     """What a recall takes in one segment, as measured when it was built, for ten results."""
 
     recall: float
@@ -99,7 +130,7 @@ class SearchEffort(Struct, forbid_unknown_fields=True):
     """Of those, rows whose originals are read after codes have ranked them; 0: all."""
 
 
-class IndexInfo(Struct, forbid_unknown_fields=True):
+class IndexInfo(Result, forbid_unknown_fields=True):
     """The clustered index of one named vector of one segment."""
 
     partitions: int
@@ -110,7 +141,7 @@ class IndexInfo(Struct, forbid_unknown_fields=True):
     efforts: list[SearchEffort]
 
 
-class SegmentVectors(Struct, forbid_unknown_fields=True):
+class SegmentVectors(Result, forbid_unknown_fields=True):
     """One named vector of one segment, and where it is."""
 
     bytes: int
@@ -120,7 +151,7 @@ class SegmentVectors(Struct, forbid_unknown_fields=True):
     index: IndexInfo | None = None
 
 
-class SegmentInfo(Struct, forbid_unknown_fields=True):
+class SegmentInfo(Result, forbid_unknown_fields=True):
     id: str
     kind: str
     points: int
@@ -128,7 +159,7 @@ class SegmentInfo(Struct, forbid_unknown_fields=True):
     vectors: dict[str, SegmentVectors] = field(default_factory=dict)
 
 
-class OptimizerProgress(Struct, forbid_unknown_fields=True):
+class OptimizerProgress(Result, forbid_unknown_fields=True):
     """What the optimizer does with a collection: now, next, and how often it did something."""
 
     running: str | None = None
@@ -139,7 +170,7 @@ class OptimizerProgress(Struct, forbid_unknown_fields=True):
     completed: int = 0
 
 
-class DamagedFile(Struct, forbid_unknown_fields=True):
+class DamagedFile(Result, forbid_unknown_fields=True):
     """A derived file (codes, quantizer, order) that does not match its checksum. Answers stay
     exact without it, and the optimizer writes its segment anew."""
 
@@ -147,7 +178,7 @@ class DamagedFile(Struct, forbid_unknown_fields=True):
     detail: str
 
 
-class CollectionInfo(Struct, kw_only=True, forbid_unknown_fields=True):
+class CollectionInfo(Result, kw_only=True, forbid_unknown_fields=True):
     status: CollectionStatus
     optimizer_status: Literal["ok"] | OptimizersStatusError
     points_count: int
@@ -163,18 +194,25 @@ class CollectionInfo(Struct, kw_only=True, forbid_unknown_fields=True):
     damaged_files: list[DamagedFile] = field(default_factory=list)
 
 
-class CollectionDescription(Struct, forbid_unknown_fields=True):
+class CollectionDescription(Result, forbid_unknown_fields=True):
     name: str
 
 
-class CollectionsResponse(Struct, forbid_unknown_fields=True):
+class CollectionsResponse(Result, forbid_unknown_fields=True):
     collections: list[CollectionDescription]
 
 
-class SnapshotDescription(Struct, forbid_unknown_fields=True):
+class SnapshotDescription(Result, forbid_unknown_fields=True):
     name: str
     creation_time: str | None
     """UTC, ``2024-05-31T12:00:00``."""
     size: int
     checksum: str | None
     """SHA-256 of the file, in hexadecimal."""
+
+
+class VersionInfo(Result, forbid_unknown_fields=True):
+    title: str
+    version: str
+    """Of vecdb, not of Qdrant."""
+    commit: str | None = None

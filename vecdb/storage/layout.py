@@ -5,6 +5,7 @@
     <database>/
       FORMAT                     format version and uuid, one checked line
       LOCK                       flock target, never removed
+      ALIASES                    other names of collections; not there before the first
       collections/<name>/
         FORMAT
         catalog/data.mdb         LMDB: the only truth about what exists
@@ -33,6 +34,7 @@ FORMAT = "FORMAT"
 WITHDRAWN = "WITHDRAWN"
 """The name of the FORMAT of a restored collection that is not to take its place."""
 LOCK = "LOCK"
+ALIASES = "ALIASES"
 COLLECTIONS = "collections"
 CATALOG = "catalog"
 WAL = "wal"

@@ -17,7 +17,7 @@ from proofs.powerloss.mutants.registry import (
     without_file_sync,
 )
 from vecdb.engine.archive import restore
-from vecdb.engine.open import places, recovery
+from vecdb.engine.open import aliases, places, recovery
 from vecdb.engine.optimize import build
 from vecdb.engine.write import vector_names
 from vecdb.storage import builder, catalog, files, fs, layout, place
@@ -59,6 +59,43 @@ def collection_in_place() -> None:
             real(path, data)
 
     put(fs, "write_file", write_file)
+
+
+@caught_by("aliases")
+def aliases_without_sync() -> None:
+    """the file of aliases gets its name before it is synced"""
+    real = fs.write_file
+
+    def write_file(path: Path, data: Any) -> None:
+        if bytes(data).startswith(b"vecdb aliases"):
+            path.write_bytes(data)
+        else:
+            real(path, data)
+
+    put(fs, "write_file", write_file)
+
+
+@caught_by("aliases", "first-alias")
+def no_aliases_dir_sync() -> None:
+    """aliases without fsync of the directory after the rename"""
+
+    def publish(self: aliases.Aliases, temporary: Path) -> None:
+        fs.rename(temporary, temporary.with_name(layout.ALIASES))
+
+    put(aliases.Aliases, "_publish", publish)
+
+
+@caught_by("aliases")
+def aliases_in_place() -> None:
+    """the file of aliases is written over, not replaced"""
+
+    def replace(self: aliases.Aliases, data: bytes) -> None:
+        with open(self._path, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+
+    put(aliases.Aliases, "_replace", replace)
 
 
 @caught_by("killed-collections")

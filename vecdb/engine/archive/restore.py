@@ -16,6 +16,7 @@ from pathlib import Path
 
 from vecdb.engine.archive.unpack import Archive, Unpacked
 from vecdb.engine.open import database_dir, places
+from vecdb.engine.open.aliases import Aliases
 from vecdb.engine.signals import Uninterrupted
 from vecdb.errors import (
     AlreadyExistsError,
@@ -137,7 +138,12 @@ def _restore_into(
     parent = root / layout.COLLECTIONS
     database_dir.initialize(root)  # its names are durable: a killed process may have made it
     places.finish_restores(parent)
-    if lookup.exists(parent / layout.escape(name)) and not replace:
+    aliases = Aliases(root, lambda name: places.exists(parent / layout.escape(name)))
+    aliases.read()
+    name = aliases.meant(name)
+    if not lookup.exists(parent / layout.escape(name)):
+        aliases.make_way(name)
+    elif not replace:
         raise AlreadyExistsError(f"{root}: collection {name!r} exists")
     unpacked = unpack_collection(path, parent, name, checksum, progress)
     with kept_until_committed(unpacked), Uninterrupted():

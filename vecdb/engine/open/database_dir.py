@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from vecdb.engine.open import places
@@ -14,18 +15,18 @@ from vecdb.storage.place import Place
 MAX_NAME_BYTES = 255
 
 
-def check_name(name: object) -> str:
-    """Check a collection name: any text is legal, and is escaped on disk. Raises
-    InvalidInputError."""
+def check_name(name: object, what: str = "collection_name") -> str:
+    """Check the name of a collection or an alias: any text is legal, and is escaped on disk.
+    Raises InvalidInputError."""
     if not isinstance(name, str):
-        raise InvalidInputError(f"collection_name: expected a string, got {type(name).__name__}")
+        raise InvalidInputError(f"{what}: expected a string, got {type(name).__name__}")
     try:
         size = len(name.encode("utf-8"))
     except UnicodeEncodeError:
-        raise InvalidInputError(f"collection_name {name!r}: not valid Unicode") from None
+        raise InvalidInputError(f"{what} {name!r}: not valid Unicode") from None
     if not 1 <= size <= MAX_NAME_BYTES:
         raise InvalidInputError(
-            f"collection_name: expected 1 to {MAX_NAME_BYTES} bytes of UTF-8, got {size}"
+            f"{what}: expected 1 to {MAX_NAME_BYTES} bytes of UTF-8, got {size}"
         )
     return name
 
@@ -44,15 +45,10 @@ def parse_path(path: object) -> Path | None:
 
 
 def prepare(path: Path) -> None:
-    """Make the directory, or check that what is there is a database or empty. Raises
-    NotADatabaseError, having changed nothing."""
+    """Make the directory with its parents, or check that what is there is a database or empty.
+    Raises NotADatabaseError, having changed nothing."""
     if not path.exists():
-        if not path.parent.is_dir():
-            home = any(part.startswith("~") for part in path.parts)
-            hint = "; os.path.expanduser makes ~ the home directory" if home else ""
-            raise NotADatabaseError(f"{path}: the directory {path.parent} does not exist{hint}")
-        fs.make_dir(path)
-        fs.sync_dir(path.parent)
+        _make_dirs(path)
     if not path.is_dir():
         raise NotADatabaseError(f"{path} is a file; a database is a directory")
     if (path / layout.FORMAT).exists():
@@ -64,6 +60,38 @@ def prepare(path: Path) -> None:
             f"{path} holds {', '.join(strangers[:3])} and no vecdb database; "
             f"give a new or an empty directory"
         )
+    # Before there is anything in it. Those that were there, too: they may have been made by a
+    # process that was killed before it got here.
+    for parent in reversed(path.parents):
+        sync_names(parent)
+
+
+def _make_dirs(path: Path) -> None:
+    """Make a directory and the parents that are missing. Raises NotADatabaseError."""
+    missing = [path]
+    while not missing[-1].parent.exists():
+        missing.append(missing[-1].parent)
+    first = missing[-1]
+    if not first.parent.is_dir():
+        raise NotADatabaseError(f"{path}: {first.parent} is a file, not a directory")
+    if first.name.startswith("~"):
+        raise NotADatabaseError(
+            f"{path}: the directory {first} does not exist; os.path.expanduser makes ~ the home "
+            f"directory"
+        )
+    for directory in reversed(missing):
+        with suppress(FileExistsError):  # somebody else was faster
+            fs.make_dir(directory)
+
+
+def sync_names(directory: Path) -> None:
+    """Make the names in a directory durable, as far as it is ours: it may be one that we cannot
+    read, or of a kind that is not synced."""
+    try:
+        fs.sync_dir(directory)
+    except OSError as error:
+        if error.errno in (errno.EIO, errno.ENOSPC, errno.EDQUOT):
+            raise
 
 
 def require_database(path: Path) -> None:
@@ -137,11 +165,7 @@ def hold(path: Path) -> tuple[Place, fs.FileLock]:
 def initialize(path: Path) -> None:
     """Make what a database needs, if it is not there. FORMAT comes last: it makes it a database.
     Under the file lock. Raises CorruptionError, FormatVersionError."""
-    try:  # whoever made it may have been killed before that
-        fs.sync_dir(path.parent)
-    except OSError as error:  # it is not ours: not to be read, or of a kind that is not synced
-        if error.errno in (errno.EIO, errno.ENOSPC, errno.EDQUOT):
-            raise
+    sync_names(path.parent)  # whoever made it may have been killed before that
     if lookup.exists(path / layout.FORMAT):
         require_database(path)
         fs.sync_dir(path)  # the same

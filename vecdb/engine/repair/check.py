@@ -1,8 +1,8 @@
 """Check: read everything a database has and compare it with what it should be. Changes nothing.
 
 It compares every block of every file with its checksum, reads every row of the catalog and every
-WAL frame, and decodes every payload. Ids must be in order, each live in one row only, and nothing
-may be missing or left over.
+WAL frame, decodes every payload, and reads the aliases. Ids must be in order, each live in one row
+only, and nothing may be missing or left over.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy as np
 from msgspec import Struct, field
 
 from vecdb import ids
+from vecdb.engine.open.aliases import read_aliases
 from vecdb.engine.open.database_dir import lock_to_read, require_format_file
 from vecdb.engine.open.places import collection_dirs, collection_name, current_dir, read_format
 from vecdb.engine.open.recovery import valid_config
@@ -103,6 +104,8 @@ def check_files(root: Path) -> CheckReport:
     report = CheckReport()
     with _noted(report, root):
         read_format(root)
+        with _noted(report, root):
+            read_aliases(root)
         parent = root / layout.COLLECTIONS
         for place in collection_dirs(parent):
             _check_collection(report, current_dir(place), place.name)

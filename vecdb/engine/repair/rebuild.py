@@ -23,6 +23,7 @@ from msgspec import Struct, field
 
 from vecdb import ids, models
 from vecdb.engine.open import database_dir
+from vecdb.engine.open.aliases import read_aliases, write_aliases
 from vecdb.engine.open.places import create_collection, is_committed
 from vecdb.engine.open.recovery import close_store, open_store
 from vecdb.engine.operations import Delete, Operation, Upsert
@@ -143,6 +144,7 @@ def repair_database(
             for collection, escaped in _collection_dirs(source):
                 found = _save_collection(collection, escaped, target, meter)
                 report.collections.append(found)
+            aliases_kept = _save_aliases(source, target, report)
             database_dir.initialize(target)
             checked = check_files(target)
             for problem in checked.problems:
@@ -150,7 +152,8 @@ def repair_database(
     finally:
         if lock is not None:
             lock.release()
-    report.complete = all(collection.complete for collection in report.collections)
+    saved = all(collection.complete for collection in report.collections)
+    report.complete = saved and aliases_kept
     report.seconds = time.monotonic() - started
     return report
 
@@ -254,6 +257,20 @@ def _collection_dirs(source: Path) -> list[tuple[Path, str]]:
         elif layout.may_be_place(path.name) and path.is_dir():
             found.setdefault(path.name, path)
     return [(path, escaped) for escaped, path in sorted(found.items())]
+
+
+def _save_aliases(source: Path, target: Path, report: RepairReport) -> bool:
+    """Keep the aliases of the collections that are saved. Returns whether they could be read."""
+    try:
+        aliases = read_aliases(source)
+    except (CorruptionError, FormatVersionError, OSError) as error:
+        report.damaged.append(Problem(str(source / layout.ALIASES), str(error)))
+        return False
+    saved = {collection.name for collection in report.collections if collection.error is None}
+    kept = {alias: name for alias, name in aliases.items() if name in saved and alias not in saved}
+    if kept:
+        write_aliases(target, kept)
+    return True
 
 
 # -- one collection ----------------------------------------------------------------------------
