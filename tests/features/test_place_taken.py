@@ -153,6 +153,23 @@ def test_no_write_is_acknowledged_once_the_directory_is_removed(db_path: Path, s
     assert not db_path.exists()
 
 
+def test_no_write_that_does_nothing_is_acknowledged_either(db_path: Path) -> None:
+    """A write on a condition that no point meets was, and a program may go by what it was told."""
+    none: Any = {"must": [{"has_id": [77]}]}
+    points: Any = [{"id": 77, "vector": [1, 1]}]
+    db = make(db_path)
+    shutil.rmtree(db_path)
+    for nothing in (
+        lambda: db.upsert("c", points, update_mode="update_only"),
+        lambda: db.delete("c", {"filter": none}),
+        lambda: db.set_payload("c", {"n": 1}, none),
+    ):
+        with pytest.raises(PlaceTakenError):
+            nothing()
+    with pytest.raises(PlaceTakenError):
+        db.close()
+
+
 def test_closing_what_has_nothing_to_write_is_no_error(db_path: Path) -> None:
     db = make(db_path)
     db.flush("c")

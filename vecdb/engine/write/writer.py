@@ -281,6 +281,8 @@ def _resolve(store: Store, ticket: Ticket) -> bool:
             ticket.add(operation, effect)
             if draft is not None:
                 draft.apply(store.next_seq + len(ticket.logged) - 1, operation, effect)
+        if not ticket.logged:  # who is told that all is done may rely on it, as after any write
+            store.require_in_place()
     except Exception as error:
         ticket.fail(error)
         return False
