@@ -67,13 +67,12 @@ LAYERS["vecdb.writing"] = {
 LAYERS["vecdb.collection"] = {*LAYERS["vecdb.writing"], "vecdb.writing"}
 LAYERS["vecdb.verbs"] = {*LAYERS["vecdb.collection"], "vecdb.collection"}
 LAYERS["vecdb.database"] = {*LAYERS["vecdb.verbs"], "vecdb.verbs", "vecdb.version"}
-# Qdrant's client on the public face, and the one module that makes directories.
+# Qdrant's client on the public face.
 LAYERS["vecdb.qdrant"] = {
     "vecdb",
     "vecdb.database",
     "vecdb.errors",
     "vecdb.models",
-    "vecdb.storage.fs",
 }
 LAYERS["vecdb.aio"] = {*LAYERS["vecdb.database"], "vecdb.database"}
 # Programs on top of the public face; nothing imports them but each other.

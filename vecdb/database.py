@@ -27,9 +27,10 @@ class VecDB(Verbs):
 
     ``path``: the directory, made with its parents if it does not exist. Without one, or with
     ``":memory:"`` as ``path`` or ``location``, the database is a temporary one that is removed by
-    ``close``. ``sync`` says when a write is on disk for good: ``"always"`` before it returns,
-    ``"interval"`` within ``sync_interval`` seconds, ``"never"`` when the kernel likes. At every
-    level acknowledged writes survive the death of the process.
+    ``close``. None as ``path`` is refused, as what was meant to name a directory may be unset, and
+    so is an address. ``sync`` says when a write is on disk for good: ``"always"`` before it
+    returns, ``"interval"`` within ``sync_interval`` seconds, ``"never"`` when the kernel likes. At
+    every level acknowledged writes survive the death of the process.
 
     ``read_only``: look at a database that another process may have open and be writing to. Nothing
     is locked or written; what is seen is the state of the moment of opening, or of the last
@@ -53,7 +54,7 @@ class VecDB(Verbs):
 
     def __init__(
         self,
-        path: str | os.PathLike[str] | None = None,
+        path: str | os.PathLike[str] = ":memory:",
         *,
         location: str | None = None,
         sync: SyncLevel = "always",
@@ -414,13 +415,15 @@ class VecDB(Verbs):
 def _parse_place(path: object, location: object) -> Path | None:
     """The directory meant; None for a database in memory."""
     if location is None:
-        return None if path is None else database_dir.parse_path(path)
+        if isinstance(path, str) and "://" in path:  # it would become the directory "http:"
+            qdrant_arguments.refuse_address("path", path)
+        return database_dir.parse_path(path)
     if location != ":memory:":
         raise InvalidInputError(
             f"location: expected ':memory:' or None, got {location!r:.60}; for Qdrant's client "
             f"anything else is a server's address. path= is a directory"
         )
-    if path is not None:
+    if path not in (None, ":memory:"):
         raise InvalidInputError(f"path: expected None beside location=':memory:', got {path!r:.60}")
     return None
 

@@ -8,7 +8,7 @@ another.
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, NoReturn, TypedDict
 
 from vecdb.errors import InvalidInputError
 
@@ -86,9 +86,11 @@ class OfClient(TypedDict, total=False):
     url: Any
 
 
+_NO_SERVER = "there is no server; path= is a directory, and without it the database is in memory"
+
 _REFUSED = {
     "cloud_inference": "vectors are made by the caller",
-    "host": "there is no server; path= is a directory, and without it the database is in memory",
+    "host": _NO_SERVER,
     "init_from": "snapshots copy a collection",
     "lookup_from": "look the vector up with retrieve",
     "order_by": "points come in the order of their ids",
@@ -97,7 +99,7 @@ _REFUSED = {
     "sharding_method": "a collection is in one piece",
     "sparse_vectors_config": "vectors are dense",
     "strict_mode_config": "nothing is limited",
-    "url": "there is no server; path= is a directory, and without it the database is in memory",
+    "url": _NO_SERVER,
 }
 
 
@@ -117,3 +119,10 @@ def check(verb: str, given: OfPoints | OfCollections | OfClient, kind: type = Of
                 f"{name}: Qdrant's, not supported by vecdb: {_REFUSED[name]}; expected None, got "
                 f"{value!r:.60}"
             )
+
+
+def refuse_address(name: str, given: str) -> NoReturn:
+    """Raise InvalidInputError for an address where a directory was expected."""
+    raise InvalidInputError(
+        f"{name}: {_NO_SERVER}; expected the name of a directory or ':memory:', got {given!r:.60}"
+    )

@@ -4,6 +4,7 @@ what its errors and results are.
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from contextlib import suppress
 from pathlib import Path
@@ -12,8 +13,8 @@ from typing import Any
 import pytest
 from qdrant_client import QdrantClient
 
-import vecdb
-from vecdb import VecDB, models
+import vecdb.qdrant
+from vecdb import AsyncVecDB, VecDB, models
 from vecdb.errors import (
     AlreadyExistsError,
     ClosedError,
@@ -200,7 +201,8 @@ def test_values_that_ask_for_what_there_is_anyway(db: VecDB) -> None:
         {"location": ":memory:"},
         {"location": ":memory:", "path": None},
         {"path": ":memory:"},
-        {"location": None, "url": None, "host": None, "path": None},
+        {"location": ":memory:", "path": ":memory:"},
+        {"location": None, "url": None, "host": None},
     ],
 )
 def test_without_a_path_it_is_in_memory(options: dict[str, Any]) -> None:
@@ -223,6 +225,35 @@ def test_a_server_is_refused_with_what_to_do_instead(tmp_path: Path) -> None:
         VecDB(tmp_path / "db", location=":memory:")
     with pytest.raises(InvalidInputError, match="read_only"):
         VecDB(read_only=True)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("positional", [True, False])
+@pytest.mark.parametrize("cls", [VecDB, AsyncVecDB])
+def test_a_path_that_is_none_is_refused(
+    cls: type[Any], positional: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A path that was not set, as ``os.environ.get("DB")``, must not be a database in memory."""
+    monkeypatch.chdir(tmp_path)
+
+    async def opened() -> None:
+        db = cls(None) if positional else cls(path=None, url=None, location=None)
+        await db if cls is AsyncVecDB else db.close()
+
+    with pytest.raises(InvalidInputError, match=r"expected the name of a directory.* got None"):
+        asyncio.run(opened())
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("address", ["http://localhost:6333", "file:///tmp/db"])
+def test_a_path_that_is_an_address_is_refused(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for open_it in (VecDB, lambda path: vecdb.qdrant.QdrantClient(path=path)):
+        with pytest.raises(InvalidInputError, match="no server; path= is a directory") as raised:
+            open_it(address)
+        assert address in str(raised.value)
     assert not list(tmp_path.iterdir())
 
 

@@ -22,7 +22,7 @@ class AsyncDatabaseVerbs(AsyncVerbs):
 
     def __init__(
         self,
-        path: str | os.PathLike[str] | None = None,
+        path: str | os.PathLike[str] = ":memory:",
         *,
         location: str | None = None,
         sync: SyncLevel = "always",

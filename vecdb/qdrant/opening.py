@@ -12,7 +12,6 @@ import sys
 import threading
 import time
 import weakref
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,6 @@ from vecdb.errors import (
     ReentrantCallError,
 )
 from vecdb.qdrant.errors import AlreadyOpen, raised_as_there
-from vecdb.storage import fs
 
 MEMORY = ":memory:"
 # A directory that clients open which are made with an address.
@@ -111,7 +109,6 @@ def open_path(path: str | os.PathLike[str], *, shared: bool = False) -> Opened:
         if found is not None and found.shared and shared:
             found.holders += 1
             return found
-        _make_parents(Path(key))
         try:
             database = VecDB(path)
         except LockedError as error:
@@ -165,14 +162,6 @@ def _told_of_local_mode(path: Path, error: NotADatabaseError) -> NotADatabaseErr
         f"qdrant_client.QdrantClient(path={str(path)!r}).migrate("
         f"vecdb.qdrant.QdrantClient(path=...)), with the path of a new directory"
     )
-
-
-def _make_parents(path: Path) -> None:
-    missing = [parent for parent in path.parents if not parent.exists()]
-    for parent in reversed(missing):
-        with suppress(FileExistsError):
-            fs.make_dir(parent)
-        fs.sync_dir(parent.parent)
 
 
 def _caller() -> str:
