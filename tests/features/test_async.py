@@ -8,6 +8,7 @@ import inspect
 import itertools
 import os
 import random
+import sys
 import threading
 import time
 import warnings
@@ -210,6 +211,18 @@ def test_a_database_that_does_not_open_says_why(tmp_path: Path) -> None:
             with pytest.raises(errors.LockedError):
                 async with AsyncVecDB(tmp_path / "db"):
                     raise AssertionError("not reached")
+
+    asyncio.run(main())
+
+
+def test_the_error_says_where_it_was_made(tmp_path: Path) -> None:
+    async def main() -> None:
+        made = AsyncVecDB(tmp_path / "db"); line = sys._getframe().f_lineno  # noqa: E702 # fmt: skip
+        async with made:
+            with pytest.raises(errors.LockedError, match=rf"opened at {__file__}:{line}$"):
+                await AsyncVecDB(tmp_path / "db")
+            with pytest.raises(errors.LockedError, match=rf"opened at {__file__}:{line}$"):
+                VecDB(tmp_path / "db")
 
     asyncio.run(main())
 

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from vecdb import qdrant_arguments
 from vecdb.aio.calls import Calls
 from vecdb.database import VecDB
+from vecdb.engine import process
 from vecdb.errors import ClosedError
 from vecdb.qdrant_arguments import OfCollections, Unpack
 
@@ -23,6 +24,7 @@ class Opening:
 
     def __init__(self, make: Callable[[], VecDB]) -> None:
         self._make = make
+        self._made_at = process.caller()
         self._lock = threading.Lock()
         self._opened: concurrent.futures.Future[Calls] | None = None
 
@@ -59,7 +61,8 @@ class Opening:
         with self._lock:
             if self._opened is None:
                 opened: concurrent.futures.Future[Calls] = concurrent.futures.Future()
-                threading.Thread(target=_run, args=(opened, self._make), name="vecdb-open").start()
+                arguments = opened, self._make, self._made_at
+                threading.Thread(target=_run, args=arguments, name="vecdb-open").start()
                 self._opened = opened
         opened = self._opened
         try:
@@ -91,9 +94,11 @@ class Opening:
             await opened.result().close()
 
 
-def _run(opened: concurrent.futures.Future[Calls], make: Callable[[], VecDB]) -> None:
+def _run(opened: concurrent.futures.Future[Calls], make: Callable[[], VecDB], made_at: str) -> None:
     try:
-        opened.set_result(Calls(make()))
+        with process.on_behalf_of(made_at):
+            database = make()
+        opened.set_result(Calls(database))
     except BaseException as error:
         opened.set_exception(error)
 

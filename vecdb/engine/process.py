@@ -13,6 +13,8 @@ import os
 import sys
 import threading
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -52,12 +54,29 @@ def leave(database: OpenDatabase) -> None:
     _open.discard(database)
 
 
+_asked = threading.local()
+
+
 def caller() -> str:
-    """The line outside of vecdb that is being executed: ``file:line``."""
+    """The line outside of vecdb that is being executed: ``file:line``; in a thread that works for
+    a caller, that caller's."""
+    where: str | None = getattr(_asked, "where", None)
+    if where is not None:
+        return where
     frame = sys._getframe(1)
     while frame.f_back is not None and _is_ours(frame.f_globals):
         frame = frame.f_back
     return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+
+
+@contextmanager
+def on_behalf_of(where: str) -> Iterator[None]:
+    """In a block what this thread does was asked for there, see ``caller``."""
+    _asked.where = where
+    try:
+        yield
+    finally:
+        _asked.where = None
 
 
 def _is_ours(module: dict[str, object]) -> bool:
