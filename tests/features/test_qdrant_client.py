@@ -7,6 +7,7 @@ import gc
 import inspect
 import os
 import pickle
+import re
 import subprocess
 import sys
 import threading
@@ -386,6 +387,23 @@ def test_a_forked_child_is_told_that_its_parent_has_it(installed: Path) -> None:
             finally:
                 os._exit(1)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+
+
+def test_what_the_page_promises_besides_is_known_to_type_checkers() -> None:
+    page = (Path(__file__).parents[2] / "docs/integrations.md").read_text()
+    [verbs] = re.findall(r"Older verbs .*?`client.database`", page, re.DOTALL)
+    promised = set(re.findall(r"`([a-z_]+)`", verbs))
+    assert "wait_for_optimizer" in promised
+    for cls in (QdrantClient, vecdb.qdrant.AsyncQdrantClient):
+        assert promised <= set(vars(cls)["__annotations__"])
+
+
+def test_an_alias_of_a_missing_collection_names_it(client: QdrantClient) -> None:
+    new = models.CreateAlias(collection_name="gone", alias_name="a")
+    with pytest.raises(UnexpectedResponse, match=r"^Collection gone not found, it doesn't exist: "):
+        client.update_collection_aliases([models.CreateAliasOperation(create_alias=new)])
+    with pytest.raises(UnexpectedResponse, match=r"^Collection c2 not found, it doesn't exist: "):
+        client.get_collection("c2")
 
 
 def test_without_an_argument_it_is_in_memory() -> None:

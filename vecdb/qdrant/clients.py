@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from functools import wraps
 from inspect import signature
 from types import TracebackType
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import qdrant_client
+from qdrant_client import models
 
 from vecdb.database import VecDB
 from vecdb.qdrant.in_threads import AsyncVecDBLocal
@@ -33,6 +34,14 @@ class QdrantClient(qdrant_client.QdrantClient):
     """
 
     _client: VecDBLocal
+
+    # What ``VecDB`` has besides: these are for type checkers, ``__getattr__`` finds them.
+    check: Callable[[], Any]
+    flush: Callable[..., None]
+    memory_report: Callable[..., dict[str, Any]]
+    search: Callable[..., list[models.ScoredPoint]]
+    search_batch: Callable[..., list[list[models.ScoredPoint]]]
+    wait_for_optimizer: Callable[..., bool]
 
     if not TYPE_CHECKING:  # a type checker knows Qdrant's signatures
 
@@ -86,6 +95,13 @@ class AsyncQdrantClient(qdrant_client.AsyncQdrantClient):
     """
 
     _client: AsyncVecDBLocal
+
+    check: Callable[[], Coroutine[Any, Any, Any]]
+    flush: Callable[..., Coroutine[Any, Any, None]]
+    memory_report: Callable[..., Coroutine[Any, Any, dict[str, Any]]]
+    search: Callable[..., Coroutine[Any, Any, list[models.ScoredPoint]]]
+    search_batch: Callable[..., Coroutine[Any, Any, list[list[models.ScoredPoint]]]]
+    wait_for_optimizer: Callable[..., Coroutine[Any, Any, bool]]
 
     if not TYPE_CHECKING:  # a type checker knows Qdrant's signatures
 

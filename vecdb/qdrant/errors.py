@@ -8,6 +8,7 @@ damaged files) has no counterpart there and comes as it is.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -76,14 +77,19 @@ class ClientClosed(ClosedError, RuntimeError):
     """The client was used after ``close``; a ``RuntimeError`` as in local mode."""
 
 
+_MISSING = re.compile(r"""collection (?P<quote>['"])(?P<name>.*?)(?P=quote) """, re.DOTALL)
+
+
 def as_raised_there(error: VecdbError, collection_name: object = None) -> Exception:
     """The error that stands for one of vecdb's."""
     text = str(error)
     if isinstance(error, (UnexpectedResponse, AlreadyOpen, ClientClosed)):
         return error
     if isinstance(error, NotFoundError):
-        if text.startswith("collection "):  # worded so that either kind of program finds its words
-            text = f"Collection {collection_name} not found, it doesn't exist: {text}"
+        missing = _MISSING.match(text)
+        if missing is not None:  # worded so that either kind of program finds its words
+            name = collection_name or missing["name"]
+            text = f"Collection {name} not found, it doesn't exist: {text}"
         return NotFound(text)
     if isinstance(error, AlreadyExistsError):
         return Conflict(text)
