@@ -22,7 +22,8 @@ def add_to(commands: Commands) -> None:
         _snapshot,
         "write a database or a collection to one file, while it is in use",
         "Write one exact state of each collection to one file, with its SHA-256 beside it. No lock "
-        "is taken: an application may have the database open and go on writing.",
+        "is taken: an application may have the database open and go on writing. Aliases are not in "
+        "it.",
         "vecdb snapshot my.db --to my.snapshot",
     )
     command.add_argument("directory", metavar="DIR", type=path, help="the database")

@@ -4,7 +4,7 @@
 
 in the place of ``from qdrant_client import …``. The clients are subclasses of Qdrant's, take and
 return its objects (``models`` is ``qdrant_client.models``), and work on a directory or in memory.
-Needs the extra: ``pip install 'vecdb-embedded[qdrant]'``.
+Needs the extra ``qdrant``: in a clone, ``pip install '.[qdrant]'``.
 
 A program of which nothing is to be changed calls ``install`` first.
 """
@@ -15,7 +15,7 @@ try:
     from qdrant_client import models
 except ImportError as _error:  # pragma: no cover - the tests need it
     raise ImportError(
-        "vecdb.qdrant needs Qdrant's client: pip install 'vecdb-embedded[qdrant]'"
+        "vecdb.qdrant needs Qdrant's client, the extra 'qdrant' of vecdb-embedded"
     ) from _error
 
 from vecdb.qdrant.clients import AsyncQdrantClient, QdrantClient
