@@ -60,7 +60,7 @@ def script(code: str, path: Path, **options: Any) -> subprocess.Popen[bytes]:
 def end_of(process: subprocess.Popen[bytes]) -> tuple[int, str]:
     """Exit code and standard error. A process that hangs is killed, and fails the test."""
     try:
-        _, err = process.communicate(timeout=20)
+        _, err = process.communicate(timeout=120)
     except subprocess.TimeoutExpired:
         process.send_signal(signal.SIGABRT)  # faulthandler shows where it hangs
         process.wait(20)

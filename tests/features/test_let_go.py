@@ -37,7 +37,9 @@ def opened(path: Path, **options: Any) -> VecDB:
 
 
 def own_threads() -> set[str]:
-    return {each.name for each in threading.enumerate() if each.name.startswith("vecdb-")}
+    """Those of databases; the pool of searches is of the process, and stays."""
+    names = {each.name for each in threading.enumerate()}
+    return {n for n in names if n.startswith("vecdb-") and not n.startswith("vecdb-search")}
 
 
 def descriptors_in(path: Path) -> list[str]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
 from typing import Any
 
+import numpy as np
 import pytest
 from qdrant_client import models as theirs
 
@@ -16,9 +18,11 @@ from proofs.model.oracle import Oracle, require_sound
 from proofs.model.writes import INDEXES, VECTOR_NAMES, WEIGHTS, Pool, draw, perform, take
 from vecdb import VecDB, models
 from vecdb.engine.repair.check import check_database
-from vecdb.engine.write import checkpoint, vector_names
+from vecdb.engine.write import checkpoint, conditional, vector_names, writer
+from vecdb.engine.write.ingest import prepare_upsert
+from vecdb.engine.write.writer import submit
 from vecdb.errors import InvalidInputError, ReadOnlyError
-from vecdb.storage import fs
+from vecdb.storage import format, fs
 from vecdb.storage.catalog import Catalog
 
 A = {"size": 2, "distance": "Dot"}
@@ -375,3 +379,78 @@ def test_the_log_has_nothing_from_before(db: VecDB) -> None:
     store = db.collection("c")._store
     assert store.applied_seq == store.next_seq - 1
     assert [set(state.segment.lacking) for state in store.files.values()] == [{"new"}, {"new"}]
+
+
+# -- prepared before a name came or went, and done after it ----------------------------------------
+
+
+def two_names(path: Path) -> VecDB:
+    db = VecDB(path, sync="always")
+    vectors = {name: models.VectorParams(size=2, distance="Euclid") for name in ("a", "b", "z")}
+    db.create_collection("c", vectors)
+    db.upsert("c", [{"id": 1, "vector": {"a": [1, 1]}, "payload": {"k": 1}}])
+    db.upsert("c", [{"id": 2, "vector": {"b": [1, 1]}}])
+    return db
+
+
+def test_an_edit_that_leaves_nothing_of_a_gone_name(tmp_path: Path) -> None:
+    """It was logged with the name, and no open could replay it."""
+    db = two_names(tmp_path / "db")
+    store = db.collection("c")._store
+    edits: Any = [{"id": 1, "vector": {"a": [5, 5]}}, {"id": 2, "vector": {"b": [5, 5]}}]
+    condition: Any = {"must": [{"key": "k", "match": {"value": 1}}]}
+    request = conditional.update_vectors(store.schema, edits, condition)
+    db.delete_vector_name("c", "b")
+    submit(store, request)
+    copy = tmp_path / "copy"
+    shutil.copytree(tmp_path / "db", copy)  # as a kill leaves it
+    db.close()
+    with VecDB(copy) as again:
+        assert again.damaged == {}
+        assert again.retrieve("c", [1], with_vectors=True)[0].vector == {"a": [5.0, 5.0]}
+
+
+def test_a_write_that_a_new_name_makes_too_large(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was acknowledged, in a frame that no open could read back."""
+    db = two_names(tmp_path / "db")
+    store = db.collection("c")._store
+    batch = models.Batch(ids=list(range(10)), vectors={"a": np.ones((10, 2), np.float32)})
+    request = prepare_upsert(store.schema, batch)
+    db.create_vector_name("c", "n", {"dense": {"size": 1000, "distance": "Dot"}})
+    monkeypatch.setattr(writer, "MAX_OPERATION", 20_000)
+    with pytest.raises(InvalidInputError, match="the limit of one write"):
+        submit(store, request)
+    assert db.count("c").count == 2
+    db.close()
+
+
+@pytest.mark.parametrize("step", ["_with_space", "_resolve"])
+def test_a_write_is_not_lost_with_another_that_breaks_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """Whoever waited for it waited for ever, with the lock."""
+    db = two_names(tmp_path / "db")
+    store = db.collection("c")._store
+    seventh = prepare_upsert(store.schema, [{"id": 7, "vector": {"a": [1, 1]}}])
+    other = writer._ticket([seventh if step == "_with_space" else lambda _: seventh])
+    store.queue.append(other)
+
+    def broken_off(*_: Any) -> Any:
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(writer, step, broken_off)
+        with pytest.raises(MemoryError):
+            submit(store, prepare_upsert(store.schema, [{"id": 8, "vector": {"a": [1, 1]}}]))
+    submit(store, prepare_upsert(store.schema, [{"id": 9, "vector": {"a": [1, 1]}}]))
+    assert other.done
+    assert other.error is None
+    assert [r.id for r in db.retrieve("c", [7, 8, 9])] == [7, 9]
+    db.close()
+
+
+def test_a_frame_that_could_not_be_read_back_is_not_made() -> None:
+    with pytest.raises(ValueError, match="a frame of"):
+        format.pack_frame(0, 1, [[b""]] * (format.MAX_OPERATIONS + 1), True)

@@ -130,11 +130,13 @@ def fitted(operation: Operation, dims: Mapping[str, int]) -> Operation:
         gone = [name for name, block in given.items() if dims.get(name) != block.dim]
         if any(given[name].flags().any() for name in gone):
             raise InvalidInputError(f"vectors {gone} have been taken from the collection meanwhile")
+        kept = {n: block for n, block in given.items() if n not in gone}
         if isinstance(operation, Upsert) and (gone or len(given) != len(dims)):
             rows = len(operation.keys)
             none = {n: VectorBlock.of_none(rows, dim) for n, dim in dims.items()}
-            kept = {n: block for n, block in given.items() if n not in gone}
             return Upsert(operation.keys, operation.payloads, none | kept)
+        if isinstance(operation, EditVectors) and gone:
+            return EditVectors(operation.keys, kept)
     elif isinstance(operation, DropVectors) and not dims.keys() >= set(operation.names):
         raise InvalidInputError(f"vectors {operation.names}: the collection has {sorted(dims)} now")
     return operation

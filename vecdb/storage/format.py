@@ -276,7 +276,9 @@ class Frame:
 def pack_frame(
     salt: int, first_seq: int, operations: Sequence[Sequence[Any]], previous_synced: bool
 ) -> list[Any]:
-    """The buffers of one frame; an operation is itself a sequence of buffers, not copied here."""
+    """The buffers of one frame; an operation is itself a sequence of buffers, not copied here.
+
+    Raises ValueError for more than could be read back: what was acknowledged would be lost."""
     body: list[Any] = []
     length = 0
     for buffers in operations:
@@ -285,6 +287,8 @@ def pack_frame(
         body.extend(buffers)
         body.append(bytes(padding(size)))
         length += 8 + size + padding(size)
+    if length > MAX_FRAME or len(operations) > MAX_OPERATIONS:
+        raise ValueError(f"a frame of {len(operations)} operations and {length} bytes")
     flags = PREVIOUS_SYNCED if previous_synced else 0
     head = _FRAME.pack(FRAME_MAGIC, flags, 0, first_seq, length, len(operations))
     check = checksum(head[:8], head[16:], *body, seed=salt)

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from vecdb.engine.operations import Delete, Operation, Upsert, encode, fitted
+from vecdb.engine.operations import Delete, Operation, Upsert, encode, fitted, require_fit
 from vecdb.engine.signals import Uninterrupted
 from vecdb.engine.store import Store
 from vecdb.engine.view import View
@@ -25,7 +25,7 @@ from vecdb.engine.write.draft import Draft
 from vecdb.engine.write.effects import MAX_OPERATION, Effect, apply, rewrite
 from vecdb.errors import InvalidInputError, StorageFullError, VecdbError
 from vecdb.storage import lookup
-from vecdb.storage.format import MAX_OPERATIONS
+from vecdb.storage.format import MAX_OPERATIONS, DamageError
 
 # An operation that depends on no state, or a function that makes one from the state it applies to
 # (None: nothing to do).
@@ -73,13 +73,20 @@ class Ticket:
         if operation is not None:
             logged = Logged(operation, effect)
             self.logged.append(logged)
-            self.size += logged.size
-            if self.size > MAX_OPERATION:
-                raise InvalidInputError(
-                    f"the write is {self.size} bytes; the limit of one write is {MAX_OPERATION}. "
-                    f"Split it into smaller batches"
-                )
+            self._measure()
         self.which.append(len(self.logged))
+
+    def _measure(self) -> None:
+        self.size = sum(each.size for each in self.logged)
+        if self.size > MAX_OPERATION:
+            raise InvalidInputError(
+                f"the write is {self.size} bytes; the limit of one write is {MAX_OPERATION}. "
+                f"Split it into smaller batches"
+            )
+
+    def begin_anew(self) -> None:
+        """Forget operations that were worked out, if that was broken off."""
+        self.logged, self.which, self.size = [], [], 0
 
     def fit(self, dims: Mapping[str, int]) -> bool:
         """Make the operations those of a collection that has these vectors now; whether they can
@@ -90,7 +97,9 @@ class Ticket:
                 if operation is not each.operation:
                     assert isinstance(operation, Upsert)
                     self.logged[number] = Logged(operation, operation)
-        except InvalidInputError as error:
+                    self._measure()  # a name that came makes it larger
+                require_fit(operation, dims)
+        except (InvalidInputError, DamageError) as error:
             self.fail(error)
         return self.error is None
 
@@ -192,7 +201,15 @@ def _withdraw(store: Store, ticket: Ticket) -> None:
 
 
 def _commit_group(store: Store) -> None:
-    group = _with_space(store, _take_group(store))
+    taken: list[Ticket] = []
+    try:
+        group = _with_space(store, _take_group(store, taken))
+    except BaseException:
+        # Nothing is logged yet. Whoever waits for one of them would wait for ever.
+        for ticket in reversed(taken):
+            if not ticket.done and not (store.queue and store.queue[0] is ticket):
+                store.queue.appendleft(ticket)
+        raise
     if not group:
         return
     first_seq = store.next_seq
@@ -218,14 +235,14 @@ def _commit_group(store: Store) -> None:
         store.written_at = time.monotonic()
         store.rush.add(sum(ticket.size for ticket in group), store.written_at)
         store.publish()
+        for ticket in group:
+            ticket.done = True
     except BaseException as error:
         # The WAL has operations that memory lacks: only reopening brings them together.
         store.fail(f"{type(error).__name__} while applying operation {store.next_seq}: {error}")
         for ticket in group:
             ticket.fail(error)
         raise
-    for ticket in group:
-        ticket.done = True
 
 
 def _apply(store: Store, ticket: Ticket) -> None:
@@ -238,32 +255,34 @@ def _apply(store: Store, ticket: Ticket) -> None:
         store.next_seq += 1
 
 
-def _take_group(store: Store) -> list[Ticket]:
+def _take_group(store: Store, taken: list[Ticket]) -> list[Ticket]:
     """The queued tickets that one frame takes. One whose operations depend on the state must
-    see all before it applied, so it goes alone."""
+    see all before it applied, so it goes alone. All that leave the queue are ``taken``."""
     group: list[Ticket] = []
     size = count = 0
     while store.queue:
         ticket = store.queue[0]
+        if ticket.depends and group:
+            break
+        # Before its size is asked for: names that came since it was made make it larger.
+        fits = ticket.depends or ticket.fit(store.memory.dims)
         size += ticket.size
         count += len(ticket.logged)
         if group and (size > _GROUP_BYTES or count > _GROUP_OPERATIONS):
             break  # beyond what one frame may hold it could not be read back
+        taken.append(ticket)
+        store.queue.popleft()
         if ticket.depends:
-            if group:
-                break
-            store.queue.popleft()
             if _resolve(store, ticket):
                 return [ticket]
-            continue
-        store.queue.popleft()
-        if ticket.fit(store.memory.dims):
+        elif fits:
             group.append(ticket)
     return group
 
 
 def _resolve(store: Store, ticket: Ticket) -> bool:
     """Work out the operations of a ticket; whether there are any."""
+    ticket.begin_anew()
     try:
         store.require_writable()
         draft = Draft(store.view) if len(ticket.requests) > 1 else None
@@ -274,6 +293,7 @@ def _resolve(store: Store, ticket: Ticket) -> bool:
                 ticket.add(None)
                 continue
             operation = fitted(operation, store.memory.dims)
+            require_fit(operation, store.memory.dims)
             # Everything that can go wrong with an edit (a damaged row, a payload grown too
             # large) must go wrong before it is in the WAL, or it would go wrong again at every
             # open.
