@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import functools
 import inspect
 import itertools
 import os
@@ -19,6 +20,7 @@ import numpy as np
 import pytest
 
 from vecdb import AsyncCollection, AsyncVecDB, Collection, VecDB, errors, models
+from vecdb.aio.writes import Write, _answer
 from vecdb.storage import fs
 
 DIM = 8
@@ -444,6 +446,85 @@ def test_a_bad_write_among_others_fails_alone(tmp_path: Path, syncs: list[str]) 
                 *("UpdateResult", "UpdateResult", "InvalidInputError"),
             ]
             assert [r.payload for r in await c.retrieve([1000, 1001, 1002])] == [{"a": 1}]
+
+    asyncio.run(main())
+
+
+class Stopping(list[Any]):
+    """A list that cannot be read: an error in a program's own iterator."""
+
+    def __iter__(self) -> Iterator[Any]:
+        raise StopIteration("of the program")
+
+
+def test_a_stop_iteration_reaches_who_waits_and_nobody_else(tmp_path: Path) -> None:
+    """No future takes one, so it comes as the RuntimeError that it is in every coroutine."""
+
+    async def main() -> None:
+        async with AsyncVecDB(tmp_path / "db") as db:
+            c = await with_points(db)
+            writes = [c.upsert([point(1000)]), c.delete(Stopping([1])), c.upsert([point(1001)])]
+            outcomes = await asyncio.wait_for(
+                asyncio.gather(*writes, return_exceptions=True), LONG / 3
+            )
+            assert [type(each).__name__ for each in outcomes] == [
+                *("UpdateResult", "RuntimeError", "UpdateResult")
+            ]
+            assert isinstance(outcomes[1], RuntimeError)
+            assert isinstance(outcomes[1].__cause__, StopIteration)
+            assert len(await c.retrieve([1, 1000, 1001])) == 3
+
+            empty: Iterator[int] = iter(())
+            with pytest.raises(RuntimeError) as raised:
+                await asyncio.wait_for(db.run(next, empty), LONG / 3)
+            assert isinstance(raised.value.__cause__, StopIteration)
+
+    asyncio.run(main())
+
+
+def test_a_read_that_stops_among_short_ones_keeps_none_from_its_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    retrieve = Collection.retrieve
+
+    @functools.wraps(retrieve)
+    def stopping(self: Collection, ids: Any, *args: Any, **kwargs: Any) -> Any:
+        if ids == [13]:
+            raise StopIteration("of the program")
+        time.sleep(0.002)  # so the next is for another turn
+        return retrieve(self, ids, *args, **kwargs)
+
+    async def main() -> None:
+        async with AsyncVecDB(tmp_path / "db") as db:
+            c = await with_points(db)
+            monkeypatch.setattr(Collection, "retrieve", stopping)
+            reads = [c.retrieve(ids=[number]) for number in (11, 12, 13, 14)]
+            outcomes = await asyncio.wait_for(
+                asyncio.gather(*reads, return_exceptions=True), LONG / 3
+            )
+            assert [type(each).__name__ for each in outcomes] == [
+                *("list", "list", "RuntimeError", "list")
+            ]
+
+    asyncio.run(main())
+
+
+def test_an_error_that_cannot_be_handed_on_keeps_no_other_from_its_answer() -> None:
+    class Refusing(asyncio.Future[Any]):
+        def set_exception(self, error: Any) -> None:
+            if isinstance(error, KeyError):
+                raise TypeError("not this one")
+            super().set_exception(error)
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        first, second = Write(loop, lambda c: c.delete([1])), Write(loop, lambda c: c.delete([1]))
+        first.future = Refusing()
+        _answer([(first, KeyError("a")), (second, ValueError("b"))])
+        with pytest.raises(RuntimeError, match="KeyError"):
+            await first.future
+        with pytest.raises(ValueError, match="b"):
+            await second.future
 
     asyncio.run(main())
 

@@ -20,6 +20,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
 
 from vecdb import models
+from vecdb.aio.futures import raisable
 from vecdb.aio.handles import Reading, Stoppable
 from vecdb.aio.turns import Turns
 from vecdb.aio.writes import Write, WriteQueues
@@ -153,8 +154,8 @@ class Calls:
     async def _in_thread(self, threads: ThreadPoolExecutor, function: Callable[[], _R]) -> _R:
         """A call that was cancelled before a thread has begun it is not made; one that was begun
         goes on to its end."""
-        context = copy_context()
-        return await asyncio.wrap_future(self._start(threads, partial(context.run, function)))
+        call = partial(_raisably, partial(copy_context().run, function))
+        return await asyncio.wrap_future(self._start(threads, call))
 
     def _start(
         self, threads: ThreadPoolExecutor, function: Callable[[], _R]
@@ -220,9 +221,17 @@ class Calls:
                 self._condition.wait_for(lambda: self._running == 0)
             self.database.close()
         except BaseException as error:
-            self._closed.set_exception(error)
+            self._closed.set_exception(raisable(error))
         else:
             self._closed.set_result(None)
         finally:
             self._threads.shutdown()
             self._lasting.shutdown()
+
+
+def _raisably(function: Callable[[], _R]) -> _R:
+    """Call it; what it raises, a coroutine may raise."""
+    try:
+        return function()
+    except StopIteration as error:
+        raise raisable(error) from error

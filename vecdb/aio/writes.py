@@ -18,6 +18,7 @@ from contextvars import Context, copy_context
 from typing import Any
 
 from vecdb import models
+from vecdb.aio.futures import raisable
 from vecdb.aio.handles import Gathering
 from vecdb.collection import Collection
 
@@ -125,7 +126,10 @@ def _answer(outcomes: list[tuple[Write, Any]]) -> None:
     for write, outcome in outcomes:
         if write.future.done():
             continue
-        if isinstance(outcome, BaseException):
-            write.future.set_exception(outcome)
-        else:
+        if not isinstance(outcome, BaseException):
             write.future.set_result(outcome)
+            continue
+        try:
+            write.future.set_exception(raisable(outcome))
+        except Exception as error:  # those after it are to be answered all the same
+            write.future.set_exception(RuntimeError(f"{type(outcome).__name__}: {error}"))
