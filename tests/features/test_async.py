@@ -450,6 +450,54 @@ def test_a_bad_write_among_others_fails_alone(tmp_path: Path, syncs: list[str]) 
     asyncio.run(main())
 
 
+def test_writes_are_made_in_the_order_in_which_they_were_called(
+    tmp_path: Path, syncs: list[str]
+) -> None:
+    """Those of several operations are in it, and answered with a result for each."""
+
+    async def main() -> None:
+        async with AsyncVecDB(tmp_path / "db") as db:
+            c = await with_points(db)
+            replace = {"upsert": {"points": [point(1000, n=2)]}}
+            syncs.clear()
+            outcomes = await asyncio.gather(
+                c.upsert([point(1000, n=1)]),
+                c.batch_update_points([replace, {"upsert": {"points": [point(1001, n=2)]}}]),
+                c.upsert([point(1000, n=3)]),
+                c.batch_update_points([]),
+                c.set_payload({"a": 1}, [1001]),
+                c.batch_update_points(
+                    [
+                        {"set_payload": {"payload": {"b": 1}, "points": [1001]}},
+                        {"upsert": {"points": []}},
+                        {"delete": {"points": [1000]}},
+                    ]
+                ),
+                c.batch_update_points(
+                    [replace, {"set_payload": {"payload": {}, "points": [4711]}}]
+                ),
+                c.set_payload({"c": 1}, [1001]),
+                return_exceptions=True,
+            )
+            assert len(syncs) == 4  # three upserts, and each edit
+            assert isinstance(outcomes[6], errors.NotFoundError)
+            done = [each for each in outcomes if not isinstance(each, BaseException)]
+            assert [len(each) if isinstance(each, list) else None for each in done] == [
+                *(None, 2, None, 0, None, 3, None)
+            ]
+            flat = [r for each in done for r in (each if isinstance(each, list) else [each])]
+            assert {r.status for r in flat} == {models.UpdateStatus.COMPLETED}
+            first = flat[0].operation_id
+            assert first is not None
+            assert [r.operation_id for r in flat] == [
+                first + n for n in (0, 1, 2, 3, 4, 5, 5, 6, 7)
+            ]
+            found = [r.payload for r in await c.retrieve([1000, 1001])]
+            assert found == [{"n": 2, "a": 1, "b": 1, "c": 1}]
+
+    asyncio.run(main())
+
+
 class Stopping(list[Any]):
     """A list that cannot be read: an error in a program's own iterator."""
 

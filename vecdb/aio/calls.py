@@ -19,11 +19,10 @@ from functools import partial
 from typing import Any, Concatenate, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
 
-from vecdb import models
 from vecdb.aio.futures import raisable
 from vecdb.aio.handles import Reading, Stoppable
 from vecdb.aio.turns import Turns
-from vecdb.aio.writes import Write, WriteQueues
+from vecdb.aio.writes import Answer, Write, WriteQueues
 from vecdb.collection import Collection
 from vecdb.database import VecDB
 from vecdb.engine.optimize.optimizer import deadline_of
@@ -31,6 +30,7 @@ from vecdb.errors import ClosedError
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
+_A = TypeVar("_A", bound=Answer)
 
 _THREADS = min(32, (os.cpu_count() or 1) + 4)
 _LASTING = 32
@@ -90,16 +90,17 @@ class Calls:
     async def write(
         self,
         collection: Collection,
-        verb: Callable[Concatenate[Collection, _P], models.UpdateResult],
+        verb: Callable[Concatenate[Collection, _P], _A],
         *args: _P.args,
         **kwargs: _P.kwargs,
-    ) -> models.UpdateResult:
+    ) -> _A:
         """A verb that writes once; it shares a commit with others that are called meanwhile."""
         self.require_open()
         loop = asyncio.get_running_loop()
         write = Write(loop, lambda gathering: verb(gathering, *args, **kwargs))
         self._turns_of(loop).write(collection, write)
-        return await write.future
+        answer: _A = await write.future
+        return answer
 
     async def upload(
         self,
