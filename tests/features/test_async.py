@@ -13,6 +13,7 @@ import threading
 import time
 import warnings
 from collections.abc import Awaitable, Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -765,6 +766,38 @@ def test_close_waits_for_what_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     asyncio.run(main())
     with VecDB(tmp_path / "db") as db:
         assert len(db.retrieve(NAME, list(range(1000, 1005)))) == 5
+
+
+def test_close_returns_when_the_threads_have_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reached, opened = threading.Event(), threading.Event()
+    shutdown = ThreadPoolExecutor.shutdown
+
+    def held(pool: ThreadPoolExecutor, *args: Any, **kwargs: Any) -> None:
+        if threading.current_thread().name == "vecdb-async-close":
+            reached.set()
+            assert opened.wait(LONG)
+        shutdown(pool, *args, **kwargs)
+
+    monkeypatch.setattr(ThreadPoolExecutor, "shutdown", held)
+
+    async def main() -> None:
+        db = await AsyncVecDB(tmp_path / "db")
+        await with_points(db)
+        closing = asyncio.ensure_future(db.close())
+        try:
+            await until(reached.is_set)
+            for _ in range(5):
+                await asyncio.sleep(0)
+            assert not closing.done()
+        finally:
+            opened.set()
+        await closing
+        names = [each.name for each in threading.enumerate()]
+        assert not [n for n in names if n.startswith(("vecdb-async_", "vecdb-async-lasting"))]
+
+    asyncio.run(main())
 
 
 def test_an_end_whose_caller_is_cancelled_goes_on(

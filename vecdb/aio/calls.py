@@ -218,16 +218,17 @@ class Calls:
 
     def _close(self) -> None:
         try:
-            with self._condition:
-                self._condition.wait_for(lambda: self._running == 0)
-            self.database.close()
+            try:
+                with self._condition:
+                    self._condition.wait_for(lambda: self._running == 0)
+                self.database.close()
+            finally:
+                self._threads.shutdown()
+                self._lasting.shutdown()
         except BaseException as error:
             self._closed.set_exception(raisable(error))
         else:
             self._closed.set_result(None)
-        finally:
-            self._threads.shutdown()
-            self._lasting.shutdown()
 
 
 def _raisably(function: Callable[[], _R]) -> _R:
