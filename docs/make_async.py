@@ -25,6 +25,7 @@ WIDTH = 100  # of a line, as in pyproject.toml
 
 LASTING = {"check", "create_full_snapshot", "create_snapshot", "flush", "recover_snapshot"}
 HERE = {"collection_exists", "get_collections"}
+WRITING = {"models.UpdateResult", "list[models.UpdateResult]"}
 CONFIGURING = {
     *("create_payload_index", "delete_payload_index", "create_vector_name", "delete_vector_name")
 }
@@ -110,8 +111,7 @@ def way_of(name: str, function: Any) -> str:
         return "last"
     if name in HERE:
         return "here"
-    writes = inspect.signature(function).return_annotation == "models.UpdateResult"
-    if writes and name not in CONFIGURING:
+    if inspect.signature(function).return_annotation in WRITING and name not in CONFIGURING:
         return "write"
     return "read" if takes_points(function) else "call"
 

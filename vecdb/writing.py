@@ -237,18 +237,22 @@ class Writing:
         """
         qdrant_arguments.check("Collection.batch_update_points", qdrant)
         given = batch(self._store.schema, update_operations)
-        seqs = self._commit(given.requests)
-        return [self._completed(seqs[end - 1]) for end in given.ends]
+        return self._write_each(given.requests, given.ends)
 
     def _write(self, *requests: Request) -> models.UpdateResult:
-        return self._completed(self._commit(requests)[-1])
+        return self._write_each(requests, [len(requests)])[0]
 
-    def _commit(self, requests: Sequence[Request]) -> list[int]:
-        """Make requests true as one write; the number of each one's operation."""
+    def _write_each(
+        self, requests: Sequence[Request], ends: Sequence[int]
+    ) -> list[models.UpdateResult]:
+        """Make requests true as one write; a result for those up to each end."""
         self._require_usable()
         seqs = submit_all(self._store, requests) if requests else []
         self._written()
-        return seqs
+        return self._results(seqs, ends)
+
+    def _results(self, seqs: Sequence[int], ends: Sequence[int]) -> list[models.UpdateResult]:
+        return [self._completed(seqs[end - 1]) for end in ends]
 
     def _written(self) -> None:
         """What is to be done after a write."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import functools
 import inspect
 import itertools
 import os
@@ -13,6 +14,7 @@ import threading
 import time
 import warnings
 from collections.abc import Awaitable, Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ import numpy as np
 import pytest
 
 from vecdb import AsyncCollection, AsyncVecDB, Collection, VecDB, errors, models
+from vecdb.aio.writes import Write, _answer
 from vecdb.storage import fs
 
 DIM = 8
@@ -461,6 +464,133 @@ def test_a_bad_write_among_others_fails_alone(tmp_path: Path, syncs: list[str]) 
     asyncio.run(main())
 
 
+def test_writes_are_made_in_the_order_in_which_they_were_called(
+    tmp_path: Path, syncs: list[str]
+) -> None:
+    """Those of several operations are in it, and answered with a result for each."""
+
+    async def main() -> None:
+        async with AsyncVecDB(tmp_path / "db") as db:
+            c = await with_points(db)
+            replace = {"upsert": {"points": [point(1000, n=2)]}}
+            syncs.clear()
+            outcomes = await asyncio.gather(
+                c.upsert([point(1000, n=1)]),
+                c.batch_update_points([replace, {"upsert": {"points": [point(1001, n=2)]}}]),
+                c.upsert([point(1000, n=3)]),
+                c.batch_update_points([]),
+                c.set_payload({"a": 1}, [1001]),
+                c.batch_update_points(
+                    [
+                        {"set_payload": {"payload": {"b": 1}, "points": [1001]}},
+                        {"upsert": {"points": []}},
+                        {"delete": {"points": [1000]}},
+                    ]
+                ),
+                c.batch_update_points(
+                    [replace, {"set_payload": {"payload": {}, "points": [4711]}}]
+                ),
+                c.set_payload({"c": 1}, [1001]),
+                return_exceptions=True,
+            )
+            assert len(syncs) == 4  # three upserts, and each edit
+            assert isinstance(outcomes[6], errors.NotFoundError)
+            done = [each for each in outcomes if not isinstance(each, BaseException)]
+            assert [len(each) if isinstance(each, list) else None for each in done] == [
+                *(None, 2, None, 0, None, 3, None)
+            ]
+            flat = [r for each in done for r in (each if isinstance(each, list) else [each])]
+            assert {r.status for r in flat} == {models.UpdateStatus.COMPLETED}
+            first = flat[0].operation_id
+            assert first is not None
+            assert [r.operation_id for r in flat] == [
+                first + n for n in (0, 1, 2, 3, 4, 5, 5, 6, 7)
+            ]
+            found = [r.payload for r in await c.retrieve([1000, 1001])]
+            assert found == [{"n": 2, "a": 1, "b": 1, "c": 1}]
+
+    asyncio.run(main())
+
+
+class Stopping(list[Any]):
+    """A list that cannot be read: an error in a program's own iterator."""
+
+    def __iter__(self) -> Iterator[Any]:
+        raise StopIteration("of the program")
+
+
+def test_a_stop_iteration_reaches_who_waits_and_nobody_else(tmp_path: Path) -> None:
+    """No future takes one, so it comes as the RuntimeError that it is in every coroutine."""
+
+    async def main() -> None:
+        async with AsyncVecDB(tmp_path / "db") as db:
+            c = await with_points(db)
+            writes = [c.upsert([point(1000)]), c.delete(Stopping([1])), c.upsert([point(1001)])]
+            outcomes = await asyncio.wait_for(
+                asyncio.gather(*writes, return_exceptions=True), LONG / 3
+            )
+            assert [type(each).__name__ for each in outcomes] == [
+                *("UpdateResult", "RuntimeError", "UpdateResult")
+            ]
+            assert isinstance(outcomes[1], RuntimeError)
+            assert isinstance(outcomes[1].__cause__, StopIteration)
+            assert len(await c.retrieve([1, 1000, 1001])) == 3
+
+            empty: Iterator[int] = iter(())
+            with pytest.raises(RuntimeError) as raised:
+                await asyncio.wait_for(db.run(next, empty), LONG / 3)
+            assert isinstance(raised.value.__cause__, StopIteration)
+
+    asyncio.run(main())
+
+
+def test_a_read_that_stops_among_short_ones_keeps_none_from_its_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    retrieve = Collection.retrieve
+
+    @functools.wraps(retrieve)
+    def stopping(self: Collection, ids: Any, *args: Any, **kwargs: Any) -> Any:
+        if ids == [13]:
+            raise StopIteration("of the program")
+        time.sleep(0.002)  # so the next is for another turn
+        return retrieve(self, ids, *args, **kwargs)
+
+    async def main() -> None:
+        async with AsyncVecDB(tmp_path / "db") as db:
+            c = await with_points(db)
+            monkeypatch.setattr(Collection, "retrieve", stopping)
+            reads = [c.retrieve(ids=[number]) for number in (11, 12, 13, 14)]
+            outcomes = await asyncio.wait_for(
+                asyncio.gather(*reads, return_exceptions=True), LONG / 3
+            )
+            assert [type(each).__name__ for each in outcomes] == [
+                *("list", "list", "RuntimeError", "list")
+            ]
+
+    asyncio.run(main())
+
+
+def test_an_error_that_cannot_be_handed_on_keeps_no_other_from_its_answer() -> None:
+    class Refusing(asyncio.Future[Any]):
+        def set_exception(self, error: Any) -> None:
+            if isinstance(error, KeyError):
+                raise TypeError("not this one")
+            super().set_exception(error)
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        first, second = Write(loop, lambda c: c.delete([1])), Write(loop, lambda c: c.delete([1]))
+        first.future = Refusing()
+        _answer([(first, KeyError("a")), (second, ValueError("b"))])
+        with pytest.raises(RuntimeError, match="KeyError"):
+            await first.future
+        with pytest.raises(ValueError, match="b"):
+            await second.future
+
+    asyncio.run(main())
+
+
 def test_a_failed_sync_fails_all_that_shared_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -649,6 +779,38 @@ def test_close_waits_for_what_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     asyncio.run(main())
     with VecDB(tmp_path / "db") as db:
         assert len(db.retrieve(NAME, list(range(1000, 1005)))) == 5
+
+
+def test_close_returns_when_the_threads_have_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reached, opened = threading.Event(), threading.Event()
+    shutdown = ThreadPoolExecutor.shutdown
+
+    def held(pool: ThreadPoolExecutor, *args: Any, **kwargs: Any) -> None:
+        if threading.current_thread().name == "vecdb-async-close":
+            reached.set()
+            assert opened.wait(LONG)
+        shutdown(pool, *args, **kwargs)
+
+    monkeypatch.setattr(ThreadPoolExecutor, "shutdown", held)
+
+    async def main() -> None:
+        db = await AsyncVecDB(tmp_path / "db")
+        await with_points(db)
+        closing = asyncio.ensure_future(db.close())
+        try:
+            await until(reached.is_set)
+            for _ in range(5):
+                await asyncio.sleep(0)
+            assert not closing.done()
+        finally:
+            opened.set()
+        await closing
+        names = [each.name for each in threading.enumerate()]
+        assert not [n for n in names if n.startswith(("vecdb-async_", "vecdb-async-lasting"))]
+
+    asyncio.run(main())
 
 
 def test_an_end_whose_caller_is_cancelled_goes_on(

@@ -286,3 +286,40 @@ def test_a_build_is_cancelled(tmp_path: Path) -> None:
     assert "vecdb-optimizer" not in own_threads()
     with VecDB(tmp_path / "db") as again:
         assert again.count("c").count == 4
+
+
+def test_databases_are_opened_while_another_asks_who_has_its_path(tmp_path: Path) -> None:
+    """As if another thread opened one at every step of the look."""
+
+    class Other:
+        path, opened_at = tmp_path, "elsewhere"
+
+        def is_at(self, path: Path) -> bool:
+            return False
+
+        def close(self) -> None: ...
+
+        def leave(self) -> None: ...
+
+    others: list[Other] = []
+
+    def step(frame: Any, event: str, argument: Any) -> Any:
+        if event == "line" and len(others) < 1000:
+            others.append(Other())
+            process.enter(others[-1])
+        return step
+
+    kept = opened(tmp_path / "db")
+    before = sys.gettrace()
+    try:
+        sys.settrace(step)
+        try:
+            found = process.holders(kept.path)
+        finally:
+            sys.settrace(before)
+        assert others
+        assert len(found) == 1
+    finally:
+        for other in others:
+            process.leave(other)
+        kept.close()

@@ -25,7 +25,7 @@ from qdrant_client.local.qdrant_local import QdrantLocal
 import vecdb
 import vecdb.qdrant
 from vecdb import errors
-from vecdb.qdrant import AlreadyOpen, NotSupported, QdrantClient, install, uninstall
+from vecdb.qdrant import AlreadyOpen, NotSupported, QdrantClient, install, opening, uninstall
 
 PARAMS = models.VectorParams(size=3, distance=models.Distance.COSINE)
 POINT = models.PointStruct(id=1, vector=[1.0, 0.0, 0.0], payload={"a": "x"})
@@ -333,6 +333,33 @@ def test_a_client_that_dies_in_a_thread_of_vecdb_is_closed_by_another(tmp_path: 
     thread.start()
     thread.join()
     QdrantClient(path=str(tmp_path / "db")).close()
+
+
+def test_garbage_is_collected_in_the_middle_of_waiting_for_that(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    collect = gc.collect
+    calls: list[int] = []
+
+    def refused_once() -> int:  # as when another thread is about it
+        calls.append(len(calls))
+        return collect() if len(calls) > 1 else 0
+
+    def step(frame: Any, event: str, argument: Any) -> Any:
+        if event == "line" and calls and frame.f_globals.get("__name__") == "threading":
+            collect()
+        return step
+
+    def work() -> None:
+        sys.settrace(step)
+        opening._collect_garbage()
+
+    monkeypatch.setattr(gc, "collect", refused_once)
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(20.0)
+    assert not thread.is_alive()
+    assert len(calls) == 2
 
 
 def test_clients_are_made_and_forgotten_in_many_threads(tmp_path: Path) -> None:

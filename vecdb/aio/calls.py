@@ -19,10 +19,10 @@ from functools import partial
 from typing import Any, Concatenate, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
 
-from vecdb import models
+from vecdb.aio.futures import raisable
 from vecdb.aio.handles import Reading, Stoppable
 from vecdb.aio.turns import Turns
-from vecdb.aio.writes import Write, WriteQueues
+from vecdb.aio.writes import Answer, Write, WriteQueues
 from vecdb.collection import Collection
 from vecdb.database import VecDB
 from vecdb.engine.optimize.optimizer import deadline_of
@@ -30,6 +30,7 @@ from vecdb.errors import ClosedError
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
+_A = TypeVar("_A", bound=Answer)
 
 _THREADS = min(32, (os.cpu_count() or 1) + 4)
 _LASTING = 32
@@ -89,16 +90,17 @@ class Calls:
     async def write(
         self,
         collection: Collection,
-        verb: Callable[Concatenate[Collection, _P], models.UpdateResult],
+        verb: Callable[Concatenate[Collection, _P], _A],
         *args: _P.args,
         **kwargs: _P.kwargs,
-    ) -> models.UpdateResult:
+    ) -> _A:
         """A verb that writes once; it shares a commit with others that are called meanwhile."""
         self.require_open()
         loop = asyncio.get_running_loop()
         write = Write(loop, lambda gathering: verb(gathering, *args, **kwargs))
         self._turns_of(loop).write(collection, write)
-        return await write.future
+        answer: _A = await write.future
+        return answer
 
     async def upload(
         self,
@@ -153,8 +155,8 @@ class Calls:
     async def _in_thread(self, threads: ThreadPoolExecutor, function: Callable[[], _R]) -> _R:
         """A call that was cancelled before a thread has begun it is not made; one that was begun
         goes on to its end."""
-        context = copy_context()
-        return await asyncio.wrap_future(self._start(threads, partial(context.run, function)))
+        call = partial(_raisably, partial(copy_context().run, function))
+        return await asyncio.wrap_future(self._start(threads, call))
 
     def _start(
         self, threads: ThreadPoolExecutor, function: Callable[[], _R]
@@ -216,13 +218,22 @@ class Calls:
 
     def _close(self) -> None:
         try:
-            with self._condition:
-                self._condition.wait_for(lambda: self._running == 0)
-            self.database.close()
+            try:
+                with self._condition:
+                    self._condition.wait_for(lambda: self._running == 0)
+                self.database.close()
+            finally:
+                self._threads.shutdown()
+                self._lasting.shutdown()
         except BaseException as error:
-            self._closed.set_exception(error)
+            self._closed.set_exception(raisable(error))
         else:
             self._closed.set_result(None)
-        finally:
-            self._threads.shutdown()
-            self._lasting.shutdown()
+
+
+def _raisably(function: Callable[[], _R]) -> _R:
+    """Call it; what it raises, a coroutine may raise."""
+    try:
+        return function()
+    except StopIteration as error:
+        raise raisable(error) from error

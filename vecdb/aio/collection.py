@@ -449,7 +449,7 @@ class AsyncCollection:
         the power fails, none; nobody sees some of them without the others. A result for each.
         Raises as the verbs do, and names the operation.
         """
-        return await self._calls.read(
+        return await self._calls.write(
             self._collection,
             Collection.batch_update_points,
             update_operations=update_operations,

@@ -6,7 +6,7 @@ The rest they do as ``Collection``.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vecdb import models
@@ -43,7 +43,8 @@ class Gathering(Collection):
 
     def __init__(self, collection: Collection) -> None:
         super().__init__(collection._database, collection._store)
-        self._requests: list[tuple[Request, ...]] = []
+        self._requests: list[Sequence[Request]] = []
+        self._ends: list[Sequence[int]] = []  # of each write, as ``_write_each`` has them
 
     def __len__(self) -> int:
         """How many writes are kept."""
@@ -51,24 +52,29 @@ class Gathering(Collection):
 
     def keep(self, count: int) -> None:
         """Drop all writes but the first ``count``."""
-        del self._requests[count:]
+        del self._requests[count:], self._ends[count:]
 
-    def commit(self) -> list[models.UpdateResult | BaseException]:
-        """Write what was kept, in as few group commits as it fits in; for each the result of its
-        verb, or what that would have raised."""
+    def commit(self) -> list[list[models.UpdateResult] | BaseException]:
+        """Write what was kept, in as few group commits as it fits in; for each the results of its
+        operations, or what its verb would have raised."""
         self._database.check_usable()
+        outcomes = submit_each(self._store, self._requests)
         return [
-            outcome if isinstance(outcome, BaseException) else self._completed(outcome[-1])
-            for outcome in submit_each(self._store, self._requests)
+            outcome if isinstance(outcome, BaseException) else self._results(outcome, ends)
+            for outcome, ends in zip(outcomes, self._ends, strict=True)
         ]
 
     def written(self) -> None:
         """What is to be done after a commit; nobody needs to wait for it."""
         self._written()
 
-    def _write(self, *requests: Request) -> models.UpdateResult:
-        self._requests.append(requests)
-        return models.UpdateResult(0, models.UpdateStatus.ACKNOWLEDGED)
+    def _write_each(
+        self, requests: Sequence[Request], ends: Sequence[int]
+    ) -> list[models.UpdateResult]:
+        if requests:
+            self._requests.append(requests)
+            self._ends.append(ends)
+        return [models.UpdateResult(0, models.UpdateStatus.ACKNOWLEDGED) for _ in ends]
 
 
 class Stoppable(Collection):
@@ -78,10 +84,12 @@ class Stoppable(Collection):
         super().__init__(collection._database, collection._store)
         self._stopped = stopped
 
-    def _write(self, *requests: Request) -> models.UpdateResult:
+    def _write_each(
+        self, requests: Sequence[Request], ends: Sequence[int]
+    ) -> list[models.UpdateResult]:
         if any(event.is_set() for event in self._stopped):
             raise ClosedError(f"collection {self.name!r}: the upload was stopped; {_KEPT}")
-        return super()._write(*requests)
+        return super()._write_each(requests, ends)
 
 
 _KEPT = "the batches before it are written"

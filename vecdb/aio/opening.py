@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from vecdb import qdrant_arguments
 from vecdb.aio.calls import Calls
+from vecdb.aio.futures import raisable
 from vecdb.database import VecDB
 from vecdb.engine import process
 from vecdb.errors import ClosedError
@@ -100,7 +101,7 @@ def _run(opened: concurrent.futures.Future[Calls], make: Callable[[], VecDB], ma
             database = make()
         opened.set_result(Calls(database))
     except BaseException as error:
-        opened.set_exception(error)
+        opened.set_exception(raisable(error))
 
 
 def _abandon(opened: concurrent.futures.Future[Calls]) -> None:

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from vecdb.aio.futures import raisable
 from vecdb.aio.writes import Write, WriteQueues
 from vecdb.collection import Collection
 
@@ -86,6 +87,6 @@ class Turns:
         try:
             result = function()
         except Exception as error:
-            future.set_exception(error)
+            future.set_exception(raisable(error))
         else:
             future.set_result(result)

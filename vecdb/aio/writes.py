@@ -4,7 +4,7 @@ Each collection has a queue. What one turn of an event loop calls for is handed 
 one thread at a time empties the queue: it has the arguments of all waiting writes checked, commits
 them in as few groups as they fit in, and only then answers each. So many coroutines that await a
 write share an fsync, which is theirs as much as if each had made its own. Writes to a collection
-are done in the order in which they were called.
+are done in the order in which they were called. One of several operations is one of them.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from contextvars import Context, copy_context
 from typing import Any
 
 from vecdb import models
+from vecdb.aio.futures import raisable
 from vecdb.aio.handles import Gathering
 from vecdb.collection import Collection
 
@@ -25,21 +26,22 @@ _AT_ONCE = 1024
 """So many writes are checked before the first of them is committed."""
 
 
+Answer = models.UpdateResult | list[models.UpdateResult]
+"""What a verb returns that writes: a result, or one for each of its operations."""
+
+Outcome = Answer | BaseException
+
+
 class Write:
     """A write that a coroutine waits for."""
 
     __slots__ = ("context", "future", "loop", "verb")
 
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, verb: Callable[[Collection], models.UpdateResult]
-    ) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, verb: Callable[[Collection], Answer]):
         self.loop = loop
         self.verb = verb
         self.context: Context = copy_context()
-        self.future: asyncio.Future[models.UpdateResult] = loop.create_future()
-
-
-Outcome = models.UpdateResult | BaseException
+        self.future: asyncio.Future[Any] = loop.create_future()
 
 
 class WriteQueues:
@@ -90,7 +92,7 @@ class WriteQueues:
 def _commit(collection: Collection, writes: list[Write]) -> None:
     gathering = Gathering(collection)
     outcomes: list[tuple[Write, Outcome]] = []
-    kept: list[Write] = []
+    kept: list[tuple[Write, Answer]] = []
     for write in writes:
         if write.future.cancelled():  # before anything of it was done
             continue
@@ -103,11 +105,16 @@ def _commit(collection: Collection, writes: list[Write]) -> None:
             if len(gathering) == len(kept):  # there was nothing to write
                 outcomes.append((write, answer))
                 continue
-            kept.append(write)
+            kept.append((write, answer))
             assert len(gathering) == len(kept), "a verb that writes more than once"
     committed = gathering.commit() if kept else []
-    _answer_all([*outcomes, *zip(kept, committed, strict=True)])
-    if any(isinstance(outcome, models.UpdateResult) for outcome in committed):
+    for (write, answer), outcome in zip(kept, committed, strict=True):
+        if isinstance(outcome, BaseException) or isinstance(answer, list):
+            outcomes.append((write, outcome))
+        else:
+            outcomes.append((write, outcome[0]))
+    _answer_all(outcomes)
+    if not all(isinstance(outcome, BaseException) for outcome in committed):
         gathering.written()
 
 
@@ -125,7 +132,10 @@ def _answer(outcomes: list[tuple[Write, Any]]) -> None:
     for write, outcome in outcomes:
         if write.future.done():
             continue
-        if isinstance(outcome, BaseException):
-            write.future.set_exception(outcome)
-        else:
+        if not isinstance(outcome, BaseException):
             write.future.set_result(outcome)
+            continue
+        try:
+            write.future.set_exception(raisable(outcome))
+        except Exception as error:  # those after it are to be answered all the same
+            write.future.set_exception(RuntimeError(f"{type(outcome).__name__}: {error}"))

@@ -15,6 +15,7 @@ import threading
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -39,19 +40,36 @@ class OpenDatabase(Protocol):
         """Whether it is the one that stands there, open to be written to."""
 
 
-_open: weakref.WeakSet[OpenDatabase] = weakref.WeakSet()
+_open: dict[int, weakref.ref[OpenDatabase]] = {}
+"""By their ``id``. Not a WeakSet: that cannot be gone through while another thread adds to it."""
+
 _ending: set[OpenDatabase] = set()
 """Those that nobody else can reach any more, until they are closed."""
 
 
 def enter(database: OpenDatabase) -> None:
     """It is about to be opened: from now on a fork must let go of what it holds."""
-    _open.add(database)
+    key = id(database)
+    _open[key] = weakref.ref(database, partial(_forget, key))
 
 
 def leave(database: OpenDatabase) -> None:
     """It is closed."""
-    _open.discard(database)
+    _open.pop(id(database), None)
+
+
+def _forget(key: int, gone: object) -> None:
+    _open.pop(key, None)
+
+
+def _known() -> list[OpenDatabase]:
+    """Those that are open or ending, as they are now. There is no lock: finalizers call for it."""
+    while True:
+        try:
+            found = [each() for each in list(_open.values())]
+            return [each for each in (*found, *list(_ending)) if each is not None]
+        except RuntimeError:  # garbage was collected between two entries; seldom
+            continue
 
 
 _asked = threading.local()
@@ -86,12 +104,12 @@ def _is_ours(module: dict[str, object]) -> bool:
 def holders(path: Path) -> list[str]:
     """Where those were opened that hold the database at a path. One that nobody can reach any more
     does not count: it is closed first."""
-    if not any(database.is_at(path) for database in (*_open, *_ending)):
+    if not any(database.is_at(path) for database in _known()):
         return []
     gc.collect()  # it may be in a cycle
     for database in list(_ending):
         _close(database)
-    return [database.opened_at for database in list(_open) if database.is_at(path)]
+    return [database.opened_at for database in _known() if database.is_at(path)]
 
 
 def end(database: OpenDatabase) -> None:
@@ -126,7 +144,7 @@ def _close(database: OpenDatabase) -> None:
 
 def close_all() -> None:
     """Close what is open, whatever comes of it: the interpreter is ending."""
-    for database in (*_open, *_ending):
+    for database in _known():
         try:
             database.close()
         except Exception:
@@ -134,7 +152,7 @@ def close_all() -> None:
 
 
 def _after_fork() -> None:
-    for database in (*_open, *_ending):
+    for database in _known():
         database.leave()
     _ending.clear()
 

@@ -44,7 +44,7 @@ class Opened:
         self.where = _caller()
         self.holders = 1
         self.owner: weakref.ref[Any] | None = None  # the client, if it has it for itself
-        self.gone = threading.Event()
+        self.gone = False  # no Event: a finalizer sets it, maybe in the thread that waits for it
 
     @property
     def is_orphan(self) -> bool:
@@ -88,7 +88,7 @@ class Opened:
     def _forget(self) -> None:
         if self.key is not None and _open.get(self.key) is self:
             del _open[self.key]
-        self.gone.set()
+        self.gone = True
 
 
 def open_memory() -> Opened:
@@ -131,24 +131,26 @@ def _collect(key: str) -> None:
     if found is None or found.shared:
         return
     _collect_garbage()
-    if found.is_orphan:
-        found.gone.wait(_PATIENCE)
+    deadline = time.monotonic() + _PATIENCE
+    while found.is_orphan and not found.gone and time.monotonic() < deadline:
+        time.sleep(0.005)
 
 
 def _collect_garbage() -> None:
     """All of it. Python does nothing if another thread is about it, and does not say so."""
-    done = threading.Event()
+    ended: list[str] = []  # no Event: ``note`` may run in the middle of a wait for it
     here = threading.get_ident()
 
     def note(phase: str, info: dict[str, int]) -> None:
         if phase == "stop" and info["generation"] == 2 and threading.get_ident() == here:
-            done.set()
+            ended.append(phase)
 
     deadline = time.monotonic() + 5.0  # it may be this very thread, further up
     gc.callbacks.append(note)
     try:
         gc.collect()
-        while not done.wait(0.01) and time.monotonic() < deadline:
+        while not ended and time.monotonic() < deadline:
+            time.sleep(0.01)
             gc.collect()
     finally:
         gc.callbacks.remove(note)
