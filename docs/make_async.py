@@ -1,5 +1,5 @@
 """Write the verbs of ``AsyncVecDB`` and ``AsyncCollection`` from those of ``VecDB`` and
-``Collection``: vecdb/aio/collection.py, verbs.py and database_verbs.py.
+``Collection``: vecdb/aio/writing.py, collection.py, verbs.py and database_verbs.py.
 
     python docs/make_async.py            write them
     python docs/make_async.py --check    say whether they are as they should be (exit code 1: not)
@@ -19,6 +19,7 @@ from typing import Any
 
 import vecdb
 from vecdb.verbs import Verbs
+from vecdb.writing import Writing
 
 TARGETS = Path(__file__).parent.parent / "vecdb" / "aio"
 WIDTH = 100  # of a line, as in pyproject.toml
@@ -32,15 +33,30 @@ CONFIGURING = {
 """Their results are those of writes, but they change the configuration, each alone."""
 WRITTEN_BY_HAND = {"check_usable", "close", "collection", "wait_for_optimizer"}
 
-COLLECTION = '''\
-"""The verbs of ``Collection`` as coroutines.
+CHANGES = '''\
+"""The verbs of a collection that change it, as coroutines.
 
 Not written by hand: ``python docs/make_async.py`` makes this file.
 """
 
 {imports}
 
-class AsyncCollection:
+class AsyncWriting:
+    """One coroutine for each verb of ``Collection`` that changes it."""
+
+    _calls: Calls
+    _collection: Reading
+'''
+
+COLLECTION = '''\
+"""The verbs of ``Collection`` as coroutines: those that change it, and those that read.
+
+Not written by hand: ``python docs/make_async.py`` makes this file.
+"""
+
+{imports}
+
+class AsyncCollection(AsyncWriting):
     """One collection of an open database: the same verbs as ``AsyncVecDB``, without the name."""
 
     def __init__(self, calls: Calls, collection: Collection) -> None:
@@ -188,10 +204,10 @@ def method(function: Any, first: list[str], body: list[str], *, start: str) -> s
     return f"\n{head}\n        {docstring(function)}\n{call}\n"
 
 
-def of_collection() -> str:
-    """The methods of ``AsyncCollection``."""
+def of_collection(cls: type, *, without: type | None = None) -> str:
+    """The methods of a collection, or of a part of one."""
     text = ""
-    for name, function in public(vecdb.Collection):
+    for name, function in public(cls, without=without):
         way, arguments = way_of(name, function), handed(function)
         if way in ("read", "write", "upload"):
             body = ["self._collection", f"Collection.{name}", *arguments]
@@ -275,15 +291,14 @@ def header(template: str, methods: str, *others: tuple[str, str]) -> str:
 
 def files() -> dict[Path, str]:
     """All of the files."""
-    collection, verbs, database = of_collection(), of_verbs(), of_database()
+    changes, collection = of_collection(Writing), of_collection(vecdb.Collection, without=Writing)
+    verbs, database = of_verbs(), of_database()
     calls = ("vecdb.aio.calls", "Calls")
+    handles = ("vecdb.aio.handles", "Reading"), ("vecdb.collection", "Collection")
     return {
+        TARGETS / "writing.py": header(CHANGES, changes, calls, *handles) + changes,
         TARGETS / "collection.py": header(
-            COLLECTION,
-            collection,
-            calls,
-            ("vecdb.aio.handles", "Reading"),
-            ("vecdb.collection", "Collection"),
+            COLLECTION, collection, calls, *handles, ("vecdb.aio.writing", "AsyncWriting")
         )
         + collection,
         TARGETS / "verbs.py": header(

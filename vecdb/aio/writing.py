@@ -1,0 +1,350 @@
+"""The verbs of a collection that change it, as coroutines.
+
+Not written by hand: ``python docs/make_async.py`` makes this file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from vecdb import models
+from vecdb.aio.calls import Calls
+from vecdb.aio.handles import Reading
+from vecdb.collection import Collection
+from vecdb.qdrant_arguments import OfPoints, Unpack
+
+
+class AsyncWriting:
+    """One coroutine for each verb of ``Collection`` that changes it."""
+
+    _calls: Calls
+    _collection: Reading
+
+    async def upsert(
+        self,
+        points: models.PointsInput,
+        wait: bool = True,
+        update_filter: models.FilterInput | None = None,
+        update_mode: models.UpdateModeInput | None = None,
+        **qdrant: Unpack[OfPoints],
+    ) -> models.UpdateResult:
+        """Write points: a ``Batch``, or a list of ``PointStruct``; existing ids are replaced.
+
+        ``Batch(ids, vectors, payloads)`` takes a ``float32 (n, dim)`` array (or a dict of them,
+        by name) as it is; that is the fast way. All of the batch is applied or nothing of it; no
+        points are nothing to do.
+
+        ``update_filter``: of points that are there only those that match are replaced.
+        ``update_mode``: ``"insert_only"`` replaces no point, ``"update_only"`` writes only points
+        that are there. What is there is looked at by the write itself: no other comes in between.
+
+        ``wait`` is accepted for compatibility: a write is always applied when this returns.
+
+        Raises InvalidInputError and NotBegunError (nothing was written), StorageFullError (nothing
+        was kept), WriteError (what came of it is known after reopening; till then none is taken).
+        """
+        return await self._calls.write(
+            self._collection,
+            Collection.upsert,
+            points=points,
+            wait=wait,
+            update_filter=update_filter,
+            update_mode=update_mode,
+            **qdrant,
+        )
+
+    async def upload_points(
+        self,
+        points: Iterable[models.PointInput],
+        batch_size: int = 1000,
+        parallel: int = 1,
+        max_retries: int = 3,
+        wait: bool = True,
+        progress: bool = False,
+        update_filter: models.FilterInput | None = None,
+        update_mode: models.UpdateModeInput | None = None,
+        **qdrant: Unpack[OfPoints],
+    ) -> None:
+        """Write any number of ``PointStruct`` from an iterable, ``batch_size`` at a time.
+
+        ``progress`` shows a bar. ``update_filter`` and ``update_mode`` as in ``Collection.upsert``.
+        ``parallel``, ``max_retries`` and ``wait`` are accepted for compatibility. On an error or
+        Ctrl-C the batches before it stay written.
+        """
+        await self._calls.upload(
+            self._collection,
+            Collection.upload_points,
+            points=points,
+            batch_size=batch_size,
+            parallel=parallel,
+            max_retries=max_retries,
+            wait=wait,
+            progress=progress,
+            update_filter=update_filter,
+            update_mode=update_mode,
+            **qdrant,
+        )
+
+    async def upload_collection(
+        self,
+        vectors: models.ManyVectorsInput,
+        payload: Iterable[models.Payload | None] | None = None,
+        ids: models.IdsInput | None = None,
+        batch_size: int = 1000,
+        parallel: int = 1,
+        max_retries: int = 3,
+        wait: bool = True,
+        progress: bool = False,
+        update_filter: models.FilterInput | None = None,
+        update_mode: models.UpdateModeInput | None = None,
+        **qdrant: Unpack[OfPoints],
+    ) -> None:
+        """Write many vectors in batches: an array ``(n, dim)``, a dict of arrays by name, or any
+        iterable of vectors.
+
+        ``payload``: one dict (or None) a row; ``ids``: one a row, random UUIDs if not given. Of
+        either an endless iterator will do. ``update_filter`` and ``update_mode`` as in
+        ``Collection.upsert``. On an error or Ctrl-C the batches before it stay.
+        """
+        await self._calls.upload(
+            self._collection,
+            Collection.upload_collection,
+            vectors=vectors,
+            payload=payload,
+            ids=ids,
+            batch_size=batch_size,
+            parallel=parallel,
+            max_retries=max_retries,
+            wait=wait,
+            progress=progress,
+            update_filter=update_filter,
+            update_mode=update_mode,
+            **qdrant,
+        )
+
+    async def delete(
+        self, points_selector: models.SelectorInput, wait: bool = True, **qdrant: Unpack[OfPoints]
+    ) -> models.UpdateResult:
+        """Remove points: a list of ids, ``PointIdsList``, ``Filter`` or ``FilterSelector``.
+
+        Ids that do not exist are fine. The space comes back by itself.
+        """
+        return await self._calls.write(
+            self._collection,
+            Collection.delete,
+            points_selector=points_selector,
+            wait=wait,
+            **qdrant,
+        )
+
+    async def set_payload(
+        self,
+        payload: dict[str, Any],
+        points: models.SelectorInput,
+        key: str | None = None,
+        wait: bool = True,
+        **qdrant: Unpack[OfPoints],
+    ) -> models.UpdateResult:
+        """Merge ``payload`` into that of the points, at the path ``key`` if given.
+
+        Raises NotFoundError, and changes no point, if one of the ids does not exist.
+        """
+        return await self._calls.write(
+            self._collection,
+            Collection.set_payload,
+            payload=payload,
+            points=points,
+            key=key,
+            wait=wait,
+            **qdrant,
+        )
+
+    async def overwrite_payload(
+        self,
+        payload: dict[str, Any],
+        points: models.SelectorInput,
+        wait: bool = True,
+        **qdrant: Unpack[OfPoints],
+    ) -> models.UpdateResult:
+        """Replace the points' payload. Raises NotFoundError as ``Collection.set_payload`` does."""
+        return await self._calls.write(
+            self._collection,
+            Collection.overwrite_payload,
+            payload=payload,
+            points=points,
+            wait=wait,
+            **qdrant,
+        )
+
+    async def delete_payload(
+        self,
+        keys: Sequence[str],
+        points: models.SelectorInput,
+        wait: bool = True,
+        **qdrant: Unpack[OfPoints],
+    ) -> models.UpdateResult:
+        """Remove these keys (paths such as ``a.b`` too) from the points' payload.
+
+        Raises NotFoundError as ``Collection.set_payload`` does; a missing key is fine.
+        """
+        return await self._calls.write(
+            self._collection,
+            Collection.delete_payload,
+            keys=keys,
+            points=points,
+            wait=wait,
+            **qdrant,
+        )
+
+    async def clear_payload(
+        self, points_selector: models.SelectorInput, wait: bool = True, **qdrant: Unpack[OfPoints]
+    ) -> models.UpdateResult:
+        """Remove the points' whole payload.
+
+        Raises NotFoundError as ``Collection.set_payload`` does.
+        """
+        return await self._calls.write(
+            self._collection,
+            Collection.clear_payload,
+            points_selector=points_selector,
+            wait=wait,
+            **qdrant,
+        )
+
+    async def update_vectors(
+        self,
+        points: models.PointVectorsInput,
+        wait: bool = True,
+        update_filter: models.FilterInput | None = None,
+        **qdrant: Unpack[OfPoints],
+    ) -> models.UpdateResult:
+        """Replace vectors of existing points: a list of ``PointVectors``; the rest stays.
+
+        ``update_filter``: only of points that match. Raises NotFoundError, and changes no point, if
+        one of them does not exist.
+        """
+        return await self._calls.write(
+            self._collection,
+            Collection.update_vectors,
+            points=points,
+            wait=wait,
+            update_filter=update_filter,
+            **qdrant,
+        )
+
+    async def delete_vectors(
+        self,
+        vectors: Sequence[str],
+        points: models.SelectorInput,
+        wait: bool = True,
+        **qdrant: Unpack[OfPoints],
+    ) -> models.UpdateResult:
+        """Take the vectors of these names from the points; the points stay.
+
+        Raises NotFoundError as ``Collection.set_payload`` does; a point without them is fine.
+        """
+        return await self._calls.write(
+            self._collection,
+            Collection.delete_vectors,
+            vectors=vectors,
+            points=points,
+            wait=wait,
+            **qdrant,
+        )
+
+    async def batch_update_points(
+        self,
+        update_operations: models.UpdateOperationsInput,
+        wait: bool = True,
+        **qdrant: Unpack[OfPoints],
+    ) -> list[models.UpdateResult]:
+        """Several operations as one write: ``UpsertOperation``, ``DeleteOperation``,
+        ``SetPayloadOperation``, ``OverwritePayloadOperation``, ``DeletePayloadOperation``,
+        ``ClearPayloadOperation``, ``UpdateVectorsOperation``, ``DeleteVectorsOperation``.
+
+        Each sees what those before it have done. All of them are applied or, if one cannot be or
+        the power fails, none; nobody sees some of them without the others. A result for each.
+        Raises as the verbs do, and names the operation.
+        """
+        return await self._calls.write(
+            self._collection,
+            Collection.batch_update_points,
+            update_operations=update_operations,
+            wait=wait,
+            **qdrant,
+        )
+
+    async def create_payload_index(
+        self,
+        field_name: str,
+        field_schema: models.FieldSchemaInput | None = None,
+        field_type: models.FieldSchemaInput | None = None,
+        wait: bool = True,
+        **qdrant: Unpack[OfPoints],
+    ) -> models.UpdateResult:
+        """Say of which type a field of the payload is: a path such as ``a.b``, and a
+        ``PayloadSchemaType`` or the parameters of one, as ``KeywordIndexParams``.
+
+        It is kept with the collection's configuration, and shown in ``payload_schema``; a schema of
+        the field that there was is replaced. Filters are as fast, and mean the same, without it.
+        ``field_type`` is the older name of ``field_schema``. Raises InvalidInputError.
+        """
+        return await self._calls.read(
+            self._collection,
+            Collection.create_payload_index,
+            field_name=field_name,
+            field_schema=field_schema,
+            field_type=field_type,
+            wait=wait,
+            **qdrant,
+        )
+
+    async def delete_payload_index(
+        self, field_name: str, wait: bool = True, **qdrant: Unpack[OfPoints]
+    ) -> models.UpdateResult:
+        """Take back what ``Collection.create_payload_index`` said of a field; fine if it said
+        nothing."""
+        return await self._calls.read(
+            self._collection,
+            Collection.delete_payload_index,
+            field_name=field_name,
+            wait=wait,
+            **qdrant,
+        )
+
+    async def create_vector_name(
+        self,
+        vector_name: str,
+        vector_name_config: models.VectorNameInput,
+        wait: bool = True,
+        **qdrant: Unpack[OfPoints],
+    ) -> models.UpdateResult:
+        """Add a vector to the collection: ``DenseVectorNameConfig``, or its dict, such as
+        ``{"dense": {"size": 384, "distance": "Cosine"}}``. The points that there are lack it.
+
+        Fine if there is one like it. No segment is written anew for it. Raises InvalidInputError if
+        the name is another's.
+        """
+        return await self._calls.read(
+            self._collection,
+            Collection.create_vector_name,
+            vector_name=vector_name,
+            vector_name_config=vector_name_config,
+            wait=wait,
+            **qdrant,
+        )
+
+    async def delete_vector_name(
+        self, vector_name: str, wait: bool = True, **qdrant: Unpack[OfPoints]
+    ) -> models.UpdateResult:
+        """Take a vector, and all that points have of it, from the collection. The points stay, and
+        the space comes back at once. Fine if there is none of that name. Raises InvalidInputError
+        for the only one."""
+        return await self._calls.read(
+            self._collection,
+            Collection.delete_vector_name,
+            vector_name=vector_name,
+            wait=wait,
+            **qdrant,
+        )
