@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from generated import write_or_check
 
 import vecdb
 from vecdb import errors, models
@@ -197,16 +198,5 @@ def api() -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def main() -> int:
-    text = api()
-    if "--check" in sys.argv[1:]:
-        current = TARGET.exists() and TARGET.read_text(encoding="utf-8") == text
-        print(f"{TARGET}: {'as it should be' if current else 'run python docs/make_api.py'}")
-        return 0 if current else 1
-    TARGET.write_text(text, encoding="utf-8")
-    print(f"{TARGET}: {len(text.splitlines())} lines")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(write_or_check({TARGET: api()}))

@@ -17,12 +17,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from generated import in_brackets, write_or_check
+
 import vecdb
 from vecdb.verbs import Verbs
 from vecdb.writing import Writing
 
 TARGETS = Path(__file__).parent.parent / "vecdb" / "aio"
-WIDTH = 100  # of a line, as in pyproject.toml
 
 LASTING = {"check", "create_full_snapshot", "create_snapshot", "flush", "recover_snapshot"}
 HERE = {"collection_exists", "get_collections"}
@@ -150,17 +151,6 @@ def public(cls: type, *, without: type | None = None) -> Iterator[tuple[str, Any
             if inspect.isfunction(member) and not name.startswith("_") and name not in seen:
                 seen.add(name)
                 yield name, member
-
-
-def in_brackets(before: str, items: list[str], after: str, indent: int) -> str:
-    """One line, or the items on one of their own, or one line for each; as the formatter does."""
-    inner, outer = " " * (indent + 4), " " * indent
-    line, alone = f"{outer}{before}({', '.join(items)}){after}", f"{inner}{', '.join(items)}"
-    if len(line) <= WIDTH:
-        return line
-    if len(alone) <= WIDTH:
-        return f"{outer}{before}(\n{alone}\n{outer}){after}"
-    return f"{outer}{before}(\n" + "".join(f"{inner}{i},\n" for i in items) + f"{outer}){after}"
 
 
 def declared(function: Any, first: list[str]) -> list[str]:
@@ -319,18 +309,5 @@ def files() -> dict[Path, str]:
     }
 
 
-def main() -> int:
-    wrong = 0
-    for path, text in files().items():
-        if "--check" in sys.argv[1:]:
-            current = path.exists() and path.read_text(encoding="utf-8") == text
-            print(f"{path}: {'as it should be' if current else 'run python docs/make_async.py'}")
-            wrong += not current
-        else:
-            path.write_text(text, encoding="utf-8")
-            print(f"{path}: {len(text.splitlines())} lines")
-    return 1 if wrong else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(write_or_check(files()))

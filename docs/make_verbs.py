@@ -15,10 +15,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from generated import in_brackets, write_or_check
+
 PACKAGE = Path(__file__).parent.parent / "vecdb"
 SOURCES = {"Writing": PACKAGE / "writing.py", "Collection": PACKAGE / "collection.py"}
 TARGET = PACKAGE / "verbs.py"
-WIDTH = 100  # of a line, as in pyproject.toml
 
 HEAD = '''\
 """The verbs of ``Collection`` with the collection's name first, as ``VecDB`` has them.
@@ -84,17 +85,6 @@ def parameters(verb: ast.FunctionDef, source: str) -> list[str]:
     return [*written, f"**{ast.get_source_segment(source, args.kwarg)}"]
 
 
-def in_brackets(before: str, items: list[str], after: str, indent: int) -> str:
-    """One line, or the items on one of their own, or one line for each; as the formatter does."""
-    inner, outer = " " * (indent + 4), " " * indent
-    line, alone = f"{outer}{before}({', '.join(items)}){after}", f"{inner}{', '.join(items)}"
-    if len(line) <= WIDTH:
-        return line
-    if len(alone) <= WIDTH:
-        return f"{outer}{before}(\n{alone}\n{outer}){after}"
-    return f"{outer}{before}(\n" + "".join(f"{inner}{i},\n" for i in items) + f"{outer}){after}"
-
-
 def documentation(verb: ast.FunctionDef, source: str) -> str:
     """The docstring, as it is written."""
     statement = verb.body[0]
@@ -133,16 +123,5 @@ def verbs() -> str:
     return HEAD.format(imports=imports) + methods + TAIL
 
 
-def main() -> int:
-    text = verbs()
-    if "--check" in sys.argv[1:]:
-        current = TARGET.exists() and TARGET.read_text(encoding="utf-8") == text
-        print(f"{TARGET}: {'as it should be' if current else 'run python docs/make_verbs.py'}")
-        return 0 if current else 1
-    TARGET.write_text(text, encoding="utf-8")
-    print(f"{TARGET}: {len(text.splitlines())} lines")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(write_or_check({TARGET: verbs()}))

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from vecdb import ids, models, qdrant_arguments
-from vecdb.engine.database import Database
 from vecdb.engine.read import reader
 from vecdb.engine.read.answer import answer, answers
 from vecdb.engine.read.request import compiled, explanation, nearest, several, unread, walk
-from vecdb.engine.store import RecoveryReport, Store
+from vecdb.engine.store import RecoveryReport
 from vecdb.engine.view import View
 from vecdb.errors import ClosedError
 from vecdb.models.validation import read
@@ -22,10 +21,6 @@ class Collection(Writing):
 
     Thread-safe. A write returns when it is durable (at sync level ``always``) and visible.
     """
-
-    def __init__(self, database: Database, store: Store) -> None:
-        self._database = database
-        self._store = store
 
     def __eq__(self, other: object) -> bool:
         """Whether it is a handle of the same open collection."""
@@ -56,9 +51,6 @@ class Collection(Writing):
     def recovery(self) -> RecoveryReport:
         """What opening the collection found and did."""
         return self._store.report
-
-    def _require_usable(self) -> None:
-        self._database.check_usable()
 
     # -- reading ---------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from vecdb import models, qdrant_arguments
+from vecdb.engine.database import Database
 from vecdb.engine.store import Store
 from vecdb.engine.write import conditional, edits
 from vecdb.engine.write.batch import batch
@@ -31,11 +32,9 @@ from vecdb.qdrant_arguments import OfPoints, Unpack
 class Writing:
     """The half of ``Collection`` that writes."""
 
-    _store: Store
-
-    def _require_usable(self) -> None:
-        """Raise if the database is closed, or was opened by another process."""
-        raise NotImplementedError
+    def __init__(self, database: Database, store: Store) -> None:
+        self._database = database
+        self._store = store
 
     # -- points ----------------------------------------------------------------------------
 
@@ -246,7 +245,7 @@ class Writing:
         self, requests: Sequence[Request], ends: Sequence[int]
     ) -> list[models.UpdateResult]:
         """Make requests true as one write; a result for those up to each end."""
-        self._require_usable()
+        self._database.check_usable()
         seqs = submit_all(self._store, requests) if requests else []
         self._written()
         return self._results(seqs, ends)
@@ -288,7 +287,7 @@ class Writing:
         qdrant_arguments.check("Collection.create_payload_index", qdrant)
         if field_schema is not None and field_type is not None:
             raise InvalidInputError("field_type: is field_schema's older name; give one of them")
-        self._require_usable()
+        self._database.check_usable()
         schema = field_type if field_schema is None else field_schema
         set_payload_index(self._store, field_name, schema)
         return self._configured()
@@ -299,7 +298,7 @@ class Writing:
         """Take back what ``Collection.create_payload_index`` said of a field; fine if it said
         nothing."""
         qdrant_arguments.check("Collection.delete_payload_index", qdrant)
-        self._require_usable()
+        self._database.check_usable()
         drop_payload_index(self._store, field_name)
         return self._configured()
 
@@ -319,7 +318,7 @@ class Writing:
         the name is another's.
         """
         qdrant_arguments.check("Collection.create_vector_name", qdrant)
-        self._require_usable()
+        self._database.check_usable()
         add_vector_name(self._store, vector_name, vector_name_config)
         self._store.changed()
         return self._configured()
@@ -331,7 +330,7 @@ class Writing:
         the space comes back at once. Fine if there is none of that name. Raises InvalidInputError
         for the only one."""
         qdrant_arguments.check("Collection.delete_vector_name", qdrant)
-        self._require_usable()
+        self._database.check_usable()
         remove_vector_name(self._store, vector_name)
         self._store.changed()
         return self._configured()

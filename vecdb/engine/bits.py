@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from vecdb.engine.view import Offsets
+from vecdb import ids
+from vecdb.engine.view import Offsets, Segment
 from vecdb.storage.catalog import Bits
 from vecdb.storage.format import bits_at, pack_bits
-from vecdb.storage.memory import all_alive
+from vecdb.storage.memory import all_alive, killed
 
 
 def gather_bits(alive: Bits | None, offsets: Offsets) -> Bits:
@@ -25,3 +26,17 @@ def count_bits(bits: Bits | None, rows: int) -> int:
 def none_if_all(bits: Bits, rows: int) -> Bits | None:
     """A mask in its shortest form: None when every row lives."""
     return None if count_bits(bits, rows) == rows else bits
+
+
+def without(
+    segment: Segment, rows: int, alive: Bits | None, keys: list[int], array: ids.IdArray
+) -> tuple[Bits | None, int]:
+    """A segment's mask once the points of some keys are dead, and how many of them lived; the same
+    mask if none did. ``array``: the keys."""
+    found = segment.locate(keys, array, rows)
+    found = found[found >= 0]
+    if alive is not None and len(found):  # no copy of the mask for what is dead
+        found = found[bits_at(alive, found)]
+    if not len(found):
+        return alive, 0
+    return killed(alive if alive is not None else all_alive(rows), found)

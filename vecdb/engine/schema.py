@@ -41,12 +41,16 @@ class VectorSchema:
 Schema = dict[str, VectorSchema]
 
 
+def vectors_by_name(config: models.CollectionConfig) -> dict[str, models.VectorParams]:
+    """The parameters of every vector; the unnamed one has the name ``""``. A copy."""
+    vectors = config.params.vectors
+    return {"": vectors} if isinstance(vectors, models.VectorParams) else dict(vectors)
+
+
 def schema_of(config: models.CollectionConfig) -> Schema:
     """Every vector name and what is wanted of it."""
-    vectors = config.params.vectors
-    named = {"": vectors} if isinstance(vectors, models.VectorParams) else vectors
     schema = {}
-    for name, params in named.items():
+    for name, params in vectors_by_name(config).items():
         codec, always_ram = _codec(params.quantization_config or config.quantization_config)
         schema[name] = VectorSchema(
             name=name,

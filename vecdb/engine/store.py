@@ -29,13 +29,13 @@ from pathlib import Path
 from typing import Any
 
 from vecdb import ids, models
+from vecdb.engine.bits import without
 from vecdb.engine.schema import Schema, placed_once, placements, schema_of
 from vecdb.engine.view import SegmentView, View
 from vecdb.errors import ClosedError, NotBegunError, ReadOnlyError, ReentrantCallError
 from vecdb.storage import fs, layout
 from vecdb.storage.catalog import Bits, Catalog
-from vecdb.storage.format import bits_at
-from vecdb.storage.memory import MemorySegment, all_alive, killed
+from vecdb.storage.memory import MemorySegment
 from vecdb.storage.payload_edits import EditsFile, PayloadEdits
 from vecdb.storage.place import Place
 from vecdb.storage.segment import FileSegment, Placements
@@ -387,21 +387,15 @@ class Store:
             return
         array = ids.to_array(keys)
         for state in self.files.values():
-            if state.live == 0:
-                continue
-            rows = state.segment.locate(keys, array, state.segment.rows)
-            rows = rows[rows >= 0]
-            if state.alive is not None and len(rows):  # no copy of the mask for what is dead
-                rows = rows[bits_at(state.alive, rows)]
-            if len(rows):
-                alive = state.alive if state.alive is not None else all_alive(state.segment.rows)
-                state.alive, died = killed(alive, rows)
+            if state.live:
+                rows = state.segment.rows
+                state.alive, died = without(state.segment, rows, state.alive, keys, array)
                 state.live -= died
         for memory in self.memories() if in_memory else self.memories()[:-1]:
-            rows = memory.locate(keys, array, memory.rows)
-            rows = rows[rows >= 0]
-            if len(rows):
-                memory.kill(rows)
+            dead = memory.locate(keys, array, memory.rows)
+            dead = dead[dead >= 0]
+            if len(dead):
+                memory.kill(dead)
 
     def adopt(self, other: Store) -> None:
         """Take over the state of another store of the same collection, which is given up."""

@@ -9,7 +9,7 @@ import msgspec
 
 from vecdb import models
 from vecdb.engine.commit import committing
-from vecdb.engine.schema import schema_of, vector_schema
+from vecdb.engine.schema import schema_of, vector_schema, vectors_by_name
 from vecdb.engine.signals import Uninterrupted
 from vecdb.engine.store import Store
 from vecdb.errors import InvalidInputError
@@ -158,7 +158,7 @@ def _changed_vectors(old: models.CollectionConfig, vectors_config: Any, store: S
         raise InvalidInputError(
             f"vectors_config: expected a dict by vector name, got {type(vectors_config).__name__}"
         )
-    named = {"": vectors} if isinstance(vectors, models.VectorParams) else dict(vectors)
+    named = vectors_by_name(old)
     for name, change in vectors_config.items():
         vector_schema(store.schema, name)
         diff = models.coerce(models.VectorParamsDiff, change, f"vectors_config[{name!r}]")

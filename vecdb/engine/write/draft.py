@@ -11,12 +11,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from vecdb import ids
+from vecdb.engine.bits import without
 from vecdb.engine.operations import Delete, Operation, Upsert
 from vecdb.engine.store import view_of
 from vecdb.engine.view import View
 from vecdb.engine.write.effects import Effect
-from vecdb.storage.format import bits_at
-from vecdb.storage.memory import MemorySegment, all_alive, killed
+from vecdb.storage.memory import MemorySegment
 from vecdb.storage.payload_edits import PayloadEdits
 
 
@@ -56,13 +56,8 @@ class Draft:
     def _kill(self, keys: list[int]) -> None:
         array = ids.to_array(keys)
         for number, part in enumerate(self._parts):
-            rows = part.segment.locate(keys, array, part.rows)
-            rows = rows[rows >= 0]
-            if part.alive is not None:
-                rows = rows[bits_at(part.alive, rows)]
-            if len(rows):
-                alive = part.alive if part.alive is not None else all_alive(part.rows)
-                alive, died = killed(alive, rows)
+            alive, died = without(part.segment, part.rows, part.alive, keys, array)
+            if died:
                 self._parts[number] = replace(part, alive=alive, live=part.live - died)
 
     def _kill_added(self, keys: list[int]) -> None:

@@ -23,7 +23,7 @@ import msgspec
 
 from vecdb import models
 from vecdb.engine.commit import committing
-from vecdb.engine.schema import schema_of
+from vecdb.engine.schema import schema_of, vectors_by_name
 from vecdb.engine.signals import Uninterrupted
 from vecdb.engine.store import Store
 from vecdb.engine.write.checkpoint import checkpoint_held, is_due
@@ -45,7 +45,7 @@ def add_vector_name(store: Store, name: Any, config: Any) -> None:
     store.require_outside()
     with store.maintenance:
         store.require_writable()
-        named = _named(store.config)
+        named = vectors_by_name(store.config)
         if added in named:
             known = named[added]
             if (known.size, known.distance) != (params.size, params.distance):
@@ -64,17 +64,12 @@ def remove_vector_name(store: Store, name: Any) -> None:
     store.require_outside()
     with store.maintenance:
         store.require_writable()
-        named = _named(store.config)
+        named = vectors_by_name(store.config)
         if removed not in named:
             return
         if len(named) == 1:
             raise InvalidInputError("vector_name: a collection has at least one vector")
         _change(store, {n: v for n, v in named.items() if n != removed}, removed)
-
-
-def _named(config: models.CollectionConfig) -> Named:
-    vectors = config.params.vectors
-    return {"": vectors} if isinstance(vectors, models.VectorParams) else dict(vectors)
 
 
 def _change(store: Store, named: Named, removed: str | None) -> None:

@@ -73,11 +73,11 @@ class Ticket:
         if operation is not None:
             logged = Logged(operation, effect)
             self.logged.append(logged)
-            self._measure()
+            self._grow(logged.size)
         self.which.append(len(self.logged))
 
-    def _measure(self) -> None:
-        self.size = sum(each.size for each in self.logged)
+    def _grow(self, size: int) -> None:
+        self.size += size
         if self.size > MAX_OPERATION:
             raise InvalidInputError(
                 f"the write is {self.size} bytes; the limit of one write is {MAX_OPERATION}. "
@@ -96,8 +96,8 @@ class Ticket:
                 operation = fitted(each.operation, dims)
                 if operation is not each.operation:
                     assert isinstance(operation, Upsert)
-                    self.logged[number] = Logged(operation, operation)
-                    self._measure()  # a name that came makes it larger
+                    self.logged[number] = new = Logged(operation, operation)
+                    self._grow(new.size - each.size)  # a name that came makes it larger
                 require_fit(operation, dims)
         except (InvalidInputError, DamageError) as error:
             self.fail(error)
@@ -262,17 +262,18 @@ def _take_group(store: Store, taken: list[Ticket]) -> list[Ticket]:
     size = count = 0
     while store.queue:
         ticket = store.queue[0]
-        if ticket.depends and group:
+        depends = ticket.depends
+        if depends and group:
             break
         # Before its size is asked for: names that came since it was made make it larger.
-        fits = ticket.depends or ticket.fit(store.memory.dims)
+        fits = depends or ticket.fit(store.memory.dims)
         size += ticket.size
         count += len(ticket.logged)
         if group and (size > _GROUP_BYTES or count > _GROUP_OPERATIONS):
             break  # beyond what one frame may hold it could not be read back
         taken.append(ticket)
         store.queue.popleft()
-        if ticket.depends:
+        if depends:
             if _resolve(store, ticket):
                 return [ticket]
         elif fits:
