@@ -7,7 +7,7 @@ from typing import Any
 from vecdb import ids, models, qdrant_arguments
 from vecdb.engine.read import reader
 from vecdb.engine.read.answer import answer, answers
-from vecdb.engine.read.request import compiled, explanation, nearest, several, unread, walk
+from vecdb.engine.read.request import compiled, explanation, ranked, several, unread, walk
 from vecdb.engine.store import RecoveryReport
 from vecdb.engine.view import View
 from vecdb.errors import ClosedError
@@ -139,7 +139,7 @@ class Collection(Writing):
             with_vector=with_vectors,
             score_threshold=score_threshold,
         )
-        return answer(view, nearest(view, asked))
+        return answer(view, ranked(view, asked))
 
     def search_batch(
         self, requests: models.SearchRequestsInput, **qdrant: Unpack[OfPoints]
