@@ -98,7 +98,6 @@ INTEGRATIONS = (
 MISSING = {
     "sparse vectors": r"sparse_vectors_config|SparseVector|sparse vector|update_sparse",
     "multivectors": r"'multivector_config'|MultiVector",
-    "MMR": r"\.mmr: Qdrant's, not supported",
     "text match": r"'(?:text|text_any|phrase)': Qdrant's, not supported|TextIndexParams",
     "collections without vectors": r"at least one named vector, got an empty dict",
     "facets": r"facet: not supported by vecdb",

@@ -35,6 +35,7 @@ def difference(collection: Any, oracle: Oracle, pool: Pool, rng: Random) -> str 
         or retrieved(collection, oracle, [*pool.ids, NO_POINT])
         or paged(collection, oracle, random_filter(rng, oracle, pool), rng.randint(5, 60))
         or _searched(collection, oracle, pool, rng)
+        or _diverse(collection, oracle, pool, rng)
         or indexed(collection, oracle)
     )
 
@@ -138,3 +139,17 @@ def _searched(collection: Any, oracle: Oracle, pool: Pool, rng: Random) -> str |
         if problem:
             return problem
     return None
+
+
+def _diverse(collection: Any, oracle: Oracle, pool: Pool, rng: Random) -> str | None:
+    """``query_points`` with MMR, of the candidates of an exact search."""
+    s = draw_search(rng, oracle, pool, EXACT)
+    diversity, candidates = rng.choice((0.0, 0.3, 0.5, 1.0)), rng.choice((None, 3, 30))
+    query = {
+        "nearest": s.query,
+        "mmr": {"diversity": diversity, "candidates_limit": candidates},
+    }
+    hits = collection.query_points(query, s.name, s.filter, s.params, s.limit).points
+    return oracle.mmr_difference(
+        hits, s.name, s.query, s.limit, s.filter, diversity, candidates or s.limit
+    )

@@ -106,6 +106,17 @@ CALLS: dict[str, Callable[[qdrant_client.QdrantClient], Any]] = {
     "query with an offset": lambda c: c.query_points("one", query=Q, limit=3, offset=2),
     "query with a threshold": lambda c: c.query_points("one", query=Q, score_threshold=0.3),
     "query of a nearest": lambda c: c.query_points("one", query=models.NearestQuery(nearest=Q)),
+    "query of various": lambda c: c.query_points(
+        "one",
+        query=models.NearestQuery(nearest=Q, mmr=models.Mmr(diversity=0.4, candidates_limit=30)),
+        query_filter=ODD,
+        limit=4,
+        offset=1,
+        with_vectors=True,
+    ),
+    "query of various by id": lambda c: c.query_points(
+        "two", query=models.NearestQuery(nearest=4, mmr=models.Mmr()), using="b", limit=6
+    ),
     "query with Nones": lambda c: c.query_points(
         "one",
         query=Q,
@@ -127,6 +138,9 @@ CALLS: dict[str, Callable[[qdrant_client.QdrantClient], Any]] = {
         requests=[
             models.QueryRequest(query=Q, limit=3, with_payload=True),
             models.QueryRequest(query=7, filter=ODD, with_vector=True),
+            models.QueryRequest(
+                query=models.NearestQuery(nearest=Q, mmr=models.Mmr(diversity=0.3))
+            ),
         ],
         consistency=None,
     ),

@@ -55,16 +55,16 @@ def test_what_passes_there_and_fails_here_is_found(tmp_path: Path) -> None:
 
 
 def test_what_is_missing_is_no_failure(tmp_path: Path) -> None:
-    there = read(report(tmp_path / "a", mmr="", match=""))
+    there = read(report(tmp_path / "a", facets="", match=""))
     here = read(
         report(
             tmp_path / "b",
-            mmr="BadRequest: query.mmr: Qdrant's, not supported by vecdb",
+            facets="BadRequest: facet: not supported by vecdb",
             match="BadRequest: filter.must[0].match: unknown ('text': Qdrant's, not supported)",
         )
     )
     found = compare("program", there, here)
-    assert found.missing == {"MMR": 1, "text match": 1}
+    assert found.missing == {"facets": 1, "text match": 1}
     assert found.is_well
 
 
