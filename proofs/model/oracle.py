@@ -184,11 +184,14 @@ class Oracle:
 
     def similarities(self, name: str, rows: Floats, example: Floats) -> npt.NDArray[np.float64]:
         """How near rows are to an example, larger is nearer; squared under Euclid."""
-        distance, rows = self.vectors[name][1], np.asarray(rows, dtype=np.float64)
+        distance, wide = self.vectors[name][1], rows.astype(np.float64)
         if distance in SIMILARITIES:
-            return rows @ example.astype(np.float64)
-        between = rows - example
-        return -(np.square(between) if distance == "Euclid" else np.abs(between)).sum(axis=1)
+            products: npt.NDArray[np.float64] = wide @ example.astype(np.float64)
+            return products
+        between = wide - example
+        apart = np.square(between) if distance == "Euclid" else np.abs(between)
+        nearness: npt.NDArray[np.float64] = -apart.sum(axis=1)
+        return nearness
 
     def points_with(self, field: str) -> int:
         """How many points have a value at a path of plain names."""
