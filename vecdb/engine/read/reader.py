@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 
 from vecdb import ids, models
 from vecdb.engine.read import masks
@@ -18,8 +18,7 @@ from vecdb.storage.catalog import Bits
 from vecdb.storage.format import unpack_bits
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(Struct, frozen=True):
     """Which fields of a point to return."""
 
     payload: bool | Callable[[dict[str, Any]], dict[str, Any]]  # all, nothing, or what this takes
@@ -29,8 +28,7 @@ class Wanted:
 _NOTHING = Wanted(False, [])
 
 
-@dataclass(frozen=True, slots=True)
-class Scroll:
+class Scroll(Struct, frozen=True):
     """A walk through the points in the order of their ids: ``limit`` of them from the key
     ``start`` on, without the first ``skipped``."""
 
