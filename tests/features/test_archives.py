@@ -11,11 +11,12 @@ import tarfile
 import tempfile
 import tracemalloc
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import msgpack
+import msgspec
 import numpy as np
 import pytest
 
@@ -690,7 +691,7 @@ def test_a_file_whose_header_lies_of_its_size(parts: Parts, bad: Path, target: P
     data = bytearray(parts.content[name])
     header = DataHeader.unpack(bytes(data))
     for rows in (10**9, (1 << 64) - 1):
-        data[:HEADER_SIZE] = replace(header, rows=rows).pack()
+        data[:HEADER_SIZE] = msgspec.structs.replace(header, rows=rows).pack()
         parts.content[name] = bytes(data)
         refused(parts.write(bad), target)
     assert len(data) > HEADER_SIZE + FOOTER_SIZE

@@ -12,7 +12,7 @@ import struct
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -24,6 +24,7 @@ import pytest
 from garbage import EXTREMES, MUTATIONS, attempt, damaged, garbled, report, runs
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from vecdb import VecDB, ids, models
 from vecdb.engine import operations

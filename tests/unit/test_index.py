@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from msgspec import structs
 
 from vecdb.cli.demo import example_data
 from vecdb.index import ClusteredIndex, fit_clustering
@@ -254,7 +255,7 @@ def test_a_state_from_before_doubts_and_spans() -> None:
         assert (copy.clustering.stretch == 1).all()
         for mine, theirs in zip(index.efforts, copy.efforts, strict=True):
             for one, other in zip(mine, theirs, strict=False):
-                assert replace(one, calm=other.calm, reach=other.reach) == other
+                assert structs.replace(one, calm=other.calm, reach=other.reach) == other
                 assert other.reach == -1e30
                 assert other.calm == (-1e30 if one.everything else usual_calm(one.recall))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import random
 from typing import Any
 
@@ -144,7 +143,7 @@ def test_what_belongs_on_disk_does_not_stay_in_memory(
     schema = schema_of(conf)
     stats = Stats([], rows, payload_bytes=payload)
     assert plan(stats, schema, conf.optimizer_config) is None
-    stats = dataclasses.replace(stats, **{pause: True})
+    stats = msgspec.structs.replace(stats, **{pause: True})
     assert plan(stats, schema, conf.optimizer_config) == expected
 
 

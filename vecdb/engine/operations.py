@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
+from msgspec import Struct, field
 
 from vecdb import ids
 from vecdb.errors import InvalidInputError
@@ -22,8 +22,7 @@ from vecdb.vectors.datatypes import STORED, bytes_per_vector
 Keys = list[int]
 
 
-@dataclass(slots=True)
-class Upsert:
+class Upsert(Struct):
     """Whole new rows for distinct keys. ``vectors`` holds every name of the collection."""
 
     keys: Keys
@@ -31,15 +30,13 @@ class Upsert:
     vectors: dict[str, VectorBlock]
 
 
-@dataclass(slots=True)
-class Delete:
+class Delete(Struct):
     """These points are gone; unknown ones are ignored."""
 
     keys: Keys
 
 
-@dataclass(slots=True)
-class EditPayload:
+class EditPayload(Struct):
     """Change the payload of existing points.
 
     ``set`` merges ``payload`` into the object at ``path`` ('' is the top), ``overwrite`` replaces
@@ -53,8 +50,7 @@ class EditPayload:
     paths: list[str] = field(default_factory=list)
 
 
-@dataclass(slots=True)
-class EditVectors:
+class EditVectors(Struct):
     """Give existing points new vectors of some names; those that a block has none for keep what
     they have."""
 
@@ -62,8 +58,7 @@ class EditVectors:
     vectors: dict[str, VectorBlock]
 
 
-@dataclass(slots=True)
-class DropVectors:
+class DropVectors(Struct):
     """Take the vectors of these names from existing points."""
 
     keys: Keys

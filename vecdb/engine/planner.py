@@ -27,8 +27,9 @@ Every step makes one of these conditions go away and none come back, so the plan
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
+
+from msgspec import Struct, field
 
 from vecdb import models
 from vecdb.engine.schema import Schema, vector_kilobytes
@@ -70,8 +71,7 @@ _WORTH_IF_CHEAP = 64
 _CHEAP_KB = 128_000
 
 
-@dataclass(frozen=True, slots=True)
-class SegmentStats:
+class SegmentStats(Struct, frozen=True):
     """What the policy looks at in one file segment."""
 
     id: int
@@ -97,8 +97,7 @@ class SegmentStats:
         return space_for(self.file_bytes * self.committed_live // max(1, self.rows))
 
 
-@dataclass(frozen=True, slots=True)
-class Stats:
+class Stats(Struct, frozen=True):
     """What the policy looks at in a collection."""
 
     segments: Sequence[SegmentStats]
@@ -121,8 +120,7 @@ class Stats:
         return sum(segment.live for segment in self.segments) + self.memory_rows
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Struct, frozen=True):
     """One step: what, and which segments it reads."""
 
     task: Task

@@ -6,8 +6,10 @@ where originals and codes live. The rest of the engine never reads quantization 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import Any, Literal
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from vecdb import models
 from vecdb.errors import InvalidInputError
@@ -25,8 +27,7 @@ _METRICS: dict[models.Distance, Metric] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class VectorSchema:
+class VectorSchema(Struct, frozen=True):
     """One vector name of a collection. The unnamed vector has the name ''."""
 
     name: str

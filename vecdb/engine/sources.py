@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 import numpy as np
+from msgspec import Struct
 
 from vecdb.engine.schema import Schema
 from vecdb.engine.store import Store
@@ -18,8 +18,7 @@ from vecdb.vectors.datatypes import bytes_per_vector
 _BLOCK_BYTES = 1 << 20
 
 
-@dataclass(slots=True)
-class Source:
+class Source(Struct):
     """A segment as it was at some moment, and the rows that a new one takes from it."""
 
     segment_view: SegmentView

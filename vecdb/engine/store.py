@@ -24,9 +24,10 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct, field
 
 from vecdb import ids, models
 from vecdb.engine.bits import without
@@ -50,8 +51,7 @@ _MOST_KEPT = 64 << 20
 _INDEX_PACE = 16 << 20  # bytes of points a second: an index of them is built about as fast
 
 
-@dataclass(slots=True)
-class FileState:
+class FileState(Struct):
     """A file segment: which of its rows live, now and in the catalog, and which payloads they were
     given since it was built."""
 
@@ -75,8 +75,7 @@ class FileState:
         return SegmentView(self.segment, self.segment.rows, committed, live, self.edits, 0)
 
 
-@dataclass(frozen=True, slots=True)
-class Frozen:
+class Frozen(Struct, frozen=True):
     """Memory segments on their way to files, and every segment as it was at ``seq``."""
 
     memory_views: tuple[SegmentView, ...]
@@ -97,8 +96,7 @@ class Frozen:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class RecoveryReport:
+class RecoveryReport(Struct, frozen=True):
     """What opening a collection found and did."""
 
     replayed: int = 0
@@ -110,8 +108,7 @@ class RecoveryReport:
     seconds: float = 0.0
 
 
-@dataclass(slots=True)
-class OptimizerState:
+class OptimizerState(Struct):
     """What the optimizer does with this collection. Written by the optimizer only."""
 
     task: str | None = None
@@ -139,8 +136,7 @@ class OptimizerState:
         self.error, self.failures, self.retry_at = None, 0, 0.0
 
 
-@dataclass(slots=True)
-class Rush:
+class Rush(Struct):
     """Tells whether points come faster than an index of them could be built. What is written fills
     a bucket that leaks at that pace; it holds what leaks out in 3 seconds."""
 

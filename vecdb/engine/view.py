@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 from vecdb import ids, models
 from vecdb.engine.schema import Schema
@@ -104,8 +104,7 @@ class Segment(Protocol):
         Raises the error if it is not about those."""
 
 
-@dataclass(frozen=True, slots=True)
-class SegmentView:
+class SegmentView(Struct, frozen=True):
     """The first ``rows`` rows of a segment, ``live`` of them alive, and the first ``seen`` edits of
     their payloads. It tells the payload of a row and the operation that changed it last; the
     segment knows only what was written with the row."""
@@ -166,8 +165,7 @@ def live_rows(alive: Bits | None, rows: int) -> Offsets:
     return np.flatnonzero(unpack_bits(alive, rows))
 
 
-@dataclass(frozen=True, slots=True)
-class View:
+class View(Struct, frozen=True):
     """Everything a read needs: the configuration and the segments of one moment."""
 
     config: models.CollectionConfig

@@ -7,9 +7,9 @@ in what the codes of a row mean, and so in what the tables of a query hold.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
+from msgspec import Struct
 
 from vecdb.quantization.base import Bytes, Floats, Ints, as_codes
 
@@ -23,8 +23,7 @@ def blocks_shape(rows: int, m: int, columns: int) -> tuple[int, int]:
     return -(-rows // BLOCK_ROWS), 64 * -(-m // 4) + 4 * BLOCK_ROWS * columns
 
 
-@dataclass(frozen=True, slots=True)
-class PreparedBlocks:
+class PreparedBlocks(Struct, frozen=True):
     """The tables of one query, and the numbers that make scores of their sums: see `fastscan`.
 
     ``score = ((sum * step + offset) * multiply[row] + add[row] + bias) * scale``. Where ``root`` is

@@ -7,11 +7,11 @@ on either side, is clipped to them. Only rows are quantized: a query keeps its f
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 from vecdb.linear_algebra import dot
 from vecdb.quantization.base import (
@@ -187,8 +187,7 @@ class ScalarQuantizer:
         return cls(check_metric(metric), lower, upper, state_number(state, "quantile", 0.5, 1.0))
 
 
-@dataclass(frozen=True, slots=True)
-class PreparedScalar:
+class PreparedScalar(Struct, frozen=True):
     """A query for scalar codes; the fields are the arguments of `kernels.codes.scan_scalar`."""
 
     metric_code: int

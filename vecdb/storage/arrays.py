@@ -14,12 +14,12 @@ from __future__ import annotations
 
 import mmap
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 from vecdb.errors import CorruptionError, FormatVersionError
 from vecdb.storage import fs, lookup
@@ -43,8 +43,7 @@ _READ_SIZE = 64 * BLOCK_SIZE
 _HUGE_PAGE_MIN = 4 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class Expected:
+class Expected(Struct, frozen=True):
     """What a file must say of itself to be the one the catalog means."""
 
     uuid: bytes

@@ -8,12 +8,12 @@ the catalog does, and a directory the catalog does not list is removed when the 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from msgspec.structs import replace
 
 from vecdb import ids
 from vecdb.index import ClusteredIndex

@@ -20,13 +20,13 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 import lmdb
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct, field
 
 from vecdb.errors import CorruptionError, InvalidInputError, NotBegunError, WriteError
 from vecdb.storage import fs, lookup
@@ -62,8 +62,7 @@ _MAX_READERS = 512
 _LOCK_SIZE = 64 * _MAX_READERS + 4096  # a slot is a cache line; a page is ample for the head
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(Struct, frozen=True):
     """All of the catalog, as one read transaction sees it."""
 
     config: dict[str, Any]
@@ -76,8 +75,7 @@ class Snapshot:
     transaction: int = 0
 
 
-@dataclass(slots=True)
-class Change:
+class Change(Struct):
     """What one commit changes. Segments that are not named stay as they are."""
 
     applied_seq: int

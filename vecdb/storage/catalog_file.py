@@ -8,10 +8,10 @@ are walked first, as bytes: each must be in its place, and either in use or free
 from __future__ import annotations
 
 import stat
-from dataclasses import dataclass
 from pathlib import Path
 
 import lmdb.verify
+from msgspec import Struct
 
 from vecdb.errors import CorruptionError
 from vecdb.storage import fs, lookup
@@ -23,8 +23,7 @@ _PAGE_SIZES = [512 << n for n in range(8)]
 _FLAGS = b"\x08\0\x08\0" + bytes(6)  # a meta page; integer keys; neither padding nor flags
 
 
-@dataclass(frozen=True, slots=True)
-class Meta:
+class Meta(Struct, frozen=True):
     """The meta page of one transaction. LMDB writes the two of them in turns."""
 
     at: int

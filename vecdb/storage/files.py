@@ -12,10 +12,10 @@ always mapped.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+from msgspec import Struct
 
 from vecdb.quantization import binary, product
 from vecdb.storage import layout
@@ -31,8 +31,7 @@ NO_VECTOR = VectorRow(0, None, None)
 """For files that a segment has once."""
 
 
-@dataclass(frozen=True, slots=True)
-class Shape:
+class Shape(Struct, frozen=True):
     """What one data file must hold."""
 
     kind: Kind
@@ -66,8 +65,7 @@ class Shape:
             raise DamageError(f"{length} bytes, expected {' or '.join(map(str, sorted(sizes)))}")
 
 
-@dataclass(frozen=True, slots=True)
-class FileKind:
+class FileKind(Struct, frozen=True):
     """One row of the table."""
 
     kind: Kind

@@ -54,7 +54,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from enum import IntEnum
 from types import NoneType
 from typing import Any
@@ -63,6 +62,7 @@ import msgpack
 import numpy as np
 import numpy.typing as npt
 import xxhash
+from msgspec import Struct
 
 from vecdb.errors import FormatVersionError, InvalidInputError
 
@@ -143,8 +143,7 @@ def padding(length: int) -> int:
 # -- data files --------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class DataHeader:
+class DataHeader(Struct, frozen=True):
     """The header of a data file: what it holds and whose it is."""
 
     kind: Kind
@@ -234,8 +233,7 @@ def require_version(version: int) -> None:
 # -- write-ahead log ---------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class WalHeader:
+class WalHeader(Struct, frozen=True):
     """The header of a WAL file."""
 
     uuid: bytes
@@ -263,8 +261,7 @@ class WalHeader:
         return cls(*fields)
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(Struct, frozen=True):
     """One group commit as read back: operations ``first_seq``, ``first_seq + 1``, …"""
 
     first_seq: int

@@ -13,12 +13,12 @@ took when its view was published. Files never change: a checkpoint makes new ``P
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 from vecdb.errors import CorruptionError
 from vecdb.storage import fs, layout
@@ -43,8 +43,7 @@ _AT_ONCE = 1024  # payloads that are written together
 _BASE = -1  # where a payload is: in the row; in a file, from 0 on; in the list, after the files
 
 
-@dataclass(frozen=True, slots=True)
-class EditsTable:
+class EditsTable(Struct, frozen=True):
     """The head of a file: the ``rows``, ascending, the operation that edited each, and where
     payloads begin and the last one ends, counted from the end of the head."""
 

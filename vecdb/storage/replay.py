@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct, field
 
 from vecdb.errors import CorruptionError, FormatVersionError
 from vecdb.storage import fs, lookup
@@ -25,8 +26,7 @@ _SEARCH_TIMES = 64
 _SEARCH_BYTES = 1 << 28
 
 
-@dataclass(slots=True)
-class Replay:
+class Replay(Struct):
     """Reads a log. The fields are filled in while ``operations`` is consumed."""
 
     directory: Path

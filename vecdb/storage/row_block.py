@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 from vecdb import ids
 from vecdb.vectors.block import VectorBlock
@@ -15,8 +15,7 @@ from vecdb.vectors.block import VectorBlock
 Offsets = npt.NDArray[np.int64]
 
 
-@dataclass(frozen=True, slots=True)
-class RowBlock:
+class RowBlock(Struct, frozen=True):
     """Rows as a builder takes them."""
 
     keys: ids.IdArray

@@ -14,12 +14,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 from vecdb import ids
 from vecdb.errors import CorruptionError
@@ -38,8 +38,7 @@ Floats = npt.NDArray[np.float32]
 Offsets = npt.NDArray[np.int64]
 
 
-@dataclass(frozen=True, slots=True)
-class Placements:
+class Placements(Struct, frozen=True):
     """The placement of the originals and of the codes of one vector name."""
 
     originals: Placement
@@ -55,8 +54,7 @@ class Placements:
         return "mapped"
 
 
-@dataclass(frozen=True, slots=True)
-class QuantizedVectors:
+class QuantizedVectors(Struct, frozen=True):
     """The quantized vectors of one vector name: their codes, and what reads them."""
 
     quantizer: Quantizer
@@ -66,8 +64,7 @@ class QuantizedVectors:
     """Bits of the rows that are no strays; None: all of them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Index:
+class Index(Struct, frozen=True):
     """The clustered index of one vector name, and the sketches it looks into."""
 
     clustered: ClusteredIndex

@@ -7,8 +7,10 @@ The same row is in the segment's manifest and in archives. Its values need not b
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
 from typing import Any, TypeVar
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from vecdb.storage import layout
 
@@ -17,16 +19,14 @@ T = TypeVar("T")
 LARGEST = 1 << 62  # of any number but a checksum, so that sums do not overflow
 
 
-@dataclass(frozen=True, slots=True)
-class FileRow:
+class FileRow(Struct, frozen=True):
     """What the catalog knows of one data file: enough to tell it from any other."""
 
     length: int
     checksum: int
 
 
-@dataclass(frozen=True, slots=True)
-class VectorRow:
+class VectorRow(Struct, frozen=True):
     """The files that a segment has of one vector name beside the originals."""
 
     dim: int
@@ -36,8 +36,7 @@ class VectorRow:
     """The shape of the sketches, (blocks, bytes); None: there is no index."""
 
 
-@dataclass(frozen=True, slots=True)
-class SegmentRow:
+class SegmentRow(Struct, frozen=True):
     """One segment: its rows, its vector names, its files."""
 
     id: int

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 Floats = npt.NDArray[np.float32]
 Flags = npt.NDArray[np.bool_]
 
 
-@dataclass(frozen=True, slots=True)
-class VectorBlock:
+class VectorBlock(Struct, frozen=True):
     """Dense vectors, row by row: ``values: float32 (n, dim)``, zeros where a row has none."""
 
     values: Floats

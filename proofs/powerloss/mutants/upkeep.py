@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from proofs.mutants import Mutant, put
@@ -261,7 +261,7 @@ def two_commits() -> None:
         if change.add and change.drop:
             state = self.read()
             both = {**{i: state.live[i] for i in change.drop if i in state.live}, **change.live}
-            real(self, dataclasses.replace(change, drop=[], live=both))
+            real(self, msgspec.structs.replace(change, drop=[], live=both))
         real(self, change)
 
     put(catalog.Catalog, "commit", commit)

@@ -13,7 +13,6 @@ opens no LMDB file that somebody else made.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated, Any
 
 import msgspec
@@ -88,8 +87,7 @@ class Manifest(Struct, forbid_unknown_fields=True):
         return Snapshot(self.config, self.applied_seq, self.next_segment_id, rows, alive, live)
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(Struct, frozen=True):
     """A file of an archive that belongs to a collection."""
 
     name: str

@@ -13,10 +13,11 @@ import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from msgspec import Struct
+from msgspec.structs import replace
 
 from vecdb import models
 from vecdb.engine.archive.capture import copy_data_file
@@ -46,8 +47,7 @@ from vecdb.vectors.datatypes import bytes_per_vector
 _READ_SIZE = 4 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class Unpacked:
+class Unpacked(Struct, frozen=True):
     """A collection from an archive, whole, durable and verified, under a temporary name."""
 
     path: Path

@@ -18,10 +18,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 from vecdb import models, quantization
 from vecdb.engine.bits import count_bits, gather_bits, none_if_all
@@ -51,8 +51,7 @@ _TURN = 0.001
 _SAMPLE_SEED = 20_240_229  # builds are repeatable: same rows, same codes
 
 
-@dataclass(frozen=True, slots=True)
-class _Pin:
+class _Pin(Struct, frozen=True):
     """What a build begins with: the operation of which the sources are the catalog's state, and
     the vector names there were."""
 

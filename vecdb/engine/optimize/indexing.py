@@ -13,11 +13,12 @@ its own order of rows.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 from vecdb.engine.planner import INDEX_ROWS
 from vecdb.engine.read.segment.originals import exact_scores
@@ -48,8 +49,7 @@ _EVERYTHING = float(np.finfo(np.float32).max)
 """A gap that leaves no partition out."""
 
 
-@dataclass(frozen=True, slots=True)
-class Arrangement:
+class Arrangement(Struct, frozen=True):
     """The partitions of one vector name. ``order: int64[n]``: all rows in the order of the new
     segment. ``starts: int64[p + 1]``: where each partition starts in it."""
 

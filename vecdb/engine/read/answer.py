@@ -17,7 +17,7 @@ from vecdb import ids, models
 from vecdb.engine.read.merge import Hits, Offsets
 from vecdb.engine.read.mmr import diverse
 from vecdb.engine.read.pages import page
-from vecdb.engine.read.plan import Mmr, Nearest, Plan, Ranked, Scroll, Wanted
+from vecdb.engine.read.plan import Nearest, Plan, Ranked, Scroll, Wanted
 from vecdb.engine.read.reader import scroll
 from vecdb.engine.read.rows import read_payloads, vectors_of
 from vecdb.engine.view import SegmentView, View
@@ -66,9 +66,9 @@ def _leaf(plan: Ranked) -> Nearest:
 
 def _up(plan: Ranked, found: Hits, explained: Explained | None = None) -> Hits:
     """The hits of a plan, of what its leaf found."""
-    if isinstance(plan, Mmr):
-        return diverse(plan, _up(plan.source, found, explained), explained)
-    return found if plan.threshold is None else _passing(plan, plan.threshold, found)
+    if isinstance(plan, Nearest):
+        return found if plan.threshold is None else _passing(plan, plan.threshold, found)
+    return diverse(plan, _up(plan.source, found, explained), explained)
 
 
 def _found(

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import msgspec
 import numpy as np
+from msgspec import Struct
 
 from vecdb import ids, models
 from vecdb.engine.read.bounds import Bounded, Bounds, bounded
@@ -30,8 +30,7 @@ Explain = Callable[[models.SearchStage], None]
 """Takes what a step of a search did."""
 
 
-@dataclass(slots=True)
-class Condition:
+class Condition(Struct):
     """A compiled filter. ``bounds``: what ids and vector names tell of it, if they tell anything.
     ``predicate`` decides the rows they leave open, by the conditions on payloads; ``digest`` tells
     these conditions from others, if they can be encoded."""

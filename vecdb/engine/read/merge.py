@@ -11,11 +11,11 @@ rows never earn it back.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 from vecdb import models
 from vecdb.engine.parallel import processors, run_all
@@ -32,8 +32,7 @@ _SHARED_QUERIES = 8
 """Fewer queries are answered sooner than they are handed to another thread."""
 
 
-@dataclass(slots=True)
-class Hits:
+class Hits(Struct):
     """Results of one query: scores (larger is better), and the rows they belong to. A search has
     the best first.
 

@@ -8,7 +8,6 @@ plan under it found. The root says which part of the answer is wanted and what t
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,8 +21,7 @@ from vecdb.engine.schema import VectorSchema
 Floats = npt.NDArray[np.float32]
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(Struct, frozen=True):
     """Which fields of a point to return."""
 
     payload: bool | Callable[[dict[str, Any]], dict[str, Any]]  # all, nothing, or what this takes
@@ -33,8 +31,7 @@ class Wanted:
 NOTHING = Wanted(False, [])
 
 
-@dataclass(frozen=True, slots=True)
-class Scroll:
+class Scroll(Struct, frozen=True):
     """A walk through the points in the order of their ids: ``limit`` of them from the key
     ``start`` on, without the first ``skipped``."""
 

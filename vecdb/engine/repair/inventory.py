@@ -10,12 +10,13 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
+from msgspec.structs import replace
 
 from vecdb import models
 from vecdb.engine.repair.lmdb_pages import CatalogRows, rows_of
@@ -42,8 +43,7 @@ Flags = npt.NDArray[np.bool_]
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class SegmentEntry:
+class SegmentEntry(Struct, frozen=True):
     """A segment that has something left."""
 
     id: int
@@ -65,8 +65,7 @@ class SegmentEntry:
         return SalvagedFile(self.path / name, uuid, self.id, file, row)
 
 
-@dataclass(frozen=True, slots=True)
-class _State:
+class _State(Struct, frozen=True):
     """The catalog's row ``state``."""
 
     applied_seq: int

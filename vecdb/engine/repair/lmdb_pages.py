@@ -18,7 +18,8 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from vecdb.storage.format import DamageError, unpack_row
 
@@ -35,8 +36,7 @@ _META = struct.Struct("<16xI108xQQQ")  # magic, then root, last page and transac
 _KEY = re.compile(rb"config|state|(?:segment|alive)/[0-9a-f]{16}")
 
 
-@dataclass(slots=True)
-class CatalogRows:
+class CatalogRows(Struct):
     """What is left of a catalog. Values are without their checksums."""
 
     trees: list[dict[bytes, bytes]] = field(default_factory=list)

@@ -11,13 +11,13 @@ import errno
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
 from io import FileIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct, field
 
 from vecdb.errors import CorruptionError, FormatVersionError
 from vecdb.storage.files import FileKind
@@ -293,8 +293,7 @@ def _listed(blocks: Iterable[int]) -> str:
 # -- the log -----------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Gap:
+class Gap(Struct, frozen=True):
     """Operations that are lost, the first and the last of them."""
 
     first: int
@@ -303,8 +302,7 @@ class Gap:
     reason: str
 
 
-@dataclass(slots=True)
-class SalvagedLog:
+class SalvagedLog(Struct):
     """Reads what is left of a log. The fields are filled in while ``operations`` is consumed."""
 
     directory: Path

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from vecdb import models
 from vecdb.engine.operations import Operation
@@ -16,8 +17,7 @@ from vecdb.errors import InvalidInputError, NotFoundError
 from vecdb.models.validation import read
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(Struct, frozen=True):
     """``ends``: for each operation how many requests there are up to its last."""
 
     requests: list[Request]

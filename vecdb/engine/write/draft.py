@@ -8,7 +8,7 @@ knows, and payload edits are copied before one is added.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from vecdb import ids
 from vecdb.engine.bits import without

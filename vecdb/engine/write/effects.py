@@ -7,10 +7,10 @@ What can go wrong with an operation (a damaged row, a payload that grows too lar
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 
 from vecdb.engine.operations import (
     Delete,
@@ -36,8 +36,7 @@ MAX_OPERATION = MAX_FRAME - (1 << 16)
 _AT_ONCE = 1024  # payloads that are read together
 
 
-@dataclass(frozen=True, slots=True)
-class NewPayloads:
+class NewPayloads(Struct, frozen=True):
     """Rows of one segment and the payloads they are given."""
 
     edits: PayloadEdits

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
+from msgspec.structs import replace
 
 from vecdb.linear_algebra import product
 
@@ -35,8 +36,7 @@ _FAR = (1e30, 16.0, 4.0)
 _STEP_VALUES = 1 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class Clustering:
+class Clustering(Struct, frozen=True):
     """Centroids as bytes: ``middle[j] + stretch[c] * (low[j] + scale[j] * codes[c, j])``.
 
     ``codes: uint8[p, d]``, ``low``, ``scale``, ``middle: float32[d]``, ``stretch: float32[p]``. All

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
+from msgspec.structs import replace
 
 TABLE_LIMITS: Final = (1, 10, 100)
 """Numbers of results that have a table of efforts; a search for more or others goes by the next."""
@@ -24,8 +25,7 @@ EVERYTHING: Final = 3.0e38
 _ALL_PARTITIONS = 1.0e38
 
 
-@dataclass(frozen=True, slots=True)
-class Effort:
+class Effort(Struct, frozen=True):
     """What to do for a recall that was measured: partitions within ``gap`` of the best one are
     visited, ``candidates`` rows come from their sketches. ``rows`` were visited, in the median."""
 

@@ -13,12 +13,14 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
+from msgspec.structs import replace
 
 from vecdb.index.clustered.clustering import Clustering
 from vecdb.index.clustered.effort import EFFORT_FIELDS, MEASURED, TABLE_LIMITS, Effort
@@ -35,8 +37,7 @@ _LONGEST = 1e30
 """No vector is longer, unless its scores overflow."""
 
 
-@dataclass(slots=True)
-class Found:
+class Found(Struct):
     """Candidates of some queries, unsorted.
 
     ``positions: int64[q, c]`` and sketch ``scores: float32[q, c]``, of which the first

@@ -11,10 +11,9 @@ embeddings that is worth half the candidates.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 from vecdb.index.clustered.clustering import Clustering, Labels
 
@@ -46,8 +45,7 @@ def sample_size(dim: int) -> int:
     return max(1024, min(4096, _FIT_VALUES // dim))
 
 
-@dataclass(frozen=True, slots=True)
-class Sketcher:
+class Sketcher(Struct, frozen=True):
     """Turns rows of known partitions into blocks of `vecdb.kernels.fastscan`.
 
     ``codebook: float32[m * width, 16]``. Blocks have two columns of numbers for a distance (the

@@ -8,10 +8,10 @@ module knows what is sure enough.
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import numpy as np
 from msgspec import structs
+from msgspec.structs import replace
 
 from vecdb.engine.read.segment.candidates import MOST_AT_ONCE, Best, Candidates, SegmentSearch
 from vecdb.engine.read.segment.code_scan import code_scan
