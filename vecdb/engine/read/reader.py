@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from msgspec import Struct
 
 from vecdb import ids, models
 from vecdb.engine.read import masks
