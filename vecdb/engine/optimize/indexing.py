@@ -204,9 +204,7 @@ def _cluster(dim: int, present: Offsets, read: Rows, poll: Poll) -> tuple[Cluste
     sample = np.zeros((1, dim), dtype=np.float32)
     if len(present):
         sample = read(present[_pick(len(present), clustering_sample(len(present)))])
-    return fit_clustering(sample, partitions, poll), Heaps.of(
-        sample, len(present), partitions
-    )
+    return fit_clustering(sample, partitions, poll), Heaps.of(sample, len(present), partitions)
 
 
 def _pick(count: int, size: int) -> Offsets:

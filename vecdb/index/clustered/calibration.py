@@ -20,8 +20,8 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from vecdb.index.clustered.effort import EVERYTHING, MEASURED, Effort
-from vecdb.index.clustered.heaps import ASIDE, WITHOUT_ASIDE
+from vecdb.index.clustered.effort import ALL_PARTITIONS, EVERYTHING, MEASURED, Effort
+from vecdb.index.clustered.heaps import ASIDE, homes
 from vecdb.index.clustered.index import ClusteredIndex
 from vecdb.index.clustered.margins import OF_A_KIND, Asked, Scores, asked_again, chosen, sure_of
 from vecdb.index.clustered.neighbours import Neighbours
@@ -88,7 +88,7 @@ def calibrate(
 
     owner = np.repeat(np.arange(len(index.starts) - 1), np.diff(index.starts))
     index = _with_spans(index, queries)
-    home = index.homes[owner]  # of equal rows any is right
+    home = homes(index.clustering, index.aside)[owner]  # of equal rows any is right
     bonuses, gaps = _choose_bonuses(index, queries, spreads, home[known[-1].positions[:, :10]])
     index = replace(index, bonuses=bonuses)
     deepest = max(_DEPTH.values()) + max(len(rows) for each in known for rows in each.left_out)
@@ -180,10 +180,8 @@ def _looked_at(
     priorities, inverses = index.priorities(queries)
     priorities = priorities * inverses[:, None] + index.bonuses
     best = priorities.max(axis=1)
-    gap = EVERYTHING
-    if index.aside.any():
-        gap = WITHOUT_ASIDE
-        deepest = min(deepest, index.rows - int(np.diff(index.starts)[index.aside].sum()))
+    gap = ALL_PARTITIONS  # but those set aside
+    deepest = min(deepest, index.rows - sum(np.diff(index.starts)[list(index.aside)].tolist()))
     moved = queries - index.clustering.middle
     squares = np.einsum("ij,ij->i", moved, moved) if index.distance else np.zeros(len(queries))
     asked = []
@@ -346,7 +344,7 @@ def _choose_bonuses(
     best: tuple[float, Floats, Floats] | None = None
     for share in BONUS_FACTORS:
         bonuses = (share * spreads).astype(np.float32)
-        bonuses[index.aside] = ASIDE
+        bonuses[list(index.aside)] = ASIDE
         priorities = plain + bonuses
         gaps = priorities.max(axis=1, keepdims=True) - priorities
         needed = np.sort(_needed(gaps, truth))

@@ -2,12 +2,13 @@
 
 To a query that has them before it, all of a heap would be candidates, and what belongs among the
 results stands behind them. A search for up to a hundred results needs no more than a hundred of
-them. So the others are *set aside*, in a partition of their own that only a search for more goes
-to, or one that may not return every row.
+them. So the others are *set aside*, in a partition of their own that no search visits. One that
+may need them, for more results or because not every row is allowed, scores one of each heap.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -20,14 +21,11 @@ from vecdb.index.clustered.effort import TABLE_LIMITS
 Floats = npt.NDArray[np.float32]
 Keys = npt.NDArray[np.uint32]
 
-ASIDE: Final = -1e30
-"""The bonus of a partition of rows set aside: it is visited last, and only with a larger gap than
-any that is measured."""
-WITHOUT_ASIDE: Final = 1e29
-"""A gap that leaves out no partition but these."""
-_KEPT: Final = TABLE_LIMITS[-1]
+ASIDE: Final = -2.0e38
+"""The bonus of a partition of rows set aside: farther off than any gap but `EVERYTHING`."""
+KEPT: Final = TABLE_LIMITS[-1]
 """So many of a heap stay among the other rows."""
-_LEAST: Final = 4 * _KEPT
+_LEAST: Final = 4 * KEPT
 """A heap has so many rows, by what a sample says; fewer stand in nobody's way."""
 _FEW: Final = 4
 """So many partitions there are for each heap: a query is compared with all."""
@@ -67,7 +65,7 @@ class Heaps:
         for heap in np.unique(which[members]).tolist():
             mine = members[which[members] == heap]
             mine = mine[(vectors[mine] == self.rows[heap]).all(axis=1)]
-            labels[mine[max(0, _KEPT - int(self.met[heap])) :]] = first + heap
+            labels[mine[max(0, KEPT - int(self.met[heap])) :]] = first + heap
             self.met[heap] += len(mine)
 
     def partitions(self, clustering: Clustering) -> Clustering:
@@ -78,9 +76,21 @@ class Heaps:
         return replace(clustering, codes=codes, stretch=stretch)
 
 
+def homes(clustering: Clustering, aside: Sequence[int]) -> npt.NDArray[np.int64]:
+    """For each partition itself; for one set aside, that with rows equal to its own: ``int64
+    (p,)``."""
+    found = np.arange(clustering.partitions)
+    if aside:
+        lines = zip(clustering.codes, clustering.stretch, strict=True)
+        keys = [codes.tobytes() + stretch.tobytes() for codes, stretch in lines]
+        firsts = {key: each for each, key in reversed(list(enumerate(keys)))}
+        found[list(aside)] = [firsts[keys[each]] for each in aside]
+    return found
+
+
 def _keys(rows: Floats) -> Keys:
     """A number for each row, the same for equal ones: ``uint32 (n,)``."""
     random = np.random.default_rng(_SEED)
     factors = random.integers(1 << 32, size=rows.shape[1], dtype=np.uint32) | np.uint32(1)
-    keys: Keys = rows.view(np.uint32) @ factors
+    keys: Keys = np.ascontiguousarray(rows, dtype=np.float32).view(np.uint32) @ factors
     return keys

@@ -80,14 +80,12 @@ class ClusteredIndex:
     """How far centroids are from the middle, in the median; 0 for inner products."""
     rows: int = field(init=False)
     """How many rows are in partitions."""
-    homes: npt.NDArray[np.int64] = field(init=False)
-    """``int64[p]``: each partition; for one set aside (`heaps`), the one that has rows equal to
-    its own."""
+    aside: tuple[int, ...] = field(init=False)
+    """The partitions that have rows set aside, see `heaps`."""
     sketch_shape: tuple[int, int] = field(init=False)
     """The shape of the sketches: blocks of 32 rows, and bytes a block."""
     _for_kernel: tuple[Any, ...] = field(init=False, repr=False)
     _recalls: list[list[float]] = field(init=False, repr=False)
-    _complete: ClusteredIndex | None = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         centroids = self.clustering.centroids()
@@ -98,17 +96,8 @@ class ClusteredIndex:
         radius = float(np.median(np.sqrt(-constants))) if len(constants) else 0.0
         object.__setattr__(self, "radius", radius if radius < np.inf else 0.0)
         object.__setattr__(self, "rows", int(self.starts[-1]))
-        homes = np.arange(len(centroids))
-        complete = None
-        if self.aside.any():
-            known: dict[bytes, int] = {}
-            lines = zip(self.clustering.codes, self.clustering.stretch, strict=True)
-            for each, (codes, stretch) in enumerate(lines):
-                first = known.setdefault(codes.tobytes() + stretch.tobytes(), each)
-                homes[each] = first if self.aside[each] else each
-            complete = replace(self, bonuses=self.bonuses[homes])
-        object.__setattr__(self, "homes", homes)
-        object.__setattr__(self, "_complete", complete)
+        aside = tuple(np.flatnonzero(self.bonuses <= ASIDE).tolist())
+        object.__setattr__(self, "aside", aside)
         shape = block_shape(self.rows, len(self.codebook), self.width, distance=self.distance)
         object.__setattr__(self, "sketch_shape", shape)
         kernel = (
@@ -135,16 +124,6 @@ class ClusteredIndex:
     def distance(self) -> bool:
         """Whether rows rank by distance, not by inner product."""
         return self.metric != "dot"
-
-    @property
-    def aside(self) -> npt.NDArray[np.bool_]:
-        """Which partitions have rows set aside: ``bool (p,)``."""
-        return self.bonuses <= ASIDE
-
-    def with_all_equals(self) -> ClusteredIndex:
-        """The index for a search that may not return every row: with the nearest rows, those equal
-        to them are visited that are set aside."""
-        return self._complete or self
 
     def priorities(self, queries: Floats) -> tuple[Floats, Floats]:
         """The priority of every partition for each query ``float32[q, d]``, without bonuses:

@@ -6,8 +6,6 @@ search has to look deeper.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import numpy.typing as npt
 from msgspec import Struct
@@ -73,7 +71,6 @@ def sketches_of_allowed(search: SegmentSearch, visit: Visit) -> Candidates | Non
     """
     clustered, mask = visit.index.clustered, search.mask
     effort, candidates = visit.effort, visit.candidates
-    every = replace(visit.index, clustered=clustered.with_all_equals())
     assert mask is not None
     matches = int(np.bitwise_count(mask).sum())
     if matches <= max(effort.rows, candidates):
@@ -82,7 +79,7 @@ def sketches_of_allowed(search: SegmentSearch, visit: Visit) -> Candidates | Non
         return None
     depth, why = search.limit, visit.why
     while True:
-        visited = _visit(search, Visit(every, None, effort, candidates, why))
+        visited = _visit(search, Visit(visit.index, None, effort, candidates, why))
         rows = clustered.rows_at(visited.positions)
         left = np.arange(rows.shape[1]) < visited.counts[:, :1]
         visited.scores[~left] = -np.inf  # beyond the count
