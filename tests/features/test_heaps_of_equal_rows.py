@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ ROWS, DIM = 16000, 24
 HEAP = np.arange(0, ROWS, 2)
 """Half of all rows, zeros; their ids."""
 INDEXED = {"indexing_threshold": 1000}
+Kept = Callable[[str], VecDB]
 METRICS = ("Euclid", "Manhattan", "Dot", "Cosine")
 
 
@@ -30,14 +32,30 @@ def data() -> tuple[Floats, Floats]:
     return rows[:ROWS].astype(np.float32), rows[ROWS:].astype(np.float32)
 
 
-def filled(metric: str, place: str | Path = ":memory:") -> VecDB:
+def filled(metric: str, place: str | Path = ":memory:", codes: Any = None) -> VecDB:
     rows, _ = data()
     db = VecDB(place)
-    db.create_collection("c", {"size": DIM, "distance": metric}, optimizers_config=INDEXED)
+    sizes = {"size": DIM, "distance": metric}
+    db.create_collection("c", sizes, optimizers_config=INDEXED, quantization_config=codes)
     payload = [{"third": number % 3 == 0} for number in range(ROWS)]
     db.upload_collection("c", rows, ids=range(ROWS), payload=payload, batch_size=5000)
     assert db.wait_for_optimizer()
     return db
+
+
+@pytest.fixture(scope="module")
+def kept() -> Iterator[Kept]:
+    """Collections by metric, of which nothing is changed."""
+    made: dict[str, VecDB] = {}
+
+    def of(metric: str) -> VecDB:
+        if metric not in made:
+            made[metric] = filled(metric)
+        return made[metric]
+
+    yield of
+    for db in made.values():
+        db.close()
 
 
 @pytest.fixture
@@ -60,80 +78,89 @@ def scores(db: VecDB, query: Floats, limit: int, **search: Any) -> list[float]:
     return [hit.score for hit in db.search("c", query, limit=limit, **search)]
 
 
+def recall(db: VecDB, metric: str, queries: Floats, limit: int, **search: Any) -> float:
+    """By score, so that of equal rows any will do."""
+    sign = 1 if metric in ("Dot", "Cosine") else -1
+    shares = []
+    for query in queries:
+        best = scores(db, query, limit, search_params={"exact": True}, **search)
+        found = np.array(scores(db, query, limit, **search))
+        assert len(found) == limit
+        shares.append(np.mean(sign * found >= sign * best[-1] - 1e-4))
+    return float(np.mean(shares))
+
+
 @pytest.mark.parametrize("metric", METRICS)
-def test_a_heap_of_half_the_rows_does_not_take_the_place_of_all_candidates(metric: str) -> None:
-    """Neighbours stood behind 2,000 candidates that told as much: all originals were scanned."""
+def test_a_heap_of_half_the_rows_does_not_take_the_place_of_all_candidates(
+    metric: str, kept: Kept
+) -> None:
+    """Neighbours stood behind thousands of candidates that told as much: all originals were
+    scanned."""
     _, queries = data()
-    with filled(metric) as db:
-        assert np.mean([originals(db, query) for query in queries]) < ROWS / 10
-        sign = 1 if metric in ("Dot", "Cosine") else -1
-        shares = []
-        for query in queries:
-            best = scores(db, query, 10, search_params={"exact": True})
-            shares.append(np.mean(sign * np.array(scores(db, query, 10)) >= sign * best[-1] - 1e-4))
-        assert np.mean(shares) >= 0.95
-
-
-@pytest.mark.parametrize("metric", ["Euclid", "Manhattan"])
-def test_who_wants_more_of_a_heap_than_stay_gets_them(metric: str) -> None:
-    with filled(metric) as db:
-        query = np.full(DIM, 0.001, np.float32)
-        for limit in (100, 101, 150, 1000):
-            found = ids(db, query, limit)
-            assert len(set(found)) == limit
-            assert np.isin(found, HEAP).all()
-        several = [ids(db, query, 60, offset=offset) for offset in range(0, 600, 60)]
-        assert len(np.unique(several)) == 600
-        assert np.isin(several, HEAP).all()
-
-
-@pytest.mark.usefixtures("by_index")
-@pytest.mark.parametrize("metric", ["Euclid", "Manhattan"])
-@pytest.mark.parametrize("limit", [10, 100])
-@pytest.mark.parametrize("left", [0, 20, 80, 90])
-def test_deleted_rows_of_those_that_stay(metric: str, limit: int, left: int) -> None:
-    """The first hundred of a heap stay among the other rows."""
-    query = np.full(DIM, 0.001, np.float32)
-    with filled(metric) as db:
-        stay = sorted(ids(db, query, 100))
-        db.delete("c", stay[left:])
-        found = ids(db, query, limit)
-        assert len(set(found)) == limit
-        assert np.isin(found, HEAP).all()
-        assert not np.isin(found, stay[left:]).any()
+    db = kept(metric)
+    assert np.mean([originals(db, query) for query in queries]) < ROWS / 20
+    assert recall(db, metric, queries, 10) >= 0.95
 
 
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("limit", [101, 300])
-def test_more_results_than_stay_of_a_heap(metric: str, limit: int) -> None:
+def test_more_results_than_stay_of_a_heap(metric: str, limit: int, kept: Kept) -> None:
     """The heap stands before a part of the results, and is in nobody's way."""
     _, queries = data()
-    with filled(metric) as db:
-        sign = 1 if metric in ("Dot", "Cosine") else -1
-        shares = []
-        for query in queries[:20]:
-            best = scores(db, query, limit, search_params={"exact": True})
-            found = np.array(scores(db, query, limit))
-            shares.append(np.mean(sign * found >= sign * best[-1] - 1e-4))
-        assert np.mean(shares) >= 0.95
+    assert recall(kept(metric), metric, queries[:20], limit) >= 0.95
+
+
+@pytest.mark.parametrize("metric", ["Euclid", "Manhattan"])
+def test_who_wants_more_of_a_heap_than_stay_gets_them(metric: str, kept: Kept) -> None:
+    db, query = kept(metric), np.full(DIM, 0.001, np.float32)
+    for limit in (100, 101, 150, 1000):
+        found = ids(db, query, limit)
+        assert len(set(found)) == limit
+        assert np.isin(found, HEAP).all()
+    several = [ids(db, query, 60, offset=offset) for offset in range(0, 600, 60)]
+    assert len(np.unique(several)) == 600
+    assert np.isin(several, HEAP).all()
 
 
 @pytest.mark.usefixtures("by_index")
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("limit", [10, 100, 150])
-def test_a_filter_that_leaves_rows_of_a_heap(metric: str, limit: int) -> None:
+def test_a_filter_that_leaves_rows_of_a_heap(metric: str, limit: int, kept: Kept) -> None:
     thirds = models.Filter(must=[models.FieldCondition(key="third", match={"value": True})])
     _, queries = data()
     queries = np.concatenate((0.05 * queries[:10], queries[10:20]))
+    assert recall(kept(metric), metric, queries, limit, query_filter=thirds) >= 0.95
+
+
+@pytest.mark.parametrize("metric", ["Euclid", "Manhattan"])
+@pytest.mark.parametrize("left", [0, 80])
+def test_deleted_rows_of_those_that_stay(metric: str, left: int) -> None:
+    """The first hundred of a heap stay among the other rows."""
+    query = np.full(DIM, 0.001, np.float32)
     with filled(metric) as db:
-        shares = []
-        for query in queries:
-            best = scores(db, query, limit, query_filter=thirds, search_params={"exact": True})
-            found = np.array(scores(db, query, limit, query_filter=thirds))
-            assert len(found) == limit
-            sign = 1 if metric in ("Dot", "Cosine") else -1
-            shares.append(np.mean(sign * found >= sign * best[-1] - 1e-4))
-        assert np.mean(shares) >= 0.95
+        stay = sorted(ids(db, query, 100))
+        db.delete("c", stay[left:])
+        for limit in (10, 100):
+            found = ids(db, query, limit)
+            assert len(set(found)) == limit
+            assert np.isin(found, HEAP).all()
+            assert not np.isin(found, stay[left:]).any()
+
+
+@pytest.mark.parametrize("rescore", [True, False])
+def test_a_heap_among_results_by_codes(rescore: bool) -> None:
+    codes = {"scalar": {"type": "int8", "always_ram": True}}
+    params = {"quantization": {"rescore": rescore}}
+    query = np.full(DIM, 0.001, np.float32)
+    with filled("Euclid", codes=codes) as db:
+        before = ids(db, query, 100, search_params=params)
+        found = ids(db, query, 150, search_params=params)
+        assert len(set(found)) == 150
+        assert np.isin(found, HEAP).all()
+        db.delete("c", before[80:])
+        found = ids(db, query, 100, search_params=params)
+        assert len(set(found)) == 100
+        assert np.isin(found, HEAP).all()
 
 
 def test_a_heap_is_there_after_opening_again(tmp_path: Path) -> None:
