@@ -9,11 +9,12 @@ may need them, for more results or because not every row is allowed, scores one 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
+from msgspec.structs import replace
 
 from vecdb.index.clustered.clustering import Clustering, Labels
 from vecdb.index.clustered.effort import TABLE_LIMITS
@@ -32,17 +33,13 @@ _FEW: Final = 4
 _SEED = 20_240_612
 
 
-@dataclass(slots=True)
-class Heaps:
-    """The heaps of some rows, and how many of each were met. ``rows: float32[h, d]``, one of each;
-    ``keys: uint32[h]``, rising."""
+class Heaps(Struct):
+    """The heaps of some rows, and how many of each were met: ``int64[h]``. ``rows: float32[h, d]``,
+    one of each; ``keys: uint32[h]``, rising."""
 
     rows: Floats
     keys: Keys
-    met: npt.NDArray[np.int64] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.met = np.zeros(len(self.rows), dtype=np.int64)
+    met: npt.NDArray[np.int64]
 
     @classmethod
     def of(cls, sample: Floats, total: int, partitions: int) -> Heaps:
@@ -52,7 +49,7 @@ class Heaps:
         large = np.flatnonzero((counts > 1) & (counts * total >= _LEAST * len(sample)))
         largest = np.argsort(-counts[large], kind="stable")[: partitions // _FEW]
         large = np.sort(large[largest])
-        return cls(sample[firsts[large]], keys[large])
+        return cls(sample[firsts[large]], keys[large], np.zeros(len(large), dtype=np.int64))
 
     def set_aside(self, vectors: Floats, labels: Labels, first: int) -> None:
         """Write the partition of a heap, ``first`` and its number, to the ``labels`` of those of
