@@ -23,10 +23,10 @@ class Wanted:
     """Which fields of a point to return."""
 
     payload: bool | Callable[[dict[str, Any]], dict[str, Any]]  # all, nothing, or what this takes
-    vectors: list[str]  # names
+    vectors: list[str] | None  # those of these names; None: no ``vector`` at all
 
 
-_NOTHING = Wanted(False, [])
+_NOTHING = Wanted(False, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +48,11 @@ def wanted(view: View, with_payload: Any, with_vectors: Any) -> Wanted:
     if not isinstance(with_payload, bool):
         with_payload = projection(with_payload)
     if with_vectors is False or with_vectors is None:
-        return _NOTHING if with_payload is False else Wanted(with_payload, [])
+        return _NOTHING if with_payload is False else Wanted(with_payload, None)
     names = models.parse_with_vectors(with_vectors)
     if names is True:
         return Wanted(with_payload, list(view.schema))
-    return Wanted(with_payload, [vector_schema(view.schema, n).name for n in names or []])
+    return Wanted(with_payload, [vector_schema(view.schema, n).name for n in names or []] or None)
 
 
 def condition(filter: Any, what: str) -> masks.Condition | None:
