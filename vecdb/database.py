@@ -141,10 +141,10 @@ class VecDB(Verbs):
     ) -> bool:
         """Make an empty collection; durable when this returns.
 
-        ``vectors_config``: ``VectorParams``, or a dict of them by vector name; without one, or with
-        ``{}``, points have an id and a payload only. ``metadata``: JSON
-        that is kept with the configuration. Payloads always stay on disk; ``hnsw_config``,
-        ``wal_config`` and ``on_disk_payload`` are accepted for compatibility.
+        ``vectors_config``: ``VectorParams``, or a dict of them by vector name; without any, points
+        have an id and a payload. ``metadata``: JSON that is kept with the configuration. Payloads
+        always stay on disk; ``hnsw_config``, ``wal_config`` and ``on_disk_payload`` are accepted
+        for compatibility.
         Raises AlreadyExistsError, InvalidInputError, StorageFullError.
         """
         qdrant_arguments.check("VecDB.create_collection", qdrant, OfCollections)
