@@ -150,7 +150,7 @@ CALLS: dict[str, Callable[[qdrant_client.QdrantClient], Any]] = {
     "vectors": lambda c: c.get_collection("c").config.params.vectors,
     "points": lambda c: c.get_collection("c").points_count,
     "exists": lambda c: c.collection_exists("c"),
-    "anew": lambda c: (c.recreate_collection("c"), c.count("c")),  # type: ignore[attr-defined]
+    "anew": lambda c: (c.recreate_collection("c"), c.count("c")),
     "lacking": lambda c: c.scroll("named", with_vectors=True),
     "lacking, asked for": lambda c: c.retrieve("named", [1, 2], with_vectors=["a"]),
     "lacking, searched": lambda c: [
@@ -235,7 +235,7 @@ def test_uploads(tmp_path: Path) -> None:
     with VecDB(tmp_path / "db") as db:
         db.create_collection("c")
         db.upload_points("c", points(0, 2500))
-        vectors = ({} for _ in range(2500))
+        vectors: Iterator[dict[str, Any]] = ({} for _ in range(2500))
         rows = ({"n": n} for n in range(2500, 5000))
         db.upload_collection("c", vectors, rows, range(2500, 5000))
         assert payloads(db) == {n: {"n": n} for n in range(5000)}
