@@ -458,7 +458,9 @@ def larger(db: VecDB) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [lambda db: db.delete_vector_name("c", "v"), replaced, larger], ids=str
+    "change",
+    [lambda db: db.delete_vector_name("c", "v"), replaced, larger],
+    ids=["gone", "replaced", "larger"],
 )
 @pytest.mark.parametrize("written", [False, True], ids=["", "written"])
 def test_repair_knows_what_became_of_the_names(
@@ -654,6 +656,7 @@ def failing_in_a_group(db: VecDB, count: int) -> list[BaseException]:
         (lambda: WriteError(5, "broken"), WriteError),
         (lambda: MemoryError("no memory"), MemoryError),
     ],
+    ids=["full", "broken", "another"],
 )
 def test_each_caller_hears_of_a_failed_group_by_an_error_of_its_own(
     db: VecDB, monkeypatch: pytest.MonkeyPatch, raised: Callable[[], BaseException], kind: Any
@@ -692,6 +695,29 @@ def test_several_writes_of_one_call_have_an_error_each(
     outcomes = submit_each(store, writes)
     assert len({id(outcome) for outcome in outcomes}) == 3
     assert all(type(outcome) is MemoryError for outcome in outcomes)
+
+
+def test_coroutines_for_which_there_is_no_thread_have_an_error_each(tmp_path: Path) -> None:
+    async def run() -> list[Any]:
+        async with AsyncVecDB(tmp_path / "db") as db:
+            await db.create_collection("c")
+            raised = RuntimeError("can't start new thread")
+
+            def fail(*_: Any) -> None:
+                raise raised
+
+            queues: Any = db._calls._queues
+            start, queues._start = queues._start, fail
+            writes = (db.upsert("c", points(n, n + 1)) for n in range(3))
+            outcomes = await asyncio.gather(*writes, return_exceptions=True)
+            queues._start = start
+            assert all(isinstance(outcome, BaseException) for outcome in outcomes)
+            return list(outcomes)
+
+    outcomes = asyncio.run(run())
+    assert len({id(outcome) for outcome in outcomes}) == 3
+    assert {str(outcome) for outcome in outcomes} == {"can't start new thread"}
+    assert len({id(outcome.__cause__) for outcome in outcomes}) == 1
 
 
 class Odd(Exception):
