@@ -37,7 +37,7 @@ class Collection(Writing):
             f"{v.name + ': ' if v.name else ''}{v.dim}-d {v.distance.value}"
             for v in view.schema.values()
         )
-        return f"<Collection {self.name!r}: {view.live} points, {named}>"
+        return f"<Collection {self.name!r}: {view.live} points, {named or 'no vectors'}>"
 
     def __len__(self) -> int:
         return self._view().live

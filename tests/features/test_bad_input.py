@@ -852,9 +852,7 @@ def test_unknown_and_duplicate_collections(db: VecDB, refuses: Any) -> None:
 
 
 BAD_CONFIGS: list[tuple[dict[str, Any], str]] = [
-    ({"vectors_config": None}, "vectors_config"),
     ({"vectors_config": 5}, "vectors_config"),
-    ({"vectors_config": {}}, "vectors_config"),
     ({"vectors_config": {"size": 2}}, "'distance'"),
     ({"vectors_config": {"size": 0, "distance": "Dot"}}, "vectors_config.size"),
     ({"vectors_config": {"size": 65537, "distance": "Dot"}}, "65536"),

@@ -808,14 +808,13 @@ def test_vectors_config_is_one_or_named() -> None:
     assert m.parse_vectors_config({"a": ONE, "b": one}) == {"a": one, "b": one}
     assert m.parse_vectors_config({"": ONE}) == one
     assert m.parse_vectors_config({"": ONE, "b": one}) == {"": one, "b": one}
+    assert m.parse_vectors_config({}) == m.parse_vectors_config(None) == {}
 
 
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (None, "v: expected VectorParams or a dict of name to VectorParams, got None"),
         (4, "v: expected VectorParams or a dict of name to VectorParams, got 4 (int)"),
-        ({}, "v: expected VectorParams or at least one named vector, got an empty dict"),
         ({"ä" * 101: ONE}, "v: expected a vector name of at most 200 bytes, got"),
         ({1: ONE}, "v: expected a vector name, got 1 (int)"),
         ({"a": {"size": 4}}, "v['a']: missing field 'distance'"),

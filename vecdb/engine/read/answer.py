@@ -114,7 +114,7 @@ def _beside(
         payloads = read_payloads(segment_view, rows)
         if want.payload is not True:
             payloads = map(want.payload, payloads)
-    if want.vectors:
+    if want.vectors is not None:
         vectors = [vectors_of(view, segment_view, row, want.vectors) for row in rows.tolist()]
     return payloads, vectors
 

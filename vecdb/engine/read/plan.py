@@ -25,10 +25,10 @@ class Wanted(Struct, frozen=True):
     """Which fields of a point to return."""
 
     payload: bool | Callable[[dict[str, Any]], dict[str, Any]]  # all, nothing, or what this takes
-    vectors: list[str]  # names
+    vectors: list[str] | None  # those of these names; None: no ``vector`` at all
 
 
-NOTHING = Wanted(False, [])
+NOTHING = Wanted(False, None)
 
 
 class Scroll(Struct, frozen=True):

@@ -25,11 +25,11 @@ def wanted(view: View, with_payload: Any, with_vectors: Any) -> Wanted:
     if not isinstance(with_payload, bool):
         with_payload = projection(with_payload)
     if with_vectors is False or with_vectors is None:
-        return NOTHING if with_payload is False else Wanted(with_payload, [])
+        return NOTHING if with_payload is False else Wanted(with_payload, None)
     names = models.parse_with_vectors(with_vectors)
     if names is True:
         return Wanted(with_payload, list(view.schema))
-    return Wanted(with_payload, [vector_schema(view.schema, n).name for n in names or []])
+    return Wanted(with_payload, [vector_schema(view.schema, n).name for n in names or []] or None)
 
 
 def condition(filter: Any, what: str) -> masks.Condition | None:
