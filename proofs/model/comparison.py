@@ -171,6 +171,8 @@ def _searched(collection: Any, oracle: Oracle, pool: Pool, rng: Random) -> str |
 
 def _diverse(collection: Any, oracle: Oracle, pool: Pool, rng: Random) -> str | None:
     """``query_points`` with MMR, of the candidates of an exact search."""
+    if not oracle.vectors:
+        return None
     s = draw_search(rng, oracle, pool, EXACT)
     diversity, candidates = rng.choice((0.0, 0.3, 0.5, 1.0)), rng.choice((None, 3, 30))
     query = {
