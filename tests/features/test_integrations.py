@@ -21,7 +21,7 @@ def test_the_largest_integrations_do_on_vecdb_what_they_do_on_qdrant(tmp_path: P
         found = list(largest.measure(tmp_path))
     except Trouble as trouble:
         if re.search(r"NameResolutionError|NewConnectionError|ConnectTimeout", str(trouble)):
-            pytest.skip(f"needs the network: {trouble}")
+            pytest.skip("needs the network: pip reaches no index of packages")
         raise
     assert [each.name for each in found] == list(largest.FLOWS)
     for each in found:
