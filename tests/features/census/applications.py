@@ -159,6 +159,7 @@ def open_webui(client: Calls) -> None:
     mine = equals("tenant_id", "a")
     client.count(collection_name=name, count_filter=Filter(must=[mine]))
     client.query_points(collection_name=name, query=QUERY, limit=4, query_filter=None)
+    client.query_points(collection_name=name, query=QUERY, using=None, limit=2)
     found = client.query_points(
         collection_name=name, query=QUERY, limit=4, query_filter=Filter(must=[mine])
     )
@@ -227,6 +228,13 @@ def pymemoryos(client: Calls) -> None:
     mine = Filter(must=[equals("user_id", "u"), equals("pair_id", "p1")])
     client.query_points(
         collection_name="memories", query=QUERY, query_filter=mine, limit=4, with_payload=True
+    )
+    client.search(
+        collection_name="memories",
+        query_vector=QUERY,
+        query_filter=None,
+        limit=4,
+        with_payload=True,
     )
     for wanted, vectors in ((mine, True), (None, False)):
         client.scroll(

@@ -172,6 +172,7 @@ program("dspy 2.5.43", **CLOUD)(dspy_retriever)
 
 @program("embedbase-qdrant 1.0.1", "C", host="localhost", port=6333)
 def embedbase(client: Calls) -> None:
+    """Its ``scroll(query_filter=…)``, which no version of the client takes, is mended here."""
     try:
         client.count(collection_name="dataset", count_filter=Filter(must=[equals("user_id", "u")]))
     except (UnexpectedResponse, ValueError):
@@ -401,11 +402,15 @@ def vanna(client: Calls) -> None:
     )
     for point in written:
         client.upsert(collection_name="memory", points=[point])
+    wanted = Filter(must=[equals("success", True), equals("tool_name", "a")])
     client.query_points(
+        collection_name="memory", query=QUERY, limit=5, query_filter=wanted, score_threshold=-0.3
+    )
+    client.search(  # with an older client
         collection_name="memory",
-        query=QUERY,
+        query_vector=QUERY,
         limit=5,
-        query_filter=Filter(must=[equals("success", True), equals("tool_name", "a")]),
+        query_filter=wanted,
         score_threshold=-0.3,
     )
     client.scroll(
@@ -419,3 +424,15 @@ def vanna(client: Calls) -> None:
     client.delete(collection_name="memory", points_selector=[IDS[1]])
     client.delete(collection_name="memory", points_selector=Filter(must=[equals("tool_name", "b")]))
     client.count("memory")
+    client.delete_collection(collection_name="memory")
+    if not client.collection_exists("sql"):  # and the class that it had before
+        client.create_collection(collection_name="sql", vectors_config=COSINE, on_disk_payload=True)
+    client.upsert("sql", points=points(lambda n: {"question": f"q{n}", "sql": f"select {n}"}))
+    client.query_points("sql", query=QUERY, limit=3, with_payload=True)
+    offset = None
+    while True:
+        _, offset = client.scroll(
+            "sql", limit=5, offset=offset, with_payload=True, with_vectors=False
+        )
+        if offset is None:
+            break

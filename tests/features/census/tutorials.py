@@ -262,6 +262,7 @@ def course_module_0(client: Calls) -> None:
 
 @program("qdrant/examples/ecommerce_reverse_image_search", location=":memory:")
 def reverse_image_search(client: Calls) -> None:
+    client.get_collections()
     client.recreate_collection(collection_name="shop", vectors_config=COSINE)
     client.upload_collection(
         collection_name="shop",
