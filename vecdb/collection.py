@@ -180,7 +180,7 @@ class Collection(Writing):
     ) -> models.QueryResponse:
         """The nearest points to a vector, or to the point with an id (which is left out).
 
-        Without a ``query``: points in the order of ids, with score 0. ``explain``: the answer's
+        Without a ``query``: points in the order of ids, with score 1. ``explain``: the answer's
         ``explanation`` says what was scanned in each segment, and why.
         """
         qdrant_arguments.check("Collection.query_points", qdrant)

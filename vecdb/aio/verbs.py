@@ -123,7 +123,7 @@ class AsyncVerbs(Opening):
     ) -> models.QueryResponse:
         """The nearest points to a vector, or to the point with an id (which is left out).
 
-        Without a ``query``: points in the order of ids, with score 0. ``explain``: the answer's
+        Without a ``query``: points in the order of ids, with score 1. ``explain``: the answer's
         ``explanation`` says what was scanned in each segment, and why.
         """
         return await self.collection(collection_name).query_points(

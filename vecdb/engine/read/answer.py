@@ -104,9 +104,9 @@ def _beside(
 
 
 def _first_points(view: View, request: Scroll) -> list[models.ScoredPoint]:
-    """Without a query nothing is near: all have the score 0."""
+    """Without a query all points are as good: their score is 1, as a server has it."""
     records, _ = scroll(view, request)
-    return [models.ScoredPoint(r.id, 0, 0.0, r.payload, r.vector) for r in records]
+    return [models.ScoredPoint(r.id, 0, 1.0, r.payload, r.vector) for r in records]
 
 
 def public_scores(metric: str, scores: list[float]) -> list[float]:
