@@ -95,7 +95,7 @@ def test_operations_are_done_one_after_the_other(db: VecDB) -> None:
 
 
 def test_an_alias_is_of_a_collection(db: VecDB) -> None:
-    """Not of another alias, as for a server: which of them a later change meant would be unclear."""
+    """Not of another alias, as for a server."""
     db.update_collection_aliases([create("a", "one")])
     with pytest.raises(NotFoundError, match="collection 'a' not found"):
         db.update_collection_aliases([create("b", "a")])
