@@ -11,7 +11,7 @@ from langchain_tests.integration_tests import VectorStoreIntegrationTests
 from qdrant_client import QdrantClient, models
 
 
-class TestQdrantVectorStore(VectorStoreIntegrationTests):
+class TestQdrantVectorStore(VectorStoreIntegrationTests):  # type: ignore[misc]  # it is not here
     @pytest.fixture
     def vectorstore(self) -> Iterator[VectorStore]:
         client = QdrantClient(":memory:")

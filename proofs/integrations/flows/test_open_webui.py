@@ -37,6 +37,7 @@ given(
 given(
     "open_webui.env",
     CHAT_STREAM_RESPONSE_CHUNK_MAX_BUFFER_SIZE=None,
+    ENABLE_ORJSON=False,
     RAG_METADATA_MAX_VALUE_CHARS=None,
 )
 
