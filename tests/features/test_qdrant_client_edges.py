@@ -373,6 +373,51 @@ def test_both_refuse(both: tuple[Client, Client], status: int, call: Call) -> No
     assert plain(ours.scroll("one", limit=99, with_vectors=True)) == before
 
 
+@pytest.mark.filterwarnings("ignore:.*recreate:DeprecationWarning")
+def test_where_things_are_may_be_said_in_the_newer_word() -> None:
+    memory, distance = models.Memory, models.Distance.DOT
+    with QdrantClient(":memory:") as client:
+
+        def params(name: str = "") -> Any:
+            found = client.get_collection("c").config.params.vectors
+            return found[name] if isinstance(found, dict) else found
+
+        client.create_collection(
+            "c",
+            vectors_config={
+                "memory": models.VectorParams(size=8, distance=distance, memory=memory.COLD),
+                "b": models.VectorParams(
+                    size=8,
+                    distance=distance,
+                    on_disk=True,
+                    memory=memory.CACHED,
+                    hnsw_config=models.HnswConfigDiff(memory=memory.PINNED),
+                    quantization_config=models.BinaryQuantization(
+                        binary=models.BinaryQuantizationConfig(memory=memory.COLD)
+                    ),
+                ),
+            },
+            quantization_config=models.ScalarQuantization(
+                scalar=models.ScalarQuantizationConfig(
+                    type=models.ScalarType.INT8, always_ram=False, memory=memory.PINNED
+                )
+            ),
+        )
+        assert params("memory").on_disk is True
+        assert params("b").on_disk is False
+        assert params("b").quantization_config.binary.always_ram is False
+        codes = client.get_collection("c").config.quantization_config
+        assert isinstance(codes, models.ScalarQuantization)
+        assert codes.scalar.always_ram is True
+        client.update_collection("c", vectors_config={"b": models.VectorParamsDiff(memory="cold")})
+        assert params("b").on_disk is True
+        given: Any = {"size": 8, "distance": "Dot", "memory": "cold"}
+        client.recreate_collection("c", vectors_config=given)
+        assert params().on_disk is True
+        with pytest.raises(UnexpectedResponse, match="unknown field 'memory'"):
+            client.recreate_collection("c", vectors_config=given | {"memory": "warm"})
+
+
 def refused(call: Call) -> Call:
     def said(client: Client) -> Any:
         try:

@@ -14,6 +14,8 @@ from typing import Any
 
 from qdrant_client.local.qdrant_local import QdrantLocal
 
+from vecdb.qdrant import placement
+
 # Uploads are written in batches, each of which is one write to disk. Qdrant's client makes them for
 # a network, 64 points each.
 _BATCH = 1000
@@ -109,6 +111,12 @@ def _create_collection(arguments: dict[str, Any]) -> None:
     given = arguments.setdefault("vectors_config", None)
     if isinstance(given, Mapping) and given.keys() == {""}:
         arguments["vectors_config"] = given[""]
+    _place(arguments)
+
+
+def _place(arguments: dict[str, Any]) -> None:
+    arguments["vectors_config"] = placement.of_vectors(arguments.get("vectors_config"))
+    arguments["quantization_config"] = placement.of_codes(arguments.get("quantization_config"))
 
 
 def _create_payload_index(arguments: dict[str, Any]) -> None:
@@ -122,6 +130,7 @@ _CHANGED: dict[str, Callable[[dict[str, Any]], None]] = {
     "create_collection": _create_collection,
     "create_payload_index": _create_payload_index,
     "recreate_collection": _create_collection,
+    "update_collection": _place,
     "upload_collection": _upload,
     "upload_points": _upload_points,
     "upsert": _upsert,
