@@ -66,6 +66,11 @@ INTEGRATIONS = (
             "langchain-tests==1.1.9",
         ),
         tests=("tests/integration_tests", "tests/unit_tests/test_imports.py"),
+        expected=(
+            # The mode is among the parameters, beside names such as "my-sparse-vector".
+            Expected(r"(?<!my-)(?<!another-)(?<=[\[-])(sparse|hybrid)-", "sparse vectors"),
+            Expected(r"_sparse_mode|_mmr_with_sparse", "sparse vectors"),
+        ),
     ),
     Integration(
         "llama-index",
@@ -96,7 +101,12 @@ INTEGRATIONS = (
         ),
         tests=("datapizza/vectorstores/qdrant/tests",),
     ),
-    Integration("mem0", ("mem0ai==2.2.1", "qdrant-client==1.20.0"), flows="test_mem0.py"),
+    Integration(
+        "mem0",
+        ("mem0ai==2.2.1", "qdrant-client==1.20.0"),
+        flows="test_mem0.py",
+        expected=(Expected("", "sparse vectors"),),  # each of its collections has them
+    ),
     Integration(
         "mcp-server-qdrant",
         ("mcp-server-qdrant==0.8.1", "qdrant-client==1.20.0"),
