@@ -80,6 +80,10 @@ INTEGRATIONS = (
             "llama-index-core==0.14.25",
         ),
         flows="test_llama_index.py",
+        expected=(
+            Expected(r"test_a_filter\[text_match-", "text match"),
+            Expected("test_a_hybrid_query", "sparse vectors"),
+        ),
     ),
     Integration(
         "haystack",
@@ -91,6 +95,15 @@ INTEGRATIONS = (
             "pytest-rerunfailures",
         ),
         tests=("tests",),
+        expected=(
+            Expected("::test_query_hybrid|::test_sparse_configuration", "sparse vectors"),
+            Expected("test_set_up_collection_use_sparse_embeddings_true_without", "sparse vectors"),
+            Expected("test_set_up_collection_with_existing_incompatible", "sparse vectors"),
+            Expected("::test_run_with_sparse_activated", "sparse vectors"),
+            # Also those of sparse embeddings.
+            Expected("EmbeddingRetrieverIntegration::test_run_with_group_by", "sparse vectors"),
+            Expected("SparseEmbeddingRetrieverIntegration::test_run(_async)?$", "sparse vectors"),
+        ),
     ),
     Integration(
         "datapizza",
