@@ -96,7 +96,7 @@ INTEGRATIONS = (
         ),
         tests=("tests",),
         expected=(
-            Expected("::test_query_hybrid|::test_sparse_configuration", "sparse vectors"),
+            Expected("::test_query_hybrid(?!_fail)|::test_sparse_configuration", "sparse vectors"),
             Expected("test_set_up_collection_use_sparse_embeddings_true_without", "sparse vectors"),
             Expected("test_set_up_collection_with_existing_incompatible", "sparse vectors"),
             Expected("::test_run_with_sparse_activated", "sparse vectors"),
@@ -113,6 +113,10 @@ INTEGRATIONS = (
             "datapizza-ai-core==0.1.3",
         ),
         tests=("datapizza/vectorstores/qdrant/tests",),
+        expected=(
+            Expected("_sparse_vector$|_sparse_only_", "sparse vectors"),
+            Expected("test_collection_with_multiple_vectors", "sparse vectors"),
+        ),
     ),
     Integration(
         "mem0",
@@ -130,11 +134,13 @@ INTEGRATIONS = (
         "docarray",
         ("docarray==0.41.0", "qdrant-client==1.15.1"),
         flows="test_docarray.py",
+        expected=(Expected("test_words", "text match"),),
     ),
     Integration(
         "semantic-kernel",
         ("semantic-kernel==1.45.0", "qdrant-client==1.15.1"),
         flows="test_semantic_kernel.py",
+        expected=(Expected("test_a_hybrid_query", "prefetch"),),
     ),
     Integration(
         "langgraph-store",
