@@ -120,9 +120,9 @@ def _beside(
 
 
 def _first_points(view: View, plan: Scroll) -> list[models.ScoredPoint]:
-    """Without a query nothing is near: all have the score 0."""
+    """Without a query all points are as good: their score is 1, as a server has it."""
     records, _ = scroll(view, plan)
-    return [models.ScoredPoint(r.id, 0, 0.0, r.payload, r.vector) for r in records]
+    return [models.ScoredPoint(r.id, 0, 1.0, r.payload, r.vector) for r in records]
 
 
 def public_scores(metric: str, scores: list[float]) -> list[float]:
