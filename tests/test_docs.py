@@ -35,7 +35,7 @@ from vecdb.storage.segment_row import VectorRow
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 PAGES = [path for path in (ROOT / "README.md", *sorted(DOCS.glob("*.md"))) if path.exists()]
-# Their code needs programs of others: tests/features/test_integrations.py has it run.
+# Their code needs programs of others: tests/features/test_integration_pages.py has it run.
 RECIPES = sorted((DOCS / "integrations").glob("*.md"))
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 

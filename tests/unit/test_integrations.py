@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from proofs.integrations import largest
 from proofs.integrations.catalog import FLOWS, INTEGRATIONS, NEEDS, Expected
 from proofs.integrations.outcomes import Comparison, compare, last_error, read, table
 
@@ -110,5 +111,5 @@ def test_every_program_has_tests_of_its_own_or_flows_of_ours() -> None:
         assert each.flows is None or (FLOWS / each.flows).is_file(), each.name
         assert all("==" in pin for pin in (*each.requirements[:2], *each.bare)), each.name
         assert {expected.need for expected in each.expected} <= NEEDS.keys()
-    flows = {each.flows for each in INTEGRATIONS}
+    flows = {each.flows for each in INTEGRATIONS} | set(largest.FLOWS.values())
     assert {path.name for path in FLOWS.glob("test_*.py")} <= flows
