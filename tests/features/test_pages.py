@@ -113,7 +113,7 @@ def test_a_threshold_ends_pages(db: VecDB) -> None:
     threshold = pages[2][5].score
     for number, points in enumerate(pages):
         cut = db.search("c", query, limit=PAGE, offset=number * PAGE, score_threshold=threshold)
-        assert cut == [hit for hit in points if hit.score >= threshold]
+        assert cut == [hit for hit in points if hit.score > threshold]
 
 
 def test_pages_end_where_the_points_do(db: VecDB) -> None:

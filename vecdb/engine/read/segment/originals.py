@@ -20,7 +20,7 @@ from vecdb.engine.parallel import processors, run_all
 from vecdb.engine.read.segment.candidates import Best, Candidates, SegmentSearch
 from vecdb.engine.read.segment.kernels import metrics, rescore, scan_and_sort
 from vecdb.index.clustered.index import measured_of
-from vecdb.linear_algebra import product
+from vecdb.linear_algebra import dots
 from vecdb.storage.catalog import Bits
 from vecdb.storage.format import unpack_bits
 
@@ -178,7 +178,7 @@ def exact_scores(metric: str, vectors: Floats, query: Floats) -> Floats:
     """Scores of rows of vectors, larger is better: ``float32 (n,)``."""
     scores: Floats
     if metric == "dot":
-        scores = product(vectors, query)
+        scores = dots(vectors, query)
         return scores
     difference = vectors - query
     if metric == "euclid":
