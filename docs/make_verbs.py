@@ -53,8 +53,7 @@ class WritingVerbs:
 '''
 
 VERBS = '''\
-"""The verbs of ``Collection`` with its name first, as ``VecDB`` has them: those that change it, and
-those that read.
+"""The verbs of ``Collection`` with its name first, as ``VecDB`` has them.
 
 Not written by hand: ``python docs/make_verbs.py`` makes this file.
 """

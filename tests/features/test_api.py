@@ -179,7 +179,6 @@ def test_verbs_have_the_parameters_of_qdrants_client() -> None:
         ("query_points", "prefetch", {"query": [1, 1]}),
         ("query_points", "lookup_from", {"collection": "d"}),
         ("query_points", "shard_key_selector", "a"),
-        ("scroll", "order_by", "n"),
         ("create_collection", "sparse_vectors_config", {"s": {}}),
         ("create_collection", "sharding_method", "custom"),
         ("update_collection", "strict_mode_config", {"enabled": True}),

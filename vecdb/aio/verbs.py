@@ -1,5 +1,4 @@
-"""The verbs of ``AsyncCollection`` with its name first, as ``AsyncVecDB`` has them: those that
-change it, and those that read.
+"""The verbs of ``AsyncCollection`` with its name first, as ``AsyncVecDB`` has them.
 
 Not written by hand: ``python docs/make_async.py`` makes this file.
 """

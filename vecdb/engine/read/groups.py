@@ -117,7 +117,10 @@ def _put_together(
     """The groups that hits are in, as many as are wanted with those that are known, which are left
     out; each with as many hits as it may have. In the order of a value a point may be hit twice: it
     is in a group once."""
-    hits = list({hit[1:]: hit for hit in reversed(hits)}.values())[::-1]
+    first: dict[tuple[int, int], Hit] = {}
+    for hit in hits:
+        first.setdefault(hit[1:], hit)
+    hits = list(first.values())
     of_hit: list[Collection[models.GroupId]] = [()] * len(hits)
     for number, segment_view in enumerate(view.segments):
         at = [position for position, hit in enumerate(hits) if hit[1] == number]
