@@ -11,8 +11,10 @@ from uuid import UUID
 
 import numpy as np
 import qdrant_client
+from pydantic import BaseModel
 from qdrant_client import models as theirs
 
+import vecdb.qdrant
 from vecdb import VecDB
 
 POINTS = 160
@@ -105,3 +107,29 @@ def _both(ours: VecDB, client: qdrant_client.QdrantClient, verb: str, **argument
 def drawn_filter(rng: Random) -> theirs.Filter | None:
     """None, or a filter that both take."""
     return theirs.Filter.model_validate(rng.choice(FILTERS)) if rng.random() < 0.6 else None
+
+
+@contextmanager
+def clients() -> Iterator[tuple[Any, qdrant_client.QdrantClient]]:
+    """Qdrant's client on vecdb, and on its local mode, with the same points."""
+    with vecdb.qdrant.QdrantClient(":memory:") as ours:
+        theirs_ = qdrant_client.QdrantClient(":memory:")
+        rng = Random(5)
+        points = [_point(number, rng, 0) for number in range(60)]
+        for client in (ours, theirs_):
+            params = theirs.VectorParams(size=DIM, distance=theirs.Distance.DOT)
+            client.create_collection("c", vectors_config=params)
+            client.upsert("c", points)
+        yield ours, theirs_
+        theirs_.close()
+
+
+def rounded(result: Any) -> Any:
+    """The fields of an object of Qdrant's, without versions, which local mode has not."""
+    if isinstance(result, (list, tuple)):
+        return [rounded(each) for each in result]
+    if isinstance(result, dict):
+        return {k: rounded(v) for k, v in result.items() if k != "version"}
+    if isinstance(result, BaseModel):
+        return {"type": type(result), **rounded(dict(result))}
+    return round(result, 4) if isinstance(result, float) else result

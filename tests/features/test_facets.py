@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 import qdrant_client
+from qdrant_client import models as theirs
 
-from tests.features.beside_local import FILTERS, beside, drawn_filter
+import vecdb.qdrant
+from tests.features.beside_local import FILTERS, beside, clients, drawn_filter, rounded
 from vecdb import AsyncVecDB, VecDB, models
 from vecdb.errors import ClosedError, InvalidInputError, NotFoundError
 
@@ -116,5 +118,29 @@ def test_asynchronously(tmp_path: Path) -> None:
             found = await db.facet("c", "v", FILTERS[4] | {"must": []})
             assert [(h.value, h.count) for h in found.hits] == [(0, 5), (1, 4)]
             assert found == await db.collection("c").facet("v")
+
+    asyncio.run(main())
+
+
+def test_qdrants_client_gets_its_own_objects() -> None:
+    with clients() as (ours, local):
+        for key in KEYS:
+            found = ours.facet("c", key=key, limit=50, exact=True)
+            assert type(found) is theirs.FacetResponse
+            expected = local.facet("c", key=key, limit=50, exact=True)
+            assert repr(rounded(found)) == repr(rounded(expected))
+        with pytest.raises(ValueError, match="limit"):
+            ours.facet("c", "tag", limit=0)
+
+
+def test_qdrants_client_awaited() -> None:
+    async def main() -> None:
+        client = vecdb.qdrant.AsyncQdrantClient(":memory:")
+        await client.create_collection("c", vectors_config={})
+        points = [theirs.PointStruct(id=n, vector={}, payload={"v": n % 2}) for n in range(9)]
+        await client.upsert("c", points)
+        found = await client.facet("c", "v")
+        assert found.hits[0] == theirs.FacetValueHit(value=0, count=5)
+        await client.close()
 
     asyncio.run(main())

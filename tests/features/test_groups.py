@@ -13,7 +13,16 @@ import pytest
 import qdrant_client
 from qdrant_client import models as theirs
 
-from tests.features.beside_local import DIM, FILTERS, beside, drawn_filter, point_id
+import vecdb.qdrant
+from tests.features.beside_local import (
+    DIM,
+    FILTERS,
+    beside,
+    clients,
+    drawn_filter,
+    point_id,
+    rounded,
+)
 from vecdb import AsyncVecDB, VecDB, models
 from vecdb.errors import InvalidInputError, NotFoundError
 
@@ -368,5 +377,39 @@ def test_asynchronously(tmp_path: Path) -> None:
             assert ids == [(2, [8, 5]), (1, [7, 4])]
             again = await db.search_groups("c", [0.0, 1.0], "g", limit=2, with_lookup="c")
             assert [(g.id, g.lookup.id) for g in again.groups if g.lookup] == [(2, 2), (1, 1)]
+
+    asyncio.run(main())
+
+
+def test_qdrants_client_gets_its_own_objects() -> None:
+    asked: dict[str, Any] = {"query": [1.0, 2.0, 0.0, 0.5, 0.3], "limit": 20, "with_lookup": "c"}
+    with clients() as (ours, local):
+        for key in KEYS:
+            found, expected = (
+                client.query_points_groups("c", group_by=key, **asked) for client in (ours, local)
+            )
+            assert repr(rounded(found)) == repr(rounded(expected))
+        found = ours.search_groups("c", asked["query"], "small", limit=2, with_vectors=True)
+        assert type(found) is theirs.GroupsResult
+        assert all(len(hit.vector) == DIM for group in found.groups for hit in group.hits)
+        with pytest.raises(ValueError, match="nowhere"):
+            ours.query_points_groups("c", "n", with_lookup="nowhere")
+
+
+def test_qdrants_client_awaited() -> None:
+    async def main() -> None:
+        client = vecdb.qdrant.AsyncQdrantClient(":memory:")
+        params = theirs.VectorParams(size=2, distance=theirs.Distance.DOT)
+        await client.create_collection("c", vectors_config=params)
+        points = [theirs.PointStruct(id=n, vector=[1.0, n], payload={"g": n % 3}) for n in range(9)]
+        await client.upsert("c", points)
+        found = await client.query_points_groups("c", "g", query=[0.0, 1.0], limit=2)
+        assert [(g.id, [h.id for h in g.hits]) for g in found.groups] == [
+            (2, [8, 5, 2]),
+            (1, [7, 4, 1]),
+        ]
+        again = await client.search_groups("c", query_vector=[0.0, 1.0], group_by="g", limit=1)
+        assert [h.id for h in again.groups[0].hits] == [8]
+        await client.close()
 
     asyncio.run(main())

@@ -17,7 +17,8 @@ import pytest
 import qdrant_client
 from qdrant_client import models as theirs
 
-from tests.features.beside_local import FILTERS, TIMES, beside, drawn_filter
+import vecdb.qdrant
+from tests.features.beside_local import FILTERS, TIMES, beside, clients, drawn_filter
 from vecdb import AsyncVecDB, VecDB, models
 from vecdb.errors import InvalidInputError
 
@@ -295,3 +296,46 @@ def test_every_point_is_drawn(both: tuple[VecDB, qdrant_client.QdrantClient]) ->
         assert len({points[place].id for points in drawn}) == 4
     request = models.QueryRequest(query={"sample": "random"}, limit=3)
     assert len(ours.query_batch_points("c", [request])[0].points) == 3
+
+
+# -- by Qdrant's client ----------------------------------------------------------------------------
+
+
+def test_qdrants_client_gets_its_own_objects() -> None:
+    order = theirs.OrderBy(key="n", direction=theirs.Direction.DESC, start_from=3)
+    query = theirs.OrderByQuery(order_by="when")
+    with clients() as (ours, local):
+        for client in (ours, local):
+            assert {type(r) for r in client.scroll("c", order_by=order)[0]} == {theirs.Record}
+        mine, wanted = (client.scroll("c", order_by=order, limit=30)[0] for client in (ours, local))
+        compare(mine, wanted, 30, True)
+        mine, wanted = (
+            client.query_points("c", query, limit=60).points for client in (ours, local)
+        )
+        compare(mine, wanted, 60, False)
+        assert {type(p) for p in mine} == {theirs.ScoredPoint}
+        assert {p.score for p in mine} == {1.0}
+        requests = [theirs.QueryRequest(query=query, limit=3), theirs.QueryRequest(query=RANDOM_)]
+        first, second = ours.query_batch_points("c", requests)
+        assert [p.order_value for p in first.points] == [p.order_value for p in mine[:3]]
+        assert len({p.id for p in second.points}) == 10
+        with pytest.raises(ValueError, match="offset"):
+            ours.scroll("c", order_by="n", offset=3)
+
+
+RANDOM_ = theirs.SampleQuery(sample=theirs.Sample.RANDOM)
+
+
+def test_qdrants_client_awaited() -> None:
+    async def main() -> None:
+        client = vecdb.qdrant.AsyncQdrantClient(":memory:")
+        await client.create_collection("c", vectors_config={})
+        points = [theirs.PointStruct(id=n, vector={}, payload={"v": -n}) for n in range(9)]
+        await client.upsert("c", points)
+        found, following = await client.scroll("c", order_by=theirs.OrderBy(key="v"), limit=2)
+        assert [(r.id, r.order_value) for r in found] == [(8, -8), (7, -7)]
+        assert following is None
+        assert len((await client.query_points("c", RANDOM_)).points) == 9
+        await client.close()
+
+    asyncio.run(main())
