@@ -89,6 +89,8 @@ class CorruptionError(VecdbError):
 class LockedError(VecdbError, BlockingIOError):
     """Another process, or another handle in this one, has the database open for writing."""
 
+    is_elsewhere = False  # whether that is another process, for sure
+
 
 class ClosedError(VecdbError, ValueError):
     """The database or collection was used after it was closed."""

@@ -124,12 +124,13 @@ def clients() -> Iterator[tuple[Any, qdrant_client.QdrantClient]]:
         theirs_.close()
 
 
-def rounded(result: Any) -> Any:
-    """The fields of an object of Qdrant's, without versions, which local mode has not."""
+def fields(result: Any) -> Any:
+    """The fields of an object of Qdrant's, without scores, which each sums up in its own way, and
+    without versions, which local mode has not."""
     if isinstance(result, (list, tuple)):
-        return [rounded(each) for each in result]
+        return [fields(each) for each in result]
     if isinstance(result, dict):
-        return {k: rounded(v) for k, v in result.items() if k != "version"}
+        return {k: fields(v) for k, v in result.items() if k not in ("score", "version")}
     if isinstance(result, BaseModel):
-        return {"type": type(result), **rounded(dict(result))}
-    return round(result, 4) if isinstance(result, float) else result
+        return {"type": type(result), **fields(dict(result))}
+    return result

@@ -13,7 +13,7 @@ import qdrant_client
 from qdrant_client import models as theirs
 
 import vecdb.qdrant
-from tests.features.beside_local import FILTERS, beside, clients, drawn_filter, rounded
+from tests.features.beside_local import FILTERS, beside, clients, drawn_filter, fields
 from vecdb import AsyncVecDB, VecDB, models
 from vecdb.errors import ClosedError, InvalidInputError, NotFoundError
 
@@ -128,7 +128,7 @@ def test_qdrants_client_gets_its_own_objects() -> None:
             found = ours.facet("c", key=key, limit=50, exact=True)
             assert type(found) is theirs.FacetResponse
             expected = local.facet("c", key=key, limit=50, exact=True)
-            assert repr(rounded(found)) == repr(rounded(expected))
+            assert repr(fields(found)) == repr(fields(expected))
         with pytest.raises(ValueError, match="limit"):
             ours.facet("c", "tag", limit=0)
 

@@ -170,7 +170,7 @@ class AsyncVerbs(AsyncWritingVerbs):
     ) -> models.QueryResponse:
         """The nearest points to a vector, or to the point with an id (which is left out).
 
-        Without a ``query``: points in the order of ids, with score 0. A ``NearestQuery`` with
+        Without a ``query``: points in the order of ids, with score 1. A ``NearestQuery`` with
         ``mmr`` chooses points that differ from each other. An ``OrderByQuery`` gives points in the
         order of a value of their payload, a ``SampleQuery`` some by chance. ``explain``: the
         answer's ``explanation`` says what was scanned in each segment, and why.

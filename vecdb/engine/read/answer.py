@@ -25,6 +25,9 @@ from vecdb.engine.view import SegmentView, View
 
 Explained = list[models.SegmentSearch]
 
+_AS_GOOD = 1.0
+"""The score of points that nothing scores, as a server has it."""
+
 
 def answer(view: View, plan: Plan, explained: Explained | None = None) -> list[models.ScoredPoint]:
     """The points of one plan. What was done is added to ``explained``."""
@@ -70,11 +73,11 @@ def hits_of_plan(view: View, plan: Plan, explained: Explained | None = None) -> 
 
 
 def _first(view: View, plan: Scroll) -> Hits:
-    """The hits of a walk. Without a query nothing is near: all have the score 0."""
+    """The hits of a walk. Without a query all points are as good."""
     numbers = {id(segment_view): number for number, segment_view in enumerate(view.segments)}
     walked = itertools.islice(walk(view, plan), plan.limit)
     where = [(numbers[id(segment_view)], row) for _, segment_view, row in walked]
-    return hits_of(view, [0.0] * len(where), where)
+    return hits_of(view, [_AS_GOOD] * len(where), where)
 
 
 def _leaf(plan: Ranked) -> Nearest:
@@ -114,7 +117,7 @@ def points_of(view: View, plan: Plan, want: Wanted, hits: Hits) -> list[models.S
     if isinstance(plan, Ranked):
         scores = public_scores(plan.vector.metric, scores)
     elif isinstance(plan, Ordered):
-        scores, placed = [1.0] * len(scores), scores
+        scores, placed = [_AS_GOOD] * len(scores), scores
     points: list[Any] = [None] * len(scores)
     for segment_view, positions, rows in hits.by_segment:  # rows of one segment are read together
         keys = ids.from_array(segment_view.segment.id_array(rows))

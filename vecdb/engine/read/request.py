@@ -132,7 +132,10 @@ def _in_order(view: View, request: models.QueryRequest, order: _Unscored) -> Pla
     if request.using is not None:
         vector_schema(view.schema, request.using)
     _params(request.params)
-    _threshold(request.score_threshold)
+    if request.score_threshold is not None:
+        raise InvalidInputError(
+            f"score_threshold: expected None without a query, got {request.score_threshold!r:.60}"
+        )
     limit, offset = _page(request.limit, request.offset)
     want = wanted(view, request.with_payload, request.with_vector)
     matching = condition(request.filter, "query_filter")
