@@ -40,12 +40,12 @@ def _entries(view: View, plan: Ordered) -> Iterator[_Entry]:
             keys = ids.from_array(segment_view.segment.id_array(rows))
             columns = zip(keys, rows.tolist(), plan.values(segment_view, rows), strict=True)
             for key, row, found in columns:
-                for value in _placing(found):
+                for value in placing(found):
                     if start is None or (value <= start if descending else value >= start):
                         yield value, key, number, row
 
 
-def _placing(values: Sequence[Any]) -> Sequence[int | float]:
+def placing(values: Sequence[Any]) -> Sequence[int | float]:
     """Those of some values that a point is placed by, each once."""
     placing = [placed for value in values if (placed := _order_value(value)) is not None]
     return placing if len(placing) < 2 else list(dict.fromkeys(placing))
