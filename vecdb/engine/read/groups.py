@@ -1,10 +1,10 @@
 """Groups: what a plan finds, put together by a value of the payloads.
 
-The first hits may all be of few groups, so a search goes deeper until it has enough. Where a few
-times as many hits are still too few, the payloads are read: which groups there are, and which rows
-are in each. Then one search among the rows of other groups finds what is missing, and one among its
-own rows fills a group that has too few. So the groups are those of a search for all points, if each
-search finds what it should.
+The first hits may all be of few groups, so a search goes deeper until it has enough. Where that
+would take long, the payloads are read instead: which groups there are, and which rows are in each.
+Then one search among the rows of other groups finds what is missing, and one among its own rows
+fills a group that has too few. So the groups are those of a search for all points, if each search
+finds what it should.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from vecdb.errors import InvalidInputError
 
 _DEEPER = 4
 """The next search is for so many times more hits."""
-_SEARCHES = 3
-"""So often a search is made deeper before payloads are read."""
+_SHARE = 8
+"""A search for this share of all points takes much less time than to read all payloads."""
 
 _Found = dict[models.GroupId, list[Hit]]
 """The hits of each group, best first; the group with the best hit first."""
@@ -73,16 +73,15 @@ def _looked_up(
 
 def _of_hits(view: View, plan: Groups) -> tuple[_Found, bool]:
     """The groups among the first hits of the source, and whether these are all that is wanted."""
-    depth, searches = plan.limit * plan.size, 0
+    depth = plan.limit * plan.size
     while True:
         hits = _hits(view, plan.source, depth)
         found = _put_together(view, plan, hits, ())
-        searches += 1
         if len(hits) < depth or _is_full(plan, found):
             return found, True
-        if searches == _SEARCHES and isinstance(plan.source, Nearest):
-            return found, False
         depth *= _DEEPER
+        if isinstance(plan.source, Nearest) and depth * _SHARE > view.live:
+            return found, False
 
 
 def _of_rows(view: View, plan: Groups, source: Nearest, found: _Found) -> _Found:
