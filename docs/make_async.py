@@ -1,5 +1,6 @@
 """Write the verbs of ``AsyncVecDB`` and ``AsyncCollection`` from those of ``VecDB`` and
-``Collection``: vecdb/aio/writing.py, collection.py, verbs.py and database_verbs.py.
+``Collection``: vecdb/aio/writing.py, collection.py, writing_verbs.py, verbs.py and
+database_verbs.py.
 
     python docs/make_async.py            write them
     python docs/make_async.py --check    say whether they are as they should be (exit code 1: not)
@@ -88,21 +89,33 @@ class AsyncCollection(AsyncWriting):
         return self._collection.recovery
 '''
 
-VERBS = '''\
-"""The verbs of ``AsyncCollection`` with the collection's name first, as ``AsyncVecDB`` has them.
+WRITING_VERBS = '''\
+"""The verbs of ``AsyncCollection`` that change it, with its name first, as ``AsyncVecDB`` has them.
 
 Not written by hand: ``python docs/make_async.py`` makes this file.
 """
 
 {imports}
 
-class AsyncVerbs(Opening):
-    """One coroutine for each verb of ``AsyncCollection``."""
+class AsyncWritingVerbs(Opening):
+    """One coroutine for each verb of ``AsyncCollection`` that changes it."""
 
     def collection(self, collection_name: str) -> AsyncCollection:
         """A handle with the same verbs and no name argument. Raises NotFoundError, and for a
         collection in ``damaged`` its error."""
         return AsyncCollection(self._calls, self.database.collection(collection_name))
+'''
+
+VERBS = '''\
+"""The verbs of ``AsyncCollection`` with its name first, as ``AsyncVecDB`` has them.
+
+Not written by hand: ``python docs/make_async.py`` makes this file.
+"""
+
+{imports}
+
+class AsyncVerbs(AsyncWritingVerbs):
+    """One coroutine for each verb of ``AsyncCollection``."""
 '''
 
 DATABASE_VERBS = '''\
@@ -209,10 +222,10 @@ def of_collection(cls: type, *, without: type | None = None) -> str:
     return text
 
 
-def of_verbs() -> str:
-    """The methods of ``AsyncVerbs``."""
+def of_verbs(cls: type, *, without: type | None = None) -> str:
+    """The methods of ``AsyncVerbs``, or of a part of it."""
     text = ""
-    for name, function in public(vecdb.Collection):
+    for name, function in public(cls, without=without):
         if hasattr(Verbs, name):
             text += method(
                 function,
@@ -282,7 +295,8 @@ def header(template: str, methods: str, *others: tuple[str, str]) -> str:
 def files() -> dict[Path, str]:
     """All of the files."""
     changes, collection = of_collection(Writing), of_collection(vecdb.Collection, without=Writing)
-    verbs, database = of_verbs(), of_database()
+    changing, verbs = of_verbs(Writing), of_verbs(vecdb.Collection, without=Writing)
+    database = of_database()
     calls = ("vecdb.aio.calls", "Calls")
     handles = ("vecdb.aio.handles", "Reading"), ("vecdb.collection", "Collection")
     return {
@@ -291,12 +305,14 @@ def files() -> dict[Path, str]:
             COLLECTION, collection, calls, *handles, ("vecdb.aio.writing", "AsyncWriting")
         )
         + collection,
-        TARGETS / "verbs.py": header(
-            VERBS,
-            verbs,
+        TARGETS / "writing_verbs.py": header(
+            WRITING_VERBS,
+            changing,
             ("vecdb.aio.collection", "AsyncCollection"),
             ("vecdb.aio.opening", "Opening"),
         )
+        + changing,
+        TARGETS / "verbs.py": header(VERBS, verbs, ("vecdb.aio.writing_verbs", "AsyncWritingVerbs"))
         + verbs,
         TARGETS / "database_verbs.py": header(
             DATABASE_VERBS,

@@ -1,4 +1,4 @@
-"""Write vecdb/verbs.py from the verbs of ``Collection``, those it takes over included.
+"""Write vecdb/writing_verbs.py and vecdb/verbs.py from the verbs of ``Writing`` and ``Collection``.
 
     python docs/make_verbs.py            write it
     python docs/make_verbs.py --check    say whether it is as it should be (exit code 1: it is not)
@@ -18,29 +18,30 @@ from pathlib import Path
 from generated import in_brackets, write_or_check
 
 PACKAGE = Path(__file__).parent.parent / "vecdb"
-SOURCES = {"Writing": PACKAGE / "writing.py", "Collection": PACKAGE / "collection.py"}
-TARGET = PACKAGE / "verbs.py"
+IMPORTS = {
+    "collections.abc": ("Iterable", "Sequence"),
+    "inspect": ("isfunction",),
+    "typing": ("Any",),
+}
+"""What verbs may need."""
 
-HEAD = '''\
-"""The verbs of ``Collection`` with the collection's name first, as ``VecDB`` has them.
+WRITING_VERBS = '''\
+"""The verbs of ``Collection`` that change it, with its name first, as ``VecDB`` has them.
 
-Not written by hand: ``python docs/make_verbs.py`` makes this file of it.
+Not written by hand: ``python docs/make_verbs.py`` makes this file.
 """
 
 from __future__ import annotations
 
 {imports}
-from inspect import isfunction
-from typing import Any
-
 from vecdb import models, qdrant_arguments
 from vecdb.collection import Collection
 from vecdb.engine.database import Database
 from vecdb.qdrant_arguments import OfPoints, Unpack
 
 
-class Verbs:
-    """One method for each verb of ``Collection``."""
+class WritingVerbs:
+    """One method for each verb of ``Collection`` that changes it."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -51,24 +52,38 @@ class Verbs:
         return Collection(self._database, self._database.store(collection_name))
 '''
 
+VERBS = '''\
+"""The verbs of ``Collection`` with its name first, as ``VecDB`` has them.
+
+Not written by hand: ``python docs/make_verbs.py`` makes this file.
+"""
+
+from __future__ import annotations
+
+{imports}
+from vecdb import models, qdrant_arguments
+from vecdb.qdrant_arguments import OfPoints, Unpack
+from vecdb.writing_verbs import WritingVerbs
+
+
+class Verbs(WritingVerbs):
+    """One method for each verb of ``Collection``."""
+'''
+
 TAIL = """
 
-for _verb in vars(Verbs).values():
+for _verb in vars({name}).values():
     if isfunction(_verb):  # what Python calls it, when it is called with wrong arguments
-        _verb.__qualname__ = f"VecDB.{_verb.__name__}"
+        _verb.__qualname__ = f"VecDB.{{_verb.__name__}}"
 """
 
 
-def of_points(name: str, source: str) -> Iterator[ast.FunctionDef]:
-    """A class's verbs on points: those that take what Qdrant's client takes besides."""
-    [collection] = [
-        node
-        for node in ast.parse(source).body
-        if isinstance(node, ast.ClassDef) and node.name == name
-    ]
-    for node in collection.body:
-        if isinstance(node, ast.FunctionDef) and node.args.kwarg is not None:
-            yield node
+def of_points(source: str) -> Iterator[ast.FunctionDef]:
+    """The verbs on points of a source: those that take what Qdrant's client takes besides."""
+    for part in ast.parse(source).body:
+        for node in part.body if isinstance(part, ast.ClassDef) else ():
+            if isinstance(node, ast.FunctionDef) and node.args.kwarg is not None:
+                yield node
 
 
 def parameters(verb: ast.FunctionDef, source: str) -> list[str]:
@@ -111,17 +126,26 @@ def method(verb: ast.FunctionDef, source: str) -> str:
 """
 
 
-def verbs() -> str:
-    """All of verbs.py."""
-    sources = {name: path.read_text(encoding="utf-8") for name, path in SOURCES.items()}
-    methods = "".join(
-        method(verb, source) for name, source in sources.items() for verb in of_points(name, source)
-    )
-    used = set(re.findall(r"\w+", methods))
-    names = ", ".join(name for name in ("Iterable", "Sequence") if name in used)
-    imports = f"from collections.abc import {names}"
-    return HEAD.format(imports=imports) + methods + TAIL
+def module(head: str, name: str, source: Path) -> str:
+    """All of a file: the class of this name, with the verbs of the only class of a source."""
+    text = source.read_text(encoding="utf-8")
+    methods = "".join(method(verb, text) for verb in of_points(text))
+    used = {"isfunction", *re.findall(r"\w+", methods)}
+    imports = [
+        f"from {module} import {', '.join(names)}"
+        for module, every in IMPORTS.items()
+        if (names := [name for name in every if name in used])
+    ]
+    return head.format(imports="\n".join([*imports, ""])) + methods + TAIL.format(name=name)
+
+
+def files() -> dict[Path, str]:
+    """Both files."""
+    return {
+        PACKAGE / "writing_verbs.py": module(WRITING_VERBS, "WritingVerbs", PACKAGE / "writing.py"),
+        PACKAGE / "verbs.py": module(VERBS, "Verbs", PACKAGE / "collection.py"),
+    }
 
 
 if __name__ == "__main__":
-    sys.exit(write_or_check({TARGET: verbs()}))
+    sys.exit(write_or_check(files()))

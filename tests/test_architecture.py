@@ -65,7 +65,8 @@ LAYERS["vecdb.writing"] = {
     "vecdb.qdrant_arguments",
 }
 LAYERS["vecdb.collection"] = {*LAYERS["vecdb.writing"], "vecdb.writing"}
-LAYERS["vecdb.verbs"] = {*LAYERS["vecdb.collection"], "vecdb.collection"}
+LAYERS["vecdb.writing_verbs"] = {*LAYERS["vecdb.collection"], "vecdb.collection"}
+LAYERS["vecdb.verbs"] = {*LAYERS["vecdb.writing_verbs"], "vecdb.writing_verbs"}
 LAYERS["vecdb.database"] = {*LAYERS["vecdb.verbs"], "vecdb.verbs", "vecdb.version"}
 # Qdrant's client on the public face.
 LAYERS["vecdb.qdrant"] = {

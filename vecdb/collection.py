@@ -7,7 +7,20 @@ from typing import Any
 from vecdb import ids, models, qdrant_arguments
 from vecdb.engine.read import reader
 from vecdb.engine.read.answer import answer, answers
-from vecdb.engine.read.request import compiled, explanation, ranked, several, unread, walk
+from vecdb.engine.read.facets import facets
+from vecdb.engine.read.groups import Lookup, grouped
+from vecdb.engine.read.plan import Scroll
+from vecdb.engine.read.request import (
+    compiled,
+    explanation,
+    groups,
+    page_size,
+    ranked,
+    several,
+    unread,
+    walk,
+)
+from vecdb.engine.read.values import values_at
 from vecdb.engine.store import RecoveryReport
 from vecdb.engine.view import View
 from vecdb.errors import ClosedError
@@ -80,9 +93,15 @@ class Collection(Writing):
         offset: models.IdInput | None = None,
         with_payload: models.WithPayloadInput | None = True,
         with_vectors: models.WithVectorsInput | None = False,
+        order_by: models.OrderByInput | None = None,
         **qdrant: Unpack[OfPoints],
     ) -> tuple[list[models.Record], int | str | None]:
-        """A page of points in id order, from the id ``offset``; and the id of the next page."""
+        """A page of points in id order, from the id ``offset``; and the id of the next page.
+
+        ``order_by``: points in the order of a number or datetime of their payload instead, a key or
+        `OrderBy`. Then there is no ``offset``, and None is the second result: the next page has the
+        last ``order_value`` as ``start_from``, and begins with the points that have it.
+        """
         qdrant_arguments.check("Collection.scroll", qdrant)
         view = self._view()
         asked = walk(
@@ -90,10 +109,14 @@ class Collection(Writing):
             filter=scroll_filter,
             limit=limit,
             offset=offset,
+            order_by=order_by,
             with_payload=with_payload,
             with_vectors=with_vectors,
         )
-        return reader.scroll(view, asked)
+        if isinstance(asked, Scroll):
+            return reader.scroll(view, asked)
+        points = answer(view, asked)
+        return [models.Record(p.id, p.payload, p.vector, p.order_value) for p in points], None
 
     def count(
         self,
@@ -107,6 +130,26 @@ class Collection(Writing):
         return models.CountResult(
             reader.count(view, reader.condition(count_filter, "count_filter"))
         )
+
+    def facet(
+        self,
+        key: str,
+        facet_filter: models.FilterInput | None = None,
+        limit: int | None = 10,
+        exact: bool = False,
+        **qdrant: Unpack[OfPoints],
+    ) -> models.FacetResponse:
+        """The values at a path of the payload that most points have, and how many have each.
+
+        Strings, integers and bools count, elements of arrays too, each once a point. The largest
+        counts come first, equal ones in the order of the values. Always exact: memory is taken for
+        every different value, and time for every point that matches.
+        """
+        qdrant_arguments.check("Collection.facet", qdrant)
+        view = self._view()
+        values, count = values_at(key, "key"), page_size(limit)
+        matching = reader.condition(facet_filter, "facet_filter")
+        return models.FacetResponse(facets(view, values, matching, count))
 
     def search(
         self,
@@ -164,6 +207,35 @@ class Collection(Writing):
         ]
         return answers(view, several(view, asked))
 
+    def search_groups(
+        self,
+        query_vector: models.QueryVectorInput,
+        group_by: str,
+        query_filter: models.FilterInput | None = None,
+        search_params: models.SearchParamsInput | None = None,
+        limit: int | None = 10,
+        group_size: int = 1,
+        with_payload: models.WithPayloadInput | None = True,
+        with_vectors: models.WithVectorsInput | None = False,
+        score_threshold: float | None = None,
+        with_lookup: models.WithLookupInput | None = None,
+        **qdrant: Unpack[OfPoints],
+    ) -> models.GroupsResult:
+        """``query_points_groups`` of the points nearest to a vector, as ``search`` takes it."""
+        qdrant_arguments.check("Collection.search_groups", qdrant)
+        view = self._view()
+        asked = unread(
+            query=query_vector,
+            filter=query_filter,
+            params=search_params,
+            limit=limit,
+            with_payload=with_payload,
+            with_vector=with_vectors,
+            score_threshold=score_threshold,
+        )
+        plan = groups(view, asked, group_by, group_size, compile=ranked)
+        return models.GroupsResult(grouped(view, plan, self._lookup(with_lookup)))
+
     def query_points(
         self,
         query: models.QueryInput | None = None,
@@ -181,8 +253,9 @@ class Collection(Writing):
         """The nearest points to a vector, or to the point with an id (which is left out).
 
         Without a ``query``: points in the order of ids, with score 1. A ``NearestQuery`` with
-        ``mmr`` chooses points that differ from each other. ``explain``: the answer's
-        ``explanation`` says what was scanned in each segment, and why.
+        ``mmr`` chooses points that differ from each other. An ``OrderByQuery`` gives points in the
+        order of a value of their payload, a ``SampleQuery`` some by chance. ``explain``: the
+        answer's ``explanation`` says what was scanned in each segment, and why.
         """
         qdrant_arguments.check("Collection.query_points", qdrant)
         view, explained = self._view(), explanation(explain)
@@ -208,6 +281,54 @@ class Collection(Writing):
         view = self._view()
         parsed: list[models.QueryRequest] = read(list[models.QueryRequest], requests, "requests")
         return [models.QueryResponse(points) for points in answers(view, several(view, parsed))]
+
+    def query_points_groups(
+        self,
+        group_by: str,
+        query: models.QueryInput | None = None,
+        using: str | None = None,
+        query_filter: models.FilterInput | None = None,
+        search_params: models.SearchParamsInput | None = None,
+        limit: int | None = 10,
+        group_size: int = 3,
+        with_payload: models.WithPayloadInput | None = True,
+        with_vectors: models.WithVectorsInput | None = False,
+        score_threshold: float | None = None,
+        with_lookup: models.WithLookupInput | None = None,
+        **qdrant: Unpack[OfPoints],
+    ) -> models.GroupsResult:
+        """The points that ``query_points`` finds, in groups by what they have at a path of the
+        payload: ``limit`` groups, the one with the best point first, each with its best
+        ``group_size`` points.
+
+        Strings and integers make groups. A point with an array of them is in several, one that has
+        another value there, or none, in no group. Groups are as sure as the search: where its first
+        results do not suffice, all payloads that match are read and it is made again among those of
+        a group. ``with_lookup``: each group comes with the point of another collection that has its
+        value as an id.
+        """
+        qdrant_arguments.check("Collection.query_points_groups", qdrant)
+        view = self._view()
+        asked = unread(
+            query=query,
+            using=using,
+            filter=query_filter,
+            params=search_params,
+            limit=limit,
+            with_payload=with_payload,
+            with_vector=with_vectors,
+            score_threshold=score_threshold,
+        )
+        plan = groups(view, asked, group_by, group_size)
+        return models.GroupsResult(grouped(view, plan, self._lookup(with_lookup)))
+
+    def _lookup(self, given: Any) -> Lookup | None:
+        """The state of the collection to look groups up in, and what to return of its points."""
+        if given is None:
+            return None
+        asked = models.parse_with_lookup(given)
+        view = Collection(self._database, self._database.store(asked.collection))._view()
+        return view, reader.wanted(view, asked.with_payload, asked.with_vectors)
 
     # -- upkeep ----------------------------------------------------------------------------
 

@@ -46,7 +46,7 @@ class VecDB(Verbs):
     ``**qdrant``: what Qdrant's client takes besides, here and in each verb. As None, or empty, all
     of it is accepted. Of other values those that decide nothing in one process (``timeout``,
     ``consistency``, ``ordering``, ``shard_number``, ``api_key``); those that ask for another answer
-    (``url``, ``prefetch``, ``order_by``, ``shard_key_selector``) raise InvalidInputError.
+    (``url``, ``prefetch``, ``shard_key_selector``) raise InvalidInputError.
 
     Raises LockedError (open elsewhere: names the process, and in this one the line that opened
     it), NotADatabaseError, FormatVersionError, CorruptionError (names the file).

@@ -36,7 +36,6 @@ class OfPoints(TypedDict, total=False):
     timeout: Any
     # These only without a value: None, or nothing in it.
     lookup_from: Any
-    order_by: Any
     prefetch: Any
     shard_key_selector: Any
 
@@ -93,7 +92,6 @@ _REFUSED = {
     "host": _NO_SERVER,
     "init_from": "snapshots copy a collection",
     "lookup_from": "look the vector up with retrieve",
-    "order_by": "points come in the order of their ids",
     "prefetch": "make one search for each part",
     "shard_key_selector": "a collection is in one piece",
     "sharding_method": "a collection is in one piece",

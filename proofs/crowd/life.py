@@ -18,7 +18,7 @@ from typing import Any
 
 from proofs.crowd.world import DONE, REFUSED, SAMPLE_EVERY, Database, Handle, Step, World
 from proofs.lives import Say, Wrong, answer, disk_bytes
-from proofs.model import comparison
+from proofs.model import by_payload, comparison
 from proofs.model.settings import create
 from proofs.model.writes import perform
 from vecdb import VecDB
@@ -107,6 +107,9 @@ class Crowd:
         problem = comparison.retrieved(collection, kept.oracle, kept.pool.some(rng, 10))
         if not problem:
             problem = comparison.searched(collection, kept.oracle, kept.pool, rng)
+        if not problem:
+            asked = (by_payload.ordered, by_payload.faceted, by_payload.grouped)
+            problem = rng.choice(asked)(collection, kept.oracle, kept.pool, rng)
         self.same(step, problem)
 
     def _compare(self, step: Step) -> None:

@@ -196,7 +196,7 @@ class Oracle:
     def points_with(self, field: str) -> int:
         """How many points have a value at a path of plain names."""
         return sum(
-            _value_at(point.payload, field) not in (None, []) for point in self.points.values()
+            value_at(point.payload, field) not in (None, []) for point in self.points.values()
         )
 
     def best_first(self, name: str, scores: Iterable[float]) -> list[float]:
@@ -362,7 +362,8 @@ def require_sound(path: Path) -> None:
     assert report.ok, f"{path}: {report.problems}"
 
 
-def _value_at(payload: Any, path: str) -> Any:
+def value_at(payload: Any, path: str) -> Any:
+    """What is at a path of plain names; None if nothing is."""
     for step in path.split("."):
         payload = payload.get(step) if isinstance(payload, dict) else None
     return payload

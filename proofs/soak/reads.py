@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from proofs.model import comparison
-from proofs.model.comparison import EXACT, NO_POINT, draw_search
+from proofs.model import by_payload, comparison
+from proofs.model.comparison import NO_POINT
+from proofs.model.searches import EXACT, draw_search
 from proofs.model.writes import random_filter
 from proofs.soak.world import Kept
 
@@ -20,6 +21,8 @@ def _retrieve(collection: Any, kept: Kept, rng: Random) -> str | None:
 
 
 def _scroll(collection: Any, kept: Kept, rng: Random) -> str | None:
+    if rng.random() < 0.3:
+        return by_payload.ordered(collection, kept.oracle, kept.pool, rng)
     filter = random_filter(rng, kept.oracle, kept.pool) if rng.random() < 0.7 else None
     return comparison.paged(collection, kept.oracle, filter, rng.choice((20, 100, 1000)))
 
@@ -54,7 +57,8 @@ def _search_batch(collection: Any, kept: Kept, rng: Random) -> str | None:
 
 
 def _query_points(collection: Any, kept: Kept, rng: Random) -> str | None:
-    return rng.choice((_by_vector, _by_nothing, _by_point, _later_page))(collection, kept, rng)
+    ways = (_by_vector, _by_nothing, _by_point, _later_page, _by_chance)
+    return rng.choice(ways)(collection, kept, rng)
 
 
 def _by_vector(collection: Any, kept: Kept, rng: Random) -> str | None:
@@ -65,6 +69,10 @@ def _by_vector(collection: Any, kept: Kept, rng: Random) -> str | None:
 
 def _by_nothing(collection: Any, kept: Kept, rng: Random) -> str | None:
     return comparison.listed(collection, kept.oracle, kept.pool, rng)
+
+
+def _by_chance(collection: Any, kept: Kept, rng: Random) -> str | None:
+    return by_payload.sampled(collection, kept.oracle, kept.pool, rng)
 
 
 def _by_point(collection: Any, kept: Kept, rng: Random) -> str | None:
@@ -114,6 +122,18 @@ def _query_batch(collection: Any, kept: Kept, rng: Random) -> str | None:
     return next(filter(None, problems), None)
 
 
+def _query_groups(collection: Any, kept: Kept, rng: Random) -> str | None:
+    return by_payload.grouped(collection, kept.oracle, kept.pool, rng)
+
+
+def _search_groups(collection: Any, kept: Kept, rng: Random) -> str | None:
+    return by_payload.grouped(collection, kept.oracle, kept.pool, rng, by_search=True)
+
+
+def _facet(collection: Any, kept: Kept, rng: Random) -> str | None:
+    return by_payload.faceted(collection, kept.oracle, kept.pool, rng)
+
+
 def _memory_report(collection: Any, kept: Kept, rng: Random) -> str | None:
     report = collection.memory_report()
     parts, total = report["parts"].values(), report["total"]
@@ -141,5 +161,8 @@ READS: dict[str, Read] = {
     "search_batch": _with_vectors(_search_batch),
     "query_points": _with_vectors(_query_points),
     "query_batch_points": _with_vectors(_query_batch),
+    "query_points_groups": _query_groups,
+    "search_groups": _search_groups,
+    "facet": _facet,
     "memory_report": _memory_report,
 }

@@ -140,6 +140,9 @@ CALLS: dict[str, Callable[[VecDB], Any]] = {
     "search": lambda db: db.search("points", [1, 2]),
     "search_batch": lambda db: db.search_batch("points", [{"vector": [1, 2], "limit": 1}]),
     "query_points": lambda db: db.query_points("points", [1, 2]),
+    "query_points_groups": lambda db: db.query_points_groups("points", "a", [1, 2]),
+    "search_groups": lambda db: db.search_groups("points", [1, 2], "a"),
+    "facet": lambda db: db.facet("points", "a"),
     "query_batch_points": lambda db: db.query_batch_points("points", [{"query": [1, 2]}]),
     "batch_update_points": lambda db: db.batch_update_points(
         "points", [{"delete": {"points": [7]}}]

@@ -44,6 +44,16 @@ CALLS: dict[str, Callable[[qdrant_client.QdrantClient], Any]] = {
     ),
     "query with an offset": lambda c: c.query_points("one", query=Q, limit=3, offset=2),
     "query with a threshold": lambda c: c.query_points("one", query=Q, score_threshold=0.3),
+    "query in an order": lambda c: c.query_points(
+        "one", query=models.OrderByQuery(order_by="n"), limit=7, offset=2, with_vectors=True
+    ),
+    "scroll in an order": lambda c: c.scroll(
+        "one", order_by=models.OrderBy(key="n", direction=models.Direction.DESC, start_from=31)
+    ),
+    "facet": lambda c: c.facet("one", key="tag", facet_filter=ODD),
+    "groups": lambda c: c.query_points_groups(
+        "one", group_by="tag", query=Q, group_size=4, with_lookup="two", with_vectors=True
+    ),
     "query of a nearest": lambda c: c.query_points("one", query=models.NearestQuery(nearest=Q)),
     "query of various": lambda c: c.query_points(
         "one",

@@ -60,7 +60,6 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "cloud_inference": (True, "caller"),
     "host": ("localhost", "no server"),
     "lookup_from": ({"collection": "other"}, "retrieve"),
-    "order_by": ("price", "order of their ids"),
     "prefetch": ([{"query": [1.0, 0.0]}], "one search for each"),
     "shard_key_selector": ("a", "one piece"),
     "sharding_method": ("custom", "one piece"),
@@ -97,7 +96,9 @@ def called(database: VecDB, directory: Path, verb: str, **extra: Any) -> Any:
         "count_filter": None,
         "field_name": "a",
         "field_schema": "integer",
+        "group_by": "a",
         "ids": [1],
+        "key": "a",
         "keys": ["a"],
         "location": "nowhere",
         "payload": {"a": 1},
@@ -317,6 +318,7 @@ def test_results_are_dumped_and_iterated_as_pydantic_objects_are(db: VecDB) -> N
         "id": 2,
         "payload": {"a": {"b": [1, None]}},
         "vector": [0.0, 1.0],
+        "order_value": None,
     }
     hits = db.query_points("c", [1.0, 0.0], limit=1, with_payload=False)
     (hit,) = hits.model_dump(mode="json", exclude_none=True)["points"]

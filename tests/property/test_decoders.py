@@ -21,9 +21,12 @@ from hypothesis import strategies as st
 
 from vecdb import models
 from vecdb.engine import operations
+from vecdb.engine.read.groups import group_ids
+from vecdb.engine.read.ordered import placing
 from vecdb.errors import FormatVersionError
 from vecdb.payload import encoding
 from vecdb.payload.filters import compile_filter
+from vecdb.payload.paths import elements, parse_path, selector
 from vecdb.payload.projection import projection
 from vecdb.quantization import QUANTIZERS
 from vecdb.storage import format
@@ -136,6 +139,18 @@ PREDICATES = [
 ]
 
 
+def use_field(data: bytes) -> list[dict[str, Any]]:
+    """Fields one by one, and what is made of their values."""
+    fields = [encoding.field_decoder(name)(data) for name in JSON]
+    for name, field in zip(JSON, fields, strict=True):
+        assert field.keys() <= {name}
+        for path in (name, f"{name}.n", f"{name}[]"):
+            values = elements(selector(parse_path(path))(field))
+            assert all(type(placed) in (int, float) for placed in placing(values))
+            assert all(type(each) in (int, str) for each in group_ids(values))
+    return fields
+
+
 def use_payload(data: bytes) -> dict[str, Any]:
     payload = encoding.decode(data)
     assert type(payload) is dict
@@ -209,6 +224,7 @@ TARGETS = {
         ],
         seal_line,
     ),
+    "field": Target(use_field, [encoding.encode(p) for p in (JSON, {}, {"v": [*range(99)]})]),
     "payload": Target(use_payload, [encoding.encode(p) for p in (JSON, {}, {"v": [*range(99)]})]),
     "operation": Target(use_operation, OPERATIONS),
 } | {
@@ -279,6 +295,9 @@ def test_payloads_and_values_round_trip(payload: dict[str, Any]) -> None:
     data = encoding.encode(payload)
     encoding.verify(data)
     assert repr(encoding.decode(memoryview(data))) == repr(payload)
+    for name in [*payload, "no such field"]:
+        field = {name: payload[name]} if name in payload else {}
+        assert repr(encoding.field_decoder(name)(memoryview(data))) == repr(field)
     assert repr(format.unpack_value(format.pack_value(payload))) == repr(payload)
 
 

@@ -131,6 +131,16 @@ SHAPES: list[tuple[str, Any]] = [
     ("Nested", {"key": "a", "filter": {"must": [MATCH]}}),
     ("NestedCondition", {"nested": {"key": "a[]", "filter": {"must": [MATCH]}}}),
     ("Mmr", {"diversity": 0.2, "candidates_limit": 30}),
+    ("OrderBy", {"key": "a.b[]", "direction": "desc", "start_from": 2.5}),
+    ("OrderBy", {"key": "when", "start_from": "2024-05-31T00:00:00+00:00"}),
+    ("OrderByQuery", {"order_by": "a"}),
+    ("OrderByQuery", {"order_by": {"key": "a", "direction": "asc", "start_from": 3}}),
+    ("SampleQuery", {"sample": "random"}),
+    ("WithLookup", {"collection": "c", "with_payload": ["a"], "with_vectors": True}),
+    ("PointGroup", {"hits": [{"id": 1, "version": 2, "score": 0.5}], "id": "a"}),
+    ("GroupsResult", {"groups": [{"hits": [], "id": 3, "lookup": {"id": 3}}]}),
+    ("FacetValueHit", {"value": True, "count": 2}),
+    ("FacetResponse", {"hits": [{"value": "a", "count": 2}, {"value": 1, "count": 1}]}),
     ("NearestQuery", {"nearest": [1.0], "mmr": {"diversity": 1.0}}),
     (
         "QueryRequest",
@@ -357,7 +367,7 @@ def test_every_struct_has_a_shape() -> None:
 def test_public_names_exist_and_enums_agree_with_qdrant() -> None:
     assert all(hasattr(m, name) for name in m.__all__)
     enums = [v for v in vars(m).values() if isinstance(v, type) and issubclass(v, Enum)]
-    assert len(enums) == 31
+    assert len(enums) == 33
     for enum in enums:
         for member in enum:
             assert getattr(theirs, enum.__name__)[member.name].value == member.value

@@ -70,9 +70,15 @@ class AsyncCollection(AsyncWriting):
         offset: models.IdInput | None = None,
         with_payload: models.WithPayloadInput | None = True,
         with_vectors: models.WithVectorsInput | None = False,
+        order_by: models.OrderByInput | None = None,
         **qdrant: Unpack[OfPoints],
     ) -> tuple[list[models.Record], int | str | None]:
-        """A page of points in id order, from the id ``offset``; and the id of the next page."""
+        """A page of points in id order, from the id ``offset``; and the id of the next page.
+
+        ``order_by``: points in the order of a number or datetime of their payload instead, a key or
+        `OrderBy`. Then there is no ``offset``, and None is the second result: the next page has the
+        last ``order_value`` as ``start_from``, and begins with the points that have it.
+        """
         return await self._calls.read(
             self._collection,
             Collection.scroll,
@@ -81,6 +87,7 @@ class AsyncCollection(AsyncWriting):
             offset=offset,
             with_payload=with_payload,
             with_vectors=with_vectors,
+            order_by=order_by,
             **qdrant,
         )
 
@@ -93,6 +100,30 @@ class AsyncCollection(AsyncWriting):
         """How many points there are, or match. Always exact."""
         return await self._calls.read(
             self._collection, Collection.count, count_filter=count_filter, exact=exact, **qdrant
+        )
+
+    async def facet(
+        self,
+        key: str,
+        facet_filter: models.FilterInput | None = None,
+        limit: int | None = 10,
+        exact: bool = False,
+        **qdrant: Unpack[OfPoints],
+    ) -> models.FacetResponse:
+        """The values at a path of the payload that most points have, and how many have each.
+
+        Strings, integers and bools count, elements of arrays too, each once a point. The largest
+        counts come first, equal ones in the order of the values. Always exact: memory is taken for
+        every different value, and time for every point that matches.
+        """
+        return await self._calls.read(
+            self._collection,
+            Collection.facet,
+            key=key,
+            facet_filter=facet_filter,
+            limit=limit,
+            exact=exact,
+            **qdrant,
         )
 
     async def search(
@@ -137,6 +168,37 @@ class AsyncCollection(AsyncWriting):
             self._collection, Collection.search_batch, requests=requests, **qdrant
         )
 
+    async def search_groups(
+        self,
+        query_vector: models.QueryVectorInput,
+        group_by: str,
+        query_filter: models.FilterInput | None = None,
+        search_params: models.SearchParamsInput | None = None,
+        limit: int | None = 10,
+        group_size: int = 1,
+        with_payload: models.WithPayloadInput | None = True,
+        with_vectors: models.WithVectorsInput | None = False,
+        score_threshold: float | None = None,
+        with_lookup: models.WithLookupInput | None = None,
+        **qdrant: Unpack[OfPoints],
+    ) -> models.GroupsResult:
+        """``query_points_groups`` of the points nearest to a vector, as ``search`` takes it."""
+        return await self._calls.read(
+            self._collection,
+            Collection.search_groups,
+            query_vector=query_vector,
+            group_by=group_by,
+            query_filter=query_filter,
+            search_params=search_params,
+            limit=limit,
+            group_size=group_size,
+            with_payload=with_payload,
+            with_vectors=with_vectors,
+            score_threshold=score_threshold,
+            with_lookup=with_lookup,
+            **qdrant,
+        )
+
     async def query_points(
         self,
         query: models.QueryInput | None = None,
@@ -154,8 +216,9 @@ class AsyncCollection(AsyncWriting):
         """The nearest points to a vector, or to the point with an id (which is left out).
 
         Without a ``query``: points in the order of ids, with score 1. A ``NearestQuery`` with
-        ``mmr`` chooses points that differ from each other. ``explain``: the answer's
-        ``explanation`` says what was scanned in each segment, and why.
+        ``mmr`` chooses points that differ from each other. An ``OrderByQuery`` gives points in the
+        order of a value of their payload, a ``SampleQuery`` some by chance. ``explain``: the
+        answer's ``explanation`` says what was scanned in each segment, and why.
         """
         return await self._calls.read(
             self._collection,
@@ -180,6 +243,48 @@ class AsyncCollection(AsyncWriting):
         only are searched together."""
         return await self._calls.read(
             self._collection, Collection.query_batch_points, requests=requests, **qdrant
+        )
+
+    async def query_points_groups(
+        self,
+        group_by: str,
+        query: models.QueryInput | None = None,
+        using: str | None = None,
+        query_filter: models.FilterInput | None = None,
+        search_params: models.SearchParamsInput | None = None,
+        limit: int | None = 10,
+        group_size: int = 3,
+        with_payload: models.WithPayloadInput | None = True,
+        with_vectors: models.WithVectorsInput | None = False,
+        score_threshold: float | None = None,
+        with_lookup: models.WithLookupInput | None = None,
+        **qdrant: Unpack[OfPoints],
+    ) -> models.GroupsResult:
+        """The points that ``query_points`` finds, in groups by what they have at a path of the
+        payload: ``limit`` groups, the one with the best point first, each with its best
+        ``group_size`` points.
+
+        Strings and integers make groups. A point with an array of them is in several, one that has
+        another value there, or none, in no group. Groups are as sure as the search: where its first
+        results do not suffice, all payloads that match are read and it is made again among those of
+        a group. ``with_lookup``: each group comes with the point of another collection that has its
+        value as an id.
+        """
+        return await self._calls.read(
+            self._collection,
+            Collection.query_points_groups,
+            group_by=group_by,
+            query=query,
+            using=using,
+            query_filter=query_filter,
+            search_params=search_params,
+            limit=limit,
+            group_size=group_size,
+            with_payload=with_payload,
+            with_vectors=with_vectors,
+            score_threshold=score_threshold,
+            with_lookup=with_lookup,
+            **qdrant,
         )
 
     async def flush(self) -> None:

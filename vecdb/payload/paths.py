@@ -6,11 +6,16 @@ Names with other characters than letters, digits, ``_`` and ``-`` are quoted: ``
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from vecdb.errors import InvalidInputError
 
 Step = str | int | None
 """An object's key, an array's index, or None for every element."""
+
+Select = Callable[[Any], Sequence[Any]]
+"""Finds the values at a path in a payload: any number of them, arrays unopened."""
 
 # One step of a path: "name" or name, then any number of [], [3]; then a dot or the end.
 _STEP = re.compile(r'(?:"([^"]*)"|([\w-]+))((?:\[[0-9]{0,20}\])*)(\.|\Z)')
@@ -34,3 +39,36 @@ def parse_path(path: str) -> list[Step]:
         if not end:
             return steps
         position = match.end()
+
+
+def selector(steps: list[Step]) -> Select:
+    """The function that finds the values at a path."""
+    if len(steps) == 1:
+        name = steps[0]
+
+        def top_level(payload: Any) -> Sequence[Any]:
+            return (payload[name],) if name in payload else ()
+
+        return top_level
+
+    def select(payload: Any) -> Sequence[Any]:
+        values = [payload]
+        for step in steps:
+            if step is None:
+                values = [item for value in values if type(value) is list for item in value]
+            elif type(step) is int:
+                values = [v[step] for v in values if type(v) is list and step < len(v)]
+            else:
+                values = [v[step] for v in values if type(v) is dict and step in v]
+            if not values:
+                break
+        return values
+
+    return select
+
+
+def elements(values: Sequence[Any]) -> Sequence[Any]:
+    """The values, an array replaced by its elements."""
+    if not any(type(value) is list for value in values):
+        return values
+    return [element for value in values for element in (value if type(value) is list else (value,))]

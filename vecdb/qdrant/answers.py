@@ -34,6 +34,8 @@ def _scored_point(point: models.ScoredPoint) -> there.ScoredPoint:
     )
     if point.vector is not None:
         made.vector = point.vector  # type: ignore[assignment]
+    if point.order_value is not None:
+        made.order_value = point.order_value
     return made
 
 
@@ -41,11 +43,21 @@ def _record(record: models.Record) -> there.Record:
     made = there.Record(id=record.id, payload=record.payload, vector=None)
     if record.vector is not None:
         made.vector = record.vector  # type: ignore[assignment]
+    if record.order_value is not None:
+        made.order_value = record.order_value
     return made
 
 
 def _query_response(response: models.QueryResponse) -> there.QueryResponse:
     return there.QueryResponse.model_construct(points=list(map(_scored_point, response.points)))
+
+
+def _group(group: models.PointGroup) -> there.PointGroup:
+    return there.PointGroup.model_construct(
+        hits=list(map(_scored_point, group.hits)),
+        id=group.id,
+        lookup=None if group.lookup is None else _record(group.lookup),
+    )
 
 
 def _list(values: list[Any]) -> list[Any]:
@@ -58,4 +70,8 @@ _CONVERTERS: dict[type, Callable[[Any], Any]] = {
     models.Record: _record,
     models.ScoredPoint: _scored_point,
     models.QueryResponse: _query_response,
+    models.PointGroup: _group,
+    models.GroupsResult: lambda result: there.GroupsResult.model_construct(
+        groups=_list(result.groups)
+    ),
 }

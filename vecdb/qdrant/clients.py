@@ -41,6 +41,7 @@ class QdrantClient(qdrant_client.QdrantClient):
     memory_report: Callable[..., dict[str, Any]]
     search: Callable[..., list[models.ScoredPoint]]
     search_batch: Callable[..., list[list[models.ScoredPoint]]]
+    search_groups: Callable[..., models.GroupsResult]
     wait_for_optimizer: Callable[..., bool]
 
     if not TYPE_CHECKING:  # a type checker knows Qdrant's signatures
@@ -102,6 +103,7 @@ class AsyncQdrantClient(qdrant_client.AsyncQdrantClient):
     memory_report: Callable[..., Coroutine[Any, Any, dict[str, Any]]]
     search: Callable[..., Coroutine[Any, Any, list[models.ScoredPoint]]]
     search_batch: Callable[..., Coroutine[Any, Any, list[list[models.ScoredPoint]]]]
+    search_groups: Callable[..., Coroutine[Any, Any, models.GroupsResult]]
     wait_for_optimizer: Callable[..., Coroutine[Any, Any, bool]]
 
     if not TYPE_CHECKING:  # a type checker knows Qdrant's signatures

@@ -14,23 +14,24 @@ from typing import Any
 import numpy as np
 
 from vecdb import ids, models
-from vecdb.engine.read.merge import Hits, Offsets
+from vecdb.engine.read.merge import Hits, Offsets, hits_of
 from vecdb.engine.read.mmr import diverse
+from vecdb.engine.read.ordered import by_chance, by_value
 from vecdb.engine.read.pages import page
-from vecdb.engine.read.plan import Nearest, Plan, Ranked, Scroll, Wanted
-from vecdb.engine.read.reader import scroll
+from vecdb.engine.read.plan import Nearest, Ordered, Plan, Ranked, Sampled, Scroll, Wanted
+from vecdb.engine.read.reader import walk
 from vecdb.engine.read.rows import read_payloads, vectors_of
 from vecdb.engine.view import SegmentView, View
 
 Explained = list[models.SegmentSearch]
 
+_AS_GOOD = 1.0
+"""The score of points that nothing scores, as a server has it."""
+
 
 def answer(view: View, plan: Plan, explained: Explained | None = None) -> list[models.ScoredPoint]:
     """The points of one plan. What was done is added to ``explained``."""
-    if isinstance(plan, Scroll):
-        return _first_points(view, plan)
-    [hits] = _found(view, [_leaf(plan)], explained)
-    return _points(view, plan, _up(plan, hits, explained))
+    return points_of(view, plan, plan.wanted, hits_of_plan(view, plan, explained))
 
 
 def answers(view: View, plans: Sequence[Plan]) -> list[list[models.ScoredPoint]]:
@@ -38,8 +39,8 @@ def answers(view: View, plans: Sequence[Plan]) -> list[list[models.ScoredPoint]]
     points: list[list[models.ScoredPoint]] = [[] for _ in plans]
     groups: dict[Any, list[tuple[int, Ranked, Nearest]]] = {}
     for number, plan in enumerate(plans):
-        if isinstance(plan, Scroll):
-            points[number] = _first_points(view, plan)
+        if not isinstance(plan, Ranked):
+            points[number] = answer(view, plan)
             continue
         search = _leaf(plan)
         key: Any = (
@@ -55,8 +56,28 @@ def answers(view: View, plans: Sequence[Plan]) -> list[list[models.ScoredPoint]]
     for group in groups.values():
         several = _found(view, [search for _, _, search in group])
         for (number, plan, _), hits in zip(group, several, strict=True):
-            points[number] = _points(view, plan, _up(plan, hits))
+            points[number] = points_of(view, plan, plan.wanted, _up(plan, hits))
     return points
+
+
+def hits_of_plan(view: View, plan: Plan, explained: Explained | None = None) -> Hits:
+    """The hits of one plan."""
+    if isinstance(plan, Scroll):
+        return _first(view, plan)
+    if isinstance(plan, Ordered):
+        return by_value(view, plan)
+    if isinstance(plan, Sampled):
+        return by_chance(view, plan)
+    [hits] = _found(view, [_leaf(plan)], explained)
+    return _up(plan, hits, explained)
+
+
+def _first(view: View, plan: Scroll) -> Hits:
+    """The hits of a walk. Without a query all points are as good."""
+    numbers = {id(segment_view): number for number, segment_view in enumerate(view.segments)}
+    walked = itertools.islice(walk(view, plan), plan.limit)
+    where = [(numbers[id(segment_view)], row) for _, segment_view, row in walked]
+    return hits_of(view, [_AS_GOOD] * len(where), where)
 
 
 def _leaf(plan: Ranked) -> Nearest:
@@ -90,17 +111,24 @@ def _passing(search: Nearest, threshold: float, hits: Hits) -> Hits:
     return hits.between(0, stop) if stop < len(scores) else hits
 
 
-def _points(view: View, plan: Ranked, hits: Hits) -> list[models.ScoredPoint]:
-    scores = public_scores(plan.vector.metric, hits.scores)
+def points_of(view: View, plan: Plan, want: Wanted, hits: Hits) -> list[models.ScoredPoint]:
+    """The points of some hits of a plan, in their order."""
+    scores, placed = hits.scores, None
+    if isinstance(plan, Ranked):
+        scores = public_scores(plan.vector.metric, scores)
+    elif isinstance(plan, Ordered):
+        scores, placed = [_AS_GOOD] * len(scores), scores
     points: list[Any] = [None] * len(scores)
     for segment_view, positions, rows in hits.by_segment:  # rows of one segment are read together
         keys = ids.from_array(segment_view.segment.id_array(rows))
         seqs = segment_view.seqs(rows).tolist()
-        payloads, vectors = _beside(view, segment_view, rows, plan.wanted)
+        payloads, vectors = _beside(view, segment_view, rows, want)
         columns = zip(positions, keys, seqs, payloads, vectors, strict=True)
         for position, key, seq, payload, vector in columns:
             score = scores[position]
             points[position] = models.ScoredPoint(ids.external(key), seq, score, payload, vector)
+    for point, value in zip(points, placed or (), strict=False):
+        point.order_value = value
     return points
 
 
@@ -117,12 +145,6 @@ def _beside(
     if want.vectors is not None:
         vectors = [vectors_of(view, segment_view, row, want.vectors) for row in rows.tolist()]
     return payloads, vectors
-
-
-def _first_points(view: View, plan: Scroll) -> list[models.ScoredPoint]:
-    """Without a query all points are as good: their score is 1, as a server has it."""
-    records, _ = scroll(view, plan)
-    return [models.ScoredPoint(r.id, 0, 1.0, r.payload, r.vector) for r in records]
 
 
 def public_scores(metric: str, scores: list[float]) -> list[float]:

@@ -6,7 +6,7 @@ Bits, one a row: alive, has the vector, matches the filter. None stands for "all
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import msgspec
 import numpy as np
@@ -16,7 +16,7 @@ from vecdb import ids, models
 from vecdb.engine.read.bounds import Bounded, Bounds, bounded
 from vecdb.engine.read.remembered import recall, remember
 from vecdb.engine.read.rows import decoded, read_payload, vector_names
-from vecdb.engine.view import Offsets, SegmentView, View
+from vecdb.engine.view import Offsets, Segment, SegmentView, View
 from vecdb.payload.filters import Predicate, compile_filter
 from vecdb.payload.split import names_points, payload_part
 from vecdb.storage.catalog import Bits
@@ -24,6 +24,7 @@ from vecdb.storage.format import pack_bits, unpack_bits
 
 _AT_ONCE = 1024
 """Rows that are read together to test a filter."""
+_NO_ROW: Offsets = np.empty(0, dtype=np.int64)
 
 
 Explain = Callable[[models.SearchStage], None]
@@ -165,6 +166,25 @@ def _tested(view: View, segment_view: SegmentView, condition: Condition, rows: O
             for row, key, data in columns
         ]
     return pack_bits(flags)
+
+
+def rows(view: View, segment_view: SegmentView, condition: Condition | None) -> Offsets:
+    """The live rows that match, ascending."""
+    if condition is None or segment_view.live == 0:
+        return segment_view.live_offsets()
+    return np.flatnonzero(unpack_bits(matching(view, segment_view, condition), segment_view.rows))
+
+
+def only(chosen: Mapping[Segment, Offsets]) -> Condition:
+    """The condition that these rows of segments meet, and no others."""
+
+    def bounds(view: View, segment_view: SegmentView) -> Bounds:
+        flags = np.zeros(segment_view.rows, dtype=np.bool_)
+        flags[chosen.get(segment_view.segment, _NO_ROW)] = True
+        bits = pack_bits(flags)
+        return bits, bits
+
+    return Condition(bounds, compile_filter(models.Filter()), None)
 
 
 def row_test(view: View, segment_view: SegmentView, condition: Condition) -> Callable[[int], bool]:

@@ -33,8 +33,8 @@ _SHARED_QUERIES = 8
 
 
 class Hits(Struct):
-    """Results of one query: scores (larger is better), and the rows they belong to. A search has
-    the best first.
+    """Results of one query: scores (of a search, larger is better; of an order, its values), and
+    the rows they belong to. A search has the best first.
 
     ``by_segment``: the hits of each segment: their positions among the scores, rising, and their
     rows.
@@ -65,6 +65,17 @@ class Hits(Struct):
             if len(order):
                 by_segment.append((segment_view, now[order].tolist(), rows[order]))
         return Hits([self.scores[position] for position in positions.tolist()], by_segment)
+
+
+def hits_of(view: View, scores: list[float], where: Sequence[Sequence[int]]) -> Hits:
+    """Hits at these places, in this order: each the position of its segment in the view, and its
+    row there."""
+    hits = Hits(scores, [])
+    for segment in sorted({segment for segment, _ in where}):
+        at = [position for position, hit in enumerate(where) if hit[0] == segment]
+        rows = np.array([where[position][1] for position in at], dtype=np.int64)
+        hits.by_segment.append((view.segments[segment], at, rows))
+    return hits
 
 
 def search_segments(

@@ -12,10 +12,8 @@ from __future__ import annotations
 
 from math import gcd
 
-import numpy as np
-
 from vecdb import models
-from vecdb.engine.read.merge import Floats, Hits, search_segments
+from vecdb.engine.read.merge import Floats, Hits, hits_of, search_segments
 from vecdb.engine.read.plan import Nearest
 from vecdb.engine.view import View
 
@@ -49,7 +47,7 @@ def page(
         )
         for mine, hits in zip(lists, deeper, strict=True):
             known = {hit[1:] for hit in mine}
-            more = [hit for hit in _listed(view, hits) if hit[1:] not in known]
+            more = [hit for hit in listed(view, hits) if hit[1:] not in known]
             mine += more[: depth - len(mine)]
         if last:
             return [_hits(view, sorted(mine[offset:end])) for mine in lists]
@@ -65,21 +63,16 @@ def _exact(view: View, request: Nearest) -> bool:
     )
 
 
-def _listed(view: View, hits: Hits) -> list[Hit]:
+def listed(view: View, hits: Hits) -> list[Hit]:
     """The hits as a list, best first."""
     positions = {id(segment_view): position for position, segment_view in enumerate(view.segments)}
-    listed: list[Hit] = [(0.0, 0, 0)] * len(hits.scores)
+    places: list[Hit] = [(0.0, 0, 0)] * len(hits.scores)
     for segment_view, at, rows in hits.by_segment:
         for where, row in zip(at, rows.tolist(), strict=True):
-            listed[where] = -hits.scores[where], positions[id(segment_view)], row
-    return listed
+            places[where] = -hits.scores[where], positions[id(segment_view)], row
+    return places
 
 
-def _hits(view: View, listed: list[Hit]) -> Hits:
+def _hits(view: View, places: list[Hit]) -> Hits:
     """The list as hits."""
-    hits = Hits([-score for score, _, _ in listed], [])
-    for segment in sorted({segment for _, segment, _ in listed}):
-        at = [position for position, hit in enumerate(listed) if hit[1] == segment]
-        rows = np.array([listed[position][2] for position in at], dtype=np.int64)
-        hits.by_segment.append((view.segments[segment], at, rows))
-    return hits
+    return hits_of(view, [-score for score, _, _ in places], [hit[1:] for hit in places])

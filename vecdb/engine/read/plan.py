@@ -1,8 +1,10 @@
 """Plans: what a request is compiled to. A plan is a tree.
 
-A leaf reads the collection: a search for the points nearest to an example vector (`Nearest`), or
-points in the order of their ids (`Scroll`). An inner node (`Mmr`) makes another answer of what the
-plan under it found. The root says which part of the answer is wanted and what to return of it.
+A leaf reads the collection: a search for the points nearest to an example vector (`Nearest`),
+points in the order of their ids (`Scroll`) or of a value of their payloads (`Ordered`), or some by
+chance (`Sampled`). An inner node (`Mmr`) makes another answer of what the plan under it found. The
+root says which part of the answer is wanted and what to return of it; as a root, `Groups` puts the
+answer into groups.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from msgspec import Struct
 
 from vecdb import models
 from vecdb.engine.read.masks import Condition
+from vecdb.engine.read.values import Values
 from vecdb.engine.schema import VectorSchema
 
 Floats = npt.NDArray[np.float32]
@@ -40,6 +43,27 @@ class Scroll(Struct, frozen=True):
     wanted: Wanted
     start: int = 0
     skipped: int = 0
+
+
+class Ordered(Struct, frozen=True):
+    """Points in the order of a value of their payloads, those from ``start`` on."""
+
+    values: Values
+    descending: bool
+    start: int | float | None
+    condition: Condition | None
+    limit: int
+    offset: int
+    wanted: Wanted
+
+
+class Sampled(Struct, frozen=True):
+    """Points by chance."""
+
+    condition: Condition | None
+    limit: int
+    offset: int
+    wanted: Wanted
 
 
 class Nearest(Struct, eq=False, gc=False):
@@ -71,4 +95,16 @@ class Mmr(Struct, eq=False, gc=False):
 
 Ranked = Nearest | Mmr
 """A plan that finds points with scores."""
-Plan = Ranked | Scroll
+Plan = Ranked | Scroll | Ordered | Sampled
+
+
+class Groups(Struct):
+    """Of what ``source`` finds the first ``limit`` groups, each with its first ``size`` points:
+    those that have one of their ``values`` in common. Of ``source`` so much is taken as is
+    needed."""
+
+    source: Plan
+    values: Values
+    limit: int
+    size: int
+    wanted: Wanted

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,6 @@ from vecdb.engine.schema import vector_schema
 from vecdb.engine.view import SegmentView, View
 from vecdb.payload.projection import projection
 from vecdb.storage.catalog import Bits
-from vecdb.storage.format import unpack_bits
 
 
 def wanted(view: View, with_payload: Any, with_vectors: Any) -> Wanted:
@@ -64,10 +63,9 @@ def retrieve(view: View, keys: list[int], want: Wanted) -> list[models.Record]:
     return records
 
 
-def scroll(view: View, request: Scroll) -> tuple[list[models.Record], int | str | None]:
-    """The points of a walk, and the id to go on with."""
-    records: list[models.Record] = []
-    filter, want, skipped = request.condition, request.wanted, request.skipped
+def walk(view: View, plan: Scroll) -> Iterator[tuple[int, SegmentView, int]]:
+    """The points of a walk, without end: (key, segment, row)."""
+    filter, skipped = plan.condition, plan.skipped
     tests: dict[int, tuple[Bits, Callable[[int], bool]]] = {}
 
     def possible(segment_view: SegmentView) -> Bits | None:
@@ -77,7 +75,7 @@ def scroll(view: View, request: Scroll) -> tuple[list[models.Record], int | str 
         tests[id(segment_view)] = surely, masks.row_test(view, segment_view, filter)
         return possibly
 
-    for key, segment_view, row in view.in_order(request.start, possible):
+    for key, segment_view, row in view.in_order(plan.start, possible):
         if filter is not None:
             surely, matches = tests[id(segment_view)]
             if not (surely[row >> 3] >> (row & 7) & 1 or matches(row)):
@@ -85,13 +83,20 @@ def scroll(view: View, request: Scroll) -> tuple[list[models.Record], int | str 
         if skipped:
             skipped -= 1
             continue
-        if len(records) == request.limit:
+        yield key, segment_view, row
+
+
+def scroll(view: View, plan: Scroll) -> tuple[list[models.Record], int | str | None]:
+    """The points of a walk, and the id to go on with."""
+    records: list[models.Record] = []
+    for key, segment_view, row in walk(view, plan):
+        if len(records) == plan.limit:
             return records, ids.external(key)
         records.append(
             models.Record(
                 ids.external(key),
-                _payload_of(segment_view, row, want.payload),
-                vectors_of(view, segment_view, row, want.vectors),
+                _payload_of(segment_view, row, plan.wanted.payload),
+                vectors_of(view, segment_view, row, plan.wanted.vectors),
             )
         )
     return records, None
@@ -113,7 +118,6 @@ def matching_keys(view: View, filter: masks.Condition) -> list[int]:
     keys = []
     for segment_view in view.segments:
         if segment_view.live:
-            flags = masks.matching(view, segment_view, filter)
-            rows = np.flatnonzero(unpack_bits(flags, segment_view.rows))
+            rows = masks.rows(view, segment_view, filter)
             keys += [segment_view.segment.key(row) for row in rows.tolist()]
     return keys

@@ -7,19 +7,34 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from copy import copy
+from datetime import date
 from functools import partial
 from operator import attrgetter
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 from msgspec import StructMeta
+from msgspec.structs import replace
 
 from vecdb import ids, models, vectors
-from vecdb.engine.read.masks import digest_of
-from vecdb.engine.read.plan import NOTHING, Mmr, Nearest, Plan, Ranked, Scroll
+from vecdb.engine.read.masks import Condition, digest_of
+from vecdb.engine.read.ordered import microseconds
+from vecdb.engine.read.plan import (
+    NOTHING,
+    Groups,
+    Mmr,
+    Nearest,
+    Ordered,
+    Plan,
+    Ranked,
+    Sampled,
+    Scroll,
+    Wanted,
+)
 from vecdb.engine.read.reader import condition, wanted
 from vecdb.engine.read.rows import gather_vectors
+from vecdb.engine.read.values import values_at
 from vecdb.engine.schema import VectorSchema, vector_schema
 from vecdb.engine.view import View
 from vecdb.errors import InvalidInputError, NotFoundError
@@ -29,6 +44,8 @@ Floats = npt.NDArray[np.float32]
 
 _NOTHING = models.SearchParams()
 _PLAIN = frozenset({np.ndarray, list, int, str})  # of queries
+_Unscored = models.OrderBy | models.SampleQuery | Literal["by id"]
+"""What a query asks for that gives points no scores."""
 _MOST = 1 << 31  # results asked for, those skipped included
 _BESIDES = attrgetter(*(name for name in models.QueryRequest.__struct_fields__ if name != "query"))
 """All of a request but its query."""
@@ -42,7 +59,8 @@ request's own constructor, which takes a microsecond more to word mistakes that 
 def compiled(view: View, request: models.QueryRequest) -> Plan:
     """Compile one request: without a query, points in id order. Raises InvalidInputError,
     NotFoundError."""
-    return _in_order(view, request) if request.query is None else ranked(view, request)
+    order = _unscored(request.query)
+    return ranked(view, request) if order is None else _in_order(view, request, order)
 
 
 def ranked(view: View, request: models.QueryRequest) -> Ranked:
@@ -94,7 +112,23 @@ def _diverse(search: Nearest, mmr: models.Mmr) -> Mmr:
     )
 
 
-def _in_order(view: View, request: models.QueryRequest) -> Scroll:
+def _unscored(query: Any) -> _Unscored | None:
+    """Of a query that scores no points, which they are; None for any other."""
+    if query is None:
+        return "by id"
+    if type(query) in _PLAIN:
+        return None
+    fields = fields_of(query)
+    if isinstance(query, models.OrderByQuery) or "order_by" in (fields or ()):
+        asked = models.coerce(models.OrderByQuery, fields or query, "query")
+        return models.parse_order_by(asked.order_by, "query.order_by")
+    if isinstance(query, models.SampleQuery) or "sample" in (fields or ()):
+        return models.coerce(models.SampleQuery, fields or query, "query")
+    return None
+
+
+def _in_order(view: View, request: models.QueryRequest, order: _Unscored) -> Plan:
+    """The page of a request whose points have no scores."""
     if request.using is not None:
         vector_schema(view.schema, request.using)
     _params(request.params)
@@ -105,19 +139,74 @@ def _in_order(view: View, request: models.QueryRequest) -> Scroll:
     limit, offset = _page(request.limit, request.offset)
     want = wanted(view, request.with_payload, request.with_vector)
     matching = condition(request.filter, "query_filter")
+    if isinstance(order, models.OrderBy):
+        return _ordered(order, matching, limit, offset, want)
+    if isinstance(order, models.SampleQuery):
+        return Sampled(condition=matching, limit=limit, offset=offset, wanted=want)
     return Scroll(condition=matching, limit=limit, skipped=offset, wanted=want)
 
 
-def walk(
-    view: View, *, filter: Any, limit: Any, offset: Any, with_payload: Any, with_vectors: Any
-) -> Scroll:
-    """Compile a walk in id order, from the id ``offset`` on. Raises InvalidInputError."""
-    return Scroll(
-        condition=condition(filter, "scroll_filter"),
-        limit=_page(limit, None)[0],
-        start=0 if offset is None else ids.key_of(models.parse_point_id(offset, "offset")),
-        wanted=wanted(view, with_payload, with_vectors),
+def _ordered(
+    order: models.OrderBy, matching: Condition | None, limit: int, offset: int, want: Wanted
+) -> Ordered:
+    start: Any = order.start_from
+    return Ordered(
+        values=values_at(order.key, "order_by.key"),
+        descending=order.direction is models.Direction.DESC,
+        start=microseconds(start) if isinstance(start, date) else start,
+        condition=matching,
+        limit=limit,
+        offset=offset,
+        wanted=want,
     )
+
+
+def walk(
+    view: View,
+    *,
+    filter: Any,
+    limit: Any,
+    offset: Any,
+    order_by: Any,
+    with_payload: Any,
+    with_vectors: Any,
+) -> Scroll | Ordered:
+    """Compile a walk in id order, from the id ``offset`` on, or in the order of a value. Raises
+    InvalidInputError."""
+    matching = condition(filter, "scroll_filter")
+    count = page_size(limit)
+    start = 0 if offset is None else ids.key_of(models.parse_point_id(offset, "offset"))
+    want = wanted(view, with_payload, with_vectors)
+    if order_by is None:
+        return Scroll(condition=matching, limit=count, start=start, wanted=want)
+    order = models.parse_order_by(order_by)
+    if offset is not None:
+        raise InvalidInputError(
+            f"offset: expected None with order_by, whose start_from says where to begin, got "
+            f"{offset!r:.60}"
+        )
+    return _ordered(order, matching, count, 0, want)
+
+
+def groups(
+    view: View,
+    request: models.QueryRequest,
+    group_by: Any,
+    group_size: Any,
+    compile: Callable[[View, models.QueryRequest], Plan] = compiled,
+) -> Groups:
+    """Compile a request for groups, as many as its limit. Raises InvalidInputError,
+    NotFoundError."""
+    values = values_at(group_by, "group_by")
+    size = _whole(group_size, "group_size", least=1)
+    limit = page_size(request.limit)
+    if limit * size > _MOST:
+        raise InvalidInputError(
+            f"limit x group_size: expected at most {_MOST}, got {limit} x {size}"
+        )
+    # Of so many MMR chooses, too, if nothing else is said.
+    source = compile(view, replace(request, limit=limit * size))
+    return Groups(source=source, values=values, limit=limit, size=size, wanted=source.wanted)
 
 
 def several(view: View, requests: Sequence[models.QueryRequest]) -> list[Plan]:
@@ -127,8 +216,9 @@ def several(view: View, requests: Sequence[models.QueryRequest]) -> list[Plan]:
     last: Nearest | None = None
     before, filter = None, None
     for request in requests:
-        if request.query is None:
-            plans.append(_in_order(view, request))
+        order = _unscored(request.query)
+        if order is not None:
+            plans.append(_in_order(view, request, order))
             continue
         vector, query, excluded, mmr = _query(view, request.query, request.using)
         besides = _BESIDES(request)
@@ -154,6 +244,11 @@ def _params(params: Any) -> models.SearchParams:
     if params is None:
         return _NOTHING
     return models.coerce(models.SearchParams, params, "search_params")
+
+
+def page_size(limit: Any) -> int:
+    """How many are wanted. Raises InvalidInputError."""
+    return _page(limit, None)[0]
 
 
 def _page(limit: Any, offset: Any) -> tuple[int, int]:

@@ -1,0 +1,197 @@
+"""Groups: what a plan finds, put together by a value of the payloads.
+
+The first hits may all be of few groups, so a search goes deeper until it has enough. Where that
+would take long, the payloads are read instead: which groups there are, and which rows are in each.
+Then one search among the rows of other groups finds what is missing, and one among its own rows
+fills a group that has too few. So the groups are those of a search for all points, if each search
+finds what it should.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Collection, Sequence
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from msgspec import Struct
+from msgspec.structs import replace
+
+from vecdb import ids, models
+from vecdb.engine.read import masks, reader
+from vecdb.engine.read.answer import hits_of_plan, points_of
+from vecdb.engine.read.merge import hits_of
+from vecdb.engine.read.pages import Hit, listed
+from vecdb.engine.read.plan import Groups, Nearest, Plan, Wanted
+from vecdb.engine.read.values import Values
+from vecdb.engine.view import Segment, View
+from vecdb.errors import InvalidInputError
+
+_DEEPER = 4
+"""The next search is for so many times more hits."""
+_SHARE = 8
+"""A search for this share of all points takes much less time than to read all payloads."""
+
+_Found = dict[models.GroupId, list[Hit]]
+"""The hits of each group, best first; the group with the best hit first."""
+
+
+Lookup = tuple[View, Wanted]
+"""Another collection, and what to return of its points."""
+
+
+def grouped(view: View, plan: Groups, lookup: Lookup | None) -> list[models.PointGroup]:
+    """The groups; each with the point that has its value as an id, if such are to be looked up."""
+    found, all_of_them = _of_hits(view, plan)
+    if not all_of_them:
+        assert isinstance(plan.source, Nearest)
+        found = _of_rows(view, plan, plan.source, found)
+    hits = [hit for group in found.values() for hit in group]
+    read = hits_of(view, [-score for score, _, _ in hits], [hit[1:] for hit in hits])
+    points = iter(points_of(view, plan.source, plan.wanted, read))
+    records = {} if lookup is None else _looked_up(lookup, found)
+    return [
+        models.PointGroup([next(points) for _ in group], group_id, records.get(group_id))
+        for group_id, group in found.items()
+    ]
+
+
+def _looked_up(
+    lookup: Lookup, group_ids: Collection[models.GroupId]
+) -> dict[models.GroupId, models.Record]:
+    """The points that have these values as ids. A value that is no id has none."""
+    keys: dict[models.GroupId, int] = {}
+    for group_id in group_ids:
+        with suppress(InvalidInputError):
+            keys[group_id] = ids.key_of(group_id)
+    view, want = lookup
+    records = {ids.key_of(r.id): r for r in reader.retrieve(view, list(keys.values()), want)}
+    return {group_id: records[key] for group_id, key in keys.items() if key in records}
+
+
+def _of_hits(view: View, plan: Groups) -> tuple[_Found, bool]:
+    """The groups among the first hits of the source, and whether these are all that is wanted."""
+    depth = plan.limit * plan.size
+    while True:
+        hits = _hits(view, plan.source, depth)
+        found = _put_together(view, plan, hits, ())
+        if len(hits) < depth or _is_full(plan, found):
+            return found, True
+        depth *= _DEEPER
+        if isinstance(plan.source, Nearest) and depth * _SHARE > view.live:
+            return found, False
+
+
+def _of_rows(view: View, plan: Groups, source: Nearest, found: _Found) -> _Found:
+    """The groups, of which the first are found: the rest, and all with as many hits as they
+    have."""
+    members = _members(view, plan.values, source.condition)
+    depth = plan.limit * plan.size
+    while len(found) < plan.limit and len(found) < len(members.numbers):
+        others = members.condition([each for each in members.numbers if each not in found])
+        hits = _hits(view, replace(source, condition=others), depth)
+        if not hits:
+            break
+        found |= _put_together(view, plan, hits, found)
+    for group_id, hits in found.items():
+        if len(hits) < min(plan.size, members.count(group_id)):
+            own = replace(source, condition=members.condition([group_id]))
+            found[group_id] = _hits(view, own, plan.size) or hits
+    return dict(sorted(found.items(), key=lambda group: group[1][0]))
+
+
+def _hits(view: View, source: Plan, limit: int) -> list[Hit]:
+    return listed(view, hits_of_plan(view, replace(source, limit=limit)))
+
+
+def _is_full(plan: Groups, found: _Found) -> bool:
+    return len(found) == plan.limit and all(len(hits) == plan.size for hits in found.values())
+
+
+def _put_together(
+    view: View, plan: Groups, hits: list[Hit], known: Collection[models.GroupId]
+) -> _Found:
+    """The groups that hits are in, as many as are wanted with those that are known, which are left
+    out; each with as many hits as it may have. In the order of a value a point may be hit twice: it
+    is in a group once."""
+    first: dict[tuple[int, int], Hit] = {}
+    for hit in hits:
+        first.setdefault(hit[1:], hit)
+    hits = list(first.values())
+    of_hit: list[Collection[models.GroupId]] = [()] * len(hits)
+    for number, segment_view in enumerate(view.segments):
+        at = [position for position, hit in enumerate(hits) if hit[1] == number]
+        rows = np.array([hits[position][2] for position in at], dtype=np.int64)
+        for position, values in zip(at, plan.values(segment_view, rows), strict=True):
+            of_hit[position] = group_ids(values)
+    found: _Found = {}
+    for hit, in_groups in zip(hits, of_hit, strict=True):
+        for group_id in in_groups:
+            group = found.get(group_id)
+            if group is None:
+                if group_id not in known and len(known) + len(found) < plan.limit:
+                    found[group_id] = [hit]
+            elif len(group) < plan.size:
+                group.append(hit)
+    return found
+
+
+def group_ids(values: Sequence[Any]) -> Collection[models.GroupId]:
+    """The groups that a point with these values is in: none if one of them is neither an integer
+    nor a string."""
+    if any(type(value) is not int and type(value) is not str for value in values):
+        return ()
+    return dict.fromkeys(values)
+
+
+class _Members(Struct):
+    """Which rows are in which group. ``numbers``: those of the groups. The entries are in the
+    order of these numbers, and ``starts`` tells where those of each begin."""
+
+    numbers: dict[models.GroupId, int]
+    starts: npt.NDArray[np.int64]
+    segments: npt.NDArray[np.uint16]
+    rows: npt.NDArray[np.uint32]
+    view: View
+
+    def count(self, group_id: models.GroupId) -> int:
+        """How many rows are in a group; 0 if there is no such group."""
+        number = self.numbers.get(group_id)
+        return 0 if number is None else int(self.starts[number + 1] - self.starts[number])
+
+    def condition(self, groups: Collection[models.GroupId]) -> masks.Condition:
+        """The condition that the rows in one of these groups meet."""
+        wanted = np.zeros(len(self.numbers), dtype=np.bool_)
+        wanted[[self.numbers[group_id] for group_id in groups]] = True
+        entries = np.flatnonzero(np.repeat(wanted, np.diff(self.starts)))
+        chosen: dict[Segment, npt.NDArray[np.int64]] = {}
+        for number, segment_view in enumerate(self.view.segments):
+            of_segment = entries[self.segments[entries] == number]
+            chosen[segment_view.segment] = self.rows[of_segment].astype(np.int64)
+        return masks.only(chosen)
+
+
+def _members(view: View, values: Values, condition: masks.Condition | None) -> _Members:
+    """The groups of all rows that match. Takes some 30 bytes a row while it is made, and what the
+    different values take."""
+    numbers: dict[models.GroupId, int] = {}
+    groups, segments, rows = array("I"), array("H"), array("I")
+    for number, segment_view in enumerate(view.segments):
+        matching = masks.rows(view, segment_view, condition)
+        for row, found in zip(matching.tolist(), values(segment_view, matching), strict=True):
+            for group_id in group_ids(found):
+                groups.append(numbers.setdefault(group_id, len(numbers)))
+                segments.append(number)
+                rows.append(row)
+    by_group = np.array(groups, dtype=np.uint32)
+    order = np.argsort(by_group, kind="stable")
+    counts = np.bincount(by_group, minlength=len(numbers))
+    return _Members(
+        numbers=numbers,
+        starts=np.concatenate([[0], np.cumsum(counts)]),
+        segments=np.array(segments, dtype=np.uint16)[order],
+        rows=np.array(rows, dtype=np.uint32)[order],
+        view=view,
+    )
