@@ -357,7 +357,7 @@ def test_a_threshold_cuts_off_the_end(db: VecDB, distance: str) -> None:
     threshold = whole[6].score
     cut = db.search(distance, QUERIES[1], limit=20, score_threshold=threshold)
     distances = distance in ("Euclid", "Manhattan")
-    good = [h for h in whole if (h.score <= threshold if distances else h.score >= threshold)]
+    good = [h for h in whole if (h.score < threshold if distances else h.score > threshold)]
     assert plain(cut) == plain(good)
     nothing = -1.0 if distances else 1e6
     assert db.search(distance, QUERIES[1], limit=20, score_threshold=nothing) == []

@@ -169,7 +169,7 @@ def test_every_method_with_every_metric(db: VecDB, kind: str, distance: str) -> 
         # Not by ids: two of them differ by less than float32 can tell.
         np.testing.assert_allclose(exact[[int(h.id) for h in filtered]], exact[wanted], rtol=1e-6)
         threshold = default[4].score
-        assert db.search("c", query, score_threshold=threshold) == default[:5]
+        assert db.search("c", query, score_threshold=threshold) == default[:4]
         assert (
             db.search("c", query, limit=LIMIT - 3, offset=3, search_params=everything)
             == (db.search("c", query, search_params=everything)[3:])

@@ -273,6 +273,26 @@ def test_few_rows_take_no_place(
     assert not tested
 
 
+def test_what_a_walk_has_tested_is_remembered(db: VecDB, tested: list[int]) -> None:
+    """Each scroll with a filter tested all payloads anew."""
+    expected = sorted(of_kind(3))
+    assert [r.id for r in db.scroll("c", is_(3), limit=ROWS)[0]] == expected
+    read = len(tested)
+    assert [r.id for r in db.scroll("c", is_(3), limit=ROWS)[0]] == expected
+    assert db.count("c", is_(3)).count == len(expected)
+    assert len(tested) == read
+    db.set_payload("c", {"kind": 3}, [0, 1])  # these are tested again
+    assert [r.id for r in db.scroll("c", is_(3), limit=ROWS)[0]] == sorted({*expected, 0, 1})
+
+
+def test_a_walk_that_ends_early_remembers_what_it_knows(db: VecDB) -> None:
+    page, offset = db.scroll("c", is_(3), limit=ROWS // 14)
+    assert [r.id for r in page] == sorted(of_kind(3))[: ROWS // 14]
+    rest, _ = db.scroll("c", is_(3), limit=ROWS, offset=offset)
+    assert [r.id for r in (*page, *rest)] == sorted(of_kind(3))
+    assert found(db, 3) == of_kind(3)
+
+
 def test_pages_use_what_is_remembered(db: VecDB, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = sorted(of_kind(3))
     assert [r.id for r in db.scroll("c", is_(3), limit=ROWS)[0]] == expected

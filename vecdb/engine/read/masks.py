@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from vecdb import ids, models
 from vecdb.engine.read.bounds import Bounded, Bounds, bounded
-from vecdb.engine.read.remembered import recall, remember
+from vecdb.engine.read.remembered import is_worth_remembering, recall, remember
 from vecdb.engine.read.rows import decoded, read_payload, vector_names
 from vecdb.engine.view import Offsets, Segment, SegmentView, View
 from vecdb.payload.filters import Predicate, compile_filter
@@ -149,8 +149,8 @@ def _live(segment_view: SegmentView) -> Bits:
 
 
 def _tested(view: View, segment_view: SegmentView, condition: Condition, rows: Offsets) -> Bits:
-    """Bits of those of ``rows`` that match. They are read many at a time: one by one, as for
-    ``row_test``, takes half as long again."""
+    """Bits of those of ``rows`` that match. They are read many at a time: one by one, as by a
+    ``RowTest``, takes half as long again."""
     segment, predicate, names_of = (
         segment_view.segment,
         condition.predicate,
@@ -187,15 +187,32 @@ def only(chosen: Mapping[Segment, Offsets]) -> Condition:
     return Condition(bounds, compile_filter(models.Filter()), None)
 
 
-def row_test(view: View, segment_view: SegmentView, condition: Condition) -> Callable[[int], bool]:
-    """The test of one row that ``bounds`` leaves open."""
-    predicate = condition.predicate
-    key, names_of = segment_view.segment.key, _names_of(view, segment_view)
+class RowTest:
+    """The test of single rows that ``bounds`` leaves open; ``keep`` has remembered what it found."""
 
-    def test(row: int) -> bool:
-        return predicate(ids.external(key(row)), read_payload(segment_view, row), names_of(row))
+    def __init__(self, view: View, segment_view: SegmentView, condition: Condition) -> None:
+        self._segment_view = segment_view
+        self._condition = condition
+        self._names_of = _names_of(view, segment_view)
+        self._tested = np.zeros(segment_view.rows, dtype=np.bool_)
+        self._matched = np.zeros(segment_view.rows, dtype=np.bool_)
+        self._count = 0
 
-    return test
+    def __call__(self, row: int) -> bool:
+        segment_view = self._segment_view
+        key = ids.external(segment_view.segment.key(row))
+        payload = read_payload(segment_view, row)
+        matches = self._condition.predicate(key, payload, self._names_of(row))
+        self._tested[row], self._matched[row] = True, matches
+        self._count += 1
+        return matches
+
+    def keep(self) -> None:
+        """To be called once, after the last test."""
+        digest = self._condition.digest
+        if digest is not None and is_worth_remembering(self._segment_view, digest, self._count):
+            tested, matched = pack_bits(self._tested), pack_bits(self._matched)
+            remember(self._segment_view, digest, tested, matched)
 
 
 def _names_of(view: View, segment_view: SegmentView) -> Callable[[int], list[str]]:

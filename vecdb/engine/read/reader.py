@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -64,26 +64,31 @@ def retrieve(view: View, keys: list[int], want: Wanted) -> list[models.Record]:
 
 
 def walk(view: View, plan: Scroll) -> Iterator[tuple[int, SegmentView, int]]:
-    """The points of a walk, without end: (key, segment, row)."""
+    """The points of a walk, without end: (key, segment, row). What the filter found is remembered
+    when the walk is left."""
     filter, skipped = plan.condition, plan.skipped
-    tests: dict[int, tuple[Bits, Callable[[int], bool]]] = {}
+    tests: dict[int, tuple[Bits, masks.RowTest]] = {}
 
     def possible(segment_view: SegmentView) -> Bits | None:
         if filter is None:
             return segment_view.alive
         surely, possibly = masks.bounds(view, segment_view, filter)
-        tests[id(segment_view)] = surely, masks.row_test(view, segment_view, filter)
+        tests[id(segment_view)] = surely, masks.RowTest(view, segment_view, filter)
         return possibly
 
-    for key, segment_view, row in view.in_order(plan.start, possible):
-        if filter is not None:
-            surely, matches = tests[id(segment_view)]
-            if not (surely[row >> 3] >> (row & 7) & 1 or matches(row)):
+    try:
+        for key, segment_view, row in view.in_order(plan.start, possible):
+            if filter is not None:
+                surely, matches = tests[id(segment_view)]
+                if not (surely[row >> 3] >> (row & 7) & 1 or matches(row)):
+                    continue
+            if skipped:
+                skipped -= 1
                 continue
-        if skipped:
-            skipped -= 1
-            continue
-        yield key, segment_view, row
+            yield key, segment_view, row
+    finally:
+        for _, test in tests.values():
+            test.keep()
 
 
 def scroll(view: View, plan: Scroll) -> tuple[list[models.Record], int | str | None]:

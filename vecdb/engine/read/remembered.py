@@ -61,6 +61,13 @@ def recall(segment_view: SegmentView, digest: bytes) -> tuple[Bits, Bits]:
     return tested & ~edited | known, matches & ~edited | good
 
 
+def is_worth_remembering(segment_view: SegmentView, digest: bytes, tested: int) -> bool:
+    """Whether a test of so many rows would be kept: of few it is only beside what is known."""
+    return _FEW * tested >= segment_view.live or (
+        tested > 0 and digest in matches_of(segment_view.segment)
+    )
+
+
 def remember(segment_view: SegmentView, digest: bytes, tested: Bits, matches: Bits) -> None:
     """Remember which rows were tested now, by their payloads in the view, and which of them
     match."""
