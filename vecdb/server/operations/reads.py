@@ -1,0 +1,291 @@
+"""Operations that read points."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from vecdb.server.answers import Page, Points, hits, points
+from vecdb.server.requests import (
+    MOST_SEARCHES,
+    Bound,
+    Fields,
+    ids,
+    page,
+    point_id,
+    several,
+    vector,
+)
+from vecdb.server.service import Service
+from vecdb.server.status import NOT_FOUND, Refusal, malformed
+from vecdb.server.table import Call, Right, operation
+
+_VECTORS = {"with_vectors": "with_vector"}
+_OF_SEARCHES = {
+    "filter": "query_filter",
+    "params": "search_params",
+    "with_vector": "with_vectors",
+    "shard_key": "shard_key_selector",
+}
+_PARAMS = (
+    Bound("limit", 1),
+    Bound("params.hnsw_ef", 1),
+    Bound("params.quantization.oversampling", 1.0),
+    Bound("params.acorn.max_selectivity", 0.0, 1.0),
+)
+_WANTED = ("with_payload", "with_vector", "score_threshold", "shard_key")
+
+_QUERY = ("query", "using", "filter", "params", "limit", "offset", *_WANTED)
+_FROM = ("prefetch", "lookup_from")
+_MMR = (
+    Bound("query.mmr.diversity", 0.0, 1.0),
+    Bound("query.mmr.candidates_limit", 1, 16_384),
+)
+QUERY = Fields(
+    *(*_QUERY, *_FROM),
+    aliases=_VECTORS,
+    renamed=_OF_SEARCHES,
+    bounds=(*_PARAMS, *_MMR),
+    prefix="internal.",
+)
+_QUERY_OF_BATCH = Fields(*_QUERY, *_FROM, aliases=_VECTORS, bounds=(*_PARAMS, *_MMR))
+QUERY_BATCH = Fields(required=("searches",))
+
+_SEARCH = ("filter", "params", "offset", *_WANTED)
+_TOP = {**_VECTORS, "top": "limit"}
+SEARCH = Fields(
+    *_SEARCH,
+    required=("vector", "limit"),
+    aliases=_TOP,
+    renamed={**_OF_SEARCHES, "vector": "query_vector"},
+    bounds=(*_PARAMS, Bound("top", 1)),
+    prefix="search_request.",
+)
+_SEARCH_OF_BATCH = Fields(
+    *_SEARCH, required=("vector", "limit"), aliases=_TOP, bounds=(*_PARAMS, Bound("top", 1))
+)
+SEARCH_BATCH = Fields(required=("searches",))
+
+RETRIEVE = Fields(
+    *("with_payload", "with_vector", "shard_key"),
+    required=("ids",),
+    aliases=_VECTORS,
+    renamed={"with_vector": "with_vectors", "shard_key": "shard_key_selector"},
+)
+SCROLL = Fields(
+    *("filter", "limit", "offset", "with_payload", "with_vector", "order_by", "shard_key"),
+    aliases=_VECTORS,
+    renamed={
+        "filter": "scroll_filter",
+        "with_vector": "with_vectors",
+        "shard_key": "shard_key_selector",
+    },
+    bounds=(Bound("limit", 1),),
+    prefix="scroll_request.",
+)
+COUNT = Fields(
+    *("filter", "exact", "shard_key"),
+    renamed={"filter": "count_filter", "shard_key": "shard_key_selector"},
+)
+
+_SHORT = 100
+"""So many results are an answer that is short."""
+_FEW = 8
+"""So many searches are a batch that is short."""
+
+
+@operation(Right.READ, QUERY)
+async def query(service: Service, call: Call) -> Any:
+    """Find the points nearest to a vector or to a point; or, without a query, the first ones."""
+    await service.follow()
+    collection = service.collection(call.collection)
+    given = page(QUERY.read(call.body))
+    given.setdefault("with_payload", False)
+    asked = given.get("query")
+    if type(asked) is dict:
+        asked = given["query"] = _asked(asked)
+    given["query"] = vector(asked)
+    given["using"] = given.get("using") or None  # "" is the unnamed vector
+    found = await service.lanes.read(
+        _kind(call.collection, "query", given, asked),
+        partial(collection.query_points, **given),
+        call.timeout,
+    )
+    return Points(hits(found.points))
+
+
+def _asked(query: dict[str, Any]) -> Any:
+    """A query without the fields that were not given; one that is only a vector, as that."""
+    given = {key: value for key, value in query.items() if value is not None}
+    return given["nearest"] if given.keys() == {"nearest"} else given
+
+
+@operation(Right.READ, QUERY_BATCH)
+async def query_batch(service: Service, call: Call) -> Any:
+    """Make several queries of one and the same state."""
+    await service.follow()
+    collection = service.collection(call.collection)
+    requests = [
+        _one_query(item, f"searches[{number}].")
+        for number, item in enumerate(several(call.body, "searches", MOST_SEARCHES))
+    ]
+    found = await service.lanes.read(
+        _kind_of_batch(call.collection, "query_batch", requests),
+        partial(collection.query_batch_points, requests),
+        call.timeout,
+    )
+    return [Points(hits(each.points)) for each in found]
+
+
+def _one_query(item: Any, where: str) -> dict[str, Any]:
+    given = page(_QUERY_OF_BATCH.read(item, where))
+    for name in ("prefetch", "lookup_from", "shard_key"):
+        if given.get(name) == []:
+            del given[name]
+    if type(given.get("query")) is dict:
+        given["query"] = _asked(given["query"])
+    given["query"] = vector(given.get("query"))
+    given["using"] = given.get("using") or None
+    return given
+
+
+@operation(Right.READ, SEARCH)
+async def search(service: Service, call: Call) -> Any:
+    """Find the points nearest to a vector."""
+    await service.follow()
+    collection = service.collection(call.collection)
+    given = page(SEARCH.read(call.body))
+    given.setdefault("with_payload", False)
+    given["query_vector"] = _named(given["query_vector"])
+    found = await service.lanes.read(
+        _kind(call.collection, "search", given, None),
+        partial(collection.search, **given),
+        call.timeout,
+    )
+    return hits(found)
+
+
+def _named(value: Any) -> Any:
+    """A vector, perhaps with its name."""
+    if type(value) is dict and value.keys() == {"name", "vector"}:
+        return value["name"], vector(value["vector"])
+    return vector(value)
+
+
+@operation(Right.READ, SEARCH_BATCH)
+async def search_batch(service: Service, call: Call) -> Any:
+    """Make several searches of one and the same state."""
+    await service.follow()
+    collection = service.collection(call.collection)
+    requests = []
+    for number, item in enumerate(several(call.body, "searches", MOST_SEARCHES)):
+        given = page(_SEARCH_OF_BATCH.read(item, f"searches[{number}]."))
+        if type(given["vector"]) is list:
+            given["vector"] = vector(given["vector"])
+        requests.append(given)
+    found = await service.lanes.read(
+        _kind_of_batch(call.collection, "search_batch", requests),
+        partial(collection.search_batch, requests),
+        call.timeout,
+    )
+    return [hits(each) for each in found]
+
+
+@operation(Right.READ, RETRIEVE)
+async def retrieve(service: Service, call: Call) -> Any:
+    """Look up points by their ids."""
+    await service.follow()
+    collection = service.collection(call.collection)
+    given = RETRIEVE.read(call.body)
+    given.setdefault("with_payload", False)  # as Qdrant's server, not as its description
+    ids(given["ids"])
+    few = isinstance(given["ids"], list) and len(given["ids"]) <= _SHORT
+    kind = (call.collection, "retrieve", bool(given.get("with_vectors"))) if few else None
+    found = await service.lanes.read(kind, partial(collection.retrieve, **given), call.timeout)
+    return points(found)
+
+
+@operation(Right.READ)
+async def get_point(service: Service, call: Call) -> Any:
+    """Look up one point."""
+    await service.follow()
+    collection = service.collection(call.collection)
+    wanted = point_id(call.item)
+    found = await service.lanes.read(
+        (call.collection, "retrieve", True),
+        partial(collection.retrieve, [wanted], with_payload=True, with_vectors=True),
+        call.timeout,
+    )
+    if not found:
+        raise Refusal(NOT_FOUND, f"Not found: Point with id {call.item} does not exists!")
+    return points(found)[0]
+
+
+@operation(Right.READ, SCROLL)
+async def scroll(service: Service, call: Call) -> Any:
+    """Walk through the points in the order of their ids, a page at a time."""
+    await service.follow()
+    collection = service.collection(call.collection)
+    given = page(SCROLL.read(call.body))
+    limit = given.get("limit", 10)
+    kind: Hashable | None = None
+    if type(limit) is int and limit <= _SHORT:
+        filter = _text(given.get("scroll_filter"))
+        kind = (call.collection, "scroll", filter, bool(given.get("with_vectors")))
+    records, following = await service.lanes.read(
+        kind, partial(collection.scroll, **given), call.timeout
+    )
+    return Page(points(records), following)
+
+
+@operation(Right.READ, COUNT)
+async def count(service: Service, call: Call) -> Any:
+    """Count points."""
+    await service.follow()
+    collection = service.collection(call.collection)
+    given = COUNT.read(call.body)
+    if not isinstance(given.get("exact", True), bool):
+        raise malformed("exact: expected a boolean")
+    kind = (call.collection, "count", _text(given.get("count_filter")))
+    counted = await service.lanes.read(kind, partial(collection.count, **given), call.timeout)
+    return {"count": counted.count}
+
+
+def _kind(name: str, verb: str, given: dict[str, Any], asked: Any) -> Hashable | None:
+    """Searches that take about as long: all but their vectors is the same. None: it may be long."""
+    limit = given.get("limit", 10)
+    if type(limit) is not int or limit > _SHORT or type(asked) is dict:
+        return None
+    return (
+        name,
+        verb,
+        limit,
+        given.get("offset"),
+        given.get("using"),
+        bool(given.get("with_vectors")),
+        _text(given.get("query_filter")),
+        _text(given.get("search_params")),
+        _text(given.get("prefetch")),
+    )
+
+
+def _kind_of_batch(name: str, verb: str, requests: list[dict[str, Any]]) -> Hashable | None:
+    if len(requests) > _FEW:
+        return None
+    rest = [
+        {key: value for key, value in each.items() if key not in ("query", "vector")}
+        for each in requests
+    ]
+    if any(type(each.get("query")) is dict for each in requests):
+        return None
+    limits = (each.get("limit", 10) for each in requests)
+    if any(type(limit) is not int or limit > _SHORT for limit in limits):
+        return None
+    return name, verb, _text(rest)
+
+
+def _text(value: Any) -> bytes | None:
+    return None if value is None else msgspec.json.encode(value)

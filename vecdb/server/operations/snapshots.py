@@ -1,0 +1,246 @@
+"""Operations on snapshots: made, listed, sent, received. All of a snapshot that comes in is
+verified before anything is replaced by it."""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from vecdb import errors, models
+from vecdb.server.answers import Accepted, Download
+from vecdb.server.multipart import file_of
+from vecdb.server.requests import Fields
+from vecdb.server.service import Service
+from vecdb.server.status import FORBIDDEN, NOT_FOUND, WRONG, Refusal, malformed
+from vecdb.server.table import Call, Right, operation
+
+RECOVER = Fields(
+    *("priority", "checksum", "api_key", "wait"),
+    required=("location",),
+    aliases={"snapshot": "location"},
+)
+_PRIORITIES = ("no_sync", "snapshot", "replica")
+_PIECES = 16
+"""So many pieces of a body may wait to be written."""
+
+
+def _check_shard(call: Call) -> None:
+    """All of a collection is in shard 0."""
+    if call.shard != "0":
+        if not call.shard.isdigit():
+            raise Refusal(WRONG, "Deserialize error in path parameters: expected a number")
+        raise Refusal(NOT_FOUND, f"Not found: Shard {call.shard} not found")
+
+
+def _waits(call: Call) -> bool:
+    return call.options.get("wait", "true") != "false"
+
+
+async def _long(service: Service, call: Call, work: Any) -> Any:
+    """Work of which the caller may not want to see the end."""
+    if _waits(call):
+        return await service.within(call.timeout, service.long(work))
+    service.begin(service.long(work))
+    return Accepted()
+
+
+def _plain(snapshots: list[models.SnapshotDescription]) -> list[dict[str, Any]]:
+    return [models.to_builtins(each) for each in snapshots]
+
+
+@operation(Right.READ)
+async def list_snapshots(service: Service, call: Call) -> Any:
+    """List the snapshots of a collection."""
+    _check_shard(call)
+    await service.follow()
+    service.collection(call.collection)
+    return _plain(await service.database.list_snapshots(call.collection))
+
+
+@operation(Right.WRITE)
+async def create_snapshot(service: Service, call: Call) -> Any:
+    """Write all of a collection to a file."""
+    _check_shard(call)
+    service.collection(call.collection)
+
+    async def work() -> Any:
+        return models.to_builtins(await service.database.create_snapshot(call.collection))
+
+    return await _long(service, call, work)
+
+
+@operation(Right.WRITE)
+async def delete_snapshot(service: Service, call: Call) -> Any:
+    """Remove a snapshot of a collection."""
+    _check_shard(call)
+    service.collection(call.collection)
+    if not await service.database.delete_snapshot(call.collection, call.item):
+        raise _no_snapshot(call.item)
+    return True
+
+
+@operation(Right.READ)
+async def download_snapshot(service: Service, call: Call) -> Any:
+    """Send a snapshot of a collection."""
+    _check_shard(call)
+    service.collection(call.collection)
+    known = await service.database.list_snapshots(call.collection)
+    return await _download(service, call.collection, call.item, known)
+
+
+@operation(Right.READ)
+async def list_full_snapshots(service: Service, call: Call) -> Any:
+    """List the snapshots of the whole database."""
+    return _plain(await service.database.list_full_snapshots())
+
+
+@operation(Right.MANAGE)
+async def create_full_snapshot(service: Service, call: Call) -> Any:
+    """Write all collections to a file."""
+
+    async def work() -> Any:
+        return models.to_builtins(await service.database.create_full_snapshot())
+
+    return await _long(service, call, work)
+
+
+@operation(Right.MANAGE)
+async def delete_full_snapshot(service: Service, call: Call) -> Any:
+    """Remove a snapshot of the whole database."""
+    if not await service.database.delete_full_snapshot(call.item):
+        raise _no_snapshot(call.item)
+    return True
+
+
+@operation(Right.READ)
+async def download_full_snapshot(service: Service, call: Call) -> Any:
+    """Send a snapshot of the whole database."""
+    known = await service.database.list_full_snapshots()
+    return await _download(service, None, call.item, known)
+
+
+async def _download(
+    service: Service, collection: str | None, name: str, known: list[models.SnapshotDescription]
+) -> Download:
+    """A name is looked up among those that there are, and is never made a path."""
+    for each in known:
+        if each.name == name:
+            path = await service.database.snapshot_path(collection, name)
+            return Download(path, name, each.checksum)
+    raise _no_snapshot(name)
+
+
+def _no_snapshot(name: str) -> Refusal:
+    return Refusal(NOT_FOUND, f"Not found: Snapshot {name} not found")
+
+
+@operation(Right.MANAGE, RECOVER)
+async def recover_snapshot(service: Service, call: Call) -> Any:
+    """Make a collection what a snapshot on this machine says."""
+    _check_shard(call)
+    given = RECOVER.read(call.body)
+    _check_priority(given.get("priority"))
+    name, checksum = call.collection, given.get("checksum")
+    location = _own_snapshot(service.database.path / "snapshots", given["location"])
+
+    async def work() -> Any:
+        try:
+            return await service.database.recover_snapshot(name, location, checksum)
+        except errors.NotFoundError as error:
+            raise Refusal(WRONG, f"Bad request: {error}") from None
+
+    return await _long(service, call, work)
+
+
+def _own_snapshot(directory: Path, location: Any) -> str:
+    """The name or path of a snapshot in the directory of snapshots. Nothing else is read, and
+    nothing is fetched from elsewhere. Raises Refusal."""
+    if not isinstance(location, str) or not location or "\0" in location:
+        raise malformed("location: expected a string")
+    if "://" not in location:
+        if "/" in location:
+            raise Refusal(WRONG, "Bad request: location: expected a name or a URI")
+        return location
+    parts = urlsplit(location)
+    if parts.scheme in ("http", "https"):
+        raise Refusal(WRONG, "Bad request: snapshots are not fetched from elsewhere; upload it")
+    if parts.scheme != "file":
+        raise Refusal(WRONG, f"Bad request: unknown scheme {parts.scheme!r} of a location")
+    if parts.netloc not in ("", "localhost"):
+        raise Refusal(WRONG, "Bad request: a file is on this machine; expected no host")
+    path = Path(unquote(parts.path)).resolve()
+    if directory.resolve() not in path.parents:
+        raise Refusal(FORBIDDEN, "Forbidden: it is not in the directory of snapshots")
+    if not path.is_file():
+        raise Refusal(WRONG, f"Bad request: Snapshot file {parts.path!r} does not exist")
+    return str(path)
+
+
+def _check_priority(priority: Any) -> None:
+    if priority is not None and priority not in _PRIORITIES:
+        raise malformed(f"priority: expected one of {', '.join(_PRIORITIES)}")
+
+
+@operation(Right.MANAGE, streams=True)
+async def upload_snapshot(service: Service, call: Call) -> Any:
+    """Make a collection what a snapshot says that is sent along, as the form field `snapshot`."""
+    _check_shard(call)
+    _check_priority(call.options.get("priority"))
+    assert call.stream is not None
+    file = file_of(call.stream, call.headers.get(b"content-type", b""), "snapshot")
+    checksum = call.options.get("checksum")
+    restore = service.long(lambda: _restore(service, call.collection, file, checksum))
+    return await service.within(call.timeout, restore)
+
+
+async def _restore(
+    service: Service, name: str, file: AsyncIterator[bytes], checksum: str | None
+) -> bool:
+    """Hand the bytes over to the thread that writes and verifies them."""
+    pieces = Pieces()
+    sending = asyncio.ensure_future(pieces.send(file))
+    try:
+        return await service.database.recover_snapshot(name, iter(pieces), checksum)
+    finally:
+        pieces.stop()
+        sending.cancel()
+        await asyncio.gather(sending, return_exceptions=True)
+
+
+class Pieces:
+    """Pieces of a file on their way from a coroutine to a thread."""
+
+    def __init__(self) -> None:
+        self._queue: queue.Queue[bytes | BaseException | None] = queue.Queue()
+        self._room = asyncio.Semaphore(_PIECES)
+        self._loop = asyncio.get_running_loop()
+
+    async def send(self, file: AsyncIterator[bytes]) -> None:
+        """Pass on what comes, and in the end how it ended."""
+        try:
+            async for piece in file:
+                await self._room.acquire()
+                self._queue.put(piece)
+        except BaseException as error:
+            self._queue.put(error)
+            raise
+        self._queue.put(None)
+
+    def stop(self) -> None:
+        """Nobody reads any more."""
+        self._room.release()
+
+    def __iter__(self) -> Iterator[bytes]:
+        """What came, in the thread. Raises what ended it."""
+        while True:
+            piece = self._queue.get()
+            if piece is None:
+                return
+            if isinstance(piece, BaseException):
+                raise piece
+            self._loop.call_soon_threadsafe(self._room.release)
+            yield piece

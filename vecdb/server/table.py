@@ -1,0 +1,80 @@
+"""The table of operations: what a server can be asked to do, by name, whatever the protocol."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec import Struct
+
+from vecdb.server.requests import Fields
+
+if TYPE_CHECKING:
+    from vecdb.server.service import Service
+
+
+class Right(IntEnum):
+    """What a caller must be allowed to do. A larger one includes the smaller."""
+
+    OPEN = 0
+    """Nothing: anybody may ask."""
+    READ = 1
+    WRITE = 2
+    """Change a collection."""
+    MANAGE = 3
+    """Change which collections there are, or something beyond one of them."""
+
+
+class Call(Struct, kw_only=True):
+    """One request, as an operation sees it."""
+
+    collection: str = ""
+    item: str = ""
+    """What is meant in the collection, or beside it: a point's id, a field, a vector's or a
+    snapshot's name."""
+    shard: str = "0"
+    body: dict[str, Any] = msgspec.field(default_factory=dict)
+    options: Mapping[str, str] = msgspec.field(default_factory=dict)
+    """``wait``, ``timeout`` and whatever else stands beside the body."""
+    wait: bool = False
+    timeout: float | None = None
+    stream: AsyncIterator[bytes] | None = None
+    """The body of an operation that ``streams``, as it comes in."""
+    headers: Mapping[bytes, bytes] = msgspec.field(default_factory=dict)
+
+
+Run = Callable[["Service", Call], Awaitable[Any]]
+
+
+class Operation(Struct, frozen=True):
+    """One thing a server can be asked to do."""
+
+    name: str
+    right: Right
+    run: Run
+    fields: Fields | None
+    """Of the body; None: it has none."""
+    streams: bool
+    summary: str
+
+
+OPERATIONS: dict[str, Operation] = {}
+
+
+def operation(
+    right: Right, fields: Fields | None = None, *, streams: bool = False
+) -> Callable[[Run], Run]:
+    """Add a coroutine to the table, under its name; its docstring begins with what it does."""
+
+    def add(run: Run) -> Run:
+        name = run.__name__
+        summary = (inspect.getdoc(run) or "").partition("\n\n")[0].replace("\n", " ")
+        assert name not in OPERATIONS, name
+        assert summary, name
+        OPERATIONS[name] = Operation(name, right, run, fields, streams, summary)
+        return run
+
+    return add
