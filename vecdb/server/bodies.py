@@ -24,10 +24,11 @@ def too_large(limit: int) -> Refusal:
     return Refusal(WRONG, f"Payload error: the body is larger than the limit of {limit} bytes")
 
 
-async def chunks(receive: Receive, limit: int | None, seconds: float) -> AsyncIterator[bytes]:
-    """The pieces of a body as they come. Raises Refusal if it is too large, or keeps us waiting for
-    too long; Gone."""
-    size = 0
+async def chunks(
+    receive: Receive, limit: int | None, seconds: float, size: int = 0
+) -> AsyncIterator[bytes]:
+    """The pieces of a body as they come, after ``size`` bytes of it. Raises Refusal if it is too
+    large, or keeps us waiting for too long; Gone."""
     while True:
         message = await _next(receive, seconds)
         chunk = message.get("body", b"")
@@ -53,7 +54,7 @@ async def read_body(
         if len(body) > limit:
             raise too_large(limit)
         pieces = [body]
-        async for chunk in chunks(receive, limit - len(body), seconds):
+        async for chunk in chunks(receive, limit, seconds, len(body)):
             pieces.append(chunk)
         body = b"".join(pieces)
     elif len(body) > limit:
