@@ -73,8 +73,8 @@ class App:
         settings = service.settings
         self._most_in_flight = settings.max_in_flight
         self._most_bytes = settings.max_body_bytes
-        self._body_seconds = settings.body_seconds
         self._logs = settings.access_log
+        self._last_client: Any = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -125,13 +125,15 @@ class App:
         agent = headers.get(b"user-agent")
         if agent is not None:
             service.counters.client(agent)
-        call = request.call = Call(headers=headers, **names)
+        client = scope.get("client")
+        call = request.call = Call(headers=headers, alone=client == self._last_client, **names)
+        self._last_client = client
         if scope["query_string"]:
             _read_options(call, scope["query_string"])
         if operation.streams:
-            call.stream = chunks(request.receive, None, self._body_seconds)
+            call.stream = chunks(request.receive)
         elif operation.fields is not None:
-            body = await read_body(request.receive, headers, self._most_bytes, self._body_seconds)
+            body = await read_body(request.receive, headers, self._most_bytes)
             call.body = self._read(body, headers)
         return await operation.run(service, call)
 

@@ -46,6 +46,10 @@ class Settings(Struct, frozen=True, kw_only=True):
     body_seconds: float = 60.0
     """How long a body may keep the server waiting for its next bytes."""
     header_seconds: float = 10.0
+    """How long a connection may take to send the head of a request."""
+    unwanted_seconds: float = 5.0
+    """How long a body is still taken in whose request was refused: a caller that is cut off while
+    it sends may not see why."""
 
     @property
     def has_keys(self) -> bool:

@@ -80,8 +80,7 @@ COUNT = Fields(
     renamed={"filter": "count_filter", "shard_key": "shard_key_selector"},
 )
 
-_REST = tuple(name for name in (*_QUERY, *_FROM) if name not in ("query", "limit"))
-_NOTHING = [None] * len(_REST)
+_PLAIN = {"query", "limit", "with_payload"}
 _SHORT = 100
 """So many results are an answer that is short."""
 _FEW = 8
@@ -100,7 +99,7 @@ async def _found(service: Service, call: Call, request: dict[str, Any]) -> list[
         _kind(call.collection, request),
         service.collection(call.collection),
         request,
-        alone=service.counters.in_flight == 1,
+        alone=call.alone,
         timeout=call.timeout,
     )
 
@@ -233,8 +232,10 @@ def _kind(name: str, request: dict[str, Any]) -> Hashable | None:
     limit, asked = request.get("limit", 10), request["query"]
     if type(limit) is not int or limit > _SHORT or type(asked) is dict:
         return None
-    rest = [request.get(name) for name in _REST]
-    return name, limit, type(asked), None if rest == _NOTHING else _text(rest)
+    if request.keys() <= _PLAIN:
+        return name, limit, type(asked), request.get("with_payload") is True
+    rest = {key: value for key, value in request.items() if key != "query"}
+    return name, type(asked), _text(rest)
 
 
 def _kind_of_batch(name: str, verb: str, requests: list[dict[str, Any]]) -> Hashable | None:
