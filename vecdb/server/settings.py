@@ -13,7 +13,8 @@ from vecdb.errors import InvalidInputError
 
 PORT = 6333
 HOST = "127.0.0.1"
-API_VERSION = "1.20.0"
+API_VERSION = "1.19.0"
+"""Of the server whose interface this is. Qdrant's clients warn if theirs is far from it."""
 
 
 class Settings(Struct, frozen=True, kw_only=True):

@@ -177,7 +177,9 @@ async def batch_update(service: Service, call: Call) -> Any:
 
 def _of_batch(item: Any, where: str) -> dict[str, Any]:
     """One operation, as the verb takes it."""
-    given = {key: value for key, value in item.items() if value is not None} if item else {}
+    given = {}
+    if isinstance(item, dict):
+        given = {key: value for key, value in item.items() if value is not None}
     if len(given) != 1 or not given.keys() <= _OF_BATCHES.keys():
         raise malformed(f"{where} expected one of {', '.join(_OF_BATCHES)}")
     [(name, body)] = given.items()

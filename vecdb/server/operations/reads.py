@@ -112,8 +112,11 @@ def _query(fields: Fields, body: Any, where: str = "") -> dict[str, Any]:
         asked = {key: value for key, value in asked.items() if value is not None}
         asked = asked["nearest"] if asked.keys() == {"nearest"} else asked
     given["query"] = vector(asked)
-    if not given.get("using", True):
-        del given["using"]  # "": the unnamed one
+    using = given.get("using", "")
+    if not isinstance(using, str):
+        raise malformed(f"{where}using: expected a string")
+    if not using:
+        given.pop("using", None)  # the unnamed one
     for name in ("prefetch", "lookup_from", "shard_key"):
         if given.get(name) == []:
             del given[name]
