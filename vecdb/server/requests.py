@@ -124,7 +124,8 @@ def vector(value: Any) -> Any:
     """A plain vector as an array, which is the quickest form; anything else as it is."""
     if type(value) is list and value and type(value[0]) in (float, int):
         try:
-            return np.array(value, np.float32)
+            with np.errstate(over="ignore"):  # an infinity then, which the verb refuses
+                return np.array(value, np.float32)
         except (ValueError, TypeError, OverflowError):
             return value  # the verb says what is wrong with it
     return value

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import queue
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -147,7 +148,7 @@ async def recover_snapshot(service: Service, call: Call) -> Any:
     given = RECOVER.read(call.body)
     _check_priority(given.get("priority"))
     name, checksum = call.collection, given.get("checksum")
-    location = _own_snapshot(service.database.path / "snapshots", given["location"])
+    location = await _own_snapshot(service, name, given["location"])
 
     async def work() -> Any:
         try:
@@ -158,15 +159,20 @@ async def recover_snapshot(service: Service, call: Call) -> Any:
     return await _long(service, call, work)
 
 
-def _own_snapshot(directory: Path, location: Any) -> str:
-    """The name or path of a snapshot in the directory of snapshots. Nothing else is read, and
+async def _own_snapshot(service: Service, name: str, location: Any) -> Path:
+    """The file of a snapshot of this database, by its name or URI. Nothing else is read, and
     nothing is fetched from elsewhere. Raises Refusal."""
     if not isinstance(location, str) or not location or "\0" in location:
         raise malformed("location: expected a string")
-    if "://" not in location:
-        if "/" in location:
-            raise Refusal(WRONG, "Bad request: location: expected a name or a URI")
-        return location
+    if "://" in location:
+        return await asyncio.to_thread(_file, service.database.path / "snapshots", location)
+    for collection in (name, None):
+        with suppress(errors.NotFoundError):
+            return await service.database.snapshot_path(collection, location)
+    raise Refusal(WRONG, f"Bad request: there is no snapshot {location:.80}")
+
+
+def _file(directory: Path, location: str) -> Path:
     parts = urlsplit(location)
     if parts.scheme in ("http", "https"):
         raise Refusal(WRONG, "Bad request: snapshots are not fetched from elsewhere; upload it")
@@ -174,12 +180,15 @@ def _own_snapshot(directory: Path, location: Any) -> str:
         raise Refusal(WRONG, f"Bad request: unknown scheme {parts.scheme!r} of a location")
     if parts.netloc not in ("", "localhost"):
         raise Refusal(WRONG, "Bad request: a file is on this machine; expected no host")
-    path = Path(unquote(parts.path)).resolve()
-    if directory.resolve() not in path.parents:
-        raise Refusal(FORBIDDEN, "Forbidden: it is not in the directory of snapshots")
-    if not path.is_file():
-        raise Refusal(WRONG, f"Bad request: Snapshot file {parts.path!r} does not exist")
-    return str(path)
+    try:
+        path = Path(unquote(parts.path)).resolve()
+        if directory.resolve() not in path.parents:
+            raise Refusal(FORBIDDEN, "Forbidden: it is not in the directory of snapshots")
+        if path.is_file():
+            return path
+    except (OSError, ValueError):  # a name that no file can have
+        pass
+    raise Refusal(WRONG, f"Bad request: Snapshot file {parts.path:.80} does not exist")
 
 
 def _check_priority(priority: Any) -> None:
