@@ -31,6 +31,7 @@ from vecdb.server.status import (
     WRONG,
     Refusal,
     malformed,
+    out_of_range,
     refusal_of,
 )
 from vecdb.server.table import Call, Right
@@ -120,6 +121,9 @@ class App:
         request.route = route
         operation = route.operation
         check_right(request.right, operation.right, names.get("collection", ""))
+        if len(names.get("collection", "")) > 255:
+            problem = f'value "{names["collection"]}" invalid, must be from 1 to 255 characters'
+            raise out_of_range([f"collection_name: {problem}"], "path parameters")
         if service.counters.in_flight > self._most_in_flight:
             raise Refusal(BUSY, "Service unavailable: too many requests are under way; try again")
         agent = headers.get(b"user-agent")
@@ -129,7 +133,7 @@ class App:
         call = request.call = Call(headers=headers, alone=client == self._last_client, **names)
         self._last_client = client
         if scope["query_string"]:
-            _read_options(call, scope["query_string"])
+            _read_options(call, operation.right, scope["query_string"])
         if operation.streams:
             call.stream = chunks(request.receive)
         elif operation.fields is not None:
@@ -236,7 +240,7 @@ class App:
         _access_log.info("%s", encode(line).decode())
 
 
-def _read_options(call: Call, query: bytes) -> None:
+def _read_options(call: Call, right: Right, query: bytes) -> None:
     """What stands beside the body: in HTTP, behind the question mark."""
     try:
         options = dict(parse_qsl(query.decode("ascii"), max_num_fields=100, strict_parsing=False))
@@ -251,6 +255,9 @@ def _read_options(call: Call, query: bytes) -> None:
     if timeout is not None:
         if not timeout.isdigit() or len(timeout) > 9:
             raise _wrong_option("timeout", "seconds")
+        if int(timeout) == 0 and right > Right.READ:
+            problem = "timeout: value 0 invalid, must be 1 or larger"
+            raise out_of_range([problem], "query parameters")
         if int(timeout) == 0:
             raise _wrong_option("timeout", "a nonzero number of seconds")
         call.timeout = float(timeout)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import queue
+import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -18,7 +19,7 @@ from vecdb.server.answers import Accepted, Download
 from vecdb.server.multipart import file_of
 from vecdb.server.requests import Fields
 from vecdb.server.service import Service
-from vecdb.server.status import FORBIDDEN, NOT_FOUND, WRONG, Refusal, malformed
+from vecdb.server.status import FORBIDDEN, NOT_FOUND, WRONG, Refusal, malformed, out_of_range
 from vecdb.server.table import Call, Right, operation
 
 RECOVER = Fields(
@@ -81,9 +82,13 @@ async def delete_snapshot(service: Service, call: Call) -> Any:
     """Remove a snapshot of a collection."""
     _check_shard(call)
     service.collection(call.collection)
-    if not await service.database.delete_snapshot(call.collection, call.item):
-        raise _no_snapshot(call.item)
-    return True
+
+    async def work() -> Any:
+        if not await service.database.delete_snapshot(call.collection, call.item):
+            raise _no_snapshot(call.item)
+        return True
+
+    return await _long(service, call, work)
 
 
 @operation(Right.READ)
@@ -114,9 +119,13 @@ async def create_full_snapshot(service: Service, call: Call) -> Any:
 @operation(Right.MANAGE)
 async def delete_full_snapshot(service: Service, call: Call) -> Any:
     """Remove a snapshot of the whole database."""
-    if not await service.database.delete_full_snapshot(call.item):
-        raise _no_snapshot(call.item)
-    return True
+
+    async def work() -> Any:
+        if not await service.database.delete_full_snapshot(call.item):
+            raise _no_snapshot(call.item)
+        return True
+
+    return await _long(service, call, work)
 
 
 @operation(Right.READ)
@@ -147,7 +156,7 @@ async def recover_snapshot(service: Service, call: Call) -> Any:
     _check_shard(call)
     given = RECOVER.read(call.body)
     _check_priority(given.get("priority"))
-    name, checksum = call.collection, given.get("checksum")
+    name, checksum = call.collection, _checksum(given.get("checksum"), "JSON body")
     location = await _own_snapshot(service, name, given["location"])
 
     async def work() -> Any:
@@ -179,21 +188,35 @@ def _file(directory: Path, location: str) -> Path:
     if parts.scheme != "file":
         raise Refusal(WRONG, f"Bad request: unknown scheme {parts.scheme!r} of a location")
     if parts.netloc not in ("", "localhost"):
-        raise Refusal(WRONG, "Bad request: a file is on this machine; expected no host")
+        text = "Invalid snapshot URI, file path must be absolute or on localhost"
+        raise Refusal(WRONG, f"Bad request: {text}")
     try:
         path = Path(unquote(parts.path)).resolve()
-        if directory.resolve() not in path.parents:
-            raise Refusal(FORBIDDEN, "Forbidden: it is not in the directory of snapshots")
-        if path.is_file():
-            return path
+        exists, own = path.is_file(), directory.resolve() in path.parents
     except (OSError, ValueError):  # a name that no file can have
-        pass
-    raise Refusal(WRONG, f"Bad request: Snapshot file {parts.path:.80} does not exist")
+        exists = own = False
+    if not exists:
+        text = f'Bad request: Snapshot file "{parts.path:.200}" does not exist'
+        raise Refusal(WRONG, text)
+    if not own:
+        text = "Forbidden: Snapshot file path must be inside the snapshots directory"
+        raise Refusal(FORBIDDEN, text)
+    return path
 
 
 def _check_priority(priority: Any) -> None:
     if priority is not None and priority not in _PRIORITIES:
         raise malformed(f"priority: expected one of {', '.join(_PRIORITIES)}")
+
+
+def _checksum(given: Any, part: str) -> str | None:
+    """A SHA-256. Raises Refusal."""
+    if given is None:
+        return None
+    if not isinstance(given, str) or not re.fullmatch(r"[0-9a-fA-F]{64}", given):
+        problem = "checksum: invalid_sha256_hash: expected 64 hexadecimal digits"
+        raise out_of_range([problem], part)
+    return given.lower()
 
 
 @operation(Right.MANAGE, streams=True)
@@ -203,7 +226,7 @@ async def upload_snapshot(service: Service, call: Call) -> Any:
     _check_priority(call.options.get("priority"))
     assert call.stream is not None
     file = file_of(call.stream, call.headers.get(b"content-type", b""), "snapshot")
-    checksum = call.options.get("checksum")
+    checksum = _checksum(call.options.get("checksum"), "query parameters")
     restore = service.long(lambda: _restore(service, call.collection, file, checksum))
     return await service.within(call.timeout, restore)
 
