@@ -120,10 +120,6 @@ _WORDS: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = (
         re.compile(r".*min_count: expected an integer >= 1"),
         lambda found: "Validation error in JSON body: [min_count must be greater than 0]",
     ),
-    (
-        re.compile(r".*does not match its checksum|.*expected SHA-256"),
-        lambda found: f"Checksum mismatch: {found.string}",
-    ),
 )
 
 

@@ -19,7 +19,15 @@ from vecdb.server.answers import Accepted, Download
 from vecdb.server.multipart import file_of
 from vecdb.server.requests import Fields
 from vecdb.server.service import Service
-from vecdb.server.status import FORBIDDEN, NOT_FOUND, WRONG, Refusal, malformed, out_of_range
+from vecdb.server.status import (
+    FORBIDDEN,
+    MISMATCH,
+    NOT_FOUND,
+    WRONG,
+    Refusal,
+    malformed,
+    out_of_range,
+)
 from vecdb.server.table import Call, Right, operation
 
 RECOVER = Fields(
@@ -160,10 +168,7 @@ async def recover_snapshot(service: Service, call: Call) -> Any:
     location = await _own_snapshot(service, name, given["location"])
 
     async def work() -> Any:
-        try:
-            return await service.database.recover_snapshot(name, location, checksum)
-        except errors.NotFoundError as error:
-            raise Refusal(WRONG, f"Bad request: {error}") from None
+        return await _recover(service, name, location, checksum)
 
     return await _long(service, call, work)
 
@@ -238,11 +243,26 @@ async def _restore(
     pieces = Pieces()
     sending = asyncio.ensure_future(pieces.send(file))
     try:
-        return await service.database.recover_snapshot(name, iter(pieces), checksum)
+        return await _recover(service, name, iter(pieces), checksum)
     finally:
         pieces.stop()
         sending.cancel()
         await asyncio.gather(sending, return_exceptions=True)
+
+
+async def _recover(
+    service: Service, name: str, location: Path | Iterator[bytes], checksum: str | None
+) -> bool:
+    """Make a collection what a snapshot says. What is wrong with the file is the caller's to
+    mend, whoever has damaged it."""
+    try:
+        return await service.database.recover_snapshot(name, location, checksum)
+    except errors.CorruptionError as error:
+        status = MISMATCH if "SHA-256" in error.detail else WRONG
+        words = "Checksum mismatch" if status is MISMATCH else "Bad request: not a whole snapshot"
+        raise Refusal(status, f"{words}: {error.detail}") from None
+    except (errors.FormatVersionError, errors.NotFoundError) as error:
+        raise Refusal(WRONG, f"Bad request: {error}") from None
 
 
 class Pieces:
