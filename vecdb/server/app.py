@@ -20,6 +20,7 @@ from vecdb.server import downloads
 from vecdb.server.access import Access, check_right
 from vecdb.server.answers import Accepted, Bare, Download, Envelope, Text, encode
 from vecdb.server.bodies import Gone, Receive, chunks, read_body
+from vecdb.server.pages import PREFIX, Page, Pages
 from vecdb.server.routes import Route, find
 from vecdb.server.service import Service
 from vecdb.server.status import (
@@ -45,7 +46,6 @@ _access_log = logging.getLogger("vecdb.server.access")
 
 _JSON: Headers = [(b"content-type", b"application/json")]
 _decode = msgspec.json.Decoder().decode
-_NONE: dict[str, str] = {}
 _WORTH_PACKING = 1024
 _LOCAL = ("127.0.0.1", "::1")
 _ALLOWED = b"api-key, authorization, content-type"
@@ -75,6 +75,7 @@ class App:
         self._most_in_flight = settings.max_in_flight
         self._most_bytes = settings.max_body_bytes
         self._logs = settings.access_log
+        self._pages = None if settings.static_dir is None else Pages(settings.static_dir)
         self._last_client: Any = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -112,9 +113,11 @@ class App:
         method: str = scope["method"]
         if method == "OPTIONS" and request.origin is not None:
             return Text("")
+        path = scope["raw_path"].decode("latin-1")
+        if self._pages is not None and path.startswith(PREFIX) and method == "GET":
+            return await self._pages.find(path)
         request.right = self._access.right_of(headers)
-        raw: bytes = scope["raw_path"]
-        route, names, known = find(method, raw.decode("latin-1"))
+        route, names, known = find(method, path)
         if route is None:
             check_right(request.right, Right.READ, "")
             raise Refusal(NO_SUCH_METHOD if known else NOT_FOUND, "")
@@ -164,6 +167,8 @@ class App:
             return await self._send(
                 request, answer.http_status, answer.content.encode(), headers, send
             )
+        if kind is Page:
+            return await self._send(request, 200, answer.content, answer.headers, send)
         if kind is Bare:
             return await self._send(request, 200, encode(answer.value), _JSON, send)
         seconds = time.perf_counter() - request.started
