@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+import socket
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +130,31 @@ def test_a_damaged_snapshot_changes_nothing(http: httpx.Client, server: Server) 
         assert points(http) == 50
     leftovers = [each for each in (directory_of(server) / "snapshots").iterdir() if each.is_file()]
     assert leftovers == []
+
+
+def test_a_caller_that_hangs_up_in_the_middle(http: httpx.Client, server: Server) -> None:
+    made = result(http.post("/collections/c/snapshots"))
+    sent = http.get(f"/collections/c/snapshots/{made['name']}").content
+    body = b'--b\r\ncontent-disposition: form-data; name="snapshot"\r\n\r\n' + sent
+    with socket.create_connection(("127.0.0.1", server.port)) as caller:
+        caller.sendall(
+            b"POST /collections/c/snapshots/upload HTTP/1.1\r\nhost: localhost\r\n"
+            b"content-type: multipart/form-data; boundary=b\r\n"
+            b"content-length: %d\r\n\r\n" % (len(body) + 100) + body[: len(body) // 2]
+        )
+        directory = directory_of(server) / "snapshots"
+        wait_until(lambda: any(each.name.startswith(".new-") for each in directory.iterdir()))
+    wait_until(lambda: not any(each.is_file() for each in directory.iterdir()))
+    assert points(http) == 50
+    assert result(http.post("/collections/c/snapshots"))["size"] > 0  # nothing is in its way
+    assert server.log.read_text() == ""
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def test_forms_that_are_none(http: httpx.Client) -> None:
