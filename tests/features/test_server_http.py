@@ -200,8 +200,9 @@ def test_points_that_are_not_there(http: httpx.Client, path: str) -> None:
             "POST",
             "/collections/c/points/count",
             {"filter": {"must": [{"key": "n"}]}},
-            "Validation error in JSON body: [count_filter.must[0]: expected exactly one of match, "
-            "range, values_count, is_empty, is_null, got none; give each its own condition]",
+            "Validation error in JSON body: [At least one field condition must be specified; "
+            "count_filter.must[0]: expected exactly one of match, range, values_count, is_empty, "
+            "is_null, got none; give each its own condition]",
         ),
         (
             "PATCH",

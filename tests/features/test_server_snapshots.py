@@ -222,3 +222,7 @@ def test_names_are_looked_up_and_never_made_paths(http: httpx.Client, name: str)
 def test_other_shards_are_not_there(http: httpx.Client) -> None:
     assert "Shard 1" in error(http.get("/collections/c/shards/1/snapshots"), 404)
     error(http.get("/collections/c/shards/x/snapshots"), 400)
+    made = result(http.post("/collections/c/snapshots"))
+    body = {"location": made["name"]}
+    error(http.put("/collections/none/shards/0/snapshots/recover", json=body), 404)
+    assert result(http.put("/collections/c/shards/0/snapshots/recover", json=body)) is True
