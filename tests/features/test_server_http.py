@@ -514,6 +514,17 @@ def test_the_life_of_a_collection(http: httpx.Client) -> None:
     assert result(http.delete("/collections/life")) is True
 
 
+@pytest.mark.parametrize("body", [{}, {"vectors": None}, {"vectors": {}, "sparse_vectors": {}}])
+def test_a_collection_without_vectors(http: httpx.Client, body: Any) -> None:
+    assert result(http.put("/collections/bare", json=body)) is True
+    assert result(http.get("/collections/bare"))["config"]["params"]["vectors"] == {}
+    put(http, "/collections/bare", {"id": 1, "vector": {}, "payload": {"n": 1}})
+    page = result(http.post("/collections/bare/points/scroll", json={"with_vector": True}))
+    assert [each["payload"] for each in page["points"]] == [{"n": 1}]
+    error(http.post("/collections/bare/points/query", json={"query": VECTOR}), 400)
+    assert result(http.delete("/collections/bare")) is True
+
+
 def test_sparse_vectors_are_refused_by_name(http: httpx.Client) -> None:
     body = {"vectors": {"size": 4, "distance": "Dot"}, "sparse_vectors": {"s": {}}}
     assert "sparse_vectors" in error(http.put("/collections/sparse", json=body), 400)
