@@ -47,15 +47,16 @@ class Hit(Struct, omit_defaults=True, gc=False):
 
 
 class Points(Struct):
-    """The answer of a query."""
+    """The answer of a query. ``points`` are in the shape of the caller's protocol, here and in
+    ``Page``."""
 
-    points: list[Hit]
+    points: Any
 
 
 class Page(Struct):
     """The answer of a scroll."""
 
-    points: list[Point]
+    points: Any
     next_page_offset: int | str | None
 
 
@@ -85,13 +86,22 @@ class Download(Struct):
     checksum: str | None
 
 
-def points(records: Iterable[models.Record]) -> list[Point]:
-    """Points that were looked up."""
-    return [Point(r.id, r.payload, None if r.vector is None else vector(r.vector)) for r in records]
+def points(records: Iterable[models.Record]) -> Raw:
+    """The JSON of points that were looked up."""
+    return Raw(encode(list(map(point, records))))
 
 
-def hits(found: Sequence[models.ScoredPoint]) -> list[Hit]:
-    """Points that were found."""
+def point(record: models.Record) -> Point:
+    """One of them."""
+    return Point(record.id, record.payload, vector(record.vector))
+
+
+def hits(found: Sequence[models.ScoredPoint]) -> Raw:
+    """The JSON of points that were found."""
+    return Raw(encode(_hits(found)))
+
+
+def _hits(found: Sequence[models.ScoredPoint]) -> list[Hit]:
     if not found:
         return []
     scores = floats([point.score for point in found])[1:-1].split(b",")
