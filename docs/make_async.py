@@ -27,7 +27,7 @@ from vecdb.writing import Writing
 TARGETS = Path(__file__).parent.parent / "vecdb" / "aio"
 
 LASTING = {"check", "create_full_snapshot", "create_snapshot", "flush", "recover_snapshot"}
-HERE = {"collection_exists", "get_collections"}
+HERE = {"collection_exists", "get_collections", "snapshot_path"}
 WRITING = {"models.UpdateResult", "list[models.UpdateResult]"}
 CONFIGURING = {
     *("create_payload_index", "delete_payload_index", "create_vector_name", "delete_vector_name")

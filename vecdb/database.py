@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn
@@ -365,7 +366,7 @@ class VecDB(Verbs):
     def recover_snapshot(
         self,
         collection_name: str,
-        location: str | os.PathLike[str],
+        location: str | os.PathLike[str] | Iterator[bytes],
         checksum: str | None = None,
         wait: bool = True,
         **qdrant: Unpack[OfCollections],
@@ -373,7 +374,8 @@ class VecDB(Verbs):
         """Make a collection what a snapshot says, whether it exists, is damaged, or neither.
 
         ``location``: a path, a ``file://`` URI, or a name that ``list_snapshots`` or
-        ``list_full_snapshots`` gives; of a full snapshot, the collection of this name is taken.
+        ``list_full_snapshots`` gives; of a full snapshot, the collection of this name is taken. Or
+        an iterator of the bytes of one, as they come from elsewhere.
         ``checksum``: the SHA-256 that the file must have.
 
         The file is not trusted: all of it is read and verified first. An error, or a crash, leaves
@@ -385,6 +387,11 @@ class VecDB(Verbs):
         name = database_dir.check_name(collection_name)
         self._database.recover_snapshot(name, location, checksum)
         return True
+
+    def snapshot_path(self, collection_name: str | None, snapshot_name: str) -> Path:
+        """The file of a snapshot, to be copied elsewhere; None: of the whole database. Raises
+        NotFoundError."""
+        return self._database.find_snapshot(collection_name, snapshot_name)
 
     def create_full_snapshot(
         self, wait: bool = True, **qdrant: Unpack[OfCollections]

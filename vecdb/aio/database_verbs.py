@@ -6,7 +6,9 @@ Not written by hand: ``python docs/make_async.py`` makes this file.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from vecdb import models
@@ -268,7 +270,7 @@ class AsyncDatabaseVerbs(AsyncVerbs):
     async def recover_snapshot(
         self,
         collection_name: str,
-        location: str | os.PathLike[str],
+        location: str | os.PathLike[str] | Iterator[bytes],
         checksum: str | None = None,
         wait: bool = True,
         **qdrant: Unpack[OfCollections],
@@ -276,7 +278,8 @@ class AsyncDatabaseVerbs(AsyncVerbs):
         """Make a collection what a snapshot says, whether it exists, is damaged, or neither.
 
         ``location``: a path, a ``file://`` URI, or a name that ``list_snapshots`` or
-        ``list_full_snapshots`` gives; of a full snapshot, the collection of this name is taken.
+        ``list_full_snapshots`` gives; of a full snapshot, the collection of this name is taken. Or
+        an iterator of the bytes of one, as they come from elsewhere.
         ``checksum``: the SHA-256 that the file must have.
 
         The file is not trusted: all of it is read and verified first. An error, or a crash, leaves
@@ -291,6 +294,15 @@ class AsyncDatabaseVerbs(AsyncVerbs):
             checksum=checksum,
             wait=wait,
             **qdrant,
+        )
+
+    async def snapshot_path(self, collection_name: str | None, snapshot_name: str) -> Path:
+        """The file of a snapshot, to be copied elsewhere; None: of the whole database. Raises
+        NotFoundError."""
+        return await self._calls.here(
+            self.database.snapshot_path,
+            collection_name=collection_name,
+            snapshot_name=snapshot_name,
         )
 
     async def create_full_snapshot(

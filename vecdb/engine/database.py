@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from pathlib import Path
 
@@ -372,18 +372,29 @@ class Database:
         with self._changing():
             return snapshots.remove(self.path / layout.SNAPSHOTS, snapshot_name)
 
+    def find_snapshot(self, name: str | None, snapshot_name: str) -> Path:
+        """The file of one of a collection; None: of all. Raises NotFoundError."""
+        directory = self.path / layout.SNAPSHOTS if name is None else self._snapshots_of(name)
+        with self._looking():
+            return snapshots.find(directory, snapshot_name)
+
     def recover_snapshot(self, name: str, location: object, checksum: str | None) -> None:
         """Make a collection what a snapshot says. An error, or a crash, leaves it as it was."""
-        parent = self.path / layout.COLLECTIONS
-        with self._changing():
-            name = self._aliases.meant(name)
-            own = (self._snapshots_of(name), self.path / layout.SNAPSHOTS)
-            archive = snapshots.locate(location, own)
-            unpacked = restore.unpack_collection(archive, parent, name, checksum)
-            with restore.kept_until_committed(unpacked), self._lock, self._changing():
-                if name not in self._collections:
-                    self._aliases.make_way(name)
-                self._collections.replace(unpacked)
+        with self._changing() as place:
+            if not isinstance(location, Iterator):
+                own = (self._snapshots_of(name), self.path / layout.SNAPSHOTS)
+                self._recover(name, snapshots.locate(location, own), checksum)
+                return
+            with snapshots.received(place, self.path / layout.SNAPSHOTS, location) as archive:
+                self._recover(name, archive, checksum)
+
+    def _recover(self, name: str, archive: Path, checksum: str | None) -> None:
+        name, parent = self._aliases.meant(name), self.path / layout.COLLECTIONS
+        unpacked = restore.unpack_collection(archive, parent, name, checksum)
+        with restore.kept_until_committed(unpacked), self._lock, self._changing():
+            if name not in self._collections:
+                self._aliases.make_way(name)
+            self._collections.replace(unpacked)
 
     def _snapshots_of(self, name: str) -> Path:
         name = self._aliases.meant(database_dir.check_name(name))

@@ -10,15 +10,20 @@ import errno
 import os
 import re
 import threading
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from vecdb.engine.archive.capture import write_archive
 from vecdb.engine.open import places
-from vecdb.errors import AlreadyExistsError, InvalidInputError, StorageFullError
+from vecdb.errors import (
+    AlreadyExistsError,
+    InvalidInputError,
+    NotFoundError,
+    StorageFullError,
+)
 from vecdb.models import SnapshotDescription
 from vecdb.storage import fs, layout, lookup
 from vecdb.storage.place import Place, entered
@@ -158,6 +163,35 @@ def remove(directory: Path, name: str) -> bool:
     fs.remove_file(_beside(path))
     fs.sync_dir(directory)
     return True
+
+
+def find(directory: Path, name: str) -> Path:
+    """The file of a snapshot in a directory. Raises NotFoundError, InvalidInputError."""
+    path = directory / check_snapshot_name(name)
+    if not lookup.is_file(path):
+        raise NotFoundError(f"there is no snapshot {name!r}")
+    return path
+
+
+@contextmanager
+def received(database: Place, directory: Path, data: Iterable[bytes]) -> Iterator[Path]:
+    """Bytes that come from somewhere as a file, for the length of the block. What a crash leaves of
+    it, ``clean`` removes. Inside of ``database``. Raises StorageFullError, and as ``data``."""
+    path = directory / layout.new_dir()
+    try:
+        with fs.raising_storage_full(directory):
+            with suppress(FileExistsError):
+                fs.make_dir(directory)
+            file = fs.AppendFile(path)
+        try:
+            for piece in data:
+                with fs.raising_storage_full(directory):
+                    file.append([piece])
+        finally:
+            file.close()
+        yield path
+    finally:
+        fs.remove_file(path)
 
 
 def locate(location: object, directories: Iterable[Path]) -> Path:

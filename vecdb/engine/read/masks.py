@@ -188,7 +188,7 @@ def only(chosen: Mapping[Segment, Offsets]) -> Condition:
 
 
 class RowTest:
-    """The test of single rows that ``bounds`` leaves open; ``keep`` has remembered what it found."""
+    """The test of single rows that ``bounds`` leaves open; ``keep`` remembers what it found."""
 
     def __init__(self, view: View, segment_view: SegmentView, condition: Condition) -> None:
         self._segment_view = segment_view

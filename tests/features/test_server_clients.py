@@ -1,0 +1,402 @@
+"""``vecdb serve``: Qdrant's own client, whose answers over HTTP are compared with those of the
+embedded one on the same data."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import qdrant_client
+from qdrant_client import models
+from qdrant_client.http.exceptions import UnexpectedResponse
+from qdrant_client.http.models import QueryResponse
+from serving import Server, serving
+
+import vecdb.qdrant
+
+DIM = 16
+ROWS = 300
+NAME = "{collection_name}"  # as on Qdrant's pages, braces and all
+RNG = np.random.default_rng(5)
+VECTORS = RNG.standard_normal((ROWS, DIM)).astype(np.float32)
+UUID = "5c56c793-69f3-4fbf-87e6-c4bf54c28c26"
+
+Call = Callable[[qdrant_client.QdrantClient], Any]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with serving(tmp_path_factory.mktemp("clients") / "db", "--sync", "never") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def remote(server: Server) -> Iterator[qdrant_client.QdrantClient]:
+    client = qdrant_client.QdrantClient(url=server.url)
+    yield client
+    client.close()
+
+
+@pytest.fixture(scope="module")
+def both(remote: Any) -> Iterator[tuple[Any, Any]]:
+    """The embedded client and the one over HTTP, on the same data."""
+    with vecdb.qdrant.QdrantClient(":memory:") as embedded:
+        for client in (embedded, remote):
+            fill(client)
+        yield embedded, remote
+    remote.delete_collection("d")
+    remote.delete_collection("n")
+
+
+def fill(client: qdrant_client.QdrantClient) -> None:
+    size = models.VectorParams(size=DIM, distance=models.Distance.COSINE)
+    client.create_collection("d", vectors_config=size)
+    points = [
+        models.PointStruct(id=n, vector=VECTORS[n].tolist(), payload=payload(n))
+        for n in range(ROWS)
+    ]
+    client.upsert("d", points)
+    client.upsert("d", [models.PointStruct(id=UUID, vector=[1.0] * DIM, payload={})])
+    client.create_collection(
+        "n",
+        vectors_config={
+            "a": models.VectorParams(size=4, distance=models.Distance.EUCLID),
+            "b": models.VectorParams(size=2, distance=models.Distance.DOT),
+        },
+    )
+    named: Any = [{"a": VECTORS[n, :4].tolist(), "b": [n, 1.5]} for n in range(20)]
+    client.upsert("n", models.Batch(ids=list(range(20)), vectors=_columns(named)))
+
+
+def _columns(rows: list[dict[str, Any]]) -> Any:
+    return {name: [row[name] for row in rows] for name in rows[0]}
+
+
+def payload(n: int) -> dict[str, Any]:
+    return {
+        "n": n,
+        "city": ["Berlin", "London", "Oslo"][n % 3],
+        "tags": [str(n % 5), str(n % 7)],
+        "deep": {"x": n / 7, "list": [{"y": n}, None], "null": None},
+        "when": f"2024-01-{n % 28 + 1:02d}T00:00:00Z",
+        "big": (1 << 63) - n,
+        "text": 'quotes " and \\ and ☃ \u0000',
+    }
+
+
+QUERY = [round(0.1 * n, 1) for n in range(DIM)]
+BERLIN = models.FieldCondition(key="city", match=models.MatchValue(value="Berlin"))
+FILTERS: dict[str, models.Filter] = {
+    "match": models.Filter(must=[BERLIN]),
+    "not": models.Filter(must_not=[BERLIN]),
+    "any": models.Filter(
+        should=[
+            models.FieldCondition(key="tags", match=models.MatchAny(any=["1", "2"])),
+            models.HasIdCondition(has_id=[1, UUID]),
+        ]
+    ),
+    "except": models.Filter(
+        must=[models.FieldCondition(key="city", match=models.MatchExcept(**{"except": ["Oslo"]}))]
+    ),
+    "range": models.Filter(
+        must=[models.FieldCondition(key="deep.x", range=models.Range(gte=3, lt=20))]
+    ),
+    "dates": models.Filter(
+        must=[
+            models.FieldCondition(key="when", range=models.DatetimeRange(gt="2024-01-10T00:00:00Z"))
+        ]
+    ),
+    "count": models.Filter(
+        must=[models.FieldCondition(key="tags", values_count=models.ValuesCount(gte=2))]
+    ),
+    "empty": models.Filter(
+        must=[models.IsEmptyCondition(is_empty=models.PayloadField(key="city"))]
+    ),
+    "null": models.Filter(must=[models.IsNullCondition(is_null=models.PayloadField(key="deep"))]),
+    "nested": models.Filter(
+        must=[
+            models.NestedCondition(
+                nested=models.Nested(
+                    key="deep.list",
+                    filter=models.Filter(
+                        must=[models.FieldCondition(key="y", range=models.Range(lt=9))]
+                    ),
+                )
+            )
+        ]
+    ),
+    "some": models.Filter(
+        min_should=models.MinShould(
+            conditions=[BERLIN, models.FieldCondition(key="n", range=models.Range(lt=100))],
+            min_count=2,
+        )
+    ),
+}
+
+READS: dict[str, Call] = {
+    "query": lambda c: c.query_points("d", query=QUERY, limit=20),
+    "vectors": lambda c: c.query_points("d", query=QUERY, with_vectors=True, with_payload=False),
+    "by id": lambda c: c.query_points("d", query=7, limit=3),
+    "by uuid": lambda c: c.query_points("d", query=UUID, limit=3),
+    "nearest": lambda c: c.query_points("d", query=models.NearestQuery(nearest=QUERY), limit=3),
+    "mmr": lambda c: c.query_points(
+        "d",
+        query=models.NearestQuery(
+            nearest=QUERY, mmr=models.Mmr(diversity=0.7, candidates_limit=40)
+        ),
+        limit=8,
+    ),
+    "offset": lambda c: c.query_points("d", query=QUERY, offset=15, limit=4),
+    "threshold": lambda c: c.query_points("d", query=QUERY, score_threshold=0.2, limit=99),
+    "include": lambda c: c.query_points("d", query=QUERY, with_payload=["n", "deep.x"]),
+    "exclude": lambda c: c.query_points(
+        "d", query=QUERY, with_payload=models.PayloadSelectorExclude(exclude=["deep", "text"])
+    ),
+    "exact": lambda c: c.query_points(
+        "d", query=QUERY, search_params=models.SearchParams(exact=True, hnsw_ef=99)
+    ),
+    "in order": lambda c: c.query_points("d", limit=3),
+    "named": lambda c: c.query_points("n", query=[1.0, 2.0, 3.0, 4.0], using="a", limit=4),
+    "dot": lambda c: c.query_points("n", query=[1, 2], using="b", with_vectors=["a"], limit=4),
+    "batch": lambda c: c.query_batch_points(
+        "d",
+        [
+            models.QueryRequest(query=QUERY, limit=2),
+            models.QueryRequest(query=3, limit=2, with_payload=True, filter=FILTERS["match"]),
+        ],
+    ),
+    "retrieve": lambda c: c.retrieve("d", [5, UUID, 4, 9999], with_vectors=True),
+    "no payload": lambda c: c.retrieve("d", [5, UUID], with_payload=False),
+    "scroll": lambda c: c.scroll("d", limit=7, offset=30),
+    "scroll on": lambda c: c.scroll("d", scroll_filter=FILTERS["match"], limit=500),
+    "scroll vectors": lambda c: c.scroll("n", limit=2, with_vectors=True),
+    "count": lambda c: c.count("d"),
+    "exists": lambda c: [c.collection_exists(name) for name in ("d", "none")],
+    "collections": lambda c: c.get_collections(),
+    **{
+        f"filter {name}": lambda c, f=filter: (
+            c.query_points("d", query=QUERY, query_filter=f, limit=500, with_payload=["n"]),
+            c.count("d", count_filter=f),
+        )
+        for name, filter in FILTERS.items()
+    },
+}
+
+
+@pytest.mark.parametrize("name", READS)
+def test_a_read_is_answered_as_by_the_embedded_client(both: Any, name: str) -> None:
+    embedded, remote = (READS[name](client) for client in both)
+    assert _scores_apart(remote) == _scores_apart(embedded)
+
+
+def _scores_apart(value: Any) -> Any:
+    """A score is a 32-bit number; one client gets it as text, the other as 64 bits."""
+    if isinstance(value, (models.ScoredPoint, models.Record)):
+        found = value.model_dump()
+        if "score" in found:
+            found["score"] = np.float32(found["score"])
+        found["vector"] = _floats(found["vector"])
+        return type(value).__name__, found
+    if isinstance(value, QueryResponse):
+        return [_scores_apart(each) for each in value.points]
+    if isinstance(value, (list, tuple)):
+        return [_scores_apart(each) for each in value]
+    return value
+
+
+def _floats(vector: Any) -> Any:
+    if isinstance(vector, dict):
+        return {name: _floats(each) for name, each in vector.items()}
+    return None if vector is None else np.asarray(vector, np.float32).tolist()
+
+
+WRITES: dict[str, Call] = {
+    "upsert": lambda c: c.upsert(
+        "w",
+        [models.PointStruct(id=n, vector=VECTORS[n].tolist(), payload=payload(n)) for n in (1, 2)],
+    ),
+    "batch": lambda c: c.upsert(
+        "w",
+        models.Batch(ids=[3, 4, UUID], vectors=VECTORS[3:6].tolist(), payloads=[{}, {"n": 1}, {}]),
+    ),
+    "insert only": lambda c: c.upsert(
+        "w",
+        [models.PointStruct(id=1, vector=VECTORS[9].tolist(), payload={})],
+        update_mode=models.UpdateMode.INSERT_ONLY,
+    ),
+    "set": lambda c: c.set_payload("w", {"a": {"b": 1}}, points=[1, UUID]),
+    "set by key": lambda c: c.set_payload("w", {"c": None}, points=[1], key="a"),
+    "set by filter": lambda c: c.set_payload("w", {"x": 1.5}, points=FILTERS["match"]),
+    "overwrite": lambda c: c.overwrite_payload("w", {"only": [1, 2]}, points=[3]),
+    "delete keys": lambda c: c.delete_payload("w", ["city", "deep.x"], points=[1, 2]),
+    "clear": lambda c: c.clear_payload("w", points_selector=models.PointIdsList(points=[4])),
+    "vectors": lambda c: c.update_vectors(
+        "w", [models.PointVectors(id=2, vector=VECTORS[7].tolist())]
+    ),
+    "delete vectors": lambda c: c.delete_vectors("w", vectors=[""], points=[4]),
+    "delete": lambda c: c.delete("w", points_selector=[3]),
+    "delete by filter": lambda c: c.delete(
+        "w", models.Filter(must=[models.FieldCondition(key="x", match=models.MatchValue(value=9))])
+    ),
+    "several": lambda c: c.batch_update_points(
+        "w",
+        [
+            models.UpsertOperation(
+                upsert=models.PointsList(
+                    points=[models.PointStruct(id=8, vector=VECTORS[8].tolist(), payload={"k": 8})]
+                )
+            ),
+            models.SetPayloadOperation(
+                set_payload=models.SetPayload(payload={"late": True}, points=[8, 1])
+            ),
+            models.DeleteOperation(delete=models.PointIdsList(points=[2])),
+        ],
+    ),
+    "upload": lambda c: c.upload_points(
+        "w",
+        [models.PointStruct(id=n, vector=VECTORS[n].tolist()) for n in range(100, 200)],
+        wait=True,
+    ),
+    "index": lambda c: c.create_payload_index("w", "city", models.PayloadSchemaType.KEYWORD),
+}
+
+
+def test_writes_leave_the_same_as_those_of_the_embedded_client(remote: Any) -> None:
+    size = models.VectorParams(size=DIM, distance=models.Distance.COSINE)
+    with vecdb.qdrant.QdrantClient(":memory:") as embedded:
+        for client in (embedded, remote):
+            client.create_collection("w", vectors_config=size)
+        for name, write in WRITES.items():
+            told = [write(client) for client in (embedded, remote)]
+            assert _statuses(told[0]) == _statuses(told[1]), name
+            states = [
+                client.scroll("w", limit=1000, with_vectors=True) for client in (embedded, remote)
+            ]
+            assert _scores_apart(states[0]) == _scores_apart(states[1]), name
+        infos = [client.get_collection("w") for client in (embedded, remote)]
+        assert infos[0].payload_schema == infos[1].payload_schema
+        assert infos[0].points_count == infos[1].points_count
+        assert infos[0].config.params.vectors == infos[1].config.params.vectors
+    remote.delete_collection("w")
+
+
+def _statuses(told: Any) -> Any:
+    if isinstance(told, list):
+        return [_statuses(each) for each in told]
+    return getattr(told, "status", told)
+
+
+MISTAKES: dict[str, Call] = {
+    "no collection": lambda c: c.count("none"),
+    "no point": lambda c: c.query_points("d", query=123456),
+    "wrong dimension": lambda c: c.query_points("d", query=[1.0]),
+    "wrong name": lambda c: c.query_points("d", query=QUERY, using="x"),
+    "exists": lambda c: c.create_collection(
+        "d", vectors_config=models.VectorParams(size=2, distance=models.Distance.DOT)
+    ),
+    "sparse": lambda c: c.create_collection(
+        "s", vectors_config={}, sparse_vectors_config={"s": models.SparseVectorParams()}
+    ),
+    "wrong id": lambda c: c.upsert("d", [models.PointStruct(id="x", vector=QUERY)]),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_has_the_status_of_the_embedded_client(both: Any, name: str) -> None:
+    statuses = []
+    for client in both:
+        with pytest.raises(UnexpectedResponse) as caught:
+            MISTAKES[name](client)
+        statuses.append(caught.value.status_code)
+    assert statuses[0] == statuses[1]
+
+
+def test_a_page_of_qdrants_documentation(remote: Any) -> None:
+    """The page on quantization: six ways to make a collection, two to search it."""
+    scalar = models.ScalarQuantizationConfig(type=models.ScalarType.INT8, always_ram=True)
+    with_quantile = models.ScalarQuantizationConfig(
+        type=models.ScalarType.INT8, quantile=0.99, always_ram=True
+    )
+    on_disk = models.ScalarQuantizationConfig(type=models.ScalarType.INT8, always_ram=False)
+    binary = models.BinaryQuantizationConfig(always_ram=True)
+    product = models.ProductQuantizationConfig(
+        compression=models.CompressionRatio.X16, always_ram=True
+    )
+    mapped = models.OptimizersConfigDiff(memmap_threshold=20000)
+    ways: list[tuple[Any, Any]] = [
+        (models.ScalarQuantization(scalar=with_quantile), None),
+        (models.BinaryQuantization(binary=binary), None),
+        (models.ProductQuantization(product=product), None),
+        (models.ScalarQuantization(scalar=scalar), mapped),
+        (models.ScalarQuantization(scalar=on_disk), mapped),
+    ]
+    vectors = np.random.default_rng(3).standard_normal((50, 768)).astype(np.float32)
+    for quantization, optimizers in ways:
+        assert remote.create_collection(
+            collection_name=NAME,
+            vectors_config=models.VectorParams(size=768, distance=models.Distance.COSINE),
+            optimizers_config=optimizers,
+            quantization_config=quantization,
+        )
+        config = remote.get_collection(NAME).config
+        assert config.quantization_config == quantization
+        remote.upload_collection(NAME, vectors, ids=range(50), wait=True)
+        for params in (
+            models.QuantizationSearchParams(ignore=False, rescore=True, oversampling=2.0),
+            models.QuantizationSearchParams(ignore=True),
+        ):
+            found = remote.query_points(
+                collection_name=NAME,
+                query=vectors[3].tolist(),
+                search_params=models.SearchParams(quantization=params),
+            ).points
+            assert found[0].id == 3
+            assert found[0].score == pytest.approx(1, abs=1e-5)
+        assert remote.delete_collection(NAME)
+
+
+def test_coroutines(server: Server) -> None:
+    async def work() -> None:
+        client = qdrant_client.AsyncQdrantClient(url=server.url)
+        size = models.VectorParams(size=DIM, distance=models.Distance.COSINE)
+        await client.create_collection("async", vectors_config=size)
+        writes = [
+            client.upsert("async", [models.PointStruct(id=n, vector=VECTORS[n].tolist())])
+            for n in range(40)
+        ]
+        assert {each.status for each in await asyncio.gather(*writes)} == {"completed"}
+        searches = [client.query_points("async", query=VECTORS[n].tolist()) for n in range(40)]
+        found = await asyncio.gather(*searches)
+        assert [each.points[0].id for each in found] == list(range(40))
+        await client.delete_collection("async")
+        await client.close()
+
+    asyncio.run(work())
+
+
+def test_aliases_and_snapshots(remote: Any) -> None:
+    size = models.VectorParams(size=2, distance=models.Distance.DOT)
+    remote.create_collection("s", vectors_config=size)
+    remote.upsert("s", [models.PointStruct(id=1, vector=[1.0, 2.0])])
+    alias = models.CreateAlias(collection_name="s", alias_name="t")
+    remote.update_collection_aliases([models.CreateAliasOperation(create_alias=alias)])
+    assert remote.get_aliases().aliases[0].alias_name == "t"
+    assert remote.count("t").count == 1
+    made = remote.create_snapshot("s")
+    assert [each.name for each in remote.list_snapshots("s")] == [made.name]
+    remote.delete("s", [1])
+    assert remote.recover_snapshot("s", made.name)
+    assert remote.count("s").count == 1
+    remote.delete_snapshot("s", made.name)
+    whole = remote.create_full_snapshot()
+    assert [each.name for each in remote.list_full_snapshots()] == [whole.name]
+    remote.delete_full_snapshot(whole.name)
+    remote.delete_collection("s")
+
+
+def test_the_version_satisfies_the_client(server: Server, recwarn: Any) -> None:
+    qdrant_client.QdrantClient(url=server.url).close()
+    assert not [each for each in recwarn if "version" in str(each.message)]

@@ -1,0 +1,597 @@
+"""``vecdb serve``: requests and answers of Qdrant's HTTP interface."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+import pytest
+from serving import Server, error, new_collection, put, result, serving
+
+VECTOR = [0.1, 0.2, 0.3, 0.4]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with serving(tmp_path_factory.mktemp("http") / "db", "--sync", "never") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def http(server: Server) -> Iterator[httpx.Client]:
+    with server.http() as client:
+        yield client
+
+
+@pytest.fixture
+def path(http: httpx.Client) -> Iterator[str]:
+    """A collection with three points."""
+    path = new_collection(http, "c")
+    put(
+        http,
+        path,
+        *(
+            {"id": n, "vector": [n, 0, 0, 0.5], "payload": {"n": n, "list": [1, {"a": None}]}}
+            for n in (1, 2, 3)
+        ),
+    )
+    yield path
+    http.delete(path)
+
+
+# -- envelopes and errors --------------------------------------------------------------------------
+
+
+def test_what_it_says_of_itself(http: httpx.Client) -> None:
+    root = http.get("/")
+    assert root.headers["content-type"] == "application/json"
+    assert root.json().keys() == {"title", "version", "commit"}
+    assert len(root.json()["commit"]) == 40
+    assert http.get("/healthz").text == http.get("/livez").text == "healthz check passed"
+    assert http.get("/readyz").text == "all shards are ready"
+    assert "server" not in root.headers
+
+
+def test_unknown_paths_and_methods_have_no_body(http: httpx.Client) -> None:
+    for method, path, status in (
+        ("GET", "/nothing", 404),
+        ("GET", "/collections/c/nothing", 404),
+        ("PATCH", "/collections", 405),
+        ("POST", "/", 405),
+    ):
+        answer = http.request(method, path)
+        assert (answer.status_code, answer.content) == (status, b""), path
+
+
+def test_a_collection_that_is_not_there(http: httpx.Client) -> None:
+    text = "Not found: Collection `none` doesn't exist!"
+    assert error(http.get("/collections/none"), 404) == text
+    body = {"query": VECTOR}
+    assert error(http.post("/collections/none/points/query", json=body), 404) == text
+    assert error(http.put("/collections/none/points", json={"points": []}), 404) == text
+    assert result(http.get("/collections/none/exists")) == {"exists": False}
+    assert result(http.delete("/collections/none")) is False
+
+
+def test_a_collection_that_is_there_already(http: httpx.Client, path: str) -> None:
+    body = {"vectors": {"size": 4, "distance": "Dot"}}
+    text = error(http.put(path, json=body), 409)
+    assert text == "Wrong input: Collection `c` already exists!"
+
+
+def test_not_json(http: httpx.Client, path: str) -> None:
+    kind = {"content-type": "application/json"}
+    for content in (b"{", b"[1]", b'"x"', b'{"query": [NaN]}', b"\xff", b"[" * 100_000):
+        answer = http.post(f"{path}/points/query", content=content, headers=kind)
+        assert error(answer, 400).startswith("Format error in JSON body: ")
+    answer = http.post(f"{path}/points/query", content=b"{}", headers={"content-type": "text/json"})
+    assert "application/json" in error(answer, 400)
+
+
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        ({"query": [1, 2, 3]}, "Wrong input: Vector dimension error: expected dim: 4, got 3"),
+        ({"query": VECTOR, "using": "x"}, "Wrong input: Not existing vector name error: x"),
+        ({"query": "x"}, 'Wrong input: Can not recognize "x" as point id'),
+        ({"query": VECTOR, "unheard_of": 1}, "Format error in JSON body: unknown field `unheard"),
+        ({"query": VECTOR, "limit": -1}, "Format error in JSON body: internal.limit: invalid"),
+        ({"query": VECTOR, "filter": {"musts": []}}, "Wrong input: query_filter: unknown field"),
+        ({"query": VECTOR, "lookup_from": {"collection": "d"}}, "Wrong input: lookup_from: "),
+        ({"query": VECTOR, "shard_key": "a"}, "Wrong input: shard_key_selector: "),
+    ],
+)
+def test_the_words_of_a_wrong_query(
+    http: httpx.Client, path: str, body: dict[str, Any], text: str
+) -> None:
+    assert error(http.post(f"{path}/points/query", json=body), 400).startswith(text)
+
+
+def test_points_that_are_not_there(http: httpx.Client, path: str) -> None:
+    text = error(http.post(f"{path}/points/query", json={"query": 17}), 404)
+    assert text == "Not found: No point with id 17 found"
+    text = error(http.get(f"{path}/points/17"), 404)
+    assert text == "Not found: Point with id 17 does not exists!"
+    body = {"payload": {"a": 1}, "points": [17]}
+    text = error(http.post(f"{path}/points/payload", json=body), 404)
+    assert text == "Not found: No point with id 17 found"
+    text = error(http.get(f"{path}/points/x"), 400)
+    assert text == 'Wrong input: Can not recognize "x" as point id'
+
+
+@pytest.mark.parametrize(
+    ("method", "where", "body", "text"),
+    [
+        (
+            "PUT",
+            "/collections/big",
+            {"vectors": {"size": 65537, "distance": "Dot"}},
+            "Validation error in JSON body: "
+            "[vectors.size: value 65537 invalid, must be from 1 to 65536]",
+        ),
+        (
+            "PUT",
+            "/collections/big",
+            {"vectors": {"a": {"size": 0, "distance": "Dot"}}, "shard_number": 0},
+            "Validation error in JSON body: "
+            "[vectors.?.size: value 0 invalid, must be from 1 to 65536; "
+            "shard_number: value 0 invalid, must be 1 or larger]",
+        ),
+        (
+            "POST",
+            "/collections/c/points/query",
+            {"query": VECTOR, "limit": 0},
+            "Validation error in JSON body: [internal.limit: value 0 invalid, must be 1 or larger]",
+        ),
+        (
+            "POST",
+            "/collections/c/points/search",
+            {"vector": VECTOR, "limit": 3, "params": {"quantization": {"oversampling": 0.5}}},
+            "Validation error in JSON body: [search_request.params.quantization.oversampling: "
+            "value 0.5 invalid, must be 1.0 or larger]",
+        ),
+        (
+            "PUT",
+            "/collections/a%3Cb",
+            {"vectors": {"size": 4, "distance": "Dot"}},
+            "Validation error in path parameters: "
+            "[collection_name: collection name cannot contain '<' char]",
+        ),
+        (
+            "GET",
+            f"/collections/{'x' * 256}",
+            None,
+            f'Validation error in path parameters: [collection_name: value "{"x" * 256}" invalid, '
+            "must be from 1 to 255 characters]",
+        ),
+        (
+            "PUT",
+            "/collections/c?timeout=0",
+            {},
+            "Validation error in query parameters: [timeout: value 0 invalid, must be 1 or larger]",
+        ),
+        (
+            "PUT",
+            "/collections/c/points/vectors",
+            {"points": [{"id": 1, "vector": {}}]},
+            "Validation error in JSON body: "
+            "[points[0].vector: must specify vectors to update for point]",
+        ),
+        (
+            "PUT",
+            "/collections/c/vectors/late",
+            {"dense": {"size": 0, "distance": "Dot"}},
+            "Validation error in JSON body: [dense.size: value 0 invalid, must be from 1 to 65536]",
+        ),
+        (
+            "PUT",
+            "/collections/c/index",
+            {
+                "field_name": "n",
+                "field_schema": {"type": "integer", "lookup": False, "range": False},
+            },
+            "Validation error: the 'lookup' and 'range' capabilities can't be both disabled",
+        ),
+        (
+            "POST",
+            "/collections/c/points/count",
+            {"filter": {"must": [{"key": "n"}]}},
+            "Validation error in JSON body: [At least one field condition must be specified; "
+            "count_filter.must[0]: expected exactly one of match, range, values_count, is_empty, "
+            "is_null, got none; give each its own condition]",
+        ),
+        (
+            "PATCH",
+            "/collections/c",
+            {"hnsw_config": {"ef_construct": 3}},
+            "Validation error in JSON body: "
+            "[hnsw_config.ef_construct: value 3 invalid, must be 4 or larger]",
+        ),
+    ],
+)
+def test_values_out_of_their_range(
+    http: httpx.Client, path: str, method: str, where: str, body: Any, text: str
+) -> None:
+    assert error(http.request(method, where, json=body), 422) == text
+
+
+@pytest.mark.parametrize(
+    ("query", "name"),
+    [
+        ("timeout=0", "timeout"),
+        ("timeout=x", "timeout"),
+        ("wait=yes", "wait"),
+        ("ordering=odd", "ordering"),
+        ("consistency=0", "consistency"),
+    ],
+)
+def test_wrong_parameters_beside_the_body(
+    http: httpx.Client, path: str, query: str, name: str
+) -> None:
+    answer = http.post(f"{path}/points/count?{query}", json={})
+    assert error(answer, 400).startswith(f"Deserialize error in query parameters: {name}: ")
+
+
+def test_known_and_unknown_parameters_that_change_nothing(http: httpx.Client, path: str) -> None:
+    query = "consistency=majority&timeout=5&ordering=strong&wait=true&of_a_newer_client=1"
+    assert result(http.post(f"{path}/points/count?{query}", json={})) == {"count": 3}
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        "points/query/groups",
+        "points/search/groups",
+        "points/search/matrix/pairs",
+        "points/search/matrix/offsets",
+        "points/recommend",
+        "points/recommend/batch",
+        "points/recommend/groups",
+        "points/discover",
+        "points/discover/batch",
+        "facet",
+    ],
+)
+def test_what_vecdb_has_not_is_refused_by_name(http: httpx.Client, path: str, where: str) -> None:
+    assert "not supported by vecdb" in error(http.post(f"{path}/{where}", json={}), 400)
+
+
+@pytest.mark.parametrize(
+    ("method", "where"),
+    [
+        ("POST", "/cluster/recover"),
+        ("DELETE", "/cluster/peer/1"),
+        ("POST", "/collections/c/cluster"),
+        ("PUT", "/collections/c/shards"),
+        ("POST", "/collections/c/shards/delete"),
+    ],
+)
+def test_there_is_no_cluster(http: httpx.Client, method: str, where: str) -> None:
+    text = error(http.request(method, where), 405)
+    assert text == "Qdrant is running in standalone mode"
+
+
+# -- reading and writing ---------------------------------------------------------------------------
+
+
+def test_numbers_have_their_shortest_form(http: httpx.Client, path: str) -> None:
+    """As text: 0.1, and not the 64-bit number nearest to the 32-bit one."""
+    put(http, path, {"id": 9, "vector": VECTOR})
+    answer = http.get(f"{path}/points/9")
+    assert '"vector":[0.1,0.2,0.3,0.4]' in answer.text
+    body = {"query": [0, 0, 0, 1], "limit": 9, "with_vector": True}
+    found = result(http.post(f"{path}/points/query", json=body))["points"]
+    assert [each["score"] for each in found] == [0.5, 0.5, 0.5, 0.4]
+    assert found[-1]["vector"] == VECTOR
+
+
+def test_what_a_query_returns_if_it_does_not_say(http: httpx.Client, path: str) -> None:
+    [first, *_] = result(http.post(f"{path}/points/query", json={"query": [1, 0, 0, 0]}))["points"]
+    assert first.keys() == {"id", "version", "score"}
+    assert first["id"] == 3
+    [first] = result(http.post(f"{path}/points", json={"ids": [1]}))
+    assert first == {"id": 1}
+    page = result(http.post(f"{path}/points/scroll", json={"limit": 2}))
+    assert [each.keys() for each in page["points"]] == [{"id", "payload"}] * 2
+    assert page["next_page_offset"] == 3
+    page = result(http.post(f"{path}/points/scroll", json={"offset": 3}))
+    assert page["next_page_offset"] is None
+    assert page["points"][0]["payload"] == {"n": 3, "list": [1, {"a": None}]}
+
+
+def test_forms_of_a_query(http: httpx.Client, path: str) -> None:
+    def ids(**body: Any) -> list[int]:
+        found = result(http.post(f"{path}/points/query", json=body))["points"]
+        return [each["id"] for each in found]
+
+    assert ids(query=[1, 0, 0, 0]) == ids(query={"nearest": [1, 0, 0, 0]}) == [3, 2, 1]
+    assert ids(query={"nearest": [1, 0, 0, 0], "mmr": None}) == [3, 2, 1]
+    assert ids(query=[1, 0, 0, 0], using="") == [3, 2, 1]
+    assert ids(query=1) == ids(query={"nearest": 1}) == [3, 2]
+    assert ids() == [1, 2, 3]
+    assert ids(query=[1, 0, 0, 0], limit=18446744073709551615, offset=1) == [2, 1]
+    assert ids(query=[1, 0, 0, 0], score_threshold=1.5) == [3, 2]
+    nulls = dict.fromkeys(
+        ("using", "filter", "params", "prefetch", "lookup_from", "shard_key", "score_threshold")
+    )
+    assert ids(query=[1, 0, 0, 0], **nulls) == [3, 2, 1]
+    match = {"key": "n", "match": {"value": 2}, "range": None, "geo_radius": None}
+    assert ids(query=[1, 0, 0, 0], filter={"must": match, "should": None}) == [2]
+    params = {"exact": True, "hnsw_ef": 64, "quantization": {"oversampling": 2.0}}
+    assert ids(query=[1, 0, 0, 0], params=params) == [3, 2, 1]
+
+
+def test_old_and_new_names_of_a_search(http: httpx.Client, path: str) -> None:
+    new = {"vector": [1, 0, 0, 0], "limit": 2, "with_vector": True, "with_payload": ["n"]}
+    old = {"vector": [1, 0, 0, 0], "top": 2, "with_vectors": True, "with_payload": ["n"]}
+    found = result(http.post(f"{path}/points/search", json=new))
+    assert found == result(http.post(f"{path}/points/search", json=old))
+    assert [each["payload"] for each in found] == [{"n": 3}, {"n": 2}]
+    batch = {"searches": [new, old]}
+    assert result(http.post(f"{path}/points/search/batch", json=batch)) == [found, found]
+    text = error(http.post(f"{path}/points/search", json={"vector": VECTOR}), 400)
+    assert text == "Format error in JSON body: missing field `limit`"
+
+
+def test_batches_of_queries(http: httpx.Client, path: str) -> None:
+    one = {"query": [1, 0, 0, 0], "limit": 2}
+    alone = result(http.post(f"{path}/points/query", json=one))
+    other = {"query": {"nearest": 1}, "filter": None, "with_payload": True}
+    two = result(http.post(f"{path}/points/query/batch", json={"searches": [one, other]}))
+    assert two == [alone, result(http.post(f"{path}/points/query", json=other))]
+    wrong = {"searches": [one, {"query": VECTOR, "limit": 0}]}
+    text = error(http.post(f"{path}/points/query/batch", json=wrong), 422)
+    assert "searches[1].limit: value 0 invalid" in text
+
+
+def test_a_read_gives_the_same_in_either_lane(http: httpx.Client, path: str) -> None:
+    """The first of a kind runs in a thread, later ones in the event loop."""
+    body = {"query": VECTOR, "with_payload": True, "with_vector": True}
+    answers = [result(http.post(f"{path}/points/query", json=body)) for _ in range(30)]
+    assert all(answer == answers[0] for answer in answers)
+    lines = http.get("/metrics").text.splitlines()
+    taken = {line.split()[0]: float(line.split()[1]) for line in lines if "reads_total{" in line}
+    assert taken['vecdb_reads_total{lane="loop"}'] > 0
+    assert taken['vecdb_reads_total{lane="thread"}'] > 0
+
+
+def test_what_a_write_is_told(http: httpx.Client, path: str) -> None:
+    body = {"points": [{"id": 5, "vector": VECTOR}]}
+    assert result(http.put(f"{path}/points", json=body))["status"] == "acknowledged"
+    assert result(http.put(f"{path}/points?wait=false", json=body))["status"] == "acknowledged"
+    done = result(http.put(f"{path}/points?wait=true", json=body))
+    assert done["status"] == "completed"
+    assert isinstance(done["operation_id"], int)
+
+
+def test_forms_of_points(http: httpx.Client, path: str) -> None:
+    twice = [{"id": 6, "vector": [9, 9, 9, 9]}, {"id": 6, "vectors": {"": VECTOR}}]
+    put(http, path, *twice)
+    assert result(http.get(f"{path}/points/6"))["vector"] == VECTOR
+    spelled = "0123456789ABCDEF0123456789abcdef"
+    put(http, path, {"id": spelled, "vector": VECTOR, "payload": None})
+    found = result(http.get(f"{path}/points/{spelled}"))
+    assert found["id"] == "01234567-89ab-cdef-0123-456789abcdef"
+    assert found["payload"] == {}
+    largest = (1 << 64) - 1
+    put(http, path, {"id": largest, "vector": VECTOR})
+    assert result(http.get(f"{path}/points/{largest}"))["id"] == largest
+    batch = {"batch": {"ids": [7, 8], "vectors": [VECTOR] * 2, "payloads": [{"a": 1}, None]}}
+    result(http.put(f"{path}/points", json=batch))
+    assert result(http.get(f"{path}/points/7"))["payload"] == {"a": 1}
+    assert result(http.post(f"{path}/points/count", json={"exact": False}))["count"] == 8
+    wrong = {"points": [{"id": 9, "vector": [1, 2]}]}
+    assert "dimension" in error(http.put(f"{path}/points?wait=false", json=wrong), 400)
+    wrong = {"points": [{"id": 9}]}
+    text = error(http.put(f"{path}/points", json=wrong), 400)
+    assert text == "Format error in JSON body: points[0].missing field `vector`"
+
+
+def test_payloads(http: httpx.Client, path: str) -> None:
+    def payload(number: int) -> Any:
+        return result(http.get(f"{path}/points/{number}"))["payload"]
+
+    odd = {"n": 10, "null": None, "deep": {"a": [None, True, 1.5, "x"]}}
+    result(http.put(f"{path}/points/payload", json={"payload": odd, "points": [1]}))
+    assert payload(1) == odd
+    body = {"payload": {"b": 2}, "key": "deep", "filter": {"must": [{"has_id": [1]}]}}
+    result(http.post(f"{path}/points/payload", json=body))
+    assert payload(1)["deep"] == {"a": [None, True, 1.5, "x"], "b": 2}
+    body = {"keys": ["deep", "null"], "points": [1], "filter": None}
+    result(http.post(f"{path}/points/payload/delete", json=body))
+    assert payload(1) == {"n": 10}
+    result(http.post(f"{path}/points/payload/clear", json={"points": [1]}))
+    assert payload(1) == {}
+    text = error(http.post(f"{path}/points/payload", json={"payload": {}}), 400)
+    assert text == "Bad request: Either list of point ids or filter must be provided"
+
+
+def test_deletions(http: httpx.Client, path: str) -> None:
+    body = {"filter": {"must": [{"key": "n", "range": {"gte": 2}}]}}
+    result(http.post(f"{path}/points/delete", json=body))
+    assert result(http.post(f"{path}/points/count", json={}))["count"] == 1
+    result(http.post(f"{path}/points/delete", json={"points": [1, 99]}))
+    assert result(http.post(f"{path}/points/count", json={}))["count"] == 0
+
+
+def test_vectors_by_name(http: httpx.Client) -> None:
+    sizes = {"a": {"size": 4, "distance": "Dot"}, "b": {"size": 2, "distance": "Euclid"}}
+    path = new_collection(http, "named", vectors=sizes)
+    put(http, path, {"id": 1, "vector": {"a": VECTOR, "b": [1, 2]}})
+    twice = [{"id": 1, "vector": {"b": [3, 4]}}, {"id": 1, "vector": {"a": VECTOR}}]
+    result(http.put(f"{path}/points/vectors", json={"points": twice}))
+    assert result(http.get(f"{path}/points/1"))["vector"] == {"a": VECTOR, "b": [3, 4]}
+    body = {"vector": {"name": "b", "vector": [0, 0]}, "limit": 1}
+    [found] = result(http.post(f"{path}/points/search", json=body))
+    assert found["score"] == 5.0
+    result(http.post(f"{path}/points/vectors/delete", json={"vector": ["b"], "points": [1]}))
+    assert result(http.get(f"{path}/points/1"))["vector"] == {"a": VECTOR}
+    config = {"dense": {"size": 3, "distance": "Cosine"}}
+    result(http.put(f"{path}/vectors/late", json=config))
+    params = result(http.get(path))["config"]["params"]["vectors"]
+    assert params["late"] == config["dense"]
+    result(http.delete(f"{path}/vectors/late"))
+    assert result(http.get(path))["config"]["params"]["vectors"].keys() == {"a", "b"}
+    http.delete(path)
+
+
+def test_several_operations_as_one(http: httpx.Client, path: str) -> None:
+    operations = [
+        {"upsert": {"points": [{"id": 4, "vector": VECTOR, "payload": {"n": 4}}]}},
+        {"set_payload": {"payload": {"m": 1}, "points": [4], "filter": None}},
+        {"overwrite_payload": {"payload": {"k": 1}, "filter": {"must": [{"has_id": [1]}]}}},
+        {"delete_payload": {"keys": ["n"], "points": [4]}},
+        {"clear_payload": {"points": [2]}},
+        {"update_vectors": {"points": [{"id": 2, "vector": [0, 0, 0, 1]}]}},
+        {"delete": {"points": [3]}},
+        {"upsert": {"batch": {"ids": [5], "vectors": [VECTOR]}}},
+        {"delete_vectors": {"vector": [""], "points": [5]}},
+    ]
+    told = result(http.post(f"{path}/points/batch?wait=true", json={"operations": operations}))
+    assert [each["status"] for each in told] == ["completed"] * len(operations)
+    page = result(http.post(f"{path}/points/scroll", json={"with_vector": True}))
+    by_id = {each["id"]: each for each in page["points"]}
+    assert by_id.keys() == {1, 2, 4, 5}
+    assert by_id[4]["payload"] == {"m": 1}
+    assert by_id[1]["payload"] == {"k": 1}
+    assert by_id[2]["vector"] == [0, 0, 0, 1]
+    operations = [{"delete": {"points": [4]}}, {"update_vectors": {"points": [{"id": 4}]}}]
+    error(http.post(f"{path}/points/batch", json={"operations": operations}), 400)
+    assert result(http.get(f"{path}/points/4"))["id"] == 4  # nothing of it was done
+
+
+def test_an_upsert_on_a_condition(http: httpx.Client, path: str) -> None:
+    body = {
+        "points": [{"id": 1, "vector": VECTOR}, {"id": 50, "vector": VECTOR}],
+        "update_mode": "insert_only",
+    }
+    result(http.put(f"{path}/points", json=body))
+    assert result(http.get(f"{path}/points/1"))["vector"] == [1, 0, 0, 0.5]
+    assert result(http.get(f"{path}/points/50"))["vector"] == VECTOR
+
+
+# -- collections -----------------------------------------------------------------------------------
+
+
+def test_the_life_of_a_collection(http: httpx.Client) -> None:
+    body = {
+        "vectors": {"size": 4, "distance": "Cosine"},
+        "shard_number": 1,
+        "replication_factor": 1,
+        "write_consistency_factor": 1,
+        "sharding_method": "auto",
+        "init_from": None,
+        "on_disk_payload": True,
+        "sparse_vectors": {},
+        "optimizers_config": {"indexing_threshold_kb": 77},
+        "hnsw_config": {"m": 8},
+        "quantization": {"scalar": {"type": "int8", "quantile": 0.99}},
+        "metadata": {"owner": "tests"},
+    }
+    assert result(http.put("/collections/life?timeout=20", json=body)) is True
+    assert {"name": "life"} in result(http.get("/collections"))["collections"]
+    info = result(http.get("/collections/life"))
+    assert info["status"] == "green"
+    assert info["optimizer_status"] == "ok"
+    assert info["segments_count"] >= 1
+    assert info["config"]["optimizer_config"]["indexing_threshold"] == 77
+    assert info["config"]["hnsw_config"]["m"] == 8
+    assert info["config"]["params"]["vectors"] == body["vectors"]
+    assert info["config"]["quantization_config"] == body["quantization"]
+    assert info["config"]["metadata"] == {"owner": "tests"}
+    assert "recall" not in info["config"]["optimizer_config"]
+    change = {"optimizers_config": {"indexing_threshold": 5}, "params": {"replication_factor": 1}}
+    assert result(http.patch("/collections/life", json=change)) is True
+    optimizers = result(http.get("/collections/life"))["config"]["optimizer_config"]
+    assert optimizers["indexing_threshold"] == 5
+    shard = result(http.get("/collections/life/cluster"))["local_shards"][0]
+    assert shard == {"shard_id": 0, "points_count": 0, "state": "Active"}
+    assert result(http.get("/collections/life/shards")) == {}
+    assert result(http.delete("/collections/life")) is True
+
+
+@pytest.mark.parametrize("body", [{}, {"vectors": None}, {"vectors": {}, "sparse_vectors": {}}])
+def test_a_collection_without_vectors(http: httpx.Client, body: Any) -> None:
+    assert result(http.put("/collections/bare", json=body)) is True
+    assert result(http.get("/collections/bare"))["config"]["params"]["vectors"] == {}
+    put(http, "/collections/bare", {"id": 1, "vector": {}, "payload": {"n": 1}})
+    page = result(http.post("/collections/bare/points/scroll", json={"with_vector": True}))
+    assert [each["payload"] for each in page["points"]] == [{"n": 1}]
+    error(http.post("/collections/bare/points/query", json={"query": VECTOR}), 400)
+    assert result(http.delete("/collections/bare")) is True
+
+
+def test_sparse_vectors_are_refused_by_name(http: httpx.Client) -> None:
+    body = {"vectors": {"size": 4, "distance": "Dot"}, "sparse_vectors": {"s": {}}}
+    assert "sparse_vectors" in error(http.put("/collections/sparse", json=body), 400)
+    assert result(http.get("/collections/sparse/exists")) == {"exists": False}
+
+
+@pytest.mark.parametrize("name", ["{collection_name}", "a b", "ä%", "a%20b", "x" * 200])
+def test_odd_names(http: httpx.Client, name: str) -> None:
+    path = f"/collections/{quote(name, safe='')}"
+    body = {"vectors": {"size": 4, "distance": "Dot"}}
+    assert result(http.put(path, json=body)) is True
+    assert result(http.get("/collections")) == {"collections": [{"name": name}]}
+    assert result(http.delete(path)) is True
+
+
+def test_a_written_slash_stays_in_its_name(http: httpx.Client, path: str) -> None:
+    assert "`../../c`" in error(http.get("/collections/..%2F..%2Fc"), 404)
+    assert result(http.get("/collections///c/"))["points_count"] == 3
+
+
+def test_aliases(http: httpx.Client, path: str) -> None:
+    create = {"create_alias": {"collection_name": "c", "alias_name": "other"}}
+    assert result(http.post("/collections/aliases", json={"actions": [create]})) is True
+    expected = {"aliases": [{"alias_name": "other", "collection_name": "c"}]}
+    assert result(http.get("/aliases")) == expected
+    assert result(http.get(f"{path}/aliases")) == expected
+    assert result(http.post("/collections/other/points/count", json={}))["count"] == 3
+    body = {"vectors": {"size": 4, "distance": "Dot"}}
+    text = error(http.put("/collections/other", json=body), 400)
+    assert text == "Wrong input: Alias `other` already exists!"
+    missing = {"create_alias": {"collection_name": "none", "alias_name": "x"}}
+    text = error(http.post("/collections/aliases", json={"actions": [missing]}), 404)
+    assert text == "Not found: Collection `none` doesn't exist!"
+    assert result(http.get("/collections/aliases/exists")) == {"exists": False}
+
+
+def test_payload_indexes(http: httpx.Client, path: str) -> None:
+    body = {"field_name": "n", "field_schema": "integer"}
+    assert result(http.put(f"{path}/index?wait=true", json=body))["status"] == "completed"
+    schema = result(http.get(path))["payload_schema"]
+    assert schema["n"]["data_type"] == "integer"
+    assert schema["n"]["points"] == 3
+    result(http.delete(f"{path}/index/n"))
+    assert result(http.get(path))["payload_schema"] == {}
+
+
+def test_what_the_optimizer_does(http: httpx.Client, path: str) -> None:
+    found = result(http.get(f"{path}/optimizations?with=queued,%20idle_segments"))
+    assert found.keys() == {"summary", "running", "queued", "idle_segments"}
+    assert found["idle_segments"][0]["points_count"] == 3
+    text = error(http.get(f"{path}/optimizations?with=odd"), 400)
+    assert "odd" in text
+
+
+def test_where_the_bytes_are(http: httpx.Client, path: str) -> None:
+    memory = result(http.get(f"{path}/memory"))
+    assert memory["total"]["ram_bytes"] > 0
+    assert memory["vectors"][0]["storage"].keys() == memory["total"].keys()
+
+
+def test_packed_bodies(http: httpx.Client, path: str) -> None:
+    points = [{"id": n, "vector": VECTOR, "payload": {"text": "x" * 50}} for n in range(100, 200)]
+    packed = gzip.compress(json.dumps({"points": points}).encode())
+    headers = {"content-type": "application/json", "content-encoding": "gzip"}
+    result(http.put(f"{path}/points", content=packed, headers=headers))
+    assert result(http.post(f"{path}/points/count", json={}))["count"] == 103
+    answer = http.put(f"{path}/points", content=packed[:-9], headers=headers)
+    assert "gzip" in error(answer, 400)
+    headers["content-encoding"] = "br"
+    assert "gzip" in error(http.put(f"{path}/points", content=packed, headers=headers), 400)

@@ -1,0 +1,118 @@
+"""``vecdb serve``: answer programs in any language over HTTP, as a Qdrant server does."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from pathlib import Path
+
+from vecdb.cli.command import Commands, add_command, path, print_json
+from vecdb.errors import InvalidInputError
+
+_NEEDS = "vecdb serve needs more packages: pip install 'vecdb-embedded[server]'"
+
+
+def add_to(commands: Commands) -> None:
+    """The command and its arguments."""
+    command = add_command(
+        commands,
+        "serve",
+        _serve,
+        "answer programs in any language over HTTP, as a Qdrant server does",
+        "Open a database, or make it, and answer requests of Qdrant's HTTP interface until Ctrl-C "
+        "or SIGTERM. Keys come from the environment: VECDB_API_KEY, VECDB_ALT_API_KEY (both may "
+        "do everything) and VECDB_READ_ONLY_API_KEY.",
+        "vecdb serve my.db",
+    )
+    add = command.add_argument
+    add("directory", metavar="DIR", type=path, help="the database")
+    add("--host", help="where to listen (127.0.0.1)")
+    add("--port", type=_port, help="0: any that is free (6333)")
+    add("--read-only", action="store_true", help="follow the process that writes to it")
+    add("--sync", choices=("always", "interval", "never"), default="always", help="see VecDB")
+    add("--insecure", action="store_true", help="listen to other machines without a key")
+    add("--tls-cert", metavar="FILE", type=path, help="certificate; SIGHUP reads it again")
+    add("--tls-key", metavar="FILE", type=path, help="its key")
+    add("--tls-client-ca", metavar="FILE", type=path, help="callers need one of its certificates")
+    add("--allowed-host", metavar="NAME", action="append", default=[], help="a name of this server")
+    add("--cors-origin", metavar="URL", action="append", default=[], help="pages that may call it")
+    add("--max-body-mb", metavar="N", type=_positive, default=32, help="of a request (32)")
+    add("--max-in-flight", metavar="N", type=_positive, default=256, help="requests (256)")
+    add("--metrics-prefix", metavar="TEXT", default="", help="before the names in /metrics")
+    add("--api-version", metavar="V", help="of Qdrant, that callers are told")
+    add("--static-dir", metavar="DIR", type=path, help="a web interface, shown at /dashboard")
+    add("--access-log", action="store_true", help="a line of JSON for each request, to stderr")
+
+
+def _port(text: str) -> int:
+    if not text.isdigit() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"expected 0 to 65535, got {text!r}")
+    return int(text)
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected an integer >= 1, got {text!r}")
+    return int(text)
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    try:
+        from vecdb.server import running, settings
+    except ModuleNotFoundError as error:
+        raise InvalidInputError(f"{_NEEDS} (there is no {error.name})") from None
+    host, port = settings.address_of(os.environ)
+    keys, read_only_key = settings.keys_of(os.environ)
+    chosen = settings.Settings(
+        directory=Path(arguments.directory),
+        host=host if arguments.host is None else arguments.host,
+        port=port if arguments.port is None else arguments.port,
+        sync=arguments.sync,
+        read_only=arguments.read_only,
+        keys=keys,
+        read_only_key=read_only_key,
+        insecure=arguments.insecure,
+        tls_cert=arguments.tls_cert,
+        tls_key=arguments.tls_key,
+        tls_client_ca=arguments.tls_client_ca,
+        allowed_hosts=tuple(arguments.allowed_host),
+        cors_origins=tuple(arguments.cors_origin),
+        max_body_bytes=arguments.max_body_mb << 20,
+        max_in_flight=arguments.max_in_flight,
+        metrics_prefix=arguments.metrics_prefix,
+        api_version=arguments.api_version or settings.API_VERSION,
+        access_log=arguments.access_log,
+        static_dir=arguments.static_dir,
+    )
+    problem, warning = chosen.problem(), chosen.warning()
+    if problem is not None:
+        raise InvalidInputError(problem)
+    _log_to_stderr(chosen.access_log)
+    if warning is not None:
+        print(f"vecdb: {warning}", file=sys.stderr)
+    lines: list[str] = []
+
+    def say(line: str) -> None:
+        lines.append(line)
+        if not arguments.json:
+            print(line, flush=True)
+        elif len(lines) == 1:
+            print_json({"listening": line.rsplit(" ", 1)[-1]})
+            sys.stdout.flush()
+
+    running.run(chosen, say)
+    return 0
+
+
+def _log_to_stderr(access: bool) -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.getLogger("vecdb").addHandler(handler)
+    if access:
+        plain = logging.StreamHandler()
+        log = logging.getLogger("vecdb.server.access")
+        log.addHandler(plain)
+        log.propagate = False
+        log.setLevel(logging.INFO)

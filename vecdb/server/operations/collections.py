@@ -1,0 +1,362 @@
+"""Operations on collections and on their configuration."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from typing import Any
+
+from vecdb import models
+from vecdb.server.requests import Bound, Fields
+from vecdb.server.service import Service
+from vecdb.server.status import (
+    EXISTS,
+    OUT_OF_RANGE,
+    WRONG,
+    Refusal,
+    malformed,
+    not_supported,
+)
+from vecdb.server.table import Call, Right, operation
+
+_FORBIDDEN_IN_NAMES = re.compile(r'[<>:"/\\|?*\0\x1f]')
+
+_CLUSTER = (
+    Bound("shard_number", 1),
+    Bound("replication_factor", 1),
+    Bound("write_consistency_factor", 1),
+    Bound("read_fan_out_factor", 1),
+    Bound("read_fan_out_delay_ms", 1),
+)
+_HNSW = (
+    ("ef_construct", 4, None),
+    ("full_scan_threshold", 10, None),
+    ("m", 0, None),
+    ("payload_m", 0, None),
+)
+_CONFIG = (
+    *(Bound(f"hnsw_config.{name}", low, high) for name, low, high in _HNSW),
+    *(Bound(f"vectors.hnsw_config.{name}", low, high) for name, low, high in _HNSW),
+    *(Bound(f"vectors.*.hnsw_config.{name}", low, high) for name, low, high in _HNSW),
+    Bound("quantization_config.scalar.quantile", 0.5, 1.0),
+    Bound("vectors.quantization_config.scalar.quantile", 0.5, 1.0),
+    Bound("vectors.*.quantization_config.scalar.quantile", 0.5, 1.0),
+    Bound("optimizers_config.deleted_threshold", 0.0, 1.0),
+    Bound("optimizers_config.vacuum_min_vector_number", 100),
+    Bound("optimizers_config.max_segment_size", 1),
+    Bound("wal_config.wal_capacity_mb", 1),
+    Bound("wal_config.wal_retain_closed", 1),
+)
+_ALIASES = {"quantization": "quantization_config", "optimizer_config": "optimizers_config"}
+_OF_OPTIMIZERS = ("max_segment_size", "memmap_threshold", "indexing_threshold")
+
+CREATE = Fields(
+    "vectors",
+    "sparse_vectors",
+    "hnsw_config",
+    "optimizers_config",
+    "wal_config",
+    "quantization_config",
+    "on_disk_payload",
+    "payload",
+    "strict_mode_config",
+    "metadata",
+    "init_from",
+    *("sharding_method", "shard_number", "replication_factor", "write_consistency_factor"),
+    ignored=("timeout",),
+    aliases=_ALIASES,
+    renamed={"vectors": "vectors_config", "sparse_vectors": "sparse_vectors_config"},
+    bounds=(
+        Bound("vectors.size", 1, 65_536),
+        Bound("vectors.*.size", 1, 65_536),
+        *_CLUSTER,
+        *_CONFIG,
+    ),
+)
+UPDATE = Fields(
+    "vectors",
+    "hnsw_config",
+    "optimizers_config",
+    "quantization_config",
+    "params",
+    "sparse_vectors",
+    "strict_mode_config",
+    "metadata",
+    ignored=("timeout",),
+    aliases=_ALIASES,
+    renamed={"vectors": "vectors_config", "params": "collection_params"},
+    bounds=(*_CONFIG, *(Bound(f"params.{bound.path}", bound.low) for bound in _CLUSTER)),
+)
+INDEX = Fields("field_schema", "field_type", required=("field_name",))
+VECTOR_NAME = Fields(*("dense", "sparse", "multi_dense"), bounds=(Bound("dense.size", 1, 65_536),))
+
+
+@operation(Right.READ)
+async def list_collections(service: Service, call: Call) -> Any:
+    """List the collections."""
+    await service.follow()
+    found = await service.database.get_collections()
+    return {"collections": [{"name": each.name} for each in found.collections]}
+
+
+@operation(Right.READ)
+async def collection_exists(service: Service, call: Call) -> Any:
+    """Say whether there is a collection of that name or alias."""
+    await service.follow()
+    return {"exists": await service.database.collection_exists(call.collection)}
+
+
+@operation(Right.READ)
+async def get_collection(service: Service, call: Call) -> Any:
+    """Show the configuration and state of a collection."""
+    await service.follow()
+    collection = service.collection(call.collection)
+    info = await service.lanes.read(
+        (call.collection, "info"), collection.info, timeout=call.timeout
+    )
+    return shown(info)
+
+
+def shown(info: models.CollectionInfo) -> dict[str, Any]:
+    """A collection in the shape of Qdrant's server."""
+    plain = models.to_builtins(info)
+    config = plain["config"]
+    config["params"] = {
+        "vectors": config["params"].get("vectors", {}),
+        "shard_number": 1,
+        "replication_factor": 1,
+        "write_consistency_factor": 1,
+        "on_disk_payload": config["params"].get("on_disk_payload", True),
+    }
+    optimizers = config["optimizer_config"]
+    optimizers.pop("recall", None)
+    for name in (*_OF_OPTIMIZERS, "max_optimization_threads"):
+        optimizers.setdefault(name, None)
+    config.setdefault("quantization_config", None)
+    config.pop("payload_schema", None)
+    answer = {
+        "status": plain["status"],
+        "optimizer_status": plain["optimizer_status"],
+        "vectors_count": plain["vectors_count"],
+        "indexed_vectors_count": plain["indexed_vectors_count"],
+        "points_count": plain["points_count"],
+        "segments_count": max(1, plain["segments_count"]),
+        "config": config,
+        "payload_schema": plain["payload_schema"],
+        "update_queue": {"length": 0},
+    }
+    if plain["warnings"]:
+        answer["warnings"] = plain["warnings"]
+    return answer
+
+
+@operation(Right.MANAGE, CREATE)
+async def create_collection(service: Service, call: Call) -> Any:
+    """Make a collection."""
+    _check_new_name(call.collection)
+    given = _without_old_names(CREATE.read(call.body))
+    database = service.database.database
+    if database.collection_exists(call.collection):
+        if all(call.collection != each.name for each in database.get_collections().collections):
+            raise Refusal(WRONG, f"Wrong input: Alias `{call.collection}` already exists!")
+        text = f"Wrong input: Collection `{call.collection}` already exists!"
+        raise Refusal(EXISTS, text)
+    if not given.get("sparse_vectors_config", True):
+        del given["sparse_vectors_config"]  # {}: none
+    given.setdefault("vectors_config", {})
+    created = service.database.create_collection(call.collection, **given)
+    return await service.within(call.timeout, created)
+
+
+def _check_new_name(name: str) -> None:
+    found = _FORBIDDEN_IN_NAMES.search(name)
+    if found:
+        text = f"collection_name: collection name cannot contain {found[0]!r} char"
+        raise Refusal(OUT_OF_RANGE, f"Validation error in path parameters: [{text}]")
+
+
+def _without_old_names(given: dict[str, Any]) -> dict[str, Any]:
+    """The sizes of an optimizer with the unit in their name, without it."""
+    sizes = given.get("optimizers_config")
+    if isinstance(sizes, dict):
+        given["optimizers_config"] = {
+            key[:-3] if key.endswith("_kb") and key[:-3] in _OF_OPTIMIZERS else key: value
+            for key, value in sizes.items()
+        }
+    hnsw = given.get("hnsw_config")
+    if isinstance(hnsw, dict) and "full_scan_threshold_kb" in hnsw:
+        hnsw = dict(hnsw)
+        hnsw["full_scan_threshold"] = hnsw.pop("full_scan_threshold_kb")
+        given["hnsw_config"] = hnsw
+    return given
+
+
+@operation(Right.WRITE, UPDATE)
+async def update_collection(service: Service, call: Call) -> Any:
+    """Change the configuration of a collection."""
+    service.collection(call.collection)
+    given = _without_old_names(UPDATE.read(call.body))
+    for name in ("sparse_vectors", "strict_mode_config"):
+        if given.pop(name, None):
+            raise not_supported(name)
+    changed = service.database.update_collection(call.collection, **given)
+    return await service.within(call.timeout, changed)
+
+
+@operation(Right.MANAGE)
+async def delete_collection(service: Service, call: Call) -> Any:
+    """Remove a collection."""
+    return await service.within(call.timeout, service.database.delete_collection(call.collection))
+
+
+@operation(Right.WRITE, INDEX)
+async def create_payload_index(service: Service, call: Call) -> Any:
+    """Say of which type a field of the payload is."""
+    service.collection(call.collection)
+    given = INDEX.read(call.body)
+    schema = given.get("field_schema")
+    if isinstance(schema, dict) and schema.get("lookup") is schema.get("range") is False:
+        problem = "the 'lookup' and 'range' capabilities can't be both disabled"
+        raise Refusal(OUT_OF_RANGE, f"Validation error: {problem}")
+    done = await service.within(
+        call.timeout, service.database.create_payload_index(call.collection, **given)
+    )
+    return _told(call, done)
+
+
+@operation(Right.WRITE)
+async def delete_payload_index(service: Service, call: Call) -> Any:
+    """Take back what was said of a field of the payload."""
+    service.collection(call.collection)
+    done = await service.within(
+        call.timeout, service.database.delete_payload_index(call.collection, call.item)
+    )
+    return _told(call, done)
+
+
+@operation(Right.WRITE, VECTOR_NAME)
+async def create_vector_name(service: Service, call: Call) -> Any:
+    """Add a vector to a collection."""
+    service.collection(call.collection)
+    given = VECTOR_NAME.read(call.body)
+    if not given:
+        raise malformed("expected the configuration of a vector, such as `dense`")
+    done = await service.within(
+        call.timeout,
+        service.database.create_vector_name(call.collection, call.item, given),
+    )
+    return _told(call, done)
+
+
+@operation(Right.WRITE)
+async def delete_vector_name(service: Service, call: Call) -> Any:
+    """Take a vector from a collection."""
+    service.collection(call.collection)
+    done = await service.within(
+        call.timeout, service.database.delete_vector_name(call.collection, call.item)
+    )
+    return _told(call, done)
+
+
+def _told(call: Call, done: models.UpdateResult) -> dict[str, Any]:
+    status = "completed" if call.wait else "acknowledged"
+    return {"operation_id": done.operation_id, "status": status}
+
+
+@operation(Right.READ)
+async def optimizations(service: Service, call: Call) -> Any:
+    """Show what the optimizer has done and has to do."""
+    await service.follow()
+    wanted = [each.strip() for each in call.options.get("with", "").split(",") if each.strip()]
+    for each in wanted:
+        if each not in ("queued", "completed", "idle_segments"):
+            raise Refusal(WRONG, f"Wrong input: Unknown field in 'with' parameter: {each}")
+    collection = service.collection(call.collection)
+    info = await service.lanes.read((call.collection, "info"), collection.info, call.timeout)
+    progress = info.optimizer_progress
+    segments = [_segment(each) for each in info.segments] or [_segment(None)]
+    running = [] if progress.running is None else [_running(progress, segments)]
+    queued = [] if progress.pending is None else [{"optimizer": progress.pending, "segments": []}]
+    answer: dict[str, Any] = {
+        "summary": {
+            "queued_optimizations": len(queued),
+            "queued_segments": 0,
+            "queued_points": 0,
+            "idle_segments": 0 if running else len(segments),
+        },
+        "running": running,
+    }
+    found = {"queued": queued, "completed": [], "idle_segments": [] if running else segments}
+    return answer | {name: found[name] for name in wanted}
+
+
+def _segment(segment: models.SegmentInfo | None) -> dict[str, Any]:
+    number = 0 if segment is None else int(segment.id, 16)
+    return {
+        "uuid": str(uuid.UUID(int=number & ((1 << 128) - 1))),
+        "points_count": 0 if segment is None else segment.points,
+    }
+
+
+def _running(progress: models.OptimizerProgress, segments: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "uuid": str(uuid.UUID(int=progress.completed + 1)),
+        "optimizer": progress.running,
+        "status": "optimizing",
+        "segments": segments,
+        "progress": {
+            "name": progress.running,
+            "done": progress.rows_done,
+            "total": progress.rows_total,
+        },
+    }
+
+
+_LEAF = ("disk_bytes", "ram_bytes", "cached_bytes", "expected_cache_bytes")
+_MEMORY = {
+    "storage": ("originals", "memory_segment"),
+    "index": ("sketches", "indexes"),
+    "quantized": ("codes", "quantizers"),
+    "payload": ("payload",),
+    "id_tracker": ("ids", "seqs", "masks"),
+}
+
+
+@operation(Right.READ)
+async def memory(service: Service, call: Call) -> Any:
+    """Show where the bytes of a collection are."""
+    await service.follow()
+    collection = service.collection(call.collection)
+    parts = (await service.lanes.read(None, collection.memory_report, call.timeout))["parts"]
+
+    def leaf(*names: str) -> dict[str, int]:
+        figures = [parts[name] for name in names]
+        return dict(
+            zip(
+                _LEAF,
+                (
+                    sum(each["file"] for each in figures),
+                    sum(each["anonymous"] for each in figures),
+                    sum(each["resident"] for each in figures),
+                    sum(each["mapped"] for each in figures),
+                ),
+                strict=True,
+            )
+        )
+
+    kinds = {name: leaf(*names) for name, names in _MEMORY.items()}
+    return {
+        "total": leaf(*parts),
+        "vectors": [
+            {
+                "name": "",
+                "storage": kinds["storage"],
+                "index": kinds["index"],
+                "quantized": kinds["quantized"],
+            }
+        ],
+        "sparse_vectors": [],
+        "payload": kinds["payload"],
+        "payload_index": [],
+        "other": {"id_tracker": kinds["id_tracker"]},
+    }

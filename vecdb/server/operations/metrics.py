@@ -1,0 +1,175 @@
+"""The operation that gives the figures of the server to Prometheus."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from vecdb import __version__, errors
+from vecdb.server.answers import Text
+from vecdb.server.counters import Durations
+from vecdb.server.service import Service
+from vecdb.server.table import Call, Right, operation
+
+_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+Labels = Mapping[str, str]
+
+
+class Families:
+    """Figures by name, as text."""
+
+    def __init__(self, prefix: str) -> None:
+        self._prefix = prefix
+        self._lines: list[str] = []
+
+    def add(self, name: str, kind: str, help: str, figures: Iterable[tuple[Labels, float]]) -> None:
+        """One family: figures by their labels."""
+        name = self._prefix + name
+        lines = [f"{name}{_labels(labels)} {figure:.10g}" for labels, figure in figures]
+        if lines:
+            self._lines += [f"# HELP {name} {help}", f"# TYPE {name} {kind}", *lines]
+
+    def one(self, name: str, kind: str, help: str, figure: float) -> None:
+        """A family of one figure."""
+        self.add(name, kind, help, [({}, figure)])
+
+    def text(self) -> str:
+        """All of them."""
+        return "\n".join(self._lines) + "\n"
+
+
+def _labels(labels: Labels) -> str:
+    if not labels:
+        return ""
+    return "{" + ",".join(f'{name}="{_escaped(value)}"' for name, value in labels.items()) + "}"
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+
+
+@operation(Right.READ)
+async def metrics(service: Service, call: Call) -> Any:
+    """Give the figures of the server to Prometheus."""
+    await service.follow()
+    apart = call.options.get("per_collection") == "true"
+    text = await service.lanes.read(None, lambda: _text(service, apart), call.timeout)
+    return Text(text, _CONTENT_TYPE)
+
+
+def _text(service: Service, by_collection: bool) -> str:
+    families = Families(service.settings.metrics_prefix)
+    version = service.settings.api_version
+    families.add("app_info", "gauge", "information about qdrant server", [_info("qdrant", version)])
+    families.one("app_status_recovery_mode", "gauge", "whether the server only recovers", 0)
+    _collections(families, service)
+    families.one("cluster_enabled", "gauge", "whether there is a cluster", 0)
+    _responses(families, service, by_collection)
+    _process(families)
+    _own(families, service)
+    return families.text()
+
+
+def _info(name: str, version: str) -> tuple[Labels, float]:
+    return {"name": name, "version": version}, 1
+
+
+def _collections(families: Families, service: Service) -> None:
+    database = service.database.database
+    points: dict[str, int] = {}
+    vectors: dict[str, int] = {}
+    running: dict[str, int] = {}
+    log: dict[str, int] = {}
+    names = [each.name for each in database.get_collections().collections]
+    for name in names:
+        try:
+            info = database.collection(name).info()
+        except errors.VecdbError:  # damaged, or deleted this moment
+            continue
+        points[name], vectors[name] = info.points_count, info.vectors_count
+        running[name] = int(info.optimizer_progress.running is not None)
+        log[name] = info.wal_bytes
+    families.one("collections_total", "gauge", "number of collections", len(names))
+    total = sum(vectors.values())
+    families.one("collections_vector_total", "gauge", "vectors of all collections", total)
+    by_id = {
+        "collection_points": (points, "points of a collection"),
+        "collection_vectors": (vectors, "vectors of a collection"),
+        "collection_running_optimizations": (running, "work of the optimizer that is under way"),
+        "vecdb_wal_bytes": (log, "bytes in the log of a collection"),
+    }
+    for family, (figures, help) in by_id.items():
+        families.add(family, "gauge", help, [({"id": n}, f) for n, f in figures.items()])
+    damaged = len(service.database.damaged)
+    families.one("vecdb_damaged_collections", "gauge", "collections that cannot be used", damaged)
+
+
+def _responses(families: Families, service: Service, by_collection: bool) -> None:
+    counters = service.counters
+    rows: list[tuple[Labels, Durations]] = []
+    if by_collection:
+        for (method, path, status, name), durations in counters.by_collection.items():
+            labels = {"method": method, "endpoint": path, "status": str(status)}
+            rows.append(({**labels, "collection": name}, durations))
+    else:
+        for (method, path, status), durations in counters.requests.items():
+            labels = {"method": method, "endpoint": path, "status": str(status)}
+            rows.append((labels, durations))
+    families.add(
+        "rest_responses_total", "counter", "answers", [(each, d.count) for each, d in rows]
+    )
+    timed = [(labels, d) for labels, d in rows if labels["status"] == "200"]
+    for kind in ("avg", "min", "max"):
+        families.add(
+            f"rest_responses_{kind}_duration_seconds",
+            "gauge",
+            f"{kind} time of an answer",
+            [(labels, _seconds(d, kind)) for labels, d in timed],
+        )
+
+
+def _seconds(durations: Durations, kind: str) -> float:
+    if kind == "avg":
+        return durations.total / durations.count
+    return durations.least if kind == "min" else durations.most
+
+
+def _process(families: Families) -> None:
+    import psutil
+
+    process = psutil.Process()
+    with process.oneshot():
+        memory, threads = process.memory_info(), process.num_threads()
+    families.one("memory_resident_bytes", "gauge", "memory of the process", memory.rss)
+    families.one("memory_virtual_bytes", "gauge", "addresses of the process", memory.vms)
+    families.one("process_threads", "gauge", "threads of the process", threads)
+    families.one("process_open_fds", "gauge", "open files of the process", process.num_fds())
+
+
+def _own(families: Families, service: Service) -> None:
+    counters, lanes = service.counters, service.lanes
+    families.add("vecdb_info", "gauge", "version of vecdb", [_info("vecdb", __version__)])
+    families.one("vecdb_in_flight", "gauge", "requests under way", counters.in_flight)
+    families.one("vecdb_reads_waiting", "gauge", "reads that have a thread", lanes.waiting)
+    families.add(
+        "vecdb_reads_total",
+        "counter",
+        "reads by where they ran",
+        [({"lane": lane}, count) for lane, count in lanes.taken.items()],
+    )
+    families.add(
+        "vecdb_refusals_total",
+        "counter",
+        "requests that were refused before anything was done",
+        [({"reason": reason}, count) for reason, count in counters.refusals.items()],
+    )
+    families.add(
+        "vecdb_clients_total",
+        "counter",
+        "requests by client",
+        [({"client": client.decode()}, count) for client, count in counters.clients.items()],
+    )
+    families.one(
+        "vecdb_loop_delay_seconds", "gauge", "how late the event loop was", counters.loop_delay
+    )

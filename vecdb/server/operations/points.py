@@ -1,0 +1,229 @@
+"""Operations that change points. Each is one write; those that come together share a sync."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from typing import Any
+
+from vecdb import AsyncCollection, models
+from vecdb.server.requests import Fields, ids, several
+from vecdb.server.service import Service
+from vecdb.server.status import TIMEOUT, WRONG, Refusal, malformed, out_of_range
+from vecdb.server.table import Call, Right, operation
+
+_SHARD = {"shard_key": "shard_key_selector"}
+_SELECTOR = ("points", "filter", "shard_key")
+_POINT = Fields("payload", required=("id", "vector"), aliases={"vectors": "vector"})
+_POINT_VECTORS = Fields(required=("id", "vector"), aliases={"vectors": "vector"})
+_BATCH = Fields("payloads", required=("ids", "vectors"), aliases={"vector": "vectors"})
+
+UPSERT = Fields(*("points", "batch", "update_filter", "update_mode", "shard_key"), renamed=_SHARD)
+DELETE = Fields(*_SELECTOR, renamed=_SHARD)
+SET_PAYLOAD = Fields(*_SELECTOR, "key", required=("payload",), renamed=_SHARD)
+DELETE_PAYLOAD = Fields(*_SELECTOR, required=("keys",), renamed=_SHARD)
+UPDATE_VECTORS = Fields("update_filter", "shard_key", required=("points",), renamed=_SHARD)
+DELETE_VECTORS = Fields(*_SELECTOR, required=("vector",), renamed=_SHARD)
+BATCH_UPDATE = Fields(required=("operations",))
+
+
+def _collection(service: Service, call: Call) -> AsyncCollection:
+    service.collection(call.collection)  # says so in Qdrant's words if there is none
+    return service.database.collection(call.collection)
+
+
+async def _result(
+    service: Service, call: Call, write: Awaitable[models.UpdateResult]
+) -> dict[str, Any]:
+    """What a caller is told of a write. It is always done by then, but programs compare what they
+    are told with what they asked for."""
+    try:
+        done = await service.within(call.timeout, write)
+    except Refusal as refusal:
+        if refusal.status is not TIMEOUT:
+            raise
+        return {"operation_id": None, "status": "wait_timeout"}  # it goes on
+    return _told(call, done)
+
+
+def _told(call: Call, done: models.UpdateResult) -> dict[str, Any]:
+    status = "completed" if call.wait else "acknowledged"
+    return {"operation_id": done.operation_id, "status": status}
+
+
+def _points(given: dict[str, Any]) -> Any:
+    """The points of an upsert, in the form of the verb."""
+    if "batch" in given:
+        if "points" in given:
+            raise malformed("expected points or a batch, got both")
+        batch = _BATCH.read(given.pop("batch"), "batch.")
+        return models.Batch(**batch)
+    points = given.pop("points", None)
+    if points is None:
+        raise malformed("missing field `points`")
+    return _each(points, _POINT)
+
+
+def _each(points: Any, fields: Fields) -> list[dict[str, Any]]:
+    """Points by themselves, read. Of those with the same id the last one counts."""
+    if not isinstance(points, list):
+        raise malformed("points: expected a list")
+    read = [fields.read(point, f"points[{number}].") for number, point in enumerate(points)]
+    try:
+        by_id = {point["id"]: point for point in read}
+    except TypeError:  # no id at all, which the verb says
+        return read
+    return read if len(by_id) == len(read) else list(by_id.values())
+
+
+def _vectors(points: Any) -> list[dict[str, Any]]:
+    """Points with new vectors. Those with the same id are one, with the vectors of all of them."""
+    if not isinstance(points, list):
+        raise malformed("points: expected a list")
+    if not points:
+        raise out_of_range(["points: must specify points to update"])
+    found: dict[Any, dict[str, Any]] = {}
+    for number, point in enumerate(points):
+        given = _POINT_VECTORS.read(point, f"points[{number}].")
+        vector, name = given["vector"], given["id"]
+        if vector == {}:
+            problem = f"points[{number}].vector: must specify vectors to update for point"
+            raise out_of_range([problem])
+        if not isinstance(name, (int, str)):
+            raise malformed(f"points[{number}].id: expected a number or a string")
+        before = found.get(name, {}).get("vector")
+        if isinstance(before, dict) and isinstance(vector, dict):
+            given["vector"] = before | vector
+        found[name] = given
+    return list(found.values())
+
+
+def _selected(given: dict[str, Any]) -> Any:
+    """The points that are meant: their ids, or a filter."""
+    points, filter = given.pop("points", None), given.pop("filter", None)
+    if points is not None:
+        return ids(points)
+    if filter is not None:
+        return {"filter": filter}
+    raise Refusal(WRONG, "Bad request: Either list of point ids or filter must be provided")
+
+
+@operation(Right.WRITE, UPSERT)
+async def upsert(service: Service, call: Call) -> Any:
+    """Write points; those that are there are replaced."""
+    collection = _collection(service, call)
+    given = UPSERT.read(call.body)
+    points = _points(given)
+    return await _result(service, call, collection.upsert(points, **given))
+
+
+@operation(Right.WRITE, DELETE)
+async def delete(service: Service, call: Call) -> Any:
+    """Remove points."""
+    collection = _collection(service, call)
+    given = DELETE.read(call.body)
+    return await _result(service, call, collection.delete(_selected(given), **given))
+
+
+@operation(Right.WRITE, SET_PAYLOAD)
+async def set_payload(service: Service, call: Call) -> Any:
+    """Merge a payload into that of points."""
+    collection = _collection(service, call)
+    given = SET_PAYLOAD.read(call.body)
+    return await _result(service, call, collection.set_payload(points=_selected(given), **given))
+
+
+@operation(Right.WRITE, SET_PAYLOAD)
+async def overwrite_payload(service: Service, call: Call) -> Any:
+    """Replace the payload of points."""
+    collection = _collection(service, call)
+    given = SET_PAYLOAD.read(call.body)
+    if "key" in given:
+        return await _result(
+            service, call, collection.set_payload(points=_selected(given), **given)
+        )
+    return await _result(
+        service, call, collection.overwrite_payload(points=_selected(given), **given)
+    )
+
+
+@operation(Right.WRITE, DELETE_PAYLOAD)
+async def delete_payload(service: Service, call: Call) -> Any:
+    """Remove keys from the payload of points."""
+    collection = _collection(service, call)
+    given = DELETE_PAYLOAD.read(call.body)
+    return await _result(service, call, collection.delete_payload(points=_selected(given), **given))
+
+
+@operation(Right.WRITE, DELETE)
+async def clear_payload(service: Service, call: Call) -> Any:
+    """Remove the whole payload of points."""
+    collection = _collection(service, call)
+    given = DELETE.read(call.body)
+    return await _result(service, call, collection.clear_payload(_selected(given), **given))
+
+
+@operation(Right.WRITE, UPDATE_VECTORS)
+async def update_vectors(service: Service, call: Call) -> Any:
+    """Replace vectors of points; the rest of these stays."""
+    collection = _collection(service, call)
+    given = UPDATE_VECTORS.read(call.body)
+    points = _vectors(given.pop("points"))
+    return await _result(service, call, collection.update_vectors(points, **given))
+
+
+@operation(Right.WRITE, DELETE_VECTORS)
+async def delete_vectors(service: Service, call: Call) -> Any:
+    """Take vectors from points; the points stay."""
+    collection = _collection(service, call)
+    given = DELETE_VECTORS.read(call.body)
+    names = given.pop("vector")
+    return await _result(
+        service, call, collection.delete_vectors(names, points=_selected(given), **given)
+    )
+
+
+_OF_BATCHES = {
+    "upsert": UPSERT,
+    "delete": DELETE,
+    "set_payload": SET_PAYLOAD,
+    "overwrite_payload": SET_PAYLOAD,
+    "delete_payload": DELETE_PAYLOAD,
+    "clear_payload": DELETE,
+    "update_vectors": UPDATE_VECTORS,
+    "delete_vectors": DELETE_VECTORS,
+}
+
+
+@operation(Right.WRITE, BATCH_UPDATE)
+async def batch_update(service: Service, call: Call) -> Any:
+    """Do several operations as one write: all of them, or none."""
+    collection = _collection(service, call)
+    operations = [
+        _of_batch(item, f"operations[{number}].")
+        for number, item in enumerate(several(call.body, "operations", 10_000))
+    ]
+    done = await collection.batch_update_points(operations)
+    return [_told(call, each) for each in done]
+
+
+def _of_batch(item: Any, where: str) -> dict[str, Any]:
+    """One operation, as the verb takes it."""
+    given = {}
+    if isinstance(item, dict):
+        given = {key: value for key, value in item.items() if value is not None}
+    if len(given) != 1 or not given.keys() <= _OF_BATCHES.keys():
+        raise malformed(f"{where} expected one of {', '.join(_OF_BATCHES)}")
+    [(name, body)] = given.items()
+    given = _OF_BATCHES[name].read(body, f"{where}{name}.")
+    if given.pop("shard_key_selector", None) is not None:
+        raise Refusal(WRONG, "Bad request: shard_key is Qdrant's, and not supported by vecdb")
+    if name == "upsert":
+        points = _points(given)
+        kind = "batch" if isinstance(points, models.Batch) else "points"
+        return {name: {kind: points, **given}}
+    if name == "update_vectors":
+        return {name: {**given, "points": _vectors(given["points"])}}
+    if name in ("delete", "clear_payload"):
+        selected = _selected(given)
+        return {name: selected if isinstance(selected, dict) else {"points": selected}}
+    return {name: given}

@@ -1,0 +1,265 @@
+"""Operations that read points."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from vecdb.server.answers import Page, Points
+from vecdb.server.requests import (
+    MOST_SEARCHES,
+    Bound,
+    Fields,
+    ids,
+    page,
+    point_id,
+    several,
+    vector,
+)
+from vecdb.server.service import Service
+from vecdb.server.status import NOT_FOUND, Refusal, malformed
+from vecdb.server.table import Call, Right, operation
+
+_VECTORS = {"with_vectors": "with_vector"}
+_PARAMS = (
+    Bound("limit", 1),
+    Bound("params.hnsw_ef", 1),
+    Bound("params.quantization.oversampling", 1.0),
+    Bound("params.acorn.max_selectivity", 0.0, 1.0),
+)
+_WANTED = ("with_payload", "with_vector", "score_threshold", "shard_key")
+
+_QUERY = ("query", "using", "filter", "params", "limit", "offset", *_WANTED)
+_FROM = ("prefetch", "lookup_from")
+_MMR = (
+    Bound("query.mmr.diversity", 0.0, 1.0),
+    Bound("query.mmr.candidates_limit", 1, 16_384),
+)
+QUERY = Fields(*(*_QUERY, *_FROM), aliases=_VECTORS, bounds=(*_PARAMS, *_MMR), prefix="internal.")
+_QUERY_OF_BATCH = Fields(*_QUERY, *_FROM, aliases=_VECTORS, bounds=(*_PARAMS, *_MMR))
+QUERY_BATCH = Fields(required=("searches",))
+
+_SEARCH = ("filter", "params", "offset", *_WANTED)
+_TOP = {**_VECTORS, "top": "limit"}
+SEARCH = Fields(
+    *_SEARCH,
+    required=("vector", "limit"),
+    aliases=_TOP,
+    renamed={"vector": "query"},
+    bounds=(*_PARAMS, Bound("top", 1)),
+    prefix="search_request.",
+)
+_SEARCH_OF_BATCH = Fields(
+    *_SEARCH, required=("vector", "limit"), aliases=_TOP, bounds=(*_PARAMS, Bound("top", 1))
+)
+SEARCH_BATCH = Fields(required=("searches",))
+
+RETRIEVE = Fields(
+    *("with_payload", "with_vector", "shard_key"),
+    required=("ids",),
+    aliases=_VECTORS,
+    renamed={"with_vector": "with_vectors", "shard_key": "shard_key_selector"},
+)
+SCROLL = Fields(
+    *("filter", "limit", "offset", "with_payload", "with_vector", "order_by", "shard_key"),
+    aliases=_VECTORS,
+    renamed={
+        "filter": "scroll_filter",
+        "with_vector": "with_vectors",
+        "shard_key": "shard_key_selector",
+    },
+    bounds=(Bound("limit", 1),),
+    prefix="scroll_request.",
+)
+COUNT = Fields(
+    *("filter", "exact", "shard_key"),
+    renamed={"filter": "count_filter", "shard_key": "shard_key_selector"},
+)
+
+_PLAIN = {"query", "limit", "with_payload"}
+_SHORT = 100
+"""So many results are an answer that is short."""
+_FEW = 8
+"""So many searches are a batch that is short."""
+
+
+@operation(Right.READ, QUERY)
+async def query(service: Service, call: Call) -> Any:
+    """Find the points nearest to a vector or to a point; or, without a query, the first ones."""
+    return Points(await _found(service, call, _query(QUERY, call.body)))
+
+
+async def _found(service: Service, call: Call, request: dict[str, Any]) -> Any:
+    await service.follow()
+    return await service.searches.make(
+        _kind(call.collection, request),
+        service.collection(call.collection),
+        request,
+        call.shapes.hits,
+        alone=call.alone,
+        timeout=call.timeout,
+    )
+
+
+def _query(fields: Fields, body: Any, where: str = "") -> dict[str, Any]:
+    """A query, as ``QueryRequest`` has it."""
+    given = page(fields.read(body, where))
+    asked = given.get("query")
+    if type(asked) is dict:
+        asked = {key: value for key, value in asked.items() if value is not None}
+        asked = asked["nearest"] if asked.keys() == {"nearest"} else asked
+    given["query"] = vector(asked)
+    using = given.get("using", "")
+    if not isinstance(using, str):
+        raise malformed(f"{where}using: expected a string")
+    if not using:
+        given.pop("using", None)  # the unnamed one
+    for name in ("prefetch", "lookup_from", "shard_key"):
+        if given.get(name) == []:
+            del given[name]
+    return given
+
+
+@operation(Right.READ, QUERY_BATCH)
+async def query_batch(service: Service, call: Call) -> Any:
+    """Make several queries of one and the same state."""
+    await service.follow()
+    collection = service.collection(call.collection)
+    requests = [
+        _query(_QUERY_OF_BATCH, item, f"searches[{number}].")
+        for number, item in enumerate(several(call.body, "searches", MOST_SEARCHES))
+    ]
+    shape = call.shapes.hits
+
+    def work() -> list[Points]:
+        return [Points(shape(each.points)) for each in collection.query_batch_points(requests)]
+
+    kind = _kind_of_batch(call.collection, "query_batch", requests)
+    return await service.lanes.read(kind, work, call.timeout)
+
+
+@operation(Right.READ, SEARCH)
+async def search(service: Service, call: Call) -> Any:
+    """Find the points nearest to a vector."""
+    request = page(SEARCH.read(call.body))
+    asked = request["query"]
+    if type(asked) is dict and asked.keys() == {"name", "vector"}:
+        request["using"], asked = asked["name"], asked["vector"]
+    request["query"] = vector(asked)
+    return await _found(service, call, request)
+
+
+@operation(Right.READ, SEARCH_BATCH)
+async def search_batch(service: Service, call: Call) -> Any:
+    """Make several searches of one and the same state."""
+    await service.follow()
+    collection = service.collection(call.collection)
+    requests = []
+    for number, item in enumerate(several(call.body, "searches", MOST_SEARCHES)):
+        given = page(_SEARCH_OF_BATCH.read(item, f"searches[{number}]."))
+        if type(given["vector"]) is list:
+            given["vector"] = vector(given["vector"])
+        requests.append(given)
+    shape = call.shapes.hits
+
+    def work() -> list[Any]:
+        return [shape(each) for each in collection.search_batch(requests)]
+
+    kind = _kind_of_batch(call.collection, "search_batch", requests)
+    return await service.lanes.read(kind, work, call.timeout)
+
+
+@operation(Right.READ, RETRIEVE)
+async def retrieve(service: Service, call: Call) -> Any:
+    """Look up points by their ids."""
+    await service.follow()
+    collection = service.collection(call.collection)
+    given = RETRIEVE.read(call.body)
+    given.setdefault("with_payload", False)  # as Qdrant's server, not as its description
+    ids(given["ids"])
+    few = isinstance(given["ids"], list) and len(given["ids"]) <= _SHORT
+    kind = (call.collection, "retrieve", bool(given.get("with_vectors"))) if few else None
+    return await service.lanes.read(
+        kind, lambda: call.shapes.points(collection.retrieve(**given)), call.timeout
+    )
+
+
+@operation(Right.READ)
+async def get_point(service: Service, call: Call) -> Any:
+    """Look up one point."""
+    await service.follow()
+    collection = service.collection(call.collection)
+    wanted = point_id(call.item)
+    found = await service.lanes.read(
+        (call.collection, "retrieve", True),
+        partial(collection.retrieve, [wanted], with_payload=True, with_vectors=True),
+        call.timeout,
+    )
+    if not found:
+        raise Refusal(NOT_FOUND, f"Not found: Point with id {call.item} does not exists!")
+    return call.shapes.point(found[0])
+
+
+@operation(Right.READ, SCROLL)
+async def scroll(service: Service, call: Call) -> Any:
+    """Walk through the points in the order of their ids, a page at a time."""
+    await service.follow()
+    collection = service.collection(call.collection)
+    given = page(SCROLL.read(call.body))
+    limit = given.get("limit", 10)
+    kind: Hashable | None = None
+    if type(limit) is int and limit <= _SHORT:
+        filter = _text(given.get("scroll_filter"))
+        kind = (call.collection, "scroll", filter, bool(given.get("with_vectors")))
+
+    def work() -> Page:
+        records, following = collection.scroll(**given)
+        return Page(call.shapes.points(records), following)
+
+    return await service.lanes.read(kind, work, call.timeout)
+
+
+@operation(Right.READ, COUNT)
+async def count(service: Service, call: Call) -> Any:
+    """Count points."""
+    await service.follow()
+    collection = service.collection(call.collection)
+    given = COUNT.read(call.body)
+    if not isinstance(given.get("exact", True), bool):
+        raise malformed("exact: expected a boolean")
+    kind = (call.collection, "count", _text(given.get("count_filter")))
+    counted = await service.lanes.read(kind, partial(collection.count, **given), call.timeout)
+    return {"count": counted.count}
+
+
+def _kind(name: str, request: dict[str, Any]) -> Hashable | None:
+    """What searches have in common that take about as long. None: it may be long."""
+    limit, asked = request.get("limit", 10), request["query"]
+    if type(limit) is not int or limit > _SHORT or type(asked) is dict:
+        return None
+    if request.keys() <= _PLAIN:
+        return name, limit, type(asked), request.get("with_payload") is True
+    rest = {key: value for key, value in request.items() if key != "query"}
+    return name, type(asked), _text(rest)
+
+
+def _kind_of_batch(name: str, verb: str, requests: list[dict[str, Any]]) -> Hashable | None:
+    if len(requests) > _FEW:
+        return None
+    rest = [
+        {key: value for key, value in each.items() if key not in ("query", "vector")}
+        for each in requests
+    ]
+    if any(type(each.get("query")) is dict for each in requests):
+        return None
+    limits = (each.get("limit", 10) for each in requests)
+    if any(type(limit) is not int or limit > _SHORT for limit in limits):
+        return None
+    return name, verb, _text(rest)
+
+
+def _text(value: Any) -> bytes | None:
+    return None if value is None else msgspec.json.encode(value)

@@ -1,0 +1,161 @@
+"""The operation that tells about the server: counts, sizes and times, at some level of detail."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterable
+from datetime import datetime, timezone
+from typing import Any
+
+from vecdb import Collection, errors
+from vecdb.server.counters import Durations
+from vecdb.server.operations.collections import shown
+from vecdb.server.service import Service
+from vecdb.server.status import WRONG, Refusal
+from vecdb.server.table import Call, Right, operation
+
+_MOST_DETAILED = 10
+
+
+@operation(Right.READ)
+async def telemetry(service: Service, call: Call) -> Any:
+    """Tell about the server, its collections and its requests."""
+    level = _level(call.options.get("details_level", "0"))
+    await service.follow()
+    names = [each.name for each in service.database.database.get_collections().collections]
+    answer: dict[str, Any] = {
+        "id": service.id,
+        "app": _app(service, level),
+        "collections": {"number_of_collections": len(names)},
+        "cluster": {"enabled": False},
+        "requests": _requests(service, call.options.get("per_collection") == "true"),
+        "quota": {"enabled": False},
+    }
+    if level >= 1:
+        answer["collections"]["collections"] = await service.lanes.read(
+            None, lambda: list(_collections(service, names, level)), call.timeout
+        )
+        answer["collections"]["snapshots"] = []
+        answer["memory"] = memory()
+        answer["hardware"] = {"collection_data": {}}
+        answer["search_pool"] = {"lanes": dict(service.lanes.taken)}
+    return answer
+
+
+def _level(text: str) -> int:
+    if not text.isdigit():
+        raise Refusal(WRONG, "Deserialize error in query parameters: details_level: not a number")
+    return min(int(text), _MOST_DETAILED)
+
+
+def _app(service: Service, level: int) -> dict[str, Any]:
+    app: dict[str, Any] = {
+        "name": "qdrant",
+        "version": service.settings.api_version,
+        "startup": service.started.isoformat().replace("+00:00", "Z"),
+    }
+    if level >= 1:
+        app["features"] = {
+            "debug": False,
+            "service_debug_feature": False,
+            "recovery_mode": False,
+            "gpu": False,
+            "rocksdb": False,
+            "staging": False,
+        }
+        app["system"] = {"distribution": platform.system(), "cores": os.cpu_count()}
+        app["jwt_rbac"] = False
+        app["hide_jwt_dashboard"] = True
+    return app
+
+
+def memory() -> dict[str, int]:
+    """Bytes of the process."""
+    import psutil
+
+    found = psutil.Process().memory_info()
+    return {"resident_bytes": found.rss, "virtual_bytes": found.vms}
+
+
+def _requests(service: Service, by_collection: bool) -> dict[str, Any]:
+    responses: dict[str, dict[str, Any]] = {}
+    for (method, path, status), durations in service.counters.requests.items():
+        responses.setdefault(f"{method} {path}", {})[str(status)] = _shown(durations)
+    rest: dict[str, Any] = {"responses": responses}
+    if by_collection:
+        apart: dict[str, dict[str, dict[str, Any]]] = {}
+        for (method, path, status, name), durations in service.counters.by_collection.items():
+            of_route = apart.setdefault(name, {}).setdefault(f"{method} {path}", {})
+            of_route[str(status)] = _shown(durations)
+        rest["per_collection_responses"] = apart
+    return {"rest": rest, "grpc": {"responses": {}}}
+
+
+def _shown(durations: Durations) -> dict[str, Any]:
+    last = datetime.fromtimestamp(durations.last, timezone.utc)
+    return {
+        "count": durations.count,
+        "avg_duration_micros": durations.total / durations.count * 1e6,
+        "min_duration_micros": durations.least * 1e6,
+        "max_duration_micros": durations.most * 1e6,
+        "total_duration_micros": round(durations.total * 1e6),
+        "last_responded": last.isoformat().replace("+00:00", "Z"),
+    }
+
+
+def _collections(service: Service, names: list[str], level: int) -> Iterable[dict[str, Any]]:
+    for name in names:
+        try:
+            collection = service.database.database.collection(name)
+            yield _collection(name, collection, level)
+        except errors.VecdbError:  # damaged, or deleted this moment
+            continue
+
+
+def _collection(name: str, collection: Collection, level: int) -> dict[str, Any]:
+    info = collection.info()
+    plain = shown(info)
+    if level == 1:
+        return {
+            "vectors": plain["vectors_count"],
+            "optimizers_status": plain["optimizer_status"],
+            "params": plain["config"]["params"],
+        }
+    answer = {"id": name, "init_time_ms": 0, "config": plain["config"]}
+    if level >= 3:
+        parts = collection.memory_report()["parts"]
+        local: dict[str, Any] = {
+            "variant_name": "local",
+            "status": plain["status"],
+            "total_optimized_points": plain["indexed_vectors_count"],
+            "vectors_size_bytes": sum(parts["originals"][each] for each in ("file", "anonymous")),
+            "payloads_size_bytes": sum(parts["payload"][each] for each in ("file", "anonymous")),
+            "num_points": plain["points_count"],
+            "num_vectors": plain["vectors_count"],
+            "num_vectors_by_name": {},
+            "optimizations": {"status": plain["optimizer_status"]},
+            "async_scorer": False,
+            "update_queue": {"length": 0},
+        }
+        if level >= 4:
+            local["segments"] = [
+                {
+                    "info": {"uuid": each.id, "num_points": each.points, "segment_type": each.kind},
+                    "config": {},
+                    "vector_index_searches": [],
+                    "payload_field_indices": [],
+                }
+                for each in info.segments
+            ]
+            local["indexed_only_excluded_vectors"] = {}
+        shard: dict[str, Any] = {
+            "id": 0,
+            "key": None,
+            "local": local,
+            "remote": [],
+            "replicate_states": {"1": "Active"},
+            "partial_snapshot": {"ongoing_create_snapshot_requests": 0, "is_recovering": False},
+        }
+        answer |= {"shards": [shard], "transfers": [], "resharding": []}
+    return answer
