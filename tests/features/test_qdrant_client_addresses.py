@@ -3,6 +3,7 @@ goes wrong in between."""
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import threading
 from collections.abc import Callable, Iterator
@@ -14,6 +15,8 @@ import pytest
 import vecdb
 from vecdb import errors
 from vecdb.qdrant import (
+    AsyncQdrantClient,
+    ClientClosed,
     QdrantClient,
     install,
     opening,
@@ -82,6 +85,35 @@ def test_one_thread_closes_a_client_and_makes_another(served: Path) -> None:
         client = made()
         assert client.get_collections().collections == []
     client.close()
+
+
+def test_a_closed_client_keeps_no_database_open(served: Path) -> None:
+    """It referred to the database that another had open, who then was forgotten."""
+    first, second = made(), made()
+    first.close()
+    assert not is_closed(served)
+    del second
+    assert is_closed(served)
+    for refused in (first.get_collections, lambda: first.database):
+        with pytest.raises(ClientClosed, match="this client is closed"):
+            refused()
+
+
+def test_a_closed_client_of_asyncio_keeps_no_database_open(served: Path) -> None:
+    async def run() -> None:
+        first, second = AsyncQdrantClient(url="http://there"), AsyncQdrantClient(url="http://there")
+        await second.get_collections()
+        await first.close()
+        await first.close()
+        assert not is_closed(served)
+        del second
+        assert is_closed(served)
+        with pytest.raises(ClientClosed, match="this client is closed"):
+            await first.get_collections()
+        with pytest.raises(ClientClosed, match="this client is closed"):
+            _ = first.database
+
+    asyncio.run(run())
 
 
 # -- what goes wrong ---------------------------------------------------------------------------
