@@ -511,6 +511,38 @@ def test_its_options_make_another(tmp_path: Path) -> None:
     assert QdrantClient(":memory:", api_key="k").init_options["location"] == ":memory:"
 
 
+@pytest.mark.parametrize("kind", [QdrantClient, vecdb.qdrant.AsyncQdrantClient])
+@pytest.mark.parametrize("name", ["pth", "persist_directory", "storage", "uri", "self", "qdrant"])
+def test_an_argument_that_qdrants_client_has_not_is_refused(
+    kind: Any, name: str, tmp_path: Path
+) -> None:
+    """A misspelt ``path`` made a temporary database without a word."""
+    for place in ({}, {"path": str(tmp_path / "db")}, {"location": ":memory:"}):
+        with pytest.raises(TypeError, match=rf"argument '?{name}"):
+            kind(**place, **{name: str(tmp_path / "x")})
+    assert not list(tmp_path.iterdir())
+
+
+def test_arguments_of_any_version_are_taken() -> None:
+    given = {
+        "auth": ("user", "word"),
+        "cert": None,
+        "check_compatibility": False,
+        "follow_redirects": True,
+        "grpc_compression": None,
+        "headers": {"a": "b"},
+        "http2": True,
+        "limits": None,
+        "metadata": {"a": "b"},
+        "pool_size": 3,
+        "trust_env": False,
+        "verify": False,
+    }
+    client = QdrantClient(":memory:", **given)
+    assert given.items() <= client.init_options.items()
+    client.close()
+
+
 def test_a_forked_child_is_told_that_its_parent_has_it(installed: Path) -> None:
     with qdrant_client.QdrantClient(url="http://there"):  # type: ignore[attr-defined]
         child = os.fork()
