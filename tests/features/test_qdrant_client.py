@@ -53,6 +53,7 @@ def installed(tmp_path: Path) -> Iterator[Path]:
 def test_it_is_qdrants_client_in_local_mode(client: QdrantClient) -> None:
     assert isinstance(client, qdrant_client.QdrantClient)
     assert isinstance(client._client, QdrantLocal)
+    assert not client._client.persistent
     assert isinstance(client.database, vecdb.VecDB)
     assert vecdb.qdrant.models is models
     with pytest.raises(NotImplementedError):
@@ -573,21 +574,32 @@ def test_an_alias_of_a_missing_collection_names_it(client: QdrantClient) -> None
         client.get_collection("c2")
 
 
-def test_without_an_argument_it_is_in_memory() -> None:
-    with QdrantClient() as client:
-        assert client.get_collections().collections == []
-        assert isinstance(client._client, QdrantLocal)
-        assert not client._client.persistent
+ADDRESSES: list[dict[str, Any]] = [
+    {"url": "http://localhost:6333"},
+    {"host": "there"},
+    {"location": "there"},
+    # To Qdrant's client these are the server at localhost, and vecdb made a temporary database.
+    {},
+    {"port": 6333},
+    {"grpc_port": 6334, "prefer_grpc": True},
+    {"https": True, "api_key": "k"},
+    {"prefix": "p"},
+    {"headers": {"a": "b"}},
+]
 
 
-@pytest.mark.parametrize(
-    "given",
-    [{"url": "http://localhost:6333"}, {"host": "there"}, {"location": "there"}],
-    ids=lambda given: next(iter(given)),
-)
-def test_an_address_is_refused_with_what_to_do(given: dict[str, Any]) -> None:
-    with pytest.raises(errors.InvalidInputError, match=r"Give path=.*VECDB_QDRANT_PATH.*install"):
-        QdrantClient(**given)
+@pytest.mark.parametrize("kind", [QdrantClient, vecdb.qdrant.AsyncQdrantClient])
+@pytest.mark.parametrize("given", ADDRESSES, ids=",".join)
+def test_an_address_is_refused_with_what_to_do(kind: Any, given: dict[str, Any]) -> None:
+    what_to_do = r"Give path=.*':memory:'.*VECDB_QDRANT_PATH.*install"
+    with pytest.raises(errors.InvalidInputError, match=what_to_do):
+        kind(**given)
+
+
+@pytest.mark.parametrize("given", ADDRESSES, ids=",".join)
+def test_every_address_leads_where_it_is_installed(installed: Path, given: dict[str, Any]) -> None:
+    with QdrantClient(**given) as client:
+        assert Path(client.database.path) == installed
 
 
 def test_one_place_is_named(tmp_path: Path) -> None:

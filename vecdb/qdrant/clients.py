@@ -27,9 +27,9 @@ _FURTHER = {*signature(httpx.Client).parameters, "grpc_compression", "metadata",
 class QdrantClient(qdrant_client.QdrantClient):
     """Qdrant's client, on a database of vecdb.
 
-    ``path``: the directory, made with its parents if it is not there. ``location=":memory:"``, or
-    nothing: a temporary database. An address (``url``, ``host``, another ``location``) is refused,
-    unless addresses lead to a path (``install``). What else Qdrant's constructor takes is accepted,
+    ``path``: the directory, made with its parents if it is not there. ``location=":memory:"``: a
+    temporary database. An address (``url``, ``host``, another ``location``, or none of all this,
+    which is localhost) is refused, unless addresses lead to a path (``install``). What else Qdrant's constructor takes is accepted,
     of any version from 1.15 on.
 
     Its verbs take and return what Qdrant's do, its errors are those of ``vecdb.qdrant.errors``, and

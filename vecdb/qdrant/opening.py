@@ -178,7 +178,8 @@ def serve(path: str | os.PathLike[str] | None) -> None:
 def open_given(given: dict[str, Any], holder: object) -> Opened:
     """What the arguments of a client's constructor ask for.
 
-    Raises InvalidInputError for an address that leads nowhere.
+    Raises InvalidInputError for an address that leads nowhere. Arguments without any place are one:
+    Qdrant's client connects to localhost then, where what is written stays.
     """
     location, path = given.get("location"), given.get("path")
     named = [n for n in ("location", "url", "host", "path") if given.get(n) is not None]
@@ -191,10 +192,9 @@ def open_given(given: dict[str, Any], holder: object) -> Opened:
     served = _served or os.environ.get(VARIABLE) or None
     if served is not None:
         return open_shared(served, holder)
-    if not named:
-        return open_memory(holder)
+    asked = f"{named[0]}={given[named[0]]!r}" if named else "no place, which means localhost"
     raise InvalidInputError(
-        f"{named[0]}={given[named[0]]!r}: vecdb connects to no server. Give path=, the directory "
-        f"of the database; or let addresses lead to one, with the environment variable "
-        f"{VARIABLE} or vecdb.qdrant.install(path=...)"
+        f"{asked}: vecdb connects to no server. Give path=, the directory of the database, or "
+        f"{MEMORY!r} for a temporary one; or let addresses lead to a directory, with the "
+        f"environment variable {VARIABLE} or vecdb.qdrant.install(path=...)"
     )
