@@ -153,6 +153,30 @@ def test_points_are_taken_in_every_form(points: Any) -> None:
         assert client.count("c").count == 1
 
 
+@pytest.mark.parametrize("verb", ["upsert", "upload_points"])
+def test_points_that_are_missing_are_a_type_error(client: QdrantClient, verb: str) -> None:
+    """It was a KeyError, where Qdrant's client is not in between."""
+    for of in (client, client._client):
+        with pytest.raises(TypeError, match=r"missing.*'points'"):
+            getattr(of, verb)("c")
+
+
+@pytest.mark.parametrize("verb", ["count", "upsert", "delete_collection", "flush", "search"])
+def test_too_many_arguments_are_a_type_error(client: QdrantClient, verb: str) -> None:
+    """Those that no parameter stood for were dropped."""
+    for of in (client, client._client) if hasattr(client._client, verb) else (client,):
+        with pytest.raises(TypeError, match=r"positional arguments? but|positional argument"):
+            getattr(of, verb)("c", *[None] * 30)
+    assert client.count("c").count == 1
+
+
+def test_an_argument_that_is_given_twice_is_a_type_error(client: QdrantClient) -> None:
+    for of in (client, client._client):
+        with pytest.raises(TypeError, match="multiple values for argument 'collection_name'"):
+            of.delete_collection("c", collection_name="d")  # type: ignore[misc]
+    assert client.collection_exists("c")
+
+
 def test_filters_may_be_dicts(client: QdrantClient) -> None:
     wanted: Any = {"must": [{"key": "a", "match": {"value": "x"}}]}
     assert client.count("c", count_filter=wanted).count == 1
@@ -525,7 +549,7 @@ def test_an_argument_that_qdrants_client_has_not_is_refused(
 
 
 def test_arguments_of_any_version_are_taken() -> None:
-    given = {
+    given: dict[str, Any] = {
         "auth": ("user", "word"),
         "cert": None,
         "check_compatibility": False,

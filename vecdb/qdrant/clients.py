@@ -29,8 +29,8 @@ class QdrantClient(qdrant_client.QdrantClient):
 
     ``path``: the directory, made with its parents if it is not there. ``location=":memory:"``: a
     temporary database. An address (``url``, ``host``, another ``location``, or none of all this,
-    which is localhost) is refused, unless addresses lead to a path (``install``). What else Qdrant's constructor takes is accepted,
-    of any version from 1.15 on.
+    which is localhost) is refused, unless addresses lead to a path (``install``). What else the
+    constructor of Qdrant's client takes, from version 1.15 on, is accepted.
 
     Its verbs take and return what Qdrant's do, its errors are those of ``vecdb.qdrant.errors``, and
     what ``VecDB`` has besides (``search``, ``flush``, ``wait_for_optimizer``) is there, too.
