@@ -53,6 +53,7 @@ def installed(tmp_path: Path) -> Iterator[Path]:
 def test_it_is_qdrants_client_in_local_mode(client: QdrantClient) -> None:
     assert isinstance(client, qdrant_client.QdrantClient)
     assert isinstance(client._client, QdrantLocal)
+    assert not client._client.persistent
     assert isinstance(client.database, vecdb.VecDB)
     assert vecdb.qdrant.models is models
     with pytest.raises(NotImplementedError):
@@ -150,6 +151,30 @@ def test_points_are_taken_in_every_form(points: Any) -> None:
         # Not by the client's own upsert, which knows fewer forms in some of its versions.
         client._client.upsert(collection_name="c", points=points)
         assert client.count("c").count == 1
+
+
+@pytest.mark.parametrize("verb", ["upsert", "upload_points"])
+def test_points_that_are_missing_are_a_type_error(client: QdrantClient, verb: str) -> None:
+    """It was a KeyError, where Qdrant's client is not in between."""
+    for of in (client, client._client):
+        with pytest.raises(TypeError, match=r"missing.*'points'"):
+            getattr(of, verb)("c")
+
+
+@pytest.mark.parametrize("verb", ["count", "upsert", "delete_collection", "flush", "search"])
+def test_too_many_arguments_are_a_type_error(client: QdrantClient, verb: str) -> None:
+    """Those that no parameter stood for were dropped."""
+    for of in (client, client._client) if hasattr(client._client, verb) else (client,):
+        with pytest.raises(TypeError, match=r"positional arguments? but|positional argument"):
+            getattr(of, verb)("c", *[None] * 30)
+    assert client.count("c").count == 1
+
+
+def test_an_argument_that_is_given_twice_is_a_type_error(client: QdrantClient) -> None:
+    for of in (client, client._client):
+        with pytest.raises(TypeError, match="multiple values for argument 'collection_name'"):
+            of.delete_collection("c", collection_name="d")  # type: ignore[misc]
+    assert client.collection_exists("c")
 
 
 def test_filters_may_be_dicts(client: QdrantClient) -> None:
@@ -511,6 +536,38 @@ def test_its_options_make_another(tmp_path: Path) -> None:
     assert QdrantClient(":memory:", api_key="k").init_options["location"] == ":memory:"
 
 
+@pytest.mark.parametrize("kind", [QdrantClient, vecdb.qdrant.AsyncQdrantClient])
+@pytest.mark.parametrize("name", ["pth", "persist_directory", "storage", "uri", "self", "qdrant"])
+def test_an_argument_that_qdrants_client_has_not_is_refused(
+    kind: Any, name: str, tmp_path: Path
+) -> None:
+    """A misspelt ``path`` made a temporary database without a word."""
+    for place in ({}, {"path": str(tmp_path / "db")}, {"location": ":memory:"}):
+        with pytest.raises(TypeError, match=rf"argument '?{name}"):
+            kind(**place, **{name: str(tmp_path / "x")})
+    assert not list(tmp_path.iterdir())
+
+
+def test_arguments_of_any_version_are_taken() -> None:
+    given: dict[str, Any] = {
+        "auth": ("user", "word"),
+        "cert": None,
+        "check_compatibility": False,
+        "follow_redirects": True,
+        "grpc_compression": None,
+        "headers": {"a": "b"},
+        "http2": True,
+        "limits": None,
+        "metadata": {"a": "b"},
+        "pool_size": 3,
+        "trust_env": False,
+        "verify": False,
+    }
+    client = QdrantClient(":memory:", **given)
+    assert given.items() <= client.init_options.items()
+    client.close()
+
+
 def test_a_forked_child_is_told_that_its_parent_has_it(installed: Path) -> None:
     with qdrant_client.QdrantClient(url="http://there"):  # type: ignore[attr-defined]
         child = os.fork()
@@ -541,21 +598,32 @@ def test_an_alias_of_a_missing_collection_names_it(client: QdrantClient) -> None
         client.get_collection("c2")
 
 
-def test_without_an_argument_it_is_in_memory() -> None:
-    with QdrantClient() as client:
-        assert client.get_collections().collections == []
-        assert isinstance(client._client, QdrantLocal)
-        assert not client._client.persistent
+ADDRESSES: list[dict[str, Any]] = [
+    {"url": "http://localhost:6333"},
+    {"host": "there"},
+    {"location": "there"},
+    # To Qdrant's client these are the server at localhost, and vecdb made a temporary database.
+    {},
+    {"port": 6333},
+    {"grpc_port": 6334, "prefer_grpc": True},
+    {"https": True, "api_key": "k"},
+    {"prefix": "p"},
+    {"headers": {"a": "b"}},
+]
 
 
-@pytest.mark.parametrize(
-    "given",
-    [{"url": "http://localhost:6333"}, {"host": "there"}, {"location": "there"}],
-    ids=lambda given: next(iter(given)),
-)
-def test_an_address_is_refused_with_what_to_do(given: dict[str, Any]) -> None:
-    with pytest.raises(errors.InvalidInputError, match=r"Give path=.*VECDB_QDRANT_PATH.*install"):
-        QdrantClient(**given)
+@pytest.mark.parametrize("kind", [QdrantClient, vecdb.qdrant.AsyncQdrantClient])
+@pytest.mark.parametrize("given", ADDRESSES, ids=",".join)
+def test_an_address_is_refused_with_what_to_do(kind: Any, given: dict[str, Any]) -> None:
+    what_to_do = r"Give path=.*':memory:'.*VECDB_QDRANT_PATH.*install"
+    with pytest.raises(errors.InvalidInputError, match=what_to_do):
+        kind(**given)
+
+
+@pytest.mark.parametrize("given", ADDRESSES, ids=",".join)
+def test_every_address_leads_where_it_is_installed(installed: Path, given: dict[str, Any]) -> None:
+    with QdrantClient(**given) as client:
+        assert Path(client.database.path) == installed
 
 
 def test_one_place_is_named(tmp_path: Path) -> None:

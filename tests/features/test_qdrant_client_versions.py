@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 TESTS = [
     f"tests/features/test_qdrant_client{name}.py"
-    for name in ("", "_answers", "_async", "_programs")
+    for name in ("", "_addresses", "_answers", "_async", "_programs")
 ]
 # Says which client it found, before anything else.
 RUN = """

@@ -44,8 +44,11 @@ _OF_CLUSTERS = frozenset(
 def prepared(
     verb: str, method: Callable[..., Any], positional: tuple[Any, ...], given: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The arguments, by name, for a method of ``VecDB``; positional ones are in Qdrant's order."""
-    arguments = {**dict(zip(_order(verb, method), positional, strict=False)), **given}
+    """The arguments, by name, for a method of ``VecDB``; positional ones are in Qdrant's order.
+
+    Raises TypeError, as any function, if there are too many, or there is one twice.
+    """
+    arguments = {**_by_name(verb, method, positional, given), **given}
     change = _CHANGED.get(verb)
     if change is not None:
         change(arguments)
@@ -57,6 +60,22 @@ def prepared(
     }
 
 
+def _by_name(
+    verb: str, method: Callable[..., Any], positional: tuple[Any, ...], given: Mapping[str, Any]
+) -> dict[str, Any]:
+    if not positional:
+        return {}
+    order = _order(verb, method)
+    if len(positional) > len(order):
+        raise TypeError(
+            f"{verb}() takes {len(order)} positional arguments but {len(positional)} were given"
+        )
+    arguments = dict(zip(order, positional, strict=False))
+    for name in arguments.keys() & given.keys():
+        raise TypeError(f"{verb}() got multiple values for argument {name!r}")
+    return arguments
+
+
 @cache
 def _named(verb: Callable[..., Any]) -> frozenset[str]:
     parameters = signature(verb).parameters.values()
@@ -65,11 +84,13 @@ def _named(verb: Callable[..., Any]) -> frozenset[str]:
 
 def _order(verb: str, method: Callable[..., Any]) -> list[str]:
     theirs = getattr(QdrantLocal, verb, None)
-    return list(signature(method).parameters) if theirs is None else _names(theirs)
+    return _names(method) if theirs is None else _names(theirs)[1:]
 
 
-def _names(theirs: Callable[..., Any]) -> list[str]:
-    return list(signature(theirs).parameters)[1:]
+def _names(verb: Callable[..., Any]) -> list[str]:
+    """Of the arguments that may be given by position."""
+    parameters = signature(verb).parameters.values()
+    return [p.name for p in parameters if p.kind is Parameter.POSITIONAL_OR_KEYWORD]
 
 
 def _is_empty(value: Any) -> bool:
@@ -81,7 +102,7 @@ def _is_empty(value: Any) -> bool:
 
 def _upsert(arguments: dict[str, Any]) -> None:
     """A list of points or a ``Batch``, also out of the objects around them that a request has."""
-    given = arguments["points"]
+    given = arguments.get("points")
     for wrapper in ("batch", "points"):  # PointsBatch, PointsList
         inside = getattr(given, wrapper, None)
         if inside is not None:
@@ -95,7 +116,8 @@ def _upload(arguments: dict[str, Any]) -> None:
 
 def _upload_points(arguments: dict[str, Any]) -> None:
     _upload(arguments)
-    arguments["points"] = _with_vectors(arguments["points"])
+    if "points" in arguments:  # or the verb says that they are missing
+        arguments["points"] = _with_vectors(arguments["points"])
 
 
 def _with_vectors(points: Iterable[Any]) -> Iterator[Any]:

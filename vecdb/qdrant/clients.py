@@ -8,6 +8,7 @@ from inspect import signature
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import numpy as np
 import qdrant_client
 from qdrant_client import models
@@ -18,19 +19,24 @@ from vecdb.qdrant.local import VecDBLocal
 from vecdb.qdrant.opening import MEMORY
 
 _USED_THERE = ("cloud_inference", "local_inference_batch_size")
+# Arguments that a constructor takes without naming them: those of the HTTP client of a server, two
+# that it reads before, and one that newer versions name.
+_FURTHER = {*signature(httpx.Client).parameters, "grpc_compression", "metadata", "pool_size"}
 
 
 class QdrantClient(qdrant_client.QdrantClient):
     """Qdrant's client, on a database of vecdb.
 
-    ``path``: the directory, made with its parents if it is not there. ``location=":memory:"``, or
-    nothing: a temporary database. An address (``url``, ``host``, another ``location``) is refused,
-    unless addresses lead to a path (``install``). What else the constructor takes is accepted.
+    ``path``: the directory, made with its parents if it is not there. ``location=":memory:"``: a
+    temporary database. An address (``url``, ``host``, another ``location``, or none of all this,
+    which is localhost) is refused, unless addresses lead to a path (``install``). What else the
+    constructor of Qdrant's client takes, from version 1.15 on, is accepted.
 
     Its verbs take and return what Qdrant's do, its errors are those of ``vecdb.qdrant.errors``, and
     what ``VecDB`` has besides (``search``, ``flush``, ``wait_for_optimizer``) is there, too.
 
-    Raises InvalidInputError for an address, AlreadyOpen, and what ``VecDB`` raises.
+    Raises InvalidInputError for an address, TypeError for an argument that Qdrant's has not,
+    AlreadyOpen, and what ``VecDB`` raises.
     """
 
     _client: VecDBLocal
@@ -147,12 +153,19 @@ class AsyncQdrantClient(qdrant_client.AsyncQdrantClient):
 
 
 def _given(base: Any, positional: tuple[Any, ...], named: dict[str, Any]) -> dict[str, Any]:
-    """The arguments of a constructor by name, with the defaults, as ``init_options`` has them."""
+    """The arguments of a constructor by name, with the defaults, as ``init_options`` has them.
+
+    Raises TypeError for one that Qdrant's client has in no version: a ``path`` that is misspelt
+    would be another place.
+    """
     bound = signature(base.__init__).bind(None, *positional, **named)
     bound.apply_defaults()
     given: dict[str, Any] = dict(list(bound.arguments.items())[1:])  # without self
-    given |= given.pop("kwargs", {})
-    return given
+    further: dict[str, Any] = given.pop("kwargs", {})
+    for name in further:
+        if name not in _FURTHER:
+            raise TypeError(f"{base.__name__}() got an unexpected keyword argument {name!r}")
+    return given | further
 
 
 def _is_vector(query: Any) -> bool:

@@ -12,7 +12,7 @@ from qdrant_client.local.async_qdrant_local import AsyncQdrantLocal
 from vecdb.aio.database import AsyncVecDB
 from vecdb.qdrant.answers import as_qdrants
 from vecdb.qdrant.arguments import prepared
-from vecdb.qdrant.errors import raised_as_there
+from vecdb.qdrant.errors import ClientClosed, raised_as_there
 from vecdb.qdrant.local import VecDBLocal, named_by, verbs_of
 
 _R = TypeVar("_R")
@@ -57,7 +57,8 @@ class AsyncVecDBLocal(AsyncQdrantLocal):
         self.sync = sync
         self.location = sync.location
         self.persistent = sync.persistent
-        self._verbs = AsyncVecDB.of(sync.database, sync.close)
+        # None once it is closed, as these refer to the database.
+        self._verbs: AsyncVecDB | None = AsyncVecDB.of(sync.database, sync.close)
 
     @property
     def closed(self) -> bool:
@@ -65,7 +66,14 @@ class AsyncVecDBLocal(AsyncQdrantLocal):
 
     async def close(self, **qdrant: Any) -> None:
         """Wait for the calls that were made, then close. May be repeated."""
-        await self._verbs.close()
+        verbs = self._verbs
+        if verbs is None:
+            return
+        try:
+            await verbs.close()
+        finally:
+            if self.sync.closed:  # and not cancelled before
+                self._verbs = None
 
     async def info(self) -> Any:
         """The version of Qdrant's client."""
@@ -74,11 +82,13 @@ class AsyncVecDBLocal(AsyncQdrantLocal):
     async def call(self, verb: str, /, *positional: Any, **given: Any) -> Any:
         """As ``VecDBLocal.call``. A write that is cancelled is waited for."""
         with raised_as_there(named_by(positional, given)):
-            method = self.sync.method(verb)
+            method, verbs = self.sync.method(verb), self._verbs
+            if verbs is None:  # closed meanwhile, in another thread
+                raise ClientClosed
             arguments = prepared(verb, method, positional, given)
             if verb in _READS:
-                return await self._verbs.run(_converting(verb, method), **arguments)
-            coroutine = getattr(self._verbs, verb)(**arguments)
+                return await verbs.run(_converting(verb, method), **arguments)
+            coroutine = getattr(verbs, verb)(**arguments)
             if verb == "wait_for_optimizer":
                 return await coroutine
             return as_qdrants(await _to_its_end(coroutine))

@@ -76,6 +76,9 @@ class AlreadyOpen(LockedError, RuntimeError):
 class ClientClosed(ClosedError, RuntimeError):
     """The client was used after ``close``; a ``RuntimeError`` as in local mode."""
 
+    def __init__(self, message: str = "this client is closed. Please make a new one") -> None:
+        super().__init__(message)
+
 
 _MISSING = re.compile(r"""collection (?P<quote>['"])(?P<name>.*?)(?P=quote) """, re.DOTALL)
 

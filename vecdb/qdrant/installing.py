@@ -22,8 +22,8 @@ def install(path: str | os.PathLike[str] | None = None) -> None:
     where other modules have imported the names before. Clients that are there stay what they are,
     and so do subclasses that a program has of its own.
 
-    ``path``: the directory to which addresses (``url``, ``host``) lead, and no argument at all;
-    clients of one process share it. None: the one in the environment variable
+    ``path``: the directory to which addresses (``url``, ``host``, no argument at all) lead; clients
+    of one process share it. None: the one in the environment variable
     ``VECDB_QDRANT_PATH``, and without that an address is refused.
     """
     global _installed

@@ -12,11 +12,12 @@ from typing import Any
 
 from qdrant_client.local.qdrant_local import QdrantLocal
 
-from vecdb.errors import ClosedError, ReentrantCallError
+from vecdb.database import VecDB
+from vecdb.errors import ReentrantCallError
 from vecdb.qdrant import arguments
 from vecdb.qdrant.answers import as_qdrants
-from vecdb.qdrant.errors import NotSupported, raised_as_there
-from vecdb.qdrant.opening import MEMORY, open_given
+from vecdb.qdrant.errors import ClientClosed, NotSupported, raised_as_there
+from vecdb.qdrant.opening import MEMORY, Opened, open_given
 
 
 class VecDBLocal(QdrantLocal):
@@ -28,22 +29,36 @@ class VecDBLocal(QdrantLocal):
 
     def __init__(self, given: dict[str, Any]) -> None:
         # Not QdrantLocal's: that would open, and make, files of its own.
-        self._opened = open_given(given, self)
-        self.database = self._opened.database
-        self.location = self._opened.location
+        opened = open_given(given, self)
+        self._opened: Opened | None = opened  # None once it is closed
+        self.location = opened.location
         self.persistent = self.location != MEMORY
         self.force_disable_check_same_thread = False
-        self._closed = False
+
+    @property
+    def closed(self) -> bool:
+        """Whether ``close`` was called."""
+        return self._opened is None
+
+    @property
+    def database(self) -> VecDB:
+        """The database itself. Raises ClientClosed after ``close``, though other clients may have
+        it open."""
+        opened = self._opened
+        database = None if opened is None else opened.database
+        if database is None:
+            raise ClientClosed
+        return database
 
     def close(self, **qdrant: Any) -> None:
         """Close the database, if no other client shares it. May be repeated."""
-        if self._closed:
+        opened, self._opened = self._opened, None
+        if opened is None:
             return
-        self._closed = True
         try:
-            self._opened.release(self)
+            opened.release(self)
         except ReentrantCallError:  # and so nothing was closed
-            self._closed = False
+            self._opened = opened
             raise
 
     def call(self, verb: str, /, *positional: Any, **given: Any) -> Any:
@@ -54,9 +69,7 @@ class VecDBLocal(QdrantLocal):
             return as_qdrants(method(**arguments.prepared(verb, method, positional, given)))
 
     def method(self, verb: str) -> Callable[..., Any]:
-        """The verb of ``VecDB``. Raises NotSupported, and ClosedError after ``close``."""
-        if self._closed:  # though other clients may have the database open
-            raise ClosedError("this client is closed. Please make a new one")
+        """The verb of ``VecDB``. Raises NotSupported, and ClientClosed after ``close``."""
         method: Callable[..., Any] | None = getattr(self.database, verb, None)
         if method is None:
             raise NotSupported(f"{verb}: not supported by vecdb")

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import os
 import threading
-from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 from weakref import WeakSet, WeakValueDictionary
 
 from vecdb.database import VecDB
-from vecdb.errors import InvalidInputError, NotADatabaseError, ReentrantCallError
+from vecdb.errors import InvalidInputError, NotADatabaseError, ReentrantCallError, copy_of
 from vecdb.qdrant.errors import AlreadyOpen, raised_as_there
 
 MEMORY = ":memory:"
@@ -29,52 +28,59 @@ _shared: WeakValueDictionary[str, Opened] = WeakValueDictionary()
 
 class Opened:
     """A database that clients hold. The last of them that is closed closes it; if nothing refers to
-    any of them, nothing does to the ``VecDB``, which then lets go of its directory by itself."""
+    any of them, nothing does to the ``VecDB``, which then lets go of its directory by itself.
 
-    def __init__(self, holder: object) -> None:
+    It is in the hands of the thread that makes this until ``open`` has ended, and again while a
+    thread closes it."""
+
+    def __init__(self) -> None:
         self.location = MEMORY  # or its path
-        self.holders: WeakSet[object] = WeakSet([holder])
-        self._database: Future[VecDB] = Future()
-        self._busy_in = threading.get_ident()  # the thread that opens or closes it
-        self._closing: threading.Event | None = None  # set when that has come to an end
+        self.holders: WeakSet[object] = WeakSet()
+        self.database: VecDB | None = None  # while it is open
+        self._failure: Exception | None = None
+        self._busy_in = threading.get_ident()  # the thread in whose hands it is, or was
+        self._idle = threading.Event()
 
-    @property
-    def database(self) -> VecDB:
-        """The database, once it is open. Raises what opening it raised."""
-        if not self._database.done():
-            self._require_elsewhere()
-        return self._database.result()
-
-    def open(self, path: str | os.PathLike[str], before: Opened | None = None) -> None:
-        """Open it, once the one before it is closed. Raises what ``VecDB`` raises, and so does
-        ``database`` for who waits for it."""
+    def open(self, path: str | os.PathLike[str], holder: object) -> None:
+        """Open it, for its first holder. Raises what ``VecDB`` raises, and so does
+        ``wait_until_idle``; but what interrupts this thread (KeyboardInterrupt) is not for others.
+        """
         try:
-            if before is not None:
-                before.wait_until_closed()
-            database = VecDB(path)
-        except NotADatabaseError as error:
-            self._database.set_exception(_told_of_local_mode(Path(path), error))
-        except BaseException as error:
-            self._database.set_exception(error)
-        else:
+            self.database = VecDB(path)
             if path != MEMORY:
-                self.location = str(database.path)
-            self._database.set_result(database)
-        self._database.result()
+                self.location = str(self.database.path)
+            self.holders.add(holder)
+        except NotADatabaseError as error:
+            self._failure = _told_of_local_mode(Path(path), error)
+            raise self._failure from None
+        except Exception as error:
+            self._failure = error
+            raise
+        finally:
+            self._idle.set()
 
     def take(self, holder: object) -> bool:
-        """One holder more, if it is not being closed. Under ``_lock``."""
-        if self._closing is not None or _failed(self._database):
+        """One holder more, if it is open. Under ``_lock``."""
+        if not self._idle.is_set() or self.database is None:
             return False
         self.holders.add(holder)
         return True
 
-    def wait_until_closed(self) -> None:
-        """If it is being closed, wait until it is."""
-        closing = self._closing
-        if closing is not None:
-            self._require_elsewhere()
-            closing.wait()
+    @property
+    def gone(self) -> bool:
+        """Whether it is not open, nor will be any more. Under ``_lock``."""
+        return self._idle.is_set() and self.database is None
+
+    def require_elsewhere(self) -> None:
+        """This thread must not wait for itself, as a handler of signals would. Under ``_lock``."""
+        if not self._idle.is_set() and self._busy_in == threading.get_ident():
+            raise AlreadyOpen("this thread is in the middle of opening or closing this database")
+
+    def wait_until_idle(self) -> None:
+        """Wait until it was opened or closed. Raises a copy of what opening it raised."""
+        self._idle.wait()
+        if self._failure is not None:
+            raise copy_of(self._failure)
 
     def release(self, holder: object) -> None:
         """One holder less; the last one closes the database. Raises what ``VecDB.close`` does; of
@@ -83,28 +89,20 @@ class Opened:
             if holder not in self.holders:
                 return
             self.holders.remove(holder)
-            if len(self.holders) > 0:
+            if len(self.holders) > 0 or self.database is None:
                 return
             self._busy_in = threading.get_ident()
-            closing = self._closing = threading.Event()
+            self._idle.clear()
+            database, self.database = self.database, None
         try:
-            self.database.close()
+            database.close()
         except ReentrantCallError:
             with _lock:
-                self._closing = None
                 self.holders.add(holder)
+                self.database = database
             raise
         finally:
-            closing.set()
-
-    def _require_elsewhere(self) -> None:
-        """This thread must not wait for itself, as a handler of signals would."""
-        if self._busy_in == threading.get_ident():
-            raise AlreadyOpen("this thread is in the middle of opening or closing this database")
-
-
-def _failed(future: Future[VecDB]) -> bool:
-    return future.done() and future.exception() is not None
+            self._idle.set()
 
 
 def open_memory(holder: object) -> Opened:
@@ -117,34 +115,31 @@ def open_path(path: str | os.PathLike[str], holder: object) -> Opened:
 
     Raises AlreadyOpen, which says where, and what ``VecDB`` raises.
     """
-    opened = Opened(holder)
+    opened = Opened()
     with raised_as_there():
-        opened.open(path)
+        opened.open(path, holder)
     return opened
 
 
 def open_shared(path: str | os.PathLike[str], holder: object) -> Opened:
-    """The same for all that ask for this directory: the first opens it, others wait for that.
+    """The same for all that ask for this directory: the first opens it, others wait for that, and
+    for its end while it is closed.
 
     Raises as ``open_path``.
     """
     key = os.path.realpath(path)
-    with _lock:
-        before = _shared.get(key)
-        if before is None or not before.take(holder):
-            opened = _shared[key] = Opened(holder)
-        else:
-            opened = before
     with raised_as_there():
-        try:
-            if opened is before:
-                _ = opened.database
-            else:
-                opened.open(path, before)
-        except BaseException:  # it may have been interrupted, and the database be open
+        while True:
             with _lock:
-                opened.holders.discard(holder)
-            raise
+                there = _shared.get(key)
+                if there is None or there.gone:
+                    opened = _shared[key] = Opened()
+                    break
+                if there.take(holder):
+                    return there
+                there.require_elsewhere()
+            there.wait_until_idle()
+        opened.open(path, holder)
     return opened
 
 
@@ -183,7 +178,8 @@ def serve(path: str | os.PathLike[str] | None) -> None:
 def open_given(given: dict[str, Any], holder: object) -> Opened:
     """What the arguments of a client's constructor ask for.
 
-    Raises InvalidInputError for an address that leads nowhere.
+    Raises InvalidInputError for an address that leads nowhere. Arguments without any place are one:
+    Qdrant's client connects to localhost then, where what is written stays.
     """
     location, path = given.get("location"), given.get("path")
     named = [n for n in ("location", "url", "host", "path") if given.get(n) is not None]
@@ -196,10 +192,9 @@ def open_given(given: dict[str, Any], holder: object) -> Opened:
     served = _served or os.environ.get(VARIABLE) or None
     if served is not None:
         return open_shared(served, holder)
-    if not named:
-        return open_memory(holder)
+    asked = f"{named[0]}={given[named[0]]!r}" if named else "no place, which means localhost"
     raise InvalidInputError(
-        f"{named[0]}={given[named[0]]!r}: vecdb connects to no server. Give path=, the directory "
-        f"of the database; or let addresses lead to one, with the environment variable "
-        f"{VARIABLE} or vecdb.qdrant.install(path=...)"
+        f"{asked}: vecdb connects to no server. Give path=, the directory of the database, or "
+        f"{MEMORY!r} for a temporary one; or let addresses lead to a directory, with the "
+        f"environment variable {VARIABLE} or vecdb.qdrant.install(path=...)"
     )
