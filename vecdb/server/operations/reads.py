@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from vecdb.server.answers import Page, Points, hits, points
+from vecdb.server.answers import Hits, Page, Points, Records, point
 from vecdb.server.requests import (
     MOST_SEARCHES,
     Bound,
@@ -114,7 +114,7 @@ async def query(service: Service, call: Call) -> Any:
         partial(collection.query_points, **given),
         call.timeout,
     )
-    return Points(hits(found.points))
+    return Points(Hits(found.points))
 
 
 def _asked(query: dict[str, Any]) -> Any:
@@ -137,7 +137,7 @@ async def query_batch(service: Service, call: Call) -> Any:
         partial(collection.query_batch_points, requests),
         call.timeout,
     )
-    return [Points(hits(each.points)) for each in found]
+    return [Points(Hits(each.points)) for each in found]
 
 
 def _one_query(item: Any, where: str) -> dict[str, Any]:
@@ -165,7 +165,7 @@ async def search(service: Service, call: Call) -> Any:
         partial(collection.search, **given),
         call.timeout,
     )
-    return hits(found)
+    return Hits(found)
 
 
 def _named(value: Any) -> Any:
@@ -191,7 +191,7 @@ async def search_batch(service: Service, call: Call) -> Any:
         partial(collection.search_batch, requests),
         call.timeout,
     )
-    return [hits(each) for each in found]
+    return [Hits(each) for each in found]
 
 
 @operation(Right.READ, RETRIEVE)
@@ -205,7 +205,7 @@ async def retrieve(service: Service, call: Call) -> Any:
     few = isinstance(given["ids"], list) and len(given["ids"]) <= _SHORT
     kind = (call.collection, "retrieve", bool(given.get("with_vectors"))) if few else None
     found = await service.lanes.read(kind, partial(collection.retrieve, **given), call.timeout)
-    return points(found)
+    return Records(found)
 
 
 @operation(Right.READ)
@@ -221,7 +221,7 @@ async def get_point(service: Service, call: Call) -> Any:
     )
     if not found:
         raise Refusal(NOT_FOUND, f"Not found: Point with id {call.item} does not exists!")
-    return points(found)[0]
+    return point(found[0])
 
 
 @operation(Right.READ, SCROLL)
@@ -238,7 +238,7 @@ async def scroll(service: Service, call: Call) -> Any:
     records, following = await service.lanes.read(
         kind, partial(collection.scroll, **given), call.timeout
     )
-    return Page(points(records), following)
+    return Page(Records(records), following)
 
 
 @operation(Right.READ, COUNT)
