@@ -74,12 +74,14 @@ LAYERS["vecdb.qdrant"] = {
     "vecdb.errors",
     "vecdb.models",
 }
+# A server on the public face.
+LAYERS["vecdb.server"] = {"vecdb", "vecdb.errors", "vecdb.models"}
 LAYERS["vecdb.aio"] = {*LAYERS["vecdb.database"], "vecdb.database"}
 # Programs on top of the public face; nothing imports them but each other.
 TOOLS = ("vecdb.__main__", "vecdb.cli")
 for tool in TOOLS:
-    LAYERS[tool] = {*LAYERS["vecdb.database"], "vecdb.database", "vecdb", *TOOLS}
-LAYERS["vecdb"] = set(LAYERS) - {*TOOLS, "vecdb.qdrant"}
+    LAYERS[tool] = {*LAYERS["vecdb.database"], "vecdb.database", "vecdb", "vecdb.server", *TOOLS}
+LAYERS["vecdb"] = set(LAYERS) - {*TOOLS, "vecdb.qdrant", "vecdb.server"}
 
 # The rooms of the engine, bottom to top: what of the engine they may import besides themselves and
 # the ground, which is what stands in no room. The ground itself imports of no room. The highest two

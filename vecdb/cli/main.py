@@ -1,5 +1,4 @@
-"""The ``vecdb`` command: demo, serve, info, check, repair, snapshot, restore,
-warmup.
+"""The ``vecdb`` command, which has the others: demo, serve, info, check and so on.
 
 Exit codes: 0 all is well, 1 the database is damaged (check, info) or something of it was lost
 (repair), 2 the command could not be done, 130 interrupted. Results go to standard output,

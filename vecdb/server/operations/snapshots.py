@@ -1,5 +1,7 @@
-"""Operations on snapshots: made, listed, sent, received. All of a snapshot that comes in is
-verified before anything is replaced by it."""
+"""Operations on snapshots: made, listed, sent, received.
+
+All of a snapshot that comes in is verified before anything is replaced by it.
+"""
 
 from __future__ import annotations
 
