@@ -55,6 +55,8 @@ def start(
     words = [sys.executable, "-m", "vecdb", "serve", str(directory), *map(str, options)]
     if "--port" not in options:
         words += ["--port", "0"]
+    if "--grpc-port" not in options:
+        words.append("--no-grpc")
     with open(log_of(directory), "a") as errors:
         return subprocess.Popen(
             words,

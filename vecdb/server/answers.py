@@ -18,7 +18,6 @@ from msgspec import Raw, Struct
 from vecdb import models
 
 
-
 class Envelope(Struct):
     """What is around every result."""
 

@@ -66,7 +66,7 @@ class Core:
 
     def __init__(self, service: Service, access: Access) -> None:
         self._service = service
-        self._access = access
+        self.access = access
         self._most_in_flight = service.settings.max_in_flight
         self._logs = service.settings.access_log
 
@@ -82,7 +82,7 @@ class Core:
         begun = False
         right = Right.OPEN
         try:
-            right = self._access.right_of(headers)
+            right = self.access.right_of(headers)
             method = self._allowed(path, method, data, right)
             message = _parsed(method, data)
             collection = method.collection(message)

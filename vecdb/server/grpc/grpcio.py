@@ -43,7 +43,7 @@ class Grpcio(Transport):
             ]
         )
         self._settings = settings
-        host, port = address_of(settings.host, settings.grpc_port)
+        host, port = address_of(settings.host, settings.grpc_port or 0)
         address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         try:
             if settings.tls_cert is None:
@@ -59,8 +59,7 @@ class Grpcio(Transport):
         except RuntimeError:
             raise OSError(f"{settings.host}:{port}: cannot listen there for gRPC") from None
 
-    async def start(self, core: Core) -> None:
-        """Take calls from now on."""
+    async def _start(self, core: Core) -> None:
         self._server.add_generic_rpc_handlers((_Handlers(core),))
         await self._server.start()
 

@@ -19,7 +19,6 @@ from typing import Any
 import uvicorn
 from zttp import HTTP2  # noqa: F401  # says at once if it is missing
 
-from vecdb.server.access import Access
 from vecdb.server.bodies import Gone, Receive, chunks, unpack
 from vecdb.server.grpc.core import CODES, Core
 from vecdb.server.grpc.transport import LOCAL, WORTH_PACKING, Transport
@@ -49,14 +48,15 @@ class Http2(Transport):
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._listener = listening(settings.host, settings.grpc_port)
+        self._listener = listening(settings.host, settings.grpc_port or 0)
         self.port: int = self._listener.getsockname()[1]
+        self._server: _Server | None = None
+        self._serving: asyncio.Future[None] | None = None
 
-    async def start(self, core: Core) -> None:
-        """Take calls from now on."""
+    async def _start(self, core: Core) -> None:
         settings = self._settings
         config = uvicorn.Config(
-            _App(core, settings, Access(settings, self.port)),
+            _App(core, settings),
             http="zttp",
             http2=True,
             ws="none",
@@ -84,12 +84,16 @@ class Http2(Transport):
 
     async def stop(self, seconds: float) -> None:
         """Take no more calls; those under way have so many seconds to end."""
-        self._server.config.timeout_graceful_shutdown = round(seconds)
+        if self._server is None or self._serving is None:
+            self._listener.close()
+            return
+        self._server.force_exit = not seconds
         self._server.should_exit = True
-        await self._serving
+        await asyncio.shield(self._serving)
 
     def read_certificate(self) -> None:
         """Use the certificate that the files hold now, for connections from now on."""
+        assert self._server is not None
         context, settings = self._server.config.ssl, self._settings
         assert context is not None
         assert settings.tls_cert is not None
@@ -118,9 +122,8 @@ class _Server(uvicorn.Server):
 class _App:
     """Calls as requests (ASGI)."""
 
-    def __init__(self, core: Core, settings: Settings, access: Access) -> None:
+    def __init__(self, core: Core, settings: Settings) -> None:
         self._core = core
-        self._access = access
         self._most_bytes = settings.max_body_bytes
         self._body_seconds = settings.body_seconds
 
@@ -145,7 +148,7 @@ class _App:
     async def _answer(
         self, scope: Scope, headers: Mapping[bytes, bytes], receive: Receive
     ) -> bytes:
-        self._access.check_source(headers)
+        self._core.access.check_source(headers)
         seconds = _timeout(headers)
         if seconds is None:
             data = await self._message(headers, receive)

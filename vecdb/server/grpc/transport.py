@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
+from vecdb.errors import InvalidInputError
+from vecdb.server.access import Access
 from vecdb.server.grpc.core import Core
+from vecdb.server.service import Service
 from vecdb.server.settings import Settings
 
 LOCAL = ("127.0.0.1", "::1")
@@ -18,13 +21,17 @@ class Transport(ABC):
 
     port: int
 
-    @abstractmethod
-    async def start(self, core: Core) -> None:
+    async def start(self, service: Service) -> None:
         """Take calls from now on."""
+        await self._start(Core(service, Access(service.settings, self.port)))
+
+    @abstractmethod
+    async def _start(self, core: Core) -> None: ...
 
     @abstractmethod
     async def stop(self, seconds: float) -> None:
-        """Take no more calls; those under way have so many seconds to end."""
+        """Take no more calls; those under way have so many seconds to end. Called again, it may be
+        fewer."""
 
     @abstractmethod
     def read_certificate(self) -> None:
@@ -32,11 +39,15 @@ class Transport(ABC):
 
 
 def listen(settings: Settings) -> Transport:
-    """A transport of the kind that is set, which has its port. Raises OSError if that is taken."""
-    if settings.grpc_engine == "h2":
-        from vecdb.server.grpc.http2 import Http2
-
-        return Http2(settings)
-    from vecdb.server.grpc.grpcio import Grpcio
-
-    return Grpcio(settings)
+    """A transport of the kind that is set, which has its port. Raises OSError if that is taken, and
+    InvalidInputError if a package is missing."""
+    extra = "h2" if settings.grpc_engine == "h2" else "server"
+    try:
+        if extra == "h2":
+            from vecdb.server.grpc.http2 import Http2 as Engine
+        else:
+            from vecdb.server.grpc.grpcio import Grpcio as Engine
+    except ModuleNotFoundError as error:
+        text = f"gRPC needs more packages: pip install 'vecdb-embedded[{extra}]', or say --no-grpc"
+        raise InvalidInputError(f"{text} (there is no {error.name})") from None
+    return Engine(settings)
