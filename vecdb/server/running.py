@@ -46,7 +46,7 @@ async def _run(settings: Settings, tell: Tell) -> None:
     transport = None
     try:
         if settings.grpc_port is not None:
-            from vecdb.server.grpc.transport import listen
+            from vecdb.server.grpc.engines import listen
 
             transport = listen(settings)
         database = AsyncVecDB(

@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import Any
 
 from google.protobuf import timestamp_pb2
-from google.protobuf.descriptor import Descriptor, FieldDescriptor, ServiceDescriptor
+from google.protobuf.descriptor import Descriptor, ServiceDescriptor
 from google.protobuf.descriptor_pb2 import (
     DescriptorProto,
     FieldDescriptorProto,
@@ -96,18 +96,23 @@ def _pool() -> DescriptorPool:
 
 _POOL = _pool()
 
-
-def message(name: str) -> type[Message]:
-    """The class of a message of Qdrant's."""
-    return class_of(_POOL.FindMessageTypeByName(f"qdrant.{name}"))
+SERVICES: dict[str, ServiceDescriptor] = {
+    name: _POOL.FindServiceByName(name)
+    for name in (
+        "qdrant.Qdrant",
+        "qdrant.Collections",
+        "qdrant.Points",
+        "qdrant.Snapshots",
+        f"{_HEALTH_PACKAGE}.Health",
+    )
+}
+REQUESTS = frozenset(
+    method.input_type.full_name for service in SERVICES.values() for method in service.methods
+)
+"""The names of the messages that are requests."""
 
 
 def class_of(descriptor: Descriptor) -> type[Message]:
     """The class of a message."""
-    return GetMessageClass(descriptor)
-
-
-def service(name: str) -> ServiceDescriptor:
-    """A service with its methods."""
-    found: ServiceDescriptor = _POOL.FindServiceByName(name)
-    return found
+    made: type[Message] = GetMessageClass(descriptor)
+    return made

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+from google.protobuf.descriptor import MethodDescriptor
 from msgspec import Struct
 
 from vecdb.server.answers import Text
 from vecdb.server.grpc import configuration, points, searches, values  # noqa: F401  # shapes
-from vecdb.server.grpc.messages import Message, class_of, service
+from vecdb.server.grpc.messages import SERVICES, Message, class_of
 from vecdb.server.grpc.shapes import read, write
 from vecdb.server.operations import OPERATIONS
 from vecdb.server.status import NOT_FOUND, OUT_OF_RANGE, WRONG, Refusal
@@ -178,7 +178,7 @@ def _check_consistency(consistency: Message) -> None:
 
 
 def _check_service(name: str) -> None:
-    if name and name not in _SERVICES:
+    if name and name not in SERVICES:
         raise Refusal(NOT_FOUND, f"Not found: there is no service {name}")
 
 
@@ -203,13 +203,12 @@ def _read_table() -> dict[str, Method]:
     for line in _TABLE.strip().splitlines():
         path, operation, answer = line.split()
         owner, _, name = path.partition("/")
-        descriptor = _SERVICES.setdefault(owner, service(owner)).methods_by_name.get(name)
+        descriptor = SERVICES[owner].methods_by_name.get(name)
         if descriptor is not None:  # an older qdrant-client does not know all of them
             method = _method(descriptor, operation, answer)
             methods[method.path] = method
     return methods
 
 
-_SERVICES: dict[str, ServiceDescriptor] = {}
 METHODS = _read_table()
 """By the paths of calls."""

@@ -9,6 +9,7 @@ from functools import cache
 from google.protobuf.descriptor import Descriptor, EnumDescriptor
 from msgspec import Struct
 
+from vecdb.server.grpc.messages import REQUESTS
 from vecdb.server.status import malformed
 
 MERGED = "*"
@@ -16,20 +17,6 @@ MERGED = "*"
 
 BESIDE = ("collection_name", "wait", "timeout", "ordering", "read_consistency")
 """Of a request, what does not stand in a body."""
-
-REQUESTS = frozenset(
-    """
-    ClearPayloadPoints CollectionClusterInfoRequest CollectionExistsRequest CountPoints
-    CreateCollection CreateFieldIndexCollection CreateSnapshotRequest CreateVectorNameRequest
-    DeleteCollection DeleteFieldIndexCollection DeletePayloadPoints DeletePoints
-    DeletePointVectors DeleteSnapshotRequest DeleteVectorNameRequest DiscoverBatchPoints
-    DiscoverPoints FacetCounts GetCollectionInfoRequest GetPoints ListCollectionAliasesRequest
-    ListShardKeysRequest ListSnapshotsRequest QueryBatchPoints QueryPointGroups QueryPoints
-    RecommendBatchPoints RecommendPointGroups RecommendPoints ScrollPoints SearchBatchPoints
-    SearchMatrixPoints SearchPointGroups SearchPoints SetPayloadPoints UpdateBatchPoints
-    UpdateCollection UpdatePointVectors UpsertPoints ChangeAliases
-    """.split()
-)
 
 _RENAMED: Mapping[tuple[str, str], str | None] = {
     ("*", "shard_key_selector"): "shard_key",
@@ -79,14 +66,38 @@ ABSENT_IF_EMPTY = frozenset(
 """Lists of which an empty one is none."""
 
 BARE = frozenset(
-    """
-    BinaryQuantizationQueryEncoding ContextInput DenseVector MaxExpression MaxOptimizationThreads
-    MinExpression MultExpression MultiDenseVector PayloadExcludeSelector PayloadIncludeSelector
-    PointId PointsIdsList RepeatedIntegers RepeatedStrings ShardKey SparseIndices
-    SparseVectorConfig StartFrom StrictModeMultivectorConfig StrictModeSparseConfig SumExpression
-    TargetVector VectorExample VectorInput VectorParamsDiffMap VectorParamsMap VectorsConfig
-    VectorsConfigDiff VectorsSelector WithVectorsSelector
-    """.split()
+    {
+        "BinaryQuantizationQueryEncoding",
+        "ContextInput",
+        "DenseVector",
+        "MaxExpression",
+        "MaxOptimizationThreads",
+        "MinExpression",
+        "MultExpression",
+        "MultiDenseVector",
+        "PayloadExcludeSelector",
+        "PayloadIncludeSelector",
+        "PointId",
+        "PointsIdsList",
+        "RepeatedIntegers",
+        "RepeatedStrings",
+        "ShardKey",
+        "SparseIndices",
+        "SparseVectorConfig",
+        "StartFrom",
+        "StrictModeMultivectorConfig",
+        "StrictModeSparseConfig",
+        "SumExpression",
+        "TargetVector",
+        "VectorExample",
+        "VectorInput",
+        "VectorParamsDiffMap",
+        "VectorParamsMap",
+        "VectorsConfig",
+        "VectorsConfigDiff",
+        "VectorsSelector",
+        "WithVectorsSelector",
+    }
 )
 """Messages that over HTTP are the value of their only field."""
 
@@ -123,7 +134,7 @@ KEYED: Mapping[str, Alternatives] = {
 
 def in_json(message: Descriptor, field: str) -> str | None:
     """What a field is called over HTTP; None: it does not stand in a body."""
-    if field in BESIDE and message.name in REQUESTS:
+    if field in BESIDE and message.full_name in REQUESTS:
         return None
     for key in ((message.name, field), ("*", field)):
         if key in _RENAMED:
@@ -152,7 +163,8 @@ class Words:
 
     def number(self, word: str) -> int:
         """The number of a word; 0 for one that the enumeration has not."""
-        return self._numbers.get(word.lower(), 0)
+        found: int = self._numbers.get(word.lower(), 0)
+        return found
 
 
 @cache

@@ -8,7 +8,7 @@ nobody thought of is passed on under its own name, and the operation refuses it 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -126,16 +126,20 @@ def _list_of_floats(data: bytes) -> list[float]:
 def _of_field(field: FieldDescriptor) -> Read | None:
     """What reads the value of a field, be it one or many."""
     if _is_map(field):
-        one = _of_one(field.message_type.fields_by_name["value"])
-        if one is None:
-            return dict
-        return lambda found: {key: one(found[key]) for key in found}
-    one = _of_one(field)
+        each = _of_one(field.message_type.fields_by_name["value"])
+        return dict if each is None else partial(_read_map, each)
+    each = _of_one(field)
     if not field.is_repeated:
-        return one
-    if one is None:
-        return list
-    return lambda found: [one(each) for each in found]
+        return each
+    return list if each is None else partial(_read_list, each)
+
+
+def _read_map(each: Read, found: Any) -> dict[str, Any]:
+    return {key: each(found[key]) for key in found}
+
+
+def _read_list(each: Read, found: Any) -> list[Any]:
+    return [each(value) for value in found]
 
 
 def _is_map(field: FieldDescriptor) -> bool:

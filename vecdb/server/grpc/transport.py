@@ -1,14 +1,12 @@
-"""Transports: what brings calls to the core, behind one interface."""
+"""Transport: what brings calls to the core."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
-from vecdb.errors import InvalidInputError
 from vecdb.server.access import Access
 from vecdb.server.grpc.core import Core
 from vecdb.server.service import Service
-from vecdb.server.settings import Settings
 
 LOCAL = ("127.0.0.1", "::1")
 WORTH_PACKING = 1024
@@ -36,18 +34,3 @@ class Transport(ABC):
     @abstractmethod
     def read_certificate(self) -> None:
         """Use the certificate that the files hold now, for connections from now on."""
-
-
-def listen(settings: Settings) -> Transport:
-    """A transport of the kind that is set, which has its port. Raises OSError if that is taken, and
-    InvalidInputError if a package is missing."""
-    extra = "h2" if settings.grpc_engine == "h2" else "server"
-    try:
-        if extra == "h2":
-            from vecdb.server.grpc.http2 import Http2 as Engine
-        else:
-            from vecdb.server.grpc.grpcio import Grpcio as Engine
-    except ModuleNotFoundError as error:
-        text = f"gRPC needs more packages: pip install 'vecdb-embedded[{extra}]', or say --no-grpc"
-        raise InvalidInputError(f"{text} (there is no {error.name})") from None
-    return Engine(settings)
