@@ -6,7 +6,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 from urllib.parse import unquote
 
@@ -118,6 +118,7 @@ def _headers(metadata: Any) -> Mapping[bytes, bytes]:
     }
 
 
+@lru_cache(1024)
 def _client(peer: str) -> str:
     """The address in a text such as ``ipv4:127.0.0.1:4711`` or ``ipv6:%5B::1%5D:4711``."""
     _, _, address = unquote(peer).partition(":")

@@ -112,13 +112,21 @@ def read_point(message: Message) -> dict[str, Any]:
 @writes("ScoredPoint")
 def write_hit(point: models.ScoredPoint, message: Message) -> None:
     """Put a point that was found into a message."""
-    write_record(point, message)
+    id = point.id
+    if type(id) is int:
+        message.id.num = id
+    else:
+        message.id.uuid = id
     message.score = point.score
     message.version = point.version
+    if point.payload:
+        write_payload(point.payload, message.payload)
+    if point.vector is not None:
+        _write_vectors(point.vector, message.vectors)
 
 
 @writes("RetrievedPoint")
-def write_record(point: models.ScoredPoint | models.Record, message: Message) -> None:
+def write_record(point: models.Record, message: Message) -> None:
     """Put a point that was looked up into a message."""
     write_id(point.id, message.id)
     if point.payload:

@@ -74,7 +74,11 @@ def read_query(message: Message) -> dict[str, Any]:
     body = _offset(message, _common(message))
     has = message.HasField
     if has("query"):
-        body["query"] = read(message.query)
+        nearest = message.query.nearest
+        if nearest.HasField("dense"):  # as nearly all are
+            body["query"] = numbers(nearest.dense, "data")
+        else:
+            body["query"] = read(message.query)
     if has("using"):
         body["using"] = message.using
     if has("limit"):
