@@ -42,7 +42,7 @@ def read_disabled(message: Message) -> str:
 @writes("BinaryQuantizationQueryEncoding")
 def write_query_encoding(value: str, message: Message) -> None:
     """Put the word into a message."""
-    message.setting = message.Setting.Value(value[0].upper() + value[1:])
+    message.setting = words(message.DESCRIPTOR.fields_by_name["setting"].enum_type).number(value)
 
 
 @writes("MaxOptimizationThreads")

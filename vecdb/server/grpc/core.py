@@ -17,6 +17,7 @@ from google.protobuf.message import DecodeError
 
 from vecdb.server.access import Access, check_right
 from vecdb.server.answers import encode
+from vecdb.server.counters import GRPC
 from vecdb.server.grpc.methods import METHODS, Method
 from vecdb.server.grpc.points import add_older_form
 from vecdb.server.service import Service
@@ -48,9 +49,6 @@ CODES = {
     "UNAUTHENTICATED": 16,
 }
 """The numbers of statuses."""
-
-COUNTED_AS = "gRPC"
-"""What stands in place of a method of HTTP where calls are counted."""
 
 _log = logging.getLogger("vecdb.server")
 _access_log = logging.getLogger("vecdb.server.access")
@@ -111,7 +109,7 @@ class Core:
             counters.in_flight -= 1
             seconds = time.perf_counter() - started
             if method is not None:
-                counters.ended(COUNTED_AS, method.path, code, collection, seconds)
+                counters.ended(GRPC, method.path, code, collection, seconds)
             if self._logs:
                 self._log_access(path, code, seconds, size, headers, client)
 
@@ -144,7 +142,7 @@ class Core:
         line: dict[str, Any] = {
             "time": time.time(),
             "client": client,
-            "method": COUNTED_AS,
+            "method": GRPC,
             "path": path,
             "status": code,
             "seconds": round(seconds, 6),

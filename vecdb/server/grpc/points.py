@@ -81,7 +81,7 @@ def read_vector(message: Message) -> Any:
     if not message.HasField("vectors_count"):
         return values
     count = message.vectors_count
-    if count == 0 or len(values) % count:
+    if not 0 < count <= len(values) or len(values) % count:
         raise malformed(f"vectors_count: {len(values)} numbers are not {count} vectors")
     return values.reshape(count, -1).tolist()
 

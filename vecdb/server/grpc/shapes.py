@@ -64,7 +64,7 @@ def write(value: Any, message: Message) -> None:
 
 def variant(message: Message) -> tuple[str, Any]:
     """Which of its alternatives a message is, and the value, not read. Raises Refusal."""
-    [(_, choice)] = message.DESCRIPTOR.oneofs_by_name.items()
+    choice = message.DESCRIPTOR.oneofs[0]  # those of optional fields come behind it
     name = message.WhichOneof(choice.name)
     if name is None:
         known = ", ".join(field.name for field in choice.fields)
@@ -258,7 +258,7 @@ class _PlainWriter:
         for field in descriptor.fields:
             name = renamed.get(field.name) or naming.in_json(descriptor, field.name)
             if name is not None:
-                self._fields.setdefault(name, field)
+                self._fields[name] = field  # the last of them, which is the newest
 
     def __call__(self, value: Any, message: Message) -> None:
         fields = self._fields
