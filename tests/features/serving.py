@@ -53,11 +53,17 @@ class Server:
 
 
 def start(
-    directory: Path, *options: str | Path, environment: Mapping[str, str] | None = None
+    directory: Path,
+    *options: str | Path,
+    environment: Mapping[str, str] | None = None,
+    program: str | None = None,
 ) -> subprocess.Popen[str]:
-    """The process of a server, which may not come up. Its errors go to a file beside it."""
+    """The process of a server, which may not come up. Its errors go to a file beside it.
+    ``program``: what to run in the place of the command."""
     words = [sys.executable, "-m", "vecdb", "serve", str(directory), *map(str, options)]
-    if "--port" not in options:
+    if program is not None:
+        words = [sys.executable, "-c", program, str(directory)]
+    elif "--port" not in options:
         words += ["--port", "0"]
     if "--grpc-port" not in options:
         words.append("--no-grpc")
@@ -79,10 +85,13 @@ def log_of(directory: Path) -> Path:
 
 @contextmanager
 def serving(
-    directory: Path, *options: str | Path, environment: Mapping[str, str] | None = None
+    directory: Path,
+    *options: str | Path,
+    environment: Mapping[str, str] | None = None,
+    program: str | None = None,
 ) -> Iterator[Server]:
     """A server, for the length of the block."""
-    process = start(directory, *options, environment=environment)
+    process = start(directory, *options, environment=environment, program=program)
     try:
         yield Server(process, log_of(directory))
     finally:

@@ -198,6 +198,37 @@ def test_addresses_are_hosts_where_other_machines_may_call(tmp_path: Path) -> No
                 assert http.get("/", headers={"host": host}).status_code == status
 
 
+# -- a web interface -------------------------------------------------------------------------------
+
+
+def test_the_files_of_a_web_interface_and_no_others(tmp_path: Path) -> None:
+    web = tmp_path / "web"
+    (web / "deep").mkdir(parents=True)
+    (web / "index.html").write_text("<html>first</html>")
+    (web / "deep" / "a b.js").write_text("1")
+    (tmp_path / "secret.txt").write_text("secret")
+    (web / "link.txt").symlink_to(tmp_path / "secret.txt")
+    with (
+        serving(tmp_path / "db", "--static-dir", web, environment=KEYS) as running,
+        running.http() as http,
+    ):
+        for path in ("/dashboard", "/dashboard/", "/dashboard/index.html"):
+            found = http.get(path)
+            assert (found.status_code, found.text) == (200, "<html>first</html>")
+            assert found.headers["content-type"].startswith("text/html")
+            assert found.headers["x-frame-options"] == "DENY"
+        assert http.get("/dashboard/deep/a%20b.js").text == "1"
+        for path in (
+            *("/dashboard/none", "/dashboard/deep", "/dashboard/link.txt", "/dashboard/%00"),
+            *("/dashboard/%2E%2E/secret.txt", "/dashboard/..%2Fsecret.txt", "/dashboard/%FF"),
+            f"/dashboard/{'x' * 300}",
+            f"/dashboard/{str(tmp_path).replace('/', '%2F')}%2Fsecret.txt",
+        ):
+            assert (http.get(path).status_code, http.get(path).text) == (404, ""), path
+        assert http.post("/dashboard").status_code == 401
+        assert http.get("/collections").status_code == 401
+
+
 # -- TLS -------------------------------------------------------------------------------------------
 
 TLS = Path(__file__).parent / "tls"  # made by openssl, for a hundred years and this machine only

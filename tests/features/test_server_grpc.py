@@ -1,4 +1,4 @@
-"""``vecdb serve``: calls of gRPC over both engines: who may call what, limits, deadlines, health."""
+"""``vecdb serve``: gRPC over both engines: who may call what, limits, deadlines, health."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from qdrant_client import grpc as q
 from serving import Server, log_of, new_collection, put, result, serving, start
 
 from vecdb.server.grpc.methods import METHODS, Method
+from vecdb.server.settings import API_VERSION
 from vecdb.server.table import Right
 
 WRITE, READ = "may-do-everything", "may-read"
@@ -74,6 +75,15 @@ def refused(code: grpc.StatusCode, function: Callable[..., Any], *given: Any, **
     return text
 
 
+def code_of(channel: grpc.Channel, *given: Any) -> grpc.StatusCode:
+    try:
+        call(channel, *given)
+    except grpc.RpcError as error:
+        code: grpc.StatusCode = error.code()
+        return code
+    return Code.OK
+
+
 def count(channel: grpc.Channel, key: str | None = WRITE, **options: Any) -> int:
     data = q.CountPoints(collection_name="c", exact=True).SerializeToString()
     answer = call(channel, "/qdrant.Points/Count", data, key, **options)
@@ -116,15 +126,9 @@ def test_every_method_with_every_key(channel: grpc.Channel, path: str) -> None:
             assert text == "Forbidden: Global manage access is required"
     keys = (WRITE,) if right > Right.READ else (WRITE, READ)
     for key in keys:
-        try:
-            call(channel, path, data, key)
-        except grpc.RpcError as error:
-            assert error.code() not in (
-                Code.UNAUTHENTICATED,
-                Code.PERMISSION_DENIED,
-                Code.INTERNAL,
-                Code.UNKNOWN,
-            )
+        assert code_of(channel, path, data, key) in (
+            *(Code.OK, Code.NOT_FOUND, Code.INVALID_ARGUMENT, Code.UNIMPLEMENTED),
+        )
 
 
 def test_rights_are_those_of_http() -> None:
@@ -410,7 +414,7 @@ def test_deadlines_and_cancelled_calls_leave_nothing_behind(tmp_path: Path, engi
 def test_health(channel: grpc.Channel) -> None:
     answer = call(channel, "/qdrant.Qdrant/HealthCheck", key=None)
     reply = q.HealthCheckReply.FromString(answer)
-    assert (reply.title, reply.version) == ("qdrant - vector search engine", "1.20.0")
+    assert (reply.title, reply.version) == ("qdrant - vector search engine", API_VERSION)
     assert len(reply.commit) == 40
     path = "/grpc.health.v1.Health/Check"
     assert call(channel, path, key=None) == b"\x08\x01"  # serving
@@ -512,14 +516,14 @@ def test_tls(tmp_path: Path, engine: str) -> None:
     one = use("one")
     options = ("--grpc-port", "0", "--grpc-engine", engine, "--tls-cert", cert, "--tls-key", key)
     with serving(tmp_path / "db", *options) as running:
-        assert version(one) == "1.20.0"
+        assert version(one) == API_VERSION
         two = use("two")
         refused(Code.UNAVAILABLE, version, two)
         running.process.send_signal(signal.SIGHUP)
         deadline = time.monotonic() + 30
         while True:
             try:
-                assert version(two) == "1.20.0"
+                assert version(two) == API_VERSION
                 break
             except grpc.RpcError:
                 assert time.monotonic() < deadline

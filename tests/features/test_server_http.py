@@ -162,6 +162,48 @@ def test_points_that_are_not_there(http: httpx.Client, path: str) -> None:
             "[collection_name: collection name cannot contain '<' char]",
         ),
         (
+            "GET",
+            f"/collections/{'x' * 256}",
+            None,
+            f'Validation error in path parameters: [collection_name: value "{"x" * 256}" invalid, '
+            "must be from 1 to 255 characters]",
+        ),
+        (
+            "PUT",
+            "/collections/c?timeout=0",
+            {},
+            "Validation error in query parameters: [timeout: value 0 invalid, must be 1 or larger]",
+        ),
+        (
+            "PUT",
+            "/collections/c/points/vectors",
+            {"points": [{"id": 1, "vector": {}}]},
+            "Validation error in JSON body: "
+            "[points[0].vector: must specify vectors to update for point]",
+        ),
+        (
+            "PUT",
+            "/collections/c/vectors/late",
+            {"dense": {"size": 0, "distance": "Dot"}},
+            "Validation error in JSON body: [dense.size: value 0 invalid, must be from 1 to 65536]",
+        ),
+        (
+            "PUT",
+            "/collections/c/index",
+            {
+                "field_name": "n",
+                "field_schema": {"type": "integer", "lookup": False, "range": False},
+            },
+            "Validation error: the 'lookup' and 'range' capabilities can't be both disabled",
+        ),
+        (
+            "POST",
+            "/collections/c/points/count",
+            {"filter": {"must": [{"key": "n"}]}},
+            "Validation error in JSON body: [count_filter.must[0]: expected exactly one of match, "
+            "range, values_count, is_empty, is_null, got none; give each its own condition]",
+        ),
+        (
             "PATCH",
             "/collections/c",
             {"hnsw_config": {"ef_construct": 3}},
@@ -379,8 +421,8 @@ def test_vectors_by_name(http: httpx.Client) -> None:
     sizes = {"a": {"size": 4, "distance": "Dot"}, "b": {"size": 2, "distance": "Euclid"}}
     path = new_collection(http, "named", vectors=sizes)
     put(http, path, {"id": 1, "vector": {"a": VECTOR, "b": [1, 2]}})
-    body = {"points": [{"id": 1, "vector": {"b": [3, 4]}}]}
-    result(http.put(f"{path}/points/vectors", json=body))
+    twice = [{"id": 1, "vector": {"b": [3, 4]}}, {"id": 1, "vector": {"a": VECTOR}}]
+    result(http.put(f"{path}/points/vectors", json={"points": twice}))
     assert result(http.get(f"{path}/points/1"))["vector"] == {"a": VECTOR, "b": [3, 4]}
     body = {"vector": {"name": "b", "vector": [0, 0]}, "limit": 1}
     [found] = result(http.post(f"{path}/points/search", json=body))
@@ -498,6 +540,9 @@ def test_aliases(http: httpx.Client, path: str) -> None:
     assert result(http.get("/aliases")) == expected
     assert result(http.get(f"{path}/aliases")) == expected
     assert result(http.post("/collections/other/points/count", json={}))["count"] == 3
+    body = {"vectors": {"size": 4, "distance": "Dot"}}
+    text = error(http.put("/collections/other", json=body), 400)
+    assert text == "Wrong input: Alias `other` already exists!"
     missing = {"create_alias": {"collection_name": "none", "alias_name": "x"}}
     text = error(http.post("/collections/aliases", json={"actions": [missing]}), 404)
     assert text == "Not found: Collection `none` doesn't exist!"

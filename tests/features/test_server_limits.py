@@ -9,6 +9,7 @@ import threading
 import time
 import zlib
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -18,6 +19,24 @@ from vecdb.server.bodies import Gone, read_body, unpack
 from vecdb.server.status import Refusal
 
 JSON = {"content-type": "application/json"}
+
+
+IMPATIENT = """
+import sys
+from pathlib import Path
+from vecdb.server import running, settings
+chosen = settings.Settings(
+    directory=Path(sys.argv[1]), port=0, body_seconds=0.6, header_seconds=0.6, unwanted_seconds=0.6
+)
+running.run(chosen, lambda line: print(line, flush=True))
+"""
+
+
+@pytest.fixture(scope="module")
+def impatient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server that waits for nobody, so that a test need not wait for it."""
+    with serving(tmp_path_factory.mktemp("impatient") / "db", program=IMPATIENT) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
@@ -76,21 +95,18 @@ def test_no_more_is_unpacked_than_the_limit(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def receiving(*messages: Any) -> Callable[[], Awaitable[Any]]:
-    """What a server hands to an application; None: it waits for ever."""
+    """What a server hands to an application."""
     left = list(messages)
 
     async def receive() -> Any:
-        message = left.pop(0)
-        if message is None:
-            await asyncio.Event().wait()
-        return message
+        return left.pop(0)
 
     return receive
 
 
 def test_bodies_in_pieces() -> None:
-    async def body(*pieces: Any, limit: int = 100, seconds: float = 60.0) -> bytes:
-        return await read_body(receiving(*pieces), {}, limit, seconds)
+    async def body(*pieces: Any) -> bytes:
+        return await read_body(receiving(*pieces), {}, 100)
 
     def piece(data: bytes, more: bool = True) -> Any:
         return {"type": "http.request", "body": data, "more_body": more}
@@ -98,19 +114,74 @@ def test_bodies_in_pieces() -> None:
     async def try_all() -> None:
         assert await body(piece(b"ab"), piece(b""), piece(b"c", False)) == b"abc"
         with pytest.raises(Refusal, match="larger than the limit of"):
-            await body(piece(b"x" * 60), piece(b"y" * 60), None)
+            await body(piece(b"x" * 60), piece(b"y" * 60))
         with pytest.raises(Gone):
             await body(piece(b"x"), {"type": "http.disconnect"})
-        with pytest.raises(Refusal, match="no byte of the body came") as caught:
-            await body(piece(b"x"), None, seconds=0.01)
-        assert caught.value.status.http == 408
-        task = asyncio.ensure_future(body(None))
-        await asyncio.sleep(0)
-        task.cancel()  # by somebody else: no refusal of ours
-        with pytest.raises(asyncio.CancelledError):
-            await task
 
     asyncio.run(try_all())
+
+
+HEAD = (
+    b"POST /collections/c/points/count HTTP/1.1\r\nhost: localhost\r\n"
+    b"content-type: application/json\r\n"
+)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"",
+        HEAD,
+        HEAD + b"content-length: 100\r\n\r\n{",
+        HEAD + b"transfer-encoding: chunked\r\n\r\n1\r\n{\r\n",
+    ],
+    ids=["nothing", "half a head", "half a body", "a chunk"],
+)
+def test_slow_callers(impatient: Server, sent: bytes) -> None:
+    """Each is cut off; one that is quick is answered meanwhile, and may be silent in between."""
+    with impatient.http() as http:
+        if http.get("/collections/c").status_code == 404:
+            new_collection(http, "c")
+        with socket.create_connection(("127.0.0.1", impatient.port), timeout=60) as slow:
+            slow.sendall(sent)
+            assert slow.recv(1000) == b""
+        assert result(http.post("/collections/c/points/count", json={})) == {"count": 0}
+
+
+def test_half_of_a_second_request(impatient: Server) -> None:
+    with socket.create_connection(("127.0.0.1", impatient.port), timeout=60) as slow:
+        for _ in range(2):  # silent in between, for longer than a half request may be
+            slow.sendall(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n")
+            received = b""
+            while b"passed" not in received:
+                received += slow.recv(1000)
+            assert b" 200 " in received
+            time.sleep(1.5)
+        slow.sendall(b"GET /healthz HTTP/1.1\r\nhost:")
+        assert slow.recv(1000) == b""
+
+
+def test_a_slow_caller_that_goes_on_is_served(impatient: Server) -> None:
+    with (
+        impatient.http() as http,
+        socket.create_connection(("127.0.0.1", impatient.port), timeout=60) as slow,
+    ):
+        body = b'{"exact": true}'
+        slow.sendall(HEAD + b"content-length: %d\r\n\r\n" % len(body))
+        for byte in body:  # for longer than it may be silent
+            time.sleep(0.15)
+            slow.sendall(bytes([byte]))
+        assert b"HTTP/1.1 " in slow.recv(1000)
+        assert http.get("/healthz").status_code == 200
+
+
+def test_a_body_that_nobody_wants_is_cut_off(impatient: Server) -> None:
+    with socket.create_connection(("127.0.0.1", impatient.port), timeout=60) as caller:
+        caller.sendall(HEAD + b"content-length: 99999999999\r\n\r\n")
+        assert b"HTTP/1.1 400" in caller.recv(1000)
+        with suppress(OSError):  # reset, or a broken pipe
+            while True:
+                caller.sendall(bytes(100_000))
 
 
 def test_too_many_requests(server: Server) -> None:

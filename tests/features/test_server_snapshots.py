@@ -104,6 +104,12 @@ def test_nobody_need_wait(http: httpx.Client) -> None:
     result(http.post("/collections/c/snapshots"))  # after it, as they are made one by one
     assert len(result(http.get("/collections/c/snapshots"))) == 2
 
+    name = result(http.get("/collections/c/snapshots"))[0]["name"]
+    answer = http.delete(f"/collections/c/snapshots/{name}?wait=false")
+    assert answer.status_code == 202
+    result(http.post("/collections/c/snapshots"))
+    assert len(result(http.get("/collections/c/snapshots"))) == 2
+
 
 def test_a_damaged_snapshot_changes_nothing(http: httpx.Client, server: Server) -> None:
     made = result(http.post("/collections/c/snapshots"))
@@ -111,11 +117,14 @@ def test_a_damaged_snapshot_changes_nothing(http: httpx.Client, server: Server) 
     upload = "/collections/c/snapshots/upload"
     files: Any = {"snapshot": bytes(sent)}
     answer = http.post(upload, params={"checksum": "0" * 64}, files=files)
-    assert answer.status_code >= 400
+    assert answer.status_code == 400
+    assert "SHA-256" in error(answer, 400)
+    answer = http.post(upload, params={"checksum": "abc"}, files=files)
+    assert "invalid_sha256_hash" in error(answer, 422)
     sent[len(sent) // 2] ^= 1
     for damaged in (bytes(sent), bytes(sent[:-700]), b"", b"not a snapshot" * 1000):
         answer = http.post(upload, files={"snapshot": damaged})
-        assert answer.status_code >= 400, answer.text
+        assert error(answer, 400).startswith("Bad request: not a whole snapshot: ")
         assert points(http) == 50
     leftovers = [each for each in (directory_of(server) / "snapshots").iterdir() if each.is_file()]
     assert leftovers == []
@@ -157,6 +166,9 @@ def test_recovery_from_a_file_of_the_database(http: httpx.Client, server: Server
         ("{snapshots}/c/none.snapshot", 400),
         ("/etc/passwd", 400),
         ("none.snapshot", 400),
+        ("beside.snapshot", 400),
+        ("x" * 300 + ".snapshot", 400),
+        ("file:///" + "x" * 300, 400),
         ("http://127.0.0.1/x.snapshot", 400),
         ("ftp://127.0.0.1/x.snapshot", 400),
         ("", 400),

@@ -640,4 +640,4 @@ def test_a_collection() -> None:
     assert rest.config.quantization_config.turbo.bits == "bits4"
     assert rest.config.metadata == {"a": [1, None]}
     assert rest.payload_schema["a"].data_type == "keyword"
-    assert rest.payload_schema["b"].params.stopwords.languages == ["english"]
+    assert rest.payload_schema["b"].params.stopwords == "english"

@@ -45,6 +45,7 @@ def add_to(commands: Commands) -> None:
     add("--max-in-flight", metavar="N", type=_positive, default=256, help="requests (256)")
     add("--metrics-prefix", metavar="TEXT", default="", help="before the names in /metrics")
     add("--api-version", metavar="V", help="of Qdrant, that callers are told")
+    add("--static-dir", metavar="DIR", type=path, help="a web interface, shown at /dashboard")
     add("--access-log", action="store_true", help="a line of JSON for each request, to stderr")
 
 
@@ -93,6 +94,7 @@ def _serve(arguments: argparse.Namespace) -> int:
         metrics_prefix=arguments.metrics_prefix,
         api_version=arguments.api_version or settings.API_VERSION,
         access_log=arguments.access_log,
+        static_dir=arguments.static_dir,
     )
     problem, warning = chosen.problem(), chosen.warning()
     if problem is not None:

@@ -20,6 +20,7 @@ from vecdb.server import downloads
 from vecdb.server.access import Access, check_right
 from vecdb.server.answers import Accepted, Bare, Download, Envelope, Text, encode
 from vecdb.server.bodies import Gone, Receive, chunks, read_body
+from vecdb.server.pages import PREFIX, Page, Pages
 from vecdb.server.routes import Route, find
 from vecdb.server.service import Service
 from vecdb.server.status import (
@@ -31,6 +32,7 @@ from vecdb.server.status import (
     WRONG,
     Refusal,
     malformed,
+    out_of_range,
     refusal_of,
 )
 from vecdb.server.table import Call, Right
@@ -44,7 +46,6 @@ _access_log = logging.getLogger("vecdb.server.access")
 
 _JSON: Headers = [(b"content-type", b"application/json")]
 _decode = msgspec.json.Decoder().decode
-_NONE: dict[str, str] = {}
 _WORTH_PACKING = 1024
 _LOCAL = ("127.0.0.1", "::1")
 _ALLOWED = b"api-key, authorization, content-type"
@@ -73,8 +74,9 @@ class App:
         settings = service.settings
         self._most_in_flight = settings.max_in_flight
         self._most_bytes = settings.max_body_bytes
-        self._body_seconds = settings.body_seconds
         self._logs = settings.access_log
+        self._pages = None if settings.static_dir is None else Pages(settings.static_dir)
+        self._last_client: Any = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -111,27 +113,34 @@ class App:
         method: str = scope["method"]
         if method == "OPTIONS" and request.origin is not None:
             return Text("")
+        path = scope["raw_path"].decode("latin-1")
+        if self._pages is not None and path.startswith(PREFIX) and method == "GET":
+            return await self._pages.find(path)
         request.right = self._access.right_of(headers)
-        raw: bytes = scope["raw_path"]
-        route, names, known = find(method, raw.decode("latin-1"))
+        route, names, known = find(method, path)
         if route is None:
             check_right(request.right, Right.READ, "")
             raise Refusal(NO_SUCH_METHOD if known else NOT_FOUND, "")
         request.route = route
         operation = route.operation
         check_right(request.right, operation.right, names.get("collection", ""))
+        if len(names.get("collection", "")) > 255:
+            problem = f'value "{names["collection"]}" invalid, must be from 1 to 255 characters'
+            raise out_of_range([f"collection_name: {problem}"], "path parameters")
         if service.counters.in_flight > self._most_in_flight:
             raise Refusal(BUSY, "Service unavailable: too many requests are under way; try again")
         agent = headers.get(b"user-agent")
         if agent is not None:
             service.counters.client(agent)
-        call = request.call = Call(headers=headers, **names)
+        client = scope.get("client")
+        call = request.call = Call(headers=headers, alone=client == self._last_client, **names)
+        self._last_client = client
         if scope["query_string"]:
-            _read_options(call, scope["query_string"])
+            _read_options(call, operation.right, scope["query_string"])
         if operation.streams:
-            call.stream = chunks(request.receive, None, self._body_seconds)
+            call.stream = chunks(request.receive)
         elif operation.fields is not None:
-            body = await read_body(request.receive, headers, self._most_bytes, self._body_seconds)
+            body = await read_body(request.receive, headers, self._most_bytes)
             call.body = self._read(body, headers)
         return await operation.run(service, call)
 
@@ -158,6 +167,8 @@ class App:
             return await self._send(
                 request, answer.http_status, answer.content.encode(), headers, send
             )
+        if kind is Page:
+            return await self._send(request, 200, answer.content, answer.headers, send)
         if kind is Bare:
             return await self._send(request, 200, encode(answer.value), _JSON, send)
         seconds = time.perf_counter() - request.started
@@ -234,7 +245,7 @@ class App:
         _access_log.info("%s", encode(line).decode())
 
 
-def _read_options(call: Call, query: bytes) -> None:
+def _read_options(call: Call, right: Right, query: bytes) -> None:
     """What stands beside the body: in HTTP, behind the question mark."""
     try:
         options = dict(parse_qsl(query.decode("ascii"), max_num_fields=100, strict_parsing=False))
@@ -249,6 +260,9 @@ def _read_options(call: Call, query: bytes) -> None:
     if timeout is not None:
         if not timeout.isdigit() or len(timeout) > 9:
             raise _wrong_option("timeout", "seconds")
+        if int(timeout) == 0 and right > Right.READ:
+            problem = "timeout: value 0 invalid, must be 1 or larger"
+            raise out_of_range([problem], "query parameters")
         if int(timeout) == 0:
             raise _wrong_option("timeout", "a nonzero number of seconds")
         call.timeout = float(timeout)

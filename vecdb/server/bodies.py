@@ -7,7 +7,7 @@ import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
-from vecdb.server.status import TIMEOUT, WRONG, Refusal
+from vecdb.server.status import WRONG, Refusal
 
 Receive = Callable[[], Awaitable[Any]]
 _GZIP = 16 + zlib.MAX_WBITS
@@ -24,13 +24,11 @@ def too_large(limit: int) -> Refusal:
     return Refusal(WRONG, f"Payload error: the body is larger than the limit of {limit} bytes")
 
 
-async def chunks(
-    receive: Receive, limit: int | None, seconds: float, size: int = 0
-) -> AsyncIterator[bytes]:
+async def chunks(receive: Receive, limit: int | None = None, size: int = 0) -> AsyncIterator[bytes]:
     """The pieces of a body as they come, after ``size`` bytes of it. Raises Refusal if it is too
-    large, or keeps us waiting for too long; Gone."""
+    large; Gone."""
     while True:
-        message = await _next(receive, seconds)
+        message = await _next(receive)
         chunk = message.get("body", b"")
         size += len(chunk)
         if limit is not None and size > limit:
@@ -41,20 +39,18 @@ async def chunks(
             return
 
 
-async def read_body(
-    receive: Receive, headers: Mapping[bytes, bytes], limit: int, seconds: float
-) -> bytes:
+async def read_body(receive: Receive, headers: Mapping[bytes, bytes], limit: int) -> bytes:
     """A whole body, unpacked. Raises as ``chunks``."""
     declared = headers.get(b"content-length", b"0")
     if declared.isdigit() and int(declared) > limit:
         raise too_large(limit)
-    message = await _next(receive, seconds)
+    message = await _next(receive)
     body: bytes = message.get("body", b"")
     if message.get("more_body"):
         if len(body) > limit:
             raise too_large(limit)
         pieces = [body]
-        async for chunk in chunks(receive, limit, seconds, len(body)):
+        async for chunk in chunks(receive, limit, len(body)):
             pieces.append(chunk)
         body = b"".join(pieces)
     elif len(body) > limit:
@@ -69,29 +65,8 @@ async def read_body(
     return await asyncio.to_thread(unpack, body, limit)
 
 
-async def _next(receive: Receive, seconds: float) -> Any:
-    """The next message of a request. The loop's timer ends the wait: to put a time limit around
-    the coroutine would cost more than all else here."""
-    task = asyncio.current_task()
-    assert task is not None
-    late = False
-
-    def stop() -> None:
-        nonlocal late
-        late = True
-        task.cancel()
-
-    timer = asyncio.get_running_loop().call_later(seconds, stop)
-    try:
-        message = await receive()
-    except asyncio.CancelledError:
-        if not late:
-            raise
-        if hasattr(task, "uncancel"):  # Python 3.11
-            task.uncancel()
-        raise Refusal(TIMEOUT, f"Timeout: no byte of the body came for {seconds:g} s") from None
-    finally:
-        timer.cancel()
+async def _next(receive: Receive) -> Any:
+    message = await receive()
     if message["type"] == "http.disconnect":
         raise Gone
     return message

@@ -43,7 +43,7 @@ class Counters:
         self.by_collection: dict[tuple[str, str, int, str], Durations] = {}
         self.refusals: dict[str, int] = {}
         """By the reason for which no operation was begun."""
-        self.clients: dict[str, int] = {}
+        self.clients: dict[bytes, int] = {}
         self.in_flight = 0
         self.loop_delay = 0.0
         """Seconds that the event loop was late, lately."""
@@ -75,9 +75,9 @@ class Counters:
 
     def client(self, agent: bytes) -> None:
         """A request of a client; only those of Qdrant are told apart."""
-        name = agent.partition(b"/")[0].decode("latin-1")
-        name = name if name in _CLIENTS else "other"
+        name = agent.partition(b"/")[0]
+        name = name if name in _CLIENTS else b"other"
         self.clients[name] = self.clients.get(name, 0) + 1
 
 
-_CLIENTS = frozenset({"python-client", "qdrant-js", "rust-client", "go-client", "java-client"})
+_CLIENTS = frozenset({b"python-client", b"qdrant-js", b"rust-client", b"go-client", b"java-client"})

@@ -21,8 +21,9 @@ _R = TypeVar("_R")
 
 QUICK = 0.002
 """Seconds that a read may hold up the others in the loop."""
-_FADING = 0.6
-"""What is left of the slowest time with each read that was quicker."""
+_RISING, _FALLING = 0.1, 0.4
+"""How much a read counts that was slower, or quicker, than those before it: one that had to wait
+for a busy machine says nothing of its kind, and the first of a kind loads what the others use."""
 _KINDS = 4096
 WAITING = 64
 """So many reads may wait for a thread."""
@@ -43,16 +44,21 @@ class Lanes:
     ) -> _R:
         """What the function returns. ``kind``: reads that take about as long are of one kind; None:
         it may be long. Raises Refusal if there are too many, or the time is up."""
-        seconds = self._seconds
-        if kind is not None and seconds.get(kind, 1.0) < QUICK:
-            self.taken["loop"] += 1
+        if self.is_quick(kind):
             started = time.perf_counter()
             result = function()
-            took = time.perf_counter() - started
-            before = seconds[kind] * _FADING
-            seconds[kind] = took if took > before else before
+            self.took(kind, time.perf_counter() - started)
             return result
         return await self._in_thread(kind, function, timeout)
+
+    def is_quick(self, kind: Hashable | None) -> bool:
+        """Whether reads of a kind were quick lately."""
+        return kind is not None and self._seconds.get(kind, 1.0) < QUICK
+
+    def took(self, kind: Hashable, seconds: float, reads: int = 1) -> None:
+        """So many reads of a kind took so long together, in the loop."""
+        self.taken["loop"] += reads
+        self._note(kind, seconds / reads)
 
     async def _in_thread(
         self, kind: Hashable | None, function: Callable[[], _R], timeout: float | None
@@ -69,11 +75,15 @@ class Lanes:
         except asyncio.TimeoutError:
             raise timed_out(timeout) from None
         if kind is not None:
-            if len(self._seconds) >= _KINDS:
-                self._seconds.clear()
-            before = self._seconds.get(kind, 0.0) * _FADING
-            self._seconds[kind] = max(took, before)
+            self._note(kind, took)
         return result
+
+    def _note(self, kind: Hashable, took: float) -> None:
+        if len(self._seconds) >= _KINDS:
+            self._seconds.clear()
+        before = self._seconds.get(kind, took)
+        weight = _RISING if took > before else _FALLING
+        self._seconds[kind] = before + (took - before) * weight
 
     def _ended(self, call: asyncio.Future[tuple[_R, float]]) -> None:
         self.waiting -= 1

@@ -60,7 +60,10 @@ class Fields:
         self.prefix = prefix
         self._names = {alias: (renamed or {}).get(name, name) for alias, name in names.items()}
         self._needed = [(self._names[name], name) for name in required]
-        self._bounds = [(bound, tuple(bound.path.split("."))) for bound in bounds]
+        self._bounds: dict[str, list[tuple[Bound, tuple[str, ...]]]] = {}
+        for bound in bounds:
+            first, *path = bound.path.split(".")
+            self._bounds.setdefault(first, []).append((bound, tuple(path)))
 
     def read(self, body: Any, where: str = "") -> dict[str, Any]:
         """What was given, by the names of the verb. ``where``: the path to the body in a larger
@@ -86,9 +89,11 @@ class Fields:
 
     def _check(self, body: dict[str, Any], where: str) -> None:
         problems: list[str] = []
-        for bound, path in self._bounds:
-            if path[0] == "*" or path[0] in body:
-                _collect(bound, path, body, f"{where}{self.prefix}", problems)
+        for key, bounds in self._bounds.items():
+            value = body.get(key)
+            if value is not None:
+                for bound, path in bounds:
+                    _collect(bound, path, value, f"{where}{self.prefix}{key}.", problems)
         if problems:
             raise out_of_range(problems)
 
@@ -119,7 +124,8 @@ def vector(value: Any) -> Any:
     """A plain vector as an array, which is the quickest form; anything else as it is."""
     if type(value) is list and value and type(value[0]) in (float, int):
         try:
-            return np.array(value, np.float32)
+            with np.errstate(over="ignore"):  # an infinity then, which the verb refuses
+                return np.array(value, np.float32)
         except (ValueError, TypeError, OverflowError):
             return value  # the verb says what is wrong with it
     return value

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import uvicorn
 import uvloop
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from vecdb import AsyncVecDB
 from vecdb.server.access import Access
 from vecdb.server.app import App
+from vecdb.server.connections import Connection, close_late
 from vecdb.server.description import described
 from vecdb.server.service import Service
 from vecdb.server.settings import Settings
@@ -94,11 +94,11 @@ async def _serve(
         loop.add_signal_handler(number, stop)
     if settings.tls_cert is not None:
         loop.add_signal_handler(signal.SIGHUP, read_certificate)
-    beat = asyncio.ensure_future(_watch_loop(service))
+    watch = asyncio.ensure_future(_watch(service, server.server_state.connections))
     try:
         await server.serve([listener])
     finally:
-        beat.cancel()
+        watch.cancel()
         await asyncio.gather(*stops)
         await service.finish()
 
@@ -106,7 +106,7 @@ async def _serve(
 def _config(settings: Settings, app: Any) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http=_protocol(settings.header_seconds),
+        http=Connection,
         ws="none",
         lifespan="off",
         log_config=None,
@@ -162,30 +162,13 @@ class _Server(uvicorn.Server):
             _log.error("the certificate stays as it was: %s", error)
 
 
-def _protocol(seconds: float) -> type[asyncio.Protocol]:
-    """uvicorn's protocol, which waits for ever for the first request of a connection."""
-
-    class Protocol(HttpToolsProtocol):
-        def connection_made(self, transport: Any) -> None:
-            super().connection_made(transport)
-            self._first = asyncio.get_running_loop().call_later(seconds, transport.close)
-
-        def on_headers_complete(self) -> None:
-            self._first.cancel()
-            super().on_headers_complete()
-
-        def connection_lost(self, exc: Exception | None) -> None:
-            self._first.cancel()
-            super().connection_lost(exc)
-
-    return Protocol
-
-
-async def _watch_loop(service: Service) -> None:
-    """Note how late the event loop is: what a read in it makes others wait."""
+async def _watch(service: Service, connections: set[Any]) -> None:
+    """Note how late the event loop is, which is what a read in it makes others wait; and close the
+    connections of callers that are late."""
     loop = asyncio.get_running_loop()
     while True:
         due = loop.time() + _BEAT
         await asyncio.sleep(_BEAT)
         late = max(0.0, loop.time() - due)
         service.counters.loop_delay = max(late, service.counters.loop_delay * 0.5)
+        close_late(connections, service.settings)

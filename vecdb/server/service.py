@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from vecdb import AsyncVecDB, Collection, errors
 from vecdb.server.counters import Counters
 from vecdb.server.lanes import Lanes, timed_out
+from vecdb.server.searches import Searches
 from vecdb.server.settings import Settings
 from vecdb.server.status import no_collection
 
@@ -33,6 +34,7 @@ class Service:
         self.description = description
         """Of all operations."""
         self.lanes = Lanes(database)
+        self.searches = Searches(self.lanes)
         self.counters = Counters()
         self.id = str(uuid.uuid4())
         self.started = datetime.now(timezone.utc)

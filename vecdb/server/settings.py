@@ -15,7 +15,8 @@ PORT = 6333
 GRPC_PORT = 6334
 GRPC_ENGINES = ("grpcio", "h2")
 HOST = "127.0.0.1"
-API_VERSION = "1.20.0"
+API_VERSION = "1.19.0"
+"""Of the server whose interface this is. Qdrant's clients warn if theirs is far from it."""
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -51,6 +52,10 @@ class Settings(Struct, frozen=True, kw_only=True):
     body_seconds: float = 60.0
     """How long a body may keep the server waiting for its next bytes."""
     header_seconds: float = 10.0
+    """How long a connection may take to send the head of a request."""
+    unwanted_seconds: float = 5.0
+    """How long a body is still taken in whose request was refused: a caller that is cut off while
+    it sends may not see why."""
 
     @property
     def has_keys(self) -> bool:

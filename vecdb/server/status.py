@@ -109,12 +109,16 @@ _WORDS: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = (
         lambda found: f'Wrong input: Can not recognize "{found[1]}" as point id; {found.string}',
     ),
     (
-        re.compile(r".*min_count: expected an integer >= 1"),
-        lambda found: "Validation error in JSON body: [min_count must be greater than 0]",
+        re.compile(r".*expected rows of equal length"),
+        lambda found: f"Wrong input: Vector dimension error: {found.string}",
     ),
     (
-        re.compile(r".*does not match its checksum|.*expected SHA-256"),
-        lambda found: f"Checksum mismatch: {found.string}",
+        re.compile(r".*expected exactly one of match, .* got none"),
+        lambda found: f"Validation error in JSON body: [{found.string}]",
+    ),
+    (
+        re.compile(r".*min_count: expected an integer >= 1"),
+        lambda found: "Validation error in JSON body: [min_count must be greater than 0]",
     ),
 )
 

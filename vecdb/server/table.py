@@ -41,6 +41,9 @@ class Call(Struct, kw_only=True):
     """``wait``, ``timeout`` and whatever else stands beside the body."""
     wait: bool = False
     timeout: float | None = None
+    alone: bool = False
+    """Whether nobody else asks meanwhile, as far as can be told: the last call came from the same
+    connection."""
     stream: AsyncIterator[bytes] | None = None
     """The body of an operation that ``streams``, as it comes in."""
     headers: Mapping[bytes, bytes] = msgspec.field(default_factory=dict)

@@ -67,6 +67,9 @@ class Core:
         self.access = access
         self._most_in_flight = service.settings.max_in_flight
         self._logs = service.settings.access_log
+        self._calls = 0
+        """Of this turn of the loop."""
+        self._calls_before = 0
 
     async def call(self, path: str, data: bytes, headers: Headers, client: str) -> bytes:
         """The response to a message. ``client``: the address of the caller. Raises Refusal. If it
@@ -88,6 +91,7 @@ class Core:
             if agent is not None:
                 counters.client(agent)
             call = method.call(message)
+            call.alone = self._is_alone()
             begun = True
             answer = await method.operation.run(service, call)
             response = method.respond(answer, time.perf_counter() - started)
@@ -127,6 +131,17 @@ class Core:
             text = "Service unavailable: too many requests are under way; try again"
             raise Refusal(BUSY, text)
         return method
+
+    def _is_alone(self) -> bool:
+        """Whether calls come one by one. Many may come by one connection, so that the caller says
+        nothing of it; but those that come together come in one turn of the loop."""
+        if not self._calls:
+            asyncio.get_running_loop().call_soon(self._end_turn)
+        self._calls += 1
+        return self._calls == 1 and self._calls_before <= 1
+
+    def _end_turn(self) -> None:
+        self._calls_before, self._calls = self._calls, 0
 
     def _refusal(self, error: Exception, path: str, right: Right) -> Refusal:
         refusal = refusal_of(error)

@@ -149,38 +149,17 @@ class _App:
         self, scope: Scope, headers: Mapping[bytes, bytes], receive: Receive
     ) -> bytes:
         self._core.access.check_source(headers)
-        seconds = _timeout(headers)
-        if seconds is None:
-            data = await self._message(headers, receive)
+        with _Limit(_timeout(headers)):
+            with _Limit(self._body_seconds):
+                data = await self._message(headers, receive)
             return await self._core.call(scope["path"], data, headers, scope["client"][0])
-        task, loop = asyncio.current_task(), asyncio.get_running_loop()
-        assert task is not None
-        late = False
-
-        def stop() -> None:
-            nonlocal late
-            late = True
-            task.cancel()
-
-        timer = loop.call_later(seconds, stop)
-        try:
-            data = await self._message(headers, receive)
-            return await self._core.call(scope["path"], data, headers, scope["client"][0])
-        except asyncio.CancelledError:
-            if not late:
-                raise
-            if hasattr(task, "uncancel"):  # Python 3.11
-                task.uncancel()
-            raise Refusal(TIMEOUT, f"Timeout: the call took longer than {seconds:g} s") from None
-        finally:
-            timer.cancel()
 
     async def _message(self, headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
         """The one message of a request. Raises Refusal, Gone."""
         limit = self._most_bytes
         pieces: list[bytes] = []
         size = 0
-        async for chunk in chunks(receive, None, self._body_seconds):
+        async for chunk in chunks(receive):
             pieces.append(chunk)
             size += len(chunk)
             if size > limit + _PREFIX.size:
@@ -199,6 +178,37 @@ class _App:
         if length < _LARGE:
             return _unpacked(data, limit)
         return await asyncio.to_thread(_unpacked, data, limit)
+
+
+class _Limit:
+    """Ends what a task does in a block when its seconds are over. A timer of the loop does it: to
+    wait for the block as for another task would cost more than all else here."""
+
+    def __init__(self, seconds: float | None) -> None:
+        self._seconds = seconds
+        self._is_over = False
+
+    def __enter__(self) -> None:
+        if self._seconds is not None:
+            task = asyncio.current_task()
+            assert task is not None
+            self._task = task
+            self._timer = asyncio.get_running_loop().call_later(self._seconds, self._end)
+
+    def _end(self) -> None:
+        self._is_over = True
+        self._task.cancel()
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self._seconds is None:
+            return
+        self._timer.cancel()
+        if not self._is_over or kind is not asyncio.CancelledError:
+            return
+        if hasattr(self._task, "uncancel"):  # Python 3.11
+            self._task.uncancel()
+        text = f"Timeout: the call took longer than {self._seconds:g} s"
+        raise Refusal(TIMEOUT, text) from None
 
 
 _LARGE = 1 << 18

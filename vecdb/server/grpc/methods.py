@@ -13,7 +13,7 @@ from vecdb.server.grpc import configuration, points, searches, values  # noqa: F
 from vecdb.server.grpc.messages import SERVICES, Message, class_of
 from vecdb.server.grpc.shapes import read, write
 from vecdb.server.operations import OPERATIONS
-from vecdb.server.status import NOT_FOUND, OUT_OF_RANGE, WRONG, Refusal
+from vecdb.server.status import NOT_FOUND, WRONG, Refusal, out_of_range
 from vecdb.server.table import Call, Operation
 
 _TABLE = """
@@ -134,6 +134,9 @@ class Method(Struct, frozen=True, eq=False):
         """What the operation is asked for. Raises Refusal."""
         fields = self.fields
         call = Call(collection=self.collection(message))
+        if len(call.collection) > 255:
+            problem = f'value "{call.collection}" invalid, must be from 1 to 255 characters'
+            raise out_of_range([f"collection_name: {problem}"], "body")
         if self.item is not None:
             call.item = getattr(message, self.item)
         if self.operation.fields is not None:
@@ -161,8 +164,7 @@ class Method(Struct, frozen=True, eq=False):
 
 def _seconds(timeout: int) -> float:
     if timeout == 0:
-        text = "timeout: value 0 invalid, must be 1 or larger"
-        raise Refusal(OUT_OF_RANGE, f"Validation error in body: [{text}]")
+        raise out_of_range(["timeout: value 0 invalid, must be 1 or larger"], "body")
     return float(min(timeout, 1_000_000_000))
 
 

@@ -16,7 +16,6 @@ from vecdb.server.status import (
     Refusal,
     malformed,
     not_supported,
-    out_of_range,
 )
 from vecdb.server.table import Call, Right, operation
 
@@ -89,7 +88,7 @@ UPDATE = Fields(
     bounds=(*_CONFIG, *(Bound(f"params.{bound.path}", bound.low) for bound in _CLUSTER)),
 )
 INDEX = Fields("field_schema", "field_type", required=("field_name",))
-VECTOR_NAME = Fields("dense", "sparse", "multi_dense")
+VECTOR_NAME = Fields(*("dense", "sparse", "multi_dense"), bounds=(Bound("dense.size", 1, 65_536),))
 
 
 @operation(Right.READ)
@@ -158,6 +157,8 @@ async def create_collection(service: Service, call: Call) -> Any:
     given = _without_old_names(CREATE.read(call.body))
     database = service.database.database
     if database.collection_exists(call.collection):
+        if all(call.collection != each.name for each in database.get_collections().collections):
+            raise Refusal(WRONG, f"Wrong input: Alias `{call.collection}` already exists!")
         text = f"Wrong input: Collection `{call.collection}` already exists!"
         raise Refusal(EXISTS, text)
     if not given.get("sparse_vectors_config", True):
@@ -168,9 +169,6 @@ async def create_collection(service: Service, call: Call) -> Any:
 
 
 def _check_new_name(name: str) -> None:
-    if not 1 <= len(name) <= 255:
-        problem = f'collection_name: value "{name}" invalid, must be from 1 to 255 characters'
-        raise out_of_range([problem], "path parameters")
     found = _FORBIDDEN_IN_NAMES.search(name)
     if found:
         text = f"collection_name: collection name cannot contain {found[0]!r} char"
@@ -216,6 +214,10 @@ async def create_payload_index(service: Service, call: Call) -> Any:
     """Say of which type a field of the payload is."""
     service.collection(call.collection)
     given = INDEX.read(call.body)
+    schema = given.get("field_schema")
+    if isinstance(schema, dict) and schema.get("lookup") is schema.get("range") is False:
+        problem = "the 'lookup' and 'range' capabilities can't be both disabled"
+        raise Refusal(OUT_OF_RANGE, f"Validation error: {problem}")
     done = await service.within(
         call.timeout, service.database.create_payload_index(call.collection, **given)
     )

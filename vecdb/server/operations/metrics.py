@@ -175,7 +175,7 @@ def _own(families: Families, service: Service) -> None:
         "vecdb_clients_total",
         "counter",
         "requests by client",
-        [({"client": client}, count) for client, count in counters.clients.items()],
+        [({"client": client.decode()}, count) for client, count in counters.clients.items()],
     )
     families.one(
         "vecdb_loop_delay_seconds", "gauge", "how late the event loop was", counters.loop_delay

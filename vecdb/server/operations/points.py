@@ -9,7 +9,7 @@ from typing import Any
 from vecdb import AsyncCollection, models
 from vecdb.server.requests import Fields, ids, several
 from vecdb.server.service import Service
-from vecdb.server.status import WRONG, Refusal, malformed
+from vecdb.server.status import WRONG, Refusal, malformed, out_of_range
 from vecdb.server.table import Call, Right, operation
 
 _SHARD = {"shard_key": "shard_key_selector"}
@@ -70,6 +70,28 @@ def _each(points: Any, fields: Fields) -> list[dict[str, Any]]:
     except TypeError:  # no id at all, which the verb says
         return read
     return read if len(by_id) == len(read) else list(by_id.values())
+
+
+def _vectors(points: Any) -> list[dict[str, Any]]:
+    """Points with new vectors. Those with the same id are one, with the vectors of all of them."""
+    if not isinstance(points, list):
+        raise malformed("points: expected a list")
+    if not points:
+        raise out_of_range(["points: must specify points to update"])
+    found: dict[Any, dict[str, Any]] = {}
+    for number, point in enumerate(points):
+        given = _POINT_VECTORS.read(point, f"points[{number}].")
+        vector, name = given["vector"], given["id"]
+        if vector == {}:
+            problem = f"points[{number}].vector: must specify vectors to update for point"
+            raise out_of_range([problem])
+        if not isinstance(name, (int, str)):
+            raise malformed(f"points[{number}].id: expected a number or a string")
+        before = found.get(name, {}).get("vector")
+        if isinstance(before, dict) and isinstance(vector, dict):
+            given["vector"] = before | vector
+        found[name] = given
+    return list(found.values())
 
 
 def _selected(given: dict[str, Any]) -> Any:
@@ -138,7 +160,7 @@ async def update_vectors(service: Service, call: Call) -> Any:
     """Replace vectors of points; the rest of these stays."""
     collection = _collection(service, call)
     given = UPDATE_VECTORS.read(call.body)
-    points = _each(given.pop("points"), _POINT_VECTORS)
+    points = _vectors(given.pop("points"))
     return await _result(call, collection.update_vectors(points, **given))
 
 
@@ -177,7 +199,9 @@ async def batch_update(service: Service, call: Call) -> Any:
 
 def _of_batch(item: Any, where: str) -> dict[str, Any]:
     """One operation, as the verb takes it."""
-    given = {key: value for key, value in item.items() if value is not None} if item else {}
+    given = {}
+    if isinstance(item, dict):
+        given = {key: value for key, value in item.items() if value is not None}
     if len(given) != 1 or not given.keys() <= _OF_BATCHES.keys():
         raise malformed(f"{where} expected one of {', '.join(_OF_BATCHES)}")
     [(name, body)] = given.items()
@@ -189,7 +213,7 @@ def _of_batch(item: Any, where: str) -> dict[str, Any]:
         kind = "batch" if isinstance(points, models.Batch) else "points"
         return {name: {kind: points, **given}}
     if name == "update_vectors":
-        return {name: {**given, "points": _each(given["points"], _POINT_VECTORS)}}
+        return {name: {**given, "points": _vectors(given["points"])}}
     if name in ("delete", "clear_payload"):
         selected = _selected(given)
         return {name: selected if isinstance(selected, dict) else {"points": selected}}

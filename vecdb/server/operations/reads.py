@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from vecdb import models
 from vecdb.server.answers import Hits, Page, Points, Records, point
 from vecdb.server.requests import (
     MOST_SEARCHES,
@@ -24,12 +25,6 @@ from vecdb.server.status import NOT_FOUND, Refusal, malformed
 from vecdb.server.table import Call, Right, operation
 
 _VECTORS = {"with_vectors": "with_vector"}
-_OF_SEARCHES = {
-    "filter": "query_filter",
-    "params": "search_params",
-    "with_vector": "with_vectors",
-    "shard_key": "shard_key_selector",
-}
 _PARAMS = (
     Bound("limit", 1),
     Bound("params.hnsw_ef", 1),
@@ -44,13 +39,7 @@ _MMR = (
     Bound("query.mmr.diversity", 0.0, 1.0),
     Bound("query.mmr.candidates_limit", 1, 16_384),
 )
-QUERY = Fields(
-    *(*_QUERY, *_FROM),
-    aliases=_VECTORS,
-    renamed=_OF_SEARCHES,
-    bounds=(*_PARAMS, *_MMR),
-    prefix="internal.",
-)
+QUERY = Fields(*(*_QUERY, *_FROM), aliases=_VECTORS, bounds=(*_PARAMS, *_MMR), prefix="internal.")
 _QUERY_OF_BATCH = Fields(*_QUERY, *_FROM, aliases=_VECTORS, bounds=(*_PARAMS, *_MMR))
 QUERY_BATCH = Fields(required=("searches",))
 
@@ -60,7 +49,7 @@ SEARCH = Fields(
     *_SEARCH,
     required=("vector", "limit"),
     aliases=_TOP,
-    renamed={**_OF_SEARCHES, "vector": "query_vector"},
+    renamed={"vector": "query"},
     bounds=(*_PARAMS, Bound("top", 1)),
     prefix="search_request.",
 )
@@ -91,6 +80,7 @@ COUNT = Fields(
     renamed={"filter": "count_filter", "shard_key": "shard_key_selector"},
 )
 
+_PLAIN = {"query", "limit", "with_payload"}
 _SHORT = 100
 """So many results are an answer that is short."""
 _FEW = 8
@@ -100,27 +90,37 @@ _FEW = 8
 @operation(Right.READ, QUERY)
 async def query(service: Service, call: Call) -> Any:
     """Find the points nearest to a vector or to a point; or, without a query, the first ones."""
+    return Points(Hits(await _found(service, call, _query(QUERY, call.body))))
+
+
+async def _found(service: Service, call: Call, request: dict[str, Any]) -> list[models.ScoredPoint]:
     await service.follow()
-    collection = service.collection(call.collection)
-    given = page(QUERY.read(call.body))
-    given.setdefault("with_payload", False)
+    return await service.searches.make(
+        _kind(call.collection, request),
+        service.collection(call.collection),
+        request,
+        alone=call.alone,
+        timeout=call.timeout,
+    )
+
+
+def _query(fields: Fields, body: Any, where: str = "") -> dict[str, Any]:
+    """A query, as ``QueryRequest`` has it."""
+    given = page(fields.read(body, where))
     asked = given.get("query")
     if type(asked) is dict:
-        asked = given["query"] = _asked(asked)
+        asked = {key: value for key, value in asked.items() if value is not None}
+        asked = asked["nearest"] if asked.keys() == {"nearest"} else asked
     given["query"] = vector(asked)
-    given["using"] = given.get("using") or None  # "" is the unnamed vector
-    found = await service.lanes.read(
-        _kind(call.collection, "query", given, asked),
-        partial(collection.query_points, **given),
-        call.timeout,
-    )
-    return Points(Hits(found.points))
-
-
-def _asked(query: dict[str, Any]) -> Any:
-    """A query without the fields that were not given; one that is only a vector, as that."""
-    given = {key: value for key, value in query.items() if value is not None}
-    return given["nearest"] if given.keys() == {"nearest"} else given
+    using = given.get("using", "")
+    if not isinstance(using, str):
+        raise malformed(f"{where}using: expected a string")
+    if not using:
+        given.pop("using", None)  # the unnamed one
+    for name in ("prefetch", "lookup_from", "shard_key"):
+        if given.get(name) == []:
+            del given[name]
+    return given
 
 
 @operation(Right.READ, QUERY_BATCH)
@@ -129,7 +129,7 @@ async def query_batch(service: Service, call: Call) -> Any:
     await service.follow()
     collection = service.collection(call.collection)
     requests = [
-        _one_query(item, f"searches[{number}].")
+        _query(_QUERY_OF_BATCH, item, f"searches[{number}].")
         for number, item in enumerate(several(call.body, "searches", MOST_SEARCHES))
     ]
     found = await service.lanes.read(
@@ -140,39 +140,15 @@ async def query_batch(service: Service, call: Call) -> Any:
     return [Points(Hits(each.points)) for each in found]
 
 
-def _one_query(item: Any, where: str) -> dict[str, Any]:
-    given = page(_QUERY_OF_BATCH.read(item, where))
-    for name in ("prefetch", "lookup_from", "shard_key"):
-        if given.get(name) == []:
-            del given[name]
-    if type(given.get("query")) is dict:
-        given["query"] = _asked(given["query"])
-    given["query"] = vector(given.get("query"))
-    given["using"] = given.get("using") or None
-    return given
-
-
 @operation(Right.READ, SEARCH)
 async def search(service: Service, call: Call) -> Any:
     """Find the points nearest to a vector."""
-    await service.follow()
-    collection = service.collection(call.collection)
-    given = page(SEARCH.read(call.body))
-    given.setdefault("with_payload", False)
-    given["query_vector"] = _named(given["query_vector"])
-    found = await service.lanes.read(
-        _kind(call.collection, "search", given, None),
-        partial(collection.search, **given),
-        call.timeout,
-    )
-    return Hits(found)
-
-
-def _named(value: Any) -> Any:
-    """A vector, perhaps with its name."""
-    if type(value) is dict and value.keys() == {"name", "vector"}:
-        return value["name"], vector(value["vector"])
-    return vector(value)
+    request = page(SEARCH.read(call.body))
+    asked = request["query"]
+    if type(asked) is dict and asked.keys() == {"name", "vector"}:
+        request["using"], asked = asked["name"], asked["vector"]
+    request["query"] = vector(asked)
+    return Hits(await _found(service, call, request))
 
 
 @operation(Right.READ, SEARCH_BATCH)
@@ -254,22 +230,15 @@ async def count(service: Service, call: Call) -> Any:
     return {"count": counted.count}
 
 
-def _kind(name: str, verb: str, given: dict[str, Any], asked: Any) -> Hashable | None:
-    """Searches that take about as long: all but their vectors is the same. None: it may be long."""
-    limit = given.get("limit", 10)
+def _kind(name: str, request: dict[str, Any]) -> Hashable | None:
+    """What searches have in common that take about as long. None: it may be long."""
+    limit, asked = request.get("limit", 10), request["query"]
     if type(limit) is not int or limit > _SHORT or type(asked) is dict:
         return None
-    return (
-        name,
-        verb,
-        limit,
-        given.get("offset"),
-        given.get("using"),
-        bool(given.get("with_vectors")),
-        _text(given.get("query_filter")),
-        _text(given.get("search_params")),
-        _text(given.get("prefetch")),
-    )
+    if request.keys() <= _PLAIN:
+        return name, limit, type(asked), request.get("with_payload") is True
+    rest = {key: value for key, value in request.items() if key != "query"}
+    return name, type(asked), _text(rest)
 
 
 def _kind_of_batch(name: str, verb: str, requests: list[dict[str, Any]]) -> Hashable | None:

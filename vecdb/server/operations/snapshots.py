@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import queue
+import re
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -17,7 +19,15 @@ from vecdb.server.answers import Accepted, Download
 from vecdb.server.multipart import file_of
 from vecdb.server.requests import Fields
 from vecdb.server.service import Service
-from vecdb.server.status import FORBIDDEN, NOT_FOUND, WRONG, Refusal, malformed
+from vecdb.server.status import (
+    FORBIDDEN,
+    MISMATCH,
+    NOT_FOUND,
+    WRONG,
+    Refusal,
+    malformed,
+    out_of_range,
+)
 from vecdb.server.table import Call, Right, operation
 
 RECOVER = Fields(
@@ -80,9 +90,13 @@ async def delete_snapshot(service: Service, call: Call) -> Any:
     """Remove a snapshot of a collection."""
     _check_shard(call)
     service.collection(call.collection)
-    if not await service.database.delete_snapshot(call.collection, call.item):
-        raise _no_snapshot(call.item)
-    return True
+
+    async def work() -> Any:
+        if not await service.database.delete_snapshot(call.collection, call.item):
+            raise _no_snapshot(call.item)
+        return True
+
+    return await _long(service, call, work)
 
 
 @operation(Right.READ)
@@ -113,9 +127,13 @@ async def create_full_snapshot(service: Service, call: Call) -> Any:
 @operation(Right.MANAGE)
 async def delete_full_snapshot(service: Service, call: Call) -> Any:
     """Remove a snapshot of the whole database."""
-    if not await service.database.delete_full_snapshot(call.item):
-        raise _no_snapshot(call.item)
-    return True
+
+    async def work() -> Any:
+        if not await service.database.delete_full_snapshot(call.item):
+            raise _no_snapshot(call.item)
+        return True
+
+    return await _long(service, call, work)
 
 
 @operation(Right.READ)
@@ -146,45 +164,64 @@ async def recover_snapshot(service: Service, call: Call) -> Any:
     _check_shard(call)
     given = RECOVER.read(call.body)
     _check_priority(given.get("priority"))
-    name, checksum = call.collection, given.get("checksum")
-    location = _own_snapshot(service.database.path / "snapshots", given["location"])
+    name, checksum = call.collection, _checksum(given.get("checksum"), "JSON body")
+    location = await _own_snapshot(service, name, given["location"])
 
     async def work() -> Any:
-        try:
-            return await service.database.recover_snapshot(name, location, checksum)
-        except errors.NotFoundError as error:
-            raise Refusal(WRONG, f"Bad request: {error}") from None
+        return await _recover(service, name, location, checksum)
 
     return await _long(service, call, work)
 
 
-def _own_snapshot(directory: Path, location: Any) -> str:
-    """The name or path of a snapshot in the directory of snapshots. Nothing else is read, and
+async def _own_snapshot(service: Service, name: str, location: Any) -> Path:
+    """The file of a snapshot of this database, by its name or URI. Nothing else is read, and
     nothing is fetched from elsewhere. Raises Refusal."""
     if not isinstance(location, str) or not location or "\0" in location:
         raise malformed("location: expected a string")
-    if "://" not in location:
-        if "/" in location:
-            raise Refusal(WRONG, "Bad request: location: expected a name or a URI")
-        return location
+    if "://" in location:
+        return await asyncio.to_thread(_file, service.database.path / "snapshots", location)
+    for collection in (name, None):
+        with suppress(errors.NotFoundError):
+            return await service.database.snapshot_path(collection, location)
+    raise Refusal(WRONG, f"Bad request: there is no snapshot {location:.80}")
+
+
+def _file(directory: Path, location: str) -> Path:
     parts = urlsplit(location)
     if parts.scheme in ("http", "https"):
         raise Refusal(WRONG, "Bad request: snapshots are not fetched from elsewhere; upload it")
     if parts.scheme != "file":
         raise Refusal(WRONG, f"Bad request: unknown scheme {parts.scheme!r} of a location")
     if parts.netloc not in ("", "localhost"):
-        raise Refusal(WRONG, "Bad request: a file is on this machine; expected no host")
-    path = Path(unquote(parts.path)).resolve()
-    if directory.resolve() not in path.parents:
-        raise Refusal(FORBIDDEN, "Forbidden: it is not in the directory of snapshots")
-    if not path.is_file():
-        raise Refusal(WRONG, f"Bad request: Snapshot file {parts.path!r} does not exist")
-    return str(path)
+        text = "Invalid snapshot URI, file path must be absolute or on localhost"
+        raise Refusal(WRONG, f"Bad request: {text}")
+    try:
+        path = Path(unquote(parts.path)).resolve()
+        exists, own = path.is_file(), directory.resolve() in path.parents
+    except (OSError, ValueError):  # a name that no file can have
+        exists = own = False
+    if not exists:
+        text = f'Bad request: Snapshot file "{parts.path:.200}" does not exist'
+        raise Refusal(WRONG, text)
+    if not own:
+        text = "Forbidden: Snapshot file path must be inside the snapshots directory"
+        raise Refusal(FORBIDDEN, text)
+    return path
 
 
 def _check_priority(priority: Any) -> None:
     if priority is not None and priority not in _PRIORITIES:
         raise malformed(f"priority: expected one of {', '.join(_PRIORITIES)}")
+
+
+def _checksum(given: Any, part: str) -> str | None:
+    """A SHA-256. Raises Refusal."""
+    if given is None:
+        return None
+    if not isinstance(given, str) or not re.fullmatch(r"[0-9a-fA-F]{64}", given):
+        problem = "checksum: invalid_sha256_hash: expected 64 hexadecimal digits"
+        raise out_of_range([problem], part)
+    return given.lower()
 
 
 @operation(Right.MANAGE, streams=True)
@@ -194,7 +231,7 @@ async def upload_snapshot(service: Service, call: Call) -> Any:
     _check_priority(call.options.get("priority"))
     assert call.stream is not None
     file = file_of(call.stream, call.headers.get(b"content-type", b""), "snapshot")
-    checksum = call.options.get("checksum")
+    checksum = _checksum(call.options.get("checksum"), "query parameters")
     restore = service.long(lambda: _restore(service, call.collection, file, checksum))
     return await service.within(call.timeout, restore)
 
@@ -206,11 +243,26 @@ async def _restore(
     pieces = Pieces()
     sending = asyncio.ensure_future(pieces.send(file))
     try:
-        return await service.database.recover_snapshot(name, iter(pieces), checksum)
+        return await _recover(service, name, iter(pieces), checksum)
     finally:
         pieces.stop()
         sending.cancel()
         await asyncio.gather(sending, return_exceptions=True)
+
+
+async def _recover(
+    service: Service, name: str, location: Path | Iterator[bytes], checksum: str | None
+) -> bool:
+    """Make a collection what a snapshot says. What is wrong with the file is the caller's to
+    mend, whoever has damaged it."""
+    try:
+        return await service.database.recover_snapshot(name, location, checksum)
+    except errors.CorruptionError as error:
+        status = MISMATCH if "SHA-256" in error.detail else WRONG
+        words = "Checksum mismatch" if status is MISMATCH else "Bad request: not a whole snapshot"
+        raise Refusal(status, f"{words}: {error.detail}") from None
+    except (errors.FormatVersionError, errors.NotFoundError) as error:
+        raise Refusal(WRONG, f"Bad request: {error}") from None
 
 
 class Pieces:
