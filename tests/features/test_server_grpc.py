@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import signal
 import socket
+import ssl
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +17,7 @@ from typing import Any
 
 import grpc
 import grpc.aio
+import httpx
 import numpy as np
 import pytest
 from qdrant_client import grpc as q
@@ -329,6 +333,44 @@ def test_large_messages(channel: grpc.Channel, compression: Any) -> None:
     answer = q.PointsOperationResponse.FromString(call(channel, "/qdrant.Points/Delete", data))
     assert answer.result.status == q.UpdateStatus.Completed
     assert count(channel) == 20
+
+
+@pytest.mark.parametrize(
+    ("address", "encodings", "packed"),
+    [
+        ("127.0.0.2", "identity, gzip", True),
+        ("127.0.0.2", "identity", False),
+        ("127.0.0.1", "identity, gzip", False),
+    ],
+)
+def test_long_answers_for_other_machines_are_compressed(
+    server: Server, address: str, encodings: str, packed: bool
+) -> None:
+    message = q.ScrollPoints(
+        collection_name="c", with_vectors=q.WithVectorsSelector(enable=True), limit=20
+    ).SerializeToString()
+    transport = httpx.HTTPTransport(
+        http1=False, http2=True, local_address=address, verify=ssl.create_default_context()
+    )
+    headers = {
+        "content-type": "application/grpc",
+        "te": "trailers",
+        "api-key": READ,
+        "grpc-accept-encoding": encodings,
+    }
+    with httpx.Client(transport=transport, trust_env=False) as http:
+        answer = http.post(
+            f"http://{server.grpc}/qdrant.Points/Scroll",
+            headers=headers,
+            content=struct.pack(">BI", 0, len(message)) + message,
+        )
+    assert answer.status_code == 200
+    flag, length = struct.unpack(">BI", answer.content[:5])
+    data = answer.content[5:]
+    assert (flag, length) == (packed, len(data))
+    assert (answer.headers.get("grpc-encoding") == "gzip") is packed
+    found = q.ScrollResponse.FromString(gzip.decompress(data) if packed else data)
+    assert len(found.result) == 20
 
 
 def test_many_calls_at_once(server: Server) -> None:

@@ -1,11 +1,19 @@
 """The transport of grpcio, the library that gRPC's authors write. It listens by itself; only
-handlers are ours, which take and return bytes."""
+handlers are ours, which take and return bytes.
+
+Its server is the one with threads, though everything else here is in an event loop. Each call has
+a thread that waits for the loop to answer it. grpcio's own server for event loops brings calls one
+by one, at twice the cost; from threads, those that come together are in the loop together, and
+their searches are made together.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 from collections.abc import Mapping
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from functools import lru_cache, partial
 from typing import Any
 from urllib.parse import unquote
@@ -13,10 +21,9 @@ from urllib.parse import unquote
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # read when grpc is imported; errors come back
 
 import grpc
-import grpc.aio
 
 from vecdb.server.grpc.core import Core
-from vecdb.server.grpc.transport import LOCAL, WORTH_PACKING, Transport
+from vecdb.server.grpc.transport import Transport, is_packed
 from vecdb.server.settings import Settings
 from vecdb.server.sockets import address_of
 from vecdb.server.status import Refusal
@@ -25,6 +32,8 @@ _log = logging.getLogger("vecdb.server")
 
 _PINGS = 10_000
 """Milliseconds between the pings that a client may send all the time."""
+_REFUSING = 16
+"""Threads for calls that are refused, as there are too many others."""
 
 Context = Any
 
@@ -33,14 +42,16 @@ class Grpcio(Transport):
     """A server of grpcio."""
 
     def __init__(self, settings: Settings) -> None:
-        self._server = grpc.aio.server(
+        self._threads = ThreadPoolExecutor(settings.max_in_flight + _REFUSING, "vecdb-grpc")
+        self._server = grpc.server(
+            self._threads,
             options=[
                 ("grpc.max_receive_message_length", settings.max_body_bytes),
                 ("grpc.max_send_message_length", -1),
                 ("grpc.so_reuseport", 0),  # or a second server would take half of the calls
                 ("grpc.keepalive_permit_without_calls", 1),
                 ("grpc.http2.min_recv_ping_interval_without_data_ms", _PINGS),
-            ]
+            ],
         )
         self._settings = settings
         host, port = address_of(settings.host, settings.grpc_port or 0)
@@ -61,11 +72,12 @@ class Grpcio(Transport):
 
     async def _start(self, core: Core) -> None:
         self._server.add_generic_rpc_handlers((_Handlers(core),))
-        await self._server.start()
+        self._server.start()
 
     async def stop(self, seconds: float) -> None:
         """Take no more calls; those under way have so many seconds to end."""
-        await self._server.stop(seconds)
+        ended = self._server.stop(seconds)
+        await asyncio.to_thread(ended.wait)
 
     def read_certificate(self) -> None:
         """Use the certificate that the files hold now, for connections from now on."""
@@ -90,25 +102,62 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]  # has no types
 
     def __init__(self, core: Core) -> None:
         self._core = core
+        self._loop = asyncio.get_running_loop()
 
     def service(self, details: Any) -> Any:
         """The handler of a call."""
         return grpc.unary_unary_rpc_method_handler(partial(self._call, details.method))
 
-    async def _call(self, path: str, data: bytes, context: Context) -> bytes:
+    def _call(self, path: str, data: bytes, context: Context) -> bytes:
+        """Answer a call, in a thread of its own."""
         headers = _headers(context.invocation_metadata())
         client = _client(context.peer())
+        call = _Call(self._loop, self._core, (path, data, headers, client))
+        self._loop.call_soon_threadsafe(call.begin)
+        context.add_callback(call.end)
         try:
-            response = await self._core.call(path, data, headers, client)
+            response = call.response.result()
         except Refusal as refusal:
-            code = grpc.StatusCode[refusal.status.grpc]
-            await context.abort(code, refusal.text)
+            context.abort(grpc.StatusCode[refusal.status.grpc], refusal.text)
             raise AssertionError from None  # abort has raised
-        if client not in LOCAL and len(response) > WORTH_PACKING:
-            accepted = headers.get(b"grpc-accept-encoding", b"")
-            if b"gzip" in accepted:
-                context.set_compression(grpc.Compression.Gzip)
+        except CancelledError:
+            return b""  # nobody waits for it
+        if is_packed(response, headers, client):
+            context.set_compression(grpc.Compression.Gzip)
         return response
+
+
+class _Call:
+    """One call on its way from a thread to the loop and back."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        core: Core,
+        given: tuple[str, bytes, Mapping[bytes, bytes], str],
+    ) -> None:
+        self._loop, self._core, self._given = loop, core, given
+        self.response: Future[bytes] = Future()
+
+    def begin(self) -> None:
+        """Answer it, in the loop."""
+        self._task = self._loop.create_task(self._core.call(*self._given))
+        self._task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[bytes]) -> None:
+        if task.cancelled():
+            self.response.cancel()
+            return
+        error = task.exception()
+        if error is None:
+            self.response.set_result(task.result())
+        else:
+            self.response.set_exception(error)
+
+    def end(self) -> None:
+        """The call has ended, by an answer, the caller or its deadline. In a thread of grpcio."""
+        if not self.response.done():
+            self._loop.call_soon_threadsafe(lambda: self._task.cancel())
 
 
 def _headers(metadata: Any) -> Mapping[bytes, bytes]:

@@ -21,7 +21,7 @@ from zttp import HTTP2  # noqa: F401  # says at once if it is missing
 
 from vecdb.server.bodies import Gone, Receive, chunks, unpack
 from vecdb.server.grpc.core import CODES, Core
-from vecdb.server.grpc.transport import LOCAL, WORTH_PACKING, Transport
+from vecdb.server.grpc.transport import Transport, is_packed
 from vecdb.server.settings import Settings
 from vecdb.server.sockets import CONNECTIONS, IDLE, listening
 from vecdb.server.status import TIMEOUT, WRONG, Refusal, Status, refusal_of
@@ -133,16 +133,14 @@ class _App:
         if scope["method"] != "POST" or not headers.get(_KIND[0], b"").startswith(_KIND[1]):
             await _send_status_of_http(send, 415)
             return
-        packs = False
         try:
             response = await self._answer(scope, headers, receive)
-            if len(response) > WORTH_PACKING and scope["client"][0] not in LOCAL:
-                packs = b"gzip" in headers.get(b"grpc-accept-encoding", b"")
         except Gone:
             return
         except Exception as error:
             await _send_refusal(send, refusal_of(error))
             return
+        packs = is_packed(response, headers, scope["client"][0])
         await _send_response(send, response, packs)
 
     async def _answer(

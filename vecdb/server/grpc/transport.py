@@ -5,12 +5,19 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 
 from vecdb.server.access import Access
-from vecdb.server.grpc.core import Core
+from vecdb.server.grpc.core import Core, Headers
 from vecdb.server.service import Service
 
-LOCAL = ("127.0.0.1", "::1")
-WORTH_PACKING = 1024
-"""A shorter response is not compressed; nor is one for this machine."""
+_LOCAL = ("127.0.0.1", "::1")
+_WORTH_PACKING = 1024
+
+
+def is_packed(response: bytes, headers: Headers, client: str) -> bool:
+    """Whether a response goes out compressed: if it is long, and for another machine that wants
+    that."""
+    if len(response) <= _WORTH_PACKING or client in _LOCAL:
+        return False
+    return b"gzip" in headers.get(b"grpc-accept-encoding", b"")
 
 
 class Transport(ABC):
