@@ -48,7 +48,10 @@ def server(request: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
             put(
                 http,
                 new_collection(http, "c"),
-                *({"id": n, "vector": [1, 2, 3, n], "payload": {"n": n}} for n in range(20)),
+                *(
+                    {"id": n, "vector": [1, 2, 3, n], "payload": {"n": n, "text": "x" * 99}}
+                    for n in range(20)
+                ),
             )
         yield running
 

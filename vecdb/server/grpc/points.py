@@ -48,9 +48,9 @@ def numbers(message: Message, field: str) -> np.ndarray[Any, np.dtype[np.float32
 
 
 @reads("DenseVector")
-def read_dense(message: Message) -> Any:
-    """A vector, as an array."""
-    return numbers(message, "data")
+def read_dense(message: Message) -> list[float]:
+    """A vector somewhere in a request. Those that a search or a write is about are arrays."""
+    return numbers(message, "data").tolist()  # type: ignore[no-any-return]
 
 
 @reads("SparseVector")
@@ -71,8 +71,10 @@ def read_multiple(message: Message) -> Any:
 
 @reads("Vector")
 def read_vector(message: Message) -> Any:
-    """A vector in either form. Raises Refusal."""
+    """A vector in either form; a plain one as an array. Raises Refusal."""
     kind = message.WhichOneof("vector")
+    if kind == "dense":
+        return numbers(message.dense, "data")
     if kind is not None:
         return read(getattr(message, kind))
     values = numbers(message, "data")
