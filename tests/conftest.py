@@ -27,7 +27,8 @@ _MAY_SKIP = re.compile(
     "takes another user"  # root
     "|needs Linux|reads /proc|these are x86 processors|this processor cannot run"
     "|the temporary directory is not on a disk|this file system keeps pages"
-    "|strace|: not here"  # of several sets of real data
+    "|strace|needs the network"
+    "|: not here"  # of several sets of real data
 )
 
 # The same examples every time; a longer run looks for new ones, and prints what replays them.

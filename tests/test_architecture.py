@@ -70,6 +70,7 @@ LAYERS["vecdb.database"] = {*LAYERS["vecdb.verbs"], "vecdb.verbs", "vecdb.versio
 # Qdrant's client on the public face.
 LAYERS["vecdb.qdrant"] = {
     "vecdb",
+    "vecdb.aio",
     "vecdb.database",
     "vecdb.errors",
     "vecdb.models",
@@ -102,7 +103,16 @@ ROOMS: dict[str, set[str]] = {
 BESIDE = ("proofs", "benchmarks")
 
 # The modules that work on Qdrant's client, which is an extra.
-QDRANT = ("__init__", "answers", "clients", "errors", "in_threads", "installing", "local")
+QDRANT = (
+    "__init__",
+    "answers",
+    "arguments",
+    "clients",
+    "coroutines",
+    "errors",
+    "installing",
+    "local",
+)
 
 MAX_LINES = 450
 

@@ -35,6 +35,8 @@ from vecdb.storage.segment_row import VectorRow
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 PAGES = [path for path in (ROOT / "README.md", *sorted(DOCS.glob("*.md"))) if path.exists()]
+# Their code needs programs of others: tests/features/test_integration_pages.py has it run.
+RECIPES = sorted((DOCS / "integrations").glob("*.md"))
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 
 EXCUSED = 0
@@ -139,7 +141,7 @@ def subcommands() -> set[str]:
 
 def test_every_command_shown_exists() -> None:
     known = subcommands()
-    for page in PAGES:
+    for page in (*PAGES, *RECIPES):
         for block in blocks_of(page, "bash", "console", "sh"):
             for line in block.text.splitlines():
                 words = shlex.split(line.removeprefix("$ "), comments=True)
@@ -151,7 +153,7 @@ def test_every_command_shown_exists() -> None:
                         assert command in {*known, "--help", "--version"}, f"{page}: {line}"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name_of)
+@pytest.mark.parametrize("page", [*PAGES, *RECIPES], ids=name_of)
 def test_every_link_leads_somewhere(page: Path) -> None:
     text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
     for target in re.findall(r"\]\(([^)\s]+)\)", text):

@@ -7,7 +7,7 @@ from typing import Any
 from vecdb import ids, models, qdrant_arguments
 from vecdb.engine.read import reader
 from vecdb.engine.read.answer import answer, answers
-from vecdb.engine.read.request import compiled, explanation, nearest, several, unread, walk
+from vecdb.engine.read.request import compiled, explanation, ranked, several, unread, walk
 from vecdb.engine.store import RecoveryReport
 from vecdb.engine.view import View
 from vecdb.errors import ClosedError
@@ -37,7 +37,7 @@ class Collection(Writing):
             f"{v.name + ': ' if v.name else ''}{v.dim}-d {v.distance.value}"
             for v in view.schema.values()
         )
-        return f"<Collection {self.name!r}: {view.live} points, {named}>"
+        return f"<Collection {self.name!r}: {view.live} points, {named or 'no vectors'}>"
 
     def __len__(self) -> int:
         return self._view().live
@@ -139,7 +139,7 @@ class Collection(Writing):
             with_vector=with_vectors,
             score_threshold=score_threshold,
         )
-        return answer(view, nearest(view, asked))
+        return answer(view, ranked(view, asked))
 
     def search_batch(
         self, requests: models.SearchRequestsInput, **qdrant: Unpack[OfPoints]
@@ -180,7 +180,8 @@ class Collection(Writing):
     ) -> models.QueryResponse:
         """The nearest points to a vector, or to the point with an id (which is left out).
 
-        Without a ``query``: points in the order of ids, with score 0. ``explain``: the answer's
+        Without a ``query``: points in the order of ids, with score 1. A ``NearestQuery`` with
+        ``mmr`` chooses points that differ from each other. ``explain``: the answer's
         ``explanation`` says what was scanned in each segment, and why.
         """
         qdrant_arguments.check("Collection.query_points", qdrant)

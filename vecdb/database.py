@@ -131,7 +131,7 @@ class VecDB(Verbs):
     def create_collection(
         self,
         collection_name: str,
-        vectors_config: models.VectorsConfigInput,
+        vectors_config: models.VectorsConfigInput | None = None,
         quantization_config: models.QuantizationInput | None = None,
         optimizers_config: models.OptimizersInput | None = None,
         hnsw_config: models.HnswInput | None = None,
@@ -142,9 +142,10 @@ class VecDB(Verbs):
     ) -> bool:
         """Make an empty collection; durable when this returns.
 
-        ``vectors_config``: ``VectorParams``, or a dict of them by vector name. ``metadata``: JSON
-        that is kept with the configuration. Payloads always stay on disk; ``hnsw_config``,
-        ``wal_config`` and ``on_disk_payload`` are accepted for compatibility.
+        ``vectors_config``: ``VectorParams``, or a dict of them by vector name; without any, points
+        have an id and a payload. ``metadata``: JSON that is kept with the configuration. Payloads
+        always stay on disk; ``hnsw_config``, ``wal_config`` and ``on_disk_payload`` are accepted
+        for compatibility.
         Raises AlreadyExistsError, InvalidInputError, StorageFullError.
         """
         qdrant_arguments.check("VecDB.create_collection", qdrant, OfCollections)
@@ -164,7 +165,7 @@ class VecDB(Verbs):
     def recreate_collection(
         self,
         collection_name: str,
-        vectors_config: models.VectorsConfigInput,
+        vectors_config: models.VectorsConfigInput | None = None,
         quantization_config: models.QuantizationInput | None = None,
         optimizers_config: models.OptimizersInput | None = None,
         hnsw_config: models.HnswInput | None = None,

@@ -25,6 +25,7 @@ Each also derives from the builtin a caller would expect, so ``except ValueError
 
 from __future__ import annotations
 
+import copy
 import os
 
 __all__ = [
@@ -88,6 +89,8 @@ class CorruptionError(VecdbError):
 class LockedError(VecdbError, BlockingIOError):
     """Another process, or another handle in this one, has the database open for writing."""
 
+    is_elsewhere = False  # whether that is another process, for sure
+
 
 class ClosedError(VecdbError, ValueError):
     """The database or collection was used after it was closed."""
@@ -125,3 +128,16 @@ class ReentrantCallError(VecdbError, RuntimeError):
 
 class OptimizerError(VecdbError, RuntimeError):
     """A background build failed. The old segments go on serving; the status tells the reason."""
+
+
+def copy_of(error: BaseException) -> BaseException:
+    """The error once more, caused by it, for another caller: each raises an exception of its own,
+    to which it may add what it likes."""
+    try:
+        own = copy.copy(error)
+    except Exception:  # its class takes other arguments
+        own = WriteError(f"{type(error).__name__}: {error}")
+    if hasattr(error, "__notes__"):
+        own.__notes__ = list(error.__notes__)
+    own.__cause__ = error
+    return own

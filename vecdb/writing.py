@@ -327,8 +327,8 @@ class Writing:
         self, vector_name: str, wait: bool = True, **qdrant: Unpack[OfPoints]
     ) -> models.UpdateResult:
         """Take a vector, and all that points have of it, from the collection. The points stay, and
-        the space comes back at once. Fine if there is none of that name. Raises InvalidInputError
-        for the only one."""
+        the space comes back at once. Fine if there is none of that name. Without the last one the
+        collection goes on with ids and payloads."""
         qdrant_arguments.check("Collection.delete_vector_name", qdrant)
         self._database.check_usable()
         remove_vector_name(self._store, vector_name)

@@ -106,9 +106,7 @@ class Crowd:
         collection = self.open[step.handle].collection(step.name)
         problem = comparison.retrieved(collection, kept.oracle, kept.pool.some(rng, 10))
         if not problem:
-            search = comparison.draw_search(rng, kept.oracle, kept.pool)
-            hits = collection.search(search.vector, search.filter, search.params, search.limit)
-            problem = search.difference(kept.oracle, hits)
+            problem = comparison.searched(collection, kept.oracle, kept.pool, rng)
         self.same(step, problem)
 
     def _compare(self, step: Step) -> None:

@@ -170,7 +170,7 @@ class World:
         if verb == "create_collection" and len(kept) >= COLLECTIONS:
             verb = "delete_collection"
         if verb == "create_collection" or not kept:
-            vectors = rng.choice(SCHEMAS)
+            vectors = rng.choice([*SCHEMAS, {}])
             settings = draw_settings(rng, vectors)
             if handle.reading:
                 return Step(number, "refresh", handle.number)

@@ -204,6 +204,20 @@ COLLECTIONS: dict[str, Spec] = {
             "second": [("upsert", 640, 9), ("set", [2, 43]), ("flush",), ("optimize",)],
         },
     ),
+    # No vectors. Nothing asks for other codes here: all segments become one.
+    "payloads": Spec(
+        {},
+        {},
+        rebuild={
+            "optimizers_config": {
+                "default_segment_number": 1,
+                "vacuum_min_vector_number": 1,
+                "deleted_threshold": 0.0,
+            }
+        },
+        wide=True,
+        **_WRITES,
+    ),
     # Files of several blocks, one segment, everything mapped.
     "large": Spec(
         {"": (400, "Euclid")},
@@ -220,7 +234,7 @@ COLLECTIONS: dict[str, Spec] = {
         fourth=[("set", [5])],
     ),
 }
-ORDER = ["scalar", "binary", "named", "indexed", "large", "plain"]
+ORDER = ["scalar", "binary", "named", "indexed", "payloads", "large", "plain"]
 """``plain`` is last: the process dies in it."""
 
 

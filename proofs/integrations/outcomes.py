@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from proofs.integrations.catalog import MISSING
+from proofs.integrations.catalog import NEEDS, Expected
 
 
 @dataclass(frozen=True)
@@ -46,9 +47,11 @@ class Comparison:
     qdrant: int
     vecdb: int
     missing: Counter[str] = field(default_factory=Counter)
-    """Why tests fail that pass on Qdrant, where vecdb has not yet what they use."""
+    """What those tests need that were expected to fail, and did."""
     failures: dict[str, str] = field(default_factory=dict)
-    """Those that fail for another reason, and the reason."""
+    """Those that fail and were not expected to, or not with such an error; and the error."""
+    pass_now: list[str] = field(default_factory=list)
+    """Those that were expected to fail, and pass: the catalog is out of date."""
     trouble: str | None = None
 
     @property
@@ -64,27 +67,29 @@ class Comparison:
             "vecdb": self.vecdb,
             "missing": dict(self.missing),
             "failures": self.failures,
+            "pass_now": self.pass_now,
             "trouble": self.trouble,
         }
 
 
-def compare(name: str, on_qdrant: Outcomes, on_vecdb: Outcomes) -> Comparison:
+def compare(
+    name: str, on_qdrant: Outcomes, on_vecdb: Outcomes, expected: Sequence[Expected] = ()
+) -> Comparison:
     """Test by test."""
     found = Comparison(name, len(on_qdrant.passed), len(on_vecdb.passed))
-    for test in sorted(on_qdrant.passed - on_vecdb.passed):
-        said = on_vecdb.failed.get(test, "was not run")
-        why = reason(said)
-        if why is not None:
-            found.missing[why] += 1
+    for test in sorted(on_qdrant.passed):
+        needs = [each.need for each in expected if re.search(each.tests, test)]
+        if test in on_vecdb.passed:
+            if needs:
+                found.pass_now.append(test)
+            continue
+        error = last_error(on_vecdb.failed.get(test, "was not run"))
+        said = [need for need in needs if re.search(NEEDS[need], error)]
+        if said:
+            found.missing[said[0]] += 1
         else:
-            found.failures[test] = last_error(said)
+            found.failures[test] = error
     return found
-
-
-def reason(said: str) -> str | None:
-    """What vecdb has not, if that is what a failure says."""
-    error = last_error(said)
-    return next((what for what, words in MISSING.items() if re.search(words, error)), None)
 
 
 def last_error(said: str) -> str:
@@ -95,14 +100,17 @@ def last_error(said: str) -> str:
 
 def table(comparisons: list[Comparison]) -> str:
     """For people."""
-    lines = [f"{'':20} {'Qdrant':>7} {'vecdb':>7}  what it lacks"]
+    lines = [f"{'':20} {'Qdrant':>7} {'vecdb':>7}  what its tests need that vecdb has not"]
     for each in comparisons:
         why = [f"{what} {count}" for what, count in each.missing.most_common()]
         if each.failures:
             why.append(f"{len(each.failures)} FAILED")
+        if each.pass_now:
+            why.append(f"{len(each.pass_now)} pass now that were expected to fail")
         if each.trouble:
             why.append(f"TROUBLE: {each.trouble.splitlines()[0]}")
         lines.append(f"{each.name:20} {each.qdrant:7} {each.vecdb:7}  {', '.join(why)}")
         for test, error in each.failures.items():
             lines += [f"    {test}", f"        {(error.splitlines() or [''])[-1][:200]}"]
+        lines += [f"    {test}: passes now" for test in each.pass_now]
     return "\n".join(lines)

@@ -38,6 +38,7 @@ SCHEMAS: list[dict[str, tuple[int, str]]] = [
     {"a": (64, "Cosine"), "b": (9, "Manhattan")},
     {"a": (64, "Dot"), "b": (64, "Euclid"), "c": (3, "Cosine")},
     {"": (68, "Manhattan")},
+    {},
 ]
 # What the parent waits for before it kills: how often that is drawn, and how many seconds more
 # it may wait then.

@@ -35,6 +35,7 @@ def difference(collection: Any, oracle: Oracle, pool: Pool, rng: Random) -> str 
         or retrieved(collection, oracle, [*pool.ids, NO_POINT])
         or paged(collection, oracle, random_filter(rng, oracle, pool), rng.randint(5, 60))
         or _searched(collection, oracle, pool, rng)
+        or _diverse(collection, oracle, pool, rng)
         or indexed(collection, oracle)
     )
 
@@ -82,6 +83,16 @@ def paged(collection: Any, oracle: Oracle, filter: Any, size: int) -> str | None
     return counted(collection, oracle, filter)
 
 
+def listed(collection: Any, oracle: Oracle, pool: Pool, rng: Random) -> str | None:
+    """``query_points`` without a query: points in the order of their ids."""
+    chosen = random_filter(rng, oracle, pool) if rng.random() < 0.5 else None
+    limit = rng.choice((1, 10, 10, len(oracle.points) + 1))
+    found = collection.query_points(query_filter=chosen, limit=limit, with_vectors=True).points
+    if [point.id for point in found] != oracle.matching(chosen)[:limit]:
+        return f"query by nothing, filter {chosen}, limit {limit}: {found}"
+    return next(filter(None, map(oracle.record_difference, found)), None)
+
+
 def indexed_segments(db: Any, name: str) -> int:
     """How many segments of a collection have an index."""
     segments = db.get_collection(name).segments
@@ -119,7 +130,7 @@ class Search:
 
 
 def draw_search(rng: Random, oracle: Oracle, pool: Pool, params: Any = "any") -> Search:
-    """With any parameters, if none are given."""
+    """With any parameters, if none are given. There must be a vector."""
     name = rng.choice(sorted(oracle.vectors))
     return Search(
         name,
@@ -130,11 +141,45 @@ def draw_search(rng: Random, oracle: Oracle, pool: Pool, params: Any = "any") ->
     )
 
 
+def searched(
+    collection: Any, oracle: Oracle, pool: Pool, rng: Random, params: Any = "any"
+) -> str | None:
+    """A search; without vectors, points by their ids, and whether it is said that there are
+    none."""
+    if not oracle.vectors:
+        return listed(collection, oracle, pool, rng) or _unsearchable(collection)
+    search = draw_search(rng, oracle, pool, params)
+    hits = collection.search(search.vector, search.filter, search.params, search.limit)
+    return search.difference(oracle, hits)
+
+
+def _unsearchable(collection: Any) -> str | None:
+    try:
+        hits = collection.search([1.0])
+    except ValueError as error:
+        return None if "has no vectors" in str(error) else f"search: {error}"
+    return f"search without vectors found {hits}"
+
+
 def _searched(collection: Any, oracle: Oracle, pool: Pool, rng: Random) -> str | None:
     for params in (EXACT, CODES, "any", "any"):
-        search = draw_search(rng, oracle, pool, params)
-        hits = collection.search(search.vector, search.filter, search.params, search.limit)
-        problem = search.difference(oracle, hits)
+        problem = searched(collection, oracle, pool, rng, params)
         if problem:
             return problem
     return None
+
+
+def _diverse(collection: Any, oracle: Oracle, pool: Pool, rng: Random) -> str | None:
+    """``query_points`` with MMR, of the candidates of an exact search."""
+    if not oracle.vectors:
+        return None
+    s = draw_search(rng, oracle, pool, EXACT)
+    diversity, candidates = rng.choice((0.0, 0.3, 0.5, 1.0)), rng.choice((None, 3, 30))
+    query = {
+        "nearest": s.query,
+        "mmr": {"diversity": diversity, "candidates_limit": candidates},
+    }
+    hits = collection.query_points(query, s.name, s.filter, s.params, s.limit).points
+    return oracle.mmr_difference(
+        hits, s.name, s.query, s.limit, s.filter, diversity, candidates or s.limit
+    )

@@ -182,6 +182,17 @@ class Oracle:
             scores = np.abs(rows - wanted).sum(axis=1)
         return dict(zip(ids, scores.tolist(), strict=True))
 
+    def similarities(self, name: str, rows: Floats, example: Floats) -> npt.NDArray[np.float64]:
+        """How near rows are to an example, larger is nearer; squared under Euclid."""
+        distance, wide = self.vectors[name][1], rows.astype(np.float64)
+        if distance in SIMILARITIES:
+            products: npt.NDArray[np.float64] = wide @ example.astype(np.float64)
+            return products
+        between = wide - example
+        apart = np.square(between) if distance == "Euclid" else np.abs(between)
+        nearness: npt.NDArray[np.float64] = -apart.sum(axis=1)
+        return nearness
+
     def points_with(self, field: str) -> int:
         """How many points have a value at a path of plain names."""
         return sum(
@@ -262,6 +273,48 @@ class Oracle:
         if not error and not np.allclose(given, best, rtol=1e-4, atol=1e-4):
             return f"{what}: scores {given} of {found}, the best are {best}"
         return None
+
+    def mmr_difference(
+        self,
+        hits: Any,
+        name: str,
+        query: Any,
+        limit: int,
+        filter: dict[str, Any] | None,
+        diversity: float,
+        candidates: int,
+    ) -> str | None:
+        """What is wrong with results chosen from so many of the nearest points. Where two points
+        are equally good, either may have been chosen; what follows is judged by the choice."""
+        ids = list(self.scores(name, query, filter))
+        found = [hit.id for hit in hits]
+        what = f"mmr {name!r} limit {limit} of {candidates}, diversity {diversity}, filter {filter}"
+        if len(set(found)) != len(found) or not set(found) <= set(ids):
+            return f"{what}: {found} are not different points that match"
+        if len(found) != min(limit, candidates, len(ids)):
+            return f"{what}: {len(found)} of {min(limit, candidates, len(ids))} results"
+        if not found:
+            return None
+        rows = np.array([self.points[i].vectors[name] for i in ids])
+        relevance = self.similarities(name, rows, self.stored(name, query))
+        last = np.sort(relevance)[::-1][: min(candidates, len(ids))][-1]
+        error = 1e-4 + 1e-4 * float(np.abs(relevance).max())
+        surely, possibly = relevance > last + error, relevance >= last - error
+        worth = relevance
+        likeness = np.full(len(ids), -np.inf)
+        for number, one in enumerate(found):
+            place = ids.index(one)
+            best = worth[surely].max(initial=-np.inf)
+            if not possibly[place] or worth[place] < best - error:
+                return f"{what}: {one!r} is no choice at {number} of {found}"
+            surely[place] = False
+            near = self.similarities(name, rows, rows[place])
+            error = max(error, 1e-4 * float(np.abs(near).max()))
+            likeness = np.maximum(likeness, near)
+            worth = (1 - diversity) * relevance - diversity * likeness
+        true = self.scores(name, query, filter)
+        wrong = [h.id for h in hits if not np.isclose(h.score, true[h.id], rtol=1e-4, atol=1e-4)]
+        return f"{what}: wrong scores of {wrong}" if wrong else None
 
 
 def read(collection: Any) -> Points:

@@ -153,6 +153,8 @@ def draw(
         if rows:
             return Write(verb, form, rows, condition=condition)
         return Write("clear_payload", form, ids=[_any(oracle)])
+    if verb == "delete_vectors" and not oracle.vectors:
+        verb = "clear_payload"
     ids, filter = [], None
     if rng.random() < BY_FILTER:
         filter = random_filter(rng, oracle, pool)
@@ -228,7 +230,7 @@ def random_filter(rng: Random, oracle: Oracle, pool: Pool) -> dict[str, Any]:
         {"key": "tags", "match": {"any": ["x", "z"]}},
         {"is_empty": {"key": "tags"}},
         {"has_id": pool.some(rng, 30)},
-        {"has_vector": rng.choice(sorted(oracle.vectors))},
+        {"has_vector": rng.choice(sorted(oracle.vectors) or [_NEW])},
     ]
     first, second, third = rng.sample(conditions, 3)
     filter: dict[str, Any] = {"must": [first]}
@@ -292,7 +294,9 @@ def perform(collection: Any, write: Write) -> Any:
             return collection.upload_points(iter(_structs(write)), batch_size=5)
         case "upload_collection":
             ids, columns, payloads = _columns(write)
-            return collection.upload_collection(columns, iter(payloads), ids, batch_size=7)
+            # Without columns nothing tells how many rows there are.
+            vectors = columns if len(columns) else [{} for _ in ids]
+            return collection.upload_collection(vectors, iter(payloads), ids, batch_size=7)
         case "update_vectors":
             return collection.update_vectors(_vectors(write), update_filter=write.condition)
         case "batch_update_points":

@@ -5,7 +5,14 @@ That is vector names that come and go, payload indexes, metadata.
 
 from __future__ import annotations
 
-from proofs.powerloss.sequences import FORTY, NAMED, ONE_SEGMENT, SEGMENTS, Workload
+from proofs.powerloss.sequences import (
+    EAGER_VACUUM,
+    FORTY,
+    NAMED,
+    ONE_SEGMENT,
+    SEGMENTS,
+    Workload,
+)
 from proofs.powerloss.steps import Batch, Delete, DropVectors, Edit, Put, PutVectors
 from proofs.powerloss.trouble import Together
 from proofs.powerloss.upkeep import Configure, Create, Flush, Index, Optimize, Rename, Reopen
@@ -73,6 +80,27 @@ CHANGES: dict[str, Workload] = {
     ),
     "crashed-names": Workload((), crashed="names"),
     "killed-names": Workload((), killed_in="names"),
+    # -- without vectors
+    "no-vectors": Workload(
+        (
+            *(Put(5, 9, 2), Edit("set", (1, 6), value=3), Delete((2, 7)), Flush(), Put(3, 3, 3)),
+            *(Batch((Edit("clear", (3,)), Delete(place=4), Put(30, 2, 5))), Flush(), Reopen()),
+            *(ONE_SEGMENT, Optimize((Delete((8,)), Edit("set", (11,)), Put(40, 3, 6), Flush()))),
+            *(EAGER_VACUUM, Delete(place=1), Flush(), Optimize(), Edit("overwrite", (12,))),
+        ),
+        setup=(
+            Create(space="none"),
+            *(step for n in range(3) for step in (Put(6 * n, 12, n), Flush())),
+        ),
+    ),
+    "no-vectors-names": Workload(
+        (
+            *(Rename("only-b"), PutVectors((1, 13), 4), Put(30, 4, 5), Flush(), Delete((2,))),
+            *(DropVectors((13,)), Rename("none"), Put(12, 3, 6), Edit("set", (5, 30)), Reopen()),
+            *(Rename("only-b"), PutVectors((3,), 7), ONE_SEGMENT, Optimize()),
+        ),
+        setup=(Create(space="none"), Put(0, 12, 0), Flush(), Put(8, 8, 1)),
+    ),
     # -- what is kept with the configuration
     "schema": Workload(
         (

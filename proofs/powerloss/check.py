@@ -136,7 +136,7 @@ def config_of(config: Any) -> dict[str, Any]:
     codes = built.get("quantization_config")
     vectors = built["params"]["vectors"]
     named = {"": vectors} if "size" in vectors else vectors
-    one = next(iter(named.values()))
+    one: dict[str, Any] = next(iter(named.values()), {})
     return {
         **built["optimizer_config"],
         "codes": next(iter(codes)) if codes else None,

@@ -76,6 +76,8 @@ SPACES = {
     "named-ac": Space({**_A, "c": (5, "Euclid")}, uuids=True),
     "named-acb": Space({**_A, "c": (5, "Euclid"), "b": (4, "Dot")}, uuids=True),
     "background": Space({"": (16, "Dot")}, background=True),
+    "none": Space({}, uuids=True),
+    "only-b": Space(_B, uuids=True),
 }
 
 

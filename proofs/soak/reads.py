@@ -64,10 +64,7 @@ def _by_vector(collection: Any, kept: Kept, rng: Random) -> str | None:
 
 
 def _by_nothing(collection: Any, kept: Kept, rng: Random) -> str | None:
-    s = draw_search(rng, kept.oracle, kept.pool)
-    found = collection.query_points(None, None, s.filter, None, s.limit).points
-    wanted = kept.oracle.matching(s.filter)[: s.limit]
-    return None if [p.id for p in found] == wanted else f"query by nothing: {found}"
+    return comparison.listed(collection, kept.oracle, kept.pool, rng)
 
 
 def _by_point(collection: Any, kept: Kept, rng: Random) -> str | None:
@@ -124,13 +121,25 @@ def _memory_report(collection: Any, kept: Kept, rng: Random) -> str | None:
     return None if fits and total["file"] > 0 else f"memory report {report}"
 
 
-READS: dict[str, Callable[[Any, Kept, Random], str | None]] = {
+Read = Callable[[Any, Kept, Random], str | None]
+
+
+def _with_vectors(search: Read) -> Read:
+    """A search, where there is a vector to search by."""
+
+    def read(collection: Any, kept: Kept, rng: Random) -> str | None:
+        return (search if kept.oracle.vectors else _by_nothing)(collection, kept, rng)
+
+    return read
+
+
+READS: dict[str, Read] = {
     "retrieve": _retrieve,
     "scroll": _scroll,
     "count": _count,
-    "search": _search,
-    "search_batch": _search_batch,
-    "query_points": _query_points,
-    "query_batch_points": _query_batch,
+    "search": _with_vectors(_search),
+    "search_batch": _with_vectors(_search_batch),
+    "query_points": _with_vectors(_query_points),
+    "query_batch_points": _with_vectors(_query_batch),
     "memory_report": _memory_report,
 }

@@ -136,7 +136,7 @@ class World:
         if verb in ("create_collection", "recreate_collection"):
             if verb == "create_collection" and SCRATCH in self.kept:
                 return Step(number, "delete_collection", SCRATCH)
-            vectors = rng.choice(SCHEMAS)
+            vectors = rng.choice([*SCHEMAS, {}])
             return Step(number, verb, SCRATCH, None, vectors, draw_settings(rng, vectors))
         if verb == "update_collection":
             settings = kept.home if rng.random() < 0.5 else draw_settings(rng, kept.vectors)

@@ -87,11 +87,19 @@ def test_create_switch_rename_delete(db: VecDB) -> None:
 
 def test_operations_are_done_one_after_the_other(db: VecDB) -> None:
     db.update_collection_aliases(
-        [create("a", "one"), rename("a", "b"), create("a", "b"), create("b", "two"), delete("c")]
+        [create("a", "one"), rename("a", "b"), create("a", "one"), create("b", "two"), delete("c")]
     )
-    assert aliases(db) == {"a": "one", "b": "two"}, "an alias of an alias is one of the collection"
+    assert aliases(db) == {"a": "one", "b": "two"}
     db.update_collection_aliases([rename("a", "b")])
     assert aliases(db) == {"b": "one"}
+
+
+def test_an_alias_is_of_a_collection(db: VecDB) -> None:
+    """Not of another alias, as for a server."""
+    db.update_collection_aliases([create("a", "one")])
+    with pytest.raises(NotFoundError, match="collection 'a' not found"):
+        db.update_collection_aliases([create("b", "a")])
+    assert aliases(db) == {"a": "one"}
 
 
 @pytest.mark.parametrize("source", [models, theirs])

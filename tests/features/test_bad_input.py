@@ -736,8 +736,8 @@ SPARSE = {"indices": [1], "values": [0.5]}
     [
         {"fusion": "rrf"},
         {"recommend": {"positive": [1]}},
-        {"nearest": [1, 0], "mmr": {"diversity": 0.5}},
         {"nearest": SPARSE},
+        {"nearest": SPARSE, "mmr": {}},
         SPARSE,
         {},
     ],
@@ -764,6 +764,25 @@ def test_a_query_may_say_nearest(db: VecDB) -> None:
             assert db.query_points("u", query) == expected
             assert db.query_batch_points("u", [{"query": query}])[0].points[0].id == 1
     assert db.query_points("u", {"nearest": 1}) == db.query_points("u", 1)
+
+
+@pytest.mark.parametrize(
+    ("mmr", "expected"),
+    [
+        ({"diversity": -0.1}, "query.mmr.diversity: expected a number from 0.0 to 1.0, got -0.1"),
+        ({"diversity": "a"}, "query.mmr.diversity: expected a number from 0.0 to 1.0, got 'a'"),
+        ({"candidates_limit": 0}, "query.mmr.candidates_limit: expected an integer from 1 to"),
+        ({"candidates_limit": 20_000}, "query.mmr.candidates_limit: expected an integer from 1 to"),
+        ({"lambda": 0.5}, "query.mmr: unknown field 'lambda'"),
+        (0.5, "query.mmr: expected Mmr or its dict, got 0.5"),
+    ],
+    ids=str,
+)
+def test_mmr(db: VecDB, refuses: Any, mmr: Any, expected: str) -> None:
+    asked = [{"nearest": [1, 0], "mmr": mmr}, models.NearestQuery(nearest=[1, 0], mmr=mmr)]
+    for query in asked:
+        refuses(InvalidInputError, lambda q=query: db.query_points("u", q), expected)
+        refuses(InvalidInputError, lambda q=query: db.query_batch_points("u", [{"query": q}]))
 
 
 @pytest.mark.parametrize("kind", [np.int64, np.uint64, np.uint8])
@@ -833,9 +852,7 @@ def test_unknown_and_duplicate_collections(db: VecDB, refuses: Any) -> None:
 
 
 BAD_CONFIGS: list[tuple[dict[str, Any], str]] = [
-    ({"vectors_config": None}, "vectors_config"),
     ({"vectors_config": 5}, "vectors_config"),
-    ({"vectors_config": {}}, "vectors_config"),
     ({"vectors_config": {"size": 2}}, "'distance'"),
     ({"vectors_config": {"size": 0, "distance": "Dot"}}, "vectors_config.size"),
     ({"vectors_config": {"size": 65537, "distance": "Dot"}}, "65536"),

@@ -292,10 +292,7 @@ def test_databases_are_opened_while_another_asks_who_has_its_path(tmp_path: Path
     """As if another thread opened one at every step of the look."""
 
     class Other:
-        path, opened_at = tmp_path, "elsewhere"
-
-        def is_at(self, path: Path) -> bool:
-            return False
+        path, holding = tmp_path, process.Holding()
 
         def close(self) -> None: ...
 
@@ -314,7 +311,7 @@ def test_databases_are_opened_while_another_asks_who_has_its_path(tmp_path: Path
     try:
         sys.settrace(step)
         try:
-            found = process.holders(kept.path)
+            found = process.holders(kept.path / "LOCK")
         finally:
             sys.settrace(before)
         assert others
@@ -323,3 +320,68 @@ def test_databases_are_opened_while_another_asks_who_has_its_path(tmp_path: Path
         for other in others:
             process.leave(other)
         kept.close()
+
+
+def test_garbage_is_collected_in_the_middle_of_waiting_for_that(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    collect = gc.collect
+    calls: list[int] = []
+
+    def refused_once() -> int:  # as when another thread is about it
+        calls.append(len(calls))
+        return collect() if len(calls) > 1 else 0
+
+    def step(frame: Any, event: str, argument: Any) -> Any:
+        if event == "line" and calls and frame.f_globals.get("__name__") == "threading":
+            collect()
+        return step
+
+    def work() -> None:
+        sys.settrace(step)
+        process._collect_garbage()
+
+    monkeypatch.setattr(gc, "collect", refused_once)
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(20.0)
+    assert not thread.is_alive()
+    assert len(calls) == 2
+
+
+def test_it_dies_where_a_lock_of_it_is_held(tmp_path: Path) -> None:
+    """As when garbage is collected there: nothing can be closed now, so another thread does."""
+    db = opened(tmp_path / "db")
+    store = db.collection("c")._store
+    with store.write:
+        del db
+        gc.collect()
+    with VecDB(tmp_path / "db") as again:
+        assert again.count("c").count == 1
+
+
+def test_handles_in_cycles_are_found_by_whatever_thread(tmp_path: Path) -> None:
+    """One thread's search for garbage finds what another was just about to ask for."""
+    wrong: list[BaseException] = []
+
+    def work(path: Path) -> None:
+        try:
+            for turn in range(10):
+                cycle: dict[str, Any] = {"db": VecDB(path)}
+                if turn % 3:
+                    cycle["self"] = cycle
+                del cycle
+        except BaseException as error:
+            wrong.append(error)
+
+    often = gc.get_threshold()
+    gc.set_threshold(50)
+    try:
+        threads = [threading.Thread(target=work, args=(tmp_path / str(n),)) for n in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        gc.set_threshold(*often)
+    assert not wrong

@@ -335,31 +335,139 @@ def test_a_client_that_dies_in_a_thread_of_vecdb_is_closed_by_another(tmp_path: 
     QdrantClient(path=str(tmp_path / "db")).close()
 
 
-def test_garbage_is_collected_in_the_middle_of_waiting_for_that(
-    monkeypatch: pytest.MonkeyPatch,
+def test_an_address_is_shared_by_threads_that_come_and_go(installed: Path) -> None:
+    """However they meet, each has the database open; the last that closes closes it."""
+    wrong: list[BaseException] = []
+    begin = threading.Barrier(8)
+
+    def work(number: int) -> None:
+        try:
+            begin.wait(60)
+            for turn in range(8):
+                client: Any = QdrantClient(url="http://there")
+                name = f"c{number}-{turn}"
+                client.create_collection(name, vectors_config=PARAMS)
+                if turn % 4 == 3:  # forgotten, perhaps in a cycle
+                    client.itself = client if turn == 7 else None
+                    continue
+                client.close()
+        except BaseException as error:
+            wrong.append(error)
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+    gc.collect()
+    with vecdb.VecDB(installed) as database:
+        assert len(database.get_collections().collections) == 64
+
+
+def test_those_who_come_meanwhile_wait_for_opening_and_closing(
+    installed: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    collect = gc.collect
-    calls: list[int] = []
+    """And nobody else: a client of another path is made meanwhile."""
+    busy, go_on = threading.Event(), threading.Event()
+    made: list[vecdb.VecDB] = []
+    closed: list[bool] = []
 
-    def refused_once() -> int:  # as when another thread is about it
-        calls.append(len(calls))
-        return collect() if len(calls) > 1 else 0
+    class Slow(vecdb.VecDB):
+        def __init__(self, path: Any, **options: Any) -> None:
+            if Path(path) == installed:
+                busy.set()
+                assert go_on.wait(60)
+                made.append(self)
+            super().__init__(path, **options)
 
-    def step(frame: Any, event: str, argument: Any) -> Any:
-        if event == "line" and calls and frame.f_globals.get("__name__") == "threading":
-            collect()
-        return step
+        def close(self, **qdrant: Any) -> None:
+            if self in made:
+                busy.set()
+                assert go_on.wait(60)
+                closed.append(True)
+            super().close()
 
-    def work() -> None:
-        sys.settrace(step)
-        opening._collect_garbage()
+    def others() -> tuple[list[threading.Thread], list[QdrantClient]]:
+        clients: list[QdrantClient] = []
+        threads = [
+            threading.Thread(target=lambda: clients.append(QdrantClient(url="http://there")))
+            for _ in range(4)
+        ]
+        for thread in threads:
+            thread.start()
+        return threads, clients
 
-    monkeypatch.setattr(gc, "collect", refused_once)
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    thread.join(20.0)
-    assert not thread.is_alive()
-    assert len(calls) == 2
+    monkeypatch.setattr(opening, "VecDB", Slow)
+    threads, clients = others()  # one of them opens
+    assert busy.wait(60)
+    QdrantClient(path=str(tmp_path / "other")).close()
+    assert not clients
+    go_on.set()
+    for thread in threads:
+        thread.join()
+    assert len({id(each.database) for each in clients}) == len(made) == 1
+
+    for each in clients[1:]:
+        each.close()
+    assert not closed
+    busy.clear()
+    go_on.clear()
+    closing = threading.Thread(target=clients[0].close)
+    closing.start()
+    assert busy.wait(60)
+    threads, later = others()
+    QdrantClient(path=str(tmp_path / "other")).close()
+    assert not later
+    go_on.set()
+    for thread in [closing, *threads]:
+        thread.join()
+    assert closed == [True]
+    assert len({id(each.database) for each in later}) == 1
+    assert len(made) == 2
+    for each in later:
+        each.get_collections()
+        each.close()
+
+
+def test_who_waits_for_an_opening_that_fails_is_told(
+    installed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    QdrantClient(path=str(installed)).close()
+    with vecdb.VecDB(installed):
+        for _ in range(2):
+            with pytest.raises(AlreadyOpen, match="already accessed by another instance"):
+                QdrantClient(url="http://there")
+    QdrantClient(url="http://there").close()
+
+
+def test_a_thread_does_not_wait_for_itself(
+    installed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a handler of signals would that makes a client in the middle of opening or closing."""
+    said: list[str] = []
+
+    def interrupted() -> None:
+        with pytest.raises(AlreadyOpen) as caught:
+            QdrantClient(url="http://there")
+        said.append(str(caught.value))
+
+    class Interrupted(vecdb.VecDB):
+        def __init__(self, path: Any, **options: Any) -> None:
+            if not said:
+                interrupted()
+            super().__init__(path, **options)
+
+        def close(self, **qdrant: Any) -> None:
+            if len(said) == 1:
+                interrupted()
+            super().close()
+
+    monkeypatch.setattr(opening, "VecDB", Interrupted)
+    client = QdrantClient(url="http://there")
+    client.close()
+    assert len(said) == 2
+    QdrantClient(url="http://there").close()
 
 
 def test_clients_are_made_and_forgotten_in_many_threads(tmp_path: Path) -> None:

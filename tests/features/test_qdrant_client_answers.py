@@ -5,55 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import numpy as np
 import pytest
 import qdrant_client
 from qdrant_client import models
+from qdrant_pair import PAYLOADS, ROWS, filled, plain
 
 from vecdb.qdrant import QdrantClient
 
-RNG = np.random.default_rng(7)
-ROWS = RNG.standard_normal((60, 8)).astype(np.float32)
-PAYLOADS: list[dict[str, Any]] = [
-    {"n": i, "tag": "ab"[i % 2], "deep": {"list": [i, i + 1], "none": None}} if i % 7 else {}
-    for i in range(60)
-]
 ODD = models.Filter(
     must=[models.FieldCondition(key="tag", match=models.MatchValue(value="b"))],
     must_not=[models.FieldCondition(key="n", range=models.Range(lt=9.0))],
 )
-
-
-def filled(client: qdrant_client.QdrantClient) -> qdrant_client.QdrantClient:
-    """The client, with a collection of one vector and one of two."""
-    client.create_collection(
-        "one", vectors_config=models.VectorParams(size=8, distance=models.Distance.COSINE)
-    )
-    client.create_collection(
-        "two",
-        vectors_config={
-            "a": models.VectorParams(size=8, distance=models.Distance.DOT),
-            "b": models.VectorParams(size=8, distance=models.Distance.EUCLID),
-        },
-    )
-    client.upsert(
-        "one",
-        points=models.Batch(ids=list(range(60)), vectors=ROWS.tolist(), payloads=PAYLOADS),
-    )
-    client.upload_points(
-        "two",
-        points=(
-            models.PointStruct(
-                id=i,
-                vector={"a": ROWS[i].tolist(), "b": (ROWS[i] / 2).tolist()}
-                if i % 3
-                else {"a": ROWS[i].tolist()},
-                payload=PAYLOADS[i],
-            )
-            for i in range(60)
-        ),
-    )
-    return client
 
 
 @pytest.fixture
@@ -62,29 +24,6 @@ def both() -> Iterator[tuple[qdrant_client.QdrantClient, QdrantClient]]:
     yield filled(theirs), filled(ours)  # type: ignore[misc]
     theirs.close()
     ours.close()
-
-
-def plain(answer: Any) -> Any:
-    """An answer without what is another number on each side: versions and operations; scores and
-    vectors rounded."""
-    if isinstance(answer, (list, tuple)):
-        return [plain(each) for each in answer]
-    if hasattr(answer, "model_dump"):
-        found = answer.model_dump()
-        for name in ("version", "operation_id"):
-            found.pop(name, None)
-        return {"is": type(answer), **{name: rounded(value) for name, value in found.items()}}
-    return answer
-
-
-def rounded(value: Any) -> Any:
-    if isinstance(value, float):
-        return pytest.approx(value, abs=1e-4)
-    if isinstance(value, dict):
-        return {k: rounded(v) for k, v in value.items() if k not in ("version", "operation_id")}
-    if isinstance(value, list):
-        return [rounded(each) for each in value]
-    return value
 
 
 Q = ROWS[3].tolist()
@@ -106,6 +45,17 @@ CALLS: dict[str, Callable[[qdrant_client.QdrantClient], Any]] = {
     "query with an offset": lambda c: c.query_points("one", query=Q, limit=3, offset=2),
     "query with a threshold": lambda c: c.query_points("one", query=Q, score_threshold=0.3),
     "query of a nearest": lambda c: c.query_points("one", query=models.NearestQuery(nearest=Q)),
+    "query of various": lambda c: c.query_points(
+        "one",
+        query=models.NearestQuery(nearest=Q, mmr=models.Mmr(diversity=0.4, candidates_limit=30)),
+        query_filter=ODD,
+        limit=4,
+        offset=1,
+        with_vectors=True,
+    ),
+    "query of various by id": lambda c: c.query_points(
+        "two", query=models.NearestQuery(nearest=4, mmr=models.Mmr()), using="b", limit=6
+    ),
     "query with Nones": lambda c: c.query_points(
         "one",
         query=Q,
@@ -127,6 +77,9 @@ CALLS: dict[str, Callable[[qdrant_client.QdrantClient], Any]] = {
         requests=[
             models.QueryRequest(query=Q, limit=3, with_payload=True),
             models.QueryRequest(query=7, filter=ODD, with_vector=True),
+            models.QueryRequest(
+                query=models.NearestQuery(nearest=Q, mmr=models.Mmr(diversity=0.3))
+            ),
         ],
         consistency=None,
     ),

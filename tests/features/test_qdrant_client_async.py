@@ -17,6 +17,7 @@ from qdrant_client.http.models import QueryResponse
 from qdrant_client.local.async_qdrant_local import AsyncQdrantLocal
 
 import vecdb
+from vecdb.aio.handles import Gathering
 from vecdb.qdrant import AsyncQdrantClient, install, uninstall
 
 PARAMS = models.VectorParams(size=3, distance=models.Distance.COSINE)
@@ -99,20 +100,111 @@ def test_what_only_vecdb_has_is_there_too() -> None:
     asyncio.run(run())
 
 
-def test_calls_do_not_hold_up_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_long_calls_do_not_hold_up_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     """Both would wait for ever if one were answered in the loop's own thread."""
     together = threading.Barrier(2, timeout=60)
-    count = vecdb.Collection.count
+    scroll = vecdb.Collection.scroll
 
     def slow(self: Any, *given: Any, **named: Any) -> Any:
         together.wait()
-        return count(self, *given, **named)
+        return scroll(self, *given, **named)
 
     async def run() -> None:
         async with await filled() as client:
-            monkeypatch.setattr(vecdb.Collection, "count", slow)
-            found = await asyncio.gather(client.count("c"), client.count("c"))
-            assert [each.count for each in found] == [1, 1]
+            monkeypatch.setattr(vecdb.Collection, "scroll", slow)
+            found = await asyncio.gather(client.scroll("c"), client.scroll("c"))
+            assert [len(records) for records, _ in found] == [1, 1]
+
+    asyncio.run(run())
+
+
+def test_short_reads_are_answered_in_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once the segments are warm and the filter is remembered; a filter of Qdrant's own, too."""
+    threads: list[int] = []
+    search = vecdb.VecDB.query_points
+
+    def noted(self: Any, *given: Any, **named: Any) -> Any:
+        threads.append(threading.get_ident())
+        return search(self, *given, **named)
+
+    wanted = models.Filter(
+        must=[models.FieldCondition(key="a", match=models.MatchValue(value="x"))]
+    )
+
+    async def run() -> None:
+        async with await filled() as client:
+            monkeypatch.setattr(vecdb.VecDB, "query_points", noted)
+            noted.__name__ = "query_points"
+            for _ in range(3):
+                found = await client.query_points("c", [1.0, 0.0, 0.0], query_filter=wanted)
+                assert [point.payload for point in found.points] == [{"a": "x"}]
+            assert [each == threading.get_ident() for each in threads] == [False, True, True]
+            huge = models.Filter(must=[models.HasIdCondition(has_id=list(range(10_000)))])
+            for _ in range(2):
+                await client.query_points("c", [1.0, 0.0, 0.0], query_filter=huge)
+            assert threading.get_ident() not in threads[3:]
+
+    asyncio.run(run())
+
+
+def test_writes_that_come_together_are_written_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sizes: list[int] = []
+    commit = Gathering.commit
+
+    def noted(self: Gathering) -> Any:
+        sizes.append(len(self))
+        return commit(self)
+
+    async def run() -> None:
+        async with await filled() as client:
+            monkeypatch.setattr(Gathering, "commit", noted)
+            points = [POINT.model_copy(update={"id": n}) for n in range(100)]
+            results = await asyncio.gather(*(client.upsert("c", [each]) for each in points))
+            assert {type(each) for each in results} == {models.UpdateResult}
+            assert (await client.count("c")).count == 100
+
+    asyncio.run(run())
+    assert sum(sizes) == 100
+    assert len(sizes) < 10
+
+
+@pytest.mark.parametrize("verb", ["upsert", "scroll", "count"])
+def test_a_call_that_raises_stop_iteration_ends(monkeypatch: pytest.MonkeyPatch, verb: str) -> None:
+    """asyncio's futures do not take it; waiting for them went on for ever."""
+
+    def stops(self: Any, *given: Any, **named: Any) -> Any:
+        raise StopIteration
+
+    stops.__name__ = verb
+
+    async def run() -> None:
+        async with await filled() as client:
+            monkeypatch.setattr(vecdb.Collection, verb, stops)
+            further = {"points": [POINT]} if verb == "upsert" else {}
+            with pytest.raises(RuntimeError, match="StopIteration"):
+                await asyncio.wait_for(getattr(client, verb)("c", **further), 60)
+
+    asyncio.run(run())
+
+
+def test_closing_waits_for_the_calls_that_were_made(tmp_path: Path) -> None:
+    async def run() -> None:
+        client = AsyncQdrantClient(path=str(tmp_path / "db"))
+        await client.create_collection("c", vectors_config=PARAMS)
+        writes = [
+            asyncio.ensure_future(client.upsert("c", [POINT.model_copy(update={"id": n})]))
+            for n in range(20)
+        ]
+        for _ in range(2):
+            await asyncio.sleep(0)
+        await client.close()
+        await asyncio.gather(*writes)
+        with pytest.raises(RuntimeError, match="closed"):
+            await client.count("c")
+        async with AsyncQdrantClient(path=str(tmp_path / "db")) as again:
+            assert (await again.count("c")).count == 20
 
     asyncio.run(run())
 
@@ -170,17 +262,17 @@ def test_a_write_that_is_cancelled_and_fails_is_no_loose_end(
 
 def test_a_read_that_is_cancelled_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     go_on = threading.Event()
-    count = vecdb.Collection.count
+    scroll = vecdb.Collection.scroll
 
     def slow(self: Any, *given: Any, **named: Any) -> Any:
         assert go_on.wait(60)
-        return count(self, *given, **named)
+        return scroll(self, *given, **named)
 
     async def run() -> None:
         async with await filled() as client:
-            monkeypatch.setattr(vecdb.Collection, "count", slow)
+            monkeypatch.setattr(vecdb.Collection, "scroll", slow)
             with pytest.raises(asyncio.TimeoutError):
-                await asyncio.wait_for(client.count("c"), 0.01)
+                await asyncio.wait_for(client.scroll("c"), 0.01)
             go_on.set()
 
     asyncio.run(run())

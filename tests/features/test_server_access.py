@@ -14,6 +14,7 @@ import httpx
 import pytest
 from serving import Server, error, log_of, new_collection, put, result, serving, start
 
+from vecdb import VecDB
 from vecdb.server.routes import ROUTES, Route
 from vecdb.server.table import Right
 
@@ -196,6 +197,25 @@ def test_addresses_are_hosts_where_other_machines_may_call(tmp_path: Path) -> No
         with httpx.Client(base_url=f"http://127.0.0.1:{running.port}", trust_env=False) as http:
             for host, status in (("10.1.2.3:6333", 200), ("[fe80::1]", 200), ("a.example", 403)):
                 assert http.get("/", headers={"host": host}).status_code == status
+
+
+def test_only_who_may_write_is_told_the_names_of_files(tmp_path: Path) -> None:
+    with VecDB(tmp_path / "db") as db:
+        db.create_collection("c", {"size": 4, "distance": "Dot"})
+        db.create_collection("whole", {"size": 4, "distance": "Dot"})
+    [catalog] = (tmp_path / "db" / "collections" / "c").rglob("data.mdb")
+    catalog.write_bytes(b"damaged" * 2000)
+    with serving(tmp_path / "db", environment=KEYS) as running:
+        with running.http(WRITE) as http:
+            assert str(tmp_path) in error(http.get("/collections/c"), 500)
+            assert result(http.get("/collections/whole"))["points_count"] == 0
+            ready = http.get("/readyz")
+            assert (ready.status_code, ready.text) == (503, "some shards are not ready")
+            assert "vecdb_damaged_collections 1" in http.get("/metrics").text
+        with running.http(READ) as http:
+            text = error(http.get("/collections/c"), 500)
+            assert text == "Service internal error: see the log of the server"
+        assert str(catalog.parent) in running.log.read_text()
 
 
 # -- a web interface -------------------------------------------------------------------------------

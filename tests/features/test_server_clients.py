@@ -142,6 +142,13 @@ READS: dict[str, Call] = {
     "by id": lambda c: c.query_points("d", query=7, limit=3),
     "by uuid": lambda c: c.query_points("d", query=UUID, limit=3),
     "nearest": lambda c: c.query_points("d", query=models.NearestQuery(nearest=QUERY), limit=3),
+    "mmr": lambda c: c.query_points(
+        "d",
+        query=models.NearestQuery(
+            nearest=QUERY, mmr=models.Mmr(diversity=0.7, candidates_limit=40)
+        ),
+        limit=8,
+    ),
     "offset": lambda c: c.query_points("d", query=QUERY, offset=15, limit=4),
     "threshold": lambda c: c.query_points("d", query=QUERY, score_threshold=0.2, limit=99),
     "include": lambda c: c.query_points("d", query=QUERY, with_payload=["n", "deep.x"]),

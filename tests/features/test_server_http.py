@@ -200,8 +200,9 @@ def test_points_that_are_not_there(http: httpx.Client, path: str) -> None:
             "POST",
             "/collections/c/points/count",
             {"filter": {"must": [{"key": "n"}]}},
-            "Validation error in JSON body: [count_filter.must[0]: expected exactly one of match, "
-            "range, values_count, is_empty, is_null, got none; give each its own condition]",
+            "Validation error in JSON body: [At least one field condition must be specified; "
+            "count_filter.must[0]: expected exactly one of match, range, values_count, is_empty, "
+            "is_null, got none; give each its own condition]",
         ),
         (
             "PATCH",
@@ -511,6 +512,17 @@ def test_the_life_of_a_collection(http: httpx.Client) -> None:
     assert shard == {"shard_id": 0, "points_count": 0, "state": "Active"}
     assert result(http.get("/collections/life/shards")) == {}
     assert result(http.delete("/collections/life")) is True
+
+
+@pytest.mark.parametrize("body", [{}, {"vectors": None}, {"vectors": {}, "sparse_vectors": {}}])
+def test_a_collection_without_vectors(http: httpx.Client, body: Any) -> None:
+    assert result(http.put("/collections/bare", json=body)) is True
+    assert result(http.get("/collections/bare"))["config"]["params"]["vectors"] == {}
+    put(http, "/collections/bare", {"id": 1, "vector": {}, "payload": {"n": 1}})
+    page = result(http.post("/collections/bare/points/scroll", json={"with_vector": True}))
+    assert [each["payload"] for each in page["points"]] == [{"n": 1}]
+    error(http.post("/collections/bare/points/query", json={"query": VECTOR}), 400)
+    assert result(http.delete("/collections/bare")) is True
 
 
 def test_sparse_vectors_are_refused_by_name(http: httpx.Client) -> None:

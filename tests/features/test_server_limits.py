@@ -184,6 +184,38 @@ def test_a_body_that_nobody_wants_is_cut_off(impatient: Server) -> None:
                 caller.sendall(bytes(100_000))
 
 
+@pytest.mark.parametrize(
+    "sent",
+    [
+        HEAD + b"content-length: 2\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+        HEAD + b"content-length: 2\r\ncontent-length: 3\r\n\r\n{}x",
+        HEAD + b"transfer-encoding: chunked, identity\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+        HEAD + b"transfer-encoding : chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+        HEAD.replace(b"\r", b"") + b"content-length: 2\n\n{}",
+        b"GET /\0 HTTP/1.1\r\nhost: localhost\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"GET / HTTP/1.1\r\n" + b"x: y\r\n" * 100_000,
+        b"GET / HTTP/1.1\r\nx: " + b"y" * 600_000,
+        b"GET /" + b"y" * 600_000,
+    ],
+    ids=[
+        *("length and chunks", "two lengths", "two encodings", "a blank", "no returns", "a null"),
+        *("another protocol", "many headers", "a long header", "a long path"),
+    ],
+)
+def test_requests_that_are_none(server: Server, sent: bytes) -> None:
+    """Where a request ends must not be a matter of opinion. One answer, and the connection ends."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as caller:
+        received = b""
+        with suppress(OSError):  # cut off while it sends
+            caller.sendall(sent)
+            while piece := caller.recv(1000):
+                received += piece
+        assert received == b"" or received.startswith(b"HTTP/1.1 400 ")
+        assert received.count(b"HTTP/1.1") <= 1
+    assert server.log.read_text() == ""
+
+
 def test_too_many_requests(server: Server) -> None:
     """Four whose bodies have not come are all that may be under way."""
     head = (

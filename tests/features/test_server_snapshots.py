@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+import socket
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +132,31 @@ def test_a_damaged_snapshot_changes_nothing(http: httpx.Client, server: Server) 
     assert leftovers == []
 
 
+def test_a_caller_that_hangs_up_in_the_middle(http: httpx.Client, server: Server) -> None:
+    made = result(http.post("/collections/c/snapshots"))
+    sent = http.get(f"/collections/c/snapshots/{made['name']}").content
+    body = b'--b\r\ncontent-disposition: form-data; name="snapshot"\r\n\r\n' + sent
+    with socket.create_connection(("127.0.0.1", server.port)) as caller:
+        caller.sendall(
+            b"POST /collections/c/snapshots/upload HTTP/1.1\r\nhost: localhost\r\n"
+            b"content-type: multipart/form-data; boundary=b\r\n"
+            b"content-length: %d\r\n\r\n" % (len(body) + 100) + body[: len(body) // 2]
+        )
+        directory = directory_of(server) / "snapshots"
+        wait_until(lambda: any(each.name.startswith(".new-") for each in directory.iterdir()))
+    wait_until(lambda: not any(each.is_file() for each in directory.iterdir()))
+    assert points(http) == 50
+    assert result(http.post("/collections/c/snapshots"))["size"] > 0  # nothing is in its way
+    assert server.log.read_text() == ""
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 def test_forms_that_are_none(http: httpx.Client) -> None:
     upload = "/collections/c/snapshots/upload"
     assert "multipart" in error(http.post(upload, content=b"x"), 400)
@@ -195,3 +222,7 @@ def test_names_are_looked_up_and_never_made_paths(http: httpx.Client, name: str)
 def test_other_shards_are_not_there(http: httpx.Client) -> None:
     assert "Shard 1" in error(http.get("/collections/c/shards/1/snapshots"), 404)
     error(http.get("/collections/c/shards/x/snapshots"), 400)
+    made = result(http.post("/collections/c/snapshots"))
+    body = {"location": made["name"]}
+    error(http.put("/collections/none/shards/0/snapshots/recover", json=body), 404)
+    assert result(http.put("/collections/c/shards/0/snapshots/recover", json=body)) is True

@@ -147,9 +147,6 @@ def test_what_cannot_be_meant_is_refused(
         call(db.collection("c"))
     assert message in str(caught.value)
     assert db.get_collection("c") == before
-    db.delete_vector_name("c", "a")
-    with pytest.raises(InvalidInputError, match="at least one vector"):
-        db.delete_vector_name("c", "b")
 
 
 def test_a_reader_in_another_process_follows(db: VecDB) -> None:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from proofs.integrations.catalog import FLOWS, INTEGRATIONS
-from proofs.integrations.outcomes import Comparison, compare, last_error, read, reason, table
+from proofs.integrations import largest
+from proofs.integrations.catalog import FLOWS, INTEGRATIONS, NEEDS, Expected
+from proofs.integrations.outcomes import Comparison, compare, last_error, read, table
 
 REPORT = """<?xml version="1.0"?>
 <testsuites><testsuite>
@@ -46,7 +47,7 @@ def test_what_passes_there_and_fails_here_is_found(tmp_path: Path) -> None:
         )
     )
     assert (there.skipped, len(there.passed), len(here.passed)) == (1, 3, 1)
-    found = compare("program", there, here)
+    found = compare("program", there, here, [Expected("::sparse$", "sparse vectors")])
     assert found.missing == {"sparse vectors": 1}
     assert found.failures == {"t::bad": "TypeError: what"}
     assert not found.is_well
@@ -54,18 +55,35 @@ def test_what_passes_there_and_fails_here_is_found(tmp_path: Path) -> None:
     assert "t::bad" in table([found])
 
 
-def test_what_is_missing_is_no_failure(tmp_path: Path) -> None:
-    there = read(report(tmp_path / "a", mmr="", match=""))
+def test_what_is_expected_to_fail_is_no_failure(tmp_path: Path) -> None:
+    there = read(report(tmp_path / "a", several="", match=""))
     here = read(
         report(
             tmp_path / "b",
-            mmr="BadRequest: query.mmr: Qdrant's, not supported by vecdb",
+            several="BadRequest: prefetch: Qdrant's, not supported by vecdb",
             match="BadRequest: filter.must[0].match: unknown ('text': Qdrant's, not supported)",
         )
     )
-    found = compare("program", there, here)
-    assert found.missing == {"MMR": 1, "text match": 1}
+    expected = [Expected("several", "prefetch"), Expected("match", "text match")]
+    found = compare("program", there, here, expected)
+    assert found.missing == {"prefetch": 1, "text match": 1}
     assert found.is_well
+    assert not compare("program", there, here, expected[:1]).is_well
+
+
+def test_it_must_fail_for_that_reason(tmp_path: Path) -> None:
+    there = read(report(tmp_path / "a", sparse=""))
+    here = read(report(tmp_path / "b", sparse="KeyError: 3"))
+    found = compare("program", there, here, [Expected("sparse", "sparse vectors")])
+    assert found.failures == {"t::sparse": "KeyError: 3"}
+
+
+def test_what_passes_though_it_was_expected_to_fail_is_reported(tmp_path: Path) -> None:
+    both = read(report(tmp_path / "a", sparse=""))
+    found = compare("program", both, both, [Expected("sparse", "sparse vectors")])
+    assert found.pass_now == ["t::sparse"]
+    assert found.is_well
+    assert "t::sparse: passes now" in table([found])
 
 
 def test_a_test_that_was_not_run_is_a_failure(tmp_path: Path) -> None:
@@ -85,13 +103,13 @@ def test_what_tested_nothing_is_not_well(comparison: Comparison) -> None:
 def test_the_reason_is_read_off_what_was_raised_and_not_off_the_code() -> None:
     said = "message\n>   sparse_vectors_config={}\nE   KeyError: 3"
     assert last_error(said) == "KeyError: 3"
-    assert reason(said) is None
 
 
 def test_every_program_has_tests_of_its_own_or_flows_of_ours() -> None:
     for each in INTEGRATIONS:
         assert bool(each.tests) != bool(each.flows), each.name
         assert each.flows is None or (FLOWS / each.flows).is_file(), each.name
-        assert all("==" in pin for pin in each.requirements[:2]), each.name
-    flows = {each.flows for each in INTEGRATIONS}
+        assert all("==" in pin for pin in (*each.requirements[:2], *each.bare)), each.name
+        assert {expected.need for expected in each.expected} <= NEEDS.keys()
+    flows = {each.flows for each in INTEGRATIONS} | set(largest.FLOWS.values())
     assert {path.name for path in FLOWS.glob("test_*.py")} <= flows

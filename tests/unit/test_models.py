@@ -130,6 +130,8 @@ SHAPES: list[tuple[str, Any]] = [
     ("HasVectorCondition", {"has_vector": ""}),
     ("Nested", {"key": "a", "filter": {"must": [MATCH]}}),
     ("NestedCondition", {"nested": {"key": "a[]", "filter": {"must": [MATCH]}}}),
+    ("Mmr", {"diversity": 0.2, "candidates_limit": 30}),
+    ("NearestQuery", {"nearest": [1.0], "mmr": {"diversity": 1.0}}),
     (
         "QueryRequest",
         {
@@ -711,6 +713,10 @@ REFUSALS: list[tuple[str, Any, str]] = [
     ("ValuesCount", {"gt": -1}, "x.gt: expected an integer >= 0, got -1 (int)"),
     ("MinShould", {"conditions": [], "min_count": 0}, "x.min_count: expected an integer >= 1"),
     ("HasIdCondition", {"has_id": [1, 1.5]}, "x.has_id[1]: point id: expected an unsigned 64-bit"),
+    ("Mmr", {"diversity": 1.5}, "x.diversity: expected a number from 0.0 to 1.0, got 1.5 (float)"),
+    ("Mmr", {"diversity": float("nan")}, "x.diversity: expected a number from 0.0 to 1.0"),
+    ("Mmr", {"candidates_limit": 0}, "x.candidates_limit: expected an integer from 1 to 16384"),
+    ("NearestQuery", {"nearest": 1, "mmr": 3}, "x.mmr: expected Mmr or its dict, got 3 (int)"),
     ("QueryRequest", {"limit": 0}, "x.limit: expected an integer >= 1, got 0 (int)"),
     ("QueryRequest", {"offset": -1}, "x.offset: expected an integer >= 0, got -1 (int)"),
     (
@@ -802,14 +808,13 @@ def test_vectors_config_is_one_or_named() -> None:
     assert m.parse_vectors_config({"a": ONE, "b": one}) == {"a": one, "b": one}
     assert m.parse_vectors_config({"": ONE}) == one
     assert m.parse_vectors_config({"": ONE, "b": one}) == {"": one, "b": one}
+    assert m.parse_vectors_config({}) == m.parse_vectors_config(None) == {}
 
 
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (None, "v: expected VectorParams or a dict of name to VectorParams, got None"),
         (4, "v: expected VectorParams or a dict of name to VectorParams, got 4 (int)"),
-        ({}, "v: expected VectorParams or at least one named vector, got an empty dict"),
         ({"ä" * 101: ONE}, "v: expected a vector name of at most 200 bytes, got"),
         ({1: ONE}, "v: expected a vector name, got 1 (int)"),
         ({"a": {"size": 4}}, "v['a']: missing field 'distance'"),

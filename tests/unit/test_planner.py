@@ -293,3 +293,50 @@ def test_a_crowd_is_merged_before_it_gets_one_more() -> None:
     assert plan(stats, schema_of(conf), conf.optimizer_config) == Plan("merge", tuple(range(6)))
     stats = Stats(segments, 3000, settled=True)
     assert plan(stats, schema_of(conf), conf.optimizer_config) == Plan("checkpoint")
+
+
+# -- without vectors -------------------------------------------------------------------------------
+
+
+def plan_of_files(kilobytes: list[int], **optimizer: Any) -> Plan | None:
+    """The next step in a collection without vectors whose segments have files of these sizes, once
+    writing has paused."""
+    segments = [
+        SegmentStats(number, 1000 * kb, 1000 * kb, 1000 * kb, file_bytes=1024 * kb)
+        for number, kb in enumerate(kilobytes, 1)
+    ]
+    settings = models.OptimizersConfig(
+        **{"indexing_threshold": 1, "memmap_threshold": 1} | optimizer
+    )
+    return plan(Stats(segments, memory_rows=5000, settled=True), {}, settings)
+
+
+def test_without_vectors_there_is_nothing_to_index() -> None:
+    assert plan_of_files([]) is None
+    assert plan_of_files([1]) is None
+    assert plan_of_files([100_000]) is None
+
+
+def test_without_vectors_files_tell_what_is_large() -> None:
+    assert plan_of_files([10, 20, 30]) == Plan("merge", (1, 2, 3))
+    assert plan_of_files([10, 20, 30], max_segment_size=40) == Plan("merge", (1, 2))
+    assert plan_of_files([30, 30, 30], max_segment_size=40) is None
+    assert plan_of_files([1, 1, 100_000]) == Plan("merge", (1, 2))
+    assert plan_of_files([1_500_000, 1_500_000, 1_500_000]) is None
+
+
+def test_without_vectors_a_checkpoint_takes_what_it_must_and_its_like() -> None:
+    def absorb_files(kilobytes: list[int], **optimizer: Any) -> list[int]:
+        segments = [
+            SegmentStats(number, 10, 10, 10, file_bytes=1024 * kb)
+            for number, kb in enumerate(kilobytes)
+        ]
+        settings = models.OptimizersConfig(**optimizer)
+        chosen = absorbed(Stats(segments, memory_rows=10, memory_bytes=1024), set(), {}, settings)
+        return [kilobytes[number] for number in chosen]
+
+    big = [500_000, 300_000, 100_000, 60_000, 40_000, 30_000, 20_000, 9000, 4000]
+    assert absorb_files(big) == []
+    assert absorb_files([*big, 2000]) == [2000]
+    assert absorb_files([700] * 20, max_segment_size=1500) == [700, 700]
+    assert absorb_files([1000] * 20, max_segment_size=1500) == []

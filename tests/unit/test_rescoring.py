@@ -241,3 +241,25 @@ def test_what_is_rounded_is_no_deviation(count: int) -> None:
     for metric in (0, 1):
         assert rescoring.sureness(metric, estimates, scores, none, 5, np.float32(0.7))[0] == -100
     assert rescoring.sureness(0, scores, scores, none, 5, np.float32(0.7))[0] == np.inf
+
+
+def test_giants_among_the_candidates_do_not_make_the_others_doubtful() -> None:
+    """Three rows with a component of 10,000, whose estimates were wrong by thousands, set how wrong
+    those of all others were taken to be: every search under Dot scanned all originals."""
+    random = np.random.default_rng(3)
+    scores = np.sort(random.exponential(3.0, 60)).astype(np.float32)[::-1] + np.float32(30.0)
+    estimates = (scores + random.normal(0.0, 0.3, 60)).astype(np.float32)
+    bound = np.array([-np.inf, 1.0], np.float32)
+
+    def calm(metric: int, giants: int) -> float:
+        more = np.concatenate((np.linspace(4000, 9000, giants), scores)).astype(np.float32)
+        wrong = np.concatenate((np.linspace(5000, 7000, giants), estimates)).astype(np.float32)
+        last = float(np.sort(more)[-10])
+        return rescoring.sureness(metric, wrong, more, bound, 10, last)[0]
+
+    plain = calm(0, 0)
+    assert plain > 10
+    for giants in (1, 3):
+        assert calm(0, giants) > plain / 2
+        assert calm(1, giants) < 3  # scores of distances are no larger for longer rows
+    assert calm(0, 30) < 3  # so many are not special

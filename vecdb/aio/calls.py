@@ -41,8 +41,9 @@ _SLICE = 0.25
 class Calls:
     """The calls of one open database, from any number of event loops."""
 
-    def __init__(self, database: VecDB) -> None:
+    def __init__(self, database: VecDB, close: Callable[[], None] | None = None) -> None:
         self.database = database
+        self._close_it = close or database.close
         self._threads = ThreadPoolExecutor(_THREADS, "vecdb-async")
         self._lasting = ThreadPoolExecutor(_LASTING, "vecdb-async-lasting")
         self._queues = WriteQueues(partial(self._start, self._threads))
@@ -221,7 +222,7 @@ class Calls:
             try:
                 with self._condition:
                     self._condition.wait_for(lambda: self._running == 0)
-                self.database.close()
+                self._close_it()
             finally:
                 self._threads.shutdown()
                 self._lasting.shutdown()

@@ -153,7 +153,8 @@ class AsyncCollection(AsyncWriting):
     ) -> models.QueryResponse:
         """The nearest points to a vector, or to the point with an id (which is left out).
 
-        Without a ``query``: points in the order of ids, with score 0. ``explain``: the answer's
+        Without a ``query``: points in the order of ids, with score 1. A ``NearestQuery`` with
+        ``mmr`` chooses points that differ from each other. ``explain``: the answer's
         ``explanation`` says what was scanned in each segment, and why.
         """
         return await self._calls.read(

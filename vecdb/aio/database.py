@@ -34,12 +34,13 @@ class AsyncVecDB(AsyncDatabaseVerbs):
     """
 
     @classmethod
-    def of(cls, database: VecDB) -> AsyncVecDB:
-        """Coroutines over a database that is open already. To close either is to close both."""
+    def of(cls, database: VecDB, close: Callable[[], None] | None = None) -> AsyncVecDB:
+        """Coroutines over a database that is open already. To close either is to close both;
+        unless ``close`` is given, which is called, in a thread, in the place of the database's."""
         self = cls.__new__(cls)
         Opening.__init__(self, lambda: database)
         self._opened = concurrent.futures.Future()
-        self._opened.set_result(Calls(database))
+        self._opened.set_result(Calls(database, close))
         return self
 
     def __repr__(self) -> str:

@@ -53,7 +53,7 @@ class AsyncDatabaseVerbs(AsyncVerbs):
     async def create_collection(
         self,
         collection_name: str,
-        vectors_config: models.VectorsConfigInput,
+        vectors_config: models.VectorsConfigInput | None = None,
         quantization_config: models.QuantizationInput | None = None,
         optimizers_config: models.OptimizersInput | None = None,
         hnsw_config: models.HnswInput | None = None,
@@ -64,9 +64,10 @@ class AsyncDatabaseVerbs(AsyncVerbs):
     ) -> bool:
         """Make an empty collection; durable when this returns.
 
-        ``vectors_config``: ``VectorParams``, or a dict of them by vector name. ``metadata``: JSON
-        that is kept with the configuration. Payloads always stay on disk; ``hnsw_config``,
-        ``wal_config`` and ``on_disk_payload`` are accepted for compatibility.
+        ``vectors_config``: ``VectorParams``, or a dict of them by vector name; without any, points
+        have an id and a payload. ``metadata``: JSON that is kept with the configuration. Payloads
+        always stay on disk; ``hnsw_config``, ``wal_config`` and ``on_disk_payload`` are accepted
+        for compatibility.
         Raises AlreadyExistsError, InvalidInputError, StorageFullError.
         """
         return await self._calls.call(
@@ -85,7 +86,7 @@ class AsyncDatabaseVerbs(AsyncVerbs):
     async def recreate_collection(
         self,
         collection_name: str,
-        vectors_config: models.VectorsConfigInput,
+        vectors_config: models.VectorsConfigInput | None = None,
         quantization_config: models.QuantizationInput | None = None,
         optimizers_config: models.OptimizersInput | None = None,
         hnsw_config: models.HnswInput | None = None,

@@ -141,8 +141,10 @@ def _size(value: Any, left: int) -> int:
         value = [getattr(value, name) for name in value.__struct_fields__]
     elif isinstance(value, Mapping):
         value = list(value.values())
+    elif hasattr(value, "model_dump") and hasattr(value, "__dict__"):  # one of Qdrant's
+        value = list(vars(value).values())
     elif not isinstance(value, (list, tuple, str, int, float, bool, type(None))):
-        return -1  # something of Qdrant's, or an array: not looked into
+        return -1  # an array, or anything: not looked into
     if not isinstance(value, (list, tuple)):
         return left if value is None else left - 1
     left -= 1  # nor may it be deep

@@ -123,7 +123,8 @@ class AsyncVerbs(Opening):
     ) -> models.QueryResponse:
         """The nearest points to a vector, or to the point with an id (which is left out).
 
-        Without a ``query``: points in the order of ids, with score 0. ``explain``: the answer's
+        Without a ``query``: points in the order of ids, with score 1. A ``NearestQuery`` with
+        ``mmr`` chooses points that differ from each other. ``explain``: the answer's
         ``explanation`` says what was scanned in each segment, and why.
         """
         return await self.collection(collection_name).query_points(
@@ -427,8 +428,8 @@ class AsyncVerbs(Opening):
         self, collection_name: str, vector_name: str, wait: bool = True, **qdrant: Unpack[OfPoints]
     ) -> models.UpdateResult:
         """Take a vector, and all that points have of it, from the collection. The points stay, and
-        the space comes back at once. Fine if there is none of that name. Raises InvalidInputError
-        for the only one."""
+        the space comes back at once. Fine if there is none of that name. Without the last one the
+        collection goes on with ids and payloads."""
         return await self.collection(collection_name).delete_vector_name(
             vector_name=vector_name, wait=wait, **qdrant
         )

@@ -21,6 +21,7 @@ from vecdb import models
 from vecdb.aio.futures import raisable
 from vecdb.aio.handles import Gathering
 from vecdb.collection import Collection
+from vecdb.errors import copy_of
 
 _AT_ONCE = 1024
 """So many writes are checked before the first of them is committed."""
@@ -63,16 +64,16 @@ class WriteQueues:
         try:
             self._start(lambda: self._empty(collection))
         except Exception as error:  # there is no thread to be had, or the database was closed
-            _answer_all([(write, error) for write in self._give_up(collection)])
+            _answer_all([(write, copy_of(error)) for write in self._give_up(collection)])
 
     def _empty(self, collection: Collection) -> None:
         while writes := self._take(collection):
             try:
                 _commit(collection, writes)
             except BaseException as error:
-                _answer_all([(write, error) for write in writes])
+                _answer_all([(write, copy_of(error)) for write in writes])
                 if not isinstance(error, Exception):
-                    _answer_all([(write, error) for write in self._give_up(collection)])
+                    _answer_all([(write, copy_of(error)) for write in self._give_up(collection)])
                     raise
 
     def _take(self, collection: Collection) -> list[Write]:

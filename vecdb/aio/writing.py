@@ -339,8 +339,8 @@ class AsyncWriting:
         self, vector_name: str, wait: bool = True, **qdrant: Unpack[OfPoints]
     ) -> models.UpdateResult:
         """Take a vector, and all that points have of it, from the collection. The points stay, and
-        the space comes back at once. Fine if there is none of that name. Raises InvalidInputError
-        for the only one."""
+        the space comes back at once. Fine if there is none of that name. Without the last one the
+        collection goes on with ids and payloads."""
         return await self._calls.read(
             self._collection,
             Collection.delete_vector_name,

@@ -76,7 +76,7 @@ def _show(screen: Screen, name: str, info: dict[str, Any]) -> None:
         todo = f"{optimizer['pending']} is due, when an application opens the database"
     else:
         todo = "nothing to do"
-    screen.line(f"  vectors     {'; '.join(_vectors(info['config']))}")
+    screen.line(f"  vectors     {'; '.join(_vectors(info['config'])) or 'none'}")
     screen.line(f"  optimizer   {todo}")
     screen.line(
         f"  WAL         {size(info['wal_bytes'])}; "
@@ -180,7 +180,8 @@ def _vectors(config: dict[str, Any]) -> Iterator[str]:
 
 
 def _segment_rows(segment: dict[str, Any]) -> Iterator[list[str]]:
-    """One row a named vector; the segment's own figures stand in the first only."""
+    """One row a named vector; the segment's own figures stand in the first only. One row if there
+    are no vectors."""
     where = {"anonymous": "RAM", "mapped": "mapped", None: "-"}
     own = [
         _short(segment),
@@ -197,3 +198,5 @@ def _segment_rows(segment: dict[str, Any]) -> Iterator[list[str]]:
             where[vector["codes_placement"]],
         ]
         own = ["", "", "", ""]
+    if not segment["vectors"]:
+        yield [*own, "-", "-", "-", "-"]

@@ -51,7 +51,7 @@ class Database:
     def __init__(
         self, path: Path | None, *, sync: SyncLevel, sync_interval: float, read_only: bool
     ) -> None:
-        self.opened_at = process.caller()
+        self.holding = process.Holding()
         self._temporary = path is None
         self.path = fs.make_temporary_dir() if path is None else path
         self.read_only = read_only
@@ -87,6 +87,8 @@ class Database:
         if not self._temporary:
             database_dir.prepare(self.path)
         self._place, self._file_lock = self._hold()
+        mark = self._place.mark
+        self.holding.lock_file = None if mark is None else mark.identity
         try:
             with self._place:
                 with fs.raising_storage_full(self.path):
@@ -104,22 +106,16 @@ class Database:
         """Its directory and lock. Raises LockedError, which says where this process opened it."""
         try:
             return database_dir.hold(self.path)
-        except LockedError:
-            before = process.holders(self.path)
+        except LockedError as error:
+            if error.is_elsewhere:
+                raise
+            before = process.holders(self.path / layout.LOCK)
         try:
             return database_dir.hold(self.path)
         except LockedError as error:
             if not before:
                 raise
             raise LockedError(f"{error}; it was opened at {' and '.join(before)}") from None
-
-    def is_at(self, path: Path) -> bool:
-        """Whether it is the one that stands at a path, open to be written to."""
-        mark = None if self._place is None else self._place.mark
-        with suppress(OSError):
-            found = os.stat(path / layout.LOCK)
-            return mark is not None and mark.identity == (found.st_dev, found.st_ino)
-        return False
 
     # -- its end ---------------------------------------------------------------------------
 

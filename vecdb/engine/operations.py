@@ -14,6 +14,7 @@ import numpy as np
 from msgspec import Struct, field
 
 from vecdb import ids
+from vecdb.engine.schema import Schema
 from vecdb.errors import InvalidInputError
 from vecdb.storage.format import MAX_PAYLOAD, DamageError, pack_blocks, unpack_blocks
 from vecdb.vectors.block import VectorBlock
@@ -28,6 +29,8 @@ class Upsert(Struct):
     keys: Keys
     payloads: list[bytes]
     vectors: dict[str, VectorBlock]
+    schema: Schema | None = None
+    """What the vectors were checked against; None: what is so in the state that it applies to."""
 
 
 class Delete(Struct):
@@ -56,6 +59,8 @@ class EditVectors(Struct):
 
     keys: Keys
     vectors: dict[str, VectorBlock]
+    schema: Schema | None = None
+    """As of an ``Upsert``."""
 
 
 class DropVectors(Struct):
@@ -117,24 +122,37 @@ def require_fit(operation: Operation, dims: Mapping[str, int]) -> None:
         raise DamageError(f"vectors {operation.names}, expected some of {sorted(names)}")
 
 
-def fitted(operation: Operation, dims: Mapping[str, int]) -> Operation:
+def fitted(operation: Operation, schema: Schema) -> Operation:
     """The operation as one of a collection that has these vectors now: names may have come or gone
-    since it was made. Raises InvalidInputError for vectors of one that is gone."""
+    since it was made. Raises InvalidInputError for vectors of one that is gone, or is another now.
+    """
     if isinstance(operation, (Upsert, EditVectors)):
+        if operation.schema is schema:
+            return operation
         given = operation.vectors
-        gone = [name for name, block in given.items() if dims.get(name) != block.dim]
+        gone = [name for name in given if not _is_meant(name, operation, schema)]
         if any(given[name].flags().any() for name in gone):
             raise InvalidInputError(f"vectors {gone} have been taken from the collection meanwhile")
         kept = {n: block for n, block in given.items() if n not in gone}
-        if isinstance(operation, Upsert) and (gone or len(given) != len(dims)):
+        if isinstance(operation, Upsert) and (gone or len(given) != len(schema)):
             rows = len(operation.keys)
-            none = {n: VectorBlock.of_none(rows, dim) for n, dim in dims.items()}
-            return Upsert(operation.keys, operation.payloads, none | kept)
+            none = {n: VectorBlock.of_none(rows, vector.dim) for n, vector in schema.items()}
+            return Upsert(operation.keys, operation.payloads, none | kept, schema)
         if isinstance(operation, EditVectors) and gone:
-            return EditVectors(operation.keys, kept)
-    elif isinstance(operation, DropVectors) and not dims.keys() >= set(operation.names):
-        raise InvalidInputError(f"vectors {operation.names}: the collection has {sorted(dims)} now")
+            return EditVectors(operation.keys, kept, schema)
+    elif isinstance(operation, DropVectors) and not schema.keys() >= set(operation.names):
+        known = sorted(schema)
+        raise InvalidInputError(f"vectors {operation.names}: the collection has {known} now")
     return operation
+
+
+def _is_meant(name: str, operation: Upsert | EditVectors, schema: Schema) -> bool:
+    """Whether a vector name is still what the operation was made for. Another of the same name has
+    another dimension, or a distance for which vectors may be kept in another form."""
+    vector = schema.get(name)
+    if vector is None or vector.dim != operation.vectors[name].dim:
+        return False
+    return operation.schema is None or vector.distance is operation.schema[name].distance
 
 
 def _decode(meta: dict[str, Any], blocks: deque[memoryview]) -> Operation:

@@ -1,6 +1,8 @@
 """Planner: pure policy, from numbers to the one next step, or None when all is as it should be.
 
-Sizes are kilobytes of vector data of a segment's largest vector name, as in the configuration.
+Sizes are kilobytes of vector data of a segment's largest vector name, as in the configuration. In a
+collection without vectors they are those of its files; no threshold of the configuration is reached
+there, as there is nothing to index.
 A collection is *large* when all of it reaches a threshold; then even small segments get an index,
 because to scan them whole would soon cost more than to search all the rest.
 
@@ -149,7 +151,7 @@ def absorbed(
     logarithm of the number of rows, whatever their order.
     """
     limit = optimizer.max_segment_size or _MAX_SEGMENT_KB
-    small = [s for s in stats.segments if s.live and 2 * _kilobytes(s.live, schema) <= limit]
+    small = [s for s in stats.segments if s.live and 2 * _size(s, schema) <= limit]
     free = sorted((s for s in small if s.id not in apart), key=lambda s: (s.live_bytes, s.id))
     most = max(_MOST_SEGMENTS, segment_number(optimizer) + _CROWD)
     excess = len(free) + 1 - max(2, most - (len(small) - len(free)))
@@ -159,7 +161,7 @@ def absorbed(
     rows, size = stats.memory_rows, stats.memory_bytes
     for segment in free:
         rows += segment.live
-        if _kilobytes(rows, schema) > limit:
+        if _kilobytes(rows, schema, size + segment.live_bytes) > limit:
             break
         if len(taken) >= excess and segment.live_bytes > max(size, _TRIFLE):
             break
@@ -183,7 +185,7 @@ def _wanted(stats: Stats, schema: Schema, optimizer: models.OptimizersConfig) ->
         return Plan("checkpoint")
 
     if stats.rushing:  # what a load leaves is indexed once, unless it is too large to be merged
-        segments = [s for s in segments if 2 * _kilobytes(s.live, schema) > limit]
+        segments = [s for s in segments if 2 * _size(s, schema) > limit]
 
     wanted = segment_number(optimizer)
     excess = len(segments) - wanted
@@ -228,8 +230,14 @@ def wants_index(rows: int, optimizer: models.OptimizersConfig) -> bool:
     return rows >= INDEX_ROWS and optimizer.indexing_threshold > 0
 
 
-def _kilobytes(rows: int, schema: Schema) -> int:
-    return max(vector_kilobytes(rows, vector.dim) for vector in schema.values())
+def _kilobytes(rows: int, schema: Schema, data: int = 0) -> int:
+    """The size of so many rows. ``data``: the bytes that they take where they have no vectors."""
+    sizes = (vector_kilobytes(rows, vector.dim) for vector in schema.values())
+    return max(sizes, default=data // 1024)
+
+
+def _size(segment: SegmentStats, schema: Schema) -> int:
+    return _kilobytes(segment.live, schema, segment.live_bytes)
 
 
 def _wants_files(stats: Stats, schema: Schema, optimizer: models.OptimizersConfig) -> bool:
@@ -336,7 +344,7 @@ def _merge(
     rewritten for every few points.
     """
     ranked = sorted(segments, key=lambda s: (s.live, s.id))
-    sizes = [max(1, _kilobytes(segment.live, schema)) for segment in ranked]
+    sizes = [max(1, _size(segment, schema)) for segment in ranked]
     for first in range(len(ranked) - 1):
         last, size = first + 1, sizes[first]
         while last < len(ranked) and last - first <= excess:

@@ -12,23 +12,42 @@ import logging
 import os
 import sys
 import threading
+import time
 import weakref
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
-from vecdb.errors import PlaceTakenError
+from vecdb.errors import PlaceTakenError, ReentrantCallError
+
+_T = TypeVar("_T")
 
 _log = logging.getLogger("vecdb")
+
+
+class Holding:
+    """Where a database was opened, and the lock file it holds. It does not refer to the database:
+    what somebody looks at is not kept from being garbage."""
+
+    def __init__(self) -> None:
+        self.opened_at = caller()
+        self.lock_file: tuple[int, int] | None = None  # device and inode; none when only reading
+
+    def is_of(self, lock_file: Path) -> bool:
+        """Whether it holds the file that has this path now."""
+        with suppress(OSError):
+            found = os.stat(lock_file)
+            return self.lock_file == (found.st_dev, found.st_ino)
+        return False
 
 
 class OpenDatabase(Protocol):
     """What this module has to know of a database."""
 
     path: Path
-    opened_at: str
+    holding: Holding
 
     def close(self) -> None:
         """Close it, or wait until it is closed."""
@@ -36,12 +55,12 @@ class OpenDatabase(Protocol):
     def leave(self) -> None:
         """Let go of it in a forked child."""
 
-    def is_at(self, path: Path) -> bool:
-        """Whether it is the one that stands there, open to be written to."""
-
 
 _open: dict[int, weakref.ref[OpenDatabase]] = {}
 """By their ``id``. Not a WeakSet: that cannot be gone through while another thread adds to it."""
+
+_holdings: dict[int, Holding] = {}
+"""Those of the same databases."""
 
 _ending: set[OpenDatabase] = set()
 """Those that nobody else can reach any more, until they are closed."""
@@ -51,23 +70,30 @@ def enter(database: OpenDatabase) -> None:
     """It is about to be opened: from now on a fork must let go of what it holds."""
     key = id(database)
     _open[key] = weakref.ref(database, partial(_forget, key))
+    _holdings[key] = database.holding
 
 
 def leave(database: OpenDatabase) -> None:
     """It is closed."""
-    _open.pop(id(database), None)
+    _forget(id(database))
 
 
-def _forget(key: int, gone: object) -> None:
+def _forget(key: int, gone: object = None) -> None:
     _open.pop(key, None)
+    _holdings.pop(key, None)
 
 
 def _known() -> list[OpenDatabase]:
-    """Those that are open or ending, as they are now. There is no lock: finalizers call for it."""
+    """Those that are open or ending, as they are now."""
+    found = [each() for each in _as_they_are(_open.values)]
+    return [each for each in (*found, *_as_they_are(lambda: _ending)) if each is not None]
+
+
+def _as_they_are(entries: Callable[[], Iterable[_T]]) -> list[_T]:
+    """There is no lock: finalizers change them."""
     while True:
         try:
-            found = [each() for each in list(_open.values())]
-            return [each for each in (*found, *list(_ending)) if each is not None]
+            return list(entries())
         except RuntimeError:  # garbage was collected between two entries; seldom
             continue
 
@@ -101,15 +127,36 @@ def _is_ours(module: dict[str, object]) -> bool:
     return str(module.get("__name__")).partition(".")[0] == "vecdb"
 
 
-def holders(path: Path) -> list[str]:
-    """Where those were opened that hold the database at a path. One that nobody can reach any more
-    does not count: it is closed first."""
-    if not any(database.is_at(path) for database in _known()):
-        return []
-    gc.collect()  # it may be in a cycle
-    for database in list(_ending):
+def holders(lock_file: Path) -> list[str]:
+    """Where those were opened that hold this lock file. One that nobody can reach any more does not
+    count: it is closed first."""
+    # It may be in a cycle. Another thread may have found that, and not have called ``end`` yet:
+    # then nothing is known of it, and all that can be done is to wait for that thread.
+    _collect_garbage()
+    for database in _as_they_are(lambda: _ending):
         _close(database)
-    return [database.opened_at for database in _known() if database.is_at(path)]
+    holdings = _as_they_are(_holdings.values)
+    return [holding.opened_at for holding in holdings if holding.is_of(lock_file)]
+
+
+def _collect_garbage() -> None:
+    """All of it. Python does nothing if another thread is about it, and does not say so."""
+    ended: list[str] = []  # no Event: ``note`` may run in the middle of a wait for it
+    here = threading.get_ident()
+
+    def note(phase: str, info: dict[str, int]) -> None:
+        if phase == "stop" and info["generation"] == 2 and threading.get_ident() == here:
+            ended.append(phase)
+
+    deadline = time.monotonic() + 5.0  # it may be this very thread, further up
+    gc.callbacks.append(note)
+    try:
+        gc.collect()
+        while not ended and time.monotonic() < deadline:
+            time.sleep(0.01)
+            gc.collect()
+    finally:
+        gc.callbacks.remove(note)
 
 
 def end(database: OpenDatabase) -> None:
@@ -125,7 +172,11 @@ def end(database: OpenDatabase) -> None:
         frame = frame.f_back
     if frame is None:
         _close(database)
-        return
+    else:
+        _close_elsewhere(database)
+
+
+def _close_elsewhere(database: OpenDatabase) -> None:
     try:
         threading.Thread(target=_close, args=(database,), name="vecdb-end").start()
     except RuntimeError:
@@ -137,6 +188,9 @@ def _close(database: OpenDatabase) -> None:
         database.close()
     except PlaceTakenError:
         pass  # it was removed: there is nothing that could be lost
+    except ReentrantCallError:  # this thread holds a lock of it, and nothing was closed
+        _close_elsewhere(database)
+        return
     except Exception as error:
         _log.warning("database %s, which nobody has closed: %s", database.path, error)
     _ending.discard(database)

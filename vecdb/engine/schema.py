@@ -147,6 +147,9 @@ def vector_schema(schema: Schema, name: str) -> VectorSchema:
     """The schema of a vector name. Raises InvalidInputError with the names there are."""
     if name in schema:
         return schema[name]
+    if not schema:
+        wanted = f"unknown vector name {name!r}" if name else "there is no unnamed vector"
+        raise InvalidInputError(f"{wanted}; this collection has no vectors")
     known = ", ".join(repr(n) for n in schema if n) or "one unnamed vector"
     if name:
         raise InvalidInputError(f"unknown vector name {name!r}; this collection has {known}")

@@ -16,6 +16,8 @@ from vecdb.vectors.block import VectorBlock
 from vecdb.vectors.datatypes import bytes_per_vector
 
 _BLOCK_BYTES = 1 << 20
+_ROW_BYTES = 64
+"""A row has an id, a seq and a payload, too, and need not have more."""
 
 
 class Source(Struct):
@@ -51,7 +53,7 @@ def new_builder(store: Store, sources: list[Source], schema: Schema) -> SegmentB
 def blocks_of(offsets: Offsets, dims: dict[str, int]) -> Iterator[Offsets]:
     """``offsets`` in pieces whose vectors take about 1 MiB: a build's memory is bounded, and
     so is the time for which searches wait for its Python."""
-    step = max(1, _BLOCK_BYTES // bytes_per_vector(*dims.values()))
+    step = max(1, _BLOCK_BYTES // max(_ROW_BYTES, bytes_per_vector(*dims.values())))
     for start in range(0, len(offsets), step):
         yield offsets[start : start + step]
 

@@ -214,8 +214,9 @@ class Store:
 
     @property
     def is_on_disk(self) -> bool:
-        """Whether vectors of some name are to be on disk, however few or many there are."""
-        return any(vector.on_disk for vector in self.schema.values())
+        """Whether vectors of some name are to be on disk, however few or many there are, or there
+        are only payloads."""
+        return not self.schema or any(vector.on_disk for vector in self.schema.values())
 
     def new_memory(self) -> MemorySegment:
         """An empty memory segment with the collection's vector names."""

@@ -13,6 +13,7 @@ from vecdb.kernels.distance import score_rows
 from vecdb.kernels.prefetch import prefetch_row
 from vecdb.kernels.shortlist import best_first, make_heap
 from vecdb.kernels.signatures import (
+    DOT,
     MANHATTAN,
     REASSOCIATE,
     f32,
@@ -35,6 +36,8 @@ _ROOT: Final = math.sqrt(0.5)
 _HALF: Final = np.float32(math.log(2.0))
 """Half of an exponential distribution is within so much of its mean."""
 _MOST: Final = 100.0
+_GIANT: Final = np.float32(10.0)
+"""A candidate whose score is so many times as large as the median one is a giant."""
 _four: Final[Any] = types.UniTuple(types.float32, 4)  # type: ignore[no-untyped-call]
 _AHEAD: Final = 4
 """Rows that are fetched while one is scored."""
@@ -113,6 +116,37 @@ def _errors(estimates, scores, share, scratch):  # type: ignore[no-untyped-def]
     return least, _median(scratch[:count]), np.float32(wrong), deviation
 
 
+@njit(_four(i64, floats_1, floats_1, _four, out_floats_1), nogil=True, cache=True)
+def _without_giants(metric, estimates, scores, errors, scratch):  # type: ignore[no-untyped-def]
+    """What `_errors` says, without the errors of giants among the candidates: rows so much longer
+    than the others that their scores are many times as large, and with them their errors. They are
+    few, and the rows left out are not like them. ``scratch`` is as long."""
+    least, middle, _, deviation = errors
+    count = estimates.shape[0]
+    if metric != DOT or not deviation > middle - least:
+        return errors
+    for i in range(count):
+        scratch[i] = abs(scores[i])
+    most = _GIANT * _median(scratch[:count])
+    few = 0
+    wrong = 0.0
+    for i in range(count):
+        if abs(scores[i]) <= most:
+            few += 1
+            wrong += scores[i] - estimates[i]
+    if few == count or 4 * few < 3 * count or not most > np.float32(0.0):
+        return errors
+    wrong /= few
+    squares = 0.0
+    for i in range(count):
+        if abs(scores[i]) <= most:
+            squares += (scores[i] - estimates[i] - wrong) ** 2
+    deviation = np.float32(np.sqrt(squares / few))
+    if not deviation > _ROUNDING * most:
+        return errors
+    return least, middle, np.float32(wrong), deviation
+
+
 @njit(f32(f32, i64, i64, f32, f32, f32, f32), nogil=True, cache=True)
 def _calm(last, count, measured, least, middle, wrong, deviation):  # type: ignore[no-untyped-def]
     """Minus the logarithm of the share of the results that may be missing. See `sureness`."""
@@ -165,8 +199,9 @@ def sureness(metric, estimates, scores, bound, measured, last):  # type: ignore[
         return np.float32(np.inf), np.float32(np.inf)
     share = _share(metric, estimates, scores)
     scratch = np.empty(len(estimates), np.float32)
-    least, middle, wrong, deviation = _errors(estimates, scores, share, scratch)
-    calm = _calm(last, len(estimates), measured, least, middle, wrong, deviation)
+    errors = _errors(estimates, scores, share, scratch)
+    errors = _without_giants(metric, estimates, scores, errors, scratch)
+    calm = _calm(last, len(estimates), measured, *errors)
     return calm, _reach(last, bound, share)
 
 
@@ -225,6 +260,7 @@ def rescore(  # type: ignore[no-untyped-def]
         if chosen:
             share = _share(metric, estimates[q, :count], exact)
             errors = _errors(estimates[q, :count], exact, share, scratch)
+            errors = _without_giants(metric, estimates[q, :count], exact, errors, scratch)
         last = min(max(measured, k), count)
         if last < count:
             best_first(exact, order, count, last)

@@ -246,8 +246,6 @@ def _vectors_config(value: Any) -> Any:
         raise refuse("VectorParams or a dict of name to VectorParams", value)
     if "size" in fields or not isinstance(value, dict):
         return one(fields)
-    if not fields:
-        raise Refused("expected VectorParams or at least one named vector, got an empty dict")
     named = {}
     for name, params in fields.items():
         vector_name(name)
@@ -345,8 +343,10 @@ def merge(base: M, diff: Model) -> M:
 def parse_vectors_config(
     value: Any, what: str = "vectors_config"
 ) -> VectorParams | dict[str, VectorParams]:
-    """One VectorParams, or name to VectorParams. A dict with a ``size`` is one VectorParams."""
-    vectors: VectorParams | dict[str, VectorParams] = read(VectorsConfig, value, what)
+    """One VectorParams, or name to VectorParams. A dict with a ``size`` is one VectorParams; None
+    is no vectors."""
+    given = {} if value is None else value
+    vectors: VectorParams | dict[str, VectorParams] = read(VectorsConfig, given, what)
     return vectors
 
 

@@ -30,6 +30,7 @@ from vecdb.models.requests import (
     DenseVector,
     FilterSelector,
     NamedVector,
+    NearestQuery,
     PayloadSelectorExclude,
     PayloadSelectorInclude,
     PointIdsList,
@@ -68,7 +69,7 @@ ManyVectorsInput: TypeAlias = (
 )
 FilterInput: TypeAlias = Filter | Given
 QueryVectorInput: TypeAlias = DenseVector | tuple[str, DenseVector] | NamedVector | Given
-QueryInput: TypeAlias = QueryVectorInput | IdInput
+QueryInput: TypeAlias = QueryVectorInput | IdInput | NearestQuery
 SearchParamsInput: TypeAlias = SearchParams | Given
 SearchRequestsInput: TypeAlias = Sequence[SearchRequest | Given]
 QueryRequestsInput: TypeAlias = Sequence[QueryRequest | Given]

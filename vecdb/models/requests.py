@@ -145,6 +145,31 @@ class SearchRequest(Model, frozen=True, kw_only=True):
     score_threshold: float | None = None
 
 
+class Mmr(Model, frozen=True, kw_only=True):
+    """Maximal marginal relevance: of the nearest points choose some that differ from each other.
+
+    The nearest comes first. Each next one has the largest ``(1 - diversity) * relevance -
+    diversity * likeness``: its similarity to the query, and to the most similar point that was
+    chosen before it. Similarities are exact: the inner product for Cosine and Dot, minus the
+    squared distance for Euclid, minus the distance for Manhattan. Hits are in the order of the
+    choice, with the scores they have without it.
+    """
+
+    diversity: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.5
+    """0: the nearest, in their order; 1: after the first, only that they differ counts."""
+    candidates_limit: Annotated[int, Meta(ge=1, le=16_384)] | None = None
+    """From how many of the nearest points is chosen; None: ``limit``, so that what a plain search
+    finds is put into another order. All of ``limit + offset`` are chosen from these."""
+
+
+class NearestQuery(Model, frozen=True, kw_only=True):
+    """The points nearest to a vector, or to the point with an id, as without this object; and with
+    ``mmr`` a choice of them."""
+
+    nearest: Annotated[Any, By(_unread, "a vector or an id")]
+    mmr: Mmr | None = None
+
+
 class QueryRequest(Model, frozen=True, kw_only=True):
     """One search of ``query_batch_points``. Without a ``query``: points in the order of ids.
 

@@ -63,7 +63,7 @@ class SearchStage(Result, forbid_unknown_fields=True):
     went on, and why."""
 
     by: str
-    """``filter``, ``sketches``, ``codes`` or ``originals``."""
+    """``filter``, ``sketches``, ``codes``, ``originals`` or ``mmr``."""
     rows: int
     kept: int
     reason: str

@@ -30,7 +30,7 @@ def as_qdrants(value: Any) -> Any:
 
 def _scored_point(point: models.ScoredPoint) -> there.ScoredPoint:
     made = there.ScoredPoint(
-        id=point.id, version=point.version, score=point.score, payload=point.payload
+        id=point.id, version=point.version, score=point.score, payload=point.payload, vector=None
     )
     if point.vector is not None:
         made.vector = point.vector  # type: ignore[assignment]
@@ -38,7 +38,7 @@ def _scored_point(point: models.ScoredPoint) -> there.ScoredPoint:
 
 
 def _record(record: models.Record) -> there.Record:
-    made = there.Record(id=record.id, payload=record.payload)
+    made = there.Record(id=record.id, payload=record.payload, vector=None)
     if record.vector is not None:
         made.vector = record.vector  # type: ignore[assignment]
     return made

@@ -7,10 +7,18 @@ else goes on as it is, and ``VecDB`` says whether it has it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from inspect import Parameter, signature
 from typing import Any
+
+from qdrant_client.local.qdrant_local import QdrantLocal
+
+from vecdb.qdrant import placement
+
+# Uploads are written in batches, each of which is one write to disk. Qdrant's client makes them for
+# a network, 64 points each.
+_BATCH = 1000
 
 # Local mode ignores these, too.
 _OF_CLUSTERS = frozenset(
@@ -33,12 +41,18 @@ _OF_CLUSTERS = frozenset(
 )
 
 
-def fitting(verb: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """What of the arguments goes to a verb."""
-    named = _named(getattr(verb, "__func__", verb))
+def prepared(
+    verb: str, method: Callable[..., Any], positional: tuple[Any, ...], given: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The arguments, by name, for a method of ``VecDB``; positional ones are in Qdrant's order."""
+    arguments = {**dict(zip(_order(verb, method), positional, strict=False)), **given}
+    change = _CHANGED.get(verb)
+    if change is not None:
+        change(arguments)
+    named = _named(getattr(method, "__func__", method))
     return {
         name: value
-        for name, value in given.items()
+        for name, value in arguments.items()
         if name in named or not (value is None or name in _OF_CLUSTERS or _is_empty(value))
     }
 
@@ -49,30 +63,75 @@ def _named(verb: Callable[..., Any]) -> frozenset[str]:
     return frozenset(p.name for p in parameters if p.kind is not Parameter.VAR_KEYWORD)
 
 
+def _order(verb: str, method: Callable[..., Any]) -> list[str]:
+    theirs = getattr(QdrantLocal, verb, None)
+    return list(signature(method).parameters) if theirs is None else _names(theirs)
+
+
+def _names(theirs: Callable[..., Any]) -> list[str]:
+    return list(signature(theirs).parameters)[1:]
+
+
 def _is_empty(value: Any) -> bool:
     return isinstance(value, (dict, list, tuple)) and not value
 
 
-def points(given: Any) -> Any:
-    """The points of an upsert: a list or a ``Batch``, also out of the objects around them that a
-    request has."""
+# -- what has another form there -------------------------------------------------------------
+
+
+def _upsert(arguments: dict[str, Any]) -> None:
+    """A list of points or a ``Batch``, also out of the objects around them that a request has."""
+    given = arguments["points"]
     for wrapper in ("batch", "points"):  # PointsBatch, PointsList
         inside = getattr(given, wrapper, None)
         if inside is not None:
-            return inside
-    return given
+            arguments["points"] = inside
 
 
-def vectors_config(given: Any) -> Any:
-    """``{"": params}`` is the unnamed vector, as for a server."""
-    if isinstance(given, Mapping) and given.keys() == {""}:
-        return given[""]
-    return given
+def _upload(arguments: dict[str, Any]) -> None:
+    size = arguments.get("batch_size")
+    arguments["batch_size"] = max(size, _BATCH) if isinstance(size, int) else _BATCH
 
 
-def with_vectors(given: Iterable[Any]) -> Iterable[Any]:
-    """Points to upload. A point that was read without a vector has none."""
-    for point in given:
+def _upload_points(arguments: dict[str, Any]) -> None:
+    _upload(arguments)
+    arguments["points"] = _with_vectors(arguments["points"])
+
+
+def _with_vectors(points: Iterable[Any]) -> Iterator[Any]:
+    """A point that was read without a vector has none."""
+    for point in points:
         if getattr(point, "vector", ()) is None:
             point = point.model_copy(update={"vector": {}})
         yield point
+
+
+def _create_collection(arguments: dict[str, Any]) -> None:
+    """``{"": params}`` is the unnamed vector, as for a server."""
+    given = arguments.setdefault("vectors_config", None)
+    if isinstance(given, Mapping) and given.keys() == {""}:
+        arguments["vectors_config"] = given[""]
+    _place(arguments)
+
+
+def _place(arguments: dict[str, Any]) -> None:
+    arguments["vectors_config"] = placement.of_vectors(arguments.get("vectors_config"))
+    arguments["quantization_config"] = placement.of_codes(arguments.get("quantization_config"))
+
+
+def _create_payload_index(arguments: dict[str, Any]) -> None:
+    """``field_schema`` was once called ``field_type``."""
+    older = arguments.pop("field_type", None)
+    if arguments.get("field_schema") is None:
+        arguments["field_schema"] = older
+
+
+_CHANGED: dict[str, Callable[[dict[str, Any]], None]] = {
+    "create_collection": _create_collection,
+    "create_payload_index": _create_payload_index,
+    "recreate_collection": _create_collection,
+    "update_collection": _place,
+    "upload_collection": _upload,
+    "upload_points": _upload_points,
+    "upsert": _upsert,
+}

@@ -13,9 +13,9 @@ import qdrant_client
 from qdrant_client import models
 
 from vecdb.database import VecDB
-from vecdb.qdrant.in_threads import AsyncVecDBLocal
+from vecdb.qdrant.coroutines import AsyncVecDBLocal
 from vecdb.qdrant.local import VecDBLocal
-from vecdb.qdrant.opening import MEMORY, open_given
+from vecdb.qdrant.opening import MEMORY
 
 _USED_THERE = ("cloud_inference", "local_inference_batch_size")
 
@@ -50,7 +50,7 @@ class QdrantClient(qdrant_client.QdrantClient):
             given = _given(qdrant_client.QdrantClient, positional, named)
             super().__init__(location=MEMORY, **{name: given[name] for name in _USED_THERE})
             self._init_options = given
-            self._client = VecDBLocal(open_given(given))
+            self._client = VecDBLocal(given)
 
         def __getattr__(self, name: str) -> Any:
             """A verb of ``VecDB`` that this version of Qdrant's client has not."""
@@ -89,9 +89,10 @@ class QdrantClient(qdrant_client.QdrantClient):
 class AsyncQdrantClient(qdrant_client.AsyncQdrantClient):
     """``QdrantClient`` for asyncio: the same arguments, errors and results, awaited.
 
-    Calls run in threads. One that writes and is cancelled is waited for before CancelledError goes
-    on: what it asked for is done, or nothing of it, and nothing happens later. As in Qdrant's,
-    ``upload_points`` and ``upload_collection`` are no coroutines.
+    Short reads run in the event loop, all other calls in threads. One that writes and is cancelled
+    is waited for before CancelledError goes on: what it asked for is done, or nothing of it, and
+    nothing happens later. As in Qdrant's, ``upload_points`` and ``upload_collection`` are no
+    coroutines.
     """
 
     _client: AsyncVecDBLocal
@@ -110,7 +111,7 @@ class AsyncQdrantClient(qdrant_client.AsyncQdrantClient):
             given = _given(qdrant_client.AsyncQdrantClient, positional, named)
             super().__init__(location=MEMORY, **{name: given[name] for name in _USED_THERE})
             self._init_options = given
-            self._client = AsyncVecDBLocal(VecDBLocal(open_given(given)))
+            self._client = AsyncVecDBLocal(VecDBLocal(given))
 
         def __getattr__(self, name: str) -> Any:
             """A verb of ``VecDB`` that this version of Qdrant's client has not."""
@@ -170,6 +171,6 @@ def _further(client: VecDBLocal, name: str) -> Callable[..., Any]:
 
 def _further_async(client: AsyncVecDBLocal, name: str) -> Callable[..., Any]:
     async def call(*positional: Any, **given: Any) -> Any:
-        return await client.run(name, client.sync.call, name, *positional, **given)
+        return await client.call(name, *positional, **given)
 
     return call

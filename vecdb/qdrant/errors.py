@@ -96,7 +96,7 @@ def as_raised_there(error: VecdbError, collection_name: object = None) -> Except
     if isinstance(error, InvalidInputError):
         return BadRequest(text)
     if isinstance(error, LockedError):
-        return AlreadyOpen(f"{text}; already accessed by another instance")
+        return AlreadyOpen(f"already accessed by another instance: {text}")
     if isinstance(error, ClosedError):
         return ClientClosed(text)
     return error

@@ -6,154 +6,146 @@ that are made with an address, where addresses lead to a path, share one, as the
 
 from __future__ import annotations
 
-import gc
 import os
-import sys
 import threading
-import time
-import weakref
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet, WeakValueDictionary
 
 from vecdb.database import VecDB
-from vecdb.errors import (
-    InvalidInputError,
-    LockedError,
-    NotADatabaseError,
-    ReentrantCallError,
-)
+from vecdb.errors import InvalidInputError, NotADatabaseError, ReentrantCallError
 from vecdb.qdrant.errors import AlreadyOpen, raised_as_there
 
 MEMORY = ":memory:"
 # A directory that clients open which are made with an address.
 VARIABLE = "VECDB_QDRANT_PATH"
 
-_PATIENCE = 60.0  # seconds to wait for a client that another thread is closing
-
-_lock = threading.RLock()  # re-entrant: a finalizer may run while it is held
-_open: dict[str, Opened] = {}
+# Held to look at what follows and at holders, never while a database is opened or closed.
+# Re-entrant, as whatever is finalized meanwhile may close a client.
+_lock = threading.RLock()
+_shared: WeakValueDictionary[str, Opened] = WeakValueDictionary()
 
 
 class Opened:
-    """One open database, and how many clients hold it."""
+    """A database that clients hold. The last of them that is closed closes it; if nothing refers to
+    any of them, nothing does to the ``VecDB``, which then lets go of its directory by itself."""
 
-    def __init__(self, database: VecDB, key: str | None, *, shared: bool) -> None:
-        self.database = database
-        self.key = key
-        self.shared = shared
-        self.where = _caller()
-        self.holders = 1
-        self.owner: weakref.ref[Any] | None = None  # the client, if it has it for itself
-        self.gone = False  # no Event: a finalizer sets it, maybe in the thread that waits for it
+    def __init__(self, holder: object) -> None:
+        self.location = MEMORY  # or its path
+        self.holders: WeakSet[object] = WeakSet([holder])
+        self._database: Future[VecDB] = Future()
+        self._busy_in = threading.get_ident()  # the thread that opens or closes it
+        self._closing: threading.Event | None = None  # set when that has come to an end
 
     @property
-    def is_orphan(self) -> bool:
-        """Whether its client is garbage: it is closed, or will be by the thread that found out."""
-        return self.owner is not None and self.owner() is None
+    def database(self) -> VecDB:
+        """The database, once it is open. Raises what opening it raised."""
+        if not self._database.done():
+            self._require_elsewhere()
+        return self._database.result()
 
-    def release(self) -> None:
-        """One client less; the last one closes the database."""
+    def open(self, path: str | os.PathLike[str], before: Opened | None = None) -> None:
+        """Open it, once the one before it is closed. Raises what ``VecDB`` raises, and so does
+        ``database`` for who waits for it."""
+        try:
+            if before is not None:
+                before.wait_until_closed()
+            database = VecDB(path)
+        except NotADatabaseError as error:
+            self._database.set_exception(_told_of_local_mode(Path(path), error))
+        except BaseException as error:
+            self._database.set_exception(error)
+        else:
+            if path != MEMORY:
+                self.location = str(database.path)
+            self._database.set_result(database)
+        self._database.result()
+
+    def take(self, holder: object) -> bool:
+        """One holder more, if it is not being closed. Under ``_lock``."""
+        if self._closing is not None or _failed(self._database):
+            return False
+        self.holders.add(holder)
+        return True
+
+    def wait_until_closed(self) -> None:
+        """If it is being closed, wait until it is."""
+        closing = self._closing
+        if closing is not None:
+            self._require_elsewhere()
+            closing.wait()
+
+    def release(self, holder: object) -> None:
+        """One holder less; the last one closes the database. Raises what ``VecDB.close`` does; of
+        ReentrantCallError nothing has come, and it may be released again."""
         with _lock:
-            self._release()
-
-    def abandon(self) -> None:
-        """``release`` for a client that nothing refers to any more: in whatever thread, and in the
-        middle of whatever, the garbage was collected. Waits for no lock that another may hold."""
-        if sys.is_finalizing():
-            return  # the database closes itself
-        ours = threading.current_thread().name.startswith("vecdb-")
-        if not ours and _lock.acquire(blocking=False):
-            try:
-                return self._release()
-            except ReentrantCallError:
-                pass
-            finally:
-                _lock.release()
-        threading.Thread(target=self.release, name="vecdb-closing", daemon=True).start()
-
-    def _release(self) -> None:
-        self.holders -= 1
-        if self.holders > 0:
-            return
+            if holder not in self.holders:
+                return
+            self.holders.remove(holder)
+            if len(self.holders) > 0:
+                return
+            self._busy_in = threading.get_ident()
+            closing = self._closing = threading.Event()
         try:
             self.database.close()
-        except ReentrantCallError:  # and so nothing was closed
-            self.holders += 1
+        except ReentrantCallError:
+            with _lock:
+                self._closing = None
+                self.holders.add(holder)
             raise
-        except BaseException:
-            self._forget()
-            raise
-        self._forget()
+        finally:
+            closing.set()
 
-    def _forget(self) -> None:
-        if self.key is not None and _open.get(self.key) is self:
-            del _open[self.key]
-        self.gone = True
+    def _require_elsewhere(self) -> None:
+        """This thread must not wait for itself, as a handler of signals would."""
+        if self._busy_in == threading.get_ident():
+            raise AlreadyOpen("this thread is in the middle of opening or closing this database")
 
 
-def open_memory() -> Opened:
+def _failed(future: Future[VecDB]) -> bool:
+    return future.done() and future.exception() is not None
+
+
+def open_memory(holder: object) -> Opened:
     """A database of its own, which ends with its client."""
-    return Opened(VecDB(MEMORY), None, shared=False)
+    return open_path(MEMORY, holder)
 
 
-def open_path(path: str | os.PathLike[str], *, shared: bool = False) -> Opened:
+def open_path(path: str | os.PathLike[str], holder: object) -> Opened:
     """The database of a directory, which is made with its parents if it is not there.
 
     Raises AlreadyOpen, which says where, and what ``VecDB`` raises.
     """
+    opened = Opened(holder)
+    with raised_as_there():
+        opened.open(path)
+    return opened
+
+
+def open_shared(path: str | os.PathLike[str], holder: object) -> Opened:
+    """The same for all that ask for this directory: the first opens it, others wait for that.
+
+    Raises as ``open_path``.
+    """
     key = os.path.realpath(path)
-    if not shared:
-        _collect(key)
-    with _lock, raised_as_there():
-        found = _open.get(key)
-        if found is not None and found.shared and shared:
-            found.holders += 1
-            return found
+    with _lock:
+        before = _shared.get(key)
+        if before is None or not before.take(holder):
+            opened = _shared[key] = Opened(holder)
+        else:
+            opened = before
+    with raised_as_there():
         try:
-            database = VecDB(path)
-        except LockedError as error:
-            if found is not None:
-                raise AlreadyOpen(
-                    f"{path} is already accessed by another instance of the client in this "
-                    f"process, made at {found.where}; close it first"
-                ) from error
+            if opened is before:
+                _ = opened.database
+            else:
+                opened.open(path, before)
+        except BaseException:  # it may have been interrupted, and the database be open
+            with _lock:
+                opened.holders.discard(holder)
             raise
-        except NotADatabaseError as error:
-            raise _told_of_local_mode(Path(path), error) from None
-        _open[key] = Opened(database, key, shared=shared)
-        return _open[key]
-
-
-def _collect(key: str) -> None:
-    """Let the client that has this path for itself go, if it is garbage; wait until it is closed,
-    which may be by another thread."""
-    found = _open.get(key)
-    if found is None or found.shared:
-        return
-    _collect_garbage()
-    deadline = time.monotonic() + _PATIENCE
-    while found.is_orphan and not found.gone and time.monotonic() < deadline:
-        time.sleep(0.005)
-
-
-def _collect_garbage() -> None:
-    """All of it. Python does nothing if another thread is about it, and does not say so."""
-    ended: list[str] = []  # no Event: ``note`` may run in the middle of a wait for it
-    here = threading.get_ident()
-
-    def note(phase: str, info: dict[str, int]) -> None:
-        if phase == "stop" and info["generation"] == 2 and threading.get_ident() == here:
-            ended.append(phase)
-
-    deadline = time.monotonic() + 5.0  # it may be this very thread, further up
-    gc.callbacks.append(note)
-    try:
-        gc.collect()
-        while not ended and time.monotonic() < deadline:
-            time.sleep(0.01)
-            gc.collect()
-    finally:
-        gc.callbacks.remove(note)
+    return opened
 
 
 def _told_of_local_mode(path: Path, error: NotADatabaseError) -> NotADatabaseError:
@@ -166,23 +158,12 @@ def _told_of_local_mode(path: Path, error: NotADatabaseError) -> NotADatabaseErr
     )
 
 
-def _caller() -> str:
-    """Where the client is made: the nearest line of neither this package nor Qdrant's."""
-    frame: Any = sys._getframe(1)
-    while frame is not None:
-        module = frame.f_globals.get("__name__", "")
-        if not module.startswith(("vecdb.qdrant", "qdrant_client", "functools")):
-            return f"{frame.f_code.co_filename}:{frame.f_lineno}"
-        frame = frame.f_back
-    return "an unknown place"  # pragma: no cover - something has called
-
-
 def _after_fork() -> None:
     """The child has none of the parent's databases; and the lock may have been held, by a thread
     that is not there."""
     global _lock
     _lock = threading.RLock()
-    _open.clear()
+    _shared.clear()
 
 
 os.register_at_fork(after_in_child=_after_fork)
@@ -199,7 +180,7 @@ def serve(path: str | os.PathLike[str] | None) -> None:
     _served = None if path is None else Path(path).absolute()
 
 
-def open_given(given: dict[str, Any]) -> Opened:
+def open_given(given: dict[str, Any], holder: object) -> Opened:
     """What the arguments of a client's constructor ask for.
 
     Raises InvalidInputError for an address that leads nowhere.
@@ -209,14 +190,14 @@ def open_given(given: dict[str, Any]) -> Opened:
     if len(named) > 1:
         raise InvalidInputError(f"expected one of location, url, host and path, got {named}")
     if path is not None:
-        return open_memory() if path == MEMORY else open_path(path)
+        return open_path(path, holder)
     if location == MEMORY:
-        return open_memory()
+        return open_memory(holder)
     served = _served or os.environ.get(VARIABLE) or None
     if served is not None:
-        return open_path(served, shared=True)
+        return open_shared(served, holder)
     if not named:
-        return open_memory()
+        return open_memory(holder)
     raise InvalidInputError(
         f"{named[0]}={given[named[0]]!r}: vecdb connects to no server. Give path=, the directory "
         f"of the database; or let addresses lead to one, with the environment variable "

@@ -10,10 +10,14 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from vecdb.server.settings import Settings
 
+MOST_HEAD_BYTES = 1 << 16
+"""Of the head of a request."""
+
 
 class Connection(HttpToolsProtocol):
     """One connection, which knows when it last heard from its caller. No timer is set for that: it
     would have to be set anew for every request. ``close_late`` looks at all of them now and then.
+    A head that does not end is cut off.
     """
 
     def connection_made(self, transport: Any) -> None:
@@ -21,11 +25,26 @@ class Connection(HttpToolsProtocol):
         super().connection_made(transport)
         self.heard = self.loop.time()
         self.unwanted_since: float | None = None
+        self.head_bytes: int | None = None
 
     def data_received(self, data: bytes) -> None:
         """Something came."""
         self.heard = self.loop.time()
         super().data_received(data)
+        if self.head_bytes is not None:
+            self.head_bytes += len(data)
+            if self.head_bytes > MOST_HEAD_BYTES and not self.transport.is_closing():
+                self.send_400_response("The head of the request is too large.")
+
+    def on_message_begin(self) -> None:
+        """The head of a request begins."""
+        self.head_bytes = 0
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        """It has ended."""
+        self.head_bytes = None
+        super().on_headers_complete()
 
     def is_late(self, now: float, settings: Settings) -> bool:
         """Whether the caller owes something, and for too long."""

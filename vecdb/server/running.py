@@ -110,6 +110,7 @@ def _config(settings: Settings, app: Any) -> uvicorn.Config:
         ws="none",
         lifespan="off",
         log_config=None,
+        log_level="error",  # what callers do wrong would fill a log
         access_log=False,
         server_header=False,
         proxy_headers=False,  # it would believe what a caller says of who it is

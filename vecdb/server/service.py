@@ -30,6 +30,7 @@ class Service:
         self, database: AsyncVecDB, settings: Settings, description: dict[str, Any]
     ) -> None:
         self.database = database
+        self._collection = database.database.collection  # looked up once: it is asked for it often
         self.settings = settings
         self.description = description
         """Of all operations."""
@@ -48,7 +49,7 @@ class Service:
     def collection(self, name: str) -> Collection:
         """The collection of that name or alias. Raises Refusal, and for a damaged one its error."""
         try:
-            return self.database.database.collection(name)
+            return self._collection(name)
         except errors.NotFoundError:
             raise no_collection(name) from None
 

@@ -94,7 +94,7 @@ _WORDS: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = (
     ),
     (
         re.compile(r".*unknown vector name '(.*?)'"),
-        lambda found: f"Wrong input: Not existing vector name error: {found[1]}; {found.string}",
+        lambda found: f"Wrong input: Not existing vector name error: {found[1]}",
     ),
     (
         re.compile(r"a vector name is needed"),
@@ -114,7 +114,10 @@ _WORDS: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = (
     ),
     (
         re.compile(r".*expected exactly one of match, .* got none"),
-        lambda found: f"Validation error in JSON body: [{found.string}]",
+        lambda found: (
+            "Validation error in JSON body: [At least one field condition must be specified; "
+            f"{found.string}]"
+        ),
     ),
     (
         re.compile(r".*min_count: expected an integer >= 1"),

@@ -35,7 +35,8 @@ class Call(Struct, kw_only=True):
     item: str = ""
     """What is meant in the collection, or beside it: a point's id, a field, a vector's or a
     snapshot's name."""
-    shard: str = "0"
+    shard: str | None = None
+    """The number of the only one, if it was said."""
     body: dict[str, Any] = msgspec.field(default_factory=dict)
     options: Mapping[str, str] = msgspec.field(default_factory=dict)
     """``wait``, ``timeout`` and whatever else stands beside the body."""

@@ -373,12 +373,15 @@ class FileLock:
         except BlockingIOError:
             holder = self._holder()
             self.release()
-            if holder.startswith(f"pid {os.getpid()} "):
+            here = holder.startswith(f"pid {os.getpid()} ")
+            if here:
                 holder = f"this process ({holder}), by another VecDB that was not closed"
-            raise LockedError(
+            error = LockedError(
                 f"{what} is open for writing by {holder or 'another process'}; "
                 f"close it there first (lock file {path})"
-            ) from None
+            )
+            error.is_elsewhere = bool(holder) and not here
+            raise error from None
         except BaseException:
             self.release()
             raise

@@ -95,7 +95,7 @@ class Aliases:
         for operation in operations:
             if isinstance(operation, models.CreateAliasOperation):
                 new = operation.create_alias
-                aliases[self._free(new.alias_name)] = self._target(aliases, new.collection_name)
+                aliases[self._free(new.alias_name)] = self._target(new.collection_name)
             elif isinstance(operation, models.DeleteAliasOperation):
                 aliases.pop(operation.delete_alias.alias_name, None)
             else:
@@ -113,11 +113,10 @@ class Aliases:
             raise AlreadyExistsError(f"alias {alias!r}: a collection of that name already exists")
         return alias
 
-    def _target(self, aliases: dict[str, str], name: str) -> str:
-        target = name if self._exists(name) else aliases.get(name, name)
-        if not self._exists(target):
+    def _target(self, name: str) -> str:
+        if not self._exists(name):
             raise NotFoundError(f"collection {name!r} not found; an alias needs one")
-        return target
+        return name
 
     def make_way(self, name: str) -> None:
         """Let a collection of this name be made. Raises AlreadyExistsError if that is an alias."""

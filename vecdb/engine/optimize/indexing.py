@@ -28,6 +28,7 @@ from vecdb.index.clustered.calibration import Stranger, calibrate
 from vecdb.index.clustered.clustering import distinct, partition_order, partitions_for
 from vecdb.index.clustered.clustering import sample_size as clustering_sample
 from vecdb.index.clustered.effort import TABLE_LIMITS
+from vecdb.index.clustered.heaps import ASIDE, Heaps
 from vecdb.index.clustered.margins import strangers
 from vecdb.index.clustered.neighbours import breaking_ties, nearest_others, pick_queries
 from vecdb.index.clustered.sketch import Sketcher
@@ -51,12 +52,14 @@ _EVERYTHING = float(np.finfo(np.float32).max)
 
 class Arrangement(Struct, frozen=True):
     """The partitions of one vector name. ``order: int64[n]``: all rows in the order of the new
-    segment. ``starts: int64[p + 1]``: where each partition starts in it."""
+    segment. ``starts: int64[p + 1]``: where each partition starts in it. The last ``heaps`` have
+    what is set aside."""
 
     name: str
     clustering: Clustering
     order: Offsets
     starts: Offsets
+    heaps: int
 
 
 def leading(schema: Sequence[VectorSchema]) -> VectorSchema:
@@ -76,13 +79,17 @@ def arrange(
 ) -> Arrangement:
     """Partition the rows 0 .. total - 1; ``has`` says which of them have the vector."""
     present = np.flatnonzero(has)
-    clustering = _cluster(vector.dim, present, read, poll)
+    clustering, heaps = _cluster(vector.dim, present, read, poll)
     labels = np.full(total, -1, dtype=np.int32)
     for rows in _pieces(present, vector.dim):
         poll()
-        labels[rows] = clustering.assign(read(rows))
+        vectors = read(rows)
+        mine = clustering.assign(vectors)
+        heaps.set_aside(vectors, mine, clustering.partitions)
+        labels[rows] = mine
+    clustering = heaps.partitions(clustering)
     order, starts = partition_order([labels], clustering.partitions)
-    return Arrangement(vector.name, clustering, order, starts)
+    return Arrangement(vector.name, clustering, order, starts, len(heaps.rows))
 
 
 @_overflow
@@ -112,7 +119,10 @@ def index(
     def at(positions: Offsets) -> Floats:
         return vectors[own[positions]] if len(own) else vectors[positions]
 
-    picked = _pick(count, sketch_sample(vector.dim))
+    bonuses = np.zeros(arranged.clustering.partitions, dtype=np.float32)
+    bonuses[len(bonuses) - arranged.heaps :] = ASIDE
+    # A codebook would learn what is set aside, and nothing of the others.
+    picked = _pick(int(arranged.starts[len(bonuses) - arranged.heaps]), sketch_sample(vector.dim))
     sample = at(picked) if count else np.zeros((1, vector.dim), dtype=np.float32)
     sketcher = Sketcher.fit(
         sample,
@@ -135,7 +145,7 @@ def index(
         vector.metric,
         vector.dim,
         arranged.clustering,
-        np.zeros(len(spreads), dtype=np.float32),
+        bonuses,
         arranged.starts,
         own,
         sketcher.codebook,
@@ -189,12 +199,12 @@ def _measured(
     return calibrate(index, blocks, rows, means, known, exact, scorer, poll, unlike)
 
 
-def _cluster(dim: int, present: Offsets, read: Rows, poll: Poll) -> Clustering:
+def _cluster(dim: int, present: Offsets, read: Rows, poll: Poll) -> tuple[Clustering, Heaps]:
     partitions = partitions_for(len(present))
     sample = np.zeros((1, dim), dtype=np.float32)
     if len(present):
         sample = read(present[_pick(len(present), clustering_sample(len(present)))])
-    return fit_clustering(sample, partitions, poll)
+    return fit_clustering(sample, partitions, poll), Heaps.of(sample, len(present), partitions)
 
 
 def _pick(count: int, size: int) -> Offsets:

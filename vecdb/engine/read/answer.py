@@ -1,7 +1,8 @@
-"""Answers: the points of compiled requests, best first.
+"""Answers: the points of plans.
 
 Searches that differ in nothing but their vector go through the segments together: they share what
-is read (see ``scan.py``), and large ones are spread over the processors.
+is read (see ``scan.py``), and large ones are spread over the processors. What they found goes up
+through the plans, and what comes out at the root is read.
 """
 
 from __future__ import annotations
@@ -14,51 +15,63 @@ import numpy as np
 
 from vecdb import ids, models
 from vecdb.engine.read.merge import Hits, Offsets
+from vecdb.engine.read.mmr import diverse
 from vecdb.engine.read.pages import page
-from vecdb.engine.read.reader import Scroll, Wanted, scroll
-from vecdb.engine.read.request import Leaf, Nearest
+from vecdb.engine.read.plan import Nearest, Plan, Ranked, Scroll, Wanted
+from vecdb.engine.read.reader import scroll
 from vecdb.engine.read.rows import read_payloads, vectors_of
 from vecdb.engine.view import SegmentView, View
 
 Explained = list[models.SegmentSearch]
 
 
-def answer(
-    view: View, request: Leaf, explained: Explained | None = None
-) -> list[models.ScoredPoint]:
-    """The points of one request. What was done is added to ``explained``."""
-    if isinstance(request, Scroll):
-        return _first_points(view, request)
-    [hits] = _hits(view, [request], explained)
-    return _points(view, request, hits)
+def answer(view: View, plan: Plan, explained: Explained | None = None) -> list[models.ScoredPoint]:
+    """The points of one plan. What was done is added to ``explained``."""
+    if isinstance(plan, Scroll):
+        return _first_points(view, plan)
+    [hits] = _found(view, [_leaf(plan)], explained)
+    return _points(view, plan, _up(plan, hits, explained))
 
 
-def answers(view: View, requests: Sequence[Leaf]) -> list[list[models.ScoredPoint]]:
-    """The points of several requests, each as if it were the only one."""
-    points: list[list[models.ScoredPoint]] = [[] for _ in requests]
-    groups: dict[Any, list[tuple[int, Nearest]]] = {}
-    for number, request in enumerate(requests):
-        if isinstance(request, Scroll):
-            points[number] = _first_points(view, request)
+def answers(view: View, plans: Sequence[Plan]) -> list[list[models.ScoredPoint]]:
+    """The points of several plans, each as if it were the only one."""
+    points: list[list[models.ScoredPoint]] = [[] for _ in plans]
+    groups: dict[Any, list[tuple[int, Ranked, Nearest]]] = {}
+    for number, plan in enumerate(plans):
+        if isinstance(plan, Scroll):
+            points[number] = _first_points(view, plan)
             continue
+        search = _leaf(plan)
         key: Any = (
-            request.vector.name,
-            request.limit,
-            request.offset,
-            request.params,
-            id(request.condition),
+            search.vector.name,
+            search.limit,
+            search.offset,
+            search.params,
+            id(search.condition),
         )
-        if request.excluded is not None:
+        if search.excluded is not None:
             key = number  # alone: its rows are its own
-        groups.setdefault(key, []).append((number, request))
+        groups.setdefault(key, []).append((number, plan, search))
     for group in groups.values():
-        several = _hits(view, [request for _, request in group])
-        for (number, request), hits in zip(group, several, strict=True):
-            points[number] = _points(view, request, hits)
+        several = _found(view, [search for _, _, search in group])
+        for (number, plan, _), hits in zip(group, several, strict=True):
+            points[number] = _points(view, plan, _up(plan, hits))
     return points
 
 
-def _hits(
+def _leaf(plan: Ranked) -> Nearest:
+    """The search that a plan rests on."""
+    return plan if isinstance(plan, Nearest) else _leaf(plan.source)
+
+
+def _up(plan: Ranked, found: Hits, explained: Explained | None = None) -> Hits:
+    """The hits of a plan, of what its leaf found."""
+    if isinstance(plan, Nearest):
+        return found if plan.threshold is None else _passing(plan, plan.threshold, found)
+    return diverse(plan, _up(plan.source, found, explained), explained)
+
+
+def _found(
     view: View, searches: Sequence[Nearest], explained: Explained | None = None
 ) -> list[Hits]:
     """The page of each of some searches that differ in their vectors only."""
@@ -67,20 +80,23 @@ def _hits(
     return page(view, first, queries, explained)
 
 
-def _points(view: View, request: Nearest, hits: Hits) -> list[models.ScoredPoint]:
-    metric, threshold = request.vector.metric, request.threshold
+def _passing(search: Nearest, threshold: float, hits: Hits) -> Hits:
+    """The hits that are as good as the threshold."""
+    metric = search.vector.metric
     scores = public_scores(metric, hits.scores)
     stop = len(scores)
-    if threshold is not None:
-        while stop and not passes(metric, scores[stop - 1], threshold):
-            stop -= 1
-    if stop < len(scores):
-        hits, scores = hits.between(0, stop), scores[:stop]
+    while stop and not passes(metric, scores[stop - 1], threshold):
+        stop -= 1
+    return hits.between(0, stop) if stop < len(scores) else hits
+
+
+def _points(view: View, plan: Ranked, hits: Hits) -> list[models.ScoredPoint]:
+    scores = public_scores(plan.vector.metric, hits.scores)
     points: list[Any] = [None] * len(scores)
     for segment_view, positions, rows in hits.by_segment:  # rows of one segment are read together
         keys = ids.from_array(segment_view.segment.id_array(rows))
         seqs = segment_view.seqs(rows).tolist()
-        payloads, vectors = _beside(view, segment_view, rows, request.wanted)
+        payloads, vectors = _beside(view, segment_view, rows, plan.wanted)
         columns = zip(positions, keys, seqs, payloads, vectors, strict=True)
         for position, key, seq, payload, vector in columns:
             score = scores[position]
@@ -98,15 +114,15 @@ def _beside(
         payloads = read_payloads(segment_view, rows)
         if want.payload is not True:
             payloads = map(want.payload, payloads)
-    if want.vectors:
+    if want.vectors is not None:
         vectors = [vectors_of(view, segment_view, row, want.vectors) for row in rows.tolist()]
     return payloads, vectors
 
 
-def _first_points(view: View, request: Scroll) -> list[models.ScoredPoint]:
-    """Without a query nothing is near: all have the score 0."""
-    records, _ = scroll(view, request)
-    return [models.ScoredPoint(r.id, 0, 0.0, r.payload, r.vector) for r in records]
+def _first_points(view: View, plan: Scroll) -> list[models.ScoredPoint]:
+    """Without a query all points are as good: their score is 1, as a server has it."""
+    records, _ = scroll(view, plan)
+    return [models.ScoredPoint(r.id, 0, 1.0, r.payload, r.vector) for r in records]
 
 
 def public_scores(metric: str, scores: list[float]) -> list[float]:
@@ -118,6 +134,6 @@ def public_scores(metric: str, scores: list[float]) -> list[float]:
     return [max(0.0, -score) for score in scores]
 
 
-def passes(metric: str, score: float, threshold: float | None) -> bool:
+def passes(metric: str, score: float, threshold: float) -> bool:
     """Whether a public score is as good as the threshold."""
-    return threshold is None or (score >= threshold if metric == "dot" else score <= threshold)
+    return score >= threshold if metric == "dot" else score <= threshold

@@ -20,7 +20,7 @@ from msgspec import Struct
 from vecdb import models
 from vecdb.engine.parallel import processors, run_all
 from vecdb.engine.read.masks import Explain, allowed
-from vecdb.engine.read.request import Nearest
+from vecdb.engine.read.plan import Nearest
 from vecdb.engine.read.segment.candidates import MOST_AT_ONCE, Best, SegmentSearch
 from vecdb.engine.read.segment.scan import search_segment
 from vecdb.engine.view import SegmentView, View
@@ -33,9 +33,11 @@ _SHARED_QUERIES = 8
 
 
 class Hits(Struct):
-    """Results of one query: scores, best first (larger is better), and the rows they belong to.
+    """Results of one query: scores (larger is better), and the rows they belong to. A search has
+    the best first.
 
-    ``by_segment``: the hits of each segment: their positions among the scores, and their rows.
+    ``by_segment``: the hits of each segment: their positions among the scores, rising, and their
+    rows.
     """
 
     scores: list[float]
@@ -51,6 +53,18 @@ class Hits(Struct):
                 positions = [position - start for position in kept]
                 by_segment.append((segment_view, positions, rows[first : first + len(kept)]))
         return Hits(self.scores[start:stop], by_segment)
+
+    def chosen(self, positions: Offsets) -> Hits:
+        """Those at these positions, in this order."""
+        new = np.full(len(self.scores), -1, dtype=np.int64)
+        new[positions] = np.arange(len(positions))
+        by_segment: list[tuple[SegmentView, Sequence[int], Offsets]] = []
+        for segment_view, old, rows in self.by_segment:
+            now = new[np.asarray(old)]
+            order = np.argsort(now)[np.count_nonzero(now < 0) :]
+            if len(order):
+                by_segment.append((segment_view, now[order].tolist(), rows[order]))
+        return Hits([self.scores[position] for position in positions.tolist()], by_segment)
 
 
 def search_segments(

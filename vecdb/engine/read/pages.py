@@ -16,7 +16,7 @@ import numpy as np
 
 from vecdb import models
 from vecdb.engine.read.merge import Floats, Hits, search_segments
-from vecdb.engine.read.request import Nearest
+from vecdb.engine.read.plan import Nearest
 from vecdb.engine.view import View
 
 _DEEPER = 4

@@ -6,37 +6,16 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from msgspec import Struct
 
 from vecdb import ids, models
 from vecdb.engine.read import masks
+from vecdb.engine.read.plan import NOTHING, Scroll, Wanted
 from vecdb.engine.read.rows import read_payload, vectors_of
 from vecdb.engine.schema import vector_schema
 from vecdb.engine.view import SegmentView, View
 from vecdb.payload.projection import projection
 from vecdb.storage.catalog import Bits
 from vecdb.storage.format import unpack_bits
-
-
-class Wanted(Struct, frozen=True):
-    """Which fields of a point to return."""
-
-    payload: bool | Callable[[dict[str, Any]], dict[str, Any]]  # all, nothing, or what this takes
-    vectors: list[str]  # names
-
-
-_NOTHING = Wanted(False, [])
-
-
-class Scroll(Struct, frozen=True):
-    """A walk through the points in the order of their ids: ``limit`` of them from the key
-    ``start`` on, without the first ``skipped``."""
-
-    condition: masks.Condition | None
-    limit: int
-    wanted: Wanted
-    start: int = 0
-    skipped: int = 0
 
 
 def wanted(view: View, with_payload: Any, with_vectors: Any) -> Wanted:
@@ -46,11 +25,11 @@ def wanted(view: View, with_payload: Any, with_vectors: Any) -> Wanted:
     if not isinstance(with_payload, bool):
         with_payload = projection(with_payload)
     if with_vectors is False or with_vectors is None:
-        return _NOTHING if with_payload is False else Wanted(with_payload, [])
+        return NOTHING if with_payload is False else Wanted(with_payload, None)
     names = models.parse_with_vectors(with_vectors)
     if names is True:
         return Wanted(with_payload, list(view.schema))
-    return Wanted(with_payload, [vector_schema(view.schema, n).name for n in names or []])
+    return Wanted(with_payload, [vector_schema(view.schema, n).name for n in names or []] or None)
 
 
 def condition(filter: Any, what: str) -> masks.Condition | None:

@@ -1,7 +1,6 @@
 """Requests: what a caller asks for, unread, compiled once to what the engine runs.
 
-A request is a ``QueryRequest`` of whatever the caller gave, field by field. Compiled it is a leaf:
-a search for the nearest points (`Nearest`), or points in the order of their ids (`Scroll`).
+A request is a ``QueryRequest`` of whatever the caller gave, field by field. Compiled it is a plan.
 """
 
 from __future__ import annotations
@@ -14,11 +13,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from msgspec import Struct, StructMeta
+from msgspec import StructMeta
 
 from vecdb import ids, models, vectors
-from vecdb.engine.read.masks import Condition, digest_of
-from vecdb.engine.read.reader import Scroll, Wanted, condition, wanted
+from vecdb.engine.read.masks import digest_of
+from vecdb.engine.read.plan import NOTHING, Mmr, Nearest, Plan, Ranked, Scroll
+from vecdb.engine.read.reader import condition, wanted
 from vecdb.engine.read.rows import gather_vectors
 from vecdb.engine.schema import VectorSchema, vector_schema
 from vecdb.engine.view import View
@@ -34,36 +34,31 @@ _BESIDES = attrgetter(*(name for name in models.QueryRequest.__struct_fields__ i
 """All of a request but its query."""
 
 
-class Nearest(Struct, eq=False, gc=False):
-    """A search for the points nearest to a vector. ``excluded`` is the point that is the query."""
-
-    vector: VectorSchema
-    query: Floats
-    excluded: int | None
-    condition: Condition | None
-    params: models.SearchParams
-    limit: int
-    offset: int
-    wanted: Wanted
-    threshold: float | None
-
-
-Leaf = Nearest | Scroll
-
 unread: Callable[..., models.QueryRequest] = partial(StructMeta.__call__, models.QueryRequest)
 """Make a request of whatever a caller gave: it is read when it is compiled. This calls past the
 request's own constructor, which takes a microsecond more to word mistakes that no verb makes."""
 
 
-def compiled(view: View, request: models.QueryRequest) -> Leaf:
+def compiled(view: View, request: models.QueryRequest) -> Plan:
     """Compile one request: without a query, points in id order. Raises InvalidInputError,
     NotFoundError."""
-    return _in_order(view, request) if request.query is None else nearest(view, request)
+    return _in_order(view, request) if request.query is None else ranked(view, request)
 
 
-def nearest(view: View, request: models.QueryRequest) -> Nearest:
-    """Compile one search. Raises InvalidInputError, NotFoundError."""
-    vector, query, excluded = _query(view, request.query, request.using)
+def ranked(view: View, request: models.QueryRequest) -> Ranked:
+    """Compile a request that has a query. Raises InvalidInputError, NotFoundError."""
+    vector, query, excluded, mmr = _query(view, request.query, request.using)
+    search = _search(view, request, vector, query, excluded)
+    return search if mmr is None else _diverse(search, mmr)
+
+
+def _search(
+    view: View,
+    request: models.QueryRequest,
+    vector: VectorSchema,
+    query: Floats,
+    excluded: int | None,
+) -> Nearest:
     params = _params(request.params)
     limit, offset = _page(request.limit, request.offset)
     want = wanted(view, request.with_payload, request.with_vector)
@@ -81,11 +76,32 @@ def nearest(view: View, request: models.QueryRequest) -> Nearest:
     )
 
 
+def _diverse(search: Nearest, mmr: models.Mmr) -> Mmr:
+    """The page of a search, chosen from its first ``candidates_limit`` results; as in Qdrant these
+    are ``limit`` if nothing is said, whatever the offset."""
+    candidates = copy(search)
+    candidates.limit = mmr.candidates_limit or search.limit
+    candidates.offset = 0
+    candidates.wanted = NOTHING
+    return Mmr(
+        source=candidates,
+        vector=search.vector,
+        query=search.query,
+        diversity=mmr.diversity,
+        limit=search.limit,
+        offset=search.offset,
+        wanted=search.wanted,
+    )
+
+
 def _in_order(view: View, request: models.QueryRequest) -> Scroll:
     if request.using is not None:
         vector_schema(view.schema, request.using)
     _params(request.params)
-    _threshold(request.score_threshold)
+    if request.score_threshold is not None:
+        raise InvalidInputError(
+            f"score_threshold: expected None without a query, got {request.score_threshold!r:.60}"
+        )
     limit, offset = _page(request.limit, request.offset)
     want = wanted(view, request.with_payload, request.with_vector)
     matching = condition(request.filter, "query_filter")
@@ -104,25 +120,26 @@ def walk(
     )
 
 
-def several(view: View, requests: Sequence[models.QueryRequest]) -> list[Leaf]:
+def several(view: View, requests: Sequence[models.QueryRequest]) -> list[Plan]:
     """Compile several requests that were read. What a request shares with the search before it is
     not checked again."""
-    checked: list[Leaf] = []
+    plans: list[Plan] = []
     last: Nearest | None = None
     before, filter = None, None
     for request in requests:
         if request.query is None:
-            checked.append(_in_order(view, request))
+            plans.append(_in_order(view, request))
             continue
+        vector, query, excluded, mmr = _query(view, request.query, request.using)
         besides = _BESIDES(request)
         if last is not None and besides == before and _are_one(filter, request.filter):
-            vector, query, excluded = _query(view, request.query, request.using)
             last = copy(last)
             last.vector, last.query, last.excluded = vector, query, excluded
         else:
-            last, before, filter = nearest(view, request), besides, request.filter
-        checked.append(last)
-    return checked
+            last = _search(view, request, vector, query, excluded)
+            before, filter = besides, request.filter
+        plans.append(last if mmr is None else _diverse(last, mmr))
+    return plans
 
 
 def _are_one(filter: models.Filter | None, other: models.Filter | None) -> bool:
@@ -154,11 +171,14 @@ def _threshold(value: Any) -> float | None:
     return None if value is None else _number(value, "score_threshold")
 
 
-def _query(view: View, query: Any, using: str | None) -> tuple[VectorSchema, Floats, int | None]:
-    """The vector to search with, its schema, and the point to leave out (a query by id)."""
-    name = using
+def _query(
+    view: View, query: Any, using: str | None
+) -> tuple[VectorSchema, Floats, int | None, models.Mmr | None]:
+    """The schema of the vector to search with, the vector, the point to leave out (a query by id),
+    and how to choose among what is found."""
+    name, mmr = using, None
     if type(query) not in _PLAIN:  # seldom; the questions then take longer than they look
-        name, query = _unwrapped(query, using)
+        name, query, mmr = _unwrapped(query, using)
     if using is not None and not isinstance(using, str):
         raise InvalidInputError(f"using: expected the name of a vector, got {using!r:.60}")
     if using is not None and name != using:
@@ -173,24 +193,22 @@ def _query(view: View, query: Any, using: str | None) -> tuple[VectorSchema, Flo
         gathered, has = gather_vectors(view, where, rows, vector.name)
         if not has[0]:
             raise NotFoundError(f"query: point {query!r} has no vector {vector.name!r}")
-        return vector, gathered[0], key
+        return vector, gathered[0], key, mmr
     what = "query vector" if not vector.name else f"query vector {vector.name!r}"
-    return vector, vectors.to_query(query, vector.dim, normalize=cosine, what=what), None
+    return vector, vectors.to_query(query, vector.dim, normalize=cosine, what=what), None, mmr
 
 
-def _unwrapped(query: Any, name: str | None) -> tuple[str | None, Any]:
-    """The name and the vector (or id) in a query of any form but the plainest."""
+def _unwrapped(query: Any, name: str | None) -> tuple[str | None, Any, models.Mmr | None]:
+    """The name, the vector (or id) and the MMR in a query of any form but the plainest."""
+    mmr, fields = None, fields_of(query)
     if type(query) is tuple and len(query) == 2 and isinstance(query[0], str):
         name, query = query
-    elif isinstance(query, models.NamedVector) or "vector" in (fields_of(query) or ()):
-        named = models.coerce(models.NamedVector, query, "query")
+    elif isinstance(query, models.NamedVector) or "vector" in (fields or ()):
+        named = models.coerce(models.NamedVector, fields or query, "query")
         name, query = named.name, named.vector
-    elif hasattr(query, "nearest"):
-        if getattr(query, "mmr", None) is not None:
-            raise InvalidInputError("query.mmr: Qdrant's, not supported by vecdb")
-        query = query.nearest
-    elif (fields_of(query) or {}).keys() == {"nearest"}:
-        query = query["nearest"]
+    elif isinstance(query, models.NearestQuery) or "nearest" in (fields or ()):
+        asked = models.coerce(models.NearestQuery, fields or query, "query")
+        query, mmr = asked.nearest, asked.mmr
     fields = fields_of(query)
     if fields is not None:
         raise InvalidInputError(
@@ -198,7 +216,7 @@ def _unwrapped(query: Any, name: str | None) -> tuple[str | None, Any]:
             f"{type(query).__name__} with {', '.join(map(repr, fields)) or 'nothing'} (Qdrant's "
             f"other queries and sparse vectors are not supported by vecdb)"
         )
-    return name, query
+    return name, query, mmr
 
 
 def explanation(wanted: Any) -> list[models.SegmentSearch] | None:

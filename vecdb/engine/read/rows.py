@@ -67,9 +67,9 @@ def vector_names(view: View, segment_view: SegmentView, row: int) -> list[str]:
     return names
 
 
-def vectors_of(view: View, segment_view: SegmentView, row: int, names: list[str]) -> Any:
+def vectors_of(view: View, segment_view: SegmentView, row: int, names: list[str] | None) -> Any:
     """What callers see of one row's vectors: numbers, or a dict by name; None if none is wanted."""
-    if not names:
+    if names is None:
         return None
     one = np.array([row], dtype=np.int64)
     has = vector_names(view, segment_view, row)

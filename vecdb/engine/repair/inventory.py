@@ -58,6 +58,11 @@ class SegmentEntry(Struct, frozen=True):
     edits: tuple[str, ...] = ()
     """Its files of payload edits, the oldest first."""
 
+    def dim(self, name: str) -> int | None:
+        """The dimension of a vector name; None: it has nothing of it, or nothing tells."""
+        vector = self.row.vectors.get(name) if self.row is not None else None
+        return None if vector is None else vector.dim
+
     def file(self, file: FileKind, uuid: bytes | None, name: str | None = None) -> SalvagedFile:
         """One of its files; ``name``: what it is called, if there may be more than one."""
         name = name or file.file()
@@ -232,20 +237,23 @@ class Inventory:
         others = _parsed(self._catalog.found.get(b"config", []), dict)
         rows = [row for number in self._directories for row in self._catalog_rows(number)]
         ours = current or any(self._fits(row) for row in rows)
-        configs = [*stored, *manifests] if ours else [*manifests, *stored]
+        certain = [*stored, *manifests] if ours else manifests
+        doubtful = others if ours else [*stored, *others]
         dims = {
             name: vector.dim
             for _, row in self._manifests.values()
             for name, vector in row.vectors.items()
         }
-        for value in [*configs, *others]:
+        for number, value in enumerate([*certain, *doubtful]):
             try:
                 config = models.coerce(models.CollectionConfig, value)
             except ValueError:
                 continue
             found = {v.name: v.dim for v in schema_of(config).values()}
-            # Of vector names some may have come or gone since a segment was built.
-            if not dims or (found.items() & dims.items() and _agree(found, dims)):
+            # Vector names may have come and gone since a segment was built, all of them even. What
+            # may be another collection's must have something in common with a segment.
+            alike = bool(found.items() & dims.items()) and _agree(found, dims)
+            if number < len(certain) or not dims or alike:
                 return config
         return None
 

@@ -248,10 +248,11 @@ class _SegmentRows:
         self._vectors: dict[str, SalvagedFile] = {}
         self._present: dict[str, tuple[Flags, Flags]] = {}
         for name in salvaged.names:
-            if entry.row is not None and name not in entry.row.vectors:
+            dim = salvaged.inventory.schema[name].dim
+            if entry.row is not None and entry.dim(name) != dim:
                 continue  # it came to the collection later
             self._vectors[name] = self._open(files.VECTORS, name)
-            self._vectors[name].expect(entry.rows, salvaged.inventory.schema[name].dim)
+            self._vectors[name].expect(entry.rows, dim)
             self._present[name] = self._read_present(name)
 
     def _open(self, file: FileKind, vector_name: str = "") -> SalvagedFile:

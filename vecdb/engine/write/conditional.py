@@ -59,7 +59,7 @@ def update_vectors(schema: Schema, points: Any, update_filter: Any) -> Request:
             return None
         keys = [operation.keys[row] for row in rows.tolist()]
         vectors = {name: block.take(rows) for name, block in operation.vectors.items()}
-        return EditVectors(keys, vectors)
+        return EditVectors(keys, vectors, operation.schema)
 
     return request
 

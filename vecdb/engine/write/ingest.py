@@ -49,7 +49,7 @@ def rows_of_points(schema: Schema, points: Any) -> Upsert:
     for name, vector in schema.items():  # a row has an entry for every name
         if name not in columns:
             columns[name] = VectorBlock.of_none(len(keys), vector.dim)
-    return Upsert(keys, payloads, columns)
+    return Upsert(keys, payloads, columns, schema)
 
 
 def rows_of_upsert(upsert: Upsert, rows: Sequence[int]) -> Upsert:
@@ -58,6 +58,7 @@ def rows_of_upsert(upsert: Upsert, rows: Sequence[int]) -> Upsert:
         [upsert.keys[row] for row in rows],
         [upsert.payloads[row] for row in rows],
         {name: block.take(list(rows)) for name, block in upsert.vectors.items()},
+        upsert.schema,
     )
 
 
@@ -72,7 +73,7 @@ def prepare_vectors(schema: Schema, points: Any) -> EditVectors:
     columns = _columns_of_points(schema, keys, [point.vector for point in parsed])
     if not columns:
         raise InvalidInputError("points: expected at least one vector")
-    return EditVectors(keys, columns)
+    return EditVectors(keys, columns, schema)
 
 
 def _require_some(keys: list[int]) -> None:

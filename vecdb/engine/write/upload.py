@@ -74,7 +74,10 @@ def equal_lengths(vectors: Any, payload: Any, ids: Any) -> int | None:
     if isinstance(vectors, Mapping):
         columns = {f"vectors[{name!r}]": rows for name, rows in vectors.items()}
         if not columns:
-            raise InvalidInputError("vectors: expected at least one array, got an empty dict")
+            raise InvalidInputError(
+                "vectors: expected at least one array, got an empty dict; for points without "
+                "vectors give one {} a point"
+            )
         for what, rows in columns.items():
             if not hasattr(rows, "__len__"):
                 raise InvalidInputError(f"{what}: expected an array, got {shown(rows)}")

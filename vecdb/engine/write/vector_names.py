@@ -59,7 +59,7 @@ def add_vector_name(store: Store, name: Any, config: Any) -> None:
 
 def remove_vector_name(store: Store, name: Any) -> None:
     """Commit that a vector name is gone, with all of its vectors. Nothing to do if there is none
-    of that name. Raises InvalidInputError for the only one."""
+    of that name."""
     removed = read(models.VectorName, name, "vector_name")
     store.require_outside()
     with store.maintenance:
@@ -67,8 +67,6 @@ def remove_vector_name(store: Store, name: Any) -> None:
         named = vectors_by_name(store.config)
         if removed not in named:
             return
-        if len(named) == 1:
-            raise InvalidInputError("vector_name: a collection has at least one vector")
         _change(store, {n: v for n, v in named.items() if n != removed}, removed)
 
 

@@ -18,12 +18,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from vecdb.engine.operations import Delete, Operation, Upsert, encode, fitted, require_fit
+from vecdb.engine.schema import Schema
 from vecdb.engine.signals import Uninterrupted
 from vecdb.engine.store import Store
 from vecdb.engine.view import View
 from vecdb.engine.write.draft import Draft
 from vecdb.engine.write.effects import MAX_OPERATION, Effect, apply, rewrite
-from vecdb.errors import InvalidInputError, StorageFullError, VecdbError
+from vecdb.errors import InvalidInputError, StorageFullError, VecdbError, copy_of
 from vecdb.storage import lookup
 from vecdb.storage.format import MAX_OPERATIONS, DamageError
 
@@ -88,12 +89,12 @@ class Ticket:
         """Forget operations that were worked out, if that was broken off."""
         self.logged, self.which, self.size = [], [], 0
 
-    def fit(self, dims: Mapping[str, int]) -> bool:
+    def fit(self, schema: Schema, dims: Mapping[str, int]) -> bool:
         """Make the operations those of a collection that has these vectors now; whether they can
         be."""
         try:
             for number, each in enumerate(self.logged):
-                operation = fitted(each.operation, dims)
+                operation = fitted(each.operation, schema)
                 if operation is not each.operation:
                     assert isinstance(operation, Upsert)
                     self.logged[number] = new = Logged(operation, operation)
@@ -152,7 +153,7 @@ def submit_each(
     except Exception as error:
         for ticket in tickets:
             if not ticket.done:
-                ticket.fail(error)
+                ticket.fail(copy_of(error))
     for number, ticket in zip(numbers, tickets, strict=True):
         outcomes[number] = ticket.seqs if ticket.error is None else ticket.error
         ticket.error = None
@@ -219,14 +220,14 @@ def _commit_group(store: Store) -> None:
     except VecdbError as error:
         if store.wal.failed is not None:
             store.fail(store.wal.failed)
-        for ticket in group:
-            ticket.fail(error)
+        for number, ticket in enumerate(group):
+            ticket.fail(copy_of(error) if number else error)
         return
     except BaseException as error:
         # Whether the frame is whole is unknown: nothing may follow it.
         store.fail(f"{error!r} while writing to the WAL")
         for ticket in group:
-            ticket.fail(error)
+            ticket.fail(copy_of(error))
         raise
     try:
         for ticket in group:
@@ -241,7 +242,7 @@ def _commit_group(store: Store) -> None:
         # The WAL has operations that memory lacks: only reopening brings them together.
         store.fail(f"{type(error).__name__} while applying operation {store.next_seq}: {error}")
         for ticket in group:
-            ticket.fail(error)
+            ticket.fail(copy_of(error))
         raise
 
 
@@ -266,7 +267,7 @@ def _take_group(store: Store, taken: list[Ticket]) -> list[Ticket]:
         if depends and group:
             break
         # Before its size is asked for: names that came since it was made make it larger.
-        fits = depends or ticket.fit(store.memory.dims)
+        fits = depends or ticket.fit(store.schema, store.memory.dims)
         size += ticket.size
         count += len(ticket.logged)
         if group and (size > _GROUP_BYTES or count > _GROUP_OPERATIONS):
@@ -293,7 +294,7 @@ def _resolve(store: Store, ticket: Ticket) -> bool:
             if operation is None:
                 ticket.add(None)
                 continue
-            operation = fitted(operation, store.memory.dims)
+            operation = fitted(operation, store.schema)
             require_fit(operation, store.memory.dims)
             # Everything that can go wrong with an edit (a damaged row, a payload grown too
             # large) must go wrong before it is in the WAL, or it would go wrong again at every

@@ -20,7 +20,8 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from vecdb.index.clustered.effort import EVERYTHING, MEASURED, Effort
+from vecdb.index.clustered.effort import ALL_PARTITIONS, EVERYTHING, MEASURED, Effort
+from vecdb.index.clustered.heaps import ASIDE, homes
 from vecdb.index.clustered.index import ClusteredIndex
 from vecdb.index.clustered.margins import OF_A_KIND, Asked, Scores, asked_again, chosen, sure_of
 from vecdb.index.clustered.neighbours import Neighbours
@@ -87,7 +88,8 @@ def calibrate(
 
     owner = np.repeat(np.arange(len(index.starts) - 1), np.diff(index.starts))
     index = _with_spans(index, queries)
-    bonuses, gaps = _choose_bonuses(index, queries, spreads, owner[known[-1].positions[:, :10]])
+    home = homes(index.clustering, index.aside)[owner]  # of equal rows any is right
+    bonuses, gaps = _choose_bonuses(index, queries, spreads, home[known[-1].positions[:, :10]])
     index = replace(index, bonuses=bonuses)
     deepest = max(_DEPTH.values()) + max(len(rows) for each in known for rows in each.left_out)
     looked = _looked_at(index, blocks, queries, deepest, poll)
@@ -97,7 +99,7 @@ def calibrate(
     for limit in MEASURED:
         depth = min(_DEPTH[limit], index.rows)
         truths = [each.positions[:, :limit] for each in known]
-        needed = np.concatenate([_needed(gaps, owner[truth]) for truth in truths])
+        needed = np.concatenate([_needed(gaps, home[truth]) for truth in truths])
         steps = np.unique(np.quantile(needed, _SHARES).astype(np.float32))
         rows = np.stack([(gaps <= step) @ np.diff(index.starts) for step in steps], axis=1)
         wanted = (limit, 1) if limit == MEASURED[0] else (limit,)
@@ -178,12 +180,14 @@ def _looked_at(
     priorities, inverses = index.priorities(queries)
     priorities = priorities * inverses[:, None] + index.bonuses
     best = priorities.max(axis=1)
+    gap = ALL_PARTITIONS  # but those set aside
+    deepest = min(deepest, index.rows - sum(np.diff(index.starts)[list(index.aside)].tolist()))
     moved = queries - index.clustering.middle
     squares = np.einsum("ij,ij->i", moved, moved) if index.distance else np.zeros(len(queries))
     asked = []
     for i, query in enumerate(queries):
         poll()
-        found = index.visit(queries[i : i + 1], blocks, deepest, EVERYTHING)
+        found = index.visit(queries[i : i + 1], blocks, deepest, gap)
         order = np.argsort(-found.scores[0, : found.counts[0, 0]], kind="stable")
         bound = (float(best[i] / inverses[i] - squares[i]), float(inverses[i]))
         positions, scores = found.positions[0, order], found.scores[0, order]
@@ -340,6 +344,7 @@ def _choose_bonuses(
     best: tuple[float, Floats, Floats] | None = None
     for share in BONUS_FACTORS:
         bonuses = (share * spreads).astype(np.float32)
+        bonuses[list(index.aside)] = ASIDE
         priorities = plain + bonuses
         gaps = priorities.max(axis=1, keepdims=True) - priorities
         needed = np.sort(_needed(gaps, truth))

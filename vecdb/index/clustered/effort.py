@@ -22,7 +22,8 @@ EFFORT_FIELDS: Final = (5, 6, 7)
 _CERTAIN = -1.0e30
 
 EVERYTHING: Final = 3.0e38
-_ALL_PARTITIONS = 1.0e38
+ALL_PARTITIONS: Final = 1.0e38
+"""A gap that leaves out no partition but what is set aside, see `heaps`."""
 
 
 class Effort(Struct, frozen=True):
@@ -62,7 +63,7 @@ class Effort(Struct, frozen=True):
         candidates, survivors = (
             count * limit * 5 // (most * 4) for count in (self.candidates, self.survivors)
         )
-        gap = max(self.gap, _ALL_PARTITIONS)
+        gap = max(self.gap, ALL_PARTITIONS)
         return replace(self, gap=gap, candidates=max(candidates, limit), survivors=survivors)
 
     def as_numbers(self) -> tuple[float, ...]:

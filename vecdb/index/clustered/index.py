@@ -24,6 +24,7 @@ from msgspec.structs import replace
 
 from vecdb.index.clustered.clustering import Clustering
 from vecdb.index.clustered.effort import EFFORT_FIELDS, MEASURED, TABLE_LIMITS, Effort
+from vecdb.index.clustered.heaps import ASIDE
 from vecdb.index.clustered.margins import WORTHWHILE, is_deeper
 from vecdb.index.clustered.sketch import block_shape
 
@@ -80,6 +81,8 @@ class ClusteredIndex:
     """How far centroids are from the middle, in the median; 0 for inner products."""
     rows: int = field(init=False)
     """How many rows are in partitions."""
+    aside: tuple[int, ...] = field(init=False)
+    """The partitions that have rows set aside, see `heaps`."""
     sketch_shape: tuple[int, int] = field(init=False)
     """The shape of the sketches: blocks of 32 rows, and bytes a block."""
     _for_kernel: tuple[Any, ...] = field(init=False, repr=False)
@@ -94,6 +97,8 @@ class ClusteredIndex:
         radius = float(np.median(np.sqrt(-constants))) if len(constants) else 0.0
         object.__setattr__(self, "radius", radius if radius < np.inf else 0.0)
         object.__setattr__(self, "rows", int(self.starts[-1]))
+        aside = tuple(np.flatnonzero(self.bonuses <= ASIDE).tolist())
+        object.__setattr__(self, "aside", aside)
         shape = block_shape(self.rows, len(self.codebook), self.width, distance=self.distance)
         object.__setattr__(self, "sketch_shape", shape)
         kernel = (

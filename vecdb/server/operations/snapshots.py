@@ -42,7 +42,7 @@ _PIECES = 16
 
 def _check_shard(call: Call) -> None:
     """All of a collection is in shard 0."""
-    if call.shard != "0":
+    if call.shard is not None and call.shard != "0":
         if not call.shard.isdigit():
             raise Refusal(WRONG, "Deserialize error in path parameters: expected a number")
         raise Refusal(NOT_FOUND, f"Not found: Shard {call.shard} not found")
@@ -162,6 +162,8 @@ def _no_snapshot(name: str) -> Refusal:
 async def recover_snapshot(service: Service, call: Call) -> Any:
     """Make a collection what a snapshot on this machine says."""
     _check_shard(call)
+    if call.shard is not None:  # of a collection that is there
+        service.collection(call.collection)
     given = RECOVER.read(call.body)
     _check_priority(given.get("priority"))
     name, checksum = call.collection, _checksum(given.get("checksum"), "JSON body")

@@ -102,3 +102,11 @@ class Candidates(Struct, eq=False, gc=False):
         if len(rows) == 1 and self.counts[0] >= rows.shape[1]:
             return [(scores[0], rows[0])]
         return [(scores[q, :n], rows[q, :n]) for q, n in enumerate(self.counts.tolist())]
+
+
+def merged(limit: int, one: Best, other: Best) -> Best:
+    """The best of two answers to the same search."""
+    rows, first = np.unique(np.concatenate((one[1], other[1])), return_index=True)
+    scores = np.concatenate((one[0], other[0]))[first]
+    order = np.lexsort((rows, -scores))[:limit]
+    return scores[order], rows[order]

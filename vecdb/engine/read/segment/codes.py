@@ -33,7 +33,7 @@ def codes(
     for number, (query, count) in enumerate(
         zip(search.queries, candidates.counts.tolist(), strict=True)
     ):
-        scores = _scores_by_codes(quantized, search.segment_view.rows, query, rows[number, :count])
+        scores = scores_by_codes(quantized, search.segment_view.rows, query, rows[number, :count])
         if count >= search.limit:
             at = -min(measured_of(search.limit), count)
             arguments = (metrics()[search.vector.metric], candidates.scores[number, :count], scores)
@@ -81,7 +81,7 @@ def _pays(search: SegmentSearch, effort: Effort) -> bool:
     return saved > _CODES_BYTES
 
 
-def _scores_by_codes(
+def scores_by_codes(
     quantized: QuantizedVectors, count: int, query: Floats, rows: Offsets
 ) -> Floats:
     """What the codes say of some rows."""

@@ -11,9 +11,7 @@ A damaged index or damaged codes are not needed: without them a segment is scann
 
 from __future__ import annotations
 
-import numpy as np
-
-from vecdb.engine.read.segment.candidates import Best, SegmentSearch
+from vecdb.engine.read.segment.candidates import Best, SegmentSearch, merged
 from vecdb.engine.read.segment.code_scan import code_scan
 from vecdb.engine.read.segment.codes import by_codes_too
 from vecdb.engine.read.segment.originals import exact_scan
@@ -67,7 +65,7 @@ def _index_scan(
             usual = _index_scan(plain, index, quantized)
             effort = clustered.effort_of(max(candidates, effort.candidates), search.limit)
             best = _wide(search, index, quantized, effort)
-            return [_merged(search.limit, *pair) for pair in zip(best, usual, strict=True)]
+            return [merged(search.limit, *pair) for pair in zip(best, usual, strict=True)]
     candidates = max(effort.candidates, candidates)
     return until_confident(search, Visit(index, by_codes, effort, candidates))
 
@@ -78,11 +76,3 @@ def _wide(
     """Search with as many candidates as the caller said."""
     by_codes = quantized if by_codes_too(search, effort, quantized) else None
     return without_doubts(search, Visit(index, by_codes, effort, effort.candidates))
-
-
-def _merged(limit: int, one: Best, other: Best) -> Best:
-    """The best of two answers to the same search."""
-    rows, first = np.unique(np.concatenate((one[1], other[1])), return_index=True)
-    scores = np.concatenate((one[0], other[0]))[first]
-    order = np.lexsort((rows, -scores))[:limit]
-    return scores[order], rows[order]

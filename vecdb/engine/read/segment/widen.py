@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from vecdb.engine.read.segment.candidates import MOST_AT_ONCE, Best, Candidates, SegmentSearch
 from vecdb.engine.read.segment.code_scan import code_scan
 from vecdb.engine.read.segment.codes import codes, to_be_rescored
+from vecdb.engine.read.segment.equals import with_equals
 from vecdb.engine.read.segment.originals import exact_scan, originals
 from vecdb.engine.read.segment.sketches import (
     Visit,
@@ -79,7 +80,7 @@ def _tried(search: SegmentSearch, visit: Visit) -> tuple[list[Best], list[int]]:
         if search.filtered:
             return exact_scan(search, "all that match the filter"), []
         return all_rows(search, visit.quantized, "so few are left"), []
-    best = candidates.best()
+    best = with_equals(search, visit, candidates.best())
     if visit.candidates >= visit.index.clustered.rows:
         return best, []
     # A comparison of arrays takes longer than it looks.
