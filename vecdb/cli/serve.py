@@ -1,4 +1,4 @@
-"""``vecdb serve``: answer programs in any language over HTTP, as a Qdrant server does."""
+"""``vecdb serve``: answer programs in any language, as a Qdrant server does."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def add_to(commands: Commands) -> None:
         commands,
         "serve",
         _serve,
-        "answer programs in any language over HTTP, as a Qdrant server does",
-        "Open a database, or make it, and answer requests of Qdrant's HTTP interface until Ctrl-C "
-        "or SIGTERM. Keys come from the environment: VECDB_API_KEY, VECDB_ALT_API_KEY (both may "
+        "answer programs in any language, as a Qdrant server does",
+        "Open a database, or make it, and answer requests of Qdrant's HTTP interface, and gRPC, "
+        "until Ctrl-C or SIGTERM. Keys come from the environment: VECDB_API_KEY, VECDB_ALT_API_KEY (both may "
         "do everything) and VECDB_READ_ONLY_API_KEY.",
         "vecdb serve my.db",
     )
