@@ -22,8 +22,8 @@ def add_to(commands: Commands) -> None:
         _serve,
         "answer programs in any language, as a Qdrant server does",
         "Open a database, or make it, and answer requests of Qdrant's HTTP interface, and gRPC, "
-        "until Ctrl-C or SIGTERM. Keys come from the environment: VECDB_API_KEY, VECDB_ALT_API_KEY (both may "
-        "do everything) and VECDB_READ_ONLY_API_KEY.",
+        "until Ctrl-C or SIGTERM. Keys come from the environment: VECDB_API_KEY, "
+        "VECDB_ALT_API_KEY (both may do everything) and VECDB_READ_ONLY_API_KEY.",
         "vecdb serve my.db",
     )
     add = command.add_argument

@@ -1,9 +1,10 @@
 """The transport of grpcio, the library that gRPC's authors write.
 
-It listens by itself; only handlers are ours, which take and return bytes. Its server is the one with threads, though everything else here is in an event loop. Each call has
-a thread that waits for the loop to answer it. grpcio's own server for event loops brings calls one
-by one, at twice the cost; from threads, those that come together are in the loop together, and
-their searches are made together.
+It listens by itself; only handlers are ours, which take and return bytes. Its server is the one
+with threads, though everything else here is in an event loop: each call has a thread that waits for
+the loop to answer it. grpcio's own server for event loops brings calls one by one, at twice the
+cost; from threads, those that come together are in the loop together, and their searches are made
+together.
 """
 
 from __future__ import annotations
