@@ -203,7 +203,7 @@ def test_bytes_that_are_no_message(channel: grpc.Channel) -> None:
             "Points/Search",
             q.SearchPoints(collection_name="c", vector=[1, 2, 3, 4], limit=1, vector_name="x"),
             Code.INVALID_ARGUMENT,
-            "Wrong input: Not existing vector name error: x; ",
+            "Wrong input: Not existing vector name error: x",
         ),
         (
             "Points/Count",

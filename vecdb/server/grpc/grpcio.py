@@ -23,7 +23,7 @@ os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # read when grpc is imported; e
 import grpc
 
 from vecdb.server.grpc.core import Core
-from vecdb.server.grpc.transport import Transport, is_packed
+from vecdb.server.grpc.transport import Transport, is_worth_packing
 from vecdb.server.settings import Settings
 from vecdb.server.sockets import address_of
 from vecdb.server.status import Refusal
@@ -122,7 +122,7 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]  # has no types
             raise AssertionError from None  # abort has raised
         except CancelledError:
             return b""  # nobody waits for it
-        if is_packed(response, headers, client):
+        if is_worth_packing(response, client):  # grpcio does it if the caller knows gzip
             context.set_compression(grpc.Compression.Gzip)
         return response
 

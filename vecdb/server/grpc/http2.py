@@ -21,7 +21,7 @@ from zttp import HTTP2  # noqa: F401  # says at once if it is missing
 
 from vecdb.server.bodies import Gone, Receive, chunks, unpack
 from vecdb.server.grpc.core import CODES, Core
-from vecdb.server.grpc.transport import Transport, is_packed
+from vecdb.server.grpc.transport import Transport, is_worth_packing
 from vecdb.server.settings import Settings
 from vecdb.server.sockets import CONNECTIONS, IDLE, listening
 from vecdb.server.status import TIMEOUT, WRONG, Refusal, Status, refusal_of
@@ -140,7 +140,8 @@ class _App:
         except Exception as error:
             await _send_refusal(send, refusal_of(error))
             return
-        packs = is_packed(response, headers, scope["client"][0])
+        packs = is_worth_packing(response, scope["client"][0])
+        packs = packs and b"gzip" in headers.get(_ENCODINGS[0], b"")
         await _send_response(send, response, packs)
 
     async def _answer(

@@ -5,19 +5,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 
 from vecdb.server.access import Access
-from vecdb.server.grpc.core import Core, Headers
+from vecdb.server.grpc.core import Core
 from vecdb.server.service import Service
 
 _LOCAL = ("127.0.0.1", "::1")
 _WORTH_PACKING = 1024
 
 
-def is_packed(response: bytes, headers: Headers, client: str) -> bool:
-    """Whether a response goes out compressed: if it is long, and for another machine that wants
-    that."""
-    if len(response) <= _WORTH_PACKING or client in _LOCAL:
-        return False
-    return b"gzip" in headers.get(b"grpc-accept-encoding", b"")
+def is_worth_packing(response: bytes, client: str) -> bool:
+    """Whether a response should go out compressed: if it is long, and for another machine."""
+    return len(response) > _WORTH_PACKING and client not in _LOCAL
 
 
 class Transport(ABC):
