@@ -40,8 +40,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 def request_for(route: Route) -> dict[str, Any]:
-    """A request of a route that changes nothing, even if it is allowed: what it names is not
-    there, or its body is empty."""
+    """A request of a route of which only matters whether it is allowed: it names what the tests
+    here do not use, and its body is empty."""
     segments = {"{collection_name}": "none", "{shard_id}": "7"}
     path = "/".join(
         segments.get(each, "none") if each.startswith("{") else each

@@ -19,10 +19,9 @@ from qdrant_client import models as m
 from qdrant_client.conversions.conversion import GrpcToRest, RestToGrpc
 
 from vecdb import models
-from vecdb.server.answers import Hits, Records
 from vecdb.server.grpc.messages import class_of
 from vecdb.server.grpc.methods import METHODS, Method
-from vecdb.server.grpc.points import add_older_form
+from vecdb.server.grpc.points import add_older_form, hits, record, records
 from vecdb.server.grpc.shapes import read, write
 from vecdb.server.status import Refusal
 
@@ -538,7 +537,7 @@ VECTORS: list[Any] = [None, [0.1, 0.2], {"a": [0.5], "b": [1.5, 2.5]}, {}]
 @pytest.mark.parametrize("vector", VECTORS, ids=str)
 def test_hits(vector: Any) -> None:
     found = [models.ScoredPoint(7, 3, 0.1, PAYLOAD, vector), models.ScoredPoint(UUID, 4, -1.5)]
-    message = answered("/qdrant.Points/Search", Hits(found))
+    message = answered("/qdrant.Points/Search", hits(found))
     first, second = (GrpcToRest.convert_scored_point(each) for each in message.result)
     assert (first.id, first.version, first.payload) == (7, 3, PAYLOAD)
     assert first.score == np.float32(0.1)
@@ -548,15 +547,15 @@ def test_hits(vector: Any) -> None:
 
 def test_records() -> None:
     found = [models.Record(1, {"a": 1 << 63}, [0.5])]
-    message = answered("/qdrant.Points/Get", Records(found))
-    record = GrpcToRest.convert_retrieved_point(message.result[0])
-    assert record.payload == {"a": float(1 << 63)}  # larger than a message's integers
-    assert record.vector == [0.5]
+    message = answered("/qdrant.Points/Get", records(found))
+    found_record = GrpcToRest.convert_retrieved_point(message.result[0])
+    assert found_record.payload == {"a": float(1 << 63)}  # larger than a message's integers
+    assert found_record.vector == [0.5]
 
 
 def test_vectors_for_older_clients() -> None:
     found = [models.Record(1, {}, [0.5, 1.5]), models.Record(2), models.Record(3, {}, {"a": [2.0]})]
-    message = METHODS["/qdrant.Points/Get"].respond(Records(found), 0)
+    message = METHODS["/qdrant.Points/Get"].respond(records(found), 0)
     add_older_form(message.result)
     theirs = client.GetResponse.FromString(message.SerializeToString())
     assert list(theirs.result[0].vectors.vector.data) == [0.5, 1.5]
@@ -566,9 +565,9 @@ def test_vectors_for_older_clients() -> None:
 
 
 def test_groups_facets_and_matrices() -> None:
-    hits = Hits([models.ScoredPoint(7, 3, 0.5)])
-    groups = [{"id": each, "hits": hits} for each in (1, -1, "a")]
-    groups[0]["lookup"] = models.Record(5, {"x": 1})
+    found_hits = hits([models.ScoredPoint(7, 3, 0.5)])
+    groups = [{"id": each, "hits": found_hits} for each in (1, -1, "a")]
+    groups[0]["lookup"] = record(models.Record(5, {"x": 1}))
     found = answered("/qdrant.Points/QueryGroups", {"groups": groups}).result
     group = GrpcToRest.convert_groups_result(found).groups
     assert [each.id for each in group] == [1, -1, "a"]

@@ -110,7 +110,7 @@ def test_searches_of_one_turn_are_one_batch(batches: list[int]) -> None:
 
         def make(row: int, kind: str = "kind", alone: bool = False, **more: Any) -> Any:
             request = {"query": vectors[row], "limit": 5, **more}
-            return searches.make(kind, collection, request, alone=alone, timeout=None)
+            return searches.make(kind, collection, request, list, alone=alone, timeout=None)
 
         while not lanes.is_quick("kind"):
             await make(0)
@@ -127,7 +127,7 @@ def test_searches_of_one_turn_are_one_batch(batches: list[int]) -> None:
         assert not batches
         # One that is wrong is told so, and the others are answered.
         wrong = searches.make(
-            "kind", collection, {"query": [1.0], "limit": 5}, alone=False, timeout=None
+            "kind", collection, {"query": [1.0], "limit": 5}, list, alone=False, timeout=None
         )
         mixed = await asyncio.gather(make(1), wrong, make(2), return_exceptions=True)
         assert [mixed[0], mixed[2]] == expected[1:3]

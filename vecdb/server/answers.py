@@ -6,7 +6,7 @@ number, as Qdrant does: ``0.15``, and not the 64-bit ``0.15000000596046448``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ import orjson
 from msgspec import Raw, Struct
 
 from vecdb import models
+
+encode = msgspec.json.Encoder().encode
 
 
 class Envelope(Struct):
@@ -44,61 +46,17 @@ class Hit(Struct, omit_defaults=True, gc=False):
     vector: Any = None
 
 
-class Records:
-    """Points that were looked up, as the engine has them. JSON is made of them when an answer is
-    written, which not every protocol does."""
-
-    __slots__ = ("_records",)
-
-    def __init__(self, records: Sequence[models.Record]) -> None:
-        self._records = records
-
-    def __iter__(self) -> Iterator[models.Record]:
-        return iter(self._records)
-
-    def in_json(self) -> list[Point]:
-        """What JSON is made of."""
-        return [point(each) for each in self._records]
-
-
-class Hits:
-    """Points that were found, as the engine has them."""
-
-    __slots__ = ("_found",)
-
-    def __init__(self, found: Sequence[models.ScoredPoint]) -> None:
-        self._found = found
-
-    def __iter__(self) -> Iterator[models.ScoredPoint]:
-        return iter(self._found)
-
-    def in_json(self) -> list[Hit]:
-        """What JSON is made of."""
-        found = self._found
-        if not found:
-            return []
-        scores = floats([point.score for point in found])[1:-1].split(b",")
-        if found[0].vector is None:
-            return [
-                Hit(p.id, p.version, Raw(score), p.payload)
-                for p, score in zip(found, scores, strict=True)
-            ]
-        return [
-            Hit(p.id, p.version, Raw(score), p.payload, vector(p.vector))
-            for p, score in zip(found, scores, strict=True)
-        ]
-
-
 class Points(Struct):
-    """The answer of a query."""
+    """The answer of a query. ``points`` are in the shape of the caller's protocol, here and in
+    ``Page``."""
 
-    points: Hits
+    points: Any
 
 
 class Page(Struct):
     """The answer of a scroll."""
 
-    points: Records
+    points: Any
     next_page_offset: int | str | None
 
 
@@ -128,11 +86,34 @@ class Download(Struct):
     checksum: str | None
 
 
+def points(records: Iterable[models.Record]) -> Raw:
+    """The JSON of points that were looked up."""
+    return Raw(encode(list(map(point, records))))
+
+
 def point(record: models.Record) -> Point:
-    """A point that was looked up."""
-    return Point(
-        record.id, record.payload, None if record.vector is None else vector(record.vector)
-    )
+    """One of them."""
+    return Point(record.id, record.payload, vector(record.vector))
+
+
+def hits(found: Sequence[models.ScoredPoint]) -> Raw:
+    """The JSON of points that were found."""
+    return Raw(encode(_hits(found)))
+
+
+def _hits(found: Sequence[models.ScoredPoint]) -> list[Hit]:
+    if not found:
+        return []
+    scores = floats([point.score for point in found])[1:-1].split(b",")
+    if found[0].vector is None:
+        return [
+            Hit(p.id, p.version, Raw(score), p.payload)
+            for p, score in zip(found, scores, strict=True)
+        ]
+    return [
+        Hit(p.id, p.version, Raw(score), p.payload, vector(p.vector))
+        for p, score in zip(found, scores, strict=True)
+    ]
 
 
 def vector(value: Any) -> Any:
@@ -145,12 +126,3 @@ def vector(value: Any) -> Any:
 def floats(values: Any) -> bytes:
     """32-bit numbers as a JSON list."""
     return orjson.dumps(np.asarray(values, np.float32), option=orjson.OPT_SERIALIZE_NUMPY)
-
-
-def _in_json(value: Any) -> Any:
-    if isinstance(value, (Hits, Records)):
-        return value.in_json()
-    raise TypeError(f"{type(value).__name__} is not JSON")
-
-
-encode = msgspec.json.Encoder(enc_hook=_in_json).encode

@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl
 import msgspec
 from msgspec import Struct
 
-from vecdb.server import downloads
+from vecdb.server import answers, downloads
 from vecdb.server.access import Access, check_right
 from vecdb.server.answers import Accepted, Bare, Download, Envelope, Text, encode
 from vecdb.server.bodies import Gone, Receive, chunks, read_body
@@ -35,7 +35,7 @@ from vecdb.server.status import (
     out_of_range,
     refusal_of,
 )
-from vecdb.server.table import Call, Right
+from vecdb.server.table import Call, Right, Shapes
 
 Scope = Mapping[str, Any]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
@@ -44,6 +44,7 @@ Headers = list[tuple[bytes, bytes]]
 _log = logging.getLogger("vecdb.server")
 _access_log = logging.getLogger("vecdb.server.access")
 
+_SHAPES = Shapes(answers.hits, answers.points, answers.point)
 _JSON: Headers = [(b"content-type", b"application/json")]
 _decode = msgspec.json.Decoder().decode
 _WORTH_PACKING = 1024
@@ -133,7 +134,8 @@ class App:
         if agent is not None:
             service.counters.client(agent)
         client = scope.get("client")
-        call = request.call = Call(headers=headers, alone=client == self._last_client, **names)
+        alone = client == self._last_client
+        call = request.call = Call(headers=headers, alone=alone, shapes=_SHAPES, **names)
         self._last_client = client
         if scope["query_string"]:
             _read_options(call, operation.right, scope["query_string"])

@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from functools import partial
 from typing import Any
+
+from msgspec import Struct
 
 from vecdb import Collection, models
 from vecdb.server.lanes import Lanes
 
 Request = dict[str, Any]
 """The fields of a ``QueryRequest``."""
+Shape = Callable[[list[models.ScoredPoint]], Any]
+"""What a protocol makes of points."""
 
 _AT_ONCE = 16
 """So many searches are a batch; others wait for the next turn."""
@@ -33,32 +37,29 @@ class Searches:
 
     def __init__(self, lanes: Lanes) -> None:
         self._lanes = lanes
-        self._asked: dict[Hashable, list[tuple[Collection, Request, asyncio.Future[Any]]]] = {}
+        self._asked: dict[Hashable, list[_Search]] = {}
 
     async def make(
         self,
         kind: Hashable | None,
         collection: Collection,
         request: Request,
+        shape: Shape,
         *,
         alone: bool,
         timeout: float | None,
-    ) -> list[models.ScoredPoint]:
-        """The points of one search. ``kind``: searches that differ in nothing but their vector are
-        of one kind; None: it may be long. ``alone``: no other caller waits."""
-        if not self._lanes.is_quick(kind):
-            return await self._lanes.read(kind, partial(_one, collection, request), timeout)
-        if alone:
-            started = time.perf_counter()
-            found = _one(collection, request)
-            self._lanes.took(kind, time.perf_counter() - started)
-            return found
+    ) -> Any:
+        """The points of one search, in a shape. ``kind``: searches that differ in nothing but their
+        vector are of one kind; None: it may be long. ``alone``: no other caller waits."""
+        if alone or not self._lanes.is_quick(kind):
+            function = partial(_one, collection, request, shape)
+            return await self._lanes.read(kind, function, timeout)
         loop = asyncio.get_running_loop()
         if not self._asked:
             loop.call_soon(self._next)
-        future: asyncio.Future[list[models.ScoredPoint]] = loop.create_future()
-        self._asked.setdefault(kind, []).append((collection, request, future))
-        return await future
+        search = _Search(collection, request, shape, loop.create_future())
+        self._asked.setdefault(kind, []).append(search)
+        return await search.future
 
     def _next(self) -> None:
         """A new turn has begun."""
@@ -70,34 +71,50 @@ class Searches:
                     asyncio.get_running_loop().call_soon(self._next)
                 self._asked[kind] = searches[_AT_ONCE:]
 
-    def _make(
-        self, kind: Hashable, searches: list[tuple[Collection, Request, asyncio.Future[Any]]]
-    ) -> None:
+    def _make(self, kind: Hashable, searches: list[_Search]) -> None:
         started = time.perf_counter()
-        collection = searches[0][0]
-        if len(searches) > 1 and all(other == collection for other, _, _ in searches):
-            try:
-                found = collection.query_batch_points([request for _, request, _ in searches])
-            except Exception:  # of one of them, and nobody knows of which
-                pass
-            else:
-                for (_, _, future), response in zip(searches, found, strict=True):
-                    if not future.done():
-                        future.set_result(response.points)
-                self._lanes.took(kind, time.perf_counter() - started, len(searches))
-                return
-        for collection, request, future in searches:
-            if future.done():  # its caller has gone
-                continue
-            try:
-                future.set_result(_one(collection, request))
-            except Exception as error:
-                future.set_exception(error)
+        if not _make_together(searches):
+            for search in searches:
+                if search.future.done():  # its caller has gone
+                    continue
+                try:
+                    found = _one(search.collection, search.request, search.shape)
+                except Exception as error:
+                    search.future.set_exception(error)
+                else:
+                    search.future.set_result(found)
         self._lanes.took(kind, time.perf_counter() - started, len(searches))
 
 
-def _one(collection: Collection, request: Request) -> list[models.ScoredPoint]:
+class _Search(Struct):
+    """One that waits for the next turn."""
+
+    collection: Collection
+    request: Request
+    shape: Shape
+    future: asyncio.Future[Any]
+
+
+def _make_together(searches: list[_Search]) -> bool:
+    """Answer all of them by one batch. False: that cannot be, and none is answered."""
+    collection = searches[0].collection
+    if len(searches) == 1 or any(search.collection != collection for search in searches):
+        return False
+    try:
+        batch = collection.query_batch_points([search.request for search in searches])
+        found = [
+            search.shape(response.points) for search, response in zip(searches, batch, strict=True)
+        ]
+    except Exception:  # of one of them, and nobody knows of which
+        return False
+    for search, result in zip(searches, found, strict=True):
+        if not search.future.done():
+            search.future.set_result(result)
+    return True
+
+
+def _one(collection: Collection, request: Request, shape: Shape) -> Any:
     arguments = {_ARGUMENTS.get(name, name): value for name, value in request.items()}
     if "with_payload" not in arguments:
         arguments["with_payload"] = False
-    return collection.query_points(**arguments).points
+    return shape(collection.query_points(**arguments).points)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import Struct
 
+from vecdb import models
 from vecdb.server.requests import Fields
 
 if TYPE_CHECKING:
@@ -26,6 +27,19 @@ class Right(IntEnum):
     """Change a collection."""
     MANAGE = 3
     """Change which collections there are, or something beyond one of them."""
+
+
+def _as_they_are(points: Any) -> Any:
+    return points
+
+
+class Shapes(Struct, frozen=True):
+    """What a protocol makes of points. It is made where they were found: to write ten thousand of
+    them would hold up the event loop."""
+
+    hits: Callable[[Sequence[models.ScoredPoint]], Any] = _as_they_are
+    points: Callable[[Sequence[models.Record]], Any] = _as_they_are
+    point: Callable[[models.Record], Any] = _as_they_are
 
 
 class Call(Struct, kw_only=True):
@@ -45,6 +59,7 @@ class Call(Struct, kw_only=True):
     alone: bool = False
     """Whether nobody else asks meanwhile, as far as can be told: the last call came from the same
     connection."""
+    shapes: Shapes = Shapes()
     stream: AsyncIterator[bytes] | None = None
     """The body of an operation that ``streams``, as it comes in."""
     headers: Mapping[bytes, bytes] = msgspec.field(default_factory=dict)

@@ -290,7 +290,7 @@ def build_retires_the_log() -> None:
 
     def commit(store: Any, sources: Any, *rest: Any) -> Any:
         retired = real(store, sources, *rest)
-        store.wal.start_file(store.next_seq)
+        store.start_wal_file()
         store.wal.retire(store.next_seq - 1)
         return retired
 

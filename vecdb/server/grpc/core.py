@@ -19,7 +19,7 @@ from vecdb.server.access import Access, check_right
 from vecdb.server.answers import encode
 from vecdb.server.counters import GRPC
 from vecdb.server.grpc.methods import METHODS, Method
-from vecdb.server.grpc.points import add_older_form
+from vecdb.server.grpc.points import SHAPES, add_older_form
 from vecdb.server.service import Service
 from vecdb.server.status import (
     BUSY,
@@ -91,7 +91,7 @@ class Core:
             if agent is not None:
                 counters.client(agent)
             call = method.call(message)
-            call.alone = self._is_alone()
+            call.alone, call.shapes = self._is_alone(), SHAPES
             begun = True
             answer = await method.operation.run(service, call)
             response = method.respond(answer, time.perf_counter() - started)

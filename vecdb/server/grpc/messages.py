@@ -116,3 +116,8 @@ def class_of(descriptor: Descriptor) -> type[Message]:
     """The class of a message."""
     made: type[Message] = GetMessageClass(descriptor)
     return made
+
+
+def named(name: str) -> type[Message]:
+    """The class of a message of Qdrant's."""
+    return class_of(_POOL.FindMessageTypeByName(f"qdrant.{name}"))

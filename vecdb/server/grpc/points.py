@@ -13,10 +13,11 @@ import numpy as np
 from google.protobuf.unknown_fields import UnknownFieldSet
 
 from vecdb import models
-from vecdb.server.grpc.messages import Message
+from vecdb.server.grpc.messages import Message, named
 from vecdb.server.grpc.shapes import floats, read, reads, writes
 from vecdb.server.grpc.values import payload, write_payload
 from vecdb.server.status import malformed
+from vecdb.server.table import Shapes
 
 _FLOAT32 = np.dtype("<f4")
 
@@ -111,26 +112,47 @@ def read_point(message: Message) -> dict[str, Any]:
 # -- points that go out ----------------------------------------------------------------------------
 
 
-@writes("ScoredPoint")
-def write_hit(point: models.ScoredPoint, message: Message) -> None:
-    """Put a point that was found into a message."""
+_Hits, _Records, _Record = (
+    named(name) for name in ("BatchResult", "GetResponse", "RetrievedPoint")
+)
+
+
+def hits(found: Iterable[models.ScoredPoint]) -> Message:
+    """Points that were found, as the ``result`` of a message."""
+    made = _Hits()
+    result = made.result
+    for point in found:
+        message = result.add()
+        _write_record(point, message)
+        message.score = point.score
+        message.version = point.version
+    return made
+
+
+def records(found: Iterable[models.Record]) -> Message:
+    """Points that were looked up, as the ``result`` of a message."""
+    made = _Records()
+    for point in found:
+        _write_record(point, made.result.add())
+    return made
+
+
+def record(point: models.Record) -> Message:
+    """A point that was looked up, as a message."""
+    made = _Record()
+    _write_record(point, made)
+    return made
+
+
+SHAPES = Shapes(hits, records, record)
+
+
+def _write_record(point: models.ScoredPoint | models.Record, message: Message) -> None:
     id = point.id
     if type(id) is int:
         message.id.num = id
     else:
         message.id.uuid = id
-    message.score = point.score
-    message.version = point.version
-    if point.payload:
-        write_payload(point.payload, message.payload)
-    if point.vector is not None:
-        _write_vectors(point.vector, message.vectors)
-
-
-@writes("RetrievedPoint")
-def write_record(point: models.Record, message: Message) -> None:
-    """Put a point that was looked up into a message."""
-    write_id(point.id, message.id)
     if point.payload:
         write_payload(point.payload, message.payload)
     if point.vector is not None:

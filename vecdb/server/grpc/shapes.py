@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.message import Message as ProtocolMessage
 
 from vecdb.server.grpc import naming
 from vecdb.server.grpc.messages import Message
@@ -285,6 +286,11 @@ def write_field(value: Any, message: Message, field: FieldDescriptor) -> None:
                 target[key] = _scalar(each, of_value)
             else:
                 write(each, target[key])
+    elif isinstance(value, ProtocolMessage):  # points, written where they were found
+        if field.is_repeated:
+            target.MergeFrom(value.result)
+        else:
+            target.CopyFrom(value)
     elif field.is_repeated:
         write_one = _writer(kind)
         for each in value:

@@ -8,8 +8,7 @@ from typing import Any
 
 import msgspec
 
-from vecdb import models
-from vecdb.server.answers import Hits, Page, Points, Records, point
+from vecdb.server.answers import Page, Points
 from vecdb.server.requests import (
     MOST_SEARCHES,
     Bound,
@@ -90,15 +89,16 @@ _FEW = 8
 @operation(Right.READ, QUERY)
 async def query(service: Service, call: Call) -> Any:
     """Find the points nearest to a vector or to a point; or, without a query, the first ones."""
-    return Points(Hits(await _found(service, call, _query(QUERY, call.body))))
+    return Points(await _found(service, call, _query(QUERY, call.body)))
 
 
-async def _found(service: Service, call: Call, request: dict[str, Any]) -> list[models.ScoredPoint]:
+async def _found(service: Service, call: Call, request: dict[str, Any]) -> Any:
     await service.follow()
     return await service.searches.make(
         _kind(call.collection, request),
         service.collection(call.collection),
         request,
+        call.shapes.hits,
         alone=call.alone,
         timeout=call.timeout,
     )
@@ -132,12 +132,13 @@ async def query_batch(service: Service, call: Call) -> Any:
         _query(_QUERY_OF_BATCH, item, f"searches[{number}].")
         for number, item in enumerate(several(call.body, "searches", MOST_SEARCHES))
     ]
-    found = await service.lanes.read(
-        _kind_of_batch(call.collection, "query_batch", requests),
-        partial(collection.query_batch_points, requests),
-        call.timeout,
-    )
-    return [Points(Hits(each.points)) for each in found]
+    shape = call.shapes.hits
+
+    def work() -> list[Points]:
+        return [Points(shape(each.points)) for each in collection.query_batch_points(requests)]
+
+    kind = _kind_of_batch(call.collection, "query_batch", requests)
+    return await service.lanes.read(kind, work, call.timeout)
 
 
 @operation(Right.READ, SEARCH)
@@ -148,7 +149,7 @@ async def search(service: Service, call: Call) -> Any:
     if type(asked) is dict and asked.keys() == {"name", "vector"}:
         request["using"], asked = asked["name"], asked["vector"]
     request["query"] = vector(asked)
-    return Hits(await _found(service, call, request))
+    return await _found(service, call, request)
 
 
 @operation(Right.READ, SEARCH_BATCH)
@@ -162,12 +163,13 @@ async def search_batch(service: Service, call: Call) -> Any:
         if type(given["vector"]) is list:
             given["vector"] = vector(given["vector"])
         requests.append(given)
-    found = await service.lanes.read(
-        _kind_of_batch(call.collection, "search_batch", requests),
-        partial(collection.search_batch, requests),
-        call.timeout,
-    )
-    return [Hits(each) for each in found]
+    shape = call.shapes.hits
+
+    def work() -> list[Any]:
+        return [shape(each) for each in collection.search_batch(requests)]
+
+    kind = _kind_of_batch(call.collection, "search_batch", requests)
+    return await service.lanes.read(kind, work, call.timeout)
 
 
 @operation(Right.READ, RETRIEVE)
@@ -180,8 +182,9 @@ async def retrieve(service: Service, call: Call) -> Any:
     ids(given["ids"])
     few = isinstance(given["ids"], list) and len(given["ids"]) <= _SHORT
     kind = (call.collection, "retrieve", bool(given.get("with_vectors"))) if few else None
-    found = await service.lanes.read(kind, partial(collection.retrieve, **given), call.timeout)
-    return Records(found)
+    return await service.lanes.read(
+        kind, lambda: call.shapes.points(collection.retrieve(**given)), call.timeout
+    )
 
 
 @operation(Right.READ)
@@ -197,7 +200,7 @@ async def get_point(service: Service, call: Call) -> Any:
     )
     if not found:
         raise Refusal(NOT_FOUND, f"Not found: Point with id {call.item} does not exists!")
-    return point(found[0])
+    return call.shapes.point(found[0])
 
 
 @operation(Right.READ, SCROLL)
@@ -211,10 +214,12 @@ async def scroll(service: Service, call: Call) -> Any:
     if type(limit) is int and limit <= _SHORT:
         filter = _text(given.get("scroll_filter"))
         kind = (call.collection, "scroll", filter, bool(given.get("with_vectors")))
-    records, following = await service.lanes.read(
-        kind, partial(collection.scroll, **given), call.timeout
-    )
-    return Page(Records(records), following)
+
+    def work() -> Page:
+        records, following = collection.scroll(**given)
+        return Page(call.shapes.points(records), following)
+
+    return await service.lanes.read(kind, work, call.timeout)
 
 
 @operation(Right.READ, COUNT)
