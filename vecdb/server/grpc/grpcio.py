@@ -32,6 +32,9 @@ _log = logging.getLogger("vecdb.server")
 
 _PINGS = 10_000
 """Milliseconds between the pings that a client may send all the time."""
+_LOW = 1
+"""The level of compression. grpcio says how, by what the caller knows: there is no other way to be
+told of that."""
 _REFUSING = 16
 """Threads for calls that are refused, as there are too many others."""
 
@@ -51,6 +54,7 @@ class Grpcio(Transport):
                 ("grpc.so_reuseport", 0),  # or a second server would take half of the calls
                 ("grpc.keepalive_permit_without_calls", 1),
                 ("grpc.http2.min_recv_ping_interval_without_data_ms", _PINGS),
+                ("grpc.default_compression_level", _LOW),
             ],
         )
         self._settings = settings
@@ -122,8 +126,8 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]  # has no types
             raise AssertionError from None  # abort has raised
         except CancelledError:
             return b""  # nobody waits for it
-        if is_worth_packing(response, client):  # grpcio does it if the caller knows gzip
-            context.set_compression(grpc.Compression.Gzip)
+        if not is_worth_packing(response, client):
+            context.disable_next_message_compression()
         return response
 
 
