@@ -371,7 +371,8 @@ def test_long_answers_for_other_machines_are_compressed(
     flag, length = struct.unpack(">BI", answer.content[:5])
     data = answer.content[5:]
     assert (flag, length) == (packed, len(data))
-    assert (answer.headers.get("grpc-encoding") == "gzip") is packed
+    if packed:
+        assert answer.headers["grpc-encoding"] == "gzip"
     found = q.ScrollResponse.FromString(gzip.decompress(data) if packed else data)
     assert len(found.result) == 20
 

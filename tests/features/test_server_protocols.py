@@ -536,7 +536,7 @@ def test_any_read_is_answered_alike(filled: Both, operation: Operation) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-@many
+@settings(many, max_examples=1000)
 @given(operations=st.lists(writes, min_size=1, max_size=3))
 def test_any_writes_do_alike(both: Both, operations: list[Operation]) -> None:
     same_effects(both, operations)
