@@ -23,8 +23,9 @@ import pytest
 from qdrant_client import grpc as q
 from serving import Server, log_of, new_collection, put, result, serving, start
 
+from vecdb.errors import InvalidInputError
 from vecdb.server.grpc.methods import METHODS, Method
-from vecdb.server.settings import API_VERSION
+from vecdb.server.settings import API_VERSION, address_of
 from vecdb.server.table import Right
 
 WRITE, READ = "may-do-everything", "may-read"
@@ -409,6 +410,42 @@ def test_too_many_calls_at_once(tmp_path: Path, engine: str) -> None:
             call(opened, "/qdrant.Points/Upsert", upsert(10))  # all places are free again
 
 
+# -- older clients ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("agent", "older"),
+    [("python-client/1.15.1", True), ("go-client/1.9.0", True), ("python-client/1.16.0", False)],
+)
+def test_older_clients_get_vectors_in_the_form_they_know(
+    server: Server, agent: str, older: bool
+) -> None:
+    vectors = q.WithVectorsSelector(enable=True)
+    nearest = q.Query(nearest=q.VectorInput(dense=q.DenseVector(data=[1, 2, 3, 4])))
+    query = q.QueryPoints(collection_name="c", query=nearest, with_vectors=vectors, limit=1)
+    batch = q.QueryBatchPoints(collection_name="c", query_points=[query])
+    page = q.ScrollPoints(collection_name="c", with_vectors=vectors, limit=1)
+    options = [("grpc.primary_user_agent", agent)]
+    with grpc.insecure_channel(server.grpc, options=options) as opened:
+        found = [
+            q.QueryResponse.FromString(
+                call(opened, "/qdrant.Points/Query", query.SerializeToString())
+            ).result[0],
+            q.QueryBatchResponse.FromString(
+                call(opened, "/qdrant.Points/QueryBatch", batch.SerializeToString())
+            )
+            .result[0]
+            .result[0],
+            q.ScrollResponse.FromString(
+                call(opened, "/qdrant.Points/Scroll", page.SerializeToString())
+            ).result[0],
+        ]
+    for point in found:
+        vector = point.vectors.vector
+        assert len(vector.dense.data) == 4
+        assert list(vector.data) == (list(vector.dense.data) if older else [])
+
+
 # -- deadlines and cancelled calls -----------------------------------------------------------------
 
 
@@ -490,6 +527,36 @@ def test_calls_are_counted(server: Server, channel: grpc.Channel) -> None:
 
 
 # -- the process -----------------------------------------------------------------------------------
+
+
+def test_where_grpc_is(tmp_path: Path) -> None:
+    def printed(*options: str, **environment: str) -> str:
+        process = start(tmp_path / "db", *options, environment=environment)
+        assert process.stdout is not None
+        if "--json" in options:
+            lines = "".join(iter(process.stdout.readline, "}\n")) + "}"
+        else:
+            lines = process.stdout.readline() + process.stdout.readline()
+        process.terminate()
+        process.communicate()
+        assert process.returncode == 0
+        return lines
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    assert "gRPC" not in printed("--no-grpc")
+    assert f"gRPC is at 127.0.0.1:{port}. " in printed("--grpc-port", port)
+    named = printed("--json", "--grpc-port", port)
+    assert json.loads(named)["grpc"] == f"127.0.0.1:{port}"
+    assert "grpc" not in json.loads(printed("--json", "--no-grpc"))
+
+
+def test_the_port_of_the_environment() -> None:
+    assert address_of({"QDRANT__SERVICE__GRPC_PORT": "7"}) == ("127.0.0.1", 6333, 7)
+    assert address_of({"QDRANT__SERVICE__GRPC_PORT": ""}) == ("127.0.0.1", 6333, None)
+    with pytest.raises(InvalidInputError, match="QDRANT__SERVICE__GRPC_PORT: expected a port"):
+        address_of({"QDRANT__SERVICE__GRPC_PORT": "x"})
 
 
 @pytest.mark.parametrize("engine", ENGINES)
