@@ -154,7 +154,19 @@ def test_in_a_batch_equal_values_of_different_types_are_different_filters(db: Ve
     assert ids == [of_kind(1), {ROWS}, of_kind(1)]
 
 
-def test_no_more_than_some_filters_are_remembered(db: VecDB) -> None:
+def test_a_filter_for_each_of_many_tenants_is_remembered(db: VecDB, tested: list[int]) -> None:
+    """The hundredth put the first out."""
+    for number in range(100):
+        found(db, number)
+    tested.clear()
+    assert found(db, 3) == of_kind(3)
+    assert not tested
+
+
+def test_no_more_than_some_filters_are_remembered(
+    db: VecDB, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remembered, "_BYTES", 0)
     for number in range(3 * remembered._REMEMBERED):
         found(db, number)
     [part] = db.collection("c")._store.view.segments
@@ -248,7 +260,10 @@ def test_other_ids_beside_a_filter_do_not_make_it_new(db: VecDB, tested: list[in
     assert len(tested) == len(set(tested)) <= ROWS
 
 
-def test_few_rows_take_no_place(db: VecDB, tested: list[int]) -> None:
+def test_few_rows_take_no_place(
+    db: VecDB, tested: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remembered, "_BYTES", 0)
     assert db.count("c", is_(3)).count == len(of_kind(3))
     for number in range(2 * remembered._REMEMBERED):
         one = {"must": [*is_(number)["must"], {"has_id": [number]}]}

@@ -18,6 +18,7 @@ from vecdb.server.description import described
 from vecdb.server.routes import ROUTES, find
 from vecdb.server.service import Service
 from vecdb.server.settings import Settings, is_loopback, keys_of
+from vecdb.server.status import Refusal
 
 Ask = Callable[..., Awaitable[tuple[int, dict[bytes, bytes], bytes]]]
 
@@ -155,3 +156,27 @@ def test_settings() -> None:
     open_to_all = Settings(directory=directory, host="0.0.0.0", keys=("a",))
     assert open_to_all.problem() is None
     assert open_to_all.warning() is not None
+
+
+def test_time_is_up_and_the_work_goes_on() -> None:
+    async def work(ask: Ask, service: Service) -> None:
+        ended: list[int] = []
+
+        async def last(number: int) -> int:
+            await asyncio.sleep(0.05)
+            ended.append(number)
+            if number == 2:
+                raise ZeroDivisionError
+            return number
+
+        assert await service.within(None, last(0)) == 0
+        assert await service.within(60.0, last(3)) == 3
+        for number in (1, 2):
+            with pytest.raises(Refusal) as caught:
+                await service.within(0.001, last(number))
+            assert caught.value.status.http == 408
+        assert ended == [0, 3]
+        await service.finish()
+        assert ended == [0, 3, 1, 2]
+
+    with_app(work)

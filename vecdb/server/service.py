@@ -74,10 +74,12 @@ class Service:
         """What the work returns. Raises Refusal when the time is up; the work goes on."""
         if timeout is None:
             return await work
-        try:
-            return await asyncio.wait_for(asyncio.shield(work), timeout)
-        except asyncio.TimeoutError:
-            raise timed_out(timeout) from None
+        task = asyncio.ensure_future(work)
+        done, _ = await asyncio.wait([task], timeout=timeout)
+        if done:
+            return task.result()
+        self.begin(task)
+        raise timed_out(timeout)
 
     async def long(self, work: Callable[[], Awaitable[_R]]) -> _R:
         """Work that may last, when that before it has ended. A caller that hangs up does not stop

@@ -81,7 +81,7 @@ def _found(
 
 
 def _passing(search: Nearest, threshold: float, hits: Hits) -> Hits:
-    """The hits that are as good as the threshold."""
+    """The hits that are better than the threshold."""
     metric = search.vector.metric
     scores = public_scores(metric, hits.scores)
     stop = len(scores)
@@ -135,5 +135,6 @@ def public_scores(metric: str, scores: list[float]) -> list[float]:
 
 
 def passes(metric: str, score: float, threshold: float) -> bool:
-    """Whether a public score is as good as the threshold."""
-    return score >= threshold if metric == "dot" else score <= threshold
+    """Whether a public score is better than the threshold: one that equals it is not, as in
+    Qdrant."""
+    return score > threshold if metric == "dot" else score < threshold

@@ -10,6 +10,7 @@ It is kept as long as the segment is. There is no lock: at worst two threads tes
 
 from __future__ import annotations
 
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -28,8 +29,11 @@ _of_segments: WeakKeyDictionary[Segment, Matches] = WeakKeyDictionary()
 _of_edits: WeakKeyDictionary[PayloadEdits, EditedMatches] = WeakKeyDictionary()
 
 _REMEMBERED = 32
-"""How many filters a segment remembers. Each takes a quarter of a byte a row: tested, and
-matching."""
+"""A segment remembers so many filters, and more if they take less than ``_BYTES``: a filter for
+each of a thousand tenants, where there are few points."""
+_BYTES = 1 << 20
+_EACH = 512
+"""A filter takes so many bytes, and a quarter of a byte a row: tested, and matching."""
 _FEW = 8
 """A test of less than this share of a segment's rows is not worth forgetting another filter for."""
 
@@ -71,8 +75,7 @@ def remember(segment_view: SegmentView, digest: bytes, tested: Bits, matches: Bi
     elif _FEW * _count(tested) < segment_view.live:
         return
     kept[digest] = tested, matches
-    for oldest in list(kept)[:-_REMEMBERED]:
-        kept.pop(oldest, None)
+    _forget_oldest(kept, segment_view.rows)
 
 
 def _known_of_edits(segment_view: SegmentView, digest: bytes) -> tuple[Bits, Bits]:
@@ -100,8 +103,14 @@ def _remember_edits(
     if before is None and _FEW * _count(tested) < _count(edited):
         return
     kept[digest] = segment_view.seen, known | tested, good | matches
-    for oldest in list(kept)[:-_REMEMBERED]:
-        kept.pop(oldest, None)
+    _forget_oldest(kept, segment_view.rows)
+
+
+def _forget_oldest(kept: dict[bytes, Any], rows: int) -> None:
+    most = max(_REMEMBERED, _BYTES // (_EACH + rows // 4))
+    if len(kept) > most:
+        for oldest in list(kept)[:-most]:
+            kept.pop(oldest, None)
 
 
 def _of_view(bits: Bits, segment_view: SegmentView) -> Bits:

@@ -22,8 +22,9 @@ from vecdb.index.clustered.effort import TABLE_LIMITS
 Floats = npt.NDArray[np.float32]
 Keys = npt.NDArray[np.uint32]
 
-ASIDE: Final = -2.0e38
-"""The bonus of a partition of rows set aside: farther off than any gap but `EVERYTHING`."""
+ASIDE: Final = -2.5e38
+"""The bonus of a partition of rows set aside: farther off than any gap but `EVERYTHING`, also than
+twice `ALL_PARTITIONS`, as a search in doubt goes on with."""
 KEPT: Final = TABLE_LIMITS[-1]
 """So many of a heap stay among the other rows."""
 _LEAST: Final = 4 * KEPT

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable
 from typing import Any
 
 from vecdb import AsyncCollection, models
 from vecdb.server.requests import Fields, ids, several
 from vecdb.server.service import Service
-from vecdb.server.status import WRONG, Refusal, malformed, out_of_range
+from vecdb.server.status import TIMEOUT, WRONG, Refusal, malformed, out_of_range
 from vecdb.server.table import Call, Right, operation
 
 _SHARD = {"shard_key": "shard_key_selector"}
@@ -32,13 +31,17 @@ def _collection(service: Service, call: Call) -> AsyncCollection:
     return service.database.collection(call.collection)
 
 
-async def _result(call: Call, write: Awaitable[models.UpdateResult]) -> dict[str, Any]:
+async def _result(
+    service: Service, call: Call, write: Awaitable[models.UpdateResult]
+) -> dict[str, Any]:
     """What a caller is told of a write. It is always done by then, but programs compare what they
     are told with what they asked for."""
     try:
-        done = await asyncio.wait_for(asyncio.shield(write), call.timeout)
-    except asyncio.TimeoutError:  # it goes on
-        return {"operation_id": None, "status": "wait_timeout"}
+        done = await service.within(call.timeout, write)
+    except Refusal as refusal:
+        if refusal.status is not TIMEOUT:
+            raise
+        return {"operation_id": None, "status": "wait_timeout"}  # it goes on
     return _told(call, done)
 
 
@@ -110,7 +113,7 @@ async def upsert(service: Service, call: Call) -> Any:
     collection = _collection(service, call)
     given = UPSERT.read(call.body)
     points = _points(given)
-    return await _result(call, collection.upsert(points, **given))
+    return await _result(service, call, collection.upsert(points, **given))
 
 
 @operation(Right.WRITE, DELETE)
@@ -118,7 +121,7 @@ async def delete(service: Service, call: Call) -> Any:
     """Remove points."""
     collection = _collection(service, call)
     given = DELETE.read(call.body)
-    return await _result(call, collection.delete(_selected(given), **given))
+    return await _result(service, call, collection.delete(_selected(given), **given))
 
 
 @operation(Right.WRITE, SET_PAYLOAD)
@@ -126,7 +129,7 @@ async def set_payload(service: Service, call: Call) -> Any:
     """Merge a payload into that of points."""
     collection = _collection(service, call)
     given = SET_PAYLOAD.read(call.body)
-    return await _result(call, collection.set_payload(points=_selected(given), **given))
+    return await _result(service, call, collection.set_payload(points=_selected(given), **given))
 
 
 @operation(Right.WRITE, SET_PAYLOAD)
@@ -135,8 +138,12 @@ async def overwrite_payload(service: Service, call: Call) -> Any:
     collection = _collection(service, call)
     given = SET_PAYLOAD.read(call.body)
     if "key" in given:
-        return await _result(call, collection.set_payload(points=_selected(given), **given))
-    return await _result(call, collection.overwrite_payload(points=_selected(given), **given))
+        return await _result(
+            service, call, collection.set_payload(points=_selected(given), **given)
+        )
+    return await _result(
+        service, call, collection.overwrite_payload(points=_selected(given), **given)
+    )
 
 
 @operation(Right.WRITE, DELETE_PAYLOAD)
@@ -144,7 +151,7 @@ async def delete_payload(service: Service, call: Call) -> Any:
     """Remove keys from the payload of points."""
     collection = _collection(service, call)
     given = DELETE_PAYLOAD.read(call.body)
-    return await _result(call, collection.delete_payload(points=_selected(given), **given))
+    return await _result(service, call, collection.delete_payload(points=_selected(given), **given))
 
 
 @operation(Right.WRITE, DELETE)
@@ -152,7 +159,7 @@ async def clear_payload(service: Service, call: Call) -> Any:
     """Remove the whole payload of points."""
     collection = _collection(service, call)
     given = DELETE.read(call.body)
-    return await _result(call, collection.clear_payload(_selected(given), **given))
+    return await _result(service, call, collection.clear_payload(_selected(given), **given))
 
 
 @operation(Right.WRITE, UPDATE_VECTORS)
@@ -161,7 +168,7 @@ async def update_vectors(service: Service, call: Call) -> Any:
     collection = _collection(service, call)
     given = UPDATE_VECTORS.read(call.body)
     points = _vectors(given.pop("points"))
-    return await _result(call, collection.update_vectors(points, **given))
+    return await _result(service, call, collection.update_vectors(points, **given))
 
 
 @operation(Right.WRITE, DELETE_VECTORS)
@@ -170,7 +177,9 @@ async def delete_vectors(service: Service, call: Call) -> Any:
     collection = _collection(service, call)
     given = DELETE_VECTORS.read(call.body)
     names = given.pop("vector")
-    return await _result(call, collection.delete_vectors(names, points=_selected(given), **given))
+    return await _result(
+        service, call, collection.delete_vectors(names, points=_selected(given), **given)
+    )
 
 
 _OF_BATCHES = {
