@@ -1,6 +1,6 @@
-"""Clients: Qdrant's clients for Go, JavaScript and Rust, on ``vecdb serve``.
+"""Clients: Qdrant's clients for Go, Java, JavaScript and Rust, on ``vecdb serve``.
 
-    python -m proofs.clients                    builds all three (the network, minutes), runs them
+    python -m proofs.clients                    builds all four (the network, minutes), runs them
     python -m proofs.clients --only go
     python -m proofs.clients --directory DIR    keeps what was built, and uses it
 
@@ -38,6 +38,15 @@ def _build_go(directory: Path) -> list[str]:
     return [str(directory / "client")]
 
 
+def _build_java(directory: Path) -> list[str]:
+    shutil.copy(_HERE / "pom.xml", directory)
+    sources = directory / "src" / "main" / "java"
+    sources.mkdir(parents=True, exist_ok=True)
+    shutil.copy(_HERE / "Main.java", sources)
+    _run(directory, "mvn", "-q", "-B", "package", "dependency:copy-dependencies")
+    return ["java", "-cp", f"{directory}/target/*:{directory}/target/dependency/*", "Main"]
+
+
 def _build_js(directory: Path) -> list[str]:
     shutil.copy(_HERE / "main.mjs", directory)
     if not (directory / "node_modules").exists():
@@ -54,7 +63,7 @@ def _build_rust(directory: Path) -> list[str]:
     return [str(directory / "target" / "debug" / "client")]
 
 
-_BUILDERS = {"go": _build_go, "js": _build_js, "rust": _build_rust}
+_BUILDERS = {"go": _build_go, "java": _build_java, "js": _build_js, "rust": _build_rust}
 
 
 def _run(directory: Path, *words: str) -> None:
