@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -33,6 +34,9 @@ class Server:
         assert self.lines[0].startswith("vecdb serves "), log.read_text()
         self.url = self.lines[0].partition(" at ")[2].partition(",")[0]
         self.port = int(self.url.rpartition(":")[2])
+        grpc = re.match(r"gRPC is at (\S+)\.", self.lines[1])
+        self.grpc = "" if grpc is None else grpc[1]
+        """The address for gRPC."""
 
     def http(self, key: str | None = None, **options: Any) -> httpx.Client:
         """A client with its own connections."""
@@ -61,6 +65,8 @@ def start(
         words = [sys.executable, "-c", program, str(directory)]
     elif "--port" not in options:
         words += ["--port", "0"]
+    if "--grpc-port" not in options:
+        words.append("--no-grpc")
     with open(log_of(directory), "a") as errors:
         return subprocess.Popen(
             words,

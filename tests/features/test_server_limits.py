@@ -28,7 +28,7 @@ from vecdb.server import running, settings
 chosen = settings.Settings(
     directory=Path(sys.argv[1]), port=0, body_seconds=0.6, header_seconds=0.6, unwanted_seconds=0.6
 )
-running.run(chosen, lambda line: print(line, flush=True))
+running.run(chosen, lambda url, grpc: print(f"vecdb serves it at {url}\\n", flush=True))
 """
 
 

@@ -1,4 +1,4 @@
-"""``vecdb serve``: answer programs in any language over HTTP, as a Qdrant server does."""
+"""``vecdb serve``: answer programs in any language, as a Qdrant server does."""
 
 from __future__ import annotations
 
@@ -20,16 +20,19 @@ def add_to(commands: Commands) -> None:
         commands,
         "serve",
         _serve,
-        "answer programs in any language over HTTP, as a Qdrant server does",
-        "Open a database, or make it, and answer requests of Qdrant's HTTP interface until Ctrl-C "
-        "or SIGTERM. Keys come from the environment: VECDB_API_KEY, VECDB_ALT_API_KEY (both may "
-        "do everything) and VECDB_READ_ONLY_API_KEY.",
+        "answer programs in any language, as a Qdrant server does",
+        "Open a database, or make it, and answer requests of Qdrant's HTTP interface, and gRPC, "
+        "until Ctrl-C or SIGTERM. Keys come from the environment: VECDB_API_KEY, "
+        "VECDB_ALT_API_KEY (both may do everything) and VECDB_READ_ONLY_API_KEY.",
         "vecdb serve my.db",
     )
     add = command.add_argument
     add("directory", metavar="DIR", type=path, help="the database")
     add("--host", help="where to listen (127.0.0.1)")
     add("--port", type=_port, help="0: any that is free (6333)")
+    add("--grpc-port", metavar="PORT", type=_port, help="for gRPC (6334; any, if --port is 0)")
+    add("--no-grpc", action="store_true", help="do not serve gRPC")
+    add("--grpc-engine", choices=("grpcio", "h2"), default="grpcio", help="what carries it")
     add("--read-only", action="store_true", help="follow the process that writes to it")
     add("--sync", choices=("always", "interval", "never"), default="always", help="see VecDB")
     add("--insecure", action="store_true", help="listen to other machines without a key")
@@ -63,12 +66,19 @@ def _serve(arguments: argparse.Namespace) -> int:
         from vecdb.server import running, settings
     except ModuleNotFoundError as error:
         raise InvalidInputError(f"{_NEEDS} (there is no {error.name})") from None
-    host, port = settings.address_of(os.environ)
+    host, port, grpc_port = settings.address_of(os.environ)
+    port = port if arguments.port is None else arguments.port
+    if arguments.grpc_port is not None:
+        grpc_port = arguments.grpc_port
+    elif grpc_port is None:
+        grpc_port = settings.GRPC_PORT if port else 0
     keys, read_only_key = settings.keys_of(os.environ)
     chosen = settings.Settings(
         directory=Path(arguments.directory),
         host=host if arguments.host is None else arguments.host,
-        port=port if arguments.port is None else arguments.port,
+        port=port,
+        grpc_port=None if arguments.no_grpc else grpc_port,
+        grpc_engine=arguments.grpc_engine,
         sync=arguments.sync,
         read_only=arguments.read_only,
         keys=keys,
@@ -92,17 +102,18 @@ def _serve(arguments: argparse.Namespace) -> int:
     _log_to_stderr(chosen.access_log)
     if warning is not None:
         print(f"vecdb: {warning}", file=sys.stderr)
-    lines: list[str] = []
 
-    def say(line: str) -> None:
-        lines.append(line)
-        if not arguments.json:
-            print(line, flush=True)
-        elif len(lines) == 1:
-            print_json({"listening": line.rsplit(" ", 1)[-1]})
-            sys.stdout.flush()
+    def tell(url: str, grpc: str | None) -> None:
+        if arguments.json:
+            print_json({"listening": url, **({} if grpc is None else {"grpc": grpc})})
+        else:
+            mode = ", read only" if chosen.read_only else ""
+            print(f"vecdb serves {chosen.directory} at {url}{mode}")
+            more = "" if grpc is None else f"gRPC is at {grpc}. "
+            print(f"{more}Ctrl-C or SIGTERM stops it.")
+        sys.stdout.flush()
 
-    running.run(chosen, say)
+    running.run(chosen, tell)
     return 0
 
 

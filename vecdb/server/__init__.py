@@ -1,5 +1,6 @@
-"""A server over one database: Qdrant's HTTP interface, for programs in any language.
+"""A server over one database: Qdrant's interfaces, for programs in any language.
 
 ``vecdb serve DIR`` starts it. An operation (``operations``) knows no protocol: it takes a ``Call``
-and returns plain values. ``routes`` says which requests mean which operation, ``app`` speaks HTTP.
+and returns plain values. ``routes`` says which requests mean which operation, ``app`` speaks HTTP,
+``grpc`` the other protocol.
 """

@@ -9,6 +9,9 @@ from msgspec import Struct
 MOST_COLLECTIONS = 1000
 """Names that are counted apart; a caller may make up any number of them."""
 
+GRPC = "gRPC"
+"""What stands in place of a method of HTTP for a call of gRPC; its status is a code of gRPC."""
+
 
 class Durations(Struct):
     """Of the requests of one route that ended with one status."""

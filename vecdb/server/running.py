@@ -9,7 +9,7 @@ import socket
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 import uvloop
@@ -21,57 +21,85 @@ from vecdb.server.connections import Connection, close_late
 from vecdb.server.description import described
 from vecdb.server.service import Service
 from vecdb.server.settings import Settings
+from vecdb.server.sockets import CONNECTIONS, IDLE, listening
+
+if TYPE_CHECKING:
+    from vecdb.server.grpc.transport import Transport
 
 _log = logging.getLogger("vecdb.server")
 
-_BACKLOG = 1024
-_CONNECTIONS = 1024
-_IDLE = 60
-"""Seconds that a connection may stay open between two requests."""
 _BEAT = 0.5
 """Seconds between two looks at how late the event loop is."""
 
-Say = Callable[[str], None]
+Tell = Callable[[str, str | None], None]
 
 
-def run(settings: Settings, say: Say) -> None:
-    """Serve until a signal ends it. ``say`` is called with each line for whoever started it. Raises
-    as ``VecDB`` does, and OSError if the address is taken."""
-    uvloop.run(_run(settings, say))
+def run(settings: Settings, tell: Tell) -> None:
+    """Serve until a signal ends it. ``tell`` is called with the URL, and with the address for gRPC
+    if there is one, when callers find it there. Raises as ``VecDB`` does, and OSError if an address
+    is taken."""
+    uvloop.run(_run(settings, tell))
 
 
-async def _run(settings: Settings, say: Say) -> None:
-    listener = _listen(settings)
+async def _run(settings: Settings, tell: Tell) -> None:
+    listener = listening(settings.host, settings.port)
+    transport = None
     try:
+        if settings.grpc_port is not None:
+            from vecdb.server.grpc.engines import listen
+
+            transport = listen(settings)
         database = AsyncVecDB(
             settings.directory,
             sync=settings.sync,  # type: ignore[arg-type]  # the command line has a choice of them
             read_only=settings.read_only,
         )
         async with database:
-            await _serve(settings, database, listener, say)
+            await _serve(settings, database, listener, transport, tell)
     finally:
         listener.close()
+        if transport is not None:
+            await transport.stop(0)
 
 
 async def _serve(
-    settings: Settings, database: AsyncVecDB, listener: socket.socket, say: Say
+    settings: Settings,
+    database: AsyncVecDB,
+    listener: socket.socket,
+    transport: Transport | None,
+    tell: Tell,
 ) -> None:
     service = Service(database, settings, described())
     port: int = listener.getsockname()[1]
-    app = App(service, Access(settings, port))
-    server = _Server(_config(settings, app), service)
-    server.started_with = lambda: _say_where(settings, port, say)
+    server = _Server(_config(settings, App(service, Access(settings, port))), service)
+    grpc = None if transport is None else settings.address(transport.port)
+    server.started_with = lambda: tell(f"{settings.scheme}://{settings.address(port)}", grpc)
+    if transport is not None:
+        await transport.start(service)
+    stops: list[asyncio.Future[None]] = []
+
+    def stop() -> None:
+        server.stop()
+        if transport is not None:
+            seconds = 0 if server.force_exit else settings.stop_seconds
+            stops.append(asyncio.ensure_future(transport.stop(seconds)))
+
+    def read_certificate() -> None:
+        server.read_certificate()
+        if transport is not None:
+            transport.read_certificate()
+
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, server.stop)
+        loop.add_signal_handler(number, stop)
     if settings.tls_cert is not None:
-        loop.add_signal_handler(signal.SIGHUP, server.read_certificate)
+        loop.add_signal_handler(signal.SIGHUP, read_certificate)
     watch = asyncio.ensure_future(_watch(service, server.server_state.connections))
     try:
         await server.serve([listener])
     finally:
         watch.cancel()
+        await asyncio.gather(*stops)
         await service.finish()
 
 
@@ -86,8 +114,8 @@ def _config(settings: Settings, app: Any) -> uvicorn.Config:
         access_log=False,
         server_header=False,
         proxy_headers=False,  # it would believe what a caller says of who it is
-        limit_concurrency=_CONNECTIONS,
-        timeout_keep_alive=_IDLE,
+        limit_concurrency=CONNECTIONS,
+        timeout_keep_alive=IDLE,
         timeout_graceful_shutdown=round(settings.stop_seconds),
         ssl_certfile=_text(settings.tls_cert),
         ssl_keyfile=_text(settings.tls_key),
@@ -98,31 +126,6 @@ def _config(settings: Settings, app: Any) -> uvicorn.Config:
 
 def _text(path: Any) -> str | None:
     return None if path is None else str(path)
-
-
-def _listen(settings: Settings) -> socket.socket:
-    """The socket, before the database is opened: a port that is taken is no reason to wait."""
-    found = socket.getaddrinfo(
-        settings.host.strip("[]"), settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )
-    family, kind, protocol, _, address = found[0]
-    listener = socket.socket(family, kind, protocol)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen(_BACKLOG)
-        listener.setblocking(False)
-    except OSError as error:
-        listener.close()
-        raise OSError(error.errno, f"{settings.host}:{settings.port}: {error.strerror}") from None
-    return listener
-
-
-def _say_where(settings: Settings, port: int, say: Say) -> None:
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    mode = ", read only" if settings.read_only else ""
-    say(f"vecdb serves {settings.directory} at {settings.scheme}://{host}:{port}{mode}")
-    say("Ctrl-C or SIGTERM stops it.")
 
 
 class _Server(uvicorn.Server):

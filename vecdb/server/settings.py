@@ -12,6 +12,8 @@ from msgspec import Struct
 from vecdb.errors import InvalidInputError
 
 PORT = 6333
+GRPC_PORT = 6334
+GRPC_ENGINES = ("grpcio", "h2")
 HOST = "127.0.0.1"
 API_VERSION = "1.19.0"
 """Of the server whose interface this is. Qdrant's clients warn if theirs is far from it."""
@@ -24,6 +26,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     host: str = HOST
     port: int = PORT
     """0: any that is free."""
+    grpc_port: int | None = None
+    """None: gRPC is not served."""
+    grpc_engine: str = GRPC_ENGINES[0]
     sync: str = "always"
     read_only: bool = False
     keys: tuple[str, ...] = ()
@@ -61,6 +66,10 @@ class Settings(Struct, frozen=True, kw_only=True):
     def scheme(self) -> str:
         """``http`` or ``https``."""
         return "http" if self.tls_cert is None else "https"
+
+    def address(self, port: int) -> str:
+        """Where a port is reached."""
+        return f"[{self.host}]:{port}" if ":" in self.host else f"{self.host}:{port}"
 
     def problem(self) -> str | None:
         """Why it should not be served like this."""
@@ -106,10 +115,18 @@ def keys_of(environment: Mapping[str, str]) -> tuple[tuple[str, ...], str | None
     return tuple(dict.fromkeys(keys)), read_only or None
 
 
-def address_of(environment: Mapping[str, str]) -> tuple[str, int]:
-    """Where to listen if the command does not say it. Raises InvalidInputError."""
+def address_of(environment: Mapping[str, str]) -> tuple[str, int, int | None]:
+    """Where to listen, and where for gRPC, if the command does not say it. None: nothing does.
+    Raises InvalidInputError."""
     host = environment.get("QDRANT__SERVICE__HOST") or HOST
-    port = environment.get("QDRANT__SERVICE__HTTP_PORT") or str(PORT)
+    port = _port_of(environment, "QDRANT__SERVICE__HTTP_PORT")
+    return host, PORT if port is None else port, _port_of(environment, "QDRANT__SERVICE__GRPC_PORT")
+
+
+def _port_of(environment: Mapping[str, str], name: str) -> int | None:
+    port = environment.get(name)
+    if not port:
+        return None
     if not port.isdigit() or int(port) > 65535:
-        raise InvalidInputError(f"QDRANT__SERVICE__HTTP_PORT: expected a port, got {port!r}")
-    return host, int(port)
+        raise InvalidInputError(f"{name}: expected a port, got {port!r}")
+    return int(port)

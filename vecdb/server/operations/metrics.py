@@ -7,7 +7,7 @@ from typing import Any
 
 from vecdb import __version__, errors
 from vecdb.server.answers import Text
-from vecdb.server.counters import Durations
+from vecdb.server.counters import GRPC, Durations
 from vecdb.server.service import Service
 from vecdb.server.table import Call, Right, operation
 
@@ -106,27 +106,34 @@ def _collections(families: Families, service: Service) -> None:
 
 
 def _responses(families: Families, service: Service, by_collection: bool) -> None:
+    """Answers by what was asked: a method of a path, or a method of gRPC."""
     counters = service.counters
-    rows: list[tuple[Labels, Durations]] = []
+    rows: dict[str, list[tuple[Labels, Durations]]] = {"rest": [], "grpc": []}
+
+    def add(method: str, path: str, status: int, durations: Durations, **more: str) -> None:
+        labels = {"endpoint": path, "status": str(status), **more}
+        if method == GRPC:
+            rows["grpc"].append((labels, durations))
+        else:
+            rows["rest"].append(({"method": method, **labels}, durations))
+
     if by_collection:
         for (method, path, status, name), durations in counters.by_collection.items():
-            labels = {"method": method, "endpoint": path, "status": str(status)}
-            rows.append(({**labels, "collection": name}, durations))
+            add(method, path, status, durations, collection=name)
     else:
         for (method, path, status), durations in counters.requests.items():
-            labels = {"method": method, "endpoint": path, "status": str(status)}
-            rows.append((labels, durations))
-    families.add(
-        "rest_responses_total", "counter", "answers", [(each, d.count) for each, d in rows]
-    )
-    timed = [(labels, d) for labels, d in rows if labels["status"] == "200"]
-    for kind in ("avg", "min", "max"):
-        families.add(
-            f"rest_responses_{kind}_duration_seconds",
-            "gauge",
-            f"{kind} time of an answer",
-            [(labels, _seconds(d, kind)) for labels, d in timed],
-        )
+            add(method, path, status, durations)
+    for protocol, success in (("rest", "200"), ("grpc", "0")):
+        figures = [(labels, d.count) for labels, d in rows[protocol]]
+        families.add(f"{protocol}_responses_total", "counter", "answers", figures)
+        timed = [(labels, d) for labels, d in rows[protocol] if labels["status"] == success]
+        for kind in ("avg", "min", "max"):
+            families.add(
+                f"{protocol}_responses_{kind}_duration_seconds",
+                "gauge",
+                f"{kind} time of an answer",
+                [(labels, _seconds(d, kind)) for labels, d in timed],
+            )
 
 
 def _seconds(durations: Durations, kind: str) -> float:

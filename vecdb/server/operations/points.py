@@ -85,7 +85,7 @@ def _vectors(points: Any) -> list[dict[str, Any]]:
     for number, point in enumerate(points):
         given = _POINT_VECTORS.read(point, f"points[{number}].")
         vector, name = given["vector"], given["id"]
-        if vector == {}:
+        if isinstance(vector, dict) and not vector:
             problem = f"points[{number}].vector: must specify vectors to update for point"
             raise out_of_range([problem])
         if not isinstance(name, (int, str)):

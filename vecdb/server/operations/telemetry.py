@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from vecdb import Collection, errors
-from vecdb.server.counters import Durations
+from vecdb.server.counters import GRPC, Durations
 from vecdb.server.operations.collections import shown
 from vecdb.server.service import Service
 from vecdb.server.status import WRONG, Refusal
@@ -80,16 +80,22 @@ def memory() -> dict[str, int]:
 
 def _requests(service: Service, by_collection: bool) -> dict[str, Any]:
     responses: dict[str, dict[str, Any]] = {}
+    calls: dict[str, dict[str, Any]] = {}
     for (method, path, status), durations in service.counters.requests.items():
-        responses.setdefault(f"{method} {path}", {})[str(status)] = _shown(durations)
+        if method == GRPC:
+            calls.setdefault(path, {})[str(status)] = _shown(durations)
+        else:
+            responses.setdefault(f"{method} {path}", {})[str(status)] = _shown(durations)
     rest: dict[str, Any] = {"responses": responses}
+    grpc: dict[str, Any] = {"responses": calls}
     if by_collection:
-        apart: dict[str, dict[str, dict[str, Any]]] = {}
+        for protocol in (rest, grpc):
+            protocol["per_collection_responses"] = {}
         for (method, path, status, name), durations in service.counters.by_collection.items():
-            of_route = apart.setdefault(name, {}).setdefault(f"{method} {path}", {})
-            of_route[str(status)] = _shown(durations)
-        rest["per_collection_responses"] = apart
-    return {"rest": rest, "grpc": {"responses": {}}}
+            protocol, endpoint = (grpc, path) if method == GRPC else (rest, f"{method} {path}")
+            apart = protocol["per_collection_responses"].setdefault(name, {})
+            apart.setdefault(endpoint, {})[str(status)] = _shown(durations)
+    return {"rest": rest, "grpc": grpc}
 
 
 def _shown(durations: Durations) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""Clients: programs in other languages, on a server of vecdb."""

@@ -1,0 +1,21 @@
+import {QdrantClient} from '@qdrant/js-client-grpc';
+const client = new QdrantClient({host:'127.0.0.1',port:Number(process.argv[2]),checkCompatibility:false});
+const c=client.api('collections'), p=client.api('points');
+const dense=(...data)=>({vectorsOptions:{case:'vector',value:{vector:{case:'dense',value:{data}}}}});
+await c.create({collectionName:'js',vectorsConfig:{config:{case:'params',value:{size:4n,distance:1}}},quantizationConfig:{quantization:{case:'scalar',value:{type:1,quantile:0.99,alwaysRam:true}}}});
+const points=[];
+for(let n=0;n<100;n++) points.push({id:{pointIdOptions:{case:'num',value:BigInt(n)}},vectors:dense(1,2,3,n),payload:{city:{kind:{case:'stringValue',value:n%2?'Oslo':'Berlin'}},n:{kind:{case:'integerValue',value:BigInt(n)}}}});
+const up=await p.upsert({collectionName:'js',wait:true,points});
+console.log(up.result.status);
+const filter={must:[{conditionOneOf:{case:'field',value:{key:'city',match:{matchValue:{case:'keyword',value:'Berlin'}}}}}]};
+const r=await p.query({collectionName:'js',query:{variant:{case:'nearest',value:{variant:{case:'dense',value:{data:[1,2,3,40]}}}}},limit:3n,filter,params:{quantization:{rescore:true,oversampling:2}},withPayload:{selectorOptions:{case:'enable',value:true}}});
+if(r.result.length!==3||r.result[0].payload.city.kind.value!=='Berlin') throw new Error('query');
+const s=await p.search({collectionName:'js',vector:[1,2,3,40],limit:3n,params:{quantization:{ignore:true}}});
+if(s.result.length!==3) throw new Error('search');
+await p.delete({collectionName:'js',wait:true,points:{pointsSelectorOneOf:{case:'points',value:{ids:[{pointIdOptions:{case:'num',value:0n}}]}}}});
+const n=await p.count({collectionName:'js',exact:true});
+if(n.result.count!==99n) throw new Error('count');
+try{await p.count({collectionName:'none'});throw new Error('no')}catch(e){console.log(e.code,e.rawMessage)}
+await c.delete({collectionName:'js'});
+console.log('js: all');
+process.exit(0);
