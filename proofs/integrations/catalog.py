@@ -18,8 +18,6 @@ NEEDS = {
     "text match": r"'(?:text|text_any|phrase)': Qdrant's, not supported|TextIndexParams",
     "prefetch": r"prefetch: Qdrant's, not supported|FusionQuery|'fusion'",
     "multivectors": r"'multivector_config'|MultiVector",
-    # Local mode takes any text where no point is written; a server refuses it, and so does vecdb.
-    "ids that are no UUID": r"point id: expected an unsigned 64-bit integer or a UUID",
 }
 
 
@@ -157,7 +155,6 @@ INTEGRATIONS = (
             "langchain-tests==1.1.9",
         ),
         flows="test_langchain_standard.py",
-        expected=(Expected("delete_missing_content|get_by_ids_missing", "ids that are no UUID"),),
     ),
     Integration(
         "open-webui",  # which requires two hundred packages; its store needs three of them

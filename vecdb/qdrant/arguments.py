@@ -14,6 +14,8 @@ from typing import Any
 
 from qdrant_client.local.qdrant_local import QdrantLocal
 
+from vecdb import models
+from vecdb.errors import InvalidInputError
 from vecdb.qdrant import placement
 
 # Uploads are written in batches, each of which is one write to disk. Qdrant's client makes them for
@@ -141,6 +143,33 @@ def _place(arguments: dict[str, Any]) -> None:
     arguments["quantization_config"] = placement.of_codes(arguments.get("quantization_config"))
 
 
+def _retrieve(arguments: dict[str, Any]) -> None:
+    """Texts that are no ids name no point. A server refuses them, local mode does not, and programs
+    look for what they have made up."""
+    wanted = arguments.get("ids")
+    if isinstance(wanted, list):
+        arguments["ids"] = [each for each in wanted if not _is_no_id(each)]
+
+
+def _delete(arguments: dict[str, Any]) -> None:
+    """The same for those to delete."""
+    given = arguments.get("points_selector")
+    wanted = getattr(given, "points", given)
+    if isinstance(wanted, list) and any(map(_is_no_id, wanted)):
+        kept = [each for each in wanted if not _is_no_id(each)]
+        arguments["points_selector"] = {"must": [{"has_id": kept}]}
+
+
+def _is_no_id(given: Any) -> bool:
+    if not isinstance(given, str):
+        return False
+    try:
+        models.parse_point_id(given)
+    except InvalidInputError:
+        return True
+    return False
+
+
 def _create_payload_index(arguments: dict[str, Any]) -> None:
     """``field_schema`` was once called ``field_type``."""
     older = arguments.pop("field_type", None)
@@ -151,7 +180,9 @@ def _create_payload_index(arguments: dict[str, Any]) -> None:
 _CHANGED: dict[str, Callable[[dict[str, Any]], None]] = {
     "create_collection": _create_collection,
     "create_payload_index": _create_payload_index,
+    "delete": _delete,
     "recreate_collection": _create_collection,
+    "retrieve": _retrieve,
     "update_collection": _place,
     "upload_collection": _upload,
     "upload_points": _upload_points,
