@@ -3,7 +3,8 @@
 The damaged one is only read. What each file says is believed as far as its checksums go:
 
     inventory   who a collection is, its configuration, its state, its segments
-    salvaged    its points, row by row, then the operations of its log, past what is damaged
+    salvaged    its points, row by row, then the operations of its log, past what is damaged;
+                its vector names, as the log ends with them
     here        both go through the ordinary engine into the new database; then the report
 
 The new database gets its FORMAT last: until all is saved nobody can take it for one.

@@ -142,6 +142,10 @@ class SalvagedPoints:
         changed: Seqs = np.maximum(seqs, edits.seqs)
         return changed
 
+    def find(self, keys: list[int]) -> Offsets:
+        """The position of each key in the arrays, or -1."""
+        return ids.find(self.keys, self._order, ids.to_array(keys))
+
     # -- vector names ----------------------------------------------------------------------
 
     def _read_names(self, config: models.CollectionConfig) -> LogNames:
@@ -165,10 +169,6 @@ class SalvagedPoints:
             named[name] = params
         vectors = models.parse_vectors_config(named)
         return replace(config, params=replace(config.params, vectors=vectors))
-
-    def find(self, keys: list[int]) -> Offsets:
-        """The position of each key in the arrays, or -1."""
-        return ids.find(self.keys, self._order, ids.to_array(keys))
 
     # -- rows ------------------------------------------------------------------------------
 
