@@ -391,7 +391,10 @@ def test_where_things_are_may_be_said_in_the_newer_word() -> None:
         client.create_collection(
             "c",
             vectors_config={
-                "memory": models.VectorParams(size=8, distance=distance, memory=memory.COLD),
+                **{
+                    name: models.VectorParams(size=8, distance=distance, memory=memory.COLD)
+                    for name in ("memory", "size", "hnsw_config", "quantization_config")
+                },
                 "b": models.VectorParams(
                     size=8,
                     distance=distance,
@@ -409,7 +412,8 @@ def test_where_things_are_may_be_said_in_the_newer_word() -> None:
                 )
             ),
         )
-        assert params("memory").on_disk is True
+        for name in ("memory", "size", "hnsw_config", "quantization_config"):
+            assert params(name).on_disk is True
         assert params("b").on_disk is False
         assert params("b").quantization_config.binary.always_ram is False
         codes = client.get_collection("c").config.quantization_config

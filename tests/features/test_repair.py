@@ -964,6 +964,171 @@ def test_the_log_makes_good_what_a_segment_has_lost(tmp_path: Path) -> None:
     assert payloads == {0: {"i": 0}, 1: {"i": 1}, 2: {"new": 1}, 4: {}, 5: {}}
 
 
+# -- vector names that came and went after the configuration that is left -----------------------
+
+Named = dict[str, dict[str, Any]]
+A: Named = {"a": {"size": 4, "distance": "Dot"}}
+AB: Named = A | {"b": {"size": 2, "distance": "Euclid"}}
+
+
+def with_names_changed(path: Path, vectors: Named, change: Callable[[VecDB], None]) -> None:
+    """Six points in a segment, then what ``change`` writes in the log; the catalog is destroyed."""
+    living = path.with_name("living")
+    with VecDB(living) as db:
+        db.create_collection("c", vectors)
+        given = {name: [1.0] * params["size"] for name, params in vectors.items()}
+        rows = [models.PointStruct(id=i, vector=given, payload={"i": i}) for i in range(6)]
+        db.upsert("c", rows)
+        db.flush()
+        change(db)
+        shutil.copytree(living, path)
+    catalog = path / "collections/c/catalog/data.mdb"
+    catalog.write_bytes(np.random.default_rng(1).bytes(catalog.stat().st_size))
+
+
+def dense(size: int, distance: str) -> dict[str, Any]:
+    return {"dense": {"size": size, "distance": distance}}
+
+
+def named_vectors(path: Path) -> tuple[Named, dict[Any, dict[str, list[float]]]]:
+    """What the vector names of the collection are, and the vectors of each point."""
+    require_sound(path)
+    with VecDB(path) as db:
+        config = db.get_collection("c").config.params.vectors
+        assert isinstance(config, dict)
+        records, _ = db.scroll("c", limit=100, with_vectors=True)
+        named = {n: {"size": v.size, "distance": v.distance.value} for n, v in config.items()}
+        vectors = {r.id: {n: list(v) for n, v in vectors_of(r).items()} for r in records}
+        return named, vectors
+
+
+@pytest.mark.parametrize("vectors", [A, AB])
+def test_points_written_after_a_vector_name_went_are_saved(vectors: Named, tmp_path: Path) -> None:
+    """They were refused, and not counted as lost; vectors that had been dropped were counted."""
+
+    def drop(db: VecDB) -> None:
+        db.delete_vector_name("c", "a")
+        rest = {"b": [3.0, 4.0]} if "b" in vectors else {}
+        rows = [models.PointStruct(id=i, vector=rest, payload={"i": i}) for i in range(10, 20)]
+        db.upsert("c", rows)
+        db.set_payload("c", {"edited": True}, [1, 11])
+
+    with_names_changed(tmp_path / "db", vectors, drop)
+    found = one(repair_database(tmp_path / "db", tmp_path / "new"), "c")
+    assert (found.saved, found.lost, found.partly_lost, found.operations) == (16, 0, 0, 2)
+    assert found.unusable_operations == found.guessed == []
+    named, saved = named_vectors(tmp_path / "new")
+    assert named == {n: params for n, params in vectors.items() if n != "a"}
+    kept = {"b": [1.0, 1.0]} if "b" in vectors else {}
+    rest = {"b": [3.0, 4.0]} if "b" in vectors else {}
+    assert saved == dict.fromkeys(range(6), kept) | dict.fromkeys(range(10, 20), rest)
+    with VecDB(tmp_path / "new") as db:
+        payloads = [record.payload for record in db.retrieve("c", [1, 11])]
+    assert payloads == [{"i": 1, "edited": True}, {"i": 11, "edited": True}]
+
+
+@pytest.mark.parametrize("by", ["upsert", "update_vectors"])
+def test_vectors_of_a_name_that_came_later_are_saved(by: str, tmp_path: Path) -> None:
+    """What its distance was is in no operation: the report says what it is taken for."""
+
+    def add(db: VecDB) -> None:
+        db.create_vector_name("c", "b", dense(2, "Euclid"))
+        if by == "upsert":
+            vector: Any = {"a": [2.0] * 4, "b": [3.0, 4.0]}
+            db.upsert("c", [models.PointStruct(id=10, vector=vector)])
+        db.update_vectors("c", [models.PointVectors(id=1, vector={"b": [5.0, 6.0]})])
+        db.delete_vectors("c", ["b"], [2])
+
+    with_names_changed(tmp_path / "db", A, add)
+    report = repair_database(tmp_path / "db", tmp_path / "new")
+    found = one(report, "c")
+    assert (found.lost, found.partly_lost, found.unusable_operations) == (0, 0, [])
+    assert found.guessed == ["vector b: Dot"]
+    assert not found.complete
+    named, saved = named_vectors(tmp_path / "new")
+    assert named == A | {"b": {"size": 2, "distance": "Dot"}}
+    expected = {i: {"a": [1.0] * 4} for i in range(6)}
+    expected[1] |= {"b": [5.0, 6.0]}
+    if by == "upsert":
+        expected[10] = {"a": [2.0] * 4, "b": [3.0, 4.0]}
+    assert saved == expected
+    assert "vector b: Dot" in run("repair", tmp_path / "db", "--to", tmp_path / "again").stdout
+
+
+def test_vectors_of_a_name_of_another_dimension_now_are_saved(tmp_path: Path) -> None:
+    def replace(db: VecDB) -> None:
+        db.delete_vector_name("c", "b")
+        db.create_vector_name("c", "b", dense(3, "Cosine"))
+        vector: Any = {"a": [2.0] * 4, "b": [0.0, 0.0, 7.0]}
+        db.upsert("c", [models.PointStruct(id=i, vector=vector) for i in (5, 10)])
+        db.update_vectors("c", [models.PointVectors(id=1, vector={"b": [0.0, 5.0, 0.0]})])
+
+    with_names_changed(tmp_path / "db", AB, replace)
+    found = one(repair_database(tmp_path / "db", tmp_path / "new"), "c")
+    assert (found.saved, found.lost, found.partly_lost) == (7, 0, 0)
+    assert found.guessed == ["vector b: Dot"]
+    assert found.unusable_operations == []
+    named, saved = named_vectors(tmp_path / "new")
+    assert named == A | {"b": {"size": 3, "distance": "Dot"}}
+    written = {"a": [2.0] * 4, "b": [0.0, 0.0, 1.0]}
+    expected = {i: {"a": [1.0] * 4} for i in range(5)} | {5: written, 10: written}
+    expected[1] |= {"b": [0.0, 1.0, 0.0]}
+    assert saved == expected
+
+
+def test_vectors_of_a_name_that_went_and_came_again_are_not_taken_for_lost(tmp_path: Path) -> None:
+    def again(db: VecDB) -> None:
+        db.delete_vector_name("c", "b")
+        db.upsert("c", [models.PointStruct(id=10, vector={"a": [2.0] * 4})])
+        db.create_vector_name("c", "b", dense(2, "Manhattan"))
+        db.upsert("c", [models.PointStruct(id=11, vector={"b": [3.0, 4.0]})])
+
+    with_names_changed(tmp_path / "db", AB, again)
+    found = one(repair_database(tmp_path / "db", tmp_path / "new"), "c")
+    assert (found.saved, found.lost, found.partly_lost) == (8, 0, 0)
+    assert found.guessed == ["vector b: Euclid"], "as an older configuration says; not certain"
+    expected = {i: {"a": [1.0] * 4} for i in range(6)}
+    expected |= {10: {"a": [2.0] * 4}, 11: {"b": [3.0, 4.0]}}
+    assert named_vectors(tmp_path / "new") == (AB, expected)
+
+
+def test_what_an_old_file_of_the_log_says_of_vector_names_counts_for_nothing(
+    tmp_path: Path,
+) -> None:
+    """The segment has been written since, with a configuration that knows the newer names."""
+    path = tmp_path / "db"
+    with VecDB(path) as db:
+        db.create_collection("c", A)
+        db.upsert("c", [models.PointStruct(id=1, vector={"a": [1.0] * 4})])
+        [old] = files(path, "c", "log")
+        shutil.copy(old, tmp_path / "old")
+        db.create_vector_name("c", "b", dense(2, "Euclid"))
+        db.upsert("c", [models.PointStruct(id=2, vector={"b": [1.0, 2.0]})])
+        db.flush()
+        db.update_vectors("c", [models.PointVectors(id=1, vector={"b": [3.0, 4.0]})])
+    shutil.copy(tmp_path / "old", old)
+    remove(files(path, "c", "catalog")[0])
+    found = one(repair_database(path, tmp_path / "new"), "c")
+    assert (found.lost, found.partly_lost, found.guessed) == (0, 0, [])
+    named, saved = named_vectors(tmp_path / "new")
+    assert named == AB
+    assert saved == {1: {"a": [1.0] * 4, "b": [3.0, 4.0]}, 2: {"b": [1.0, 2.0]}}
+
+
+def test_a_vector_that_is_lost_stays_lost_whatever_names_came(tmp_path: Path) -> None:
+    def add(db: VecDB) -> None:
+        db.create_vector_name("c", "b", dense(2, "Euclid"))
+        db.upsert("c", [models.PointStruct(id=5, vector={"b": [3.0, 4.0]})])
+
+    with_names_changed(tmp_path / "db", A, add)
+    remove(files(tmp_path / "db", "c", "vectors*")[0])
+    found = one(repair_database(tmp_path / "db", tmp_path / "new"), "c")
+    assert [(p.id, p.lost) for p in found.partly_lost_points] == [
+        (i, ["vector a"]) for i in range(5)
+    ]
+    assert named_vectors(tmp_path / "new")[1] == {i: {} for i in range(5)} | {5: {"b": [3.0, 4.0]}}
+
+
 # -- any damage --------------------------------------------------------------------------------
 
 

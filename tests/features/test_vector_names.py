@@ -116,6 +116,56 @@ def test_the_unnamed_vector_gets_company_and_goes(tmp_path: Path) -> None:
         assert vectors_of(db) == {1: None, 2: [5, 6]}
 
 
+FIELDS = models.VectorParams.__struct_fields__
+
+
+@pytest.mark.parametrize("form", [dict, theirs.VectorParams, models.VectorParams])
+@pytest.mark.parametrize("name", FIELDS)
+def test_a_vector_may_be_called_as_a_field_of_its_parameters(
+    name: str, form: Any, tmp_path: Path
+) -> None:
+    """``{"size": …}`` was taken for one unnamed vector, whatever the size was."""
+    given = {name: form(size=2, distance="Dot"), "other": form(size=2, distance="Dot")}
+    with VecDB(tmp_path / "db") as db:
+        db.create_collection("c", {name: given[name]})
+        db.create_collection("d", given)
+        db.create_collection("e")
+        db.create_vector_name("e", name, {"dense": A})
+        for collection in "cde":
+            db.upsert(collection, [{"id": 1, "vector": {name: [1, 2]}}])
+            db.update_collection(collection, vectors_config={name: {"on_disk": True}})
+    with VecDB(tmp_path / "db") as db:
+        assert not db.damaged
+        assert names(db) == {name}
+        for collection in "cde":
+            [hit] = db.query_points(collection, [1, 1], using=name, with_vectors=True).points
+            assert hit.vector == {name: [1, 2]}
+            vectors = db.get_collection(collection).config.params.vectors
+            assert isinstance(vectors, dict)
+            assert vectors[name].on_disk
+        db.delete_vector_name("d", name)
+        assert db.retrieve("d", [1], with_vectors=True)[0].vector == {}
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"size": 2}, "missing field 'distance'"),
+        ({"size": None, "distance": "Dot"}, r"vectors_config\.size: expected an integer"),
+        ({"size": "2", "distance": "Dot"}, r"vectors_config\.size: expected an integer"),
+        ({"size": {"size": 2}}, r"vectors_config\['size'\]: missing field 'distance'"),
+        ({"size": A, "distance": "Dot"}, r"vectors_config\.size: expected an integer"),
+        ({"size": 2, "distance": "Dot", "a": A}, "unknown field 'a'"),
+    ],
+)
+def test_parameters_that_are_neither_of_one_vector_nor_of_vectors_by_name(
+    given: Any, said: str, db: VecDB
+) -> None:
+    with pytest.raises(InvalidInputError, match=said):
+        db.create_collection("d", given)
+    assert not db.collection_exists("d")
+
+
 def test_what_is_so_already_is_no_change(db: VecDB) -> None:
     db.create_vector_name("c", "new", DENSE)
     catalog = db.collection("c")._store.catalog

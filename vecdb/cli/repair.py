@@ -101,6 +101,11 @@ def _sentences(c: CollectionRepair) -> Iterator[str]:
         which = which or (str(gap.first) if gap.first == gap.last else f"{gap.first} to {gap.last}")
         yield f"Lost of the log: operations {which} ({gap.reason})."
     yield from (f"Not applied: {operation}." for operation in c.unusable_operations[:20])
+    if c.guessed:
+        yield (
+            f"Only the log knows these vectors, and not their distance. They are saved as "
+            f"{', '.join(c.guessed)}."
+        )
     if c.edits_skipped:
         yield f"Edits in the log found {count(c.edits_skipped, 'point')} missing."
     if c.torn_bytes:

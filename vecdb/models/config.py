@@ -237,6 +237,10 @@ def vector_name(value: Any) -> Any:
     return value
 
 
+def _may_be_params(value: Any) -> bool:
+    return isinstance(value, VectorParams) or fields_of(value) is not None
+
+
 def _vectors_config(value: Any) -> Any:
     one = converter(VectorParams)
     if isinstance(value, VectorParams):
@@ -244,12 +248,13 @@ def _vectors_config(value: Any) -> Any:
     fields = fields_of(value)
     if fields is None:
         raise refuse("VectorParams or a dict of name to VectorParams", value)
-    if "size" in fields or not isinstance(value, dict):
+    size = fields.get("size")  # of one vector; or what a vector is that has this name
+    if (size is not None and not _may_be_params(size)) or not isinstance(value, dict):
         return one(fields)
     named = {}
     for name, params in fields.items():
         vector_name(name)
-        if not isinstance(params, VectorParams) and fields_of(params) is None:
+        if not _may_be_params(params):
             if known_fields(VectorParams)[0].keys() & fields.keys():
                 return one(fields)  # without its size, and not a vector called "distance"
             raise refuse("VectorParams or its dict", params).under(f"[{name!r}]")
@@ -343,8 +348,8 @@ def merge(base: M, diff: Model) -> M:
 def parse_vectors_config(
     value: Any, what: str = "vectors_config"
 ) -> VectorParams | dict[str, VectorParams]:
-    """One VectorParams, or name to VectorParams. A dict with a ``size`` is one VectorParams; None
-    is no vectors."""
+    """One VectorParams, or name to VectorParams. A dict with a ``size`` is one VectorParams,
+    unless that is a vector's itself; None is no vectors."""
     given = {} if value is None else value
     vectors: VectorParams | dict[str, VectorParams] = read(VectorsConfig, given, what)
     return vectors

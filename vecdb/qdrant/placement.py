@@ -11,6 +11,7 @@ from typing import Any
 
 _ON_DISK = {"cold": True, "cached": False, "pinned": False}
 _ALWAYS_RAM = {"cold": False, "cached": False, "pinned": True}
+_PARTS = {"hnsw_config", "quantization_config"}
 
 
 def of_vectors(config: Any) -> Any:
@@ -21,12 +22,11 @@ def of_vectors(config: Any) -> Any:
         return config
     placed: dict[Any, Any] = {}
     for name, value in fields.items():
-        if name == "quantization_config":
-            placed[name] = of_codes(value)
-        elif name == "hnsw_config" or not isinstance(_fields(value), Mapping):
-            placed[name] = value
-        else:  # a vector of that name
+        inner = _fields(value)
+        if inner is not None and ("size" in inner or name not in _PARTS):  # a vector of that name
             placed[name] = of_vectors(value)
+        else:
+            placed[name] = of_codes(value) if name == "quantization_config" else value
     return _said(placed, "on_disk", _ON_DISK)
 
 

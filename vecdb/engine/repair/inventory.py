@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,7 +22,7 @@ from msgspec.structs import replace
 from vecdb import models
 from vecdb.engine.repair.lmdb_pages import CatalogRows, rows_of
 from vecdb.engine.repair.salvage import SalvagedFile, SalvagedLog, footer_checksum, mend, read_file
-from vecdb.engine.schema import Schema, schema_of
+from vecdb.engine.schema import schema_of, vectors_by_name
 from vecdb.errors import FormatVersionError
 from vecdb.storage import files, layout
 from vecdb.storage.catalog import DATA
@@ -104,7 +105,6 @@ class Inventory:
         state, current = self._choose_state()
         self._tree = state.tree if current and state is not None else {}
         self.config = self._choose_config(current)
-        self.schema: Schema = schema_of(self.config) if self.config is not None else {}
         self.lost = 0
         """Points that lived in segments with nothing left."""
         self.segments: list[SegmentEntry] = []
@@ -244,18 +244,27 @@ class Inventory:
             for _, row in self._manifests.values()
             for name, vector in row.vectors.items()
         }
-        for number, value in enumerate([*certain, *doubtful]):
-            try:
-                config = models.coerce(models.CollectionConfig, value)
-            except ValueError:
-                continue
+        self._hints = list(_configs([*others, *certain] if ours else certain))
+        sure = next(_configs(certain), None)
+        if sure is not None:
+            return sure
+        for config in _configs(doubtful):
             found = {v.name: v.dim for v in schema_of(config).values()}
             # Vector names may have come and gone since a segment was built, all of them even. What
             # may be another collection's must have something in common with a segment.
-            alike = bool(found.items() & dims.items()) and _agree(found, dims)
-            if number < len(certain) or not dims or alike:
+            if not dims or (found.items() & dims.items() and _agree(found, dims)):
                 return config
         return None
+
+    def guessed(self, name: str, dim: int) -> models.VectorParams:
+        """What a vector of the log may be that the configuration does not know: what some other
+        configuration says that is left, of whatever age; else Dot, which changes no number, and
+        ranks vectors that were normalised for Cosine as Cosine does."""
+        for config in self._hints:
+            params = vectors_by_name(config).get(name)
+            if params is not None and params.size == dim:
+                return params
+        return models.VectorParams(size=dim, distance=models.Distance.DOT)
 
     # -- the segments ----------------------------------------------------------------------
 
@@ -384,6 +393,13 @@ def _read_manifest(
         if row.id == number and isinstance(value.get("config"), dict):
             return value["config"], row
     return None
+
+
+def _configs(values: Iterable[Any]) -> Iterator[models.CollectionConfig]:
+    """Those of the values that are a configuration."""
+    for value in values:
+        with suppress(ValueError):
+            yield models.coerce(models.CollectionConfig, value)
 
 
 def _agree(dims: dict[str, int], others: dict[str, int]) -> bool:

@@ -3,7 +3,8 @@
 The damaged one is only read. What each file says is believed as far as its checksums go:
 
     inventory   who a collection is, its configuration, its state, its segments
-    salvaged    its points, row by row, then the operations of its log, past what is damaged
+    salvaged    its points, row by row, then the operations of its log, past what is damaged;
+                its vector names, as the log ends with them
     here        both go through the ordinary engine into the new database; then the report
 
 The new database gets its FORMAT last: until all is saved nobody can take it for one.
@@ -21,7 +22,7 @@ from typing import Any
 import numpy as np
 from msgspec import Struct, field
 
-from vecdb import ids, models
+from vecdb import ids
 from vecdb.engine.open import database_dir
 from vecdb.engine.open.aliases import read_aliases, write_aliases
 from vecdb.engine.open.places import create_collection, is_committed
@@ -94,6 +95,9 @@ class CollectionRepair(Struct):
     operations_lost: int = 0
     log_gaps: list[LostOperations] = field(default_factory=list)
     unusable_operations: list[str] = field(default_factory=list)
+    guessed: list[str] = field(default_factory=list)
+    """Vector names that only the log knows, and the distance that was taken for theirs: no
+    operation tells it."""
     edits_skipped: int = 0
     """Lost points that an edit in the log wanted to change."""
     torn_bytes: int = 0
@@ -109,6 +113,7 @@ class CollectionRepair(Struct):
             or self.uncertain
             or self.log_gaps
             or self.unusable_operations
+            or self.guessed
             or self.edits_skipped
         )
 
@@ -287,23 +292,18 @@ def _save_collection(path: Path, escaped: str, target: Path, meter: _Meter) -> C
     if inventory.config is None:
         report.error = "neither the catalog nor a segment has a whole configuration"
     else:
-        salvaged = SalvagedPoints(inventory, meter.advance)
-        _write(salvaged, inventory.config, target, report)
+        salvaged = SalvagedPoints(inventory, inventory.config, meter.advance)
+        _write(salvaged, target, report)
         _account(salvaged, report)
     report.damaged = [Problem(*entry) for entry in sorted(inventory.damaged.items())]
     return report
 
 
-def _write(
-    salvaged: SalvagedPoints,
-    config: models.CollectionConfig,
-    target: Path,
-    report: CollectionRepair,
-) -> None:
+def _write(salvaged: SalvagedPoints, target: Path, report: CollectionRepair) -> None:
     """Write the points, then the operations, through the ordinary engine."""
     parent = target / layout.COLLECTIONS
     # Nothing need be durable before the end, and then it is in segment files.
-    store = open_store(create_collection(parent, report.name, config), "never")
+    store = open_store(create_collection(parent, report.name, salvaged.config), "never")
     optimizer = Optimizer(lambda: [store])
     store.changed = optimizer.wake
     optimizer.start()
@@ -372,7 +372,7 @@ def _account(salvaged: SalvagedPoints, report: CollectionRepair) -> None:
     report.lost_ids = [_id(salvaged, position) for position in missing[:SHOWN_IDS].tolist()]
     partly = np.flatnonzero(salvaged.lost.any(axis=1) & ~salvaged.missing)
     report.partly_lost = len(partly)
-    names = ["payload", *(f"vector {name}" if name else "vector" for name in salvaged.names)]
+    names = ["payload", *map(_vector, salvaged.names)]
     for position in partly[:SHOWN_IDS].tolist():
         lost = [names[column] for column in np.flatnonzero(salvaged.lost[position]).tolist()]
         report.partly_lost_points.append(PartlyLost(_id(salvaged, position), lost))
@@ -384,8 +384,15 @@ def _account(salvaged: SalvagedPoints, report: CollectionRepair) -> None:
         gap.last - gap.first + 1 for gap in log.gaps if gap.last is not None
     )
     report.torn_bytes = log.torn_bytes
+    report.guessed = [
+        f"{_vector(name)}: {salvaged.schema[name].distance.value}" for name in salvaged.guessed
+    ]
     for path, detail in log.damaged:
         salvaged.inventory.note(path, detail)
+
+
+def _vector(name: str) -> str:
+    return f"vector {name}" if name else "vector"
 
 
 def _id(salvaged: SalvagedPoints, position: int) -> int | str:

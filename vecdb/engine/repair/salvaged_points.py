@@ -12,8 +12,9 @@ from contextlib import ExitStack
 
 import numpy as np
 import numpy.typing as npt
+from msgspec.structs import replace
 
-from vecdb import ids
+from vecdb import ids, models
 from vecdb.engine.operations import (
     Delete,
     DropVectors,
@@ -22,12 +23,12 @@ from vecdb.engine.operations import (
     Operation,
     Upsert,
     decode,
-    require_fit,
 )
 from vecdb.engine.repair.inventory import Inventory, SegmentEntry
-from vecdb.engine.repair.salvage import SalvagedFile
+from vecdb.engine.repair.log_names import LogNames, names_after
+from vecdb.engine.repair.salvage import SalvagedFile, SalvagedLog
 from vecdb.engine.repair.salvaged_edits import SalvagedEdits
-from vecdb.engine.schema import row_bytes
+from vecdb.engine.schema import row_bytes, schema_of, vectors_by_name
 from vecdb.payload import encoding
 from vecdb.storage import files
 from vecdb.storage.files import FileKind
@@ -36,6 +37,7 @@ from vecdb.vectors.block import VectorBlock
 
 Flags = npt.NDArray[np.bool_]
 Offsets = npt.NDArray[np.int64]
+Seqs = npt.NDArray[np.uint64]
 
 _WINDOW_BYTES = 8 << 20
 
@@ -44,19 +46,33 @@ class SalvagedPoints:
     """The points of one collection: first ``rows``, then ``operations``. The arrays have one entry
     for each point whose id is known, and say what was lost of it; ``unknown`` counts the others."""
 
-    def __init__(self, inventory: Inventory, progress: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        inventory: Inventory,
+        config: models.CollectionConfig,
+        progress: Callable[[int], None],
+    ) -> None:
         self.inventory = inventory
-        self.names = list(inventory.schema)
         self.unknown = inventory.lost
         """Points that have not even their id left."""
         self.bad_operations: list[str] = []
         self._progress = progress
         self._read_ids()
+        self.log_names = self._read_names(config)
+        self.guessed: list[str] = []
+        """Vector names whose parameters nothing tells."""
+        self.config = self._renamed(config)
+        """``config`` with the vector names that the log ends with."""
+        self.schema = schema_of(self.config)
+        self.names = list(self.schema)
+        self.lost = np.zeros((len(self.keys), 1 + len(self.names)), dtype=np.bool_)
+        """What is lost of each point: the payload, then each vector name."""
 
     # -- ids -------------------------------------------------------------------------------
 
     def _read_ids(self) -> None:
         keys, seqs, numbers, rows = [], [], [], []
+        self._configured_seq = 0
         self._edits_unknown = np.zeros(len(self.inventory.segments), dtype=np.bool_)
         for number, entry in enumerate(self.inventory.segments):
             array, whole = self._ids(entry)
@@ -81,8 +97,6 @@ class SalvagedPoints:
         self.certain &= ~self._edits_unknown[self.segment]
         count = len(self.keys)
         self._order = np.arange(count, dtype=np.uint32)
-        self.lost = np.zeros((count, 1 + len(self.names)), dtype=np.bool_)
-        """What is lost of each point: the payload, then each vector name."""
         self.missing = np.zeros(count, dtype=np.bool_)
         """Points that are lost, but for their id."""
         self.rewritten = np.zeros(count, dtype=np.bool_)
@@ -110,7 +124,7 @@ class SalvagedPoints:
             self.inventory.note(file.path, file.damage)
         return (array[:, 0] if columns == 1 else array), whole
 
-    def _seqs(self, entry: SegmentEntry, number: int) -> npt.NDArray[np.uint64]:
+    def _seqs(self, entry: SegmentEntry, number: int) -> Seqs:
         """The last operations that changed the rows. A damaged seq counts as the newest of its
         segment."""
         with entry.file(files.SEQS, self.inventory.uuid) as file:
@@ -120,15 +134,41 @@ class SalvagedPoints:
         seqs = array[:, 0]
         if not whole.all():
             seqs = np.where(whole, seqs, seqs.max(where=whole, initial=0))
+        if entry.row is not None:  # the configuration is not older than what it was written with
+            self._configured_seq = max(self._configured_seq, int(seqs.max(initial=0)))
         with ExitStack() as held:
             edits = SalvagedEdits(entry, self.inventory.uuid, held)
             self._edits_unknown[number] = not edits.whole
-        changed: npt.NDArray[np.uint64] = np.maximum(seqs, edits.seqs)
+        changed: Seqs = np.maximum(seqs, edits.seqs)
         return changed
 
     def find(self, keys: list[int]) -> Offsets:
         """The position of each key in the arrays, or -1."""
         return ids.find(self.keys, self._order, ids.to_array(keys))
+
+    # -- vector names ----------------------------------------------------------------------
+
+    def _read_names(self, config: models.CollectionConfig) -> LogNames:
+        dims = {name: params.size for name, params in vectors_by_name(config).items()}
+        log = self.inventory.log
+        # A log of its own: what is wrong with it is noted where the operations are applied.
+        log = SalvagedLog(log.directory, log.uuid, log.after_seq)
+        return names_after(log, dims, self._configured_seq)
+
+    def _renamed(self, config: models.CollectionConfig) -> models.CollectionConfig:
+        known = vectors_by_name(config)
+        dims = self.log_names.dims
+        if dims == {name: params.size for name, params in known.items()}:
+            return config
+        named = {}
+        for name, dim in dims.items():
+            params = known.get(name)
+            if params is None or params.size != dim:
+                params = self.inventory.guessed(name, dim)
+                self.guessed.append(name)
+            named[name] = params
+        vectors = models.parse_vectors_config(named)
+        return replace(config, params=replace(config.params, vectors=vectors))
 
     # -- rows ------------------------------------------------------------------------------
 
@@ -180,12 +220,10 @@ class SalvagedPoints:
 
     def operations(self) -> Iterator[tuple[int, Operation]]:
         """Each operation of the log, for the points that are not newer than it."""
-        dims = {name: vector.dim for name, vector in self.inventory.schema.items()}
         for seq, data in self.inventory.log.operations():
             self._progress(len(data))
             try:
-                operation = decode(data)
-                require_fit(operation, dims)
+                operation = self.log_names.fitted(seq, decode(data))
             except DamageError as error:
                 self.bad_operations.append(f"operation {seq}: {error}")
                 continue
@@ -248,7 +286,7 @@ class _SegmentRows:
         self._vectors: dict[str, SalvagedFile] = {}
         self._present: dict[str, tuple[Flags, Flags]] = {}
         for name in salvaged.names:
-            dim = salvaged.inventory.schema[name].dim
+            dim = salvaged.schema[name].dim
             if entry.row is not None and entry.dim(name) != dim:
                 continue  # it came to the collection later
             self._vectors[name] = self._open(files.VECTORS, name)
@@ -260,7 +298,7 @@ class _SegmentRows:
 
     def upserts(self, points: Offsets) -> Iterator[Upsert]:
         """The points, whose rows ascend."""
-        schema = self._salvaged.inventory.schema
+        schema = self._salvaged.schema
         rows = self._salvaged.row[points]
         stride = row_bytes(schema)
         # A window ends where its bytes reach the limit, dead rows in it included.
@@ -272,7 +310,9 @@ class _SegmentRows:
             self._edits.put(window, payloads, payload_whole)
             vectors, lost = {}, {}
             for name in schema:
-                vectors[name], lost[name] = self._read_vectors(name, window)
+                vectors[name], lost[name] = self._read_vectors(
+                    name, window, self._salvaged.seqs[some]
+                )
             found = self._salvaged.keep(some, payloads, payload_whole, vectors, lost)
             if found is not None:
                 yield found
@@ -333,9 +373,9 @@ class _SegmentRows:
             self._salvaged.inventory.note(file.path, file.damage)
         return unpack_bits(bits[:, 0], entry.rows), np.repeat(whole, 8)[: entry.rows]
 
-    def _read_vectors(self, name: str, window: Offsets) -> tuple[VectorBlock, Flags]:
+    def _read_vectors(self, name: str, window: Offsets, seqs: Seqs) -> tuple[VectorBlock, Flags]:
         """The vectors, and which rows have lost theirs."""
-        dim = self._salvaged.inventory.schema[name].dim
+        dim = self._salvaged.schema[name].dim
         if name not in self._vectors:
             none = VectorBlock.of_none(len(window), dim)
             return none, np.zeros(len(window), dtype=np.bool_)
@@ -345,8 +385,13 @@ class _SegmentRows:
         has, known = (flags[window] for flags in self._present[name])
         # Rows without the vector hold zeros.
         there = np.where(known, has, block.any(axis=1)) & good
+        lost = np.where(known, has & ~good, ~there)
+        absent = self._salvaged.log_names.absent
+        if name in absent:
+            there &= seqs > absent[name]
+            lost &= seqs > absent[name]
         block[~there] = 0
-        return VectorBlock(block, there), np.where(known, has & ~good, ~there)
+        return VectorBlock(block, there), lost
 
 
 class _Stream:
