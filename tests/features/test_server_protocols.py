@@ -267,6 +267,14 @@ asked = st.one_of(
     odd_ids,
     st.none(),
     dense.map(lambda vector: m.NearestQuery(nearest=vector)),
+    st.builds(
+        lambda nearest, fields: m.NearestQuery(nearest=nearest, mmr=m.Mmr(**fields)),
+        dense | ids,
+        _some(
+            diversity=st.sampled_from([0.0, 0.7, 1.0, 1.5]),
+            candidates_limit=st.sampled_from([0, 1, 9, 16_385]),
+        ),
+    ),
     st.just(m.FusionQuery(fusion=m.Fusion.RRF)),
     st.just(m.RecommendQuery(recommend=m.RecommendInput(positive=[1], negative=[2]))),
     keys.map(lambda key: m.OrderByQuery(order_by=key)),
