@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Iterator
+from datetime import datetime, timezone
 from typing import Any
 
 import grpc
@@ -168,6 +169,50 @@ READS: dict[str, Call] = {
         ),
         limit=8,
     ),
+    "order": lambda c: c.query_points("d", query=models.OrderByQuery(order_by="n"), limit=4),
+    "order of dates": lambda c: c.query_points(
+        "d",
+        query=models.OrderByQuery(
+            order_by=models.OrderBy(
+                key="when",
+                direction=models.Direction.DESC,
+                start_from=datetime(2024, 1, 20, tzinfo=timezone.utc),
+            )
+        ),
+        query_filter=FILTERS["match"],
+        limit=40,
+    ),
+    "sample": lambda c: sorted(
+        str(each.id)
+        for each in c.query_points(
+            "d", query=models.SampleQuery(sample=models.Sample.RANDOM), limit=ROWS + 5
+        ).points
+    ),
+    "facet": lambda c: c.facet("d", "tags[]"),
+    "facet some": lambda c: c.facet("d", "n", facet_filter=FILTERS["range"], limit=3, exact=True),
+    "groups": lambda c: c.query_points_groups("d", "city", query=QUERY),
+    "groups of arrays": lambda c: c.query_points_groups(
+        "d",
+        "tags[]",
+        query=QUERY,
+        query_filter=FILTERS["range"],
+        limit=4,
+        group_size=2,
+        with_payload=["n"],
+        with_vectors=True,
+        score_threshold=-0.2,
+    ),
+    "groups and lookup": lambda c: c.query_points_groups(
+        "d",
+        "n",
+        query=QUERY,
+        limit=90,
+        with_lookup=models.WithLookup(collection="n", with_payload=False, with_vectors=["a"]),
+        query_filter=models.Filter(
+            must=[models.FieldCondition(key="n", range=models.Range(lt=40))]
+        ),
+    ),
+    "groups by id": lambda c: c.query_points_groups("d", "city", query=UUID, group_size=1),
     "offset": lambda c: c.query_points("d", query=QUERY, offset=15, limit=4),
     "threshold": lambda c: c.query_points("d", query=QUERY, score_threshold=0.2, limit=99),
     "include": lambda c: c.query_points("d", query=QUERY, with_payload=["n", "deep.x"]),
@@ -191,6 +236,13 @@ READS: dict[str, Call] = {
     "no payload": lambda c: c.retrieve("d", [5, UUID], with_payload=False),
     "scroll": lambda c: c.scroll("d", limit=7, offset=30),
     "scroll on": lambda c: c.scroll("d", scroll_filter=FILTERS["match"], limit=500),
+    "scroll in order": lambda c: c.scroll("d", order_by="deep.x", limit=7),
+    "scroll large": lambda c: c.scroll(
+        "d",
+        order_by=models.OrderBy(key="big", direction=models.Direction.DESC, start_from=1 << 62),
+        with_payload=["big"],
+        with_vectors=True,
+    ),
     "scroll vectors": lambda c: c.scroll("n", limit=2, with_vectors=True),
     "count": lambda c: c.count("d"),
     "exists": lambda c: [c.collection_exists(name) for name in ("d", "none")],
@@ -220,6 +272,9 @@ def _scores_apart(value: Any) -> Any:
         found["vector"] = _floats(found["vector"])
         found["payload"] = found["payload"] or None  # which is the same in messages of gRPC
         return type(value).__name__, found
+    if isinstance(value, models.GroupsResult):
+        groups = value.groups
+        return [(each.id, _scores_apart(each.hits), _scores_apart(each.lookup)) for each in groups]
     if isinstance(value, QueryResponse):
         return [_scores_apart(each) for each in value.points]
     if isinstance(value, (list, tuple)):
@@ -320,6 +375,14 @@ MISTAKES: dict[str, Call] = {
     "sparse": lambda c: c.create_collection(
         "s", vectors_config={}, sparse_vectors_config={"s": models.SparseVectorParams()}
     ),
+    "order and offset": lambda c: c.scroll("d", order_by="n", offset=3),
+    "order of nothing": lambda c: c.scroll("d", order_by=""),
+    "facet of none": lambda c: c.facet("none", "n"),
+    "facet of a wrong path": lambda c: c.facet("d", "a[x]"),
+    "groups of none": lambda c: c.query_points_groups("none", "n"),
+    "groups of a wrong vector": lambda c: c.query_points_groups("d", "n", query=[1.0]),
+    "groups by a wrong path": lambda c: c.query_points_groups("d", "a[x]", query=QUERY),
+    "no lookup": lambda c: c.query_points_groups("d", "n", query=QUERY, with_lookup="none"),
     "wrong id": lambda c: c.upsert("d", [models.PointStruct(id="x", vector=QUERY)]),
 }
 

@@ -252,10 +252,22 @@ def test_bytes_that_are_no_message(channel: grpc.Channel) -> None:
             "",
         ),
         (
-            "Points/Facet",
-            q.FacetCounts(collection_name="c", key="n"),
+            "Points/SearchMatrixPairs",
+            q.SearchMatrixPoints(collection_name="c"),
             Code.INVALID_ARGUMENT,
-            "Bad request: facet is Qdrant's, and not supported by vecdb",
+            "Bad request: a matrix of distances is Qdrant's, and not supported by vecdb",
+        ),
+        (
+            "Points/Facet",
+            q.FacetCounts(collection_name="c", key="n", limit=0),
+            Code.INVALID_ARGUMENT,
+            "Validation error in body: [limit: value 0 invalid, must be 1 or larger]",
+        ),
+        (
+            "Points/SearchGroups",
+            q.SearchPointGroups(collection_name="c", vector=[1.0] * 4, limit=1, group_by="n"),
+            Code.INVALID_ARGUMENT,
+            "Validation error in body: [group_size: value 0 invalid, must be 1 or larger]",
         ),
         (
             "Collections/Create",
@@ -425,6 +437,15 @@ def test_older_clients_get_vectors_in_the_form_they_know(
     query = q.QueryPoints(collection_name="c", query=nearest, with_vectors=vectors, limit=1)
     batch = q.QueryBatchPoints(collection_name="c", query_points=[query])
     page = q.ScrollPoints(collection_name="c", with_vectors=vectors, limit=1)
+    lookup = q.WithLookup(collection="c", with_vectors=vectors)
+    more: Any = {
+        "collection_name": "c",
+        "group_by": "n",
+        "with_lookup": lookup,
+        "with_vectors": vectors,
+    }
+    groups = q.QueryPointGroups(query=nearest, **more)
+    old_groups = q.SearchPointGroups(vector=[1, 2, 3, 4], limit=10, group_size=3, **more)
     options = [("grpc.primary_user_agent", agent)]
     with grpc.insecure_channel(server.grpc, options=options) as opened:
         found = [
@@ -440,6 +461,15 @@ def test_older_clients_get_vectors_in_the_form_they_know(
                 call(opened, "/qdrant.Points/Scroll", page.SerializeToString())
             ).result[0],
         ]
+        in_groups = q.QueryGroupsResponse.FromString(
+            call(opened, "/qdrant.Points/QueryGroups", groups.SerializeToString())
+        ).result
+        as_before = q.SearchGroupsResponse.FromString(
+            call(opened, "/qdrant.Points/SearchGroups", old_groups.SerializeToString())
+        ).result
+    assert as_before == in_groups
+    assert len(in_groups.groups) == 10
+    found += [in_groups.groups[0].hits[0], in_groups.groups[0].lookup]
     for point in found:
         vector = point.vectors.vector
         assert len(vector.dense.data) == 4

@@ -244,8 +244,6 @@ def test_known_and_unknown_parameters_that_change_nothing(http: httpx.Client, pa
 @pytest.mark.parametrize(
     "where",
     [
-        "points/query/groups",
-        "points/search/groups",
         "points/search/matrix/pairs",
         "points/search/matrix/offsets",
         "points/recommend",
@@ -253,7 +251,6 @@ def test_known_and_unknown_parameters_that_change_nothing(http: httpx.Client, pa
         "points/recommend/groups",
         "points/discover",
         "points/discover/batch",
-        "facet",
     ],
 )
 def test_what_vecdb_has_not_is_refused_by_name(http: httpx.Client, path: str, where: str) -> None:
@@ -323,6 +320,79 @@ def test_forms_of_a_query(http: httpx.Client, path: str) -> None:
     assert ids(query=[1, 0, 0, 0], filter={"must": match, "should": None}) == [2]
     params = {"exact": True, "hnsw_ef": 64, "quantization": {"oversampling": 2.0}}
     assert ids(query=[1, 0, 0, 0], params=params) == [3, 2, 1]
+
+
+def test_points_in_the_order_of_a_value(http: httpx.Client, path: str) -> None:
+    ordered = {"key": "n", "direction": "desc", "start_from": 2}
+    page = result(http.post(f"{path}/points/scroll", json={"order_by": ordered, "limit": 2}))
+    assert [(each["id"], each["order_value"]) for each in page["points"]] == [(2, 2), (1, 1)]
+    assert page["next_page_offset"] is None
+    body = {"query": {"order_by": "n"}, "limit": 2}
+    found = result(http.post(f"{path}/points/query", json=body))["points"]
+    first = {"id": 1, "version": found[0]["version"], "score": 1.0, "order_value": 1}
+    assert found[0] == first
+    assert found[1]["order_value"] == 2
+    text = error(http.post(f"{path}/points/scroll", json={"order_by": "n", "offset": 2}), 400)
+    assert "offset" in text
+    assert "key" in error(http.post(f"{path}/points/scroll", json={"order_by": {}}), 400)
+
+
+def test_points_by_chance(http: httpx.Client, path: str) -> None:
+    body: dict[str, Any] = {"query": {"sample": "random"}}
+    found = result(http.post(f"{path}/points/query", json=body))["points"]
+    assert sorted(each["id"] for each in found) == [1, 2, 3]
+    body = {"query": {"sample": "first"}}
+    assert "sample" in error(http.post(f"{path}/points/query", json=body), 400)
+
+
+def test_facets(http: httpx.Client, path: str) -> None:
+    many = [{"id": n, "payload": {"city": f"c{n:02}"}, "vector": VECTOR} for n in range(10, 22)]
+    put(http, path, *many)
+    put(http, path, {"id": 30, "payload": {"city": ["c15", "c15", True, 7]}, "vector": VECTOR})
+    hits = result(http.post(f"{path}/facet", json={"key": "city"}))["hits"]
+    assert hits[0] == {"value": "c15", "count": 2}
+    assert len(hits) == 10
+    body = {"key": "city", "limit": 1 << 63, "exact": True, "filter": {"must": {"has_id": [30]}}}
+    hits = result(http.post(f"{path}/facet", json=body))["hits"]
+    assert [each["value"] for each in hits] == [True, 7, "c15"]
+    assert result(http.post(f"{path}/facet", json={"key": "none"})) == {"hits": []}
+    assert "missing field `key`" in error(http.post(f"{path}/facet", json={}), 400)
+    text = error(http.post(f"{path}/facet", json={"key": "n", "limit": 0}), 422)
+    assert text.endswith("[limit: value 0 invalid, must be 1 or larger]")
+    assert "exact" in error(http.post(f"{path}/facet", json={"key": "n", "exact": 1}), 400)
+
+
+def test_groups(http: httpx.Client, path: str) -> None:
+    put(http, path, *({"id": n, "payload": {"n": 1}, "vector": VECTOR} for n in range(10, 16)))
+    new_collection(http, "lookup")
+    put(http, "/collections/lookup", {"id": 1, "payload": {"name": "one"}, "vector": VECTOR})
+    query = {"query": VECTOR, "group_by": "n", "with_lookup": "lookup"}
+    groups = result(http.post(f"{path}/points/query/groups", json=query))["groups"]
+    assert {each["id"]: len(each["hits"]) for each in groups} == {1: 3, 2: 1, 3: 1}
+    for each in groups:
+        assert each["hits"][0].keys() == {"id", "version", "score"}
+        if each["id"] == 1:
+            assert each["lookup"] == {"id": 1, "payload": {"name": "one"}}
+        else:
+            assert "lookup" not in each
+    search: dict[str, Any] = {
+        "vector": {"name": "", "vector": VECTOR},
+        "group_by": "n",
+        "group_size": 3,
+    }
+    search |= {"limit": 10, "with_lookup": {"collection": "lookup"}}
+    assert result(http.post(f"{path}/points/search/groups", json=search))["groups"] == groups
+    for where, body in (("query", query), ("search", search)):
+        url = f"{path}/points/{where}/groups"
+        assert "missing field `group_by`" in error(
+            http.post(url, json=body | {"group_by": None}), 400
+        )
+        for name in ("limit", "group_size"):
+            text = error(http.post(url, json=body | {name: 0}), 422)
+            assert text.endswith(f"[{name}: value 0 invalid, must be 1 or larger]")
+        assert "'none'" in error(http.post(url, json=body | {"with_lookup": "none"}), 404)
+        assert "unknown field `offset`" in error(http.post(url, json=body | {"offset": 1}), 400)
+    http.delete("/collections/lookup")
 
 
 def test_old_and_new_names_of_a_search(http: httpx.Client, path: str) -> None:

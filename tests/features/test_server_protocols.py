@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from typing import Any
 
 import grpc
@@ -33,6 +34,7 @@ _CODES = {
     422: "INVALID_ARGUMENT",
 }
 _PLACE = re.compile(r"^((?:Format|Validation) error in )(?:JSON body|query parameters)")
+_NAMES = re.compile("by_http|by_grpc")
 _FLATTENED = re.compile(r"\b(?:internal|search_request|scroll_request)\.")
 
 
@@ -84,7 +86,7 @@ def outcome(operation: Operation, client: QdrantClient, name: str) -> Any:
         event(f"not sent: {type(error).__name__}")
         assume(False)
     text = _FLATTENED.sub("", _PLACE.sub(r"\1body", text))
-    return code, text.replace(name, "NAME")
+    return code, _NAMES.sub("NAME", text)  # one that lists what there is has both
 
 
 def plain(value: Any, name: str = "") -> Any:
@@ -247,6 +249,16 @@ with_payload = st.one_of(
     st.lists(keys, max_size=2).map(lambda found: m.PayloadSelectorExclude(exclude=found)),
 )
 with_vectors = st.one_of(st.booleans(), st.lists(names, max_size=2))
+orders = st.builds(
+    lambda key, more: m.OrderBy(key=key, **more),
+    keys,
+    _some(
+        direction=st.sampled_from(list(m.Direction)),
+        start_from=st.one_of(
+            st.integers(-1, 5), st.sampled_from([0.5, -1e300, datetime(2024, 1, 3, 12)])
+        ),
+    ),
+)
 asked = st.one_of(
     *[st.lists(numbers, min_size=DIM, max_size=DIM)] * 8,
     dense,
@@ -255,10 +267,18 @@ asked = st.one_of(
     odd_ids,
     st.none(),
     dense.map(lambda vector: m.NearestQuery(nearest=vector)),
+    st.builds(
+        lambda nearest, fields: m.NearestQuery(nearest=nearest, mmr=m.Mmr(**fields)),
+        dense | ids,
+        _some(
+            diversity=st.sampled_from([0.0, 0.7, 1.0, 1.5]),
+            candidates_limit=st.sampled_from([0, 1, 9, 16_385]),
+        ),
+    ),
     st.just(m.FusionQuery(fusion=m.Fusion.RRF)),
     st.just(m.RecommendQuery(recommend=m.RecommendInput(positive=[1], negative=[2]))),
-    st.just(m.SampleQuery(sample=m.Sample.RANDOM)),
-    st.just(m.OrderByQuery(order_by="n")),
+    keys.map(lambda key: m.OrderByQuery(order_by=key)),
+    orders.map(lambda order: m.OrderByQuery(order_by=order)),
     st.just(m.SparseVector(indices=[1, 3], values=[0.5, 1.0])),
 )
 queries = _some(
@@ -289,6 +309,18 @@ def _query(fields: dict[str, Any], filter: Any, search: Any) -> Operation:
     return verb("query_points", query_filter=filter, search_params=search, **fields)
 
 
+def _groups(key: str, fields: dict[str, Any], filter: Any, more: dict[str, Any]) -> Operation:
+    given = {name: value for name, value in fields.items() if name != "offset"}
+    return verb("query_points_groups", key, query_filter=filter, **given, **more)
+
+
+def _sample(client: QdrantClient, name: str) -> Any:
+    """All points, as what is drawn by chance is not the same twice."""
+    query = m.SampleQuery(sample=m.Sample.RANDOM)
+    found = client.query_points(name, query=query, limit=1000).points
+    return sorted(found, key=lambda point: str(point.id))
+
+
 def _request(fields: dict[str, Any], filter: Any) -> m.QueryRequest:
     renamed = {"with_vectors": "with_vector"}
     named = {renamed.get(name, name): each for name, each in fields.items()}
@@ -316,14 +348,39 @@ reads = st.one_of(
             with_vectors=with_vectors,
         ),
     ),
+    st.builds(
+        lambda order, filter, fields: verb(
+            "scroll", scroll_filter=filter, order_by=order, **fields
+        ),
+        keys | orders,
+        st.none() | filters,
+        _some(limit=st.integers(0, 12), with_payload=with_payload, with_vectors=with_vectors),
+    ),
+    st.builds(
+        lambda key, filter, fields: verb("facet", key, facet_filter=filter, **fields),
+        keys,
+        st.none() | filters,
+        _some(limit=st.integers(0, 5), exact=st.booleans()),
+    ),
+    st.builds(
+        _groups,
+        keys,
+        queries,
+        st.none() | filters,
+        _some(
+            group_size=st.integers(0, 4),
+            with_lookup=st.sampled_from(
+                ["none", m.WithLookup(collection="by_http", with_vectors=["e"])]
+            ),
+        ),
+    ),
     filters.map(lambda filter: verb("count", count_filter=filter)),
     st.just(verb("count", exact=False)),
     st.just(verb("collection_exists")),
     st.just(verb("get_collection")),
     st.just(verb("get_collection_aliases")),
     st.just(verb("list_snapshots")),
-    st.just(verb("facet", "city")),
-    st.just(verb("query_points_groups", "n", query=[1.0, 0.0, 0.0, 0.0])),
+    st.just(_sample),
     st.just(verb("search_matrix_pairs", limit=2)),
     st.just(lambda client, name: client.count(f"{name}_none")),
     st.just(lambda client, name: client.get_collection("")),

@@ -34,6 +34,7 @@ class Point(Struct, omit_defaults=True, gc=False):
     id: Any
     payload: dict[str, Any] | None = None
     vector: Any = None
+    order_value: int | float | None = None
 
 
 class Hit(Struct, omit_defaults=True, gc=False):
@@ -44,6 +45,7 @@ class Hit(Struct, omit_defaults=True, gc=False):
     score: Any
     payload: dict[str, Any] | None = None
     vector: Any = None
+    order_value: int | float | None = None
 
 
 class Points(Struct):
@@ -93,7 +95,7 @@ def points(records: Iterable[models.Record]) -> Raw:
 
 def point(record: models.Record) -> Point:
     """One of them."""
-    return Point(record.id, record.payload, vector(record.vector))
+    return Point(record.id, record.payload, vector(record.vector), record.order_value)
 
 
 def hits(found: Sequence[models.ScoredPoint]) -> Raw:
@@ -107,11 +109,11 @@ def _hits(found: Sequence[models.ScoredPoint]) -> list[Hit]:
     scores = floats([point.score for point in found])[1:-1].split(b",")
     if found[0].vector is None:
         return [
-            Hit(p.id, p.version, Raw(score), p.payload)
+            Hit(p.id, p.version, Raw(score), p.payload, None, p.order_value)
             for p, score in zip(found, scores, strict=True)
         ]
     return [
-        Hit(p.id, p.version, Raw(score), p.payload, vector(p.vector))
+        Hit(p.id, p.version, Raw(score), p.payload, vector(p.vector), p.order_value)
         for p, score in zip(found, scores, strict=True)
     ]
 

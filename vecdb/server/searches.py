@@ -114,7 +114,12 @@ def _make_together(searches: list[_Search]) -> bool:
 
 
 def _one(collection: Collection, request: Request, shape: Shape) -> Any:
-    arguments = {_ARGUMENTS.get(name, name): value for name, value in request.items()}
-    if "with_payload" not in arguments:
-        arguments["with_payload"] = False
-    return shape(collection.query_points(**arguments).points)
+    return shape(collection.query_points(**arguments(request)).points)
+
+
+def arguments(request: Request) -> dict[str, Any]:
+    """A request as the arguments of a verb. Payloads come only if they are asked for."""
+    given = {_ARGUMENTS.get(name, name): value for name, value in request.items()}
+    if "with_payload" not in given:
+        given["with_payload"] = False
+    return given

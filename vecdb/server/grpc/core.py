@@ -207,3 +207,5 @@ def _add_older_forms(response: Any) -> None:
     elif kind.name == "GroupsResult":
         for group in response.result.groups:
             add_older_form(group.hits)
+            if group.HasField("lookup"):
+                add_older_form([group.lookup])

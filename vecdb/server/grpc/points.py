@@ -157,6 +157,16 @@ def _write_record(point: models.ScoredPoint | models.Record, message: Message) -
         write_payload(point.payload, message.payload)
     if point.vector is not None:
         _write_vectors(point.vector, message.vectors)
+    if point.order_value is not None:
+        _write_order_value(point.order_value, message.order_value)
+
+
+def _write_order_value(value: int | float, message: Message) -> None:
+    """An integer beyond 64 bits with a sign becomes a double, as in payloads."""
+    if type(value) is int and -(1 << 63) <= value < 1 << 63:
+        message.int = value
+    else:
+        message.float = value
 
 
 def _write_vectors(vectors: Any, message: Message) -> None:

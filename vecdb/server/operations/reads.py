@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from vecdb import models
 from vecdb.server.answers import Page, Points
 from vecdb.server.requests import (
     MOST_SEARCHES,
@@ -19,9 +20,10 @@ from vecdb.server.requests import (
     several,
     vector,
 )
+from vecdb.server.searches import arguments
 from vecdb.server.service import Service
 from vecdb.server.status import NOT_FOUND, Refusal, malformed
-from vecdb.server.table import Call, Right, operation
+from vecdb.server.table import Call, Right, Shapes, operation
 
 _VECTORS = {"with_vectors": "with_vector"}
 _PARAMS = (
@@ -57,6 +59,22 @@ _SEARCH_OF_BATCH = Fields(
 )
 SEARCH_BATCH = Fields(required=("searches",))
 
+_GROUP_SIZE = Bound("group_size", 1)
+QUERY_GROUPS = Fields(
+    *("query", "using", "filter", "params", "limit", *_WANTED, *_FROM),
+    *("group_size", "with_lookup"),
+    required=("group_by",),
+    aliases=_VECTORS,
+    bounds=(*_PARAMS, *_MMR, _GROUP_SIZE),
+)
+SEARCH_GROUPS = Fields(
+    *("filter", "params", *_WANTED, "with_lookup"),
+    required=("vector", "group_by", "group_size", "limit"),
+    aliases=_VECTORS,
+    renamed={"vector": "query_vector"},
+    bounds=(*_PARAMS, _GROUP_SIZE),
+)
+
 RETRIEVE = Fields(
     *("with_payload", "with_vector", "shard_key"),
     required=("ids",),
@@ -78,6 +96,12 @@ COUNT = Fields(
     *("filter", "exact", "shard_key"),
     renamed={"filter": "count_filter", "shard_key": "shard_key_selector"},
 )
+FACET = Fields(
+    *("filter", "limit", "exact", "shard_key"),
+    required=("key",),
+    renamed={"filter": "facet_filter", "shard_key": "shard_key_selector"},
+    bounds=(Bound("limit", 1),),
+)
 
 _PLAIN = {"query", "limit", "with_payload"}
 _SHORT = 100
@@ -88,7 +112,8 @@ _FEW = 8
 
 @operation(Right.READ, QUERY)
 async def query(service: Service, call: Call) -> Any:
-    """Find the points nearest to a vector or to a point; or, without a query, the first ones."""
+    """Find the points nearest to a vector or to a point, points in the order of a value, or some by
+    chance; or, without a query, the first ones."""
     return Points(await _found(service, call, _query(QUERY, call.body)))
 
 
@@ -172,6 +197,43 @@ async def search_batch(service: Service, call: Call) -> Any:
     return await service.lanes.read(kind, work, call.timeout)
 
 
+@operation(Right.READ, QUERY_GROUPS)
+async def query_groups(service: Service, call: Call) -> Any:
+    """Make a query whose points come in groups, by a value of their payload."""
+    await service.follow()
+    collection = service.collection(call.collection)
+    given = arguments(_query(QUERY_GROUPS, call.body))
+
+    def work() -> Any:
+        return _groups(call.shapes, collection.query_points_groups(**given))
+
+    return await service.lanes.read(None, work, call.timeout)
+
+
+@operation(Right.READ, SEARCH_GROUPS)
+async def search_groups(service: Service, call: Call) -> Any:
+    """Make a search whose points come in groups, by a value of their payload."""
+    await service.follow()
+    collection = service.collection(call.collection)
+    given = arguments(page(SEARCH_GROUPS.read(call.body)))
+    given["query_vector"] = vector(given["query_vector"])
+
+    def work() -> Any:
+        return _groups(call.shapes, collection.search_groups(**given))
+
+    return await service.lanes.read(None, work, call.timeout)
+
+
+def _groups(shapes: Shapes, found: models.GroupsResult) -> dict[str, Any]:
+    groups = []
+    for each in found.groups:
+        group = {"hits": shapes.hits(each.hits), "id": each.id}
+        if each.lookup is not None:
+            group["lookup"] = shapes.point(each.lookup)
+        groups.append(group)
+    return {"groups": groups}
+
+
 @operation(Right.READ, RETRIEVE)
 async def retrieve(service: Service, call: Call) -> Any:
     """Look up points by their ids."""
@@ -205,13 +267,13 @@ async def get_point(service: Service, call: Call) -> Any:
 
 @operation(Right.READ, SCROLL)
 async def scroll(service: Service, call: Call) -> Any:
-    """Walk through the points in the order of their ids, a page at a time."""
+    """Walk through the points in the order of their ids, or of a value, a page at a time."""
     await service.follow()
     collection = service.collection(call.collection)
     given = page(SCROLL.read(call.body))
     limit = given.get("limit", 10)
     kind: Hashable | None = None
-    if type(limit) is int and limit <= _SHORT:
+    if type(limit) is int and limit <= _SHORT and "order_by" not in given:
         filter = _text(given.get("scroll_filter"))
         kind = (call.collection, "scroll", filter, bool(given.get("with_vectors")))
 
@@ -228,11 +290,26 @@ async def count(service: Service, call: Call) -> Any:
     await service.follow()
     collection = service.collection(call.collection)
     given = COUNT.read(call.body)
-    if not isinstance(given.get("exact", True), bool):
-        raise malformed("exact: expected a boolean")
+    _check_exact(given)
     kind = (call.collection, "count", _text(given.get("count_filter")))
     counted = await service.lanes.read(kind, partial(collection.count, **given), call.timeout)
     return {"count": counted.count}
+
+
+@operation(Right.READ, FACET)
+async def facet(service: Service, call: Call) -> Any:
+    """Count the points that have each value of a field of the payload."""
+    await service.follow()
+    collection = service.collection(call.collection)
+    given = page(FACET.read(call.body))
+    _check_exact(given)
+    found = await service.lanes.read(None, partial(collection.facet, **given), call.timeout)
+    return {"hits": [{"value": each.value, "count": each.count} for each in found.hits]}
+
+
+def _check_exact(given: dict[str, Any]) -> None:
+    if not isinstance(given.get("exact", True), bool):
+        raise malformed("exact: expected a boolean")
 
 
 def _kind(name: str, request: dict[str, Any]) -> Hashable | None:

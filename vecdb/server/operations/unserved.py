@@ -9,8 +9,6 @@ from vecdb.server.status import not_supported
 from vecdb.server.table import Call, Right, operation
 
 UNSERVED = {
-    "query_groups": "groups",
-    "search_groups": "groups",
     "search_matrix_pairs": "a matrix of distances",
     "search_matrix_offsets": "a matrix of distances",
     "recommend": "recommend",
@@ -18,7 +16,6 @@ UNSERVED = {
     "recommend_groups": "recommend",
     "discover": "discover",
     "discover_batch": "discover",
-    "facet": "facet",
 }
 
 
