@@ -181,7 +181,9 @@ class Soak:
                 db.create_full_snapshot()
             case "list_snapshots":
                 wanted = len(self.world.snapshots.get(name, []))
-                self.equal(f"snapshots of {name}", len(db.list_snapshots(name)), wanted)
+                listed = [snapshot.name for snapshot in db.list_snapshots(name)]
+                files = [db.snapshot_path(name, each).name for each in listed]
+                self.equal(f"snapshots of {name}", (len(listed), files), (wanted, listed))
             case "list_full_snapshots":
                 wanted = len(self.world.full_snapshots)
                 self.equal("full snapshots", len(db.list_full_snapshots()), wanted)

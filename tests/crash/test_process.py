@@ -163,6 +163,7 @@ CALLS: dict[str, Callable[[VecDB], Any]] = {
     "refresh": lambda db: db.refresh(),
     "create_snapshot": lambda db: db.create_snapshot("points"),
     "list_snapshots": lambda db: db.list_snapshots("points"),
+    "snapshot_path": lambda db: db.snapshot_path("points", "points-1.snapshot"),
     "delete_snapshot": lambda db: db.delete_snapshot("points", "points-1.snapshot"),
     "recover_snapshot": lambda db: db.recover_snapshot("points", "no-such-file"),
     "create_full_snapshot": lambda db: db.create_full_snapshot(),

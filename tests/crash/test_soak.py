@@ -21,6 +21,7 @@ PROOF = "soak"
 # Public names of a database that are no operation, or that the soak has its own way to use.
 OTHERWISE = {
     *("check_usable", "close", "collection", "damaged", "refresh", "info"),
+    "snapshot_path",  # where snapshots are listed
     # Of the database, not of points: proofs.powerloss has them.
     *("update_collection_aliases", "get_aliases", "get_collection_aliases"),
 }

@@ -195,7 +195,7 @@ def test_every_verb_takes_an_alias(db: VecDB) -> None:
         "upsert": {"points": [point(1)]},
         "wait_for_optimizer": {},
     }
-    snapshots = {"delete_snapshot", "recover_snapshot"}  # below
+    snapshots = {"delete_snapshot", "recover_snapshot", "snapshot_path"}  # below
     verbs = {
         name
         for name, function in inspect.getmembers(VecDB, inspect.isfunction)
@@ -208,6 +208,7 @@ def test_every_verb_takes_an_alias(db: VecDB) -> None:
     assert db.get_collection("two").config.optimizer_config.indexing_threshold == 9
     (snapshot,) = db.list_snapshots("two")
     assert snapshot.name.startswith("two-")
+    assert db.snapshot_path("prod", snapshot.name) == db.snapshot_path("two", snapshot.name)
     db.delete("two", [1])
     assert db.recover_snapshot("prod", snapshot.name)
     assert db.count("two").count == 2
