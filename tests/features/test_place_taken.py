@@ -33,7 +33,7 @@ from vecdb.errors import (
     ReadOnlyError,
     WriteError,
 )
-from vecdb.storage import fs
+from vecdb.storage import fs, place
 from vecdb.storage.place import Mark, Place
 
 VECTORS: Any = {"size": 2, "distance": "Dot"}
@@ -688,3 +688,18 @@ def test_a_place_that_cannot_be_looked_at_for_a_moment_is_not_taken(
             write(db, 5)
         assert db.count("c").count == 10
     assert ids(db_path) == list(range(10))
+
+
+def test_a_place_that_cannot_be_looked_at_leaves_no_descriptor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that fails as the directory is looked at for the first time kept it open."""
+
+    def fail(*arguments: object) -> None:
+        raise OSError(errno.EIO, "no answer")
+
+    monkeypatch.setattr(place, "_identity", fail)
+    before = os.listdir("/proc/self/fd")
+    with pytest.raises(OSError, match="no answer"):
+        place.Place(tmp_path)
+    assert os.listdir("/proc/self/fd") == before

@@ -162,7 +162,11 @@ class Place:
         if database is None:
             name, within = located(path)
             self._fd = os.open(name, _DIRECTORY, dir_fd=within)
-            self._first = _identity(self._fd)
+            try:
+                self._first = _identity(self._fd)
+            except BaseException:
+                self.close()
+                raise
         else:
             with database:
                 name, within = located(path)
