@@ -53,6 +53,11 @@ class Service:
         except errors.NotFoundError:
             raise no_collection(name) from None
 
+    async def current(self, name: str) -> Collection:
+        """The same, in a state that is new enough for a read."""
+        await self.follow()
+        return self.collection(name)
+
     async def follow(self) -> None:
         """Move a database that is only read to a state that is new enough."""
         if not self.settings.read_only or time.monotonic() - self._followed < FRESH:

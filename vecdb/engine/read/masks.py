@@ -15,15 +15,13 @@ from msgspec import Struct
 from vecdb import ids, models
 from vecdb.engine.read.bounds import Bounded, Bounds, bounded
 from vecdb.engine.read.remembered import is_worth_remembering, recall, remember
-from vecdb.engine.read.rows import decoded, read_payload, vector_names
+from vecdb.engine.read.rows import decoded, in_pieces, read_payload, vector_names
 from vecdb.engine.view import Offsets, Segment, SegmentView, View
 from vecdb.payload.filters import Predicate, compile_filter
 from vecdb.payload.split import names_points, payload_part
 from vecdb.storage.catalog import Bits
 from vecdb.storage.format import pack_bits, unpack_bits
 
-_AT_ONCE = 1024
-"""Rows that are read together to test a filter."""
 _NO_ROW: Offsets = np.empty(0, dtype=np.int64)
 
 
@@ -157,8 +155,7 @@ def _tested(view: View, segment_view: SegmentView, condition: Condition, rows: O
         _names_of(view, segment_view),
     )
     flags = np.zeros(segment_view.rows, dtype=np.bool_)
-    for start in range(0, len(rows), _AT_ONCE):
-        some = rows[start : start + _AT_ONCE]
+    for some in in_pieces(rows):
         keys = ids.from_array(segment.id_array(some))
         columns = zip(some.tolist(), keys, segment_view.payloads(some), strict=True)
         flags[some] = [

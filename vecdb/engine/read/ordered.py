@@ -14,7 +14,7 @@ from vecdb import ids
 from vecdb.engine.read import masks
 from vecdb.engine.read.merge import Hits, hits_of
 from vecdb.engine.read.plan import Ordered, Sampled
-from vecdb.engine.read.values import in_pieces
+from vecdb.engine.read.rows import in_pieces
 from vecdb.engine.view import View
 from vecdb.models.datetimes import parse_datetime, with_zone
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,9 @@ from vecdb.storage.format import DamageError
 
 Floats = npt.NDArray[np.float32]
 Flags = npt.NDArray[np.bool_]
+
+_AT_ONCE = 1024
+"""Rows of which the payloads are in memory together."""
 
 
 def gather_vectors(
@@ -37,10 +41,21 @@ def read_payload(segment_view: SegmentView, row: int) -> dict[str, Any]:
     return decoded(segment_view, row, segment_view.payload(row))
 
 
-def decoded(segment_view: SegmentView, row: int, data: Any) -> dict[str, Any]:
-    """The payload of one row from its stored form. Raises CorruptionError."""
+def in_pieces(rows: Offsets) -> Iterator[Offsets]:
+    """The rows, some at a time."""
+    return (rows[start : start + _AT_ONCE] for start in range(0, len(rows), _AT_ONCE))
+
+
+def decoded(
+    segment_view: SegmentView,
+    row: int,
+    data: Any,
+    decode: Callable[[Any], dict[str, Any]] = encoding.decode,
+) -> dict[str, Any]:
+    """The payload of one row from its stored form, or of it what ``decode`` reads. Raises
+    CorruptionError."""
     try:
-        return encoding.decode(data)
+        return decode(data)
     except DamageError as error:
         point = ids.external(segment_view.segment.key(row))
         raise CorruptionError(f"payload of point {point}", str(error)) from None

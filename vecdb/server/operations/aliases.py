@@ -38,6 +38,5 @@ async def list_aliases(service: Service, call: Call) -> Any:
 @operation(Right.READ)
 async def list_collection_aliases(service: Service, call: Call) -> Any:
     """List the aliases of a collection."""
-    await service.follow()
-    service.collection(call.collection)
+    await service.current(call.collection)
     return models.to_builtins(await service.database.get_collection_aliases(call.collection))

@@ -109,8 +109,7 @@ async def collection_exists(service: Service, call: Call) -> Any:
 @operation(Right.READ)
 async def get_collection(service: Service, call: Call) -> Any:
     """Show the configuration and state of a collection."""
-    await service.follow()
-    collection = service.collection(call.collection)
+    collection = await service.current(call.collection)
     info = await service.lanes.read(
         (call.collection, "info"), collection.info, timeout=call.timeout
     )
@@ -325,8 +324,7 @@ _MEMORY = {
 @operation(Right.READ)
 async def memory(service: Service, call: Call) -> Any:
     """Show where the bytes of a collection are."""
-    await service.follow()
-    collection = service.collection(call.collection)
+    collection = await service.current(call.collection)
     parts = (await service.lanes.read(None, collection.memory_report, call.timeout))["parts"]
 
     def leaf(*names: str) -> dict[str, int]:

@@ -94,8 +94,7 @@ async def cluster_telemetry(service: Service, call: Call) -> Any:
 @operation(Right.READ)
 async def collection_cluster(service: Service, call: Call) -> Any:
     """Show that all of a collection is here."""
-    await service.follow()
-    collection = service.collection(call.collection)
+    collection = await service.current(call.collection)
     return {
         "peer_id": 1,
         "shard_count": 1,
@@ -108,8 +107,7 @@ async def collection_cluster(service: Service, call: Call) -> Any:
 @operation(Right.READ)
 async def list_shard_keys(service: Service, call: Call) -> Any:
     """List the keys of shards: there are none."""
-    await service.follow()
-    service.collection(call.collection)
+    await service.current(call.collection)
     return {}
 
 

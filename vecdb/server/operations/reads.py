@@ -151,8 +151,7 @@ def _query(fields: Fields, body: Any, where: str = "") -> dict[str, Any]:
 @operation(Right.READ, QUERY_BATCH)
 async def query_batch(service: Service, call: Call) -> Any:
     """Make several queries of one and the same state."""
-    await service.follow()
-    collection = service.collection(call.collection)
+    collection = await service.current(call.collection)
     requests = [
         _query(_QUERY_OF_BATCH, item, f"searches[{number}].")
         for number, item in enumerate(several(call.body, "searches", MOST_SEARCHES))
@@ -180,8 +179,7 @@ async def search(service: Service, call: Call) -> Any:
 @operation(Right.READ, SEARCH_BATCH)
 async def search_batch(service: Service, call: Call) -> Any:
     """Make several searches of one and the same state."""
-    await service.follow()
-    collection = service.collection(call.collection)
+    collection = await service.current(call.collection)
     requests = []
     for number, item in enumerate(several(call.body, "searches", MOST_SEARCHES)):
         given = page(_SEARCH_OF_BATCH.read(item, f"searches[{number}]."))
@@ -200,8 +198,7 @@ async def search_batch(service: Service, call: Call) -> Any:
 @operation(Right.READ, QUERY_GROUPS)
 async def query_groups(service: Service, call: Call) -> Any:
     """Make a query whose points come in groups, by a value of their payload."""
-    await service.follow()
-    collection = service.collection(call.collection)
+    collection = await service.current(call.collection)
     given = arguments(_query(QUERY_GROUPS, call.body))
 
     def work() -> Any:
@@ -213,8 +210,7 @@ async def query_groups(service: Service, call: Call) -> Any:
 @operation(Right.READ, SEARCH_GROUPS)
 async def search_groups(service: Service, call: Call) -> Any:
     """Make a search whose points come in groups, by a value of their payload."""
-    await service.follow()
-    collection = service.collection(call.collection)
+    collection = await service.current(call.collection)
     given = arguments(page(SEARCH_GROUPS.read(call.body)))
     given["query_vector"] = vector(given["query_vector"])
 
@@ -237,8 +233,7 @@ def _groups(shapes: Shapes, found: models.GroupsResult) -> dict[str, Any]:
 @operation(Right.READ, RETRIEVE)
 async def retrieve(service: Service, call: Call) -> Any:
     """Look up points by their ids."""
-    await service.follow()
-    collection = service.collection(call.collection)
+    collection = await service.current(call.collection)
     given = RETRIEVE.read(call.body)
     given.setdefault("with_payload", False)  # as Qdrant's server, not as its description
     ids(given["ids"])
@@ -252,8 +247,7 @@ async def retrieve(service: Service, call: Call) -> Any:
 @operation(Right.READ)
 async def get_point(service: Service, call: Call) -> Any:
     """Look up one point."""
-    await service.follow()
-    collection = service.collection(call.collection)
+    collection = await service.current(call.collection)
     wanted = point_id(call.item)
     found = await service.lanes.read(
         (call.collection, "retrieve", True),
@@ -268,8 +262,7 @@ async def get_point(service: Service, call: Call) -> Any:
 @operation(Right.READ, SCROLL)
 async def scroll(service: Service, call: Call) -> Any:
     """Walk through the points in the order of their ids, or of a value, a page at a time."""
-    await service.follow()
-    collection = service.collection(call.collection)
+    collection = await service.current(call.collection)
     given = page(SCROLL.read(call.body))
     limit = given.get("limit", 10)
     kind: Hashable | None = None
@@ -287,8 +280,7 @@ async def scroll(service: Service, call: Call) -> Any:
 @operation(Right.READ, COUNT)
 async def count(service: Service, call: Call) -> Any:
     """Count points."""
-    await service.follow()
-    collection = service.collection(call.collection)
+    collection = await service.current(call.collection)
     given = COUNT.read(call.body)
     _check_exact(given)
     kind = (call.collection, "count", _text(given.get("count_filter")))
@@ -299,8 +291,7 @@ async def count(service: Service, call: Call) -> Any:
 @operation(Right.READ, FACET)
 async def facet(service: Service, call: Call) -> Any:
     """Count the points that have each value of a field of the payload."""
-    await service.follow()
-    collection = service.collection(call.collection)
+    collection = await service.current(call.collection)
     given = page(FACET.read(call.body))
     _check_exact(given)
     found = await service.lanes.read(None, partial(collection.facet, **given), call.timeout)

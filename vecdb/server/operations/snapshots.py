@@ -68,8 +68,7 @@ def _plain(snapshots: list[models.SnapshotDescription]) -> list[dict[str, Any]]:
 async def list_snapshots(service: Service, call: Call) -> Any:
     """List the snapshots of a collection."""
     _check_shard(call)
-    await service.follow()
-    service.collection(call.collection)
+    await service.current(call.collection)
     return _plain(await service.database.list_snapshots(call.collection))
 
 

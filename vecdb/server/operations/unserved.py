@@ -21,8 +21,7 @@ UNSERVED = {
 
 def _refuse(name: str, what: str) -> None:
     async def refuse(service: Service, call: Call) -> Any:
-        await service.follow()
-        service.collection(call.collection)
+        await service.current(call.collection)
         raise not_supported(what)
 
     refuse.__name__ = name
