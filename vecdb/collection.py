@@ -2,31 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from vecdb import ids, models, qdrant_arguments
 from vecdb.engine.read import reader
 from vecdb.engine.read.answer import answer, answers
+from vecdb.engine.read.asked import page_size
 from vecdb.engine.read.facets import facets
 from vecdb.engine.read.groups import Lookup, grouped
+from vecdb.engine.read.lookup import Elsewhere
+from vecdb.engine.read.matrix import as_offsets, as_pairs, matrix
 from vecdb.engine.read.plan import Scroll
 from vecdb.engine.read.request import (
     compiled,
     explanation,
     groups,
-    page_size,
+    nearer,
     ranked,
     several,
     unread,
     walk,
 )
-from vecdb.engine.read.values import values_at
+from vecdb.engine.read.values import Values
+from vecdb.engine.read.within import within
 from vecdb.engine.store import RecoveryReport
 from vecdb.engine.view import View
 from vecdb.errors import ClosedError
 from vecdb.models.validation import read
 from vecdb.qdrant_arguments import OfPoints, Unpack
 from vecdb.writing import Writing
+
+_BESIDE_VECTOR = [name for name in models.SearchRequest.__struct_fields__ if name != "vector"]
 
 
 class Collection(Writing):
@@ -128,7 +135,7 @@ class Collection(Writing):
         qdrant_arguments.check("Collection.count", qdrant)
         view = self._view()
         return models.CountResult(
-            reader.count(view, reader.condition(count_filter, "count_filter"))
+            reader.count(view, reader.condition(count_filter, "count_filter", view))
         )
 
     def facet(
@@ -147,8 +154,8 @@ class Collection(Writing):
         """
         qdrant_arguments.check("Collection.facet", qdrant)
         view = self._view()
-        values, count = values_at(key, "key"), page_size(limit)
-        matching = reader.condition(facet_filter, "facet_filter")
+        values, count = Values(key, "key"), page_size(limit)
+        matching = reader.condition(facet_filter, "facet_filter", view)
         return models.FacetResponse(facets(view, values, matching, count))
 
     def search(
@@ -182,7 +189,7 @@ class Collection(Writing):
             with_vector=with_vectors,
             score_threshold=score_threshold,
         )
-        return answer(view, ranked(view, asked))
+        return answer(view, ranked(view, asked, self._elsewhere(view)))
 
     def search_batch(
         self, requests: models.SearchRequestsInput, **qdrant: Unpack[OfPoints]
@@ -193,19 +200,10 @@ class Collection(Writing):
         view = self._view()
         parsed: list[models.SearchRequest] = read(list[models.SearchRequest], requests, "requests")
         asked = [
-            unread(
-                query=each.vector,
-                filter=each.filter,
-                params=each.params,
-                limit=each.limit,
-                offset=each.offset,
-                with_payload=each.with_payload,
-                with_vector=each.with_vector,
-                score_threshold=each.score_threshold,
-            )
+            unread(query=each.vector, **{name: getattr(each, name) for name in _BESIDE_VECTOR})
             for each in parsed
         ]
-        return answers(view, several(view, asked))
+        return answers(view, several(view, asked, self._elsewhere(view)))
 
     def search_groups(
         self,
@@ -233,7 +231,8 @@ class Collection(Writing):
             with_vector=with_vectors,
             score_threshold=score_threshold,
         )
-        plan = groups(view, asked, group_by, group_size, compile=ranked)
+        elsewhere = self._elsewhere(view)
+        plan = groups(view, asked, group_by, group_size, elsewhere, compile=ranked)
         return models.GroupsResult(grouped(view, plan, self._lookup(with_lookup)))
 
     def query_points(
@@ -247,21 +246,32 @@ class Collection(Writing):
         with_payload: models.WithPayloadInput | None = True,
         with_vectors: models.WithVectorsInput | None = False,
         score_threshold: float | None = None,
+        prefetch: models.PrefetchInput | None = None,
+        lookup_from: models.LookupInput | None = None,
         explain: bool = False,
         **qdrant: Unpack[OfPoints],
     ) -> models.QueryResponse:
         """The nearest points to a vector, or to the point with an id (which is left out).
 
         Without a ``query``: points in the order of ids, with score 1. A ``NearestQuery`` with
-        ``mmr`` chooses points that differ from each other. An ``OrderByQuery`` gives points in the
-        order of a value of their payload, a ``SampleQuery`` some by chance. ``explain``: the
-        answer's ``explanation`` says what was scanned in each segment, and why.
+        ``mmr`` chooses points that differ from each other. A ``RecommendQuery``, ``DiscoverQuery``,
+        ``ContextQuery`` or ``RelevanceFeedbackQuery`` has several examples, vectors or ids. An
+        ``OrderByQuery`` gives points in the order of a value of their payload, a ``SampleQuery``
+        some by chance. ``lookup_from``: the collection, and the name of its vectors, in which the
+        ids of a query are looked up.
+
+        ``prefetch``: points are found first, by each `Prefetch` as many as its limit, and the query
+        is made on them, exactly. A ``FusionQuery`` or ``RrfQuery`` makes one list of several, a
+        ``FormulaQuery`` computes other scores. ``query_filter`` is for the prefetches, too.
+
+        ``explain``: the answer's ``explanation`` says what was scanned in each segment, and why.
         """
         qdrant_arguments.check("Collection.query_points", qdrant)
         view, explained = self._view(), explanation(explain)
         asked = unread(
             query=query,
             using=using,
+            prefetch=prefetch,
             filter=query_filter,
             params=search_params,
             limit=limit,
@@ -269,8 +279,38 @@ class Collection(Writing):
             with_payload=with_payload,
             with_vector=with_vectors,
             score_threshold=score_threshold,
+            lookup_from=lookup_from,
         )
-        return models.QueryResponse(answer(view, compiled(view, asked), explained), explained)
+        plan = compiled(view, asked, self._elsewhere(view))
+        return models.QueryResponse(answer(view, plan, explained), explained)
+
+    def within(
+        self,
+        query: models.QueryVectorInput | models.IdInput,
+        score_threshold: float,
+        using: str | None = None,
+        query_filter: models.FilterInput | None = None,
+        with_payload: models.WithPayloadInput | None = True,
+        with_vectors: models.WithVectorsInput | None = False,
+        **qdrant: Unpack[OfPoints],
+    ) -> Iterator[models.ScoredPoint]:
+        """All points with a better score than the threshold, in no order, as they are found: for
+        Euclid and Manhattan those that are nearer to the vector, or the point with an id.
+
+        None is missing, as all originals are compared, and it is one state that is read, whatever
+        is written meanwhile. Some thousand points are in memory at a time.
+        """
+        qdrant_arguments.check("Collection.within", qdrant)
+        view = self._view()
+        asked = unread(
+            query=query,
+            using=using,
+            filter=query_filter,
+            with_payload=with_payload,
+            with_vector=with_vectors,
+            score_threshold=score_threshold,
+        )
+        return within(view, nearer(view, asked, self._elsewhere(view)))
 
     def query_batch_points(
         self, requests: models.QueryRequestsInput, **qdrant: Unpack[OfPoints]
@@ -280,7 +320,8 @@ class Collection(Writing):
         qdrant_arguments.check("Collection.query_batch_points", qdrant)
         view = self._view()
         parsed: list[models.QueryRequest] = read(list[models.QueryRequest], requests, "requests")
-        return [models.QueryResponse(points) for points in answers(view, several(view, parsed))]
+        plans = several(view, parsed, self._elsewhere(view))
+        return [models.QueryResponse(points) for points in answers(view, plans)]
 
     def query_points_groups(
         self,
@@ -294,6 +335,8 @@ class Collection(Writing):
         with_payload: models.WithPayloadInput | None = True,
         with_vectors: models.WithVectorsInput | None = False,
         score_threshold: float | None = None,
+        prefetch: models.PrefetchInput | None = None,
+        lookup_from: models.LookupInput | None = None,
         with_lookup: models.WithLookupInput | None = None,
         **qdrant: Unpack[OfPoints],
     ) -> models.GroupsResult:
@@ -312,23 +355,63 @@ class Collection(Writing):
         asked = unread(
             query=query,
             using=using,
+            prefetch=prefetch,
             filter=query_filter,
             params=search_params,
             limit=limit,
             with_payload=with_payload,
             with_vector=with_vectors,
             score_threshold=score_threshold,
+            lookup_from=lookup_from,
         )
-        plan = groups(view, asked, group_by, group_size)
+        plan = groups(view, asked, group_by, group_size, self._elsewhere(view))
         return models.GroupsResult(grouped(view, plan, self._lookup(with_lookup)))
+
+    def search_matrix_pairs(
+        self,
+        query_filter: models.FilterInput | None = None,
+        limit: int | None = 3,
+        sample: int | None = 10,
+        using: str | None = None,
+        **qdrant: Unpack[OfPoints],
+    ) -> models.SearchMatrixPairsResponse:
+        """How near points are to each other: ``sample`` points by chance, and for each of them the
+        ``limit`` nearest of the others, with their scores.
+
+        Always exact; the time grows with the square of ``sample``.
+        """
+        qdrant_arguments.check("Collection.search_matrix_pairs", qdrant)
+        return as_pairs(matrix(self._view(), query_filter, limit, sample, using))
+
+    def search_matrix_offsets(
+        self,
+        query_filter: models.FilterInput | None = None,
+        limit: int | None = 3,
+        sample: int | None = 10,
+        using: str | None = None,
+        **qdrant: Unpack[OfPoints],
+    ) -> models.SearchMatrixOffsetsResponse:
+        """The same as ``search_matrix_pairs``, as a sparse matrix of positions in a list of
+        ids."""
+        qdrant_arguments.check("Collection.search_matrix_offsets", qdrant)
+        return as_offsets(matrix(self._view(), query_filter, limit, sample, using))
+
+    def _elsewhere(self, view: View) -> Elsewhere:
+        """Knows the states of other collections. Of this one it knows the view that is read."""
+        mine = self._store
+        return lambda name: view if self._database.store(name) is mine else self._view_of(name)
+
+    def _view_of(self, name: str) -> View:
+        """The state of a collection of the same database."""
+        return Collection(self._database, self._database.store(name))._view()
 
     def _lookup(self, given: Any) -> Lookup | None:
         """The state of the collection to look groups up in, and what to return of its points."""
         if given is None:
             return None
         asked = models.parse_with_lookup(given)
-        view = Collection(self._database, self._database.store(asked.collection))._view()
-        return view, reader.wanted(view, asked.with_payload, asked.with_vectors)
+        view = self._view_of(asked.collection)
+        return view, reader.wanted(view, asked.with_payload, asked.with_vectors, "with_lookup.")
 
     # -- upkeep ----------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@
     ├── WriteError (OSError)                    a write failed and its outcome is unknown
     ├── StorageFullError (OSError)              no space; nothing of the write was kept
     ├── NotBegunError (OSError)                 a shortage that passes; nothing was done
+    ├── RefreshError (OSError)                  some collections stay as they were
     ├── ReentrantCallError (RuntimeError)       called again from inside itself (signal handler)
     └── OptimizerError (RuntimeError)           a background build failed; the old segments serve
 
@@ -27,6 +28,7 @@ from __future__ import annotations
 
 import copy
 import os
+from collections.abc import Mapping
 
 __all__ = [
     "AlreadyExistsError",
@@ -43,6 +45,7 @@ __all__ = [
     "PlaceTakenError",
     "ReadOnlyError",
     "ReentrantCallError",
+    "RefreshError",
     "StorageFullError",
     "VecdbError",
     "WriteError",
@@ -120,6 +123,18 @@ class StorageFullError(VecdbError, OSError):
 class NotBegunError(VecdbError, OSError):
     """A change could not be begun, of which nothing was done: there was no descriptor left, or no
     memory. It may be tried again; the collection goes on working."""
+
+
+class RefreshError(VecdbError, OSError):
+    """Some collections could not be read anew, and stay as they were; all others have moved to
+    their newest states. ``failed`` has the error of each, by its name."""
+
+    def __init__(self, failed: Mapping[str, OSError]) -> None:
+        super().__init__(failed)
+        self.failed = dict(failed)
+
+    def __str__(self) -> str:
+        return "; ".join(f"collection {name!r}: {error}" for name, error in self.failed.items())
 
 
 class ReentrantCallError(VecdbError, RuntimeError):

@@ -35,8 +35,6 @@ class OfPoints(TypedDict, total=False):
     ordering: Any
     timeout: Any
     # These only without a value: None, or nothing in it.
-    lookup_from: Any
-    prefetch: Any
     shard_key_selector: Any
 
 
@@ -91,8 +89,6 @@ _REFUSED = {
     "cloud_inference": "vectors are made by the caller",
     "host": _NO_SERVER,
     "init_from": "snapshots copy a collection",
-    "lookup_from": "look the vector up with retrieve",
-    "prefetch": "make one search for each part",
     "shard_key_selector": "a collection is in one piece",
     "sharding_method": "a collection is in one piece",
     "sparse_vectors_config": "vectors are dense",

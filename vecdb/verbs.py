@@ -5,6 +5,7 @@ Not written by hand: ``python docs/make_verbs.py`` makes this file.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from inspect import isfunction
 
 from vecdb import models, qdrant_arguments
@@ -169,15 +170,25 @@ class Verbs(WritingVerbs):
         with_payload: models.WithPayloadInput | None = True,
         with_vectors: models.WithVectorsInput | None = False,
         score_threshold: float | None = None,
+        prefetch: models.PrefetchInput | None = None,
+        lookup_from: models.LookupInput | None = None,
         explain: bool = False,
         **qdrant: Unpack[OfPoints],
     ) -> models.QueryResponse:
         """The nearest points to a vector, or to the point with an id (which is left out).
 
         Without a ``query``: points in the order of ids, with score 1. A ``NearestQuery`` with
-        ``mmr`` chooses points that differ from each other. An ``OrderByQuery`` gives points in the
-        order of a value of their payload, a ``SampleQuery`` some by chance. ``explain``: the
-        answer's ``explanation`` says what was scanned in each segment, and why.
+        ``mmr`` chooses points that differ from each other. A ``RecommendQuery``, ``DiscoverQuery``,
+        ``ContextQuery`` or ``RelevanceFeedbackQuery`` has several examples, vectors or ids. An
+        ``OrderByQuery`` gives points in the order of a value of their payload, a ``SampleQuery``
+        some by chance. ``lookup_from``: the collection, and the name of its vectors, in which the
+        ids of a query are looked up.
+
+        ``prefetch``: points are found first, by each `Prefetch` as many as its limit, and the query
+        is made on them, exactly. A ``FusionQuery`` or ``RrfQuery`` makes one list of several, a
+        ``FormulaQuery`` computes other scores. ``query_filter`` is for the prefetches, too.
+
+        ``explain``: the answer's ``explanation`` says what was scanned in each segment, and why.
         """
         qdrant_arguments.check("VecDB.query_points", qdrant)
         return self.collection(collection_name).query_points(
@@ -190,7 +201,36 @@ class Verbs(WritingVerbs):
             with_payload=with_payload,
             with_vectors=with_vectors,
             score_threshold=score_threshold,
+            prefetch=prefetch,
+            lookup_from=lookup_from,
             explain=explain,
+        )
+
+    def within(
+        self,
+        collection_name: str,
+        query: models.QueryVectorInput | models.IdInput,
+        score_threshold: float,
+        using: str | None = None,
+        query_filter: models.FilterInput | None = None,
+        with_payload: models.WithPayloadInput | None = True,
+        with_vectors: models.WithVectorsInput | None = False,
+        **qdrant: Unpack[OfPoints],
+    ) -> Iterator[models.ScoredPoint]:
+        """All points with a better score than the threshold, in no order, as they are found: for
+        Euclid and Manhattan those that are nearer to the vector, or the point with an id.
+
+        None is missing, as all originals are compared, and it is one state that is read, whatever
+        is written meanwhile. Some thousand points are in memory at a time.
+        """
+        qdrant_arguments.check("VecDB.within", qdrant)
+        return self.collection(collection_name).within(
+            query=query,
+            score_threshold=score_threshold,
+            using=using,
+            query_filter=query_filter,
+            with_payload=with_payload,
+            with_vectors=with_vectors,
         )
 
     def query_batch_points(
@@ -214,6 +254,8 @@ class Verbs(WritingVerbs):
         with_payload: models.WithPayloadInput | None = True,
         with_vectors: models.WithVectorsInput | None = False,
         score_threshold: float | None = None,
+        prefetch: models.PrefetchInput | None = None,
+        lookup_from: models.LookupInput | None = None,
         with_lookup: models.WithLookupInput | None = None,
         **qdrant: Unpack[OfPoints],
     ) -> models.GroupsResult:
@@ -239,7 +281,44 @@ class Verbs(WritingVerbs):
             with_payload=with_payload,
             with_vectors=with_vectors,
             score_threshold=score_threshold,
+            prefetch=prefetch,
+            lookup_from=lookup_from,
             with_lookup=with_lookup,
+        )
+
+    def search_matrix_pairs(
+        self,
+        collection_name: str,
+        query_filter: models.FilterInput | None = None,
+        limit: int | None = 3,
+        sample: int | None = 10,
+        using: str | None = None,
+        **qdrant: Unpack[OfPoints],
+    ) -> models.SearchMatrixPairsResponse:
+        """How near points are to each other: ``sample`` points by chance, and for each of them the
+        ``limit`` nearest of the others, with their scores.
+
+        Always exact; the time grows with the square of ``sample``.
+        """
+        qdrant_arguments.check("VecDB.search_matrix_pairs", qdrant)
+        return self.collection(collection_name).search_matrix_pairs(
+            query_filter=query_filter, limit=limit, sample=sample, using=using
+        )
+
+    def search_matrix_offsets(
+        self,
+        collection_name: str,
+        query_filter: models.FilterInput | None = None,
+        limit: int | None = 3,
+        sample: int | None = 10,
+        using: str | None = None,
+        **qdrant: Unpack[OfPoints],
+    ) -> models.SearchMatrixOffsetsResponse:
+        """The same as ``search_matrix_pairs``, as a sparse matrix of positions in a list of
+        ids."""
+        qdrant_arguments.check("VecDB.search_matrix_offsets", qdrant)
+        return self.collection(collection_name).search_matrix_offsets(
+            query_filter=query_filter, limit=limit, sample=sample, using=using
         )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from vecdb import models, qdrant_arguments
 from vecdb.engine.database import Database
+from vecdb.engine.optimize.columns import write_all_columns
 from vecdb.engine.store import Store
 from vecdb.engine.write import conditional, edits
 from vecdb.engine.write.batch import batch
@@ -24,8 +25,8 @@ from vecdb.engine.write.upload import (
     vector_batches,
 )
 from vecdb.engine.write.vector_names import add_vector_name, remove_vector_name
-from vecdb.engine.write.writer import Request, submit_all
-from vecdb.errors import InvalidInputError, ReentrantCallError, VecdbError
+from vecdb.engine.write.writer import Done, Request, submit_all
+from vecdb.errors import ClosedError, InvalidInputError, ReentrantCallError, VecdbError
 from vecdb.qdrant_arguments import OfPoints, Unpack
 
 
@@ -134,7 +135,8 @@ class Writing:
     ) -> models.UpdateResult:
         """Remove points: a list of ids, ``PointIdsList``, ``Filter`` or ``FilterSelector``.
 
-        Ids that do not exist are fine. The space comes back by itself.
+        Ids that do not exist are fine. The result's ``deleted`` is how many points there were. The
+        space comes back by itself.
         """
         qdrant_arguments.check("Collection.delete", qdrant)
         return self._write(edits.delete(points_selector))
@@ -246,12 +248,16 @@ class Writing:
     ) -> list[models.UpdateResult]:
         """Make requests true as one write; a result for those up to each end."""
         self._database.check_usable()
-        seqs = submit_all(self._store, requests) if requests else []
+        done = submit_all(self._store, requests) if requests else []
         self._written()
-        return self._results(seqs, ends)
+        return self._results(done, ends)
 
-    def _results(self, seqs: Sequence[int], ends: Sequence[int]) -> list[models.UpdateResult]:
-        return [self._completed(seqs[end - 1]) for end in ends]
+    def _results(self, done: Sequence[Done], ends: Sequence[int]) -> list[models.UpdateResult]:
+        results = []
+        for start, end in zip((0, *ends), ends, strict=False):
+            counts = [each.deleted for each in done[start:end] if each.deleted is not None]
+            results.append(self._completed(done[end - 1].seq, sum(counts) if counts else None))
+        return results
 
     def _written(self) -> None:
         """What is to be done after a write."""
@@ -264,8 +270,8 @@ class Writing:
             self._store.optimizer.failed("checkpoint", error)
         self._store.changed()
 
-    def _completed(self, seq: int) -> models.UpdateResult:
-        return models.UpdateResult(seq, models.UpdateStatus.COMPLETED)
+    def _completed(self, seq: int, deleted: int | None = None) -> models.UpdateResult:
+        return models.UpdateResult(seq, models.UpdateStatus.COMPLETED, deleted)
 
     # -- payload indexes -------------------------------------------------------------------
 
@@ -277,12 +283,14 @@ class Writing:
         wait: bool = True,
         **qdrant: Unpack[OfPoints],
     ) -> models.UpdateResult:
-        """Say of which type a field of the payload is: a path such as ``a.b``, and a
+        """Give a field of the payload an index: a path such as ``a.b``, and a
         ``PayloadSchemaType`` or the parameters of one, as ``KeywordIndexParams``.
 
+        Filters mean the same with it, and are faster; an index of texts also says what a token is.
         It is kept with the collection's configuration, and shown in ``payload_schema``; a schema of
-        the field that there was is replaced. Filters are as fast, and mean the same, without it.
-        ``field_type`` is the older name of ``field_schema``. Raises InvalidInputError.
+        the field that there was is replaced. Returns when all segments in files have their column
+        of the field; ``wait=False`` leaves that to the optimizer. ``field_type`` is the older name
+        of ``field_schema``. Raises InvalidInputError.
         """
         qdrant_arguments.check("Collection.create_payload_index", qdrant)
         if field_schema is not None and field_type is not None:
@@ -290,13 +298,25 @@ class Writing:
         self._database.check_usable()
         schema = field_type if field_schema is None else field_schema
         set_payload_index(self._store, field_name, schema)
+        if wait:
+            self._write_columns()
+        self._store.changed()
         return self._configured()
+
+    def _write_columns(self) -> None:
+        try:
+            write_all_columns(self._store)
+        except (ClosedError, ReentrantCallError):
+            raise
+        except (OSError, VecdbError) as error:
+            # The index is there, and filters do without columns; the optimizer tries again.
+            self._store.optimizer.failed("columns", error)
 
     def delete_payload_index(
         self, field_name: str, wait: bool = True, **qdrant: Unpack[OfPoints]
     ) -> models.UpdateResult:
-        """Take back what ``Collection.create_payload_index`` said of a field; fine if it said
-        nothing."""
+        """Take the index of a field away, also one that it got by itself; fine if there is none.
+        Its files are removed."""
         qdrant_arguments.check("Collection.delete_payload_index", qdrant)
         self._database.check_usable()
         drop_payload_index(self._store, field_name)

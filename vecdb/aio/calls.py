@@ -12,10 +12,11 @@ import concurrent.futures
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from functools import partial
+from itertools import islice
 from typing import Any, Concatenate, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -32,6 +33,8 @@ _P = ParamSpec("_P")
 _R = TypeVar("_R")
 _A = TypeVar("_A", bound=Answer)
 
+_PIECE = 1000
+"""Of a stream, so many come from a thread at once."""
 _THREADS = min(32, (os.cpu_count() or 1) + 4)
 _LASTING = 32
 _SLICE = 0.25
@@ -134,6 +137,21 @@ class Calls:
         """Any other function, in a thread."""
         self.require_open()
         return await self._in_thread(self._threads, partial(function, *args, **kwargs))
+
+    async def stream(
+        self,
+        collection: Collection,
+        verb: Callable[Concatenate[Collection, _P], Iterator[_R]],
+        *args: _P.args,
+        **kwargs: _P.kwargs,
+    ) -> AsyncIterator[_R]:
+        """What a verb of a collection gives one after the other, some at a time from a thread."""
+        return self._pieces(await self.call(verb, collection, *args, **kwargs))
+
+    async def _pieces(self, found: Iterator[_R]) -> AsyncIterator[_R]:
+        while some := await self.call(lambda: list(islice(found, _PIECE))):
+            for each in some:
+                yield each
 
     async def here(self, function: Callable[_P, _R], *args: _P.args, **kwargs: _P.kwargs) -> _R:
         """A function that is always short, in the loop."""

@@ -44,11 +44,19 @@ class AsyncDatabaseVerbs(AsyncVerbs):
             ),
         )
 
-    async def refresh(self) -> bool:
+    async def refresh(self, collection_name: str | None = None) -> bool:
         """Move a database opened with ``read_only=True`` to its newest state; whether there was
         anything new. Each collection moves to one exact state of it, wholly. A writer's own
-        handle is always at the newest state, and this does nothing."""
-        return await self._calls.call(self.database.refresh)
+        handle is always at the newest state, and this does nothing.
+
+        With a name only that collection moves, which takes less time if there are many. Aliases,
+        and which collections there are, stay as they were, unless it has gone.
+
+        Raises RefreshError if files of some collections cannot be read (no permission, too many
+        open files): these stay as they were, and all others have moved. A damaged collection is
+        set aside, as ``damaged`` says.
+        """
+        return await self._calls.call(self.database.refresh, collection_name=collection_name)
 
     async def create_collection(
         self,

@@ -16,6 +16,7 @@ import numpy as np
 from msgspec import Struct
 
 from vecdb import models
+from vecdb.engine.read.columns import is_ready
 from vecdb.engine.read.masks import bounds
 from vecdb.engine.read.reader import condition
 from vecdb.engine.schema import VectorSchema
@@ -123,12 +124,14 @@ def _is_remembered(view: View, filter: Any) -> bool:
     if _size(filter, _CONDITIONS) < 0:
         return False
     try:
-        matching = condition(filter, "query_filter")
+        matching = condition(filter, "query_filter", view)
     except InvalidInputError:  # as the search will say
         return True
     assert matching is not None
     for segment_view in view.segments:
         if segment_view.live:
+            if not is_ready(view, segment_view, matching.fields):
+                return False
             surely, possibly = bounds(view, segment_view, matching)
             if (possibly & ~surely).any():
                 return False

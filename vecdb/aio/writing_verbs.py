@@ -126,7 +126,8 @@ class AsyncWritingVerbs(Opening):
     ) -> models.UpdateResult:
         """Remove points: a list of ids, ``PointIdsList``, ``Filter`` or ``FilterSelector``.
 
-        Ids that do not exist are fine. The space comes back by itself.
+        Ids that do not exist are fine. The result's ``deleted`` is how many points there were. The
+        space comes back by itself.
         """
         return await self.collection(collection_name).delete(
             points_selector=points_selector, wait=wait, **qdrant
@@ -254,12 +255,14 @@ class AsyncWritingVerbs(Opening):
         wait: bool = True,
         **qdrant: Unpack[OfPoints],
     ) -> models.UpdateResult:
-        """Say of which type a field of the payload is: a path such as ``a.b``, and a
+        """Give a field of the payload an index: a path such as ``a.b``, and a
         ``PayloadSchemaType`` or the parameters of one, as ``KeywordIndexParams``.
 
+        Filters mean the same with it, and are faster; an index of texts also says what a token is.
         It is kept with the collection's configuration, and shown in ``payload_schema``; a schema of
-        the field that there was is replaced. Filters are as fast, and mean the same, without it.
-        ``field_type`` is the older name of ``field_schema``. Raises InvalidInputError.
+        the field that there was is replaced. Returns when all segments in files have their column
+        of the field; ``wait=False`` leaves that to the optimizer. ``field_type`` is the older name
+        of ``field_schema``. Raises InvalidInputError.
         """
         return await self.collection(collection_name).create_payload_index(
             field_name=field_name,
@@ -272,8 +275,8 @@ class AsyncWritingVerbs(Opening):
     async def delete_payload_index(
         self, collection_name: str, field_name: str, wait: bool = True, **qdrant: Unpack[OfPoints]
     ) -> models.UpdateResult:
-        """Take back what ``Collection.create_payload_index`` said of a field; fine if it said
-        nothing."""
+        """Take the index of a field away, also one that it got by itself; fine if there is none.
+        Its files are removed."""
         return await self.collection(collection_name).delete_payload_index(
             field_name=field_name, wait=wait, **qdrant
         )

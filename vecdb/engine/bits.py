@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from vecdb import ids
 from vecdb.engine.view import Offsets, Segment
 from vecdb.storage.catalog import Bits
-from vecdb.storage.format import bits_at, pack_bits
+from vecdb.storage.format import bits_at, count_set, pack_bits
 from vecdb.storage.memory import all_alive, killed
 
 
@@ -20,7 +18,7 @@ def gather_bits(alive: Bits | None, offsets: Offsets) -> Bits:
 
 def count_bits(bits: Bits | None, rows: int) -> int:
     """How many of ``rows`` rows a mask lets live."""
-    return rows if bits is None else int(np.bitwise_count(bits).sum())
+    return rows if bits is None else count_set(bits)
 
 
 def none_if_all(bits: Bits, rows: int) -> Bits | None:

@@ -30,6 +30,7 @@ from vecdb.errors import (
     NotFoundError,
     PlaceTakenError,
     ReadOnlyError,
+    RefreshError,
     VecdbError,
 )
 from vecdb.storage import fs, layout, lookup
@@ -270,22 +271,34 @@ class Database:
             self.delete(name)
             self.create(name, config)
 
-    def refresh(self) -> bool:
-        """Move all that is only read to its newest state; whether there was anything new."""
+    def refresh(self, name: str | None = None) -> bool:
+        """Move what is only read to its newest state, all of it or one collection; whether there
+        was anything new. Raises RefreshError when all that can move has."""
         self.check_usable()
         if not self.read_only:
             return False
         with self._lock:
+            if name is not None:
+                meant = self.meant(database_dir.check_name(name))
+                moved = self._collections.refresh_one(meant)
+                if moved is not None:
+                    return moved
             changed = False
             while True:  # of one database, though another one may be put in its place meanwhile
                 database_dir.require_database(self.path)
                 found = self.path.stat()
                 changed |= self._aliases.read()
-                changed |= self._collections.refresh()
+                failed: RefreshError | None = None
+                try:
+                    changed |= self._collections.refresh()
+                except RefreshError as error:
+                    failed = error
                 switched = self._aliases.read()  # one may have got its collection meanwhile
                 changed |= switched
                 same = self.path.exists() and os.path.samestat(self.path.stat(), found)
                 if same and not switched:
+                    if failed is not None:
+                        raise failed
                     return changed
 
     def flush(self, store: Store) -> None:

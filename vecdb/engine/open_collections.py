@@ -26,6 +26,7 @@ from vecdb.errors import (
     CorruptionError,
     FormatVersionError,
     NotFoundError,
+    RefreshError,
     VecdbError,
     WriteError,
 )
@@ -103,7 +104,8 @@ class OpenCollections:
                 self._set_aside(path, error)
 
     def create(self, name: str, config: models.CollectionConfig) -> None:
-        """A new, empty one. Raises AlreadyExistsError, StorageFullError."""
+        """A new, empty one. Raises AlreadyExistsError, StorageFullError, and WriteError where it is
+        known only at the next open whether it is there."""
         if name in self:
             raise AlreadyExistsError(f"collection {name!r} already exists")
         path = self._parent / layout.escape(name)
@@ -113,8 +115,14 @@ class OpenCollections:
             places.create_collection(self._parent, name, config)
             try:
                 self._open_one(path, new=True)
-            except BaseException:
-                places.drop_collection(path)
+            except BaseException as error:
+                try:
+                    places.drop_collection(path)
+                except OSError as left:
+                    raise WriteError(
+                        f"collection {name!r} could not be opened ({error}), nor taken back "
+                        f"({left}); the next open may find it there, empty"
+                    ) from error
                 raise
 
     @contextmanager
@@ -207,11 +215,18 @@ class OpenCollections:
     # -- reading what another process writes -------------------------------------------------
 
     def refresh(self) -> bool:
-        """Drop what is gone, move what is known, open what is new; whether anything changed."""
+        """Drop what is gone, move what is known, open what is new; whether anything changed. Raises
+        RefreshError at the end, if some could not be read."""
         paths = places.collection_dirs(self._parent)
         changed = False
+        failed: dict[Path, OSError] = {}
         for path, follower in list(self._followers.items()):
-            if path not in paths or not follower.is_same():
+            try:
+                is_gone = path not in paths or not follower.is_same()
+            except OSError as error:
+                failed[path] = error
+                continue
+            if is_gone:
                 self._open.pop(follower.name, None)
                 recovery.close_store(follower.store, keep=False)
                 follower.store.closed_because = "was replaced" if path in paths else "was deleted"
@@ -221,8 +236,26 @@ class OpenCollections:
             del self._damaged[path]
             changed = True
         for path in paths:
-            changed |= self._follow_or_set_aside(path)
+            try:
+                if path not in failed:
+                    changed |= self._follow_or_set_aside(path)
+            except OSError as error:  # of this one: the others move all the same
+                failed[path] = error
+        if failed:
+            names = {places.name_of_place(path): error for path, error in failed.items()}
+            raise RefreshError(names)
         return changed
+
+    def refresh_one(self, name: str) -> bool | None:
+        """The same for one collection. None: it is not there, or not the one that was; to look at
+        all of them tells more. Raises RefreshError."""
+        follower = self._followers.get(self._parent / layout.escape(name))
+        try:
+            if follower is None or not follower.is_same():
+                return None
+            return self._follow_or_set_aside(follower.path)
+        except OSError as error:
+            raise RefreshError({name: error}) from error
 
     def _follow_or_set_aside(self, path: Path) -> bool:
         """Whether anything changed. What was dropped meanwhile, and perhaps made again, is not

@@ -14,8 +14,10 @@ The rules, in order:
    keeps a segment from shrinking.
 2. *merge* the smallest segments when there are too many, towards ``default_segment_number``. Once
    writing has paused, down to that number, unless a large one would be rewritten for a little.
-3. *convert* a segment that should have codes or an index and has none, *rebuild* one that has other
-   codes than the configuration asks for, or a damaged derived file. The largest comes first.
+3. *columns* of a segment that lacks that of a field with an index, or has one that is damaged or of
+   no use any more. Then *convert* a segment that should have codes or an index and has none,
+   *rebuild* one that has other codes than the configuration asks for, or another derived file that
+   is damaged. The largest comes first.
 4. *vacuum* a segment with too many dead rows. This comes first if there is no space for another
    step.
 
@@ -38,7 +40,7 @@ from vecdb.engine.schema import Schema, vector_kilobytes
 
 T = TypeVar("T")
 
-Task = Literal["checkpoint", "merge", "convert", "rebuild", "vacuum"]
+Task = Literal["checkpoint", "merge", "columns", "convert", "rebuild", "vacuum"]
 
 # Above this a merged segment would take minutes to build, and as much free space.
 _MAX_SEGMENT_KB = 2_048_000
@@ -50,6 +52,9 @@ INDEX_ROWS = 256
 # are being rewritten. An optimizer that keeps up has far fewer.
 _MOST_SEGMENTS = 10
 _CROWD = 4  # beyond the number aimed for
+
+_COLUMNS = 8
+"""The columns of a segment take up to one byte for so many of the segment."""
 
 # So many bytes are written anew in a few milliseconds.
 _TRIFLE = 1 << 20
@@ -85,6 +90,8 @@ class SegmentStats(Struct, frozen=True):
     """Every vector name has an index."""
     damaged: bool = False
     """A derived file is damaged: the rows are well, the segment has to be written anew."""
+    columns_due: bool = False
+    """It lacks columns, or has some that are damaged or of no use."""
     file_bytes: int = 0
     """Bytes of all its files, dead rows included."""
 
@@ -135,6 +142,8 @@ def plan(stats: Stats, schema: Schema, optimizer: models.OptimizersConfig) -> Pl
     if step is None or stats.free_bytes is None:
         return step
     need = sum(segment.new_bytes for segment in stats.segments if segment.id in step.segments)
+    if step.task == "columns":
+        need //= _COLUMNS
     if need <= stats.free_bytes:
         return step
     return _makes_room(stats, stats.free_bytes, optimizer) or step
@@ -195,6 +204,10 @@ def _wanted(stats: Stats, schema: Schema, optimizer: models.OptimizersConfig) ->
     merge = _merge(segments, schema, excess, limit) if excess >= (1 if settled else 2) else ()
     if merge:
         return Plan("merge", merge)
+
+    due = [s for s in segments if s.columns_due]
+    if due:
+        return Plan("columns", (max(due, key=lambda s: s.live).id,))
 
     mismatched = [s for s in segments if _mismatch(s, stats.rows, schema, optimizer) is not None]
     if mismatched:

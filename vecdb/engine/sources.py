@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import numpy as np
 from msgspec import Struct
 
+from vecdb.engine.columns import Fields
 from vecdb.engine.schema import Schema
 from vecdb.engine.store import Store
 from vecdb.engine.view import Offsets, Segment, SegmentView
+from vecdb.payload.columns import build
 from vecdb.storage.builder import SegmentBuilder
 from vecdb.storage.row_block import RowBlock
 from vecdb.vectors.block import VectorBlock
 from vecdb.vectors.datatypes import bytes_per_vector
 
 _BLOCK_BYTES = 1 << 20
+_AT_ONCE = 256
+"""So many payloads are read between two turns of searches."""
 _ROW_BYTES = 64
 """A row has an id, a seq and a payload, too, and need not have more."""
 
@@ -67,6 +72,21 @@ def read_rows(segment_view: SegmentView, rows: Offsets, names: Iterable[str]) ->
         segment_view.payloads(rows),
         {n: VectorBlock(segment.take(n, rows), segment.has(n, rows)) for n in names},
     )
+
+
+def add_columns(
+    builder: SegmentBuilder, fields: Fields, poll: Callable[[], None] = lambda: None
+) -> None:
+    """The columns of a new segment, after its rows. ``poll`` is called now and then."""
+
+    def payloads() -> Iterator[Any]:
+        for number, payload in enumerate(builder.payloads()):
+            if not number % _AT_ONCE:
+                poll()
+            yield payload
+
+    for path, field in fields.items():
+        builder.add_column(path, field.made, build(path, payloads(), field.text).pack())
 
 
 def rows_in_new(sources: list[Source], order: Offsets | None = None) -> list[Offsets]:

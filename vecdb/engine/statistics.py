@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from vecdb.engine.columns import Fields
 from vecdb.engine.planner import SegmentStats, Stats
 from vecdb.engine.store import FileState, Store
 from vecdb.storage import lookup
+from vecdb.storage.segment import FileSegment
 
 
 def statistics(store: Store, *, settled: bool, rushing: bool = False) -> Stats:
     """The figures of this moment. ``settled``: writing has paused, or somebody waits for the
     optimizer. ``rushing``: points come so fast that building an index would only slow them down."""
     return Stats(
-        segments=[_of_segment(state) for state in store.files.values()],
+        segments=[_of_segment(store, state) for state in store.files.values()],
         memory_rows=store.memory.live,
         memory_bytes=sum(memory.size for memory in store.memories()),
         free_bytes=lookup.free_bytes(store.path),
@@ -22,7 +26,23 @@ def statistics(store: Store, *, settled: bool, rushing: bool = False) -> Stats:
     )
 
 
-def _of_segment(state: FileState) -> SegmentStats:
+def kept_columns(segment: FileSegment, fields: Fields) -> dict[str, dict[str, Any]]:
+    """Those of a segment's columns that are whole and as they are to be, and how each was made."""
+    return {
+        field: made
+        for field, made in segment.row.columns.items()
+        if field in segment.columns and field in fields and fields[field].is_made(made)
+    }
+
+
+def _columns_due(store: Store, segment: FileSegment) -> bool:
+    """Whether columns are to be written, or removed. If payloads are damaged, they cannot be."""
+    fields, row = store.fields, segment.row
+    kept = len(kept_columns(segment, fields))
+    return kept < len(row.columns) or (kept < len(fields) and row.id not in store.unreadable)
+
+
+def _of_segment(store: Store, state: FileState) -> SegmentStats:
     row = state.segment.row
     return SegmentStats(
         id=row.id,
@@ -31,6 +51,7 @@ def _of_segment(state: FileState) -> SegmentStats:
         committed_live=state.committed_live,
         codecs={name: vector.codec for name, vector in row.vectors.items()},
         indexed=all(vector.index for vector in row.vectors.values()),
-        damaged=bool(state.segment.damage),
+        damaged=state.segment.is_damaged,
+        columns_due=_columns_due(store, state.segment),
         file_bytes=state.segment.file_bytes + state.edits.file_bytes,
     )

@@ -31,6 +31,7 @@ from msgspec import Struct, field
 
 from vecdb import ids, models
 from vecdb.engine.bits import without
+from vecdb.engine.columns import Demand, Fields, fields_of
 from vecdb.engine.schema import Schema, placed_once, placements, schema_of
 from vecdb.engine.view import SegmentView, View
 from vecdb.errors import ClosedError, NotBegunError, ReadOnlyError, ReentrantCallError
@@ -205,6 +206,13 @@ class Store:
         self.pressed = False  # to give memory back: written by the optimizer only
         self.room = 0  # bytes that may be written before the disk is asked whether it is full
         self.memory = self.new_memory()
+        self.columns = threading.RLock()
+        """Held while columns are written, before ``maintenance``."""
+        self.automatic: frozenset[str] = frozenset()
+        """Fields that are to have columns though nobody asked for it by name."""
+        self._fields: tuple[Any, Any, Fields] = (None, None, {})
+        held = weakref.ref(self)
+        self.demand = Demand(lambda: _changed(held))
         self.view = View(config, self.schema, ())
 
     @property
@@ -247,8 +255,8 @@ class Store:
         reuse: FileSegment | None = None,
         config: models.CollectionConfig | None = None,
     ) -> FileSegment:
-        """Open the files of a segment, as it was built, with the placements that the configuration
-        wants: the present one, or another that is about to be."""
+        """Open the files of a segment, but for payload edits, with the placements that the
+        configuration wants: the present one, or another that is about to be."""
         row = row.with_edits({})
         schema = self.schema if config is None else schema_of(config)
         wanted = self.placements(row, schema, self.config if config is None else config)
@@ -256,14 +264,8 @@ class Store:
         # A segment that held its store would form a cycle with it, and its mappings would stay
         # until Python looks for cycles.
         held = weakref.ref(self)
-
-        def on_damage() -> None:
-            store = held()
-            if store is not None:
-                store.changed()
-
         lacking = {n: v.dim for n, v in schema.items() if n not in row.vectors}
-        return FileSegment(path, self.uuid, row, wanted, reuse, on_damage, lacking)
+        return FileSegment(path, self.uuid, row, wanted, reuse, lambda: _changed(held), lacking)
 
     def open_edits(self, row: SegmentRow, reuse: PayloadEdits | None = None) -> PayloadEdits:
         """Open the payload edits of a segment that the catalog has."""
@@ -275,6 +277,15 @@ class Store:
                 for name in row.edits
             ]
         )
+
+    @property
+    def fields(self) -> Fields:
+        """The fields of the payload that segments are to have columns of."""
+        config, automatic, fields = self._fields
+        if config is not self.config or automatic is not self.automatic:
+            fields = fields_of(self.config, self.automatic)
+            self._fields = self.config, self.automatic, fields
+        return fields
 
     @property
     def memory_size(self) -> int:
@@ -378,21 +389,26 @@ class Store:
             else:  # which of the two has the name is not known
                 self.fail(self.wal.failed)
 
-    def kill(self, keys: list[int], *, in_memory: bool) -> None:
-        """Kill the live rows of these points in all segments; in ``memory`` only if asked to."""
+    def kill(self, keys: list[int], *, in_memory: bool) -> int:
+        """Kill the live rows of these points in all segments; in ``memory`` only if asked to. How
+        many there were."""
         if not keys:
-            return
-        array = ids.to_array(keys)
+            return 0
+        killed, array = 0, ids.to_array(keys)
         for state in self.files.values():
             if state.live:
                 rows = state.segment.rows
                 state.alive, died = without(state.segment, rows, state.alive, keys, array)
                 state.live -= died
+                killed += died
         for memory in self.memories() if in_memory else self.memories()[:-1]:
             dead = memory.locate(keys, array, memory.rows)
             dead = dead[dead >= 0]
             if len(dead):
-                memory.kill(dead)
+                before = memory.live
+                memory.kill(dead)  # of those some may be dead already
+                killed += before - memory.live
+        return killed
 
     def adopt(self, other: Store) -> None:
         """Take over the state of another store of the same collection, which is given up."""
@@ -400,6 +416,7 @@ class Store:
         self.wal, self.files, self.memory = other.wal, other.files, other.memory
         self.applied_seq, self.next_seq = other.applied_seq, other.next_seq
         self.next_segment_id = other.next_segment_id
+        self.automatic = other.automatic
 
     def release(self) -> None:
         """Drop every reference to memory and mappings; views that reads still hold keep theirs."""
@@ -412,13 +429,19 @@ class Store:
         """The state now, as a read would see it."""
         segment_views = [state.view() for state in self.files.values()]
         segment_views += [view_of(memory) for memory in self.memories() if memory.rows]
-        return View(self.config, self.schema, tuple(segment_views))
+        return View(self.config, self.schema, tuple(segment_views), self.fields, self.demand)
 
     def publish(self) -> None:
         """Let reads that start from now on see the state as it is."""
         self.view = self.make_view()
         for state in self.files.values():
             state.segment.log_damage()
+
+
+def _changed(held: weakref.ref[Store]) -> None:
+    store = held()
+    if store is not None:
+        store.changed()
 
 
 def view_of(memory: MemorySegment) -> SegmentView:

@@ -8,7 +8,7 @@ neither misses a point nor sees it twice.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,11 +16,12 @@ import numpy.typing as npt
 from msgspec import Struct
 
 from vecdb import ids, models
+from vecdb.engine.columns import Demand, Fields
 from vecdb.engine.schema import Schema
 from vecdb.errors import CorruptionError
 from vecdb.storage.arrays import PlacedArray
 from vecdb.storage.catalog import Bits
-from vecdb.storage.format import bits_at, unpack_bits
+from vecdb.storage.format import bits_at, count_set, unpack_bits
 from vecdb.storage.payload_edits import PayloadEdits
 from vecdb.storage.segment import Index, QuantizedVectors
 
@@ -29,6 +30,8 @@ Offsets = npt.NDArray[np.int64]
 
 _FEW_ROWS = 1024
 """So many rows are sorted faster than they are picked out of all rows in id order."""
+_FEW_BITS = 128
+"""A bit in so many: then it is faster to look only at words that have some."""
 _FIRST_ROWS, _MOST_ROWS = 32, 1 << 16
 """How many ids are read at once, at first and at most."""
 
@@ -99,9 +102,13 @@ class Segment(Protocol):
     def codes(self, name: str) -> QuantizedVectors | None:
         """The quantized vectors of a vector name."""
 
+    @property
+    def columns(self) -> Mapping[str, PlacedArray]:
+        """By field: the bytes of its column, of rows in files."""
+
     def quarantine(self, name: str, error: CorruptionError) -> None:
-        """Go on without the derived files of a vector name, in which a search has met damage.
-        Raises the error if it is not about those."""
+        """Go on without the derived files of a vector name or of a field, in which a search has met
+        damage. Raises the error if it is not about those."""
 
 
 class SegmentView(Struct, frozen=True):
@@ -133,6 +140,10 @@ class SegmentView(Struct, frozen=True):
             return self.segment.payloads(rows)
         return self.edits.payloads(rows, self.seen, self.segment.payloads)
 
+    def written(self, rows: Offsets) -> list[Any]:
+        """The encoded payloads that several rows had at first, whatever they were given since."""
+        return self.segment.payloads(rows)
+
     def payload_size(self, rows: Offsets) -> int:
         """Bytes of the encoded payloads of several rows."""
         if not self.edited:
@@ -162,7 +173,15 @@ def live_rows(alive: Bits | None, rows: int) -> Offsets:
     """The rows that a mask lets live, ascending."""
     if alive is None:
         return np.arange(rows, dtype=np.int64)
-    return np.flatnonzero(unpack_bits(alive, rows))
+    if _FEW_BITS * count_set(alive) > rows:
+        return np.flatnonzero(unpack_bits(alive, rows))
+    bits = alive[: -(-rows // 8)]
+    words = np.zeros(-(-len(bits) // 8), dtype=np.uint64)
+    words.view(np.uint8)[: len(bits)] = bits
+    some = np.flatnonzero(words)
+    at = np.flatnonzero(unpack_bits(words[some].view(np.uint8), 64 * len(some)))
+    found: Offsets = some[at >> 6] * 64 + (at & 63)
+    return found[: np.searchsorted(found, rows)]
 
 
 class View(Struct, frozen=True):
@@ -171,6 +190,10 @@ class View(Struct, frozen=True):
     config: models.CollectionConfig
     schema: Schema
     segments: tuple[SegmentView, ...]
+    fields: Fields = {}
+    """The fields of the payload that segments have columns of, or are to get them."""
+    demand: Demand | None = None
+    """Takes note of fields that would have been of use."""
 
     @property
     def live(self) -> int:
@@ -212,7 +235,7 @@ def _in_order(
     segment_view: SegmentView, key: int, mask: Bits | None
 ) -> Iterator[tuple[int, SegmentView, int]]:
     segment = segment_view.segment
-    if mask is not None and int(np.bitwise_count(mask).sum()) <= _FEW_ROWS:
+    if mask is not None and count_set(mask) <= _FEW_ROWS:
         rows = live_rows(mask, segment_view.rows)
         rows = rows[ids.sort_order(segment.id_array(rows))]
         for each, row in zip(ids.from_array(segment.id_array(rows)), rows.tolist(), strict=True):

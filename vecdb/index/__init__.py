@@ -11,6 +11,6 @@ from __future__ import annotations
 
 from vecdb.index.clustered.clustering import Clustering, fit_clustering
 from vecdb.index.clustered.effort import Effort
-from vecdb.index.clustered.index import ClusteredIndex, Found
+from vecdb.index.clustered.index import ClusteredIndex, Found, Spread
 
-__all__ = ["ClusteredIndex", "Clustering", "Effort", "Found", "fit_clustering"]
+__all__ = ["ClusteredIndex", "Clustering", "Effort", "Found", "Spread", "fit_clustering"]

@@ -20,17 +20,22 @@ from vecdb.kernels.fastscan import quantize_tables, scan
 from vecdb.kernels.priorities import beyond, gaps, inverse_spans, priorities, product
 from vecdb.kernels.rescoring import rescore
 from vecdb.kernels.signatures import (
+    bytes_1,
     bytes_2,
     f32,
     floats_1,
     floats_2,
     i64,
     ints_1,
+    out_floats_1,
     out_floats_2,
+    out_ints_1,
     out_ints_2,
 )
+from vecdb.kernels.topk import topk_sort
 
 __all__ = [
+    "every",
     "nearest",
     "query_tables",
     "visit",
@@ -40,6 +45,7 @@ ENTRIES: Final = 16
 _TIERS: Final = 2
 _MORE_TIERS: Final = 24
 
+bytes_table: Final[Any] = types.Array(types.uint8, 2, "C")
 uint32s_1: Final[Any] = types.Array(types.uint32, 1, "C", readonly=True)
 _index: Final[Any] = (
     *(bytes_2, floats_1, floats_1, floats_1, floats_1, floats_1, floats_1, ints_1),
@@ -56,6 +62,18 @@ def query_tables(query, codebook, width, out):  # type: ignore[no-untyped-def]
         first = sub * width
         last = min(first + width, dim)
         products_of_sub(query, codebook, first, last, sub, out)  # type: ignore[call-arg]
+
+
+@njit(bytes_table(floats_2, floats_2, i64, out_floats_1, out_floats_1), nogil=True, cache=True)
+def _bytes_of_tables(queries, codebook, width, steps, offsets):  # type: ignore[no-untyped-def]
+    """The tables of some queries as `scan` takes them, with their ``steps`` and ``offsets``."""
+    m = codebook.shape[0] // width
+    numbers = np.empty((m, ENTRIES), np.float32)
+    tables = np.empty((queries.shape[0], 64 * ((m + 3) >> 2)), np.uint8)
+    for q in range(queries.shape[0]):
+        query_tables(queries[q], codebook, width, numbers)
+        steps[q], offsets[q] = quantize_tables(numbers, tables[q])
+    return tables
 
 
 @njit(
@@ -175,14 +193,9 @@ def visit(  # type: ignore[no-untyped-def]
             missing |= counts[q, 2] < k
         if not missing or until == np.float32(np.inf):
             break
-    m = codebook.shape[0] // width
-    numbers = np.empty((m, ENTRIES), np.float32)
-    tables = np.empty((n_queries, 64 * ((m + 3) >> 2)), np.uint8)
     steps = np.empty(n_queries, np.float32)
     offsets = np.empty(n_queries, np.float32)
-    for q in range(n_queries):
-        query_tables(moved[q], codebook, width, numbers)
-        steps[q], offsets[q] = quantize_tables(numbers, tables[q])
+    tables = _bytes_of_tables(moved, codebook, width, steps, offsets)
     filled = np.zeros(n_queries, np.int64)
     scan(
         blocks,
@@ -213,6 +226,79 @@ def visit(  # type: ignore[no-untyped-def]
         if reached[q] > gap and following[q] < np.float32(np.inf):
             # One partition stands alone and holds too few rows: nothing is known of the others.
             bounds[q, 0] = np.inf
+
+
+@njit(
+    types.void(floats_2, *_index, bytes_1, out_floats_2, out_ints_2, out_ints_1),
+    nogil=True,
+    cache=True,
+)
+def every(  # type: ignore[no-untyped-def]
+    queries,
+    centroids,
+    low,
+    scale,
+    middle,
+    stretch,
+    constants,
+    bonuses,
+    starts,
+    codebook,
+    width,
+    factor,
+    common,
+    typical,
+    radius,
+    blocks,
+    mask,
+    scores,
+    positions,
+    filled,
+):
+    """Write the best allowed positions of all partitions for each query, by their codes, best
+    first: no partition is too far off. The bits of the mask are of positions.
+
+    Results as of `visit`, and ``filled: int64[q]``, zeros before, tells how many there are.
+    """
+    n_queries = queries.shape[0]
+    partitions = centroids.shape[0]
+    biases = np.empty((partitions, n_queries), np.float32)
+    moved = np.empty(queries.shape, np.float32)
+    priorities(queries, centroids, low, scale, middle, stretch, constants, factor, moved, biases)
+    ranges = np.empty((partitions, 2), np.int64)
+    firsts = np.empty(partitions + 1, np.int64)
+    visitors = np.empty(n_queries * partitions, np.int64)
+    for c in range(partitions):
+        ranges[c, 0] = starts[c]
+        ranges[c, 1] = starts[c + 1]
+        firsts[c] = n_queries * c
+        for q in range(n_queries):
+            visitors[n_queries * c + q] = q
+    firsts[partitions] = n_queries * partitions
+    steps = np.empty(n_queries, np.float32)
+    offsets = np.empty(n_queries, np.float32)
+    tables = _bytes_of_tables(moved, codebook, width, steps, offsets)
+    scan(
+        blocks,
+        tables,
+        steps,
+        offsets,
+        ranges,
+        firsts,
+        visitors,
+        biases.ravel(),
+        mask,
+        0,
+        scores,
+        positions,
+        filled,
+    )
+    for q in range(n_queries):
+        if factor > np.float32(1.0):  # what scores leave out because it is the same for all rows
+            square = product(moved[q], moved[q])
+            for i in range(filled[q]):
+                scores[q, i] -= square
+        topk_sort(scores[q], positions[q], filled[q])
 
 
 @njit(

@@ -23,6 +23,7 @@ __all__ = [
     "Ints",
     "bytes_1",
     "bytes_2",
+    "codes_1",
     "f32",
     "floats_1",
     "floats_2",
@@ -70,6 +71,10 @@ three_ints: Final = types.UniTuple(types.int64, 3)  # type: ignore[no-untyped-ca
 two_ints: Final = types.UniTuple(types.int64, 2)  # type: ignore[no-untyped-call]
 bytes_1: Final = _input(types.uint8, 1)
 bytes_2: Final = _input(types.uint8, 2)
+codes_1: Final = [
+    _input(dtype, 1) for dtype in (types.uint8, types.uint16, types.uint32, types.uint64)
+]
+"""Codes of columns, of any width."""
 floats_1: Final = _input(types.float32, 1)
 floats_2: Final = _input(types.float32, 2)
 ints_1: Final = _input(types.int64, 1)

@@ -127,6 +127,25 @@ def worst_score(scores, filled):  # type: ignore[no-untyped-def]
     return scores[0]
 
 
+@njit(i64(bytes_1, i64, i64, out_ints_1, i64), nogil=True, cache=True)
+def _select_of_bytes(mask, row, end, chosen, count):  # type: ignore[no-untyped-def]
+    """The same of some whole bytes, behind ``count`` others.
+
+    There is no branch on a bit: which bits are set cannot be predicted, and a wrong guess costs as
+    much as scoring a short row.
+    """
+    while row < end:
+        byte = np.int64(mask[row >> 3])
+        if byte != 0:
+            if end - row < 8:
+                byte &= (1 << (end - row)) - 1
+            for bit in range(8):
+                chosen[count] = row + bit
+                count += (byte >> bit) & 1
+        row += 8
+    return count
+
+
 @njit(two_ints(bytes_1, i64, i64, out_ints_1), nogil=True, cache=True)
 def select_rows(mask, start, n, chosen):  # type: ignore[no-untyped-def]
     """Fill ``chosen`` with allowed rows from ``start`` on, a multiple of 8.
@@ -141,16 +160,16 @@ def select_rows(mask, start, n, chosen):  # type: ignore[no-untyped-def]
         return count, start + count
     count = 0
     row = start
-    # Whole bytes, and no branch on a bit: which bits are set cannot be predicted, and a wrong guess
-    # costs as much as scoring a short row.
+    # Where few bits are set, most words have none.
+    while row + 64 <= n and count + 64 <= room:
+        word = np.uint64(0)
+        for i in range(8):  # one load
+            word |= np.uint64(mask[(row >> 3) + i]) << np.uint64(8 * i)
+        if word != np.uint64(0):
+            count = _select_of_bytes(mask, row, row + 64, chosen, count)
+        row += 64
     while row < n and count + 8 <= room:
-        byte = np.int64(mask[row >> 3])
-        if byte != 0:
-            if n - row < 8:
-                byte &= (1 << (n - row)) - 1
-            for bit in range(8):
-                chosen[count] = row + bit
-                count += (byte >> bit) & 1
+        count = _select_of_bytes(mask, row, min(row + 8, n), chosen, count)
         row += 8
     return count, min(row, n)
 

@@ -19,8 +19,8 @@ from vecdb.models.json_values import json_value
 from vecdb.models.reading import (
     By,
     KnowsItsFields,
-    Model,
     Refused,
+    Strict,
     converter,
     fields_of,
     refuse,
@@ -86,11 +86,41 @@ Number = int | float
 Count = Annotated[int, Meta(ge=0)]
 
 
-class MatchValue(Model, frozen=True, kw_only=True):
+class MatchValue(Strict, frozen=True, kw_only=True):
     value: Keyword
 
 
-class MatchAny(Model, frozen=True, kw_only=True):
+class MatchText(Strict, frozen=True, kw_only=True):
+    """All tokens of the text, in any order."""
+
+    text: str
+
+
+class MatchTextAny(Strict, frozen=True, kw_only=True):
+    """At least one token of the text."""
+
+    text_any: str
+
+
+class MatchPhrase(Strict, frozen=True, kw_only=True):
+    """All tokens of the phrase, in a row."""
+
+    phrase: str
+
+
+class MatchPrefix(Strict, frozen=True, kw_only=True):
+    """A string that begins so."""
+
+    prefix: str
+
+
+class MatchSubstring(Strict, frozen=True, kw_only=True):
+    """A string that has this in it."""
+
+    substring: str
+
+
+class MatchAny(Strict, frozen=True, kw_only=True):
     any: KeywordList
 
 
@@ -103,39 +133,94 @@ class _AcceptsKeyword(KnowsItsFields):
         return super().__call__(*values, **fields)
 
 
-class MatchExcept(Model, frozen=True, kw_only=True, metaclass=_AcceptsKeyword):
+class MatchExcept(Strict, frozen=True, kw_only=True, metaclass=_AcceptsKeyword):
     except_: KeywordList = msgspec.field(name="except")
 
 
-class Range(Model, frozen=True, kw_only=True):
+class Range(Strict, frozen=True, kw_only=True):
     lt: Number | None = None
     gt: Number | None = None
     gte: Number | None = None
     lte: Number | None = None
 
 
-class DatetimeRange(Model, frozen=True, kw_only=True):
+class DatetimeRange(Strict, frozen=True, kw_only=True):
     lt: Moment | None = None
     gt: Moment | None = None
     gte: Moment | None = None
     lte: Moment | None = None
 
 
-class ValuesCount(Model, frozen=True, kw_only=True):
+class ValuesCount(Strict, frozen=True, kw_only=True):
     lt: Count | None = None
     gt: Count | None = None
     gte: Count | None = None
     lte: Count | None = None
 
 
-Match: TypeAlias = MatchValue | MatchAny | MatchExcept
+class GeoPoint(Strict, frozen=True, kw_only=True):
+    """A place, in degrees."""
+
+    lon: Annotated[float, Meta(ge=-180, le=180)]
+    lat: Annotated[float, Meta(ge=-90, le=90)]
+
+
+class GeoBoundingBox(Strict, frozen=True, kw_only=True):
+    """Without its border. One whose left side is east of its right side goes across the
+    antimeridian."""
+
+    top_left: GeoPoint
+    bottom_right: GeoPoint
+
+
+class GeoRadius(Strict, frozen=True, kw_only=True):
+    """Places that are nearer to the center than so many metres."""
+
+    center: GeoPoint
+    radius: Annotated[float, Meta(ge=0)]
+
+
+class GeoLineString(Strict, frozen=True, kw_only=True):
+    """A closed line."""
+
+    points: list[GeoPoint]
+
+    def _problem(self) -> str | None:
+        count = len(self.points)
+        if count < 4:
+            return f"expected at least 4 points, of which the last is the first, got {count}"
+        if self.points[0] != self.points[-1]:
+            return "expected a closed line, whose last point is the first"
+        return None
+
+
+class GeoPolygon(Strict, frozen=True, kw_only=True):
+    """What is within the exterior and in none of the interiors, which are holes."""
+
+    exterior: GeoLineString
+    interiors: list[GeoLineString] | None = None
+
+
+Match: TypeAlias = (
+    MatchValue
+    | MatchText
+    | MatchTextAny
+    | MatchPhrase
+    | MatchPrefix
+    | MatchSubstring
+    | MatchAny
+    | MatchExcept
+)
 RangeInterface = Annotated[Range | DatetimeRange, By(_range, "Range or DatetimeRange")]
 
 
-class FieldCondition(Model, frozen=True, kw_only=True):
+class FieldCondition(Strict, frozen=True, kw_only=True):
     key: str
     match: Match | None = None
     range: RangeInterface | None = None
+    geo_bounding_box: GeoBoundingBox | None = None
+    geo_radius: GeoRadius | None = None
+    geo_polygon: GeoPolygon | None = None
     values_count: ValuesCount | None = None
     is_empty: bool | None = None
     is_null: bool | None = None
@@ -146,47 +231,63 @@ class FieldCondition(Model, frozen=True, kw_only=True):
             return None
         # Qdrant's server joins several with "or", its local mode obeys the first: refuse.
         return (
-            "expected exactly one of match, range, values_count, is_empty, is_null, "
+            f"expected exactly one of {', '.join(self.__struct_fields__[1:])}, "
             f"got {' and '.join(tests) or 'none'}; give each its own condition"
         )
 
 
-class PayloadField(Model, frozen=True, kw_only=True):
+class PayloadField(Strict, frozen=True, kw_only=True):
     key: str
 
 
-class IsEmptyCondition(Model, frozen=True, kw_only=True):
+class IsEmptyCondition(Strict, frozen=True, kw_only=True):
     is_empty: PayloadField
 
 
-class IsNullCondition(Model, frozen=True, kw_only=True):
+class IsNullCondition(Strict, frozen=True, kw_only=True):
     is_null: PayloadField
 
 
-class HasIdCondition(Model, frozen=True, kw_only=True):
+class HasIdCondition(Strict, frozen=True, kw_only=True):
     has_id: list[ExtendedPointId]
 
 
-class HasVectorCondition(Model, frozen=True, kw_only=True):
+class HasVectorCondition(Strict, frozen=True, kw_only=True):
     has_vector: str
     """``""`` is the vector of a collection that names none."""
 
 
-class Nested(Model, frozen=True, kw_only=True):
+class Slice(Strict, frozen=True, kw_only=True):
+    """One of ``total`` parts of all ids, as large as each other and always the same."""
+
+    total: Annotated[int, Meta(ge=1, le=2**64 - 1)]
+    index: Count
+
+    def _problem(self) -> str | None:
+        if self.index < self.total:
+            return None
+        return f"expected an index below the total of {self.total}, got {self.index}"
+
+
+class SliceCondition(Strict, frozen=True, kw_only=True):
+    slice: Slice
+
+
+class Nested(Strict, frozen=True, kw_only=True):
     key: str
     filter: Filter
 
 
-class NestedCondition(Model, frozen=True, kw_only=True):
+class NestedCondition(Strict, frozen=True, kw_only=True):
     nested: Nested
 
 
-class MinShould(Model, frozen=True, kw_only=True):
+class MinShould(Strict, frozen=True, kw_only=True):
     conditions: list[Condition]
     min_count: Annotated[int, Meta(ge=1)]
 
 
-class Filter(Model, frozen=True, kw_only=True):
+class Filter(Strict, frozen=True, kw_only=True):
     """Points that satisfy every clause given. A clause is one condition or a list of them."""
 
     should: list[Condition] | Condition | None = None
@@ -205,6 +306,7 @@ Condition: TypeAlias = (
     | IsNullCondition
     | HasIdCondition
     | HasVectorCondition
+    | SliceCondition
     | NestedCondition
     | Filter
 )

@@ -187,6 +187,7 @@ class OptimizersConfigDiff(Checked, frozen=True, kw_only=True):
     max_optimization_threads: Count | MaxOptimizationThreadsSetting | None = None
     prevent_unoptimized: bool | None = None
     recall: Recall | None = None
+    automatic_indexes: bool | None = None
 
 
 class OptimizersConfig(Checked, frozen=True, kw_only=True):
@@ -207,6 +208,8 @@ class OptimizersConfig(Checked, frozen=True, kw_only=True):
     prevent_unoptimized: bool | None = None
     recall: Recall = 0.97
     """What searches aim for that do not say it themselves: the share of true neighbours."""
+    automatic_indexes: bool = True
+    """A field of the payload that filters keep asking for gets an index by itself."""
 
 
 class VectorParams(Checked, frozen=True, kw_only=True):

@@ -24,21 +24,33 @@ from vecdb.models.config import (
     VectorParamsDiff,
     WalConfigDiff,
 )
+from vecdb.models.examples import (
+    ContextQuery,
+    DiscoverQuery,
+    LookupLocation,
+    RecommendQuery,
+    RelevanceFeedbackQuery,
+)
+from vecdb.models.formulas import FormulaQuery
 from vecdb.models.payload_schema import PayloadSchemaParams, PayloadSchemaType
 from vecdb.models.requests import (
     Batch,
     DenseVector,
     FilterSelector,
+    FusionQuery,
     NamedVector,
     NearestQuery,
     OrderBy,
     OrderByQuery,
+    PayloadSelector,
     PayloadSelectorExclude,
     PayloadSelectorInclude,
     PointIdsList,
     PointStruct,
     PointVectors,
+    Prefetch,
     QueryRequest,
+    RrfQuery,
     SampleQuery,
     SearchParams,
     SearchRequest,
@@ -73,14 +85,29 @@ ManyVectorsInput: TypeAlias = (
 )
 FilterInput: TypeAlias = Filter | Given
 QueryVectorInput: TypeAlias = DenseVector | tuple[str, DenseVector] | NamedVector | Given
-QueryInput: TypeAlias = QueryVectorInput | IdInput | NearestQuery | OrderByQuery | SampleQuery
+QueryInput: TypeAlias = (
+    QueryVectorInput
+    | IdInput
+    | NearestQuery
+    | RecommendQuery
+    | DiscoverQuery
+    | ContextQuery
+    | RelevanceFeedbackQuery
+    | OrderByQuery
+    | SampleQuery
+    | FusionQuery
+    | RrfQuery
+    | FormulaQuery
+)
+PrefetchInput: TypeAlias = Prefetch | Given | Sequence[Prefetch | Given]
+LookupInput: TypeAlias = LookupLocation | Given
 OrderByInput: TypeAlias = str | OrderBy | Given
 SearchParamsInput: TypeAlias = SearchParams | Given
 SearchRequestsInput: TypeAlias = Sequence[SearchRequest | Given]
 QueryRequestsInput: TypeAlias = Sequence[QueryRequest | Given]
 AliasOperationsInput: TypeAlias = Sequence[AliasOperations | Given]
 WithPayloadInput: TypeAlias = (
-    bool | Sequence[str] | PayloadSelectorInclude | PayloadSelectorExclude | Given
+    bool | Sequence[str] | PayloadSelector | PayloadSelectorInclude | PayloadSelectorExclude | Given
 )
 WithVectorsInput: TypeAlias = bool | Sequence[str]
 WithLookupInput: TypeAlias = str | WithLookup | Given

@@ -217,6 +217,12 @@ class TextIndexParams(Checked, frozen=True, kw_only=True):
     scoring: bool | TextScoringParams | None = None
     nested: str | None = None
 
+    def _problem(self) -> str | None:
+        least, most = self.min_token_len, self.max_token_len
+        if least is None or most is None or least <= most:
+            return None
+        return f"expected min_token_len to be at most max_token_len, got {least} and {most}"
+
 
 class BoolIndexParams(Checked, frozen=True, kw_only=True):
     type: BoolIndexType

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import reprlib
 from collections.abc import Callable, Mapping, Set
+from contextvars import ContextVar
 from enum import Enum
 from functools import cache, cached_property
 from types import NoneType, UnionType
@@ -28,11 +29,12 @@ Convert = Callable[[Any], Any]
 # "unknown" to somebody who moves working code over.
 # fmt: off
 _QDRANT_ONLY = frozenset({
-    "geo_bounding_box", "geo_polygon", "geo_radius", "idf", "sparse",
-    "lookup_from", "memory", "multivector_config", "order_value", "phrase", "prefetch", "prefix",
-    "shard_key", "slice", "substring", "text", "text_any",
+    "idf", "sparse", "memory", "multivector_config", "order_value", "shard_key",
 })
 # fmt: on
+
+drop_unknown: ContextVar[Callable[[str], None] | None] = ContextVar("drop_unknown", default=None)
+"""Is told of each unknown field, which is then left out. None: unknown fields are refused."""
 
 _NOUNS = {bool: "a bool", int: "an integer", float: "a number", str: "a string"}
 
@@ -73,6 +75,11 @@ class Model(
 
     Subclasses repeat ``frozen`` and ``kw_only``, because type checkers do not inherit them.
     """
+
+
+class Strict(Model, frozen=True, kw_only=True):
+    """Base of what chooses points or fields. An unknown field is refused even where others are left
+    out: more would be chosen without it."""
 
 
 class Refused(Exception):
@@ -415,7 +422,13 @@ class _StructReader:
     def _build(self, fields: Mapping[str, Any]) -> Any:
         known, required = known_fields(self.struct)
         if not fields.keys() <= known.keys():  # a dump of Qdrant's objects has their unset fields
-            fields = {k: v for k, v in fields.items() if v is not None or k not in _QDRANT_ONLY}
+            given = {k: v for k, v in fields.items() if v is not None or k not in _QDRANT_ONLY}
+            drop = drop_unknown.get()
+            if drop is not None and not issubclass(self.struct, Strict):
+                for key in given.keys() - known.keys() - _QDRANT_ONLY:
+                    drop(f"{self.struct.__name__}.{key}")
+                    del given[key]
+            fields = given
         if not required <= fields.keys() <= known.keys():
             raise Refused(_misfit(self.struct, fields.keys()))
         arguments = {}

@@ -17,7 +17,8 @@ from msgspec import Meta, Struct
 from vecdb.errors import InvalidInputError
 from vecdb.models.conditions import ExtendedPointId, Filter, Moment, PointId
 from vecdb.models.config import Recall, vector_name
-from vecdb.models.reading import By, Model, converter, fields_of
+from vecdb.models.examples import LookupLocation, VectorInput
+from vecdb.models.reading import By, Model, Strict, converter, fields_of
 from vecdb.models.validation import read
 
 
@@ -80,23 +81,30 @@ class NamedVector(Model, frozen=True, kw_only=True):
     vector: Vector
 
 
-class PayloadSelectorInclude(Model, frozen=True, kw_only=True):
+class PayloadSelectorInclude(Strict, frozen=True, kw_only=True):
     include: list[str]
 
 
-class PayloadSelectorExclude(Model, frozen=True, kw_only=True):
+class PayloadSelectorExclude(Strict, frozen=True, kw_only=True):
     exclude: list[str]
 
 
-WithPayload = bool | list[str] | PayloadSelectorInclude | PayloadSelectorExclude
+class PayloadSelector(Strict, frozen=True, kw_only=True):
+    """Both at once, which Qdrant has not: of what is included all but what is excluded."""
+
+    include: list[str]
+    exclude: list[str]
+
+
+WithPayload = bool | list[str] | PayloadSelector | PayloadSelectorInclude | PayloadSelectorExclude
 WithVector = bool | list[str]
 
 
-class PointIdsList(Model, frozen=True, kw_only=True):
+class PointIdsList(Strict, frozen=True, kw_only=True):
     points: list[ExtendedPointId]
 
 
-class FilterSelector(Model, frozen=True, kw_only=True):
+class FilterSelector(Strict, frozen=True, kw_only=True):
     filter: Filter
 
 
@@ -168,7 +176,7 @@ class NearestQuery(Model, frozen=True, kw_only=True):
     """The points nearest to a vector, or to the point with an id, as without this object; and with
     ``mmr`` a choice of them."""
 
-    nearest: Annotated[Any, By(_unread, "a vector or an id")]
+    nearest: VectorInput
     mmr: Mmr | None = None
 
 
@@ -188,7 +196,7 @@ StartFrom = Annotated[
 ]
 
 
-class OrderBy(Model, frozen=True, kw_only=True):
+class OrderBy(Strict, frozen=True, kw_only=True):
     """The order of a value of the payload: numbers, and datetimes, which are strings as filters
     read them, by their microseconds since 1970. Of one value the points are in the order of their
     ids, in the same direction.
@@ -217,12 +225,62 @@ class Sample(str, Enum):
 
 
 class SampleQuery(Model, frozen=True, kw_only=True):
-    """Points drawn by chance, each as likely as any other, in no order; the score is 1."""
+    """Points drawn by chance, each as likely as any other, in no order; the score is 1. An
+    ``offset`` leaves out none."""
 
     sample: Sample
 
 
-class WithLookup(Model, frozen=True, kw_only=True):
+class Prefetch(Model, frozen=True, kw_only=True):
+    """Points to find first, for a query to be made on instead of on all points. Without a
+    ``query``: the first in the order of ids. With prefetches of its own, its query is made on
+    those."""
+
+    prefetch: list[Prefetch] | Prefetch | None = None
+    query: Any = None
+    using: str | None = None
+    filter: Filter | None = None
+    """Besides the filter of the query that it is for."""
+    params: SearchParams | None = None
+    score_threshold: float | None = None
+    limit: Limit = 10
+    lookup_from: LookupLocation | None = None
+
+
+class Fusion(str, Enum):
+    """How one list is made of several, which have scores that do not compare."""
+
+    RRF = "rrf"
+    """By ranks, as `Rrf` has it."""
+    DBSF = "dbsf"
+    """By scores: of each list they are moved and scaled so that its mean is 0.5, and three standard
+    deviations below and above are 0 and 1. A point gets the sum over the lists it is in."""
+
+
+class FusionQuery(Model, frozen=True, kw_only=True):
+    """The points of all prefetches in one list. A larger score is better, and one that equals the
+    ``score_threshold`` suffices."""
+
+    fusion: Fusion
+
+
+class Rrf(Model, frozen=True, kw_only=True):
+    """Reciprocal rank fusion (Cormack, Clarke, Büttcher 2009): a point gets, of each prefetch with
+    the weight ``w`` that it is in, at the rank ``r`` from 0, ``1 / ((r + 1) / w + k - 1)``."""
+
+    k: Annotated[int, Meta(ge=1)] | None = None
+    """The larger, the less the first ranks are ahead of the others; None: 2."""
+    weights: list[float] | None = None
+    """As many as there are prefetches; None: each 1. With 0, or less, ranks give nothing."""
+
+
+class RrfQuery(Model, frozen=True, kw_only=True):
+    """`FusionQuery` by ranks, with numbers of its own."""
+
+    rrf: Rrf
+
+
+class WithLookup(Strict, frozen=True, kw_only=True):
     """Where the points are whose ids are the ids of groups, and what to return of them."""
 
     collection: str
@@ -234,7 +292,8 @@ WithLookupInterface = str | WithLookup
 
 
 class QueryRequest(Model, frozen=True, kw_only=True):
-    """One search of ``query_batch_points``. Without a ``query``: points in the order of ids.
+    """One search of ``query_batch_points``. Without a ``query``: points in the order of ids. With
+    ``prefetch`` it is made on the points found there.
 
     What ``query_points`` calls ``query_filter``, ``search_params`` and ``with_vectors`` is
     ``filter``, ``params`` and ``with_vector`` here, and ``with_payload`` is False if not given,
@@ -249,6 +308,8 @@ class QueryRequest(Model, frozen=True, kw_only=True):
     with_payload: WithPayload = False
     with_vector: WithVector = False
     score_threshold: float | None = None
+    prefetch: list[Prefetch] | Prefetch | None = None
+    lookup_from: LookupLocation | None = None
 
 
 def parse_points(value: Any, what: str = "points") -> Batch | list[PointStruct]:
@@ -273,6 +334,14 @@ def parse_order_by(value: Any, what: str = "order_by") -> OrderBy:
     """An order: a key of the payload alone, or OrderBy."""
     order: OrderByInterface = read(OrderByInterface, value, what)
     return OrderBy(key=order) if isinstance(order, str) else order
+
+
+def parse_prefetch(value: Any, what: str = "prefetch") -> list[Prefetch]:
+    """What to find first: one Prefetch, or a list of them; None: nothing."""
+    given: list[Prefetch] | Prefetch | None = read(list[Prefetch] | Prefetch | None, value, what)
+    if given is None:
+        return []
+    return given if isinstance(given, list) else [given]
 
 
 def parse_with_lookup(value: Any, what: str = "with_lookup") -> WithLookup:

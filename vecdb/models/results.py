@@ -66,12 +66,36 @@ class ScoredPoint(Result, forbid_unknown_fields=True):
     """As of a `Record`."""
 
 
+class SearchMatrixPair(Result, forbid_unknown_fields=True):
+    """A point of a sample, one of the points of the sample nearest to it, and their score."""
+
+    a: ExtendedPointId
+    b: ExtendedPointId
+    score: float
+
+
+class SearchMatrixPairsResponse(Result, forbid_unknown_fields=True):
+    pairs: list[SearchMatrixPair]
+    """In the order of ``a``; of each the nearest first."""
+
+
+class SearchMatrixOffsetsResponse(Result, forbid_unknown_fields=True):
+    """The same pairs as a sparse matrix: entry ``i`` is in row ``offsets_row[i]``, column
+    ``offsets_col[i]``, and is ``scores[i]``. Rows and columns are positions in ``ids``."""
+
+    offsets_row: list[int]
+    offsets_col: list[int]
+    scores: list[float]
+    ids: list[ExtendedPointId]
+
+
 class SearchStage(Result, forbid_unknown_fields=True):
     """One step of a search in one segment: by what how many rows were tested or scored, how many
     went on, and why."""
 
     by: str
-    """``filter``, ``sketches``, ``codes``, ``originals`` or ``mmr``."""
+    """``condition`` (of a filter, answered without payloads), ``filter``, ``sketches``, ``codes``,
+    ``originals``, ``examples`` or ``mmr``."""
     rows: int
     kept: int
     reason: str
@@ -84,6 +108,8 @@ class SegmentSearch(Result, forbid_unknown_fields=True):
     kind: str
     points: int
     stages: list[SearchStage]
+    prefetch: str | None = None
+    """Which prefetch was searched for, as ``prefetch[0].prefetch[1]``; None: the query itself."""
 
 
 class QueryResponse(Result, forbid_unknown_fields=True):
@@ -135,6 +161,8 @@ class UpdateStatus(str, Enum):
 class UpdateResult(Result, forbid_unknown_fields=True):
     operation_id: int | None
     status: UpdateStatus
+    deleted: int | None = None
+    """How many points a deletion took; None: it was none. 0 of any write that had nothing to do."""
 
 
 class CollectionStatus(str, Enum):
@@ -216,6 +244,17 @@ class DamagedFile(Result, forbid_unknown_fields=True):
     detail: str
 
 
+class ColumnInfo(Result, forbid_unknown_fields=True):
+    """The columns of one field of the payload: what its index is here."""
+
+    automatic: bool
+    """Nobody asked for it: filters did."""
+    points: int
+    """How many points are in segments with a column in a file. Those in memory need none."""
+    bytes: int
+    """Of the files."""
+
+
 class CollectionInfo(Result, kw_only=True, forbid_unknown_fields=True):
     status: CollectionStatus
     optimizer_status: Literal["ok"] | OptimizersStatusError
@@ -224,9 +263,13 @@ class CollectionInfo(Result, kw_only=True, forbid_unknown_fields=True):
     indexed_vectors_count: int
     segments_count: int
     wal_bytes: int = 0
+    last_operation_id: int = 0
+    """That of the last write, as it was answered; 0: there was none."""
     optimizer_progress: OptimizerProgress = field(default_factory=OptimizerProgress)
     config: CollectionConfig
     payload_schema: dict[str, PayloadIndexInfo] = field(default_factory=dict)
+    columns: dict[str, ColumnInfo] = field(default_factory=dict)
+    """By field: those of ``payload_schema``, and those that got an index by themselves."""
     warnings: list[CollectionWarning] = field(default_factory=list)
     segments: list[SegmentInfo] = field(default_factory=list)
     damaged_files: list[DamagedFile] = field(default_factory=list)

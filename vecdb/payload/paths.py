@@ -21,16 +21,21 @@ Select = Callable[[Any], Sequence[Any]]
 _STEP = re.compile(r'(?:"([^"]*)"|([\w-]+))((?:\[[0-9]{0,20}\])*)(\.|\Z)')
 
 
-def parse_path(path: str) -> list[Step]:
-    """The steps of a path. Raises InvalidInputError."""
+def parse_path(path: str, what: str = "") -> list[Step]:
+    """The steps of a path. ``what`` it is given as, in errors. Raises InvalidInputError."""
+    place = what and f"{what}: "
+    try:
+        path.encode()
+    except UnicodeEncodeError:  # JSON has lone surrogates, no payload does
+        raise InvalidInputError(f"{place}{path[:100]!a} is not a path; expected Unicode") from None
     steps: list[Step] = []
     position = 0
     while True:
         match = _STEP.match(path, position)
         if match is None:
             raise InvalidInputError(
-                f"{path[:100]!r} is not a path; expected names like a.b, a[].b or a[0], other "
-                'characters than letters, digits, "_" and "-" in double quotes'
+                f"{place}{path[:100]!r} is not a path; expected names like a.b, a[].b or a[0], "
+                'other characters than letters, digits, "_" and "-" in double quotes'
             )
         quoted, plain, brackets, end = match.groups()
         steps.append(plain if quoted is None else quoted)

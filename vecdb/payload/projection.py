@@ -1,4 +1,4 @@
-"""Which parts of a payload to return: ``with_payload`` as a list of keys, include or exclude."""
+"""Which parts of a payload to return: a list of keys, include, exclude, or both."""
 
 from __future__ import annotations
 
@@ -14,16 +14,24 @@ _Branches = dict[Step, Any]
 """The wanted keys below a value: for each step True (all that is there) or more branches."""
 
 
-def projection(selected: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:
+def projection(
+    selected: Any, what: str = "with_payload"
+) -> Callable[[dict[str, Any]], dict[str, Any]]:
     """The function that returns what a selector names of a payload; its result may share values
-    with the payload. Raises InvalidInputError for what is not a path."""
+    with the payload. ``what`` the selector is given as. Raises InvalidInputError for what is not a
+    path."""
     if isinstance(selected, models.PayloadSelectorExclude):
-        excluded = [parse_path(path) for path in selected.exclude]
+        excluded = [parse_path(path, f"{what}.exclude") for path in selected.exclude]
         return lambda payload: _without(payload, excluded)
-    keys = selected.include if isinstance(selected, models.PayloadSelectorInclude) else selected
+    if isinstance(selected, models.PayloadSelector):
+        included = projection(models.PayloadSelectorInclude(include=selected.include), what)
+        excluded = [parse_path(path, f"{what}.exclude") for path in selected.exclude]
+        return lambda payload: _without(included(payload), excluded)
+    if isinstance(selected, models.PayloadSelectorInclude):
+        selected, what = selected.include, f"{what}.include"
     branches: _Branches = {}
-    for path in keys:
-        _add(branches, parse_path(path))
+    for path in selected:
+        _add(branches, parse_path(path, what))
     return lambda payload: _only(payload, branches)
 
 

@@ -5,9 +5,17 @@ Ids and vector names are known without.
 
 from __future__ import annotations
 
-from vecdb.models.conditions import Condition, Filter, HasIdCondition, HasVectorCondition
+from vecdb.models.conditions import (
+    Condition,
+    Filter,
+    HasIdCondition,
+    HasVectorCondition,
+    SliceCondition,
+)
 
 Clause = list[Condition] | Condition | None
+
+_OF_POINTS = (HasIdCondition, HasVectorCondition, SliceCondition)
 
 
 def conditions(clause: Clause) -> list[Condition]:
@@ -40,18 +48,19 @@ def payload_part(filter: Filter) -> Filter | None:
 def takes_payload(condition: Condition) -> bool:
     """Whether a condition cannot be decided by a point's id and vectors alone."""
     if isinstance(condition, Filter):
-        return any(map(takes_payload, _all(condition)))
-    return not isinstance(condition, (HasIdCondition, HasVectorCondition))
+        return any(map(takes_payload, members(condition)))
+    return not isinstance(condition, _OF_POINTS)
 
 
 def names_points(condition: Condition) -> bool:
     """Whether a condition asks for ids or vectors."""
     if isinstance(condition, Filter):
-        return any(map(names_points, _all(condition)))
-    return isinstance(condition, (HasIdCondition, HasVectorCondition))
+        return any(map(names_points, members(condition)))
+    return isinstance(condition, _OF_POINTS)
 
 
-def _all(filter: Filter) -> list[Condition]:
+def members(filter: Filter) -> list[Condition]:
+    """The conditions in all clauses of a filter."""
     found = [
         each
         for clause in (filter.must, filter.should, filter.must_not)

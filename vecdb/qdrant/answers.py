@@ -8,6 +8,8 @@ by its attributes; so what vecdb comes to answer needs no change here.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from types import GeneratorType
 from typing import Any
 
 from msgspec import Struct
@@ -67,6 +69,7 @@ def _list(values: list[Any]) -> list[Any]:
 _CONVERTERS: dict[type, Callable[[Any], Any]] = {
     list: _list,
     tuple: lambda values: tuple(_list(list(values))),
+    GeneratorType: partial(map, as_qdrants),
     models.Record: _record,
     models.ScoredPoint: _scored_point,
     models.QueryResponse: _query_response,

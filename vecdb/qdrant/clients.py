@@ -16,6 +16,7 @@ from qdrant_client import models
 from vecdb.database import VecDB
 from vecdb.qdrant.coroutines import AsyncVecDBLocal
 from vecdb.qdrant.local import VecDBLocal
+from vecdb.qdrant.older import Older
 from vecdb.qdrant.opening import MEMORY
 
 _USED_THERE = ("cloud_inference", "local_inference_batch_size")
@@ -43,8 +44,13 @@ class QdrantClient(qdrant_client.QdrantClient):
 
     # What ``VecDB`` has besides: these are for type checkers, ``__getattr__`` finds them.
     check: Callable[[], Any]
+    discover: Callable[..., list[models.ScoredPoint]]
+    discover_batch: Callable[..., list[list[models.ScoredPoint]]]
     flush: Callable[..., None]
     memory_report: Callable[..., dict[str, Any]]
+    recommend: Callable[..., list[models.ScoredPoint]]
+    recommend_batch: Callable[..., list[list[models.ScoredPoint]]]
+    recommend_groups: Callable[..., models.GroupsResult]
     search: Callable[..., list[models.ScoredPoint]]
     search_batch: Callable[..., list[list[models.ScoredPoint]]]
     search_groups: Callable[..., models.GroupsResult]
@@ -60,8 +66,9 @@ class QdrantClient(qdrant_client.QdrantClient):
             self._client = VecDBLocal(given)
 
         def __getattr__(self, name: str) -> Any:
-            """A verb of ``VecDB`` that this version of Qdrant's client has not."""
-            if name[0] == "_" or not callable(getattr(VecDB, name, None)):
+            """A verb of ``VecDB``, or an older one, that this version of Qdrant's client has
+            not."""
+            if not _is_verb(name):
                 raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
             return getattr(self._client, name, None) or _further(self._client, name)
 
@@ -105,8 +112,13 @@ class AsyncQdrantClient(qdrant_client.AsyncQdrantClient):
     _client: AsyncVecDBLocal
 
     check: Callable[[], Coroutine[Any, Any, Any]]
+    discover: Callable[..., Coroutine[Any, Any, list[models.ScoredPoint]]]
+    discover_batch: Callable[..., Coroutine[Any, Any, list[list[models.ScoredPoint]]]]
     flush: Callable[..., Coroutine[Any, Any, None]]
     memory_report: Callable[..., Coroutine[Any, Any, dict[str, Any]]]
+    recommend: Callable[..., Coroutine[Any, Any, list[models.ScoredPoint]]]
+    recommend_batch: Callable[..., Coroutine[Any, Any, list[list[models.ScoredPoint]]]]
+    recommend_groups: Callable[..., Coroutine[Any, Any, models.GroupsResult]]
     search: Callable[..., Coroutine[Any, Any, list[models.ScoredPoint]]]
     search_batch: Callable[..., Coroutine[Any, Any, list[list[models.ScoredPoint]]]]
     search_groups: Callable[..., Coroutine[Any, Any, models.GroupsResult]]
@@ -122,8 +134,9 @@ class AsyncQdrantClient(qdrant_client.AsyncQdrantClient):
             self._client = AsyncVecDBLocal(VecDBLocal(given))
 
         def __getattr__(self, name: str) -> Any:
-            """A verb of ``VecDB`` that this version of Qdrant's client has not."""
-            if name[0] == "_" or not callable(getattr(VecDB, name, None)):
+            """A verb of ``VecDB``, or an older one, that this version of Qdrant's client has
+            not."""
+            if not _is_verb(name):
                 raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
             return getattr(self._client, name, None) or _further_async(self._client, name)
 
@@ -166,6 +179,11 @@ def _given(base: Any, positional: tuple[Any, ...], named: dict[str, Any]) -> dic
         if name not in _FURTHER:
             raise TypeError(f"{base.__name__}() got an unexpected keyword argument {name!r}")
     return given | further
+
+
+def _is_verb(name: str) -> bool:
+    """Whether it is one of ``VecDB`` or an older one."""
+    return name[0] != "_" and any(callable(getattr(kind, name, None)) for kind in (VecDB, Older))
 
 
 def _is_vector(query: Any) -> bool:

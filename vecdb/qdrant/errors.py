@@ -91,8 +91,7 @@ def as_raised_there(error: VecdbError, collection_name: object = None) -> Except
     if isinstance(error, NotFoundError):
         missing = _MISSING.match(text)
         if missing is not None:  # worded so that either kind of program finds its words
-            name = collection_name or missing["name"]
-            text = f"Collection {name} not found, it doesn't exist: {text}"
+            text = f"Collection {missing['name']} not found, it doesn't exist: {text}"
         return NotFound(text)
     if isinstance(error, AlreadyExistsError):
         return Conflict(text)

@@ -20,7 +20,6 @@ from vecdb.quantization.base import (
     PreparedQuery,
     Quantizer,
     state_rows,
-    strays_among,
 )
 from vecdb.quantization.binary import BinaryQuantizer
 from vecdb.quantization.product import ProductQuantizer
@@ -36,7 +35,6 @@ __all__ = [
     "Quantizer",
     "ScalarQuantizer",
     "from_state",
-    "strays_among",
 ]
 
 AnyQuantizer = ScalarQuantizer | BinaryQuantizer | ProductQuantizer

@@ -28,14 +28,9 @@ __all__ = [
     "state_array",
     "state_number",
     "state_rows",
-    "strays_among",
 ]
 
 MAX_DIM: Final = 65536
-STRAY: Final = 4.0
-"""A row is a stray if its code is wrong by so many times the usual error."""
-MOST_STRAYS: Final = 64
-"""At most one row of so many is a stray: every search scores all strays."""
 
 Metric: TypeAlias = Literal["dot", "euclid", "manhattan"]
 METRICS: Final[tuple[Metric, ...]] = ("dot", "euclid", "manhattan")
@@ -111,6 +106,12 @@ class Quantizer(Protocol):
 
     def errors(self, vectors: Floats) -> Floats:
         """How far codes are from ``vectors: float32[n, dim]``, up to a factor: ``float32[n]``."""
+        ...
+
+    def cut_off(self, query: Floats, near: Floats) -> float:
+        """By how much codes underrate a row that is just like ``query: float32[dim]``, because they
+        end where few rows go; 0 where they do not. ``near: float32[m, dim]``: rows near the query;
+        under Dot, where queries are as long as they like, such a row is as long as these."""
         ...
 
     def prepare(self, query: Floats) -> PreparedQuery:
@@ -207,21 +208,6 @@ def distances(vectors: Floats, center: Floats) -> Floats:
         away = vectors - center
         found: Floats = np.sqrt(np.einsum("ij,ij->i", away, away))
     return found
-
-
-def strays_among(errors: Floats, rows: Ints) -> Ints:
-    """The strays among ``rows``, rising: those whose ``errors: float32[n]`` (of all rows) are far
-    above the usual; only the worst, if they are many."""
-    if not len(rows):
-        return rows
-    found = errors[rows]
-    bound = STRAY * np.median(found)
-    most = -(-len(rows) // MOST_STRAYS)
-    astray = np.flatnonzero(found > bound)
-    if len(astray) > most:
-        worst = np.argsort(-found[astray], kind="stable")[:most]
-        astray = np.sort(astray[worst])
-    return rows[astray]
 
 
 def poll(cancelled: Cancelled | None) -> None:

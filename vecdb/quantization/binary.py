@@ -181,6 +181,10 @@ class BinaryQuantizer:
         """After a rotation, a code tells the same share of whatever length is left."""
         return distances(as_vectors(vectors, self.dim), self.center)
 
+    def cut_off(self, query: Floats, near: Floats) -> float:
+        """Nothing: these codes have no bounds."""
+        return 0.0
+
     def prepare(self, query: Floats) -> PreparedBlocks:
         from vecdb.kernels.levels import tables_of_levels
         from vecdb.kernels.rotation import rotate

@@ -163,6 +163,10 @@ class ProductQuantizer:
         vectors = self.codebook[dimensions, names[:, dimensions // self.width]]
         return product(vectors, self.rotation.T) if self.rotation.size else vectors
 
+    def cut_off(self, query: Floats, near: Floats) -> float:
+        """Nothing: these codes have no bounds."""
+        return 0.0
+
     def prepare(self, query: Floats) -> PreparedBlocks:
         from vecdb.kernels.levels import tables_of_levels
         from vecdb.kernels.signatures import METRIC_CODES

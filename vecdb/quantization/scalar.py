@@ -151,6 +151,24 @@ class ScalarQuantizer:
                 found = np.maximum(found, np.nan_to_num(away, nan=1.0))
         return found.astype(np.float32)
 
+    def cut_off(self, query: Floats, near: Floats) -> float:
+        """What clipping takes from the score of a row like ``query``. Errors of clipped rows are
+        rare and large, and largest where a query matches them: few scores do not show them."""
+        if self.quantile == 1.0 or not len(near):
+            return 0.0
+        like = as_query(query, self.dim).astype(np.float64)
+        if self.metric == "dot":
+            length = float(np.median(np.linalg.norm(near.astype(np.float64), axis=1)))
+            like *= length / max(float(np.linalg.norm(like)), 1e-300)
+        beyond = like - np.clip(like, self.lower, self.upper)
+        match self.metric:
+            case "dot":
+                return max(float(query @ beyond), 0.0)
+            case "euclid":
+                return float(beyond @ beyond)
+            case "manhattan":
+                return float(np.abs(beyond).sum())
+
     def decode(self, codes: Bytes) -> Floats:
         """The vectors, ``float32[n, dim]``, that ``codes`` stand for."""
         steps = self._step.astype(np.float64) * as_codes(codes, (codes.shape[0], self.dim))

@@ -7,7 +7,8 @@ the catalog does, and a directory the catalog does not list is removed when the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,8 @@ from vecdb.storage.segment_row import FileRow, SegmentRow, VectorRow, pack_segme
 
 Floats = npt.NDArray[np.float32]
 Flags = npt.NDArray[np.bool_]
+
+_AT_ONCE = 4096  # payloads whose bounds are numbers of Python together
 
 
 class DataWriter:
@@ -100,6 +103,30 @@ class DataWriter:
         self._file.close()
 
 
+def write_column(
+    directory: Path, uuid: bytes, segment_id: int, field: str, data: Sequence[Any]
+) -> FileRow:
+    """Write the column of a field, its buffers one after the other, into the directory of a segment
+    that is there. It is durable, with its name, when this returns. Raises OSError; then nothing is
+    left of it."""
+    path = directory / files.COLUMN.file(field)
+    dtype = np.dtype(files.COLUMN.dtype)
+    size = sum(memoryview(buffer).nbytes for buffer in data)
+    header = DataHeader(files.COLUMN.kind, dtype, size, 1, uuid, segment_id)
+    fs.remove_file(path)  # what a crash left, or an attempt that failed
+    writer = DataWriter(path, header)
+    try:
+        for buffer in data:
+            writer.append(buffer)
+        row = writer.finish()
+        fs.sync_dir(directory)
+        return row
+    except BaseException:
+        writer.abandon()
+        fs.discard(path)
+        raise
+
+
 class SegmentBuilder:
     """Builds ``segments/<id>``: ``add`` blocks of rows, ``quantize`` names, ``finish``.
 
@@ -124,6 +151,7 @@ class SegmentBuilder:
         self._uuid = uuid
         self.segment_id = segment_id
         self._files: dict[str, FileRow] = {}
+        self._columns: dict[str, dict[str, Any]] = {}
         self._vectors = {name: VectorRow(dim, None, None) for name, dim in dims.items()}
         self._open: dict[str, DataWriter] = {}
         self._ids: list[ids.IdArray] = []
@@ -179,12 +207,20 @@ class SegmentBuilder:
                 self._write(files.PRESENT, pack_bits(self._has[name]), name)
         self._flags.clear()
 
+    def payloads(self) -> Iterator[memoryview]:
+        """The encoded payloads as written, row by row. After ``finish_rows``."""
+        data = self._mapped(files.PAYLOAD).reshape(-1).data
+        offsets = self._mapped(files.PAYLOAD_OFFSETS).reshape(-1)
+        for start in range(0, self.rows, _AT_ONCE):
+            ends = offsets[start : start + _AT_ONCE + 1].tolist()
+            yield from (data[begin:end] for begin, end in pairwise(ends))
+
     def vectors(self, name: str) -> Floats:
         """The vectors as written, mapped: ``float32 (rows, dim)``. After ``finish_rows``."""
         return self._mapped(files.VECTORS, name)
 
-    def _mapped(self, file: FileKind, vector_name: str) -> npt.NDArray[Any]:
-        """What was written of one vector name, ``(rows, columns)``."""
+    def _mapped(self, file: FileKind, vector_name: str = "") -> npt.NDArray[Any]:
+        """What was written, of one vector name or once, ``(rows, columns)``."""
         name = file.file(vector_name)
         expected = Expected(self._uuid, self.segment_id, file.kind, self._files[name])
         opened = PlacedArray(self.path / name, expected, "mapped")
@@ -228,10 +264,17 @@ class SegmentBuilder:
         meta = {"metric": index.metric, "dim": index.dim}
         self._write_state(files.INDEX, name, meta, index.state())
 
+    def add_column(self, field: str, made: dict[str, Any], data: Sequence[Any]) -> None:
+        """Write the column of a field, its buffers one after the other. ``made``: how it was
+        made."""
+        self._columns[field] = made
+        name = files.COLUMN.file(field)
+        self._files[name] = write_column(self.path, self._uuid, self.segment_id, field, data)
+
     def finish(self, config: dict[str, Any]) -> SegmentRow:
         """Make the directory durable. Returns the catalog's row of the segment. ``config``: the
         collection's configuration; with the row it goes into the manifest, for ``repair``."""
-        row = SegmentRow(self.segment_id, self.rows, self._vectors, self._files)
+        row = SegmentRow(self.segment_id, self.rows, self._vectors, self._files, self._columns)
         manifest = pack_value({"config": config, "segment": pack_segment(row)})
         self._write(files.MANIFEST, np.frombuffer(manifest, dtype=np.uint8))
         fs.sync_dir(self.path)
@@ -248,34 +291,35 @@ class SegmentBuilder:
             fs.remove_tree(self.path)
 
     def _create(
-        self, file: FileKind, vector_name: str = "", *, rows: int = -1, columns: int = -1
+        self, file: FileKind, of: str = "", *, rows: int = -1, columns: int = -1
     ) -> DataWriter:
-        """Begin a file. ``rows``, ``columns``: where the table of files leaves them open."""
-        vector = self._vectors[vector_name] if file.per == "vector" else files.NO_VECTOR
+        """Begin a file. ``of``: the vector name, or the field. ``rows``, ``columns``: where the
+        table of files leaves them open."""
+        vector = self._vectors[of] if file.per == "vector" else files.NO_VECTOR
         shape = file.shape(self.rows, vector)
         assert shape is not None
         rows = rows if shape.rows is None else shape.rows
         columns = columns if len(shape.columns) > 1 else shape.columns[0]
         dtype = np.dtype(file.dtype)
         header = DataHeader(file.kind, dtype, rows, columns, self._uuid, self.segment_id)
-        name = file.file(vector_name)
+        name = file.file(of)
         writer = self._open[name] = DataWriter(self.path / name, header)
         return writer
 
-    def _append(self, file: FileKind, array: npt.NDArray[Any], vector_name: str = "") -> None:
+    def _append(self, file: FileKind, array: npt.NDArray[Any], of: str = "") -> None:
         """The next rows of a file."""
-        writer = self._open[file.file(vector_name)]
+        writer = self._open[file.file(of)]
         writer.append(np.ascontiguousarray(array, dtype=file.dtype))
 
-    def _finish(self, file: FileKind, vector_name: str) -> None:
-        name = file.file(vector_name)
+    def _finish(self, file: FileKind, of: str) -> None:
+        name = file.file(of)
         self._files[name] = self._open.pop(name).finish()
 
-    def _write(self, file: FileKind, array: npt.NDArray[Any], vector_name: str = "") -> None:
+    def _write(self, file: FileKind, array: npt.NDArray[Any], of: str = "") -> None:
         """A whole file."""
-        self._create(file, vector_name, rows=len(array))
-        self._append(file, array, vector_name)
-        self._finish(file, vector_name)
+        self._create(file, of, rows=len(array))
+        self._append(file, array, of)
+        self._finish(file, of)
 
     def _write_blocks(
         self, file: FileKind, vector_name: str, blocks: Iterator[npt.NDArray[np.uint8]]

@@ -6,7 +6,8 @@ code that writes and uses it. ``layout.py`` makes the names.
 
 A *derived* file can be made from the others: damage there loses nothing. An *optional* one may be
 missing. A file has the *placement* of the originals or of the codes of its vector name, or is
-always mapped.
+always mapped. Payload edits and columns come to a segment, and go, after it was built; all other
+files stay as they are.
 """
 
 from __future__ import annotations
@@ -70,8 +71,8 @@ class FileKind(Struct, frozen=True):
 
     kind: Kind
     name: str
-    """The vector name, or the operation, follows it if there may be more than one."""
-    per: Literal["segment", "vector", "edit"]
+    """The vector name, the operation or the field follows it if there may be more than one."""
+    per: Literal["segment", "vector", "edit", "field"]
     dtype: str
     extent: Callable[[int, VectorRow], Extent | None]
     """The extent, from the segment's rows and what is known of the vector name; None: there is no
@@ -82,9 +83,9 @@ class FileKind(Struct, frozen=True):
     derived: bool = False
     optional: bool = False
 
-    def file(self, vector_name: str = "") -> str:
-        """The file's name."""
-        return layout.vector_file(self.name, vector_name)
+    def file(self, name: str = "") -> str:
+        """The name of the file of a vector name or of a field."""
+        return layout.file_of(self.name, name)
 
     def shape(self, rows: int, vector: VectorRow = NO_VECTOR) -> Shape | None:
         """What it must hold in a segment of so many rows; None: there is no such file."""
@@ -173,6 +174,9 @@ INDEX = FileKind(
     "indexes",
     derived=True,
 )
+COLUMN = FileKind(
+    Kind.COLUMN, layout.COLUMN, "field", "<u1", _any_bytes, "columns", derived=True, optional=True
+)
 MANIFEST = FileKind(
     Kind.MANIFEST,
     "manifest",
@@ -197,6 +201,7 @@ FILES = (
     PAYLOAD,
     PAYLOAD_OFFSETS,
     PAYLOAD_EDITS,
+    COLUMN,
     SEQS,
     MANIFEST,
 )
@@ -210,11 +215,11 @@ def of_vector(name: str) -> list[str]:
 
 def may_be_left_over(name: str) -> bool:
     """Whether a file in a segment's directory that the catalog does not list may be what a crash
-    has left there: payload edits, or vectors of a name that is gone."""
+    has left there: payload edits, a column, or vectors of a name that is gone."""
     if layout.parse_edits_file(name) is not None:
         return True
     kind = name.partition(".")[0]
-    return any(file.per == "vector" and file.name == kind for file in FILES)
+    return any(file.per in ("vector", "field") and file.name == kind for file in FILES)
 
 
 def expected_files(row: SegmentRow) -> dict[str, Shape]:
@@ -228,6 +233,8 @@ def _expected(row: SegmentRow) -> Iterator[tuple[str, Shape]]:
         names: dict[str, VectorRow]
         if file.per == "vector":
             names = {file.file(name): vector for name, vector in row.vectors.items()}
+        elif file.per == "field":
+            names = {file.file(field): NO_VECTOR for field in row.columns}
         else:
             names = dict.fromkeys(row.edits if file.per == "edit" else [file.file()], NO_VECTOR)
         for name, vector in names.items():

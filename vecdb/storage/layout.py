@@ -14,7 +14,7 @@
                                  vectors[.<name>] present[.<name>]
                                  codes[.<name>] quantizer[.<name>]
                                  sketch[.<name>] index[.<name>]
-                                 payload-edits.<seq>
+                                 payload-edits.<seq> column.<field>
       snapshots/                 full-snapshot-<number>-<time>.snapshot and .snapshot.sha256
       snapshots/<name>/          <name>-<number>-<time>.snapshot and .snapshot.sha256
 
@@ -43,6 +43,7 @@ SNAPSHOTS = "snapshots"
 SNAPSHOT = ".snapshot"
 SHA256 = ".sha256"
 FULL = "full-snapshot"
+COLUMN = "column"
 
 _NEW = ".new-"
 _DROPPED = ".dropped-"
@@ -140,6 +141,11 @@ def parse_edits_file(name: str) -> int | None:
     return int(match[1]) if match else None
 
 
+def is_column(name: str) -> bool:
+    """Whether a file of a segment is the column of a field."""
+    return name.startswith(f"{COLUMN}.")
+
+
 def snapshot_file(prefix: str, number: int, moment: datetime) -> str:
     """The name of a snapshot: of the collection with this escaped name, or of all. It sorts by
     number."""
@@ -154,6 +160,7 @@ def parse_snapshot_file(name: str) -> int | None:
     return 0 if re.fullmatch(r"[^./\0][^/\0]*\.snapshot", name) else None
 
 
-def vector_file(kind: str, vector_name: str) -> str:
-    """The file of one kind (vectors, present, codes, sketch, …) for one vector name."""
-    return f"{kind}.{escape(vector_name)}" if vector_name else kind
+def file_of(kind: str, name: str) -> str:
+    """The file of one kind (vectors, present, codes, sketch, column, …) for one vector name, or one
+    field of the payload."""
+    return f"{kind}.{escape(name)}" if name else kind

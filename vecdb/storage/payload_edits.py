@@ -223,6 +223,10 @@ class PayloadEdits:
         entries = np.array(self._rows[since:seen], dtype=np.int64)
         return np.unique(np.concatenate([entries, *(file.rows for file in files)]))
 
+    def entries(self, first: int, last: int) -> tuple[Offsets, list[bytes]]:
+        """Entries in memory: the row of each, and the payload that it was given."""
+        return np.array(self._rows[first:last], dtype=np.int64), self._payloads[first:last]
+
     def payloads(self, rows: Offsets, seen: int, base: Callable[[Offsets], list[Any]]) -> list[Any]:
         """The payloads of some rows; ``base`` gives those that were never edited."""
         sources, positions = self._locate(rows, seen)

@@ -4,16 +4,18 @@
 payload offsets are small and verified when opened. Payloads are verified block by block as they are
 used, and so are originals and codes that are mapped.
 
-Some files are derived from the others: codes and their quantizer, sketches and their index, the
-order of the ids, the manifest (``FileKind.derived``). Damage there loses nothing: the segment does
-without the file and notes it in ``damage``, and the optimizer writes the segment anew. Damage
-anywhere else raises CorruptionError.
+Some files are derived from the others: codes and their quantizer, sketches and their index, columns
+of payload fields, the order of the ids, the manifest (``FileKind.derived``). Damage there loses
+nothing: the segment does without the file and notes it in ``damage``, and the optimizer writes the
+segment, or the column, anew. Damage anywhere else raises CorruptionError.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +25,9 @@ from msgspec import Struct
 
 from vecdb import ids
 from vecdb.errors import CorruptionError
-from vecdb.index import ClusteredIndex
+from vecdb.index import ClusteredIndex, Spread
 from vecdb.quantization import Quantizer, from_state
-from vecdb.storage import files
+from vecdb.storage import files, layout
 from vecdb.storage.arrays import Expected, PlacedArray, Placement
 from vecdb.storage.catalog import Bits
 from vecdb.storage.files import FileKind, expected_files, is_outdated
@@ -64,13 +66,36 @@ class QuantizedVectors(Struct, frozen=True):
     """Bits of the rows that are no strays; None: all of them."""
 
 
-class Index(Struct, frozen=True):
+@dataclass(frozen=True, eq=False)
+class Index:
     """The clustered index of one vector name, and the sketches it looks into."""
 
     clustered: ClusteredIndex
     sketch: PlacedArray
     file_bytes: int
     """Of both files."""
+    rows: int
+    """Of the segment."""
+
+    @cached_property
+    def spread(self) -> Spread:
+        """How exact the sketches are. Raises CorruptionError."""
+        blocks = self.sketch.verify().reshape(self.clustered.sketch_shape)
+        return self.clustered.spread(blocks)
+
+    @cached_property
+    def regular(self) -> Bits | None:
+        """Bits of the rows that are no strays; None: all of them. Raises CorruptionError."""
+        return _without(self.spread.strays, self.rows)
+
+
+def _without(rows: npt.NDArray[np.int64], count: int) -> Bits | None:
+    """Bits of all of so many rows but some; None: there are none to leave out."""
+    if not len(rows):
+        return None
+    flags = np.ones(count, dtype=np.bool_)
+    flags[rows] = False
+    return pack_bits(flags)
 
 
 class FileSegment:
@@ -110,7 +135,7 @@ class FileSegment:
         self._said: set[str] = set() if reuse is None else set(reuse._said)
         self._on_damage = on_damage
         self._expected = expected_files(row)
-        self._old = reuse.arrays if reuse is not None else {}
+        self._old = {} if reuse is None else reuse.kept_by(row)
         self._ids = self._open(files.IDS).verify()
         self._order = self._open_order()
         self._seqs = self._open(files.SEQS)
@@ -119,11 +144,18 @@ class FileSegment:
         self.originals: dict[str, PlacedArray] = {}
         self.quantized: dict[str, QuantizedVectors] = {}
         self.indexes: dict[str, Index] = {}
+        self.columns: dict[str, PlacedArray] = {}
+        """By field: the bytes of its column."""
         self._present: dict[str, Bits] = {}
         for name, vector in row.vectors.items():
             self._open_vector(name, vector.codec)
             if vector.index is not None:
                 self._open_index(name)
+        for field in row.columns:
+            try:
+                self.columns[field] = self._open(files.COLUMN, field)
+            except CorruptionError as error:
+                self._note(error)
         try:
             self._open(files.MANIFEST).verify()
         except CorruptionError as error:
@@ -133,12 +165,13 @@ class FileSegment:
         self._largest = int(ids.from_array(self._ids[self._order[-1:]])[0]) if self.rows else -1
 
     def _open(
-        self, file: FileKind, vector_name: str = "", placement: Placement | None = None
+        self, file: FileKind, of: str = "", placement: Placement | None = None
     ) -> PlacedArray:
-        """Open one file. ``placement``: another than the wanted one."""
+        """Open one file. ``of``: the vector name, or the field. ``placement``: another than the
+        wanted one."""
         if placement is None:
-            placement = "mapped" if file.per == "segment" else self.placements[vector_name].of(file)
-        name = file.file(vector_name)
+            placement = self.placements[of].of(file) if file.per == "vector" else "mapped"
+        name = file.file(of)
         old = self._old.get(name)
         if old is not None and old.placement == placement:
             self.arrays[name] = old
@@ -170,11 +203,7 @@ class FileSegment:
         except CorruptionError as error:
             self._note(error)
         else:
-            regular = None
-            if len(quantizer.strays):
-                flags = np.ones(self.rows, dtype=np.bool_)
-                flags[quantizer.strays] = False
-                regular = pack_bits(flags)
+            regular = _without(quantizer.strays, self.rows)
             self.quantized[name] = QuantizedVectors(quantizer, codes, codec, regular)
 
     def _open_index(self, name: str) -> None:
@@ -190,7 +219,8 @@ class FileSegment:
         except CorruptionError as error:
             self._note(error)
         else:
-            self.indexes[name] = Index(clustered, sketch, sketch.file_size + opened.file_size)
+            size = sketch.file_size + opened.file_size
+            self.indexes[name] = Index(clustered, sketch, size, self.rows)
 
     def _keep_closed(self, name: str) -> None:
         """Open files of outdated codes: they count, and are checked, but are of no use."""
@@ -242,19 +272,35 @@ class FileSegment:
             error = CorruptionError(path, self.damage[path])
             _log.warning("%s; answers stay exact, the segment will be rebuilt", error)
 
+    @property
+    def is_damaged(self) -> bool:
+        """Whether there is damage that takes a new segment: more than that of columns."""
+        return any(not layout.is_column(Path(path).name) for path in self.damage)
+
     def quarantine(self, name: str, error: CorruptionError) -> None:
-        """Go on without the codes or the index of a vector name. A search has met damage in a block
-        that was not used before. Raises the error if it is about neither. Another search may have
-        just done the same."""
+        """Go on without the codes or the index of a vector name, or without the column of a field.
+        A search has met damage in a block that was not used before. Raises the error if it is about
+        none of them. Another search may have just done the same."""
         if error.path == str(self.path / files.SKETCH.file(name)):
             self.indexes = {key: kept for key, kept in self.indexes.items() if key != name}
         elif error.path == str(self.path / files.CODES.file(name)):
             self.quantized = {key: kept for key, kept in self.quantized.items() if key != name}
+        elif error.path == str(self.path / files.COLUMN.file(name)):
+            self.columns = {key: kept for key, kept in self.columns.items() if key != name}
         else:
             raise error
         self._note(error)
         self.log_damage()
         self._on_damage()
+
+    def kept_by(self, row: SegmentRow) -> dict[str, PlacedArray]:
+        """Its files that are still there in another state of the segment. One that was damaged may
+        have been written anew."""
+        return {
+            name: array
+            for name, array in self.arrays.items()
+            if self.row.files[name] == row.files.get(name) and str(array.path) not in self.damage
+        }
 
     def moved(self, placements: dict[str, Placements]) -> FileSegment:
         """The same segment with its files placed otherwise; nothing is rewritten."""

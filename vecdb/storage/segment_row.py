@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
-from msgspec import Struct
+from msgspec import Struct, field
 from msgspec.structs import replace
 
 from vecdb.storage import layout
@@ -43,19 +43,40 @@ class SegmentRow(Struct, frozen=True):
     rows: int
     vectors: dict[str, VectorRow]
     files: dict[str, FileRow]
-    """Its files. All but those of payload edits are as the segment was built; see
-    ``with_edits``."""
+    """Its files. All but payload edits and columns are as the segment was built; see ``with_edits``
+    and ``with_columns``."""
+    columns: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """The fields of the payload that have a column, and how each was made."""
 
     @property
     def edits(self) -> list[str]:
         """The names of its files of payload edits, the oldest first."""
         return sorted(name for name in self.files if layout.parse_edits_file(name) is not None)
 
+    @property
+    def built(self) -> SegmentRow:
+        """The segment without what comes and goes while it stays."""
+        return self.with_edits({}).with_columns({}, {})
+
     def with_edits(self, files: Mapping[str, FileRow]) -> SegmentRow:
         """The same segment with these files of payload edits, and no others."""
         edits = self.edits
         built = {name: row for name, row in self.files.items() if name not in edits}
         return replace(self, files={**built, **files})
+
+    def with_columns(
+        self, columns: Mapping[str, dict[str, Any]], files: Mapping[str, FileRow]
+    ) -> SegmentRow:
+        """The same segment with these columns, and no others; ``files``: those of all of them."""
+        others = {name: row for name, row in self.files.items() if not layout.is_column(name)}
+        return replace(self, columns=dict(columns), files={**others, **files})
+
+    def without_column(self, field: str) -> SegmentRow:
+        """The same segment without the column of a field."""
+        columns = {other: made for other, made in self.columns.items() if other != field}
+        gone = layout.file_of(layout.COLUMN, field)
+        files = {n: row for n, row in self.files.items() if layout.is_column(n) and n != gone}
+        return self.with_columns(columns, files)
 
     def without(self, name: str, files: Iterable[str]) -> SegmentRow:
         """The same segment without a vector name, whose files these are."""
@@ -73,6 +94,7 @@ def pack_segment(row: SegmentRow) -> dict[str, Any]:
         "rows": row.rows,
         "vectors": {name: _pack_vector(vector) for name, vector in row.vectors.items()},
         "files": {name: [file.length, file.checksum] for name, file in row.files.items()},
+        **({"columns": row.columns} if row.columns else {}),
     }
 
 
@@ -84,6 +106,7 @@ def unpack_segment(value: dict[str, Any]) -> SegmentRow:
         rows=number(value["rows"]),
         vectors={name: _unpack_vector(vector) for name, vector in vectors.items()},
         files={name: _unpack_file(*file) for name, file in files.items()},
+        columns=_unpack_columns(value.get("columns", {})),  # older rows have none
     )
 
 
@@ -103,6 +126,10 @@ def _unpack_vector(vector: dict[str, Any]) -> VectorRow:
         codec=None if codec is None else typed(codec, dict),
         index=index,
     )
+
+
+def _unpack_columns(columns: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {typed(name, str): typed(made, dict) for name, made in typed(columns, dict).items()}
 
 
 def _unpack_file(length: int, checksum: int) -> FileRow:

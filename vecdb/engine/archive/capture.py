@@ -5,6 +5,7 @@ It reads as a ``Follower`` does: without a lock, from any process, while anybody
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import uuid as uuids
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
+from msgspec.structs import replace
 
 from vecdb.engine.archive.manifest import Manifest, members
 from vecdb.engine.open.follower import newest, require_same
@@ -21,7 +23,7 @@ from vecdb.engine.open.places import exists
 from vecdb.engine.open.recovery import valid_config
 from vecdb.errors import CorruptionError
 from vecdb.storage import fs, layout, lookup
-from vecdb.storage.catalog import Snapshot
+from vecdb.storage.catalog import Snapshot, transaction_of
 from vecdb.storage.files import expected_files
 from vecdb.storage.format import (
     BLOCK_SIZE,
@@ -40,6 +42,8 @@ from vecdb.storage.format_line import pack_format_line
 from vecdb.storage.replay import Replay
 from vecdb.storage.segment_row import SegmentRow, pack_segment
 from vecdb.storage.tar import Progress, TarWriter, no_progress
+
+_log = logging.getLogger("vecdb")
 
 _READ_SIZE = 64 * BLOCK_SIZE
 
@@ -85,31 +89,62 @@ class Captured:
 
     def __init__(self, path: Path, fields: dict[str, str], snapshot: Snapshot) -> None:
         self.path = path
-        self._snapshot = snapshot
         self._held = ExitStack()
         self._files: dict[tuple[int, str], BinaryIO] = {}
         valid_config(path, snapshot, fields["uuid"])
         try:
-            for row in snapshot.segments:
-                self._open(row)
+            rows = [self._hold(row, snapshot) for row in snapshot.segments]
             self._wal, last_seq = _log_beyond(path, fields["uuid"], snapshot)
             require_same(path, fields)
-            self.manifest = _manifest_of(path, fields, snapshot, last_seq, self._wal)
+            # Last, as it takes long: from here on the writer may do what it likes.
+            rows = [self._with_whole_columns(row, fields["uuid"]) for row in rows]
+            self._snapshot = replace(snapshot, segments=rows)
+            self.manifest = _manifest_of(path, fields, self._snapshot, last_seq, self._wal)
         except BaseException:
             self.close()
             raise
 
-    def _open(self, row: SegmentRow) -> None:
-        directory = self.path / layout.SEGMENTS / layout.segment_dir(row.id)
-        for name, expected in row.files.items():
-            with fs.must_exist(directory / name):
-                # An open file stays, whatever becomes of its name.
-                file = lookup.open_read(directory / name)
-            self._files[row.id, name] = self._held.enter_context(file)
-            length = os.fstat(file.fileno()).st_size
-            if length != expected.length:
-                detail = f"{length} bytes, expected {expected.length}"
-                raise CorruptionError(directory / name, detail)
+    def _hold(self, row: SegmentRow, snapshot: Snapshot) -> SegmentRow:
+        """Open the files of a segment. Returns its row without the columns that are not there."""
+        for field in row.columns:
+            try:
+                self._open(row, layout.file_of(layout.COLUMN, field))
+            except CorruptionError as error:
+                if transaction_of(self.path / layout.CATALOG) != snapshot.transaction:
+                    raise  # the writer may have removed it
+                row = _without(row, field, error)
+        for name in row.files:
+            if not layout.is_column(name):
+                self._open(row, name)
+        return row
+
+    def _open(self, row: SegmentRow, name: str) -> None:
+        path = self.path / layout.SEGMENTS / layout.segment_dir(row.id) / name
+        if name not in row.files:
+            raise CorruptionError(path, "the catalog does not know this file")
+        with fs.must_exist(path):
+            # An open file stays, whatever becomes of its name.
+            file = self._held.enter_context(lookup.open_read(path))
+        length, expected = os.fstat(file.fileno()).st_size, row.files[name]
+        if length != expected.length:
+            raise CorruptionError(path, f"{length} bytes, expected {expected.length}")
+        # Written anew, a column may have the length that it had.
+        check = int.from_bytes(os.pread(file.fileno(), 8, max(0, length - 16)), "little")
+        if layout.is_column(name) and check != expected.checksum:
+            detail = "is not the file the catalog names (checksum differs)"
+            raise CorruptionError(path, detail)
+        self._files[row.id, name] = file
+
+    def _with_whole_columns(self, row: SegmentRow, uuid: str) -> SegmentRow:
+        """The row without the columns that are damaged. All of each is read, as the archive says at
+        its beginning what it holds."""
+        for field in row.columns:
+            name = layout.file_of(layout.COLUMN, field)
+            try:
+                self._copy(lambda _: None, uuid, row, name)
+            except CorruptionError as error:
+                row = _without(row, field, error)
+        return row
 
     def close(self) -> None:
         """Let the files go."""
@@ -127,14 +162,15 @@ class Captured:
             elif member.file is None:
                 tar.append([self._snapshot.alive[member.row.id].tobytes()])
             else:
-                self._copy(tar, member.row, member.file)
+                self._copy(tar.append, self.manifest.uuid, member.row, member.file)
 
-    def _copy(self, tar: TarWriter, row: SegmentRow, file: str) -> None:
-        opened = self._files[row.id, file]
+    def _copy(
+        self, write: Callable[[list[bytes]], object], uuid: str, row: SegmentRow, name: str
+    ) -> None:
+        opened = self._files[row.id, name]
+        opened.seek(0)
         try:
-            copy_data_file(
-                lambda size: _exactly(opened, size), tar.append, self.manifest.uuid, row, file
-            )
+            copy_data_file(lambda size: _exactly(opened, size), write, uuid, row, name)
         except DamageError as error:
             raise CorruptionError(opened.name, str(error)) from None
 
@@ -174,6 +210,12 @@ def write_archive(
         return tar.finish()
     finally:
         tar.close()
+
+
+def _without(row: SegmentRow, field: str, error: CorruptionError) -> SegmentRow:
+    """A segment without a column that is damaged. Whoever restores the archive writes it anew."""
+    _log.warning("%s; the snapshot is taken without this column", error)
+    return row.without_column(field)
 
 
 def _manifest_of(

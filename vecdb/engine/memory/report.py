@@ -8,16 +8,19 @@ is in RAM now, counted by the kernel for this process). ``/proc/self/smaps`` sho
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from vecdb.engine.read import columns, remembered
 from vecdb.engine.store import Store
+from vecdb.engine.view import Segment
 from vecdb.storage import layout
 from vecdb.storage.arrays import PlacedArray
 from vecdb.storage.catalog import DATA
 from vecdb.storage.files import BY_KIND, FILES
+from vecdb.storage.payload_edits import EditsFile, PayloadEdits
 
 FIGURES = ("file", "anonymous", "mapped", "resident")
 
@@ -26,8 +29,10 @@ def memory_report(store: Store, resident: dict[str, int] | None = None) -> dict[
     """Bytes by part, and their ``total``.
 
     Parts: ``originals``, ``codes``, ``ids`` (with their order and presence bits), ``payload``,
-    ``seqs``, ``quantizers``, ``sketches``, ``indexes``, ``manifests``, ``memory_segment``
-    (estimated), ``masks``, ``wal``, ``catalog``. ``resident``: what ``resident_by_file`` found.
+    ``columns`` (of payload fields; those of points in memory and of edited payloads are private,
+    and estimated), ``seqs``, ``quantizers``, ``sketches``, ``indexes``, ``manifests``, ``masks``,
+    ``filters`` (which rows match the filters of late), ``memory_segment`` (estimated), ``wal``,
+    ``catalog``. ``resident``: what ``resident_by_file`` found.
     """
     if resident is None:
         resident = resident_by_file(store.path)
@@ -45,10 +50,23 @@ def memory_report(store: Store, resident: dict[str, int] | None = None) -> dict[
         in_memory = [memory.size for memory in store.memories()]
         in_memory += [state.edits.size for state in store.files.values()]
         parts["memory_segment"]["anonymous"] = sum(in_memory)
+        parts["filters"]["anonymous"] = sum(map(remembered.private_bytes, _held(store)))
+        parts["columns"]["anonymous"] = sum(map(columns.private_bytes, _held(store)))
         parts["wal"]["file"] = store.wal.size
         with suppress(OSError):  # its directory was moved or removed
             parts["catalog"]["file"] = (store.path / layout.CATALOG / DATA).stat().st_size
     return {"parts": parts, "total": _sum(parts.values())}
+
+
+def _held(store: Store) -> Iterator[Segment | PayloadEdits | EditsFile]:
+    """What has payloads."""
+    for memory in store.memories():
+        yield memory
+        yield memory.edits
+    for state in store.files.values():
+        yield state.segment
+        yield state.edits
+        yield from state.edits.files
 
 
 def memory_reports(root: Path, stores: Iterable[Store]) -> dict[str, Any]:
@@ -70,6 +88,7 @@ def _sum(parts: Iterable[dict[str, int]]) -> dict[str, int]:
 _PARTS = (
     *dict.fromkeys(file.part for file in FILES),
     "masks",
+    "filters",
     "memory_segment",
     "wal",
     "catalog",

@@ -19,12 +19,14 @@ from vecdb.engine.store import RecoveryReport, Store
 from vecdb.errors import CorruptionError, FormatVersionError
 from vecdb.storage import fs, layout, lookup
 from vecdb.storage.catalog import Snapshot, read_unlocked, transaction_of
+from vecdb.storage.mapping import give_back_freed_memory
 from vecdb.storage.replay import Replay
 from vecdb.storage.wal import wal_files
 
 T = TypeVar("T")
 
 _TRIES = 100  # each against a writer that has committed or appended since the one before
+_WORTH_GIVING_BACK = 8 << 20  # bytes of rows in memory: to give memory back takes milliseconds
 
 
 class Follower:
@@ -65,11 +67,13 @@ class Follower:
                         return bool(replayed)
             except CorruptionError:
                 pass  # the writer has moved on, or it is damage: a complete read tells
-        fresh = self._read(store)
+        fresh, before = self._read(store), store.memory.size
         with store.write:
             store.adopt(fresh)
             store.publish()
         self._moving = False
+        if before >= _WORTH_GIVING_BACK:  # rows went to files: in the writer, the optimizer does it
+            give_back_freed_memory()
         return True
 
     def _transaction_now(self) -> int | None:

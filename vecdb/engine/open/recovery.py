@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 
 from vecdb import models
+from vecdb.engine.columns import automatic_in, fields_of
 from vecdb.engine.open.places import collection_name, read_format
 from vecdb.engine.operations import decode, require_fit
 from vecdb.engine.schema import mapped_schema, schema_of
@@ -98,13 +99,13 @@ def load(
     store.applied_seq = snapshot.applied_seq
     store.next_segment_id = snapshot.next_segment_id
     store.memory = store.new_memory()
+    store.automatic = automatic_in(snapshot.segments)
     for row in snapshot.segments:
         old = reuse.files.get(row.id) if reuse is not None else None
-        built = row.with_edits({})
-        same = old.segment if old is not None and old.segment.row == built else None
-        edits = store.open_edits(row, None if old is None or same is None else old.edits)
+        same = old if old is not None and old.segment.row.built == row.built else None
+        edits = store.open_edits(row, None if same is None else same.edits)
         alive, live = snapshot.alive.get(row.id), snapshot.live[row.id]
-        segment = store.open_segment(row, same)
+        segment = store.open_segment(row, None if same is None else same.segment)
         store.files[row.id] = FileState(segment, alive, live, alive, live, edits)
     replay = Replay(path / layout.WAL, uuid, store.applied_seq, snapshot.transaction)
     replay_into(store, replay)
@@ -120,6 +121,7 @@ def valid_config(path: Path, snapshot: Snapshot, uuid: str) -> models.Collection
         config = models.coerce(models.CollectionConfig, snapshot.config)
         dims = {name: vector.dim for name, vector in schema_of(config).items()}
         validate(snapshot, dims)
+        fields_of(config, automatic_in(snapshot.segments))
     except InvalidInputError as error:
         detail = f"configuration: {error}"
         raise CorruptionError(path / layout.CATALOG / DATA, detail) from None
@@ -185,8 +187,8 @@ def _clean(store: Store) -> list[str]:
 
 
 def _clean_segment(path: Path, state: FileState) -> list[str]:
-    """Remove payload edits of a segment that the catalog does not list, and vectors of names that
-    are gone."""
+    """Remove payload edits and columns of a segment that the catalog does not list, and vectors of
+    names that are gone."""
     known = {file.name for file in state.edits.files} | state.segment.row.files.keys()
     removed = []
     for name in sorted(lookup.names(path)):

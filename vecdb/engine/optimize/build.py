@@ -30,7 +30,14 @@ from vecdb.engine.optimize.indexing import Arrangement, Scorer, arrange, index, 
 from vecdb.engine.planner import is_optimized, space_for, wants_index
 from vecdb.engine.schema import Schema, VectorSchema
 from vecdb.engine.signals import Uninterrupted
-from vecdb.engine.sources import Source, blocks_of, new_builder, read_rows, rows_in_new
+from vecdb.engine.sources import (
+    Source,
+    add_columns,
+    blocks_of,
+    new_builder,
+    read_rows,
+    rows_in_new,
+)
 from vecdb.engine.store import FileState, Store
 from vecdb.errors import OptimizerError
 from vecdb.storage import fs, lookup
@@ -42,6 +49,7 @@ from vecdb.storage.row_block import RowBlock
 from vecdb.storage.segment import FileSegment
 from vecdb.storage.segment_row import SegmentRow
 from vecdb.vectors.datatypes import bytes_per_vector
+from vecdb.vectors.strays import strays_among
 
 Offsets = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
@@ -64,7 +72,7 @@ class Cancelled(Exception):
     """The build was asked to stop; what it wrote is removed."""
 
 
-class _Meter:
+class Meter:
     """Tells how far a build is, in rows copied and encoded, and stops it if asked to."""
 
     def __init__(
@@ -135,7 +143,7 @@ def _build(
         large = is_optimized(total, everything, pinned.schema, store.config.optimizer_config)
         quantized = [v for v in schema if large and v.codec is not None]
         clustered = schema if large and wants_index(total, store.config.optimizer_config) else []
-        meter = _Meter(total * (1 + len(quantized) + len(clustered)), cancelled, progress)
+        meter = Meter(total * (1 + len(quantized) + len(clustered)), cancelled, progress)
         arranged = _arrange(sources, leading(clustered), total, meter) if clustered else None
         order = np.arange(total) if arranged is None else arranged.order
         _copy(builder, sources, order, meter)
@@ -143,6 +151,7 @@ def _build(
         for vector in clustered:
             scorer = scorers.get(vector.name)
             index(builder, vector, arranged, scorer, meter.poll, meter.advance)
+        add_columns(builder, store.fields, meter.poll)
         row = builder.finish(models.to_builtins(store.config))
         with store.maintenance:
             retired = _commit(store, sources, pinned, order, row)
@@ -165,7 +174,7 @@ def _require_space(store: Store, sources: list[Source]) -> None:
         raise OptimizerError(f"{store.path}: {free} bytes free, {need} needed to rewrite segments")
 
 
-def _arrange(sources: list[Source], vector: VectorSchema, total: int, meter: _Meter) -> Arrangement:
+def _arrange(sources: list[Source], vector: VectorSchema, total: int, meter: Meter) -> Arrangement:
     """The order of all sources' rows that makes partitions contiguous."""
     has = np.ones(total, dtype=np.bool_)
     for source, start in _starts(sources):
@@ -182,7 +191,7 @@ def _arrange(sources: list[Source], vector: VectorSchema, total: int, meter: _Me
     return arrange(vector, total, has, read, meter.poll)
 
 
-def _copy(builder: SegmentBuilder, sources: list[Source], order: Offsets, meter: _Meter) -> None:
+def _copy(builder: SegmentBuilder, sources: list[Source], order: Offsets, meter: Meter) -> None:
     """All sources' rows, in this order of them."""
     for rows in blocks_of(order, builder.dims):
         meter.poll()
@@ -220,7 +229,7 @@ def _interleaved(blocks: list[tuple[Offsets, RowBlock]]) -> RowBlock:
     return RowBlock.concat([rows for _, rows in blocks]).take(where)
 
 
-def _quantize(builder: SegmentBuilder, vector: VectorSchema, meter: _Meter) -> Scorer:
+def _quantize(builder: SegmentBuilder, vector: VectorSchema, meter: Meter) -> Scorer:
     """Write the codes of one vector name. Returns a function that scores rows by them."""
     codec = vector.codec
     assert codec is not None
@@ -254,7 +263,7 @@ def _quantize(builder: SegmentBuilder, vector: VectorSchema, meter: _Meter) -> S
             errors.append(quantizer.errors(piece))
             meter.advance(len(piece))
         every = np.concatenate(errors)
-        quantizer.strays = quantization.strays_among(every, builder.rows_with(vector.name))
+        quantizer.strays = strays_among(every, builder.rows_with(vector.name))
 
     return scorer_of(quantizer, builder.add_codes(vector.name, codec, quantizer, codes()))
 

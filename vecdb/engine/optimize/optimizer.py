@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from vecdb.engine.optimize.build import Cancelled, build
+from vecdb.engine.optimize.columns import write_columns
 from vecdb.engine.planner import Plan, over_budget, plan
 from vecdb.engine.statistics import statistics
 from vecdb.engine.store import Store
@@ -41,10 +42,18 @@ def next_step(store: Store, *, patient: bool = False) -> Plan | None:
             return None
         if store.frozen is not None:  # a checkpoint that failed half-way, or one at work
             return Plan("checkpoint")
+        _take_demand(store)
         settled = store.waiting > 0 or _pause(store) <= 0.0
         rushing = patient and not settled and store.rush.left(time.monotonic()) > 0.0
         stats = statistics(store, settled=settled, rushing=rushing)
         return plan(stats, store.schema, store.config.optimizer_config)
+
+
+def _take_demand(store: Store) -> None:
+    """Let fields have columns that filters keep asking for. Under the write lock."""
+    if not store.demand.due <= store.automatic:
+        store.automatic |= store.demand.due
+        store.publish()
 
 
 def _pause(store: Store) -> float:
@@ -260,12 +269,13 @@ class Optimizer:
         def progress(done: int, total: int) -> None:
             store.optimizer.done_rows, store.optimizer.total_rows = done, total
 
-        build(
-            store,
-            step.segments,
-            cancelled=lambda: self._stopping or store.closed,
-            progress=progress,
-        )
+        def cancelled() -> bool:
+            return self._stopping or store.closed
+
+        if step.task == "columns":
+            write_columns(store, step.segments[0], cancelled=cancelled, progress=progress)
+        else:
+            build(store, step.segments, cancelled=cancelled, progress=progress)
 
 
 def deadline_of(timeout: Any) -> float | None:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from vecdb import models
+from vecdb.engine.columns import fields_of
 from vecdb.engine.optimize.optimizer import next_step
 from vecdb.engine.read import masks
 from vecdb.engine.read.segment.codes import describe
+from vecdb.engine.statistics import kept_columns
 from vecdb.engine.store import Store
 from vecdb.engine.view import SegmentView, View
 from vecdb.errors import CorruptionError
 from vecdb.models.payload_schema import type_of
+from vecdb.storage.format import count_set
 from vecdb.storage.segment import Index
 from vecdb.vectors.datatypes import bytes_per_vector
 
@@ -25,11 +26,13 @@ def collection_info(store: Store) -> models.CollectionInfo:
             for state in store.files.values()
         )
         failure, error = store.failure, store.optimizer.error
+        last = store.next_seq - 1
         damaged = [
             models.DamagedFile(path, detail)
             for state in store.files.values()
             for path, detail in state.segment.damage.items()
         ]
+        columns = _columns(store)
     segments = [_segment_info(segment_view) for segment_view in view.segments]
     vectors = sum(_vector_count(segment_view) for segment_view in view.segments)
     pending = next_step(store)
@@ -51,8 +54,10 @@ def collection_info(store: Store) -> models.CollectionInfo:
         indexed_vectors_count=indexed,
         segments_count=len(segments),
         wal_bytes=store.wal.size,
+        last_operation_id=last,
         config=view.config,
         payload_schema=_payload_schema(view),
+        columns=columns,
         segments=segments,
         damaged_files=damaged,
     )
@@ -70,6 +75,17 @@ def _payload_schema(view: View) -> dict[str, models.PayloadIndexInfo]:
     }
 
 
+def _columns(store: Store) -> dict[str, models.ColumnInfo]:
+    """What there is of columns. Under the write lock."""
+    named = fields_of(store.config, ())
+    info = {f: models.ColumnInfo(f not in named, 0, 0) for f in sorted(store.fields)}
+    for state in store.files.values():
+        for field in kept_columns(state.segment, store.fields):
+            info[field].points += state.live
+            info[field].bytes += state.segment.columns[field].file_size
+    return info
+
+
 def _points_with(view: View, field: str) -> int:
     """How many points have a value in a field. Whether they have is remembered, so this reads the
     payload of a point once; those of a segment that is damaged are not counted."""
@@ -78,7 +94,7 @@ def _points_with(view: View, field: str) -> int:
     count = 0
     for part in view.segments:
         try:
-            count += int(np.bitwise_count(masks.matching(view, part, condition)).sum())
+            count += count_set(masks.matching(view, part, condition))
         except CorruptionError:
             continue
     return count

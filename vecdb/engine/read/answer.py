@@ -1,29 +1,47 @@
 """Answers: the points of plans.
 
-Searches that differ in nothing but their vector go through the segments together: they share what
-is read (see ``scan.py``), and large ones are spread over the processors. What they found goes up
-through the plans, and what comes out at the root is read.
+The leaves of all plans come first. Searches that differ in nothing but their vector go through the
+segments together: they share what is read (see ``scan.py``), and large ones are spread over the
+processors. What they found goes up through the plans, and what comes out at the root is read.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
+from msgspec.structs import replace
 
 from vecdb import ids, models
-from vecdb.engine.read.merge import Hits, Offsets, hits_of
+from vecdb.engine.read.combined import combined
+from vecdb.engine.read.fusion import best, fused
+from vecdb.engine.read.masks import Condition, only
+from vecdb.engine.read.merge import Hits, Offsets, hits_of, places_of
 from vecdb.engine.read.mmr import diverse
 from vecdb.engine.read.ordered import by_chance, by_value
 from vecdb.engine.read.pages import page
-from vecdb.engine.read.plan import Nearest, Ordered, Plan, Ranked, Sampled, Scroll, Wanted
+from vecdb.engine.read.plan import (
+    Combined,
+    Fused,
+    Mmr,
+    Nearest,
+    Ordered,
+    Plan,
+    Rescored,
+    Sampled,
+    Scroll,
+    Wanted,
+)
 from vecdb.engine.read.reader import walk
 from vecdb.engine.read.rows import read_payloads, vectors_of
-from vecdb.engine.view import SegmentView, View
+from vecdb.engine.view import Segment, SegmentView, View
 
 Explained = list[models.SegmentSearch]
+
+Leaf = tuple[str | None, Plan]
+"""A plan, and which prefetch it is of: as ``prefetch[0]``; None: the query itself."""
 
 _AS_GOOD = 1.0
 """The score of points that nothing scores, as a server has it."""
@@ -36,40 +54,86 @@ def answer(view: View, plan: Plan, explained: Explained | None = None) -> list[m
 
 def answers(view: View, plans: Sequence[Plan]) -> list[list[models.ScoredPoint]]:
     """The points of several plans, each as if it were the only one."""
-    points: list[list[models.ScoredPoint]] = [[] for _ in plans]
-    groups: dict[Any, list[tuple[int, Ranked, Nearest]]] = {}
-    for number, plan in enumerate(plans):
-        if not isinstance(plan, Ranked):
-            points[number] = answer(view, plan)
-            continue
-        search = _leaf(plan)
-        key: Any = (
-            search.vector.name,
-            search.limit,
-            search.offset,
-            search.params,
-            id(search.condition),
-        )
-        if search.excluded is not None:
-            key = number  # alone: its rows are its own
-        groups.setdefault(key, []).append((number, plan, search))
-    for group in groups.values():
-        several = _found(view, [search for _, _, search in group])
-        for (number, plan, _), hits in zip(group, several, strict=True):
-            points[number] = points_of(view, plan, plan.wanted, _up(plan, hits))
-    return points
+    found = _found(view, [leaf for plan in plans for leaf in _leaves(plan)])
+    return [points_of(view, plan, plan.wanted, _up(view, plan, found)) for plan in plans]
 
 
 def hits_of_plan(view: View, plan: Plan, explained: Explained | None = None) -> Hits:
     """The hits of one plan."""
-    if isinstance(plan, Scroll):
-        return _first(view, plan)
-    if isinstance(plan, Ordered):
-        return by_value(view, plan)
-    if isinstance(plan, Sampled):
-        return by_chance(view, plan)
-    [hits] = _found(view, [_leaf(plan)], explained)
-    return _up(plan, hits, explained)
+    if not plan.sources:
+        return _read(view, plan, explained)
+    return _up(view, plan, _found(view, list(_leaves(plan)), explained), explained)
+
+
+def _leaves(plan: Plan, at: str | None = None) -> Iterator[Leaf]:
+    """The plans that read the collection, all of it."""
+    if not plan.sources:
+        yield at, plan
+    for place, source in _sources(plan, at):
+        yield from _leaves(source, place)
+
+
+def _sources(plan: Plan, at: str | None) -> Iterator[Leaf]:
+    """The plans under a plan, and which prefetch each is."""
+    for number, source in enumerate(plan.sources):
+        inner = f"prefetch[{number}]" if at is None else f"{at}.prefetch[{number}]"
+        yield at if isinstance(plan, Mmr) else inner, source
+
+
+def _found(
+    view: View, leaves: Sequence[Leaf], explained: Explained | None = None
+) -> dict[int, Hits]:
+    """The hits of leaves, by the ``id`` of each."""
+    found: dict[int, Hits] = {}
+    groups: dict[Any, list[Nearest]] = {}
+    for at, leaf in leaves:
+        if explained is not None:
+            steps: Explained = []
+            found[id(leaf)] = _read(view, leaf, steps)
+            for segment in steps:
+                segment.prefetch = at
+            explained += steps
+        elif isinstance(leaf, Nearest):
+            groups.setdefault(_alike(leaf), []).append(leaf)
+        else:
+            found[id(leaf)] = _read(view, leaf)
+    for group in groups.values():
+        several = _pages(view, group) if len(group) > 1 else [_read(view, group[0])]
+        found.update(zip(map(id, group), several, strict=True))
+    return found
+
+
+def _pages(view: View, searches: Sequence[Nearest]) -> list[Hits]:
+    """The hits of searches that differ in nothing but their vectors."""
+    queries = np.stack([search.query for search in searches])
+    pages = page(view, searches[0], queries)
+    return [_passing(search, hits) for search, hits in zip(searches, pages, strict=True)]
+
+
+def _alike(search: Nearest) -> Any:
+    """Equal for searches that differ in nothing but their vectors: they are made together."""
+    if search.excluded:
+        return id(search)  # alone: its rows are its own
+    condition = search.condition
+    shared: Any = id(condition)
+    if condition is not None and condition.bounds is None and condition.digest is not None:
+        shared = condition.digest
+    return search.vector.name, search.limit, search.offset, search.params, shared
+
+
+def _read(view: View, leaf: Plan, explained: Explained | None = None) -> Hits:
+    """The hits of a leaf that shares nothing with others."""
+    if isinstance(leaf, Nearest):
+        [hits] = page(view, leaf, leaf.query[None], explained)
+        return _passing(leaf, hits)
+    if isinstance(leaf, Combined):
+        return combined(view, leaf, explained)
+    if isinstance(leaf, Scroll):
+        return _first(view, leaf)
+    if isinstance(leaf, Ordered):
+        return by_value(view, leaf)
+    assert isinstance(leaf, Sampled)
+    return by_chance(view, leaf)
 
 
 def _first(view: View, plan: Scroll) -> Hits:
@@ -80,44 +144,57 @@ def _first(view: View, plan: Scroll) -> Hits:
     return hits_of(view, [_AS_GOOD] * len(where), where)
 
 
-def _leaf(plan: Ranked) -> Nearest:
-    """The search that a plan rests on."""
-    return plan if isinstance(plan, Nearest) else _leaf(plan.source)
+def _up(
+    view: View,
+    plan: Plan,
+    found: dict[int, Hits],
+    explained: Explained | None = None,
+    at: str | None = None,
+) -> Hits:
+    """The hits of a plan, of what its leaves found."""
+    if not plan.sources:
+        return found[id(plan)]
+    hits = [_up(view, each, found, explained, place) for place, each in _sources(plan, at)]
+    if isinstance(plan, Mmr):
+        of_source = explained and [each for each in explained if each.prefetch == at]
+        return diverse(plan, hits[0], of_source)
+    if isinstance(plan, Fused | Rescored):
+        rankings = [
+            list(zip(places_of(view, some), _public(source, some), strict=True))
+            for source, some in zip(plan.sources, hits, strict=True)
+        ]
+        if isinstance(plan, Fused):
+            return fused(view, plan, rankings)
+        return best(view, plan, *plan.formula(view, rankings))
+    leaf = replace(plan, sources=(), condition=_one_of(hits))
+    return _found(view, [(at, leaf)], explained)[id(leaf)]
 
 
-def _up(plan: Ranked, found: Hits, explained: Explained | None = None) -> Hits:
-    """The hits of a plan, of what its leaf found."""
-    if isinstance(plan, Nearest):
-        return found if plan.threshold is None else _passing(plan, plan.threshold, found)
-    return diverse(plan, _up(plan.source, found, explained), explained)
+def _one_of(hits: Sequence[Hits]) -> Condition:
+    """The condition that a row meets which is one of some hits."""
+    chosen: dict[Segment, Offsets] = {}
+    for segment_view, _, rows in itertools.chain.from_iterable(some.by_segment for some in hits):
+        before = chosen.get(segment_view.segment)
+        chosen[segment_view.segment] = rows if before is None else np.concatenate([before, rows])
+    return only(chosen)
 
 
-def _found(
-    view: View, searches: Sequence[Nearest], explained: Explained | None = None
-) -> list[Hits]:
-    """The page of each of some searches that differ in their vectors only."""
-    first = searches[0]
-    queries = first.query[None] if len(searches) == 1 else np.stack([s.query for s in searches])
-    return page(view, first, queries, explained)
-
-
-def _passing(search: Nearest, threshold: float, hits: Hits) -> Hits:
-    """The hits that are better than the threshold."""
+def _passing(search: Nearest, hits: Hits) -> Hits:
+    """The hits that are better than the threshold, if there is one."""
+    if search.threshold is None:
+        return hits
     metric = search.vector.metric
     scores = public_scores(metric, hits.scores)
     stop = len(scores)
-    while stop and not passes(metric, scores[stop - 1], threshold):
+    while stop and not passes(metric, scores[stop - 1], search.threshold):
         stop -= 1
     return hits.between(0, stop) if stop < len(scores) else hits
 
 
 def points_of(view: View, plan: Plan, want: Wanted, hits: Hits) -> list[models.ScoredPoint]:
     """The points of some hits of a plan, in their order."""
-    scores, placed = hits.scores, None
-    if isinstance(plan, Ranked):
-        scores = public_scores(plan.vector.metric, scores)
-    elif isinstance(plan, Ordered):
-        scores, placed = [_AS_GOOD] * len(scores), scores
+    scores = _public(plan, hits)
+    placed = hits.scores if isinstance(plan, Ordered) else None
     points: list[Any] = [None] * len(scores)
     for segment_view, positions, rows in hits.by_segment:  # rows of one segment are read together
         keys = ids.from_array(segment_view.segment.id_array(rows))
@@ -145,6 +222,13 @@ def _beside(
     if want.vectors is not None:
         vectors = [vectors_of(view, segment_view, row, want.vectors) for row in rows.tolist()]
     return payloads, vectors
+
+
+def _public(plan: Plan, hits: Hits) -> list[float]:
+    """The scores that callers see of the hits of a plan."""
+    if isinstance(plan, Nearest | Mmr):
+        return public_scores(plan.vector.metric, hits.scores)
+    return [_AS_GOOD] * len(hits.scores) if isinstance(plan, Ordered) else hits.scores
 
 
 def public_scores(metric: str, scores: list[float]) -> list[float]:

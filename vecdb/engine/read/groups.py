@@ -1,7 +1,8 @@
 """Groups: what a plan finds, put together by a value of the payloads.
 
 The first hits may all be of few groups, so a search goes deeper until it has enough. Where that
-would take long, the payloads are read instead: which groups there are, and which rows are in each.
+would take long, the column of the field, or the payloads, are read instead: which groups there are,
+and which rows are in each.
 Then one search among the rows of other groups finds what is missing, and one among its own rows
 fills a group that has too few. So the groups are those of a search for all points, if each search
 finds what it should.
@@ -22,9 +23,10 @@ from msgspec.structs import replace
 from vecdb import ids, models
 from vecdb.engine.read import masks, reader
 from vecdb.engine.read.answer import hits_of_plan, points_of
+from vecdb.engine.read.columns import answered_by_column
 from vecdb.engine.read.merge import hits_of
 from vecdb.engine.read.pages import Hit, listed
-from vecdb.engine.read.plan import Groups, Nearest, Plan, Wanted
+from vecdb.engine.read.plan import Combined, Groups, Nearest, Plan, Wanted
 from vecdb.engine.read.values import Values
 from vecdb.engine.view import Segment, View
 from vecdb.errors import InvalidInputError
@@ -34,6 +36,7 @@ _DEEPER = 4
 _SHARE = 8
 """A search for this share of all points takes much less time than to read all payloads."""
 
+_Numbers = npt.NDArray[Any]
 _Found = dict[models.GroupId, list[Hit]]
 """The hits of each group, best first; the group with the best hit first."""
 
@@ -46,7 +49,7 @@ def grouped(view: View, plan: Groups, lookup: Lookup | None) -> list[models.Poin
     """The groups; each with the point that has its value as an id, if such are to be looked up."""
     found, all_of_them = _of_hits(view, plan)
     if not all_of_them:
-        assert isinstance(plan.source, Nearest)
+        assert isinstance(plan.source, Nearest | Combined)
         found = _of_rows(view, plan, plan.source, found)
     hits = [hit for group in found.values() for hit in group]
     read = hits_of(view, [-score for score, _, _ in hits], [hit[1:] for hit in hits])
@@ -80,11 +83,11 @@ def _of_hits(view: View, plan: Groups) -> tuple[_Found, bool]:
         if len(hits) < depth or _is_full(plan, found):
             return found, True
         depth *= _DEEPER
-        if isinstance(plan.source, Nearest) and depth * _SHARE > view.live:
+        if _searches_all(plan.source) and depth * _SHARE > view.live:
             return found, False
 
 
-def _of_rows(view: View, plan: Groups, source: Nearest, found: _Found) -> _Found:
+def _of_rows(view: View, plan: Groups, source: Nearest | Combined, found: _Found) -> _Found:
     """The groups, of which the first are found: the rest, and all with as many hits as they
     have."""
     members = _members(view, plan.values, source.condition)
@@ -106,6 +109,11 @@ def _hits(view: View, source: Plan, limit: int) -> list[Hit]:
     return listed(view, hits_of_plan(view, replace(source, limit=limit)))
 
 
+def _searches_all(source: Plan) -> bool:
+    """Whether a source is a search of all points."""
+    return isinstance(source, Nearest | Combined) and not source.sources
+
+
 def _is_full(plan: Groups, found: _Found) -> bool:
     return len(found) == plan.limit and all(len(hits) == plan.size for hits in found.values())
 
@@ -124,7 +132,7 @@ def _put_together(
     for number, segment_view in enumerate(view.segments):
         at = [position for position, hit in enumerate(hits) if hit[1] == number]
         rows = np.array([hits[position][2] for position in at], dtype=np.int64)
-        for position, values in zip(at, plan.values(segment_view, rows), strict=True):
+        for position, values in zip(at, plan.values.read(segment_view, rows), strict=True):
             of_hit[position] = group_ids(values)
     found: _Found = {}
     for hit, in_groups in zip(hits, of_hit, strict=True):
@@ -174,24 +182,43 @@ class _Members(Struct):
 
 
 def _members(view: View, values: Values, condition: masks.Condition | None) -> _Members:
-    """The groups of all rows that match. Takes some 30 bytes a row while it is made, and what the
-    different values take."""
+    """The groups of all rows that match, by the column of the field where there is one. Takes some
+    30 bytes a row while it is made, and what the different values take."""
     numbers: dict[models.GroupId, int] = {}
-    groups, segments, rows = array("I"), array("H"), array("I")
+    # Of each entry the number of its group, its segment and its row.
+    entries: list[tuple[_Numbers, _Numbers, _Numbers]] = []
+
+    def add(number: int, groups: npt.ArrayLike, rows: npt.ArrayLike) -> None:
+        of_rows = np.array(rows, dtype=np.uint32)
+        of_segment = np.full(len(of_rows), number, dtype=np.uint16)
+        entries.append((np.array(groups, dtype=np.uint32), of_segment, of_rows))
+
     for number, segment_view in enumerate(view.segments):
-        matching = masks.rows(view, segment_view, condition)
-        for row, found in zip(matching.tolist(), values(segment_view, matching), strict=True):
+        if not segment_view.live:
+            continue
+        told, left = answered_by_column(
+            view,
+            segment_view,
+            values.field,
+            masks.that_match(view, segment_view, condition),
+            lambda column, mask: list(column.members(mask)),
+        )
+        for some, which, of_some in told or ():
+            numbered = [numbers.setdefault(value, len(numbers)) for value in some]
+            add(number, np.array(numbered, dtype=np.uint32)[which], of_some)
+        groups, rows = array("I"), array("I")
+        for row, found in zip(left.tolist(), values.read(segment_view, left), strict=True):
             for group_id in group_ids(found):
                 groups.append(numbers.setdefault(group_id, len(numbers)))
-                segments.append(number)
                 rows.append(row)
-    by_group = np.array(groups, dtype=np.uint32)
+        add(number, groups, rows)
+    by_group, of_entry, rows_of = map(np.concatenate, zip(*entries, strict=True))
     order = np.argsort(by_group, kind="stable")
     counts = np.bincount(by_group, minlength=len(numbers))
     return _Members(
         numbers=numbers,
         starts=np.concatenate([[0], np.cumsum(counts)]),
-        segments=np.array(segments, dtype=np.uint16)[order],
-        rows=np.array(rows, dtype=np.uint32)[order],
+        segments=of_entry[order],
+        rows=rows_of[order],
         view=view,
     )

@@ -6,21 +6,29 @@ Bits, one a row: alive, has the vector, matches the filter. None stands for "all
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 import numpy as np
 from msgspec import Struct
 
 from vecdb import ids, models
-from vecdb.engine.read.bounds import Bounded, Bounds, bounded
+from vecdb.engine.read.bounds import Bounded, Bounds, Filtered
 from vecdb.engine.read.remembered import is_worth_remembering, recall, remember
 from vecdb.engine.read.rows import decoded, in_pieces, read_payload, vector_names
-from vecdb.engine.view import Offsets, Segment, SegmentView, View
-from vecdb.payload.filters import Predicate, compile_filter
+from vecdb.engine.read.selectivity import Selectivity
+from vecdb.engine.view import Offsets, Segment, SegmentView, View, live_rows
+from vecdb.payload.fields import text_indexes
+from vecdb.payload.filters import (
+    PayloadSchema,
+    Predicate,
+    compile_filter,
+    lazily,
+    plain_fields,
+)
 from vecdb.payload.split import names_points, payload_part
 from vecdb.storage.catalog import Bits
-from vecdb.storage.format import pack_bits, unpack_bits
+from vecdb.storage.format import count_set, pack_bits
 
 _NO_ROW: Offsets = np.empty(0, dtype=np.int64)
 
@@ -30,31 +38,44 @@ Explain = Callable[[models.SearchStage], None]
 
 
 class Condition(Struct):
-    """A compiled filter. ``bounds``: what ids and vector names tell of it, if they tell anything.
-    ``predicate`` decides the rows they leave open, by the conditions on payloads; ``digest`` tells
-    these conditions from others, if they can be encoded."""
+    """A compiled filter. ``bounds``: what ids, vector names and columns tell of it. ``predicate``
+    decides the rows they leave open, by the conditions on payloads; ``digest`` tells these
+    conditions from others, if they can be encoded, and ``fields`` are the paths they ask for.
+    ``alone``: there are no others. ``filter`` is what all of this was made of."""
 
-    bounds: Bounded | None
+    bounds: Bounded
     predicate: Predicate
     digest: bytes | None
+    fields: frozenset[str] = frozenset()
+    alone: bool = False
+    filter: models.Filter | None = None
 
 
-def compiled(filter: models.Filter) -> Condition:
-    """The condition of a filter that was read."""
-    predicate = compile_filter(filter)  # first: it refuses what is nested too deeply
+def compiled(filter: models.Filter, schema: PayloadSchema | None = None) -> Condition:
+    """The condition of a filter that was read. ``schema``: the payload indexes of the collection,
+    for what it asks of texts."""
+    fields = plain_fields(filter)
+    if fields is not None:  # nearly always, and the rest takes as long as a pass over a column
+        bounds, digest = Filtered(filter, fields).bounds, digest_of(filter, schema)
+        return Condition(bounds, lazily(filter, schema), digest, fields, True, filter)
+    predicate = compile_filter(filter, schema)  # first: it refuses what is nested too deeply
     payload_filter = payload_part(filter)
+    filtered = Filtered(filter)
     if payload_filter is None:
-        return Condition(bounded(filter), predicate, None)
+        return Condition(filtered.bounds, predicate, None, filter=filter)
     if not names_points(filter):
-        return Condition(None, predicate, digest_of(filter))
-    return Condition(bounded(filter), compile_filter(payload_filter), digest_of(payload_filter))
+        digest = digest_of(filter, schema)
+        return Condition(filtered.bounds, predicate, digest, filtered.fields, True, filter)
+    tests, digest = compile_filter(payload_filter, schema), digest_of(payload_filter, schema)
+    return Condition(filtered.bounds, tests, digest, filtered.fields, filter=filter)
 
 
-def digest_of(filter: models.Filter) -> bytes | None:
-    """The digest of a filter, which tells it from others (``==`` takes True for 1). None: it has
-    numbers or times that cannot be encoded."""
+def digest_of(filter: models.Filter, schema: PayloadSchema | None = None) -> bytes | None:
+    """The digest of a filter, which tells it from others (``==`` takes True for 1), and what it
+    means under one text index from what it means under another. None: it has numbers or times that
+    cannot be encoded."""
     try:
-        text = msgspec.msgpack.encode(filter)
+        text = msgspec.msgpack.encode((filter, list(text_indexes(schema).items())))
     except (TypeError, ValueError, OverflowError):
         return None
     # A cryptographic hash: of two filters with one digest, one would get the other's points.
@@ -66,10 +87,11 @@ def allowed(
     segment_view: SegmentView,
     name: str,
     condition: Condition | None,
-    excluded: int | None,
+    excluded: Sequence[int],
     explain: Explain | None = None,
 ) -> Bits | None:
-    """Bits of the rows that live, have the vector and match; None: all rows."""
+    """Bits of the rows that live, have the vector and match, without those of the keys
+    ``excluded``; None: all rows."""
     mask = segment_view.alive
     present = segment_view.segment.present(name, segment_view.rows)
     if present is not None:
@@ -77,14 +99,13 @@ def allowed(
     if condition is not None:
         matches = matching(view, segment_view, condition, explain)
         mask = matches if mask is None else mask[: len(matches)] & matches
-    if excluded is not None:
-        row = int(
-            segment_view.segment.locate([excluded], ids.to_array([excluded]), segment_view.rows)[0]
-        )
-        if row >= 0:
+    if excluded:
+        rows = segment_view.segment.locate(excluded, ids.to_array(excluded), segment_view.rows)
+        rows = rows[rows >= 0]
+        if len(rows):
             full = np.full(-(-segment_view.rows // 8), 0xFF, dtype=np.uint8)
             mask = full if mask is None else mask[: len(full)].copy()
-            mask[row >> 3] &= ~(1 << (row & 7)) & 0xFF
+            np.bitwise_and.at(mask, rows >> 3, ~(1 << (rows & 7)).astype(np.uint8))
     if mask is None:
         return None
     return _trim(mask, segment_view.rows)
@@ -105,38 +126,80 @@ def matching(
 ) -> Bits:
     """Bits of the live rows that match."""
     matches, possibly = bounds(view, segment_view, condition)
-    untested = possibly & ~matches
     rows = None
-    if untested.any():
-        rows = np.flatnonzero(unpack_bits(untested, segment_view.rows))
+    if possibly is not matches and (untested := possibly & ~matches).max(initial=0):
+        rows = live_rows(untested, segment_view.rows)
         matched = _tested(view, segment_view, condition, rows)
         matches = matches | matched
         if condition.digest is not None:
             remember(segment_view, condition.digest, untested, matched)
+        note(view, segment_view, condition, len(rows))
     if explain is not None:
-        tested, why = 0, "no payload needed"
-        if rows is not None:
-            tested, why = len(rows), "payloads read"
-        elif condition.digest is not None:
-            why = "remembered"
-        explain(models.SearchStage("filter", tested, int(np.bitwise_count(matches).sum()), why))
+        _explain(view, segment_view, condition, matches, explain, rows)
     return matches
 
 
+def _explain(
+    view: View,
+    segment_view: SegmentView,
+    condition: Condition,
+    matches: Bits,
+    explain: Explain,
+    rows: Offsets | None,
+) -> None:
+    """Say what became of a filter, and what columns tell of its conditions. ``rows``: those whose
+    payloads were read."""
+    kept, stages = count_set(matches), []
+    tested, why = 0, "no payload needed"
+    if rows is not None:
+        tested, why = len(rows), "payloads read"
+    elif condition.digest is not None:
+        why = "remembered"
+    if condition.filter is not None and condition.fields & view.fields.keys():
+        selectivity = Selectivity(view, segment_view, _live(segment_view))
+        share, stages = selectivity.share(condition.filter), selectivity.stages
+        why = "columns" if rows is None else why
+        why = f"{why}: {share:.2%} expected, {kept / max(1, segment_view.live):.2%} found"
+    for stage in (models.SearchStage("filter", tested, kept, why), *stages):
+        explain(stage)
+
+
+def note(view: View, segment_view: SegmentView, condition: Condition, tested: int) -> None:
+    """Take note of a test of so many rows, which columns would have spared."""
+    if view.demand is not None:
+        fields = condition.fields - view.fields.keys()
+        view.demand.note(segment_view.segment.id, fields, tested)
+
+
 def bounds(view: View, segment_view: SegmentView, condition: Condition) -> Bounds:
-    """Bits of the live rows that surely match, and of those that possibly do, by ids, vector names
-    and what was tested before."""
-    live = _live(segment_view)
-    if condition.bounds is None:
-        surely, possibly = np.zeros_like(live), live
+    """Bits of the live rows that surely match, and of those that possibly do, by ids, vector names,
+    columns and what was tested before."""
+    known = None if condition.digest is None else recall(segment_view, condition.digest)
+    if known is not None and condition.alone:
+        live = _live(segment_view)
+        if not (live & ~known[0]).any():
+            surely = live & known[1]
+            return surely, surely
+    if condition.alone and view.fields.keys().isdisjoint(condition.fields):
+        possibly = _live(segment_view)
+        surely = np.zeros_like(possibly)
     else:
-        surely, possibly = condition.bounds(view, segment_view)
-        surely, possibly = surely & live, possibly & live
-    if condition.digest is None:
+        told, possible = condition.bounds(view, segment_view)
+        surely = _alive_of(told, segment_view)
+        possibly = surely if possible is told else _alive_of(possible, segment_view)
+    if known is None:
         return surely, possibly
-    tested, matches = recall(segment_view, condition.digest)
+    tested, matches = known
     surely = surely | possibly & matches
-    return surely, surely | possibly & ~tested
+    possibly = surely | possibly & ~tested
+    return surely, possibly
+
+
+def _alive_of(bits: Bits, segment_view: SegmentView) -> Bits:
+    """The bits of those rows of a mask that live, none beyond the last row."""
+    if segment_view.alive is not None:
+        bits = bits & segment_view.alive[: len(bits)]
+    return _trim(bits, segment_view.rows)
 
 
 def _live(segment_view: SegmentView) -> Bits:
@@ -165,11 +228,16 @@ def _tested(view: View, segment_view: SegmentView, condition: Condition, rows: O
     return pack_bits(flags)
 
 
+def that_match(view: View, segment_view: SegmentView, condition: Condition | None) -> Bits:
+    """Bits of the live rows that match; None: of all that live."""
+    return _live(segment_view) if condition is None else matching(view, segment_view, condition)
+
+
 def rows(view: View, segment_view: SegmentView, condition: Condition | None) -> Offsets:
     """The live rows that match, ascending."""
     if condition is None or segment_view.live == 0:
         return segment_view.live_offsets()
-    return np.flatnonzero(unpack_bits(matching(view, segment_view, condition), segment_view.rows))
+    return live_rows(matching(view, segment_view, condition), segment_view.rows)
 
 
 def only(chosen: Mapping[Segment, Offsets]) -> Condition:
@@ -184,11 +252,27 @@ def only(chosen: Mapping[Segment, Offsets]) -> Condition:
     return Condition(bounds, compile_filter(models.Filter()), None)
 
 
+def among(chosen: Mapping[Segment, Offsets], condition: Condition) -> Condition:
+    """The condition that those of these rows meet that meet another one, too. No other row is
+    tested."""
+    chosen_bounds, inner = only(chosen).bounds, condition.bounds
+    assert chosen_bounds is not None
+
+    def bounds(view: View, segment_view: SegmentView) -> Bounds:
+        these, _ = chosen_bounds(view, segment_view)
+        if inner is None:
+            return np.zeros_like(these), these
+        surely, possibly = inner(view, segment_view)
+        return surely[: len(these)] & these, possibly[: len(these)] & these
+
+    return Condition(bounds, condition.predicate, condition.digest)
+
+
 class RowTest:
     """The test of single rows that ``bounds`` leaves open; ``keep`` remembers what it found."""
 
     def __init__(self, view: View, segment_view: SegmentView, condition: Condition) -> None:
-        self._segment_view = segment_view
+        self._view, self._segment_view = view, segment_view
         self._condition = condition
         self._names_of = _names_of(view, segment_view)
         self._tested = np.zeros(segment_view.rows, dtype=np.bool_)
@@ -210,6 +294,7 @@ class RowTest:
         if digest is not None and is_worth_remembering(self._segment_view, digest, self._count):
             tested, matched = pack_bits(self._tested), pack_bits(self._matched)
             remember(self._segment_view, digest, tested, matched)
+        note(self._view, self._segment_view, self._condition, self._count)
 
 
 def _names_of(view: View, segment_view: SegmentView) -> Callable[[int], list[str]]:

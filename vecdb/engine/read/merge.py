@@ -10,8 +10,9 @@ rows never earn it back.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,10 +21,11 @@ from msgspec import Struct
 from vecdb import models
 from vecdb.engine.parallel import processors, run_all
 from vecdb.engine.read.masks import Explain, allowed
-from vecdb.engine.read.plan import Nearest
+from vecdb.engine.read.plan import Combined, Nearest, Place
 from vecdb.engine.read.segment.candidates import MOST_AT_ONCE, Best, SegmentSearch
 from vecdb.engine.read.segment.scan import search_segment
 from vecdb.engine.view import SegmentView, View
+from vecdb.storage.format import count_set
 
 Floats = npt.NDArray[np.float32]
 Offsets = npt.NDArray[np.int64]
@@ -70,12 +72,31 @@ class Hits(Struct):
 def hits_of(view: View, scores: list[float], where: Sequence[Sequence[int]]) -> Hits:
     """Hits at these places, in this order: each the position of its segment in the view, and its
     row there."""
-    hits = Hits(scores, [])
-    for segment in sorted({segment for segment, _ in where}):
-        at = [position for position, hit in enumerate(where) if hit[0] == segment]
-        rows = np.array([where[position][1] for position in at], dtype=np.int64)
-        hits.by_segment.append((view.segments[segment], at, rows))
-    return hits
+    return Hits(scores, by_segment(view, where))
+
+
+def by_segment(
+    view: View, where: Sequence[Sequence[int]]
+) -> list[tuple[SegmentView, Sequence[int], Offsets]]:
+    """Places, by the segments they are in, as `Hits` has them."""
+    positions: dict[int, list[int]] = {}
+    for position, place in enumerate(where):
+        positions.setdefault(place[0], []).append(position)
+    return [
+        (view.segments[number], at, np.array([where[p][1] for p in at], dtype=np.int64))
+        for number, at in sorted(positions.items())
+    ]
+
+
+def places_of(view: View, hits: Hits) -> list[Place]:
+    """Where the hits are, in their order."""
+    numbers = {id(segment_view): number for number, segment_view in enumerate(view.segments)}
+    places: list[Place] = [(0, 0)] * len(hits.scores)
+    for segment_view, positions, rows in hits.by_segment:
+        number = numbers[id(segment_view)]
+        for position, row in zip(positions, rows.tolist(), strict=True):
+            places[position] = number, row
+    return places
 
 
 def search_segments(
@@ -92,19 +113,39 @@ def search_segments(
     Fewer than ``limit`` come back only when fewer match. What was done in each segment is added to
     ``explained``.
     """
+    results = [
+        (search.segment_view, _each(search))
+        for search in segment_searches(view, request, queries, limit=limit, explained=explained)
+    ]
+    return [
+        merged_hits([(segment_view, best[number]) for segment_view, best in results], limit)
+        for number in range(len(queries))
+    ]
+
+
+def segment_searches(
+    view: View,
+    request: Nearest | Combined,
+    queries: Floats,
+    *,
+    limit: int,
+    explained: list[models.SegmentSearch] | None = None,
+) -> Iterator[SegmentSearch]:
+    """The search of each segment in which a row is allowed. The arguments are those of
+    `search_segments`."""
     vector, params, condition = request.vector, request.params, request.condition
     recall = params.recall
     if recall is None:
         recall = view.config.optimizer_config.recall
-    results: list[tuple[SegmentView, list[Best]]] = []
     for segment_view in view.segments:
         if segment_view.live == 0:
             continue
         explain = None if explained is None else _explainer(segment_view, explained)
         mask = allowed(view, segment_view, vector.name, condition, request.excluded, explain)
-        if mask is not None and not mask.any():
+        many = segment_view.rows if mask is None else count_set(mask)
+        if not many:
             continue
-        search = SegmentSearch(
+        yield SegmentSearch(
             segment_view=segment_view,
             vector=vector,
             queries=queries,
@@ -113,10 +154,9 @@ def search_segments(
             recall=recall,
             filtered=condition is not None,
             mask=mask,
+            allowed=many,
             explain=explain,
         )
-        results.append((segment_view, _each(search)))
-    return [_merged(results, number, limit) for number in range(len(queries))]
 
 
 def _each(search: SegmentSearch) -> list[Best]:
@@ -141,16 +181,18 @@ def _each(search: SegmentSearch) -> list[Best]:
     return [best for some in run_all(shared) for best in some]
 
 
-def _merged(results: list[tuple[SegmentView, list[Best]]], number: int, limit: int) -> Hits:
-    """The best results of one query in all segments."""
+def merged_hits(
+    results: Sequence[tuple[SegmentView, tuple[npt.NDArray[Any], Offsets]]], limit: int
+) -> Hits:
+    """The best results of one query in all segments, of the best in each: scores and rows, best
+    first."""
     if len(results) == 1:
-        [(segment_view, best)] = results
-        scores, rows = best[number]
+        [(segment_view, (scores, rows))] = results
         return Hits(scores.tolist(), [(segment_view, range(len(rows)), rows)])
     merged = [
         (-score, segment, row)
-        for segment, (_, best) in enumerate(results)
-        for score, row in zip(best[number][0].tolist(), best[number][1].tolist(), strict=True)
+        for segment, (_, (scores, rows)) in enumerate(results)
+        for score, row in zip(scores.tolist(), rows.tolist(), strict=True)
     ]
     merged.sort()
     del merged[limit:]

@@ -1,8 +1,9 @@
-"""Orders: points by a value of their payloads, and points by chance."""
+"""Orders: points by a value of their payloads, by their ids, and by chance."""
 
 from __future__ import annotations
 
 import heapq
+import itertools
 import random
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime, timedelta, timezone
@@ -10,18 +11,72 @@ from typing import Any
 
 import numpy as np
 
-from vecdb import ids
+from vecdb import ids, models
 from vecdb.engine.read import masks
-from vecdb.engine.read.merge import Hits, hits_of
-from vecdb.engine.read.plan import Ordered, Sampled
+from vecdb.engine.read.asked import Asked
+from vecdb.engine.read.columns import answered_by_column
+from vecdb.engine.read.masks import Condition
+from vecdb.engine.read.merge import Hits, Offsets, hits_of
+from vecdb.engine.read.plan import Ordered, Sampled, Scroll, Wanted
 from vecdb.engine.read.rows import in_pieces
+from vecdb.engine.read.values import Values
+from vecdb.engine.schema import vector_schema
 from vecdb.engine.view import View
+from vecdb.errors import InvalidInputError
 from vecdb.models.datetimes import parse_datetime, with_zone
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 _Entry = tuple[int | float, int, int, int]
 """A value, the key of the point that has it, the position of its segment in the view, its row."""
+
+
+def in_order(view: View, query: models.OrderByQuery, asked: Asked) -> Ordered:
+    """The plan of a query for points in the order of a value. Raises InvalidInputError."""
+    _check_unscored(view, asked)
+    order = models.parse_order_by(query.order_by, f"{asked.where}query.order_by")
+    return ordered(order, asked.condition, asked.limit, asked.offset, asked.wanted)
+
+
+def ordered(
+    order: models.OrderBy, condition: Condition | None, limit: int, offset: int, wanted: Wanted
+) -> Ordered:
+    """The plan of an order. Raises InvalidInputError."""
+    start: Any = order.start_from
+    return Ordered(
+        values=Values(order.key, "order_by.key"),
+        descending=order.direction is models.Direction.DESC,
+        start=microseconds(start) if isinstance(start, date) else start,
+        condition=condition,
+        limit=limit,
+        offset=offset,
+        wanted=wanted,
+    )
+
+
+def sampled(view: View, query: models.SampleQuery, asked: Asked) -> Sampled:
+    """The plan of a query for points by chance. Raises InvalidInputError."""
+    _check_unscored(view, asked)
+    return Sampled(condition=asked.condition, limit=asked.limit, wanted=asked.wanted)
+
+
+def by_id(view: View, asked: Asked) -> Scroll:
+    """The plan of a request without a query. Raises InvalidInputError."""
+    _check_unscored(view, asked)
+    return Scroll(
+        condition=asked.condition, limit=asked.limit, skipped=asked.offset, wanted=asked.wanted
+    )
+
+
+def _check_unscored(view: View, asked: Asked) -> None:
+    """Raise InvalidInputError for what only points with scores have."""
+    if asked.using is not None:
+        vector_schema(view.schema, asked.using)
+    if asked.threshold is not None:
+        raise InvalidInputError(
+            f"{asked.where}score_threshold: expected None without a query, got "
+            f"{asked.threshold!r:.60}"
+        )
 
 
 def by_value(view: View, plan: Ordered) -> Hits:
@@ -34,11 +89,24 @@ def by_value(view: View, plan: Ordered) -> Hits:
 
 
 def _entries(view: View, plan: Ordered) -> Iterator[_Entry]:
-    start, descending = plan.start, plan.descending
+    start, descending, count = plan.start, plan.descending, plan.offset + plan.limit
     for number, segment_view in enumerate(view.segments):
-        for rows in in_pieces(masks.rows(view, segment_view, plan.condition)):
+        if not segment_view.live:
+            continue
+        placed, left = answered_by_column(
+            view,
+            segment_view,
+            plan.values.field,
+            masks.that_match(view, segment_view, plan.condition),
+            lambda column, mask: column.ordered(mask, start, descending, count),
+        )
+        if placed is not None:
+            values, rows = placed
             keys = ids.from_array(segment_view.segment.id_array(rows))
-            columns = zip(keys, rows.tolist(), plan.values(segment_view, rows), strict=True)
+            yield from zip(values, keys, itertools.repeat(number), rows.tolist())
+        for rows in in_pieces(left):
+            keys = ids.from_array(segment_view.segment.id_array(rows))
+            columns = zip(keys, rows.tolist(), plan.values.read(segment_view, rows), strict=True)
             for key, row, found in columns:
                 for value in placing(found):
                     if start is None or (value <= start if descending else value >= start):
@@ -67,11 +135,17 @@ def microseconds(moment: date) -> int:
 def by_chance(view: View, plan: Sampled) -> Hits:
     """So many of the points, each as likely as any other."""
     rows = [masks.rows(view, segment_view, plan.condition) for segment_view in view.segments]
+    where = drawn(rows, plan.limit)
+    return hits_of(view, [1.0] * len(where), where)
+
+
+def drawn(rows: Sequence[Offsets], count: int) -> list[tuple[int, int]]:
+    """``count`` of the rows of some segments by chance, or all if there are not so many: the
+    position of each one's segment, and the row."""
     ends = np.cumsum([len(some) for some in rows], dtype=np.int64)
     total = int(ends[-1]) if len(ends) else 0
-    drawn = random.sample(range(total), min(total, plan.offset + plan.limit))[plan.offset :]
-    where: list[Sequence[int]] = []
-    for position in drawn:
+    where = []
+    for position in random.sample(range(total), min(total, count)):
         number = int(np.searchsorted(ends, position, side="right"))
         where.append((number, int(rows[number][position - ends[number]])))
-    return hits_of(view, [1.0] * len(where), where)
+    return where

@@ -10,16 +10,20 @@ then with a better score than some before it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import gcd
 
 from vecdb import models
-from vecdb.engine.read.merge import Floats, Hits, hits_of, search_segments
-from vecdb.engine.read.plan import Nearest
+from vecdb.engine.read.merge import Floats, Hits, hits_of, places_of, search_segments
+from vecdb.engine.read.plan import Combined, Nearest
 from vecdb.engine.view import View
 
 _DEEPER = 4
 """The next search of a list is for so many times more results."""
 
+Explained = list[models.SegmentSearch]
+Search = Callable[[int, Explained | None], list[Hits]]
+"""Finds the first so many hits of each of some lists."""
 Hit = tuple[float, int, int]
 """Minus the score of a hit, the position of its segment in the view, and its row there: sorts best
 first."""
@@ -29,22 +33,32 @@ def page(
     view: View,
     request: Nearest,
     queries: Floats,
-    explained: list[models.SegmentSearch] | None = None,
+    explained: Explained | None = None,
 ) -> list[Hits]:
     """The results of the page, for each query. The rest is as in `search_segments`; what is
     explained is the last search that was done."""
+
+    def search(limit: int, explained: Explained | None) -> list[Hits]:
+        return search_segments(view, request, queries, limit=limit, explained=explained)
+
+    return cut(view, request, search, explained)
+
+
+def cut(
+    view: View, request: Nearest | Combined, search: Search, explained: Explained | None = None
+) -> list[Hits]:
+    """The page of each list of hits that a search finds."""
     limit, offset = request.limit, request.offset
     end = offset + limit
-    if offset == 0 or _exact(view, request):
-        results = search_segments(view, request, queries, limit=end, explained=explained)
+    if offset == 0 or is_exact(view, request):
+        results = search(end, explained)
         return [hits.between(offset, end) for hits in results] if offset else results
-    lists: list[list[Hit]] = [[] for _ in queries]
+    lists: list[list[Hit]] = []
     depth = gcd(limit, offset)
     while True:
         last = depth >= end
-        deeper = search_segments(
-            view, request, queries, limit=depth, explained=explained if last else None
-        )
+        deeper = search(depth, explained if last else None)
+        lists = lists or [[] for _ in deeper]
         for mine, hits in zip(lists, deeper, strict=True):
             known = {hit[1:] for hit in mine}
             more = [hit for hit in listed(view, hits) if hit[1:] not in known]
@@ -54,8 +68,9 @@ def page(
         depth *= _DEEPER
 
 
-def _exact(view: View, request: Nearest) -> bool:
-    """Whether a search for more results always begins with the results of one for fewer."""
+def is_exact(view: View, request: Nearest | Combined) -> bool:
+    """Whether nothing but originals is looked at. Then a search for more results always begins with
+    those of one for fewer."""
     name = request.vector.name
     return request.params.exact or not any(
         segment_view.segment.index(name) is not None or segment_view.segment.codes(name) is not None
@@ -65,12 +80,7 @@ def _exact(view: View, request: Nearest) -> bool:
 
 def listed(view: View, hits: Hits) -> list[Hit]:
     """The hits as a list, best first."""
-    positions = {id(segment_view): position for position, segment_view in enumerate(view.segments)}
-    places: list[Hit] = [(0.0, 0, 0)] * len(hits.scores)
-    for segment_view, at, rows in hits.by_segment:
-        for where, row in zip(at, rows.tolist(), strict=True):
-            places[where] = -hits.scores[where], positions[id(segment_view)], row
-    return places
+    return [(-score, *at) for score, at in zip(hits.scores, places_of(view, hits), strict=True)]
 
 
 def _hits(view: View, places: list[Hit]) -> Hits:

@@ -1,10 +1,11 @@
 """Plans: what a request is compiled to. A plan is a tree.
 
-A leaf reads the collection: a search for the points nearest to an example vector (`Nearest`),
-points in the order of their ids (`Scroll`) or of a value of their payloads (`Ordered`), or some by
-chance (`Sampled`). An inner node (`Mmr`) makes another answer of what the plan under it found. The
-root says which part of the answer is wanted and what to return of it; as a root, `Groups` puts the
-answer into groups.
+A leaf reads the collection: a search for the points nearest to an example vector (`Nearest`), or
+for those that fit several best (`Combined`), points in the order of their ids (`Scroll`) or of a
+value of their payloads (`Ordered`), or some by chance (`Sampled`). With ``sources``, which are
+plans, it is made on what these find. Other nodes make another answer of what their sources found:
+one list of several (`Fused`), other scores (`Rescored`), a choice (`Mmr`). The root says which part
+of the answer is wanted and what to return of it; as a root, `Groups` puts the answer into groups.
 """
 
 from __future__ import annotations
@@ -18,8 +19,10 @@ from msgspec import Struct
 
 from vecdb import models
 from vecdb.engine.read.masks import Condition
+from vecdb.engine.read.segment.rules import Rule
 from vecdb.engine.read.values import Values
 from vecdb.engine.schema import VectorSchema
+from vecdb.engine.view import View
 
 Floats = npt.NDArray[np.float32]
 
@@ -43,6 +46,7 @@ class Scroll(Struct, frozen=True):
     wanted: Wanted
     start: int = 0
     skipped: int = 0
+    sources: Sources = ()
 
 
 class Ordered(Struct, frozen=True):
@@ -55,36 +59,56 @@ class Ordered(Struct, frozen=True):
     limit: int
     offset: int
     wanted: Wanted
+    sources: Sources = ()
 
 
 class Sampled(Struct, frozen=True):
-    """Points by chance."""
+    """Points by chance: none of them comes first, so none is left out for an offset."""
 
     condition: Condition | None
     limit: int
-    offset: int
     wanted: Wanted
+    sources: Sources = ()
 
 
 class Nearest(Struct, eq=False, gc=False):
-    """A search for the points nearest to a vector. ``excluded`` is the point that is the query."""
+    """A search for the points nearest to a vector. ``excluded``: the keys of points that are
+    examples themselves."""
 
     vector: VectorSchema
     query: Floats
-    excluded: int | None
+    excluded: tuple[int, ...]
     condition: Condition | None
     params: models.SearchParams
     limit: int
     offset: int
     wanted: Wanted
     threshold: float | None
+    sources: Sources = ()
+
+
+class Combined(Struct, eq=False, gc=False):
+    """A search for the points with the best scores that ``rule`` makes of those against several
+    examples, ``float32 (n, dim)``."""
+
+    vector: VectorSchema
+    examples: Floats
+    rule: Rule
+    excluded: tuple[int, ...]
+    condition: Condition | None
+    params: models.SearchParams
+    limit: int
+    offset: int
+    wanted: Wanted
+    threshold: float | None
+    sources: Sources = ()
 
 
 class Mmr(Struct, eq=False, gc=False):
-    """Of the points that ``source`` finds those that are near the vector and far from one another:
+    """Of the points that its source finds those that are near the vector and far from one another:
     maximal marginal relevance. ``diversity``: how much the second counts, 0 to 1."""
 
-    source: Ranked
+    sources: tuple[Plan]
     vector: VectorSchema
     query: Floats
     diversity: float
@@ -93,9 +117,39 @@ class Mmr(Struct, eq=False, gc=False):
     wanted: Wanted
 
 
-Ranked = Nearest | Mmr
-"""A plan that finds points with scores."""
-Plan = Ranked | Scroll | Ordered | Sampled
+class Fused(Struct, eq=False, gc=False):
+    """The points of all sources in one list, by ranks or by scores. ``k`` and ``weights`` are of
+    ranks."""
+
+    method: models.Fusion
+    k: int
+    weights: list[float] | None
+    threshold: float | None
+    limit: int
+    offset: int
+    wanted: Wanted
+    sources: Sources = ()
+
+
+class Rescored(Struct, eq=False, gc=False):
+    """The points of all sources, by what a formula makes of their scores and payloads."""
+
+    formula: Evaluate
+    threshold: float | None
+    limit: int
+    offset: int
+    wanted: Wanted
+    sources: Sources = ()
+
+
+Plan = Nearest | Combined | Scroll | Ordered | Sampled | Mmr | Fused | Rescored
+Sources = tuple[Plan, ...]
+Place = tuple[int, int]
+"""The position of a segment in the view, and a row there."""
+Ranking = list[tuple[Place, float]]
+"""The points that a plan found, in their order, each with the score that a caller sees."""
+Evaluate = Callable[[View, list[Ranking]], tuple[list[Place], list[float]]]
+"""Gives every point of some rankings one score. Raises InvalidInputError."""
 
 
 class Groups(Struct):

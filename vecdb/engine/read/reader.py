@@ -5,37 +5,53 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-
 from vecdb import ids, models
 from vecdb.engine.read import masks
 from vecdb.engine.read.plan import NOTHING, Scroll, Wanted
 from vecdb.engine.read.rows import read_payload, vectors_of
 from vecdb.engine.schema import vector_schema
 from vecdb.engine.view import SegmentView, View
+from vecdb.errors import InvalidInputError
+from vecdb.payload.fields import text_indexes
 from vecdb.payload.projection import projection
 from vecdb.storage.catalog import Bits
+from vecdb.storage.format import count_set
 
 
-def wanted(view: View, with_payload: Any, with_vectors: Any) -> Wanted:
-    """Both arguments checked. Raises InvalidInputError."""
+def wanted(view: View, with_payload: Any, with_vectors: Any, where: str = "") -> Wanted:
+    """Both arguments checked. ``where``: the path to a request that has them, in errors. Raises
+    InvalidInputError."""
     if with_payload is not True and with_payload is not False:
-        with_payload = models.parse_with_payload(with_payload)
+        with_payload = models.parse_with_payload(with_payload, f"{where}with_payload")
     if not isinstance(with_payload, bool):
-        with_payload = projection(with_payload)
+        with_payload = projection(with_payload, f"{where}with_payload")
     if with_vectors is False or with_vectors is None:
         return NOTHING if with_payload is False else Wanted(with_payload, None)
-    names = models.parse_with_vectors(with_vectors)
+    what = f"{where}with_vector" if where else "with_vectors"
+    names = models.parse_with_vectors(with_vectors, what)
     if names is True:
         return Wanted(with_payload, list(view.schema))
     return Wanted(with_payload, [vector_schema(view.schema, n).name for n in names or []] or None)
 
 
-def condition(filter: Any, what: str) -> masks.Condition | None:
-    """A filter argument, compiled; None for none. Raises InvalidInputError."""
+def condition(filter: Any, what: str, view: View | None = None) -> masks.Condition | None:
+    """A filter argument, compiled by the text indexes of a view; None for none. Raises
+    InvalidInputError."""
     if filter is None:
         return None
-    return masks.compiled(models.coerce(models.Filter, filter, what))
+    schema = None if view is None else view.config.payload_schema
+    given = models.coerce(models.Filter, filter, what)
+    try:
+        return masks.compiled(given, schema)
+    except InvalidInputError as error:
+        raise InvalidInputError(f"{what}: {error}") from None
+
+
+def condition_in(view: View, filter: models.Filter, known: masks.Condition) -> masks.Condition:
+    """The condition of a filter by the text indexes of a view, which are not known before a write's
+    turn comes. ``known``: the condition without any."""
+    schema = view.config.payload_schema
+    return masks.compiled(filter, schema) if text_indexes(schema) else known
 
 
 def _payload_of(segment_view: SegmentView, row: int, selected: Any) -> dict[str, Any] | None:
@@ -112,7 +128,7 @@ def count(view: View, filter: masks.Condition | None) -> int:
     if filter is None:
         return view.live
     return sum(
-        int(np.bitwise_count(masks.matching(view, segment_view, filter)).sum())
+        count_set(masks.matching(view, segment_view, filter))
         for segment_view in view.segments
         if segment_view.live
     )

@@ -17,8 +17,8 @@ import numpy as np
 
 from vecdb.engine.view import Segment, SegmentView
 from vecdb.storage.catalog import Bits
-from vecdb.storage.format import pack_bits
-from vecdb.storage.payload_edits import PayloadEdits
+from vecdb.storage.format import count_set, pack_bits
+from vecdb.storage.payload_edits import EditsFile, PayloadEdits
 
 Matches = dict[bytes, tuple[Bits, Bits]]
 """By the digest of a filter: the rows that were tested, and the rows that match."""
@@ -47,12 +47,30 @@ def _matches_of_edits(edits: PayloadEdits) -> EditedMatches:
     return _of_edits.setdefault(edits, {})
 
 
-def recall(segment_view: SegmentView, digest: bytes) -> tuple[Bits, Bits]:
-    """Bits of the rows that were tested, and of those that match."""
+def private_bytes(held: Segment | PayloadEdits | EditsFile) -> int:
+    """How many bytes is remembered of a segment, or of its edits, in private memory."""
+    if isinstance(held, EditsFile):
+        return 0
+    if isinstance(held, PayloadEdits):
+        known = [both for _, *both in list(_of_edits.get(held, {}).values())]
+    else:
+        known = [list(both) for both in list(_of_segments.get(held, {}).values())]
+    return sum(bits.nbytes for both in known for bits in both)
+
+
+def take_over(segment: Segment, other: Segment) -> None:
+    """Remember of a segment what is remembered of another one, which has the same rows."""
+    _of_segments[segment] = matches_of(other)
+
+
+def recall(segment_view: SegmentView, digest: bytes) -> tuple[Bits, Bits] | None:
+    """Bits of the rows that were tested, and of those that match; None: nothing is known."""
     kept = matches_of(segment_view.segment)
     both = kept.pop(digest, None)
     if both is not None:
         kept[digest] = both  # as the last that was asked for
+    elif not segment_view.edited:
+        return None
     tested, matches = (_of_view(bits, segment_view) for bits in both or (_NONE, _NONE))
     if not segment_view.edited:
         return tested, matches
@@ -79,7 +97,7 @@ def remember(segment_view: SegmentView, digest: bytes, tested: Bits, matches: Bi
     before = kept.pop(digest, None)
     if before is not None:
         tested, matches = _union(tested, before[0]), _union(matches, before[1])
-    elif _FEW * _count(tested) < segment_view.live:
+    elif _FEW * count_set(tested) < segment_view.live:
         return
     kept[digest] = tested, matches
     _forget_oldest(kept, segment_view.rows)
@@ -107,7 +125,7 @@ def _remember_edits(
     if before is not None and before[0] > segment_view.seen:
         kept[digest] = before
         return
-    if before is None and _FEW * _count(tested) < _count(edited):
+    if before is None and _FEW * count_set(tested) < count_set(edited):
         return
     kept[digest] = segment_view.seen, known | tested, good | matches
     _forget_oldest(kept, segment_view.rows)
@@ -135,10 +153,6 @@ def _resized(bits: Bits, length: int) -> Bits:
     if len(bits) >= length:
         return bits[:length]
     return np.concatenate([bits, np.zeros(length - len(bits), dtype=np.uint8)])
-
-
-def _count(bits: Bits) -> int:
-    return int(np.bitwise_count(bits).sum())
 
 
 _NONE: Bits = np.empty(0, dtype=np.uint8)

@@ -5,49 +5,30 @@ A request is a ``QueryRequest`` of whatever the caller gave, field by field. Com
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
-from copy import copy
-from datetime import date
 from functools import partial
 from operator import attrgetter
-from typing import Any, Literal
+from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 from msgspec import StructMeta
 from msgspec.structs import replace
 
-from vecdb import ids, models, vectors
-from vecdb.engine.read.masks import Condition, digest_of
-from vecdb.engine.read.ordered import microseconds
-from vecdb.engine.read.plan import (
-    NOTHING,
-    Groups,
-    Mmr,
-    Nearest,
-    Ordered,
-    Plan,
-    Ranked,
-    Sampled,
-    Scroll,
-    Wanted,
-)
+from vecdb import ids, models
+from vecdb.engine.read.asked import MOST, Asked, asked_of, page_size, whole
+from vecdb.engine.read.lookup import Elsewhere
+from vecdb.engine.read.masks import digest_of
+from vecdb.engine.read.ordered import by_id, ordered
+from vecdb.engine.read.plan import Groups, Nearest, Ordered, Plan, Scroll
+from vecdb.engine.read.prefetch import for_groups, upon
+from vecdb.engine.read.queries import SEARCHES, plan_of
 from vecdb.engine.read.reader import condition, wanted
-from vecdb.engine.read.rows import gather_vectors
-from vecdb.engine.read.values import values_at
-from vecdb.engine.schema import VectorSchema, vector_schema
+from vecdb.engine.read.values import Values
 from vecdb.engine.view import View
 from vecdb.errors import InvalidInputError, NotFoundError
-from vecdb.models.reading import fields_of
 
-Floats = npt.NDArray[np.float32]
-
-_NOTHING = models.SearchParams()
-_PLAIN = frozenset({np.ndarray, list, int, str})  # of queries
-_Unscored = models.OrderBy | models.SampleQuery | Literal["by id"]
-"""What a query asks for that gives points no scores."""
-_MOST = 1 << 31  # results asked for, those skipped included
-_BESIDES = attrgetter(*(name for name in models.QueryRequest.__struct_fields__ if name != "query"))
+_FIELDS = models.QueryRequest.__struct_fields__
+_BESIDES = attrgetter(*(name for name in _FIELDS if name != "query"))
 """All of a request but its query."""
 
 
@@ -56,109 +37,52 @@ unread: Callable[..., models.QueryRequest] = partial(StructMeta.__call__, models
 request's own constructor, which takes a microsecond more to word mistakes that no verb makes."""
 
 
-def compiled(view: View, request: models.QueryRequest) -> Plan:
+def compiled(view: View, request: models.QueryRequest, elsewhere: Elsewhere) -> Plan:
     """Compile one request: without a query, points in id order. Raises InvalidInputError,
     NotFoundError."""
-    order = _unscored(request.query)
-    return ranked(view, request) if order is None else _in_order(view, request, order)
+    return _compiled(view, elsewhere, request, "")
 
 
-def ranked(view: View, request: models.QueryRequest) -> Ranked:
-    """Compile a request that has a query. Raises InvalidInputError, NotFoundError."""
-    vector, query, excluded, mmr = _query(view, request.query, request.using)
-    search = _search(view, request, vector, query, excluded)
-    return search if mmr is None else _diverse(search, mmr)
+def _compiled(view: View, elsewhere: Elsewhere, request: models.QueryRequest, where: str) -> Plan:
+    """The same of a request at a path. What is wrong says where, whoever has found it."""
+    try:
+        plan = _plan(view, request.query, asked_of(view, request, elsewhere, where))
+        if request.prefetch is None:
+            return plan
+        return upon(plan, request, partial(_compiled, view, elsewhere), where)
+    except (InvalidInputError, NotFoundError) as error:
+        text = str(error)
+        if text.startswith(where):
+            raise
+        begins_with_a_field = re.split(r"\W", text, maxsplit=1)[0] in _FIELDS
+        raise type(error)(f"{where if begins_with_a_field else f'{where[:-1]}: '}{text}") from None
 
 
-def _search(
-    view: View,
-    request: models.QueryRequest,
-    vector: VectorSchema,
-    query: Floats,
-    excluded: int | None,
-) -> Nearest:
-    params = _params(request.params)
-    limit, offset = _page(request.limit, request.offset)
-    want = wanted(view, request.with_payload, request.with_vector)
-    threshold = _threshold(request.score_threshold)
-    return Nearest(
-        vector=vector,
-        query=query,
-        excluded=excluded,
-        condition=condition(request.filter, "query_filter"),
-        params=params,
-        limit=limit,
-        offset=offset,
-        wanted=want,
-        threshold=threshold,
-    )
+def ranked(view: View, request: models.QueryRequest, elsewhere: Elsewhere) -> Plan:
+    """Compile a request for what is near a vector. Raises InvalidInputError, NotFoundError."""
+    return plan_of(view, request.query, asked_of(view, request, elsewhere), SEARCHES)
 
 
-def _diverse(search: Nearest, mmr: models.Mmr) -> Mmr:
-    """The page of a search, chosen from its first ``candidates_limit`` results; as in Qdrant these
-    are ``limit`` if nothing is said, whatever the offset."""
-    candidates = copy(search)
-    candidates.limit = mmr.candidates_limit or search.limit
-    candidates.offset = 0
-    candidates.wanted = NOTHING
-    return Mmr(
-        source=candidates,
-        vector=search.vector,
-        query=search.query,
-        diversity=mmr.diversity,
-        limit=search.limit,
-        offset=search.offset,
-        wanted=search.wanted,
-    )
+def nearer(view: View, request: models.QueryRequest, elsewhere: Elsewhere) -> Nearest:
+    """Compile a request for all that is nearer to a vector than a threshold. Raises
+    InvalidInputError, NotFoundError."""
+    plan = ranked(view, request, elsewhere)
+    if not isinstance(plan, Nearest):
+        raise InvalidInputError("query: expected no mmr, which chooses among a number of points")
+    if plan.threshold is None:
+        raise InvalidInputError("score_threshold: expected a number, got None")
+    return plan
 
 
-def _unscored(query: Any) -> _Unscored | None:
-    """Of a query that scores no points, which they are; None for any other."""
-    if query is None:
-        return "by id"
-    if type(query) in _PLAIN:
-        return None
-    fields = fields_of(query)
-    if isinstance(query, models.OrderByQuery) or "order_by" in (fields or ()):
-        asked = models.coerce(models.OrderByQuery, fields or query, "query")
-        return models.parse_order_by(asked.order_by, "query.order_by")
-    if isinstance(query, models.SampleQuery) or "sample" in (fields or ()):
-        return models.coerce(models.SampleQuery, fields or query, "query")
-    return None
-
-
-def _in_order(view: View, request: models.QueryRequest, order: _Unscored) -> Plan:
-    """The page of a request whose points have no scores."""
-    if request.using is not None:
-        vector_schema(view.schema, request.using)
-    _params(request.params)
-    if request.score_threshold is not None:
+def _plan(view: View, query: Any, asked: Asked) -> Plan:
+    if query is not None:
+        return plan_of(view, query, asked)
+    if asked.prefetches:
         raise InvalidInputError(
-            f"score_threshold: expected None without a query, got {request.score_threshold!r:.60}"
+            f"{asked.where}query: expected what to make of the points that were prefetched, got "
+            f"None"
         )
-    limit, offset = _page(request.limit, request.offset)
-    want = wanted(view, request.with_payload, request.with_vector)
-    matching = condition(request.filter, "query_filter")
-    if isinstance(order, models.OrderBy):
-        return _ordered(order, matching, limit, offset, want)
-    if isinstance(order, models.SampleQuery):
-        return Sampled(condition=matching, limit=limit, offset=offset, wanted=want)
-    return Scroll(condition=matching, limit=limit, skipped=offset, wanted=want)
-
-
-def _ordered(
-    order: models.OrderBy, matching: Condition | None, limit: int, offset: int, want: Wanted
-) -> Ordered:
-    start: Any = order.start_from
-    return Ordered(
-        values=values_at(order.key, "order_by.key"),
-        descending=order.direction is models.Direction.DESC,
-        start=microseconds(start) if isinstance(start, date) else start,
-        condition=matching,
-        limit=limit,
-        offset=offset,
-        wanted=want,
-    )
+    return by_id(view, asked)
 
 
 def walk(
@@ -173,7 +97,7 @@ def walk(
 ) -> Scroll | Ordered:
     """Compile a walk in id order, from the id ``offset`` on, or in the order of a value. Raises
     InvalidInputError."""
-    matching = condition(filter, "scroll_filter")
+    matching = condition(filter, "scroll_filter", view)
     count = page_size(limit)
     start = 0 if offset is None else ids.key_of(models.parse_point_id(offset, "offset"))
     want = wanted(view, with_payload, with_vectors)
@@ -185,7 +109,7 @@ def walk(
             f"offset: expected None with order_by, whose start_from says where to begin, got "
             f"{offset!r:.60}"
         )
-    return _ordered(order, matching, count, 0, want)
+    return ordered(order, matching, count, 0, want)
 
 
 def groups(
@@ -193,43 +117,53 @@ def groups(
     request: models.QueryRequest,
     group_by: Any,
     group_size: Any,
-    compile: Callable[[View, models.QueryRequest], Plan] = compiled,
+    elsewhere: Elsewhere,
+    compile: Callable[[View, models.QueryRequest, Elsewhere], Plan] = compiled,
 ) -> Groups:
     """Compile a request for groups, as many as its limit. Raises InvalidInputError,
     NotFoundError."""
-    values = values_at(group_by, "group_by")
-    size = _whole(group_size, "group_size", least=1)
+    values = Values(group_by, "group_by")
+    size = whole(group_size, "group_size", least=1)
     limit = page_size(request.limit)
-    if limit * size > _MOST:
+    if limit * size > MOST:
         raise InvalidInputError(
-            f"limit x group_size: expected at most {_MOST}, got {limit} x {size}"
+            f"limit x group_size: expected at most {MOST}, got {limit} x {size}"
         )
     # Of so many MMR chooses, too, if nothing else is said.
-    source = compile(view, replace(request, limit=limit * size))
+    request = for_groups(request, group_by, size)
+    source = compile(view, replace(request, limit=limit * size), elsewhere)
     return Groups(source=source, values=values, limit=limit, size=size, wanted=source.wanted)
 
 
-def several(view: View, requests: Sequence[models.QueryRequest]) -> list[Plan]:
-    """Compile several requests that were read. What a request shares with the search before it is
-    not checked again."""
+def several(
+    view: View, requests: Sequence[models.QueryRequest], elsewhere: Elsewhere
+) -> list[Plan]:
+    """Compile several requests that were read. What a request shares with the one before it is not
+    checked again, and such searches are made together."""
     plans: list[Plan] = []
-    last: Nearest | None = None
-    before, filter = None, None
-    for request in requests:
-        order = _unscored(request.query)
-        if order is not None:
-            plans.append(_in_order(view, request, order))
+    last: models.QueryRequest | None = None
+    for number, request in enumerate(requests):
+        try:
+            if last is None or not _are_alike(last, request):
+                asked = asked_of(view, request, elsewhere)
+            last = request
+            if request.prefetch is None:
+                plans.append(_plan(view, request.query, asked))
+            else:
+                plans.append(compiled(view, request, elsewhere))
             continue
-        vector, query, excluded, mmr = _query(view, request.query, request.using)
-        besides = _BESIDES(request)
-        if last is not None and besides == before and _are_one(filter, request.filter):
-            last = copy(last)
-            last.vector, last.query, last.excluded = vector, query, excluded
-        else:
-            last = _search(view, request, vector, query, excluded)
-            before, filter = besides, request.filter
-        plans.append(last if mmr is None else _diverse(last, mmr))
+        except (InvalidInputError, NotFoundError):
+            pass
+        # Once more, to say which it is: paths of all that are right would cost more.
+        plans.append(_compiled(view, elsewhere, request, f"requests[{number}]."))
     return plans
+
+
+def _are_alike(request: models.QueryRequest, other: models.QueryRequest) -> bool:
+    """Whether two requests are the same but for their query."""
+    if request.prefetch is not None or other.prefetch is not None:
+        return False  # they have queries of their own
+    return _BESIDES(request) == _BESIDES(other) and _are_one(request.filter, other.filter)
 
 
 def _are_one(filter: models.Filter | None, other: models.Filter | None) -> bool:
@@ -240,96 +174,8 @@ def _are_one(filter: models.Filter | None, other: models.Filter | None) -> bool:
     return digest is not None and digest == digest_of(other)
 
 
-def _params(params: Any) -> models.SearchParams:
-    if params is None:
-        return _NOTHING
-    return models.coerce(models.SearchParams, params, "search_params")
-
-
-def page_size(limit: Any) -> int:
-    """How many are wanted. Raises InvalidInputError."""
-    return _page(limit, None)[0]
-
-
-def _page(limit: Any, offset: Any) -> tuple[int, int]:
-    """How many points, and how many are skipped before them; None is as if not given. Raises
-    InvalidInputError."""
-    limit = 10 if limit is None else _whole(limit, "limit", least=1)
-    offset = 0 if offset is None else _whole(offset, "offset", least=0)
-    if limit + offset > _MOST:
-        what = "limit + offset" if offset else "limit"
-        raise InvalidInputError(f"{what}: expected at most {_MOST}, got {limit + offset}")
-    return limit, offset
-
-
-def _threshold(value: Any) -> float | None:
-    return None if value is None else _number(value, "score_threshold")
-
-
-def _query(
-    view: View, query: Any, using: str | None
-) -> tuple[VectorSchema, Floats, int | None, models.Mmr | None]:
-    """The schema of the vector to search with, the vector, the point to leave out (a query by id),
-    and how to choose among what is found."""
-    name, mmr = using, None
-    if type(query) not in _PLAIN:  # seldom; the questions then take longer than they look
-        name, query, mmr = _unwrapped(query, using)
-    if using is not None and not isinstance(using, str):
-        raise InvalidInputError(f"using: expected the name of a vector, got {using!r:.60}")
-    if using is not None and name != using:
-        raise InvalidInputError(f"using: expected {name!r}, as the query says, got {using!r:.60}")
-    vector = vector_schema(view.schema, "" if name is None else name)
-    cosine = vector.distance is models.Distance.COSINE
-    if isinstance(query, (int, np.integer, str)) or type(query).__name__ == "UUID":
-        key = ids.key_of(query)
-        where, rows = view.locate([key])
-        if where[0] < 0:
-            raise NotFoundError(f"query: point {query!r} does not exist")
-        gathered, has = gather_vectors(view, where, rows, vector.name)
-        if not has[0]:
-            raise NotFoundError(f"query: point {query!r} has no vector {vector.name!r}")
-        return vector, gathered[0], key, mmr
-    what = "query vector" if not vector.name else f"query vector {vector.name!r}"
-    return vector, vectors.to_query(query, vector.dim, normalize=cosine, what=what), None, mmr
-
-
-def _unwrapped(query: Any, name: str | None) -> tuple[str | None, Any, models.Mmr | None]:
-    """The name, the vector (or id) and the MMR in a query of any form but the plainest."""
-    mmr, fields = None, fields_of(query)
-    if type(query) is tuple and len(query) == 2 and isinstance(query[0], str):
-        name, query = query
-    elif isinstance(query, models.NamedVector) or "vector" in (fields or ()):
-        named = models.coerce(models.NamedVector, fields or query, "query")
-        name, query = named.name, named.vector
-    elif isinstance(query, models.NearestQuery) or "nearest" in (fields or ()):
-        asked = models.coerce(models.NearestQuery, fields or query, "query")
-        query, mmr = asked.nearest, asked.mmr
-    fields = fields_of(query)
-    if fields is not None:
-        raise InvalidInputError(
-            f"query: expected a vector, an id, (name, vector), NamedVector or NearestQuery, got "
-            f"{type(query).__name__} with {', '.join(map(repr, fields)) or 'nothing'} (Qdrant's "
-            f"other queries and sparse vectors are not supported by vecdb)"
-        )
-    return name, query, mmr
-
-
 def explanation(wanted: Any) -> list[models.SegmentSearch] | None:
     """Where to write what was done, if that is wanted. Raises InvalidInputError."""
     if not isinstance(wanted, bool):
         raise InvalidInputError(f"explain: expected True or False, got {wanted!r:.60}")
     return [] if wanted else None
-
-
-def _whole(value: Any, what: str, *, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-        raise InvalidInputError(f"{what}: expected an integer >= {least}, got {value!r:.60}")
-    return int(value)
-
-
-def _number(value: Any, what: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
-        raise InvalidInputError(f"{what}: expected a number, got {value!r:.60}")
-    if value != value:  # NaN: nothing is as good as it
-        raise InvalidInputError(f"{what}: expected a number, got {value!r:.60}")
-    return float(value)

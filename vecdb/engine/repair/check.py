@@ -14,9 +14,10 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 from msgspec import Struct, field
 
-from vecdb import ids
+from vecdb import ids, models
 from vecdb.engine.open.aliases import read_aliases
 from vecdb.engine.open.database_dir import lock_to_read, require_format_file
 from vecdb.engine.open.places import collection_dirs, collection_name, current_dir, read_format
@@ -25,6 +26,7 @@ from vecdb.engine.operations import Upsert, decode, require_fit
 from vecdb.engine.schema import Schema, schema_of
 from vecdb.errors import CorruptionError, FormatVersionError
 from vecdb.payload import encoding
+from vecdb.payload.columns import Column, build
 from vecdb.storage import files, layout
 from vecdb.storage.catalog import Snapshot, read_unlocked
 from vecdb.storage.catalog_file import require_lock_file
@@ -217,6 +219,9 @@ def _check_segment(
     with _noted(report, directory / files.PAYLOAD.file()):
         for offset in range(segment.rows):
             encoding.verify(segment.payload(offset))
+    for column, opened in segment.columns.items():
+        with _noted(report, opened.path):
+            _check_column(column, opened.verify(), segment)
     for name in row.edits:
         with _noted(report, directory / name):
             _check_edits(check, EditsFile(directory, uuid, row, name))
@@ -224,6 +229,16 @@ def _check_segment(
     check.points += snapshot.live[row.id]
     flags = np.ones(row.rows, dtype=np.bool_) if alive is None else unpack_bits(alive, row.rows)
     return segment.id_array(np.flatnonzero(flags))
+
+
+def _check_column(field: str, data: npt.NDArray[np.uint8], segment: FileSegment) -> None:
+    """Raise DamageError if the column of a field does not say what the payloads do."""
+    Column.read(data, segment.rows)
+    text = segment.row.columns[field].get("text")
+    params = None if text is None else models.coerce(models.TextIndexParams, text)
+    due = build(field, segment.payloads(np.arange(segment.rows)), params)
+    if data.tobytes() != b"".join(memoryview(buffer).tobytes() for buffer in due.pack()):
+        raise DamageError("is not what the payloads have there")
 
 
 def _check_edits(check: CollectionCheck, file: EditsFile) -> None:

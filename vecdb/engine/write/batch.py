@@ -32,7 +32,8 @@ def batch(schema: Schema, operations: Any) -> Batch:
     requests: list[Request] = []
     ends = []
     for number, operation in enumerate(given):
-        where = f"update_operations[{number}]"
+        [kind] = type(operation).__struct_fields__
+        where = f"update_operations[{number}].{kind}"
         try:
             new = _requests(schema, operation)
         except InvalidInputError as error:
@@ -65,7 +66,10 @@ def _requests(schema: Schema, operation: models.UpdateOperation) -> Sequence[Req
 
 
 def _selected(given: models.SetPayload | models.DeletePayload | models.DeleteVectors) -> Any:
-    return given.filter if given.points is None else given.points
+    if given.points is not None:
+        return given.points
+    assert given.filter is not None
+    return models.FilterSelector(filter=given.filter)
 
 
 def _named(request: Request, where: str) -> Request:

@@ -33,7 +33,14 @@ from vecdb.engine.commit import abandon, committing
 from vecdb.engine.planner import absorbed, space_for
 from vecdb.engine.schema import row_bytes
 from vecdb.engine.signals import Uninterrupted
-from vecdb.engine.sources import Source, blocks_of, new_builder, read_rows, rows_in_new
+from vecdb.engine.sources import (
+    Source,
+    add_columns,
+    blocks_of,
+    new_builder,
+    read_rows,
+    rows_in_new,
+)
 from vecdb.engine.statistics import statistics
 from vecdb.engine.store import FileState, Frozen, Store, view_of
 from vecdb.engine.view import SegmentView
@@ -197,6 +204,7 @@ def _build(store: Store, sources: list[Source]) -> tuple[SegmentBuilder | None, 
             for rows in blocks_of(source.rows, builder.dims):
                 builder.add(read_rows(source.segment_view, rows, builder.dims))
         builder.finish_rows()
+        add_columns(builder, store.fields)
         return builder, store.open_segment(builder.finish(models.to_builtins(store.config)))
     except BaseException:
         builder.abandon()

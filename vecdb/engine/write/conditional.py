@@ -89,11 +89,12 @@ def _conditional(
 def _matching(keys: list[int], filter: Any) -> Matching:
     given = models.coerce(models.Filter, filter, "update_filter")
     named = models.HasIdCondition(has_id=list(map(ids.external, keys)))
-    condition = reader.condition(models.Filter(must=[named, given]), "update_filter")
+    both = models.Filter(must=[named, given])
+    condition = reader.condition(both, "update_filter")
     assert condition is not None
 
     def matching(view: View) -> Flags:
-        found = set(reader.matching_keys(view, condition))
+        found = set(reader.matching_keys(view, reader.condition_in(view, both, condition)))
         return np.fromiter((key in found for key in keys), np.bool_, len(keys))
 
     return matching

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
 
 from vecdb import models
+from vecdb.engine.columns import fields_of
 from vecdb.engine.commit import committing
 from vecdb.engine.schema import schema_of, vector_schema, vectors_by_name
 from vecdb.engine.signals import Uninterrupted
 from vecdb.engine.store import Store
 from vecdb.errors import InvalidInputError
-from vecdb.payload import encoding
+from vecdb.payload import columns, encoding
 from vecdb.payload.paths import parse_path
+from vecdb.payload.texts import tokenizer
+from vecdb.storage import fs
 from vecdb.storage.catalog import Change, require_storable
+from vecdb.storage.files import COLUMN
+from vecdb.storage.payload_edits import rows_of
+from vecdb.storage.segment_row import SegmentRow
 
 
 def new_config(
@@ -83,6 +89,8 @@ def update_config(
 def set_payload_index(store: Store, field: Any, schema: Any) -> None:
     """Commit that a field of the payload is of a type. Nothing to do if that is known."""
     name, given = _field_name(field), models.parse_field_schema(schema)
+    if isinstance(given, models.TextIndexParams):
+        tokenizer(given)  # it refuses what is not installed
 
     def changed(old: models.CollectionConfig) -> models.CollectionConfig | None:
         known = old.payload_schema or {}
@@ -94,25 +102,37 @@ def set_payload_index(store: Store, field: Any, schema: Any) -> None:
 
 
 def drop_payload_index(store: Store, field: Any) -> None:
-    """Commit that nothing is said of a field of the payload. Nothing to do if that is so."""
+    """Commit that nothing is said of a field of the payload, and that no segment has a column of
+    it; then remove these. Nothing to do if that is so."""
     name = _field_name(field)
-
-    def changed(old: models.CollectionConfig) -> models.CollectionConfig | None:
-        known = dict(old.payload_schema or {})
-        if known.pop(name, None) is None:
-            return None
-        return msgspec.structs.replace(old, payload_schema=known or None)
-
-    _change(store, changed)
+    path = columns.canonical(name)
+    store.require_outside()
+    with store.maintenance:
+        store.require_writable()
+        schema = dict(store.config.payload_schema or {})
+        said = schema.pop(name, None) is not None
+        config = msgspec.structs.replace(store.config, payload_schema=schema or None)
+        rows: dict[int, SegmentRow] = {}
+        if path not in fields_of(config, ()):  # in another spelling
+            with store.write:
+                store.demand.forget(path)
+                store.automatic -= {path}
+            for segment_id, state in store.files.items():
+                if path in state.segment.row.columns:
+                    rows[segment_id] = state.segment.row.without_column(path)
+        if not said and not rows:
+            return
+        with store.changing():
+            store.require_in_place()
+            _commit(store, config, rows)
+            for segment_id in rows:
+                fs.discard(store.files[segment_id].segment.path / COLUMN.file(path))
 
 
 def _field_name(field: Any) -> str:
     if not isinstance(field, str):
         raise InvalidInputError(f"field_name: expected a string, got {type(field).__name__}")
-    try:
-        parse_path(field)
-    except InvalidInputError as error:
-        raise InvalidInputError(f"field_name: {error}") from None
+    parse_path(field, "field_name")
     return str.__str__(field)
 
 
@@ -173,14 +193,19 @@ def _changed_vectors(old: models.CollectionConfig, vectors_config: Any, store: S
     return named[""] if isinstance(vectors, models.VectorParams) else named
 
 
-def _commit(store: Store, config: models.CollectionConfig) -> None:
-    """Commit under the maintenance lock. Opening files may fail, so it comes before the commit."""
-    schema = schema_of(config)
+def _commit(
+    store: Store, config: models.CollectionConfig, rows: Mapping[int, SegmentRow] | None = None
+) -> None:
+    """Commit under the maintenance lock; ``rows``: of segments that change with it. Opening files
+    may fail, so it comes before the commit."""
+    schema, rows = schema_of(config), rows or {}
     reopened = {}
     for segment_id, state in store.files.items():
         segment = state.segment
         placements = store.placements(segment.row, schema, config)
-        if placements != segment.placements:
+        if segment_id in rows:
+            reopened[segment_id] = store.open_segment(rows[segment_id], segment, config)
+        elif placements != segment.placements:
             reopened[segment_id] = segment.moved(placements)
     with Uninterrupted(), store.write:
         store.require_writable()
@@ -189,6 +214,7 @@ def _commit(store: Store, config: models.CollectionConfig) -> None:
             store.next_segment_id,
             live={i: state.committed_live for i, state in store.files.items()},
             config=models.to_builtins(config),
+            add=[row.with_edits(rows_of(store.files[i].edits.files)) for i, row in rows.items()],
         )
         with committing(store, change):
             store.config, store.schema = config, schema

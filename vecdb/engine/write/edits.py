@@ -37,7 +37,7 @@ def delete(selector: Any) -> Request:
     what = "points_selector"
     selected = models.parse_points_selector(selector, what)
     if isinstance(selected, models.Filter):
-        return _of_matching(selected, what, Delete)
+        return _of_matching(selected, _place(selector, what), Delete)
     return Delete(_some_keys(selected, what))
 
 
@@ -45,9 +45,9 @@ def set_payload(payload: Any, points: Any, key: Any) -> Request:
     """Merge ``payload`` into that of the points, at the path ``key`` if given."""
     if key is not None and not isinstance(key, str):
         raise InvalidInputError(f"key: expected a string, got {type(key).__name__}")
+    if key is not None:
+        parse_path(key, "key")  # "" is no path, though that of no path in the log
     path = key or ""
-    if path:
-        parse_path(path)
     given = _plain(payload)
     return _of_existing(points, "points", lambda keys: EditPayload(keys, "set", given, path=path))
 
@@ -61,8 +61,8 @@ def overwrite_payload(payload: Any, points: Any) -> Request:
 def delete_payload(paths: Any, points: Any) -> Request:
     """Remove what is at these paths from the payload of the points."""
     given = _strings(paths, "keys")
-    for path in given:
-        parse_path(path)
+    for number, path in enumerate(given):
+        parse_path(path, f"keys[{number}]")
     return _of_existing(points, "points", lambda keys: EditPayload(keys, "delete", paths=given))
 
 
@@ -103,9 +103,14 @@ def _of_existing(selector: Any, what: str, make: Callable[[list[int]], Operation
     """An operation on selected points; all of them must exist."""
     selected = models.parse_points_selector(selector, what)
     if isinstance(selected, models.Filter):
-        return _of_matching(selected, what, make)
+        return _of_matching(selected, _place(selector, what), make)
     keys = _some_keys(selected, what)
     return lambda view: make(existing(view, keys))
+
+
+def _place(selector: Any, what: str) -> str:
+    """Where the filter of a selector is."""
+    return what if isinstance(selector, models.Filter) else f"{what}.filter"
 
 
 def _of_matching(
@@ -116,7 +121,7 @@ def _of_matching(
     assert condition is not None
 
     def request(view: View) -> Operation | None:
-        keys = reader.matching_keys(view, condition)
+        keys = reader.matching_keys(view, reader.condition_in(view, filter, condition))
         return make(keys) if keys else None
 
     return request

@@ -48,17 +48,19 @@ Effect = Upsert | list[NewPayloads] | None
 """What an operation adds to a state: whole new rows, or payloads of rows that stay."""
 
 
-def apply(store: Store, seq: int, operation: Operation, effect: Effect) -> None:
+def apply(store: Store, seq: int, operation: Operation, effect: Effect) -> int | None:
     """Change the memory segment, the alive masks and the payload edits as the operation says.
-    ``effect`` is what ``rewrite`` made of it. Under the write lock; does not publish."""
+    ``effect`` is what ``rewrite`` made of it. Under the write lock; does not publish. How many
+    points a deletion took; None: it was none."""
     if isinstance(operation, Delete):
-        store.kill(operation.keys, in_memory=True)
-    elif isinstance(effect, Upsert):
+        return store.kill(operation.keys, in_memory=True)
+    if isinstance(effect, Upsert):
         store.kill(effect.keys, in_memory=False)
         store.memory.append(seq, effect.keys, effect.payloads, effect.vectors)
     elif effect is not None:
         for new in effect:
             new.edits.append([seq] * len(new.rows), new.rows.tolist(), new.payloads)
+    return None
 
 
 def rewrite(view: View, operation: Operation) -> Effect:

@@ -23,29 +23,31 @@ from vecdb.vectors.block import VectorBlock
 Floats = npt.NDArray[np.float32]
 
 
-def prepare_upsert(schema: Schema, points: Any) -> Upsert:
-    """A Batch, or a list of PointStruct, as one operation. Raises InvalidInputError."""
+Points = models.Batch | list[models.PointStruct]
+
+
+def prepare_upsert(schema: Schema, points: Points) -> Upsert:
+    """Points, as they were read, as one operation. Raises InvalidInputError."""
     upsert = rows_of_points(schema, points)
     last = _last_of_each(upsert.keys)
     return upsert if last is None else rows_of_upsert(upsert, last)
 
 
-def rows_of_points(schema: Schema, points: Any) -> Upsert:
+def rows_of_points(schema: Schema, points: Points) -> Upsert:
     """The same row by row as given: a key may come more than once. There may be no rows at all.
     Raises InvalidInputError."""
-    parsed = models.parse_points(points)
-    if isinstance(parsed, models.Batch):
-        keys = ids.keys_of(parsed.ids)
-        columns = _columns_of_batch(schema, parsed.vectors, len(keys)) if keys else {}
+    if isinstance(points, models.Batch):
+        keys = ids.keys_of(points.ids)
+        columns = _columns_of_batch(schema, points.vectors, len(keys)) if keys else {}
         payloads = (
             [encoding.EMPTY] * len(keys)
-            if parsed.payloads is None
-            else _encode(keys, list(parsed.payloads))
+            if points.payloads is None
+            else _encode(keys, list(points.payloads))
         )
     else:
-        keys = [ids.key_of(point.id) for point in parsed]
-        columns = _columns_of_points(schema, keys, [p.vector for p in parsed])
-        payloads = _encode(keys, [point.payload for point in parsed])
+        keys = [ids.key_of(point.id) for point in points]
+        columns = _columns_of_points(schema, keys, [point.vector for point in points])
+        payloads = _encode(keys, [point.payload for point in points])
     for name, vector in schema.items():  # a row has an entry for every name
         if name not in columns:
             columns[name] = VectorBlock.of_none(len(keys), vector.dim)

@@ -15,7 +15,7 @@ from __future__ import annotations
 import errno
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from vecdb.engine.operations import Delete, Operation, Upsert, encode, fitted, require_fit
 from vecdb.engine.schema import Schema
@@ -35,6 +35,7 @@ Request = Upsert | Delete | Callable[[View], Operation | None]
 _GROUP_BYTES = 1 << 20
 _ASK_EVERY = 1 << 20  # bytes that are written until the disk is asked again for its free space
 _GROUP_OPERATIONS = 256
+_SMALL = 1 << 14  # bytes of an operation that are sooner copied than handled as a dozen buffers
 _FRAMING = 16  # bytes that an operation takes in a frame beside its own, at most
 
 
@@ -47,20 +48,32 @@ class Logged:
         self.operation = operation
         self.effect = effect
         self.buffers: list[Any] = encode(operation)
-        self.size = sum(memoryview(buffer).nbytes for buffer in self.buffers) + _FRAMING
+        size = sum(memoryview(buffer).nbytes for buffer in self.buffers)
+        if size <= _SMALL:
+            self.buffers = [b"".join(self.buffers)]
+        self.size = size + _FRAMING
+
+
+class Done(NamedTuple):
+    """What came of a request: the seq of its operation, or of the one before if it had nothing to
+    do, and how many points a deletion took (None: it was none, 0: or had nothing to do)."""
+
+    seq: int
+    deleted: int | None
 
 
 class Ticket:
     """Queued requests, all of which become true or none, and later their outcome."""
 
-    __slots__ = ("done", "error", "logged", "requests", "seqs", "size", "which")
+    __slots__ = ("deleted", "done", "error", "logged", "outcome", "requests", "size", "which")
 
     def __init__(self, requests: Sequence[Request]) -> None:
         self.requests = requests
         self.logged: list[Logged] = []
         self.which: list[int] = []  # for each request how many operations there are up to its own
         self.size = 0
-        self.seqs: list[int] = []  # for each request that of its operation, or of the one before
+        self.deleted: list[int | None] = []  # for each operation
+        self.outcome: list[Done] = []  # for each request
         self.done = False
         self.error: BaseException | None = None
 
@@ -104,9 +117,13 @@ class Ticket:
             self.fail(error)
         return self.error is None
 
-    def begin(self, seq: int) -> None:
-        """The first of the operations has this number."""
-        self.seqs = [seq + count - 1 for count in self.which]
+    def applied(self, seq: int) -> None:
+        """The first of the operations had this number."""
+        before = 0
+        for count in self.which:
+            deleted = self.deleted[count - 1] if count > before else 0
+            self.outcome.append(Done(seq + count - 1, deleted))
+            before = count
 
     def fail(self, error: BaseException) -> None:
         """The requests have no effect."""
@@ -116,17 +133,17 @@ class Ticket:
 
 def submit(store: Store, request: Request) -> int:
     """Commit a request; the seq it got (of the last operation, if it had nothing to do)."""
-    return submit_all(store, [request])[0]
+    return submit_all(store, [request])[0].seq
 
 
-def submit_all(store: Store, requests: Sequence[Request]) -> list[int]:
+def submit_all(store: Store, requests: Sequence[Request]) -> list[Done]:
     """Commit requests as one write: each sees those before it, and all of them become true or
-    none. The seq that each one got. Raises InvalidInputError for too many of them."""
+    none. What came of each. Raises InvalidInputError for too many of them."""
     ticket = _ticket(requests)
     _commit_all(store, [ticket])
     error, ticket.error = ticket.error, None  # by its frames it has the ticket
     if error is None:
-        return ticket.seqs
+        return ticket.outcome
     try:
         raise error
     finally:
@@ -135,11 +152,11 @@ def submit_all(store: Store, requests: Sequence[Request]) -> list[int]:
 
 def submit_each(
     store: Store, writes: Sequence[Sequence[Request]]
-) -> list[list[int] | BaseException]:
+) -> list[list[Done] | BaseException]:
     """Commit several writes, in order and in as few groups as they fit in; none depends on another.
     For each what ``submit_all`` would have returned or raised."""
     tickets: list[Ticket] = []
-    outcomes: list[list[int] | BaseException] = [[]] * len(writes)
+    outcomes: list[list[Done] | BaseException] = [[]] * len(writes)
     numbers: list[int] = []
     for number, requests in enumerate(writes):
         try:
@@ -155,7 +172,7 @@ def submit_each(
             if not ticket.done:
                 ticket.fail(copy_of(error))
     for number, ticket in zip(numbers, tickets, strict=True):
-        outcomes[number] = ticket.seqs if ticket.error is None else ticket.error
+        outcomes[number] = ticket.outcome if ticket.error is None else ticket.error
         ticket.error = None
     return outcomes
 
@@ -231,7 +248,6 @@ def _commit_group(store: Store) -> None:
         raise
     try:
         for ticket in group:
-            ticket.begin(store.next_seq)
             _apply(store, ticket)
         store.written_at = time.monotonic()
         store.rush.add(sum(ticket.size for ticket in group), store.written_at)
@@ -247,13 +263,15 @@ def _commit_group(store: Store) -> None:
 
 
 def _apply(store: Store, ticket: Ticket) -> None:
+    first_seq = store.next_seq
     for number, each in enumerate(ticket.logged):
         effect = each.effect
         if number and not isinstance(each.operation, (Upsert, Delete)):
             # What it was worked out for was a draft.
             effect = rewrite(store.make_view(), each.operation)
-        apply(store, store.next_seq, each.operation, effect)
+        ticket.deleted.append(apply(store, store.next_seq, each.operation, effect))
         store.next_seq += 1
+    ticket.applied(first_seq)
 
 
 def _take_group(store: Store, taken: list[Ticket]) -> list[Ticket]:
@@ -309,7 +327,7 @@ def _resolve(store: Store, ticket: Ticket) -> bool:
         ticket.fail(error)
         return False
     if not ticket.logged:
-        ticket.begin(store.next_seq)
+        ticket.applied(store.next_seq)
         ticket.done = True
     return bool(ticket.logged)
 

@@ -23,7 +23,16 @@ import numpy.typing as npt
 from vecdb.index.clustered.effort import ALL_PARTITIONS, EVERYTHING, MEASURED, Effort
 from vecdb.index.clustered.heaps import ASIDE, homes
 from vecdb.index.clustered.index import ClusteredIndex
-from vecdb.index.clustered.margins import OF_A_KIND, Asked, Scores, asked_again, chosen, sure_of
+from vecdb.index.clustered.margins import (
+    BEYOND,
+    OF_A_KIND,
+    WORTHWHILE,
+    Asked,
+    Scores,
+    asked_again,
+    chosen,
+    sure_of,
+)
 from vecdb.index.clustered.neighbours import Neighbours
 from vecdb.linear_algebra import dot, product
 from vecdb.vectors.datatypes import bytes_per_vector
@@ -132,7 +141,9 @@ def calibrate(
     both = [(looked[i], known[-1], i) for i in some]
     both += [(each, unlike.known, i) for i, each in enumerate(others) if unlike]
     same = tables[0] == tables[1]  # nearly always
-    judged = list(zip((MEASURED[0], *MEASURED), tables, strict=True))[same:]
+    beyond = [_beyond(index, gaps, table, deepest) for table in tables]
+    tried = [table + deeper for table, deeper in zip(tables, beyond, strict=True)]
+    judged = list(zip((MEASURED[0], *MEASURED), tried, strict=True))[same:]
     sure: list[list[Floats]] = [[] for _ in judged]
     for asked, of, i in both:
         poll()
@@ -144,8 +155,8 @@ def calibrate(
         for lines, mine in zip(sure, said, strict=True):
             lines.append(mine)
     finished = [
-        _finished(index, blocks, efforts, np.array(mine), len(some))
-        for (_, efforts), mine in zip(judged, sure, strict=True)
+        _finished(index, blocks, efforts, np.array(mine), len(some), len(deeper))
+        for (_, efforts), mine, deeper in zip(judged, sure, beyond[same:], strict=True)
     ]
     return replace(index, efforts=(*finished[:same], *finished))
 
@@ -156,17 +167,38 @@ def _finished(
     efforts: Sequence[Effort],
     sure: Floats,
     count: int,
+    beyond: int,
 ) -> tuple[Effort, ...]:
-    """The table of efforts, from measurements with ``count`` rows and then strangers."""
+    """The table of efforts, from measurements with ``count`` rows and then strangers; the last
+    ``beyond`` of ``efforts`` are those of `_beyond`."""
     visited, candidates = ([getattr(each, of) for each in efforts] for of in ("rows", "candidates"))
     costs = _costs(index, blocks, visited, candidates).tolist()
     kinds = sure[count:].reshape((len(sure) - count) // OF_A_KIND, OF_A_KIND, *sure.shape[1:])
     whole = index.rows * (_SCANNED + bytes_per_vector(index.dim) / _SCANNED_BYTES)
-    table = chosen(efforts, RECALLS, costs, sure[:count], kinds, index.rows, whole)
+    table = chosen(efforts, RECALLS, costs, sure[:count], kinds, index.rows, whole, beyond)
     # More than any level that was reached: everything that was ever needed, and then some.
     most = 2 * max(_DEPTH.values())
     survivors = most if any(each.survivors for each in efforts) else 0
     return (*table, Effort(1.0, EVERYTHING, most, index.rows, survivors))
+
+
+def _beyond(
+    index: ClusteredIndex, gaps: Floats, table: Sequence[Effort], deepest: int
+) -> tuple[Effort, ...]:
+    """Efforts for what the last of the table leaves in doubt: each looks four times as deep as the
+    one before, as long as that is among what was looked at."""
+    if not table:  # no gap and no number of candidates finds enough
+        return ()
+    efforts: list[Effort] = []
+    gap, survivors = max(each.gap for each in table), table[-1].survivors
+    candidates = max(each.candidates for each in table)
+    for _ in BEYOND:
+        gap, candidates, survivors = 2.0 * gap, 4 * candidates, 4 * survivors
+        if candidates > min(deepest, index.rows // WORTHWHILE):
+            break
+        visited = int(np.median((gaps <= gap) @ np.diff(index.starts)))
+        efforts.append(Effort(1.0, gap, candidates, visited, min(candidates, survivors)))
+    return tuple(efforts)
 
 
 def _looked_at(

@@ -27,6 +27,7 @@ from vecdb.index.clustered.effort import EFFORT_FIELDS, MEASURED, TABLE_LIMITS, 
 from vecdb.index.clustered.heaps import ASIDE
 from vecdb.index.clustered.margins import WORTHWHILE, is_deeper
 from vecdb.index.clustered.sketch import block_shape
+from vecdb.vectors.strays import strays_among
 
 Floats = npt.NDArray[np.float32]
 Bytes = npt.NDArray[np.uint8]
@@ -34,6 +35,12 @@ Ints = npt.NDArray[np.int64]
 
 
 _SMALLER = TABLE_LIMITS[:-1]
+_TINY = 1e-6
+_UNUSUAL = 1.5
+"""So many times the usual correction is not only that of codes that tell little."""
+_SHARES = 0.5 ** np.array([1, 2, 3, 4, 5, 6, 6])
+"""Shares of the rows, those with the smallest scales first: the larger a scale, the more it counts
+that it is not taken for a smaller one."""
 _LONGEST = 1e30
 """No vector is longer, unless its scores overflow."""
 
@@ -50,6 +57,18 @@ class Found(Struct):
     scores: Floats
     counts: Ints
     bounds: Floats
+
+
+class Spread(Struct, frozen=True, eq=False):
+    """How far off the sketches of some rows are beside those of others."""
+
+    strays: Ints
+    """The rows, rising, of which they tell nearly nothing."""
+    usual: float
+    """The correction in the median."""
+    scales: Floats
+    """Those of all other rows (see `kernels.certainty`), a few that stand for all, and the share of
+    the rows that each stands for: ``float32 (s, 2)``."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -153,19 +172,14 @@ class ClusteredIndex:
 
     def deeper(self, effort: Effort, candidates: int, limit: int) -> Effort | None:
         """What to search with again where an effort, with so many candidates, leaves doubts: the
-        next that was measured, or beyond these four times as much. None: look at all rows."""
+        next that was measured. None: look at all rows."""
         for each in self.efforts[_table_of(limit)]:
             if each.recall > effort.recall and not each.everything:
                 scaled = each.for_limit(limit)
                 if is_deeper(scaled, effort):
                     deeper = replace(scaled, candidates=max(scaled.candidates, candidates))
-                    break
-        else:
-            counts = 4 * candidates, 4 * effort.survivors
-            deeper = replace(
-                effort, gap=2.0 * effort.gap, candidates=counts[0], survivors=counts[1]
-            )
-        return deeper if WORTHWHILE * deeper.candidates <= self.rows else None
+                    return deeper if WORTHWHILE * deeper.candidates <= self.rows else None
+        return None
 
     def effort_of(self, candidates: int, limit: int) -> Effort:
         """The most thorough effort that was measured with at most so many candidates, with exactly
@@ -184,9 +198,20 @@ class ClusteredIndex:
         counts = np.zeros((asked, 3), dtype=np.int64)
         bounds = np.full((asked, 2), -np.inf, dtype=np.float32)
         if candidates:
-            visit, _ = _kernels()
+            visit, _, _ = _kernels()
             visit(queries, *self._for_kernel, blocks, gap, scores, positions, counts, bounds)
         return Found(positions, scores, counts, bounds)
+
+    def every(self, query: Floats, blocks: Bytes, wanted: int, mask: Bytes) -> tuple[Floats, Ints]:
+        """The ``wanted`` best of the positions that a mask of them allows, in all partitions, and
+        what their sketches say: best first."""
+        wanted = min(wanted, self.rows)
+        scores = np.empty((1, wanted), dtype=np.float32)
+        positions = np.empty((1, wanted), dtype=np.int64)
+        filled = np.zeros(1, dtype=np.int64)
+        _, _, every = _kernels()
+        every(query[None], *self._for_kernel, blocks, mask, scores, positions, filled)
+        return scores[0, : filled[0]], positions[0, : filled[0]]
 
     def nearest(
         self,
@@ -206,7 +231,7 @@ class ClusteredIndex:
         rows = np.empty((asked, limit), dtype=np.int64)
         counts = np.zeros((asked, 3), dtype=np.int64)
         sure = np.empty((asked, 2), dtype=np.float32)
-        _, nearest = _kernels()
+        _, nearest, _ = _kernels()
         nearest(
             queries,
             *self._for_kernel,
@@ -214,6 +239,29 @@ class ClusteredIndex:
             *(measured_of(limit), scores, rows, counts, sure),
         )
         return scores, rows, counts, sure
+
+    def spread(self, blocks: Bytes) -> Spread:
+        """How exact the sketches of some rows are beside those of others."""
+        corrections = self._corrections(blocks).ravel()[: self.rows]
+        usual = float(np.median(corrections)) if self.rows else 0.0
+        strays = strays_among(corrections, np.arange(self.rows))
+        scales = _scales(np.delete(corrections, strays), usual)
+        middles = np.cumsum(_SHARES) - _SHARES / 2
+        found = np.quantile(scales, middles) if len(scales) else np.ones_like(_SHARES)
+        others = np.column_stack((found, _SHARES)).astype(np.float32)
+        return Spread(np.sort(self.rows_at(strays)), usual, others)
+
+    def scales(self, blocks: Bytes, positions: Ints, spread: Spread) -> Floats:
+        """How far off the sketches at some positions are, compared with the usual: ``float32
+        (n,)``."""
+        corrections = self._corrections(blocks)[positions >> 5, positions & 31]
+        return _scales(corrections, spread.usual)
+
+    def _corrections(self, blocks: Bytes) -> Floats:
+        """Those of the rows of each block, see `sketch`."""
+        columns = 2 if self.distance else 1
+        first = blocks.shape[1] - 128 * columns
+        return blocks[:, first : first + 128].view(np.float32)
 
     def rows_at(self, positions: Ints) -> Ints:
         """The rows at some positions, in an array of the same shape."""
@@ -315,6 +363,15 @@ class ClusteredIndex:
         )
 
 
+def _scales(corrections: Floats, usual: float) -> Floats:
+    """How far off sketches are for their corrections: as far as the residual is long. Its length is
+    in the correction only where it is unusual, and half of it then, or double."""
+    scales = corrections / max(usual, _TINY)
+    scales = np.maximum(np.maximum(scales, 2.0 * scales - _UNUSUAL), _TINY)
+    found: Floats = scales.astype(np.float32)
+    return found
+
+
 def _table_of(limit: int) -> int:
     """Which table has the efforts for so many results."""
     return bisect_left(_SMALLER, limit)
@@ -326,11 +383,11 @@ def measured_of(limit: int) -> int:
 
 
 @cache
-def _kernels() -> tuple[Callable[..., None], Callable[..., None]]:
+def _kernels() -> tuple[Callable[..., None], Callable[..., None], Callable[..., None]]:
     """The first call loads numba; an import statement in each would take longer than it looks."""
-    from vecdb.kernels.partitions import nearest, visit
+    from vecdb.kernels.partitions import every, nearest, visit
 
-    return visit, nearest
+    return visit, nearest, every
 
 
 def _array(

@@ -45,6 +45,8 @@ _ALL = 1e30
 _MOST = 100
 """How many queries are asked how sure they are."""
 OF_A_KIND: Final = 32
+BEYOND: Final = (0.999, 0.9995)
+"""The levels of efforts for what the highest usual one leaves in doubt, each for the one before."""
 _SEED = 20_240_611
 
 
@@ -161,9 +163,11 @@ def chosen(
     kinds: Floats,
     size: int,
     whole: float,
+    beyond: int,
 ) -> tuple[Effort, ...]:
     """For each level of recall the effort that costs least, with the calm and the reach that are
-    enough; second searches are in the cost, and in what is found.
+    enough; second searches are in the cost, and in what is found. The last ``beyond`` efforts are
+    only for what the highest level leaves in doubt.
 
     ``rows: float32[q, e, 3]`` and ``kinds: float32[k, q, e, 3]`` is what `sure_of` said of rows as
     queries and of each kind of strangers. Of ``size`` rows; to look at all costs ``whole``. A level
@@ -172,10 +176,18 @@ def chosen(
     finite = np.clip(rows[..., :2], -_ALL, _ALL)
     doubts = np.quantile(finite, _DOUBTED, axis=0, method="lower")
     table: list[_Choice] = []  # the highest level first
+    usual = len(efforts) - beyond
+    for at in reversed(range(usual, len(efforts))):
+        measured = rows[:, at], kinds[:, :, at], doubts[:, at]
+        effort = replace(efforts[at], recall=float(measured[0][:, 2].mean()))
+        level = BEYOND[at - usual]
+        mine = _choice(effort, level, costs[at], *measured, table[-1] if table else None, whole)
+        if mine is not None and costs[at] < whole:
+            table.append(mine)
     for level in reversed(levels):
         enough: list[_Choice] = []
         least = whole
-        for at, effort in enumerate(efforts):
+        for at, effort in enumerate(efforts[:usual]):
             if not _as_cheap(costs[at], least):
                 continue  # without what is searched for again
             if table and not _within(effort, table[-1].effort):
@@ -183,13 +195,10 @@ def chosen(
             deeper = next(
                 (each for each in reversed(table) if is_deeper(each.effort, effort)), None
             )
-            beyond = whole
             if deeper is not None and WORTHWHILE * deeper.effort.candidates > size:
                 deeper = None
-            elif deeper is None and WORTHWHILE * 4 * effort.candidates <= size:
-                beyond = min(4.0 * costs[at], whole)  # `ClusteredIndex.deeper`
             measured = rows[:, at], kinds[:, :, at], doubts[:, at]
-            mine = _choice(effort, level, costs[at], *measured, deeper, beyond)
+            mine = _choice(effort, level, costs[at], *measured, deeper, whole)
             if mine is not None:
                 enough.append(mine)
                 least = min(least, mine.cost)
@@ -256,10 +265,10 @@ def _choice(
     kinds: Floats,
     doubts: Floats,
     deeper: _Choice | None,
-    beyond: float,
+    whole: float,
 ) -> _Choice | None:
     """The effort with the least that is to be doubted, None if that does not do. What is doubted is
-    searched for with what is ``deeper``, or beyond the table, where all is found.
+    searched for with what is ``deeper``, or in all rows.
 
     ``doubts: float32[len(_DOUBTED), 2]``: below which calm and reach so large a part of the rows
     stays."""
@@ -269,7 +278,7 @@ def _choice(
     enough = level + MARGIN * missed
     of_rows = deeper.rows if deeper is not None else np.ones(len(rows), dtype=np.float32)
     of_kinds = deeper.kinds if deeper is not None else np.ones(kinds.shape[:2], dtype=np.float32)
-    again = (deeper.cost if deeper is not None else beyond) + AGAIN
+    again = (deeper.cost if deeper is not None else whole) + AGAIN
     least = np.minimum(doubts[0], (usual_calm(level), _ALL))
     for limit in (least, *doubts):
         doubted = (rows[:, :2] < limit).any(axis=1)

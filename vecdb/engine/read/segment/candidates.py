@@ -42,6 +42,8 @@ class SegmentSearch(Struct, eq=False, gc=False):
     filtered: bool
     """A filter was tested on every row: those that match are known one by one."""
     mask: Bits | None
+    allowed: int
+    """How many rows the mask allows."""
     explain: Explain | None
     """Called with what each stage did, if anybody wants to know."""
 

@@ -20,6 +20,22 @@ def scan_and_sort() -> tuple[Callable[..., int], Callable[..., None]]:
 
 
 @cache
+def select_rows() -> Callable[..., tuple[int, int]]:
+    """The kernel of that name."""
+    from vecdb.kernels.topk import select_rows
+
+    return select_rows
+
+
+@cache
+def score_rows() -> Callable[..., None]:
+    """The kernel of that name."""
+    from vecdb.kernels.distance import score_rows
+
+    return score_rows
+
+
+@cache
 def until_sure() -> tuple[Callable[..., int], Callable[..., tuple[int, int, int]]]:
     """Candidates by their vectors: all of them, or until it is likely that they are enough."""
     from vecdb.kernels.certainty import rescore_until_sure, score_candidates

@@ -18,7 +18,7 @@ from msgspec import structs
 from vecdb import models
 from vecdb.engine.parallel import processors, run_all
 from vecdb.engine.read.segment.candidates import Best, Candidates, SegmentSearch
-from vecdb.engine.read.segment.kernels import metrics, rescore, scan_and_sort
+from vecdb.engine.read.segment.kernels import metrics, rescore, scan_and_sort, select_rows
 from vecdb.index.clustered.index import measured_of
 from vecdb.linear_algebra import dots
 from vecdb.storage.catalog import Bits
@@ -95,7 +95,7 @@ def reading(search: SegmentSearch, rows: Offsets) -> Iterator[Floats]:
 def exact_scan(search: SegmentSearch, why: str = "no index") -> list[Best]:
     """The best allowed rows by their originals, for each query. ``why`` is for ``explain``."""
     segment_view, mask = search.segment_view, search.mask
-    count = segment_view.rows if mask is None else int(np.bitwise_count(mask).sum())
+    count = search.allowed
     in_file = segment_view.segment.vectors(search.vector.name) is not None
     if search.explain is not None:
         if not in_file:
@@ -105,9 +105,12 @@ def exact_scan(search: SegmentSearch, why: str = "no index") -> list[Best]:
         return [(np.empty(0, np.float32), np.empty(0, np.int64))] * len(search.queries)
     numba = "vecdb.kernels.distance" in sys.modules
     if mask is not None and in_file and count * _FEW <= segment_view.rows and numba:
-        rows = np.flatnonzero(unpack_bits(mask, segment_view.rows))
-        counts = np.full(len(search.queries), len(rows))
-        every = np.ascontiguousarray(np.broadcast_to(rows, (len(counts), len(rows))))
+        rows = np.empty(count + 64, dtype=np.int64)  # the kernel needs some room
+        select_rows()(mask, 0, segment_view.rows, rows)
+        counts = np.full(len(search.queries), count)
+        every = rows[None, :count]
+        if len(counts) > 1:
+            every = np.ascontiguousarray(np.broadcast_to(every, (len(counts), count)))
         alone = structs.replace(search, explain=None)  # told already
         return originals(alone, Candidates(every, counts, _UNKNOWN)).best()
     return [_exact_scan(search, query, numba) for query in search.queries]

@@ -3,6 +3,7 @@
 Each way ends in the originals, unless the caller does without (``rescore=False``)::
 
     index      sketches of near partitions  ->  codes, if they tell more  ->  originals
+    filter     sketches, or codes, of all that match  ->  originals
     codes      all codes  ->  originals
     originals  all of them, or those a filter has left
 
@@ -15,8 +16,13 @@ from vecdb.engine.read.segment.candidates import Best, SegmentSearch, merged
 from vecdb.engine.read.segment.code_scan import code_scan
 from vecdb.engine.read.segment.codes import by_codes_too
 from vecdb.engine.read.segment.originals import exact_scan
-from vecdb.engine.read.segment.sketches import Visit
-from vecdb.engine.read.segment.widen import all_rows, until_confident, without_doubts
+from vecdb.engine.read.segment.sketches import Visit, visit_pays
+from vecdb.engine.read.segment.widen import (
+    all_rows,
+    all_that_match,
+    until_confident,
+    without_doubts,
+)
 from vecdb.errors import CorruptionError
 from vecdb.index import Effort
 from vecdb.storage.segment import Index, QuantizedVectors
@@ -47,6 +53,8 @@ def _index_scan(
 ) -> list[Best]:
     clustered, ef = index.clustered, search.params.hnsw_ef
     effort = clustered.effort(search.recall, search.limit)
+    if search.filtered and not visit_pays(search, index):
+        return all_that_match(search, index, quantized if search.by_codes(quantized) else None)
     if ef is not None and (ef < effort.candidates or not search.rescore):
         least = max(search.limit, search.oversampled() or 0 if search.rescore else 0)
         effort = clustered.effort_of(max(ef, least), search.limit)

@@ -22,9 +22,9 @@ Offsets = npt.NDArray[np.int64]
 
 _RESERVE = 4
 """A deeper search is for four times as many results: the last of many are the hardest to find."""
-_FILTERED_VALUES = 4 << 20
-"""Up to so many values (16 MiB of vectors: a millisecond) all rows that match a filter are scored:
-how deep an index had to be searched for them depends on how filter and query go together."""
+_MOST_MATCH = 0.8
+"""Where a filter leaves at least this share of the rows, a visit of near partitions is likely to
+find enough of them, as deep as it goes for all rows."""
 
 
 class Visit(Struct, frozen=True, eq=False, gc=False):
@@ -61,21 +61,26 @@ def sketches_and_originals(search: SegmentSearch, visit: Visit, vectors: Floats)
     return Candidates(rows, counts[:, 0], scores, sure=sure)
 
 
-def sketches_of_allowed(search: SegmentSearch, visit: Visit) -> Candidates | None:
-    """Candidates among the rows that the mask allows. None if these rows had better be scored one
-    by one.
+def visit_pays(search: SegmentSearch, index: Index) -> bool:
+    """Whether a visit of near partitions for the rows that match a filter is likely to be enough:
+    where nearly all of them do."""
+    return search.rescore and search.allowed >= _MOST_MATCH * index.clustered.rows
+
+
+def sketches_of_allowed(search: SegmentSearch, visit: Visit) -> tuple[Candidates, Effort] | None:
+    """Candidates among the rows that the mask allows, and the effort it took. None if all of these
+    rows had better be looked at.
 
     How deep to look depends on which rows are missing: none near the query, or just the nearest
     ones. So all rows are searched, as for more and more results, until enough allowed ones are
-    among them.
+    among them. What a filter leaves is not searched deeper: to look at the sketches of all that
+    match takes less, and does not depend on how filter and query go together.
     """
     clustered, mask = visit.index.clustered, search.mask
     effort, candidates = visit.effort, visit.candidates
     assert mask is not None
-    matches = int(np.bitwise_count(mask).sum())
+    matches = search.allowed
     if matches <= max(effort.rows, candidates):
-        return None
-    if search.filtered and matches * search.vector.dim <= _FILTERED_VALUES:
         return None
     depth, why = search.limit, visit.why
     while True:
@@ -87,18 +92,21 @@ def sketches_of_allowed(search: SegmentSearch, visit: Visit) -> Candidates | Non
         needed = _needed_depth(visited.scores, left, search.limit)
         if needed is not None and needed <= depth + depth // 4:
             break
+        if search.filtered:
+            return None
         depth = 4 * depth if needed is None else min(needed, 4 * depth)
         why = f" of {depth} results, because rows that are near the query do not count"
         # The last of many results are the hardest to find: an effort finds them less often than its
         # results on average.
-        effort = clustered.effort(search.recall, _RESERVE * depth)
+        effort = clustered.effort(max(search.recall, visit.effort.recall), _RESERVE * depth)
         candidates = max(candidates, effort.candidates)
         if candidates > matches // 2:
             return None
     counts = left.sum(axis=1)
     order = np.argsort(~left, axis=1, kind="stable")[:, : counts.max()]
     scores = np.take_along_axis(visited.scores, order, axis=1)
-    return Candidates(np.take_along_axis(rows, order, axis=1), counts, scores, visited.bounds)
+    rows = np.take_along_axis(rows, order, axis=1)
+    return Candidates(rows, counts, scores, visited.bounds), effort
 
 
 def _needed_depth(scores: Floats, left: npt.NDArray[np.bool_], limit: int) -> int | None:

@@ -1,0 +1,111 @@
+"""Nearest: from a vector or the id of a point, in any form, to the search for what is near it."""
+
+from __future__ import annotations
+
+from copy import copy
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from vecdb import models, vectors
+from vecdb.engine.read.asked import Asked
+from vecdb.engine.read.lookup import is_id, looked_up
+from vecdb.engine.read.plan import NOTHING, Mmr, Nearest
+from vecdb.engine.schema import VectorSchema, vector_schema
+from vecdb.engine.view import View
+from vecdb.errors import InvalidInputError
+from vecdb.models.reading import fields_of
+
+Floats = npt.NDArray[np.float32]
+
+PLAIN = frozenset({np.ndarray, list, int, str})
+"""Types that are vectors and ids."""
+
+
+def nearest(view: View, query: Any, asked: Asked) -> Nearest:
+    """The search for the points nearest to a vector or a point. Raises InvalidInputError,
+    NotFoundError."""
+    name, query = (asked.using, query) if type(query) in PLAIN else _named(query, asked)
+    return search_of(asked, *_example(view, query, name, asked))
+
+
+def search_of(
+    asked: Asked, vector: VectorSchema, query: Floats, excluded: tuple[int, ...]
+) -> Nearest:
+    """The search for the points nearest to a vector that was read."""
+    return Nearest(
+        vector=vector,
+        query=query,
+        excluded=excluded,
+        condition=asked.condition,
+        params=asked.params,
+        limit=asked.limit,
+        offset=asked.offset,
+        wanted=asked.wanted,
+        threshold=asked.threshold,
+    )
+
+
+def nearest_query(view: View, query: models.NearestQuery, asked: Asked) -> Nearest | Mmr:
+    """The same, and perhaps a choice of what is found."""
+    search = nearest(view, query.nearest, asked)
+    return search if query.mmr is None else _diverse(search, query.mmr)
+
+
+def _diverse(search: Nearest, mmr: models.Mmr) -> Mmr:
+    """The page of a search, chosen from its first ``candidates_limit`` results; as in Qdrant these
+    are ``limit`` if nothing is said, whatever the offset."""
+    candidates = copy(search)
+    candidates.limit = mmr.candidates_limit or search.limit
+    candidates.offset = 0
+    candidates.wanted = NOTHING
+    return Mmr(
+        sources=(candidates,),
+        vector=search.vector,
+        query=search.query,
+        diversity=mmr.diversity,
+        limit=search.limit,
+        offset=search.offset,
+        wanted=search.wanted,
+    )
+
+
+def _example(
+    view: View, query: Any, name: Any, asked: Asked
+) -> tuple[VectorSchema, Floats, tuple[int, ...]]:
+    """The schema of the vector to search with, the vector, and the point to leave out (a query by
+    id)."""
+    using, at = asked.using, asked.where
+    if using is not None and not isinstance(using, str):
+        raise InvalidInputError(f"{at}using: expected the name of a vector, got {using!r:.60}")
+    if using is not None and name != using:
+        raise InvalidInputError(
+            f"{at}using: expected {name!r}, as the query says, got {using!r:.60}"
+        )
+    vector = vector_schema(view.schema, "" if name is None else name)
+    if is_id(query):
+        return vector, *looked_up(asked.lookup, query, vector, f"{at}query")
+    what = f"{at}query vector" if not vector.name else f"{at}query vector {vector.name!r}"
+    cosine = vector.distance is models.Distance.COSINE
+    return vector, vectors.to_query(query, vector.dim, normalize=cosine, what=what), ()
+
+
+def _named(query: Any, asked: Asked) -> tuple[Any, Any]:
+    """The name and the vector (or id) in a query of any form but the plainest."""
+    name, fields = asked.using, fields_of(query)
+    if type(query) is tuple and len(query) == 2 and isinstance(query[0], str):
+        name, query = query
+    elif isinstance(query, models.NamedVector) or "vector" in (fields or ()):
+        named = models.coerce(models.NamedVector, fields or query, f"{asked.where}query")
+        name, query = named.name, named.vector
+    fields = fields_of(query)
+    if fields is not None:
+        raise InvalidInputError(
+            f"{asked.where}query: expected a vector, an id, (name, vector), NamedVector, or a "
+            f"query by nearest, recommend, discover, context, relevance_feedback, fusion, rrf, "
+            f"formula, order_by or sample, got {type(query).__name__} with "
+            f"{', '.join(map(repr, fields)) or 'nothing'} (sparse vectors are Qdrant's, not "
+            f"supported by vecdb)"
+        )
+    return name, query

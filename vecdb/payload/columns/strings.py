@@ -1,0 +1,129 @@
+"""Strings: a sorted dictionary of texts in UTF-8, the bytes one after another.
+
+Beside the bytes stands the length of each text, and of every 64th where it starts: little beside
+the texts, as offsets of all would not be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from vecdb.payload.columns.body import Array, Reader, Writer, narrowest
+from vecdb.payload.columns.codings import positions
+from vecdb.payload.columns.keys import NOTHING, Interval
+from vecdb.storage.format import DamageError
+
+_BLOCK = 64
+
+
+class Strings:
+    """Sorted distinct texts, whose codes are 1, 2, …"""
+
+    def __init__(self, texts: npt.NDArray[np.uint8], lengths: Array, starts: Array) -> None:
+        self._bytes = texts
+        self._texts = memoryview(texts)  # type: ignore[arg-type]
+        self._lengths = lengths
+        self._starts = starts  # of text 0, 64, 128, …
+        self.count = len(lengths)
+
+    @classmethod
+    def of(cls, texts: Sequence[bytes]) -> Strings:
+        """Of sorted distinct texts."""
+        lengths = np.fromiter(map(len, texts), dtype=np.int64, count=len(texts))
+        ends = np.cumsum(lengths)
+        starts = (ends - lengths)[::_BLOCK]
+        size = int(ends[-1]) if len(texts) else 0
+        return cls(
+            np.frombuffer(b"".join(texts), dtype=np.uint8),
+            lengths.astype(narrowest(int(lengths.max(initial=0)))),
+            starts.astype(narrowest(size)),
+        )
+
+    def find(self, text: str) -> Interval:
+        """The code of a text."""
+        wanted = encoded(text)
+        code = self._from(wanted)
+        return (code, code) if code <= self.count and self._text(code) == wanted else NOTHING
+
+    def prefix(self, text: str) -> Interval:
+        """The codes of the texts that begin with ``text``."""
+        wanted = encoded(text)
+        beyond = _successor(wanted)
+        return self._from(wanted), self.count if beyond is None else self._from(beyond) - 1
+
+    def values(self, codes: Array) -> list[str]:
+        """The texts of some codes. Raises DamageError."""
+        try:
+            return [
+                str(self._text(at + 1), "utf-8", "surrogatepass")
+                for at in positions(codes, self.count).tolist()
+            ]
+        except UnicodeDecodeError as error:
+            raise DamageError(f"a column has a text that is none: {error}") from None
+
+    def _from(self, wanted: bytes) -> int:
+        """The code of the first text that is not less; one too many if all are."""
+        low, high = 0, len(self._starts)  # blocks: the last whose first text is less, and after
+        while low < high:
+            middle = (low + high) // 2
+            if self._text(middle * _BLOCK + 1) < wanted:
+                low = middle + 1
+            else:
+                high = middle
+        if low == 0:
+            return 1
+        first = (low - 1) * _BLOCK
+        at = int(self._starts[low - 1])
+        for code, length in enumerate(self._lengths[first : first + _BLOCK].tolist(), first + 1):
+            if bytes(self._texts[at : at + length]) >= wanted:
+                return code
+            at += length
+        return min(first + _BLOCK, self.count) + 1
+
+    def _text(self, code: int) -> bytes:
+        block, within = divmod(code - 1, _BLOCK)
+        first = block * _BLOCK
+        at = int(self._starts[block]) + int(
+            self._lengths[first : first + within].sum(dtype=np.int64)
+        )
+        return bytes(self._texts[at : at + int(self._lengths[code - 1])])
+
+    @property
+    def nbytes(self) -> int:
+        """Of the arrays."""
+        return self._bytes.nbytes + self._lengths.nbytes + self._starts.nbytes
+
+    def verify(self) -> None:
+        """Raises DamageError for what is no text, or not sorted."""
+        texts = self.values(np.arange(1, self.count + 1))
+        if any(one >= other for one, other in pairwise(texts)):
+            raise DamageError("a column has texts that are not sorted")
+
+    def pack(self, writer: Writer) -> list[Any]:
+        """The facts that ``read`` reads."""
+        return [writer.put(self._bytes), writer.put(self._lengths), writer.put(self._starts)]
+
+    @classmethod
+    def read(cls, facts: Any, reader: Reader) -> Strings:
+        """Raises DamageError."""
+        if type(facts) is not list or len(facts) != 3:
+            raise DamageError(f"no dictionary is {facts!r:.60}")
+        lengths = reader.array(facts[1])
+        starts = reader.array(facts[2], -(-len(lengths) // _BLOCK))
+        return cls(reader.array(facts[0], width=1), lengths, starts)
+
+
+def encoded(text: str) -> bytes:
+    """UTF-8, in the order of code points; what a filter asks for may have lone surrogates."""
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _successor(text: bytes) -> bytes | None:
+    """The least text beyond all that begin with ``text``; None: there is none."""
+    head = text.rstrip(b"\xff")
+    return head[:-1] + bytes([head[-1] + 1]) if head else None
