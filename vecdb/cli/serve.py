@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 import sys
 from pathlib import Path
@@ -34,6 +33,7 @@ def add_to(commands: Commands) -> None:
     add("--no-grpc", action="store_true", help="do not serve gRPC")
     add("--grpc-engine", choices=("grpcio", "h2"), default="grpcio", help="what carries it")
     add("--read-only", action="store_true", help="follow the process that writes to it")
+    add("--workers", metavar="N", type=_positive, default=1, help="processes that answer (1)")
     add("--sync", choices=("always", "interval", "never"), default="always", help="see VecDB")
     add("--insecure", action="store_true", help="listen to other machines without a key")
     add("--tls-cert", metavar="FILE", type=path, help="certificate; SIGHUP reads it again")
@@ -43,9 +43,18 @@ def add_to(commands: Commands) -> None:
     add("--cors-origin", metavar="URL", action="append", default=[], help="pages that may call it")
     add("--max-body-mb", metavar="N", type=_positive, default=32, help="of a request (32)")
     add("--max-in-flight", metavar="N", type=_positive, default=256, help="requests (256)")
+    add("--lenient", action="store_true", help="leave out unknown fields of requests")
     add("--metrics-prefix", metavar="TEXT", default="", help="before the names in /metrics")
     add("--api-version", metavar="V", help="of Qdrant, that callers are told")
     add("--static-dir", metavar="DIR", type=path, help="a web interface, shown at /dashboard")
+    add("--snapshot-urls", action="store_true", help="recover snapshots from http(s) URLs, too")
+    add(
+        "--snapshot-host",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="whose snapshots are fetched even if its address is not public",
+    )
     add("--access-log", action="store_true", help="a line of JSON for each request, to stderr")
 
 
@@ -63,7 +72,7 @@ def _positive(text: str) -> int:
 
 def _serve(arguments: argparse.Namespace) -> int:
     try:
-        from vecdb.server import running, settings
+        from vecdb.server import logs, running, settings
     except ModuleNotFoundError as error:
         raise InvalidInputError(f"{_NEEDS} (there is no {error.name})") from None
     host, port, grpc_port = settings.address_of(os.environ)
@@ -81,6 +90,7 @@ def _serve(arguments: argparse.Namespace) -> int:
         grpc_engine=arguments.grpc_engine,
         sync=arguments.sync,
         read_only=arguments.read_only,
+        workers=arguments.workers,
         keys=keys,
         read_only_key=read_only_key,
         insecure=arguments.insecure,
@@ -91,15 +101,18 @@ def _serve(arguments: argparse.Namespace) -> int:
         cors_origins=tuple(arguments.cors_origin),
         max_body_bytes=arguments.max_body_mb << 20,
         max_in_flight=arguments.max_in_flight,
+        lenient=arguments.lenient,
         metrics_prefix=arguments.metrics_prefix,
         api_version=arguments.api_version or settings.API_VERSION,
         access_log=arguments.access_log,
         static_dir=arguments.static_dir,
+        snapshot_urls=arguments.snapshot_urls,
+        snapshot_hosts=tuple(name.lower() for name in arguments.snapshot_host),
     )
     problem, warning = chosen.problem(), chosen.warning()
     if problem is not None:
         raise InvalidInputError(problem)
-    _log_to_stderr(chosen.access_log)
+    logs.log_to_stderr(chosen.access_log)
     if warning is not None:
         print(f"vecdb: {warning}", file=sys.stderr)
 
@@ -113,17 +126,9 @@ def _serve(arguments: argparse.Namespace) -> int:
             print(f"{more}Ctrl-C or SIGTERM stops it.")
         sys.stdout.flush()
 
-    running.run(chosen, tell)
-    return 0
+    if chosen.workers == 1:
+        running.run(chosen, tell)
+        return 0
+    from vecdb.server.workers import parent
 
-
-def _log_to_stderr(access: bool) -> None:
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    logging.getLogger("vecdb").addHandler(handler)
-    if access:
-        plain = logging.StreamHandler()
-        log = logging.getLogger("vecdb.server.access")
-        log.addHandler(plain)
-        log.propagate = False
-        log.setLevel(logging.INFO)
+    return parent.run(chosen, tell)

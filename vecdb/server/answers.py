@@ -76,6 +76,12 @@ class Text(Struct):
     http_status: int = 200
 
 
+class Redirect(Struct):
+    """Where to ask instead, beside the path that was asked for."""
+
+    location: str
+
+
 class Accepted(Struct):
     """The work goes on, and nobody waits for it."""
 

@@ -6,21 +6,24 @@ many others there are, how large it is. Only then is its body read, and the oper
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from gzip import compress
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import parse_qsl
 
 import msgspec
 from msgspec import Struct
 
+from vecdb.models.reading import drop_unknown
 from vecdb.server import answers, downloads
 from vecdb.server.access import Access, check_right
-from vecdb.server.answers import Accepted, Bare, Download, Envelope, Text, encode
-from vecdb.server.bodies import Gone, Receive, chunks, read_body
-from vecdb.server.pages import PREFIX, Page, Pages
+from vecdb.server.answers import Accepted, Bare, Download, Envelope, Redirect, Text, encode
+from vecdb.server.bodies import Gone, Receive, chunks, read_body, read_packed
+from vecdb.server.counters import Counters
+from vecdb.server.pages import Page, pages_of
 from vecdb.server.routes import Route, find
 from vecdb.server.service import Service
 from vecdb.server.status import (
@@ -36,6 +39,7 @@ from vecdb.server.status import (
     refusal_of,
 )
 from vecdb.server.table import Call, Right, Shapes
+from vecdb.server.workers.links import NoWriterError, Reply, Writer
 
 Scope = Mapping[str, Any]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
@@ -49,6 +53,11 @@ _JSON: Headers = [(b"content-type", b"application/json")]
 _decode = msgspec.json.Decoder().decode
 _WORTH_PACKING = 1024
 _LOCAL = ("127.0.0.1", "::1")
+_PASSED_ON = frozenset(
+    {b"api-key", b"authorization", b"content-encoding", b"content-type", b"host"}
+)
+"""What the writer is told of the head of a request. All else is between the caller and us."""
+_PASSED_BACK = frozenset({b"content-type", b"retry-after"})
 _ALLOWED = b"api-key, authorization, content-type"
 
 
@@ -64,38 +73,37 @@ class Request(Struct):
     call: Call | None = None
     origin: bytes | None = None
     size: int = 0
+    begun: bool = False
+    """Whether something of an answer is out, after which no other can be given."""
 
 
 class App:
-    """One server's application. ``access`` needs the port, which is known once it listens."""
+    """One server's application. ``access`` needs the port, which is known once it listens.
+    ``passed_on``: requests come from another process of the server, which counts and logs them."""
 
-    def __init__(self, service: Service, access: Access) -> None:
+    def __init__(self, service: Service, access: Access, *, passed_on: bool = False) -> None:
         self._service = service
+        self._counters = Counters() if passed_on else service.counters
         self._access = access
         settings = service.settings
         self._most_in_flight = settings.max_in_flight
         self._most_bytes = settings.max_body_bytes
-        self._logs = settings.access_log
-        self._pages = None if settings.static_dir is None else Pages(settings.static_dir)
+        self._logs = settings.access_log and not passed_on
+        self._drop = service.drop
+        self._pages = pages_of(settings)
         self._last_client: Any = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         assert scope["type"] == "http", scope["type"]
+        drop_unknown.set(self._drop)
         request = Request(scope, receive, dict(scope["headers"]), time.perf_counter())
-        counters = self._service.counters
+        counters = self._counters
         counters.in_flight += 1
         try:
-            try:
-                answer = await self._answer(request)
-                if type(answer) is Download:
-                    status = await self._send_file(request, answer, send)
-                else:
-                    status = await self._send_answer(request, answer, send)
-            except Gone:
-                return
-            except Exception as error:
-                status = await self._send_refusal(request, error, send)
+            status = await self._answered(request, send)
+        except Gone:
+            return
         finally:
             counters.in_flight -= 1
         route = request.route
@@ -106,6 +114,21 @@ class App:
         if self._logs:
             self._log_access(request, status)
 
+    async def _answered(self, request: Request, send: Send) -> int:
+        """The status of the answer that was sent. Raises Gone if none was, or not the whole."""
+        try:
+            answer = await self._answer(request)
+            if type(answer) is Download:
+                return await self._send_file(request, answer, send)
+            return await self._send_answer(request, answer, send)
+        except Gone:
+            raise
+        except Exception as error:
+            if request.begun:  # half an answer is out, and uvicorn ends the connection
+                _log.error("%s: half an answer", request.scope["path"], exc_info=error)
+                raise Gone from error
+            return await self._send_refusal(request, error, send)
+
     # -- a request comes in ----------------------------------------------------------------------
 
     async def _answer(self, request: Request) -> Any:
@@ -115,8 +138,10 @@ class App:
         if method == "OPTIONS" and request.origin is not None:
             return Text("")
         path = scope["raw_path"].decode("latin-1")
-        if self._pages is not None and path.startswith(PREFIX) and method == "GET":
-            return await self._pages.find(path)
+        if method == "GET":
+            for pages in self._pages:
+                if pages.has(path):
+                    return await pages.find(path)
         request.right = self._access.right_of(headers)
         route, names, known = find(method, path)
         if route is None:
@@ -128,23 +153,44 @@ class App:
         if len(names.get("collection", "")) > 255:
             problem = f'value "{names["collection"]}" invalid, must be from 1 to 255 characters'
             raise out_of_range([f"collection_name: {problem}"], "path parameters")
-        if service.counters.in_flight > self._most_in_flight:
+        if self._counters.in_flight > self._most_in_flight:
             raise Refusal(BUSY, "Service unavailable: too many requests are under way; try again")
         agent = headers.get(b"user-agent")
         if agent is not None:
-            service.counters.client(agent)
+            self._counters.client(agent)
         client = scope.get("client")
         alone = client == self._last_client
         call = request.call = Call(headers=headers, alone=alone, shapes=_SHAPES, **names)
         self._last_client = client
         if scope["query_string"]:
             _read_options(call, operation.right, scope["query_string"])
+        writer = operation.writer_of(service)
+        if writer is not None:
+            try:
+                return await self._ask(writer, request)
+            except NoWriterError as error:
+                if operation.right > Right.READ:
+                    raise Refusal(BUSY, f"Service unavailable: {error}") from None
         if operation.streams:
             call.stream = chunks(request.receive)
         elif operation.fields is not None:
             body = await read_body(request.receive, headers, self._most_bytes)
             call.body = self._read(body, headers)
-        return await operation.run(service, call)
+        return await operation.do(service, call)
+
+    async def _ask(self, writer: Writer, request: Request) -> Reply:
+        """The writer's answer to a request. Raises NoWriterError."""
+        scope, headers, route = request.scope, request.headers, request.route
+        assert route is not None
+        target: bytes = scope["raw_path"]
+        if scope["query_string"]:
+            target += b"?" + scope["query_string"]
+        passed_on = [each for each in scope["headers"] if each[0] in _PASSED_ON]
+        method = scope["method"].encode()
+        if route.operation.streams:
+            return await writer.ask(method, target, passed_on, chunks(request.receive))
+        body = await read_packed(request.receive, headers, self._most_bytes)
+        return await writer.ask(method, target, passed_on, body)
 
     def _read(self, body: bytes, headers: Mapping[bytes, bytes]) -> dict[str, Any]:
         if not body:
@@ -171,6 +217,12 @@ class App:
             )
         if kind is Page:
             return await self._send(request, 200, answer.content, answer.headers, send)
+        if kind is Reply:
+            headers = [each for each in answer.headers if each[0] in _PASSED_BACK]
+            return await self._send(request, answer.status, answer.body, headers, send)
+        if kind is Redirect:
+            headers = [(b"location", answer.location.encode())]
+            return await self._send(request, 303, b"", headers, send)
         if kind is Bare:
             return await self._send(request, 200, encode(answer.value), _JSON, send)
         seconds = time.perf_counter() - request.started
@@ -181,7 +233,8 @@ class App:
         return await self._send(request, 200, body, _JSON, send)
 
     async def _send_refusal(self, request: Request, error: Exception, send: Send) -> int:
-        refusal = refusal_of(error)
+        route = request.route
+        refusal = refusal_of(error, "" if route is None else route.operation.name)
         status = refusal.status
         text, headers = refusal.text, _JSON
         if status is INTERNAL:
@@ -189,7 +242,7 @@ class App:
             if request.right < Right.WRITE:  # it may name files of this machine
                 text = "Service internal error: see the log of the server"
         if request.call is None:
-            self._service.counters.refused(_reason(status.http))
+            self._counters.refused(_reason(status.http))
         if status is BUSY:
             headers = [*_JSON, (b"retry-after", b"1")]
         if status is UNKNOWN_CALLER:
@@ -211,8 +264,12 @@ class App:
         if request.origin is not None:
             headers += _cors(request.origin)
         request.size = len(body)
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+        request.begun = True
+        try:
+            await send({"type": "http.response.start", "status": status, "headers": headers})
+            await send({"type": "http.response.body", "body": body})
+        except RuntimeError:
+            await _has_broken()
         return status
 
     async def _send_file(self, request: Request, answer: Download, send: Send) -> int:
@@ -222,10 +279,16 @@ class App:
             headers += _cors(request.origin)
         request.size = sending.length
         start = {"type": "http.response.start", "status": sending.status, "headers": headers}
-        await send(start)
-        async for piece in sending.pieces():
-            await send({"type": "http.response.body", "body": piece, "more_body": True})
-        await send({"type": "http.response.body", "body": b""})
+        request.begun = True
+        try:
+            await send(start)
+            async for piece in sending.pieces():
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+            await send({"type": "http.response.body", "body": b""})
+        except RuntimeError:
+            await _has_broken()
+        finally:
+            sending.file.close()
         return sending.status
 
     def _log_access(self, request: Request, status: int) -> None:
@@ -275,6 +338,13 @@ def _read_options(call: Call, right: Right, query: bytes) -> None:
         consistency.isdigit() and int(consistency) > 0
     ):
         raise _wrong_option("consistency", "a number, majority, quorum or all")
+
+
+async def _has_broken() -> NoReturn:
+    """A connection has, of which uvloop says so at a write. uvicorn hears of it a moment later, and
+    would complain of half an answer before. Raises Gone."""
+    await asyncio.sleep(0.01)
+    raise Gone
 
 
 def _wrong_option(name: str, expected: str) -> Refusal:

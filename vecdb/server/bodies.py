@@ -41,6 +41,19 @@ async def chunks(receive: Receive, limit: int | None = None, size: int = 0) -> A
 
 async def read_body(receive: Receive, headers: Mapping[bytes, bytes], limit: int) -> bytes:
     """A whole body, unpacked. Raises as ``chunks``."""
+    body = await read_packed(receive, headers, limit)
+    encoding = headers.get(b"content-encoding")
+    if encoding is None or encoding == b"identity" or not body:
+        return body
+    if encoding.lower() != b"gzip":
+        raise Refusal(WRONG, "Payload error: of encodings only gzip is understood")
+    if len(body) < _LARGE:
+        return unpack(body, limit)
+    return await asyncio.to_thread(unpack, body, limit)
+
+
+async def read_packed(receive: Receive, headers: Mapping[bytes, bytes], limit: int) -> bytes:
+    """A whole body, as it comes. Raises as ``chunks``."""
     declared = headers.get(b"content-length", b"0")
     if declared.isdigit() and int(declared) > limit:
         raise too_large(limit)
@@ -55,14 +68,7 @@ async def read_body(receive: Receive, headers: Mapping[bytes, bytes], limit: int
         body = b"".join(pieces)
     elif len(body) > limit:
         raise too_large(limit)
-    encoding = headers.get(b"content-encoding")
-    if encoding is None or encoding == b"identity" or not body:
-        return body
-    if encoding.lower() != b"gzip":
-        raise Refusal(WRONG, "Payload error: of encodings only gzip is understood")
-    if len(body) < _LARGE:
-        return unpack(body, limit)
-    return await asyncio.to_thread(unpack, body, limit)
+    return body
 
 
 async def _next(receive: Receive) -> Any:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+import socket
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -20,12 +21,26 @@ class Connection(HttpToolsProtocol):
     A head that does not end is cut off.
     """
 
+    closed: Callable[[], None] | None = None
+    """Is called when it has ended."""
+
     def connection_made(self, transport: Any) -> None:
         """It begins."""
         super().connection_made(transport)
         self.heard = self.loop.time()
         self.unwanted_since: float | None = None
         self.head_bytes: int | None = None
+        self._under_way: list[Any] = []
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It has ended, for each of its requests: uvicorn tells only the one that came last, and
+        others may wait for their answers, too."""
+        super().connection_lost(exc)
+        for request in self._under_way:
+            request.disconnected = True
+            request.message_event.set()
+        if self.closed is not None:
+            self.closed()
 
     def data_received(self, data: bytes) -> None:
         """Something came."""
@@ -45,6 +60,8 @@ class Connection(HttpToolsProtocol):
         """It has ended."""
         self.head_bytes = None
         super().on_headers_complete()
+        before = [each for each in self._under_way if not each.response_complete]
+        self._under_way = [*before, self.cycle]
 
     def is_late(self, now: float, settings: Settings) -> bool:
         """Whether the caller owes something, and for too long."""
@@ -62,6 +79,28 @@ class Connection(HttpToolsProtocol):
         self.unwanted_since = None
         between_requests = self.timeout_keep_alive_task is not None  # uvicorn sees to that
         return not between_requests and silent > settings.header_seconds
+
+
+async def take(
+    server: Any, kind: type[Any], connection: socket.socket, closed: Callable[[], None]
+) -> None:
+    """Have a server of uvicorn's answer a connection that another process has accepted. ``kind``:
+    the protocol, which calls its ``closed`` once, when it has ended."""
+    config, state = server.config, server.server_state
+
+    def protocol() -> Any:
+        made = kind(config=config, server_state=state, app_state=server.lifespan.state)
+        made.closed = closed
+        return made
+
+    connection.setblocking(False)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    loop = asyncio.get_running_loop()
+    try:
+        await loop.connect_accepted_socket(protocol, connection, ssl=config.ssl)
+    except OSError:  # it has ended before it began
+        connection.close()
+        closed()
 
 
 def close_late(connections: Iterable[Any], settings: Settings) -> None:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import logging
+import threading
 import time
 
 from msgspec import Struct
 
 MOST_COLLECTIONS = 1000
 """Names that are counted apart; a caller may make up any number of them."""
+MOST_FIELDS = 1000
+"""And so many names of unknown fields."""
 
 GRPC = "gRPC"
 """What stands in place of a method of HTTP for a call of gRPC; its status is a code of gRPC."""
+
+
+_log = logging.getLogger("vecdb.server")
 
 
 class Durations(Struct):
@@ -44,10 +51,13 @@ class Counters:
         self.refusals: dict[str, int] = {}
         """By the reason for which no operation was begun."""
         self.clients: dict[bytes, int] = {}
+        self.dropped_fields: dict[str, int] = {}
+        """By their names."""
         self.in_flight = 0
         self.loop_delay = 0.0
         """Seconds that the event loop was late, lately."""
         self._collections: set[str] = set()
+        self._dropping = threading.Lock()
 
     def ended(self, method: str, path: str, status: int, collection: str, seconds: float) -> None:
         """A request has ended."""
@@ -72,6 +82,17 @@ class Counters:
     def refused(self, reason: str) -> None:
         """A request did not come as far as its operation."""
         self.refusals[reason] = self.refusals.get(reason, 0) + 1
+
+    def dropped(self, field: str) -> None:
+        """An unknown field was left out of a request. May be called in any thread."""
+        field = field[:60]
+        with self._dropping:
+            known = field in self.dropped_fields
+            if not known and len(self.dropped_fields) >= MOST_FIELDS:
+                field = "other"
+            self.dropped_fields[field] = self.dropped_fields.get(field, 0) + 1
+        if not known and field != "other":
+            _log.warning("unknown field %r was left out of a request, as of all to come", field)
 
     def client(self, agent: bytes) -> None:
         """A request of a client; only those of Qdrant are told apart."""

@@ -28,18 +28,15 @@ class Sending(Struct):
     length: int
 
     async def pieces(self) -> AsyncIterator[bytes]:
-        """Its bytes. The file is closed at the end, however that comes."""
+        """Its bytes. Who asks for them closes the file."""
         left = self.length
-        try:
-            await asyncio.to_thread(self.file.seek, self.start)
-            while left:
-                piece = await asyncio.to_thread(self.file.read, min(_PIECE, left))
-                if not piece:
-                    raise OSError(f"{left} bytes of a file are missing")
-                left -= len(piece)
-                yield piece
-        finally:
-            self.file.close()
+        await asyncio.to_thread(self.file.seek, self.start)
+        while left:
+            piece = await asyncio.to_thread(self.file.read, min(_PIECE, left))
+            if not piece:
+                raise OSError(f"{left} bytes of a file are missing")
+            left -= len(piece)
+            yield piece
 
 
 async def begin(download: Download, wanted: bytes | None) -> Sending:

@@ -58,7 +58,7 @@ class Lanes:
     def took(self, kind: Hashable, seconds: float, reads: int = 1) -> None:
         """So many reads of a kind took so long together, in the loop."""
         self.taken["loop"] += reads
-        self._note(kind, seconds / reads)
+        self.note(kind, seconds / reads)
 
     async def _in_thread(
         self, kind: Hashable | None, function: Callable[[], _R], timeout: float | None
@@ -75,10 +75,11 @@ class Lanes:
         except asyncio.TimeoutError:
             raise timed_out(timeout) from None
         if kind is not None:
-            self._note(kind, took)
+            self.note(kind, took)
         return result
 
-    def _note(self, kind: Hashable, took: float) -> None:
+    def note(self, kind: Hashable, took: float) -> None:
+        """Work of a kind took so many seconds."""
         if len(self._seconds) >= _KINDS:
             self._seconds.clear()
         before = self._seconds.get(kind, took)

@@ -1,13 +1,15 @@
 """Requests: from the fields of a JSON body to the arguments of a verb.
 
 A field that is null is one that was not given. What neither vecdb nor Qdrant knows is refused by
-name, and so is what Qdrant knows and vecdb has not: the verb says so. Ranges that Qdrant's server
-checks are checked here, because programs tell them apart from other mistakes by their status.
+name, or left out where that is wished (``--lenient``). What is refused in any case is what Qdrant
+knows and vecdb has not: the verb says so. Ranges that Qdrant's server checks are checked here,
+because programs tell them apart from other mistakes by their status.
 """
 
 from __future__ import annotations
 
 import re
+import reprlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
@@ -15,10 +17,12 @@ from uuid import UUID
 import numpy as np
 from msgspec import Struct
 
+from vecdb.models.reading import drop_unknown
 from vecdb.server.status import WRONG, Refusal, malformed, out_of_range
 
 MOST_IDS = 65_536
 MOST_SEARCHES = 1_000
+_FORBIDDEN_IN_NAMES = re.compile(r'[<>:"/\\|?*\0\x1f]')
 _MOST_RESULTS = 1 << 31  # an engine's limit and offset together
 
 
@@ -40,7 +44,8 @@ class Bound(Struct, frozen=True):
 
 class Fields:
     """The fields of a body. ``renamed``: what the verb calls a field; other names it has are
-    ``aliases``. ``ignored`` ones change nothing in a database that is in one place."""
+    ``aliases``. ``ignored`` ones change nothing in a database that is in one place. ``strict``:
+    unknown ones are refused even where others are left out, at any depth of the body."""
 
     def __init__(
         self,
@@ -51,6 +56,7 @@ class Fields:
         renamed: Mapping[str, str] | None = None,
         bounds: Sequence[Bound] = (),
         prefix: str = "",
+        strict: bool = False,
     ) -> None:
         names = {name: name for name in (*required, *known)}
         names |= aliases or {}
@@ -58,6 +64,7 @@ class Fields:
         self.required = tuple(required)
         self.ignored = frozenset(ignored)
         self.prefix = prefix
+        self.strict = strict
         self._names = {alias: (renamed or {}).get(name, name) for alias, name in names.items()}
         self._needed = [(self._names[name], name) for name in required]
         self._bounds: dict[str, list[tuple[Bound, tuple[str, ...]]]] = {}
@@ -69,7 +76,7 @@ class Fields:
         """What was given, by the names of the verb. ``where``: the path to the body in a larger
         one. Raises Refusal."""
         if not isinstance(body, dict):
-            raise malformed(f"{where or 'the body'}: expected an object")
+            raise malformed(f"{where.rstrip('.') or 'the body'}: expected an object")
         names, given = self._names, {}
         for key, value in body.items():
             if value is None:
@@ -78,8 +85,7 @@ class Fields:
             if name is not None:
                 given[name] = value
             elif key not in self.ignored:
-                known = ", ".join(self.json_names)
-                raise malformed(f"{where}unknown field `{key:.60}`, expected one of {known}")
+                drop_or_refuse(key, where, f"one of {', '.join(self.json_names)}")
         for name, key in self._needed:
             if name not in given:
                 raise malformed(f"{where}missing field `{key}`")
@@ -98,6 +104,14 @@ class Fields:
             raise out_of_range(problems)
 
 
+def drop_or_refuse(key: str, where: str, expected: str) -> None:
+    """Have an unknown field left out. Raises Refusal if they are not."""
+    drop = drop_unknown.get()
+    if drop is None:
+        raise malformed(f"{where}unknown field `{key:.60}`, expected {expected}")
+    drop(key)
+
+
 def _collect(
     bound: Bound, path: tuple[str, ...], value: Any, where: str, problems: list[str]
 ) -> None:
@@ -110,14 +124,30 @@ def _collect(
                 if key in value:
                     _collect(bound, path[1:], value[key], f"{where}{shown}.", problems)
         return
-    if type(value) is not int and type(value) is not float:
-        return  # the verb says what it expected
+    if value is None:
+        return
     where = where.removesuffix(".")
+    if type(value) is not int and type(value) is not float:
+        raise malformed(f"{where}: invalid type, expected a number, got {reprlib.repr(value)}")
     if type(value) is int and type(bound.low) is int and value < 0:
         raise malformed(f"{where}: invalid value: integer `{value}`, expected an unsigned integer")
     problem = bound.problem(value)
     if problem is not None:
         problems.append(f"{where}: {problem}")
+
+
+def check_new_name(
+    name: str, where: str = "collection_name", part: str = "path parameters"
+) -> None:
+    """Raises Refusal if no new collection, or alias of one, may be called that."""
+    found = _FORBIDDEN_IN_NAMES.search(name)
+    if found:
+        problem = f"collection name cannot contain {found[0]!r} char"
+    elif name in (".", ".."):  # what most clients make of such a path reaches something else
+        problem = f"collection name cannot be {name!r}"
+    else:
+        return
+    raise out_of_range([f"{where}: {problem}"], part)
 
 
 def vector(value: Any) -> Any:
@@ -132,7 +162,12 @@ def vector(value: Any) -> Any:
 
 
 def page(given: dict[str, Any]) -> dict[str, Any]:
-    """Keep a limit within what an engine counts: no collection has more points."""
+    """Keep a limit within what an engine counts: no collection has more points. Raises Refusal for
+    numbers of more than 64 bits, which Qdrant does not count."""
+    for key in ("limit", "sample"):
+        value = given.get(key)
+        if type(value) is int and value >= 1 << 64:
+            raise malformed(f"{key}: invalid value: integer `{value}`, expected one of 64 bits")
     limit, offset = given.get("limit"), given.get("offset")
     if type(limit) is int and limit > 1 << 30:
         most = _MOST_RESULTS - (offset if type(offset) is int and offset >= 0 else 0)
@@ -157,11 +192,9 @@ def ids(value: Any) -> Any:
     return value
 
 
-def several(body: dict[str, Any], key: str, most: int) -> list[Any]:
-    """The items of a request that is a list of them. Raises Refusal."""
-    items = body.get(key)
-    if items is None:
-        raise malformed(f"missing field `{key}`")
+def several(fields: Fields, body: dict[str, Any], most: int) -> list[Any]:
+    """The items of a request that is a list of them, its only field. Raises Refusal."""
+    [(key, items)] = fields.read(body).items()
     if not isinstance(items, list):
         raise malformed(f"{key}: expected a list")
     if len(items) > most:

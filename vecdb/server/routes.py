@@ -97,6 +97,10 @@ GET    /snapshots                                 list_full_snapshots
 POST   /snapshots                                 create_full_snapshot
 GET    /snapshots/{{snapshot_name}}               download_full_snapshot
 DELETE /snapshots/{{snapshot_name}}               delete_full_snapshot
+GET    /vecdb/collections                         overview
+GET    /vecdb{_C}                                 inspect
+GET    /vecdb{_C}/memory                          memory_report
+POST   /vecdb{_C}/explain                         explain
 """
 
 

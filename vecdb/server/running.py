@@ -17,7 +17,8 @@ import uvloop
 from vecdb import AsyncVecDB
 from vecdb.server.access import Access
 from vecdb.server.app import App
-from vecdb.server.connections import Connection, close_late
+from vecdb.server.arenas import keep_few_arenas
+from vecdb.server.connections import Connection, close_late, take
 from vecdb.server.description import described
 from vecdb.server.service import Service
 from vecdb.server.settings import Settings
@@ -38,6 +39,7 @@ def run(settings: Settings, tell: Tell) -> None:
     """Serve until a signal ends it. ``tell`` is called with the URL, and with the address for gRPC
     if there is one, when callers find it there. Raises as ``VecDB`` does, and OSError if an address
     is taken."""
+    keep_few_arenas()
     uvloop.run(_run(settings, tell))
 
 
@@ -45,62 +47,86 @@ async def _run(settings: Settings, tell: Tell) -> None:
     listener = listening(settings.host, settings.port)
     transport = None
     try:
+        port: int = listener.getsockname()[1]
         if settings.grpc_port is not None:
             from vecdb.server.grpc.engines import listen
 
             transport = listen(settings)
+        grpc = None if transport is None else settings.address(transport.port)
         database = AsyncVecDB(
             settings.directory,
             sync=settings.sync,  # type: ignore[arg-type]  # the command line has a choice of them
             read_only=settings.read_only,
         )
         async with database:
-            await _serve(settings, database, listener, transport, tell)
+            running = Running(settings, database, port, transport)
+            _obey_signals(running)
+            url = f"{settings.scheme}://{settings.address(port)}"
+            await running.serve([listener], lambda: tell(url, grpc))
     finally:
         listener.close()
         if transport is not None:
             await transport.stop(0)
 
 
-async def _serve(
-    settings: Settings,
-    database: AsyncVecDB,
-    listener: socket.socket,
-    transport: Transport | None,
-    tell: Tell,
-) -> None:
-    service = Service(database, settings, described())
-    port: int = listener.getsockname()[1]
-    server = _Server(_config(settings, App(service, Access(settings, port))), service)
-    grpc = None if transport is None else settings.address(transport.port)
-    server.started_with = lambda: tell(f"{settings.scheme}://{settings.address(port)}", grpc)
-    if transport is not None:
-        await transport.start(service)
-    stops: list[asyncio.Future[None]] = []
-
-    def stop() -> None:
-        server.stop()
-        if transport is not None:
-            seconds = 0 if server.force_exit else settings.stop_seconds
-            stops.append(asyncio.ensure_future(transport.stop(seconds)))
-
-    def read_certificate() -> None:
-        server.read_certificate()
-        if transport is not None:
-            transport.read_certificate()
-
+def _obey_signals(running: Running) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop)
-    if settings.tls_cert is not None:
-        loop.add_signal_handler(signal.SIGHUP, read_certificate)
-    watch = asyncio.ensure_future(_watch(service, server.server_state.connections))
-    try:
-        await server.serve([listener])
-    finally:
-        watch.cancel()
-        await asyncio.gather(*stops)
-        await service.finish()
+        loop.add_signal_handler(number, running.stop)
+    if running.service.settings.tls_cert is not None:
+        loop.add_signal_handler(signal.SIGHUP, running.read_certificate)
+
+
+class Running:
+    """A server on an open database. ``port``: where callers reach it."""
+
+    def __init__(
+        self, settings: Settings, database: AsyncVecDB, port: int, transport: Transport | None
+    ) -> None:
+        self.service = Service(database, settings, described())
+        self.access = Access(settings, port)
+        self._server = _Server(_config(settings, App(self.service, self.access)), self.service)
+        self._transport = transport
+        self._stops: list[asyncio.Future[None]] = []
+
+    async def serve(self, listeners: list[socket.socket], started: Callable[[], None]) -> None:
+        """Answer requests until it is stopped, and end what they have begun. ``started`` is called
+        when requests can come."""
+        self._server.started_with = started
+        if self._transport is not None:
+            await self._transport.start(self.service)
+        watch = asyncio.ensure_future(_watch(self.service, self._server.server_state.connections))
+        try:
+            await self._server.serve(listeners)
+        finally:
+            watch.cancel()
+            await asyncio.gather(*self._stops)
+            await self.service.finish()
+
+    async def take(
+        self, connection: socket.socket, closed: Callable[[], None], grpc: bool = False
+    ) -> None:
+        """Answer the requests of a connection that another process has accepted, or its calls.
+        ``closed`` is called once, when it has ended."""
+        if not grpc:
+            await take(self._server, Connection, connection, closed)
+            return
+        assert self._transport is not None
+        await self._transport.take(connection, closed)
+
+    def stop(self) -> None:
+        """Take no more requests, and end when those have ended that are under way; called again,
+        at once. The database is closed in either case."""
+        self._server.stop()
+        if self._transport is not None:
+            seconds = 0 if self._server.force_exit else self.service.settings.stop_seconds
+            self._stops.append(asyncio.ensure_future(self._transport.stop(seconds)))
+
+    def read_certificate(self) -> None:
+        """Use the certificate that the files hold now, for connections from now on."""
+        self._server.read_certificate()
+        if self._transport is not None:
+            self._transport.read_certificate()
 
 
 def _config(settings: Settings, app: Any) -> uvicorn.Config:
@@ -147,8 +173,7 @@ class _Server(uvicorn.Server):
         self.started_with()
 
     def stop(self) -> None:
-        """Take no more connections, and end when the requests have ended; called again, at once.
-        The database is closed in either case."""
+        """As ``Running.stop``."""
         self.force_exit = self.should_exit
         self.should_exit = self._service.stopping = True
 
@@ -173,3 +198,5 @@ async def _watch(service: Service, connections: set[Any]) -> None:
         late = max(0.0, loop.time() - due)
         service.counters.loop_delay = max(late, service.counters.loop_delay * 0.5)
         close_late(connections, service.settings)
+        if service.peers is not None:
+            service.peers.show(service.figures())

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import time
 import uuid
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timezone
-from functools import partial
 from typing import Any, TypeVar
 
 from vecdb import AsyncVecDB, Collection, errors
 from vecdb.server.counters import Counters
+from vecdb.server.figures import Figures
+from vecdb.server.following import Following
 from vecdb.server.lanes import Lanes, timed_out
 from vecdb.server.searches import Searches
 from vecdb.server.settings import Settings
 from vecdb.server.status import no_collection
+from vecdb.server.workers.peers import Peers
 
 _R = TypeVar("_R")
-
-FRESH = 0.05
-"""Seconds that a follower's state may be old."""
 
 
 class Service:
@@ -37,14 +35,17 @@ class Service:
         self.lanes = Lanes(database)
         self.searches = Searches(self.lanes)
         self.counters = Counters()
+        self.drop = self.counters.dropped if settings.lenient else None
+        """Is told of unknown fields, in every request: those of one turn are answered together."""
         self.id = str(uuid.uuid4())
         self.started = datetime.now(timezone.utc)
         self.stopping = False
         self.long_jobs = asyncio.Semaphore(1)
         """Of snapshots and restores, one at a time."""
+        self.peers: Peers | None = None
+        """The other processes of the server, if there are any."""
         self._tasks: set[asyncio.Future[Any]] = set()
-        self._following: asyncio.Future[bool] | None = None
-        self._followed = 0.0
+        self._following = Following(database, self.lanes) if settings.read_only else None
 
     def collection(self, name: str) -> Collection:
         """The collection of that name or alias. Raises Refusal, and for a damaged one its error."""
@@ -53,27 +54,66 @@ class Service:
         except errors.NotFoundError:
             raise no_collection(name) from None
 
+    def changed(self, *, collections: bool) -> None:
+        """Something of the database was changed, or may have been: a collection, or which there
+        are. Others are told before the caller is."""
+        if self.peers is not None:
+            self.peers.changed(collections)
+
     async def current(self, name: str) -> Collection:
-        """The same, in a state that is new enough for a read."""
-        await self.follow()
+        """The collection of that name or alias, in a state that is new enough for a read. Raises
+        as ``collection``."""
+        if self._following is not None:
+            await self._following.follow(name)
         return self.collection(name)
 
     async def follow(self) -> None:
         """Move a database that is only read to a state that is new enough."""
-        if not self.settings.read_only or time.monotonic() - self._followed < FRESH:
-            return
-        if self._following is None or self._following.done():
-            began = time.monotonic()
-            self._following = asyncio.ensure_future(self.database.run(self._refresh))
-            self._following.add_done_callback(partial(self._has_followed, began))
-        await asyncio.shield(self._following)
+        if self._following is not None:
+            await self._following.follow()
 
-    def _refresh(self) -> bool:
-        return self.database.database.refresh()
+    def meet(self, peers: Peers) -> None:
+        """Be one of several processes from now on."""
+        self.peers = peers
+        if self._following is not None and not peers.read_only:
+            self._following.peers = peers
 
-    def _has_followed(self, began: float, following: asyncio.Future[bool]) -> None:
-        if not following.cancelled() and following.exception() is None:
-            self._followed = began
+    @property
+    def has_writer(self) -> bool:
+        """Whether what would change something can be done, as far as that depends on others."""
+        return self.peers is None or self.peers.has_writer
+
+    def figures(self) -> Figures:
+        """Of this process."""
+        import psutil
+
+        counters, process = self.counters, psutil.Process()
+        with process.oneshot():
+            memory, threads, files = process.memory_info(), process.num_threads(), process.num_fds()
+        return Figures(
+            requests=counters.requests,
+            by_collection=counters.by_collection,
+            refusals=counters.refusals,
+            clients=counters.clients,
+            dropped_fields=dict(counters.dropped_fields),  # which threads add to
+            lanes=self.lanes.taken,
+            processes=1,
+            in_flight=counters.in_flight,
+            waiting=self.lanes.waiting,
+            tasks=len(asyncio.all_tasks()),
+            threads=threads,
+            open_files=files,
+            resident_bytes=memory.rss,
+            virtual_bytes=memory.vms,
+            loop_delay=counters.loop_delay,
+        )
+
+    def figures_of_all(self) -> Figures:
+        """Of all processes of the server; those of others may be half a second old."""
+        total = Figures()
+        for each in [self.figures(), *(() if self.peers is None else self.peers.figures())]:
+            total.add(each)
+        return total
 
     async def within(self, timeout: float | None, work: Awaitable[_R]) -> _R:
         """What the work returns. Raises Refusal when the time is up; the work goes on."""
@@ -107,6 +147,7 @@ class Service:
 
     def _ended(self, task: asyncio.Future[Any]) -> None:
         self._tasks.discard(task)
+        self.changed(collections=True)  # perhaps; nobody says what it was
         if not task.cancelled():
             task.exception()  # seen, or asyncio would complain
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+import msgspec
 from msgspec import Struct
 
 from vecdb.errors import InvalidInputError
@@ -15,6 +16,7 @@ PORT = 6333
 GRPC_PORT = 6334
 GRPC_ENGINES = ("grpcio", "h2")
 HOST = "127.0.0.1"
+MOST_WORKERS = 64
 API_VERSION = "1.19.0"
 """Of the server whose interface this is. Qdrant's clients warn if theirs is far from it."""
 
@@ -31,6 +33,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     grpc_engine: str = GRPC_ENGINES[0]
     sync: str = "always"
     read_only: bool = False
+    workers: int = 1
+    """Processes that answer."""
     keys: tuple[str, ...] = ()
     """Each may do everything."""
     read_only_key: str | None = None
@@ -43,10 +47,18 @@ class Settings(Struct, frozen=True, kw_only=True):
     cors_origins: tuple[str, ...] = ()
     max_body_bytes: int = 32 << 20
     max_in_flight: int = 256
+    lenient: bool = False
+    """Unknown fields of requests are left out, and counted."""
     metrics_prefix: str = ""
     api_version: str = API_VERSION
     access_log: bool = False
     static_dir: Path | None = None
+    snapshot_urls: bool = False
+    """Snapshots are fetched from URLs that callers name."""
+    snapshot_hosts: tuple[str, ...] = ()
+    """Those of them that may have any address."""
+    restarts: int = 10
+    """How often a worker may end within a minute, and is started again."""
     stop_seconds: float = 10.0
     """How long requests may take that are under way when it is told to stop."""
     body_seconds: float = 60.0
@@ -57,10 +69,25 @@ class Settings(Struct, frozen=True, kw_only=True):
     """How long a body is still taken in whose request was refused: a caller that is cut off while
     it sends may not see why."""
 
+    def packed(self) -> bytes:
+        """As another process of the server reads it."""
+        return msgspec.json.encode(self, enc_hook=str)
+
+    @staticmethod
+    def unpacked(text: bytes) -> Settings:
+        """What was packed."""
+        return msgspec.json.decode(text, type=Settings, dec_hook=lambda kind, value: Path(value))
+
     @property
     def has_keys(self) -> bool:
         """Whether a caller must give one."""
         return bool(self.keys) or self.read_only_key is not None
+
+    @property
+    def hands_grpc_over(self) -> bool:
+        """Whether the workers are handed their connections for gRPC, or listen by themselves:
+        grpcio takes no connection from others."""
+        return self.grpc_port is not None and self.workers > 1 and self.grpc_engine == "h2"
 
     @property
     def scheme(self) -> str:
@@ -77,6 +104,12 @@ class Settings(Struct, frozen=True, kw_only=True):
             return "--tls-cert and --tls-key: expected both or neither"
         if self.tls_client_ca is not None and self.tls_cert is None:
             return "--tls-client-ca: expected --tls-cert and --tls-key, too"
+        if self.snapshot_hosts and not self.snapshot_urls:
+            return "--snapshot-host: expected --snapshot-urls, too"
+        if self.workers > MOST_WORKERS:
+            return f"--workers: expected at most {MOST_WORKERS}, got {self.workers}"
+        if self.workers > 1 and str(self.directory) == ":memory:":
+            return "--workers: a database in memory is in one process"
         if not re.fullmatch(r"\d+\.\d+\.\d+", self.api_version):
             return f"--api-version: expected one as 1.20.0, got {self.api_version!r}"
         if not re.fullmatch(r"[a-zA-Z_:]?[a-zA-Z0-9_:]*", self.metrics_prefix):

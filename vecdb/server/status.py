@@ -11,6 +11,7 @@ from collections.abc import Callable
 from msgspec import Struct
 
 from vecdb import errors
+from vecdb.server.places import in_body
 
 
 class Status(Struct, frozen=True):
@@ -80,10 +81,36 @@ _BY_ERROR: tuple[tuple[type[Exception], Status, str], ...] = (
     (Exception, INTERNAL, "Service internal error: "),
 )
 
+_WITHIN = re.compile(r"(?:searches|prefetch|operations)\[")
+"""How a sentence begins about one request of several."""
+
+
+def _place(found: re.Match[str]) -> str:
+    """The whole sentence after Qdrant's words, where it says which of several requests is wrong."""
+    return f"; {found.string}" if _WITHIN.match(found.string) else ""
+
+
 _WORDS: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = (
     (
         re.compile(r"collection '(.*)' already exists"),
         lambda found: f"Wrong input: Collection `{found[1]}` already exists!",
+    ),
+    (
+        re.compile(r".*?collection '(.*?)' not found"),
+        lambda found: f"Not found: Collection `{found[1]}` doesn't exist!; {found.string}",
+    ),
+    (
+        re.compile(r".*expected a finite number for .*, got (.*)"),
+        lambda found: (
+            f"Wrong input: The expression {found[1]} produced a non-finite number; {found.string}"
+        ),
+    ),
+    (
+        re.compile(r".*expected a (\w+) at '(.*)' of point"),
+        lambda found: (
+            f"Wrong input: Expected {found[1]} value for {found[2]} in the payload and/or in the "
+            f"formula defaults. Error: {found.string}"
+        ),
     ),
     (
         re.compile(r".*expected (\d+) numbers, got (\d+)$"),
@@ -94,15 +121,15 @@ _WORDS: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = (
     ),
     (
         re.compile(r".*unknown vector name '(.*?)'"),
-        lambda found: f"Wrong input: Not existing vector name error: {found[1]}",
+        lambda found: f"Wrong input: Not existing vector name error: {found[1]}{_place(found)}",
     ),
     (
-        re.compile(r"a vector name is needed"),
+        re.compile(r".*a vector name is needed|.*there is no unnamed vector"),
         lambda found: f"Wrong input: Not existing vector name error: ; {found.string}",
     ),
     (
         re.compile(r"(?:.*: )?point (\S+) does not exist"),
-        lambda found: f"Not found: No point with id {found[1]} found",
+        lambda found: f"Not found: No point with id {found[1]} found{_place(found)}",
     ),
     (
         re.compile(r".*point id: expected .*, got (?:the string )?'(.*)'"),
@@ -120,17 +147,21 @@ _WORDS: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = (
         ),
     ),
     (
+        re.compile(r".*slice: expected an index below the total"),
+        lambda found: f"Validation error in JSON body: [{found.string}]",
+    ),
+    (
         re.compile(r".*min_count: expected an integer >= 1"),
         lambda found: "Validation error in JSON body: [min_count must be greater than 0]",
     ),
 )
 
 
-def refusal_of(error: Exception) -> Refusal:
-    """What a caller is told of an error."""
+def refusal_of(error: Exception, operation: str = "") -> Refusal:
+    """What a caller of an operation is told of an error."""
     if isinstance(error, Refusal):
         return error
-    text = str(error)
+    text = in_body(str(error), operation)
     status, words = next(
         (status, words) for kind, status, words in _BY_ERROR if isinstance(error, kind)
     )

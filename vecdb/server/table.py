@@ -11,10 +11,12 @@ import msgspec
 from msgspec import Struct
 
 from vecdb import models
+from vecdb.models.reading import drop_unknown
 from vecdb.server.requests import Fields
 
 if TYPE_CHECKING:
     from vecdb.server.service import Service
+    from vecdb.server.workers.links import Writer
 
 
 class Right(IntEnum):
@@ -77,14 +79,36 @@ class Operation(Struct, frozen=True):
     fields: Fields | None
     """Of the body; None: it has none."""
     streams: bool
+    at_writer: bool
+    """Whether it is done, or known, by the process that writes."""
     summary: str
+
+    async def do(self, service: Service, call: Call) -> Any:
+        """Do what a call asks for."""
+        if self.fields is not None and self.fields.strict:
+            drop_unknown.set(None)
+        if self.right <= Right.READ:
+            return await self.run(service, call)
+        try:
+            return await self.run(service, call)
+        finally:
+            service.changed(collections=self.right is Right.MANAGE)
+
+    def writer_of(self, service: Service) -> Writer | None:
+        """Whom to ask for it; None: it is done here. A read is answered by what is known here if
+        there is no writer at the moment."""
+        if not self.at_writer or service.peers is None:
+            return None
+        if self.right <= Right.READ and not service.has_writer:
+            return None
+        return service.peers.writer
 
 
 OPERATIONS: dict[str, Operation] = {}
 
 
 def operation(
-    right: Right, fields: Fields | None = None, *, streams: bool = False
+    right: Right, fields: Fields | None = None, *, streams: bool = False, at_writer: bool = False
 ) -> Callable[[Run], Run]:
     """Add a coroutine to the table, under its name; its docstring begins with what it does."""
 
@@ -93,7 +117,8 @@ def operation(
         summary = (inspect.getdoc(run) or "").partition("\n\n")[0].replace("\n", " ")
         assert name not in OPERATIONS, name
         assert summary, name
-        OPERATIONS[name] = Operation(name, right, run, fields, streams, summary)
+        at = at_writer or right > Right.READ
+        OPERATIONS[name] = Operation(name, right, run, fields, streams, at, summary)
         return run
 
     return add

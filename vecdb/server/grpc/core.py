@@ -15,9 +15,10 @@ from typing import Any
 
 from google.protobuf.message import DecodeError
 
+from vecdb.models.reading import drop_unknown
 from vecdb.server.access import Access, check_right
 from vecdb.server.answers import encode
-from vecdb.server.counters import GRPC
+from vecdb.server.counters import GRPC, Counters
 from vecdb.server.grpc.methods import METHODS, Method
 from vecdb.server.grpc.points import SHAPES, add_older_form
 from vecdb.server.service import Service
@@ -27,9 +28,11 @@ from vecdb.server.status import (
     NO_SUCH_METHOD,
     WRONG,
     Refusal,
+    Status,
     refusal_of,
 )
 from vecdb.server.table import Right
+from vecdb.server.workers.links import CALL, STATUS, NoWriterError, Writer
 
 Headers = Mapping[bytes, bytes]
 
@@ -57,16 +60,20 @@ _OLD_CLIENT = re.compile(rb"\b(?:[a-z]+-client|qdrant-js)/1\.(?:[0-9]|1[0-5])\."
 """Clients that know only the older form of vectors."""
 _FLATTENED = re.compile(r"(?<=[\[ ])(?:internal|search_request|scroll_request)\.")
 _JSON = " in JSON body: "
+_PATH = " in path parameters: "
 
 
 class Core:
-    """Answers the calls of one server."""
+    """Answers the calls of one server. ``passed_on``: they come from another process of it, which
+    counts and logs them."""
 
-    def __init__(self, service: Service, access: Access) -> None:
+    def __init__(self, service: Service, access: Access, *, passed_on: bool = False) -> None:
         self._service = service
+        self._counters = Counters() if passed_on else service.counters
         self.access = access
         self._most_in_flight = service.settings.max_in_flight
-        self._logs = service.settings.access_log
+        self._drop = service.drop
+        self._logs = service.settings.access_log and not passed_on
         self._calls = 0
         """Of this turn of the loop."""
         self._calls_before = 0
@@ -74,9 +81,9 @@ class Core:
     async def call(self, path: str, data: bytes, headers: Headers, client: str) -> bytes:
         """The response to a message. ``client``: the address of the caller. Raises Refusal. If it
         is cancelled, a read is dropped, and a write done wholly or not at all."""
+        drop_unknown.set(self._drop)
         started = time.perf_counter()
-        service = self._service
-        counters = service.counters
+        service, counters = self._service, self._counters
         counters.in_flight += 1
         method = METHODS.get(path)
         collection, code, size = "", 0, 0
@@ -92,8 +99,14 @@ class Core:
                 counters.client(agent)
             call = method.call(message)
             call.alone, call.shapes = self._is_alone(), SHAPES
+            writer = method.operation.writer_of(service)
+            if writer is not None:
+                passed_on = await _passed_on(writer, method, data, headers)
+                if passed_on is not None:
+                    size = len(passed_on)
+                    return passed_on
             begun = True
-            answer = await method.operation.run(service, call)
+            answer = await method.operation.do(service, call)
             response = method.respond(answer, time.perf_counter() - started)
             if agent is not None and _OLD_CLIENT.search(agent):
                 _add_older_forms(response)
@@ -104,7 +117,7 @@ class Core:
             code = CODES["CANCELLED"]
             raise
         except Exception as error:
-            refusal = self._refusal(error, path, right)
+            refusal = self._refusal(error, path, method, right)
             code = CODES[refusal.status.grpc]
             if not begun:
                 counters.refused(_REASONS.get(refusal.status.grpc, "other"))
@@ -127,7 +140,7 @@ class Core:
             # Nothing that a stranger sends is looked at.
             name = "" if right is Right.OPEN else method.collection(_parsed(method, data))
             check_right(right, needed, name)
-        if self._service.counters.in_flight > self._most_in_flight:
+        if self._counters.in_flight > self._most_in_flight:
             text = "Service unavailable: too many requests are under way; try again"
             raise Refusal(BUSY, text)
         return method
@@ -143,13 +156,14 @@ class Core:
     def _end_turn(self) -> None:
         self._calls_before, self._calls = self._calls, 0
 
-    def _refusal(self, error: Exception, path: str, right: Right) -> Refusal:
-        refusal = refusal_of(error)
+    def _refusal(self, error: Exception, path: str, method: Method | None, right: Right) -> Refusal:
+        refusal = refusal_of(error, "" if method is None else method.operation.name)
         if refusal.status is INTERNAL:
             _log.error("%s", path, exc_info=error)
             if right < Right.WRITE:  # it may name files of this machine
                 return Refusal(INTERNAL, "Service internal error: see the log of the server")
-        return Refusal(refusal.status, _in_words_of_grpc(refusal.text))
+        text = _in_words_of_grpc(refusal.text)
+        return Refusal(refusal.status, text if method is None else method.in_message(text))
 
     def _log_access(
         self, path: str, code: int, seconds: float, size: int, headers: Headers, client: str
@@ -170,6 +184,24 @@ class Core:
         _access_log.info("%s", encode(line).decode())
 
 
+async def _passed_on(writer: Writer, method: Method, data: bytes, headers: Headers) -> bytes | None:
+    """The writer's response; None: there is no writer, and what is known here will do. Raises
+    Refusal."""
+    names = (b"api-key", b"authorization", b"user-agent")
+    given = [(name, headers[name]) for name in names if name in headers]
+    try:
+        reply = await writer.ask(b"POST", method.path.encode(), [CALL, *given], data)
+    except NoWriterError as error:
+        if method.operation.right <= Right.READ:
+            return None
+        raise Refusal(BUSY, f"Service unavailable: {error}") from None
+    for name, value in reply.headers:
+        if name == STATUS:
+            http, _, grpc = value.decode().partition(" ")
+            raise Refusal(Status(int(http), grpc), reply.body.decode())
+    return reply.body
+
+
 _REASONS = {
     "UNAUTHENTICATED": "key",
     "PERMISSION_DENIED": "forbidden",
@@ -187,10 +219,11 @@ def _parsed(method: Method, data: bytes) -> Any:
 
 
 def _in_words_of_grpc(text: str) -> str:
-    """A text without what it says of JSON, and of how a body is nested there."""
-    head, found, rest = text.partition(_JSON)
-    if found and head in ("Format error", "Validation error"):
-        return f"{head} in body: {_FLATTENED.sub('', rest)}"
+    """A text without what it says of JSON and paths, and of how a body is nested there."""
+    for part in (_JSON, _PATH):
+        head, found, rest = text.partition(part)
+        if found and head in ("Format error", "Validation error"):
+            return f"{head} in body: {_FLATTENED.sub('', rest)}"
     return text
 
 

@@ -51,7 +51,8 @@ class Grpcio(Transport):
             options=[
                 ("grpc.max_receive_message_length", settings.max_body_bytes),
                 ("grpc.max_send_message_length", -1),
-                ("grpc.so_reuseport", 0),  # or a second server would take half of the calls
+                # Only for workers of one server: a second one would take half of the calls.
+                ("grpc.so_reuseport", int(settings.workers > 1)),
                 ("grpc.keepalive_permit_without_calls", 1),
                 ("grpc.http2.min_recv_ping_interval_without_data_ms", _PINGS),
                 ("grpc.default_compression_level", _LOW),

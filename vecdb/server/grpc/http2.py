@@ -10,6 +10,7 @@ import asyncio
 import gzip
 import logging
 import re
+import socket
 import ssl
 import struct
 from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -17,9 +18,11 @@ from contextlib import contextmanager
 from typing import Any
 
 import uvicorn
+from uvicorn.protocols.http.auto_zttp_impl import AutoZttpProtocol
 from zttp import HTTP2  # noqa: F401  # says at once if it is missing
 
 from vecdb.server.bodies import Gone, Receive, chunks, unpack
+from vecdb.server.connections import take
 from vecdb.server.grpc.core import CODES, Core
 from vecdb.server.grpc.transport import Transport, is_worth_packing
 from vecdb.server.settings import Settings
@@ -48,8 +51,9 @@ class Http2(Transport):
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._listener = listening(settings.host, settings.grpc_port or 0)
-        self.port: int = self._listener.getsockname()[1]
+        port = settings.grpc_port or 0
+        self._listeners = [] if settings.hands_grpc_over else [listening(settings.host, port)]
+        self.port = port if not self._listeners else self._listeners[0].getsockname()[1]
         self._server: _Server | None = None
         self._serving: asyncio.Future[None] | None = None
 
@@ -75,17 +79,23 @@ class Http2(Transport):
             ssl_cert_reqs=ssl.CERT_NONE if settings.tls_client_ca is None else ssl.CERT_REQUIRED,
         )
         self._server = _Server(config)
-        self._serving = asyncio.ensure_future(self._server.serve([self._listener]))
+        self._serving = asyncio.ensure_future(self._server.serve(self._listeners))
         started = asyncio.ensure_future(self._server.has_started.wait())
         await asyncio.wait([started, self._serving], return_when=asyncio.FIRST_COMPLETED)
         if self._serving.done():
             started.cancel()
             await self._serving
 
+    async def take(self, connection: socket.socket, closed: Callable[[], None]) -> None:
+        """Answer the calls of a connection that another process has accepted."""
+        assert self._server is not None
+        await take(self._server, _Connection, connection, closed)
+
     async def stop(self, seconds: float) -> None:
         """Take no more calls; those under way have so many seconds to end."""
         if self._server is None or self._serving is None:
-            self._listener.close()
+            for listener in self._listeners:
+                listener.close()
             return
         self._server.force_exit = not seconds
         self._server.should_exit = True
@@ -117,6 +127,40 @@ class _Server(uvicorn.Server):
         """Begin to listen."""
         await super().startup(sockets)
         self.has_started.set()
+
+
+class _Connection(AutoZttpProtocol):
+    """A connection that says when it has ended. It begins as this, until it is known whether the
+    caller speaks HTTP/2, and another protocol goes on with it then."""
+
+    closed: Callable[[], None]
+
+    def connection_made(self, transport: Any) -> None:
+        """It begins."""
+        super().connection_made(transport)
+        self._look()
+
+    def data_received(self, data: bytes) -> None:
+        """Something came."""
+        super().data_received(data)
+        self._look()
+
+    def _look(self) -> None:
+        other: Any = self.transport.get_protocol()
+        if other is self:
+            return
+        lost = other.connection_lost
+
+        def connection_lost(error: Exception | None) -> None:
+            lost(error)
+            self.closed()
+
+        other.connection_lost = connection_lost
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It has ended, before the caller said much."""
+        super().connection_lost(exc)
+        self.closed()
 
 
 class _App:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
-from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.descriptor import Descriptor, MethodDescriptor
 from msgspec import Struct
 
 from vecdb.server.answers import Text
-from vecdb.server.grpc import configuration, points, searches, values  # noqa: F401  # shapes
+from vecdb.server.grpc import configuration, naming, points, searches, values  # noqa: F401  # shapes
 from vecdb.server.grpc.messages import SERVICES, Message, class_of
-from vecdb.server.grpc.shapes import read, write
+from vecdb.server.grpc.shapes import read, refuse_unknown, write
 from vecdb.server.operations import OPERATIONS
 from vecdb.server.status import NOT_FOUND, WRONG, Refusal, out_of_range
 from vecdb.server.table import Call, Operation
@@ -119,6 +120,8 @@ class Method(Struct, frozen=True, eq=False):
     item: str | None
     fields: frozenset[str]
     """Of the request."""
+    renamed: dict[str, str]
+    """Fields of the request by what bodies call them, where that is another name."""
     timed: bool
     """Whether the response says how long it took."""
 
@@ -140,6 +143,8 @@ class Method(Struct, frozen=True, eq=False):
         if self.item is not None:
             call.item = getattr(message, self.item)
         if self.operation.fields is not None:
+            if self.operation.fields.strict:
+                refuse_unknown(message)
             call.body = read(message)
         elif "service" in fields:
             _check_service(message.service)
@@ -153,6 +158,14 @@ class Method(Struct, frozen=True, eq=False):
             _check_consistency(message.read_consistency)
         return call
 
+    def in_message(self, text: str) -> str:
+        """What is wrong with a body, with the place as it is in the message."""
+
+        def name(found: re.Match[str]) -> str:
+            return self.renamed.get(found[0], found[0])
+
+        return _PLACE.sub(name, text) if self.renamed else text
+
     def respond(self, answer: Any, seconds: float) -> Message:
         """The message of an answer."""
         response = self.response()
@@ -160,6 +173,10 @@ class Method(Struct, frozen=True, eq=False):
         if self.timed:
             response.time = seconds
         return response
+
+
+_PLACE = re.compile(r"(?<=[ \[])(?:searches|shard_key)(?=[\[:])")
+"""The fields at the beginning of a place that messages call something else."""
 
 
 def _seconds(timeout: int) -> float:
@@ -184,6 +201,11 @@ def _check_service(name: str) -> None:
         raise Refusal(NOT_FOUND, f"Not found: there is no service {name}")
 
 
+def _renamed(request: Descriptor) -> dict[str, str]:
+    names = ((naming.in_json(request, field.name), field.name) for field in request.fields)
+    return {called: name for called, name in names if called not in (None, naming.MERGED, name)}
+
+
 def _method(descriptor: MethodDescriptor, operation: str, answer: str) -> Method:
     request, response = class_of(descriptor.input_type), class_of(descriptor.output_type)
     fields = frozenset(descriptor.input_type.fields_by_name)
@@ -196,6 +218,7 @@ def _method(descriptor: MethodDescriptor, operation: str, answer: str) -> Method
         answer=_ANSWERS[answer],
         item=item if item in fields else None,
         fields=fields,
+        renamed=_renamed(descriptor.input_type),
         timed="time" in descriptor.output_type.fields_by_name,
     )
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message as ProtocolMessage
+from google.protobuf.unknown_fields import UnknownFieldSet
 
 from vecdb.server.grpc import naming
 from vecdb.server.grpc.messages import Message
@@ -61,6 +62,29 @@ def plain(message: Message) -> dict[str, Any]:
 def write(value: Any, message: Message) -> None:
     """Put JSON into a message that is empty. What the message has no field for is left out."""
     _writer(message.DESCRIPTOR)(value, message)
+
+
+def refuse_unknown(message: Message) -> None:
+    """Raise Refusal for a field that this version of the messages has not. Points are not looked
+    through, as their vectors and payloads are nearly all of the bytes there are."""
+    unknown = UnknownFieldSet(message)
+    if len(unknown):
+        name = message.DESCRIPTOR.name
+        raise malformed(f"{name}: unknown field number {unknown[0].field_number}")
+    within = _looked_through(message.DESCRIPTOR)
+    if within:
+        for field, value in message.ListFields():
+            if field.number in within:
+                for each in value if field.is_repeated else (value,):
+                    refuse_unknown(each)
+
+
+@cache
+def _looked_through(descriptor: Descriptor) -> frozenset[int]:
+    if descriptor.name in ("PointStruct", "PointVectors"):
+        return frozenset()
+    within = (field for field in descriptor.fields if field.message_type and not _is_map(field))
+    return frozenset(field.number for field in within)
 
 
 def variant(message: Message) -> tuple[str, Any]:
@@ -161,10 +185,10 @@ class _Plain:
                 continue
             convert = _of_field(field)
             self._fields[field.number] = (name, convert)
-            if field.is_repeated:
-                absent = (descriptor.name, field.name) in naming.ABSENT_IF_EMPTY
-            else:
-                absent = field.has_presence or field.enum_type is not None
+            # Asked first: a list of numbers comes as one field of bytes.
+            absent = (descriptor.name, field.name) in naming.ABSENT_IF_EMPTY
+            if not field.is_repeated:
+                absent |= field.has_presence or field.enum_type is not None
             if not absent:
                 self._always.append((name, field.name, convert))
             elif field.enum_type is not None and not field.has_presence:

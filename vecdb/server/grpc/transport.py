@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 from vecdb.server.access import Access
 from vecdb.server.grpc.core import Core
@@ -29,6 +31,11 @@ class Transport(ABC):
 
     @abstractmethod
     async def _start(self, core: Core) -> None: ...
+
+    async def take(self, connection: socket.socket, closed: Callable[[], None]) -> None:
+        """Answer the calls of a connection that another process has accepted, as
+        ``Settings.hands_grpc_over`` says. ``closed`` is called once, when it has ended."""
+        raise NotImplementedError
 
     @abstractmethod
     async def stop(self, seconds: float) -> None:

@@ -3,13 +3,14 @@
 from vecdb.server.operations import (
     aliases,
     collections,
+    examples,
     facts,
+    inside,
     metrics,
     points,
     reads,
     snapshots,
     telemetry,
-    unserved,
 )
 from vecdb.server.table import OPERATIONS
 
@@ -17,11 +18,12 @@ __all__ = [
     "OPERATIONS",
     "aliases",
     "collections",
+    "examples",
     "facts",
+    "inside",
     "metrics",
     "points",
     "reads",
     "snapshots",
     "telemetry",
-    "unserved",
 ]

@@ -5,18 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 from vecdb import errors, models
-from vecdb.server.requests import Fields, several
+from vecdb.server.requests import Fields, check_new_name, several
 from vecdb.server.service import Service
 from vecdb.server.status import no_collection
 from vecdb.server.table import Call, Right, operation
 
-UPDATE = Fields(required=("actions",))
+UPDATE = Fields(required=("actions",), strict=True)
 
 
 @operation(Right.MANAGE, UPDATE)
 async def update_aliases(service: Service, call: Call) -> Any:
     """Change aliases in one step: all of the changes, or none."""
-    actions = several(call.body, "actions", 10_000)
+    actions = several(UPDATE, call.body, 10_000)
+    for number, action in enumerate(actions):
+        _check_alias(action, f"actions[{number}]")
     try:
         changed = service.database.update_collection_aliases(actions)
         return await service.within(call.timeout, changed)
@@ -26,6 +28,16 @@ async def update_aliases(service: Service, call: Call) -> Any:
             if name is not None and not await service.database.collection_exists(name):
                 raise no_collection(name) from None
         raise
+
+
+def _check_alias(action: Any, where: str) -> None:
+    """Raises Refusal for a new alias that would be no name of a collection; the verb sees to all
+    else."""
+    for kind, field in (("create_alias", "alias_name"), ("rename_alias", "new_alias_name")):
+        given = action.get(kind) if isinstance(action, dict) else None
+        name = given.get(field) if isinstance(given, dict) else None
+        if isinstance(name, str):
+            check_new_name(name, f"{where}.{kind}.{field}", "JSON body")
 
 
 @operation(Right.READ)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 import uuid
 from typing import Any
 
 from vecdb import models
-from vecdb.server.requests import Bound, Fields
+from vecdb.server.requests import Bound, Fields, check_new_name, drop_or_refuse
 from vecdb.server.service import Service
 from vecdb.server.status import (
     EXISTS,
@@ -16,10 +15,9 @@ from vecdb.server.status import (
     Refusal,
     malformed,
     not_supported,
+    out_of_range,
 )
 from vecdb.server.table import Call, Right, operation
-
-_FORBIDDEN_IN_NAMES = re.compile(r'[<>:"/\\|?*\0\x1f]')
 
 _CLUSTER = (
     Bound("shard_number", 1),
@@ -106,7 +104,7 @@ async def collection_exists(service: Service, call: Call) -> Any:
     return {"exists": await service.database.collection_exists(call.collection)}
 
 
-@operation(Right.READ)
+@operation(Right.READ, at_writer=True)
 async def get_collection(service: Service, call: Call) -> Any:
     """Show the configuration and state of a collection."""
     collection = await service.current(call.collection)
@@ -128,7 +126,8 @@ def shown(info: models.CollectionInfo) -> dict[str, Any]:
         "on_disk_payload": config["params"].get("on_disk_payload", True),
     }
     optimizers = config["optimizer_config"]
-    optimizers.pop("recall", None)
+    for own in ("recall", "automatic_indexes"):
+        optimizers.pop(own, None)
     for name in (*_OF_OPTIMIZERS, "max_optimization_threads"):
         optimizers.setdefault(name, None)
     config.setdefault("quantization_config", None)
@@ -152,8 +151,9 @@ def shown(info: models.CollectionInfo) -> dict[str, Any]:
 @operation(Right.MANAGE, CREATE)
 async def create_collection(service: Service, call: Call) -> Any:
     """Make a collection."""
-    _check_new_name(call.collection)
+    check_new_name(call.collection)
     given = _without_old_names(CREATE.read(call.body))
+    _check_placement(given.get("payload"), "payload")
     database = service.database.database
     if database.collection_exists(call.collection):
         if all(call.collection != each.name for each in database.get_collections().collections):
@@ -167,11 +167,21 @@ async def create_collection(service: Service, call: Call) -> Any:
     return await service.within(call.timeout, created)
 
 
-def _check_new_name(name: str) -> None:
-    found = _FORBIDDEN_IN_NAMES.search(name)
-    if found:
-        text = f"collection_name: collection name cannot contain {found[0]!r} char"
-        raise Refusal(OUT_OF_RANGE, f"Validation error in path parameters: [{text}]")
+def _check_placement(payload: Any, where: str) -> None:
+    """Where payloads are meant to be. They stay where they are, on disk, whatever is said; but
+    what Qdrant refuses is refused."""
+    if payload is None:
+        return
+    if isinstance(payload, dict):
+        for key in payload:
+            if key != "memory":
+                drop_or_refuse(key, f"{where}.", "memory")
+    memory = payload.get("memory") if isinstance(payload, dict) else payload
+    if not isinstance(payload, dict) or memory not in (None, "cold", "cached", "pinned"):
+        raise malformed(f"{where}.memory: expected one of cold, cached, pinned, got {memory!r:.60}")
+    if memory == "pinned":
+        problem = "`pinned` memory placement is not supported for payload storage"
+        raise out_of_range([f"{where}.memory: {problem}"])
 
 
 def _without_old_names(given: dict[str, Any]) -> dict[str, Any]:
@@ -198,6 +208,9 @@ async def update_collection(service: Service, call: Call) -> Any:
     for name in ("sparse_vectors", "strict_mode_config"):
         if given.pop(name, None):
             raise not_supported(name)
+    params = given.get("collection_params")
+    if isinstance(params, dict):
+        _check_placement(params.get("payload"), "params.payload")
     changed = service.database.update_collection(call.collection, **given)
     return await service.within(call.timeout, changed)
 
@@ -262,7 +275,7 @@ def _told(call: Call, done: models.UpdateResult) -> dict[str, Any]:
     return {"operation_id": done.operation_id, "status": status}
 
 
-@operation(Right.READ)
+@operation(Right.READ, at_writer=True)
 async def optimizations(service: Service, call: Call) -> Any:
     """Show what the optimizer has done and has to do."""
     await service.follow()
@@ -321,7 +334,7 @@ _MEMORY = {
 }
 
 
-@operation(Right.READ)
+@operation(Right.READ, at_writer=True)
 async def memory(service: Service, call: Call) -> Any:
     """Show where the bytes of a collection are."""
     collection = await service.current(call.collection)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import shutil
 from typing import Any
 
-from vecdb.server.answers import Bare, Text
+from vecdb.server.answers import Bare, Redirect, Text
+from vecdb.server.pages import is_visit
 from vecdb.server.service import Service
 from vecdb.server.status import needs_cluster, not_supported
 from vecdb.server.table import Call, Right, operation
@@ -16,7 +17,9 @@ COMMIT = "0" * 40
 
 @operation(Right.OPEN)
 async def root(service: Service, call: Call) -> Any:
-    """Say which server this is."""
+    """Say which server this is. Who looks at it with a browser is sent to the page."""
+    if is_visit(call.headers):
+        return Redirect("ui/")
     return Bare(
         {
             "title": "qdrant - vector search engine",
@@ -41,7 +44,7 @@ async def health(service: Service, call: Call) -> Any:
 @operation(Right.OPEN)
 async def readiness(service: Service, call: Call) -> Any:
     """Say whether all collections can be used."""
-    if service.stopping or service.database.damaged:
+    if service.stopping or service.database.damaged or not service.has_writer:
         return Text("some shards are not ready", http_status=503)
     return Text("all shards are ready")
 

@@ -8,6 +8,7 @@ from typing import Any
 from vecdb import __version__, errors
 from vecdb.server.answers import Text
 from vecdb.server.counters import GRPC, Durations
+from vecdb.server.figures import Figures
 from vecdb.server.service import Service
 from vecdb.server.table import Call, Right, operation
 
@@ -49,25 +50,25 @@ def _escaped(value: str) -> str:
     return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
 
 
-@operation(Right.READ)
+@operation(Right.READ, at_writer=True)
 async def metrics(service: Service, call: Call) -> Any:
     """Give the figures of the server to Prometheus."""
     await service.follow()
-    apart = call.options.get("per_collection") == "true"
-    text = await service.lanes.read(None, lambda: _text(service, apart), call.timeout)
+    apart, figures = call.options.get("per_collection") == "true", service.figures_of_all()
+    text = await service.lanes.read(None, lambda: _text(service, figures, apart), call.timeout)
     return Text(text, _CONTENT_TYPE)
 
 
-def _text(service: Service, by_collection: bool) -> str:
+def _text(service: Service, figures: Figures, by_collection: bool) -> str:
     families = Families(service.settings.metrics_prefix)
     version = service.settings.api_version
     families.add("app_info", "gauge", "information about qdrant server", [_info("qdrant", version)])
     families.one("app_status_recovery_mode", "gauge", "whether the server only recovers", 0)
     _collections(families, service)
     families.one("cluster_enabled", "gauge", "whether there is a cluster", 0)
-    _responses(families, service, by_collection)
-    _process(families)
-    _own(families, service)
+    _responses(families, figures, by_collection)
+    _processes(families, figures)
+    _own(families, figures)
     return families.text()
 
 
@@ -105,9 +106,8 @@ def _collections(families: Families, service: Service) -> None:
     families.one("vecdb_damaged_collections", "gauge", "collections that cannot be used", damaged)
 
 
-def _responses(families: Families, service: Service, by_collection: bool) -> None:
+def _responses(families: Families, figures: Figures, by_collection: bool) -> None:
     """Answers by what was asked: a method of a path, or a method of gRPC."""
-    counters = service.counters
     rows: dict[str, list[tuple[Labels, Durations]]] = {"rest": [], "grpc": []}
 
     def add(method: str, path: str, status: int, durations: Durations, **more: str) -> None:
@@ -118,14 +118,14 @@ def _responses(families: Families, service: Service, by_collection: bool) -> Non
             rows["rest"].append(({"method": method, **labels}, durations))
 
     if by_collection:
-        for (method, path, status, name), durations in counters.by_collection.items():
+        for (method, path, status, name), durations in figures.by_collection.items():
             add(method, path, status, durations, collection=name)
     else:
-        for (method, path, status), durations in counters.requests.items():
+        for (method, path, status), durations in figures.requests.items():
             add(method, path, status, durations)
     for protocol, success in (("rest", "200"), ("grpc", "0")):
-        figures = [(labels, d.count) for labels, d in rows[protocol]]
-        families.add(f"{protocol}_responses_total", "counter", "answers", figures)
+        counts = [(labels, d.count) for labels, d in rows[protocol]]
+        families.add(f"{protocol}_responses_total", "counter", "answers", counts)
         timed = [(labels, d) for labels, d in rows[protocol] if labels["status"] == success]
         for kind in ("avg", "min", "max"):
             families.add(
@@ -142,41 +142,44 @@ def _seconds(durations: Durations, kind: str) -> float:
     return durations.least if kind == "min" else durations.most
 
 
-def _process(families: Families) -> None:
-    import psutil
-
-    process = psutil.Process()
-    with process.oneshot():
-        memory, threads = process.memory_info(), process.num_threads()
-    families.one("memory_resident_bytes", "gauge", "memory of the process", memory.rss)
-    families.one("memory_virtual_bytes", "gauge", "addresses of the process", memory.vms)
-    families.one("process_threads", "gauge", "threads of the process", threads)
-    families.one("process_open_fds", "gauge", "open files of the process", process.num_fds())
+def _processes(families: Families, figures: Figures) -> None:
+    resident, virtual = figures.resident_bytes, figures.virtual_bytes
+    families.one("memory_resident_bytes", "gauge", "memory of the process", resident)
+    families.one("memory_virtual_bytes", "gauge", "addresses of the process", virtual)
+    families.one("process_threads", "gauge", "threads of the process", figures.threads)
+    families.one("process_open_fds", "gauge", "open files of the process", figures.open_files)
 
 
-def _own(families: Families, service: Service) -> None:
-    counters, lanes = service.counters, service.lanes
+def _own(families: Families, figures: Figures) -> None:
     families.add("vecdb_info", "gauge", "version of vecdb", [_info("vecdb", __version__)])
-    families.one("vecdb_in_flight", "gauge", "requests under way", counters.in_flight)
-    families.one("vecdb_reads_waiting", "gauge", "reads that have a thread", lanes.waiting)
+    families.one("vecdb_processes", "gauge", "processes that answer", figures.processes)
+    families.one("vecdb_in_flight", "gauge", "requests under way", figures.in_flight)
+    families.one("vecdb_tasks", "gauge", "tasks of event loops", figures.tasks)
+    families.one("vecdb_reads_waiting", "gauge", "reads that have a thread", figures.waiting)
     families.add(
         "vecdb_reads_total",
         "counter",
         "reads by where they ran",
-        [({"lane": lane}, count) for lane, count in lanes.taken.items()],
+        [({"lane": lane}, count) for lane, count in figures.lanes.items()],
     )
     families.add(
         "vecdb_refusals_total",
         "counter",
         "requests that were refused before anything was done",
-        [({"reason": reason}, count) for reason, count in counters.refusals.items()],
+        [({"reason": reason}, count) for reason, count in figures.refusals.items()],
     )
     families.add(
         "vecdb_clients_total",
         "counter",
         "requests by client",
-        [({"client": client.decode()}, count) for client, count in counters.clients.items()],
+        [({"client": client.decode()}, count) for client, count in figures.clients.items()],
+    )
+    families.add(
+        "vecdb_dropped_fields_total",
+        "counter",
+        "unknown fields that were left out of requests",
+        [({"field": field}, count) for field, count in figures.dropped_fields.items()],
     )
     families.one(
-        "vecdb_loop_delay_seconds", "gauge", "how late the event loop was", counters.loop_delay
+        "vecdb_loop_delay_seconds", "gauge", "how late the event loop was", figures.loop_delay
     )

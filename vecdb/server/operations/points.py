@@ -17,13 +17,23 @@ _POINT = Fields("payload", required=("id", "vector"), aliases={"vectors": "vecto
 _POINT_VECTORS = Fields(required=("id", "vector"), aliases={"vectors": "vector"})
 _BATCH = Fields("payloads", required=("ids", "vectors"), aliases={"vector": "vectors"})
 
-UPSERT = Fields(*("points", "batch", "update_filter", "update_mode", "shard_key"), renamed=_SHARD)
-DELETE = Fields(*_SELECTOR, renamed=_SHARD)
-SET_PAYLOAD = Fields(*_SELECTOR, "key", required=("payload",), renamed=_SHARD)
-DELETE_PAYLOAD = Fields(*_SELECTOR, required=("keys",), renamed=_SHARD)
-UPDATE_VECTORS = Fields("update_filter", "shard_key", required=("points",), renamed=_SHARD)
-DELETE_VECTORS = Fields(*_SELECTOR, required=("vector",), renamed=_SHARD)
-BATCH_UPDATE = Fields(required=("operations",))
+UPSERT = Fields(
+    *("points", "batch", "update_filter", "update_mode", "shard_key"), renamed=_SHARD, strict=True
+)
+DELETE = Fields(*_SELECTOR, renamed=_SHARD, strict=True)
+SET_PAYLOAD = Fields(*_SELECTOR, "key", required=("payload",), renamed=_SHARD, strict=True)
+DELETE_PAYLOAD = Fields(*_SELECTOR, required=("keys",), renamed=_SHARD, strict=True)
+UPDATE_VECTORS = Fields(
+    "update_filter", "shard_key", required=("points",), renamed=_SHARD, strict=True
+)
+DELETE_VECTORS = Fields(
+    *_SELECTOR, required=("vector",), aliases={"vectors": "vector"}, renamed=_SHARD, strict=True
+)
+BATCH_UPDATE = Fields(
+    required=("operations",),
+    ignored=("timeout", "wait", "ordering"),  # qdrant-js sends such options in the body
+    strict=True,
+)
 
 
 def _collection(service: Service, call: Call) -> AsyncCollection:
@@ -50,24 +60,24 @@ def _told(call: Call, done: models.UpdateResult) -> dict[str, Any]:
     return {"operation_id": done.operation_id, "status": status}
 
 
-def _points(given: dict[str, Any]) -> Any:
-    """The points of an upsert, in the form of the verb."""
+def _points(given: dict[str, Any], where: str = "") -> Any:
+    """The points of an upsert, in the form of the verb. ``where``: the path to it in a batch."""
     if "batch" in given:
         if "points" in given:
-            raise malformed("expected points or a batch, got both")
-        batch = _BATCH.read(given.pop("batch"), "batch.")
+            raise malformed(f"{where}expected points or a batch, got both")
+        batch = _BATCH.read(given.pop("batch"), f"{where}batch.")
         return models.Batch(**batch)
     points = given.pop("points", None)
     if points is None:
-        raise malformed("missing field `points`")
-    return _each(points, _POINT)
+        raise malformed(f"{where}missing field `points`")
+    return _each(points, f"{where}points")
 
 
-def _each(points: Any, fields: Fields) -> list[dict[str, Any]]:
+def _each(points: Any, where: str) -> list[dict[str, Any]]:
     """Points by themselves, read. Of those with the same id the last one counts."""
     if not isinstance(points, list):
-        raise malformed("points: expected a list")
-    read = [fields.read(point, f"points[{number}].") for number, point in enumerate(points)]
+        raise malformed(f"{where}: expected a list")
+    read = [_POINT.read(point, f"{where}[{number}].") for number, point in enumerate(points)]
     try:
         by_id = {point["id"]: point for point in read}
     except TypeError:  # no id at all, which the verb says
@@ -75,26 +85,34 @@ def _each(points: Any, fields: Fields) -> list[dict[str, Any]]:
     return read if len(by_id) == len(read) else list(by_id.values())
 
 
-def _vectors(points: Any) -> list[dict[str, Any]]:
+def _vectors(points: Any, where: str = "") -> list[dict[str, Any]]:
     """Points with new vectors. Those with the same id are one, with the vectors of all of them."""
+    where += "points"
     if not isinstance(points, list):
-        raise malformed("points: expected a list")
+        raise malformed(f"{where}: expected a list")
     if not points:
-        raise out_of_range(["points: must specify points to update"])
+        raise out_of_range([f"{where}: must specify points to update"])
     found: dict[Any, dict[str, Any]] = {}
     for number, point in enumerate(points):
-        given = _POINT_VECTORS.read(point, f"points[{number}].")
+        at = f"{where}[{number}]."
+        given = _POINT_VECTORS.read(point, at)
         vector, name = given["vector"], given["id"]
         if isinstance(vector, dict) and not vector:
-            problem = f"points[{number}].vector: must specify vectors to update for point"
-            raise out_of_range([problem])
+            raise out_of_range([f"{at}vector: must specify vectors to update for point"])
         if not isinstance(name, (int, str)):
-            raise malformed(f"points[{number}].id: expected a number or a string")
+            raise malformed(f"{at}id: expected a number or a string")
         before = found.get(name, {}).get("vector")
         if isinstance(before, dict) and isinstance(vector, dict):
             given["vector"] = before | vector
         found[name] = given
     return list(found.values())
+
+
+def _names(names: Any, where: str = "") -> Any:
+    """Names of vectors, of which there is one at least. Raises Refusal."""
+    if names == []:
+        raise out_of_range([f"{where}vector: must specify vector names to delete"])
+    return names
 
 
 def _selected(given: dict[str, Any]) -> Any:
@@ -176,7 +194,7 @@ async def delete_vectors(service: Service, call: Call) -> Any:
     """Take vectors from points; the points stay."""
     collection = _collection(service, call)
     given = DELETE_VECTORS.read(call.body)
-    names = given.pop("vector")
+    names = _names(given.pop("vector"))
     return await _result(
         service, call, collection.delete_vectors(names, points=_selected(given), **given)
     )
@@ -200,7 +218,7 @@ async def batch_update(service: Service, call: Call) -> Any:
     collection = _collection(service, call)
     operations = [
         _of_batch(item, f"operations[{number}].")
-        for number, item in enumerate(several(call.body, "operations", 10_000))
+        for number, item in enumerate(several(BATCH_UPDATE, call.body, 10_000))
     ]
     done = await collection.batch_update_points(operations)
     return [_told(call, each) for each in done]
@@ -214,15 +232,18 @@ def _of_batch(item: Any, where: str) -> dict[str, Any]:
     if len(given) != 1 or not given.keys() <= _OF_BATCHES.keys():
         raise malformed(f"{where} expected one of {', '.join(_OF_BATCHES)}")
     [(name, body)] = given.items()
-    given = _OF_BATCHES[name].read(body, f"{where}{name}.")
+    where += f"{name}."
+    given = _OF_BATCHES[name].read(body, where)
     if given.pop("shard_key_selector", None) is not None:
         raise Refusal(WRONG, "Bad request: shard_key is Qdrant's, and not supported by vecdb")
     if name == "upsert":
-        points = _points(given)
+        points = _points(given, where)
         kind = "batch" if isinstance(points, models.Batch) else "points"
         return {name: {kind: points, **given}}
+    if name == "delete_vectors":
+        _names(given["vector"], where)
     if name == "update_vectors":
-        return {name: {**given, "points": _vectors(given["points"])}}
+        return {name: {**given, "points": _vectors(given["points"], where)}}
     if name in ("delete", "clear_payload"):
         selected = _selected(given)
         return {name: selected if isinstance(selected, dict) else {"points": selected}}

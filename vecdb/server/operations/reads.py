@@ -36,13 +36,20 @@ _WANTED = ("with_payload", "with_vector", "score_threshold", "shard_key")
 
 _QUERY = ("query", "using", "filter", "params", "limit", "offset", *_WANTED)
 _FROM = ("prefetch", "lookup_from")
-_MMR = (
+_KINDS = (
     Bound("query.mmr.diversity", 0.0, 1.0),
     Bound("query.mmr.candidates_limit", 1, 16_384),
+    Bound("query.rrf.k", 1),
 )
-QUERY = Fields(*(*_QUERY, *_FROM), aliases=_VECTORS, bounds=(*_PARAMS, *_MMR), prefix="internal.")
-_QUERY_OF_BATCH = Fields(*_QUERY, *_FROM, aliases=_VECTORS, bounds=(*_PARAMS, *_MMR))
+QUERY = Fields(*(*_QUERY, *_FROM), aliases=_VECTORS, bounds=(*_PARAMS, *_KINDS), prefix="internal.")
+_QUERY_OF_BATCH = Fields(*_QUERY, *_FROM, aliases=_VECTORS, bounds=(*_PARAMS, *_KINDS))
 QUERY_BATCH = Fields(required=("searches",))
+_PREFETCH = Fields(
+    *("query", "using", "filter", "params", "limit", "score_threshold", *_FROM),
+    bounds=(*_PARAMS, *_KINDS),
+)
+_DEEPEST = 64
+"""Prefetches in one another, as the verb has it, which refuses what is deeper."""
 
 _SEARCH = ("filter", "params", "offset", *_WANTED)
 _TOP = {**_VECTORS, "top": "limit"}
@@ -65,7 +72,7 @@ QUERY_GROUPS = Fields(
     *("group_size", "with_lookup"),
     required=("group_by",),
     aliases=_VECTORS,
-    bounds=(*_PARAMS, *_MMR, _GROUP_SIZE),
+    bounds=(*_PARAMS, *_KINDS, _GROUP_SIZE),
 )
 SEARCH_GROUPS = Fields(
     *("filter", "params", *_WANTED, "with_lookup"),
@@ -113,20 +120,35 @@ _FEW = 8
 @operation(Right.READ, QUERY)
 async def query(service: Service, call: Call) -> Any:
     """Find the points nearest to a vector or to a point, points in the order of a value, or some by
-    chance; or, without a query, the first ones."""
-    return Points(await _found(service, call, _query(QUERY, call.body)))
+    chance; or, without a query, the first ones. Or find such points first, and make a query, one
+    list or other scores of them."""
+    return Points(await found(service, call, _query(QUERY, call.body)))
 
 
-async def _found(service: Service, call: Call, request: dict[str, Any]) -> Any:
-    await service.follow()
+async def found(service: Service, call: Call, request: dict[str, Any]) -> Any:
+    """The points of one request."""
     return await service.searches.make(
         _kind(call.collection, request),
-        service.collection(call.collection),
+        await service.current(call.collection),
         request,
         call.shapes.hits,
         alone=call.alone,
         timeout=call.timeout,
     )
+
+
+@operation(Right.READ, QUERY)
+async def explain(service: Service, call: Call) -> Any:
+    """Make a query, and say what it did in each segment: by what how many rows were looked at, how
+    many went on, and why."""
+    collection = await service.current(call.collection)
+    request = arguments(_query(QUERY, call.body))
+
+    def work() -> Any:
+        found = collection.query_points(**request, explain=True)
+        return {"points": call.shapes.hits(found.points), "explanation": found.explanation}
+
+    return await service.lanes.read(None, work, call.timeout)
 
 
 def _query(fields: Fields, body: Any, where: str = "") -> dict[str, Any]:
@@ -137,6 +159,30 @@ def _query(fields: Fields, body: Any, where: str = "") -> dict[str, Any]:
         asked = {key: value for key, value in asked.items() if value is not None}
         asked = asked["nearest"] if asked.keys() == {"nearest"} else asked
     given["query"] = vector(asked)
+    if "prefetch" in given:
+        place = f"{where}{fields.prefix}prefetch"
+        given["prefetch"] = _prefetch(given["prefetch"], place, _DEEPEST)
+    return tidy(given, where)
+
+
+def _prefetch(given: Any, where: str, depth: int) -> Any:
+    """What is found first: one prefetch, or a list of them. Raises Refusal."""
+    if not depth:
+        return given
+    if isinstance(given, list):
+        return [_one_prefetch(each, f"{where}[{at}]", depth) for at, each in enumerate(given)]
+    return _one_prefetch(given, where, depth)
+
+
+def _one_prefetch(given: Any, where: str, depth: int) -> dict[str, Any]:
+    read = _PREFETCH.read(given, f"{where}.")
+    if "prefetch" in read:
+        read["prefetch"] = _prefetch(read["prefetch"], f"{where}.prefetch", depth - 1)
+    return read
+
+
+def tidy(given: dict[str, Any], where: str = "") -> dict[str, Any]:
+    """A request without what says nothing."""
     using = given.get("using", "")
     if not isinstance(using, str):
         raise malformed(f"{where}using: expected a string")
@@ -154,7 +200,7 @@ async def query_batch(service: Service, call: Call) -> Any:
     collection = await service.current(call.collection)
     requests = [
         _query(_QUERY_OF_BATCH, item, f"searches[{number}].")
-        for number, item in enumerate(several(call.body, "searches", MOST_SEARCHES))
+        for number, item in enumerate(several(QUERY_BATCH, call.body, MOST_SEARCHES))
     ]
     shape = call.shapes.hits
 
@@ -173,7 +219,7 @@ async def search(service: Service, call: Call) -> Any:
     if type(asked) is dict and asked.keys() == {"name", "vector"}:
         request["using"], asked = asked["name"], asked["vector"]
     request["query"] = vector(asked)
-    return await _found(service, call, request)
+    return await found(service, call, request)
 
 
 @operation(Right.READ, SEARCH_BATCH)
@@ -181,7 +227,7 @@ async def search_batch(service: Service, call: Call) -> Any:
     """Make several searches of one and the same state."""
     collection = await service.current(call.collection)
     requests = []
-    for number, item in enumerate(several(call.body, "searches", MOST_SEARCHES)):
+    for number, item in enumerate(several(SEARCH_BATCH, call.body, MOST_SEARCHES)):
         given = page(_SEARCH_OF_BATCH.read(item, f"searches[{number}]."))
         if type(given["vector"]) is list:
             given["vector"] = vector(given["vector"])
@@ -202,7 +248,7 @@ async def query_groups(service: Service, call: Call) -> Any:
     given = arguments(_query(QUERY_GROUPS, call.body))
 
     def work() -> Any:
-        return _groups(call.shapes, collection.query_points_groups(**given))
+        return groups_of(call.shapes, collection.query_points_groups(**given))
 
     return await service.lanes.read(None, work, call.timeout)
 
@@ -215,14 +261,15 @@ async def search_groups(service: Service, call: Call) -> Any:
     given["query_vector"] = vector(given["query_vector"])
 
     def work() -> Any:
-        return _groups(call.shapes, collection.search_groups(**given))
+        return groups_of(call.shapes, collection.search_groups(**given))
 
     return await service.lanes.read(None, work, call.timeout)
 
 
-def _groups(shapes: Shapes, found: models.GroupsResult) -> dict[str, Any]:
+def groups_of(shapes: Shapes, result: models.GroupsResult) -> dict[str, Any]:
+    """What was found in groups, as an answer."""
     groups = []
-    for each in found.groups:
+    for each in result.groups:
         group = {"hits": shapes.hits(each.hits), "id": each.id}
         if each.lookup is not None:
             group["lookup"] = shapes.point(each.lookup)
@@ -306,7 +353,7 @@ def _check_exact(given: dict[str, Any]) -> None:
 def _kind(name: str, request: dict[str, Any]) -> Hashable | None:
     """What searches have in common that take about as long. None: it may be long."""
     limit, asked = request.get("limit", 10), request["query"]
-    if type(limit) is not int or limit > _SHORT or type(asked) is dict:
+    if type(limit) is not int or limit > _SHORT or type(asked) is dict or "prefetch" in request:
         return None
     if request.keys() <= _PLAIN:
         return name, limit, type(asked), request.get("with_payload") is True
@@ -321,7 +368,7 @@ def _kind_of_batch(name: str, verb: str, requests: list[dict[str, Any]]) -> Hash
         {key: value for key, value in each.items() if key not in ("query", "vector")}
         for each in requests
     ]
-    if any(type(each.get("query")) is dict for each in requests):
+    if any(type(each.get("query")) is dict or "prefetch" in each for each in requests):
         return None
     limits = (each.get("limit", 10) for each in requests)
     if any(type(limit) is not int or limit > _SHORT for limit in limits):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import queue
 import re
+import shutil
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -16,8 +17,9 @@ from urllib.parse import unquote, urlsplit
 
 from vecdb import errors, models
 from vecdb.server.answers import Accepted, Download
+from vecdb.server.fetching import fetched, is_url
 from vecdb.server.multipart import file_of
-from vecdb.server.requests import Fields
+from vecdb.server.requests import Fields, check_new_name
 from vecdb.server.service import Service
 from vecdb.server.status import (
     FORBIDDEN,
@@ -102,7 +104,7 @@ async def delete_snapshot(service: Service, call: Call) -> Any:
 async def download_snapshot(service: Service, call: Call) -> Any:
     """Send a snapshot of a collection."""
     _check_shard(call)
-    service.collection(call.collection)
+    await service.current(call.collection)
     known = await service.database.list_snapshots(call.collection)
     return await _download(service, call.collection, call.item, known)
 
@@ -159,19 +161,39 @@ def _no_snapshot(name: str) -> Refusal:
 
 @operation(Right.MANAGE, RECOVER)
 async def recover_snapshot(service: Service, call: Call) -> Any:
-    """Make a collection what a snapshot on this machine says."""
+    """Make a collection what a snapshot on this machine says, or one that is fetched by its URL."""
     _check_shard(call)
-    if call.shard is not None:  # of a collection that is there
-        service.collection(call.collection)
+    await _check_collection(service, call)
     given = RECOVER.read(call.body)
     _check_priority(given.get("priority"))
     name, checksum = call.collection, _checksum(given.get("checksum"), "JSON body")
-    location = await _own_snapshot(service, name, given["location"])
+    source = await _source(service, name, given["location"], given.get("api_key"))
 
     async def work() -> Any:
-        return await _recover(service, name, location, checksum)
+        return await _recover(service, name, source, checksum)
 
     return await _long(service, call, work)
+
+
+async def _source(service: Service, name: str, location: Any, key: Any) -> Path | Iterator[bytes]:
+    """A file of this database, or what comes from a URL. Raises Refusal."""
+    settings = service.settings
+    if not isinstance(location, str) or not settings.snapshot_urls or not is_url(location):
+        return await _own_snapshot(service, name, location)
+    if key is not None and not isinstance(key, str):
+        raise malformed("api_key: expected a string")
+    free = await asyncio.to_thread(shutil.disk_usage, service.database.path)
+    # It is unpacked beside itself.
+    most, hosts = free.free // 2, settings.snapshot_hosts
+    return fetched(location, hosts, most, key, lambda: service.stopping)
+
+
+async def _check_collection(service: Service, call: Call) -> None:
+    """A snapshot may make a collection; of a shard, it is of one that is there. Raises Refusal."""
+    if call.shard is not None:
+        service.collection(call.collection)
+    elif not await service.database.collection_exists(call.collection):
+        check_new_name(call.collection)
 
 
 async def _own_snapshot(service: Service, name: str, location: Any) -> Path:
@@ -190,7 +212,8 @@ async def _own_snapshot(service: Service, name: str, location: Any) -> Path:
 def _file(directory: Path, location: str) -> Path:
     parts = urlsplit(location)
     if parts.scheme in ("http", "https"):
-        raise Refusal(WRONG, "Bad request: snapshots are not fetched from elsewhere; upload it")
+        text = "snapshots are not fetched from elsewhere without --snapshot-urls; upload it"
+        raise Refusal(WRONG, f"Bad request: {text}")
     if parts.scheme != "file":
         raise Refusal(WRONG, f"Bad request: unknown scheme {parts.scheme!r} of a location")
     if parts.netloc not in ("", "localhost"):
@@ -229,6 +252,7 @@ def _checksum(given: Any, part: str) -> str | None:
 async def upload_snapshot(service: Service, call: Call) -> Any:
     """Make a collection what a snapshot says that is sent along, as the form field `snapshot`."""
     _check_shard(call)
+    await _check_collection(service, call)
     _check_priority(call.options.get("priority"))
     assert call.stream is not None
     file = file_of(call.stream, call.headers.get(b"content-type", b""), "snapshot")

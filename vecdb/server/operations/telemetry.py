@@ -10,6 +10,7 @@ from typing import Any
 
 from vecdb import Collection, errors
 from vecdb.server.counters import GRPC, Durations
+from vecdb.server.figures import Figures
 from vecdb.server.operations.collections import shown
 from vecdb.server.service import Service
 from vecdb.server.status import WRONG, Refusal
@@ -18,18 +19,19 @@ from vecdb.server.table import Call, Right, operation
 _MOST_DETAILED = 10
 
 
-@operation(Right.READ)
+@operation(Right.READ, at_writer=True)
 async def telemetry(service: Service, call: Call) -> Any:
     """Tell about the server, its collections and its requests."""
     level = _level(call.options.get("details_level", "0"))
     await service.follow()
     names = [each.name for each in service.database.database.get_collections().collections]
+    figures = service.figures_of_all()
     answer: dict[str, Any] = {
         "id": service.id,
         "app": _app(service, level),
         "collections": {"number_of_collections": len(names)},
         "cluster": {"enabled": False},
-        "requests": _requests(service, call.options.get("per_collection") == "true"),
+        "requests": _requests(figures, call.options.get("per_collection") == "true"),
         "quota": {"enabled": False},
     }
     if level >= 1:
@@ -37,9 +39,12 @@ async def telemetry(service: Service, call: Call) -> Any:
             None, lambda: list(_collections(service, names, level)), call.timeout
         )
         answer["collections"]["snapshots"] = []
-        answer["memory"] = memory()
+        answer["memory"] = {
+            "resident_bytes": figures.resident_bytes,
+            "virtual_bytes": figures.virtual_bytes,
+        }
         answer["hardware"] = {"collection_data": {}}
-        answer["search_pool"] = {"lanes": dict(service.lanes.taken)}
+        answer["search_pool"] = {"lanes": figures.lanes}
     return answer
 
 
@@ -70,18 +75,10 @@ def _app(service: Service, level: int) -> dict[str, Any]:
     return app
 
 
-def memory() -> dict[str, int]:
-    """Bytes of the process."""
-    import psutil
-
-    found = psutil.Process().memory_info()
-    return {"resident_bytes": found.rss, "virtual_bytes": found.vms}
-
-
-def _requests(service: Service, by_collection: bool) -> dict[str, Any]:
+def _requests(figures: Figures, by_collection: bool) -> dict[str, Any]:
     responses: dict[str, dict[str, Any]] = {}
     calls: dict[str, dict[str, Any]] = {}
-    for (method, path, status), durations in service.counters.requests.items():
+    for (method, path, status), durations in figures.requests.items():
         if method == GRPC:
             calls.setdefault(path, {})[str(status)] = _shown(durations)
         else:
@@ -91,7 +88,7 @@ def _requests(service: Service, by_collection: bool) -> dict[str, Any]:
     if by_collection:
         for protocol in (rest, grpc):
             protocol["per_collection_responses"] = {}
-        for (method, path, status, name), durations in service.counters.by_collection.items():
+        for (method, path, status, name), durations in figures.by_collection.items():
             protocol, endpoint = (grpc, path) if method == GRPC else (rest, f"{method} {path}")
             apart = protocol["per_collection_responses"].setdefault(name, {})
             apart.setdefault(endpoint, {})[str(status)] = _shown(durations)
@@ -142,7 +139,7 @@ def _collection(name: str, collection: Collection, level: int) -> dict[str, Any]
             "num_vectors_by_name": {},
             "optimizations": {"status": plain["optimizer_status"]},
             "async_scorer": False,
-            "update_queue": {"length": 0},
+            "update_queue": {"length": 0, "op_num": info.last_operation_id},
         }
         if level >= 4:
             local["segments"] = [
