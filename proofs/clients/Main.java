@@ -20,7 +20,7 @@ public class Main {
   }
 
   public static void main(String[] words) throws Exception {
-    int port = Integer.parseInt(words[0]);
+    int port = Integer.parseInt(words[1]);
     QdrantClient client =
         new QdrantClient(QdrantGrpcClient.newBuilder("127.0.0.1", port, false).build());
     client
@@ -77,6 +77,6 @@ public class Main {
     }
     client.deleteCollectionAsync("java").get();
     client.close();
-    System.out.println("java: all");
+    System.out.println("main: all");
   }
 }

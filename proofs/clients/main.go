@@ -17,7 +17,7 @@ func must[T any](v T, err error) T {
 }
 
 func main() {
-	port := must(strconv.Atoi(os.Args[1]))
+	port := must(strconv.Atoi(os.Args[2]))
 	ctx := context.Background()
 	client := must(qdrant.NewClient(&qdrant.Config{Host: "127.0.0.1", Port: port}))
 	fmt.Println(must(client.HealthCheck(ctx)))
@@ -58,5 +58,5 @@ func main() {
 	if err := client.DeleteCollection(ctx, "go"); err != nil {
 		panic(err)
 	}
-	fmt.Println("go: all")
+	fmt.Println("main: all")
 }

@@ -5,7 +5,7 @@ use serde_json::json;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let url = format!("http://127.0.0.1:{}", std::env::args().nth(1).unwrap());
+    let url = format!("http://127.0.0.1:{}", std::env::args().nth(2).unwrap());
     let client = Qdrant::from_url(&url).build()?;
     println!("{:?}", client.health_check().await?);
     let _ = client.delete_collection("rust").await;
@@ -108,6 +108,6 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let made = client.create_snapshot("rust").await?;
     println!("{:?}", made.snapshot_description);
     assert!(client.delete_collection("rust").await?.result);
-    println!("rust: all");
+    println!("main: all");
     Ok(())
 }

@@ -18,7 +18,7 @@ from typing import Any
 
 from proofs.crowd.world import DONE, REFUSED, SAMPLE_EVERY, Database, Handle, Step, World
 from proofs.lives import Say, Wrong, answer, disk_bytes
-from proofs.model import by_payload, comparison
+from proofs.model import by_examples, by_payload, by_prefetch, comparison
 from proofs.model.settings import create
 from proofs.model.writes import perform
 from vecdb import VecDB
@@ -108,7 +108,10 @@ class Crowd:
         if not problem:
             problem = comparison.searched(collection, kept.oracle, kept.pool, rng)
         if not problem:
-            asked = (by_payload.ordered, by_payload.faceted, by_payload.grouped)
+            asked = (
+                *(by_payload.ordered, by_payload.faceted, by_payload.grouped),
+                *(by_examples.fitting, by_examples.paired, by_prefetch.computed, by_prefetch.near),
+            )
             problem = rng.choice(asked)(collection, kept.oracle, kept.pool, rng)
         self.same(step, problem)
 

@@ -7,8 +7,8 @@ opening and while open. Each is opened, read to the last byte, and used by a chi
 (``examine.py``); a signal is a finding. What can come of it (``judge.py``):
 
     detected   the error names the file or its directory; ``check`` finds it too
-    tolerated  codes, quantizer, sketch, index, order: answers are exact, a warning says so, the
-               file is rebuilt
+    tolerated  codes, quantizer, sketch, index, column, order: answers are exact, a warning says
+               so, the file is rebuilt
     harmless   all answers are true, and a reason is known (``reasons.py``)
     prefix     the end of a log is lost in a way that cannot be told from a write that was never
                finished; all operations before it are there, and torn bytes are reported

@@ -132,13 +132,14 @@ COLLECTIONS: dict[str, Spec] = {
             "vectors_config": _vector(16, "Euclid", on_disk=True),
             "quantization_config": SCALAR,
         },
-        mapped=("vectors", "codes"),
+        mapped=("vectors", "codes", "column.place"),
         rebuild={"quantization_config": QUANTILE},
         **{
             **_WRITES,
             "second": [
                 ("upsert", 40, 17),
                 ("flush",),
+                ("index", "place", "integer"),
                 ("configure", {"default_segment_number": 1}),
                 ("optimize",),
                 ("upsert", 80, 16),
@@ -215,8 +216,13 @@ COLLECTIONS: dict[str, Spec] = {
                 "deleted_threshold": 0.0,
             }
         },
+        mapped=("column.place", "column.text"),
         wide=True,
-        **_WRITES,
+        **{
+            **_WRITES,
+            "first": [("index", "place", "integer"), *_WRITES["first"]],
+            "second": [*_WRITES["second"], ("index", "text", "keyword")],
+        },
     ),
     # Files of several blocks, one segment, everything mapped.
     "large": Spec(
@@ -316,6 +322,8 @@ def do(db: VecDB, name: str, step: Step, seed: int, seq: int) -> bool:
             collection.flush()
         case ("optimize",):
             collection.wait_for_optimizer()
+        case ("index", field, kind):
+            collection.create_payload_index(field, kind)
         case ("configure", settings):
             db.update_collection(name, optimizers_config=settings)
         case ("copy", template):

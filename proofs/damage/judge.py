@@ -19,7 +19,7 @@ from vecdb.storage.format import BLOCK_SIZE
 
 EARLIER = ("halfway", "closed")
 """Copies of a catalog that were taken earlier."""
-DERIVED = ("codes", "quantizer", "sketch", "index", "order", "manifest")
+DERIVED = ("codes", "quantizer", "sketch", "index", "column", "order", "manifest")
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,7 @@ EXHAUSTIVE = {
     "quantizer": ("binary", "named", "scalar"),
     "sketch": (),
     "index": (),
+    "column": ("payloads",),
     **dict.fromkeys(("ids", "payload"), ("named", "plain")),
     "payload-edits": ("named", "plain"),
     **dict.fromkeys(("order", "seqs", "payload-offsets", "present", "manifest"), ("named",)),
@@ -311,7 +312,7 @@ class Cases:
         if kind_of(name) == "payload-edits":  # a build copies what was not verified when opened
             for at in sorted(offsets)[::4]:
                 yield _case("closed", "build", name, "flip", at, int(rng.integers(8)))
-        if kind_of(name) not in ("vectors", "codes", "sketch", "payload", "seqs"):
+        if kind_of(name) not in ("vectors", "codes", "sketch", "column", "payload", "seqs"):
             return  # verified when opened: later damage is seen by the next open
         for at in sorted(offsets):
             yield _case("closed", "live", name, "flip", at, int(rng.integers(8)))
@@ -320,6 +321,7 @@ class Cases:
         if kind_of(name) not in (
             "codes",
             "sketch",
+            "column",
         ):  # which a build makes anew, without a look at the old ones
             for at in sorted(offsets)[::4]:
                 yield _case("closed", "build", name, "flip", at, int(rng.integers(8)))

@@ -11,15 +11,18 @@ from typing import Any
 
 from proofs.io_faults.faults import Fault
 from proofs.mutants import Mutant, put
+from proofs.powerloss.mutants.columns import columns_removed_before_commit
 from vecdb.engine import commit
 from vecdb.engine.open import recovery
-from vecdb.engine.optimize import build
+from vecdb.engine.optimize import build, columns
 from vecdb.engine.store import OptimizerState, Store
 from vecdb.engine.write import checkpoint
 from vecdb.errors import StorageFullError
 from vecdb.storage import fs
 from vecdb.storage.builder import DataWriter, SegmentBuilder
 from vecdb.storage.catalog import Catalog
+from vecdb.storage.files import COLUMN
+from vecdb.storage.segment import FileSegment
 from vecdb.storage.wal import Wal
 
 
@@ -151,6 +154,16 @@ def publish_first() -> None:
     put(build, "committing", committing)
 
 
+def remove_columns_that_may_be_there() -> None:
+    """New columns are removed after a commit of unknown outcome."""
+
+    def give_up(store: Store, segment: FileSegment, written: Any, error: BaseException) -> None:
+        for field in written:
+            fs.discard(segment.path / COLUMN.file(field))
+
+    put(columns, "_give_up", give_up)
+
+
 _EIO, _FULL = Fault("os", "changes", "EIO"), Fault("os", "changes", "ENOSPC")
 MUTANTS: dict[str, Mutant[Shown]] = {
     plant.__name__.replace("_", "-"): Mutant(plant, Shown(workload, fault))
@@ -167,5 +180,7 @@ MUTANTS: dict[str, Mutant[Shown]] = {
         (leave_rubbish, "flush", Fault("os", "changes", "EIO", "on")),
         (give_up_on_full, "ingest", _FULL),
         (publish_first, "merge", Fault("libc", "catalog", "EIO", "once")),
+        (remove_columns_that_may_be_there, "columns", Fault("libc", "catalog", "EIO", "after-on")),
+        (columns_removed_before_commit, "columns", Fault("libc", "catalog", "EIO", "once")),
     )
 }

@@ -110,6 +110,11 @@ def vector(name: str, there: bool) -> Upkeep:
     return Upkeep("update", settings={"vector": name, "there": there})
 
 
+def index(field: str, kind: str | None) -> Upkeep:
+    """A field of the payload gets an index, or loses it."""
+    return Upkeep("update", settings={"field": field, "kind": kind})
+
+
 def batch(*parts: Write) -> Write:
     return Write("batch_update_points", parts=parts)
 
@@ -147,6 +152,13 @@ WORKLOADS: dict[str, Workload] = {
         [
             *(vector("n", True), put(0, 9, 1), delete(3), vector("n", False), put(5, 9, 2)),
             *(vector("m", True), FLUSH, edit(1), REOPEN, vector("m", False)),
+        ],
+        setup=[put(0, 20, 0), FLUSH],
+    ),
+    "columns": Workload(
+        [
+            *(index("version", "integer"), put(0, 9, 1), edit(3), FLUSH, marked(1)),
+            *(index("marked", "integer"), FLUSH, index("version", None), OPTIMIZE, REOPEN),
         ],
         setup=[put(0, 20, 0), FLUSH],
     ),
@@ -229,6 +241,12 @@ def do(db: VecDB, step: Step) -> None:
                 collection.create_vector_name(name, {"dense": {"size": 3, "distance": "Dot"}})
             else:
                 collection.delete_vector_name(name)
+        case "update" if "field" in step.settings:
+            collection, field = db.collection(NAME), step.settings["field"]
+            if step.settings["kind"] is None:
+                collection.delete_payload_index(field)
+            else:
+                collection.create_payload_index(field, step.settings["kind"])
         case "update":
             db.update_collection(NAME, **step.settings)
         case "create":

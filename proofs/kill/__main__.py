@@ -26,7 +26,8 @@ from collections import Counter
 from pathlib import Path
 
 from proofs import lives, long_run
-from proofs.kill.rounds import Heard, Known, Round, check, write
+from proofs.kill.after import check
+from proofs.kill.rounds import Heard, Known, Round, write
 from proofs.lives import Life, Message, answer, percentiles
 
 ROUNDS_OF_A_DIRECTORY = 50

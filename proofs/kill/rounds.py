@@ -1,7 +1,4 @@
-"""One round of the kill loop: what is drawn, written until the kill, and there afterwards.
-
-What is there must be what the threads that wrote had been told.
-"""
+"""One round of the kill loop: what is drawn, and written until the kill."""
 
 from __future__ import annotations
 
@@ -15,13 +12,13 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from proofs.lives import Message, Say, Wrong
-from proofs.model.comparison import difference, indexed_segments
+from proofs.lives import Message, Say
+from proofs.model.drawing import FIELDS
 from proofs.model.oracle import Oracle
-from proofs.model.settings import create, draw_settings, settings_of
-from proofs.model.writes import WEIGHTS, Pool, Write, draw, perform, take
+from proofs.model.settings import create, draw_settings
+from proofs.model.writes import INDEXES, WEIGHTS, Pool, Write, draw, perform, take
 from vecdb import VecDB
-from vecdb.engine.repair.check import check_database
+from vecdb.engine.optimize import columns
 from vecdb.engine.write import checkpoint
 from vecdb.storage import fs
 from vecdb.storage.builder import SegmentBuilder
@@ -32,6 +29,8 @@ IDS = 1000
 """So many that segments large enough for an index are common."""
 
 UPKEEP = ("flush", "run_once")
+INDEX_TYPES = ("keyword", "integer", "float", "geo", "datetime")
+"""None of texts: with it filters mean something else, and when it comes is not in the log."""
 LARGE = "text" * (1 << 16)
 SCHEMAS: list[dict[str, tuple[int, str]]] = [
     {"": (64, "Euclid")},
@@ -47,6 +46,7 @@ MOMENTS = {
     "opened": (5, 0.01),  # the configuration is being changed
     "ack": (40, 0.004),
     "build": (15, 0.01),  # a segment is being written, by a checkpoint or by the optimizer
+    "column": (10, 0.003),  # one is being written, for an index that has just been made
     "commit": (10, 0.002),  # of either, or of a configuration
     "append": (5, 0.002),  # more than a megabyte is being written: it may be torn
     "snapshot": (5, 0.01),  # one is being taken, or recovered from
@@ -90,6 +90,7 @@ def draw_round(seed: int, number: int, vectors: dict[str, tuple[int, str]]) -> R
     after = {
         "ack": rng.randint(0, threads * writes),
         "build": rng.randint(1, 4),
+        "column": rng.randint(1, 8),
         "commit": rng.randint(1, 3),
         "append": rng.randint(1, 4),
         "snapshot": rng.randint(1, 4),
@@ -119,8 +120,15 @@ class Lane:
         self.pool = pool if round.threads == 1 else pool.share(number, round.threads)
         self.oracle = Oracle(oracle.vectors)
         self.oracle.points = {i: oracle.points[i] for i in self.pool.ids if i in oracle.points}
+        self.oracle.indexes = dict(oracle.indexes)
+        self.fields: set[str] = set()
+        """Those whose index it made or took away."""
+        self.ends: list[dict[str, str]] = []
+        """The indexes at last, if nobody else changed any: without the write that was under way,
+        and with it."""
         self._rng = Random(f"{round.seed}/{round.number}/{number}")
         self._large = round.moment == "append"
+        self._indexes = 0.3 if round.moment == "column" else 0.03
         self._snapshots = 0.2 if round.moment == "snapshot" else 0.02
         self._alone = round.threads == 1
         self._saved: Oracle | None = None
@@ -131,6 +139,10 @@ class Lane:
             return Write(self._rng.choice(UPKEEP))
         if self._rng.random() < self._snapshots:
             return Write("create_snapshot" if self._saved is None else "recover_snapshot")
+        if self._rng.random() < self._indexes:
+            verb = self._rng.choice(("create_payload_index", *INDEXES))
+            names = (self._rng.choice(FIELDS), self._rng.choice(INDEX_TYPES))
+            return Write(verb, self._rng.randrange(2), names=names)
         write = draw(self._rng, self.oracle, self.pool, WEIGHTS)
         if self._large and write.verb == "upsert":
             payload = {"text": LARGE, "n": 1}
@@ -144,7 +156,9 @@ class Lane:
         elif write.verb == "recover_snapshot":
             assert self._saved is not None
             self.oracle = self._saved.copy()
+            self.fields.update(FIELDS)
         elif write.verb not in UPKEEP:
+            self.fields.update(write.names[:1] if write.verb in INDEXES else ())
             take(self.oracle, write)
 
 
@@ -202,6 +216,7 @@ class Known:
                 lane.take(write)
                 verbs[write.verb] += 1
         self.oracle = merged(self.vectors, [lane.oracle for lane in lanes])
+        self.oracle.indexes = result.get("indexes", {})
         self.created = result["exists"]
         self.settings = [result["settings"]] if self.created else []
         self.history.append(result)
@@ -225,6 +240,7 @@ def write(path: Path, known: Known, round: Round, say: Say) -> None:
         _slow_down()
     _announce(SegmentBuilder, "__init__", "build", say)
     _announce(Catalog, "commit", "commit", say)
+    _announce(columns, "write_column", "column", say)
     _announce_large(fs.AppendFile, say)
     db = VecDB(path, sync=round.sync, sync_interval=round.sync_interval)
     say(moment="opened")
@@ -319,95 +335,3 @@ def _perform(db: VecDB, write: Write, say: Say) -> None:
             db.recover_snapshot(NAME, db.list_snapshots(NAME)[-1].name)
         case _:
             perform(db.collection(NAME), write)
-
-
-# -- the process that looks what is there ------------------------------------------------------
-
-
-def check(path: Path, known: Known, round: Round, heard: Heard) -> Message:
-    """Open what was killed. All acknowledged writes must be there, of each thread at most the one
-    under way besides, wholly, and nothing else; every way of reading must say the same."""
-    if (path / "FORMAT").is_file():
-        _require_sound(path, "after the kill")
-    started = time.perf_counter()
-    db = VecDB(path, sync=round.sync)
-    seconds = time.perf_counter() - started
-    try:
-        result = _look(db, known, round, heard)
-    finally:
-        db.close()
-    _require_sound(path, "after recovery and close")
-    return {**result, "acked": heard.acked, "seconds": seconds}
-
-
-def _require_sound(path: Path, when: str) -> None:
-    report = check_database(path)
-    if not report.ok:
-        raise Wrong(f"check {when}: {report.problems}")
-
-
-def _look(db: VecDB, known: Known, round: Round, heard: Heard) -> Message:
-    lanes = known.lanes(round)
-    nothing = {"exists": False, "applied": [False] * len(lanes), "replayed": 0, "torn": 0}
-    if db.damaged:
-        raise Wrong(f"damaged: {db.damaged}")
-    names = [c.name for c in db.get_collections().collections]
-    must_exist = known.created or bool(heard.moments["created"])
-    if not names and not must_exist:
-        return nothing
-    if names != [NAME]:
-        raise Wrong(f"collections {names}, not {[NAME]}")
-    collection = db.collection(NAME)
-    settings = settings_of(collection.info().config)
-    allowed = [round.settings] if heard.moments["configured"] else [*known.settings, round.settings]
-    if settings not in allowed:
-        raise Wrong(f"settings {settings}, not {' or '.join(map(str, allowed))}")
-
-    records, _ = collection.scroll(limit=10 * IDS, with_vectors=True)
-    found = {record.id: record for record in records}
-    applied = []
-    for lane, acked in zip(lanes, heard.acked, strict=True):
-        for _ in range(acked):
-            lane.take(lane.next())
-        applied.append(acked < round.writes and _take_if_applied(lane, found))
-    oracle = merged(known.vectors, [lane.oracle for lane in lanes])
-    other = [i for i, r in found.items() if i in oracle.points and oracle.record_difference(r)]
-    lost = sorted(map(str, [*(oracle.points.keys() - found.keys()), *other]))
-    result: Message = {
-        "exists": True,
-        "settings": settings,
-        "applied": applied,
-        "replayed": collection.recovery.replayed,
-        "torn": collection.recovery.torn_bytes,
-        "lost": len(lost),
-        "resurrected": len(found.keys() - oracle.points.keys()),
-        "duplicates": len(records) - len(found),
-    }
-    rng = Random(f"{round.seed}/{round.number}/check")
-    result["indexed"] = indexed_segments(db, NAME)
-    problem = difference(collection, oracle, known.pool, rng)
-    if not problem and round.wait:
-        db.wait_for_optimizer(NAME)
-        result["indexed"] += indexed_segments(db, NAME)
-        problem = difference(collection, oracle, known.pool, rng)
-        problem = problem and f"after the optimizer: {problem}"
-    if problem:
-        result["problem"] = f"{problem}; as acknowledged are not {lost[:10]}"
-    return result
-
-
-def _take_if_applied(lane: Lane, found: dict[Any, Any]) -> bool:
-    """Whether the write that was under way is there, wholly, and changed something; if so the
-    lane takes it."""
-    before = lane.oracle.copy()
-    lane.take(lane.next())
-    old, new = before.points, lane.oracle.points
-    touched = [i for i in {*old, *new} if old.get(i) is not new.get(i)]
-    for point_id in touched:
-        record, point = found.get(point_id), new.get(point_id)
-        if (record is None) != (point is None) or (
-            record and lane.oracle.record_difference(record)
-        ):
-            lane.oracle = before
-            return False
-    return bool(touched)

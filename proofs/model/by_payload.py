@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from proofs.model.oracle import Oracle, Point, PointId, value_at
+from proofs.model.meaning import MOMENTS, elements, selected
+from proofs.model.oracle import Oracle, Point, PointId
 from proofs.model.searches import CODES, ERRORS, EXACT, SKETCHES, draw_search
 from proofs.model.writes import Pool, random_filter
 
-KEYS = ("n", "a", "tags", "deep.x")
+KEYS = ("n", "a", "tags", "deep.x", "words", "when", "parts[].n", "parts[].words")
 
 
 def asked_of_payloads(collection: Any, oracle: Oracle, pool: Pool, rng: Random) -> str | None:
@@ -29,8 +30,14 @@ def asked_of_payloads(collection: Any, oracle: Oracle, pool: Pool, rng: Random) 
 
 
 def _values(point: Point, key: str) -> list[Any]:
-    value = value_at(point.payload, key)
-    return value if isinstance(value, list) else [value]
+    return elements(selected(point.payload, key))
+
+
+def _number(value: Any) -> float | None:
+    """What a value is placed by in an order; None: it is not."""
+    if isinstance(value, str):
+        return MOMENTS.get(value)
+    return value if type(value) in (int, float) else None
 
 
 def _drawn(rng: Random, oracle: Oracle, pool: Pool) -> dict[str, Any] | None:
@@ -47,7 +54,7 @@ def ordered(collection: Any, oracle: Oracle, pool: Pool, rng: Random) -> str | N
         (value, (isinstance(i, str), i))
         for i in oracle.matching(filter)
         for value in dict.fromkeys(
-            v for v in _values(oracle.points[i], key) if type(v) in (int, float)
+            number for number in map(_number, _values(oracle.points[i], key)) if number is not None
         )
         if start is None or (value <= start if down else value >= start)
     ]

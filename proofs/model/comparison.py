@@ -9,7 +9,10 @@ import itertools
 from random import Random
 from typing import Any
 
+from proofs.model.by_examples import asked_by_examples
 from proofs.model.by_payload import asked_of_payloads
+from proofs.model.by_prefetch import asked_of_prefetched
+from proofs.model.drawing import field_condition
 from proofs.model.oracle import Oracle, PointId
 from proofs.model.searches import CODES, EXACT, draw_search
 from proofs.model.writes import Pool, random_filter
@@ -26,7 +29,10 @@ def difference(collection: Any, oracle: Oracle, pool: Pool, rng: Random) -> str 
         or _searched(collection, oracle, pool, rng)
         or _diverse(collection, oracle, pool, rng)
         or asked_of_payloads(collection, oracle, pool, rng)
+        or asked_by_examples(collection, oracle, pool, rng)
+        or asked_of_prefetched(collection, oracle, pool, rng)
         or indexed(collection, oracle)
+        or filtered(collection, oracle, rng)
     )
 
 
@@ -44,10 +50,25 @@ def retrieved(collection: Any, oracle: Oracle, ids: list[PointId]) -> str | None
 
 def indexed(collection: Any, oracle: Oracle) -> str | None:
     """What is said of fields of the payload, and how many points have them."""
-    schema = collection.info().payload_schema
+    info = collection.info()
+    schema = info.payload_schema
+    columns = {field for field, each in info.columns.items() if not each.automatic}
+    if columns != oracle.indexes.keys():
+        return f"columns of {columns}, not of {sorted(oracle.indexes)}"
     found = {field: (info.data_type.value, info.points) for field, info in schema.items()}
     wanted = {f: (kind, oracle.points_with(f)) for f, kind in oracle.indexes.items()}
     return None if found == wanted else f"payload schema {found}, not {wanted}"
+
+
+def filtered(collection: Any, oracle: Oracle, rng: Random) -> str | None:
+    """Conditions that columns answer: on fields that have an index."""
+    for field in oracle.indexes:
+        for _ in range(3):
+            filter = {"must": [field_condition(rng, [field])]}
+            problem = counted(collection, oracle, filter)
+            if problem:
+                return f"with an index: {problem}"
+    return None
 
 
 def counted(collection: Any, oracle: Oracle, filter: Any) -> str | None:

@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from proofs.model import meaning
+
 Floats = npt.NDArray[np.float32]
 PointId = int | str  # a str is a canonical UUID
 
@@ -87,7 +89,7 @@ class Oracle:
             point = self.points.get(point_id)
             if mode == ("update_only" if point is None else "insert_only"):
                 continue
-            if point is not None and condition and not matches(condition, point_id, point):
+            if point is not None and condition and not self.matches(condition, point_id):
                 continue
             kept = {name: self.stored(name, vector) for name, vector in vectors.items()}
             self.points[point_id] = Point(plain(payload or {}), kept)
@@ -137,7 +139,7 @@ class Oracle:
         condition: dict[str, Any] | None = None,
     ) -> None:
         for point_id, vectors in rows:
-            if condition and not matches(condition, point_id, self.points[point_id]):
+            if condition and not self.matches(condition, point_id):
                 continue
             kept = {name: self.stored(name, vector) for name, vector in vectors.items()}
             self._replace(point_id, vectors={**self.points[point_id].vectors, **kept})
@@ -162,7 +164,15 @@ class Oracle:
 
     def matching(self, filter: dict[str, Any] | None) -> list[PointId]:
         """The ids that match a filter in its JSON form, in order."""
-        return [i for i in self.ids() if filter is None or matches(filter, i, self.points[i])]
+        return [i for i in self.ids() if filter is None or self.matches(filter, i)]
+
+    def matches(self, filter: dict[str, Any], point_id: PointId) -> bool:
+        """Whether a point matches."""
+        point, texts = (
+            self.points[point_id],
+            [f for f, kind in self.indexes.items() if kind == "text"],
+        )
+        return meaning.matches(filter, point_id, point.payload, point.vectors, texts)
 
     def scores(
         self, name: str, query: Any, filter: dict[str, Any] | None = None
@@ -194,9 +204,10 @@ class Oracle:
         return nearness
 
     def points_with(self, field: str) -> int:
-        """How many points have a value at a path of plain names."""
+        """How many points have a value at a path."""
         return sum(
-            value_at(point.payload, field) not in (None, []) for point in self.points.values()
+            not meaning.is_empty(meaning.selected(point.payload, field))
+            for point in self.points.values()
         )
 
     def best_first(self, name: str, scores: Iterable[float]) -> list[float]:
@@ -360,49 +371,3 @@ def require_sound(path: Path) -> None:
 
     report = check_database(path)
     assert report.ok, f"{path}: {report.problems}"
-
-
-def value_at(payload: Any, path: str) -> Any:
-    """What is at a path of plain names; None if nothing is."""
-    for step in path.split("."):
-        payload = payload.get(step) if isinstance(payload, dict) else None
-    return payload
-
-
-# -- filters -------------------------------------------------------------------------------
-
-
-def matches(filter: dict[str, Any], point_id: PointId, point: Point) -> bool:
-    """The JSON form; keys are top-level names."""
-
-    def holds(condition: dict[str, Any]) -> bool:
-        return _condition(condition, point_id, point)
-
-    return (
-        all(map(holds, filter.get("must", [])))
-        and (not filter.get("should") or any(map(holds, filter["should"])))
-        and not any(map(holds, filter.get("must_not", [])))
-    )
-
-
-def _condition(condition: dict[str, Any], point_id: PointId, point: Point) -> bool:
-    if "has_id" in condition:
-        return point_id in condition["has_id"]
-    if "has_vector" in condition:
-        return condition["has_vector"] in point.vectors
-    if "is_empty" in condition:
-        return point.payload.get(condition["is_empty"]["key"]) in (None, [])
-    if "key" not in condition:
-        return matches(condition, point_id, point)
-    value = point.payload.get(condition["key"])
-    values = value if isinstance(value, list) else [value]
-    if "match" in condition:
-        match = condition["match"]
-        wanted = match["any"] if "any" in match else [match["value"]]
-        return any(type(v) is type(w) and v == w for v in values for w in wanted)
-    bounds = condition["range"]
-    numbers = [v for v in values if type(v) in (int, float)]
-    return any(
-        v >= bounds.get("gte", float("-inf")) and v < bounds.get("lt", float("inf"))
-        for v in numbers
-    )

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from proofs.model.drawing import FIELDS, random_conditions, random_payload
 from proofs.model.oracle import Floats, Oracle, PointId
 from vecdb import models
 
@@ -43,8 +44,6 @@ BY_FILTER = 0.15
 """How often points are selected by a filter."""
 CONDITIONAL = 0.25
 """How often points or vectors are written on a condition."""
-FIELDS = ("n", "a", "tags", "deep.x")
-"""Of payloads."""
 
 
 @dataclass(frozen=True)
@@ -167,7 +166,8 @@ def draw(
         payload = random_payload(rng)
         return Write(verb, form, ids=ids, filter=filter, payload=payload, key=key)
     if verb == "delete_payload":
-        names = rng.sample(("n", "a", "tags", "deep.x", "none"), rng.randint(1, 3))
+        keys = ("n", "a", "tags", "deep.x", "words", "at", "when", "parts", "none")
+        names = rng.sample(keys, rng.randint(1, 3))
     else:
         names = [rng.choice(sorted(oracle.vectors))] if verb == "delete_vectors" else []
     return Write(verb, form, ids=ids, filter=filter, names=names)
@@ -208,36 +208,10 @@ def _any(oracle: Oracle) -> PointId:
     return next(iter(oracle.points))
 
 
-def random_payload(rng: Random) -> dict[str, Any]:
-    """JSON of every kind, with keys that the filters ask for."""
-    payload: dict[str, Any] = {"n": rng.randrange(8)}
-    if rng.random() < 0.5:
-        payload["a"] = rng.choice(("x", "y", "ä\0", 1.0, True, None))
-    if rng.random() < 0.3:
-        payload["tags"] = rng.sample(("x", "y", "z", 1, 2.5, None), rng.randrange(4))
-    if rng.random() < 0.2:
-        payload["deep"] = {"x": rng.choice(([1, {"y": None}], 2**62, "text " * 20))}
-    return payload
-
-
 def random_filter(rng: Random, oracle: Oracle, pool: Pool) -> dict[str, Any]:
-    """A filter of one to three conditions in its JSON form."""
-    low = rng.randrange(8)
-    conditions: list[dict[str, Any]] = [
-        {"key": "n", "range": {"gte": low, "lt": low + rng.choice((1, 2, 4))}},
-        {"key": "n", "match": {"value": low}},
-        {"key": "a", "match": {"value": rng.choice(("x", "y", True))}},
-        {"key": "tags", "match": {"any": ["x", "z"]}},
-        {"is_empty": {"key": "tags"}},
-        {"has_id": pool.some(rng, 30)},
-        {"has_vector": rng.choice(sorted(oracle.vectors) or [_NEW])},
-    ]
-    first, second, third = rng.sample(conditions, 3)
-    filter: dict[str, Any] = {"must": [first]}
-    if rng.random() < 0.4:
-        filter["must_not"] = [second]
-    if rng.random() < 0.2:
-        filter = {"should": [filter, third]}
+    """A filter in its JSON form."""
+    name = rng.choice(sorted(oracle.vectors) or [_NEW])
+    filter = random_conditions(rng, pool.some(rng, 30), name)
     return filter if pool.own is None else {"must": [{"has_id": pool.own}, filter]}
 
 

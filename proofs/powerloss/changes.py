@@ -6,6 +6,7 @@ That is vector names that come and go, payload indexes, metadata.
 from __future__ import annotations
 
 from proofs.powerloss.sequences import (
+    DURING,
     EAGER_VACUUM,
     FORTY,
     NAMED,
@@ -110,4 +111,23 @@ CHANGES: dict[str, Workload] = {
         ),
         setup=FORTY,
     ),
+    "columns": Workload(
+        (
+            *(Index("place", "integer"), Edit("set", (1, 6)), Put(5, 5, 2), Flush()),
+            *(Index("version", "integer", wait=False), Optimize(), Edit("set", place=2, value=9)),
+            *(Delete((3,)), Index("place"), Flush(), Index("place", "keyword"), Reopen()),
+            *(Edit("unset", (1, 2)), Index("version"), Put(60, 3, 4), Flush()),
+        ),
+        setup=FORTY,
+    ),
+    "columns-merge": Workload(
+        (
+            *(Edit("set", (1, 101)), Optimize((*DURING, Index("version", "integer")))),
+            *(Edit("set", (12, 103), value=3), Index("place"), Flush(), Delete((13,))),
+            *(Index("place", "keyword", wait=False), Optimize(), Edit("unset", (12,)), Flush()),
+        ),
+        setup=(Create(), Index("place", "integer"), *SEGMENTS[1:], ONE_SEGMENT),
+    ),
+    "crashed-columns": Workload((), crashed="columns"),
+    "killed-columns": Workload((), killed_in="columns-merge"),
 }

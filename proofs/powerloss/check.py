@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from proofs.model.oracle import Points
+from proofs.model.oracle import Oracle, Points
 from proofs.model.oracle import read as read_points
 from proofs.model.writes import Write, perform
 from proofs.powerloss.promises import Allowed, History
@@ -64,6 +64,7 @@ def check_image(path: Path, history: History, allowed: Allowed) -> None:
         found = history.known(found, allowed)
         for name, model in found.collections.items():
             _require(_search_difference(db, name, model))
+            _require(_filter_difference(db, name, model))
             if SPACES[model.space].background:  # let it rest, or the next open goes on with it
                 db.flush(name)
                 db.wait_for_optimizer(name)
@@ -181,6 +182,19 @@ def _search_difference(db: VecDB, name: str, model: Model) -> str | None:
             every = exact or limit > len(ids)  # else an index may have missed some
             if every and not np.allclose(given, best[:limit], rtol=1e-5):
                 return f"{what}: scores {given[:5]}, the best are {best[:5]}"
+    return None
+
+
+def _filter_difference(db: VecDB, name: str, model: Model) -> str | None:
+    """What filters on payloads find, whether or not there are columns."""
+    oracle = Oracle({})
+    oracle.points = dict(model.points)
+    for field in ("place", "version"):
+        for value in range(6):
+            filter = {"must": [{"key": field, "match": {"value": value}}]}
+            found, wanted = db.count(name, filter).count, len(oracle.matching(filter))
+            if found != wanted:
+                return f"{name}: {found} points with {field} {value}, not {wanted}"
     return None
 
 

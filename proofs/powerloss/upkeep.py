@@ -161,11 +161,13 @@ class Rename(Step):
 
 @dataclass(frozen=True)
 class Index(Step):
-    """Say of which type a field of the payload is, or that nothing is said of it."""
+    """Give a field of the payload an index of a type, or take it away. Its columns are written in
+    the step, or later by the optimizer (``wait=False``)."""
 
     field: str
     kind: str | None = None
     into: str = "c"
+    wait: bool = True
 
     def pass_through(self, state: State) -> list[State]:
         model = state.collections[self.into]
@@ -178,7 +180,7 @@ class Index(Step):
         if self.kind is None:
             run.db.delete_payload_index(self.into, self.field)
         else:
-            run.db.create_payload_index(self.into, self.field, self.kind)
+            run.db.create_payload_index(self.into, self.field, self.kind, wait=self.wait)
         return 0
 
 

@@ -8,7 +8,7 @@ where a score, the order or a row is not true, and where a few special rows make
 all originals.
 
     python -m proofs.recall --quick                            minutes on one core
-    python -m proofs.recall --jobs 2 --data DIR                all of it: hours
+    python -m proofs.recall --jobs 2 --data DIR                all of it: an hour of two cores
     python -m proofs.recall --generator bits --metric Dot      a part, as it is in all of it
     python -m proofs.recall --place PLACE --rows N             one collection, as it is printed
     python -m proofs.recall --markdown docs/benchmarks.md      and the table there

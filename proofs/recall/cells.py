@@ -78,8 +78,8 @@ class Asking:
     k: int = 10
     recall: float | None = None
     filtered: str = ""
-    """``scan``: a filter that leaves a tenth, small enough to be scanned. ``visit``: one that
-    leaves half, tried by the index as in a large collection."""
+    """``tenth``: a filter that leaves so much, here and there. ``side``: one that leaves half, one
+    side of the data. ``visit``: the same, tried by near partitions as in a large collection."""
     oversampling: float | None = None
     hnsw_ef: int | None = None
     exact: bool = False
@@ -129,7 +129,7 @@ GROUPS: dict[str, Asking] = {
     "k=1": Asking(k=1),
     "k=50": Asking(k=50),
     "k=150": Asking(k=150),  # more than an index has a table for
-    "filter": Asking(filtered="scan"),
+    "filter": Asking(filtered="tenth"),
     "k=1 visit": Asking(k=1, filtered="visit"),
     "k=10 visit": Asking(k=10, filtered="visit"),
     "k=50 visit": Asking(k=50, filtered="visit"),
@@ -162,6 +162,8 @@ def askings(place: Place) -> list[Asking]:
     ]
     group = GROUPS[place.group]
     wanted += [replace(group, recall=0.9), group, replace(group, recall=0.99)]
+    if group.filtered == "visit":
+        wanted += [replace(each, filtered="side") for each in wanted[-3:]]
     wanted += [replace(base, **MORE[place.more]) for base in (ten, group)]
     return list(dict.fromkeys(wanted))
 

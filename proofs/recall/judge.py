@@ -1,6 +1,7 @@
 """Judge: what the answers to one asking are worth, and what is wrong with them.
 
-recall    fewer of the true neighbours than what was asked for, less 0.01
+recall    fewer of the true neighbours than what was asked for, less 0.01; where queries share most
+          of theirs, less what chance does to one or two
 less      fewer than where less was asked for, less 0.005 of the same queries
 score     a score that is not the row's, where originals have the last word
 order     results are not in order of their scores
@@ -28,6 +29,11 @@ SLACK = 0.01
 """A recall may be below what was asked for by so much."""
 _SLACK_OF_ALL = 0.0005
 """And where all was asked for."""
+_ALIKE = 2.0
+"""Queries that share true neighbours miss the same ones by chance, and are worth fewer that share
+none. If all are worth less than two, their mean is judged as that of so few."""
+_CHANCE = 2.0
+"""So many standard deviations of one query's share are chance."""
 _LESS = 0.005
 _DOUBTS = 2.0
 """A mean within so many standard errors of what decides is measured with more queries."""
@@ -50,6 +56,8 @@ class Cell:
     work: dict[str, float] = field(default_factory=dict)
     """Rows scored by sketches, codes, originals, in the mean; ``whole``: the share of queries that
     scanned all originals of a file; ``p50``: microseconds."""
+    alike: bool = False
+    """Whether all queries are worth less than two."""
     wrong: list[str] = field(default_factory=list)
 
     @property
@@ -67,6 +75,7 @@ class Cell:
             "error": round(self.error, 5),
             "worst": round(self.worst, 5),
             "queries": self.queries,
+            "alike": self.alike,
             "work": {name: round(value, 3) for name, value in self.work.items()},
         }
         return {**place, "asked": self.asking.name, **numbers, "wrong": self.wrong}
@@ -74,8 +83,7 @@ class Cell:
 
 def shares(answers: Answers, truth: Truth, mask: Mask, asking: Asking) -> Shares:
     """The share of the true neighbours that each query found, by score: ``float64 (q,)``."""
-    count, results = answers.ids.shape
-    wanted = min(results, int(mask.sum()))
+    count, wanted = len(answers.ids), _wanted(answers, mask)
     if not wanted:
         return np.ones(count)
     bars, _ = truth.bars(mask, count, wanted)
@@ -99,6 +107,11 @@ def judge(
         if target is None:
             continue
         least = target - (_SLACK_OF_ALL if target == 1 else SLACK)
+        worth = _worth(answers, truth, masks[asking.filtered])
+        cell.alike = worth < _ALIKE
+        if cell.alike:
+            results = max(1, _wanted(answers, masks[asking.filtered]))
+            least -= _CHANCE * (target * (1 - target) / (results * worth)) ** 0.5
         if cell.recall < least:
             cell.wrong.append(f"recall: {cell.recall:.3f}, asked for {target:g}")
         if abs(cell.recall - least) < _DOUBTS * cell.error:
@@ -120,6 +133,21 @@ def _cell(place: Place, asking: Asking, answers: Answers, share: Shares) -> Cell
     work["p50"] = float(np.median(answers.micros))
     error = float(share.std() / len(share) ** 0.5)
     return Cell(place, asking, len(share), float(share.mean()), error, float(share.min()), work)
+
+
+def _wanted(answers: Answers, mask: Mask) -> int:
+    """How many true neighbours each query has to find."""
+    return int(min(answers.ids.shape[1], mask.sum()))
+
+
+def _worth(answers: Answers, truth: Truth, mask: Mask) -> float:
+    """How many queries that share no true neighbour these are worth."""
+    count, wanted = len(answers.ids), _wanted(answers, mask)
+    if not wanted or count < 2:
+        return float(count)
+    _, times = np.unique(truth.nearest(mask, count, wanted), return_counts=True)
+    shared = float((times * (times - 1.0)).sum()) / (wanted * count * (count - 1))
+    return float(1.0 / max(shared, 1.0 / count))
 
 
 def _compared(found: dict[Asking, Answers]) -> list[tuple[Asking, Asking]]:

@@ -19,10 +19,9 @@ import numpy.typing as npt
 from proofs.recall.cells import Asking
 from proofs.recall.stored import Stored
 from vecdb import models
-from vecdb.engine.read.segment import sketches
+from vecdb.engine.read.segment import sketches, widen
 
-_SCANNED_VALUES = "_FILTERED_VALUES"
-"""The engine scans what a filter leaves up to so many values: none, where it is to visit them."""
+_NEVER = 1 << 62
 
 
 @dataclass
@@ -64,7 +63,7 @@ class Questions:
     def ask(self, asking: Asking, start: int, end: int) -> Answers:
         """What some of the queries find. Warnings are notes: in a program that makes errors of
         warnings they would end the search."""
-        with warnings.catch_warnings(record=True) as caught, _visiting(asking):
+        with warnings.catch_warnings(record=True) as caught, _as_in_large_segments(asking):
             warnings.simplefilter("always")
             answers = (self._batch if asking.batch else self._one_by_one)(asking, start, end)
         said = (f"warning: {w.category.__name__}: {w.message}" for w in caught)
@@ -155,12 +154,13 @@ def _put(answers: Answers, number: int, points: list[models.ScoredPoint]) -> Non
 
 
 @contextmanager
-def _visiting(asking: Asking) -> Iterator[None]:
-    """What matches a filter is looked for by the index, as where it is too much to be scanned."""
-    values = getattr(sketches, _SCANNED_VALUES)  # a name that is gone would test nothing
-    if asking.filtered == "visit":
-        setattr(sketches, _SCANNED_VALUES, 0)
+def _as_in_large_segments(asking: Asking) -> Iterator[None]:
+    """What matches a filter is looked for by sketches, not scanned: those of near partitions for a
+    visit, else all."""
+    was = sketches._MOST_MATCH, widen._SCAN_BYTES
+    sketches._MOST_MATCH = 0.0 if asking.filtered == "visit" else _NEVER
+    widen._SCAN_BYTES = -_NEVER
     try:
         yield
     finally:
-        setattr(sketches, _SCANNED_VALUES, values)
+        sketches._MOST_MATCH, widen._SCAN_BYTES = was

@@ -30,9 +30,10 @@ class Stored:
         half = along > np.median(along)  # one side of the data, and of the queries
         self.filters = {
             "": None,
-            "scan": {"must": [{"key": "tenth", "match": {"value": 3}}]},
-            "visit": {"must": [{"key": "half", "match": {"value": True}}]},
+            "tenth": {"must": [{"key": "tenth", "match": {"value": 3}}]},
+            "side": {"must": [{"key": "half", "match": {"value": True}}]},
         }
+        self.filters["visit"] = self.filters["side"]
         self.using = _NAME if place.way == "second" else None
         self._db, self._place = db, place
         self.collection = self._create(data.base.shape[1])
@@ -45,7 +46,8 @@ class Stored:
             dead = _near_some(truth, random, there)
             self.collection.delete(dead.tolist())
             there[dead] = False
-        self.masks = {"": there, "scan": there & (tenth == 3), "visit": there & half}
+        self.masks = {"": there, "tenth": there & (tenth == 3), "side": there & half}
+        self.masks["visit"] = self.masks["side"]
         self.problems = self._problems()
 
     def close(self) -> None:

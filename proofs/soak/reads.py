@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from proofs.model import by_payload, comparison
+from proofs.model import by_examples, by_payload, by_prefetch, comparison
 from proofs.model.comparison import NO_POINT
 from proofs.model.searches import EXACT, draw_search
 from proofs.model.writes import random_filter
@@ -57,7 +57,7 @@ def _search_batch(collection: Any, kept: Kept, rng: Random) -> str | None:
 
 
 def _query_points(collection: Any, kept: Kept, rng: Random) -> str | None:
-    ways = (_by_vector, _by_nothing, _by_point, _later_page, _by_chance)
+    ways = (_by_vector, _by_nothing, _by_point, _later_page, _by_chance, _by_examples, _by_prefetch)
     return rng.choice(ways)(collection, kept, rng)
 
 
@@ -73,6 +73,15 @@ def _by_nothing(collection: Any, kept: Kept, rng: Random) -> str | None:
 
 def _by_chance(collection: Any, kept: Kept, rng: Random) -> str | None:
     return by_payload.sampled(collection, kept.oracle, kept.pool, rng)
+
+
+def _by_examples(collection: Any, kept: Kept, rng: Random) -> str | None:
+    return by_examples.fitting(collection, kept.oracle, kept.pool, rng)
+
+
+def _by_prefetch(collection: Any, kept: Kept, rng: Random) -> str | None:
+    ask = rng.choice((by_prefetch.computed, by_prefetch.fused))
+    return ask(collection, kept.oracle, kept.pool, rng)
 
 
 def _by_point(collection: Any, kept: Kept, rng: Random) -> str | None:
@@ -134,6 +143,14 @@ def _facet(collection: Any, kept: Kept, rng: Random) -> str | None:
     return by_payload.faceted(collection, kept.oracle, kept.pool, rng)
 
 
+def _matrix(collection: Any, kept: Kept, rng: Random) -> str | None:
+    return by_examples.paired(collection, kept.oracle, kept.pool, rng)
+
+
+def _within(collection: Any, kept: Kept, rng: Random) -> str | None:
+    return by_prefetch.near(collection, kept.oracle, kept.pool, rng)
+
+
 def _memory_report(collection: Any, kept: Kept, rng: Random) -> str | None:
     report = collection.memory_report()
     parts, total = report["parts"].values(), report["total"]
@@ -164,5 +181,8 @@ READS: dict[str, Read] = {
     "query_points_groups": _query_groups,
     "search_groups": _search_groups,
     "facet": _facet,
+    "search_matrix_pairs": _matrix,
+    "search_matrix_offsets": _matrix,
+    "within": _within,
     "memory_report": _memory_report,
 }

@@ -84,8 +84,8 @@ def batch_in_pieces() -> None:
     """each operation of a batch is a frame of its own"""
     real = writer.submit_all
 
-    def submit_all(store: Store, requests: Sequence[writer.Request]) -> list[int]:
-        return [seq for request in requests for seq in real(store, [request])]
+    def submit_all(store: Store, requests: Sequence[writer.Request]) -> list[writer.Done]:
+        return [done for request in requests for done in real(store, [request])]
 
     put(writing, "submit_all", submit_all)
 

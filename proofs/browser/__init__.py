@@ -1,0 +1,1 @@
+"""The page of ``vecdb serve`` in a real browser."""
