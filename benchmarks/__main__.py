@@ -32,6 +32,7 @@ SECTIONS = (
     "overhead",
     "kernels",
     "memory",
+    "filters",
 )
 
 
@@ -80,6 +81,9 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--core", type=int, help="processor to run on (default: the last)")
     parser.add_argument("--seed", type=int, default=1, help="for random data (default 1)")
     parser.add_argument("--metric", help="cosine, dot or l2 (default: the data's own)")
+    parser.add_argument(
+        "--rows", type=int, help="so many rows: the first ones, or all again and again with noise"
+    )
     parser.add_argument("--systems", help="which to compare, comma-separated (default: all)")
     parser.add_argument("--plots", type=Path, help="folder for a picture of the curves")
     parser.add_argument("--no-peers", action="store_true", help="measure vecdb only")
@@ -109,7 +113,17 @@ def _pin(core: int | None) -> tuple[int, list[int]]:
 
 
 def _measure(options: argparse.Namespace, core: int, cores: list[int]) -> dict[str, Any]:
-    from benchmarks import common, compare, growth, ingest, kernels, opening, quantization, search
+    from benchmarks import (
+        common,
+        compare,
+        filters,
+        growth,
+        ingest,
+        kernels,
+        opening,
+        quantization,
+        search,
+    )
 
     sections = {
         "systems": compare.measure,
@@ -121,6 +135,7 @@ def _measure(options: argparse.Namespace, core: int, cores: list[int]) -> dict[s
         "overhead": search.measure,
         "kernels": kernels.measure,
         "memory": opening.memory,
+        "filters": filters.measure,
     }
     with common.Run(options, core, cores) as run:
         results = {"setting": run.setting()}

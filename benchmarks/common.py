@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import Any
 
 import vecdb
-from benchmarks.data import Data
+from benchmarks.data import Data, resized
 from benchmarks.data import Floats as Floats
 from benchmarks.data import K as K
 from benchmarks.systems import SYSTEMS
@@ -59,13 +59,17 @@ class Run:
         ]
         self.core, self.cores = core, cores
         """What is pinned runs on the one; what says so runs on all of them."""
-        self.data = Data(options.data, options.metric, 50 if self.quick else None)
-        self.base, self.queries = self.data.base, self.data.queries
-        self.payload = self.data.payload
         parent = options.workdir or Path(tempfile.gettempdir())
         if filesystem(parent) in _IN_MEMORY:
             raise SystemExit(f"bench: {parent} is in memory; give --workdir on a real disk")
         self.directory = Path(tempfile.mkdtemp(prefix="vecdb-bench-", dir=parent))
+        folder = options.data
+        if options.rows is not None:  # its truth and payload are another's
+            folder = self.directory / f"{folder.resolve().name}-{options.rows}"
+            resized(options.data, folder, options.rows, self.seed)
+        self.data = Data(folder, options.metric, 50 if self.quick else None)
+        self.base, self.queries = self.data.base, self.data.queries
+        self.payload = self.data.payload
         self._loaded: dict[str, Path] = {}
         # Kernels are compiled once on a machine, which is no part of any figure.
         subprocess.run([sys.executable, "-m", "vecdb", "warmup"], check=True, stdout=sys.stderr)

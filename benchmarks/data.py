@@ -32,16 +32,16 @@ class Data:
             raise SystemExit(f"bench: metric {self.metric!r}; expected {', '.join(METRICS)}")
         self.base: Floats = np.load(self.base_path).astype(np.float32, copy=False)
         self.queries: Floats = np.load(folder / "queries.npy").astype(np.float32)[:queries]
-        self._scored = prepared(self.base, self.metric)
-        self._asked = prepared(self.queries, self.metric)
+        self.vectors = prepared(self.base, self.metric)
+        self.asked = prepared(self.queries, self.metric)
         file = folder / f"gt_{self.metric}.npy"
         if file.exists():
             self.truth: Rows = np.load(file)[: len(self.queries), :K].astype(np.int64)
         else:
-            self.truth = exact(self._scored, self._asked, self.metric)
+            self.truth = exact(self.vectors, self.asked, self.metric)
         self._least = [
             self._scores(rows, query).min()
-            for rows, query in zip(self.truth, self._asked, strict=True)
+            for rows, query in zip(self.truth, self.asked, strict=True)
         ]
         payload = folder / "payload.jsonl.gz"
         self.payload = _read_payload(payload) if payload.exists() else None
@@ -61,14 +61,14 @@ class Data:
         for a millionth (of the score, where scores are large).
         """
         hits = 0
-        for rows, query, least in zip(found, self._asked, self._least, strict=False):
+        for rows, query, least in zip(found, self.asked, self._least, strict=False):
             distinct = np.unique(np.array(rows[:K], dtype=np.int64))
             near = self._scores(distinct, query) >= least - 1e-6 * max(1.0, abs(least))
             hits += min(self.truth.shape[1], int(near.sum()))
         return float(hits / (self.truth.shape[1] * len(found)))
 
     def _scores(self, rows: Rows, query: Floats) -> npt.NDArray[np.float64]:
-        near = self._scored[rows].astype(np.float64)
+        near = self.vectors[rows].astype(np.float64)
         if self.metric == "l2":
             return np.asarray(-np.square(near - query).sum(axis=1))
         return near @ query.astype(np.float64)
@@ -90,9 +90,7 @@ def exact(base: Floats, queries: Floats, metric: str, block: int = 100_000) -> R
     rows = np.zeros((len(queries), 0), np.int64)
     for start in range(0, len(base), block):
         part = base[start : start + block]
-        scores = queries @ part.T
-        if metric == "l2":
-            scores = 2 * scores - np.einsum("ij,ij->i", part, part)
+        scores = scored(part, queries, metric)
         ids = np.broadcast_to(np.arange(start, start + len(part)), scores.shape)
         best, rows = np.hstack([best, scores]), np.hstack([rows, ids])
         if best.shape[1] > K:  # a stable sort of all would take longer than the products
@@ -100,6 +98,35 @@ def exact(base: Floats, queries: Floats, metric: str, block: int = 100_000) -> R
             best, rows = np.take_along_axis(best, keep, 1), np.take_along_axis(rows, keep, 1)
     order = np.argsort(-best, axis=1, kind="stable")
     return np.take_along_axis(rows, order, 1)
+
+
+def scored(base: Floats, queries: Floats, metric: str) -> Floats:
+    """How near each row is to each query (q x n): more is nearer. Both are ``prepared``."""
+    scores: Floats = queries @ base.T
+    if metric == "l2":
+        scores = 2 * scores - np.einsum("ij,ij->i", base, base)
+    return scores
+
+
+def resized(source: Path, folder: Path, rows: int, seed: int) -> None:
+    """Write a folder with the queries of another one and ``rows`` of its vectors.
+
+    Where it has fewer, they come round again, each time with other normal noise, half as long as
+    the vector: about as far from the first as rows are from their neighbours. All are normalised.
+    """
+    folder.mkdir(parents=True)
+    random = np.random.default_rng(seed)
+    name = "base.npy" if (source / "base.npy").exists() else "vectors.npy"
+    base = prepared(np.load(source / name), "cosine")
+    np.save(folder / "queries.npy", np.load(source / "queries.npy"))
+    file = np.lib.format.open_memmap(folder / "base.npy", "w+", np.float32, (rows, base.shape[1]))
+    for start in range(0, rows, len(base)):
+        part = base[: rows - start]
+        if start:
+            noise = random.standard_normal(part.shape, dtype=np.float32)
+            part = prepared(part + noise * np.float32(0.5 / np.sqrt(base.shape[1])), "cosine")
+        file[start : start + len(part)] = part
+    file.flush()
 
 
 def synthetic(folder: Path, rows: int, dim: int, queries: int, seed: int) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
+from benchmarks import report_filters
 from benchmarks.curves import TARGETS
+from benchmarks.tables import mib, number, table
 
 _MARKER = re.compile(
     r"(<!-- bench:begin (?P<name>[^ ]+) -->\n)(?P<body>.*?)(<!-- bench:end (?P=name) -->)", re.S
@@ -26,7 +28,9 @@ def fill(page: str, results: dict[str, Any]) -> str:
         name, _, wanted = match["name"].partition("/")
         if name not in _TABLES:
             raise ValueError(f"no such table: {match['name']!r}; there are {', '.join(_TABLES)}")
-        if name not in found or (wanted and wanted != data):
+        # The page's setting is that of its greater part: a run of some parts leaves it.
+        elsewhere = name == "setting" and "systems" not in results
+        if name not in found or (wanted and wanted != data) or elsewhere:
             return match[0]
         return f"{match[1]}{found[name]}{match[4]}"
 
@@ -40,34 +44,6 @@ def tables(results: dict[str, Any]) -> dict[str, str]:
         for name, (section, make) in _TABLES.items()
         if results.get(section) is not None
     }
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]], note: str = "") -> str:
-    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
-
-    def line(cells: Sequence[str]) -> str:
-        padded = [
-            cell.ljust(width) if i == 0 else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(cells, widths, strict=True))
-        ]
-        return f"| {' | '.join(padded)} |\n"
-
-    rule = [("-" * width) if i == 0 else "-" * (width - 1) + ":" for i, width in enumerate(widths)]
-    text = line(head) + line(rule) + "".join(map(line, rows))
-    return f"\n{text}\n{note}\n\n" if note else f"\n{text}\n"
-
-
-def _number(value: float | None) -> str:
-    """Three digits that matter."""
-    if value is None:
-        return "–"
-    if abs(value) >= 100:
-        return f"{value:,.0f}"
-    return f"{value:.3g}" if abs(value) < 10 else f"{value:.1f}"
-
-
-def _mib(size: float) -> str:
-    return f"{size / 2**20:.1f}"
 
 
 def _setting(results: dict[str, Any]) -> str:
@@ -89,7 +65,7 @@ def _setting(results: dict[str, Any]) -> str:
     ]
     if setting["quick"]:
         rows.append(("quick", "yes: these figures only show that the tool works"))
-    return _table(("", ""), rows)
+    return table(("", ""), rows)
 
 
 def _quantization(results: dict[str, Any]) -> str:
@@ -103,14 +79,14 @@ def _quantization(results: dict[str, Any]) -> str:
                     method["name"] if first else "",
                     name if first or name == "default" else f"rescored {name}",
                     f"{one['recall']:.3f}",
-                    _number(1e3 * one["latency_ms"]["median"]),
+                    number(1e3 * one["latency_ms"]["median"]),
                     f"{one['speed']:.2f}",
                     f"{method['compression']:.1f}" if first else "",
-                    _number(method["build_seconds"]) if first else "",
+                    number(method["build_seconds"]) if first else "",
                 ]
             )
     head = ("codes", "search", "recall@10", "µs", "speed", "compression", "build s")
-    return _table(head, rows)
+    return table(head, rows)
 
 
 def _ingest(results: dict[str, Any]) -> str:
@@ -124,19 +100,19 @@ def _ingest(results: dict[str, Any]) -> str:
                 f"{rate['median']:,.0f}",
                 f"{rate['min']:,.0f} to {rate['max']:,.0f}",
                 str(rate["runs"]),
-                _number(settle["median"]) if settle else "–",
+                number(settle["median"]) if settle else "–",
                 way["note"],
             ]
         )
     note = "".join(f"Not measured: {n} ({why}). " for n, why in section["skipped"].items()).strip()
     head = ("", "points/s", "range", "runs", "then s", "how")
-    return _table(head, rows, note)
+    return table(head, rows, note)
 
 
 def _opening(results: dict[str, Any]) -> str:
     section = results["opening"]
     rows = [
-        [name, _number(one["median"]), _number(one["min"]), _number(one["max"]), str(one["runs"])]
+        [name, number(one["median"]), number(one["min"]), number(one["max"]), str(one["runs"])]
         for name, one in (
             *section["seconds"].items(),
             ("clean, RAM, first in a process", section["fresh_process"]),
@@ -144,9 +120,9 @@ def _opening(results: dict[str, Any]) -> str:
     ]
     note = (
         f"{section['rows']:,} points. After SIGKILL {section['replayed_operations']} operations "
-        f"were replayed; the WAL had {_mib(section['wal_bytes'])} MiB."
+        f"were replayed; the WAL had {mib(section['wal_bytes'])} MiB."
     )
-    return _table(("", "median s", "min", "max", "runs"), rows, note)
+    return table(("", "median s", "min", "max", "runs"), rows, note)
 
 
 def _import(results: dict[str, Any]) -> str:
@@ -158,11 +134,11 @@ def _import(results: dict[str, Any]) -> str:
         "process_with_vecdb": "whole process, `import numpy; import vecdb`",
     }
     rows = [
-        [text, _number(1e3 * section[name]["median"]), str(section[name]["runs"])]
+        [text, number(1e3 * section[name]["median"]), str(section[name]["runs"])]
         for name, text in names.items()
     ]
     loaded = ", ".join(section["loaded_by_import"]) or "neither numba nor lmdb"
-    return _table(("", "median ms", "runs"), rows, f"`import vecdb` loads {loaded}.")
+    return table(("", "median ms", "runs"), rows, f"`import vecdb` loads {loaded}.")
 
 
 def _overhead(results: dict[str, Any]) -> str:
@@ -172,26 +148,26 @@ def _overhead(results: dict[str, Any]) -> str:
         rows.append(
             [
                 name,
-                _number(case["kernels_us"]["median"]),
-                _number(off["call_us"]["median"]),
-                _number(off["overhead_us"]["median"]),
-                _number(on["call_us"]["median"]),
-                _number(on["overhead_us"]["median"]),
+                number(case["kernels_us"]["median"]),
+                number(off["call_us"]["median"]),
+                number(off["overhead_us"]["median"]),
+                number(on["call_us"]["median"]),
+                number(on["overhead_us"]["median"]),
                 str(off["call_us"]["runs"]),
             ]
         )
     head = ("", "kernels µs", "call µs", "beyond", "call, payload", "beyond, payload", "pairs")
-    return _table(head, rows)
+    return table(head, rows)
 
 
 def _kernels(results: dict[str, Any]) -> str:
     section = results["kernels"]
     rows = [
-        [name, _number(rate["median"]), _number(rate["max"])]
+        [name, number(rate["median"]), number(rate["max"])]
         for name, rate in section["gb_per_second"].items()
     ]
-    note = f"{_mib(section['bytes'])} MiB of data, {section['dim']} dimensions."
-    return _table(("kernel", "GB/s", "best"), rows, note)
+    note = f"{mib(section['bytes'])} MiB of data, {section['dim']} dimensions."
+    return table(("kernel", "GB/s", "best"), rows, note)
 
 
 def _memory(results: dict[str, Any]) -> str:
@@ -202,12 +178,12 @@ def _memory(results: dict[str, Any]) -> str:
         rows.append(
             [
                 name,
-                _mib(1024 * (after["RssAnon"] - before["RssAnon"])),
-                _mib(report["anonymous"]),
-                _mib(1024 * (after["RssFile"] - before["RssFile"])),
-                _mib(report["resident"]),
-                _mib(report["file"]),
-                _mib(1024 * before["RssAnon"]),
+                mib(1024 * (after["RssAnon"] - before["RssAnon"])),
+                mib(report["anonymous"]),
+                mib(1024 * (after["RssFile"] - before["RssFile"])),
+                mib(report["resident"]),
+                mib(report["file"]),
+                mib(1024 * before["RssAnon"]),
             ]
         )
     head = (
@@ -219,7 +195,7 @@ def _memory(results: dict[str, Any]) -> str:
         "files",
         "RssAnon before",
     )
-    return _table(head, rows)
+    return table(head, rows)
 
 
 def _systems(results: dict[str, Any]) -> str:
@@ -230,14 +206,14 @@ def _systems(results: dict[str, Any]) -> str:
         rows.append(
             [
                 name,
-                *(_number(one["p50"][target]) for target in targets),
-                *(_number(one["p99"][target]) for target in targets),
+                *(number(one["p50"][target]) for target in targets),
+                *(number(one["p99"][target]) for target in targets),
                 f"{one['best_recall']:.3f}",
                 one["note"],
             ]
         )
     head = ("", *(f"p50 at {t}" for t in targets), *(f"p99 at {t}" for t in targets))
-    return _table((*head, "best recall", "settings"), rows, _left_out(results))
+    return table((*head, "best recall", "settings"), rows, _left_out(results))
 
 
 def _costs(results: dict[str, Any]) -> str:
@@ -252,19 +228,19 @@ def _costs(results: dict[str, Any]) -> str:
                 f"{one['ingest']['seconds']:.2f}",
                 f"{one['build']['seconds']:.2f}",
                 f"{one['ingest']['cpu'] + one['build']['cpu']:.2f}",
-                _mib(built["RssAnon"]) if built else "–",
-                _mib(built["RssFile"]) if built else "–",
-                _mib(again["RssAnon"]) if again else "–",
-                _mib(again["RssFile"]) if again else "–",
-                _mib(disk) if disk else "–",
-                _number(start["median"]) if start else "–",
+                mib(built["RssAnon"]) if built else "–",
+                mib(built["RssFile"]) if built else "–",
+                mib(again["RssAnon"]) if again else "–",
+                mib(again["RssFile"]) if again else "–",
+                mib(disk) if disk else "–",
+                number(start["median"]) if start else "–",
             ]
         )
     head = (
         *("", "ingest s", "build s", "both, CPU s", "anonymous", "files"),
         *("reopened: anonymous", "files", "disk MiB", "start s"),
     )
-    return _table(head, rows, " ".join(_index_bytes(results["systems"])))
+    return table(head, rows, " ".join(_index_bytes(results["systems"])))
 
 
 def _index_bytes(found: dict[str, Any]) -> list[str]:
@@ -288,12 +264,12 @@ def _busy(results: dict[str, Any]) -> str:
         rows.append(
             [
                 name,
-                *(_number(before[key] if before else None) for key in ("p50", "p99")),
-                *(_number(after[key]) for key in ("p50", "p99")),
-                *(_number(during[key]) for key in ("p50", "p99", "longest")),
+                *(number(before[key] if before else None) for key in ("p50", "p99")),
+                *(number(after[key]) for key in ("p50", "p99")),
+                *(number(during[key]) for key in ("p50", "p99", "longest")),
                 str(during["searches"]),
-                _number(during["p99"] / idle),
-                _number(busy["build_seconds"]),
+                number(during["p99"] / idle),
+                number(busy["build_seconds"]),
             ]
         )
     head = ("ms", "before: p50", "p99", "after: p50", "p99", "while building: p50", "p99")
@@ -303,7 +279,7 @@ def _busy(results: dict[str, Any]) -> str:
         for text in one.get("failed", ())
         if text.startswith("busy")
     ]
-    return _table((*head, "longest", "searches", "p99 / idle", "build s"), rows, " ".join(failures))
+    return table((*head, "longest", "searches", "p99 / idle", "build s"), rows, " ".join(failures))
 
 
 def _batch(results: dict[str, Any]) -> str:
@@ -320,7 +296,7 @@ def _batch(results: dict[str, Any]) -> str:
                 f"{batch['recall']:.3f}",
             ]
         )
-    return _table(("", "one by one /s", "batch of 100 /s", "gain", "recall@10"), rows)
+    return table(("", "one by one /s", "batch of 100 /s", "gain", "recall@10"), rows)
 
 
 def _growth(results: dict[str, Any]) -> str:
@@ -332,13 +308,13 @@ def _growth(results: dict[str, Any]) -> str:
                 cost = one["ingest"]["seconds"], one["build"]["seconds"]
                 times = [one[figure]["0.95"] for figure in ("p50", "p99")]
                 memory = one["memory_built"]["RssAnon"]
-                numbers = [*map(_number, (*times, *cost)), _mib(memory)]
+                numbers = [*map(number, (*times, *cost)), mib(memory)]
                 rows.append([f"{int(size):,}", name, *numbers])
             else:
                 rows.append([f"{int(size):,}", name, *["–"] * 5])
     head = ("vectors", "", "p50 at 0.95", "p99 at 0.95", "ingest s", "build s", "anonymous MiB")
     note = f"{section['dim']} dimensions; built on {section['cores']} cores, searched on one."
-    return _table(head, rows, note)
+    return table(head, rows, note)
 
 
 def _measured(results: dict[str, Any], part: str) -> list[tuple[str, dict[str, Any]]]:
@@ -366,4 +342,7 @@ _TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "overhead": ("overhead", _overhead),
     "kernels": ("kernels", _kernels),
     "memory": ("memory", _memory),
+    "filters": ("filters", report_filters.beside),
+    "filters-numpy": ("filters", report_filters.numpy),
+    "filters-index": ("filters", report_filters.indexes),
 }

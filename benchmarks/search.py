@@ -23,7 +23,7 @@ from benchmarks.common import (
 from vecdb import vectors
 from vecdb.collection import Collection
 from vecdb.database import VecDB
-from vecdb.engine.read.segment.code_scan import best_by_codes
+from vecdb.engine.read.segment.estimates import best_by_codes
 from vecdb.storage.segment import FileSegment
 
 _ALL = np.empty(0, dtype=np.uint8)
@@ -120,9 +120,8 @@ def _binary_kernels(collection: Collection) -> Kernels:
     wanted = min(segment_view.rows, 8 * K)
 
     def kernels(query: Floats) -> None:
-        _, rows = best_by_codes(
-            quantized, segment_view.rows, quantized.quantizer.prepare(query), wanted, None
-        )
+        prepared = quantized.quantizer.prepare(query)
+        _, rows = best_by_codes(quantized, segment_view.rows, prepared, wanted, None)
         originals[rows] @ query
 
     return kernels

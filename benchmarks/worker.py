@@ -13,6 +13,8 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -85,22 +87,67 @@ class Worker:
                 pass
         self.system.use_threads(len(cores))
 
-    def do_find(self, effort: Any, start: int, count: int) -> dict[str, Any]:
-        """What ``count`` queries find and how long each takes. Goes round in the queries."""
-        search, found, times = self.system.search, [], []
-        chosen = [self.queries[i % len(self.queries)] for i in range(start, start + count)]
-        for query in chosen:
+    def do_fields(self, path: str, indexed: bool) -> None:
+        """Before ``ingest``: what payload there is, from a file of JSON."""
+        self.system.fields = json.loads(Path(path).read_text())
+        self.system.indexed = indexed
+
+    def do_find(
+        self, effort: Any, start: int, count: int, between: list[Any] | None = None
+    ) -> dict[str, Any]:
+        """What ``count`` queries find and how long each takes. Goes round in the queries, and in
+        the filters, if there are any."""
+        search: Callable[..., Any] = self.system.search_between if between else self.system.search
+        found, times = [], []
+        chosen: list[tuple[Any, ...]] = [
+            (self.queries[i % len(self.queries)], K, effort) for i in range(start, start + count)
+        ]
+        if between:
+            filters = (between[i % len(between)] for i in range(start, start + count))
+            chosen = [(*rest, one) for rest, one in zip(chosen, filters, strict=True)]
+        for arguments in chosen:
             started = time.perf_counter_ns()
-            ids = search(query, K, effort)
+            ids = search(*arguments)
             times.append(time.perf_counter_ns() - started)
             found.append(ids)
         return {"ns": times, "found": [[int(i) for i in ids] for ids in found]}
 
-    def do_time(self, effort: Any, start: int, count: int, warm: int) -> list[int]:
+    def do_time(
+        self, effort: Any, start: int, count: int, warm: int, between: list[Any] | None = None
+    ) -> list[int]:
         """Nanoseconds of each of ``count`` queries, after ``warm`` others: caches were lost."""
-        self.do_find(effort, start - warm, warm)
-        times: list[int] = self.do_find(effort, start, count)["ns"]
+        self.do_find(effort, start - warm, warm, between)
+        times: list[int] = self.do_find(effort, start, count, between)["ns"]
         return times
+
+    def do_index(self, effort: Any, idle: int) -> dict[str, Any]:
+        """Gives each field its index, once alone and once while searches follow one another, and
+        takes them away again: seconds of each, and µs of the searches, before and meanwhile."""
+        alone = self._timed(self.system.create_indexes)["seconds"]
+        self.system.delete_indexes()
+        number = 0
+        before: list[float] = []
+        during: list[float] = []
+
+        def once() -> float:
+            nonlocal number
+            number += 1
+            started = time.perf_counter()
+            self.system.search(self.queries[number % len(self.queries)], K, effort)
+            return 1e6 * (time.perf_counter() - started)
+
+        until = time.perf_counter() + 5  # a search without an index of vectors can take long
+        while len(before) < idle and (time.perf_counter() < until or not before):
+            before.append(once())
+        with ThreadPoolExecutor(1) as pool:
+            started = time.perf_counter()
+            created = pool.submit(self.system.create_indexes)
+            while not created.done():
+                during.append(once())
+            created.result()
+            seconds = time.perf_counter() - started
+        self.system.delete_indexes()
+        return {"alone": alone, "seconds": seconds, "before": before, "during": during}
 
     def do_batch(self, effort: Any, start: int, count: int) -> dict[str, Any]:
         """The same queries one by one and as one batch: seconds of each, and what it finds."""

@@ -19,6 +19,8 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float32]
 Effort = Any
 """What a search takes to work harder: a number, or a list of them. JSON carries it."""
+Between = Sequence[Any]
+"""A filter: a field of integers, the least that passes, and the least above that does not."""
 
 SYSTEMS: dict[str, tuple[str, str, str]] = {
     "vecdb": ("vecdb", "vecdb-embedded", "Default"),
@@ -62,6 +64,13 @@ class System:
     background = False
     """Builds by itself, from when points are taken in; ``build`` only waits for the end."""
 
+    filters = False
+    """Searches can have a filter."""
+    fields: Mapping[str, Sequence[Any]] = MappingProxyType({})
+    """Payload by field, an integer or a string a point: what ``ingest`` takes in, too."""
+    indexed = True
+    """``ingest`` gives each field an index, before the first point."""
+
     def __init__(self, directory: Path, dim: int, metric: str, threads: int) -> None:
         self.directory, self.dim, self.metric, self.threads = directory, dim, metric, threads
 
@@ -100,6 +109,26 @@ class System:
     def search(self, query: Floats, k: int, effort: Effort) -> Sequence[int]:
         """The ids of the nearest, best first."""
         raise NotImplementedError
+
+    def search_between(
+        self, query: Floats, k: int, effort: Effort, between: Between
+    ) -> Sequence[int]:
+        """The nearest of those that pass. What the library calls a filter is made anew."""
+        raise NotImplementedError
+
+    def create_indexes(self) -> None:
+        """Give each field an index. Returns when filters can use it."""
+        raise NotImplementedError
+
+    def delete_indexes(self) -> None:
+        """Take them away."""
+        raise NotImplementedError
+
+    def payloads(self, start: int, end: int) -> list[dict[str, Any]]:
+        """What the fields hold of some points, as objects."""
+        parts = (values[start:end] for values in self.fields.values())
+        names = tuple(self.fields)
+        return [dict(zip(names, values, strict=True)) for values in zip(*parts, strict=True)]
 
     def batch(self, queries: Floats, k: int, effort: Effort) -> Sequence[Sequence[int]]:
         """The same for many queries at once, by the library's own way of doing that."""

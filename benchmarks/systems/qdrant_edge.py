@@ -7,7 +7,7 @@ from typing import Any
 
 import qdrant_edge as edge
 
-from benchmarks.systems import Effort, Floats, System
+from benchmarks.systems import Between, Effort, Floats, System
 
 BATCH = 1000
 _DISTANCES = {
@@ -21,6 +21,7 @@ class QdrantEdge(System):
     """An effort is ``hnsw_ef`` and ``oversampling``. ``optimize()`` is called once, as it asks."""
 
     database = True
+    filters = True
     oversamplings: tuple[float, ...] = (1.0,)
     efs: tuple[int, ...] = (16, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 
@@ -36,7 +37,12 @@ class QdrantEdge(System):
             vectors={"": edge.EdgeVectorParams(self.dim, _DISTANCES[self.metric])},
             quantization_config=self.quantization(),
             hnsw_config=edge.HnswIndexConfig(
-                m=16, ef_construct=100, full_scan_threshold=100, max_indexing_threads=self.threads
+                m=16,
+                ef_construct=100,
+                # KiB of vectors. The server's default, with which few points that pass are scanned:
+                # its graph finds less there.
+                full_scan_threshold=10_000 if self.fields else 100,
+                max_indexing_threads=self.threads,
             ),
             # One segment: several are searched one after another on one core.
             optimizers=edge.EdgeOptimizersConfig(default_segment_number=1, indexing_threshold=100),
@@ -44,9 +50,15 @@ class QdrantEdge(System):
         )
         self.directory.mkdir()
         self.shard = edge.EdgeShard.create(str(self.directory), config)
+        if self.indexed:
+            self.create_indexes()
         for start in range(0, len(base), BATCH):
             end = min(start + BATCH, len(base))
-            points = [edge.Point(i, base[i], {}) for i in range(start, end)]
+            payloads = self.payloads(start, end) if self.fields else [{}] * (end - start)
+            points = [
+                edge.Point(i, base[i], payload)
+                for i, payload in zip(range(start, end), payloads, strict=True)
+            ]
             self.shard.update(edge.UpdateOperation.upsert_points(points))
 
     def build(self) -> None:
@@ -59,11 +71,12 @@ class QdrantEdge(System):
     def open(self) -> None:
         self.shard = edge.EdgeShard.load(str(self.directory))
 
-    def _request(self, query: Floats, k: int, effort: Effort) -> Any:
+    def _request(self, query: Floats, k: int, effort: Effort, within: Any = None) -> Any:
         ef, oversampling = effort
         return edge.QueryRequest(
             limit=k,
             query=edge.Query.Nearest(query),
+            filter=within,
             params=edge.SearchParams(
                 hnsw_ef=ef,
                 quantization=edge.QuantizationSearchParams(rescore=True, oversampling=oversampling),
@@ -74,6 +87,24 @@ class QdrantEdge(System):
 
     def search(self, query: Floats, k: int, effort: Effort) -> Sequence[int]:
         return [point.id for point in self.shard.query(self._request(query, k, effort))]
+
+    def search_between(
+        self, query: Floats, k: int, effort: Effort, between: Between
+    ) -> Sequence[int]:
+        field, low, high = between
+        range = edge.RangeFloat(gte=low, lt=high)
+        within = edge.Filter(must=[edge.FieldCondition(key=field, range=range)])
+        return [point.id for point in self.shard.query(self._request(query, k, effort, within))]
+
+    def create_indexes(self) -> None:
+        for field, values in self.fields.items():
+            kinds = edge.PayloadSchemaType
+            kind = kinds.Integer if isinstance(values[0], int) else kinds.Keyword
+            self.shard.update(edge.UpdateOperation.create_field_index(field, kind))
+
+    def delete_indexes(self) -> None:
+        for field in self.fields:
+            self.shard.update(edge.UpdateOperation.delete_field_index(field))
 
     def batch(self, queries: Floats, k: int, effort: Effort) -> Sequence[Sequence[int]]:
         requests = [self._request(query, k, effort) for query in queries]

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 import vecdb
-from benchmarks.systems import Effort, Floats, System
+from benchmarks.systems import Between, Effort, Floats, System
 from vecdb import models
 
 NAME = "bench"
@@ -22,13 +22,14 @@ _RECALLS = "recall" in models.SearchParams.__struct_fields__
 
 
 class Default(System):
-    """Efforts below 1 are recall targets, whole numbers are ``hnsw_ef``."""
+    """Efforts below 1 are recall targets, whole numbers are ``hnsw_ef``; None is no option."""
 
     efforts = (0.8, 0.9, 0.93, 0.95, 0.97, 0.98, 0.99, 0.995, 0.999) if _RECALLS else (1,)
     note = "no option set"
     grows = True
     database = True
     background = True
+    filters = True
     index_files = MappingProxyType({"index": "index*", "sketches": "sketch*"})
     config: Mapping[str, Any] = MappingProxyType({})
 
@@ -40,9 +41,13 @@ class Default(System):
             **self.config,
             optimizers_config={} if self.background else {"max_optimization_threads": 0},
         )
+        if self.indexed:
+            self.create_indexes()
         for start in range(0, len(base), BATCH):
             end = min(start + BATCH, len(base))
-            self.db.upsert(NAME, models.Batch(ids=range(start, end), vectors=base[start:end]))
+            payloads = self.payloads(start, end) if self.fields else None
+            batch = models.Batch(ids=range(start, end), vectors=base[start:end], payloads=payloads)
+            self.db.upsert(NAME, batch)
 
     def build(self) -> None:
         if not self.background:
@@ -58,9 +63,9 @@ class Default(System):
 
     def _open(self) -> None:
         self.db = vecdb.VecDB(self.directory)
-        self._params: dict[Effort, models.SearchParams] = {}
+        self._params: dict[Effort, models.SearchParams | None] = {None: None}
 
-    def _search_params(self, effort: Effort) -> models.SearchParams:
+    def _search_params(self, effort: Effort) -> models.SearchParams | None:
         if effort not in self._params:
             field = "hnsw_ef" if isinstance(effort, int) else "recall"
             self._params[effort] = models.SearchParams(**{field: effort})
@@ -75,6 +80,31 @@ class Default(System):
             search_params=self._search_params(effort),
         )
         return [point.id for point in found.points]  # type: ignore[misc]
+
+    def search_between(
+        self, query: Floats, k: int, effort: Effort, between: Between
+    ) -> Sequence[int]:
+        field, low, high = between
+        found = self.db.query_points(
+            NAME,
+            query=query,
+            query_filter=models.Filter(
+                must=[models.FieldCondition(key=field, range=models.Range(gte=low, lt=high))]
+            ),
+            limit=k,
+            with_payload=False,
+            search_params=self._search_params(effort),
+        )
+        return [point.id for point in found.points]  # type: ignore[misc]
+
+    def create_indexes(self) -> None:
+        for field, values in self.fields.items():
+            kind = "integer" if isinstance(values[0], int) else "keyword"
+            self.db.create_payload_index(NAME, field, kind)
+
+    def delete_indexes(self) -> None:
+        for field in self.fields:
+            self.db.delete_payload_index(NAME, field)
 
     def batch(self, queries: Floats, k: int, effort: Effort) -> Sequence[Sequence[int]]:
         params = self._search_params(effort)

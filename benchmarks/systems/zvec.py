@@ -7,7 +7,7 @@ from typing import Any
 
 import zvec
 
-from benchmarks.systems import Effort, Floats, System
+from benchmarks.systems import Between, Effort, Floats, System
 
 BATCH = 1000
 _METRICS = {
@@ -20,7 +20,7 @@ _METRICS = {
 class Zvec(System):
     """An effort is ``ef`` and how many candidates are rescored, by k (0: none).
 
-    Ids are strings, as it wants them.
+    Ids are strings, as it wants them, and so are filters. Fields get their index with the schema.
 
     Once it is ``ready``, searches use its fast path, which only a read-only collection has.
     """
@@ -30,6 +30,7 @@ class Zvec(System):
     )
     note = "HNSW m=16, ef_construction=100, int8, rescored or not; read-only fast path"
     database = True
+    filters = True
     read_only = False
 
     def ingest(self, base: Floats) -> None:
@@ -42,12 +43,24 @@ class Zvec(System):
         )
         schema = zvec.CollectionSchema(
             name="bench",
+            fields=[
+                zvec.FieldSchema(
+                    field,
+                    zvec.DataType.INT64 if isinstance(values[0], int) else zvec.DataType.STRING,
+                    index_param=zvec.InvertIndexParam(enable_range_optimization=True),
+                )
+                for field, values in self.fields.items()
+            ],
             vectors=zvec.VectorSchema("v", zvec.DataType.VECTOR_FP32, self.dim, index),
         )
         self.collection = zvec.create_and_open(str(self.directory), schema)
         for start in range(0, len(base), BATCH):
             end = min(start + BATCH, len(base))
-            docs = [zvec.Doc(id=str(i), vectors={"v": base[i]}) for i in range(start, end)]
+            payloads = self.payloads(start, end) if self.fields else [{}] * (end - start)
+            docs = [
+                zvec.Doc(id=str(i), vectors={"v": base[i]}, fields=payload)
+                for i, payload in zip(range(start, end), payloads, strict=True)
+            ]
             for status in self.collection.insert(docs):
                 if not status.ok():
                     raise RuntimeError(f"zvec: {status}")
@@ -78,11 +91,21 @@ class Zvec(System):
         self.read_only = True
 
     def search(self, query: Floats, k: int, effort: Effort) -> Sequence[int]:
+        return self._search(query, k, effort, None)
+
+    def search_between(
+        self, query: Floats, k: int, effort: Effort, between: Between
+    ) -> Sequence[int]:
+        field, low, high = between
+        return self._search(query, k, effort, f"{field} >= {low} AND {field} < {high}")
+
+    def _search(self, query: Floats, k: int, effort: Effort, within: str | None) -> Sequence[int]:
         ef, factor = effort
         param = zvec.HnswQueryParam(ef=ef, is_using_refiner=factor > 0, scale_factor=factor)
         asked: Any = zvec.Query("v", vector=query, param=param)
         if self.read_only:
-            internal = self.collection.query_internal_ids(asked, topk=k)
+            internal = self.collection.query_internal_ids(asked, topk=k, filter=within)
             names = self.collection.resolve_internal_ids(internal)
             return [int(name) for name in names if name is not None]
-        return [int(doc.id) for doc in self.collection.query(asked, topk=k, output_fields=[])]
+        found = self.collection.query(asked, topk=k, filter=within, output_fields=[])
+        return [int(doc.id) for doc in found]
