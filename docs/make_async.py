@@ -143,7 +143,14 @@ def way_of(name: str, function: Any) -> str:
         return "here"
     if inspect.signature(function).return_annotation in WRITING and name not in CONFIGURING:
         return "write"
+    if is_stream(function):
+        return "stream"
     return "read" if takes_points(function) else "call"
+
+
+def is_stream(function: Any) -> bool:
+    """Whether a verb gives one thing after the other."""
+    return str(inspect.signature(function).return_annotation).startswith("Iterator[")
 
 
 def takes_points(function: Any) -> bool:
@@ -199,6 +206,8 @@ def docstring(function: Any) -> str:
 def method(function: Any, first: list[str], body: list[str], *, start: str) -> str:
     """A coroutine: its head, the docstring, and the call it makes."""
     result = inspect.signature(function).return_annotation
+    if is_stream(function):
+        result = f"Async{result}"
     head = in_brackets(
         f"async def {function.__name__}", declared(function, first), f" -> {result}:", indent=4
     )
@@ -212,7 +221,7 @@ def of_collection(cls: type, *, without: type | None = None) -> str:
     text = ""
     for name, function in public(cls, without=without):
         way, arguments = way_of(name, function), handed(function)
-        if way in ("read", "write", "upload"):
+        if way in ("read", "stream", "write", "upload"):
             body = ["self._collection", f"Collection.{name}", *arguments]
         elif way == "wait":
             body = ["self._collection", "timeout"]
@@ -279,6 +288,7 @@ def header(template: str, methods: str, *others: tuple[str, str]) -> str:
     classes = dict.fromkeys((*vecdb.Collection.__mro__, *vecdb.VecDB.__mro__))
     ours = (cls.__module__ for cls in classes if cls.__module__.startswith("vecdb."))
     known = imports_of(*(sys.modules[name] for name in dict.fromkeys(ours)))
+    known["AsyncIterator"] = ("collections.abc", "AsyncIterator")
     used = names_in(template.format(imports="") + methods)
     needed = {known[name] for name in used & set(known)} | set(others)
     blocks: list[list[str]] = [[], []]

@@ -19,7 +19,7 @@ from generated import in_brackets, write_or_check
 
 PACKAGE = Path(__file__).parent.parent / "vecdb"
 IMPORTS = {
-    "collections.abc": ("Iterable", "Sequence"),
+    "collections.abc": ("Iterable", "Iterator", "Sequence"),
     "inspect": ("isfunction",),
     "typing": ("Any",),
 }

@@ -49,6 +49,7 @@ def test_no_wrong_answer_and_no_signal(tmp_path: Path) -> None:
     assert report["reasons"]
 
 
+@pytest.mark.slow
 def test_planted_bugs_are_caught() -> None:
     planted = ["blind", "credulous", "lenient", "forgetful", "deaf"]
     out = run("--limit", "12", "--mutant", *planted)

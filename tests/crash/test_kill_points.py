@@ -51,13 +51,13 @@ def states_of(state: State, steps: list[Step]) -> list[State]:
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("name", WORKLOADS)
-def test_every_kill_point(name: str, kill_server: KillServer, fast_path: Path) -> None:
+def test_every_kill_point(name: str, kill_server: KillServer, tmp_path: Path) -> None:
     before, steps = WORKLOADS[name]
-    template = fast_path / "template"
+    template = tmp_path / "template"
     states = states_of(prepare(kill_server, template, before), steps)
     finished, k = False, 1
     while not finished:
-        path, acks = fast_path / f"{k}", fast_path / f"{k}.acks"
+        path, acks = tmp_path / f"{k}", tmp_path / f"{k}.acks"
         if template.exists():
             shutil.copytree(template, path)
         acks.touch()
@@ -105,12 +105,12 @@ def _unlisted(db: VecDB) -> list[Any]:
     return found
 
 
-def test_killed_again_and_again_while_opening(kill_server: KillServer, fast_path: Path) -> None:
+def test_killed_again_and_again_while_opening(kill_server: KillServer, tmp_path: Path) -> None:
     """Recovery that is killed at every of its operations in turn, on one and the same directory."""
     before, steps = WORKLOADS["open-close"]
-    path = fast_path / "db"
+    path = tmp_path / "db"
     state = prepare(kill_server, path, before)
-    acks = fast_path / "acks"
+    acks = tmp_path / "acks"
     for k in [*range(1, 12), *range(1, 12)]:
         job = {"path": str(path), "steps": steps, "acks": str(acks), "kill_at": k}
         assert kill_server.run(job) == -9, f"k={k}:\n{kill_server.errors()}"

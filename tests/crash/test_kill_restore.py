@@ -52,8 +52,8 @@ def ids(db: VecDB, name: str) -> list[Any]:
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("into", ["new", "existing"])
-def test_every_kill_point_of_a_restore(into: str, fast_path: Path) -> None:
-    old, archive = fast_path / "old", fast_path / "archive"
+def test_every_kill_point_of_a_restore(into: str, tmp_path: Path) -> None:
+    old, archive = tmp_path / "old", tmp_path / "archive"
     with VecDB(old) as db:
         for name in ("c", "d") if into == "new" else ("c",):
             db.create_collection(name, {"size": 8, "distance": "Dot"})
@@ -65,7 +65,7 @@ def test_every_kill_point_of_a_restore(into: str, fast_path: Path) -> None:
         shutil.copy(path, archive)
         put(db, "c", 100, 7)
     restored, before = list(range(25)), [*range(25), *range(100, 107)]
-    where = fast_path / "where"
+    where = tmp_path / "where"
     where.mkdir()
     root = where / "db"
     words = ["restore", str(archive), "--to", str(root), *(["--replace"] if into != "new" else [])]

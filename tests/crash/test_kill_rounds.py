@@ -35,7 +35,9 @@ def test_kills_lose_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mutant", ["checkpoint_of_later_masks", "masks_of_the_pin"])
+@pytest.mark.parametrize(
+    "mutant", ["checkpoint_of_later_masks", "masks_of_the_pin", "columns_ignore_edits"]
+)
 def test_a_planted_bug_is_found_and_replayed(mutant: str, tmp_path: Path) -> None:
     done = run(PROOF, "--rounds", 100, "--keep", tmp_path, mutant=mutant)
     assert done.returncode == 1, f"{mutant} was not noticed:\n{done.stderr}"
@@ -44,7 +46,8 @@ def test_a_planted_bug_is_found_and_replayed(mutant: str, tmp_path: Path) -> Non
     again = run(PROOF, "--again", kept, mutant=mutant)
     problem = json.loads((kept / "round.json").read_text())["problem"]
     assert again.returncode == 1, f"once more there was nothing wrong: {problem}"
-    assert again.stderr[:20] == problem[:20]
+    if not problem.startswith("Traceback"):  # else the process that was killed had met it itself
+        assert again.stderr[:20] == problem[:20]
 
 
 def test_ctrl_c_ends_it_and_leaves_nothing(tmp_path: Path) -> None:

@@ -125,20 +125,20 @@ def life(do: Callable[[Path], None], path: Path, log: Path, kill_at: int) -> boo
 @pytest.mark.slow
 @pytest.mark.parametrize("do", [use, make_of_snapshot])
 def test_what_is_acknowledged_after_a_kill_stands_on_durable_names(
-    do: Callable[[Path], None], fast_path: Path
+    do: Callable[[Path], None], tmp_path: Path
 ) -> None:
     """A collection whose maker was killed before the sync of ``collections`` was opened by the
     next process, which wrote to it and never made its name durable. And one that was killed when
     it had begun a log let the next one remove the log before it: power loss could take both."""
     if do is make_of_snapshot:
-        with VecDB(fast_path / "first") as db:
+        with VecDB(tmp_path / "first") as db:
             db.create_collection("c", VECTORS)
             db.upsert("c", [{"id": 1, "vector": [1, 2]}])
-        write_archive(fast_path / "first", None, fast_path / "archive", lambda done, total: None)
+        write_archive(tmp_path / "first", None, tmp_path / "archive", lambda done, total: None)
     finished, k = False, 0
     while not finished:
         k += 1
-        path, log = fast_path / f"{k}" / "db", fast_path / f"{k}.log"
+        path, log = tmp_path / f"{k}" / "db", tmp_path / f"{k}.log"
         path.parent.mkdir()
         finished = life(do, path, log, k)
         with recorded(log), VecDB(path) as db:

@@ -54,6 +54,7 @@ def test_a_planted_bug_is_caught(mutant: str, tmp_path: Path) -> None:
     assert row["failed"] < row["images"], "not every image can have been touched by the bug"
 
 
+@pytest.mark.slow
 def test_a_failure_is_kept_and_replayed(tmp_path: Path) -> None:
     # Here the bug is in the process that opens the images: every recovery goes wrong.
     mutant, kept = "checkpoint_of_later_masks", tmp_path / "kept"

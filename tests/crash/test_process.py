@@ -140,8 +140,11 @@ CALLS: dict[str, Callable[[VecDB], Any]] = {
     "search": lambda db: db.search("points", [1, 2]),
     "search_batch": lambda db: db.search_batch("points", [{"vector": [1, 2], "limit": 1}]),
     "query_points": lambda db: db.query_points("points", [1, 2]),
+    "within": lambda db: db.within("points", [1, 2], 0.5),
     "query_points_groups": lambda db: db.query_points_groups("points", "a", [1, 2]),
     "search_groups": lambda db: db.search_groups("points", [1, 2], "a"),
+    "search_matrix_pairs": lambda db: db.search_matrix_pairs("points"),
+    "search_matrix_offsets": lambda db: db.search_matrix_offsets("points"),
     "facet": lambda db: db.facet("points", "a"),
     "query_batch_points": lambda db: db.query_batch_points("points", [{"query": [1, 2]}]),
     "batch_update_points": lambda db: db.batch_update_points(

@@ -17,6 +17,7 @@ PROGRAMS = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_figures_that_cannot_be_written(program: str, tmp_path: Path) -> None:
     for path in (tmp_path / "missing" / "figures.json", tmp_path):
@@ -25,6 +26,7 @@ def test_figures_that_cannot_be_written(program: str, tmp_path: Path) -> None:
         assert "argument --json: " in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("program", "arguments", "reason"),
     [

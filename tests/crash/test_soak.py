@@ -27,12 +27,20 @@ OTHERWISE = {
 }
 
 
+@pytest.fixture
+def keep(tmp_path: Path) -> Path:
+    """Where a run keeps what failed."""
+    path = tmp_path / "keep"
+    path.mkdir()
+    return path
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(300 * SCALE)
-def test_a_random_history_agrees_with_the_model(fast_path: Path, tmp_path: Path) -> None:
+def test_a_random_history_agrees_with_the_model(keep: Path, tmp_path: Path) -> None:
     figures_at = tmp_path / "figures.json"
     size = ("--operations", 1500 * SCALE, "--restarts", 5 * SCALE)
-    done = run(PROOF, *size, "--keep", fast_path, "--json", figures_at)
+    done = run(PROOF, *size, "--keep", keep, "--json", figures_at)
     assert done.returncode == 0, done.stderr
     figures: dict[str, Any] = json.loads(figures_at.read_text())
     assert json.loads(done.stdout) == figures
@@ -42,7 +50,7 @@ def test_a_random_history_agrees_with_the_model(fast_path: Path, tmp_path: Path)
     assert figures["comparisons"] > figures["operations"]
     assert figures["readings"] > 0, "no reader compared anything"
     assert figures["replayed"] > 0, "no restart had anything to replay"
-    assert list(fast_path.iterdir()) == []
+    assert list(keep.iterdir()) == []
 
 
 def test_every_verb_is_drawn() -> None:
@@ -53,12 +61,12 @@ def test_every_verb_is_drawn() -> None:
 
 
 @pytest.mark.slow
-def test_a_planted_bug_is_found_and_replayed(fast_path: Path) -> None:
+def test_a_planted_bug_is_found_and_replayed(keep: Path) -> None:
     mutant = "checkpoint_of_later_masks"
     size = ("--operations", 3000, "--restarts", 12)
-    done = run(PROOF, *size, "--keep", fast_path, mutant=mutant)
+    done = run(PROOF, *size, "--keep", keep, mutant=mutant)
     assert done.returncode == 1, f"{mutant} was not noticed:\n{done.stderr}"
-    (kept,) = fast_path.iterdir()
+    (kept,) = keep.iterdir()
     assert f"--again {kept}" in done.stderr
     again = run(PROOF, "--again", kept, mutant=mutant)
     assert again.returncode == 1, "once more there was nothing wrong"
@@ -66,12 +74,12 @@ def test_a_planted_bug_is_found_and_replayed(fast_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_handle_that_goes_by_paths_is_found(fast_path: Path) -> None:
+def test_a_handle_that_goes_by_paths_is_found(keep: Path) -> None:
     size = ("--operations", 3000, "--restarts", 3)
-    done = run(PROOF, *size, "--keep", fast_path, mutant="paths_instead_of_places")
+    done = run(PROOF, *size, "--keep", keep, mutant="paths_instead_of_places")
     assert done.returncode == 1, done.stderr
 
 
-def test_ctrl_c_ends_it_and_leaves_nothing(fast_path: Path) -> None:
-    interrupted(PROOF, "--keep", fast_path)
-    assert list(fast_path.iterdir()) == []
+def test_ctrl_c_ends_it_and_leaves_nothing(keep: Path) -> None:
+    interrupted(PROOF, "--keep", keep)
+    assert list(keep.iterdir()) == []

@@ -158,14 +158,14 @@ def replace(path: Path, other: Path, moved: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("happens", [exchange, replace])
-def test_taken_at_every_call(happens: Callable[[Path, Path, Path], None], fast_path: Path) -> None:
-    stranger(fast_path / "stranger")
+def test_taken_at_every_call(happens: Callable[[Path, Path, Path], None], tmp_path: Path) -> None:
+    stranger(tmp_path / "stranger")
     refused, k = 0, 1
     while True:
-        work = fast_path / str(k)
+        work = tmp_path / str(k)
         work.mkdir()
         path, other, moved = work / "db", work / "other", work / "moved"
-        shutil.copytree(fast_path / "stranger", other)
+        shutil.copytree(tmp_path / "stranger", other)
         with VecDB(path) as db:
             db.create_collection("e", VECTORS)
         before, story = contents(other), Story(path)
@@ -186,13 +186,13 @@ def test_taken_at_every_call(happens: Callable[[Path, Path, Path], None], fast_p
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-def test_a_collection_taken_at_every_call(fast_path: Path) -> None:
-    stranger(fast_path / "stranger")
+def test_a_collection_taken_at_every_call(tmp_path: Path) -> None:
+    stranger(tmp_path / "stranger")
     refused, k = 0, 1
     while True:
-        work = fast_path / str(k)
+        work = tmp_path / str(k)
         path, other, moved = work / "db", work / "other", work / "moved"
-        shutil.copytree(fast_path / "stranger" / "collections" / "c", other)
+        shutil.copytree(tmp_path / "stranger" / "collections" / "c", other)
         with VecDB(path) as db:
             db.create_collection("c", VECTORS)
         there = path / "collections" / "c"
@@ -212,13 +212,13 @@ def test_a_collection_taken_at_every_call(fast_path: Path) -> None:
     assert refused > k / STRIDE, "hardly anything was refused"
 
 
-def test_a_planted_bug_is_found(fast_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_planted_bug_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(place, "located", lambda path: (os.fspath(path), None))
     monkeypatch.setattr(fs, "located", place.located)
     monkeypatch.setattr(Place, "require", lambda self: None)
     monkeypatch.setattr(Place, "require_for_write", lambda self, **_: None)
     with pytest.raises(Exception):  # noqa: B017, PT011 - whatever comes of it
-        test_taken_at_every_call(exchange, fast_path)
+        test_taken_at_every_call(exchange, tmp_path)
 
 
 def require_kept(moved: Path, story: Story, where: str) -> None:

@@ -186,6 +186,8 @@ def test_every_verb_takes_an_alias(db: VecDB) -> None:
         "scroll": {},
         "search": {"query_vector": [1.0, 0.0]},
         "search_groups": {"query_vector": [1.0, 0.0], "group_by": "a"},
+        "search_matrix_offsets": {},
+        "search_matrix_pairs": {},
         "search_batch": {"requests": [{"vector": [1.0, 0.0], "limit": 1}]},
         "set_payload": {"payload": {"a": 1}, "points": [1]},
         "update_collection": {"optimizers_config": {"indexing_threshold": 9}},
@@ -194,6 +196,7 @@ def test_every_verb_takes_an_alias(db: VecDB) -> None:
         "upload_points": {"points": [point(1)]},
         "upsert": {"points": [point(1)]},
         "wait_for_optimizer": {},
+        "within": {"query": [1.0, 0.0], "score_threshold": 0.0},
     }
     snapshots = {"delete_snapshot", "recover_snapshot", "snapshot_path"}  # below
     verbs = {
@@ -201,7 +204,10 @@ def test_every_verb_takes_an_alias(db: VecDB) -> None:
         for name, function in inspect.getmembers(VecDB, inspect.isfunction)
         if "collection_name" in inspect.signature(function).parameters
     }
-    assert verbs == {*arguments, *snapshots, *TAKES_NO_ALIAS}
+    assert verbs == {*arguments, *snapshots, *TAKES_NO_ALIAS, "refresh"}
+    with VecDB(db.path, read_only=True) as reader:
+        db.upsert("two", [point(1)])
+        assert reader.refresh("prod")
     for verb, given in arguments.items():
         assert getattr(db, verb)("prod", **given) is not False, verb
     assert db.collection("prod") == db.collection("two")

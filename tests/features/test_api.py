@@ -63,6 +63,7 @@ POINT_VERBS = [
     "search",
     "search_batch",
     "query_points",
+    "within",
     "query_batch_points",
     "query_points_groups",
     "search_groups",
@@ -181,8 +182,6 @@ def test_verbs_have_the_parameters_of_qdrants_client() -> None:
 @pytest.mark.parametrize(
     ("verb", "argument", "value"),
     [
-        ("query_points", "prefetch", {"query": [1, 1]}),
-        ("query_points", "lookup_from", {"collection": "d"}),
         ("query_points", "shard_key_selector", "a"),
         ("create_collection", "sparse_vectors_config", {"s": {}}),
         ("create_collection", "sharding_method", "custom"),
@@ -506,6 +505,8 @@ PAYLOAD = {
         ),
         ({"exclude": ["geo", "list"]}, {"city": "Oslo", "n": 1, "tags": ["a", "b"]}),
         (["list[].a", "city"], {"city": "Oslo", "list": [{"a": 1}, {"a": 3}, {}]}),
+        ({"include": ["geo", "n"], "exclude": ["geo.lat"]}, {"n": 1, "geo": {"name": {"en": "x"}}}),
+        (models.PayloadSelector(include=["tags"], exclude=["tags"]), {}),
         ({"exclude": ["list[].a", "tags", "geo"]}, {"city": "Oslo", "n": 1, "list": [{"b": 2}, {}, {"b": 5}]}),
         (["list.a"], {"list": []}),
         (["list[].a", "list"], {"list": PAYLOAD["list"]}),

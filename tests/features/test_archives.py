@@ -48,12 +48,8 @@ DIM = 8
 
 
 @pytest.fixture(scope="module")
-def place() -> Iterator[Path]:
-    """A directory in memory where there is one."""
-    shared_memory = Path("/dev/shm")
-    parent = shared_memory if shared_memory.is_dir() else None
-    with tempfile.TemporaryDirectory(prefix="vecdb-test-", dir=parent) as path:
-        yield Path(path)
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("archives")
 
 
 @pytest.fixture(scope="module")

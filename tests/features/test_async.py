@@ -103,7 +103,11 @@ def test_every_verb_has_a_twin_with_its_signature_and_docstring(twin: type, cls:
     for name in public(cls) - {"collection", "check_usable"}:
         mine, theirs = getattr(twin, name), getattr(cls, name)
         assert inspect.iscoroutinefunction(mine), name
-        assert inspect.signature(mine) == inspect.signature(theirs), name
+        signature = inspect.signature(theirs)
+        if name == "within":  # points come as they are found
+            returned = str(signature.return_annotation)
+            signature = signature.replace(return_annotation=f"Async{returned}")
+        assert inspect.signature(mine) == signature, name
         if name not in ("close", "wait_for_optimizer"):
             assert inspect.getdoc(mine) == inspect.getdoc(theirs), name
     assert list(inspect.signature(AsyncVecDB).parameters) == list(

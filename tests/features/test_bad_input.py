@@ -537,12 +537,13 @@ def test_payload_edits_that_grow_too_large(db: VecDB, refuses: Any) -> None:
 def test_payload_arguments(db: VecDB, refuses: Any) -> None:
     for verb in (db.set_payload, db.overwrite_payload):
         refuses(InvalidInputError, lambda verb=verb: verb("u", None, [1]), "payload", "dict")
-    for key in (5, ["a"], "a..b", ".", "a[", "a[x]", 'a"', "a b", "a[-1]"):
+    # "" was no path at all: the payload as a whole was changed.
+    for key in (5, ["a"], "", "a..b", ".", "a[", "a[x]", 'a"', "a b", "a[-1]"):
         call = lambda key=key: db.set_payload("u", {"x": 1}, [1], key=key)  # noqa: E731
         refuses(InvalidInputError, call)
     for keys in (None, 5, "k", b"k", {"k": 1}, [5], [None], ["k", ""], ["k", "a..b"]):
         refuses(InvalidInputError, lambda keys=keys: db.delete_payload("u", keys, [1]))
-    for selector in ({"include": 5}, {"include": ["k"], "exclude": []}, 1, "k", [5], {"x": ["k"]}):
+    for selector in ({"include": 5}, {"include": ["k"], "exclude": 5}, 1, "k", [5], {"x": ["k"]}):
         for call in (
             lambda s=selector: db.retrieve("u", [1], with_payload=s),
             lambda s=selector: db.scroll("u", with_payload=s),
@@ -682,8 +683,15 @@ BAD_FILTERS: list[Any] = [
     {"must": [{"has_id": 5}]},
     {"min_should": {"conditions": [], "min_count": 0}},
     {"must": [{"nested": {"key": "k", "filter": {"must": [{"has_id": [1]}]}}}]},
-    {"must": [{"key": "k", "match": {"text": "word"}}]},
-    {"must": [{"key": "k", "geo_radius": {"center": {"lon": 1, "lat": 1}, "radius": 5}}]},
+    {"must": [{"nested": {"key": "k", "filter": {"must": [{"slice": {"total": 2, "index": 1}}]}}}]},
+    {"must": [{"key": "k", "match": {"text": 5}}]},
+    {"must": [{"key": "k", "match": {"prefix": None}}]},
+    {"must": [{"key": "k", "geo_radius": {"center": {"lon": 1, "lat": 1}, "radius": -5}}]},
+    {"must": [{"key": "k", "geo_radius": {"center": {"lon": 1, "lat": 91}, "radius": 5}}]},
+    {"must": [{"key": "k", "geo_bounding_box": {"top_left": {"lon": 1, "lat": 1}}}]},
+    {"must": [{"key": "k", "geo_polygon": {"exterior": {"points": [{"lon": 1, "lat": 1}]}}}]},
+    {"must": [{"slice": {"total": 2, "index": 2}}]},
+    {"must": [{"slice": {"total": 0, "index": 0}}]},
 ]
 
 
@@ -705,6 +713,29 @@ def test_filters(db: VecDB, refuses: Any, bad: Any) -> None:
         ]
     for call in calls:
         refuses(InvalidInputError, call)
+
+
+def test_what_is_no_path_says_where_it_stood(db: VecDB, refuses: Any) -> None:
+    condition = {"must": [{"key": "a[", "match": {"value": 1}}]}
+    inside = {"must": [{"nested": {"key": "a", "filter": condition}}]}
+    empty = {"must": {"is_empty": {"key": "a["}}}
+    both, one = {"include": ["a"], "exclude": ["a["]}, {"query": [1, 2], "filter": condition}
+    queries: dict[str, Callable[[], Any]] = {
+        "query_filter": lambda: db.query_points("u", [1, 2], query_filter=condition),
+        "count_filter": lambda: db.count("u", inside),
+        "scroll_filter": lambda: db.scroll("u", empty),
+        "points_selector.filter": lambda: db.delete("u", {"filter": condition}),
+        "points": lambda: db.set_payload("u", {}, models.Filter(**condition)),
+        "prefetch[0].filter": lambda: db.query_points("u", [1, 2], prefetch=[one]),
+        "requests[1].filter": lambda: db.query_batch_points("u", [{"query": [1, 2]}, one]),
+        "with_payload": lambda: db.retrieve("u", [1], with_payload=["a["]),
+        "with_payload.include": lambda: db.scroll("u", with_payload={"include": ["a["]}),
+        "with_payload.exclude": lambda: db.scroll("u", with_payload=both),
+        "key": lambda: db.set_payload("u", {"a": 1}, [1], key="a["),
+        "keys[1]": lambda: db.delete_payload("u", ["a", "a["], [1]),
+    }
+    for place, query in queries.items():
+        assert refuses(InvalidInputError, query).startswith(f"{place}: 'a[' is not a path")
 
 
 def test_requests_of_a_batch(db: VecDB, refuses: Any) -> None:
@@ -734,8 +765,6 @@ SPARSE = {"indices": [1], "values": [0.5]}
 @pytest.mark.parametrize(
     "fields",
     [
-        {"fusion": "rrf"},
-        {"recommend": {"positive": [1]}},
         {"nearest": SPARSE},
         {"nearest": SPARSE, "mmr": {}},
         SPARSE,

@@ -107,10 +107,18 @@ def test_a_batch_is_as_its_operations_one_by_one(db: VecDB) -> None:
 @pytest.mark.parametrize(
     ("last", "kind", "message"),
     [
-        ({"clear_payload": {"points": [77]}}, NotFoundError, "update_operations[10]: point 77"),
-        ({"delete_vectors": {"vector": ["c"], "points": [1]}}, InvalidInputError, "[10]: unknown"),
+        ({"clear_payload": {"points": [77]}}, NotFoundError, "[10].clear_payload: point 77"),
+        (
+            {"delete_vectors": {"vector": ["c"], "points": [1]}},
+            InvalidInputError,
+            "update_operations[10].delete_vectors: unknown",
+        ),
         ({"set_payload": {"payload": {}}}, InvalidInputError, "[10].set_payload: expected points"),
-        ({"upsert": {"points": [{"id": 1, "vector": [1]}]}}, InvalidInputError, "[10]: point 1"),
+        (
+            {"upsert": {"points": [{"id": 1, "vector": [1]}]}},
+            InvalidInputError,
+            "[10].upsert: point",
+        ),
         ({"remove": {"points": [1]}}, InvalidInputError, "update_operations[10]: expected one of"),
         (3, InvalidInputError, "update_operations[10]: expected"),
         (

@@ -262,7 +262,7 @@ def test_a_view_outlives_the_segments_it_shows(open_db: Callable[..., VecDB], ve
     from vecdb.engine.read.request import compiled
 
     asked = models.QueryRequest(query=vectors[5], limit=POINTS, with_payload=True, with_vector=True)
-    hits = answer(view, compiled(view, asked))
+    hits = answer(view, compiled(view, asked, lambda name: view))
     assert sorted(hit.id for hit in hits) == list(range(POINTS))
     assert all(hit.payload == {"i": hit.id} for hit in hits)
     assert all(np.array_equal(np.float32(hit.vector), vectors[hit.id]) for hit in hits)

@@ -22,6 +22,7 @@ import pytest
 
 import vecdb
 from vecdb import VecDB, models
+from vecdb.engine.open import places, recovery
 from vecdb.engine.repair.check import check_database
 from vecdb.engine.store import OptimizerState
 from vecdb.engine.write import writer as writer_module
@@ -943,3 +944,22 @@ def test_a_restore_whose_commit_is_said_to_have_failed_does_not_take_place_later
     with VecDB(tmp_path / "db") as db:
         assert sorted(tags(db)) == list(range(10))
     clean(tmp_path / "db")
+
+
+def test_a_collection_that_cannot_be_taken_back_is_said_to_be_uncertain(
+    db_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is made, cannot be opened, nor removed: that the disk is full would say that it is not."""
+
+    def full(*given: Any, **named: Any) -> None:
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+    with VecDB(db_path) as db:
+        with monkeypatch.context() as broken:
+            broken.setattr(recovery, "open_store", full)
+            broken.setattr(places, "drop_collection", full)
+            with pytest.raises(WriteError, match=r"'c' could not be opened .* nor taken back"):
+                db.create_collection("c", {"size": 2, "distance": "Dot"})
+        assert not db.collection_exists("c")
+    with VecDB(db_path) as db:
+        assert db.count("c").count == 0

@@ -61,7 +61,7 @@ def kept() -> Iterator[Kept]:
 @pytest.fixture
 def by_index(monkeypatch: pytest.MonkeyPatch) -> None:
     """Filtered searches go by the index, as in a large collection."""
-    monkeypatch.setattr(sketches, "_FILTERED_VALUES", 0)
+    monkeypatch.setattr(sketches, "_MOST_MATCH", 0.0)
 
 
 def originals(db: VecDB, query: Floats) -> int:

@@ -6,6 +6,7 @@ The collections have default options, but for a lower ``indexing_threshold``.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -64,17 +65,17 @@ def better_first(distance: str, scores: Array) -> Array:
     return ranked if distance in ("Euclid", "Manhattan") else ranked[::-1]
 
 
-TRUE = {
-    distance: np.array([scores_of(distance, VECTORS, query) for query in QUERIES])
-    for distance in DISTANCES
-}
+@cache
+def true_scores(distance: str) -> Array:
+    """Of all rows for each query."""
+    return np.array([scores_of(distance, VECTORS, query) for query in QUERIES])
 
 
 def recall_of(distance: str, answers: Sequence[Sequence[Any]], limit: int = LIMIT) -> float:
     """The share of true neighbours in the answers to all queries. Rows may be twins: a result
     counts by its true score."""
     hits = 0
-    for hit_list, scores in zip(answers, TRUE[distance], strict=True):
+    for hit_list, scores in zip(answers, true_scores(distance), strict=True):
         worst = better_first(distance, scores)[limit - 1]
         near = scores[[hit.id for hit in hit_list[:limit]]]
         if distance in ("Euclid", "Manhattan"):
@@ -139,7 +140,7 @@ def require_right(
     assert len(set(rows)) == len(rows)
     assert among[rows].all()
     scores = np.array([hit.score for hit in hits])
-    np.testing.assert_allclose(scores, TRUE[distance][number][rows], atol=2e-5, rtol=2e-5)
+    np.testing.assert_allclose(scores, true_scores(distance)[number][rows], atol=2e-5, rtol=2e-5)
     np.testing.assert_array_equal(scores, better_first(distance, scores))
 
 
@@ -271,7 +272,7 @@ def test_a_filter_with_conditions_of_every_kind(db: VecDB) -> None:
 def test_a_filter_that_leaves_only_what_is_far_away(db: VecDB) -> None:
     """The partitions near the query have nothing that matches."""
     for number in range(10):
-        order = np.argsort(TRUE["Cosine"][number])  # the farthest first
+        order = np.argsort(true_scores("Cosine")[number])  # the farthest first
         for matches in (20, 2500):
             among = np.zeros(ROWS, np.bool_)
             among[order[:matches]] = True
@@ -290,7 +291,7 @@ def test_points_written_and_deleted_after_the_build(own_db: VecDB) -> None:
     near = [hit.id for hit in own_db.search("c", query, limit=5)]
     own_db.delete("c", near[:2])
     # One is now far away, one of the far is now the nearest, and one is new.
-    far = int(TRUE["Cosine"][0].argmin())
+    far = int(true_scores("Cosine")[0].argmin())
     own_db.upsert(
         "c",
         [
@@ -431,7 +432,7 @@ def test_the_length_of_a_query_does_not_matter(db: VecDB, length: float) -> None
         response = db.query_points("Dot", length * query, limit=LIMIT, explain=True)
         assert response.explanation is not None
         rows += response.explanation[0].stages[0].rows
-        best = np.argsort(-TRUE["Dot"][number])[:LIMIT].tolist()
+        best = np.argsort(-true_scores("Dot")[number])[:LIMIT].tolist()
         found += len({hit.id for hit in response.points} & set(best))
     assert found / (LIMIT * len(QUERIES)) >= 0.97 - MISS
     alone = sum(visited(db, "Dot", number)[0].rows for number in range(len(QUERIES)))
@@ -572,11 +573,11 @@ def test_explain_tells_what_was_scanned_and_why(db: VecDB) -> None:
 def test_explain_of_searches_that_need_no_index(db: VecDB, own_db: VecDB) -> None:
     (stage,) = visited(db, "Cosine", search_params=EXACT)
     assert (stage.by, stage.rows, stage.kept, stage.reason) == ("originals", ROWS, 10, "asked for")
-    _, stage = visited(db, "Cosine", query_filter=ranked_below(12))
+    *_, stage = visited(db, "Cosine", query_filter=ranked_below(12))
     assert (stage.by, stage.rows, stage.kept) == ("originals", 12, 10)
     assert "match the filter" in stage.reason
     few = {"query_filter": ranked_below(12), "search_params": EXACT}
-    _, stage = visited(db, "Cosine", **few)
+    *_, stage = visited(db, "Cosine", **few)
     assert (stage.rows, stage.reason) == (12, "asked for")
     own_db.create_collection("small", {"size": DIM, "distance": "Cosine"})
     own_db.upsert("small", models.Batch(ids=range(20), vectors=VECTORS[:20]))
@@ -608,7 +609,7 @@ def test_explain_tells_what_a_filter_left(own_db: VecDB) -> None:
 
 def test_explain_tells_why_it_looks_deeper(own_db: VecDB) -> None:
     create(own_db, "c", optimizers_config=LOW | {"deleted_threshold": 1.0})
-    own_db.delete("c", np.argsort(-TRUE["Cosine"][0])[:100].tolist())
+    own_db.delete("c", np.argsort(-true_scores("Cosine")[0])[:100].tolist())
     first, *others = (stage for stage in visited(own_db, "c") if stage.by == "sketches")
     assert "because" not in first.reason
     assert others
@@ -749,7 +750,7 @@ def test_codes_of_every_kind_beside_an_index(own_db: VecDB, kind: str, distance:
         scores = np.array([hit.score for hit in hits])
         np.testing.assert_array_equal(scores, better_first(distance, scores))
         estimates.append(scores)
-        truth.append(TRUE[distance][number][[hit.id for hit in hits]])
+        truth.append(true_scores(distance)[number][[hit.id for hit in hits]])
     # Estimates, on the metric's own scale.
     assert np.median(np.abs(np.array(estimates) - truth)) <= 0.1 * np.median(truth)
 
@@ -878,11 +879,11 @@ def test_a_filter_that_leaves_out_what_was_shown_already(db: VecDB, shown: int) 
     """The nearest rows are just those that may not be returned."""
     found = 0
     for number in range(40):
-        order = np.argsort(-TRUE["Cosine"][number], kind="stable")
+        order = np.argsort(-true_scores("Cosine")[number], kind="stable")
         fresh = models.Filter(must_not=[{"has_id": order[:shown].tolist()}])
         hits = db.search("Cosine", QUERIES[number], query_filter=fresh)
-        worst = TRUE["Cosine"][number][order[shown + LIMIT - 1]]
-        found += sum(TRUE["Cosine"][number][hit.id] >= worst - 1e-6 for hit in hits)
+        worst = true_scores("Cosine")[number][order[shown + LIMIT - 1]]
+        found += sum(true_scores("Cosine")[number][hit.id] >= worst - 1e-6 for hit in hits)
     assert found / (40 * LIMIT) >= 0.97 - MISS
 
 
@@ -899,7 +900,7 @@ def test_after_the_rows_nearest_to_a_query_were_deleted(open_db: Any, gone: int)
     assert db.wait_for_optimizer("c", timeout=60)
     found = 0
     for number in range(10):
-        order = np.argsort(-TRUE["Cosine"][number], kind="stable")
+        order = np.argsort(-true_scores("Cosine")[number], kind="stable")
         db.delete("c", order[:gone].tolist())
     for number in range(10):
         best = db.search("c", QUERIES[number], search_params={"exact": True})

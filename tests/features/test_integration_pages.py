@@ -16,9 +16,9 @@ from proofs.integrations.environments import ROOT, Trouble
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_the_largest_integrations_do_on_vecdb_what_they_do_on_qdrant(tmp_path: Path) -> None:
+def test_the_largest_integrations_do_on_vecdb_what_they_do_on_qdrant(disk: Path) -> None:
     try:
-        found = list(largest.measure(tmp_path))
+        found = list(largest.measure(disk))
     except Trouble as trouble:
         if re.search(r"NameResolutionError|NewConnectionError|ConnectTimeout", str(trouble)):
             pytest.skip("needs the network: pip reaches no index of packages")

@@ -6,9 +6,8 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -69,22 +68,13 @@ print(json.dumps(states))
 """
 
 
-@pytest.fixture
-def in_memory() -> Iterator[Path]:
-    """A directory in memory where there is one: hundreds of files need not wait for a disk."""
-    shared_memory = Path("/dev/shm")
-    parent = shared_memory if shared_memory.is_dir() else None
-    with tempfile.TemporaryDirectory(prefix="vecdb-test-", dir=parent) as path:
-        yield Path(path)
-
-
 @pytest.mark.parametrize("points", [0, 10])
 def test_a_small_collection_takes_little_memory_and_no_descriptor(
-    in_memory: Path, points: int
+    tmp_path: Path, points: int
 ) -> None:
     """Each took 2 to 4 MB, mostly LMDB's, and kept four descriptors and six a segment: at the
     usual limit of 1024 a database with a hundred collections could not be opened."""
-    command = [sys.executable, "-W", "error", "-c", PROGRAM, str(in_memory), str(points)]
+    command = [sys.executable, "-W", "error", "-c", PROGRAM, str(tmp_path), str(points)]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
     states = json.loads(run.stdout)

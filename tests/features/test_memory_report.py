@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import subprocess
 import sys
+import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +91,89 @@ def test_the_memory_segment_counts(tmp_path: Path) -> None:
         assert parts["memory_segment"]["anonymous"] < MB
         assert parts["wal"]["file"] < 4096
         assert parts["originals"]["anonymous"] >= vectors.nbytes
+
+
+def held_by(work: Callable[[], object]) -> int:
+    """Bytes that are in use after some work and were not before, as Python's allocators count."""
+    gc.collect()
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        work()
+        gc.collect()
+        return tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+
+
+FIELDS: dict[str, tuple[str, dict[str, Any]]] = {
+    "number": ("integer", {"range": {"gte": 10}}),
+    "word": ("keyword", {"match": {"value": "word 1"}}),
+    "text": ("text", {"match": {"text": "three"}}),
+    "at": ("geo", {"geo_radius": {"center": {"lon": 1, "lat": 2}, "radius": 1e6}}),
+}
+
+
+def with_fields(db: VecDB, name: str, rows: int) -> None:
+    db.create_collection(
+        name, {"size": 1, "distance": "Dot"}, optimizers_config={"max_optimization_threads": 0}
+    )
+    payloads = [
+        {
+            "number": n * 7,
+            "word": f"word {n % 2000}",
+            "text": f"one two three {n}",
+            "at": {"lon": n % 180, "lat": n % 80},
+        }
+        for n in range(rows)
+    ]
+    vectors = np.ones((rows, 1), dtype=np.float32)
+    db.upsert(name, models.Batch(ids=np.arange(rows), vectors=vectors, payloads=payloads))
+
+
+def ask_all(db: VecDB, name: str) -> None:
+    for key, (_, condition) in FIELDS.items():
+        db.count(name, {"must": [{"key": key, **condition}]})
+
+
+def test_columns_of_points_in_memory_and_of_edits_count(tmp_path: Path) -> None:
+    """Reads make them and keep them, in private memory that no part of the report had."""
+
+    def private() -> int:
+        return int(db.memory_report("c")["parts"]["columns"]["anonymous"])
+
+    with VecDB(tmp_path / "db", sync="never") as db:
+        for name in ("warm", "c"):
+            with_fields(db, name, 6000)
+            for field, (schema, _) in FIELDS.items():
+                db.create_payload_index(name, field, schema)
+        ask_all(db, "warm")  # what is imported and compiled by it
+        assert private() == 0
+        held = held_by(lambda: ask_all(db, "c"))
+        assert 1_000_000 < 0.9 * held < private() < 1.1 * held
+        db.flush("c")
+        files = sum(p.stat().st_size for p in db.path.glob("collections/c/segments/*/column.*"))
+        part = db.memory_report("c")["parts"]["columns"]
+        assert (part["anonymous"], part["file"]) == (0, files)
+        assert files < part["mapped"] < files + 4 * 4096
+        for _ in range(2):  # edits in memory, then in a file
+            db.set_payload("c", {"number": 5, "word": "other"}, list(range(2000)))
+            held = held_by(lambda: ask_all(db, "c"))
+            assert 50_000 < 0.8 * held < private() < 1.1 * held
+            db.flush("c")
+            assert private() == 0
+
+
+def test_what_is_remembered_of_filters_counts(tmp_path: Path) -> None:
+    rows, filters = 8_000, 3
+    with VecDB(tmp_path / "db", sync="never") as db:
+        with_fields(db, "c", rows)
+        db.flush("c")
+        assert db.memory_report("c")["parts"]["filters"]["anonymous"] == 0
+        for n in range(filters):
+            db.count("c", {"must": [{"key": "number", "range": {"gte": n}}]})
+        part = db.memory_report("c")["parts"]["filters"]
+        assert part == {**dict.fromkeys(FIGURES, 0), "anonymous": filters * rows // 4}
 
 
 def test_one_look_at_the_process_does_for_all_collections(

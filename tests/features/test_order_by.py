@@ -18,6 +18,7 @@ import qdrant_client
 from qdrant_client import models as theirs
 
 import vecdb.qdrant
+from tests.cases import first_few
 from tests.features.beside_local import FILTERS, TIMES, beside, clients, drawn_filter
 from vecdb import AsyncVecDB, VecDB, models
 from vecdb.errors import InvalidInputError
@@ -61,7 +62,7 @@ def compare(found: list[Any], expected: list[Any], limit: int, descending: bool)
     assert ids == wanted
 
 
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("seed", first_few(15, range(60)))
 def test_scroll_as_in_local_mode(both: tuple[VecDB, qdrant_client.QdrantClient], seed: int) -> None:
     ours, client = both
     rng = Random(seed)
@@ -76,7 +77,7 @@ def test_scroll_as_in_local_mode(both: tuple[VecDB, qdrant_client.QdrantClient],
     assert all(len(record.vector) == 5 for record in found)
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", first_few(10, range(40)))
 def test_queries_as_in_local_mode(
     both: tuple[VecDB, qdrant_client.QdrantClient], seed: int
 ) -> None:
@@ -137,6 +138,30 @@ def test_start_from_a_moment(start: Any) -> None:
         assert [r.id for r in found] == [1, 0, 2, 4, 6]
         assert found[0].order_value == 1_717_149_600_000_000
         assert found[0].payload == {}
+
+
+@pytest.mark.parametrize("indexed", [False, True])
+@pytest.mark.parametrize("every", [1, 5])  # rows that have a value: a column keeps few otherwise
+@pytest.mark.parametrize("direction", ["asc", "desc"])
+def test_a_moment_in_two_spellings_is_one_value(direction: str, every: int, indexed: bool) -> None:
+    """A column gave a point twice whose array had 10:00 UTC in two time zones, and a page that
+    came short for it."""
+    with VecDB() as db:
+        db.create_collection("c", optimizers_config={"max_optimization_threads": 0})
+        points: list[Any] = [{"id": n, "vector": {}, "payload": {}} for n in range(1000)]
+        for n in range(0, 1000, every):
+            at = f"{n // 60:02}:{n % 60:02}"
+            other = "2024-06-01" if direction == "asc" else "2024-05-01"  # which is read apart
+            spelled = [f"2024-05-31 {hour}:{at}{zone}" for hour, zone in ((12, "+02"), (10, ".0"))]
+            points[n]["payload"]["v"] = [f"{other} 07:{at}+02", *spelled]
+        db.upsert("c", points)
+        if indexed:
+            db.create_payload_index("c", "v", "geo")  # any kind: a column has all values
+        order = {"key": "v", "direction": direction}
+        expected = list(range(0, 1000, every))[:: 1 if direction == "asc" else -1]
+        for limit in (1, 2, 3, len(expected)):
+            found = [r.id for r in db.scroll("c", order_by=order, limit=limit)[0]]
+            assert found == expected[:limit]
 
 
 def test_page_after_page_by_start_from() -> None:
@@ -260,7 +285,8 @@ def test_bad_input_of_queries(
     ):
         with pytest.raises(InvalidInputError) as caught:
             ask()
-        assert str(caught.value).startswith(message)
+        text = str(caught.value).removeprefix("requests[0]")
+        assert text.lstrip(".: ").startswith(message)
 
 
 def test_a_search_takes_no_order(both: tuple[VecDB, qdrant_client.QdrantClient]) -> None:
@@ -285,6 +311,16 @@ def test_a_sample_has_different_points_that_match(
             assert len(ids) == len(found) == min(limit, len(wanted))
             assert ids <= wanted
             assert {p.score for p in found} <= {1.0}
+
+
+def test_an_offset_leaves_out_none_of_a_sample(
+    both: tuple[VecDB, qdrant_client.QdrantClient],
+) -> None:
+    """So many fewer were returned, where Qdrant knows no first points by chance to leave out."""
+    everything = len(both[0].scroll("c", limit=10**6)[0])
+    for client, query in zip(both, (RANDOM, RANDOM_), strict=True):
+        found = client.query_points("c", query, limit=everything, offset=5).points  # type: ignore[arg-type]
+        assert len(found) == everything
 
 
 def test_every_point_is_drawn(both: tuple[VecDB, qdrant_client.QdrantClient]) -> None:

@@ -140,6 +140,11 @@ CALLS: dict[str, Callable[[qdrant_client.QdrantClient], Any]] = {
         c.delete_vectors("two", vectors=["b"], points=[2]),
         c.retrieve("two", [1, 2], with_vectors=True),
     ),
+    "delete the only vector": lambda c: (  # that was None, where {} is expected
+        c.delete_vectors("one", vectors=[""], points=[2]),
+        c.retrieve("one", [1, 2], with_vectors=True),
+        c.retrieve("one", [2]),
+    ),
     "upload a collection": lambda c: (
         c.upload_collection(
             "one", vectors=ROWS[:9], payload=PAYLOADS[:9], ids=range(100, 109), parallel=1

@@ -64,6 +64,8 @@ def counted(**field: Any) -> Call:
     return lambda c: c.count("one", given)
 
 
+FEW = models.Filter(must=[models.HasIdCondition(has_id=[1, 2, 3, 4, 5])])
+
 ANSWERED: dict[str, Call] = {
     # points that are not there, or asked for twice
     "retrieve": lambda c: c.retrieve("one", [1, 1000]),
@@ -75,6 +77,13 @@ ANSWERED: dict[str, Call] = {
     "scroll from": lambda c: c.scroll("one", limit=2, offset=1000),
     "the last page": lambda c: c.scroll("one", limit=60, with_payload=False),
     "offset behind all": lambda c: c.query_points("one", Q, limit=2, offset=300),
+    "pairs of near points": lambda c: sorted(
+        (pair.a, pair.b, round(pair.score, 4))
+        for pair in c.search_matrix_pairs("one", FEW, limit=2, sample=10).pairs
+    ),
+    "near points as a matrix": lambda c: sorted(
+        c.search_matrix_offsets("one", query_filter=FEW, limit=2, sample=10).ids
+    ),
     # points in every form
     "UUIDs in any spelling": lambda c: (
         c.upsert("one", [point(ID.upper()), point(uuid.UUID(int=11).urn)]),

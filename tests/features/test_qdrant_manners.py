@@ -59,8 +59,6 @@ IGNORED: dict[str, Any] = {
 REFUSED: dict[str, tuple[Any, str]] = {
     "cloud_inference": (True, "caller"),
     "host": ("localhost", "no server"),
-    "lookup_from": ({"collection": "other"}, "retrieve"),
-    "prefetch": ([{"query": [1.0, 0.0]}], "one search for each"),
     "shard_key_selector": ("a", "one piece"),
     "sharding_method": ("custom", "one piece"),
     "sparse_vectors_config": ({"text": {}}, "dense"),

@@ -81,7 +81,7 @@ def test_what_a_reader_may_not_do_is_all_that_changes_something() -> None:
     posts_that_read = (
         *("/points", "/points/scroll", "/points/count", "/facet"),
         *("/query", "/batch", "/groups", "/search", "/pairs", "/offsets"),
-        *("/recommend", "/discover"),
+        *("/recommend", "/discover", "/explain"),
     )
     for route in ROUTES:
         reads_only = route.method == "GET" or (
@@ -233,7 +233,7 @@ def test_the_files_of_a_web_interface_and_no_others(tmp_path: Path) -> None:
         running.http() as http,
     ):
         for path in ("/dashboard", "/dashboard/", "/dashboard/index.html"):
-            found = http.get(path)
+            found = http.get(path, follow_redirects=True)
             assert (found.status_code, found.text) == (200, "<html>first</html>")
             assert found.headers["content-type"].startswith("text/html")
             assert found.headers["x-frame-options"] == "DENY"

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from collections.abc import Iterator
+from contextlib import closing
+from http.client import HTTPConnection
 from typing import Any
 from urllib.parse import quote
 
@@ -77,6 +80,23 @@ def test_a_collection_that_is_not_there(http: httpx.Client) -> None:
     assert result(http.delete("/collections/none")) is False
 
 
+def test_unknown_fields_beside_several_requests(http: httpx.Client, path: str) -> None:
+    """They were passed over."""
+    points = f"{path}/points"
+    for url, field in (
+        (f"{points}/query/batch", "searches"),
+        (f"{points}/search/batch", "searches"),
+        (f"{points}/recommend/batch", "searches"),
+        (f"{points}/discover/batch", "searches"),
+        (f"{points}/batch", "operations"),
+        ("/collections/aliases", "actions"),
+    ):
+        assert "missing field" in error(http.post(url, json={}), 400)
+        body = {field: [], "other": 1}
+        assert "unknown field `other`" in error(http.post(url, json=body), 400), url
+        result(http.post(url, json={field: [], "other": None}))
+
+
 def test_a_collection_that_is_there_already(http: httpx.Client, path: str) -> None:
     body = {"vectors": {"size": 4, "distance": "Dot"}}
     text = error(http.put(path, json=body), 409)
@@ -97,18 +117,164 @@ def test_not_json(http: httpx.Client, path: str) -> None:
     [
         ({"query": [1, 2, 3]}, "Wrong input: Vector dimension error: expected dim: 4, got 3"),
         ({"query": VECTOR, "using": "x"}, "Wrong input: Not existing vector name error: x"),
+        (
+            {"prefetch": {}, "query": {"formula": {"ln": 0}}},
+            "Wrong input: The expression ln of 0.0 produced a non-finite number; ",
+        ),
+        (
+            {"prefetch": {}, "query": {"formula": {"sum": ["a.b"]}}},
+            "Wrong input: Expected number value for a.b in the payload and/or in the formula "
+            "defaults. Error: ",
+        ),
         ({"query": "x"}, 'Wrong input: Can not recognize "x" as point id'),
         ({"query": VECTOR, "unheard_of": 1}, "Format error in JSON body: unknown field `unheard"),
         ({"query": VECTOR, "limit": -1}, "Format error in JSON body: internal.limit: invalid"),
-        ({"query": VECTOR, "filter": {"musts": []}}, "Wrong input: query_filter: unknown field"),
-        ({"query": VECTOR, "lookup_from": {"collection": "d"}}, "Wrong input: lookup_from: "),
-        ({"query": VECTOR, "shard_key": "a"}, "Wrong input: shard_key_selector: "),
+        ({"query": VECTOR, "filter": {"musts": []}}, "Wrong input: filter: unknown field"),
+        (
+            {"query": VECTOR, "lookup_from": {"collection": 5}},
+            "Wrong input: lookup_from.collection",
+        ),
+        ({"query": VECTOR, "shard_key": "a"}, "Wrong input: shard_key: "),
     ],
 )
 def test_the_words_of_a_wrong_query(
     http: httpx.Client, path: str, body: dict[str, Any], text: str
 ) -> None:
     assert error(http.post(f"{path}/points/query", json=body), 400).startswith(text)
+
+
+def test_the_words_of_a_collection_to_look_up_in_that_is_not_there(
+    http: httpx.Client, path: str
+) -> None:
+    """They began with those of vecdb, which programs that wait for Qdrant's did not find."""
+    body = {"query": 1, "lookup_from": {"collection": "x"}}
+    text = error(http.post(f"{path}/points/query", json=body), 404)
+    assert text.startswith("Not found: Collection `x` doesn't exist!; ")
+
+
+def test_the_words_of_a_vector_where_there_are_none(http: httpx.Client) -> None:
+    """The same, of a vector for a collection without vectors."""
+    path = "/collections/no_vectors"
+    result(http.put(path, json={}))
+    text = error(http.put(f"{path}/points", json={"points": [{"id": 1, "vector": [1, 2]}]}), 400)
+    assert text.startswith("Wrong input: Not existing vector name error: ")
+    result(http.delete(path))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "status", "words", "within"),
+    [
+        ({"query": 17}, 404, "Not found: No point with id 17 found; ", ".query: "),
+        (
+            {"query": VECTOR, "using": "x"},
+            400,
+            "Wrong input: Not existing vector name error: x; ",
+            ": unknown vector name",
+        ),
+    ],
+)
+def test_what_is_wrong_in_one_of_several_says_in_which(
+    http: httpx.Client, path: str, wrong: dict[str, Any], status: int, words: str, within: str
+) -> None:
+    """Qdrant's words about points and vector names took the place of all that was known."""
+    right = {"query": VECTOR}
+    answer = http.post(f"{path}/points/query/batch", json={"searches": [right, wrong]})
+    assert error(answer, status).startswith(f"{words}searches[1]{within}")
+    upon = {"prefetch": [right, wrong], "query": {"fusion": "rrf"}}
+    answer = http.post(f"{path}/points/query", json=upon)
+    assert error(answer, status).startswith(f"{words}prefetch[1]{within}")
+    answer = http.post(f"{path}/points/query/batch", json={"searches": [right, upon]})
+    assert error(answer, status).startswith(f"{words}searches[1].prefetch[1]{within}")
+    for each in ("query", "search"):
+        asked = {"vector": VECTOR, "limit": 1} if each == "search" else right
+        bad = {"searches": [asked, {**asked, "with_payload": ["a["]}]}
+        text = error(http.post(f"{path}/points/{each}/batch", json=bad), 400)
+        assert text.startswith("Wrong input: searches[1].with_payload: 'a[' is not a path")
+    keys = {"delete_payload": {"keys": ["a["], "points": [1]}}
+    text = error(http.post(f"{path}/points/batch", json={"operations": [keys]}), 400)
+    assert text.startswith("Wrong input: operations[0].delete_payload: keys[0]: 'a[' is not")
+
+
+_NO_PATH = {"must": [{"key": "a[", "match": {"value": 1}}]}
+_EXAMPLES = {"positive": [17], "limit": 1}
+_SHORT = {"vector": [1.0], "limit": 1}
+
+
+@pytest.mark.parametrize(
+    ("where", "body", "place"),
+    [
+        ("query", {"query": VECTOR}, "filter"),
+        ("search", {"vector": VECTOR, "limit": 1}, "filter"),
+        ("scroll", {}, "filter"),
+        ("count", {}, "filter"),
+        ("../facet", {"key": "a"}, "filter"),
+        ("search/matrix/pairs", {}, "filter"),
+        ("delete", {}, "filter"),
+        ("payload", {"payload": {}}, "filter"),
+        ("payload/delete", {"keys": ["a"]}, "filter"),
+        ("payload/clear", {}, "filter"),
+        ("vectors/delete", {"vector": [""]}, "filter"),
+        ("query", {"query": VECTOR, "prefetch": {"filter": _NO_PATH}}, "prefetch.filter"),
+        ("query/batch", {"searches": [{}, {"filter": _NO_PATH}]}, "searches[1].filter"),
+        ("search/batch", {"searches": [_SHORT]}, "searches[0].vector"),
+        ("search", _SHORT, "vector"),
+        ("recommend", {"positive": [1], "strategy": "x", "limit": 1}, "strategy"),
+        ("recommend/batch", {"searches": [_EXAMPLES]}, "searches[0].positive[0]"),
+        ("discover/batch", {"searches": [{"target": 17, "limit": 1}]}, "searches[0].target"),
+        (
+            "batch",
+            {"operations": [{"delete": {"filter": _NO_PATH}}]},
+            "operations[0].delete.filter",
+        ),
+        (
+            "batch",
+            {"operations": [{"set_payload": {"payload": {}, "filter": _NO_PATH}}]},
+            "operations[0].set_payload.filter",
+        ),
+        (
+            "batch",
+            {"operations": [{"upsert": {"points": [{"id": "x", "vector": VECTOR}]}}]},
+            "operations[0].upsert.points[0].id",
+        ),
+        ("delete", {"points": ["x"]}, "points[0]"),
+        (
+            "query/groups",
+            {"group_by": "a", "with_lookup": {"collection": "c", "with_payload": ["a["]}},
+            "with_lookup.with_payload",
+        ),
+    ],
+)
+def test_what_is_wrong_is_called_what_the_body_calls_it(
+    http: httpx.Client, path: str, where: str, body: dict[str, Any], place: str
+) -> None:
+    """It had the name of an argument of a verb: query_filter, points_selector, requests[0]."""
+    if place == "filter":
+        body = {**body, "filter": _NO_PATH}
+    url = f"{path}/points/{where}" if where != "../facet" else f"{path}/facet"
+    answer = http.post(url, json=body)
+    assert re.search(rf"(?:: |; ){re.escape(place)}: ", error(answer, answer.status_code))
+
+
+def test_an_unknown_field_of_a_point_in_a_batch(http: httpx.Client, path: str) -> None:
+    """It was said of which point, and not of which operation."""
+    point = {"id": 1, "vector": VECTOR, "foo": 1}
+    operations = [{"delete": {"points": [7]}}, {"upsert": {"points": [point]}}]
+    text = error(http.post(f"{path}/points/batch", json={"operations": operations}), 400)
+    assert "operations[1].upsert.points[0].unknown field `foo`" in text
+
+
+@pytest.mark.parametrize("where", ["payload", "params.payload"])
+def test_an_unknown_field_of_where_payloads_are(http: httpx.Client, path: str, where: str) -> None:
+    """It was ignored."""
+    payload = {"payload": {"memory": "cold", "on_disc": True}}
+    if where == "payload":
+        answer = http.put(
+            "/collections/other", json={"vectors": {"size": 4, "distance": "Dot"}, **payload}
+        )
+    else:
+        answer = http.patch(path, json={"params": payload})
+    text = f"Format error in JSON body: {where}.unknown field `on_disc`, expected memory"
+    assert error(answer, 400) == text
 
 
 def test_points_that_are_not_there(http: httpx.Client, path: str) -> None:
@@ -121,6 +287,49 @@ def test_points_that_are_not_there(http: httpx.Client, path: str) -> None:
     assert text == "Not found: No point with id 17 found"
     text = error(http.get(f"{path}/points/x"), 400)
     assert text == 'Wrong input: Can not recognize "x" as point id'
+
+
+def test_more_results_than_64_bits_count_are_refused_with_a_query_and_without(
+    http: httpx.Client, path: str
+) -> None:
+    """They were taken for as many as there can be."""
+    sample = {"sample": 9}
+    for key, where, body in (
+        ("limit", "points/query", {}),
+        ("limit", "points/query", {"query": VECTOR}),
+        ("limit", "points/query", {"query": {"sample": "random"}}),
+        ("limit", "points/scroll", {}),
+        ("limit", "points/scroll", {"order_by": "n"}),
+        ("limit", "facet", {"key": "n"}),
+        ("limit", "points/search", {"vector": VECTOR}),
+        ("limit", "points/search/matrix/pairs", sample),
+        ("sample", "points/search/matrix/pairs", sample),
+    ):
+        text = error(http.post(f"{path}/{where}", json={**body, key: 1 << 64}), 400)
+        assert text.startswith(f"Format error in JSON body: {key}: invalid value: integer"), where
+        result(http.post(f"{path}/{where}", json={**body, key: (1 << 64) - 1}))
+
+
+@pytest.mark.parametrize("name", [".", "..", "%2E", "%2e%2E"])
+def test_a_name_that_clients_take_for_another_path(server: Server, name: str) -> None:
+    """It could be made, and most clients could not ask for it; httpx is one of them."""
+    connection = HTTPConnection("127.0.0.1", server.port)
+    with closing(connection):
+
+        def ask(method: str, path: str, body: bytes = b"") -> tuple[int, bytes]:
+            kind = {"content-type": "application/json"}
+            connection.request(method, path, body, kind)
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+
+        body = b'{"vectors": {"size": 4, "distance": "Dot"}}'
+        status, text = ask("PUT", f"/collections/{name}", body)
+        assert (status, b"[collection_name: collection name cannot be '." in text) == (422, True)
+        assert ask("PUT", f"/collections/{name}/snapshots/recover", b'{"location": "x"}')[0] == 422
+        assert ask("POST", f"/collections/{name}/snapshots/upload")[0] == 422
+        assert ask("GET", f"/collections/{name}/exists")[1].startswith(b'{"result":{"exists":false')
+        assert ask("PUT", "/collections/...", body)[0] == 200
+        assert ask("DELETE", "/collections/...")[0] == 200
 
 
 @pytest.mark.parametrize(
@@ -162,6 +371,21 @@ def test_points_that_are_not_there(http: httpx.Client, path: str) -> None:
             "[collection_name: collection name cannot contain '<' char]",
         ),
         (
+            "PUT",
+            "/collections/c",
+            {"vectors": {"size": 4, "distance": "Dot"}, "payload": {"memory": "pinned"}},
+            "Validation error in JSON body: "
+            "[payload.memory: `pinned` memory placement is not supported for payload storage]",
+        ),
+        (
+            "PATCH",
+            "/collections/c",
+            {"params": {"payload": {"memory": "pinned"}}},
+            "Validation error in JSON body: "
+            "[params.payload.memory: `pinned` memory placement is not supported for payload "
+            "storage]",
+        ),
+        (
             "GET",
             f"/collections/{'x' * 256}",
             None,
@@ -201,8 +425,9 @@ def test_points_that_are_not_there(http: httpx.Client, path: str) -> None:
             "/collections/c/points/count",
             {"filter": {"must": [{"key": "n"}]}},
             "Validation error in JSON body: [At least one field condition must be specified; "
-            "count_filter.must[0]: expected exactly one of match, range, values_count, is_empty, "
-            "is_null, got none; give each its own condition]",
+            "filter.must[0]: expected exactly one of match, range, geo_bounding_box, "
+            "geo_radius, geo_polygon, values_count, is_empty, is_null, got none; give each its "
+            "own condition]",
         ),
         (
             "PATCH",
@@ -241,20 +466,10 @@ def test_known_and_unknown_parameters_that_change_nothing(http: httpx.Client, pa
     assert result(http.post(f"{path}/points/count?{query}", json={})) == {"count": 3}
 
 
-@pytest.mark.parametrize(
-    "where",
-    [
-        "points/search/matrix/pairs",
-        "points/search/matrix/offsets",
-        "points/recommend",
-        "points/recommend/batch",
-        "points/recommend/groups",
-        "points/discover",
-        "points/discover/batch",
-    ],
-)
-def test_what_vecdb_has_not_is_refused_by_name(http: httpx.Client, path: str, where: str) -> None:
-    assert "not supported by vecdb" in error(http.post(f"{path}/{where}", json={}), 400)
+def test_options_in_the_body_of_a_batch_of_changes(http: httpx.Client, path: str) -> None:
+    """qdrant-js sends them there, and was refused."""
+    body = {"operations": [], "timeout": 5, "wait": True, "ordering": "weak"}
+    assert result(http.post(f"{path}/points/batch", json=body)) == []
 
 
 @pytest.mark.parametrize(
@@ -322,6 +537,48 @@ def test_forms_of_a_query(http: httpx.Client, path: str) -> None:
     assert ids(query=[1, 0, 0, 0], params=params) == [3, 2, 1]
 
 
+def test_conditions_on_texts_places_and_slices(http: httpx.Client, path: str) -> None:
+    payloads = [
+        {"t": "Good cheap hardware", "at": {"lon": 1, "lat": 1}},
+        {"t": ["cheap", "good"], "at": [{"lon": 5, "lat": 5}, {"lon": 50, "lat": 5}]},
+    ]
+    points = [
+        {"id": 10 + n, "vector": [1, 0, 0, 0], "payload": payload}
+        for n, payload in enumerate(payloads)
+    ]
+    result(http.put(f"{path}/points?wait=true", json={"points": points}))
+
+    def ids(**condition: Any) -> list[int]:
+        body = {"filter": {"must": condition}, "limit": 100}
+        found = result(http.post(f"{path}/points/scroll", json=body))
+        return [point["id"] for point in found["points"]]
+
+    assert ids(key="t", match={"text": "CHEAP good"}) == [10]
+    assert ids(key="t", match={"text_any": "hardware, cheap"}) == [10, 11]
+    assert ids(key="t", match={"phrase": "good cheap"}) == [10]
+    assert ids(key="t", match={"prefix": "Good"}) == [10]
+    assert ids(key="t", match={"substring": "oo"}) == [10, 11]
+    box = {"top_left": {"lon": 0, "lat": 6}, "bottom_right": {"lon": 2, "lat": 0}}
+    assert ids(key="at", geo_bounding_box=box) == [10]
+    circle = {"center": {"lon": 50, "lat": 5.001}, "radius": 500}
+    assert ids(key="at", geo_radius=circle) == [11]
+    corners = [(0, 0), (9, 0), (9, 9), (0, 0)]
+    exterior = {"points": [{"lon": lon, "lat": lat} for lon, lat in corners]}
+    assert ids(key="at", geo_polygon={"exterior": exterior, "interiors": None}) == []
+    parts = [ids(slice={"total": 2, "index": n}) for n in range(2)]
+    assert sorted(parts[0] + parts[1]) == [1, 2, 3, 10, 11]
+
+    index = {"field_name": "t", "field_schema": {"type": "text", "tokenizer": "prefix"}}
+    result(http.put(f"{path}/index?wait=true", json=index))
+    assert ids(key="t", match={"text": "go ch"}) == [10, 11]
+
+    body = {"filter": {"must": [{"key": "at", "geo_radius": {**circle, "radius": -1}}]}}
+    assert "must[0].geo_radius.radius" in error(http.post(f"{path}/points/scroll", json=body), 400)
+    polygon = {"exterior": {"points": exterior["points"][:3]}}
+    body = {"filter": {"must": [{"key": "at", "geo_polygon": polygon}]}}
+    assert "at least 4 points" in error(http.post(f"{path}/points/scroll", json=body), 400)
+
+
 def test_points_in_the_order_of_a_value(http: httpx.Client, path: str) -> None:
     ordered = {"key": "n", "direction": "desc", "start_from": 2}
     page = result(http.post(f"{path}/points/scroll", json={"order_by": ordered, "limit": 2}))
@@ -341,6 +598,7 @@ def test_points_by_chance(http: httpx.Client, path: str) -> None:
     body: dict[str, Any] = {"query": {"sample": "random"}}
     found = result(http.post(f"{path}/points/query", json=body))["points"]
     assert sorted(each["id"] for each in found) == [1, 2, 3]
+    assert len(result(http.post(f"{path}/points/query", json=body | {"offset": 2}))["points"]) == 3
     body = {"query": {"sample": "first"}}
     assert "sample" in error(http.post(f"{path}/points/query", json=body), 400)
 
@@ -625,6 +883,17 @@ def test_aliases(http: httpx.Client, path: str) -> None:
     body = {"vectors": {"size": 4, "distance": "Dot"}}
     text = error(http.put("/collections/other", json=body), 400)
     assert text == "Wrong input: Alias `other` already exists!"
+    for number, action in enumerate(
+        (
+            {"create_alias": {"collection_name": "c", "alias_name": ".."}},
+            {"rename_alias": {"old_alias_name": "other", "new_alias_name": "a/b"}},
+        )
+    ):
+        [(kind, fields)] = action.items()
+        body = {"actions": [create] * number + [action]}
+        text = error(http.post("/collections/aliases", json=body), 422)
+        place = f"actions[{number}].{kind}.{list(fields)[-1]}: collection name cannot"
+        assert text.startswith(f"Validation error in JSON body: [{place}")
     missing = {"create_alias": {"collection_name": "none", "alias_name": "x"}}
     text = error(http.post("/collections/aliases", json={"actions": [missing]}), 404)
     assert text == "Not found: Collection `none` doesn't exist!"

@@ -126,8 +126,11 @@ def test_telemetry(http: httpx.Client, level: int) -> None:
         expected = {"id", "init_time_ms", "config"}
         expected |= {"shards", "transfers", "resharding"} if level > 2 else set()
         assert collection.keys() == expected
+    if level >= 3:
+        local = collection["shards"][0]["local"]
+        assert local["update_queue"] == {"length": 0, "op_num": 1}
     if level >= 4:
-        [segment] = collection["shards"][0]["local"]["segments"]
+        [segment] = local["segments"]
         assert segment["info"]["num_points"] == 3
 
 

@@ -34,6 +34,12 @@ _CODES = {
     422: "INVALID_ARGUMENT",
 }
 _PLACE = re.compile(r"^((?:Format|Validation) error in )(?:JSON body|query parameters)")
+_OF_MESSAGES = re.compile(
+    r"(?<=[ \[])(?:(search|query|recommend|discover)_points(?=\[)|shard_key_selector(?=:))"
+)
+"""What messages have another name for than bodies."""
+_INCLUDED = re.compile(r"\b(with_(?:payload|vectors?))\.include(?=[:\[])")
+"""Bodies may have a list in place of an object with one, messages may not."""
 _NAMES = re.compile("by_http|by_grpc")
 _FLATTENED = re.compile(r"\b(?:internal|search_request|scroll_request)\.")
 
@@ -86,6 +92,8 @@ def outcome(operation: Operation, client: QdrantClient, name: str) -> Any:
         event(f"not sent: {type(error).__name__}")
         assume(False)
     text = _FLATTENED.sub("", _PLACE.sub(r"\1body", text))
+    text = _OF_MESSAGES.sub(lambda found: "searches" if found[1] else "shard_key", text)
+    text = _INCLUDED.sub(r"\1", text)
     return code, _NAMES.sub("NAME", text)  # one that lists what there is has both
 
 
@@ -182,13 +190,37 @@ ranges = st.one_of(
         lambda when: m.DatetimeRange(gt=when)
     ),
 )
+# Functions and numbers: Hypothesis writes a strategy out, and warns of one that is long.
+
+
+def _match_of_text(number: int) -> Any:
+    text = ["Berlin", "berlin, 0", "", "ber"][number % 4]
+    kinds = [m.MatchText, m.MatchTextAny, m.MatchPhrase, m.MatchPrefix, m.MatchSubstring]
+    kind: Any = kinds[number // 4]
+    return kind(**{next(iter(kind.model_fields)): text})
+
+
+def _in_area(key: str, number: int) -> Any:
+    """A box, a polygon, and an open line, which is none."""
+    corners = [m.GeoPoint(lon=lon, lat=lat) for lon, lat in [(0, 60), (20, 60), (20, 0), (0, 0)]]
+    if number == 0:
+        box = m.GeoBoundingBox(top_left=corners[0], bottom_right=corners[2])
+        return m.FieldCondition(key=key, geo_bounding_box=box)
+    line = m.GeoLineString(points=[*corners, corners[0]] if number == 1 else corners)
+    return m.FieldCondition(key=key, geo_polygon=m.GeoPolygon(exterior=line, interiors=[]))
+
+
+def _slice(number: int) -> Any:
+    """One of two slices, and two that there are not."""
+    return m.SliceCondition(slice=m.Slice(total=0 if number == 3 else 2, index=number))
+
+
 matches = st.one_of(
     st.sampled_from(["Berlin", "0", 3, True, 1 << 62]).map(lambda v: m.MatchValue(value=v)),
     st.lists(st.sampled_from(["Berlin", "1"]), max_size=2).map(lambda v: m.MatchAny(any=v)),
     st.lists(st.integers(0, 5), min_size=1, max_size=2).map(lambda v: m.MatchAny(any=v)),
     st.lists(st.sampled_from(["Oslo"]), max_size=2).map(lambda v: m.MatchExcept(**{"except": v})),
-    st.just(m.MatchText(text="Berlin")),
-    st.just(m.MatchPhrase(phrase="Berlin")),
+    st.integers(0, 19).map(_match_of_text),
 )
 geo = st.builds(m.GeoPoint, lon=st.sampled_from([0.0, 13.5]), lat=st.sampled_from([0.0, 52.5]))
 fields = st.one_of(
@@ -206,6 +238,7 @@ fields = st.one_of(
         keys,
         geo,
     ),
+    st.builds(_in_area, keys, st.integers(0, 2)),
 )
 conditions = st.one_of(
     fields,
@@ -214,6 +247,7 @@ conditions = st.one_of(
     keys.map(lambda key: m.IsNullCondition(is_null=m.PayloadField(key=key))),
     st.lists(odd_ids, max_size=3).map(lambda found: m.HasIdCondition(has_id=found)),
     names.map(lambda name: m.HasVectorCondition(has_vector=name)),
+    st.integers(0, 3).map(_slice),
     fields.map(
         lambda field: m.NestedCondition(nested=m.Nested(key="deep", filter=m.Filter(must=[field])))
     ),
@@ -259,6 +293,26 @@ orders = st.builds(
         ),
     ),
 )
+examples = st.lists(numbers, min_size=DIM, max_size=DIM) | ids
+sides = st.builds(lambda p, n: m.ContextPair(positive=p, negative=n), examples, examples)
+recommended = st.builds(
+    lambda fields: m.RecommendQuery(recommend=m.RecommendInput(**fields)),
+    _some(
+        positive=st.lists(examples, max_size=3),
+        negative=st.lists(examples, max_size=2),
+        strategy=st.sampled_from(list(m.RecommendStrategy)),
+    ),
+)
+
+
+def _feedback(target: Any, examples: list[Any]) -> m.RelevanceFeedbackQuery:
+    """The later an example, the better it is."""
+    strategy = m.NaiveFeedbackStrategy(naive=m.NaiveFeedbackStrategyParams(a=1.0, b=0.5, c=0.25))
+    items = [m.FeedbackItem(example=each, score=n / 4) for n, each in enumerate(examples)]
+    given = m.RelevanceFeedbackInput(target=target, feedback=items, strategy=strategy)
+    return m.RelevanceFeedbackQuery(relevance_feedback=given)
+
+
 asked = st.one_of(
     *[st.lists(numbers, min_size=DIM, max_size=DIM)] * 8,
     dense,
@@ -276,7 +330,16 @@ asked = st.one_of(
         ),
     ),
     st.just(m.FusionQuery(fusion=m.Fusion.RRF)),
-    st.just(m.RecommendQuery(recommend=m.RecommendInput(positive=[1], negative=[2]))),
+    recommended,
+    st.builds(
+        lambda target, pairs: m.DiscoverQuery(
+            discover=m.DiscoverInput(target=target, context=pairs)
+        ),
+        examples,
+        st.lists(sides, max_size=3),
+    ),
+    st.lists(sides, min_size=1, max_size=3).map(lambda pairs: m.ContextQuery(context=pairs)),
+    st.builds(_feedback, examples, st.lists(examples, max_size=3)),
     keys.map(lambda key: m.OrderByQuery(order_by=key)),
     orders.map(lambda order: m.OrderByQuery(order_by=order)),
     st.just(m.SparseVector(indices=[1, 3], values=[0.5, 1.0])),
@@ -381,7 +444,9 @@ reads = st.one_of(
     st.just(verb("get_collection_aliases")),
     st.just(verb("list_snapshots")),
     st.just(_sample),
-    st.just(verb("search_matrix_pairs", limit=2)),
+    st.just(verb("search_matrix_pairs", limit=2, sample=1000)),
+    st.just(verb("search_matrix_offsets", limit=2, sample=1000)),
+    st.just(verb("search_matrix_pairs", sample=1)),
     st.just(lambda client, name: client.count(f"{name}_none")),
     st.just(lambda client, name: client.get_collection("")),
 )

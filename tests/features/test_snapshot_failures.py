@@ -8,7 +8,6 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -37,15 +36,6 @@ from vecdb.errors import (
     WriteError,
 )
 from vecdb.storage import fs
-
-
-@pytest.fixture
-def in_memory() -> Iterator[Path]:
-    """A directory in memory where there is one: hundreds of restores need not wait for a disk."""
-    shared_memory = Path("/dev/shm")
-    parent = shared_memory if shared_memory.is_dir() else None
-    with tempfile.TemporaryDirectory(prefix="vecdb-test-", dir=parent) as path:
-        yield Path(path)
 
 
 @pytest.fixture
@@ -136,11 +126,11 @@ def test_taking_fails_at_every_call(kind: str, db: VecDB) -> None:
 @pytest.mark.parametrize("kind", ERRORS)
 @pytest.mark.parametrize("there", [True, False], ids=["replaced", "new"])
 def test_recovering_fails_at_every_call(
-    there: bool, kind: str, db: VecDB, open_db: OpenDb, in_memory: Path
+    there: bool, kind: str, db: VecDB, open_db: OpenDb, tmp_path: Path
 ) -> None:
     """Before the commit nothing has changed, the collection goes on, and nothing is left behind.
     After it the next open finishes what was begun."""
-    archive = in_memory / "archive"
+    archive = tmp_path / "archive"
     shutil.copy(snapshot_path(db, db.create_snapshot("c")), archive)
     new = content(db)
     if there:
@@ -150,11 +140,11 @@ def test_recovering_fails_at_every_call(
     else:
         db.delete_collection("c")
     db.close()
-    shutil.copytree(db.path, in_memory / "template")
+    shutil.copytree(db.path, tmp_path / "template")
     outcomes = set()
     for number, faults in enumerate(every_call(ERRORS[kind])):
-        path = in_memory / f"db{number}"
-        shutil.copytree(in_memory / "template", path)
+        path = tmp_path / f"db{number}"
+        shutil.copytree(tmp_path / "template", path)
         opened = open_db(path)
         before = files_of(path)
         with faults:
@@ -524,8 +514,8 @@ def test_no_space(db: VecDB, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.parametrize("kind", ERRORS)
-def test_a_new_database_fails_at_every_call(kind: str, full: Path, in_memory: Path) -> None:
-    parent = in_memory / "parent"
+def test_a_new_database_fails_at_every_call(kind: str, full: Path, tmp_path: Path) -> None:
+    parent = tmp_path / "parent"
     parent.mkdir()
     root = parent / "new"
     for faults in every_call(ERRORS[kind]):

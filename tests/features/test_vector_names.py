@@ -17,7 +17,9 @@ from proofs.model.comparison import difference
 from proofs.model.oracle import Oracle, require_sound
 from proofs.model.writes import INDEXES, VECTOR_NAMES, WEIGHTS, Pool, draw, perform, take
 from vecdb import VecDB, models
+from vecdb.engine.operations import Upsert
 from vecdb.engine.repair.check import check_database
+from vecdb.engine.store import Store
 from vecdb.engine.write import checkpoint, conditional, vector_names, writer
 from vecdb.engine.write.ingest import prepare_upsert
 from vecdb.engine.write.writer import submit
@@ -111,9 +113,9 @@ def test_the_unnamed_vector_gets_company_and_goes(tmp_path: Path) -> None:
         db.create_vector_name("c", "", {"dense": A})
         db.delete_vector_name("c", "new")
         assert isinstance(db.get_collection("c").config.params.vectors, models.VectorParams)
-        assert vectors_of(db) == {1: None, 2: None}
+        assert vectors_of(db) == {1: {}, 2: {}}
         db.update_vectors("c", [{"id": 2, "vector": [5, 6]}])
-        assert vectors_of(db) == {1: None, 2: [5, 6]}
+        assert vectors_of(db) == {1: {}, 2: [5, 6]}
 
 
 FIELDS = models.VectorParams.__struct_fields__
@@ -473,6 +475,11 @@ def test_a_write_that_a_new_name_makes_too_large(
     db.close()
 
 
+def _point(store: Store, number: int) -> Upsert:
+    point = {"id": number, "vector": {"a": [1, 1]}}
+    return prepare_upsert(store.schema, models.parse_points([point]))
+
+
 @pytest.mark.parametrize("step", ["_with_space", "_resolve"])
 def test_a_write_is_not_lost_with_another_that_breaks_off(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
@@ -480,7 +487,7 @@ def test_a_write_is_not_lost_with_another_that_breaks_off(
     """Whoever waited for it waited for ever, with the lock."""
     db = two_names(tmp_path / "db")
     store = db.collection("c")._store
-    seventh = prepare_upsert(store.schema, [{"id": 7, "vector": {"a": [1, 1]}}])
+    seventh = _point(store, 7)
     other = writer._ticket([seventh if step == "_with_space" else lambda _: seventh])
     store.queue.append(other)
 
@@ -490,8 +497,8 @@ def test_a_write_is_not_lost_with_another_that_breaks_off(
     with monkeypatch.context() as patch:
         patch.setattr(writer, step, broken_off)
         with pytest.raises(MemoryError):
-            submit(store, prepare_upsert(store.schema, [{"id": 8, "vector": {"a": [1, 1]}}]))
-    submit(store, prepare_upsert(store.schema, [{"id": 9, "vector": {"a": [1, 1]}}]))
+            submit(store, _point(store, 8))
+    submit(store, _point(store, 9))
     assert other.done
     assert other.error is None
     assert [r.id for r in db.retrieve("c", [7, 8, 9])] == [7, 9]

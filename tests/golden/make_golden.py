@@ -94,7 +94,8 @@ def contents(db: VecDB) -> dict[str, Any]:
             params: Any = {"quantization": {"oversampling": float(ROWS)}}
             answer = collection.search(given, search_params=params, limit=10)
             hits[vector] = [[hit.id, round(hit.score, 4)] for hit in answer]
-        points = [[r.id, r.payload, r.vector] for r in records]
+        # The files of before say None of a point without vectors, where a record says {}.
+        points = [[r.id, r.payload, r.vector or None] for r in records]
         found[name] = {"points": points, "hits": hits}
     return found
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -14,8 +15,9 @@ from hypothesis import strategies as st
 from proofs.model.oracle import SCALE
 from vecdb import VecDB, ids, models
 from vecdb.engine.read import masks, remembered, rows
-from vecdb.engine.view import View
+from vecdb.engine.view import View, live_rows
 from vecdb.payload.filters import compile_filter
+from vecdb.storage.format import pack_bits
 
 POINTS = 90
 UUIDS = [f"00000000-0000-0000-0000-{number:012x}" for number in range(POINTS // 3)]
@@ -89,20 +91,39 @@ def truth(view: View, filter: models.Filter) -> list[int]:
     ]
 
 
+STARTS = st.sampled_from([0, 1, 40, *UUIDS[:2]])
 NAMED = {"has_id": [*IDS[3:9], 777]}
 NAME = {"key": "n", "match": {"value": 1}}
 
 
-@settings(max_examples=300 * SCALE, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(raw=filters, start=st.sampled_from([0, 1, 40, *UUIDS[:2]]))
+few = settings(
+    max_examples=100 * SCALE, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+
+
+@few
+@given(raw=filters, start=STARTS)
 @example(raw={"should": [NAMED, NAME], "must_not": [{"has_vector": "b"}]}, start=0)
 @example(raw={"must": [{"must": [NAMED, NAME]}, {"should": []}]}, start=4)
 @example(raw={"min_should": {"conditions": [NAMED, NAME, NAMED], "min_count": 2}}, start=0)
 @example(raw={"must_not": [{"should": [NAMED, NAME]}, {"must": [NAMED, NAME]}]}, start=0)
 def test_a_filter_finds_what_its_predicate_says(db: VecDB, raw: Any, start: Any) -> None:
+    require_found(db, raw, start)
+
+
+@pytest.mark.slow
+@settings(few, max_examples=300 * SCALE)
+@given(raw=filters, start=STARTS)
+def test_many_filters_find_what_their_predicates_say(db: VecDB, raw: Any, start: Any) -> None:
+    require_found(db, raw, start)
+
+
+def require_found(db: VecDB, raw: Any, start: Any) -> None:
+    """Every way to read finds the points for which the predicate holds."""
     view = db.collection("c")._store.view
     expected = truth(view, models.coerce(models.Filter, raw))
     found = [ids.external(key) for key in expected]
+    has_a = {hit.id for hit in db.search("c", ("a", [1.0, 1.0]), limit=POINTS)}
     for remembers in (False, True, True):
         if not remembers:
             for part in view.segments:
@@ -115,11 +136,10 @@ def test_a_filter_finds_what_its_predicate_says(db: VecDB, raw: Any, start: Any)
         pages = db.query_points("c", query_filter=raw, limit=POINTS).points
         assert [hit.id for hit in pages] == found
         hits = db.search("c", ("a", [1.0, 1.0]), raw, limit=POINTS, with_vectors=["a"])
-        has_a = db.search("c", ("a", [1.0, 1.0]), limit=POINTS)
-        assert {hit.id for hit in hits} == set(found) & {hit.id for hit in has_a}
+        assert {hit.id for hit in hits} == set(found) & has_a
 
 
-@settings(max_examples=100 * SCALE, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@few
 @given(raw=without_payload)
 def test_ids_and_vector_names_take_no_payload(
     db: VecDB, raw: Any, monkeypatch: pytest.MonkeyPatch
@@ -166,3 +186,10 @@ def test_payloads_are_read_of_open_rows_only(
     tested.clear()
     db.count("c", raw)
     assert 0 < len(tested) <= most
+
+
+@pytest.mark.parametrize("count", [1, 63, 64, 65, 1000, 4097])
+@pytest.mark.parametrize("share", [0.0, 0.001, 0.3, 1.0])
+def test_rows_of_few_bits_and_of_many(count: int, share: float) -> None:
+    flags = np.random.default_rng(count).random(count + 37) < share  # a mask may go beyond
+    assert live_rows(pack_bits(flags), count).tolist() == np.flatnonzero(flags[:count]).tolist()

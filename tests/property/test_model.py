@@ -94,9 +94,7 @@ class Machine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        shared_memory = Path("/dev/shm")
-        parent = shared_memory if shared_memory.is_dir() else None
-        self.root = Path(tempfile.mkdtemp(prefix="vecdb-model-", dir=parent))
+        self.root = Path(tempfile.mkdtemp(prefix="vecdb-model-"))
         self.path = self.root / "0"
         self.db = VecDB(self.path)
         self.oracle = Oracle(self.vectors)

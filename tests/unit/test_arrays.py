@@ -18,14 +18,18 @@ from vecdb.storage.format import DataHeader, Kind
 ROWS, COLUMNS = 20_000, 64
 
 
-@pytest.fixture
-def expected(tmp_path: Path) -> Expected:
-    """A file in ``tmp_path``, and what it must say of itself."""
+def write(path: Path) -> Expected:
+    """A file of rows, and what it must say of itself."""
     values = np.arange(ROWS * COLUMNS, dtype="<f4").reshape(ROWS, COLUMNS)
     header = DataHeader(Kind.VECTORS, values.dtype, ROWS, COLUMNS, bytes(16), 1)
-    writer = DataWriter(tmp_path / "vectors", header)
+    writer = DataWriter(path, header)
     writer.append(values)
     return Expected(bytes(16), 1, Kind.VECTORS, writer.finish())
+
+
+@pytest.fixture
+def expected(tmp_path: Path) -> Expected:
+    return write(tmp_path / "vectors")
 
 
 @pytest.fixture
@@ -47,7 +51,8 @@ def resident(placed: PlacedArray, rows: np.ndarray) -> int:
 
 
 @pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="needs Linux")
-def test_rows_that_are_asked_for_are_read_ahead(placed: PlacedArray) -> None:
+def test_rows_that_are_asked_for_are_read_ahead(disk: Path) -> None:
+    placed = PlacedArray(disk / "vectors", write(disk / "vectors"), "mapped")
     rows = np.arange(0, ROWS, 1000)
     with open(placed.path, "rb") as file:
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)

@@ -15,8 +15,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks import curves, data
+from benchmarks import curves, data, report
 from benchmarks import systems as plugins
+from benchmarks.filters import raw_bytes
+from benchmarks.filters_beside import CASES, Case
+from benchmarks.process import Failed, Process
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "examples" / "data" / "debian-packages"
@@ -29,6 +32,7 @@ SECTIONS = {
     "import",
     "overhead",
     "kernels",
+    "filters",
     "memory",
 }
 
@@ -63,14 +67,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def workdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("work")
-
-
-@pytest.fixture(scope="module")
-def results(folder: Path, workdir: Path) -> dict[str, Any]:
+def results(folder: Path, disk: Path) -> dict[str, Any]:
     file = folder / "result.json"
-    done = bench("--data", folder, "--quick", "--no-peers", "--json", file, "--workdir", workdir)
+    done = bench("--data", folder, "--quick", "--no-peers", "--json", file, "--workdir", disk)
     if "is in memory" in done.stderr:
         pytest.skip("the temporary directory is not on a disk")
     assert done.returncode == 0, done.stderr
@@ -79,6 +78,7 @@ def results(folder: Path, workdir: Path) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.slow
 def test_has_every_part_and_its_setting(results: dict[str, Any]) -> None:
     assert results.keys() == {"setting", *SECTIONS}
     setting = results["setting"]
@@ -96,6 +96,7 @@ def test_has_every_part_and_its_setting(results: dict[str, Any]) -> None:
     assert {"date", "seed"} <= setting.keys()
 
 
+@pytest.mark.slow
 def test_exact_search_finds_everything(results: dict[str, Any]) -> None:
     methods = {method["name"]: method for method in results["quantization"]["methods"]}
     assert methods["float32"]["settings"]["exact"]["recall"] == 1.0
@@ -112,6 +113,7 @@ def test_exact_search_finds_everything(results: dict[str, Any]) -> None:
         assert settings["codes only"]["latency_ms"]["runs"] == 12
 
 
+@pytest.mark.slow
 def test_other_parts_have_positive_figures(results: dict[str, Any]) -> None:
     assert results["import"]["loaded_by_import"] == []
     for way in results["ingest"]["ways"].values():
@@ -123,10 +125,12 @@ def test_other_parts_have_positive_figures(results: dict[str, Any]) -> None:
     assert len(results["memory"]["modes"]) == 3
 
 
-def test_leaves_nothing_behind(results: dict[str, Any], workdir: Path) -> None:
-    assert list(workdir.iterdir()) == []
+@pytest.mark.slow
+def test_leaves_nothing_behind(results: dict[str, Any], disk: Path) -> None:
+    assert list(disk.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_fills_the_tables_of_a_page(results: dict[str, Any], folder: Path, tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     names = ["setting", "quantization/synthetic", "quantization/other", "kernels"]
@@ -144,6 +148,7 @@ def test_fills_the_tables_of_a_page(results: dict[str, Any], folder: Path, tmp_p
     assert page.read_text() == filled
 
 
+@pytest.mark.slow
 def test_every_table_of_the_page_exists(results: dict[str, Any], folder: Path) -> None:
     page = folder / "benchmarks.md"
     page.write_text((ROOT / "docs" / "benchmarks.md").read_text())
@@ -152,6 +157,7 @@ def test_every_table_of_the_page_exists(results: dict[str, Any], folder: Path) -
     assert "GB/s" in page.read_text()
 
 
+@pytest.mark.slow
 def test_systems_are_measured_in_every_way(results: dict[str, Any]) -> None:
     section = results["systems"]
     assert set(section["systems"]) == {"vecdb", "vecdb scalar"}
@@ -174,17 +180,18 @@ def test_systems_are_measured_in_every_way(results: dict[str, Any]) -> None:
     assert all(one["vecdb"]["best_recall"] > 0.9 for one in sizes.values())
 
 
-def test_works_on_the_example_data_whose_truth_it_has_to_find(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_works_on_the_example_data_whose_truth_it_has_to_find(disk: Path, tmp_path: Path) -> None:
     file = tmp_path / "result.json"
     done = bench(
         *("--data", EXAMPLE, "--quick", "--only", "systems", "--systems", "vecdb"),
-        *("--json", file, "--workdir", tmp_path),
+        *("--json", file, "--workdir", disk),
     )
     if "is in memory" in done.stderr:
         pytest.skip("the temporary directory is not on a disk")
     assert done.returncode == 0, done.stderr
     assert json.loads(file.read_text())["systems"]["systems"]["vecdb"]["best_recall"] >= 0.95
-    assert list(tmp_path.iterdir()) == [file]
+    assert list(disk.iterdir()) == []
 
 
 @pytest.mark.parametrize("metric", data.METRICS)
@@ -225,6 +232,90 @@ def test_made_up_data_depends_on_its_seed_only(tmp_path: Path) -> None:
     np.testing.assert_allclose(np.linalg.norm(first, axis=1), 1, rtol=1e-5)
 
 
+def test_takes_the_first_rows_or_all_again_with_noise(folder: Path, tmp_path: Path) -> None:
+    base = data.prepared(np.load(folder / "base.npy"), "cosine")
+    data.resized(folder, tmp_path / "few", 30, 1)
+    data.resized(folder, tmp_path / "many", 1100, 1)
+    few, many = (np.load(tmp_path / name / "base.npy") for name in ("few", "many"))
+    np.testing.assert_array_equal(few, base[:30])
+    np.testing.assert_array_equal(many[:500], base)
+    np.testing.assert_allclose(np.linalg.norm(many, axis=1), 1, rtol=1e-5)
+    assert many.shape == (1100, 32)
+    near = (many[500:] * np.concatenate([base, base[:100]])).sum(axis=1)
+    assert 0.8 < near.mean() < 0.95  # noise half as long: 0.89
+    assert not np.array_equal(many[500:600], many[1000:])
+    np.testing.assert_array_equal(
+        np.load(tmp_path / "many" / "queries.npy"), np.load(folder / "queries.npy")
+    )
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_filters_pass_their_share_and_are_new(case: Case) -> None:
+    filters = case.some(10_000, 50, np.random.default_rng(1))
+    for field, low, high in filters:
+        assert field == case.field
+        assert 0 <= low < high <= 10_000
+        assert 0.95 * case.share <= (high - low) / 10_000 <= case.share
+        if case.field == "near":
+            assert high == 10_000 if case.far else low == 0
+    if case.share > 0.01:
+        assert len({tuple(one) for one in filters}) > 25
+
+
+def test_a_worker_searches_with_filters_and_creates_indexes(folder: Path, tmp_path: Path) -> None:
+    one = data.Data(folder)
+    path = tmp_path / "fields.json"
+    ranks = list(range(500))
+    path.write_text(json.dumps({"rank": ranks, "city": [f"city {i % 7}" for i in ranks]}))
+    with Process("vecdb", one, tmp_path / "db", [0]) as worker:
+        worker.ask("fields", path=str(path), indexed=False)
+        worker.ask("ingest")
+        worker.ask("build")
+        between = [["rank", 100, 120], ["rank", 7, 8]]
+        found = worker.ask("find", effort=None, start=0, count=4, between=between)["found"]
+        best = data.scored(one.vectors[100:120], one.asked[[0, 2]], "cosine").argmax(axis=1) + 100
+        assert [found[0][0], found[2][0]] == best.tolist()
+        assert [len(each) for each in found] == [10, 1, 10, 1]
+        for _ in range(2):  # it leaves no index behind
+            answer = worker.ask("index", effort=None, idle=3)
+            assert len(answer["before"]) == 3
+            assert min(answer["alone"], answer["seconds"], *answer["during"]) > 0
+
+
+def test_raw_values_are_numbers_of_eight_bytes_or_text() -> None:
+    assert raw_bytes([1, 2, 3]) == 24
+    assert raw_bytes(["a", "é"]) == 3
+
+
+def test_some_parts_leave_the_setting_of_the_page() -> None:
+    page = "<!-- bench:begin setting -->\nold\n<!-- bench:end setting -->\n"
+    machine = dict.fromkeys(
+        ("processor", "processors", "memory_gib", "system", "filesystem", "fdatasync_ms"), "1"
+    )
+    about = {"name": "x", "rows": 1, "dim": 1, "metric": "dot", "queries": 1}
+    setting = {"date": "today", "quick": False, "seed": 1, "versions": {}}
+    results: dict[str, Any] = {"setting": {**setting, "machine": machine, "data": about}}
+    assert report.fill(page, results) == page
+    assert "today" in report.tables(results)["setting"]
+
+
+@pytest.mark.slow
+def test_filters_are_measured_beside_numpy_and_alone(results: dict[str, Any]) -> None:
+    section = results["filters"]
+    assert len(section["cases"]) == 1 + len(CASES)
+    for case in section["cases"]:
+        assert case["systems"].keys() == {"vecdb"}
+        assert case["systems"]["vecdb"]["recall"] >= 0.9
+        assert case["systems"]["vecdb"]["p50"] > 0
+    assert section["skipped"].keys() == {"Qdrant Edge scalar", "zvec"}
+    assert section["created"]["systems"]["vecdb"]["one core"]["seconds"]["median"] > 0
+    assert section["numpy"]["bytes"].keys() == {"rank", "city", "kind"}
+    found = report.tables(results)
+    assert "| far, 50.0%" in found["filters"]
+    assert "`bincount`" in found["filters-numpy"]
+    assert "vecdb, all cores" in found["filters-index"]
+
+
 def test_reads_times_off_a_curve() -> None:
     points = [(0.90, 50.0), (0.96, 80.0), (0.94, 90.0), (0.985, 180.0), (0.985, 200.0)]
     curve = [{"recall": recall, "p50": time, "effort": time} for recall, time in points]
@@ -249,8 +340,6 @@ def test_every_peer_has_its_module_and_is_in_the_extra() -> None:
 def test_a_system_that_fails_is_named_and_the_others_go_on(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from benchmarks.process import Failed, Process
-
     monkeypatch.setitem(plugins.SYSTEMS, "nowhere", ("vecdb", "vecdb", "Nowhere"))
     worker = Process("nowhere", data.Data(folder), tmp_path / "nowhere", [0])
     with worker, pytest.raises(Failed, match="its process ended: KeyError: 'nowhere'"):

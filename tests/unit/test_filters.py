@@ -8,12 +8,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.cases import first_few
 from vecdb.errors import InvalidInputError
-from vecdb.models import Filter, coerce
+from vecdb.models import Filter, coerce, parse_field_schema
 from vecdb.payload.filters import (
     MAX_CONDITIONS,
     MAX_DEPTH,
     compile_filter,
+    lazily,
+    plain_fields,
 )
 from vecdb.payload.split import payload_part
 
@@ -23,7 +26,11 @@ UUID_TEXT = "6f9619ff-8b86-d011-b42d-00c04fc964ff"
 def matches(
     filter: Any, payload: dict[str, Any], point_id: int | str = 1, vectors: tuple[str, ...] = ()
 ) -> bool:
-    return compile_filter(coerce(Filter, filter, "filter"))(point_id, payload, frozenset(vectors))
+    read = coerce(Filter, filter, "filter")
+    found = compile_filter(read)(point_id, payload, frozenset(vectors))
+    if plain_fields(read) is not None:
+        assert lazily(read)(point_id, payload, frozenset(vectors)) == found
+    return found
 
 
 def holds(condition: dict[str, Any], payload: dict[str, Any]) -> bool:
@@ -293,7 +300,9 @@ def test_nested_asks_one_object_for_everything() -> None:
         assert not holds({"nested": {"key": "diet", "filter": {}}}, payload)
 
 
-@pytest.mark.parametrize("condition", [{"has_id": [1]}, {"has_vector": ""}])
+@pytest.mark.parametrize(
+    "condition", [{"has_id": [1]}, {"has_vector": ""}, {"slice": {"total": 1, "index": 0}}]
+)
 def test_nested_refuses_conditions_about_points(condition: Any) -> None:
     nested = {"nested": {"key": "a", "filter": {"must_not": [{"should": condition}]}}}
     with pytest.raises(InvalidInputError, match="inside a nested filter is about points"):
@@ -305,6 +314,77 @@ def test_has_id_in_any_spelling() -> None:
     assert matches(filter, {}, 1)
     assert matches(filter, {}, UUID_TEXT)
     assert not matches(filter, {}, 2)
+
+
+def test_slices_share_all_ids_out() -> None:
+    ids: list[int | str] = [*range(60), 2**63, UUID_TEXT]
+    for total in (1, 2, 7):
+        dealt = [
+            [i for i in ids if matches({"must": {"slice": {"total": total, "index": n}}}, {}, i)]
+            for n in range(total)
+        ]
+        assert sorted(str(i) for part in dealt for i in part) == sorted(map(str, ids))
+        assert all(dealt)
+
+
+def under(schema: dict[str, Any], filter: dict[str, Any], payload: dict[str, Any]) -> bool:
+    """Whether a payload matches where fields have these payload indexes."""
+    read = {field: parse_field_schema(each) for field, each in schema.items()}
+    return compile_filter(coerce(Filter, filter), read)(1, payload, frozenset())
+
+
+def test_a_text_index_says_what_a_token_is() -> None:
+    stem = {"type": "text", "stemmer": {"type": "snowball", "language": "english"}}
+    runs = {"must": {"key": "t", "match": {"text": "runs"}}}
+    assert not under({}, runs, {"t": "Running"})
+    assert not under({"t": "text"}, runs, {"t": "Running"})
+    assert not under({"other": stem, "t": "keyword", "t[]": stem}, runs, {"t": "Running"})
+    for field in ("t", '"t"'):
+        assert under({field: stem}, runs, {"t": "Running"})
+        assert under({field: stem}, runs, {"t": [5, "x", "Running"]})
+        assert not under({field: stem}, runs, {"t": [["Running"], {"a": "Running"}, 5, None]})
+
+
+def test_the_texts_of_an_indexed_field_count_together() -> None:
+    payload = {"t": ["alpha beta", "gamma"], "o": [{"t": "a b"}, {"t": ["c", "d"]}, 7]}
+    both = {"must": {"key": "t", "match": {"text": "gamma alpha"}}}
+    assert not under({}, both, payload)
+    assert under({"t": "text"}, both, payload)
+    assert not under(
+        {"t": "text"}, {"must": {"key": "t", "match": {"phrase": "beta gamma"}}}, payload
+    )
+    for text, alone, together, each in [
+        ("a b", True, True, True),
+        ("b c", False, True, False),
+        ("c d", False, True, True),
+        ("e", False, False, False),
+    ]:
+        asked = {"must": {"key": "o[].t", "match": {"text": text}}}
+        assert under({}, asked, payload) is alone
+        assert under({"o[].t": "text"}, asked, payload) is together
+        assert under({"o[].t": {"type": "text", "nested": "o"}}, asked, payload) is each
+
+
+def test_a_nested_filter_asks_by_the_index_of_the_whole_path() -> None:
+    schema = {"o[].in[].t": {"type": "text", "tokenizer": "prefix"}}
+    inner = {"must": {"key": "t", "match": {"text": "qd ve"}}}
+    nested = {"nested": {"key": "in", "filter": inner}}
+    filter = {"must": {"nested": {"key": "o[]", "filter": {"must": nested}}}}
+    assert under(schema, filter, {"o": [{"in": [{"t": "Qdrant vecdb"}]}]})
+    assert not under(schema, filter, {"o": [{"in": [{"t": "Qdrant"}, {"t": "vecdb"}]}]})
+    assert not under({}, filter, {"o": [{"in": [{"t": "Qdrant vecdb"}]}]})
+
+
+def test_beginnings_and_parts_of_strings_are_compared_as_they_are() -> None:
+    for kind, found, missed in [
+        ("prefix", ["", "Be", "Berlin"], ["be", "erl", "Berlin "]),
+        ("substring", ["", "erl", "Berlin"], ["ERL", "Bln"]),
+    ]:
+        for value in found:
+            assert holds({"key": "k", "match": {kind: value}}, {"k": ["x", "Berlin"]})
+        for value in missed:
+            assert not holds({"key": "k", "match": {kind: value}}, {"k": "Berlin"})
+        assert not holds({"key": "k", "match": {kind: ""}}, {"k": [1, None, {}, [["a"]]]})
 
 
 def test_has_vector() -> None:
@@ -372,13 +452,20 @@ GOOD_DATES = st.sampled_from(DAYS)  # spellings that pydantic reads as well
 DATES = st.sampled_from(
     [*DAYS, "2024-01-01T00:30", "2024-01-01T01:00:00+01", "2024-13-01", "2024-01-01T00:00:00 UTC"]
 )
-WORDS = st.sampled_from(["", "x", "y", "1"])
+WORDS = st.sampled_from(["", "x", "y", "1", "X, y", "yx x", "x y 1", "Éx-y_1"])
 NUMBERS = st.integers(-1, 3)
 LEAVES = st.one_of(
     st.none(), st.booleans(), NUMBERS, st.sampled_from([0.0, 1.0, 1.5]), WORDS, DATES
 )
+# A hypothesis that draws areas corner by corner takes minutes; test_geo.py does.
+PLACES = st.sampled_from(
+    [
+        *[{"lon": lon, "lat": lat} for lon in (0, 0.5, 2) for lat in (0, 1.0)],
+        *[{"lon": 1}, {"lon": "1", "lat": 1}, {"lon": True, "lat": 1}],
+    ]
+)
 VALUES = st.recursive(
-    LEAVES,
+    LEAVES | PLACES,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3),
     max_leaves=8,
 )
@@ -398,14 +485,30 @@ def bounds(values: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
 
 MATCHES = st.one_of(
     st.fixed_dictionaries({"value": st.booleans() | NUMBERS | WORDS | DATES}),
+    st.sampled_from(["text", "text_any", "phrase", "prefix", "substring"]).flatmap(
+        lambda kind: st.fixed_dictionaries({kind: WORDS})
+    ),
     st.sampled_from(["any", "except"]).flatmap(
         lambda kind: st.fixed_dictionaries(
             {kind: st.lists(NUMBERS, max_size=3) | st.lists(WORDS, max_size=3)}
         )
     ),
 )
+ORIGIN, EAST, NORTH = {"lon": 0, "lat": 0}, {"lon": 2, "lat": 0}, {"lon": 2, "lat": 2}
+TRIANGLE = {"points": [ORIGIN, EAST, NORTH, ORIGIN]}
+AREAS = st.sampled_from(
+    [
+        {"geo_bounding_box": {"top_left": {"lon": -1, "lat": 1}, "bottom_right": EAST}},
+        {"geo_bounding_box": {"top_left": EAST, "bottom_right": {"lon": 0, "lat": -1}}},
+        {"geo_radius": {"center": ORIGIN, "radius": 60_000}},
+        {"geo_radius": {"center": EAST, "radius": 0}},
+        {"geo_polygon": {"exterior": TRIANGLE}},
+        {"geo_polygon": {"exterior": TRIANGLE, "interiors": [TRIANGLE]}},
+    ]
+)
 TESTS = st.one_of(
     st.fixed_dictionaries({"match": MATCHES}),
+    AREAS,
     st.fixed_dictionaries({"range": bounds(st.floats(-1, 3, width=16) | NUMBERS)}),
     st.fixed_dictionaries({"range": bounds(GOOD_DATES).filter(bool)}),
     st.fixed_dictionaries({"values_count": bounds(st.integers(0, 3))}),
@@ -422,6 +525,9 @@ ABOUT_POINTS = st.one_of(
         lambda ids: {"has_id": ids}
     ),
     st.sampled_from(["", "text"]).map(lambda name: {"has_vector": name}),
+    st.sampled_from([(1, 0), (2, 0), (2, 1), (3, 2)]).map(
+        lambda each: {"slice": {"total": each[0], "index": each[1]}}
+    ),
 )
 
 
@@ -454,11 +560,14 @@ FILTERS = filters(
 POINTS = st.tuples(st.sampled_from([1, 2, UUID_TEXT]), st.sets(st.sampled_from(["", "text"])))
 
 ORACLE = settings(
-    max_examples=600,
+    max_examples=150,
     derandomize=True,
     deadline=None,
     database=None,
     suppress_health_check=[HealthCheck.too_slow],
+)
+EXAMPLES = pytest.mark.parametrize(
+    "oracle", first_few(1, [ORACLE, settings(ORACLE, max_examples=600)])
 )
 
 
@@ -476,35 +585,46 @@ def agree_with_local_mode(
             assert predicate(point_id, payload, frozenset(names)) == expected, payload
 
 
-@ORACLE
-@given(FILTERS, st.lists(PAYLOADS, min_size=2, max_size=4), POINTS)
-def test_whole_filters_agree_with_local_mode(
-    filter: dict[str, Any], payloads: list[dict[str, Any]], point: tuple[int | str, set[str]]
-) -> None:
-    agree_with_local_mode(filter, payloads, *point)
+@EXAMPLES
+def test_whole_filters_agree_with_local_mode(oracle: settings) -> None:
+    @oracle
+    @given(FILTERS, st.lists(PAYLOADS, min_size=2, max_size=4), POINTS)
+    def agree(
+        filter: dict[str, Any], payloads: list[dict[str, Any]], point: tuple[int | str, set[str]]
+    ) -> None:
+        agree_with_local_mode(filter, payloads, *point)
+
+    agree()
 
 
-@ORACLE
-@given(TESTS, st.sampled_from(["a", "a[]", "a[0]", "a.b", "a[].b"]), st.lists(VALUES, max_size=5))
-def test_single_conditions_agree_with_local_mode(
-    test: dict[str, Any], path: str, values: list[Any]
-) -> None:
+@EXAMPLES
+def test_single_conditions_agree_with_local_mode(oracle: settings) -> None:
     """One key that is there, so that the value decides and not the path."""
-    payloads: list[dict[str, Any]] = [{"a": values}]
-    payloads += [{"a": value} for value in values] + [{"a": {"b": value}} for value in values]
-    payloads += [{"a": [{"b": value}, 1]} for value in values]
-    agree_with_local_mode({"must": {"key": path, **test}}, payloads, 1, set())
+
+    @oracle
+    @given(
+        TESTS, st.sampled_from(["a", "a[]", "a[0]", "a.b", "a[].b"]), st.lists(VALUES, max_size=5)
+    )
+    def agree(test: dict[str, Any], path: str, values: list[Any]) -> None:
+        payloads: list[dict[str, Any]] = [{"a": values}]
+        payloads += [{"a": value} for value in values] + [{"a": {"b": value}} for value in values]
+        payloads += [{"a": [{"b": value}, 1]} for value in values]
+        agree_with_local_mode({"must": {"key": path, **test}}, payloads, 1, set())
+
+    agree()
 
 
-@ORACLE
-@given(
-    st.lists(TESTS, min_size=1, max_size=2),
-    st.sampled_from(["a", "a[]"]),
-    st.lists(st.dictionaries(st.sampled_from(["x", "y"]), VALUES) | LEAVES, max_size=4),
-)
-def test_nested_conditions_agree_with_local_mode(
-    tests: list[dict[str, Any]], key: str, elements: list[Any]
-) -> None:
-    inner = [{"key": name, **test} for name, test in zip("xy", tests, strict=False)]
-    nested = {"nested": {"key": key, "filter": {"must": inner}}}
-    agree_with_local_mode({"must": nested}, [{"a": elements, "x": 1, "y": 1}], 1, set())
+@EXAMPLES
+def test_nested_conditions_agree_with_local_mode(oracle: settings) -> None:
+    @oracle
+    @given(
+        st.lists(TESTS, min_size=1, max_size=2),
+        st.sampled_from(["a", "a[]"]),
+        st.lists(st.dictionaries(st.sampled_from(["x", "y"]), VALUES) | LEAVES, max_size=4),
+    )
+    def agree(tests: list[dict[str, Any]], key: str, elements: list[Any]) -> None:
+        inner = [{"key": name, **test} for name, test in zip("xy", tests, strict=False)]
+        nested = {"nested": {"key": key, "filter": {"must": inner}}}
+        agree_with_local_mode({"must": nested}, [{"a": elements, "x": 1, "y": 1}], 1, set())
+
+    agree()

@@ -88,6 +88,8 @@ CONDITIONS: list[Any] = [
     field(match=m.MatchText(text="a b")),
     field(match=m.MatchTextAny(text_any="a b")),
     field(match=m.MatchPhrase(phrase="a b")),
+    field(match=m.MatchPrefix(prefix="a b")),
+    field(match=m.MatchSubstring(substring="")),
     field(match=m.MatchAny(any=["a", "b"])),
     field(match=m.MatchAny(any=[1, 2])),
     field(match=m.MatchExcept(**{"except": ["a"]})),
@@ -105,6 +107,7 @@ CONDITIONS: list[Any] = [
     m.HasIdCondition(has_id=[0, UUID]),
     m.HasIdCondition(has_id=[]),
     m.HasVectorCondition(has_vector=""),
+    m.SliceCondition(slice=m.Slice(total=4, index=0)),
     m.NestedCondition(nested=m.Nested(key="a[]", filter=m.Filter(must_not=[BERLIN]))),
     m.Filter(should=[BERLIN], min_should=m.MinShould(conditions=[BERLIN], min_count=0)),
 ]

@@ -60,13 +60,13 @@ def test_what_is_expected_to_fail_is_no_failure(tmp_path: Path) -> None:
     here = read(
         report(
             tmp_path / "b",
-            several="BadRequest: prefetch: Qdrant's, not supported by vecdb",
+            several="BadRequest: sparse_vectors_config: Qdrant's, not supported by vecdb",
             match="BadRequest: filter.must[0].match: unknown ('text': Qdrant's, not supported)",
         )
     )
-    expected = [Expected("several", "prefetch"), Expected("match", "text match")]
+    expected = [Expected("several", "sparse vectors"), Expected("match", "text match")]
     found = compare("program", there, here, expected)
-    assert found.missing == {"prefetch": 1, "text match": 1}
+    assert found.missing == {"sparse vectors": 1, "text match": 1}
     assert found.is_well
     assert not compare("program", there, here, expected[:1]).is_well
 

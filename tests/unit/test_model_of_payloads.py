@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 from typing import Any
+from uuid import UUID
 
 import pytest
 
 from proofs.model.by_payload import asked_of_payloads, faceted, grouped, ordered, sampled
+from proofs.model.drawing import FIELDS, random_conditions, random_payload
+from proofs.model.meaning import matches
 from proofs.model.oracle import Oracle
-from proofs.model.writes import Pool, random_payload
-from vecdb import VecDB
+from proofs.model.writes import Pool
+from vecdb import VecDB, models
+from vecdb.payload.filters import compile_filter
 
 Change = Callable[[Any], None]
 
@@ -107,6 +111,49 @@ def there(request: Any) -> Any:
             [{"id": i, "vector": v.get("", {}), "payload": payload} for i, payload, v in rows],
         )
         yield db.collection("c"), oracle, pool
+
+
+def test_filters_mean_in_the_model_what_they_mean_in_vecdb() -> None:
+    """Each by itself, and neither knows of the other."""
+    rng, ids = Random(5), [1, 2, 2**64 - 1, str(UUID(int=5)), str(UUID(int=2**100))]
+    apart = 0
+    for _ in range(400):
+        filter = random_conditions(rng, rng.sample(ids, 2), "a")
+        texts = [field for field in FIELDS if rng.random() < 0.3]
+        schema = dict.fromkeys(texts, models.parse_field_schema("text"))
+        test = compile_filter(models.coerce(models.Filter, filter), schema)
+        found = set()
+        for payload in [random_payload(rng) for _ in range(20)]:
+            point_id, vectors = rng.choice(ids), rng.choice((["a"], []))
+            wanted = matches(filter, point_id, payload, vectors, texts)
+            assert test(point_id, payload, vectors) == wanted, (filter, payload, texts)
+            found.add(wanted)
+        apart += len(found) > 1
+    assert apart > 150
+
+
+def test_conditions_of_every_kind_are_drawn() -> None:
+    rng, drawn = Random(6), set()
+
+    def look(filter: dict[str, Any]) -> None:
+        for clause, conditions in filter.items():
+            drawn.add(clause)
+            of_clause = conditions["conditions"] if clause == "min_should" else conditions
+            for each in of_clause:
+                if each.keys() & {"must", "should", "must_not"}:
+                    look(each)
+                elif "nested" in each:
+                    drawn.add("nested")
+                    look(each["nested"]["filter"])
+                else:
+                    drawn.update(each, each.get("match", ()))
+
+    for _ in range(500):
+        look(random_conditions(rng, [1], ""))
+    tests = {"value", "any", "except", "text", "text_any", "phrase", "prefix", "substring"}
+    others = {"has_id", "has_vector", "slice", "nested"}
+    fields = {*models.Filter.__struct_fields__, *models.FieldCondition.__struct_fields__}
+    assert drawn == fields | tests | others
 
 
 def test_right_answers(there: Any) -> None:

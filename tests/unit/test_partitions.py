@@ -207,6 +207,33 @@ def test_all_partitions_are_all_rows(rows: int, dim: int, count: int, width: int
     np.testing.assert_allclose(scores, want, atol=0.05 * spread)  # tables have 8 bits
 
 
+@pytest.mark.parametrize("asked", [1, 3, 5])
+@pytest.mark.parametrize("share", [0.0, 0.02, 0.5, 1.0])
+@pytest.mark.parametrize(("rows", "dim", "count", "width"), SHAPES)
+def test_every_allowed_row_of_all_partitions(
+    rows: int, dim: int, count: int, width: int, share: float, asked: int
+) -> None:
+    data = made(rows, rows, dim, count, width)
+    random = np.random.default_rng(rows)
+    allowed = random.random(rows) < share
+    queries = random.standard_normal((asked, dim)).astype(np.float32)
+    k = min(rows, 7)
+    scores, found = np.empty((asked, k), np.float32), np.empty((asked, k), np.int64)
+    filled = np.zeros(asked, np.int64)
+    mask = np.packbits(allowed, bitorder="little")
+    partitions.every(queries, *of_index(data, width), mask, scores, found, filled)
+    for number, query in enumerate(queries):
+        known = sketch_scores({**data, "query": query}, width)
+        best = np.sort(known[allowed])[::-1][:k]
+        mine = found[number, : filled[number]]
+        assert filled[number] == len(best) == len(set(mine.tolist()))
+        assert allowed[mine].all()
+        tolerance = 0.02 * np.abs(known).max()
+        np.testing.assert_allclose(scores[number, : len(best)], best, atol=tolerance)
+        np.testing.assert_allclose(scores[number, : len(best)], known[mine], atol=tolerance)
+        assert (np.diff(scores[number, : len(best)]) <= 0).all()
+
+
 def test_partitions_within_the_gap() -> None:
     data = made(4, 500, 24, 20, 4)
     nearness = (centroids_of(data) + data["middle"]) @ data["query"]

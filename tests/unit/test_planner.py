@@ -57,10 +57,22 @@ def segment(
     return SegmentStats(number, rows, live, committed, {"": codec}, indexed)
 
 
+def lacking_columns(number: int, rows: int, **more: Any) -> SegmentStats:
+    return msgspec.structs.replace(segment(number, rows, **more), columns_due=True)
+
+
 TABLE: list[tuple[str, Any, list[SegmentStats], int, Plan | None]] = [
     ("nothing at all", config(), [], 0, None),
     ("small stays plain", config(), [segment(1, 500)], 499, None),
     ("small in a large collection", config(), [segment(1, 500)], 500, Plan("convert", (1,))),
+    ("columns, the largest first", config(),
+     [lacking_columns(1, 300), lacking_columns(2, 400)], 0, Plan("columns", (2,))),
+    ("columns before codes", config(),
+     [segment(1, 1000), lacking_columns(2, 300)], 0, Plan("columns", (2,))),
+    ("a merge makes columns, too", config(default_segment_number=1),
+     [lacking_columns(1, 300), segment(2, 300), segment(3, 300)], 0, Plan("merge", (1, 2, 3))),
+    ("no columns where nothing lives", config(), [lacking_columns(1, 300, live=0, committed=0)],
+     0, None),
     ("too small for an index", config(), [segment(1, 255)], 745, None),
     ("much in memory of a large collection", config(),
      [segment(1, 1000, codec=SCALAR)], 2048, Plan("checkpoint")),

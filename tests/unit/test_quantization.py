@@ -18,9 +18,9 @@ from vecdb.quantization import (
     ProductQuantizer,
     ScalarQuantizer,
     from_state,
-    strays_among,
 )
 from vecdb.quantization.blocks import scan_together
+from vecdb.vectors.strays import strays_among
 
 KINDS = ("scalar", "binary", "product")
 NO_MASK = np.zeros(0, np.uint8)
@@ -448,6 +448,24 @@ def test_rows_outside_the_bounds_are_clipped_to_them():
     decoded = quantizer.decode(quantizer.encode(vectors * 10))
     expected = np.clip(vectors * 10, quantizer.lower, quantizer.upper)
     np.testing.assert_allclose(decoded, expected, atol=0.02)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_what_clipping_takes_from_a_row_like_the_query_is_known(metric):
+    rows = clustered()
+    quantizer = ScalarQuantizer.fit(rows, metric, quantile=0.6)
+    for row in rows[:20]:
+        codes = quantizer.encode(row[None])
+        [estimate] = quantizer.prepare(row).score_all(codes, 1)
+        [true] = REFERENCE[metric](row[None], row)
+        cut_off = quantizer.cut_off(row, row[None])
+        assert cut_off == pytest.approx(float(true - estimate), abs=0.05 * (1 + abs(cut_off)))
+        assert cut_off > 0.1 * abs(true)
+        # Queries are as long as they like under Dot; rows are not.
+        if metric == "dot":
+            assert quantizer.cut_off(3 * row, row[None]) == pytest.approx(3 * cut_off, rel=1e-4)
+    assert quantizer.cut_off(rows[0], rows[:0]) == 0.0
+    assert ScalarQuantizer.fit(rows, metric).cut_off(rows[0] * 9, rows[:5]) == 0.0
 
 
 def test_widening_takes_every_row_into_the_bounds_unless_there_is_a_quantile():

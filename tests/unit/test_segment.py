@@ -12,7 +12,7 @@ from vecdb import ids
 from vecdb.errors import CorruptionError, FormatVersionError
 from vecdb.quantization import ScalarQuantizer
 from vecdb.storage.builder import SegmentBuilder
-from vecdb.storage.memory import MemorySegment
+from vecdb.storage.memory import MemorySegment, killed
 from vecdb.storage.row_block import RowBlock
 from vecdb.storage.segment import FileSegment, Placements
 from vecdb.storage.segment_row import SegmentRow
@@ -190,6 +190,17 @@ def test_mapped_blocks_are_verified_when_first_used(tmp_path: Path) -> None:
         list(segment.blocks("", rows))
     with pytest.raises(CorruptionError, match="block 5"):
         FileSegment(path.parent, UUID, row, ANONYMOUS)
+
+
+@pytest.mark.parametrize("rows", [[13], [13, 13], [0, 7, 8, 23], [5], []])
+def test_killed_rows_are_cleared_in_a_copy(rows: list[int]) -> None:
+    alive = np.packbits(np.arange(24) != 5, bitorder="little")
+    before = alive.copy()
+    copy, died = killed(alive, np.array(rows, np.int64))
+    assert (alive == before).all()
+    cleared = np.unpackbits(copy, bitorder="little")
+    assert np.flatnonzero(cleared == 0).tolist() == sorted({*rows, 5})
+    assert died == len({*rows} - {5})
 
 
 def test_memory_segment_shows_a_reader_only_its_rows() -> None:

@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 from vecdb import AsyncVecDB
+from vecdb.server import downloads
 from vecdb.server.access import Access
+from vecdb.server.answers import Download
 from vecdb.server.app import App
 from vecdb.server.description import described
 from vecdb.server.routes import ROUTES, find
@@ -33,7 +35,11 @@ def with_app(work: Callable[[Ask, Service], Awaitable[None]], **options: Any) ->
             app = App(service, Access(settings, 6333))
 
             async def ask(
-                method: str, path: str, client: str = "127.0.0.1", **headers: str
+                method: str,
+                path: str,
+                client: str = "127.0.0.1",
+                breaks_after: int = 1 << 30,
+                **headers: str,
             ) -> tuple[int, dict[bytes, bytes], bytes]:
                 sent: list[dict[str, Any]] = []
 
@@ -41,6 +47,8 @@ def with_app(work: Callable[[Ask, Service], Awaitable[None]], **options: Any) ->
                     return {"type": "http.request", "body": b""}
 
                 async def send(message: dict[str, Any]) -> None:
+                    if len(sent) == breaks_after:
+                        raise RuntimeError("the handler is closed")  # as uvloop says it
                     sent.append(message)
 
                 given = {"host": "localhost", **headers}
@@ -103,6 +111,44 @@ def test_a_failure_of_the_server_is_logged_and_answered(
     with_app(work)
     assert "GET /collections" in caplog.text
     assert "ZeroDivisionError" in caplog.text
+
+
+def test_a_connection_that_breaks_in_the_middle_of_an_answer_is_no_failure(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def work(ask: Ask, service: Service) -> None:
+        status, _, body = await ask("GET", "/collections", breaks_after=1)
+        assert (status, body) == (200, b"")  # and no second answer after the first
+        await ask("GET", "/nowhere", breaks_after=1)
+        assert service.counters.in_flight == 0
+
+    with_app(work)
+    assert not caplog.records
+
+
+def test_a_failure_in_the_middle_of_an_answer_is_logged_and_not_answered(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    snapshot = tmp_path / "snapshot"
+    snapshot.write_bytes(b"bytes")
+    opened = []
+
+    async def begin(*_: Any) -> downloads.Sending:
+        opened.append(snapshot.open("rb"))
+        return downloads.Sending(opened[0], 200, [], 0, 9)  # more than there are
+
+    async def work(ask: Ask, service: Service) -> None:
+        monkeypatch.setattr(downloads, "begin", begin)
+        monkeypatch.setattr(App, "_answer", give)
+        status, _, body = await ask("GET", "/collections")
+        assert (status, body) == (200, b"bytes")
+
+    async def give(*_: Any) -> Download:
+        return Download(snapshot, "snapshot", None)
+
+    with_app(work)
+    assert "half an answer" in caplog.text
+    assert opened[0].closed
 
 
 def test_it_is_not_ready_while_it_stops() -> None:

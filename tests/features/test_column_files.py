@@ -1,0 +1,432 @@
+"""Columns of fields with an index: when their files come, what they are of, and when they go."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from vecdb import VecDB, models
+from vecdb.engine.archive import capture
+from vecdb.engine.columns import MANY_ROWS
+from vecdb.engine.optimize import columns as writing
+from vecdb.engine.read import masks
+from vecdb.engine.repair.check import check_database
+from vecdb.payload.columns import build
+from vecdb.payload.encoding import encode
+from vecdb.storage.builder import write_column
+from vecdb.storage.files import COLUMN
+
+OpenDB = Callable[..., VecDB]
+MANUAL = {"max_optimization_threads": 0, "indexing_threshold": 0, "default_segment_number": 8}
+ROWS = 300
+
+
+def is_(value: Any, key: str = "kind") -> dict[str, Any]:
+    return {"must": [{"key": key, "match": {"value": value}}]}
+
+
+def fill(db: VecDB, rows: int = ROWS, first: int = 0, **settings: Any) -> None:
+    """Points of seven kinds in a file segment, which nothing rewrites."""
+    if not db.collection_exists("c"):
+        db.create_collection(
+            "c", {"size": 4, "distance": "Dot"}, optimizers_config={**MANUAL, **settings}
+        )
+    vectors = np.random.default_rng(1).standard_normal((rows, 4))
+    payload = [{"kind": n % 7, "name": f"name {n % 3}"} for n in range(first, first + rows)]
+    db.upload_collection("c", vectors, payload, range(first, first + rows))
+    db.flush("c")
+
+
+def files_of(db: VecDB) -> list[list[str]]:
+    """The columns in each segment's directory."""
+    directories = sorted((Path(db.path) / "collections/c/segments").iterdir())
+    return [sorted(p.name for p in d.iterdir() if p.name.startswith("column")) for d in directories]
+
+
+@pytest.fixture
+def tested(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The rows whose payloads are read to test a filter."""
+    rows: list[int] = []
+    decoded = masks.decoded
+
+    def note(part: Any, row: int, data: Any) -> Any:
+        rows.append(row)
+        return decoded(part, row, data)
+
+    monkeypatch.setattr(masks, "decoded", note)
+    return rows
+
+
+def test_an_index_gives_every_segment_a_column_and_filters_read_no_payload(
+    open_db: OpenDB, tested: list[int]
+) -> None:
+    db = open_db()
+    fill(db)
+    fill(db, first=ROWS)
+    assert db.count("c", is_(3)).count == 86
+    assert len(tested) == 2 * ROWS
+    tested.clear()
+    db.create_payload_index("c", "kind", "integer")
+    assert files_of(db) == [["column.kind"]] * 2
+    assert [db.count("c", is_(kind)).count for kind in range(8)] == [86] * 5 + [85] * 2 + [0]
+    assert tested == []
+    fill(db, first=2 * ROWS)  # a checkpoint writes the column of its segment
+    assert files_of(db) == [["column.kind"]] * 3
+    assert db.count("c", is_(3)).count == 129
+    assert tested == []
+    assert db.check().ok
+
+
+def test_points_in_memory_and_edited_payloads_need_no_test_either(
+    open_db: OpenDB, tested: list[int]
+) -> None:
+    db = open_db()
+    fill(db)
+    db.create_payload_index("c", "kind", "integer")
+    db.upsert("c", [{"id": 1000 + n, "vector": [1] * 4, "payload": {"kind": n}} for n in range(9)])
+    db.set_payload("c", {"kind": 8}, list(range(100)))
+    assert db.count("c", is_(8)).count == 101
+    assert [r.id for r in db.scroll("c", is_(8), limit=2)[0]] == [0, 1]
+    db.flush("c")
+    db.set_payload("c", {"kind": 9}, list(range(50, 100)))
+    assert [db.count("c", is_(kind)).count for kind in (7, 8, 9)] == [1, 51, 50]
+    assert tested == []
+    # Few edits are tested one by one; what is found of them is remembered.
+    db.flush("c")
+    db.set_payload("c", {"kind": 10}, [1, 1000])
+    assert db.count("c", is_(10)).count == 2
+    assert [db.count("c", is_(kind)).count for kind in (8, 9)] == [50, 50]
+
+
+def test_an_older_view_has_the_payloads_of_its_time(open_db: OpenDB) -> None:
+    db = open_db()
+    fill(db)
+    db.create_payload_index("c", "kind", "integer")
+    store = db.collection("c")._store
+    view, condition = store.view, masks.compiled(models.coerce(models.Filter, is_(77)))
+    assert condition.digest is not None
+    for count in (80, 20):  # more than a few, then again
+        db.set_payload("c", {"kind": 77}, list(range(count)))
+        assert db.count("c", is_(77)).count == 80
+        old = [masks.matching(view, part, condition) for part in view.segments]
+        assert sum(int(np.bitwise_count(bits).sum()) for bits in old) == 0
+    db.set_payload("c", {"kind": 1}, list(range(40)))
+    assert db.count("c", is_(77)).count == 40
+
+
+def test_dropping_an_index_removes_its_files(open_db: OpenDB) -> None:
+    db = open_db()
+    fill(db)
+    for field in ("kind", "name", '"kind"'):
+        db.create_payload_index("c", field, "keyword")
+    assert files_of(db) == [["column.kind", "column.name"]]
+    db.delete_payload_index("c", "kind")  # "kind" in another spelling still has one
+    assert files_of(db) == [["column.kind", "column.name"]]
+    db.delete_payload_index("c", '"kind"')
+    assert files_of(db) == [["column.name"]]
+    assert db.count("c", is_(3)).count == 43
+    db.close()
+    db = open_db()
+    assert files_of(db) == [["column.name"]]
+    assert list(db.get_collection("c").columns) == ["name"]
+
+
+def test_without_waiting_the_optimizer_writes_columns(open_db: OpenDB) -> None:
+    db = open_db()
+    fill(db)
+    db.create_payload_index("c", "kind", "integer", wait=False)
+    assert files_of(db) == [[]]
+    assert db.get_collection("c").optimizer_progress.pending == "columns"
+    assert db.count("c", is_(3)).count == 43
+    assert db.optimizer.run_once()
+    assert files_of(db) == [["column.kind"]]
+    assert not db.optimizer.run_once()
+    info = db.get_collection("c").columns["kind"]
+    assert (info.automatic, info.points) == (False, ROWS)
+    assert info.bytes == sum(p.stat().st_size for p in Path(db.path).rglob("column.kind"))
+
+
+def test_a_crash_before_the_commit_leaves_files_that_the_next_open_removes(
+    open_db: OpenDB, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    db = open_db()
+    fill(db)
+    with monkeypatch.context() as patched:
+        patched.setattr(writing, "_add", fail)
+        patched.setattr(writing, "_give_up", lambda *_: None)
+        db.create_payload_index("c", "kind", "integer")
+    assert files_of(db) == [["column.kind"]]
+    assert db.get_collection("c").columns["kind"].points == 0
+    assert db.check().collections[0].leftovers == 1
+    db.close()
+    db = open_db()
+    assert any("column.kind" in name for name in db.collection("c").recovery.removed)
+    assert files_of(db) == [[]]
+    db.wait_for_optimizer("c")
+    assert files_of(db) == [["column.kind"]]
+
+
+def fail(*_: Any) -> None:
+    raise OSError(28, "no space")
+
+
+def test_what_cannot_be_written_now_is_written_later(
+    open_db: OpenDB, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    db = open_db()
+    fill(db)
+    with monkeypatch.context() as patched:
+        patched.setattr(writing, "write_column", fail)
+        db.create_payload_index("c", "name", "keyword")
+        assert "no space" in str(db.get_collection("c").optimizer_status)
+    assert files_of(db) == [[]]
+    assert db.count("c", is_("name 1", "name")).count == 100
+    db.wait_for_optimizer("c")
+    assert files_of(db) == [["column.name"]]
+
+
+def damage(path: Path, how: str) -> None:
+    """Replace a file by a damaged one."""
+    data = path.read_bytes()
+    path.unlink()  # who has it open, has it whole
+    at = {"flip": 100, "footer": len(data) - 10}.get(how, 0)
+    if how != "gone":
+        changed = data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+        path.write_bytes(data[:-8] if how == "cut" else changed)
+
+
+@pytest.mark.parametrize("how", ["cut", "flip", "gone"])
+def test_a_damaged_column_is_done_without_and_written_anew(open_db: OpenDB, how: str) -> None:
+    db = open_db()
+    fill(db)
+    db.create_payload_index("c", "kind", "integer")
+    db.close()
+    [path] = Path(db.path).rglob("column.kind")
+    whole = path.read_bytes()
+    damage(path, how)
+    report = check_database(Path(db.path))
+    assert [Path(p.path).name for p in report.problems] == ["column.kind"]
+    db = open_db()
+    assert db.count("c", is_(3)).count == 43
+    assert [Path(f.path).name for f in db.get_collection("c").damaged_files] == ["column.kind"]
+    segments = [segment.id for segment in db.get_collection("c").segments]
+    assert db.wait_for_optimizer("c")
+    assert path.read_bytes() == whole
+    info = db.get_collection("c")
+    assert (info.damaged_files, [s.id for s in info.segments]) == ([], segments)
+    assert db.count("c", is_(3)).count == 43
+
+
+def test_check_finds_a_column_that_says_something_else(open_db: OpenDB) -> None:
+    db = open_db()
+    fill(db)
+    db.create_payload_index("c", "kind", "integer")
+    store = db.collection("c")._store
+    [(number, state)] = store.files.items()
+    other = build("kind", [encode({"kind": 1})] * ROWS).pack()
+    written = write_column(state.segment.path, store.uuid, number, "kind", other)
+    row = state.segment.row
+    files = {COLUMN.file("kind"): written}
+    writing._commit(store, number, row.without_column("kind"))
+    writing._commit(store, number, row.with_columns(row.columns, files))
+    [problem] = db.check().problems
+    assert Path(problem.path).name == "column.kind"
+    db.delete_payload_index("c", "kind")
+
+
+def test_a_field_that_filters_keep_asking_for_gets_columns_by_itself(
+    open_db: OpenDB, tested: list[int]
+) -> None:
+    db = open_db()
+    fill(db, MANY_ROWS)
+    for kind in (1, 1, 2, 2):  # the same filter is remembered
+        db.count("c", is_(kind))
+        db.count("c", {"must": [{"has_id": [5]}, {"key": "name", "match": {"value": "x"}}]})
+    assert not db.optimizer.run_once()
+    db.count("c", is_(3))
+    assert db.optimizer.run_once()
+    assert files_of(db) == [["column.kind"]]
+    tested.clear()
+    assert db.count("c", is_(4)).count == 585
+    assert tested == []
+    info = db.get_collection("c")
+    assert info.payload_schema == {}
+    assert info.columns["kind"].automatic
+    db.close()
+    db = open_db()
+    fill(db, first=MANY_ROWS)
+    assert files_of(db) == [["column.kind"]] * 2
+    # Asked for by name it is the same column; and goes with that index.
+    db.create_payload_index("c", "kind", "integer")
+    assert not db.get_collection("c").columns["kind"].automatic
+    db.delete_payload_index("c", "kind")
+    assert files_of(db) == [[], []]
+    assert db.get_collection("c").columns == {}
+
+
+def test_automatic_indexes_can_be_switched_off(open_db: OpenDB) -> None:
+    db = open_db()
+    fill(db, MANY_ROWS)
+    for _ in range(3):
+        assert db.facet("c", "kind").hits[0].count == 586
+    db.wait_for_optimizer("c")
+    assert files_of(db) == [["column.kind"]]
+    assert db.facet("c", "kind").hits[0].count == 586
+    db.update_collection("c", optimizers_config={"automatic_indexes": False})
+    db.wait_for_optimizer("c")
+    assert files_of(db) == [[]]
+    for kind in range(5):
+        db.count("c", is_(kind))
+    assert not db.optimizer.run_once()
+    assert db.get_collection("c").columns == {}
+
+
+def test_searches_are_right_while_columns_come_and_go(open_db: OpenDB) -> None:
+    db = open_db()
+    fill(db, 2000)
+    stop, wrong = threading.Event(), []
+
+    def search() -> None:
+        while not stop.is_set():
+            found = db.count("c", is_(3)).count
+            if found != 286:
+                wrong.append(found)
+
+    threads = [threading.Thread(target=search) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for _ in range(10):
+        db.create_payload_index("c", "kind", "integer")
+        db.delete_payload_index("c", "kind")
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+def test_readers_of_memory_segments_and_a_writer(open_db: OpenDB) -> None:
+    """Columns in memory grow under readers: what a read finds is what its view has."""
+    db = open_db()
+    db.create_collection("c", {"size": 1, "distance": "Dot"}, optimizers_config=MANUAL)
+    db.create_payload_index("c", "n", "integer")
+    stop, wrong = threading.Event(), []
+
+    def search() -> None:
+        while not stop.is_set():
+            before = db.count("c").count
+            found = db.count("c", {"must": [{"key": "n", "range": {"gte": 0}}]}).count
+            after = db.count("c").count
+            if not before <= found <= after:
+                wrong.append((before, found, after))
+
+    threads = [threading.Thread(target=search) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for start in range(0, 3000, 100):
+        ids = range(start, start + 100)
+        db.upsert("c", [{"id": i, "vector": [1], "payload": {"n": i}} for i in ids])
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+def test_a_reader_process_sees_columns_come_and_go(open_db: OpenDB) -> None:
+    db = open_db()
+    fill(db)
+    with VecDB(db.path, read_only=True) as reader:
+        for step in range(3):
+            assert reader.count("c", is_(3)).count == 43
+            if step < 2:
+                db.create_payload_index("c", "kind", "integer")
+            else:
+                db.delete_payload_index("c", "kind")
+            reader.refresh()
+            points = {f: i.points for f, i in reader.get_collection("c").columns.items()}
+            assert points == ({"kind": ROWS} if step < 2 else {})
+            assert reader.get_collection("c").damaged_files == []
+        assert reader.count("c", is_(3)).count == 43
+
+
+def test_a_snapshot_has_the_columns(open_db: OpenDB) -> None:
+    db = open_db()
+    fill(db)
+    db.create_payload_index("c", "kind", "integer")
+    snapshot = db.create_snapshot("c")
+    db.delete_payload_index("c", "kind")
+    db.recover_snapshot("c", Path(db.path) / "snapshots/c" / snapshot.name)
+    assert files_of(db) == [["column.kind"]]
+    assert db.get_collection("c").columns["kind"].points == ROWS
+    assert db.count("c", is_(3)).count == 43
+
+
+@pytest.mark.parametrize("how", ["cut", "flip", "footer", "gone"])
+def test_a_snapshot_leaves_a_damaged_column_out(
+    open_db: OpenDB, how: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    db = open_db()
+    fill(db)
+    fill(db, first=ROWS)
+    for field in ("kind", "name"):
+        db.create_payload_index("c", field, "keyword")
+    before = db.create_snapshot("c")
+    path = min(Path(db.path).rglob("column.kind"))
+    whole = path.read_bytes()
+    damage(path, how)
+    snapshot = db.create_snapshot("c")
+    assert str(path) in caplog.text
+    assert snapshot.size < before.size
+    # The collection, which has the whole file open, is as it was.
+    assert db.get_collection("c").columns["kind"].points == 2 * ROWS
+    db.recover_snapshot("c", snapshot.name)
+    assert files_of(db) == [["column.name"], ["column.kind", "column.name"]]
+    info = db.get_collection("c")
+    assert (info.columns["kind"].points, info.columns["name"].points) == (ROWS, 2 * ROWS)
+    assert info.damaged_files == []
+    assert db.check().ok
+    assert db.count("c", is_(3)).count == 86
+    assert db.wait_for_optimizer("c")
+    assert min(Path(db.path).rglob("column.kind")).read_bytes() == whole
+    assert db.count("c", is_(3)).count == 86
+
+
+def test_a_snapshot_of_a_segment_that_the_writer_has_just_removed_has_all_columns(
+    open_db: OpenDB, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A column that is missing because the writer has moved on is no damage."""
+    db = open_db()
+    fill(db)
+    for field in ("kind", "name"):
+        db.create_payload_index("c", field, "keyword")
+    read, left = capture.valid_config, [db]
+
+    def move(*arguments: Any) -> Any:
+        if left:
+            left.pop().delete_payload_index("c", "kind")
+        return read(*arguments)
+
+    monkeypatch.setattr(capture, "valid_config", move)
+    snapshot = db.create_snapshot("c")
+    assert "without this column" not in caplog.text
+    db.recover_snapshot("c", snapshot.name)
+    assert db.get_collection("c").payload_schema.keys() == {"name"}
+    assert files_of(db) == [["column.name"]]
+
+
+def test_explain_says_of_how_many_points_each_condition_holds(open_db: OpenDB) -> None:
+    db = open_db()
+    fill(db, 700)
+    db.create_payload_index("c", "kind", "integer")
+    both = {"must": [{"key": "kind", "range": {"lt": 2}}, {"key": "name", "match": {"any": ["x"]}}]}
+    answer = db.query_points("c", [1] * 4, query_filter=both, explain=True)
+    assert answer.explanation is not None
+    filter, condition, *_ = answer.explanation[0].stages
+    assert (condition.by, condition.rows, condition.kept) == ("condition", 700, 200)
+    assert condition.reason == "kind range"
+    assert (filter.by, filter.rows, filter.kept) == ("filter", 200, 0)
+    assert filter.reason == "payloads read: 14.29% expected, 0.00% found"
