@@ -93,7 +93,8 @@ def run(
     also_wrong: Callable[[Message], list[str]] = lambda summary: [],
 ) -> int:
     """All of it, in a directory of its own, that is kept with a failure; the exit code. ``work``
-    returns what failed, and how to replay it. A run that did not fail may be ``also_wrong``."""
+    returns what failed, and how to replay it. A run that did not fail may be ``also_wrong``.
+    Ctrl-C ends the work. It does not keep a failure that was found by then from being told."""
     if options.keep:
         options.keep.mkdir(parents=True, exist_ok=True)
     directory = Path(tempfile.mkdtemp(prefix=f"vecdb-{name}-", dir=options.keep))
@@ -102,6 +103,7 @@ def run(
         failure = work(directory)
     except KeyboardInterrupt:
         stopped = True
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     if not failure:
         shutil.rmtree(directory, ignore_errors=True)
     summary = figures.summary(options.seed, failure)

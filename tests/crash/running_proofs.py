@@ -41,7 +41,7 @@ def interrupted(proof: str, *arguments: object) -> dict[str, Any]:
         said += byte
     process.send_signal(signal.SIGINT)
     output, errors = process.communicate(timeout=60)
-    assert process.returncode == 130, errors.decode()
+    assert process.returncode == 130, output.decode() + errors.decode()
     assert b"Traceback" not in errors, errors.decode()
     figures: dict[str, Any] = json.loads(output)
     return figures
