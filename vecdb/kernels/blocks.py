@@ -9,11 +9,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 import numpy as np
-from llvmlite import ir
-from numba.core import cgutils, types
-from numba.extending import intrinsic
 
-from vecdb.kernels.compiling import njit
+from vecdb.kernels.compiling import cgutils, intrinsic, ir, njit, types
 from vecdb.kernels.shuffle import (
     BLOCK_ROWS,
     BYTE,

@@ -15,9 +15,8 @@ import math
 from typing import Any, Final
 
 import numpy as np
-from numba.core import types
 
-from vecdb.kernels.compiling import njit
+from vecdb.kernels.compiling import njit, types
 from vecdb.kernels.distance import score_rows
 from vecdb.kernels.prefetch import prefetch_row
 from vecdb.kernels.signatures import (

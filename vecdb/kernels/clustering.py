@@ -13,10 +13,9 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 import numpy as np
-from numba.core import types
 
 from vecdb.kernels.blocks import nearest_of_block
-from vecdb.kernels.compiling import njit
+from vecdb.kernels.compiling import njit, types
 from vecdb.kernels.shuffle import BLOCK_ROWS
 from vecdb.kernels.signatures import Floats, floats_2, i64, out_bytes_2, out_floats_2
 

@@ -9,10 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba.core import types
-from numba.extending import intrinsic
 
-from vecdb.kernels.compiling import njit
+from vecdb.kernels.compiling import intrinsic, njit, types
 from vecdb.kernels.shuffle import LONG, load, spread
 from vecdb.kernels.signatures import bytes_1, codes_1, out_bytes_1, out_ints_1
 

@@ -30,7 +30,6 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-from numba.core import types
 
 from vecdb.kernels.blocks import (
     TOGETHER,
@@ -41,7 +40,7 @@ from vecdb.kernels.blocks import (
     sums_of_four,
     sums_of_one,
 )
-from vecdb.kernels.compiling import njit
+from vecdb.kernels.compiling import njit, types
 from vecdb.kernels.shortlist import best_first, make_heap, thin
 from vecdb.kernels.shuffle import BLOCK_ROWS
 from vecdb.kernels.signatures import (

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from llvmlite import ir
-from numba.core import cgutils, types
-from numba.extending import intrinsic
+from vecdb.kernels.compiling import cgutils, intrinsic, ir, types
 
 __all__ = ["prefetch_row"]
 

@@ -6,9 +6,8 @@ import math
 from typing import Any, Final
 
 import numpy as np
-from numba.core import types
 
-from vecdb.kernels.compiling import njit
+from vecdb.kernels.compiling import njit, types
 from vecdb.kernels.distance import score_rows
 from vecdb.kernels.prefetch import prefetch_row
 from vecdb.kernels.shortlist import best_first, make_heap
@@ -272,7 +271,8 @@ def rescore(  # type: ignore[no-untyped-def]
             sure[q, 1] = _reach(worst, bounds[q], share)
         if k < last:
             best_first(exact, order, last, k)
-        scores[q, :k] = exact[:k]
-        rows[q, :k] = order[:k]
+        for i in range(k):
+            scores[q, i] = exact[i]
+            rows[q, i] = order[i]
         make_heap(scores[q], rows[q], k)
         topk_sort(scores[q], rows[q], k)

@@ -13,8 +13,7 @@ from __future__ import annotations
 
 from typing import Any, Final, NamedTuple
 
-from llvmlite import ir
-from numba.core import cgutils
+from vecdb.kernels.compiling import cgutils, ir
 
 __all__ = [
     "BLOCK_ROWS",

@@ -10,7 +10,8 @@ from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from numba.core import types
+
+from vecdb.kernels.compiling import types
 
 __all__ = [
     "DOT",

@@ -18,7 +18,7 @@ from vecdb.cli.demo.measures import (
 )
 from vecdb.cli.demo.report import Load, Method, Mode, Reached, Reopen
 from vecdb.cli.terminal import Screen, duration, size
-from vecdb.cli.warmup import Warmup, compile_kernels
+from vecdb.cli.warmup import Warmup, load_kernels
 from vecdb.database import VecDB
 
 _BATCH = 250
@@ -51,7 +51,7 @@ def warm_up(screen: Screen) -> Warmup:
     _heading(screen, "Compile the search kernels, once per machine")
     screen.line("   About ten seconds the first time; later starts read them from a cache.")
     with screen.bar("compiling") as bar:
-        kernels = compile_kernels(bar.at)
+        kernels = load_kernels(bar.at)
     screen.line(f"   {kernels.describe()}")
     return kernels
 
