@@ -259,7 +259,7 @@ class _Entries:
             return self._boxed(builder, result, kind)
         parts = [
             self._boxed(builder, builder.extract_value(result, i), part)
-            for i, part in enumerate(kind)
+            for i, part in enumerate(kind.types)
         ]
         pack = self._declare("PyTuple_Pack", POINTER, LONG, more=True)
         made = builder.call(pack, [LONG(len(parts)), *parts])

@@ -23,8 +23,8 @@ def add_to(commands: Commands) -> None:
         "warmup",
         _warmup,
         "have the search kernels compiled",
-        "Kernels are compiled when vecdb is built. On a machine that they were not built for, numba "
-        "does it once, in about ten seconds: at the first search that needs them, or now.",
+        "Kernels are compiled when vecdb is built. For a machine that they were not built for, "
+        "numba does it once, in about ten seconds: at the first search that needs them, or now.",
         "vecdb warmup",
     )
 

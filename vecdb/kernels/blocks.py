@@ -260,7 +260,7 @@ def range_of_table(typing_context: Any, numbers: Any, sub: Any) -> Any:
         ends = [builder.extract_element(x, INT(0)) for x in (low, high)]
         return context.make_tuple(builder, signature.return_type, ends)
 
-    two = types.UniTuple(types.float32, 2)  # type: ignore[no-untyped-call]
+    two = types.UniTuple(types.float32, 2)
     return two(numbers, i64), generate
 
 

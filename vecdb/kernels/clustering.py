@@ -56,9 +56,7 @@ def encode_product(vectors, codebook, width, out):  # type: ignore[no-untyped-de
         for chunk in range((dim + width - 1) // width):
             start = chunk * width
             wide = min(width, dim - start)
-            nearest_of_block(  # type: ignore[call-arg]
-                lanes, start, wide, codebook, start, CENTROIDS, errors, labels
-            )
+            nearest_of_block(lanes, start, wide, codebook, start, CENTROIDS, errors, labels)
             labels[count:] = 0
             for i in range(16):
                 out[block, 16 * chunk + i] = labels[i] | labels[16 + i] << 4
@@ -99,9 +97,7 @@ def fit_chunk(points, m, centroids, k, iterations, tolerance):  # type: ignore[n
         total = 0.0
         for first in range(0, m, BLOCK_ROWS):
             start = first // BLOCK_ROWS * width
-            nearest_of_block(  # type: ignore[call-arg]
-                points, start, width, centroids, 0, CENTROIDS, errors, labels
-            )
+            nearest_of_block(points, start, width, centroids, 0, CENTROIDS, errors, labels)
             for i in range(min(m - first, BLOCK_ROWS)):
                 label = labels[i]
                 total += errors[i]

@@ -64,7 +64,7 @@ def within(codes, first, span, bits):  # type: ignore[no-untyped-def]
         raise ValueError("fewer bits than rows")
     whole = rows // 64
     for block in range(whole):
-        found: Any = _bits_of_64(codes, np.int64(64 * block), first, span)  # type: ignore[call-arg]
+        found: Any = _bits_of_64(codes, np.int64(64 * block), first, span)
         _add_64(bits, np.int64(8 * block), found)
     for row in range(64 * whole, rows):
         if first <= codes[row] and codes[row] - first <= span:

@@ -29,25 +29,30 @@ class _Nothing:
 
 LIBRARY: ModuleType | None = library.load()
 
+types: Any
+ir: Any
+cgutils: Any
+intrinsic: Any
+njit: Any
+
+
+def _taken(signature: Any, **options: Any) -> Callable[[Any], Callable[..., Any]]:
+    """Takes the kernel of a function's name from the library. What is not in it is called by other
+    kernels only, never from Python."""
+
+    def taken(function: Any) -> Callable[..., Any]:
+        name = f"{function.__module__.rpartition('.')[2]}.{function.__name__}"
+        kernel: Callable[..., Any] = getattr(LIBRARY, name, function)
+        return kernel
+
+    return taken
+
+
 if LIBRARY is not None:
-    types: Any = _Nothing()
-    ir: Any = types
-    cgutils: Any = types
-
-    def njit(signature: Any, **options: Any) -> Callable[[Any], Callable[..., Any]]:
-        """Takes the kernel of a function's name from the library. What is not in it is called by
-        other kernels only, never from Python."""
-
-        def taken(function: Any) -> Callable[..., Any]:
-            name = f"{function.__module__.rpartition('.')[2]}.{function.__name__}"
-            kernel: Callable[..., Any] = getattr(LIBRARY, name, function)
-            return kernel
-
-        return taken
-
-    def intrinsic(function: Any) -> Any:
-        """Instructions, for kernels to contain."""
-        return function
-
+    types = ir = cgutils = intrinsic = _Nothing()
+    njit = _taken
 else:
-    from vecdb.kernels.jit import cgutils, intrinsic, ir, njit, types
+    from vecdb.kernels import jit
+
+    types, ir, cgutils = jit.types, jit.ir, jit.cgutils
+    intrinsic, njit = jit.intrinsic, jit.njit

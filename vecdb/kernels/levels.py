@@ -98,9 +98,7 @@ def encode_rotated(metric, vectors, center, signs, levels, bits, width, out):  #
                 j = sub * width + turn
                 for i in range(BLOCK_ROWS):
                     lanes[j, i] *= scale[i]
-                nearest_of_block(  # type: ignore[call-arg]
-                    lanes, j, 1, levels, 0, levels.shape[1], errors, labels
-                )
+                nearest_of_block(lanes, j, 1, levels, 0, levels.shape[1], errors, labels)
                 for i in range(BLOCK_ROWS):
                     codes[i] |= labels[i] << (bits * turn)
                     inner[i] += lanes[j, i] * levels[0, np.uint64(labels[i])]

@@ -61,7 +61,7 @@ def query_tables(query, codebook, width, out):  # type: ignore[no-untyped-def]
     for sub in range(out.shape[0]):
         first = sub * width
         last = min(first + width, dim)
-        products_of_sub(query, codebook, first, last, sub, out)  # type: ignore[call-arg]
+        products_of_sub(query, codebook, first, last, sub, out)
 
 
 @njit(bytes_table(floats_2, floats_2, i64, out_floats_1, out_floats_1), nogil=True, cache=True)

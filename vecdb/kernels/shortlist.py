@@ -17,7 +17,7 @@ from vecdb.kernels.signatures import f32, i64, out_floats_1, out_ints_1
 
 __all__ = ["best_first", "make_heap", "thin"]
 
-_count_and_score: Final[Any] = types.Tuple((i64, f32))  # type: ignore[no-untyped-call]
+_count_and_score: Final[Any] = types.Tuple((i64, f32))
 
 
 @njit(types.void(out_floats_1, out_ints_1, i64, i64), nogil=True, cache=True)

@@ -39,8 +39,8 @@ def _view_of(given: Any, dtype: Any) -> Any:
         view.meminfo, view.parent = array.meminfo, array.parent
         view.nitems, view.itemsize = items, new
         view.data = builder.bitcast(array.data, view.data.type)
-        view.shape = cgutils.pack_array(builder, [items])  # type: ignore[no-untyped-call]
-        view.strides = cgutils.pack_array(builder, [new])  # type: ignore[no-untyped-call]
+        view.shape = cgutils.pack_array(builder, [items])
+        view.strides = cgutils.pack_array(builder, [new])
         value = view._getvalue()
         context.nrt.incref(builder, result, value)
         return value
