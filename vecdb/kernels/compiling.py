@@ -33,7 +33,7 @@ types: Any
 ir: Any
 cgutils: Any
 intrinsic: Any
-njit: Any
+njit: Callable[..., Callable[[Any], Callable[..., Any]]]
 
 
 def _taken(signature: Any, **options: Any) -> Callable[[Any], Callable[..., Any]]:

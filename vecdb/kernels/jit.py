@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
 import signal
 import threading
@@ -24,8 +23,9 @@ def _load() -> Any:
     if callable(handler):
         signal.signal(signal.SIGINT, lambda *arguments: held.append(arguments))
     try:
-        loaded = importlib.import_module("numba")
-        loaded.njit(loaded.void(loaded.float32[::1]))(lambda line: None)
+        import numba
+
+        numba.njit(numba.void(numba.float32[::1]))(lambda line: None)
     except ModuleNotFoundError as error:
         raise ImportError(
             "vecdb has no compiled kernels for this machine and Python, and numba, which would "
@@ -36,7 +36,7 @@ def _load() -> Any:
             signal.signal(signal.SIGINT, handler)
             for number, frame in held:
                 handler(number, frame)
-    return loaded
+    return numba
 
 
 numba = _load()
