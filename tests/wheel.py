@@ -1,5 +1,5 @@
-"""A program that `.ci/run` has an installed wheel run, where there is no numba: an index is built and
-searched with each library of kernels that this processor runs."""
+"""An installed wheel builds and searches an index with each library of kernels that this processor
+runs, where there is no numba. `.ci/run` runs this."""
 
 from __future__ import annotations
 
