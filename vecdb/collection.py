@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from vecdb import ids, models, qdrant_arguments
+from vecdb import models, qdrant_arguments
 from vecdb.engine.read import reader
 from vecdb.engine.read.answer import answer, answers
 from vecdb.engine.read.asked import page_size
@@ -13,6 +13,7 @@ from vecdb.engine.read.facets import facets
 from vecdb.engine.read.groups import Lookup, grouped
 from vecdb.engine.read.lookup import Elsewhere
 from vecdb.engine.read.matrix import as_offsets, as_pairs, matrix
+from vecdb.engine.read.plain import plain_search
 from vecdb.engine.read.plan import Scroll
 from vecdb.engine.read.request import (
     compiled,
@@ -29,6 +30,7 @@ from vecdb.engine.read.within import within
 from vecdb.engine.store import RecoveryReport
 from vecdb.engine.view import View
 from vecdb.errors import ClosedError
+from vecdb.ids import keys_of
 from vecdb.models.validation import read
 from vecdb.qdrant_arguments import OfPoints, Unpack
 from vecdb.writing import Writing
@@ -91,7 +93,7 @@ class Collection(Writing):
         """The points with these ids that exist, in the order asked for."""
         qdrant_arguments.check("Collection.retrieve", qdrant)
         view = self._view()
-        return reader.retrieve(view, _keys(ids), reader.wanted(view, with_payload, with_vectors))
+        return reader.retrieve(view, keys_of(ids), reader.wanted(view, with_payload, with_vectors))
 
     def scroll(
         self,
@@ -189,7 +191,7 @@ class Collection(Writing):
             with_vector=with_vectors,
             score_threshold=score_threshold,
         )
-        return answer(view, ranked(view, asked, self._elsewhere(view)))
+        return plain_search(view, asked) or answer(view, ranked(view, asked, self._elsewhere(view)))
 
     def search_batch(
         self, requests: models.SearchRequestsInput, **qdrant: Unpack[OfPoints]
@@ -281,6 +283,8 @@ class Collection(Writing):
             score_threshold=score_threshold,
             lookup_from=lookup_from,
         )
+        if explained is None and (points := plain_search(view, asked)):
+            return models.QueryResponse(points)
         plan = compiled(view, asked, self._elsewhere(view))
         return models.QueryResponse(answer(view, plan, explained), explained)
 
@@ -443,7 +447,3 @@ class Collection(Writing):
 
         self._view()
         return memory_report(self._store)
-
-
-def _keys(wanted: models.IdsInput) -> list[int]:
-    return ids.keys_of(wanted)

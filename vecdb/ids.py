@@ -75,6 +75,13 @@ def external(key: int) -> int | str:
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
+def external_array(array: IdArray) -> list[int] | list[int | str]:
+    """The ids that users see of an id array."""
+    if array.ndim == 1:  # numbers, all of them
+        return array.tolist()  # type: ignore[no-any-return]
+    return [external(key) for key in from_array(array)]
+
+
 def keys_of(ids: Any) -> list[int]:
     """The keys of a sequence or array of ids, in order."""
     if isinstance(ids, np.ndarray):

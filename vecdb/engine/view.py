@@ -194,6 +194,8 @@ class View(Struct, frozen=True):
     """The fields of the payload that segments have columns of, or are to get them."""
     demand: Demand | None = None
     """Takes note of fields that would have been of use."""
+    plain: dict[Any, Any] = {}
+    """What plain searches of this view take, see `read.plain`."""
 
     @property
     def live(self) -> int:

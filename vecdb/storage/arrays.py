@@ -41,6 +41,8 @@ Placement = Literal["anonymous", "mapped"]
 _READ_SIZE = 64 * BLOCK_SIZE
 # Below this a huge page would be mostly empty.
 _HUGE_PAGE_MIN = 4 << 20
+_WAITED = 0.001
+"""Rows that took so many seconds to read have been waited for."""
 
 
 class Expected(Struct, frozen=True):
@@ -62,8 +64,8 @@ class PlacedArray:
         self.path = path
         self.placement: Placement = placement
         self.cold = placement == "mapped"
-        """Whether the last rows that were read had to be waited for. Readers set it; see
-        ``ask_for``."""
+        """Whether the last rows that were read had to be waited for. Readers say; see ``has_taken``
+        and ``ask_for``."""
         self._map: Mapping | None = None
         try:
             with fs.must_exist(path), lookup.open_read(path) as file:
@@ -150,6 +152,11 @@ class PlacedArray:
         for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
             self._map.ask_for(start, end)
 
+    def has_taken(self, seconds: float) -> None:
+        """Note how long a read of some scattered rows took, and whether that was waiting."""
+        if self.placement == "mapped":
+            self.cold = seconds > _WAITED
+
     def verify(self) -> npt.NDArray[Any]:
         """The array, with every block verified. Raises CorruptionError."""
         if self.unverified_blocks:
@@ -160,7 +167,16 @@ class PlacedArray:
         """The array, with every block that holds one of ``rows`` verified."""
         if self.unverified_blocks and len(rows):
             first = rows * self._stride // BLOCK_SIZE
-            last = ((rows + 1) * self._stride - 1) // BLOCK_SIZE
+            last = (
+                first
+                if BLOCK_SIZE % self._stride == 0
+                # no row is in two blocks
+                else (((rows + 1) * self._stride - 1) // BLOCK_SIZE)
+            )
+            if self._stride <= BLOCK_SIZE and not (
+                self._unverified[first].any() or self._unverified[last].any()
+            ):
+                return self.array  # nearly always, and all below takes 10 µs
             blocks = np.unique(np.concatenate((first, last)))
             if self._stride > BLOCK_SIZE:
                 blocks = np.unique(

@@ -3,6 +3,6 @@
 The only kind there is so far is dense: as many numbers as its name has dimensions.
 """
 
-from vecdb.vectors.door import to_matrix, to_query
+from vecdb.vectors.door import plain_query, to_matrix, to_query
 
-__all__ = ["to_matrix", "to_query"]
+__all__ = ["plain_query", "to_matrix", "to_query"]

@@ -20,6 +20,21 @@ Floats = npt.NDArray[np.float32]
 _TINY = 1e-30  # a squared length below this has lost its digits in float32
 
 
+def plain_query(value: Any, dim: int, *, normalize: bool) -> Floats | None:
+    """What `to_query` makes of an array of ``float32`` of the right length. None: it has more to
+    do than that, or to refuse."""
+    if type(value) is not np.ndarray or value.dtype != np.float32 or value.shape != (dim,):
+        return None
+    length = dot(value, value)
+    if not length < np.inf:
+        return None
+    if not normalize:
+        return np.ascontiguousarray(value)
+    if not length > _TINY:
+        return None
+    return np.divide(value, np.float32(length**0.5), dtype=np.float32)
+
+
 def to_query(value: Any, dim: int, *, normalize: bool, what: str) -> Floats:
     """One vector: ``float32 (dim,)``. Raises InvalidInputError."""
     vector = _floats(value, what)

@@ -226,19 +226,27 @@ class ClusteredIndex:
         """What `visit` finds, put in order by ``vectors: float32[rows, d]`` under a metric of the
         kernels: scores and rows, best first, ``(q, limit)``, the counts of `Found`, and how sure
         that is: ``(q, 2)``, see `rescore`."""
-        asked, candidates = len(queries), min(candidates, self.rows)
-        scores = np.empty((asked, limit), dtype=np.float32)
-        rows = np.empty((asked, limit), dtype=np.int64)
-        counts = np.zeros((asked, 3), dtype=np.int64)
-        sure = np.empty((asked, 2), dtype=np.float32)
-        _, nearest, _ = _kernels()
-        nearest(
-            queries,
-            *self._for_kernel,
-            *(blocks, gap, candidates, self.order, metric, vectors),
-            *(measured_of(limit), scores, rows, counts, sure),
-        )
-        return scores, rows, counts, sure
+        return self.nearest_by(blocks, candidates, gap, metric, vectors, limit)(queries)
+
+    def nearest_by(
+        self, blocks: Bytes, candidates: int, gap: float, metric: int, vectors: Floats, limit: int
+    ) -> Callable[[Floats], tuple[Floats, Ints, Ints, Floats]]:
+        """`nearest` of whatever queries, everything else being known."""
+        _, kernel, _ = _kernels()
+        index = (*self._for_kernel, blocks, gap, min(candidates, self.rows), self.order)
+        originals = (metric, vectors, measured_of(limit))
+        empty, zeros, float32, int64 = np.empty, np.zeros, np.float32, np.int64
+
+        def nearest(queries: Floats) -> tuple[Floats, Ints, Ints, Floats]:
+            asked = len(queries)
+            scores = empty((asked, limit), float32)
+            rows = empty((asked, limit), int64)
+            counts = zeros((asked, 3), int64)
+            sure = empty((asked, 2), float32)
+            kernel(queries, *index, *originals, scores, rows, counts, sure)
+            return scores, rows, counts, sure
+
+        return nearest
 
     def spread(self, blocks: Bytes) -> Spread:
         """How exact the sketches of some rows are beside those of others."""
@@ -384,7 +392,7 @@ def measured_of(limit: int) -> int:
 
 @cache
 def _kernels() -> tuple[Callable[..., None], Callable[..., None], Callable[..., None]]:
-    """The first call loads numba; an import statement in each would take longer than it looks."""
+    """Imported once; an import statement in each search would take longer than it looks."""
     from vecdb.kernels.partitions import every, nearest, visit
 
     return visit, nearest, every

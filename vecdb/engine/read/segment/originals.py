@@ -32,8 +32,6 @@ _NUMPY_VALUES = 4 << 20
 _ALL = np.empty(0, dtype=np.uint8)  # the kernels' mask for "every row"
 # From here on (32 MiB), all processors scan: handing out the work takes 0.1 ms.
 _SHARED_VALUES = 8 << 20
-_WAITED = 0.001
-"""A query has waited for the disk if its originals took so many seconds to read."""
 _UNKNOWN = np.empty((0, 0), dtype=np.float32)
 """Stands for the scores of candidates that were not chosen by any."""
 _FEW = 8
@@ -67,8 +65,7 @@ def originals(search: SegmentSearch, candidates: Candidates) -> Candidates:
         *(metric, vectors, search.queries, rows, counts, estimates, bounds, measured),
         *(scores, best, sure),
     )
-    if vectors_file.placement == "mapped":
-        vectors_file.cold = time.perf_counter() - started > _WAITED * queries
+    vectors_file.has_taken((time.perf_counter() - started) / queries)
     if search.explain is not None:
         search.explain(models.SearchStage("originals", int(counts.sum()), limit, "rescored"))
     return Candidates(best, counts, scores, sure=sure)
@@ -88,8 +85,7 @@ def reading(search: SegmentSearch, rows: Offsets) -> Iterator[Floats]:
         originals.ask_for(np.unique(rows))
     started = time.perf_counter()
     yield originals.verify_rows(rows).reshape(search.segment_view.rows, search.vector.dim)
-    if originals.placement == "mapped":
-        originals.cold = time.perf_counter() - started > _WAITED
+    originals.has_taken(time.perf_counter() - started)
 
 
 def exact_scan(search: SegmentSearch, why: str = "no index") -> list[Best]:

@@ -25,6 +25,7 @@ from vecdb.engine.read.segment.widen import (
 )
 from vecdb.errors import CorruptionError
 from vecdb.index import Effort
+from vecdb.index.clustered.heaps import KEPT
 from vecdb.storage.segment import Index, QuantizedVectors
 
 
@@ -46,6 +47,21 @@ def search_segment(search: SegmentSearch) -> list[Best]:
         except CorruptionError as error:
             segment.quarantine(name, error)
     return exact_scan(search)
+
+
+def plain_visit(search: SegmentSearch) -> Visit | None:
+    """The visit of the index that with originals is all there is to a search, unless it leaves
+    doubts. None: there is more to it."""
+    segment, name = search.segment_view.segment, search.vector.name
+    index, quantized = segment.index(name), segment.codes(name)
+    if index is None or search.mask is not None:
+        return None
+    effort = index.clustered.effort(search.recall, search.limit)
+    if effort.everything or by_codes_too(search, effort, quantized):
+        return None
+    if effort.candidates < search.limit or (index.clustered.aside and search.limit > KEPT):
+        return None
+    return Visit(index, None, effort, effort.candidates)
 
 
 def _index_scan(

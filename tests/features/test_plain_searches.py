@@ -1,0 +1,242 @@
+"""Plain searches have a way of their own. They find what the way of all others finds, and leave it
+to that one whenever there is more to do.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+import vecdb
+from vecdb import models
+from vecdb.engine.read import plain
+from vecdb.storage import files
+
+RNG = np.random.default_rng(5)
+CENTERS = RNG.standard_normal((40, 48))
+SIZE, DIM = 3000, 48
+
+
+def draw(count: int) -> Any:
+    rows = CENTERS[RNG.integers(0, len(CENTERS), count)]
+    return (rows + 0.5 * RNG.standard_normal((count, DIM))).astype(np.float32)
+
+
+ROWS, QUERIES = draw(SIZE), draw(30)
+SURE = ROWS[7]
+"""A query that leaves no doubts."""
+SMALL = {"indexing_threshold": 1, "default_segment_number": 1, "vacuum_min_vector_number": 10**6}
+
+
+@pytest.fixture
+def taken(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Whether each search that might be plain was."""
+    calls: list[bool] = []
+    known = plain.plain_search
+
+    def noted(*arguments: Any) -> Any:
+        points = known(*arguments)
+        calls.append(points is not None)
+        return points
+
+    monkeypatch.setattr("vecdb.collection.plain_search", noted)
+    return calls
+
+
+def make(db: vecdb.VecDB, distance: str = "Cosine", ids: Any = None, **more: Any) -> Any:
+    db.create_collection(
+        "c",
+        more.pop("vectors_config", {"size": DIM, "distance": distance}),
+        optimizers_config=SMALL,
+        **more,
+    )
+    ids = list(range(SIZE)) if ids is None else ids
+    payloads = [{"n": i} for i in range(SIZE)]
+    db.upsert("c", models.Batch(ids=ids, vectors=ROWS, payloads=payloads))
+    assert db.wait_for_optimizer("c", timeout=200)
+    warm(db.collection("c"))
+    return db.collection("c")
+
+
+def warm(collection: Any) -> None:
+    """Of a file every block is verified once, when it is first read."""
+    for row in ROWS[::7]:
+        collection.query_points(row, limit=60, explain=True)
+
+
+@pytest.fixture
+def db() -> Iterator[vecdb.VecDB]:
+    with vecdb.VecDB(":memory:") as opened:
+        yield opened
+
+
+def same(collection: Any, query: Any, **options: Any) -> None:
+    """The same points with the same scores as by the way of all searches, which is the only one
+    that explains."""
+    other = collection.query_points(query, explain=True, **options).points
+    assert collection.search(query, **options) == other
+    assert collection.query_points(query, **options).points == other
+
+
+@pytest.mark.parametrize("distance", ["Cosine", "Dot", "Euclid", "Manhattan"])
+def test_they_find_what_all_searches_find(
+    db: vecdb.VecDB, taken: list[bool], distance: str
+) -> None:
+    collection = make(db, distance)
+    for query in QUERIES:
+        for limit in (1, 10, 50):
+            for with_payload in (True, False):
+                same(collection, query, limit=limit, with_payload=with_payload)
+        for recall in (0.8, 0.99, 1.0):
+            same(collection, query, search_params=models.SearchParams(recall=recall))
+    assert taken.count(True) > len(taken) // 2
+
+
+def test_ids_may_be_of_any_kind(db: vecdb.VecDB, taken: list[bool]) -> None:
+    ids = [str(uuid.UUID(int=i**9)) if i % 3 else i for i in range(SIZE)]
+    collection = make(db, ids=ids)
+    for query in QUERIES:
+        same(collection, query)
+    assert True in taken
+
+
+def test_a_named_vector(db: vecdb.VecDB, taken: list[bool]) -> None:
+    config = {name: {"size": DIM, "distance": "Dot"} for name in ("one", "two")}
+    db.create_collection("c", config, optimizers_config=SMALL)
+    vectors = {"one": ROWS, "two": -ROWS}
+    db.upsert("c", models.Batch(ids=list(range(SIZE)), vectors=vectors))
+    assert db.wait_for_optimizer("c", timeout=200)
+    collection = db.collection("c")
+    for using, rows in vectors.items():
+        for row in rows[::7]:
+            collection.query_points(row, using, limit=60, explain=True)
+    for using in ("one", "two"):
+        for query in QUERIES:
+            other = collection.query_points(query, using, explain=True).points
+            assert collection.query_points(query, using).points == other
+    assert taken.count(True) > len(QUERIES) // 2
+    with pytest.raises(vecdb.errors.InvalidInputError, match="vector"):
+        collection.query_points(QUERIES[0], using="three")
+
+
+def test_what_is_written_meanwhile_is_seen(db: vecdb.VecDB, taken: list[bool]) -> None:
+    """What is remembered is of one view."""
+    collection = make(db)
+    query = SURE
+    first = collection.search(query)[0]
+    assert taken == [True]
+    assert first.id == 7
+    collection.set_payload({"n": "new"}, [first.id])
+    again = collection.search(query)[0]
+    assert (again.id, again.payload) == (first.id, {"n": "new"})
+    assert again.version > first.version
+    collection.delete([first.id])
+    assert first.id not in [hit.id for hit in collection.search(query)]
+    same(collection, query)
+    collection.upsert([{"id": 10**6, "vector": query, "payload": {}}])
+    assert collection.search(query)[0].id == 10**6
+    same(collection, query)
+    db.update_collection("c", optimizers_config={"recall": 1.0})
+    same(collection, query)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        ROWS[7].astype(np.float64),
+        ROWS[7].tolist(),
+        np.repeat(ROWS[7], 2)[::2],
+        ROWS[7][::-1].copy()[::-1],
+        np.zeros(DIM, np.float32),
+        1e-20 * ROWS[7],
+        1e18 * ROWS[7],
+        7,
+    ],
+    ids=["float64", "list", "strided", "backwards", "zero", "tiny", "large", "id"],
+)
+@pytest.mark.parametrize("distance", ["Cosine", "Euclid"])
+def test_any_form_of_a_query(db: vecdb.VecDB, query: Any, distance: str) -> None:
+    collection = make(db, distance)
+    if isinstance(query, np.ndarray):
+        query = query.astype(query.dtype, copy=False)
+    if not isinstance(query, int):
+        assert collection.search(query) == collection.query_points(query, explain=True).points
+    other = collection.query_points(query, explain=True).points
+    assert collection.query_points(query).points == other
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"query_vector": np.ones(DIM + 1, np.float32)}, "expected 48 numbers"),
+        ({"query_vector": np.ones((1, DIM), np.float32)}, "expected 48 numbers"),
+        ({"query_vector": np.full(DIM, np.nan, np.float32)}, "NaN|finite|not a number"),
+        ({"query_vector": np.full(DIM, 3e38, np.float32)}, "longer than 1.8e19"),
+        ({"limit": 0}, "limit"),
+        ({"limit": True}, "limit"),
+        ({"limit": "10"}, "limit"),
+        ({"limit": [10]}, "limit"),
+        ({"with_payload": 3}, "with_payload"),
+        ({"search_params": 3}, "search_params"),
+    ],
+)
+def test_what_is_wrong_is_refused_as_ever(
+    db: vecdb.VecDB, arguments: dict[str, Any], says: str
+) -> None:
+    collection = make(db)
+    collection.search(QUERIES[0])
+    with pytest.raises(vecdb.errors.InvalidInputError, match=says):
+        collection.search(**{"query_vector": QUERIES[0], **arguments})
+
+
+def test_few_kinds_are_remembered(db: vecdb.VecDB) -> None:
+    collection = make(db)
+    for limit in range(1, 200):
+        assert len(collection.search(QUERIES[0], limit=limit)) == limit
+    assert len(collection._view().plain) <= 64
+
+
+def test_a_file_whose_rows_are_waited_for_is_left_to_the_other_way(
+    db: vecdb.VecDB, taken: list[bool]
+) -> None:
+    """That one asks for all rows at once. What is not verified is left to it, too."""
+    collection = make(db)
+    same(collection, SURE)
+    assert taken == [True, True]
+    [file] = [s.segment.vectors("") for s in collection._view().segments if s.live]
+    found = collection.search(SURE)
+    file.has_taken(0.1)
+    assert file.cold
+    assert collection.search(SURE) == found
+    assert not file.cold
+    assert collection.search(SURE) == found
+    assert taken[-3:] == [True, False, True]
+    file.unverified_blocks = 1
+    assert collection.search(SURE) == found
+    assert not taken[-1]
+
+
+def _sketch_of(segment: Any) -> str:
+    return str(segment.path / files.SKETCH.file(""))
+
+
+def test_an_index_found_damaged_is_not_used(db: vecdb.VecDB, taken: list[bool]) -> None:
+    collection = make(db)
+    same(collection, SURE)
+    [segment] = [s.segment for s in collection._view().segments if s.live]
+    segment.quarantine("", vecdb.errors.CorruptionError(_sketch_of(segment), "planted"))
+    assert collection.query_points(SURE, explain=True).explanation[0].stages[-1].rows == SIZE
+    same(collection, SURE)
+    assert taken == [True, True, False, False]
+
+
+def test_a_closed_collection_is_closed(db: vecdb.VecDB) -> None:
+    collection = make(db)
+    collection.search(SURE)
+    db.delete_collection("c")
+    with pytest.raises(vecdb.errors.ClosedError):
+        collection.search(SURE)

@@ -1,0 +1,164 @@
+"""Plain searches: for what is nearest to a vector, and nothing else is asked for.
+
+Where a collection is one segment with an index, and its vectors are in memory or in a file that is,
+such a search is one call of a kernel. What that call takes depends on the view, and is found out
+once for each: to do so for every search, as `answer` does, takes as long as the kernel. A search
+that is not plain, or leaves doubts, goes that way, and finds the same.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from itertools import repeat
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from msgspec import Struct
+
+from vecdb import ids, models
+from vecdb.engine.read.answer import public_scores
+from vecdb.engine.read.merge import segment_searches
+from vecdb.engine.read.plan import NOTHING, Nearest
+from vecdb.engine.read.rows import read_payloads
+from vecdb.engine.read.segment.kernels import metrics
+from vecdb.engine.read.segment.scan import plain_visit
+from vecdb.engine.view import SegmentView, View
+from vecdb.errors import CorruptionError
+from vecdb.storage.arrays import PlacedArray
+from vecdb.storage.format import BLOCK_SIZE
+from vecdb.storage.segment import Index
+from vecdb.vectors import plain_query
+
+Floats = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int64]
+
+_MOST = 64
+"""So many kinds of plain searches are remembered of a view. A program has a few."""
+_NO_PARAMS = models.SearchParams()
+
+
+class _Plain(Struct, frozen=True, eq=False, gc=False):
+    """What one kind of plain search takes in a view."""
+
+    segment_view: SegmentView
+    index: Index
+    originals: PlacedArray
+    dim: int
+    normalize: bool
+    nearest: Callable[[Floats], tuple[Floats, Ints, Ints, Floats]]
+    calm: float
+    reach: float
+    """How sure an answer has to be."""
+
+
+def plain_search(view: View, asked: models.QueryRequest) -> list[models.ScoredPoint] | None:
+    """The points nearest to a vector, best first: at least one. None: that is no plain search."""
+    if (
+        asked.filter is not None
+        or asked.offset is not None
+        or asked.score_threshold is not None
+        or asked.prefetch is not None
+        or asked.lookup_from is not None
+        or asked.with_vector is not False
+        or (asked.with_payload is not True and asked.with_payload is not False)
+    ):
+        return None
+    name = "" if asked.using is None else asked.using
+    plain = _remembered(view, name, asked.limit, asked.params)
+    if plain is None:
+        return None
+    vector = plain_query(asked.query, plain.dim, normalize=plain.normalize)
+    segment_view = plain.segment_view
+    segment = segment_view.segment
+    if vector is None or segment.index(name) is not plain.index:  # found damaged since
+        return None
+    originals = plain.originals
+    if originals.cold or originals.unverified_blocks:  # in a file, and not all of it in memory
+        return None
+    started = time.perf_counter()
+    scores, rows, counts, sure = plain.nearest(vector[None])
+    originals.has_taken(time.perf_counter() - started)
+    [(calm, reach)] = sure.tolist()
+    if calm < plain.calm or reach < plain.reach or counts[0, 0] < asked.limit:
+        return None
+    rows = rows[0]
+    return list(
+        map(
+            models.ScoredPoint,
+            ids.external_array(segment.id_array(rows)),
+            segment_view.seqs(rows).tolist(),
+            public_scores(view.schema[name].metric, scores[0].tolist()),
+            read_payloads(segment_view, rows) if asked.with_payload else repeat(None),
+        )
+    )
+
+
+def _remembered(view: View, name: Any, limit: Any, params: Any) -> _Plain | None:
+    """What such a search takes. None: it is not plain in this view."""
+    recall = None
+    if params is not None:
+        if type(params) is not models.SearchParams:
+            return None
+        recall = params.recall
+        if params != (_NO_PARAMS if recall is None else models.SearchParams(recall=recall)):
+            return None
+    if type(name) is not str or type(limit) is not int or limit < 1:
+        return None
+    # A view that is made of another has the other's memory, but segments of its own.
+    segments, plain = view.plain.get((name, limit, recall), (None, None))
+    if segments is not view.segments:
+        plain = _plain(view, name, limit, recall)
+        if len(view.plain) >= _MOST:
+            view.plain.clear()
+        view.plain[name, limit, recall] = view.segments, plain
+    return plain  # type: ignore[no-any-return]
+
+
+def _plain(view: View, name: str, limit: int, recall: float | None) -> _Plain | None:
+    vector = view.schema.get(name)
+    live = [segment_view for segment_view in view.segments if segment_view.live]
+    if vector is None or len(live) != 1 or live[0].segment.index(name) is None:
+        return None
+    nothing = np.empty((0, vector.dim), dtype=np.float32)
+    request = Nearest(
+        vector=vector,
+        query=nothing,
+        excluded=(),
+        condition=None,
+        params=_NO_PARAMS if recall is None else models.SearchParams(recall=recall),
+        limit=limit,
+        offset=0,
+        wanted=NOTHING,
+        threshold=None,
+    )
+    for search in segment_searches(view, request, nothing, limit=limit):
+        visit = plain_visit(search)
+        if visit is None:
+            return None
+        clustered, effort = visit.index.clustered, visit.effort
+        with suppress(
+            CorruptionError
+        ):  # of one in each block: what is verified once is read sooner
+            search.segment_view.seqs(np.arange(0, search.segment_view.rows, BLOCK_SIZE // 8))
+        everything = visit.candidates >= clustered.rows
+        return _Plain(
+            segment_view=search.segment_view,
+            index=visit.index,
+            originals=search.originals,
+            dim=vector.dim,
+            normalize=vector.distance is models.Distance.COSINE,
+            nearest=clustered.nearest_by(
+                visit.index.sketch.verify().reshape(clustered.sketch_shape),
+                visit.candidates,
+                effort.gap,
+                metrics()[vector.metric],
+                search.originals.array.reshape(search.segment_view.rows, vector.dim),
+                limit,
+            ),
+            calm=-np.inf if everything else effort.calm,
+            reach=-np.inf if everything else effort.reach,
+        )
+    return None
