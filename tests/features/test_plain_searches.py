@@ -220,6 +220,22 @@ def test_a_file_whose_rows_are_waited_for_is_left_to_the_other_way(
     assert not taken[-1]
 
 
+def test_a_sketch_that_is_damaged_in_the_file_is_met_by_the_other_way(
+    db: vecdb.VecDB, taken: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collection = make(db)
+    [segment] = [s.segment for s in collection._view().segments if s.live]
+    sketch = segment.index("").sketch
+
+    def damaged() -> Any:
+        raise vecdb.errors.CorruptionError(_sketch_of(segment), "planted")
+
+    monkeypatch.setattr(sketch, "verify", damaged)
+    assert collection.search(SURE)[0].id == 7
+    assert taken == [False]
+    assert segment.index("") is None
+
+
 def _sketch_of(segment: Any) -> str:
     return str(segment.path / files.SKETCH.file(""))
 

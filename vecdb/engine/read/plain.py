@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from itertools import repeat
 from typing import Any
 
@@ -23,8 +22,10 @@ from vecdb.engine.read.answer import public_scores
 from vecdb.engine.read.merge import segment_searches
 from vecdb.engine.read.plan import NOTHING, Nearest
 from vecdb.engine.read.rows import read_payloads
+from vecdb.engine.read.segment.candidates import SegmentSearch
 from vecdb.engine.read.segment.kernels import metrics
 from vecdb.engine.read.segment.scan import plain_visit
+from vecdb.engine.read.segment.sketches import Visit
 from vecdb.engine.view import SegmentView, View
 from vecdb.errors import CorruptionError
 from vecdb.storage.arrays import PlacedArray
@@ -138,27 +139,34 @@ def _plain(view: View, name: str, limit: int, recall: float | None) -> _Plain | 
         visit = plain_visit(search)
         if visit is None:
             return None
-        clustered, effort = visit.index.clustered, visit.effort
-        with suppress(
-            CorruptionError
-        ):  # of one in each block: what is verified once is read sooner
-            search.segment_view.seqs(np.arange(0, search.segment_view.rows, BLOCK_SIZE // 8))
-        everything = visit.candidates >= clustered.rows
-        return _Plain(
-            segment_view=search.segment_view,
-            index=visit.index,
-            originals=search.originals,
-            dim=vector.dim,
-            normalize=vector.distance is models.Distance.COSINE,
-            nearest=clustered.nearest_by(
-                visit.index.sketch.verify().reshape(clustered.sketch_shape),
-                visit.candidates,
-                effort.gap,
-                metrics()[vector.metric],
-                search.originals.array.reshape(search.segment_view.rows, vector.dim),
-                limit,
-            ),
-            calm=-np.inf if everything else effort.calm,
-            reach=-np.inf if everything else effort.reach,
-        )
+        try:
+            return _of_visit(search, visit)
+        except CorruptionError:
+            return None  # searches that are not plain can do without what is damaged, or say so
     return None
+
+
+def _of_visit(search: SegmentSearch, visit: Visit) -> _Plain:
+    """What a search by one visit of an index takes. Raises CorruptionError."""
+    segment_view, vector = search.segment_view, search.vector
+    clustered, effort = visit.index.clustered, visit.effort
+    # Of one row in each block: what is verified wholly is read sooner.
+    segment_view.seqs(np.arange(0, segment_view.rows, BLOCK_SIZE // 8))
+    all_of_them = visit.candidates >= clustered.rows
+    return _Plain(
+        segment_view=segment_view,
+        index=visit.index,
+        originals=search.originals,
+        dim=vector.dim,
+        normalize=vector.distance is models.Distance.COSINE,
+        nearest=clustered.nearest_by(
+            visit.index.sketch.verify().reshape(clustered.sketch_shape),
+            visit.candidates,
+            effort.gap,
+            metrics()[vector.metric],
+            search.originals.array.reshape(segment_view.rows, vector.dim),
+            search.limit,
+        ),
+        calm=-np.inf if all_of_them else effort.calm,
+        reach=-np.inf if all_of_them else effort.reach,
+    )
