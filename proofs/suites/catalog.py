@@ -117,11 +117,6 @@ SUITES = (
         _OF_QDRANT,
         left_out=("openapi/test_vector_config.py::test_disable_indexing",),
         expected=(
-            Expected(
-                r"test_configuration_warnings\[.*inline_storage",
-                "inline storage means nothing, and nothing is said of it",
-                said="KeyError: 'warnings'",
-            ),
             Expected("test_deferred_points$", "points are found as soon as they are written"),
         ),
     ),

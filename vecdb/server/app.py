@@ -89,14 +89,12 @@ class App:
         self._most_in_flight = settings.max_in_flight
         self._most_bytes = settings.max_body_bytes
         self._logs = settings.access_log and not passed_on
-        self._drop = service.drop
         self._pages = pages_of(settings)
         self._last_client: Any = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         assert scope["type"] == "http", scope["type"]
-        drop_unknown.set(self._drop)
         request = Request(scope, receive, dict(scope["headers"]), time.perf_counter())
         counters = self._counters
         counters.in_flight += 1
@@ -142,14 +140,15 @@ class App:
             for pages in self._pages:
                 if pages.has(path):
                     return await pages.find(path)
-        request.right = self._access.right_of(headers)
+        right = request.right = self._access.right_of(headers)
+        drop_unknown.set(service.drop(may_write=right > Right.READ))
         route, names, known = find(method, path)
         if route is None:
-            check_right(request.right, Right.READ, "")
+            check_right(right, Right.READ, "")
             raise Refusal(NO_SUCH_METHOD if known else NOT_FOUND, "")
         request.route = route
         operation = route.operation
-        check_right(request.right, operation.right, names.get("collection", ""))
+        check_right(right, operation.right, names.get("collection", ""))
         if len(names.get("collection", "")) > 255:
             problem = f'value "{names["collection"]}" invalid, must be from 1 to 255 characters'
             raise out_of_range([f"collection_name: {problem}"], "path parameters")
