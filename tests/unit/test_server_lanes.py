@@ -56,6 +56,25 @@ def test_a_kind_that_is_slow_leaves_the_loop_and_comes_back() -> None:
     with_database(work)
 
 
+def test_a_read_that_fails_is_counted_wherever_it_ran() -> None:
+    """In the loop it was not."""
+
+    def fail() -> None:
+        raise errors.InvalidInputError("wrong")
+
+    async def work(database: AsyncVecDB) -> None:
+        lanes = Lanes(database)
+        while not lanes.is_quick("kind"):
+            await lanes.read("kind", lambda: None)
+        before = dict(lanes.taken)
+        for kind in ("kind", None):
+            with pytest.raises(errors.InvalidInputError):
+                await lanes.read(kind, fail)
+        assert lanes.taken == {lane: count + 1 for lane, count in before.items()}
+
+    with_database(work)
+
+
 def test_time_is_up_and_the_read_keeps_its_place() -> None:
     async def work(database: AsyncVecDB) -> None:
         lanes, go = Lanes(database), threading.Event()
