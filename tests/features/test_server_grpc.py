@@ -734,8 +734,9 @@ def test_where_grpc_is(tmp_path: Path) -> None:
 def test_the_port_of_the_environment() -> None:
     assert address_of({"QDRANT__SERVICE__GRPC_PORT": "7"}) == ("127.0.0.1", 6333, 7)
     assert address_of({"QDRANT__SERVICE__GRPC_PORT": ""}) == ("127.0.0.1", 6333, None)
-    with pytest.raises(InvalidInputError, match="QDRANT__SERVICE__GRPC_PORT: expected a port"):
-        address_of({"QDRANT__SERVICE__GRPC_PORT": "x"})
+    for wrong in ("x", "²", "1" * 5000):
+        with pytest.raises(InvalidInputError, match="QDRANT__SERVICE__GRPC_PORT: expected a port"):
+            address_of({"QDRANT__SERVICE__GRPC_PORT": wrong})
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -24,6 +24,7 @@ from vecdb.server.answers import Accepted, Bare, Download, Envelope, Redirect, T
 from vecdb.server.bodies import Gone, Receive, chunks, read_body, read_packed
 from vecdb.server.counters import Counters
 from vecdb.server.pages import Page, pages_of
+from vecdb.server.requests import whole
 from vecdb.server.routes import Route, find
 from vecdb.server.service import Service
 from vecdb.server.status import (
@@ -322,20 +323,19 @@ def _read_options(call: Call, right: Right, query: bytes) -> None:
     call.wait = wait == "true"
     timeout = options.get("timeout")
     if timeout is not None:
-        if not timeout.isdigit() or len(timeout) > 9:
+        seconds = whole(timeout)
+        if seconds is None or len(timeout) > 9:
             raise _wrong_option("timeout", "seconds")
-        if int(timeout) == 0 and right > Right.READ:
+        if seconds == 0 and right > Right.READ:
             problem = "timeout: value 0 invalid, must be 1 or larger"
             raise out_of_range([problem], "query parameters")
-        if int(timeout) == 0:
+        if seconds == 0:
             raise _wrong_option("timeout", "a nonzero number of seconds")
-        call.timeout = float(timeout)
+        call.timeout = float(seconds)
     if options.get("ordering", "weak") not in ("weak", "medium", "strong"):
         raise _wrong_option("ordering", "one of weak, medium, strong")
     consistency = options.get("consistency", "all")
-    if consistency not in ("majority", "quorum", "all", "") and not (
-        consistency.isdigit() and int(consistency) > 0
-    ):
+    if consistency not in ("majority", "quorum", "all", "") and not whole(consistency):
         raise _wrong_option("consistency", "a number, majority, quorum or all")
 
 
