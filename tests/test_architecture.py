@@ -418,7 +418,7 @@ def test_kernels_are_compiled_in_one_place_that_needs_no_cache() -> None:
     users = {
         relative(path) for path in FILES for found in imports_of(path) if found.name == "numba"
     }
-    assert users == {"kernels/compiling.py"}
+    assert users == {"kernels/jit.py"}
 
 
 @pytest.mark.parametrize(

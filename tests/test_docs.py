@@ -421,7 +421,7 @@ def test_an_index_can_be_read_with_the_page_alone(tmp_path: Path, distance: str)
 
 
 ARCHITECTURE = DOCS / "architecture.md"
-PACKAGES = ("vecdb", "proofs", "benchmarks")
+PACKAGES = ("vecdb", "proofs", "benchmarks", "kernel_compiler")
 MODULES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import platform
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +16,6 @@ import llvmlite.binding as llvm
 import numpy as np
 import pytest
 from block_layout import packed
-from llvmlite import ir
 
 from vecdb.kernels import fastscan, shortlist, shuffle, topk
 from vecdb.kernels.blocks import TOGETHER
@@ -405,24 +403,47 @@ def test_the_best_way_is_chosen_by_the_features():
     assert name("riscv64-unknown-linux-gnu", "+v") is None
 
 
+ARM = """
+import re, sys
+import llvmlite.binding as llvm
+from vecdb.kernels import shuffle
+
+queries = int(sys.argv[1])
+llvm.initialize_all_targets()
+llvm.initialize_all_asmprinters()
+byte, number = ir.IntType(8).as_pointer(), ir.IntType(32).as_pointer()
+module = ir.Module("look-ups")
+kind = ir.FunctionType(ir.VoidType(), [byte, *[byte] * queries, ir.IntType(64), number])
+function = ir.Function(module, kind, "look_up")
+builder = ir.IRBuilder(function.append_basic_block())
+codes, *tables, quads, out = function.args
+shuffle.emit_sums(builder, shuffle.NEON, codes, tables, quads, out)
+builder.ret_void()
+target = llvm.Target.from_triple("aarch64-unknown-linux-gnu")
+machine = target.create_target_machine(opt=3)
+assembly = machine.emit_assembly(llvm.parse_assembly(str(module)))
+print(len(re.findall(r"\\btbl\\b", assembly)))
+"""
+
+
 @pytest.mark.parametrize("queries", [1, TOGETHER])
 def test_look_ups_compile_for_arm(queries):
     """Where there is no such processor to run it: LLVM finds nothing to refuse, and uses TBL."""
-    llvm.initialize_all_targets()
-    llvm.initialize_all_asmprinters()
-    byte, number = ir.IntType(8).as_pointer(), ir.IntType(32).as_pointer()
-    module = ir.Module("look-ups")
-    kind = ir.FunctionType(ir.VoidType(), [byte, *[byte] * queries, ir.IntType(64), number])
-    function = ir.Function(module, kind, "look_up")
-    builder = ir.IRBuilder(function.append_basic_block())
-    codes, *tables, quads, out = function.args
-    shuffle.emit_sums(builder, shuffle.NEON, codes, tables, quads, out)
-    builder.ret_void()
-    target = llvm.Target.from_triple("aarch64-unknown-linux-gnu")
-    machine = target.create_target_machine(opt=3)
-    assembly = machine.emit_assembly(llvm.parse_assembly(str(module)))
+    done = subprocess.run(
+        [sys.executable, "-c", ARM, str(queries)],
+        env=environment(VECDB_KERNELS="jit"),
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert done.returncode == 0, done.stderr
     # A quad is four look-ups of each half of the bytes.
-    assert len(re.findall(r"\btbl\b", assembly)) >= 8 * queries
+    assert int(done.stdout) >= 8 * queries
+
+
+def environment(**more):
+    """Of a process that finds this vecdb."""
+    return {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent.parent), **more}
 
 
 CHILD = """
@@ -453,16 +474,14 @@ def test_lesser_processors_find_the_same(name, tmp_path):
     has = llvm.get_host_cpu_features()
     if not all(has.get(feature[1:], False) for feature in features.split(",") if feature):
         pytest.skip(f"this processor cannot run {features}")
-    environment = {
-        **os.environ,
-        "NUMBA_CPU_NAME": processor,
-        "NUMBA_CPU_FEATURES": features,
-        "NUMBA_CACHE_DIR": str(tmp_path),
-        "PYTHONPATH": str(Path(__file__).parent.parent.parent),
-    }
     done = subprocess.run(
         [sys.executable, "-c", CHILD, wanted, refused, __file__],
-        env=environment,
+        env=environment(
+            VECDB_KERNELS="jit",
+            NUMBA_CPU_NAME=processor,
+            NUMBA_CPU_FEATURES=features,
+            NUMBA_CACHE_DIR=str(tmp_path),
+        ),
         capture_output=True,
         text=True,
         timeout=280,

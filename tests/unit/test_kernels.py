@@ -6,6 +6,7 @@ results can be compared to the bit, row numbers included.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -481,5 +482,8 @@ except KeyboardInterrupt:
 import vecdb.kernels.distance
 print(vecdb.kernels.distance.scan)
 """
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100)
+    environment = {**os.environ, "VECDB_KERNELS": "jit"}
+    ran = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=100
+    )
     assert ran.stdout.startswith("interrupted\nCPUDispatcher"), ran.stderr

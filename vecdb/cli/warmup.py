@@ -1,4 +1,4 @@
-"""``vecdb warmup``: compile every kernel ahead of time, so that no search waits for it."""
+"""``vecdb warmup``: have every kernel compiled, so that no search waits for it."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from msgspec import Struct, field
 
 from vecdb.cli.command import Commands, add_command, print_json
 from vecdb.cli.terminal import Screen, duration
+from vecdb.kernels import at_hand
 
 
 def add_to(commands: Commands) -> None:
@@ -21,18 +22,19 @@ def add_to(commands: Commands) -> None:
         commands,
         "warmup",
         _warmup,
-        "compile the search kernels ahead of time",
-        "The kernels are compiled once per machine, about ten seconds, by the first search that "
-        "needs them; or now.",
+        "have the search kernels compiled",
+        "Kernels are compiled when vecdb is built. For a machine that they were not built for, "
+        "numba does it once, in about ten seconds: at the first search that needs them, or now.",
         "vecdb warmup",
     )
 
 
 def _warmup(arguments: argparse.Namespace) -> int:
     screen = Screen(quiet=arguments.json)
-    screen.line("Compiling the search kernels; about ten seconds the first time.")
-    with screen.bar("compiling") as bar:
-        result = compile_kernels(bar.at)
+    if not at_hand():
+        screen.line("Compiling the search kernels; about ten seconds the first time.")
+    with screen.bar("loading") as bar:
+        result = load_kernels(bar.at)
     if arguments.json:
         print_json(result)
         return 0
@@ -43,14 +45,20 @@ def _warmup(arguments: argparse.Namespace) -> int:
     for module, kernels in modules.items():
         screen.paragraph(f"{module}: {', '.join(kernels)}", "  ")
     screen.line(result.describe())
+    if result.library:
+        screen.line(f"Library: {result.library}")
     for path in result.cache:
         screen.line(f"Cache: {path}")
     return 0
 
 
 class Warmup(Struct):
-    """What was compiled, and what an earlier process had compiled already."""
+    """Where the kernels came from: a library, or what was compiled and what an earlier process had
+    compiled already."""
 
+    library: str = ""
+    """The file that has all of them, compiled when vecdb was built. Nothing else was to be done."""
+    kernels: int = 0
     compiled: list[str] = field(default_factory=list)
     cached: list[str] = field(default_factory=list)
     cache: list[str] = field(default_factory=list)
@@ -62,12 +70,17 @@ class Warmup(Struct):
 
     def describe(self) -> str:
         """One line for people."""
-        total = len(self.compiled) + len(self.cached)
+        if self.library:
+            return (
+                f"{self.kernels} kernels were compiled when vecdb was built: nothing to do "
+                f"(loaded in {duration(self.seconds)})."
+            )
         if not self.compiled:
-            return f"{total} kernels were cached; read in {duration(self.seconds)}."
+            return f"{self.kernels} kernels were cached; read in {duration(self.seconds)}."
         lost = f" {len(self.unkept)} of them could not be kept." if self.unkept else ""
         return (
-            f"{len(self.compiled)} of {total} kernels compiled in {duration(self.seconds)}.{lost}"
+            f"{len(self.compiled)} of {self.kernels} kernels compiled in "
+            f"{duration(self.seconds)}.{lost}"
         )
 
 
@@ -75,24 +88,37 @@ def _nothing(done: int, total: int) -> None:
     pass
 
 
-def compile_kernels(progress: Callable[[int, int], None] = _nothing) -> Warmup:
-    """Import every module of ``vecdb.kernels``: explicit signatures compile at import.
-
-    ``progress(done, total)`` counts modules.
-    """
-    from numba.core.dispatcher import Dispatcher
-
+def load_kernels(progress: Callable[[int, int], None] = _nothing) -> Warmup:
+    """Import every module of ``vecdb.kernels``: without a library, numba compiles what it has not
+    compiled yet. ``progress(done, total)`` counts modules."""
     from vecdb import kernels
-    from vecdb.kernels.compiling import unkept
+    from vecdb.kernels import library
 
     started = time.monotonic()
-    names = sorted(module.name for module in pkgutil.iter_modules(kernels.__path__))
+    at = library.path()
+    skip = {"jit"} if at is not None else set()
+    names = sorted({module.name for module in pkgutil.iter_modules(kernels.__path__)} - skip)
     modules = []
     for done, name in enumerate(names):
         progress(done, len(names))
         modules.append((name, importlib.import_module(f"{kernels.__name__}.{name}")))
     progress(len(names), len(names))
+    from vecdb.kernels.compiling import LIBRARY
+
     result = Warmup(seconds=time.monotonic() - started)
+    if LIBRARY is not None:
+        result.library = str(at)
+        result.kernels = sum("." in name for name in vars(LIBRARY))
+    else:
+        _tell_of_cache(modules, result)
+    return result
+
+
+def _tell_of_cache(modules: list[tuple[str, Any]], result: Warmup) -> None:
+    from numba.core.dispatcher import Dispatcher
+
+    from vecdb.kernels.jit import unkept
+
     caches = set()
     for name, module in modules:
         for kernel in vars(module).values():
@@ -103,5 +129,5 @@ def compile_kernels(progress: Callable[[int, int], None] = _nothing) -> Warmup:
             into.append(f"{name}.{kernel.py_func.__name__}")
             if stats.cache_path:
                 caches.add(str(stats.cache_path))
+    result.kernels = len(result.compiled) + len(result.cached)
     result.cache, result.unkept = sorted(caches), list(unkept)
-    return result

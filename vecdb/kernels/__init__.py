@@ -1,7 +1,7 @@
 """Compiled inner loops: free functions on contiguous arrays, and nothing of the rest of vecdb.
 
-The package imports numba, which ``import vecdb`` must not. Import a module of it inside the
-function that needs it.
+They come compiled (`library`), or numba compiles them (`jit`): half a second of every process,
+which ``import vecdb`` must not take. Import a module of kernels inside the function that needs it.
 
 Common to every kernel:
 
@@ -14,30 +14,13 @@ Common to every kernel:
 
 from __future__ import annotations
 
-import importlib
-import signal
-import threading
-from typing import Any
+import sys
+
+from vecdb.kernels import library
+
+__all__ = ["at_hand"]
 
 
-def _load() -> None:
-    """Import numba and a first kernel, which makes it ready, and hold Ctrl-C back meanwhile.
-
-    Interrupted half-way, numba could not be imported again: after one impatient Ctrl-C, no search
-    of the process would work any more. Signals are handled in the main thread only.
-    """
-    held: list[Any] = []
-    in_main = threading.current_thread() is threading.main_thread()
-    handler = signal.getsignal(signal.SIGINT) if in_main else None
-    if callable(handler):
-        signal.signal(signal.SIGINT, lambda *arguments: held.append(arguments))
-    try:
-        importlib.import_module("vecdb.kernels.topk")
-    finally:
-        if callable(handler):
-            signal.signal(signal.SIGINT, handler)
-            for number, frame in held:
-                handler(number, frame)
-
-
-_load()
+def at_hand() -> bool:
+    """Whether a first kernel takes milliseconds: there is a library, or numba is loaded anyway."""
+    return "vecdb.kernels.compiling" in sys.modules or library.path() is not None

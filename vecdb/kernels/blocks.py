@@ -9,11 +9,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 import numpy as np
-from llvmlite import ir
-from numba.core import cgutils, types
-from numba.extending import intrinsic
 
-from vecdb.kernels.compiling import njit
+from vecdb.kernels.compiling import cgutils, intrinsic, ir, njit, types
 from vecdb.kernels.shuffle import (
     BLOCK_ROWS,
     BYTE,
@@ -263,7 +260,7 @@ def range_of_table(typing_context: Any, numbers: Any, sub: Any) -> Any:
         ends = [builder.extract_element(x, INT(0)) for x in (low, high)]
         return context.make_tuple(builder, signature.return_type, ends)
 
-    two = types.UniTuple(types.float32, 2)  # type: ignore[no-untyped-call]
+    two = types.UniTuple(types.float32, 2)
     return two(numbers, i64), generate
 
 

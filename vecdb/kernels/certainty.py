@@ -15,9 +15,8 @@ import math
 from typing import Any, Final
 
 import numpy as np
-from numba.core import types
 
-from vecdb.kernels.compiling import njit
+from vecdb.kernels.compiling import njit, types
 from vecdb.kernels.distance import score_rows
 from vecdb.kernels.prefetch import prefetch_row
 from vecdb.kernels.signatures import (
@@ -51,7 +50,7 @@ besides these."""
 _MANY: Final = 150
 """Fewer scores do not tell what codes are worth far from them."""
 _f64: Final = types.float64
-_two: Final[Any] = types.UniTuple(types.float64, 2)  # type: ignore[no-untyped-call]
+_two: Final[Any] = types.UniTuple(types.float64, 2)
 
 
 @njit(
@@ -68,10 +67,10 @@ def score_candidates(metric, vectors, query, rows, found, scores, best, filled):
     """
     count = rows.shape[0]
     for i in range(min(_AHEAD, count)):
-        prefetch_row(vectors, rows[i])  # type: ignore[call-arg]
+        prefetch_row(vectors, rows[i])
     for i in range(count):
         if i + _AHEAD < count:
-            prefetch_row(vectors, rows[i + _AHEAD])  # type: ignore[call-arg]
+            prefetch_row(vectors, rows[i + _AHEAD])
         score_rows(metric, vectors, query, rows[i : i + 1], found[i : i + 1])
         filled = topk_push(scores, best, filled, found[i], rows[i])
     return filled

@@ -13,10 +13,9 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 import numpy as np
-from numba.core import types
 
 from vecdb.kernels.blocks import nearest_of_block
-from vecdb.kernels.compiling import njit
+from vecdb.kernels.compiling import njit, types
 from vecdb.kernels.shuffle import BLOCK_ROWS
 from vecdb.kernels.signatures import Floats, floats_2, i64, out_bytes_2, out_floats_2
 
@@ -57,9 +56,7 @@ def encode_product(vectors, codebook, width, out):  # type: ignore[no-untyped-de
         for chunk in range((dim + width - 1) // width):
             start = chunk * width
             wide = min(width, dim - start)
-            nearest_of_block(  # type: ignore[call-arg]
-                lanes, start, wide, codebook, start, CENTROIDS, errors, labels
-            )
+            nearest_of_block(lanes, start, wide, codebook, start, CENTROIDS, errors, labels)
             labels[count:] = 0
             for i in range(16):
                 out[block, 16 * chunk + i] = labels[i] | labels[16 + i] << 4
@@ -100,9 +97,7 @@ def fit_chunk(points, m, centroids, k, iterations, tolerance):  # type: ignore[n
         total = 0.0
         for first in range(0, m, BLOCK_ROWS):
             start = first // BLOCK_ROWS * width
-            nearest_of_block(  # type: ignore[call-arg]
-                points, start, width, centroids, 0, CENTROIDS, errors, labels
-            )
+            nearest_of_block(points, start, width, centroids, 0, CENTROIDS, errors, labels)
             for i in range(min(m - first, BLOCK_ROWS)):
                 label = labels[i]
                 total += errors[i]

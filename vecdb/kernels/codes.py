@@ -8,9 +8,8 @@ integer overflow to plan for, and distances near zero are exact differences.
 from __future__ import annotations
 
 import numpy as np
-from numba.core import types
 
-from vecdb.kernels.compiling import njit
+from vecdb.kernels.compiling import njit, types
 from vecdb.kernels.signatures import (
     DOT,
     EUCLID,

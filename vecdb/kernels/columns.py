@@ -9,10 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba.core import types
-from numba.extending import intrinsic
 
-from vecdb.kernels.compiling import njit
+from vecdb.kernels.compiling import intrinsic, njit, types
 from vecdb.kernels.shuffle import LONG, load, spread
 from vecdb.kernels.signatures import bytes_1, codes_1, out_bytes_1, out_ints_1
 
@@ -66,7 +64,7 @@ def within(codes, first, span, bits):  # type: ignore[no-untyped-def]
         raise ValueError("fewer bits than rows")
     whole = rows // 64
     for block in range(whole):
-        found: Any = _bits_of_64(codes, np.int64(64 * block), first, span)  # type: ignore[call-arg]
+        found: Any = _bits_of_64(codes, np.int64(64 * block), first, span)
         _add_64(bits, np.int64(8 * block), found)
     for row in range(64 * whole, rows):
         if first <= codes[row] and codes[row] - first <= span:

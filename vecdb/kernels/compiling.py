@@ -1,40 +1,58 @@
-"""``njit``: numba's, for processes that may have no place to keep machine code."""
+"""Where kernels come from: the library that was compiled when vecdb was built, or else numba.
+
+Kernels are written for numba in any case. With a library, their bodies stay what they are, Python
+functions that nobody calls, and what only a compiler needs is nothing.
+"""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
-import numba
+from vecdb.kernels import library
 
-_log = logging.getLogger("vecdb")
-
-unkept: list[str] = []
-"""Kernels that were compiled for this process alone: nothing was read from a cache or written."""
+__all__ = ["LIBRARY", "cgutils", "intrinsic", "ir", "njit", "types"]
 
 
-def njit(signature: Any, **options: Any) -> Callable[[Any], Callable[..., Any]]:
-    """``numba.njit``, which with ``cache=True`` raises what goes wrong with its cache: no directory
-    to write to (a read-only container, a user without a home), no space, a file cut short by a
-    power loss. The kernel is compiled in memory then; a warning says so, once a process."""
+class _Nothing:
+    """Stands for types and instructions: whatever is asked of it is nothing, too."""
 
-    def compiled(function: Any) -> Callable[..., Any]:
-        kernel: Callable[..., Any]
-        try:
-            kernel = numba.njit(signature, **options)(function)
-        except Exception as error:
-            # What is wrong with the kernel itself is wrong without a cache, too, and raised here.
-            kernel = numba.njit(signature, **{**options, "cache": False})(function)
-            if not unkept:
-                _log.warning(
-                    "compiled search kernels are not kept, each process compiles them anew, in "
-                    "about ten seconds; a directory of your own in NUMBA_CACHE_DIR ends that "
-                    "(%s: %s)",
-                    type(error).__name__,
-                    error,
-                )
-            unkept.append(f"{function.__module__.rpartition('.')[2]}.{function.__name__}")
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return self
+
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        return self
+
+
+LIBRARY: ModuleType | None = library.load()
+
+types: Any
+ir: Any
+cgutils: Any
+intrinsic: Any
+njit: Callable[..., Callable[[Any], Callable[..., Any]]]
+
+
+def _taken(signature: Any, **options: Any) -> Callable[[Any], Callable[..., Any]]:
+    """Takes the kernel of a function's name from the library. What is not in it is called by other
+    kernels only, never from Python."""
+
+    def taken(function: Any) -> Callable[..., Any]:
+        name = f"{function.__module__.rpartition('.')[2]}.{function.__name__}"
+        kernel: Callable[..., Any] = getattr(LIBRARY, name, function)
         return kernel
 
-    return compiled
+    return taken
+
+
+if LIBRARY is not None:
+    types = ir = cgutils = intrinsic = _Nothing()
+    njit = _taken
+else:
+    from vecdb.kernels import jit
+
+    types, ir, cgutils = jit.types, jit.ir, jit.cgutils
+    intrinsic, njit = jit.intrinsic, jit.njit

@@ -9,9 +9,8 @@ loads of the query, but slower with 32-byte registers).
 from __future__ import annotations
 
 import numpy as np
-from numba.core import types
 
-from vecdb.kernels.compiling import njit
+from vecdb.kernels.compiling import njit, types
 from vecdb.kernels.signatures import (
     DOT,
     EUCLID,

@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import Any, Final
 
 import numpy as np
-from numba.core import types
 
-from vecdb.kernels.compiling import njit
+from vecdb.kernels.compiling import njit, types
 from vecdb.kernels.rescoring import sureness
+from vecdb.kernels.shortlist import best_first
 from vecdb.kernels.signatures import f32, floats_1, floats_2, i64, ints_1, out_floats_2, out_ints_2
 
 __all__ = ["count_hits", "mark_candidates", "sureness_of_efforts"]
@@ -74,6 +74,8 @@ def sureness_of_efforts(  # type: ignore[no-untyped-def]
     """
     mine = np.empty(estimates.shape[0], np.float32)
     theirs = np.empty(estimates.shape[0], np.float32)
+    ranked = np.empty(estimates.shape[0], np.float32)
+    places = np.zeros(estimates.shape[0], np.int64)
     for e in range(gaps.shape[0]):
         count = 0
         hits = 0
@@ -82,13 +84,13 @@ def sureness_of_efforts(  # type: ignore[no-untyped-def]
                 break
             if away[i] <= gaps[e]:
                 mine[count] = estimates[i]
-                theirs[count] = scores[i]
+                theirs[count] = ranked[count] = scores[i]
                 hits += scores[i] >= least
                 count += 1
         out[e, 0] = out[e, 1] = np.inf
         out[e, 2] = min(1.0, hits / measured)
         if count >= measured:
-            last = np.partition(theirs[:count], count - measured)[count - measured]
+            best_first(ranked, places, count, measured)
             out[e, 0], out[e, 1] = sureness(
-                metric, mine[:count], theirs[:count], bounds[e], measured, last
+                metric, mine[:count], theirs[:count], bounds[e], measured, ranked[measured - 1]
             )

@@ -30,7 +30,6 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-from numba.core import types
 
 from vecdb.kernels.blocks import (
     TOGETHER,
@@ -41,7 +40,7 @@ from vecdb.kernels.blocks import (
     sums_of_four,
     sums_of_one,
 )
-from vecdb.kernels.compiling import njit
+from vecdb.kernels.compiling import njit, types
 from vecdb.kernels.shortlist import best_first, make_heap, thin
 from vecdb.kernels.shuffle import BLOCK_ROWS
 from vecdb.kernels.signatures import (
@@ -130,13 +129,13 @@ def quantize_tables(numbers, out):  # type: ignore[no-untyped-def]
     offset = 0.0
     widest = np.float32(0.0)
     for sub in range(m):
-        low, high = range_of_table(numbers, sub)  # type: ignore[call-arg, var-annotated]
+        low, high = range_of_table(numbers, sub)
         least[sub] = low
         offset += low
         widest = max(widest, high - low)
     inverse = np.float32(STEPS) / widest if widest > np.float32(0.0) else np.float32(0.0)
     for sub in range(m):
-        bytes_of_table(numbers, sub, least[sub], inverse, out)  # type: ignore[call-arg]
+        bytes_of_table(numbers, sub, least[sub], inverse, out)
     out[16 * m :] = 0
     return widest / np.float32(STEPS), np.float32(offset)
 
@@ -167,9 +166,7 @@ def score_all(blocks, tables, step, offset, bias, out):  # type: ignore[no-untyp
     for start in range(0, n, BLOCK_ROWS):
         block = start >> 5
         sums_of_one(blocks, block, tables, query, 0, sums)
-        scores_of_block(  # type: ignore[call-arg]
-            blocks, block, columns, sums, 0, step, offset, bias, step, block_scores
-        )
+        scores_of_block(blocks, block, columns, sums, 0, step, offset, bias, step, block_scores)
         for i in range(min(BLOCK_ROWS, n - start)):
             out[np.uint64(start + i)] = block_scores[i]
 
@@ -189,7 +186,7 @@ def score_rows(blocks, tables, step, offset, bias, row_numbers, out):  # type: i
         block = row_numbers[i] >> 5
         if block != last:
             sums_of_one(blocks, block, tables, query, 0, sums)
-            scores_of_block(  # type: ignore[call-arg]
+            scores_of_block(
                 blocks, block, tables.shape[1], sums, 0, step, offset, bias, step, block_scores
             )
             last = block
@@ -291,7 +288,7 @@ def scan(  # type: ignore[no-untyped-def]
                     sums_of_one(blocks, block, tables, queries, at, sums)
                 for i in range(together):
                     query = queries[at + i]
-                    bits = allowed & scores_of_block(  # type: ignore[call-arg]
+                    bits = allowed & scores_of_block(
                         blocks,
                         block,
                         columns,

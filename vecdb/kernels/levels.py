@@ -7,10 +7,9 @@ rotation included, then works on 32 numbers at once. The layout of blocks is tha
 from __future__ import annotations
 
 import numpy as np
-from numba.core import types
 
 from vecdb.kernels.blocks import nearest_of_block
-from vecdb.kernels.compiling import njit
+from vecdb.kernels.compiling import njit, types
 from vecdb.kernels.rotation import rotate_lanes
 from vecdb.kernels.shuffle import BLOCK_ROWS
 from vecdb.kernels.signatures import (
@@ -23,6 +22,7 @@ from vecdb.kernels.signatures import (
     out_bytes_2,
     out_floats_2,
 )
+from vecdb.kernels.views import floats_of
 
 __all__ = ["encode_rotated", "encode_two_values", "tables_of_levels"]
 
@@ -46,7 +46,7 @@ def encode_two_values(vectors, middle, bits, width, out):  # type: ignore[no-unt
                 sub = j // width
                 code = ((1 << bits) - 1) << (bits * (j - sub * width))
                 out[row >> 5, 16 * sub + at] |= code << shift
-        columns = out[row >> 5, out.shape[1] - 8 * BLOCK_ROWS :].view(np.float32)
+        columns = floats_of(out[row >> 5, out.shape[1] - 8 * BLOCK_ROWS :])
         columns[row & 31] = np.float32(1.0)
 
 
@@ -98,9 +98,7 @@ def encode_rotated(metric, vectors, center, signs, levels, bits, width, out):  #
                 j = sub * width + turn
                 for i in range(BLOCK_ROWS):
                     lanes[j, i] *= scale[i]
-                nearest_of_block(  # type: ignore[call-arg]
-                    lanes, j, 1, levels, 0, levels.shape[1], errors, labels
-                )
+                nearest_of_block(lanes, j, 1, levels, 0, levels.shape[1], errors, labels)
                 for i in range(BLOCK_ROWS):
                     codes[i] |= labels[i] << (bits * turn)
                     inner[i] += lanes[j, i] * levels[0, np.uint64(labels[i])]
@@ -108,7 +106,7 @@ def encode_rotated(metric, vectors, center, signs, levels, bits, width, out):  #
                 codes[i] = 0
             for i in range(16):
                 out[block, 16 * sub + i] = codes[i] | codes[16 + i] << 4
-        columns = out[block, out.shape[1] - 8 * BLOCK_ROWS :].view(np.float32)
+        columns = floats_of(out[block, out.shape[1] - 8 * BLOCK_ROWS :])
         for i in range(count):
             # The squared length of the scaled row is ``wide``.
             factor = wide / inner[i] / scale[i] if scale[i] > 0.0 else 0.0

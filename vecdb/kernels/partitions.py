@@ -12,10 +12,9 @@ from __future__ import annotations
 from typing import Any, Final
 
 import numpy as np
-from numba.core import types
 
 from vecdb.kernels.blocks import products_of_sub
-from vecdb.kernels.compiling import njit
+from vecdb.kernels.compiling import njit, types
 from vecdb.kernels.fastscan import quantize_tables, scan
 from vecdb.kernels.priorities import beyond, gaps, inverse_spans, priorities, product
 from vecdb.kernels.rescoring import rescore
@@ -33,6 +32,7 @@ from vecdb.kernels.signatures import (
     out_ints_2,
 )
 from vecdb.kernels.topk import topk_sort
+from vecdb.kernels.views import flat
 
 __all__ = [
     "every",
@@ -61,7 +61,7 @@ def query_tables(query, codebook, width, out):  # type: ignore[no-untyped-def]
     for sub in range(out.shape[0]):
         first = sub * width
         last = min(first + width, dim)
-        products_of_sub(query, codebook, first, last, sub, out)  # type: ignore[call-arg]
+        products_of_sub(query, codebook, first, last, sub, out)
 
 
 @njit(bytes_table(floats_2, floats_2, i64, out_floats_1, out_floats_1), nogil=True, cache=True)
@@ -212,7 +212,8 @@ def visit(  # type: ignore[no-untyped-def]
         positions,
         filled,
     )
-    counts[:, 0] = filled
+    for q in range(n_queries):
+        counts[q, 0] = filled[q]
     following = np.empty(n_queries, np.float32)
     beyond(below, reached, following)
     for q in range(n_queries):
@@ -286,7 +287,7 @@ def every(  # type: ignore[no-untyped-def]
         ranges,
         firsts,
         visitors,
-        biases.ravel(),
+        flat(biases),
         mask,
         0,
         scores,

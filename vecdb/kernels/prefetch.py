@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from llvmlite import ir
-from numba.core import cgutils, types
-from numba.extending import intrinsic
+from vecdb.kernels.compiling import cgutils, intrinsic, ir, types
 
 __all__ = ["prefetch_row"]
 
@@ -26,7 +24,7 @@ def prefetch_row(typing_context: Any, vectors: Any, row: Any) -> Any:
         size = builder.mul(builder.extract_value(array.shape, 1), long(item))
         pointer = ir.IntType(8).as_pointer()
         start = builder.gep(builder.bitcast(array.data, pointer), [builder.mul(arguments[1], size)])
-        hint = cgutils.get_or_insert_function(  # type: ignore[no-untyped-call]
+        hint = cgutils.get_or_insert_function(
             builder.module,
             ir.FunctionType(ir.VoidType(), [pointer, word, word, word]),
             "llvm.prefetch.p0",

@@ -8,9 +8,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 import numpy as np
-from numba.core import types
 
-from vecdb.kernels.compiling import njit
+from vecdb.kernels.compiling import njit, types
 from vecdb.kernels.signatures import (
     REASSOCIATE,
     bytes_2,
@@ -21,6 +20,7 @@ from vecdb.kernels.signatures import (
     out_floats_2,
     two_floats,
 )
+from vecdb.kernels.views import flat
 
 __all__ = ["beyond", "gaps", "inverse_spans", "priorities", "product"]
 
@@ -132,7 +132,7 @@ def _best(biases, bonuses, inverses, out):  # type: ignore[no-untyped-def]
     if n_queries == 1:
         # A maximum in each of 16 lanes is one instruction; one maximum is a chain of them. Of a
         # matrix, LLVM does not know that its columns are neighbours.
-        line = biases.ravel()
+        line = flat(biases)
         lanes = np.full(16, -np.inf, np.float32)
         whole = partitions & ~15
         for c in range(0, whole, 16):
@@ -201,7 +201,7 @@ def gaps(biases, bonuses, inverses, best, out):  # type: ignore[no-untyped-def]
     partitions, n_queries = biases.shape
     _best(biases, bonuses, inverses, best)
     if n_queries == 1:
-        line, gap = biases.ravel(), out.ravel()
+        line, gap = flat(biases), flat(out)
         for c in range(partitions):
             x = best[0] - (line[c] * inverses[0] + bonuses[c])
             gap[c] = x if x == x else np.float32(np.inf)
@@ -219,7 +219,7 @@ def beyond(gaps, reached, out):  # type: ignore[no-untyped-def]
     partitions, n_queries = gaps.shape
     out[:] = np.inf
     if n_queries == 1:  # in lanes, as in `_best`
-        line = gaps.ravel()
+        line = flat(gaps)
         lanes = np.full(16, np.inf, np.float32)
         whole = partitions & ~15
         for c in range(0, whole, 16):

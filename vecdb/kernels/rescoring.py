@@ -6,9 +6,8 @@ import math
 from typing import Any, Final
 
 import numpy as np
-from numba.core import types
 
-from vecdb.kernels.compiling import njit
+from vecdb.kernels.compiling import njit, types
 from vecdb.kernels.distance import score_rows
 from vecdb.kernels.prefetch import prefetch_row
 from vecdb.kernels.shortlist import best_first, make_heap
@@ -38,7 +37,7 @@ _HALF: Final = np.float32(math.log(2.0))
 _MOST: Final = 100.0
 _GIANT: Final = np.float32(10.0)
 """A candidate whose score is so many times as large as the median one is a giant."""
-_four: Final[Any] = types.UniTuple(types.float32, 4)  # type: ignore[no-untyped-call]
+_four: Final[Any] = types.UniTuple(types.float32, 4)
 _AHEAD: Final = 4
 """Rows that are fetched while one is scored."""
 
@@ -245,10 +244,10 @@ def rescore(  # type: ignore[no-untyped-def]
         count = counts[q]
         sure[q] = np.inf
         for i in range(min(_AHEAD, count)):
-            prefetch_row(vectors, candidates[q, i])  # type: ignore[call-arg]
+            prefetch_row(vectors, candidates[q, i])
         for i in range(count):
             if i + _AHEAD < count:
-                prefetch_row(vectors, candidates[q, i + _AHEAD])  # type: ignore[call-arg]
+                prefetch_row(vectors, candidates[q, i + _AHEAD])
             order[i] = candidates[q, i]
             score_rows(metric, vectors, queries[q], order[i : i + 1], exact[i : i + 1])
             if exact[i] != exact[i]:
@@ -272,7 +271,8 @@ def rescore(  # type: ignore[no-untyped-def]
             sure[q, 1] = _reach(worst, bounds[q], share)
         if k < last:
             best_first(exact, order, last, k)
-        scores[q, :k] = exact[:k]
-        rows[q, :k] = order[:k]
+        for i in range(k):
+            scores[q, i] = exact[i]
+            rows[q, i] = order[i]
         make_heap(scores[q], rows[q], k)
         topk_sort(scores[q], rows[q], k)

@@ -15,9 +15,8 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from numba.core import types
 
-from vecdb.kernels.compiling import njit
+from vecdb.kernels.compiling import njit, types
 from vecdb.kernels.signatures import floats_2, i64, out_floats_1, out_floats_2
 
 __all__ = ["make_signs", "rotate", "rotate_lanes"]

@@ -11,14 +11,13 @@ from __future__ import annotations
 from typing import Any, Final
 
 import numpy as np
-from numba.core import types
 
-from vecdb.kernels.compiling import njit
+from vecdb.kernels.compiling import njit, types
 from vecdb.kernels.signatures import f32, i64, out_floats_1, out_ints_1
 
 __all__ = ["best_first", "make_heap", "thin"]
 
-_count_and_score: Final[Any] = types.Tuple((i64, f32))  # type: ignore[no-untyped-call]
+_count_and_score: Final[Any] = types.Tuple((i64, f32))
 
 
 @njit(types.void(out_floats_1, out_ints_1, i64, i64), nogil=True, cache=True)

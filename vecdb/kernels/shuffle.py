@@ -13,8 +13,7 @@ from __future__ import annotations
 
 from typing import Any, Final, NamedTuple
 
-from llvmlite import ir
-from numba.core import cgutils
+from vecdb.kernels.compiling import cgutils, ir
 
 __all__ = [
     "BLOCK_ROWS",
@@ -203,7 +202,7 @@ def _emit_by_fours(
 
 def variable(builder: Any, value: Any) -> Any:
     """A slot for a value, which the compiler turns into a register."""
-    return cgutils.alloca_once_value(builder, value)  # type: ignore[no-untyped-call]
+    return cgutils.alloca_once_value(builder, value)
 
 
 def splat(kind: ir.Type, count: int, value: float) -> ir.Constant:
@@ -234,7 +233,7 @@ def reorder(builder: Any, a: Any, b: Any, order: list[int]) -> Any:
 
 def call(builder: Any, name: str, result: ir.Type, *arguments: Any) -> Any:
     kind = ir.FunctionType(result, [argument.type for argument in arguments])
-    function = cgutils.get_or_insert_function(builder.module, kind, name)  # type: ignore[no-untyped-call]
+    function = cgutils.get_or_insert_function(builder.module, kind, name)
     return builder.call(function, arguments)
 
 

@@ -10,7 +10,8 @@ from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from numba.core import types
+
+from vecdb.kernels.compiling import types
 
 __all__ = [
     "DOT",
@@ -66,9 +67,9 @@ def _output(dtype: Any, ndim: int) -> Any:
 
 f32: Final = types.float32
 i64: Final = types.int64
-two_floats: Final = types.UniTuple(types.float32, 2)  # type: ignore[no-untyped-call]
-three_ints: Final = types.UniTuple(types.int64, 3)  # type: ignore[no-untyped-call]
-two_ints: Final = types.UniTuple(types.int64, 2)  # type: ignore[no-untyped-call]
+two_floats: Final = types.UniTuple(types.float32, 2)
+three_ints: Final = types.UniTuple(types.int64, 3)
+two_ints: Final = types.UniTuple(types.int64, 2)
 bytes_1: Final = _input(types.uint8, 1)
 bytes_2: Final = _input(types.uint8, 2)
 codes_1: Final = [

@@ -18,8 +18,9 @@ from vecdb.cli.demo.measures import (
 )
 from vecdb.cli.demo.report import Load, Method, Mode, Reached, Reopen
 from vecdb.cli.terminal import Screen, duration, size
-from vecdb.cli.warmup import Warmup, compile_kernels
+from vecdb.cli.warmup import Warmup, load_kernels
 from vecdb.database import VecDB
+from vecdb.kernels import at_hand
 
 _BATCH = 250
 # The default would leave 7.7 MB without index and codes, since an exact scan of so little is fast.
@@ -47,11 +48,14 @@ MODES = {
 
 
 def warm_up(screen: Screen) -> Warmup:
-    """Compile the kernels, so that no figure has the compiler in it."""
-    _heading(screen, "Compile the search kernels, once per machine")
-    screen.line("   About ten seconds the first time; later starts read them from a cache.")
-    with screen.bar("compiling") as bar:
-        kernels = compile_kernels(bar.at)
+    """Load the kernels, so that no figure has a compiler in it."""
+    if at_hand():
+        _heading(screen, "Load the search kernels")
+    else:
+        _heading(screen, "Compile the search kernels, once per machine")
+        screen.line("   About ten seconds the first time; later starts read them from a cache.")
+    with screen.bar("loading") as bar:
+        kernels = load_kernels(bar.at)
     screen.line(f"   {kernels.describe()}")
     return kernels
 

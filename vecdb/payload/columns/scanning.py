@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from functools import cache
 from types import ModuleType
@@ -10,6 +9,7 @@ from types import ModuleType
 import numpy as np
 import numpy.typing as npt
 
+from vecdb.kernels import at_hand
 from vecdb.payload.columns.body import Array
 from vecdb.payload.columns.keys import Interval
 from vecdb.payload.columns.three_valued import Bits
@@ -17,9 +17,9 @@ from vecdb.storage.format import DamageError, pack_bits
 
 COMPILED_FROM = 1 << 16
 """Rows from which compiled loops are used: with fewer, numpy is fast enough, and a small collection
-must not load numba."""
+must not wait for a compiler."""
 _FASTER_FROM = 1 << 11
-"""Rows from which they are used if numba is loaded anyway."""
+"""Rows from which they are used if they are at hand."""
 _AT_ONCE = 1 << 15
 _FEW = 8
 """Intervals up to which a pass for each is faster than looking every code up."""
@@ -31,12 +31,12 @@ _TABLE = 1 << 24
 def _compiled(codes: Array) -> bool:
     """Whether compiled loops go through codes."""
     rows = len(codes)
-    return rows >= COMPILED_FROM or (rows >= _FASTER_FROM and "vecdb.kernels" in sys.modules)
+    return rows >= COMPILED_FROM or (rows >= _FASTER_FROM and at_hand())
 
 
 @cache
 def _kernels() -> ModuleType:
-    """The compiled loops. They load numba."""
+    """The compiled loops."""
     from vecdb.kernels import columns
 
     return columns

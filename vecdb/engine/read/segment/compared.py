@@ -7,7 +7,6 @@ there are.
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Iterator
 from functools import partial
 
@@ -20,6 +19,7 @@ from vecdb.engine.read.segment.candidates import SegmentSearch
 from vecdb.engine.read.segment.kernels import metrics, score_rows
 from vecdb.engine.read.segment.originals import exact_scores, reading
 from vecdb.engine.read.segment.rules import Doubles, Rule
+from vecdb.kernels import at_hand
 from vecdb.storage.format import unpack_bits
 
 Floats = npt.NDArray[np.float32]
@@ -32,7 +32,7 @@ _PIECE = 1 << 17
 """So many values (512 KiB) are scored against each example in turn: they stay in the processor's
 cache meanwhile."""
 _NUMPY_VALUES = 4 << 20
-"""Up to here numpy does, unless numba is loaded anyway."""
+"""Up to here numpy does, unless kernels are at hand."""
 _SHARED_VALUES = 8 << 20
 """From so many values on, times the examples, all processors score."""
 _FEW = 8
@@ -42,13 +42,13 @@ _FEW = 8
 def scores_of(search: SegmentSearch, rows: Offsets) -> Floats:
     """The scores of some rows against each example: ``float32 (examples, n)``."""
     scores = np.empty((len(search.queries), len(rows)), dtype=np.float32)
-    numba = _numba(search, len(rows))
+    compiled = _compiled(search, len(rows))
     if search.segment_view.segment.vectors(search.vector.name) is None:
         vectors = search.segment_view.segment.take(search.vector.name, rows)
-        _score(search, vectors, np.arange(len(rows)), scores, numba)
+        _score(search, vectors, np.arange(len(rows)), scores, compiled)
     else:
         with reading(search, rows) as vectors:
-            _score(search, vectors, rows, scores, numba)
+            _score(search, vectors, rows, scores, compiled)
     return scores
 
 
@@ -56,7 +56,7 @@ def best_of_all(search: SegmentSearch, rule: Rule, why: str) -> Best:
     """The best allowed rows by a rule. ``why`` all are scored is for ``explain``."""
     segment_view, mask = search.segment_view, search.mask
     count = search.allowed
-    numba = _numba(search, count)
+    compiled = _compiled(search, count)
     if mask is not None and count * _FEW <= segment_view.rows:
         rows = np.flatnonzero(unpack_bits(mask, segment_view.rows))
         best, step = _Best(rule, search.limit), _step(search)
@@ -64,14 +64,14 @@ def best_of_all(search: SegmentSearch, rule: Rule, why: str) -> Best:
             piece = rows[start : start + step]
             best.offer(scores_of(search, piece), piece)
     else:
-        best = _best_of_blocks(search, rule, numba)
+        best = _best_of_blocks(search, rule, compiled)
     if search.explain is not None:
         many = f"against {len(search.queries)} examples"
         search.explain(models.SearchStage("examples", best.seen, len(best), f"{many}, {why}"))
     return best.ordered()
 
 
-def _best_of_blocks(search: SegmentSearch, rule: Rule, numba: bool) -> _Best:
+def _best_of_blocks(search: SegmentSearch, rule: Rule, compiled: bool) -> _Best:
     segment_view, name = search.segment_view, search.vector.name
     blocks = segment_view.segment.blocks(name, segment_view.rows)
     pieces = _pieces(search, blocks)
@@ -80,7 +80,7 @@ def _best_of_blocks(search: SegmentSearch, rule: Rule, numba: bool) -> _Best:
         best = _Best(rule, search.limit)
         for base, vectors, rows in some:
             scores = np.empty((len(search.queries), len(rows)), dtype=np.float32)
-            _score(search, vectors, rows, scores, numba)
+            _score(search, vectors, rows, scores, compiled)
             best.offer(scores, base + rows)
             if best.settled:
                 break
@@ -119,15 +119,17 @@ def _step(search: SegmentSearch) -> int:
     return max(16, _PIECE // search.vector.dim)
 
 
-def _numba(search: SegmentSearch, rows: int) -> bool:
+def _compiled(search: SegmentSearch, rows: int) -> bool:
     """Whether a kernel scores so many rows."""
     values = rows * search.vector.dim * len(search.queries)
-    return "vecdb.kernels.distance" in sys.modules or values > _NUMPY_VALUES
+    return values > _NUMPY_VALUES or at_hand()
 
 
-def _score(search: SegmentSearch, vectors: Floats, rows: Offsets, out: Floats, numba: bool) -> None:
+def _score(
+    search: SegmentSearch, vectors: Floats, rows: Offsets, out: Floats, compiled: bool
+) -> None:
     metric = search.vector.metric
-    if not numba:
+    if not compiled:
         chosen = vectors[rows]
         for number, example in enumerate(search.queries):
             out[number] = exact_scores(metric, chosen, example)

@@ -1,6 +1,6 @@
 """The kernels of a search, loaded when they are first used.
 
-The first call of each loads numba. An import statement where it is used would cost 0.5 µs every
+The first call of each imports it. An import statement where it is used would cost 0.5 µs every
 time.
 """
 

@@ -6,7 +6,6 @@ there is no other way, or a filter leaves few rows, all of them are.
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from vecdb.engine.parallel import processors, run_all
 from vecdb.engine.read.segment.candidates import Best, Candidates, SegmentSearch
 from vecdb.engine.read.segment.kernels import metrics, rescore, scan_and_sort, select_rows
 from vecdb.index.clustered.index import measured_of
+from vecdb.kernels import at_hand
 from vecdb.linear_algebra import dots
 from vecdb.storage.catalog import Bits
 from vecdb.storage.format import unpack_bits
@@ -27,7 +27,7 @@ from vecdb.storage.format import unpack_bits
 Floats = npt.NDArray[np.float32]
 Offsets = npt.NDArray[np.int64]
 
-# Up to here (16 MiB of vectors: 2 ms) numpy does, unless numba is loaded anyway.
+# Up to here (16 MiB of vectors: 2 ms) numpy does, unless kernels are at hand.
 _NUMPY_VALUES = 4 << 20
 _ALL = np.empty(0, dtype=np.uint8)  # the kernels' mask for "every row"
 # From here on (32 MiB), all processors scan: handing out the work takes 0.1 ms.
@@ -103,8 +103,8 @@ def exact_scan(search: SegmentSearch, why: str = "no index") -> list[Best]:
         search.explain(models.SearchStage("originals", count, min(search.limit, count), why))
     if not count:
         return [(np.empty(0, np.float32), np.empty(0, np.int64))] * len(search.queries)
-    numba = "vecdb.kernels.distance" in sys.modules
-    if mask is not None and in_file and count * _FEW <= segment_view.rows and numba:
+    compiled = at_hand()
+    if mask is not None and in_file and count * _FEW <= segment_view.rows and compiled:
         rows = np.empty(count + 64, dtype=np.int64)  # the kernel needs some room
         select_rows()(mask, 0, segment_view.rows, rows)
         counts = np.full(len(search.queries), count)
@@ -113,14 +113,14 @@ def exact_scan(search: SegmentSearch, why: str = "no index") -> list[Best]:
             every = np.ascontiguousarray(np.broadcast_to(every, (len(counts), count)))
         alone = structs.replace(search, explain=None)  # told already
         return originals(alone, Candidates(every, counts, _UNKNOWN)).best()
-    return [_exact_scan(search, query, numba) for query in search.queries]
+    return [_exact_scan(search, query, compiled) for query in search.queries]
 
 
-def _exact_scan(search: SegmentSearch, query: Floats, numba: bool) -> Best:
+def _exact_scan(search: SegmentSearch, query: Floats, compiled: bool) -> Best:
     segment_view, vector, mask = search.segment_view, search.vector, search.mask
     blocks = segment_view.segment.blocks(vector.name, segment_view.rows)
     limit = min(search.limit, segment_view.rows)
-    if not numba and segment_view.rows * vector.dim <= _NUMPY_VALUES:
+    if not compiled and segment_view.rows * vector.dim <= _NUMPY_VALUES:
         return _numpy_scan(blocks, vector.metric, query, limit, mask)
     scan, topk_sort = scan_and_sort()
     metric = metrics()[vector.metric]

@@ -20,7 +20,7 @@ from vecdb.engine.read.segment.originals import cold, exact_scan, reading
 Floats = npt.NDArray[np.float32]
 Offsets = npt.NDArray[np.int64]
 
-SURE, DOUBTFUL = 1, 0  # as in the kernel, which loads numba
+SURE, DOUBTFUL = 1, 0  # as in the kernel, which is loaded when it is needed
 FEWEST_DIMENSIONS = 8
 """With fewer dimensions many rows share their codes, and chance decides which of them are
 candidates."""

@@ -16,7 +16,7 @@ import vecdb
 
 MODULE = """
 from numba.core import types
-from vecdb.kernels.compiling import njit
+from vecdb.kernels.jit import njit
 
 @njit(types.int64(types.int64), nogil=True, cache=True)
 def doubled(value):
@@ -30,12 +30,12 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     a file stands where each of them would be."""
     import numba
 
-    from vecdb.kernels import compiling
+    from vecdb.kernels import jit
 
     (tmp_path / "file").touch()
     (tmp_path / "__pycache__").touch()
     (tmp_path / "kernel.py").write_text(MODULE)
-    monkeypatch.setattr(compiling, "unkept", [])
+    monkeypatch.setattr(jit, "unkept", [])
     monkeypatch.setattr(numba.config, "CACHE_DIR", "")
     for name in ("HOME", "XDG_CACHE_HOME"):
         monkeypatch.setenv(name, str(tmp_path / "file" / "home"))
@@ -55,23 +55,23 @@ def load(place: Path) -> Any:
 def test_without_a_directory_kernels_are_compiled_in_memory(
     place: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from vecdb.kernels import compiling
+    from vecdb.kernels import jit
 
     with caplog.at_level(logging.WARNING, "vecdb"):
         assert [load(place)(21), load(place)(4)] == [42, 8]
-    assert compiling.unkept == ["kernel.doubled"] * 2
+    assert jit.unkept == ["kernel.doubled"] * 2
     [said] = caplog.records
     assert "NUMBA_CACHE_DIR" in said.getMessage()
     assert "no locator available" in said.getMessage()
 
 
 def test_with_a_directory_nothing_is_said(place: Path, caplog: pytest.LogCaptureFixture) -> None:
-    from vecdb.kernels import compiling
+    from vecdb.kernels import jit
 
     (place / "__pycache__").unlink()
     for _ in range(2):
         assert load(place)(21) == 42
-    assert not compiling.unkept
+    assert not jit.unkept
     assert not caplog.records
 
 

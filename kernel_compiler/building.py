@@ -1,0 +1,81 @@
+"""All libraries of a build: which, from which sources, each in a process of its own."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from kernel_compiler import linking
+
+ROOT = Path(__file__).resolve().parent.parent
+SOURCES = ROOT / "vecdb" / "kernels"
+COMPILED = SOURCES / "compiled"
+
+
+def module_alone(name: str) -> ModuleType:
+    """A module of ``vecdb.kernels`` without the others: they would be compiled."""
+    spec = importlib.util.spec_from_file_location(f"_{name}", SOURCES / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def processors(machine: str, *, this_one: bool) -> list[Any]:
+    """What to compile for: every processor of a kind of machine, or ``this_one``."""
+    known = module_alone("processors")
+    if this_one:
+        return list(known.best_of(machine, known.machine_features())[:1])
+    return [processor for processor in known.PROCESSORS if processor.machine == machine]
+
+
+def build(wanted: Sequence[Any], into: Path = COMPILED) -> list[Path]:
+    """The libraries, in a directory. What is there of these sources, and made since the compiler
+    was last changed, stays as it is; what is there of other sources goes. Raises RuntimeError with
+    what went wrong."""
+    into.mkdir(exist_ok=True)
+    made_of = module_alone("processors").fingerprint(SOURCES)
+    changed = max(path.stat().st_mtime for path in Path(__file__).parent.glob("*.py"))
+    for old in into.glob("*.so"):
+        if not old.stem.endswith(made_of) or old.stat().st_mtime < changed:
+            old.unlink()
+    made = {processor: into / processor.file(made_of) for processor in wanted}
+    with tempfile.TemporaryDirectory(prefix="vecdb-kernels-") as work:
+        running = [
+            (processor, path, Path(work) / f"{processor.name}.o", _compile(processor, Path(work)))
+            for processor, path in made.items()
+            if not path.exists()
+        ]
+        for processor, path, objects, process in running:
+            _, errors = process.communicate()
+            if process.returncode:
+                raise RuntimeError(f"compiling for {processor.name} failed: {errors[-1000:]}")
+            unfinished = path.with_suffix(".unfinished")
+            linking.link(objects, unfinished, processor.machine)
+            unfinished.replace(path)
+    return list(made.values())
+
+
+def _compile(processor: Any, work: Path) -> subprocess.Popen[str]:
+    """Numba reads the processor when it is imported: a process for each."""
+    environment = {name: value for name, value in os.environ.items() if name != "VECDB_KERNELS"}
+    environment["NUMBA_CACHE_DIR"] = str(work / processor.name)  # what is cached has no IR
+    environment["PYTHONPATH"] = os.pathsep.join(  # pip keeps what a build needs there
+        filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])
+    )
+    return subprocess.Popen(
+        [sys.executable, "-m", "kernel_compiler", processor.name, work / f"{processor.name}.o"],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )

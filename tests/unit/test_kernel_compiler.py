@@ -1,0 +1,157 @@
+"""The build's compiler refuses what a library must not have: names that nobody provides, exceptions
+that nobody reads."""
+
+from __future__ import annotations
+
+import importlib.machinery
+import importlib.util
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from kernel_compiler import building, exceptions, linking
+
+ROOT = Path(__file__).parent.parent.parent
+
+EMIT = """
+import sys
+from pathlib import Path
+from kernel_compiler import library
+Path(sys.argv[2]).write_bytes(library.emit(Path(sys.argv[1]), "", ""))
+"""
+HEAD = """
+import math
+import numpy as np
+from numba.core import types
+from vecdb.kernels.compiling import njit
+from vecdb.kernels.signatures import *
+f64 = types.float64
+"""
+
+
+def emit(tmp_path: Path, kernel: str) -> tuple[subprocess.CompletedProcess[str], Path]:
+    """Compile one kernel with what all need."""
+    sources = tmp_path / "vecdb" / "kernels"
+    sources.mkdir(parents=True)
+    kernels = ROOT / "vecdb" / "kernels"
+    for name in ("__init__", "compiling", "jit", "library", "processors", "signatures"):
+        shutil.copy(kernels / f"{name}.py", sources)
+    (sources / "own.py").write_text(HEAD + kernel)
+    done = subprocess.run(
+        [sys.executable, "-c", EMIT, sources, tmp_path / "own.o"],
+        env={
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "VECDB_KERNELS": "jit",
+            "NUMBA_CACHE_DIR": str(tmp_path / "cache"),
+        },
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    return done, tmp_path / "own.o"
+
+
+def test_a_kernel_becomes_a_function_of_a_library(tmp_path: Path) -> None:
+    done, objects = emit(
+        tmp_path,
+        """
+@njit(types.Tuple((i64, f32, f64))(floats_2, f32, f64, out_ints_1), nogil=True)
+def all_kinds(rows, single, double, out):
+    copy = np.empty(rows.shape[1], np.float32)
+    for j in range(copy.shape[0]):
+        copy[j] = rows[1, j]
+    out[0] = rows.shape[0]
+    return rows.shape[1], copy[2] * single, double / 3
+
+@njit(f64(i64))
+def kept(number):
+    return 1.0 / number
+""",
+    )
+    assert done.returncode == 0, done.stderr
+    if linking.compiler() is None:
+        pytest.fail("takes a C compiler")
+    linking.link(objects, tmp_path / "own.so", platform.machine())
+    own = load(tmp_path / "own.so")
+    out = np.zeros(1, np.int64)
+    rows = np.arange(6, dtype=np.float32).reshape(2, 3)
+    assert getattr(own, "own.all_kinds")(rows, 0.5, 4.5, out) == (3, 2.5, 1.5)
+    assert out.tolist() == [2]
+    assert getattr(own, "own.kept")(4) == 0.25
+    with pytest.raises(ZeroDivisionError, match="division by zero"):
+        getattr(own, "own.kept")(0)
+    with pytest.raises(TypeError, match="must be real number"):
+        getattr(own, "own.all_kinds")(rows, "x", 4.5, out)
+
+
+def load(path: Path) -> Any:
+    loader = importlib.machinery.ExtensionFileLoader("_compiled", str(path))
+    spec = importlib.util.spec_from_file_location("_compiled", path, loader=loader)
+    assert spec is not None
+    module = importlib.util.module_from_spec(spec)
+    loader.exec_module(module)
+    return module
+
+
+def test_a_name_that_nobody_provides_is_noticed(tmp_path: Path) -> None:
+    """As a line drags it in: here the tangent, of a libm that may be another one."""
+    done, objects = emit(
+        tmp_path,
+        """
+@njit(f64(f64), nogil=True)
+def steep(angle):
+    return math.tan(angle)
+""",
+    )
+    assert "Undefined: kernels need tan" in done.stderr
+    assert not objects.exists()
+
+
+def test_an_exception_that_nobody_knows_is_noticed(tmp_path: Path) -> None:
+    done, objects = emit(
+        tmp_path,
+        """
+@njit(i64(i64), nogil=True)
+def doubtful(number):
+    if number > 7:
+        raise OverflowError("too many")
+    return number
+""",
+    )
+    assert "Unknown: kernels may raise OverflowError: too many" in done.stderr
+    assert not objects.exists()
+
+
+def test_a_pickle_that_was_not_replaced_is_noticed() -> None:
+    with pytest.raises(exceptions.Unknown, match="a pickle was not replaced"):
+        exceptions.as_text('@.const.pickledata.1a2b.x = constant [2 x i8] c"\\80\\04"')
+
+
+def test_the_build_compiles_for_every_processor_of_a_machine() -> None:
+    every = building.processors("x86_64", this_one=False)
+    assert [processor.name for processor in every] == ["avx512", "avx2", "sse4"]
+    assert [p.name for p in building.processors("aarch64", this_one=False)] == ["neon"]
+    assert len(building.processors(platform.machine(), this_one=True)) <= 1
+
+
+@pytest.mark.slow
+def test_kernels_compile_for_another_kind_of_machine(tmp_path: Path) -> None:
+    other = "neon" if platform.machine() == "x86_64" else "sse4"
+    done = subprocess.run(
+        [sys.executable, "-m", "kernel_compiler", other, tmp_path / "other.o"],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "NUMBA_CACHE_DIR": str(tmp_path / "cache")},
+        capture_output=True,
+        text=True,
+        timeout=280,
+    )
+    assert done.returncode == 0, done.stderr
+    machine = int.from_bytes((tmp_path / "other.o").read_bytes()[18:20], "little")
+    assert machine == {"neon": 183, "sse4": 62}[other]  # of ELF: AArch64, x86-64
