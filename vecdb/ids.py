@@ -91,14 +91,27 @@ def keys_of(ids: Any) -> list[int]:
             raise InvalidInputError("ids: expected a list of ids, got a masked array")
         if ids.dtype.kind == "u":
             return ids.tolist()  # type: ignore[no-any-return]
-        if ids.dtype.kind == "i":
-            if len(ids) and int(ids.min()) < 0:
-                raise InvalidInputError(f"point id {int(ids.min())}: expected 0 <= id < 2**64")
+        if ids.dtype.kind == "i" and (not len(ids) or int(ids.min()) >= 0):
             return ids.tolist()  # type: ignore[no-any-return]
         ids = ids.tolist()
     elif isinstance(ids, (str, bytes)) or not hasattr(ids, "__iter__"):
         raise InvalidInputError(f"ids: expected a list of ids, got {type(ids).__name__}")
-    return [i if type(i) is int and 0 <= i < _NUMBER_LIMIT else key_of(i) for i in ids]
+    if not isinstance(ids, (list, tuple)):
+        ids = list(ids)  # what can be walked through only once
+    try:
+        return [i if type(i) is int and 0 <= i < _NUMBER_LIMIT else key_of(i) for i in ids]
+    except InvalidInputError:
+        raise _wrong_one(ids) from None
+
+
+def _wrong_one(ids: Sequence[Any]) -> InvalidInputError:
+    """What is wrong with the first of them that is wrong, and where it is."""
+    for number, each in enumerate(ids):
+        try:
+            key_of(each)
+        except InvalidInputError as error:
+            return InvalidInputError(f"ids[{number}]: {error}")
+    raise AssertionError("none of the ids is wrong")
 
 
 def to_array(keys: Sequence[int]) -> IdArray:

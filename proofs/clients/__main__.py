@@ -33,7 +33,11 @@ _MINUTES = 5
 def run(client: Client, directory: Path) -> bool:
     """Build the programs of a client and run them; whether all is well."""
     began = time.monotonic()
-    commands = client.build(client, directory)
+    try:
+        commands = client.build(client, directory)
+    except subprocess.CalledProcessError as error:
+        print(f"{client.name}: FAILED to be built: {error}", flush=True)
+        return False
     print(f"{client.name}: built in {time.monotonic() - began:.0f} s", flush=True)
     good = True
     for engine in ("grpcio", "h2") if client.grpc else ("grpcio",):

@@ -18,8 +18,9 @@ Commands = dict[str, list[str]]
 
 @dataclass(frozen=True)
 class Client:
-    """One client of one version. ``packages``: pinned, in the way of its language. ``programs``: by
-    their names, the files in this folder. ``grpc``: whether it speaks that."""
+    """One client of one version. ``packages``: pinned, in the way of its language (cargo takes a
+    version for that or a later one, unless ``=`` comes before it). ``programs``: by their names,
+    the files in this folder. ``grpc``: whether it speaks that."""
 
     name: str
     packages: tuple[str, ...]
@@ -125,13 +126,13 @@ CLIENTS = (
     ),
     Client(
         "rust",
-        ("qdrant-client@1.20.0 --no-default-features --features serde", *_RUST_NEEDS),
+        ("qdrant-client@=1.20.0 --no-default-features --features serde", *_RUST_NEEDS),
         {"page": "page_query.rs", "main": "main.rs"},
         _rust,
     ),
     Client(
         "rust-1.12",
-        ("qdrant-client@1.12.1 --no-default-features", *_RUST_NEEDS),
+        ("qdrant-client@=1.12.1 --no-default-features", *_RUST_NEEDS),
         {"page": "page_search.rs"},
         _rust,
     ),

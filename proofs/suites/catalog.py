@@ -70,7 +70,7 @@ _JS = "qdrant/qdrant-js 06fb946007ec45f67925972e009a512f84c5a0fd"
 
 _TOKENS = "texts are compared by tokens, as in Qdrant from 1.19.1 on; local mode by characters"
 _OF_LOCAL = (
-    Expected(".", _TOKENS, said=r"Failed with filter.*MatchText"),
+    Expected(".", _TOKENS, said=r"[Ff]ailed with filter.*MatchText"),
     Expected(
         r"test_facet::test_(minimal|limit|exact|filtered|exact_filtered)$",
         "facets count strings as they are stored; Qdrant writes UUIDs in their usual form",
@@ -89,6 +89,11 @@ _OF_LOCAL = (
         said="dense_queries_rescore_group",
     ),
     Expected("test_formula_query$", "local mode fails", said=r"no attribute 'is_integer'"),
+    Expected(
+        "test_formula_query$",
+        "the client cuts what is said after 200 characters, and the test cannot tell what it was",
+        said="'in the paylo.*defaults' == 'produced a non-finite number'",
+    ),
 )
 """Random filters are printed by the tests that make them."""
 _OF_GRPC = (
@@ -117,11 +122,6 @@ SUITES = (
         _OF_QDRANT,
         left_out=("openapi/test_vector_config.py::test_disable_indexing",),
         expected=(
-            Expected(
-                r"test_configuration_warnings\[.*inline_storage",
-                "inline storage means nothing, and nothing is said of it",
-                said="KeyError: 'warnings'",
-            ),
             Expected("test_deferred_points$", "points are found as soon as they are written"),
         ),
     ),

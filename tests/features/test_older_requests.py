@@ -179,6 +179,16 @@ def test_what_is_wrong_over_http(http: httpx.Client) -> None:
     assert refused("recommend", {"limit": 1}).startswith("Wrong input: positive: ")
     text = refused("recommend", {"positive": [777], "limit": 1}, 404)
     assert text == "Not found: No point with id 777 found"
+    text = refused("recommend", {"positive": [1, -5], "limit": 1})
+    assert text == "Wrong input: positive[1]: point id -5: expected 0 <= id < 2**64"
+    text = refused("recommend", {"positive": [1], "negative": ["x"], "limit": 1})
+    assert text.startswith('Wrong input: Can not recognize "x" as point id; negative[0]: ')
+    text = refused("search", {"vector": -5, "limit": 1})
+    assert text == "Wrong input: vector: point id -5: expected 0 <= id < 2**64"
+    second = {"query": 1, "prefetch": {"query": "x"}}
+    text = refused("query/batch", {"searches": [{"query": 1}, second]})
+    place = "searches[1].prefetch.query: "
+    assert text.startswith(f'Wrong input: Can not recognize "x" as point id; {place}')
     text = refused("discover", {"target": 1, "limit": 1, "positive": [1]})
     assert "unknown field `positive`" in text
     assert "[1].missing field `limit`" in refused(
@@ -186,8 +196,7 @@ def test_what_is_wrong_over_http(http: httpx.Client) -> None:
     )
     text = refused("search/matrix/pairs", {"sample": 1}, 422)
     assert "search_request.sample: value 1 invalid, must be 2 or larger" in text
-    place = {"collection": "none"}
-    body = {"query": 1, "lookup_from": place}
+    body = {"query": 1, "lookup_from": {"collection": "none"}}
     text = error(http.post("/collections/c/points/query", json=body), 404)
     assert text.startswith("Not found: ")
 

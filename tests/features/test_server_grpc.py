@@ -244,6 +244,58 @@ def test_a_newer_field_of_a_read(channel: grpc.Channel) -> None:
     assert answer.result.count == 20
 
 
+_A_FIELD = q.FieldCondition(key="a", match=q.Match(keyword="b"))
+
+
+@pytest.mark.parametrize(
+    ("path", "message", "where"),
+    [
+        ("Count", q.CountPoints(filter=_newer(_EVERY)), "Filter"),
+        ("Count", q.CountPoints(filter=q.Filter(must=[q.Condition(field=_RANGE)])), "Range"),
+        (
+            "Query",
+            q.QueryPoints(
+                prefetch=[q.PrefetchQuery(filter=q.Filter(must=[_newer(q.Condition())]))]
+            ),
+            "Condition",
+        ),
+        (
+            "Search",
+            q.SearchPoints(
+                vector=[1, 2, 3, 4],
+                limit=1,
+                filter=q.Filter(must_not=[q.Condition(field=_newer(_A_FIELD))]),
+            ),
+            "FieldCondition",
+        ),
+        ("Scroll", q.ScrollPoints(order_by=_newer(q.OrderBy(key="a"))), "OrderBy"),
+        (
+            "Get",
+            q.GetPoints(
+                ids=[q.PointId(num=1)],
+                with_payload=q.WithPayloadSelector(
+                    include=_newer(q.PayloadIncludeSelector(fields=["a"]))
+                ),
+            ),
+            "PayloadIncludeSelector",
+        ),
+        (
+            "QueryGroups",
+            q.QueryPointGroups(group_by="a", with_lookup=_newer(q.WithLookup(collection="c"))),
+            "WithLookup",
+        ),
+    ],
+)
+def test_a_newer_field_of_what_chooses(
+    channel: grpc.Channel, path: str, message: Any, where: str
+) -> None:
+    """A newer bound of a filter was passed over, and more was found than was asked for."""
+    message.collection_name = "c"
+    data = message.SerializeToString()
+    text = refused(Code.INVALID_ARGUMENT, call, channel, f"/qdrant.Points/{path}", data)
+    assert text == f"Format error in body: {where}: unknown field number 15"
+
+
 @pytest.mark.parametrize(
     ("path", "message", "code", "text"),
     [
@@ -682,8 +734,9 @@ def test_where_grpc_is(tmp_path: Path) -> None:
 def test_the_port_of_the_environment() -> None:
     assert address_of({"QDRANT__SERVICE__GRPC_PORT": "7"}) == ("127.0.0.1", 6333, 7)
     assert address_of({"QDRANT__SERVICE__GRPC_PORT": ""}) == ("127.0.0.1", 6333, None)
-    with pytest.raises(InvalidInputError, match="QDRANT__SERVICE__GRPC_PORT: expected a port"):
-        address_of({"QDRANT__SERVICE__GRPC_PORT": "x"})
+    for wrong in ("x", "²", "1" * 5000):
+        with pytest.raises(InvalidInputError, match="QDRANT__SERVICE__GRPC_PORT: expected a port"):
+            address_of({"QDRANT__SERVICE__GRPC_PORT": wrong})
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -452,11 +452,15 @@ def test_values_out_of_their_range(
         ("wait=yes", "wait"),
         ("ordering=odd", "ordering"),
         ("consistency=0", "consistency"),
+        ("timeout=%C2%B2", "timeout"),
+        ("consistency=%C2%B2", "consistency"),
+        (f"consistency={'1' * 5000}", "consistency"),
     ],
 )
 def test_wrong_parameters_beside_the_body(
     http: httpx.Client, path: str, query: str, name: str
 ) -> None:
+    """A raised 2 is a digit, and no number: it was an error of the server, as were 5,000 digits."""
     answer = http.post(f"{path}/points/count?{query}", json={})
     assert error(answer, 400).startswith(f"Deserialize error in query parameters: {name}: ")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -13,7 +14,7 @@ import pytest
 from qdrant_client import grpc as protos
 from serving import Server, error, new_collection, put, result, serving
 
-from vecdb.server.counters import MOST_FIELDS, Counters
+from vecdb.server.counters import MOST_FIELDS, MOST_FIELDS_OF_READERS, Counters
 
 VECTOR = [0.1, 0.2, 0.3, 0.4]
 
@@ -172,3 +173,41 @@ def test_a_caller_may_make_up_any_number_of_names() -> None:
         counters.dropped(f"{number:>100}"[::-1])
     assert len(counters.dropped_fields) == MOST_FIELDS + 1
     assert counters.dropped_fields["other"] == 10
+
+
+def _dropped(http: httpx.Client) -> dict[str, int]:
+    """How often each unknown field was left out."""
+    lines = http.get("/metrics").text.splitlines()
+    found = (line.split() for line in lines if line.startswith("vecdb_dropped_fields_total{"))
+    return {labels.split('"')[1]: int(count) for labels, count in found}
+
+
+def test_names_of_those_who_may_only_read_leave_room(tmp_path: Path) -> None:
+    """They used up all the names that are remembered, and those of others were neither counted nor
+    logged."""
+    keys = {"VECDB_API_KEY": "writes", "VECDB_READ_ONLY_API_KEY": "reads"}
+    with (
+        serving(tmp_path / "db", "--lenient", "--grpc-port", "0", environment=keys) as server,
+        server.http("writes") as writer,
+        server.http("reads") as reader,
+    ):
+        put(writer, new_collection(writer, "c"), {"id": 1, "vector": VECTOR})
+        for start in range(0, MOST_FIELDS + 100, 100):
+            made_up = {f"f{number}": 1 for number in range(start, start + 100)}
+            result(_query(reader, **made_up))
+        result(_query(writer, fresh=1))
+        counts = _dropped(writer)
+        assert counts["fresh"] == 1
+        assert counts["other"] == MOST_FIELDS + 100 - MOST_FIELDS_OF_READERS
+        assert len(counts) == MOST_FIELDS_OF_READERS + 2
+        assert "unknown field 'fresh' was left out" in server.log.read_text()
+
+
+def test_collections_that_are_not_there_are_not_counted_apart(http: httpx.Client) -> None:
+    """Whoever asked whether there are a thousand others used up the names that are counted."""
+    for number in range(5):
+        assert result(http.get(f"/collections/none{number}/exists")) == {"exists": False}
+    assert result(http.get("/collections/c/exists")) == {"exists": True}
+    text = http.get("/metrics?per_collection=true").text
+    assert 'collection="c"' in text
+    assert 'collection="none' not in text

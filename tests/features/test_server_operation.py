@@ -138,7 +138,8 @@ def test_telemetry_by_collection(http: httpx.Client) -> None:
     found = result(http.get("/telemetry?per_collection=true"))["requests"]["rest"]
     puts = found["per_collection_responses"]["c"]["PUT /collections/{collection_name}/points"]
     assert puts["200"]["count"] == 1
-    error(http.get("/telemetry?details_level=x"), 400)
+    for wrong in ("x", "%C2%B2", "1" * 5000):  # the last two were errors of the server
+        error(http.get(f"/telemetry?details_level={wrong}"), 400)
     error(http.get("/telemetry?timeout=0"), 400)
 
 

@@ -79,6 +79,7 @@ def test_parts_of_a_snapshot(http: httpx.Client) -> None:
         ("bytes=-7", 206, whole[-7:]),
         (f"bytes=5-{size * 2}", 206, whole[5:]),
         ("bytes=0-1,5-6", 200, whole),
+        (f"bytes={'1' * 5000}-", 200, whole),  # was an error of the server
         (f"bytes={size}-", 416, b""),
     ):
         sent = http.get(f"{path}/{name}", headers={"range": wanted})

@@ -43,6 +43,29 @@ def test_tuning_that_has_no_counterpart(db: VecDB) -> None:
     theirs.CollectionConfig.model_validate(config, from_attributes=True)
 
 
+def test_a_warning_of_what_means_nothing_in_qdrant_either(db: VecDB) -> None:
+    inline, codes = {"inline_storage": True}, {"scalar": {"type": "int8"}}
+    vector = {"size": 4, "distance": "Dot"}
+    vectors = {
+        "plain": vector,
+        "inline": {**vector, "hnsw_config": inline},
+        "quantized": {**vector, "hnsw_config": inline, "quantization_config": codes},
+    }
+    db.create_collection("d", vectors)
+
+    def warnings() -> list[str]:
+        return [each.message for each in db.get_collection("d").warnings]
+
+    text = "vector {!r}: hnsw_config.inline_storage means nothing where there is no quantization"
+    assert warnings() == [text.format("inline")]
+    db.update_collection("d", hnsw_config=inline)
+    assert warnings() == [text.format("plain"), text.format("inline")]
+    db.update_collection("d", vectors_config={"plain": {"hnsw_config": {"inline_storage": False}}})
+    assert warnings() == [text.format("inline")]
+    db.update_collection("d", quantization_config=codes)
+    assert warnings() == []
+
+
 def test_automatic_threads_are_the_default(db: VecDB) -> None:
     for auto in ("auto", theirs.MaxOptimizationThreadsSetting.AUTO):
         db.update_collection("c", optimizers_config={"max_optimization_threads": 0})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from typing import Any
 
 import numpy as np
 import pytest
@@ -79,6 +80,14 @@ def test_what_is_no_id_is_refused(bad: object) -> None:
 def test_an_array_with_a_negative_id_is_refused() -> None:
     with pytest.raises(InvalidInputError, match="-3"):
         ids.keys_of(np.array([1, -3]))
+
+
+@pytest.mark.parametrize(
+    "given", [[1, 2, -5, "x"], (1, 2, -5), np.array([1, 2, -5]), (i for i in (1, 2, -5))]
+)
+def test_which_id_of_several_is_wrong_is_said(given: Any) -> None:
+    with pytest.raises(InvalidInputError, match=r"^ids\[2\]: point id -5: expected 0 <= id < 2"):
+        ids.keys_of(given)
 
 
 @given(st.lists(KEYS, unique=True, max_size=40), st.lists(KEYS, max_size=20))

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from vecdb import AsyncVecDB, Collection, errors
+from vecdb.models.reading import drop_unknown
 from vecdb.server.lanes import QUICK, WAITING, Lanes
 from vecdb.server.searches import Searches
 from vecdb.server.status import Refusal
@@ -51,6 +52,25 @@ def test_a_kind_that_is_slow_leaves_the_loop_and_comes_back() -> None:
         for _ in range(30):
             await lanes.read("kind", lambda: None)
         assert lanes.is_quick("kind")
+
+    with_database(work)
+
+
+def test_a_read_that_fails_is_counted_wherever_it_ran() -> None:
+    """In the loop it was not."""
+
+    def fail() -> None:
+        raise errors.InvalidInputError("wrong")
+
+    async def work(database: AsyncVecDB) -> None:
+        lanes = Lanes(database)
+        while not lanes.is_quick("kind"):
+            await lanes.read("kind", lambda: None)
+        before = dict(lanes.taken)
+        for kind in ("kind", None):
+            with pytest.raises(errors.InvalidInputError):
+                await lanes.read(kind, fail)
+        assert lanes.taken == {lane: count + 1 for lane, count in before.items()}
 
     with_database(work)
 
@@ -137,5 +157,40 @@ def test_searches_of_one_turn_are_one_batch(batches: list[int]) -> None:
         await asyncio.sleep(0)
         task.cancel()
         assert await make(6) == expected[6]
+
+    with_database(work)
+
+
+def test_what_is_made_again_one_by_one_is_counted_once() -> None:
+    """Searches were counted twice, and so were their unknown fields, where one of those that were
+    made together failed."""
+
+    async def work(database: AsyncVecDB) -> None:
+        await database.create_collection("c", {"size": 2, "distance": "Dot"})
+        await database.upsert("c", [{"id": 1, "vector": [1.0, 2.0]}])
+        collection = database.database.collection("c")
+        lanes = Lanes(database)
+        searches = Searches(lanes)
+        told: dict[str, list[str]] = {"a": [], "b": []}
+        tell = {name: fields.append for name, fields in told.items()}
+
+        def make(query: list[float], who: str) -> Any:
+            drop_unknown.set(tell[who])
+            request = {"query": query, "params": {"new": 1}}
+            made = searches.make("kind", collection, request, list, alone=False, timeout=None)
+            return asyncio.ensure_future(made)
+
+        while not lanes.is_quick("kind"):
+            await lanes.read("kind", lambda: None)
+        for queries, wrong in (([1.0, 2.0], 0), ([1.0], 1)):
+            before = sum(lanes.taken.values())
+            for fields in told.values():
+                fields.clear()
+            made = [make([1.0, 2.0], "a"), make([2.0, 1.0], "b"), make(queries, "a")]
+            found = await asyncio.gather(*made, return_exceptions=True)
+            assert sum(isinstance(each, errors.InvalidInputError) for each in found) == wrong
+            assert sum(lanes.taken.values()) == before + 3
+            # Each caller's fields are told to whom its own are told.
+            assert told == {"a": ["SearchParams.new"] * 2, "b": ["SearchParams.new"]}
 
     with_database(work)

@@ -24,6 +24,7 @@ from vecdb.server.answers import Accepted, Bare, Download, Envelope, Redirect, T
 from vecdb.server.bodies import Gone, Receive, chunks, read_body, read_packed
 from vecdb.server.counters import Counters
 from vecdb.server.pages import Page, pages_of
+from vecdb.server.requests import whole
 from vecdb.server.routes import Route, find
 from vecdb.server.service import Service
 from vecdb.server.status import (
@@ -89,14 +90,12 @@ class App:
         self._most_in_flight = settings.max_in_flight
         self._most_bytes = settings.max_body_bytes
         self._logs = settings.access_log and not passed_on
-        self._drop = service.drop
         self._pages = pages_of(settings)
         self._last_client: Any = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         assert scope["type"] == "http", scope["type"]
-        drop_unknown.set(self._drop)
         request = Request(scope, receive, dict(scope["headers"]), time.perf_counter())
         counters = self._counters
         counters.in_flight += 1
@@ -142,14 +141,15 @@ class App:
             for pages in self._pages:
                 if pages.has(path):
                     return await pages.find(path)
-        request.right = self._access.right_of(headers)
+        right = request.right = self._access.right_of(headers)
+        drop_unknown.set(service.drop(may_write=right > Right.READ))
         route, names, known = find(method, path)
         if route is None:
-            check_right(request.right, Right.READ, "")
+            check_right(right, Right.READ, "")
             raise Refusal(NO_SUCH_METHOD if known else NOT_FOUND, "")
         request.route = route
         operation = route.operation
-        check_right(request.right, operation.right, names.get("collection", ""))
+        check_right(right, operation.right, names.get("collection", ""))
         if len(names.get("collection", "")) > 255:
             problem = f'value "{names["collection"]}" invalid, must be from 1 to 255 characters'
             raise out_of_range([f"collection_name: {problem}"], "path parameters")
@@ -323,20 +323,19 @@ def _read_options(call: Call, right: Right, query: bytes) -> None:
     call.wait = wait == "true"
     timeout = options.get("timeout")
     if timeout is not None:
-        if not timeout.isdigit() or len(timeout) > 9:
+        seconds = whole(timeout)
+        if seconds is None or len(timeout) > 9:
             raise _wrong_option("timeout", "seconds")
-        if int(timeout) == 0 and right > Right.READ:
+        if seconds == 0 and right > Right.READ:
             problem = "timeout: value 0 invalid, must be 1 or larger"
             raise out_of_range([problem], "query parameters")
-        if int(timeout) == 0:
+        if seconds == 0:
             raise _wrong_option("timeout", "a nonzero number of seconds")
-        call.timeout = float(timeout)
+        call.timeout = float(seconds)
     if options.get("ordering", "weak") not in ("weak", "medium", "strong"):
         raise _wrong_option("ordering", "one of weak, medium, strong")
     consistency = options.get("consistency", "all")
-    if consistency not in ("majority", "quorum", "all", "") and not (
-        consistency.isdigit() and int(consistency) > 0
-    ):
+    if consistency not in ("majority", "quorum", "all", "") and not whole(consistency):
         raise _wrong_option("consistency", "a number, majority, quorum or all")
 
 

@@ -13,7 +13,7 @@ from vecdb.server.answers import Download
 from vecdb.server.status import NOT_FOUND, Refusal
 
 _PIECE = 1 << 20
-_RANGE = re.compile(rb"bytes=(\d*)-(\d*)")
+_RANGE = re.compile(rb"bytes=([0-9]{0,20})-([0-9]{0,20})")
 
 Header = tuple[bytes, bytes]
 

@@ -45,9 +45,10 @@ class Lanes:
         """What the function returns. ``kind``: reads that take about as long are of one kind; None:
         it may be long. Raises Refusal if there are too many, or the time is up."""
         if self.is_quick(kind):
+            self.taken["loop"] += 1
             started = time.perf_counter()
             result = function()
-            self.took(kind, time.perf_counter() - started)
+            self.note(kind, time.perf_counter() - started)
             return result
         return await self._in_thread(kind, function, timeout)
 

@@ -15,12 +15,18 @@ from typing import Any
 from msgspec import Struct
 
 from vecdb import Collection, models
+from vecdb.models.reading import drop_unknown
 from vecdb.server.lanes import Lanes
 
 Request = dict[str, Any]
 """The fields of a ``QueryRequest``."""
 Shape = Callable[[list[models.ScoredPoint]], Any]
 """What a protocol makes of points."""
+
+_Drop = Callable[[str], None] | None
+_Alike = tuple[Hashable, _Drop]
+"""What searches have in common that are made together: their kind, and who is told of unknown
+fields."""
 
 _AT_ONCE = 16
 """So many searches are a batch; others wait for the next turn."""
@@ -37,7 +43,7 @@ class Searches:
 
     def __init__(self, lanes: Lanes) -> None:
         self._lanes = lanes
-        self._asked: dict[Hashable, list[_Search]] = {}
+        self._asked: dict[_Alike, list[_Search]] = {}
 
     async def make(
         self,
@@ -58,22 +64,25 @@ class Searches:
         if not self._asked:
             loop.call_soon(self._next)
         search = _Search(collection, request, shape, loop.create_future())
-        self._asked.setdefault(kind, []).append(search)
+        self._asked.setdefault((kind, drop_unknown.get()), []).append(search)
         return await search.future
 
     def _next(self) -> None:
         """A new turn has begun."""
         asked, self._asked = self._asked, {}
-        for kind, searches in asked.items():
+        for alike, searches in asked.items():
+            kind, drop = alike
+            drop_unknown.set(drop)  # the turn has the context of whoever began it
             self._make(kind, searches[:_AT_ONCE])
             if len(searches) > _AT_ONCE:
                 if not self._asked:
                     asyncio.get_running_loop().call_soon(self._next)
-                self._asked[kind] = searches[_AT_ONCE:]
+                self._asked[alike] = searches[_AT_ONCE:]
 
     def _make(self, kind: Hashable, searches: list[_Search]) -> None:
         started = time.perf_counter()
         if not _make_together(searches):
+            started = time.perf_counter()  # what was in vain says nothing of the kind
             for search in searches:
                 if search.future.done():  # its caller has gone
                     continue
@@ -96,10 +105,13 @@ class _Search(Struct):
 
 
 def _make_together(searches: list[_Search]) -> bool:
-    """Answer all of them by one batch. False: that cannot be, and none is answered."""
+    """Answer all of them by one batch. False: that cannot be, and none is answered, or counted."""
     collection = searches[0].collection
     if len(searches) == 1 or any(search.collection != collection for search in searches):
         return False
+    drop, dropped = drop_unknown.get(), list[str]()
+    if drop is not None:
+        drop_unknown.set(dropped.append)
     try:
         batch = collection.query_batch_points([search.request for search in searches])
         found = [
@@ -107,6 +119,11 @@ def _make_together(searches: list[_Search]) -> bool:
         ]
     except Exception:  # of one of them, and nobody knows of which
         return False
+    finally:
+        drop_unknown.set(drop)
+    if drop is not None:
+        for field in dropped:
+            drop(field)
     for search, result in zip(searches, found, strict=True):
         if not search.future.done():
             search.future.set_result(result)

@@ -34,9 +34,9 @@ class Service:
         """Of all operations."""
         self.lanes = Lanes(database)
         self.searches = Searches(self.lanes)
-        self.counters = Counters()
-        self.drop = self.counters.dropped if settings.lenient else None
-        """Is told of unknown fields, in every request: those of one turn are answered together."""
+        self.counters = Counters(self._has)
+        self._drop = self.counters.dropped
+        self._drop_of_reader = self.counters.dropped_of_reader
         self.id = str(uuid.uuid4())
         self.started = datetime.now(timezone.utc)
         self.stopping = False
@@ -53,6 +53,20 @@ class Service:
             return self._collection(name)
         except errors.NotFoundError:
             raise no_collection(name) from None
+
+    def _has(self, name: str) -> bool:
+        try:
+            self._collection(name)
+        except errors.VecdbError:
+            return False
+        return True
+
+    def drop(self, *, may_write: bool) -> Callable[[str], None] | None:
+        """What is told of the unknown fields in a request. ``may_write``: its caller may. None:
+        they are refused."""
+        if not self.settings.lenient:
+            return None
+        return self._drop if may_write else self._drop_of_reader
 
     def changed(self, *, collections: bool) -> None:
         """Something of the database was changed, or may have been: a collection, or which there

@@ -160,6 +160,6 @@ def _port_of(environment: Mapping[str, str], name: str) -> int | None:
     port = environment.get(name)
     if not port:
         return None
-    if not port.isdigit() or int(port) > 65535:
+    if not re.fullmatch("[0-9]{1,5}", port) or int(port) > 65535:
         raise InvalidInputError(f"{name}: expected a port, got {port!r}")
     return int(port)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from vecdb import models
 from vecdb.engine.columns import fields_of
 from vecdb.engine.optimize.optimizer import next_step
 from vecdb.engine.read import masks
 from vecdb.engine.read.segment.codes import describe
+from vecdb.engine.schema import vectors_by_name
 from vecdb.engine.statistics import kept_columns
 from vecdb.engine.store import Store
 from vecdb.engine.view import SegmentView, View
@@ -57,10 +60,24 @@ def collection_info(store: Store) -> models.CollectionInfo:
         last_operation_id=last,
         config=view.config,
         payload_schema=_payload_schema(view),
+        warnings=list(_warnings(view.config)),
         columns=columns,
         segments=segments,
         damaged_files=damaged,
     )
+
+
+def _warnings(config: models.CollectionConfig) -> Iterator[models.CollectionWarning]:
+    """What of a configuration means nothing in Qdrant either."""
+    for name, params in vectors_by_name(config).items():
+        own = params.hnsw_config
+        inline = config.hnsw_config.inline_storage
+        if own is not None and own.inline_storage is not None:
+            inline = own.inline_storage
+        if inline and (params.quantization_config or config.quantization_config) is None:
+            which = f"vector {name!r}: " if name else ""
+            text = "hnsw_config.inline_storage means nothing where there is no quantization"
+            yield models.CollectionWarning(f"{which}{text}")
 
 
 def _payload_schema(view: View) -> dict[str, models.PayloadIndexInfo]:

@@ -54,7 +54,10 @@ def looked_up(
     """The vector that an id stands for in a search by ``vector``, and the key of the point if it is
     not to be among the results. Raises InvalidInputError, NotFoundError."""
     there = vector_schema(where.view.schema, vector.name if where.name is None else where.name)
-    key = ids.key_of(point_id)
+    try:
+        key = ids.key_of(point_id)
+    except InvalidInputError as error:
+        raise InvalidInputError(f"{what}: {error}") from None
     segments, rows = where.view.locate([key])
     if segments[0] < 0:
         raise NotFoundError(f"{what}: point {point_id!r} does not exist{_in(where)}")

@@ -72,7 +72,6 @@ class Core:
         self._counters = Counters() if passed_on else service.counters
         self.access = access
         self._most_in_flight = service.settings.max_in_flight
-        self._drop = service.drop
         self._logs = service.settings.access_log and not passed_on
         self._calls = 0
         """Of this turn of the loop."""
@@ -81,7 +80,6 @@ class Core:
     async def call(self, path: str, data: bytes, headers: Headers, client: str) -> bytes:
         """The response to a message. ``client``: the address of the caller. Raises Refusal. If it
         is cancelled, a read is dropped, and a write done wholly or not at all."""
-        drop_unknown.set(self._drop)
         started = time.perf_counter()
         service, counters = self._service, self._counters
         counters.in_flight += 1
@@ -91,6 +89,7 @@ class Core:
         right = Right.OPEN
         try:
             right = self.access.right_of(headers)
+            drop_unknown.set(service.drop(may_write=right > Right.READ))
             method = self._allowed(path, method, data, right)
             message = _parsed(method, data)
             collection = method.collection(message)

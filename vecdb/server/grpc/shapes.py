@@ -17,7 +17,7 @@ from google.protobuf.message import Message as ProtocolMessage
 from google.protobuf.unknown_fields import UnknownFieldSet
 
 from vecdb.server.grpc import naming
-from vecdb.server.grpc.messages import Message
+from vecdb.server.grpc.messages import Message, named
 from vecdb.server.status import malformed
 
 Read = Callable[[Any], Any]
@@ -67,16 +67,20 @@ def write(value: Any, message: Message) -> None:
 def refuse_unknown(message: Message) -> None:
     """Raise Refusal for a field that this version of the messages has not. Points are not looked
     through, as their vectors and payloads are nearly all of the bytes there are."""
-    unknown = UnknownFieldSet(message)
-    if len(unknown):
-        name = message.DESCRIPTOR.name
-        raise malformed(f"{name}: unknown field number {unknown[0].field_number}")
+    _refuse_own_unknown(message)
     within = _looked_through(message.DESCRIPTOR)
     if within:
         for field, value in message.ListFields():
             if field.number in within:
                 for each in value if field.is_repeated else (value,):
                     refuse_unknown(each)
+
+
+def _refuse_own_unknown(message: Message) -> None:
+    unknown = UnknownFieldSet(message)
+    if len(unknown):
+        name = message.DESCRIPTOR.name
+        raise malformed(f"{name}: unknown field number {unknown[0].field_number}")
 
 
 @cache
@@ -115,6 +119,33 @@ def shortest(number: float) -> float:
 
 @cache
 def _reader(descriptor: Descriptor) -> Read:
+    reader = _reader_by_name(descriptor)
+    return partial(_read_known, reader) if descriptor.name in _choosing() else reader
+
+
+def _read_known(reader: Read, message: Message) -> Any:
+    _refuse_own_unknown(message)
+    return reader(message)
+
+
+@cache
+def _choosing() -> frozenset[str]:
+    """The messages that choose points, or parts of them, and all within these but ids, of which
+    there may be many. Reads, too, refuse their unknown fields: more would be chosen without."""
+    found: set[str] = {"PointId"}
+    waiting = [named(name).DESCRIPTOR for name in _CHOOSING]
+    while waiting:
+        message = waiting.pop()
+        if message.name not in found:
+            found.add(message.name)
+            waiting += [field.message_type for field in message.fields if field.message_type]
+    return frozenset(found - {"PointId"})
+
+
+_CHOOSING = ("Filter", "OrderBy", "WithLookup", "WithPayloadSelector")
+
+
+def _reader_by_name(descriptor: Descriptor) -> Read:
     name = descriptor.name
     special = _READERS.get(name)
     if special is not None:

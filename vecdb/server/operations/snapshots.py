@@ -19,7 +19,7 @@ from vecdb import errors, models
 from vecdb.server.answers import Accepted, Download
 from vecdb.server.fetching import fetched, is_url
 from vecdb.server.multipart import file_of
-from vecdb.server.requests import Fields, check_new_name
+from vecdb.server.requests import Fields, check_new_name, whole
 from vecdb.server.service import Service
 from vecdb.server.status import (
     FORBIDDEN,
@@ -45,7 +45,7 @@ _PIECES = 16
 def _check_shard(call: Call) -> None:
     """All of a collection is in shard 0."""
     if call.shard is not None and call.shard != "0":
-        if not call.shard.isdigit():
+        if whole(call.shard) is None:
             raise Refusal(WRONG, "Deserialize error in path parameters: expected a number")
         raise Refusal(NOT_FOUND, f"Not found: Shard {call.shard} not found")
 

@@ -12,6 +12,7 @@ from vecdb import Collection, errors
 from vecdb.server.counters import GRPC, Durations
 from vecdb.server.figures import Figures
 from vecdb.server.operations.collections import shown
+from vecdb.server.requests import whole
 from vecdb.server.service import Service
 from vecdb.server.status import WRONG, Refusal
 from vecdb.server.table import Call, Right, operation
@@ -49,9 +50,10 @@ async def telemetry(service: Service, call: Call) -> Any:
 
 
 def _level(text: str) -> int:
-    if not text.isdigit():
+    level = whole(text)
+    if level is None:
         raise Refusal(WRONG, "Deserialize error in query parameters: details_level: not a number")
-    return min(int(text), _MOST_DETAILED)
+    return min(level, _MOST_DETAILED)
 
 
 def _app(service: Service, level: int) -> dict[str, Any]:
