@@ -128,6 +128,31 @@ def test_what_mmr_chose_is_left_as_it_is(both: tuple[VecDB, Any]) -> None:
         assert {hit.id for group in found for hit in group.hits} <= chosen
 
 
+def test_what_is_found_first_may_be_no_hit(tmp_path: Path) -> None:
+    """The first of other groups, and of a group, may lack what the query asks for: its vector, or a
+    score. Those behind them do not."""
+    with VecDB(tmp_path / "db") as db:
+        db.create_collection(
+            "c", {"a": {"size": 1, "distance": "Dot"}, "b": {"size": 1, "distance": "Dot"}}
+        )
+        for number in range(400):
+            vector = {"a": [-number], "b": [number]}
+            if number < 300 and number % 100:  # the nearest by the one have not the other
+                del vector["b"]
+            payload = {"g": number // 100, "h": number // 10}
+            db.upsert("c", [{"id": number, "vector": vector, "payload": payload}])
+        few = {"query": [1], "using": "a", "limit": 1}
+        found = groups_of(db, "g", 3, {"query": [1], "using": "b", "prefetch": few})
+        assert [group.id for group in found] == [3, 2, 1, 0]
+        assert [[hit.id for hit in group.hits] for group in found[1:]] == [[200], [100], [0]]
+        assert len(found[0].hits) == 3
+        above = {"query": [1], "using": "b", "prefetch": few, "score_threshold": 350}
+        found = groups_of(db, "g", 3, above)
+        assert [(group.id, len(group.hits)) for group in found] == [(3, 3)]
+        found = groups_of(db, "h", 2, above | {"limit": 9})
+        assert {group.id: len(group.hits) for group in found} == dict.fromkeys(range(35, 40), 2)
+
+
 SIDE, COUNT = 12, 3000
 
 

@@ -34,6 +34,10 @@ from vecdb.errors import InvalidInputError
 
 _DEEPER = 4
 """The next search is for so many times more hits."""
+_MORE = 16
+"""The same for what prefetches find later, …"""
+_MOST_ADDED = 1 << 14
+"""… which is not made for more, where so many were no hits of the query."""
 _SHARE = 8
 """A search for this share of all points takes much less time than to read all payloads."""
 
@@ -112,8 +116,8 @@ def _of_rows(view: View, plan: Groups, source: Nearest | Combined, found: _Found
 
 def _of_prefetched(view: View, plan: Groups, prefetched: Prefetched) -> _Found:
     """The groups of what was prefetched. Where that does not suffice, prefetches find more: of
-    other groups, and then of those that have too few hits."""
-    depth = plan.limit * plan.size
+    other groups, and then of those that have too few hits. What they find is no hit perhaps: it may
+    lack the vector, or the score, that the query asks for. Then they find more, up to a bound."""
 
     def groups() -> _Found:
         return _put_together(view, plan, prefetched.hits(MOST), ())
@@ -122,19 +126,25 @@ def _of_prefetched(view: View, plan: Groups, prefetched: Prefetched) -> _Found:
     if _is_full(plan, found):
         return found
     members = _members(view, plan)
+    depth = plan.limit * plan.size
     while len(found) < min(plan.limit, len(members.numbers)):
-        prefetched.add([members.outside(found)], depth)
-        before, found = found, groups()
-        if len(found) <= len(before):
-            break
-    filled: set[models.GroupId] = set()
+        others = members.outside(found)
+        prefetched.add([(others, depth)])
+        before, found = len(found), groups()
+        if len(found) <= before:
+            if depth >= min(_MOST_ADDED, sum(map(len, others.values()))):
+                break
+            depth *= _MORE
+    tried: dict[models.GroupId, int] = {}
     while few := [
         group_id
         for group_id, hits in found.items()
-        if group_id not in filled and len(hits) < min(plan.size, members.count(group_id))
+        if len(hits) < min(plan.size, members.count(group_id))
+        and tried.get(group_id, 0) < min(_MOST_ADDED, members.count(group_id))
     ]:
-        filled.update(few)
-        prefetched.add([members.inside([group_id]) for group_id in few], plan.size)
+        for group_id in few:
+            tried[group_id] = max(plan.size, _MORE * tried.get(group_id, 0))
+        prefetched.add([(members.inside([group_id]), tried[group_id]) for group_id in few])
         found = groups()
     return found
 

@@ -35,11 +35,13 @@ class Prefetched:
         """The first so many hits of the plan."""
         return listed(self._view, up(self._view, replace(self._plan, limit=limit), self._found))
 
-    def add(self, several: Sequence[Rows], count: int) -> None:
-        """Have every leaf find the best ``count`` of each of these sets of rows, too. What one
-        leaf finds all rank, as far as it meets their conditions."""
+    def add(self, several: Sequence[tuple[Rows, int]]) -> None:
+        """Have every leaf find so many of each of these sets of rows, too: the best. What one leaf
+        finds all rank, as far as it meets their conditions."""
         leaves = list(_leaves_of(self._plan))
-        more = [self._search(_among(leaf, rows, count)) for rows in several for leaf in leaves]
+        more = [
+            self._search(_among(leaf, rows, count)) for rows, count in several for leaf in leaves
+        ]
         for leaf in leaves:
             ranked = _among(leaf, _rows_of([self._found[id(leaf)], *more]), MOST)
             if isinstance(ranked, Nearest | Combined):
