@@ -153,6 +153,16 @@ def test_what_is_found_first_may_be_no_hit(tmp_path: Path) -> None:
         assert {group.id: len(group.hits) for group in found} == dict.fromkeys(range(35, 40), 2)
 
 
+def test_where_no_point_is_there_is_no_group() -> None:
+    with VecDB(":memory:") as db:
+        db.create_collection("c", {"size": 1, "distance": "Dot"})
+        request = {"query": [1], "prefetch": {"query": [1]}}
+        assert groups_of(db, "g", 3, request) == []
+        db.upsert("c", [{"id": 1, "vector": [1], "payload": {"g": 1}}])
+        db.delete("c", [1])
+        assert groups_of(db, "g", 3, request) == []
+
+
 SIDE, COUNT = 12, 3000
 
 

@@ -242,6 +242,7 @@ def _members(view: View, plan: Groups) -> _Members:
         of_segment = np.full(len(of_rows), number, dtype=np.uint16)
         entries.append((np.array(groups, dtype=np.uint32), of_segment, of_rows))
 
+    add(0, (), ())  # there may be no row at all
     for number, segment_view in enumerate(view.segments):
         if not segment_view.live:
             continue
