@@ -213,7 +213,8 @@ WORKLOADS: dict[str, Workload] = {
 }
 if hasattr(VecDB, "create_snapshot"):
     WORKLOADS["snapshot"] = Workload(
-        [put(0, 9, 1), SNAPSHOT, put(5, 9, 2), RESTORE, put(7, 2, 3)], setup=LOGGED
+        [put(0, 9, 1), SNAPSHOT, put(5, 9, 2), RESTORE, put(7, 2, 3)],
+        setup=[index("version", "integer"), *LOGGED],
     )
 
 

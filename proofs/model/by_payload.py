@@ -127,7 +127,7 @@ def grouped(
     found = answer.groups
     what = f"groups by {key} near {s.name!r}, {s.params}, filter {s.filter}, {limit} x {size}"
     scores, exact = oracle.scores(s.name, s.query, s.filter), str(s.params) not in ERRORS
-    members = _members(oracle, key, list(scores))
+    members = members_of(oracle, key, list(scores))
     if len(found) != min(limit, len(members)) or len({g.id for g in found}) != len(found):
         return f"{what}: {[g.id for g in found]} of {list(members)}"
     for group in found:
@@ -156,13 +156,13 @@ def _grouped_by_ids(
     found = collection.query_points_groups(
         key, query_filter=filter, limit=limit, group_size=size
     ).groups
-    members = _members(oracle, key, oracle.matching(filter))
+    members = members_of(oracle, key, oracle.matching(filter))
     wanted = [(group_id, ids[:size]) for group_id, ids in members.items()][:limit]
     given = [(group.id, [hit.id for hit in group.hits]) for group in found]
     return None if given == wanted else f"groups by {key}, filter {filter}: {given}, not {wanted}"
 
 
-def _members(oracle: Oracle, key: str, ids: list[PointId]) -> dict[int | str, list[PointId]]:
+def members_of(oracle: Oracle, key: str, ids: list[PointId]) -> dict[int | str, list[PointId]]:
     """The points of each group, of those given, in their order: by integers and strings, if a point
     has nothing else there."""
     members: dict[int | str, list[PointId]] = {}

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from proofs.model.by_payload import KEYS, members_of
 from proofs.model.drawing import field_condition
 from proofs.model.oracle import Oracle, PointId
 from proofs.model.searches import EXACT, draw_search
@@ -25,6 +26,7 @@ def asked_of_prefetched(collection: Any, oracle: Oracle, pool: Pool, rng: Random
         computed(collection, oracle, pool, rng)
         or fused(collection, oracle, pool, rng)
         or near(collection, oracle, pool, rng)
+        or grouped_upon(collection, oracle, pool, rng)
     )
 
 
@@ -107,6 +109,39 @@ def fused(collection: Any, oracle: Oracle, pool: Pool, rng: Random) -> str | Non
         {"rrf": {"k": k, "weights": weights}}, prefetch=lists, limit=limit, with_payload=False
     ).points
     return _unlike(f"fusion of {lists}, weights {weights}, k {k}", found, true, limit, 1e-6)
+
+
+def grouped_upon(collection: Any, oracle: Oracle, pool: Pool, rng: Random) -> str | None:
+    """Groups of a search that is made on what another one finds: a point or two at first. There are
+    as many as there can be, as full, and their points have the scores of the search."""
+    if not oracle.vectors:
+        return None
+    s, few = draw_search(rng, oracle, pool, EXACT), draw_search(rng, oracle, pool, EXACT)
+    key, limit, size = rng.choice(KEYS), rng.choice((1, 3, 100)), rng.choice((1, 3, 100))
+    found = collection.query_points_groups(
+        key,
+        s.query,
+        s.name or None,
+        s.filter,
+        limit=limit,
+        group_size=size,
+        prefetch={"query": few.query, "using": few.name or None, "params": EXACT, "limit": 1},
+    ).groups
+    scores = oracle.scores(s.name, s.query, s.filter)
+    there = oracle.scores(few.name, few.query, s.filter).keys()
+    members = members_of(oracle, key, [i for i in scores if i in there])
+    what = f"groups by {key} near {s.name!r} upon {few.name!r}, filter {s.filter}"
+    if len(found) != min(limit, len(members)) or len({g.id for g in found}) != len(found):
+        return f"{what}: {[g.id for g in found]} of {list(members)}"
+    for group in found:
+        ids, own = [hit.id for hit in group.hits], members.get(group.id, [])
+        if len(ids) != min(size, len(own)) or len(set(ids)) != len(ids) or set(ids) - set(own):
+            return f"{what}: in {group.id!r} {ids} of {own}"
+        given = [hit.score for hit in group.hits]
+        true = oracle.best_first(s.name, [scores[i] for i in ids])
+        if not np.allclose(given, true, rtol=_OFF, atol=_OFF):
+            return f"{what}: in {group.id!r} scores {given}, not {true}"
+    return None
 
 
 def near(collection: Any, oracle: Oracle, pool: Pool, rng: Random) -> str | None:

@@ -132,7 +132,8 @@ def _query_batch(collection: Any, kept: Kept, rng: Random) -> str | None:
 
 
 def _query_groups(collection: Any, kept: Kept, rng: Random) -> str | None:
-    return by_payload.grouped(collection, kept.oracle, kept.pool, rng)
+    ask = rng.choice((by_payload.grouped, by_prefetch.grouped_upon))
+    return ask(collection, kept.oracle, kept.pool, rng)
 
 
 def _search_groups(collection: Any, kept: Kept, rng: Random) -> str | None:

@@ -27,7 +27,7 @@ INDEXES = [
     *[("n", "integer"), ("small", "integer"), ("tag", "keyword"), ("when", "datetime")],
     *[("place", "geo"), ("parts[].place", "geo"), ("group", "keyword"), ("parts[].n", "integer")],
 ]
-# Answers each line, a filter, with the ids that it finds: by a scroll, and by a search.
+# Answers each line, a filter, with the ids that it finds: by a scroll, by a search, and in groups.
 READER = """
 import json, sys
 from vecdb import VecDB
@@ -37,7 +37,13 @@ with VecDB(sys.argv[1], read_only=True) as db:
         db.refresh()
         records, _ = db.scroll("c", filter, limit=1000, with_payload=False)
         hits = db.search("c", vector, query_filter=filter, limit=1000)
-        print(json.dumps([[each.id for each in found] for found in (records, hits)]), flush=True)
+        few = {"query": vector, "limit": 3}
+        groups = db.query_points_groups(
+            "c", "group", {"fusion": "rrf"}, None, filter, None, 1000, 1000, prefetch=few
+        ).groups
+        grouped = [[group.id, sorted(str(hit.id) for hit in group.hits)] for group in groups]
+        found = [[each.id for each in some] for some in (records, hits)]
+        print(json.dumps([*found, sorted(grouped, key=str)]), flush=True)
 """
 
 Ask = Callable[[dict[str, Any]], list[list[Any]]]
@@ -64,6 +70,17 @@ def reader_of(path: Path) -> Iterator[Ask]:
         yield ask
         process.stdin.close()
         assert process.wait() == 0
+
+
+def grouped(db: Any, filter: Any) -> list[list[Any]]:
+    """All points that match, in groups, though the prefetch of the query finds three at first."""
+    query = theirs.FusionQuery(fusion=theirs.Fusion.RRF)
+    few = theirs.Prefetch(query=ROWS[0].tolist(), limit=3)
+    groups = db.query_points_groups(
+        "c", "group", query, query_filter=filter, prefetch=few, limit=1000, group_size=1000
+    ).groups
+    found = [[group.id, sorted(str(hit.id) for hit in group.hits)] for group in groups]
+    return sorted(found, key=str)
 
 
 def change(rng: Random, both: list[Any]) -> None:
@@ -128,7 +145,9 @@ def test_filters_while_segments_and_columns_come_and_go(tmp_path: Path) -> None:
                 hits = db.search("c", ROWS[0], query_filter=filter, limit=1000)
                 assert {record.id for record in own} == wanted, filter
                 assert {hit.id for hit in hits} == wanted, filter
-                for found in ask(filter):
+                *others, groups = ask(filter)
+                assert groups == grouped(db, filter) == grouped(client, read), filter
+                for found in others:
                     assert len(found) == len(wanted), filter
                     assert set(found) == wanted, filter
         assert db.get_collection("c").optimizer_progress.completed > 5

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +20,7 @@ from vecdb.engine.read import masks
 from vecdb.engine.repair.check import check_database
 from vecdb.payload.columns import build
 from vecdb.payload.encoding import encode
+from vecdb.storage import lookup
 from vecdb.storage.builder import write_column
 from vecdb.storage.files import COLUMN
 
@@ -393,6 +396,49 @@ def test_a_snapshot_leaves_a_damaged_column_out(
     assert db.wait_for_optimizer("c")
     assert min(Path(db.path).rglob("column.kind")).read_bytes() == whole
     assert db.count("c", is_(3)).count == 86
+
+
+class Unreadable(io.FileIO):
+    """A file of which the disk gives nothing."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        raise OSError(errno.EIO, "injected")
+
+
+@pytest.mark.parametrize("when", ["opened", "read"])
+@pytest.mark.parametrize("code", [errno.EIO, errno.EMFILE])
+def test_a_snapshot_leaves_out_a_column_that_the_disk_cannot_read(
+    open_db: OpenDB, when: str, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such a column made it fail, though nothing is lost with it. What passes is no such thing."""
+    db = open_db()
+    fill(db)
+    fill(db, first=ROWS)
+    for field in ("kind", "name"):
+        db.create_payload_index("c", field, "keyword")
+    bad = min(Path(db.path).rglob("column.kind"))
+    real = lookup.open_read
+
+    def open_read(path: Path, **options: Any) -> Any:
+        if path == bad and (when == "opened" or code != errno.EIO):
+            raise OSError(code, "injected")
+        return Unreadable(path) if path == bad else real(path, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(lookup, "open_read", open_read)
+        if code != errno.EIO:
+            with pytest.raises(OSError, match="injected"):
+                db.create_snapshot("c")
+            assert db.list_snapshots("c") == []
+            return
+        snapshot = db.create_snapshot("c")
+    db.recover_snapshot("c", snapshot.name)
+    assert files_of(db) == [["column.name"], ["column.kind", "column.name"]]
+    assert db.count("c", is_(3)).count == 86
+    assert db.wait_for_optimizer("c")
+    assert files_of(db) == [["column.kind", "column.name"]] * 2
+    assert db.count("c", is_(3)).count == 86
+    assert db.check().ok
 
 
 def test_a_snapshot_of_a_segment_that_the_writer_has_just_removed_has_all_columns(

@@ -19,6 +19,7 @@ import pytest
 from vecdb import VecDB, models
 from vecdb.engine.repair.check import check_database
 from vecdb.errors import AlreadyExistsError, CorruptionError, LockedError
+from vecdb.storage import lookup
 from vecdb.storage.files import FILES
 from vecdb.storage.segment import FileSegment
 
@@ -165,6 +166,38 @@ def test_a_derived_file_is_done_without_and_written_anew(
             assert db.check().ok
         require_exact(db)
         assert db.count("c").count == ROWS - 1
+
+
+@pytest.mark.parametrize("file", [f.name for f in FILES if f.derived])
+def test_a_derived_file_that_the_disk_cannot_read_is_done_without(
+    file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing of the database could be opened for it."""
+    path = tmp_path / "db"
+    make(path, QUANTIZATIONS["scalar"])
+    with VecDB(path) as db:
+        db.update_collection("c", optimizers_config={"max_optimization_threads": 0})
+        db.set_payload("c", {"kind": 3}, list(range(500, 900)))
+        db.create_payload_index("c", "kind", "integer")
+    bad = file_of(path, f"{file}*" if file == "column" else file)
+    real = lookup.open_read
+
+    def open_read(path: Path, **options: Any) -> Any:
+        if path == bad:
+            raise OSError(errno.EIO, "injected")
+        return real(path, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(lookup, "open_read", open_read)
+        with VecDB(path) as db:
+            [found] = db.get_collection("c").damaged_files
+            assert (found.path, found.detail) == (str(bad), "cannot be read: injected")
+            require_exact(db)
+            is_3 = {"must": [{"key": "kind", "match": {"value": 3}}]}
+            assert db.count("c", is_3).count == 400
+    with VecDB(path) as db:
+        assert db.get_collection("c").damaged_files == []
+        require_exact(db)
 
 
 @pytest.mark.parametrize("file", USES)

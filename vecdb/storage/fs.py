@@ -35,6 +35,8 @@ Buffer = Any  # bytes, memoryview or a C-contiguous numpy array
 SCARCE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 """Errors of a process or system that has too much open: nothing was done, and it passes."""
 
+_UNREADABLE = (errno.EIO, errno.EBADMSG, errno.EUCLEAN)
+"""Errors of a disk or file system that has lost what it was given."""
 _ROOMY = 1 << 30  # bytes that are enough for a temporary database to begin with
 # Readable only because ``rest`` maps it.
 _APPEND = os.O_RDWR | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
@@ -53,6 +55,18 @@ def must_exist(path: Path, what: str = "file") -> Iterator[None]:
             raise CorruptionError(path, f"the {what} is missing") from None
         if error.errno in (errno.EISDIR, errno.ENOTDIR, errno.ELOOP):
             raise CorruptionError(path, f"is not a {what}: {error.strerror}") from None
+        raise
+
+
+@contextmanager
+def must_be_readable(path: Path) -> Iterator[None]:
+    """For a block that reads what can be made anew from other files: if the disk cannot read it,
+    that is damage. Raises CorruptionError."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _UNREADABLE:
+            raise CorruptionError(path, f"cannot be read: {error.strerror}") from error
         raise
 
 

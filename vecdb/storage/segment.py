@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -27,7 +28,7 @@ from vecdb import ids
 from vecdb.errors import CorruptionError
 from vecdb.index import ClusteredIndex, Spread
 from vecdb.quantization import Quantizer, from_state
-from vecdb.storage import files, layout
+from vecdb.storage import files, fs, layout
 from vecdb.storage.arrays import Expected, PlacedArray, Placement
 from vecdb.storage.catalog import Bits
 from vecdb.storage.files import FileKind, expected_files, is_outdated
@@ -180,7 +181,8 @@ class FileSegment:
         if name not in self.row.files:
             raise CorruptionError(path, "the catalog does not know this file")
         expected = Expected(self._uuid, self.id, file.kind, self.row.files[name])
-        opened = PlacedArray(path, expected, placement)
+        with fs.must_be_readable(path) if file.derived else nullcontext():
+            opened = PlacedArray(path, expected, placement)
         try:
             self._expected[name].require(opened.header)
         except DamageError as error:

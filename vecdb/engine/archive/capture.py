@@ -107,8 +107,10 @@ class Captured:
     def _hold(self, row: SegmentRow, snapshot: Snapshot) -> SegmentRow:
         """Open the files of a segment. Returns its row without the columns that are not there."""
         for field in row.columns:
+            name = layout.file_of(layout.COLUMN, field)
             try:
-                self._open(row, layout.file_of(layout.COLUMN, field))
+                with fs.must_be_readable(self._path_of(row, name)):
+                    self._open(row, name)
             except CorruptionError as error:
                 if transaction_of(self.path / layout.CATALOG) != snapshot.transaction:
                     raise  # the writer may have removed it
@@ -118,8 +120,11 @@ class Captured:
                 self._open(row, name)
         return row
 
+    def _path_of(self, row: SegmentRow, name: str) -> Path:
+        return self.path / layout.SEGMENTS / layout.segment_dir(row.id) / name
+
     def _open(self, row: SegmentRow, name: str) -> None:
-        path = self.path / layout.SEGMENTS / layout.segment_dir(row.id) / name
+        path = self._path_of(row, name)
         if name not in row.files:
             raise CorruptionError(path, "the catalog does not know this file")
         with fs.must_exist(path):
@@ -141,7 +146,8 @@ class Captured:
         for field in row.columns:
             name = layout.file_of(layout.COLUMN, field)
             try:
-                self._copy(lambda _: None, uuid, row, name)
+                with fs.must_be_readable(self._path_of(row, name)):
+                    self._copy(lambda _: None, uuid, row, name)
             except CorruptionError as error:
                 row = _without(row, field, error)
         return row

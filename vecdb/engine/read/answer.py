@@ -40,7 +40,7 @@ from vecdb.engine.view import Segment, SegmentView, View
 
 Explained = list[models.SegmentSearch]
 
-Leaf = tuple[str | None, Plan]
+Placed = tuple[str | None, Plan]
 """A plan, and which prefetch it is of: as ``prefetch[0]``; None: the query itself."""
 
 _AS_GOOD = 1.0
@@ -54,34 +54,34 @@ def answer(view: View, plan: Plan, explained: Explained | None = None) -> list[m
 
 def answers(view: View, plans: Sequence[Plan]) -> list[list[models.ScoredPoint]]:
     """The points of several plans, each as if it were the only one."""
-    found = _found(view, [leaf for plan in plans for leaf in _leaves(plan)])
-    return [points_of(view, plan, plan.wanted, _up(view, plan, found)) for plan in plans]
+    found = found_by(view, [leaf for plan in plans for leaf in leaves_of(plan)])
+    return [points_of(view, plan, plan.wanted, up(view, plan, found)) for plan in plans]
 
 
 def hits_of_plan(view: View, plan: Plan, explained: Explained | None = None) -> Hits:
     """The hits of one plan."""
     if not plan.sources:
         return _read(view, plan, explained)
-    return _up(view, plan, _found(view, list(_leaves(plan)), explained), explained)
+    return up(view, plan, found_by(view, list(leaves_of(plan)), explained), explained)
 
 
-def _leaves(plan: Plan, at: str | None = None) -> Iterator[Leaf]:
+def leaves_of(plan: Plan, at: str | None = None) -> Iterator[Placed]:
     """The plans that read the collection, all of it."""
     if not plan.sources:
         yield at, plan
     for place, source in _sources(plan, at):
-        yield from _leaves(source, place)
+        yield from leaves_of(source, place)
 
 
-def _sources(plan: Plan, at: str | None) -> Iterator[Leaf]:
+def _sources(plan: Plan, at: str | None) -> Iterator[Placed]:
     """The plans under a plan, and which prefetch each is."""
     for number, source in enumerate(plan.sources):
         inner = f"prefetch[{number}]" if at is None else f"{at}.prefetch[{number}]"
         yield at if isinstance(plan, Mmr) else inner, source
 
 
-def _found(
-    view: View, leaves: Sequence[Leaf], explained: Explained | None = None
+def found_by(
+    view: View, leaves: Sequence[Placed], explained: Explained | None = None
 ) -> dict[int, Hits]:
     """The hits of leaves, by the ``id`` of each."""
     found: dict[int, Hits] = {}
@@ -144,7 +144,7 @@ def _first(view: View, plan: Scroll) -> Hits:
     return hits_of(view, [_AS_GOOD] * len(where), where)
 
 
-def _up(
+def up(
     view: View,
     plan: Plan,
     found: dict[int, Hits],
@@ -154,7 +154,7 @@ def _up(
     """The hits of a plan, of what its leaves found."""
     if not plan.sources:
         return found[id(plan)]
-    hits = [_up(view, each, found, explained, place) for place, each in _sources(plan, at)]
+    hits = [up(view, each, found, explained, place) for place, each in _sources(plan, at)]
     if isinstance(plan, Mmr):
         of_source = explained and [each for each in explained if each.prefetch == at]
         return diverse(plan, hits[0], of_source)
@@ -167,7 +167,7 @@ def _up(
             return fused(view, plan, rankings)
         return best(view, plan, *plan.formula(view, rankings))
     leaf = replace(plan, sources=(), condition=_one_of(hits))
-    return _found(view, [(at, leaf)], explained)[id(leaf)]
+    return found_by(view, [(at, leaf)], explained)[id(leaf)]
 
 
 def _one_of(hits: Sequence[Hits]) -> Condition:

@@ -5,7 +5,7 @@ would take long, the column of the field, or the payloads, are read instead: whi
 and which rows are in each.
 Then one search among the rows of other groups finds what is missing, and one among its own rows
 fills a group that has too few. So the groups are those of a search for all points, if each search
-finds what it should.
+finds what it should. Where a query is made on what prefetches find, these are the searches.
 """
 
 from __future__ import annotations
@@ -23,16 +23,21 @@ from msgspec.structs import replace
 from vecdb import ids, models
 from vecdb.engine.read import masks, reader
 from vecdb.engine.read.answer import hits_of_plan, points_of
+from vecdb.engine.read.asked import MOST
 from vecdb.engine.read.columns import answered_by_column
 from vecdb.engine.read.merge import hits_of
 from vecdb.engine.read.pages import Hit, listed
-from vecdb.engine.read.plan import Combined, Groups, Nearest, Plan, Wanted
-from vecdb.engine.read.values import Values
+from vecdb.engine.read.plan import Combined, Groups, Mmr, Nearest, Plan, Wanted
+from vecdb.engine.read.prefetched import Prefetched, Rows
 from vecdb.engine.view import Segment, View
 from vecdb.errors import InvalidInputError
 
 _DEEPER = 4
 """The next search is for so many times more hits."""
+_MORE = 16
+"""The same for what prefetches find later, …"""
+_MOST_ADDED = 1 << 14
+"""… which is not made for more, where so many were no hits of the query."""
 _SHARE = 8
 """A search for this share of all points takes much less time than to read all payloads."""
 
@@ -47,13 +52,17 @@ Lookup = tuple[View, Wanted]
 
 def grouped(view: View, plan: Groups, lookup: Lookup | None) -> list[models.PointGroup]:
     """The groups; each with the point that has its value as an id, if such are to be looked up."""
-    found, all_of_them = _of_hits(view, plan)
-    if not all_of_them:
-        assert isinstance(plan.source, Nearest | Combined)
-        found = _of_rows(view, plan, plan.source, found)
+    source = plan.source
+    if source.sources and not isinstance(source, Mmr):
+        found = _of_prefetched(view, plan, Prefetched(view, source))
+    else:
+        found, all_of_them = _of_hits(view, plan)
+        if not all_of_them:
+            assert isinstance(source, Nearest | Combined)
+            found = _of_rows(view, plan, source, found)
     hits = [hit for group in found.values() for hit in group]
     read = hits_of(view, [-score for score, _, _ in hits], [hit[1:] for hit in hits])
-    points = iter(points_of(view, plan.source, plan.wanted, read))
+    points = iter(points_of(view, source, plan.wanted, read))
     records = {} if lookup is None else _looked_up(lookup, found)
     return [
         models.PointGroup([next(points) for _ in group], group_id, records.get(group_id))
@@ -90,19 +99,54 @@ def _of_hits(view: View, plan: Groups) -> tuple[_Found, bool]:
 def _of_rows(view: View, plan: Groups, source: Nearest | Combined, found: _Found) -> _Found:
     """The groups, of which the first are found: the rest, and all with as many hits as they
     have."""
-    members = _members(view, plan.values, source.condition)
+    members = _members(view, plan)
     depth = plan.limit * plan.size
     while len(found) < plan.limit and len(found) < len(members.numbers):
-        others = members.condition([each for each in members.numbers if each not in found])
+        others = masks.only(members.outside(found))
         hits = _hits(view, replace(source, condition=others), depth)
         if not hits:
             break
         found |= _put_together(view, plan, hits, found)
     for group_id, hits in found.items():
         if len(hits) < min(plan.size, members.count(group_id)):
-            own = replace(source, condition=members.condition([group_id]))
+            own = replace(source, condition=masks.only(members.inside([group_id])))
             found[group_id] = _hits(view, own, plan.size) or hits
     return dict(sorted(found.items(), key=lambda group: group[1][0]))
+
+
+def _of_prefetched(view: View, plan: Groups, prefetched: Prefetched) -> _Found:
+    """The groups of what was prefetched. Where that does not suffice, prefetches find more: of
+    other groups, and then of those that have too few hits. What they find is no hit perhaps: it may
+    lack the vector, or the score, that the query asks for. Then they find more, up to a bound."""
+
+    def groups() -> _Found:
+        return _put_together(view, plan, prefetched.hits(MOST), ())
+
+    found = groups()
+    if _is_full(plan, found):
+        return found
+    members = _members(view, plan)
+    depth = plan.limit * plan.size
+    while len(found) < min(plan.limit, len(members.numbers)):
+        others = members.outside(found)
+        prefetched.add([(others, depth)])
+        before, found = len(found), groups()
+        if len(found) <= before:
+            if depth >= min(_MOST_ADDED, sum(map(len, others.values()))):
+                break
+            depth *= _MORE
+    tried: dict[models.GroupId, int] = {}
+    while few := [
+        group_id
+        for group_id, hits in found.items()
+        if len(hits) < min(plan.size, members.count(group_id))
+        and tried.get(group_id, 0) < min(_MOST_ADDED, members.count(group_id))
+    ]:
+        for group_id in few:
+            tried[group_id] = max(plan.size, _MORE * tried.get(group_id, 0))
+        prefetched.add([(members.inside([group_id]), tried[group_id]) for group_id in few])
+        found = groups()
+    return found
 
 
 def _hits(view: View, source: Plan, limit: int) -> list[Hit]:
@@ -169,8 +213,12 @@ class _Members(Struct):
         number = self.numbers.get(group_id)
         return 0 if number is None else int(self.starts[number + 1] - self.starts[number])
 
-    def condition(self, groups: Collection[models.GroupId]) -> masks.Condition:
-        """The condition that the rows in one of these groups meet."""
+    def outside(self, groups: Collection[models.GroupId]) -> Rows:
+        """The rows that are in a group which is none of these."""
+        return self.inside([each for each in self.numbers if each not in groups])
+
+    def inside(self, groups: Collection[models.GroupId]) -> Rows:
+        """The rows that are in one of these groups."""
         wanted = np.zeros(len(self.numbers), dtype=np.bool_)
         wanted[[self.numbers[group_id] for group_id in groups]] = True
         entries = np.flatnonzero(np.repeat(wanted, np.diff(self.starts)))
@@ -178,12 +226,13 @@ class _Members(Struct):
         for number, segment_view in enumerate(self.view.segments):
             of_segment = entries[self.segments[entries] == number]
             chosen[segment_view.segment] = self.rows[of_segment].astype(np.int64)
-        return masks.only(chosen)
+        return chosen
 
 
-def _members(view: View, values: Values, condition: masks.Condition | None) -> _Members:
+def _members(view: View, plan: Groups) -> _Members:
     """The groups of all rows that match, by the column of the field where there is one. Takes some
     30 bytes a row while it is made, and what the different values take."""
+    values, condition = plan.values, plan.condition
     numbers: dict[models.GroupId, int] = {}
     # Of each entry the number of its group, its segment and its row.
     entries: list[tuple[_Numbers, _Numbers, _Numbers]] = []
@@ -193,6 +242,7 @@ def _members(view: View, values: Values, condition: masks.Condition | None) -> _
         of_segment = np.full(len(of_rows), number, dtype=np.uint16)
         entries.append((np.array(groups, dtype=np.uint32), of_segment, of_rows))
 
+    add(0, (), ())  # there may be no row at all
     for number, segment_view in enumerate(view.segments):
         if not segment_view.live:
             continue

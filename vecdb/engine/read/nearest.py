@@ -105,7 +105,7 @@ def _named(query: Any, asked: Asked) -> tuple[Any, Any]:
             f"{asked.where}query: expected a vector, an id, (name, vector), NamedVector, or a "
             f"query by nearest, recommend, discover, context, relevance_feedback, fusion, rrf, "
             f"formula, order_by or sample, got {type(query).__name__} with "
-            f"{', '.join(map(repr, fields)) or 'nothing'} (sparse vectors are Qdrant's, not "
-            f"supported by vecdb)"
+            f"{', '.join(map(repr, fields)) or 'nothing'} (sparse vectors and rankings of "
+            f"texts are Qdrant's, not supported by vecdb)"
         )
     return name, query

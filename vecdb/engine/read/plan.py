@@ -142,7 +142,9 @@ class Rescored(Struct, eq=False, gc=False):
     sources: Sources = ()
 
 
-Plan = Nearest | Combined | Scroll | Ordered | Sampled | Mmr | Fused | Rescored
+Leaf = Nearest | Combined | Scroll | Ordered | Sampled
+"""Reads the collection where it has no sources."""
+Plan = Leaf | Mmr | Fused | Rescored
 Sources = tuple[Plan, ...]
 Place = tuple[int, int]
 """The position of a segment in the view, and a row there."""
@@ -155,10 +157,11 @@ Evaluate = Callable[[View, list[Ranking]], tuple[list[Place], list[float]]]
 class Groups(Struct):
     """Of what ``source`` finds the first ``limit`` groups, each with its first ``size`` points:
     those that have one of their ``values`` in common. Of ``source`` so much is taken as is
-    needed."""
+    needed, of points that meet ``condition``."""
 
     source: Plan
     values: Values
+    condition: Condition | None
     limit: int
     size: int
     wanted: Wanted

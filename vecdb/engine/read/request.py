@@ -132,7 +132,14 @@ def groups(
     # Of so many MMR chooses, too, if nothing else is said.
     request = for_groups(request, group_by, size)
     source = compile(view, replace(request, limit=limit * size), elsewhere)
-    return Groups(source=source, values=values, limit=limit, size=size, wanted=source.wanted)
+    return Groups(
+        source=source,
+        values=values,
+        condition=condition(request.filter, "query_filter", view),
+        limit=limit,
+        size=size,
+        wanted=source.wanted,
+    )
 
 
 def several(
