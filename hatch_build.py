@@ -51,7 +51,7 @@ class Kernels(BuildHookInterface):
             return []
         try:
             return building.build(wanted)
-        except RuntimeError as error:
+        except (RuntimeError, OSError) as error:
             self.app.display_warning(f"kernels are not compiled, numba will do it: {error}")
             return []
 

@@ -40,29 +40,37 @@ def processors(machine: str, *, this_one: bool) -> list[Any]:
 
 def build(wanted: Sequence[Any], into: Path = COMPILED) -> list[Path]:
     """The libraries, in a directory. What is there of these sources, and made since the compiler
-    was last changed, stays as it is; what is there of other sources goes. Raises RuntimeError with
-    what went wrong."""
+    was last changed, stays as it is; what is there of other sources goes. Raises
+    RuntimeError with what went wrong, and OSError."""
     into.mkdir(exist_ok=True)
     made_of = module_alone("processors").fingerprint(SOURCES)
     changed = max(path.stat().st_mtime for path in Path(__file__).parent.glob("*.py"))
     for old in into.glob("*.so"):
         if not old.stem.endswith(made_of) or old.stat().st_mtime < changed:
-            old.unlink()
+            old.unlink(missing_ok=True)
     made = {processor: into / processor.file(made_of) for processor in wanted}
+    running: list[subprocess.Popen[str]] = []
     with tempfile.TemporaryDirectory(prefix="vecdb-kernels-") as work:
-        running = [
-            (processor, path, Path(work) / f"{processor.name}.o", _compile(processor, Path(work)))
-            for processor, path in made.items()
-            if not path.exists()
-        ]
-        for processor, path, objects, process in running:
-            _, errors = process.communicate()
-            if process.returncode:
-                raise RuntimeError(f"compiling for {processor.name} failed: {errors[-1000:]}")
-            unfinished = path.with_suffix(".unfinished")
-            linking.link(objects, unfinished, processor.machine)
-            unfinished.replace(path)
+        try:
+            missing = [processor for processor, path in made.items() if not path.exists()]
+            running = [_compile(processor, Path(work)) for processor in missing]
+            for processor, process in zip(missing, running, strict=True):
+                _, errors = process.communicate()
+                if process.returncode:
+                    raise RuntimeError(f"compiling for {processor.name} failed: {errors[-1000:]}")
+                _link(Path(work) / f"{processor.name}.o", made[processor], processor.machine)
+        finally:
+            for process in running:
+                process.kill()
+                process.wait()
     return list(made.values())
+
+
+def _link(objects: Path, library: Path, machine: str) -> None:
+    """Link beside the library: another build may be at the same one, or a process have it open."""
+    with tempfile.TemporaryDirectory(prefix="unfinished-", dir=library.parent) as beside:
+        linking.link(objects, Path(beside) / library.name, machine)
+        (Path(beside) / library.name).replace(library)
 
 
 def _compile(processor: Any, work: Path) -> subprocess.Popen[str]:

@@ -217,16 +217,19 @@ class _Entries:
         objects = [
             builder.load(builder.gep(arguments, [LONG(i)])) for i in range(len(kernel.types))
         ]
-        values = []
-        for i, (given, kind) in enumerate(zip(objects, kernel.types, strict=True)):
+        given = list(enumerate(zip(objects, kernel.types, strict=True)))
+        values: list[Any] = [None] * len(given)
+        for i, (number, kind) in given:
+            if isinstance(kind, types.Integer | types.Float):
+                values[i] = self._number(builder, number, kind)
+        # Arrays last: what says that it is a number may run any code, and resize them.
+        for i, (array, kind) in given:
             if isinstance(kind, types.Array):
-                fits = self._fits(builder, given, kind)
+                fits = self._fits(builder, array, kind)
                 with builder.if_then(builder.not_(fits), likely=False):
                     self._refuse(builder, name, i, _words(kind))
-                values.append(self._array(builder, given, kind))
-            elif isinstance(kind, types.Integer | types.Float):
-                values.append(self._number(builder, given, kind))
-            else:
+                values[i] = self._array(builder, array, kind)
+            elif values[i] is None:
                 raise TypeError(f"{name}: no entry for an argument of {kind}")
         builder.ret(self._result(builder, kernel, self._call(builder, kernel, values)))
         return made
@@ -257,15 +260,14 @@ class _Entries:
             return none
         if not isinstance(kind, types.BaseTuple):
             return self._boxed(builder, result, kind)
-        parts = [
-            self._boxed(builder, builder.extract_value(result, i), part)
-            for i, part in enumerate(kind.types)
-        ]
-        pack = self._declare("PyTuple_Pack", POINTER, LONG, more=True)
-        made = builder.call(pack, [LONG(len(parts)), *parts])
-        for part in parts:
-            builder.call(self._declare("Py_DecRef", VOID, POINTER), [part])
-        return made
+        letters, values = "", []
+        for i, part in enumerate(kind.types):
+            value = builder.extract_value(result, i)
+            wide = isinstance(part, types.Integer) or part.bitwidth == 64
+            values.append(value if wide else builder.fpext(value, DOUBLE))
+            letters += "L" if isinstance(part, types.Integer) else "d"
+        build = self._declare("Py_BuildValue", POINTER, POINTER, more=True)
+        return builder.call(build, [self._texts(f"({letters})"), *values])
 
     def _refuse(self, builder: Any, name: str, position: int, wanted: str) -> None:
         self._type_error(
@@ -335,4 +337,4 @@ def _differ(signatures: list[Kernel], i: int) -> bool:
 
 def _words(kind: Any) -> str:
     writable = "writable " if kind.mutable else ""
-    return f"a {writable}C-contiguous array of {kind.dtype} with {kind.ndim} dimensions"
+    return f"a {writable}C-contiguous, aligned array of {kind.dtype} with {kind.ndim} dimensions"

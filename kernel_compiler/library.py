@@ -24,7 +24,7 @@ UNDEFINED = frozenset(
         *("PyFloat_AsDouble", "PyFloat_FromDouble"),
         *("PyImport_ImportModule", "PyModule_Create2", "PyObject_GetAttrString"),
         *("PyLong_AsLongLong", "PyLong_AsUnsignedLongLong", "PyLong_FromLongLong"),
-        *("PyNumber_Index", "PyTuple_Pack", "PyType_IsSubtype", "Py_DecRef", "Py_IncRef"),
+        *("PyNumber_Index", "Py_BuildValue", "PyType_IsSubtype", "Py_DecRef", "Py_IncRef"),
         *("PyExc_MemoryError", "PyExc_RuntimeError", "PyExc_TypeError", "PyExc_ValueError"),
         *("PyExc_ZeroDivisionError", "_Py_NoneStruct"),
         *("free", "malloc", "memcpy", "memmove", "memset"),

@@ -154,11 +154,12 @@ def test_what_is_written_meanwhile_is_seen(db: vecdb.VecDB, taken: list[bool]) -
         np.zeros(DIM, np.float32),
         1e-20 * ROWS[7],
         1e18 * ROWS[7],
+        np.frombuffer(b"\0" + ROWS[7].tobytes(), np.float32, DIM, 1),
         7,
     ],
-    ids=["float64", "list", "strided", "backwards", "zero", "tiny", "large", "id"],
+    ids=["float64", "list", "strided", "backwards", "zero", "tiny", "large", "misaligned", "id"],
 )
-@pytest.mark.parametrize("distance", ["Cosine", "Euclid"])
+@pytest.mark.parametrize("distance", ["Cosine", "Dot", "Euclid"])
 def test_any_form_of_a_query(db: vecdb.VecDB, query: Any, distance: str) -> None:
     collection = make(db, distance)
     if isinstance(query, np.ndarray):
@@ -180,7 +181,14 @@ def test_any_form_of_a_query(db: vecdb.VecDB, query: Any, distance: str) -> None
         ({"limit": True}, "limit"),
         ({"limit": "10"}, "limit"),
         ({"limit": [10]}, "limit"),
+        ({"limit": 10**18}, "limit"),
+        ({"limit": 2**70}, "limit"),
         ({"with_payload": 3}, "with_payload"),
+        ({"search_params": models.SearchParams(recall=-1)}, "recall"),
+        ({"search_params": models.SearchParams(recall=float("nan"))}, "recall"),
+        ({"search_params": models.SearchParams(recall=[0.9])}, "recall"),
+        ({"search_params": models.SearchParams(recall=True)}, "recall"),
+        ({"search_params": models.SearchParams(exact=0)}, "exact"),
         ({"search_params": 3}, "search_params"),
     ],
 )
@@ -193,10 +201,32 @@ def test_what_is_wrong_is_refused_as_ever(
         collection.search(**{"query_vector": QUERIES[0], **arguments})
 
 
+def test_more_than_there_are_is_not_searched_plainly(db: vecdb.VecDB, taken: list[bool]) -> None:
+    """Arrays for two billion results were allocated."""
+    collection = make(db)
+    assert len(collection.search(SURE, limit=2**31 - 1)) == SIZE
+    assert taken == [False]
+
+
+def test_after_doubts_plain_searches_pause(db: vecdb.VecDB, taken: list[bool]) -> None:
+    """A doubtful search is made twice. Queries that are all unlike the rows must not pay for it."""
+    collection = make(db)
+    unlike = RNG.standard_normal((200, DIM)).astype(np.float32)
+    for query in unlike:
+        assert collection.search(query) == collection.query_points(query, explain=True).points
+    tried = [plain for plain in collection._view().plain.values() if plain[1] is not None]
+    assert tried
+    assert tried[0][1].pause > 7
+    assert taken.count(True) < 20
+    for _ in range(40):
+        collection.search(SURE)
+    assert taken[-1]
+
+
 def test_few_kinds_are_remembered(db: vecdb.VecDB) -> None:
     collection = make(db)
     for limit in range(1, 200):
-        assert len(collection.search(QUERIES[0], limit=limit)) == limit
+        assert len(collection.search(SURE, limit=limit)) == limit
     assert len(collection._view().plain) <= 64
 
 

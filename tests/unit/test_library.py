@@ -148,6 +148,41 @@ def test_a_library_that_cannot_be_loaded_is_done_without(
     assert "cut.so are not used" in caplog.text
 
 
+@with_library
+def test_a_library_that_misreads_arrays_is_done_without(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As of a numpy that lays them out otherwise: the kernel refuses what it cannot make out."""
+
+    def refused(module: Any) -> None:
+        raise TypeError("topk.topk_sort: argument 0 is not ...")
+
+    monkeypatch.setattr(library, "_probe", refused)
+    with caplog.at_level(logging.WARNING, "vecdb"):
+        assert library.load() is None
+    assert "argument 0" in caplog.text
+
+
+@with_library
+def test_its_module_takes_nobodys_name() -> None:
+    assert "_compiled" not in sys.modules
+    assert LIBRARY is not None
+    assert LIBRARY.__name__ == "vecdb.kernels._compiled"
+
+
+@with_library
+def test_a_number_that_resizes_an_array_is_asked_before_the_array_is_read() -> None:
+    rows = np.ones((50, 8), np.float32)
+
+    class Number:
+        def __index__(self) -> int:
+            rows.resize((0, 8), refcheck=False)
+            return 0
+
+    scores, found = np.empty(5, np.float32), np.empty(5, np.int64)
+    assert scan(0, rows, ROWS[3], NO_MASK, Number(), scores, found, 0) == 0
+
+
 WITHOUT = """
 import sys
 class Absent:
@@ -203,7 +238,7 @@ def read_only(array: Any) -> Any:
         (0, "x", "integer"),
         (0, 1 << 70, "int too big|too large"),
         (0, 1.5, "integer"),
-        (1, None, "argument 1 is not a C-contiguous array of float32 with 2 dimensions"),
+        (1, None, "argument 1 is not a C-contiguous, aligned array of float32 with 2 dimensions"),
         (1, ROWS.tolist(), "argument 1"),
         (1, ROWS.astype(np.float64), "argument 1"),
         (1, ROWS[:, ::2], "argument 1"),

@@ -27,6 +27,7 @@ _log = logging.getLogger("vecdb")
 COMPILED: Final = Path(__file__).parent / "compiled"
 """Where libraries are."""
 
+_NAME: Final = f"{__package__}._compiled"
 _CHOICE: Final = "VECDB_KERNELS"
 """``jit``: numba compiles, whatever there is. The name of a processor: its library and no other."""
 
@@ -73,14 +74,14 @@ def load() -> ModuleType | None:
     at = path()
     if at is None:
         return None
-    loader = importlib.machinery.ExtensionFileLoader("_compiled", str(at))
-    spec = importlib.util.spec_from_file_location("_compiled", str(at), loader=loader)
+    loader = importlib.machinery.ExtensionFileLoader(_NAME, str(at))
+    spec = importlib.util.spec_from_file_location(_NAME, str(at), loader=loader)
     assert spec is not None
     try:
         module = importlib.util.module_from_spec(spec)
         loader.exec_module(module)
         _probe(module)
-    except ImportError as error:
+    except Exception as error:  # whatever a kernel makes of arrays that are laid out otherwise
         _log.warning("the compiled kernels in %s are not used: %s", at, error)
         return None
     return module

@@ -29,7 +29,7 @@ def plain_query(value: Any, dim: int, *, normalize: bool) -> Floats | None:
     if not length < np.inf:
         return None
     if not normalize:
-        return np.ascontiguousarray(value)
+        return _for_kernels(value)
     if not length > _TINY:
         return None
     return np.divide(value, np.float32(length**0.5), dtype=np.float32)
@@ -47,7 +47,7 @@ def to_query(value: Any, dim: int, *, normalize: bool, what: str) -> Floats:
         return vector / np.float32(length**0.5)
     if normalize:
         vector = _normalized(vector[None], np.array([length], dtype=np.float32))[0]
-    return np.ascontiguousarray(vector)
+    return _for_kernels(vector)
 
 
 def to_matrix(value: Any, dim: int, *, normalize: bool, what: str) -> Floats:
@@ -64,7 +64,13 @@ def to_matrix(value: Any, dim: int, *, normalize: bool, what: str) -> Floats:
     elif isinstance(value, np.ndarray) and np.may_share_memory(matrix, value):
         # The caller may change its array while the copy here is checksummed, written and kept.
         matrix = matrix.copy()
-    return np.ascontiguousarray(matrix)
+    return _for_kernels(matrix)
+
+
+def _for_kernels(array: Floats) -> Floats:
+    """The same numbers, one behind the other and aligned: a field of packed records is not."""
+    flags = array.flags
+    return array if flags.c_contiguous and flags.aligned else np.array(array, order="C")
 
 
 def _floats(value: Any, what: str) -> Floats:

@@ -19,6 +19,7 @@ from msgspec import Struct
 
 from vecdb import ids, models
 from vecdb.engine.read.answer import public_scores
+from vecdb.engine.read.asked import MOST
 from vecdb.engine.read.merge import segment_searches
 from vecdb.engine.read.plan import NOTHING, Nearest
 from vecdb.engine.read.rows import read_payloads
@@ -39,10 +40,22 @@ Ints = npt.NDArray[np.int64]
 _MOST = 64
 """So many kinds of plain searches are remembered of a view. A program has a few."""
 _NO_PARAMS = models.SearchParams()
+_BESIDE_RECALL = [
+    (field, getattr(_NO_PARAMS, field))
+    for field in models.SearchParams.__struct_fields__
+    if field != "recall"
+]
 
 
-class _Plain(Struct, frozen=True, eq=False, gc=False):
-    """What one kind of plain search takes in a view."""
+_LONGEST_PAUSE = 31
+
+
+class _Plain(Struct, eq=False, gc=False):
+    """What one kind of plain search takes in a view.
+
+    A search that leaves doubts is made again, all of it. So after doubtful ones plain searches
+    pause, the longer the more there are: queries unlike the rows all leave doubts.
+    """
 
     segment_view: SegmentView
     index: Index
@@ -53,6 +66,14 @@ class _Plain(Struct, frozen=True, eq=False, gc=False):
     calm: float
     reach: float
     """How sure an answer has to be."""
+    pause: int = 0
+    """The length of the pause after the last doubtful search."""
+    waiting: int = 0
+    """How much of it is left, in searches. Threads may count wrongly; nothing hangs on it."""
+
+    def doubt(self) -> None:
+        """Pause after a doubtful search."""
+        self.pause = self.waiting = min(2 * self.pause + 1, _LONGEST_PAUSE)
 
 
 def plain_search(view: View, asked: models.QueryRequest) -> list[models.ScoredPoint] | None:
@@ -76,6 +97,9 @@ def plain_search(view: View, asked: models.QueryRequest) -> list[models.ScoredPo
     segment = segment_view.segment
     if vector is None or segment.index(name) is not plain.index:  # found damaged since
         return None
+    if plain.waiting:
+        plain.waiting -= 1
+        return None
     originals = plain.originals
     if originals.cold or originals.unverified_blocks:  # in a file, and not all of it in memory
         return None
@@ -84,7 +108,9 @@ def plain_search(view: View, asked: models.QueryRequest) -> list[models.ScoredPo
     originals.has_taken(time.perf_counter() - started)
     [(calm, reach)] = sure.tolist()
     if calm < plain.calm or reach < plain.reach or counts[0, 0] < asked.limit:
+        plain.doubt()
         return None
+    plain.pause = 0
     rows = rows[0]
     return list(
         map(
@@ -104,9 +130,12 @@ def _remembered(view: View, name: Any, limit: Any, params: Any) -> _Plain | None
         if type(params) is not models.SearchParams:
             return None
         recall = params.recall
-        if params != (_NO_PARAMS if recall is None else models.SearchParams(recall=recall)):
+        if recall is not None and not (type(recall) is float and 0.0 < recall <= 1.0):
             return None
-    if type(name) is not str or type(limit) is not int or limit < 1:
+        for field, usual in _BESIDE_RECALL:
+            if getattr(params, field) is not usual:
+                return None
+    if type(name) is not str or type(limit) is not int or not 1 <= limit <= MOST:
         return None
     # A view that is made of another has the other's memory, but segments of its own.
     segments, plain = view.plain.get((name, limit, recall), (None, None))

@@ -59,7 +59,7 @@ def plain_visit(search: SegmentSearch) -> Visit | None:
     effort = index.clustered.effort(search.recall, search.limit)
     if effort.everything or by_codes_too(search, effort, quantized):
         return None
-    if effort.candidates < search.limit or (index.clustered.aside and search.limit > KEPT):
+    if search.limit > index.clustered.rows or (index.clustered.aside and search.limit > KEPT):
         return None
     return Visit(index, None, effort, effort.candidates)
 
