@@ -1,7 +1,8 @@
 """Compiles the kernels for wheels, and for the checkout of an editable install.
 
-Where that cannot be done (another kind of machine, no linker, ``VECDB_COMPILE=0``, a failure), the
-wheel is pure Python, and that wheel requires numba, which compiles kernels when they are called.
+Where that cannot be done (another kind of machine or Python, no linker, a failure) or is not wanted
+(``VECDB_COMPILE=0``), the wheel is pure Python, and that wheel requires numba, which compiles
+kernels when they are called. With ``VECDB_COMPILE=1`` the build fails instead.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 import os
 import platform
 import sys
+import tempfile
+from pathlib import Path
 from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
@@ -26,7 +29,7 @@ class Kernels(BuildHookInterface):
         self._find_compiler_package()
         from kernel_compiler import building, linking
 
-        if not self._wanted() or not building.processors(platform.machine(), this_one=False):
+        if self._wish() == "0" or not building.processors(platform.machine(), this_one=False):
             return []
         return [NUMBA] if linking.compiler() else [NUMBA, "ziglang"]
 
@@ -40,23 +43,44 @@ class Kernels(BuildHookInterface):
             return
         build_data["pure_python"] = False
         build_data["tag"] = f"cp310-abi3-{self._platform()}"
-        build_data["artifacts"].append("vecdb/kernels/compiled/*.so")
+        for path in libraries if version == "standard" else ():  # else they are where they are used
+            build_data["force_include"][str(path)] = f"vecdb/kernels/compiled/{path.name}"
 
-    def _libraries(self, *, editable: bool) -> list[Any]:
+    def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
+        """Remove what was compiled for a wheel."""
+        if self._place is not None:
+            self._place.cleanup()
+
+    _place: tempfile.TemporaryDirectory[str] | None = None
+
+    def _libraries(self, *, editable: bool) -> list[Path]:
         self._find_compiler_package()
         from kernel_compiler import building
 
+        wish = self._wish()
         wanted = building.processors(platform.machine(), this_one=editable)
-        if not self._wanted() or not wanted:
+        if wish == "0" or (not wanted and wish == ""):
             return []
         try:
-            return building.build(wanted)
+            if not wanted:
+                raise RuntimeError("not for this machine or Python")
+            # In the sources, where the next build finds them: pip builds twice. Or beside, if these
+            # cannot be written.
+            if os.access(building.SOURCES, os.W_OK):
+                return building.build(wanted)
+            self._place = tempfile.TemporaryDirectory(prefix="vecdb-wheel-")
+            return building.build(wanted, Path(self._place.name))
         except (RuntimeError, OSError) as error:
+            if wish == "1":
+                raise
             self.app.display_warning(f"kernels are not compiled, numba will do it: {error}")
             return []
 
-    def _wanted(self) -> bool:
-        return os.environ.get("VECDB_COMPILE") != "0"
+    def _wish(self) -> str:
+        wish = os.environ.get("VECDB_COMPILE", "")
+        if wish not in ("", "0", "1"):
+            raise ValueError(f"VECDB_COMPILE is {wish!r}; expected 0, 1 or nothing")
+        return wish
 
     def _find_compiler_package(self) -> None:
         if self.root not in sys.path:

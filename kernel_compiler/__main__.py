@@ -7,6 +7,7 @@ python -m kernel_compiler avx2 OBJECT    what the line above does in a process o
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 import platform
 from pathlib import Path
@@ -22,6 +23,8 @@ def main() -> None:
     parser.add_argument("processor", nargs="?", choices=[processor.name for processor in known])
     parser.add_argument("object", nargs="?", type=Path)
     arguments = parser.parse_args()
+    if importlib.util.find_spec("numba") is None:
+        parser.exit(2, "kernels are compiled by numba: pip install -e '.[jit]'\n")
     if arguments.processor is None:
         for path in building.build(building.processors(platform.machine(), this_one=True)):
             print(path)

@@ -31,8 +31,11 @@ def module_alone(name: str) -> ModuleType:
 
 
 def processors(machine: str, *, this_one: bool) -> list[Any]:
-    """What to compile for: every processor of a kind of machine, or ``this_one``."""
+    """What to compile for: every processor of a kind of machine, or ``this_one``. Nothing where
+    this Python could not use it."""
     known = module_alone("processors")
+    if not known.layouts_are_known():
+        return []
     if this_one:
         return list(known.best_of(machine, known.machine_features())[:1])
     return [processor for processor in known.PROCESSORS if processor.machine == machine]
@@ -40,19 +43,20 @@ def processors(machine: str, *, this_one: bool) -> list[Any]:
 
 def build(wanted: Sequence[Any], into: Path = COMPILED) -> list[Path]:
     """The libraries, in a directory. What is there of these sources, and made since the compiler
-    was last changed, stays as it is; what is there of other sources goes. Raises
+    was last changed, stays as it is. What is there of other sources goes when all is done. Raises
     RuntimeError with what went wrong, and OSError."""
     into.mkdir(exist_ok=True)
     made_of = module_alone("processors").fingerprint(SOURCES)
     changed = max(path.stat().st_mtime for path in Path(__file__).parent.glob("*.py"))
-    for old in into.glob("*.so"):
-        if not old.stem.endswith(made_of) or old.stat().st_mtime < changed:
-            old.unlink(missing_ok=True)
     made = {processor: into / processor.file(made_of) for processor in wanted}
+    missing = [
+        processor
+        for processor, path in made.items()
+        if not path.exists() or path.stat().st_mtime < changed
+    ]
     running: list[subprocess.Popen[str]] = []
     with tempfile.TemporaryDirectory(prefix="vecdb-kernels-") as work:
         try:
-            missing = [processor for processor, path in made.items() if not path.exists()]
             running = [_compile(processor, Path(work)) for processor in missing]
             for processor, process in zip(missing, running, strict=True):
                 _, errors = process.communicate()
@@ -60,9 +64,13 @@ def build(wanted: Sequence[Any], into: Path = COMPILED) -> list[Path]:
                     raise RuntimeError(f"compiling for {processor.name} failed: {errors[-1000:]}")
                 _link(Path(work) / f"{processor.name}.o", made[processor], processor.machine)
         finally:
-            for process in running:
+            for process in running:  # those that go on when one has failed
                 process.kill()
-                process.wait()
+                with process:
+                    pass
+    for old in into.glob("*.so"):
+        if not old.stem.endswith(made_of):
+            old.unlink(missing_ok=True)
     return list(made.values())
 
 

@@ -9,7 +9,7 @@
         )
 
 Importing this package loads neither numba nor lmdb; the first use of ``VecDB`` loads lmdb, that of
-``AsyncVecDB`` asyncio, and the first search of a large or quantized collection numba.
+``AsyncVecDB`` asyncio, and the first search its kernels: a library, or numba where there is none.
 """
 
 from __future__ import annotations

@@ -406,6 +406,7 @@ def test_the_best_way_is_chosen_by_the_features():
 ARM = """
 import re, sys
 import llvmlite.binding as llvm
+from llvmlite import ir
 from vecdb.kernels import shuffle
 
 queries = int(sys.argv[1])

@@ -142,6 +142,39 @@ def test_the_build_compiles_for_every_processor_of_a_machine() -> None:
     assert len(building.processors(platform.machine(), this_one=True)) <= 1
 
 
+def test_what_is_not_compiled_leaves_what_was_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kernel that does not compile took all libraries with it."""
+    (tmp_path / "avx2-of-other-sources.so").touch()
+    failing = [sys.executable, "-c", "import sys; sys.exit('it does not compile')"]
+
+    def compile_nothing(processor: Any, work: Path) -> subprocess.Popen[str]:
+        return subprocess.Popen(failing, stderr=subprocess.PIPE, text=True)
+
+    monkeypatch.setattr(building, "_compile", compile_nothing)
+    with pytest.raises(RuntimeError, match="it does not compile"):
+        building.build(building.processors("x86_64", this_one=False), tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["avx2-of-other-sources.so"]
+
+
+def test_libraries_take_the_place_of_those_of_other_sources(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("avx2-of-other-sources.so", "sse4-of-others.so"):
+        (tmp_path / name).touch()
+
+    def compile_something(processor: Any, work: Path) -> subprocess.Popen[str]:
+        (work / f"{processor.name}.o").write_text(processor.name)
+        return subprocess.Popen([sys.executable, "-c", ""], stderr=subprocess.PIPE, text=True)
+
+    monkeypatch.setattr(building, "_compile", compile_something)
+    monkeypatch.setattr(linking, "link", lambda objects, to, machine: shutil.copy(objects, to))
+    made = building.build(building.processors("x86_64", this_one=False), tmp_path)
+    assert sorted(tmp_path.iterdir()) == sorted(made)
+    assert [path.read_text() for path in made] == ["avx512", "avx2", "sse4"]
+
+
 @pytest.mark.slow
 def test_kernels_compile_for_another_kind_of_machine(tmp_path: Path) -> None:
     other = "neon" if platform.machine() == "x86_64" else "sse4"

@@ -123,6 +123,22 @@ def test_a_library_of_other_sources_is_noticed(
     assert chosen() is not None
 
 
+def test_files_of_editors_are_no_sources(compiled: Path) -> None:
+    """Of a lock file, a link that leads nowhere, every search raised."""
+    put(compiled, "avx2")
+    (compiled.parent / ".#dot.py").symlink_to("someone@somewhere.1234:1")
+    assert chosen() is not None
+
+
+def test_where_there_is_bytecode_only_the_library_is_what_was_shipped_with_it(
+    compiled: Path,
+) -> None:
+    put(compiled, "avx2")
+    (compiled.parent / "dot.py").rename(compiled.parent / "dot.pyc")
+    assert str(chosen()).startswith(str(compiled / "avx2-"))
+    assert not library.is_stale()
+
+
 @pytest.mark.parametrize("change", ["implementation", "abi", "numpy"])
 def test_another_layout_of_objects_is_not_guessed_at(
     compiled: Path, monkeypatch: pytest.MonkeyPatch, change: str
@@ -212,7 +228,7 @@ def test_without_a_library_and_numba_it_is_said_what_to_install() -> None:
         WITHOUT.replace("import numpy", "import vecdb.kernels.topk, numpy"), VECDB_KERNELS="jit"
     )
     assert done.returncode == 1
-    assert "pip install 'vecdb-embedded[jit]'" in done.stderr
+    assert "VECDB_KERNELS is 'jit', but numba" in done.stderr
 
 
 # --- what is refused ------------------------------------------------------------------------------

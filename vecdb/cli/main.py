@@ -18,6 +18,7 @@ import vecdb
 from vecdb.cli import check, demo, info, repair, restore, serve, snapshot, warmup
 from vecdb.cli.command import Command
 from vecdb.errors import VecdbError
+from vecdb.kernels.library import KernelsError
 
 FAILED = 2
 INTERRUPTED = 130
@@ -48,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # complain when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _BROKEN_PIPE
-    except (VecdbError, OSError) as error:
+    except (VecdbError, KernelsError, OSError) as error:
         print(f"vecdb: {error}", file=sys.stderr)
         return FAILED
     except Exception:  # a bug of ours: the interpreter's own exit code for it means "damaged" here

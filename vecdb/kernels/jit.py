@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import threading
 from collections.abc import Callable
 from typing import Any
+
+from vecdb.kernels.library import STALE, KernelsError, is_stale
 
 __all__ = ["cgutils", "intrinsic", "ir", "njit", "types", "unkept"]
 
@@ -27,16 +30,23 @@ def _load() -> Any:
 
         numba.njit(numba.void(numba.float32[::1]))(lambda line: None)
     except ModuleNotFoundError as error:
-        raise ImportError(
-            "vecdb has no compiled kernels for this machine and Python, and numba, which would "
-            "compile them, is not installed: pip install 'vecdb-embedded[jit]'"
-        ) from error
+        raise KernelsError(_why_numba()) from error
     finally:
         if callable(handler):
             signal.signal(signal.SIGINT, handler)
             for number, frame in held:
                 handler(number, frame)
     return numba
+
+
+def _why_numba() -> str:
+    missing = "numba, which would compile kernels now, is not installed"
+    if os.environ.get("VECDB_KERNELS") == "jit":
+        return f"VECDB_KERNELS is 'jit', but {missing}: pip install numba"
+    if is_stale():
+        return f"{STALE}; {missing}"
+    here = "vecdb has no compiled kernels for this machine and Python"
+    return f"{here}, and {missing}: pip install numba"
 
 
 numba = _load()

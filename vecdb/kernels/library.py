@@ -10,7 +10,6 @@ import importlib.machinery
 import importlib.util
 import logging
 import os
-import sys
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -18,29 +17,50 @@ from typing import Any, Final
 
 import numpy as np
 
-from vecdb.kernels.processors import PROCESSORS, best_of, fingerprint, machine_features
+from vecdb.kernels.processors import (
+    PROCESSORS,
+    best_of,
+    fingerprint,
+    layouts_are_known,
+    machine_features,
+)
 
-__all__ = ["COMPILED", "load", "path"]
+__all__ = ["COMPILED", "STALE", "KernelsError", "is_stale", "load", "path"]
 
 _log = logging.getLogger("vecdb")
 
 COMPILED: Final = Path(__file__).parent / "compiled"
 """Where libraries are."""
 
+STALE: Final = (
+    f"the kernels in {COMPILED} were compiled from other sources and are not used; installing "
+    "vecdb once more (pip install -e .) compiles these"
+)
 _NAME: Final = f"{__package__}._compiled"
 _CHOICE: Final = "VECDB_KERNELS"
 """``jit``: numba compiles, whatever there is. The name of a processor: its library and no other."""
 
 
+class KernelsError(ImportError):
+    """There are no kernels that this process can use; the message says what to do."""
+
+
+def is_stale() -> bool:
+    """Whether libraries are there, but all of other sources."""
+    there = [file.name for file in COMPILED.glob("*.so")] if COMPILED.is_dir() else []
+    made_of = fingerprint(COMPILED.parent)
+    return bool(there) and not any(file.endswith(f"{made_of}.so") for file in there)
+
+
 @cache
 def path() -> Path | None:
-    """The library for this machine; None: numba has to compile. Raises ImportError where one was
+    """The library for this machine; None: numba has to compile. Raises KernelsError where one was
     asked for that is not there."""
     choice = os.environ.get(_CHOICE, "")
     names = [processor.name for processor in PROCESSORS]
     if choice not in ("", "jit", *names):
         expected = ", ".join(["jit", *names])
-        raise ImportError(f"{_CHOICE} is {choice!r}; expected one of {expected}, or nothing")
+        raise KernelsError(f"{_CHOICE} is {choice!r}; expected one of {expected}, or nothing")
     if choice == "jit" or not _layouts_are_known():
         return None
     try:
@@ -50,21 +70,17 @@ def path() -> Path | None:
     made_of = fingerprint(COMPILED.parent) if there else ""
     usable = best_of(os.uname().machine, machine_features())
     for processor in usable:
-        file = processor.file(made_of)
-        if choice in ("", processor.name) and file in there:
+        file = processor.among(there, made_of)
+        if choice in ("", processor.name) and file is not None:
             return COMPILED / file
     if choice:
-        raise ImportError(
+        raise KernelsError(
             f"{_CHOICE} is {choice!r}, but {COMPILED} has no such library of these sources, or "
             f"this processor cannot run it (it has {', '.join(there) or 'none'}; this processor "
             f"runs {', '.join(processor.name for processor in usable) or 'none of them'})"
         )
-    if there and not any(file.endswith(f"-{made_of}.so") for file in there):
-        _log.warning(
-            "the kernels in %s were compiled from other sources and are not used; installing "
-            "vecdb once more (pip install -e .) compiles these",
-            COMPILED,
-        )
+    if is_stale():
+        _log.warning("%s", STALE)
     return None
 
 
@@ -88,15 +104,7 @@ def load() -> ModuleType | None:
 
 
 def _layouts_are_known() -> bool:
-    """Whether objects and arrays are laid out as the libraries read them: in CPython with its
-    lock, on Linux, on 64 bits, by numpy 2."""
-    return (
-        sys.implementation.name == "cpython"
-        and sys.platform == "linux"
-        and "t" not in sys.abiflags  # free-threaded
-        and sys.maxsize == 2**63 - 1
-        and np.lib.NumpyVersion(np.__version__).major == 2
-    )
+    return layouts_are_known() and np.lib.NumpyVersion(np.__version__).major == 2
 
 
 def _probe(module: Any) -> None:

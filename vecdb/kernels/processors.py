@@ -9,10 +9,18 @@ This module imports nothing else of vecdb: the build reads it, too.
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Final, NamedTuple
 
-__all__ = ["PROCESSORS", "Processor", "best_of", "fingerprint", "machine_features"]
+__all__ = [
+    "PROCESSORS",
+    "Processor",
+    "best_of",
+    "fingerprint",
+    "layouts_are_known",
+    "machine_features",
+]
 
 
 class Processor(NamedTuple):
@@ -36,6 +44,12 @@ class Processor(NamedTuple):
     def file(self, made_of: str) -> str:
         """The name of its library, of sources with that `fingerprint`."""
         return f"{self.name}-{made_of}.so"
+
+    def among(self, files: list[str], made_of: str) -> str | None:
+        """Its library among some files; of whatever sources, if there are none to compare with."""
+        if made_of:
+            return self.file(made_of) if self.file(made_of) in files else None
+        return next((file for file in files if file.startswith(f"{self.name}-")), None)
 
 
 _LINUX: Final = {
@@ -90,12 +104,24 @@ def best_of(machine: str, features: set[str]) -> list[Processor]:
     return [p for p in PROCESSORS if p.machine == machine and p.flags() <= features]
 
 
+def layouts_are_known() -> bool:
+    """Whether objects are laid out as the libraries read them: in CPython with its lock, on Linux,
+    on 64 bits."""
+    return (
+        sys.implementation.name == "cpython"
+        and sys.platform == "linux"
+        and "t" not in sys.abiflags  # free-threaded
+        and sys.maxsize == 2**63 - 1
+    )
+
+
 def fingerprint(sources: Path) -> str:
-    """Stands for what the modules in a directory say."""
+    """Stands for what the modules in a directory say; empty where there is none, but their
+    bytecode."""
     import hashlib  # takes longer to import than to use
 
+    names = sorted(name for name in os.listdir(sources) if name.endswith(".py") and name[0] != ".")
     hashed = hashlib.sha256()
-    for name in sorted(os.listdir(sources)):
-        if name.endswith(".py"):
-            hashed.update(name.encode() + b"\0" + (sources / name).read_bytes() + b"\0")
-    return hashed.hexdigest()[:16]
+    for name in names:
+        hashed.update(name.encode() + b"\0" + (sources / name).read_bytes() + b"\0")
+    return hashed.hexdigest()[:16] if names else ""

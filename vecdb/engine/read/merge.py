@@ -4,8 +4,8 @@ Inside, a larger score is better: inner product, minus squared Euclidean, minus 
 distance. Every stage, quantized or not, is on that scale, so segments of different kinds merge;
 ``public_scores`` turns it into what the caller sees.
 
-Small collections are searched with numpy alone: numba costs 0.4 s to load, and a few thousand
-rows never earn it back.
+Where numba has to compile the kernels, small collections are searched with numpy alone: numba takes
+0.4 s to load, and a few thousand rows never earn it back.
 """
 
 from __future__ import annotations
