@@ -3,6 +3,7 @@
 Where that cannot be done (another kind of machine or Python, no linker, a failure) or is not wanted
 (``VECDB_COMPILE=0``), the wheel is pure Python, and that wheel requires numba, which compiles
 kernels when they are called. With ``VECDB_COMPILE=1`` the build fails instead.
+``VECDB_MACHINE=aarch64`` makes the wheel of another machine, ``VECDB_PLATFORM`` is its tag.
 """
 
 from __future__ import annotations
@@ -29,9 +30,10 @@ class Kernels(BuildHookInterface):
         self._find_compiler_package()
         from kernel_compiler import building, linking
 
-        if self._wish() == "0" or not building.processors(platform.machine(), this_one=False):
+        if self._wish() == "0" or not building.processors(self._machine(), this_one=False):
             return []
-        return [NUMBA] if linking.compiler() else [NUMBA, "ziglang"]
+        here = self._machine() == platform.machine() and linking.compiler() is not None
+        return [NUMBA] if here else [NUMBA, "ziglang"]
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Compile, and say what the wheel is; ``version`` is ``standard`` or ``editable``."""
@@ -58,7 +60,7 @@ class Kernels(BuildHookInterface):
         from kernel_compiler import building
 
         wish = self._wish()
-        wanted = building.processors(platform.machine(), this_one=editable)
+        wanted = building.processors(self._machine(), this_one=editable)
         if wish == "0" or (not wanted and wish == ""):
             return []
         try:
@@ -86,6 +88,9 @@ class Kernels(BuildHookInterface):
         if self.root not in sys.path:
             sys.path.insert(0, self.root)
 
+    def _machine(self) -> str:
+        return os.environ.get("VECDB_MACHINE", platform.machine())
+
     def _platform(self) -> str:
         """Of the wheel's name. The libraries ask for no version of libc: any Linux will do."""
-        return os.environ.get("VECDB_PLATFORM", f"linux_{platform.machine()}")
+        return os.environ.get("VECDB_PLATFORM", f"linux_{self._machine()}")

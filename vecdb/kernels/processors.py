@@ -38,8 +38,9 @@ class Processor(NamedTuple):
     """More of LLVM's words."""
 
     def flags(self) -> set[str]:
-        """The features by Linux' names, as ``/proc/cpuinfo`` lists them."""
-        return {_LINUX.get(name, name) for name in self.features}
+        """The features by Linux' names, as ``/proc/cpuinfo`` lists them, but for what every such
+        machine has."""
+        return {_LINUX.get(name, name) for name in self.features if name != "neon"}
 
     def file(self, made_of: str) -> str:
         """The name of its library, of sources with that `fingerprint`."""
@@ -59,7 +60,6 @@ _LINUX: Final = {
     "avx512vpopcntdq": "avx512_vpopcntdq",
     "bmi": "bmi1",
     "lzcnt": "abm",
-    "neon": "asimd",
     "sahf": "lahf_lm",
     "sse3": "pni",
     "sse4.1": "sse4_1",
