@@ -88,7 +88,8 @@ def vecdb(place: Path) -> None:
 
 def run(place: Path, tests: list[str]) -> int:
     """The tests, on the wheel; the exit code of pytest."""
-    shutil.copytree(ROOT / "tests", place / "tests", dirs_exist_ok=True)
+    for name in ("tests", "proofs"):
+        shutil.copytree(ROOT / name, place / name, dirs_exist_ok=True)
     python = [EMULATOR, "-L", str(place / "root"), str(place / "root/usr/bin/python3.11")]
     environment = {
         **os.environ,
@@ -102,6 +103,7 @@ def run(place: Path, tests: list[str]) -> int:
     # The emulator raises flags of the processor that nobody has asked for: no warnings.
     command = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "ignore", "--timeout=3000"]
     command += ["-o", "addopts=", "-c", "/dev/null", f"--rootdir={place}", "-m", "not slow"]
+    command += ["-o", f"pythonpath={place}"]
     return subprocess.run([*python, *command, *tests], cwd=place, env=environment).returncode
 
 

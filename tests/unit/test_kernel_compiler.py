@@ -93,8 +93,8 @@ def kept(number):
 
 
 def load(path: Path) -> Any:
-    loader = importlib.machinery.ExtensionFileLoader("_compiled", str(path))
-    spec = importlib.util.spec_from_file_location("_compiled", path, loader=loader)
+    loader = importlib.machinery.ExtensionFileLoader("own._compiled", str(path))
+    spec = importlib.util.spec_from_file_location("own._compiled", path, loader=loader)
     assert spec is not None
     module = importlib.util.module_from_spec(spec)
     loader.exec_module(module)
