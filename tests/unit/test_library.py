@@ -324,12 +324,13 @@ def test_subclasses_scalars_and_read_only_inputs_are_taken() -> None:
 @with_library
 def test_arguments_are_neither_kept_nor_lost() -> None:
     call = arguments()
-    before = [sys.getrefcount(argument) for argument in call]
+    arrays = [argument for argument in call if isinstance(argument, np.ndarray)]
+    before = [sys.getrefcount(array) for array in arrays]
     for _ in range(1000):
         scan(*call)
         with pytest.raises(TypeError):
             scan(*call[:-1], "x")
-    assert [sys.getrefcount(argument) for argument in call] == before
+    assert [sys.getrefcount(array) for array in arrays] == before
     assert topk_sort(call[5], call[6], 5) is None
 
 
