@@ -47,9 +47,16 @@ class KernelsError(ImportError):
 
 def is_stale() -> bool:
     """Whether libraries are there, but all of other sources."""
-    there = [file.name for file in COMPILED.glob("*.so")] if COMPILED.is_dir() else []
-    made_of = fingerprint(COMPILED.parent)
+    there, made_of = _libraries(), fingerprint(COMPILED.parent)
     return bool(there) and not any(file.endswith(f"{made_of}.so") for file in there)
+
+
+def _libraries() -> list[str]:
+    """The names of those that are there."""
+    try:
+        return sorted(entry for entry in os.listdir(COMPILED) if entry.endswith(".so"))
+    except OSError:
+        return []
 
 
 @cache
@@ -63,10 +70,7 @@ def path() -> Path | None:
         raise KernelsError(f"{_CHOICE} is {choice!r}; expected one of {expected}, or nothing")
     if choice == "jit" or not _layouts_are_known():
         return None
-    try:
-        there = sorted(entry for entry in os.listdir(COMPILED) if entry.endswith(".so"))
-    except OSError:
-        there = []
+    there = _libraries()
     made_of = fingerprint(COMPILED.parent) if there else ""
     usable = best_of(os.uname().machine, machine_features())
     for processor in usable:

@@ -45,9 +45,8 @@ _BESIDE_RECALL = [
     for field in models.SearchParams.__struct_fields__
     if field != "recall"
 ]
-
-
 _LONGEST_PAUSE = 31
+"""So many searches are not tried plainly after several that left doubts."""
 
 
 class _Plain(Struct, eq=False, gc=False):
