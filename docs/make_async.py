@@ -1,6 +1,6 @@
 """Write the verbs of ``AsyncVecDB`` and ``AsyncCollection`` from those of ``VecDB`` and
-``Collection``: vecdb/aio/writing.py, collection.py, writing_verbs.py, verbs.py and
-database_verbs.py.
+``Collection``: vecdb/aio/writing.py, querying.py, collection.py, writing_verbs.py,
+querying_verbs.py, verbs.py and database_verbs.py.
 
     python docs/make_async.py            write them
     python docs/make_async.py --check    say whether they are as they should be (exit code 1: not)
@@ -21,6 +21,7 @@ from typing import Any
 from generated import in_brackets, write_or_check
 
 import vecdb
+from vecdb.querying import Querying
 from vecdb.verbs import Verbs
 from vecdb.writing import Writing
 
@@ -50,6 +51,18 @@ class AsyncWriting:
     _collection: Reading
 '''
 
+QUERIES = '''\
+"""The verbs of a collection that read it, as coroutines.
+
+Not written by hand: ``python docs/make_async.py`` makes this file.
+"""
+
+{imports}
+
+class AsyncQuerying(AsyncWriting):
+    """One coroutine for each verb of ``Collection`` that reads it."""
+'''
+
 COLLECTION = '''\
 """The verbs of ``Collection`` as coroutines: those that change it, and those that read.
 
@@ -58,7 +71,7 @@ Not written by hand: ``python docs/make_async.py`` makes this file.
 
 {imports}
 
-class AsyncCollection(AsyncWriting):
+class AsyncCollection(AsyncQuerying):
     """One collection of an open database: the same verbs as ``AsyncVecDB``, without the name."""
 
     def __init__(self, calls: Calls, collection: Collection) -> None:
@@ -106,6 +119,18 @@ class AsyncWritingVerbs(Opening):
         return AsyncCollection(self._calls, self.database.collection(collection_name))
 '''
 
+QUERYING_VERBS = '''\
+"""The verbs of ``AsyncCollection`` that read it, with its name first, as ``AsyncVecDB`` has them.
+
+Not written by hand: ``python docs/make_async.py`` makes this file.
+"""
+
+{imports}
+
+class AsyncQueryingVerbs(AsyncWritingVerbs):
+    """One coroutine for each verb of ``AsyncCollection`` that reads it."""
+'''
+
 VERBS = '''\
 """The verbs of ``AsyncCollection`` with its name first, as ``AsyncVecDB`` has them.
 
@@ -114,7 +139,7 @@ Not written by hand: ``python docs/make_async.py`` makes this file.
 
 {imports}
 
-class AsyncVerbs(AsyncWritingVerbs):
+class AsyncVerbs(AsyncQueryingVerbs):
     """One coroutine for each verb of ``AsyncCollection``."""
 '''
 
@@ -304,15 +329,19 @@ def header(template: str, methods: str, *others: tuple[str, str]) -> str:
 
 def files() -> dict[Path, str]:
     """All of the files."""
-    changes, collection = of_collection(Writing), of_collection(vecdb.Collection, without=Writing)
-    changing, verbs = of_verbs(Writing), of_verbs(vecdb.Collection, without=Writing)
+    changes, queries = of_collection(Writing), of_collection(Querying, without=Writing)
+    collection = of_collection(vecdb.Collection, without=Querying)
+    changing, querying = of_verbs(Writing), of_verbs(Querying, without=Writing)
+    verbs = of_verbs(vecdb.Collection, without=Querying)
     database = of_database()
     calls = ("vecdb.aio.calls", "Calls")
-    handles = ("vecdb.aio.handles", "Reading"), ("vecdb.collection", "Collection")
+    reading, of = ("vecdb.aio.handles", "Reading"), ("vecdb.collection", "Collection")
     return {
-        TARGETS / "writing.py": header(CHANGES, changes, calls, *handles) + changes,
+        TARGETS / "writing.py": header(CHANGES, changes, calls, reading, of) + changes,
+        TARGETS / "querying.py": header(QUERIES, queries, of, ("vecdb.aio.writing", "AsyncWriting"))
+        + queries,
         TARGETS / "collection.py": header(
-            COLLECTION, collection, calls, *handles, ("vecdb.aio.writing", "AsyncWriting")
+            COLLECTION, collection, calls, reading, of, ("vecdb.aio.querying", "AsyncQuerying")
         )
         + collection,
         TARGETS / "writing_verbs.py": header(
@@ -322,7 +351,13 @@ def files() -> dict[Path, str]:
             ("vecdb.aio.opening", "Opening"),
         )
         + changing,
-        TARGETS / "verbs.py": header(VERBS, verbs, ("vecdb.aio.writing_verbs", "AsyncWritingVerbs"))
+        TARGETS / "querying_verbs.py": header(
+            QUERYING_VERBS, querying, ("vecdb.aio.writing_verbs", "AsyncWritingVerbs")
+        )
+        + querying,
+        TARGETS / "verbs.py": header(
+            VERBS, verbs, ("vecdb.aio.querying_verbs", "AsyncQueryingVerbs")
+        )
         + verbs,
         TARGETS / "database_verbs.py": header(
             DATABASE_VERBS,

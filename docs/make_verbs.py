@@ -1,4 +1,5 @@
-"""Write vecdb/writing_verbs.py and vecdb/verbs.py from the verbs of ``Writing`` and ``Collection``.
+"""Write vecdb/writing_verbs.py, querying_verbs.py and verbs.py from the verbs of ``Writing``,
+``Querying`` and ``Collection``.
 
     python docs/make_verbs.py            write it
     python docs/make_verbs.py --check    say whether it is as it should be (exit code 1: it is not)
@@ -52,8 +53,8 @@ class WritingVerbs:
         return Collection(self._database, self._database.store(collection_name))
 '''
 
-VERBS = '''\
-"""The verbs of ``Collection`` with its name first, as ``VecDB`` has them.
+QUERYING_VERBS = '''\
+"""The verbs of ``Collection`` that read it, with its name first, as ``VecDB`` has them.
 
 Not written by hand: ``python docs/make_verbs.py`` makes this file.
 """
@@ -66,7 +67,25 @@ from vecdb.qdrant_arguments import OfPoints, Unpack
 from vecdb.writing_verbs import WritingVerbs
 
 
-class Verbs(WritingVerbs):
+class QueryingVerbs(WritingVerbs):
+    """One method for each verb of ``Collection`` that reads it."""
+'''
+
+VERBS = '''\
+"""The verbs of ``Collection`` with its name first, as ``VecDB`` has them.
+
+Not written by hand: ``python docs/make_verbs.py`` makes this file.
+"""
+
+from __future__ import annotations
+
+{imports}
+from vecdb import models, qdrant_arguments
+from vecdb.qdrant_arguments import OfPoints, Unpack
+from vecdb.querying_verbs import QueryingVerbs
+
+
+class Verbs(QueryingVerbs):
     """One method for each verb of ``Collection``."""
 '''
 
@@ -140,9 +159,12 @@ def module(head: str, name: str, source: Path) -> str:
 
 
 def files() -> dict[Path, str]:
-    """Both files."""
+    """All of the files."""
     return {
         PACKAGE / "writing_verbs.py": module(WRITING_VERBS, "WritingVerbs", PACKAGE / "writing.py"),
+        PACKAGE / "querying_verbs.py": module(
+            QUERYING_VERBS, "QueryingVerbs", PACKAGE / "querying.py"
+        ),
         PACKAGE / "verbs.py": module(VERBS, "Verbs", PACKAGE / "collection.py"),
     }
 

@@ -69,9 +69,11 @@ LAYERS["vecdb.writing"] = {
     "vecdb.engine",
     "vecdb.qdrant_arguments",
 }
-LAYERS["vecdb.collection"] = {*LAYERS["vecdb.writing"], "vecdb.writing"}
+LAYERS["vecdb.querying"] = {*LAYERS["vecdb.writing"], "vecdb.writing"}
+LAYERS["vecdb.collection"] = {*LAYERS["vecdb.querying"], "vecdb.querying"}
 LAYERS["vecdb.writing_verbs"] = {*LAYERS["vecdb.collection"], "vecdb.collection"}
-LAYERS["vecdb.verbs"] = {*LAYERS["vecdb.writing_verbs"], "vecdb.writing_verbs"}
+LAYERS["vecdb.querying_verbs"] = {*LAYERS["vecdb.writing_verbs"], "vecdb.writing_verbs"}
+LAYERS["vecdb.verbs"] = {*LAYERS["vecdb.querying_verbs"], "vecdb.querying_verbs"}
 LAYERS["vecdb.database"] = {*LAYERS["vecdb.verbs"], "vecdb.verbs", "vecdb.version"}
 # Qdrant's client on the public face.
 LAYERS["vecdb.qdrant"] = {

@@ -5,88 +5,16 @@ Not written by hand: ``python docs/make_verbs.py`` makes this file.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from inspect import isfunction
 
 from vecdb import models, qdrant_arguments
 from vecdb.qdrant_arguments import OfPoints, Unpack
-from vecdb.writing_verbs import WritingVerbs
+from vecdb.querying_verbs import QueryingVerbs
 
 
-class Verbs(WritingVerbs):
+class Verbs(QueryingVerbs):
     """One method for each verb of ``Collection``."""
-
-    def retrieve(
-        self,
-        collection_name: str,
-        ids: models.IdsInput,
-        with_payload: models.WithPayloadInput | None = True,
-        with_vectors: models.WithVectorsInput | None = False,
-        **qdrant: Unpack[OfPoints],
-    ) -> list[models.Record]:
-        """The points with these ids that exist, in the order asked for."""
-        qdrant_arguments.check("VecDB.retrieve", qdrant)
-        return self.collection(collection_name).retrieve(
-            ids=ids, with_payload=with_payload, with_vectors=with_vectors
-        )
-
-    def scroll(
-        self,
-        collection_name: str,
-        scroll_filter: models.FilterInput | None = None,
-        limit: int | None = 10,
-        offset: models.IdInput | None = None,
-        with_payload: models.WithPayloadInput | None = True,
-        with_vectors: models.WithVectorsInput | None = False,
-        order_by: models.OrderByInput | None = None,
-        **qdrant: Unpack[OfPoints],
-    ) -> tuple[list[models.Record], int | str | None]:
-        """A page of points in id order, from the id ``offset``; and the id of the next page.
-
-        ``order_by``: points in the order of a number or datetime of their payload instead, a key or
-        `OrderBy`. Then there is no ``offset``, and None is the second result: the next page has the
-        last ``order_value`` as ``start_from``, and begins with the points that have it.
-        """
-        qdrant_arguments.check("VecDB.scroll", qdrant)
-        return self.collection(collection_name).scroll(
-            scroll_filter=scroll_filter,
-            limit=limit,
-            offset=offset,
-            with_payload=with_payload,
-            with_vectors=with_vectors,
-            order_by=order_by,
-        )
-
-    def count(
-        self,
-        collection_name: str,
-        count_filter: models.FilterInput | None = None,
-        exact: bool = True,
-        **qdrant: Unpack[OfPoints],
-    ) -> models.CountResult:
-        """How many points there are, or match. Always exact."""
-        qdrant_arguments.check("VecDB.count", qdrant)
-        return self.collection(collection_name).count(count_filter=count_filter, exact=exact)
-
-    def facet(
-        self,
-        collection_name: str,
-        key: str,
-        facet_filter: models.FilterInput | None = None,
-        limit: int | None = 10,
-        exact: bool = False,
-        **qdrant: Unpack[OfPoints],
-    ) -> models.FacetResponse:
-        """The values at a path of the payload that most points have, and how many have each.
-
-        Strings, integers and bools count, elements of arrays too, each once a point. The largest
-        counts come first, equal ones in the order of the values. Always exact: memory is taken for
-        every different value, and time for every point that matches.
-        """
-        qdrant_arguments.check("VecDB.facet", qdrant)
-        return self.collection(collection_name).facet(
-            key=key, facet_filter=facet_filter, limit=limit, exact=exact
-        )
 
     def search(
         self,
@@ -158,42 +86,29 @@ class Verbs(WritingVerbs):
             with_lookup=with_lookup,
         )
 
-    def query_points(
+    def recommend(
         self,
         collection_name: str,
-        query: models.QueryInput | None = None,
-        using: str | None = None,
+        positive: Sequence[models.VectorInput] | None = None,
+        negative: Sequence[models.VectorInput] | None = None,
         query_filter: models.FilterInput | None = None,
         search_params: models.SearchParamsInput | None = None,
         limit: int | None = 10,
-        offset: int | None = None,
+        offset: int | None = 0,
         with_payload: models.WithPayloadInput | None = True,
         with_vectors: models.WithVectorsInput | None = False,
         score_threshold: float | None = None,
-        prefetch: models.PrefetchInput | None = None,
+        using: str | None = None,
         lookup_from: models.LookupInput | None = None,
-        explain: bool = False,
+        strategy: models.RecommendStrategy | str | None = None,
         **qdrant: Unpack[OfPoints],
-    ) -> models.QueryResponse:
-        """The nearest points to a vector, or to the point with an id (which is left out).
-
-        Without a ``query``: points in the order of ids, with score 1. A ``NearestQuery`` with
-        ``mmr`` chooses points that differ from each other. A ``RecommendQuery``, ``DiscoverQuery``,
-        ``ContextQuery`` or ``RelevanceFeedbackQuery`` has several examples, vectors or ids. An
-        ``OrderByQuery`` gives points in the order of a value of their payload, a ``SampleQuery``
-        some by chance. ``lookup_from``: the collection, and the name of its vectors, in which the
-        ids of a query are looked up.
-
-        ``prefetch``: points are found first, by each `Prefetch` as many as its limit, and the query
-        is made on them, exactly. A ``FusionQuery`` or ``RrfQuery`` makes one list of several, a
-        ``FormulaQuery`` computes other scores. ``query_filter`` is for the prefetches, too.
-
-        ``explain``: the answer's ``explanation`` says what was scanned in each segment, and why.
-        """
-        qdrant_arguments.check("VecDB.query_points", qdrant)
-        return self.collection(collection_name).query_points(
-            query=query,
-            using=using,
+    ) -> list[models.ScoredPoint]:
+        """``query_points`` with a ``RecommendQuery``: points that are like some examples, vectors
+        or ids, and unlike others."""
+        qdrant_arguments.check("VecDB.recommend", qdrant)
+        return self.collection(collection_name).recommend(
+            positive=positive,
+            negative=negative,
             query_filter=query_filter,
             search_params=search_params,
             limit=limit,
@@ -201,125 +116,94 @@ class Verbs(WritingVerbs):
             with_payload=with_payload,
             with_vectors=with_vectors,
             score_threshold=score_threshold,
-            prefetch=prefetch,
-            lookup_from=lookup_from,
-            explain=explain,
-        )
-
-    def within(
-        self,
-        collection_name: str,
-        query: models.QueryVectorInput | models.IdInput,
-        score_threshold: float,
-        using: str | None = None,
-        query_filter: models.FilterInput | None = None,
-        with_payload: models.WithPayloadInput | None = True,
-        with_vectors: models.WithVectorsInput | None = False,
-        **qdrant: Unpack[OfPoints],
-    ) -> Iterator[models.ScoredPoint]:
-        """All points with a better score than the threshold, in no order, as they are found: for
-        Euclid and Manhattan those that are nearer to the vector, or the point with an id.
-
-        None is missing, as all originals are compared, and it is one state that is read, whatever
-        is written meanwhile. Some thousand points are in memory at a time.
-        """
-        qdrant_arguments.check("VecDB.within", qdrant)
-        return self.collection(collection_name).within(
-            query=query,
-            score_threshold=score_threshold,
             using=using,
-            query_filter=query_filter,
-            with_payload=with_payload,
-            with_vectors=with_vectors,
+            lookup_from=lookup_from,
+            strategy=strategy,
         )
 
-    def query_batch_points(
-        self, collection_name: str, requests: models.QueryRequestsInput, **qdrant: Unpack[OfPoints]
-    ) -> list[models.QueryResponse]:
-        """Several ``QueryRequest`` on one and the same state; those that differ in their query
-        only are searched together."""
-        qdrant_arguments.check("VecDB.query_batch_points", qdrant)
-        return self.collection(collection_name).query_batch_points(requests=requests)
+    def recommend_batch(
+        self, collection_name: str, requests: Sequence[models.Given], **qdrant: Unpack[OfPoints]
+    ) -> list[list[models.ScoredPoint]]:
+        """Several recommendations on one and the same state: the fields of ``recommend``, and
+        ``filter``, ``params`` and ``with_vector`` as ``QueryRequest`` calls them."""
+        qdrant_arguments.check("VecDB.recommend_batch", qdrant)
+        return self.collection(collection_name).recommend_batch(requests=requests)
 
-    def query_points_groups(
+    def recommend_groups(
         self,
         collection_name: str,
         group_by: str,
-        query: models.QueryInput | None = None,
-        using: str | None = None,
+        positive: Sequence[models.VectorInput] | None = None,
+        negative: Sequence[models.VectorInput] | None = None,
         query_filter: models.FilterInput | None = None,
         search_params: models.SearchParamsInput | None = None,
         limit: int | None = 10,
-        group_size: int = 3,
+        group_size: int = 1,
+        score_threshold: float | None = None,
         with_payload: models.WithPayloadInput | None = True,
         with_vectors: models.WithVectorsInput | None = False,
-        score_threshold: float | None = None,
-        prefetch: models.PrefetchInput | None = None,
+        using: str | None = None,
         lookup_from: models.LookupInput | None = None,
         with_lookup: models.WithLookupInput | None = None,
+        strategy: models.RecommendStrategy | str | None = None,
         **qdrant: Unpack[OfPoints],
     ) -> models.GroupsResult:
-        """The points that ``query_points`` finds, in groups by what they have at a path of the
-        payload: ``limit`` groups, the one with the best point first, each with its best
-        ``group_size`` points.
-
-        Strings and integers make groups. A point with an array of them is in several, one that has
-        another value there, or none, in no group. Groups are as sure as the search: where its first
-        results do not suffice, all payloads that match are read and it is made again among those of
-        a group. ``with_lookup``: each group comes with the point of another collection that has its
-        value as an id.
-        """
-        qdrant_arguments.check("VecDB.query_points_groups", qdrant)
-        return self.collection(collection_name).query_points_groups(
+        """``query_points_groups`` of a recommendation."""
+        qdrant_arguments.check("VecDB.recommend_groups", qdrant)
+        return self.collection(collection_name).recommend_groups(
             group_by=group_by,
-            query=query,
-            using=using,
+            positive=positive,
+            negative=negative,
             query_filter=query_filter,
             search_params=search_params,
             limit=limit,
             group_size=group_size,
+            score_threshold=score_threshold,
             with_payload=with_payload,
             with_vectors=with_vectors,
-            score_threshold=score_threshold,
-            prefetch=prefetch,
+            using=using,
             lookup_from=lookup_from,
             with_lookup=with_lookup,
+            strategy=strategy,
         )
 
-    def search_matrix_pairs(
+    def discover(
         self,
         collection_name: str,
+        target: models.VectorInput | None = None,
+        context: models.ContextInput | Sequence[models.Given] | None = None,
         query_filter: models.FilterInput | None = None,
-        limit: int | None = 3,
-        sample: int | None = 10,
+        search_params: models.SearchParamsInput | None = None,
+        limit: int | None = 10,
+        offset: int | None = 0,
+        with_payload: models.WithPayloadInput | None = True,
+        with_vectors: models.WithVectorsInput | None = False,
         using: str | None = None,
+        lookup_from: models.LookupInput | None = None,
         **qdrant: Unpack[OfPoints],
-    ) -> models.SearchMatrixPairsResponse:
-        """How near points are to each other: ``sample`` points by chance, and for each of them the
-        ``limit`` nearest of the others, with their scores.
-
-        Always exact; the time grows with the square of ``sample``.
-        """
-        qdrant_arguments.check("VecDB.search_matrix_pairs", qdrant)
-        return self.collection(collection_name).search_matrix_pairs(
-            query_filter=query_filter, limit=limit, sample=sample, using=using
+    ) -> list[models.ScoredPoint]:
+        """``query_points`` with a ``DiscoverQuery``: points near a target, on the right side of
+        pairs of examples. Without a target the pairs alone count, as in a ``ContextQuery``."""
+        qdrant_arguments.check("VecDB.discover", qdrant)
+        return self.collection(collection_name).discover(
+            target=target,
+            context=context,
+            query_filter=query_filter,
+            search_params=search_params,
+            limit=limit,
+            offset=offset,
+            with_payload=with_payload,
+            with_vectors=with_vectors,
+            using=using,
+            lookup_from=lookup_from,
         )
 
-    def search_matrix_offsets(
-        self,
-        collection_name: str,
-        query_filter: models.FilterInput | None = None,
-        limit: int | None = 3,
-        sample: int | None = 10,
-        using: str | None = None,
-        **qdrant: Unpack[OfPoints],
-    ) -> models.SearchMatrixOffsetsResponse:
-        """The same as ``search_matrix_pairs``, as a sparse matrix of positions in a list of
-        ids."""
-        qdrant_arguments.check("VecDB.search_matrix_offsets", qdrant)
-        return self.collection(collection_name).search_matrix_offsets(
-            query_filter=query_filter, limit=limit, sample=sample, using=using
-        )
+    def discover_batch(
+        self, collection_name: str, requests: Sequence[models.Given], **qdrant: Unpack[OfPoints]
+    ) -> list[list[models.ScoredPoint]]:
+        """Several discoveries on one and the same state, as ``recommend_batch``."""
+        qdrant_arguments.check("VecDB.discover_batch", qdrant)
+        return self.collection(collection_name).discover_batch(requests=requests)
 
 
 for _verb in vars(Verbs).values():

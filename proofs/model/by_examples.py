@@ -5,6 +5,7 @@ Each function returns what an answer is that it should not be; None if all is we
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import permutations
 from random import Random
 from typing import Any
@@ -13,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from proofs.model.oracle import Floats, Oracle, PointId
-from proofs.model.searches import EXACT, draw_search
+from proofs.model.searches import EXACT, Search, draw_search
 from proofs.model.writes import Pool, random_filter
 
 Scores = npt.NDArray[np.float64]
@@ -32,11 +33,12 @@ def _sigmoid(scores: Scores) -> Scores:
 class _Asked:
     """A query that is drawn: ``query`` in its JSON form, and how it scores rows."""
 
-    def __init__(self, oracle: Oracle, pool: Pool, rng: Random, name: str) -> None:
+    def __init__(
+        self, oracle: Oracle, pool: Pool, rng: Random, name: str, kinds: Sequence[str]
+    ) -> None:
         self._oracle, self._pool, self._rng, self._name = oracle, pool, rng, name
-        self._rows = np.empty(0)
         self.ids: set[PointId] = set()
-        self.kind = rng.choice(("best_score", "sum_scores", "discover", "context", "feedback"))
+        self.kind = rng.choice(kinds)
         self._examples: list[Floats] = []
         self.query: Any = getattr(self, f"_{self.kind}")()
 
@@ -116,22 +118,58 @@ class _Asked:
         return result
 
 
-def fitting(collection: Any, oracle: Oracle, pool: Pool, rng: Random) -> str | None:
+_RECOMMEND = ("best_score", "sum_scores")
+_DISCOVER = ("discover", "context")
+_KINDS = {
+    "query_points": (*_RECOMMEND, *_DISCOVER, "feedback"),
+    "recommend": _RECOMMEND,
+    "recommend_batch": _RECOMMEND,
+    "discover": _DISCOVER,
+    "discover_batch": _DISCOVER,
+}
+"""What verbs ask by examples: the older ones take the fields of a query as their own."""
+
+
+def _answered(collection: Any, verb: str, asked: _Asked, s: Search) -> list[Any]:
+    if verb == "query_points":
+        answer = collection.query_points(
+            asked.query, s.name or None, s.filter, s.params, s.limit, with_payload=False
+        )
+        return list(answer.points)
+    (inner,) = asked.query.values()
+    fields = inner if isinstance(inner, dict) else asked.query
+    if not verb.endswith("_batch"):
+        found = getattr(collection, verb)(
+            **fields,
+            query_filter=s.filter,
+            search_params=s.params,
+            limit=s.limit,
+            using=s.name or None,
+            with_payload=False,
+        )
+        return list(found)
+    request = {**fields, "filter": s.filter, "params": s.params, "limit": s.limit}
+    once, again = getattr(collection, verb)([{**request, "using": s.name or None}] * 2)
+    assert once == again, f"{verb}: {once}, and the same again: {again}"
+    return list(once)
+
+
+def fitting(
+    collection: Any, oracle: Oracle, pool: Pool, rng: Random, verb: str = "query_points"
+) -> str | None:
     """Points that fit several examples. By an index points may be missed; the score of what is
     found is what it is. Where a side is decided by the last bits either is right."""
     if not oracle.vectors:
         return None
     s = draw_search(rng, oracle, pool, rng.choice((EXACT, EXACT, None)))
-    asked = _Asked(oracle, pool, rng, s.name)
-    found = collection.query_points(
-        asked.query, s.name or None, s.filter, s.params, s.limit, with_payload=False
-    ).points
+    asked = _Asked(oracle, pool, rng, s.name, _KINDS[verb])
+    found = _answered(collection, verb, asked, s)
     there = [
         i
         for i in oracle.matching(s.filter)
         if s.name in oracle.points[i].vectors and i not in asked.ids
     ]
-    what = f"{asked.kind} by {s.name!r}, filter {s.filter}, limit {s.limit}, {s.params}"
+    what = f"{verb}: {asked.kind} by {s.name!r}, filter {s.filter}, limit {s.limit}, {s.params}"
     if len(found) != min(s.limit, len(there)):
         return f"{what}: {len(found)} points of {len(there)}"
     if not found:

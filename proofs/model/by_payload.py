@@ -110,22 +110,26 @@ def faceted(collection: Any, oracle: Oracle, pool: Pool, rng: Random) -> str | N
 
 
 def grouped(
-    collection: Any, oracle: Oracle, pool: Pool, rng: Random, *, by_search: bool = False
+    collection: Any, oracle: Oracle, pool: Pool, rng: Random, verb: str = "query_points_groups"
 ) -> str | None:
-    """Points near a vector in groups, of ``search_groups`` or of a query; where there is no vector,
+    """Points near a vector in groups, which verbs ask for in three ways; where there is no vector,
     points by their ids."""
     key, limit, size = rng.choice(KEYS), rng.choice((1, 3, 100)), rng.choice((1, 3, 100))
     if not oracle.vectors:
         return _grouped_by_ids(collection, oracle, key, limit, size, _drawn(rng, oracle, pool))
     s = draw_search(rng, oracle, pool, rng.choice((EXACT, CODES, SKETCHES, None)))
-    if by_search:
+    if verb == "search_groups":
         answer = collection.search_groups(s.vector, key, s.filter, s.params, limit, size)
+    elif verb == "recommend_groups":  # by one vector, whose average is that vector
+        answer = collection.recommend_groups(
+            key, [s.query], None, s.filter, s.params, limit, size, using=s.name or None
+        )
     else:
         answer = collection.query_points_groups(
             key, s.query, s.name or None, s.filter, s.params, limit, size
         )
     found = answer.groups
-    what = f"groups by {key} near {s.name!r}, {s.params}, filter {s.filter}, {limit} x {size}"
+    what = f"{verb}: by {key} near {s.name!r}, {s.params}, filter {s.filter}, {limit} x {size}"
     scores, exact = oracle.scores(s.name, s.query, s.filter), str(s.params) not in ERRORS
     members = members_of(oracle, key, list(scores))
     if len(found) != min(limit, len(members)) or len({g.id for g in found}) != len(found):

@@ -15,6 +15,8 @@ from proofs.model.searches import EXACT, draw_search
 from proofs.model.writes import random_filter
 from proofs.soak.world import Kept
 
+Read = Callable[[Any, Kept, Random], str | None]
+
 
 def _retrieve(collection: Any, kept: Kept, rng: Random) -> str | None:
     return comparison.retrieved(collection, kept.oracle, [*kept.pool.some(rng, 12), NO_POINT])
@@ -136,8 +138,18 @@ def _query_groups(collection: Any, kept: Kept, rng: Random) -> str | None:
     return ask(collection, kept.oracle, kept.pool, rng)
 
 
-def _search_groups(collection: Any, kept: Kept, rng: Random) -> str | None:
-    return by_payload.grouped(collection, kept.oracle, kept.pool, rng, by_search=True)
+def _groups_by(verb: str) -> Read:
+    def read(collection: Any, kept: Kept, rng: Random) -> str | None:
+        return by_payload.grouped(collection, kept.oracle, kept.pool, rng, verb)
+
+    return read
+
+
+def _fitting_by(verb: str) -> Read:
+    def read(collection: Any, kept: Kept, rng: Random) -> str | None:
+        return by_examples.fitting(collection, kept.oracle, kept.pool, rng, verb)
+
+    return read
 
 
 def _facet(collection: Any, kept: Kept, rng: Random) -> str | None:
@@ -159,9 +171,6 @@ def _memory_report(collection: Any, kept: Kept, rng: Random) -> str | None:
     return None if fits and total["file"] > 0 else f"memory report {report}"
 
 
-Read = Callable[[Any, Kept, Random], str | None]
-
-
 def _with_vectors(search: Read) -> Read:
     """A search, where there is a vector to search by."""
 
@@ -180,7 +189,12 @@ READS: dict[str, Read] = {
     "query_points": _with_vectors(_query_points),
     "query_batch_points": _with_vectors(_query_batch),
     "query_points_groups": _query_groups,
-    "search_groups": _search_groups,
+    "search_groups": _groups_by("search_groups"),
+    "recommend": _fitting_by("recommend"),
+    "recommend_batch": _fitting_by("recommend_batch"),
+    "recommend_groups": _groups_by("recommend_groups"),
+    "discover": _fitting_by("discover"),
+    "discover_batch": _fitting_by("discover_batch"),
     "facet": _facet,
     "search_matrix_pairs": _matrix,
     "search_matrix_offsets": _matrix,

@@ -81,7 +81,7 @@ def test_what_a_reader_may_not_do_is_all_that_changes_something() -> None:
     posts_that_read = (
         *("/points", "/points/scroll", "/points/count", "/facet"),
         *("/query", "/batch", "/groups", "/search", "/pairs", "/offsets"),
-        *("/recommend", "/discover", "/explain"),
+        *("/recommend", "/discover", "/explain", "/within"),
     )
     for route in ROUTES:
         reads_only = route.method == "GET" or (

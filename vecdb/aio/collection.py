@@ -5,19 +5,19 @@ Not written by hand: ``python docs/make_async.py`` makes this file.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import Sequence
 from typing import Any
 
 from vecdb import models
 from vecdb.aio.calls import Calls
 from vecdb.aio.handles import Reading
-from vecdb.aio.writing import AsyncWriting
+from vecdb.aio.querying import AsyncQuerying
 from vecdb.collection import Collection
 from vecdb.engine.store import RecoveryReport
 from vecdb.qdrant_arguments import OfPoints, Unpack
 
 
-class AsyncCollection(AsyncWriting):
+class AsyncCollection(AsyncQuerying):
     """One collection of an open database: the same verbs as ``AsyncVecDB``, without the name."""
 
     def __init__(self, calls: Calls, collection: Collection) -> None:
@@ -46,86 +46,6 @@ class AsyncCollection(AsyncWriting):
     def recovery(self) -> RecoveryReport:
         """What opening the collection found and did."""
         return self._collection.recovery
-
-    async def retrieve(
-        self,
-        ids: models.IdsInput,
-        with_payload: models.WithPayloadInput | None = True,
-        with_vectors: models.WithVectorsInput | None = False,
-        **qdrant: Unpack[OfPoints],
-    ) -> list[models.Record]:
-        """The points with these ids that exist, in the order asked for."""
-        return await self._calls.read(
-            self._collection,
-            Collection.retrieve,
-            ids=ids,
-            with_payload=with_payload,
-            with_vectors=with_vectors,
-            **qdrant,
-        )
-
-    async def scroll(
-        self,
-        scroll_filter: models.FilterInput | None = None,
-        limit: int | None = 10,
-        offset: models.IdInput | None = None,
-        with_payload: models.WithPayloadInput | None = True,
-        with_vectors: models.WithVectorsInput | None = False,
-        order_by: models.OrderByInput | None = None,
-        **qdrant: Unpack[OfPoints],
-    ) -> tuple[list[models.Record], int | str | None]:
-        """A page of points in id order, from the id ``offset``; and the id of the next page.
-
-        ``order_by``: points in the order of a number or datetime of their payload instead, a key or
-        `OrderBy`. Then there is no ``offset``, and None is the second result: the next page has the
-        last ``order_value`` as ``start_from``, and begins with the points that have it.
-        """
-        return await self._calls.read(
-            self._collection,
-            Collection.scroll,
-            scroll_filter=scroll_filter,
-            limit=limit,
-            offset=offset,
-            with_payload=with_payload,
-            with_vectors=with_vectors,
-            order_by=order_by,
-            **qdrant,
-        )
-
-    async def count(
-        self,
-        count_filter: models.FilterInput | None = None,
-        exact: bool = True,
-        **qdrant: Unpack[OfPoints],
-    ) -> models.CountResult:
-        """How many points there are, or match. Always exact."""
-        return await self._calls.read(
-            self._collection, Collection.count, count_filter=count_filter, exact=exact, **qdrant
-        )
-
-    async def facet(
-        self,
-        key: str,
-        facet_filter: models.FilterInput | None = None,
-        limit: int | None = 10,
-        exact: bool = False,
-        **qdrant: Unpack[OfPoints],
-    ) -> models.FacetResponse:
-        """The values at a path of the payload that most points have, and how many have each.
-
-        Strings, integers and bools count, elements of arrays too, each once a point. The largest
-        counts come first, equal ones in the order of the values. Always exact: memory is taken for
-        every different value, and time for every point that matches.
-        """
-        return await self._calls.read(
-            self._collection,
-            Collection.facet,
-            key=key,
-            facet_filter=facet_filter,
-            limit=limit,
-            exact=exact,
-            **qdrant,
-        )
 
     async def search(
         self,
@@ -200,42 +120,29 @@ class AsyncCollection(AsyncWriting):
             **qdrant,
         )
 
-    async def query_points(
+    async def recommend(
         self,
-        query: models.QueryInput | None = None,
-        using: str | None = None,
+        positive: Sequence[models.VectorInput] | None = None,
+        negative: Sequence[models.VectorInput] | None = None,
         query_filter: models.FilterInput | None = None,
         search_params: models.SearchParamsInput | None = None,
         limit: int | None = 10,
-        offset: int | None = None,
+        offset: int | None = 0,
         with_payload: models.WithPayloadInput | None = True,
         with_vectors: models.WithVectorsInput | None = False,
         score_threshold: float | None = None,
-        prefetch: models.PrefetchInput | None = None,
+        using: str | None = None,
         lookup_from: models.LookupInput | None = None,
-        explain: bool = False,
+        strategy: models.RecommendStrategy | str | None = None,
         **qdrant: Unpack[OfPoints],
-    ) -> models.QueryResponse:
-        """The nearest points to a vector, or to the point with an id (which is left out).
-
-        Without a ``query``: points in the order of ids, with score 1. A ``NearestQuery`` with
-        ``mmr`` chooses points that differ from each other. A ``RecommendQuery``, ``DiscoverQuery``,
-        ``ContextQuery`` or ``RelevanceFeedbackQuery`` has several examples, vectors or ids. An
-        ``OrderByQuery`` gives points in the order of a value of their payload, a ``SampleQuery``
-        some by chance. ``lookup_from``: the collection, and the name of its vectors, in which the
-        ids of a query are looked up.
-
-        ``prefetch``: points are found first, by each `Prefetch` as many as its limit, and the query
-        is made on them, exactly. A ``FusionQuery`` or ``RrfQuery`` makes one list of several, a
-        ``FormulaQuery`` computes other scores. ``query_filter`` is for the prefetches, too.
-
-        ``explain``: the answer's ``explanation`` says what was scanned in each segment, and why.
-        """
+    ) -> list[models.ScoredPoint]:
+        """``query_points`` with a ``RecommendQuery``: points that are like some examples, vectors
+        or ids, and unlike others."""
         return await self._calls.read(
             self._collection,
-            Collection.query_points,
-            query=query,
-            using=using,
+            Collection.recommend,
+            positive=positive,
+            negative=negative,
             query_filter=query_filter,
             search_params=search_params,
             limit=limit,
@@ -243,136 +150,98 @@ class AsyncCollection(AsyncWriting):
             with_payload=with_payload,
             with_vectors=with_vectors,
             score_threshold=score_threshold,
-            prefetch=prefetch,
-            lookup_from=lookup_from,
-            explain=explain,
-            **qdrant,
-        )
-
-    async def within(
-        self,
-        query: models.QueryVectorInput | models.IdInput,
-        score_threshold: float,
-        using: str | None = None,
-        query_filter: models.FilterInput | None = None,
-        with_payload: models.WithPayloadInput | None = True,
-        with_vectors: models.WithVectorsInput | None = False,
-        **qdrant: Unpack[OfPoints],
-    ) -> AsyncIterator[models.ScoredPoint]:
-        """All points with a better score than the threshold, in no order, as they are found: for
-        Euclid and Manhattan those that are nearer to the vector, or the point with an id.
-
-        None is missing, as all originals are compared, and it is one state that is read, whatever
-        is written meanwhile. Some thousand points are in memory at a time.
-        """
-        return await self._calls.stream(
-            self._collection,
-            Collection.within,
-            query=query,
-            score_threshold=score_threshold,
             using=using,
-            query_filter=query_filter,
-            with_payload=with_payload,
-            with_vectors=with_vectors,
+            lookup_from=lookup_from,
+            strategy=strategy,
             **qdrant,
         )
 
-    async def query_batch_points(
-        self, requests: models.QueryRequestsInput, **qdrant: Unpack[OfPoints]
-    ) -> list[models.QueryResponse]:
-        """Several ``QueryRequest`` on one and the same state; those that differ in their query
-        only are searched together."""
+    async def recommend_batch(
+        self, requests: Sequence[models.Given], **qdrant: Unpack[OfPoints]
+    ) -> list[list[models.ScoredPoint]]:
+        """Several recommendations on one and the same state: the fields of ``recommend``, and
+        ``filter``, ``params`` and ``with_vector`` as ``QueryRequest`` calls them."""
         return await self._calls.read(
-            self._collection, Collection.query_batch_points, requests=requests, **qdrant
+            self._collection, Collection.recommend_batch, requests=requests, **qdrant
         )
 
-    async def query_points_groups(
+    async def recommend_groups(
         self,
         group_by: str,
-        query: models.QueryInput | None = None,
-        using: str | None = None,
+        positive: Sequence[models.VectorInput] | None = None,
+        negative: Sequence[models.VectorInput] | None = None,
         query_filter: models.FilterInput | None = None,
         search_params: models.SearchParamsInput | None = None,
         limit: int | None = 10,
-        group_size: int = 3,
+        group_size: int = 1,
+        score_threshold: float | None = None,
         with_payload: models.WithPayloadInput | None = True,
         with_vectors: models.WithVectorsInput | None = False,
-        score_threshold: float | None = None,
-        prefetch: models.PrefetchInput | None = None,
+        using: str | None = None,
         lookup_from: models.LookupInput | None = None,
         with_lookup: models.WithLookupInput | None = None,
+        strategy: models.RecommendStrategy | str | None = None,
         **qdrant: Unpack[OfPoints],
     ) -> models.GroupsResult:
-        """The points that ``query_points`` finds, in groups by what they have at a path of the
-        payload: ``limit`` groups, the one with the best point first, each with its best
-        ``group_size`` points.
-
-        Strings and integers make groups. A point with an array of them is in several, one that has
-        another value there, or none, in no group. Groups are as sure as the search: where its first
-        results do not suffice, all payloads that match are read and it is made again among those of
-        a group. ``with_lookup``: each group comes with the point of another collection that has its
-        value as an id.
-        """
+        """``query_points_groups`` of a recommendation."""
         return await self._calls.read(
             self._collection,
-            Collection.query_points_groups,
+            Collection.recommend_groups,
             group_by=group_by,
-            query=query,
-            using=using,
+            positive=positive,
+            negative=negative,
             query_filter=query_filter,
             search_params=search_params,
             limit=limit,
             group_size=group_size,
+            score_threshold=score_threshold,
             with_payload=with_payload,
             with_vectors=with_vectors,
-            score_threshold=score_threshold,
-            prefetch=prefetch,
+            using=using,
             lookup_from=lookup_from,
             with_lookup=with_lookup,
+            strategy=strategy,
             **qdrant,
         )
 
-    async def search_matrix_pairs(
+    async def discover(
         self,
+        target: models.VectorInput | None = None,
+        context: models.ContextInput | Sequence[models.Given] | None = None,
         query_filter: models.FilterInput | None = None,
-        limit: int | None = 3,
-        sample: int | None = 10,
+        search_params: models.SearchParamsInput | None = None,
+        limit: int | None = 10,
+        offset: int | None = 0,
+        with_payload: models.WithPayloadInput | None = True,
+        with_vectors: models.WithVectorsInput | None = False,
         using: str | None = None,
+        lookup_from: models.LookupInput | None = None,
         **qdrant: Unpack[OfPoints],
-    ) -> models.SearchMatrixPairsResponse:
-        """How near points are to each other: ``sample`` points by chance, and for each of them the
-        ``limit`` nearest of the others, with their scores.
-
-        Always exact; the time grows with the square of ``sample``.
-        """
+    ) -> list[models.ScoredPoint]:
+        """``query_points`` with a ``DiscoverQuery``: points near a target, on the right side of
+        pairs of examples. Without a target the pairs alone count, as in a ``ContextQuery``."""
         return await self._calls.read(
             self._collection,
-            Collection.search_matrix_pairs,
+            Collection.discover,
+            target=target,
+            context=context,
             query_filter=query_filter,
+            search_params=search_params,
             limit=limit,
-            sample=sample,
+            offset=offset,
+            with_payload=with_payload,
+            with_vectors=with_vectors,
             using=using,
+            lookup_from=lookup_from,
             **qdrant,
         )
 
-    async def search_matrix_offsets(
-        self,
-        query_filter: models.FilterInput | None = None,
-        limit: int | None = 3,
-        sample: int | None = 10,
-        using: str | None = None,
-        **qdrant: Unpack[OfPoints],
-    ) -> models.SearchMatrixOffsetsResponse:
-        """The same as ``search_matrix_pairs``, as a sparse matrix of positions in a list of
-        ids."""
+    async def discover_batch(
+        self, requests: Sequence[models.Given], **qdrant: Unpack[OfPoints]
+    ) -> list[list[models.ScoredPoint]]:
+        """Several discoveries on one and the same state, as ``recommend_batch``."""
         return await self._calls.read(
-            self._collection,
-            Collection.search_matrix_offsets,
-            query_filter=query_filter,
-            limit=limit,
-            sample=sample,
-            using=using,
-            **qdrant,
+            self._collection, Collection.discover_batch, requests=requests, **qdrant
         )
 
     async def flush(self) -> None:

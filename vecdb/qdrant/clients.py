@@ -16,7 +16,6 @@ from qdrant_client import models
 from vecdb.database import VecDB
 from vecdb.qdrant.coroutines import AsyncVecDBLocal
 from vecdb.qdrant.local import VecDBLocal
-from vecdb.qdrant.older import Older
 from vecdb.qdrant.opening import MEMORY
 
 _USED_THERE = ("cloud_inference", "local_inference_batch_size")
@@ -66,8 +65,7 @@ class QdrantClient(qdrant_client.QdrantClient):
             self._client = VecDBLocal(given)
 
         def __getattr__(self, name: str) -> Any:
-            """A verb of ``VecDB``, or an older one, that this version of Qdrant's client has
-            not."""
+            """A verb of ``VecDB`` that this version of Qdrant's client has not."""
             if not _is_verb(name):
                 raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
             return getattr(self._client, name, None) or _further(self._client, name)
@@ -134,8 +132,7 @@ class AsyncQdrantClient(qdrant_client.AsyncQdrantClient):
             self._client = AsyncVecDBLocal(VecDBLocal(given))
 
         def __getattr__(self, name: str) -> Any:
-            """A verb of ``VecDB``, or an older one, that this version of Qdrant's client has
-            not."""
+            """A verb of ``VecDB`` that this version of Qdrant's client has not."""
             if not _is_verb(name):
                 raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
             return getattr(self._client, name, None) or _further_async(self._client, name)
@@ -182,8 +179,8 @@ def _given(base: Any, positional: tuple[Any, ...], named: dict[str, Any]) -> dic
 
 
 def _is_verb(name: str) -> bool:
-    """Whether it is one of ``VecDB`` or an older one."""
-    return name[0] != "_" and any(callable(getattr(kind, name, None)) for kind in (VecDB, Older))
+    """Whether ``VecDB`` has it."""
+    return name[0] != "_" and callable(getattr(VecDB, name, None))
 
 
 def _is_vector(query: Any) -> bool:

@@ -17,7 +17,6 @@ from vecdb.errors import ReentrantCallError
 from vecdb.qdrant import arguments
 from vecdb.qdrant.answers import as_qdrants
 from vecdb.qdrant.errors import ClientClosed, NotSupported, raised_as_there
-from vecdb.qdrant.older import Older
 from vecdb.qdrant.opening import MEMORY, Opened, open_given
 
 
@@ -70,12 +69,8 @@ class VecDBLocal(QdrantLocal):
             return as_qdrants(method(**arguments.prepared(verb, method, positional, given)))
 
     def method(self, verb: str) -> Callable[..., Any]:
-        """The verb of ``VecDB``, or an older one. Raises NotSupported, and ClientClosed after
-        ``close``."""
-        database = self.database
-        method: Callable[..., Any] | None = getattr(database, verb, None)
-        if method is None:
-            method = getattr(Older(database), verb, None)
+        """The verb of ``VecDB``. Raises NotSupported, and ClientClosed after ``close``."""
+        method: Callable[..., Any] | None = getattr(self.database, verb, None)
         if method is None:
             raise NotSupported(f"{verb}: not supported by vecdb")
         return method

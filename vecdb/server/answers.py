@@ -6,7 +6,7 @@ number, as Qdrant does: ``0.15``, and not the 64-bit ``0.15000000596046448``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +94,12 @@ class Download(Struct):
     checksum: str | None
 
 
+class Lines(Struct):
+    """JSON lines, which are sent as they are made."""
+
+    pieces: AsyncIterator[bytes]
+
+
 def points(records: Iterable[models.Record]) -> Raw:
     """The JSON of points that were looked up."""
     return Raw(encode(list(map(point, records))))
@@ -107,6 +113,11 @@ def point(record: models.Record) -> Point:
 def hits(found: Sequence[models.ScoredPoint]) -> Raw:
     """The JSON of points that were found."""
     return Raw(encode(_hits(found)))
+
+
+def hit_lines(found: Sequence[models.ScoredPoint]) -> bytes:
+    """The same, a line for each."""
+    return b"".join(encode(hit) + b"\n" for hit in _hits(found))
 
 
 def _hits(found: Sequence[models.ScoredPoint]) -> list[Hit]:

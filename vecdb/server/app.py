@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from gzip import compress
 from typing import Any, NoReturn
 from urllib.parse import parse_qsl
@@ -20,7 +20,16 @@ from msgspec import Struct
 from vecdb.models.reading import drop_unknown
 from vecdb.server import answers, downloads
 from vecdb.server.access import Access, check_right
-from vecdb.server.answers import Accepted, Bare, Download, Envelope, Redirect, Text, encode
+from vecdb.server.answers import (
+    Accepted,
+    Bare,
+    Download,
+    Envelope,
+    Lines,
+    Redirect,
+    Text,
+    encode,
+)
 from vecdb.server.bodies import Gone, Receive, chunks, read_body, read_packed
 from vecdb.server.counters import Counters
 from vecdb.server.pages import Page, pages_of
@@ -51,6 +60,7 @@ _access_log = logging.getLogger("vecdb.server.access")
 
 _SHAPES = Shapes(answers.hits, answers.points, answers.point)
 _JSON: Headers = [(b"content-type", b"application/json")]
+_LINES = (b"content-type", b"application/x-ndjson")
 _decode = msgspec.json.Decoder().decode
 _WORTH_PACKING = 1024
 _LOCAL = ("127.0.0.1", "::1")
@@ -119,6 +129,8 @@ class App:
             answer = await self._answer(request)
             if type(answer) is Download:
                 return await self._send_file(request, answer, send)
+            if type(answer) is Lines:
+                return await self._send_pieces(request, 200, [_LINES], answer.pieces, send)
             return await self._send_answer(request, answer, send)
         except Gone:
             raise
@@ -274,22 +286,38 @@ class App:
 
     async def _send_file(self, request: Request, answer: Download, send: Send) -> int:
         sending = await downloads.begin(answer, request.headers.get(b"range"))
-        headers = sending.headers
+        try:
+            pieces = sending.pieces()
+            return await self._send_pieces(request, sending.status, sending.headers, pieces, send)
+        finally:
+            sending.file.close()
+
+    async def _send_pieces(
+        self,
+        request: Request,
+        status: int,
+        headers: Headers,
+        pieces: AsyncIterator[bytes],
+        send: Send,
+    ) -> int:
         if request.origin is not None:
             headers += _cors(request.origin)
-        request.size = sending.length
-        start = {"type": "http.response.start", "status": sending.status, "headers": headers}
         request.begun = True
+        # The body was read, or there is none: what may still come is that the caller goes.
+        gone = asyncio.ensure_future(request.receive())
         try:
-            await send(start)
-            async for piece in sending.pieces():
+            await send({"type": "http.response.start", "status": status, "headers": headers})
+            async for piece in pieces:
+                if gone.done() and gone.result()["type"] == "http.disconnect":
+                    raise Gone
+                request.size += len(piece)
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
             await send({"type": "http.response.body", "body": b""})
         except RuntimeError:
             await _has_broken()
         finally:
-            sending.file.close()
-        return sending.status
+            gone.cancel()
+        return status
 
     def _log_access(self, request: Request, status: int) -> None:
         headers = request.headers

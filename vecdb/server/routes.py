@@ -101,6 +101,7 @@ GET    /vecdb/collections                         overview
 GET    /vecdb{_C}                                 inspect
 GET    /vecdb{_C}/memory                          memory_report
 POST   /vecdb{_C}/explain                         explain
+POST   /vecdb{_C}/points/within                   within
 """
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import AsyncIterator, Hashable
 from functools import partial
+from itertools import islice
 from typing import Any
 
 import msgspec
 
 from vecdb import models
-from vecdb.server.answers import Page, Points
+from vecdb.server.answers import Lines, Page, Points, hit_lines
 from vecdb.server.requests import (
     MOST_SEARCHES,
     Bound,
@@ -53,6 +54,11 @@ _DEEPEST = 64
 
 _SEARCH = ("filter", "params", "offset", *_WANTED)
 _TOP = {**_VECTORS, "top": "limit"}
+WITHIN = Fields(
+    *("using", "filter", "with_payload", "with_vector", "shard_key"),
+    required=("query", "score_threshold"),
+    aliases=_VECTORS,
+)
 SEARCH = Fields(
     *_SEARCH,
     required=("vector", "limit"),
@@ -111,6 +117,8 @@ FACET = Fields(
 )
 
 _PLAIN = {"query", "limit", "with_payload"}
+_PIECE = 256
+"""So many points within a distance are sent at once."""
 _SHORT = 100
 """So many results are an answer that is short."""
 _FEW = 8
@@ -149,6 +157,28 @@ async def explain(service: Service, call: Call) -> Any:
         return {"points": call.shapes.hits(found.points), "explanation": found.explanation}
 
     return await service.lanes.read(None, work, call.timeout)
+
+
+@operation(Right.READ, WITHIN)
+async def within(service: Service, call: Call) -> Any:
+    """Find all points with a better score than a threshold, as JSON lines, which are sent as they
+    are found: in no order, and of one state."""
+    collection = await service.current(call.collection)
+    given = page(WITHIN.read(call.body))
+    asked = tidy({**given, "query": vector(given["query"])})
+    found = collection.within(**arguments(asked))
+
+    def work() -> bytes:
+        return hit_lines(list(islice(found, _PIECE)))
+
+    async def lines(first: bytes) -> AsyncIterator[bytes]:
+        piece = first
+        while piece:
+            yield piece
+            piece = await service.lanes.read(None, work, call.timeout)
+
+    # The first ones are found before the answer begins: what goes wrong now is refused as usual.
+    return Lines(lines(await service.lanes.read(None, work, call.timeout)))
 
 
 def _query(fields: Fields, body: Any, where: str = "") -> dict[str, Any]:
