@@ -154,7 +154,7 @@ def _beginnings(words: Iterable[str], params: TextIndexParams) -> list[str]:
 # -- code ------------------------------------------------------------------------------------------
 
 # U: a capital, d: a digit, s: that letter, l: another letter.
-_PART = re.compile(
+_PART = (
     r"U{2,}s(?![ls])(?:d[dls]*)?"  # URLs
     r"|U+(?=U[ls])"  # HTTP, before Server
     r"|d*U+[dls]*"  # Server2, ID
@@ -167,7 +167,7 @@ def parts_of(word: str) -> list[str]:
     shape = "".join(
         "U" if c.isupper() else "d" if c.isnumeric() else "s" if c == "s" else "l" for c in word
     )
-    return [word[match.start() : match.end()] for match in _PART.finditer(shape)]
+    return [word[match.start() : match.end()] for match in _pattern(_PART).finditer(shape)]
 
 
 def _with_wholes(words: Words, text: str) -> list[str]:
@@ -187,21 +187,27 @@ _UNSPACED = (
     "\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff"  # Japanese syllables
     "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"  # Chinese characters
 )
-_RUN = re.compile(rf"[{_UNSPACED}]+|[^{_UNSPACED}]+")
-_IS_UNSPACED = re.compile(rf"[{_UNSPACED}]").match
+_RUN = rf"[{_UNSPACED}]+|[^{_UNSPACED}]+"
+_IS_UNSPACED = rf"[{_UNSPACED}]"
 # Accents of Latin and Greek; points of Hebrew; vowels and the long stroke of Arabic.
-_ACCENT = re.compile(
-    "(?<=[A-Za-z\u0370-\u03ff])[\u0300-\u036f]+|[\u0591-\u05c7\u0640\u064b-\u065f\u0670]"
-)
+_ACCENT = "(?<=[A-Za-z\u0370-\u03ff])[\u0300-\u036f]+|[\u0591-\u05c7\u0640\u064b-\u065f\u0670]"
+
+
+@cache
+def _pattern(text: str) -> re.Pattern[str]:
+    """Compiled when it is needed: few collections have such an index, and sets of characters take
+    milliseconds."""
+    return re.compile(text)
 
 
 def _multilingual(text: str, unspaced: Callable[[str], list[str]]) -> Iterable[str]:
     if not text.isascii():
         apart = unicodedata.normalize("NFKD", text)
-        text = unicodedata.normalize("NFKC", _ACCENT.sub("", apart))
+        text = unicodedata.normalize("NFKC", _pattern(_ACCENT).sub("", apart))
+    find_runs, is_unspaced = _pattern(_RUN).findall, _pattern(_IS_UNSPACED).match
     for word in words_of(text.lower()):
-        for run in _RUN.findall(word):
-            if _IS_UNSPACED(run):
+        for run in find_runs(word):
+            if is_unspaced(run):
                 yield from unspaced(run)
             else:
                 yield run

@@ -16,9 +16,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import socket
 import stat
-import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -93,6 +91,8 @@ def make_dir(path: Path) -> None:
 def make_temporary_dir() -> Path:
     """Create a private directory: in memory if the system offers enough of it. A container may have
     64 MB, or none that can be written to."""
+    import tempfile  # it brings what only databases in memory have a use for
+
     memory, usual = Path("/dev/shm"), Path(tempfile.gettempdir())
     roomy = (lookup.free_bytes(memory) or 0) >= min(_ROOMY, lookup.free_bytes(usual) or 0)
     for parent in (memory, usual) if roomy else (usual, memory):
@@ -401,7 +401,7 @@ class FileLock:
             raise
         try:
             os.ftruncate(self._fd, 0)
-            os.pwrite(self._fd, f"pid {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+            os.pwrite(self._fd, f"pid {os.getpid()} on {os.uname().nodename}\n".encode(), 0)
         except OSError:
             pass  # only a courtesy: a full disk must not keep the database from being opened
 

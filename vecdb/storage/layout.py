@@ -23,8 +23,8 @@ Parsing returns None for strangers' names, so cleaning up can never touch a file
 
 from __future__ import annotations
 
+import os
 import re
-import secrets
 from datetime import datetime
 from urllib.parse import unquote_to_bytes
 
@@ -77,12 +77,12 @@ def unescape(file_name: str) -> str:
 
 def new_dir() -> str:
     """A name for a directory under construction."""
-    return f"{_NEW}{secrets.token_hex(8)}"
+    return f"{_NEW}{os.urandom(8).hex()}"
 
 
 def dropped_dir() -> str:
     """A name for a directory that is about to be removed."""
-    return f"{_DROPPED}{secrets.token_hex(8)}"
+    return f"{_DROPPED}{os.urandom(8).hex()}"
 
 
 def is_leftover(name: str) -> bool:

@@ -8,7 +8,6 @@ in a header is believed: no path, link, owner, device or sparse map of an archiv
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import stat
@@ -72,6 +71,8 @@ class TarWriter:
     """A new archive, written front to back; its SHA-256 is made as the bytes go by."""
 
     def __init__(self, path: Path, progress: Progress = no_progress) -> None:
+        import hashlib  # it loads OpenSSL, which only archives have a use for
+
         self._file = fs.AppendFile(path)
         self._progress = progress
         self._hash = hashlib.sha256()
@@ -125,6 +126,8 @@ class TarReader:
         self.path = path
         self._progress = progress
         self._at = 0
+        import hashlib
+
         self._hash = hashlib.sha256() if hashing else None
         if not stat.S_ISREG(lookup.status(path).st_mode):  # to open a pipe waits for its writer
             raise CorruptionError(path, "is not a file")

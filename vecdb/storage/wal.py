@@ -15,7 +15,6 @@ from __future__ import annotations
 import errno
 import os
 import resource
-import secrets
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
@@ -114,7 +113,7 @@ class Wal:
                 self._start_file(first_seq, transaction)
 
     def _start_file(self, first_seq: int, transaction: int) -> None:
-        salt = secrets.randbits(64)
+        salt = int.from_bytes(os.urandom(8), "little")
         temporary = self._directory / layout.new_dir()
         path = self._directory / layout.wal_file(first_seq)
         header = WalHeader(self._uuid, salt, first_seq, transaction).pack()

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import os
-import secrets
 import uuid as uuids
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
@@ -249,7 +248,7 @@ def _log_beyond(path: Path, uuid: str, snapshot: Snapshot) -> tuple[list[bytes],
     """A WAL file of the operations beyond a catalog's state, and the last of them."""
     seq, transaction = snapshot.applied_seq, snapshot.transaction
     replay = Replay(path / layout.WAL, bytes.fromhex(uuid), seq, transaction)
-    salt = secrets.randbits(64)
+    salt = int.from_bytes(os.urandom(8), "little")
     pieces, frames = [], [WalHeader(replay.uuid, salt, seq + 1).pack()]
     size = 0
     for seq, operation in replay.operations():

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -187,7 +186,7 @@ class Archive:
             path / layout.FORMAT,
             uuid=manifest.uuid,
             name=name.encode("utf-8").hex(),
-            restored=secrets.token_hex(8),
+            restored=os.urandom(8).hex(),
         )
         directories = [path / layout.WAL, path / layout.SEGMENTS]
         for row in snapshot.segments:
