@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import signal
 import sys
 from pathlib import Path
@@ -84,6 +85,9 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--rows", type=int, help="so many rows: the first ones, or all again and again with noise"
     )
+    parser.add_argument(
+        "--sizes", help="of the growth, as 10000000x96,5000000x384: vectors and dimensions"
+    )
     parser.add_argument("--systems", help="which to compare, comma-separated (default: all)")
     parser.add_argument("--plots", type=Path, help="folder for a picture of the curves")
     parser.add_argument("--no-peers", action="store_true", help="measure vecdb only")
@@ -95,6 +99,8 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     unknown = [name for name in options.sections if name not in SECTIONS]
     if unknown:
         parser.error(f"--only: unknown part {unknown[0]!r}; parts are {', '.join(SECTIONS)}")
+    if options.sizes is not None:
+        options.sizes = [_size(parser, each) for each in options.sizes.split(",")]
     if options.systems is not None:
         options.systems = options.systems.split(",")
     if options.data is None and (
@@ -102,6 +108,13 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     ):
         parser.error("--data is needed, or --json with --markdown or --plots")
     return options
+
+
+def _size(parser: argparse.ArgumentParser, text: str) -> tuple[int, int]:
+    found = re.fullmatch(r"([1-9][0-9]{0,9})x([1-9][0-9]{0,5})", text)
+    if found is None:
+        parser.error(f"--sizes: expected vectors and dimensions as 1000000x96, got {text!r}")
+    return int(found[1]), int(found[2])
 
 
 def _pin(core: int | None) -> tuple[int, list[int]]:

@@ -47,6 +47,7 @@ class Run:
     def __init__(self, options: argparse.Namespace, core: int, cores: list[int]) -> None:
         self.quick: bool = options.quick
         self.seed: int = options.seed
+        self.sizes: list[tuple[int, int]] | None = options.sizes
         for label in options.systems or ():
             if label not in SYSTEMS:
                 known = ", ".join(SYSTEMS)

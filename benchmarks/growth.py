@@ -1,4 +1,4 @@
-"""How time grows with the number of vectors: made-up clustered data of three sizes."""
+"""How time grows with the number of vectors: made-up clustered data of several sizes."""
 
 from __future__ import annotations
 
@@ -10,22 +10,24 @@ from benchmarks.common import Run
 from benchmarks.process import Failed, Process
 from benchmarks.systems import load, missing
 
-SIZES = (10_000, 100_000, 1_000_000)
-DIM = 384
+SIZES = ((10_000, 384), (100_000, 384), (1_000_000, 384))
+"""Vectors and their dimensions, unless others are asked for."""
+_QUICK = ((1_000, 32), (2_000, 32))
 QUERIES = 500
 
 
 def measure(run: Run) -> dict[str, Any]:
     """For each size: ingest and build on all cores, then the curve on one."""
     labels = [name for name in run.systems if missing(name) is None and load(name).grows]
-    sizes: dict[str, dict[str, Any]] = {}
-    for rows in SIZES if not run.quick else (1_000, 2_000):
+    sizes: list[dict[str, Any]] = []
+    for rows, dim in run.sizes or (_QUICK if run.quick else SIZES):
         folder = run.fresh("growth")
-        run.say(f"making {rows:,} vectors and their truth")
-        data.synthetic(folder, rows, run.times(DIM, 32), run.times(QUERIES, 20), run.seed)
-        sizes[str(rows)] = _one(run, data.Data(folder, "cosine"), labels)
+        run.say(f"making {rows:,} vectors of {dim} numbers and their truth")
+        data.synthetic(folder, rows, dim, run.times(QUERIES, 20), run.seed)
+        systems = _one(run, data.Data(folder, "cosine"), labels)
+        sizes.append({"rows": rows, "dim": dim, "systems": systems})
         shutil.rmtree(folder)
-    return {"dim": run.times(DIM, 32), "cores": len(run.cores), "sizes": sizes}
+    return {"cores": len(run.cores), "sizes": sizes}
 
 
 def _one(run: Run, vectors: data.Data, labels: list[str]) -> dict[str, Any]:

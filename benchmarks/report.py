@@ -302,18 +302,19 @@ def _batch(results: dict[str, Any]) -> str:
 def _growth(results: dict[str, Any]) -> str:
     section = results["growth"]
     rows = []
-    for size, systems in section["sizes"].items():
-        for name, one in systems.items():
+    for size in section["sizes"]:
+        vectors = f"{size['rows']:,} x {size['dim']}"
+        for name, one in size["systems"].items():
             if "p50" in one:
                 cost = one["ingest"]["seconds"], one["build"]["seconds"]
                 times = [one[figure]["0.95"] for figure in ("p50", "p99")]
                 memory = one["memory_built"]["RssAnon"]
                 numbers = [*map(number, (*times, *cost)), mib(memory)]
-                rows.append([f"{int(size):,}", name, *numbers])
+                rows.append([vectors, name, *numbers])
             else:
-                rows.append([f"{int(size):,}", name, *["–"] * 5])
+                rows.append([vectors, name, *["–"] * 5])
     head = ("vectors", "", "p50 at 0.95", "p99 at 0.95", "ingest s", "build s", "anonymous MiB")
-    note = f"{section['dim']} dimensions; built on {section['cores']} cores, searched on one."
+    note = f"Built on {section['cores']} cores, searched on one."
     return table(head, rows, note)
 
 

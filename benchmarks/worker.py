@@ -60,7 +60,7 @@ class Worker:
     def do_ingest(self) -> dict[str, float]:
         from benchmarks.data import prepared
 
-        base = prepared(np.load(self._order["base"]), self._order["metric"])
+        base = prepared(np.load(self._order["base"], mmap_mode="r"), self._order["metric"])
         return self._timed(lambda: self.system.ingest(base))
 
     def do_build(self) -> dict[str, float]:
