@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from vecdb.kernels.compiling import njit, types
+from vecdb.kernels.prefetch import AHEAD, prefetch_row
 from vecdb.kernels.signatures import (
     DOT,
     EUCLID,
@@ -69,14 +70,21 @@ def score_scalar_rows(metric, codes, point, step, constant, row_numbers, out):  
     else ``point`` is query minus lower bounds and ``step`` the plain steps.
     """
     m = row_numbers.shape[0]
+    ahead, long = 1 + AHEAD // (point.shape[0] + 1), point.shape[0] >= 256
     if metric == DOT:
         for i in range(m):
+            if long:
+                prefetch_row(codes, row_numbers[min(i + ahead, m - 1)])
             out[i] = constant + _scalar_dot(codes, np.uint64(row_numbers[i]), point, step)
     elif metric == EUCLID:
         for i in range(m):
+            if long:
+                prefetch_row(codes, row_numbers[min(i + ahead, m - 1)])
             out[i] = _scalar_euclid(codes, np.uint64(row_numbers[i]), point, step)
     else:
         for i in range(m):
+            if long:
+                prefetch_row(codes, row_numbers[min(i + ahead, m - 1)])
             out[i] = _scalar_manhattan(codes, np.uint64(row_numbers[i]), point, step)
 
 

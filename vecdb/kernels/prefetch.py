@@ -6,7 +6,10 @@ from typing import Any, Final
 
 from vecdb.kernels.compiling import cgutils, intrinsic, ir, types
 
-__all__ = ["prefetch_row"]
+__all__ = ["AHEAD", "prefetch_row"]
+
+AHEAD: Final = 4096
+"""Bytes before a row is needed: so far a processor's own look-ahead does not cross a page."""
 
 _LINE: Final = 64
 """Bytes that come at once, on every processor we know."""
