@@ -61,6 +61,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     add("--scale", type=int, default=1, help="so many times the rows, with noise (default 1)")
     add("--rows", type=int, help="so many rows, instead of --scale")
     add("--json", type=Path, help="write the results here after each cell; read without --data")
+    add("--resume", action="store_true", help="measure only what the file of --json does not have")
     add("--markdown", type=Path, help="fill the tables of this page")
     add("--plots", type=Path, help="folder for pictures")
     add(
@@ -101,6 +102,8 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     if options.quick:
         options.limits = dict(list(options.limits.items())[:1])
         options.searches, options.cold = 20, 10
+    if options.resume and options.json is None:
+        parser.error("--resume needs --json")
     if options.data is None and (
         options.json is None or (options.markdown is None and options.plots is None)
     ):
@@ -148,16 +151,28 @@ def _measure(options: argparse.Namespace) -> dict[str, Any]:
             for name, limit in options.limits.items()
         }
         footprint = Footprint(run, options, limits)
+        asked = {
+            "data": run.about_data(),
+            "seed": run.seed,
+            "recall": options.recall,
+            "searches": options.searches,
+            "cold": options.cold,
+            "seconds": options.seconds,
+            "limits": limits,
+        }
         results: dict[str, Any] = {
             "setting": run.setting(),
+            "asked": asked,
             "original_bytes": original_bytes,
-            "recall": options.recall,
             "no_limits": footprint.no_limits,
-            "cells": [],
+            "cells": _kept(options, asked),
             "skipped": {},
             "failed": {},
         }
+        there = {(one["system"], one["codes"], one["mode"]) for one in results["cells"]}
         for cell in cells:
+            if (cell.system, cell.codes, cell.mode) in there:
+                continue
             why = missing(cell.system)
             if why is not None:
                 results["skipped"][cell.system] = why
@@ -170,6 +185,21 @@ def _measure(options: argparse.Namespace) -> dict[str, Any]:
             if options.json is not None:
                 options.json.write_text(json.dumps(results, indent=1) + "\n")
     return results
+
+
+def _kept(options: argparse.Namespace, asked: dict[str, Any]) -> list[dict[str, Any]]:
+    """The cells that an earlier run has measured, which asked for the same."""
+    if not options.resume or not options.json.exists():
+        return []
+    earlier = json.loads(options.json.read_text())
+    for name, value in asked.items():
+        if earlier["asked"][name] != value:
+            raise SystemExit(
+                f"footprint: --resume: {options.json} has {name} {earlier['asked'][name]}, "
+                f"and {value} is asked for now"
+            )
+    cells: list[dict[str, Any]] = earlier["cells"]
+    return cells
 
 
 if __name__ == "__main__":
