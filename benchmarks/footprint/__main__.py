@@ -134,6 +134,7 @@ def _measure(options: argparse.Namespace) -> dict[str, Any]:
 
     from benchmarks.common import Run
     from benchmarks.data import rows_of
+    from benchmarks.footprint import counters
     from benchmarks.footprint.cells import chosen
     from benchmarks.footprint.measure import Footprint
     from benchmarks.process import Failed
@@ -164,6 +165,7 @@ def _measure(options: argparse.Namespace) -> dict[str, Any]:
             "setting": run.setting(),
             "asked": asked,
             "original_bytes": original_bytes,
+            "read_ahead_bytes": counters.read_ahead(footprint.databases),
             "no_limits": footprint.no_limits,
             "cells": _kept(options, asked),
             "skipped": {},

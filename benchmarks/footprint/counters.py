@@ -84,6 +84,19 @@ def cached(directory: Path) -> int:
     return total
 
 
+def read_ahead(directory: Path) -> int | None:
+    """How many bytes the kernel reads around a page of a file that is not in memory.
+
+    None: it does not say.
+    """
+    device = directory.stat().st_dev
+    at = Path(f"/sys/class/bdi/{os.major(device)}:{os.minor(device)}/read_ahead_kb")
+    try:
+        return 1024 * int(at.read_text())
+    except OSError:
+        return None
+
+
 def _lines(path: str) -> list[str]:
     """The lines of a file of /proc; none where the kernel does not have it."""
     try:

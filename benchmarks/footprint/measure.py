@@ -150,7 +150,14 @@ class Footprint:
 
     def _pass(self, worker: Process, effort: Any, count: int, each: bool = False) -> Result:
         """Searches in a row: times in µs, recall, and what the kernel counted for each."""
-        answer = worker.ask("watch", effort=effort, count=count, seconds=self.seconds, each=each)
+        answer = worker.ask(
+            "watch",
+            timeout=300 + 10 * self.seconds,  # one search may take long where memory is short
+            effort=effort,
+            count=count,
+            seconds=self.seconds,
+            each=each,
+        )
         times = np.array(answer["ns"]) / 1e3
         result = {
             "searches": len(times),
