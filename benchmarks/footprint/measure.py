@@ -73,9 +73,7 @@ class Footprint:
         """The quickest of the system's efforts that reaches the recall; or the most thorough."""
         known: list[tuple[float, float, Any]] = []
         for effort in worker.ask("describe")["efforts"]:
-            answer = worker.ask(
-                "watch", effort=effort, count=self.run.times(300, 20), seconds=self.seconds
-            )
+            answer = worker.ask("watch", effort=effort, count=self.searches, seconds=self.seconds)
             recall = self.run.data.recall(answer["found"])
             known.append((recall, statistics.median(answer["ns"]), effort))
         enough = [one for one in known if one[0] >= self.recall]
