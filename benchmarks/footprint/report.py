@@ -17,7 +17,7 @@ def tables(results: dict[str, Any]) -> dict[str, str]:
     cells = results["cells"]
     found = {"setting": report.tables({"setting": results["setting"]})["setting"]}
     if cells:
-        found |= {"memory": _memory(results), "cold": _cold(cells)}
+        found |= {"memory": _memory(results), "cold": _cold(results)}
     if any("limits" in cell for cell in cells):
         found["limits"] = _limits(results)
     return found
@@ -59,8 +59,9 @@ def _memory(results: dict[str, Any]) -> str:
     return table(head, rows, f"MiB. Originals: {mib(results['original_bytes'])}. {_left(results)}")
 
 
-def _cold(cells: list[dict[str, Any]]) -> str:
+def _cold(results: dict[str, Any]) -> str:
     """The first searches of a fresh process, nothing of the files in the page cache."""
+    cells = results["cells"]
     rows = []
     for cell in cells:
         free = cell["free"]
@@ -83,8 +84,11 @@ def _cold(cells: list[dict[str, Any]]) -> str:
         *("", "codes", "mode", "open s", "p50 ms", "p99 ms", "pages, median", "pages, mean"),
         *("major faults", "minor faults", "then cached MiB", "minor faults, warm"),
     )
-    searches = cells[0]["free"]["cold"]["searches"]
-    return table(head, rows, f"The first {searches} searches. Pages of 4 KiB, from the disk.")
+    searches, ahead = cells[0]["free"]["cold"]["searches"], results["read_ahead_bytes"]
+    note = f"The first {searches} searches. Pages of 4 KiB, from the disk."
+    if ahead:
+        note += f" The kernel reads up to {ahead >> 10:,} KiB around one that is missing."
+    return table(head, rows, note)
 
 
 def _limits(results: dict[str, Any]) -> str:

