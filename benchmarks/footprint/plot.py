@@ -26,7 +26,7 @@ def draw(results: dict[str, Any], folder: Path) -> list[Path]:
 
 
 def _memory(results: dict[str, Any], path: Path) -> Path:
-    """Left, what each cell has resident; right, what a search takes for it."""
+    """Left, what each cell has resident; right, what a search takes for what must be."""
     from matplotlib import pyplot
 
     cells = results["cells"]
@@ -43,21 +43,20 @@ def _memory(results: dict[str, Any], path: Path) -> Path:
     bars.axvline(originals, color="black", linewidth=1, linestyle=":", label="originals")
     bars.set_yticks(places, [_row(cell) for cell in cells], fontsize=8)
     bars.set_xlabel("MiB after the searches, the process itself included")
-    bars.legend(fontsize=8)
+    bars.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=3)
     bars.set_title(_title(results), loc="left", fontsize=10)
     colours = _colours(cells)
-    for cell, private, file in zip(cells, anonymous, mapped, strict=True):
+    for cell, private in zip(cells, anonymous, strict=True):
         points.scatter(
-            private + file,
+            private,
             cell["free"]["warm"]["p50"],
             marker=_MODES[cell["mode"]],
             color=colours[_series(cell)],
-            label=_row(cell),
         )
-    points.set_xscale("log")
+    points.set_xlim(left=0)
     points.set_yscale("log")
     _plain(points)
-    points.set_xlabel("MiB, both")
+    points.set_xlabel("MiB anonymous")
     points.set_ylabel("p50 of a search, µs")
     points.set_title("square: all in RAM; circle: codes in RAM; triangle: all on disk", fontsize=9)
     points.grid(True, which="both", alpha=0.25)
@@ -96,7 +95,7 @@ def _limits(results: dict[str, Any], path: Path) -> Path:
         panel.set_xticks(range(len(names)), names)
         panel.set_yscale("log")
         panel.grid(True, which="both", alpha=0.25)
-    _plain(panels[0], x=False)
+    _plain(panels[0])
     panels[0].set_ylabel("p50 of a search, ms (dotted: the first ones)")
     panels[0].set_xlim(-0.2, len(names) - 0.8)
     _name_series(panels[0], colours)
@@ -127,12 +126,13 @@ def _name_series(axes: Any, colours: dict[str, Any]) -> None:
     axes.legend(handles=lines, fontsize=7)
 
 
-def _plain(axes: Any, x: bool = True) -> None:
+def _plain(axes: Any) -> None:
     """Numbers as they are, not powers of ten."""
-    from matplotlib.ticker import FuncFormatter
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-    for axis in (axes.xaxis, axes.yaxis) if x else (axes.yaxis,):
-        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 def _title(results: dict[str, Any]) -> str:

@@ -373,6 +373,8 @@ def commands() -> list[str]:
 @pytest.mark.slow
 def test_every_command_of_the_page_runs(disk: Path, tmp_path: Path) -> None:
     """In their order, on the example's data, quickly."""
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "footprint.md").write_text(PAGE.read_text(encoding="utf-8"))
     known = commands()
     assert len(known) >= 3
     for line in known:
