@@ -15,14 +15,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
 import signal
 import sys
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
+from benchmarks import processor
+
 SECTIONS = (
     "systems",
     "growth",
@@ -39,13 +39,7 @@ SECTIONS = (
 
 def main(arguments: list[str] | None = None) -> int:
     options = _parse(arguments)
-    # Before numpy is loaded: its threads are made then, and inherit the processor.
-    core, cores = _pin(options.core)
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ[name] = "1"
-    os.environ["PYTHONPATH"] = os.pathsep.join(
-        filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])
-    )
+    core, cores = processor.pin(options.core)
 
     from benchmarks import report
 
@@ -115,14 +109,6 @@ def _size(parser: argparse.ArgumentParser, text: str) -> tuple[int, int]:
     if found is None:
         parser.error(f"--sizes: expected vectors and dimensions as 1000000x96, got {text!r}")
     return int(found[1]), int(found[2])
-
-
-def _pin(core: int | None) -> tuple[int, list[int]]:
-    """Run on one processor from here on; that one, and all we might have used."""
-    cores = sorted(os.sched_getaffinity(0))
-    core = cores[-1] if core is None else core
-    os.sched_setaffinity(0, {core})
-    return core, cores
 
 
 def _measure(options: argparse.Namespace, core: int, cores: list[int]) -> dict[str, Any]:

@@ -143,14 +143,17 @@ class Run:
                 "fdatasync_ms": round(1e3 * _sync_seconds(self.directory), 3),
             },
             "versions": {"python": platform.python_version(), **versions},
-            "data": {
-                "name": self.data.name,
-                "rows": self.rows,
-                "dim": self.dim,
-                "metric": self.data.metric,
-                "queries": len(self.queries),
-                "payload": self.payload is not None,
-            },
+            "data": self.about_data(),
+        }
+
+    def about_data(self) -> dict[str, Any]:
+        return {
+            "name": self.data.name,
+            "rows": self.rows,
+            "dim": self.dim,
+            "metric": self.data.metric,
+            "queries": len(self.queries),
+            "payload": self.payload is not None,
         }
 
 
@@ -190,6 +193,18 @@ def in_one_segment(db: vecdb.VecDB) -> None:
     db.flush()
     if len(store.files) > 1:
         build(store, tuple(store.files))
+
+
+def drop_from_cache(path: Path) -> None:
+    """Ask the kernel to forget the files of a directory: what is resident then was touched."""
+    if not hasattr(os, "posix_fadvise"):
+        return
+    os.sync()
+    for file in path.rglob("*"):
+        if file.is_file():
+            fd = os.open(file, os.O_RDONLY)
+            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+            os.close(fd)
 
 
 # -- clocks ------------------------------------------------------------------------------------

@@ -24,9 +24,7 @@ class Data:
 
     def __init__(self, folder: Path, metric: str | None = None, queries: int | None = None) -> None:
         self.name = folder.resolve().name
-        self.base_path = folder / "base.npy"
-        if not self.base_path.exists():
-            self.base_path = folder / "vectors.npy"
+        self.base_path = base_of(folder)
         self.metric = metric or _own_metric(folder)
         if self.metric not in METRICS:
             raise SystemExit(f"bench: metric {self.metric!r}; expected {', '.join(METRICS)}")
@@ -76,6 +74,17 @@ class Data:
         return near @ query.astype(np.float64)
 
 
+def base_of(folder: Path) -> Path:
+    """The file of the vectors."""
+    path = folder / "base.npy"
+    return path if path.exists() else folder / "vectors.npy"
+
+
+def rows_of(folder: Path) -> int:
+    """How many vectors there are."""
+    return len(np.load(base_of(folder), mmap_mode="r"))
+
+
 def prepared(vectors: npt.NDArray[Any], metric: str) -> Floats:
     """Float32 as every system gets it: normalised under cosine (zeros stay), contiguous."""
     floats = np.ascontiguousarray(vectors, dtype=np.float32)
@@ -120,8 +129,7 @@ def resized(source: Path, folder: Path, rows: int, seed: int) -> None:
     """
     folder.mkdir(parents=True)
     random = np.random.default_rng(seed)
-    name = "base.npy" if (source / "base.npy").exists() else "vectors.npy"
-    base = prepared(np.load(source / name), "cosine")
+    base = prepared(np.load(base_of(source)), "cosine")
     np.save(folder / "queries.npy", np.load(source / "queries.npy"))
     file = np.lib.format.open_memmap(folder / "base.npy", "w+", np.float32, (rows, base.shape[1]))
     for start in range(0, rows, len(base)):

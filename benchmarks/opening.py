@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import vecdb
-from benchmarks.common import COLLECTION, Run, child, in_one_segment, spread
+from benchmarks.common import COLLECTION, Run, child, drop_from_cache, in_one_segment, spread
+from benchmarks.systems import MODES
 
 # -- opening -----------------------------------------------------------------------------------
 
@@ -136,12 +137,6 @@ def _process_seconds(code: str) -> float:
 
 # -- memory ------------------------------------------------------------------------------------
 
-MODES: dict[str, tuple[bool, bool]] = {  # originals on disk, codes in RAM
-    "all in RAM": (False, True),
-    "originals on disk, codes in RAM": (True, True),
-    "all on disk": (True, False),
-}
-
 _STATUS = """
 import json, sys
 import numpy as np, vecdb
@@ -184,19 +179,7 @@ def memory(run: Run) -> dict[str, Any]:
             )
             db.wait_for_optimizer()
             in_one_segment(db)
-        _drop_from_cache(path)
+        drop_from_cache(path)
         modes[name] = child(_STATUS, str(path), str(queries))
         run.say(f"{name}: RssAnon {modes[name]['searched'].get('RssAnon', 0) // 1024} MiB")
     return {"codes": "scalar", "queries": min(100, len(run.queries)), "modes": modes}
-
-
-def _drop_from_cache(path: Path) -> None:
-    """Ask the kernel to forget the files, so that what is resident is what was touched."""
-    if not hasattr(os, "posix_fadvise"):
-        return
-    os.sync()
-    for file in path.rglob("*"):
-        if file.is_file():
-            fd = os.open(file, os.O_RDONLY)
-            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
-            os.close(fd)

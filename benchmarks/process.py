@@ -8,6 +8,7 @@ import select
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,12 @@ class Process:
         directory: Path,
         cores: list[int],
         first: dict[str, Any] | None = None,
+        module: str = "benchmarks.worker",
+        arranged: dict[str, str] | None = None,
+        within: Sequence[str] = (),
     ) -> None:
+        """``arranged``: codes and mode (``System.arrange``). ``within``: a command that becomes
+        the one that follows, but elsewhere."""
         self.label, self.directory = label, directory
         queries = data.base_path.parent / "queries.npy"
         order = {
@@ -43,6 +49,7 @@ class Process:
             "metric": data.metric,
             "cores": cores,
             "first": first,
+            "arranged": arranged,
         }
         threads = str(len(cores))
         paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
@@ -53,7 +60,7 @@ class Process:
             "OPENBLAS_NUM_THREADS": threads,
             "RAYON_NUM_THREADS": threads,
         }
-        command = [sys.executable, "-m", "benchmarks.worker", json.dumps(order)]
+        command = [*within, sys.executable, "-m", module, json.dumps(order)]
         self._errors = open(directory.with_name(f"{directory.name}.stderr"), "wb+")  # noqa: SIM115
         self.started = time.perf_counter()
         self._process = subprocess.Popen(

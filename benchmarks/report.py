@@ -2,39 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Any
 
 from benchmarks import report_filters
+from benchmarks import tables as markdown
 from benchmarks.curves import TARGETS
 from benchmarks.tables import mib, number, table
 
-_MARKER = re.compile(
-    r"(<!-- bench:begin (?P<name>[^ ]+) -->\n)(?P<body>.*?)(<!-- bench:end (?P=name) -->)", re.S
-)
-
 
 def fill(page: str, results: dict[str, Any]) -> str:
-    """The page with every table that the results have figures for.
-
-    A marker's name is a table's, or ``table/data set``: then it takes figures of that set only.
-    Raises ValueError for a name that no table has.
-    """
+    """The page with every table that the results have figures for (``tables.fill``)."""
     found = tables(results)
-    data = results["setting"]["data"]["name"]
-
-    def replace(match: re.Match[str]) -> str:
-        name, _, wanted = match["name"].partition("/")
-        if name not in _TABLES:
-            raise ValueError(f"no such table: {match['name']!r}; there are {', '.join(_TABLES)}")
+    if "systems" not in results:
         # The page's setting is that of its greater part: a run of some parts leaves it.
-        elsewhere = name == "setting" and "systems" not in results
-        if name not in found or (wanted and wanted != data) or elsewhere:
-            return match[0]
-        return f"{match[1]}{found[name]}{match[4]}"
-
-    return _MARKER.sub(replace, page)
+        del found["setting"]
+    return markdown.fill(page, found, results["setting"]["data"]["name"], _TABLES)
 
 
 def tables(results: dict[str, Any]) -> dict[str, str]:

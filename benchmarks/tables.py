@@ -2,7 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
+
+_MARKER = re.compile(
+    r"(<!-- bench:begin (?P<name>[^ ]+) -->\n)(?P<body>.*?)(<!-- bench:end (?P=name) -->)", re.S
+)
+
+
+def fill(page: str, found: Mapping[str, str], data: str, known: Collection[str]) -> str:
+    """The page with each of the tables that were ``found`` between its markers.
+
+    A marker's name is a table's, or ``table/data set``: then it takes figures of that set only.
+    Raises ValueError for a name that is not ``known``.
+    """
+
+    def replace(match: re.Match[str]) -> str:
+        name, _, wanted = match["name"].partition("/")
+        if name not in known:
+            raise ValueError(f"no such table: {match['name']!r}; there are {', '.join(known)}")
+        if name not in found or (wanted and wanted != data):
+            return match[0]
+        return f"{match[1]}{found[name]}{match[4]}"
+
+    return _MARKER.sub(replace, page)
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], note: str = "") -> str:

@@ -49,6 +49,8 @@ class Worker:
         self.system = load(order["system"])(
             Path(order["directory"]), queries.shape[1], order["metric"], len(order["cores"])
         )
+        if order["arranged"]:
+            self.system.arrange(**order["arranged"])
 
     def do_describe(self) -> dict[str, Any]:
         system = self.system
@@ -67,6 +69,9 @@ class Worker:
         taken = self._timed(self.system.build)
         self.system.ready()
         return taken
+
+    def do_move(self) -> None:
+        self.system.move()
 
     def do_open(self) -> dict[str, float]:
         return self._timed(self.system.open)
@@ -218,12 +223,13 @@ class Worker:
         return {"seconds": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
 
 
-def main() -> None:
+def main(make: type[Worker] = Worker) -> None:
+    """Answer requests until the pipe is closed."""
     pipe = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     order = json.loads(sys.argv[1])
     os.sched_setaffinity(0, order["cores"])
-    worker = Worker(order)
+    worker = make(order)
     if order.get("first"):  # a cold start: open, search, answer
         worker.do_open()
         found = worker.do_find(order["first"]["effort"], 0, 1)["found"]

@@ -30,6 +30,7 @@ _MAY_SKIP = re.compile(
     "takes another user"  # root
     "|needs Linux|reads /proc|these are x86 processors|this processor cannot run"
     "|the temporary directory is not on a disk|this file system keeps pages"
+    "|no control group"
     "|strace|systemd-analyze|needs the network"
     "|no kernels compiled ahead of time"
     "|: not here"  # of several sets of real data

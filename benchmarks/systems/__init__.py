@@ -39,6 +39,19 @@ SYSTEMS: dict[str, tuple[str, str, str]] = {
 }
 """Label: the library's module (and ours of the same name), its distribution, the class here."""
 
+OTHERS: dict[str, tuple[str, str, str]] = {
+    "Qdrant Edge": ("qdrant_edge", "qdrant-edge-py", "Placed"),
+    "LanceDB IVF-PQ": ("lancedb", "lancedb", "IvfPq"),
+}
+"""Likewise, what only ``benchmarks.footprint`` measures."""
+
+MODES: dict[str, tuple[bool, bool]] = {
+    "all in RAM": (False, True),
+    "originals on disk, codes in RAM": (True, True),
+    "all on disk": (True, False),
+}
+"""Storage modes: whether originals are on disk, and whether codes are in RAM."""
+
 
 class System:
     """The interface. Ids are row numbers; no payload; vectors arrive normalised under cosine.
@@ -71,6 +84,11 @@ class System:
     indexed = True
     """``ingest`` gives each field an index, before the first point."""
 
+    codes = "none"
+    """Which codes there are, by the library's own word."""
+    mode = "all in RAM"
+    """One of ``MODES``."""
+
     def __init__(self, directory: Path, dim: int, metric: str, threads: int) -> None:
         self.directory, self.dim, self.metric, self.threads = directory, dim, metric, threads
 
@@ -78,6 +96,13 @@ class System:
     def unfit(cls) -> str | None:
         """Why it cannot work on this machine although it is installed."""
         return None
+
+    def arrange(self, codes: str, mode: str) -> None:
+        """Before ``ingest`` or ``open``, where a library has a choice of codes and of modes."""
+        self.codes, self.mode = codes, mode
+
+    def move(self) -> None:
+        """Open what was built in another mode and put it into this one, for the next ``open``."""
 
     def hold(self) -> None:
         """Build nothing before ``build`` is called. Before ``ingest``, where it matters."""
@@ -135,16 +160,20 @@ class System:
         return [self.search(query, k, effort) for query in queries]
 
 
+def _known() -> dict[str, tuple[str, str, str]]:
+    return {**SYSTEMS, **OTHERS}
+
+
 def load(label: str) -> type[System]:
     """The class of a system. Imports the library."""
-    module, _, name = SYSTEMS[label]
+    module, _, name = _known()[label]
     found: type[System] = getattr(importlib.import_module(f"benchmarks.systems.{module}"), name)
     return found
 
 
 def missing(label: str) -> str | None:
     """Why a system cannot take part; None if it can."""
-    module, distribution, _ = SYSTEMS[label]
+    module, distribution, _ = _known()[label]
     if importlib.util.find_spec(module) is None:
         return f"{distribution} is not installed"
     return load(label).unfit()

@@ -46,7 +46,8 @@ class Faiss(System):
 
     def open(self) -> None:
         faiss.omp_set_num_threads(self.threads)
-        self.index = faiss.read_index(str(self.directory / _FILE))
+        mapped = 0 if self.mode == "all in RAM" else faiss.IO_FLAG_MMAP_IFC
+        self.index = faiss.read_index(str(self.directory / _FILE), mapped)
         self._effort = None
         self.prepare()
 

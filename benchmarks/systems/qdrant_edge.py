@@ -7,7 +7,7 @@ from typing import Any
 
 import qdrant_edge as edge
 
-from benchmarks.systems import Between, Effort, Floats, System
+from benchmarks.systems import MODES, Between, Effort, Floats, System
 
 BATCH = 1000
 _DISTANCES = {
@@ -24,6 +24,9 @@ class QdrantEdge(System):
     filters = True
     oversamplings: tuple[float, ...] = (1.0,)
     efs: tuple[int, ...] = (16, 32, 48, 64, 96, 128, 192, 256, 384, 512)
+    codes_in_ram = True
+    originals_on_disk: bool | None = None
+    graph_on_disk: bool | None = None
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
@@ -34,7 +37,11 @@ class QdrantEdge(System):
 
     def ingest(self, base: Floats) -> None:
         config = edge.EdgeConfig(
-            vectors={"": edge.EdgeVectorParams(self.dim, _DISTANCES[self.metric])},
+            vectors={
+                "": edge.EdgeVectorParams(
+                    self.dim, _DISTANCES[self.metric], on_disk=self.originals_on_disk
+                )
+            },
             quantization_config=self.quantization(),
             hnsw_config=edge.HnswIndexConfig(
                 m=16,
@@ -43,6 +50,7 @@ class QdrantEdge(System):
                 # its graph finds less there.
                 full_scan_threshold=10_000 if self.fields else 100,
                 max_indexing_threads=self.threads,
+                on_disk=self.graph_on_disk,
             ),
             # One segment: several are searched one after another on one core.
             optimizers=edge.EdgeOptimizersConfig(default_segment_number=1, indexing_threshold=100),
@@ -117,7 +125,9 @@ class Scalar(QdrantEdge):
     oversamplings = (1.0, 2.0)
 
     def quantization(self) -> Any:
-        return edge.ScalarQuantizationConfig(type=edge.ScalarType.Int8, always_ram=True)
+        return edge.ScalarQuantizationConfig(
+            type=edge.ScalarType.Int8, always_ram=self.codes_in_ram
+        )
 
 
 class Turbo(QdrantEdge):
@@ -125,7 +135,9 @@ class Turbo(QdrantEdge):
     oversamplings = (1.0, 2.0, 4.0)
 
     def quantization(self) -> Any:
-        return edge.TurboQuantQuantizationConfig(always_ram=True, bits=edge.TurboQuantBitSize.Bits4)
+        return edge.TurboQuantQuantizationConfig(
+            always_ram=self.codes_in_ram, bits=edge.TurboQuantBitSize.Bits4
+        )
 
 
 class Binary(QdrantEdge):
@@ -135,6 +147,22 @@ class Binary(QdrantEdge):
 
     def quantization(self) -> Any:
         return edge.BinaryQuantizationConfig(
-            always_ram=True,
+            always_ram=self.codes_in_ram,
             query_encoding=edge.BinaryQuantizationQueryEncoding.Scalar8Bits,
         )
+
+
+class Placed(QdrantEdge):
+    """Some codes in any mode. Another mode is another build: it writes the files anew."""
+
+    note = "HNSW m=16, ef_construct=100; rescored; no WAL"
+
+    def arrange(self, codes: str, mode: str) -> None:
+        super().arrange(codes, mode)
+        self._kind: type[QdrantEdge] = {"scalar": Scalar, "binary": Binary}[codes]
+        self.efforts = [[ef, over] for over in self._kind.oversamplings for ef in self._kind.efs]
+        self.originals_on_disk, self.codes_in_ram = MODES[mode]
+        self.graph_on_disk = not self.codes_in_ram
+
+    def quantization(self) -> Any:
+        return self._kind.quantization(self)

@@ -7,10 +7,16 @@ from types import MappingProxyType
 from typing import Any
 
 import vecdb
-from benchmarks.systems import Between, Effort, Floats, System
+from benchmarks.systems import MODES, Between, Effort, Floats, System
 from vecdb import models
 
 NAME = "bench"
+CODES: dict[str, dict[str, dict[str, Any]]] = {
+    "scalar": {"scalar": {"type": "int8"}},
+    "binary": {"binary": {}},
+    "product x16": {"product": {"compression": "x16"}},
+    "turbo, 4 bits": {"turbo": {"bits": "bits4"}},
+}
 BATCH = 1000
 _DISTANCES = {
     "cosine": models.Distance.COSINE,
@@ -32,6 +38,21 @@ class Default(System):
     filters = True
     index_files = MappingProxyType({"index": "index*", "sketches": "sketch*"})
     config: Mapping[str, Any] = MappingProxyType({})
+
+    def arrange(self, codes: str, mode: str) -> None:
+        super().arrange(codes, mode)
+        if codes != "none":
+            [(kind, options)] = CODES[codes].items()
+            _, always_ram = MODES[mode]
+            self.config = {"quantization_config": {kind: {**options, "always_ram": always_ram}}}
+
+    def move(self) -> None:
+        on_disk, _ = MODES[self.mode]
+        self._open()
+        vectors = {"": models.VectorParamsDiff(on_disk=on_disk)}
+        self.db.update_collection(NAME, vectors_config=vectors, **self.config)
+        self.db.wait_for_optimizer(NAME)
+        self.db.close()
 
     def ingest(self, base: Floats) -> None:
         self._open()

@@ -1,0 +1,1 @@
+"""What memory each mode takes, and what it is worth: ``python -m benchmarks.footprint``."""
