@@ -201,7 +201,8 @@ def _clean_segment(path: Path, state: FileState) -> list[str]:
 def close_store(store: Store, *, keep: bool = True) -> None:
     """Checkpoint (unless the collection is being dropped or has failed) and close every file."""
     store.require_outside()
-    with store.maintenance:
+    store.closing = True
+    with store.columns, store.maintenance:
         if store.closed:
             return
         try:

@@ -270,7 +270,7 @@ class Optimizer:
             store.optimizer.done_rows, store.optimizer.total_rows = done, total
 
         def cancelled() -> bool:
-            return self._stopping or store.closed
+            return self._stopping or store.closing
 
         if step.task == "columns":
             write_columns(store, step.segments[0], cancelled=cancelled, progress=progress)
