@@ -18,7 +18,8 @@ from vecdb.engine.columns import MANY_ROWS
 from vecdb.engine.optimize import columns as writing
 from vecdb.engine.read import masks
 from vecdb.engine.repair.check import check_database
-from vecdb.payload.columns import build
+from vecdb.payload.columns import Column, build
+from vecdb.payload.columns.collecting import Collector
 from vecdb.payload.encoding import encode
 from vecdb.storage import lookup
 from vecdb.storage.builder import write_column
@@ -337,6 +338,44 @@ def test_readers_of_memory_segments_and_a_writer(open_db: OpenDB) -> None:
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
+def test_a_read_that_was_cut_short_leaves_no_column_of_other_rows(
+    open_db: OpenDB, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+) -> None:
+    """It left one of fewer rows than it counted: filters found others, and deletions took them."""
+    db = open_db()
+    db.create_collection("c", {"size": 1, "distance": "Dot"}, optimizers_config=MANUAL)
+    db.create_payload_index("c", "late", "bool")
+
+    def put(first: int, end: int) -> None:
+        ids = range(first, end)
+        db.upsert("c", [{"id": i, "vector": [1], "payload": {"late": i >= 2048}} for i in ids])
+
+    put(0, 1024)
+    assert db.count("c", is_(True, "late")).count == 0
+    put(1024, 2048)
+    real = Collector.column
+
+    def cut_short(self: Collector, begin: int, end: int) -> Column:
+        if end - begin > 1024:
+            raise error
+        return real(self, begin, end)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Collector, "column", cut_short)
+        with pytest.raises(error):
+            db.count("c", is_(True, "late"))
+    assert db.count("c", is_(True, "late")).count == 0
+    put(2048, 3000)
+    assert db.count("c", is_(True, "late")).count == 952
+    assert {(hit.value, hit.count) for hit in db.facet("c", "late").hits} == {
+        (False, 2048),
+        (True, 952),
+    }
+    db.delete("c", {"filter": is_(True, "late")})
+    assert [point.id for point in db.scroll("c", limit=3000)[0]] == list(range(2048))
 
 
 def test_a_reader_process_sees_columns_come_and_go(open_db: OpenDB) -> None:

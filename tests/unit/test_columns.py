@@ -7,6 +7,7 @@ import math
 import random
 import tracemalloc
 import uuid
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from vecdb.errors import InvalidInputError
 from vecdb.models import FieldCondition, Filter, Range, TextIndexParams, coerce
 from vecdb.payload import columns
 from vecdb.payload.columns import growing, scanning
+from vecdb.payload.columns.collecting import Collector
 from vecdb.payload.columns.column import Column
 from vecdb.payload.columns.strings import Strings, encoded
 from vecdb.payload.columns.three_valued import at_least, exactly
@@ -408,6 +410,32 @@ def test_pieces_of_a_growing_column_are_few_and_few_rows_are_read_again() -> Non
     assert counted(joined) == {(int, row): 1 for row in range(20_000)}
     surely, possibly = told({"must": {"key": "k", "range": {"gte": 19_990}}}, {"k": joined}, 20_000)
     assert surely == possibly == [row >= 19_990 for row in range(20_000)]
+
+
+@pytest.mark.parametrize("at", range(1, 6))
+def test_a_growing_column_that_was_cut_short_is_still_that_of_all_rows(
+    monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    """Pieces were gone before there was one of their rows, and rows counted that were in none."""
+    column, calls, real = columns.Growing("k"), 0, Collector.column
+
+    def cut_short(self: Collector, begin: int, end: int) -> Column:
+        nonlocal calls
+        calls += 1
+        if calls == at:
+            raise MemoryError
+        return real(self, begin, end)
+
+    monkeypatch.setattr(growing, "_PIECE", 8)
+    monkeypatch.setattr(Collector, "column", cut_short)
+    for start in range(0, 64, 16):
+        column.extend(encode({"k": row}) for row in range(start, start + 16))
+        with suppress(MemoryError):
+            column.column()
+    assert calls > at
+    joined = column.column()
+    assert joined.rows == 64
+    assert counted(joined) == {(int, row): 1 for row in range(64)}
 
 
 # --- numbers --------------------------------------------------------------------------------------

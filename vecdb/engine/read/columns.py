@@ -218,8 +218,10 @@ class _Memory:
         self._growing = {}  # if this is cut short, they begin anew
         for _, column in growing.values():
             column.extend(payloads(column.rows, count))
-        self._growing = growing
-        self._known = count, {p: (field, each.column()) for p, (field, each) in growing.items()}
+        # They grow on only if all of them have columns: what there is of one whose column could not
+        # be made may be of other rows than it counts.
+        known = {path: (field, column.column()) for path, (field, column) in growing.items()}
+        self._known, self._growing = (count, known), growing
 
 
 def _is_of(known: Mapping[str, tuple[Field, Any]], path: str, field: Field) -> bool:

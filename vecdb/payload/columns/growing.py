@@ -25,8 +25,7 @@ class Growing:
 
     def __init__(self, path: str, text: TextIndexParams | None = None) -> None:
         self._collector = Collector(path, text)
-        self._pieces: list[Column] = []  # the largest first
-        self._kept = 0  # rows of the pieces
+        self._pieces: tuple[Column, ...] = ()  # the largest first
 
     @property
     def rows(self) -> int:
@@ -45,17 +44,18 @@ class Growing:
     def column(self) -> Joined:
         """The column of the rows so far. Pieces double, as in a binary number: each row is put into
         as many as it has digits."""
-        collector = self._collector
-        while self._kept + _PIECE <= collector.rows:
+        collector, pieces = self._collector, list(self._pieces)
+        kept = sum(piece.rows for piece in pieces)
+        while kept + _PIECE <= collector.rows:
             size = _PIECE
-            while self._pieces and self._pieces[-1].rows == size:
-                size += self._pieces.pop().rows
-            self._kept += _PIECE
-            self._pieces.append(collector.column(self._kept - size, self._kept))
-        pieces = tuple(self._pieces)
-        if self._kept < collector.rows or not pieces:
-            pieces += (collector.column(self._kept, collector.rows),)
-        return Joined(pieces)
+            while pieces and pieces[-1].rows == size:
+                size += pieces.pop().rows
+            kept += _PIECE
+            pieces.append(collector.column(kept - size, kept))
+        self._pieces = tuple(pieces)  # the last: what is cut short changes nothing
+        if kept < collector.rows or not pieces:
+            pieces.append(collector.column(kept, collector.rows))
+        return Joined(tuple(pieces))
 
 
 class Joined:
