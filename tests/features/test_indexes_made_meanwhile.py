@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 
 from vecdb import AsyncVecDB, VecDB
+from vecdb.engine.columns import MANY_ROWS, Demand
 from vecdb.engine.optimize import build as building
 from vecdb.engine.optimize import columns as writing
+from vecdb.engine.optimize import optimizer as optimizing
 from vecdb.errors import ClosedError, NotFoundError, ReentrantCallError
 
 OpenDB = Callable[..., VecDB]
@@ -228,3 +230,40 @@ def test_ctrl_c_is_not_lost_where_the_segment_is_gone_meanwhile(
             db.create_payload_index("c", "kind", "integer")
     assert list(files_of(db.path).values()) == [["column.kind"]]
     assert db.count("c", is_(3)).count == 86
+
+
+def test_an_edit_that_asks_for_a_column_and_who_waits_for_the_optimizer_wait_for_each_other(
+    open_db: OpenDB, elsewhere: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The edit held the write lock and woke the optimizer, whose condition the other held while it
+    asked for the write lock."""
+    db = open_db()
+    fill(db, MANY_ROWS, max_optimization_threads=1)
+    assert db.wait_for_optimizer("c")
+    for kind in (7, 8):
+        db.count("c", is_(kind))
+    optimizer, store = db.optimizer, db.collection("c")._store
+    has_lock, looks = threading.Event(), threading.Event()
+    note, next_step = Demand.note, optimizing.next_step
+
+    def noting(*args: Any) -> None:
+        assert store.write._is_owned()  # type: ignore[attr-defined]
+        has_lock.set()
+        assert looks.wait(SECONDS)
+        note(*args)
+
+    def looking(*args: Any, **more: Any) -> Any:
+        if threading.current_thread().name.startswith("ThreadPool"):
+            assert has_lock.wait(SECONDS)
+            looks.set()
+        return next_step(*args, **more)
+
+    until(lambda: not optimizer._changed)  # else it is not woken
+    with monkeypatch.context() as patched:
+        patched.setattr(Demand, "note", noting)
+        patched.setattr(optimizing, "next_step", looking)
+        waits = elsewhere.submit(optimizer._wait, store, None, store.optimizer.begun)
+        edits = elsewhere.submit(db.set_payload, "c", {"x": 1}, is_(9))
+        edits.result(SECONDS)
+        assert waits.result(SECONDS)
+    assert list(db.get_collection("c").columns) == ["kind"]
