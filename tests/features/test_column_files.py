@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 
 from vecdb import VecDB, models
+from vecdb.engine import columns as engine_columns
 from vecdb.engine.archive import capture
 from vecdb.engine.columns import MANY_ROWS
 from vecdb.engine.optimize import columns as writing
-from vecdb.engine.read import masks
+from vecdb.engine.read import bounds, masks
 from vecdb.engine.repair.check import check_database
 from vecdb.payload.columns import Column, build
 from vecdb.payload.columns.collecting import Collector
@@ -24,6 +25,7 @@ from vecdb.payload.encoding import encode
 from vecdb.storage import lookup
 from vecdb.storage.builder import write_column
 from vecdb.storage.files import COLUMN
+from vecdb.storage.format import DamageError
 
 OpenDB = Callable[..., VecDB]
 MANUAL = {"max_optimization_threads": 0, "indexing_threshold": 0, "default_segment_number": 8}
@@ -515,3 +517,51 @@ def test_explain_says_of_how_many_points_each_condition_holds(open_db: OpenDB) -
     assert condition.reason == "kind range"
     assert (filter.by, filter.rows, filter.kept) == ("filter", 200, 0)
     assert filter.reason == "payloads read: 14.29% expected, 0.00% found"
+
+
+def test_the_number_of_fields_that_get_columns_by_themselves_is_bounded_for_good(
+    open_db: OpenDB, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was counted since the last open: each session added as many."""
+    monkeypatch.setattr(engine_columns, "_MOST", 1)
+    db = open_db()
+    fill(db, MANY_ROWS)
+    for field in ("kind", "name"):
+        for kind in range(3):
+            db.count("c", is_(kind, field))
+        while db.optimizer.run_once():
+            pass
+        assert files_of(db) == [["column.kind"]]
+        db.close()
+        db = open_db()
+    db.delete_payload_index("c", "kind")  # makes room for another
+    for kind in range(3, 6):
+        db.count("c", is_(kind, "name"))
+    assert db.optimizer.run_once()
+    assert files_of(db) == [["column.name"]]
+
+
+def test_two_searches_that_meet_one_damaged_column_both_do_without_it(
+    open_db: OpenDB, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second found no column any more where it looked for the path."""
+    db = open_db()
+    fill(db)
+    db.create_payload_index("c", "kind", "integer")
+    take_out = bounds.without_damaged
+    times = []
+
+    def damaged(*_: Any) -> Any:
+        raise DamageError("flipped")
+
+    def twice(*args: Any) -> None:
+        for _ in range(2):
+            times.append(args)
+            take_out(*args)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Column, "matching", damaged)
+        patched.setattr(bounds, "without_damaged", twice)
+        assert db.count("c", is_(3)).count == 43
+    assert len(times) == 2
+    assert [Path(f.path).name for f in db.get_collection("c").damaged_files] == ["column.kind"]

@@ -657,6 +657,21 @@ def test_places_are_found_in_areas_as_each_by_itself(rows: int) -> None:
             assert surely == possibly == expected(filter, data)
 
 
+def test_a_circle_has_places_that_are_beyond_a_pole() -> None:
+    """They lie on the other side of the Earth, and were looked for on this one."""
+    at = [(0, 100), (180, 80), (0, -100), (370, 10), (5, 460)]
+    data = [{"k": {"lon": lon, "lat": lat}} for lon, lat in at]
+    column = read_back(columns.build("k", stored(data)))
+    found = []
+    for lon, lat in ((180, 78), (180, -78), (-175, 78), (5, 80)):
+        circle = {"center": {"lon": lon, "lat": lat}, "radius": 400_000}
+        filter = {"must": {"key": "k", "geo_radius": circle}}
+        surely, possibly = told(filter, {"k": column}, len(at))
+        assert surely == possibly == expected(filter, data)
+        found.append([row for row, match in enumerate(surely) if match])
+    assert found[:2] == [[0, 1, 4], [2]]
+
+
 # --- bytes ----------------------------------------------------------------------------------------
 
 

@@ -133,7 +133,9 @@ def without_damaged(
             read({field: column})
         except DamageError as error:
             found = True
-            segment.quarantine(field, CorruptionError(segment.columns[field].path, str(error)))
+            opened = segment.columns.get(field)
+            if opened is not None:  # else another search has just done the same
+                segment.quarantine(field, CorruptionError(opened.path, str(error)))
     if not found:
         raise DamageError("columns that can be read")
 
