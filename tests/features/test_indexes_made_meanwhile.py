@@ -267,3 +267,70 @@ def test_an_edit_that_asks_for_a_column_and_who_waits_for_the_optimizer_wait_for
         edits.result(SECONDS)
         assert waits.result(SECONDS)
     assert list(db.get_collection("c").columns) == ["kind"]
+
+
+def merged_while(db: VecDB, patched: pytest.MonkeyPatch, *changes: Callable[[], Any]) -> None:
+    """Merge two segments of a collection; each time the new one has its columns something happens,
+    as long as there is something."""
+    fill(db, MANY_ROWS, max_optimization_threads=0)
+    fill(db, first=MANY_ROWS)
+    todo, real = list(changes), building.add_columns
+
+    def add_columns(*args: Any) -> None:
+        real(*args)
+        if todo:
+            todo.pop(0)()
+
+    patched.setattr(building, "add_columns", add_columns)
+    store = db.collection("c")._store
+    building.build(store, tuple(store.files))
+    assert not todo
+
+
+def test_an_index_that_is_made_while_segments_are_merged_is_there_when_that_returns(
+    open_db: OpenDB, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The merged segment was built without it, and took the place of those that had got it."""
+    db = open_db()
+
+    def made() -> None:
+        db.create_payload_index("c", "kind", "integer")
+        assert all(each == ["column.kind"] for each in list(files_of(db.path).values())[:2])
+
+    merged_while(db, monkeypatch, made, lambda: db.create_payload_index("c", "late", "integer"))
+    assert list(files_of(db.path).values()) == [["column.kind", "column.late"]]
+    assert db.get_collection("c").optimizer_progress.pending is None
+    assert db.count("c", is_(3)).count == len(range(3, MANY_ROWS + ROWS, 7))
+
+
+def test_an_index_that_is_made_in_another_way_while_segments_are_merged(
+    open_db: OpenDB, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    db = open_db()
+    text = {"type": "text", "tokenizer": "word"}
+    merged_while(
+        db,
+        monkeypatch,
+        lambda: db.create_payload_index("c", "kind", "integer"),
+        lambda: db.create_payload_index("c", "kind", text),
+    )
+    assert list(files_of(db.path).values()) == [["column.kind"]]
+    assert db.get_collection("c").optimizer_progress.pending is None
+
+
+def test_an_automatic_index_that_is_dropped_while_segments_are_merged_stays_away(
+    open_db: OpenDB, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The merged segment had a column of it, which the next open took for one that is wanted."""
+    db = open_db()
+    fill(db, MANY_ROWS)
+    for kind in range(3):
+        db.count("c", is_(kind))
+    assert db.optimizer.run_once()
+    with monkeypatch.context() as patched:
+        merged_while(db, patched, lambda: db.delete_payload_index("c", "kind"))
+    assert list(files_of(db.path).values()) == [[]]
+    db.close()
+    db = open_db()
+    assert db.get_collection("c").columns == {}
+    assert not db.optimizer.run_once()
