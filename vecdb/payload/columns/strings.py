@@ -80,7 +80,7 @@ class Strings:
         """The texts of some codes. Raises DamageError."""
         at = positions(codes, self.count)
         if len(at) < len(self._starts):
-            found = [self._text(number + 1) for number in at.tolist()]
+            found: list[Any] = [self._text(number + 1) for number in at.tolist()]
         else:
             lengths = self._lengths.astype(np.int64)
             begins = np.cumsum(lengths) - lengths
