@@ -10,7 +10,8 @@ import numpy as np
 from vecdb.models.conditions import ValuesCount
 from vecdb.models.payload_schema import TextIndexParams
 from vecdb.payload.columns.collecting import Collector
-from vecdb.payload.columns.column import Column, Facet
+from vecdb.payload.columns.column import Column
+from vecdb.payload.columns.entries import Entries, Facet
 from vecdb.payload.columns.sections import Offsets
 from vecdb.payload.columns.three_valued import Bits, Bounds, exactly
 from vecdb.payload.columns.tokens import TextMatch
@@ -117,12 +118,12 @@ class Joined:
             found += piece.facet(_part(mask, start, piece.rows))
         return found
 
-    def members(self, mask: Bits) -> Iterator[tuple[list[int | str], Offsets, Offsets]]:
+    def members(self, mask: Bits) -> Iterator[Entries]:
         """As `Column.members`."""
         for first, piece in self._starts():
             part = mask[first // 8 : -(-(first + piece.rows) // 8)]
-            for values, which, rows in piece.members(part):
-                yield values, which, rows + first
+            for entries in piece.members(part):
+                yield entries._replace(rows=entries.rows + first)
 
     def ordered(
         self, mask: Bits | None, start: float | None, descending: bool, count: int
