@@ -565,3 +565,53 @@ def test_two_searches_that_meet_one_damaged_column_both_do_without_it(
         assert db.count("c", is_(3)).count == 43
     assert len(times) == 2
     assert [Path(f.path).name for f in db.get_collection("c").damaged_files] == ["column.kind"]
+
+
+def overwrite(path: Path, texts: bytes) -> None:
+    """Damage texts of a column that is open, and of which the checksums were compared before."""
+    at = path.read_bytes().index(texts)
+    with path.open("r+b") as file:
+        file.seek(at)
+        file.write(b"\xff" * len(texts))
+
+
+def test_a_facet_of_texts_that_are_damaged_while_they_are_open_is_that_of_the_payloads(
+    open_db: OpenDB,
+) -> None:
+    """It decoded them after it had looked whether the column can be read, and failed each time."""
+    db = open_db()
+    fill(db)
+    db.create_payload_index("c", "name", "keyword")
+    whole = db.facet("c", "name")
+    [path] = Path(db.path).rglob("column.name")
+    overwrite(path, b"name 0name 1")
+    assert db.facet("c", "name") == whole
+    assert [Path(f.path).name for f in db.get_collection("c").damaged_files] == ["column.name"]
+    assert db.facet("c", "name") == whole
+    assert db.wait_for_optimizer("c")
+
+
+def test_groups_of_texts_that_are_damaged_while_they_are_open_come_to_an_end(
+    open_db: OpenDB,
+) -> None:
+    """The same rows were searched again and again for groups that are not known yet."""
+    db = open_db()
+    fill(db, 0)
+    names = ["common" if n < 2900 else f"rare {n % 3}" for n in range(3000)]
+    rows = [
+        {"id": n, "vector": [1 - n] * 4, "payload": {"name": name}} for n, name in enumerate(names)
+    ]
+    db.upsert("c", rows)
+    db.flush("c")
+    db.create_payload_index("c", "name", "keyword")
+
+    def groups() -> list[Any]:
+        found = db.query_points_groups("c", "name", [1] * 4, limit=4, group_size=5)
+        return [group.id for group in found.groups]
+
+    assert sorted(groups()) == ["common", "rare 0", "rare 1", "rare 2"]
+    [path] = Path(db.path).rglob("column.name")
+    overwrite(path, b"commonrare 0")
+    assert groups()[0] == "common"
+    db.delete_payload_index("c", "name")
+    assert len(groups()) == 4

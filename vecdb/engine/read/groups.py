@@ -107,9 +107,10 @@ def _of_rows(view: View, plan: Groups, source: Nearest | Combined, found: _Found
     depth = plan.limit * plan.size
     while len(found) < plan.limit and (others := members.outside(found)):
         hits = _hits(view, replace(source, condition=masks.only(others)), depth)
-        if not hits:
+        more = _put_together(view, plan, hits, found)
+        if not more:  # a damaged column may say of a group's rows that they are in none
             break
-        found |= _put_together(view, plan, hits, found)
+        found |= more
     for group_id, rows in members.of(found).items():
         if len(found[group_id]) < min(plan.size, _count(rows)):
             own = replace(source, condition=masks.only(rows))
