@@ -8,7 +8,8 @@ disk must not grow with the number of operations.
 
     python -m proofs.crowd --operations 200000 --restarts 40 --seed 7 --json crowd.json
 
-Exit code 0: nothing differed, and what was held stayed flat.
+Exit code 0: nothing differed, and what was held stayed flat. ``--mutants`` plants known bugs
+instead, one at a time (exit code 0: each was found).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import itertools
 import mmap
 import statistics
 import sys
+import tempfile
 import time
 from collections import Counter
 from pathlib import Path
@@ -26,6 +28,7 @@ from typing import Any
 
 from proofs import lives, long_run
 from proofs.crowd.life import Plan, draw_plan, live
+from proofs.crowd.mutants import MUTANTS
 from proofs.crowd.world import World
 from proofs.lives import Message
 from proofs.long_run import follow
@@ -166,9 +169,26 @@ def run(options: argparse.Namespace, work: Path, figures: Figures) -> str | None
     return None
 
 
+def plant_all(options: argparse.Namespace) -> int:
+    """Known bugs, one at a time; 1 if one of them is not found."""
+    missed = 0
+    for name, mutant in MUTANTS.items():
+        with tempfile.TemporaryDirectory(prefix="vecdb-crowd-") as work, mutant.planted():
+            found = run(options, Path(work), Figures())
+        missed += found is None
+        print(f"{name:32} {(found or 'NOT FOUND').splitlines()[0]}", flush=True)
+    return int(missed > 0)
+
+
 def main() -> int:
-    options = long_run.parsed(long_run.parser_of(__doc__, operations=200_000, restarts=40))
+    parser = long_run.parser_of(__doc__, operations=200_000, restarts=40)
+    parser.add_argument(
+        "--mutants", action="store_true", help="plant known bugs instead: each must be found"
+    )
+    options = long_run.parsed(parser)
     lives.load()
+    if options.mutants:
+        return plant_all(options)
     figures = Figures()
     return long_run.run(
         "crowd",

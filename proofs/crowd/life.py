@@ -16,6 +16,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from proofs.crowd.indexing import indexing
 from proofs.crowd.world import DONE, REFUSED, SAMPLE_EVERY, Database, Handle, Step, World
 from proofs.lives import Say, Wrong, answer, disk_bytes
 from proofs.model import by_examples, by_payload, by_prefetch, comparison
@@ -66,7 +67,7 @@ class Crowd:
             outcome = REFUSED
             self._expected(step, error)
         ids = self.world.take(step, outcome)
-        if step.write is not None and outcome == DONE:
+        if step.verb == "write" and outcome == DONE:
             handle = self.world.handles[step.handle]
             kept = handle.database.kept[step.name]
             collection = self.open[step.handle].collection(step.name)
@@ -153,6 +154,13 @@ class Crowd:
 
     def _close(self, step: Step) -> None:
         self._closed(step.handle, self.open.pop(step.handle))
+
+    def _close_while_indexing(self, step: Step) -> None:
+        """The index is kept, whether or not all segments have got their columns."""
+        assert step.write is not None
+        db = self.open.pop(step.handle)
+        with indexing(db.collection(step.name), step.write):
+            self._closed(step.handle, db)
 
     def _closed(self, number: int, db: VecDB) -> None:
         """It may say that its place was taken, if it was; it is closed all the same."""

@@ -15,7 +15,7 @@ from typing import Any
 
 from proofs.model.oracle import Oracle
 from proofs.model.settings import Settings, draw_settings
-from proofs.model.writes import Pool, Write, draw, take
+from proofs.model.writes import WEIGHTS, Pool, Write, draw, take
 from proofs.soak.world import SCHEMAS, Kept
 
 PLACES = [f"place-{number}" for number in range(12)]
@@ -40,6 +40,7 @@ VERBS = {
     "open_reader": 30,
     "refresh": 60,
     "close": 40,
+    "close_while_indexing": 20,
     "forget": 5,
     "create_collection": 20,
     "delete_collection": 12,
@@ -182,8 +183,9 @@ class World:
             return Step(number, verb, handle.number)
         name = rng.choice(list(kept))
         write = None
-        if verb == "write":
-            write = draw(rng, kept[name].oracle, kept[name].pool)
+        if verb in ("write", "close_while_indexing"):
+            weights = WEIGHTS if verb == "write" else {"create_payload_index": 1}
+            write = draw(rng, kept[name].oracle, kept[name].pool, weights)
         return Step(number, verb, handle.number, name, write)
 
     # -- taking ----------------------------------------------------------------------------
@@ -212,6 +214,11 @@ class World:
                 assert standing is not None
                 handle.database = standing
                 handle.seen = {name: kept.copy() for name, kept in standing.kept.items()}
+            case "close_while_indexing":
+                assert handle is not None
+                assert step.write is not None
+                take(handle.database.kept[step.name].oracle, step.write)
+                del self.handles[step.handle]
             case "close" | "forget":
                 del self.handles[step.handle]
             case _:
@@ -261,6 +268,8 @@ def _can(handle: Handle, verb: str) -> bool:
     """Whether a handle is for such an operation."""
     if verb in ("read", "compare", "close"):
         return True
+    if verb == "close_while_indexing":  # one that is refused would keep no index
+        return not (handle.reading or handle.displaced or handle.lost)
     if verb == "forget":  # one that nobody closes keeps its database locked
         return handle.displaced or handle.reading
     return handle.reading == (verb == "refresh")

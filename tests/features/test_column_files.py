@@ -13,16 +13,19 @@ import numpy as np
 import pytest
 
 from vecdb import VecDB, models
+from vecdb.engine import columns as engine_columns
 from vecdb.engine.archive import capture
 from vecdb.engine.columns import MANY_ROWS
 from vecdb.engine.optimize import columns as writing
-from vecdb.engine.read import masks
+from vecdb.engine.read import bounds, masks
 from vecdb.engine.repair.check import check_database
-from vecdb.payload.columns import build
+from vecdb.payload.columns import Column, build
+from vecdb.payload.columns.collecting import Collector
 from vecdb.payload.encoding import encode
 from vecdb.storage import lookup
 from vecdb.storage.builder import write_column
 from vecdb.storage.files import COLUMN
+from vecdb.storage.format import DamageError
 
 OpenDB = Callable[..., VecDB]
 MANUAL = {"max_optimization_threads": 0, "indexing_threshold": 0, "default_segment_number": 8}
@@ -339,6 +342,44 @@ def test_readers_of_memory_segments_and_a_writer(open_db: OpenDB) -> None:
     assert wrong == []
 
 
+@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
+def test_a_read_that_was_cut_short_leaves_no_column_of_other_rows(
+    open_db: OpenDB, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+) -> None:
+    """It left one of fewer rows than it counted: filters found others, and deletions took them."""
+    db = open_db()
+    db.create_collection("c", {"size": 1, "distance": "Dot"}, optimizers_config=MANUAL)
+    db.create_payload_index("c", "late", "bool")
+
+    def put(first: int, end: int) -> None:
+        ids = range(first, end)
+        db.upsert("c", [{"id": i, "vector": [1], "payload": {"late": i >= 2048}} for i in ids])
+
+    put(0, 1024)
+    assert db.count("c", is_(True, "late")).count == 0
+    put(1024, 2048)
+    real = Collector.column
+
+    def cut_short(self: Collector, begin: int, end: int) -> Column:
+        if end - begin > 1024:
+            raise error
+        return real(self, begin, end)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Collector, "column", cut_short)
+        with pytest.raises(error):
+            db.count("c", is_(True, "late"))
+    assert db.count("c", is_(True, "late")).count == 0
+    put(2048, 3000)
+    assert db.count("c", is_(True, "late")).count == 952
+    assert {(hit.value, hit.count) for hit in db.facet("c", "late").hits} == {
+        (False, 2048),
+        (True, 952),
+    }
+    db.delete("c", {"filter": is_(True, "late")})
+    assert [point.id for point in db.scroll("c", limit=3000)[0]] == list(range(2048))
+
+
 def test_a_reader_process_sees_columns_come_and_go(open_db: OpenDB) -> None:
     db = open_db()
     fill(db)
@@ -476,3 +517,101 @@ def test_explain_says_of_how_many_points_each_condition_holds(open_db: OpenDB) -
     assert condition.reason == "kind range"
     assert (filter.by, filter.rows, filter.kept) == ("filter", 200, 0)
     assert filter.reason == "payloads read: 14.29% expected, 0.00% found"
+
+
+def test_the_number_of_fields_that_get_columns_by_themselves_is_bounded_for_good(
+    open_db: OpenDB, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was counted since the last open: each session added as many."""
+    monkeypatch.setattr(engine_columns, "_MOST", 1)
+    db = open_db()
+    fill(db, MANY_ROWS)
+    for field in ("kind", "name"):
+        for kind in range(3):
+            db.count("c", is_(kind, field))
+        while db.optimizer.run_once():
+            pass
+        assert files_of(db) == [["column.kind"]]
+        db.close()
+        db = open_db()
+    db.delete_payload_index("c", "kind")  # makes room for another
+    for kind in range(3, 6):
+        db.count("c", is_(kind, "name"))
+    assert db.optimizer.run_once()
+    assert files_of(db) == [["column.name"]]
+
+
+def test_two_searches_that_meet_one_damaged_column_both_do_without_it(
+    open_db: OpenDB, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second found no column any more where it looked for the path."""
+    db = open_db()
+    fill(db)
+    db.create_payload_index("c", "kind", "integer")
+    take_out = bounds.without_damaged
+    times = []
+
+    def damaged(*_: Any) -> Any:
+        raise DamageError("flipped")
+
+    def twice(*args: Any) -> None:
+        for _ in range(2):
+            times.append(args)
+            take_out(*args)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Column, "matching", damaged)
+        patched.setattr(bounds, "without_damaged", twice)
+        assert db.count("c", is_(3)).count == 43
+    assert len(times) == 2
+    assert [Path(f.path).name for f in db.get_collection("c").damaged_files] == ["column.kind"]
+
+
+def overwrite(path: Path, texts: bytes) -> None:
+    """Damage texts of a column that is open, and of which the checksums were compared before."""
+    at = path.read_bytes().index(texts)
+    with path.open("r+b") as file:
+        file.seek(at)
+        file.write(b"\xff" * len(texts))
+
+
+def test_a_facet_of_texts_that_are_damaged_while_they_are_open_is_that_of_the_payloads(
+    open_db: OpenDB,
+) -> None:
+    """It decoded them after it had looked whether the column can be read, and failed each time."""
+    db = open_db()
+    fill(db)
+    db.create_payload_index("c", "name", "keyword")
+    whole = db.facet("c", "name")
+    [path] = Path(db.path).rglob("column.name")
+    overwrite(path, b"name 0name 1")
+    assert db.facet("c", "name") == whole
+    assert [Path(f.path).name for f in db.get_collection("c").damaged_files] == ["column.name"]
+    assert db.facet("c", "name") == whole
+    assert db.wait_for_optimizer("c")
+
+
+def test_groups_of_texts_that_are_damaged_while_they_are_open_come_to_an_end(
+    open_db: OpenDB,
+) -> None:
+    """The same rows were searched again and again for groups that are not known yet."""
+    db = open_db()
+    fill(db, 0)
+    names = ["common" if n < 2900 else f"rare {n % 3}" for n in range(3000)]
+    rows = [
+        {"id": n, "vector": [1 - n] * 4, "payload": {"name": name}} for n, name in enumerate(names)
+    ]
+    db.upsert("c", rows)
+    db.flush("c")
+    db.create_payload_index("c", "name", "keyword")
+
+    def groups() -> list[Any]:
+        found = db.query_points_groups("c", "name", [1] * 4, limit=4, group_size=5)
+        return [group.id for group in found.groups]
+
+    assert sorted(groups()) == ["common", "rare 0", "rare 1", "rare 2"]
+    [path] = Path(db.path).rglob("column.name")
+    overwrite(path, b"commonrare 0")
+    assert groups()[0] == "common"
+    db.delete_payload_index("c", "name")
+    assert len(groups()) == 4

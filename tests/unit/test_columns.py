@@ -7,6 +7,7 @@ import math
 import random
 import tracemalloc
 import uuid
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from vecdb.errors import InvalidInputError
 from vecdb.models import FieldCondition, Filter, Range, TextIndexParams, coerce
 from vecdb.payload import columns
 from vecdb.payload.columns import growing, scanning
+from vecdb.payload.columns.collecting import Collector
 from vecdb.payload.columns.column import Column
 from vecdb.payload.columns.strings import Strings, encoded
 from vecdb.payload.columns.three_valued import at_least, exactly
@@ -410,6 +412,32 @@ def test_pieces_of_a_growing_column_are_few_and_few_rows_are_read_again() -> Non
     assert surely == possibly == [row >= 19_990 for row in range(20_000)]
 
 
+@pytest.mark.parametrize("at", range(1, 6))
+def test_a_growing_column_that_was_cut_short_is_still_that_of_all_rows(
+    monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    """Pieces were gone before there was one of their rows, and rows counted that were in none."""
+    column, calls, real = columns.Growing("k"), 0, Collector.column
+
+    def cut_short(self: Collector, begin: int, end: int) -> Column:
+        nonlocal calls
+        calls += 1
+        if calls == at:
+            raise MemoryError
+        return real(self, begin, end)
+
+    monkeypatch.setattr(growing, "_PIECE", 8)
+    monkeypatch.setattr(Collector, "column", cut_short)
+    for start in range(0, 64, 16):
+        column.extend(encode({"k": row}) for row in range(start, start + 16))
+        with suppress(MemoryError):
+            column.column()
+    assert calls > at
+    joined = column.column()
+    assert joined.rows == 64
+    assert counted(joined) == {(int, row): 1 for row in range(64)}
+
+
 # --- numbers --------------------------------------------------------------------------------------
 
 
@@ -627,6 +655,21 @@ def test_places_are_found_in_areas_as_each_by_itself(rows: int) -> None:
             filter = {"must": {"key": "k", "geo_radius": {"center": center, "radius": radius}}}
             surely, possibly = told(filter, {"k": column}, rows)
             assert surely == possibly == expected(filter, data)
+
+
+def test_a_circle_has_places_that_are_beyond_a_pole() -> None:
+    """They lie on the other side of the Earth, and were looked for on this one."""
+    at = [(0, 100), (180, 80), (0, -100), (370, 10), (5, 460)]
+    data = [{"k": {"lon": lon, "lat": lat}} for lon, lat in at]
+    column = read_back(columns.build("k", stored(data)))
+    found = []
+    for lon, lat in ((180, 78), (180, -78), (-175, 78), (5, 80)):
+        circle = {"center": {"lon": lon, "lat": lat}, "radius": 400_000}
+        filter = {"must": {"key": "k", "geo_radius": circle}}
+        surely, possibly = told(filter, {"k": column}, len(at))
+        assert surely == possibly == expected(filter, data)
+        found.append([row for row, match in enumerate(surely) if match])
+    assert found[:2] == [[0, 1, 4], [2]]
 
 
 # --- bytes ----------------------------------------------------------------------------------------

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from proofs import mutants
+from proofs.crowd.mutants import MUTANTS as OF_CROWD
+from proofs.crowd.world import VERBS
 from proofs.damage.mutants import MUTANTS as OF_DAMAGE
 from proofs.io_faults.mutants import MUTANTS as OF_IO_FAULTS
 from proofs.io_faults.workloads import WORKLOADS as UNDER_FAULTS
@@ -21,6 +23,7 @@ ALL: dict[str, Mutant[Any]] = {
     for proof, found in (
         ("powerloss", OF_POWERLOSS | WITHOUT_A_CRASH),
         ("damage", OF_DAMAGE),
+        ("crowd", OF_CROWD),
         ("io_faults", OF_IO_FAULTS),
     )
     for name, mutant in found.items()
@@ -41,6 +44,7 @@ def test_what_a_bug_replaces_is_there(mutant: Mutant[Any]) -> None:
 
 def test_what_shows_a_bug_is_there() -> None:
     assert {name for m in OF_POWERLOSS.values() for name in m.shown_by} <= set(CRASHED)
+    assert {m.shown_by for m in OF_CROWD.values()} <= set(VERBS)
     assert {m.shown_by.workload for m in OF_IO_FAULTS.values()} <= set(UNDER_FAULTS)
 
 

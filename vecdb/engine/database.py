@@ -131,6 +131,8 @@ class Database:
             for store in self.stores():
                 store.require_outside()
             self.closed = True
+            for store in self.stores():
+                store.closing = True  # the optimizer may wait for who writes columns
             try:
                 self._syncer.stop()
                 self.optimizer.stop()

@@ -77,7 +77,8 @@ def read_rows(segment_view: SegmentView, rows: Offsets, names: Iterable[str]) ->
 def add_columns(
     builder: SegmentBuilder, fields: Fields, poll: Callable[[], None] = lambda: None
 ) -> None:
-    """The columns of a new segment, after its rows. ``poll`` is called now and then."""
+    """Give a new segment the columns of these fields that it lacks, and take those of others away;
+    after its rows. ``poll`` is called now and then."""
 
     def payloads() -> Iterator[Any]:
         for number, payload in enumerate(builder.payloads()):
@@ -85,8 +86,12 @@ def add_columns(
                 poll()
             yield payload
 
+    for path, made in list(builder.columns.items()):
+        if path not in fields or not fields[path].is_made(made):
+            builder.remove_column(path)
     for path, field in fields.items():
-        builder.add_column(path, field.made, build(path, payloads(), field.text).pack())
+        if path not in builder.columns:
+            builder.add_column(path, field.made, build(path, payloads(), field.text).pack())
 
 
 def rows_in_new(sources: list[Source], order: Offsets | None = None) -> list[Offsets]:

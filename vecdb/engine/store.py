@@ -2,8 +2,9 @@
 
 Locks, always taken in this order:
 
-1. ``maintenance``: checkpoint, optimizer commit, configuration change, close. Held for seconds.
-2. ``write``: the WAL, the memory segment, every alive mask, ``view``. Held for one group commit.
+1. ``columns``: columns of segments that are there, close. Held until those of a segment are made.
+2. ``maintenance``: checkpoint, optimizer commit, configuration change, close. Held for seconds.
+3. ``write``: the WAL, the memory segment, every alive mask, ``view``. Held for one group commit.
 
 Readers take no lock: they use ``view``, which is replaced and never changed.
 
@@ -48,7 +49,6 @@ _FIRST_DELAY = 1.0  # seconds until a failed step is tried again, doubled each t
 _LONGEST_DELAY = 300.0
 
 _MOST_KEPT = 64 << 20
-
 _INDEX_PACE = 16 << 20  # bytes of points a second: an index of them is built about as fast
 
 
@@ -177,6 +177,7 @@ class Store:
         self.uuid = uuid
         self.catalog: Catalog | None = None  # None: only read, see follower.py
         self.place: Place | None = None  # the directory that was opened to be written to
+        self.columns = threading.RLock()
         self.maintenance = threading.RLock()
         self.write = threading.RLock()
         self.report = RecoveryReport()
@@ -196,18 +197,15 @@ class Store:
         self.building: tuple[int, ...] = ()  # file segments that the optimizer is rewriting
         self.unreadable: set[int] = set()  # those that could not be absorbed: rows are damaged
         self.failure: str | None = None  # why nothing may be written any more
+        self.closing = False  # it is about to be closed: long work stops
         self.closed = False
-        self.closed_because = (
-            "is closed"  # what to call that, once it is; whoever drops it says more
-        )
+        self.closed_because = "is closed"  # once it is; whoever drops it says more
         self.written_at = 0.0  # when the last write was applied, by time.monotonic
         self.waiting = 0  # callers that wait for the optimizer
         self.rush = Rush()
         self.pressed = False  # to give memory back: written by the optimizer only
         self.room = 0  # bytes that may be written before the disk is asked whether it is full
         self.memory = self.new_memory()
-        self.columns = threading.RLock()
-        """Held while columns are written, before ``maintenance``."""
         self.automatic: frozenset[str] = frozenset()
         """Fields that are to have columns though nobody asked for it by name."""
         self._fields: tuple[Any, Any, Fields] = (None, None, {})
@@ -313,7 +311,8 @@ class Store:
     def require_outside(self) -> None:
         """Raise if this thread is in the middle of a change: a signal handler (or ``__del__``)
         that ran there would see and leave half of it. The locks themselves are re-entrant."""
-        if self.write._is_owned() or self.maintenance._is_owned():  # type: ignore[attr-defined]
+        locks: tuple[Any, ...] = (self.write, self.maintenance, self.columns)
+        if any(lock._is_owned() for lock in locks):
             raise ReentrantCallError(
                 f"collection {self.name!r} was called from a signal handler or finalizer in the "
                 f"middle of another call; set a flag there and act on it outside"

@@ -264,12 +264,23 @@ class SegmentBuilder:
         meta = {"metric": index.metric, "dim": index.dim}
         self._write_state(files.INDEX, name, meta, index.state())
 
+    @property
+    def columns(self) -> Mapping[str, dict[str, Any]]:
+        """The fields that have a column so far, and how each was made."""
+        return self._columns
+
     def add_column(self, field: str, made: dict[str, Any], data: Sequence[Any]) -> None:
         """Write the column of a field, its buffers one after the other. ``made``: how it was
         made."""
         self._columns[field] = made
         name = files.COLUMN.file(field)
         self._files[name] = write_column(self.path, self._uuid, self.segment_id, field, data)
+
+    def remove_column(self, field: str) -> None:
+        """Remove the column of a field."""
+        name = files.COLUMN.file(field)
+        del self._columns[field], self._files[name]
+        fs.remove_file(self.path / name)
 
     def finish(self, config: dict[str, Any]) -> SegmentRow:
         """Make the directory durable. Returns the catalog's row of the segment. ``config``: the

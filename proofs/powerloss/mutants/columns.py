@@ -49,7 +49,7 @@ def columns_of_other_rows() -> None:
 
     class Turned:
         def __init__(self, builder: SegmentBuilder) -> None:
-            self.add_column = builder.add_column
+            self.add_column, self.columns = builder.add_column, builder.columns
             self._builder = builder
 
         def payloads(self) -> Iterator[Any]:

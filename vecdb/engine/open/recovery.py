@@ -99,7 +99,7 @@ def load(
     store.applied_seq = snapshot.applied_seq
     store.next_segment_id = snapshot.next_segment_id
     store.memory = store.new_memory()
-    store.automatic = automatic_in(snapshot.segments)
+    store.automatic = store.demand.due = automatic_in(snapshot.segments)
     for row in snapshot.segments:
         old = reuse.files.get(row.id) if reuse is not None else None
         same = old if old is not None and old.segment.row.built == row.built else None
@@ -201,7 +201,8 @@ def _clean_segment(path: Path, state: FileState) -> list[str]:
 def close_store(store: Store, *, keep: bool = True) -> None:
     """Checkpoint (unless the collection is being dropped or has failed) and close every file."""
     store.require_outside()
-    with store.maintenance:
+    store.closing = True
+    with store.columns, store.maintenance:
         if store.closed:
             return
         try:

@@ -2,6 +2,7 @@
 
     pin      note the sources and which of their rows the catalog lets live        (write lock)
     build    stream those rows, partition by partition; codes, sketches; sync      (no lock)
+             columns, until they are those of the fields that have an index now
     commit   new segment row, its masks, the sources dropped: one transaction      (both locks)
     publish  views now show the new segment
     retire   remove the sources' directories
@@ -151,10 +152,14 @@ def _build(
         for vector in clustered:
             scorer = scorers.get(vector.name)
             index(builder, vector, arranged, scorer, meter.poll, meter.advance)
-        add_columns(builder, store.fields, meter.poll)
-        row = builder.finish(models.to_builtins(store.config))
-        with store.maintenance:
-            retired = _commit(store, sources, pinned, order, row)
+        retired: list[FileSegment] | None = None
+        while retired is None:
+            fields = store.fields
+            add_columns(builder, fields, meter.poll)
+            with store.maintenance:
+                if store.fields == fields:  # else an index came or went meanwhile
+                    row = builder.finish(models.to_builtins(store.config))
+                    retired = _commit(store, sources, pinned, order, row)
     except BaseException:
         abandon(store, builder)
         raise

@@ -1,11 +1,12 @@
 """Columns of a segment that is there: those that are due are written, the others removed.
 
     take away  a commit without the columns that nobody wants, that are made in another way or
-               damaged; their files are removed after it                             (both locks)
-    write      each missing column to its file; file and directory are synced        (no lock)
-    commit     the segment's row with the new columns: one transaction               (both locks)
+               damaged; their files are removed after it              (maintenance and write)
+    write      each missing column to its file; file and directory are synced       (neither)
+    commit     the segment's row with the new columns: one transaction  (maintenance and write)
     publish    views now show the segment with them
 
+``Store.columns`` is held from the first to the last: who closes the collection waits for that.
 A crash before a commit, or an error, leaves files that the catalog does not list: the next open, or
 the next try, removes them. A segment that a build or a checkpoint writes has its columns from the
 start (``sources.add_columns``).
@@ -28,7 +29,7 @@ from vecdb.engine.signals import Uninterrupted
 from vecdb.engine.statistics import kept_columns
 from vecdb.engine.store import Store
 from vecdb.engine.view import SegmentView
-from vecdb.errors import CorruptionError, OptimizerError
+from vecdb.errors import ClosedError, CorruptionError, OptimizerError
 from vecdb.payload.columns import build
 from vecdb.storage import fs
 from vecdb.storage.builder import write_column
@@ -41,15 +42,15 @@ from vecdb.storage.segment_row import FileRow, SegmentRow
 
 def write_all_columns(store: Store) -> None:
     """Give all segments in files the columns that they are to have, here and now. Raises OSError,
-    VecdbError."""
+    VecdbError; ClosedError if the collection is closed meanwhile."""
     with store.write:
         store.require_writable()
         segment_ids = list(store.files)
     try:
         for segment_id in segment_ids:
-            write_columns(store, segment_id, cancelled=lambda: store.closed)
+            write_columns(store, segment_id, cancelled=lambda: store.closing)
     except Cancelled:
-        store.require_writable()
+        raise ClosedError(f"collection {store.name!r} {store.closed_because}") from None
 
 
 def write_columns(
@@ -62,32 +63,42 @@ def write_columns(
     """Give one segment the columns that it is to have; nothing to do if it is gone. On any error it
     goes on serving as it was. Raises Cancelled."""
     store.require_outside()
-    with store.columns, store.changing():
-        with store.write:
-            state = store.files.get(segment_id)
-            if state is None:
-                return
-            segment, fields, segment_view = state.segment, store.fields, state.view()
-        kept = kept_columns(segment, fields)
-        if len(kept) < len(segment.row.columns):
-            _take_away(store, segment_id)
-        missing = {path: field for path, field in fields.items() if path not in kept}
-        if not missing:
+    with store.columns:
+        if cancelled():  # it may have been closed while this waited
+            raise Cancelled
+        with store.changing():
+            _write_columns(store, segment_id, cancelled, progress)
+
+
+def _write_columns(
+    store: Store,
+    segment_id: int,
+    cancelled: Callable[[], bool],
+    progress: Callable[[int, int], None],
+) -> None:
+    with store.write:
+        state = store.files.get(segment_id)
+        if state is None:
             return
-        meter = Meter(segment.rows * len(missing), cancelled, progress)
-        written: dict[str, FileRow] = {}
-        try:
-            for path, field in missing.items():
-                column = build(path, _payloads(segment_view, meter), field.text)
-                written[path] = write_column(
-                    segment.path, store.uuid, segment.id, path, column.pack()
-                )
-            with store.maintenance:
-                _add(store, segment_id, missing, written)
-        except BaseException as error:
-            _give_up(store, segment, written, error)
-            if segment_id in store.files:
-                raise
+        segment, fields, segment_view = state.segment, store.fields, state.view()
+    kept = kept_columns(segment, fields)
+    if len(kept) < len(segment.row.columns):
+        _take_away(store, segment_id)
+    missing = {path: field for path, field in fields.items() if path not in kept}
+    if not missing:
+        return
+    meter = Meter(segment.rows * len(missing), cancelled, progress)
+    written: dict[str, FileRow] = {}
+    try:
+        for path, field in missing.items():
+            column = build(path, _payloads(segment_view, meter), field.text)
+            written[path] = write_column(segment.path, store.uuid, segment.id, path, column.pack())
+        with store.maintenance:
+            _add(store, segment_id, missing, written)
+    except BaseException as error:
+        _give_up(store, segment, written, error)
+        if segment_id in store.files or store.closing or not isinstance(error, Exception):
+            raise
 
 
 def _payloads(segment_view: SegmentView, meter: Meter) -> Iterator[Any]:
@@ -165,12 +176,13 @@ def _give_up(
         state = store.files.get(segment.id)
         if isinstance(error, CorruptionError):
             store.unreadable.add(segment.id)
-    if store.failure is not None:
+    # A closed store knows no segments, and what is in its place may be another's by now.
+    if store.failure is not None or store.closed:
         return
-    if state is None:  # its directory was removed meanwhile, perhaps but for a file of ours
-        fs.discard(segment.path)
-    else:
-        _remove(segment.path, written.keys() - state.segment.row.columns.keys())
+    committed = state.segment.row.columns if state is not None else {}
+    _remove(segment.path, written.keys() - committed.keys())
+    if state is None:  # who removed the directory may have left it, for a file of ours
+        fs.remove_empty_dir(segment.path)
 
 
 def _remove(directory: Path, fields: Iterable[str]) -> None:

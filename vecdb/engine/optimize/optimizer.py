@@ -66,7 +66,8 @@ class Optimizer:
 
     def __init__(self, stores: Callable[[], Iterable[Store]]) -> None:
         self._stores = stores
-        self._condition = threading.Condition()
+        self._condition = threading.Condition()  # no lock is taken under it
+        self._told = 0  # how often those who wait for it were told to look again
         self._changed = True
         self._stopping = False
         self._running = threading.RLock()  # one step at a time, thread or run_once
@@ -86,13 +87,18 @@ class Optimizer:
             return  # not looked yet; spares every write of a burst the lock
         with self._condition:
             self._changed = True
-            self._condition.notify_all()
+            self._tell()
+
+    def _tell(self) -> None:
+        """Let all who wait look again. Under the condition."""
+        self._told += 1
+        self._condition.notify_all()
 
     def stop(self) -> None:
         """Cancel what runs, here or in a caller's thread, and end the thread. Waits for both."""
         with self._condition:
             self._stopping = True
-            self._condition.notify_all()
+            self._tell()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join()
         with self._running:
@@ -136,19 +142,21 @@ class Optimizer:
                 if deadline is not None and time.monotonic() >= deadline:
                     return next_step(store) is None
                 continue
+            told = self._told
+            if store.optimizer.error is not None and store.optimizer.failed_in > begun:
+                raise _failure(store)
+            # Not under the condition: it takes the write lock, and who has that may call ``wake``.
+            if store.optimizer.task is None and next_step(store) is None:
+                _require_well(store)
+                return True
+            if self._stopping:
+                return False
+            left = None if deadline is None else deadline - time.monotonic()
+            if left is not None and left <= 0:
+                return False
             with self._condition:
-                if store.optimizer.error is not None and store.optimizer.failed_in > begun:
-                    raise _failure(store)
-                if store.optimizer.task is None and next_step(store) is None:
-                    _require_well(store)
-                    return True
-                if self._stopping:
-                    return False
-                left = None if deadline is None else deadline - time.monotonic()
-                if left is not None and left <= 0:
-                    return False
-                # Every step notifies when it ends.
-                self._condition.wait(min(left, 1.0) if left is not None else 1.0)
+                if self._told == told:  # else a step has ended since this looked
+                    self._condition.wait(min(left, 1.0) if left is not None else 1.0)
 
     def leave(self, store: Store) -> None:
         """Wait until no step works on a closed collection: its build sees that and stops."""
@@ -227,7 +235,7 @@ class Optimizer:
         finally:
             with self._condition:
                 self._callers -= 1
-                self._condition.notify_all()
+                self._tell()
 
     def _step(self, store: Store, *, patient: bool = False) -> bool:
         """The next one; whether there was any."""
@@ -256,7 +264,7 @@ class Optimizer:
                 state.task = None
                 with self._condition:
                     self._current = None
-                    self._condition.notify_all()
+                    self._tell()
             return True
 
     def _run(self, store: Store, step: Plan) -> None:
@@ -270,7 +278,7 @@ class Optimizer:
             store.optimizer.done_rows, store.optimizer.total_rows = done, total
 
         def cancelled() -> bool:
-            return self._stopping or store.closed
+            return self._stopping or store.closing
 
         if step.task == "columns":
             write_columns(store, step.segments[0], cancelled=cancelled, progress=progress)

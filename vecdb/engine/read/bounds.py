@@ -24,6 +24,12 @@ from vecdb.models.conditions import (
     HasVectorCondition,
     IsEmptyCondition,
     IsNullCondition,
+    MatchAny,
+    MatchExcept,
+    MatchPhrase,
+    MatchSubstring,
+    MatchText,
+    MatchTextAny,
     NestedCondition,
     Slice,
     SliceCondition,
@@ -136,6 +142,8 @@ _dealt: WeakKeyDictionary[Segment, tuple[int, npt.NDArray[Any]]] = WeakKeyDictio
 all of them, side by side and page by page, and a hash takes half a microsecond."""
 
 _NONE = np.empty(0, dtype=np.uint8)
+_SOME = 64
+"""So many strings are found sooner than a filter is remembered."""
 
 
 def _slices(segment: Segment, rows: int, total: int) -> npt.NDArray[Any]:
@@ -156,6 +164,26 @@ def _all(condition: Condition) -> Iterator[Condition]:
         return
     for each in members(condition):
         yield from _all(each)
+
+
+def takes_long(view: View, filter: Filter | None) -> bool:
+    """Whether columns take longer to tell of a filter than a pass or two: they look for many
+    strings, or into each."""
+    return filter is not None and any(
+        isinstance(each, FieldCondition) and _looks_long(view, each) for each in _all(filter)
+    )
+
+
+def _looks_long(view: View, condition: FieldCondition) -> bool:
+    match condition.match:
+        case MatchAny():
+            return len(condition.match.any) > _SOME
+        case MatchExcept():
+            return len(condition.match.except_) > _SOME
+        case MatchSubstring() | MatchText() | MatchTextAny() | MatchPhrase():
+            field = view.fields.get(columns.canonical(condition.key))
+            return field is not None and field.text is None
+    return False
 
 
 def _fields(condition: Condition, inside: str) -> Iterator[str]:

@@ -20,7 +20,7 @@ from vecdb.errors import CorruptionError
 from vecdb.payload.columns import Column, Growing, Joined, build
 from vecdb.storage.arrays import PlacedArray
 from vecdb.storage.catalog import Bits
-from vecdb.storage.format import DamageError, unpack_bits
+from vecdb.storage.format import DamageError, pack_bits, unpack_bits
 from vecdb.storage.memory import MemorySegment
 from vecdb.storage.payload_edits import EditsFile, PayloadEdits
 from vecdb.storage.segment import FileSegment
@@ -58,34 +58,56 @@ def columns_of(view: View, segment_view: SegmentView, fields: Set[str]) -> tuple
     return segment.rows, found
 
 
-def answered_by_column(
+def answered_by_columns(
     view: View,
     segment_view: SegmentView,
     field: str,
     among: Bits,
     read: Callable[[Column | Joined, Bits], T],
-) -> tuple[T | None, Offsets]:
-    """What ``read`` makes of the column of a field and of a mask of rows, and the rows of ``among``
-    that are not in the mask: their payloads tell. (None, all of them) if there is no column."""
+) -> tuple[list[tuple[T, Offsets | None]], Offsets]:
+    """What ``read`` makes of each column of a field and of a mask of its payloads, with the rows
+    that these are of (None: the first payload is of the first row, …), and the rows of ``among``
+    that are in no mask: their payloads tell. No column, and all of them, if the field has none.
+    ``read`` must leave nothing of the column to be read later, when it may be damaged."""
     count, found = columns_of(view, segment_view, {field})
     column = found.get(field)
+    left = unpack_bits(among, segment_view.rows)
     if column is None:
-        rows = np.flatnonzero(unpack_bits(among, segment_view.rows))
+        rows = np.flatnonzero(left)
         if view.demand is not None and field not in view.fields:
             view.demand.note(segment_view.segment.id, {field}, len(rows))
-        return None, rows
-    mask = np.zeros(-(-count // 8), dtype=np.uint8)
-    mask[: len(among)] = among
+        return [], rows
+    written, edited = among, left[:0]
     if segment_view.edited:
-        mask[: len(among)] &= ~segment_view.edits.bits(segment_view.seen, segment_view.rows)
-    if column.open is not None:
-        mask &= ~column.open
+        bits = segment_view.edits.bits(segment_view.seen, segment_view.rows)
+        written, edited = among & ~bits, unpack_bits(among & bits, segment_view.rows)
+    mask = _told(column, written, count)
     try:
-        answer = read(column, mask)
+        told: list[tuple[T, Offsets | None]] = [(read(column, mask), None)]
     except DamageError:
         without_damaged(segment_view, found, lambda some: read(some[field], mask))
-        return answered_by_column(view, segment_view, field, among, read)
-    return answer, np.flatnonzero(unpack_bits(among & ~mask[: len(among)], segment_view.rows))
+        return answered_by_columns(view, segment_view, field, among, read)
+    left &= ~unpack_bits(mask, count)[: len(left)]
+    if not edited.any():
+        return told, np.flatnonzero(left)
+    last = np.empty(segment_view.rows, dtype=np.int64)
+    for rows, count, found in reversed([*of_edits(view, segment_view, {field})]):
+        last[rows] = np.arange(len(rows))  # of a row that comes twice, the last
+        newest = edited[rows] & (last[rows] == np.arange(len(rows)))
+        edited[rows] = False  # older payloads of these rows tell nothing
+        column = found.get(field)
+        if column is not None:
+            mask = _told(column, pack_bits(newest), count)
+            told.append((read(column, mask), rows))
+            left[rows[unpack_bits(mask, count)[: len(rows)]]] = False
+    return told, np.flatnonzero(left)
+
+
+def _told(column: Column | Joined, among: Bits, count: int) -> Bits:
+    """The mask of those of its ``count`` payloads of which a column has all values."""
+    mask = np.zeros(-(-count // 8), dtype=np.uint8)
+    mask[: len(among)] = among
+    return mask if column.open is None else mask & ~column.open
 
 
 def is_ready(view: View, segment_view: SegmentView, fields: Set[str]) -> bool:
@@ -133,7 +155,9 @@ def without_damaged(
             read({field: column})
         except DamageError as error:
             found = True
-            segment.quarantine(field, CorruptionError(segment.columns[field].path, str(error)))
+            opened = segment.columns.get(field)
+            if opened is not None:  # else another search has just done the same
+                segment.quarantine(field, CorruptionError(opened.path, str(error)))
     if not found:
         raise DamageError("columns that can be read")
 
@@ -218,8 +242,10 @@ class _Memory:
         self._growing = {}  # if this is cut short, they begin anew
         for _, column in growing.values():
             column.extend(payloads(column.rows, count))
-        self._growing = growing
-        self._known = count, {p: (field, each.column()) for p, (field, each) in growing.items()}
+        # They grow on only if all of them have columns: what there is of one whose column could not
+        # be made may be of other rows than it counts.
+        known = {path: (field, column.column()) for path, (field, column) in growing.items()}
+        self._known, self._growing = (count, known), growing
 
 
 def _is_of(known: Mapping[str, tuple[Field, Any]], path: str, field: Field) -> bool:

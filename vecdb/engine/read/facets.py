@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import heapq
+from functools import partial
 from typing import Any
-
-import numpy as np
 
 from vecdb import models
 from vecdb.engine.read import masks
-from vecdb.engine.read.columns import answered_by_column
+from vecdb.engine.read.columns import answered_by_columns
 from vecdb.engine.read.values import Values
 from vecdb.engine.view import Offsets, SegmentView, View
-from vecdb.payload.columns import Facet
-from vecdb.storage.memory import MemorySegment
+from vecdb.payload.columns import Column, Joined
+from vecdb.storage.catalog import Bits
 
 _KINDS = (bool, int, str)
 """What is counted; of values of different kinds, which are never equal, the order."""
@@ -29,18 +28,19 @@ def facets(
     counts: Counts = {kind: {} for kind in _KINDS}
     live = [segment_view for segment_view in view.segments if segment_view.live]
     for segment_view in live:
-        counted, rows = answered_by_column(
+        # Elsewhere each part of the rows may have any of the values.
+        enough = limit if len(live) == 1 and not segment_view.edited else None
+        told, rows = answered_by_columns(
             view,
             segment_view,
             values.field,
             masks.that_match(view, segment_view, condition),
-            lambda column, mask: column.facet(mask),
+            partial(_counted, enough),
         )
-        # Rows in memory are counted in pieces, each of which may have any of the values.
-        whole = not isinstance(segment_view.segment, MemorySegment) and not len(rows)
-        enough = limit if len(live) == 1 and whole else None
-        for facet in counted or ():
-            _add(counts, facet, enough)
+        for counted, _ in told:
+            for value, count in counted:
+                of_kind = counts[type(value)]
+                of_kind[value] = of_kind.get(value, 0) + count
         _add_rows(counts, values, segment_view, rows)
     every = (
         (-count, order, value)
@@ -51,16 +51,15 @@ def facets(
     return [models.FacetValueHit(value, -negative) for negative, _, value in best]
 
 
-def _add(counts: Counts, facet: Facet, enough: int | None) -> None:
-    """Add what a column counted; ``enough``: so many of the largest counts are."""
-    at = np.flatnonzero(facet.counts)
-    if enough is not None and len(at) > enough:
-        largest = facet.counts[at]
-        at = at[largest >= np.partition(largest, len(at) - enough)[len(at) - enough]]
-    values = facet.values(at)
-    for value, count in zip(values, facet.counts[at].tolist(), strict=True):
-        of_kind = counts[type(value)]
-        of_kind[value] = of_kind.get(value, 0) + count
+def _counted(enough: int | None, column: Column | Joined, mask: Bits) -> list[tuple[Any, int]]:
+    """The values of the rows of a mask, and of how many; ``enough``: so many of the largest counts
+    are, if the column has all values of all rows."""
+    counted: list[tuple[Any, int]] = []
+    for facet in column.facet(mask):
+        all_there = isinstance(column, Column) and column.open is None
+        at = facet.largest(enough if enough is not None and all_there else len(facet.counts))
+        counted += zip(facet.values(at), facet.counts[at].tolist(), strict=True)
+    return counted
 
 
 def _add_rows(counts: Counts, values: Values, segment_view: SegmentView, rows: Offsets) -> None:

@@ -1,8 +1,8 @@
 """Groups: what a plan finds, put together by a value of the payloads.
 
 The first hits may all be of few groups, so a search goes deeper until it has enough. Where that
-would take long, the column of the field, or the payloads, are read instead: which groups there are,
-and which rows are in each.
+would take long, the column of the field, or the payloads, are read instead: which rows are in which
+group.
 Then one search among the rows of other groups finds what is missing, and one among its own rows
 fills a group that has too few. So the groups are those of a search for all points, if each search
 finds what it should. Where a query is made on what prefetches find, these are the searches.
@@ -11,12 +11,11 @@ finds what it should. Where a query is made on what prefetches find, these are t
 from __future__ import annotations
 
 from array import array
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -24,13 +23,15 @@ from vecdb import ids, models
 from vecdb.engine.read import masks, reader
 from vecdb.engine.read.answer import hits_of_plan, points_of
 from vecdb.engine.read.asked import MOST
-from vecdb.engine.read.columns import answered_by_column
+from vecdb.engine.read.columns import answered_by_columns
 from vecdb.engine.read.merge import hits_of
 from vecdb.engine.read.pages import Hit, listed
 from vecdb.engine.read.plan import Combined, Groups, Mmr, Nearest, Plan, Wanted
-from vecdb.engine.read.prefetched import Prefetched, Rows
-from vecdb.engine.view import Segment, View
+from vecdb.engine.read.prefetched import Prefetched
+from vecdb.engine.view import Offsets, Segment, View
 from vecdb.errors import InvalidInputError
+from vecdb.payload.columns import Entries
+from vecdb.payload.columns.keys import Interval
 
 _DEEPER = 4
 """The next search is for so many times more hits."""
@@ -39,13 +40,15 @@ _MORE = 16
 _MOST_ADDED = 1 << 14
 """… which is not made for more, where so many were no hits of the query."""
 _SHARE = 8
-"""A search for this share of all points takes much less time than to read all payloads."""
+"""A search for this share of all points takes much less time than to read all payloads, …"""
+_SHARE_WITH_COLUMN = 256
+"""… and for this share than to read a column."""
 
-_Numbers = npt.NDArray[Any]
 _Found = dict[models.GroupId, list[Hit]]
 """The hits of each group, best first; the group with the best hit first."""
 
-
+Rows = dict[Segment, Offsets]
+"""Rows of segments, at least one of each."""
 Lookup = tuple[View, Wanted]
 """Another collection, and what to return of its points."""
 
@@ -86,13 +89,14 @@ def _looked_up(
 def _of_hits(view: View, plan: Groups) -> tuple[_Found, bool]:
     """The groups among the first hits of the source, and whether these are all that is wanted."""
     depth = plan.limit * plan.size
+    share = _SHARE_WITH_COLUMN if plan.values.field in view.fields else _SHARE
     while True:
         hits = _hits(view, plan.source, depth)
         found = _put_together(view, plan, hits, ())
         if len(hits) < depth or _is_full(plan, found):
             return found, True
         depth *= _DEEPER
-        if _searches_all(plan.source) and depth * _SHARE > view.live:
+        if _searches_all(plan.source) and depth * share > view.live:
             return found, False
 
 
@@ -101,16 +105,16 @@ def _of_rows(view: View, plan: Groups, source: Nearest | Combined, found: _Found
     have."""
     members = _members(view, plan)
     depth = plan.limit * plan.size
-    while len(found) < plan.limit and len(found) < len(members.numbers):
-        others = masks.only(members.outside(found))
-        hits = _hits(view, replace(source, condition=others), depth)
-        if not hits:
+    while len(found) < plan.limit and (others := members.outside(found)):
+        hits = _hits(view, replace(source, condition=masks.only(others)), depth)
+        more = _put_together(view, plan, hits, found)
+        if not more:  # a damaged column may say of a group's rows that they are in none
             break
-        found |= _put_together(view, plan, hits, found)
-    for group_id, hits in found.items():
-        if len(hits) < min(plan.size, members.count(group_id)):
-            own = replace(source, condition=masks.only(members.inside([group_id])))
-            found[group_id] = _hits(view, own, plan.size) or hits
+        found |= more
+    for group_id, rows in members.of(found).items():
+        if len(found[group_id]) < min(plan.size, _count(rows)):
+            own = replace(source, condition=masks.only(rows))
+            found[group_id] = _hits(view, own, plan.size) or found[group_id]
     return dict(sorted(found.items(), key=lambda group: group[1][0]))
 
 
@@ -127,25 +131,26 @@ def _of_prefetched(view: View, plan: Groups, prefetched: Prefetched) -> _Found:
         return found
     members = _members(view, plan)
     depth = plan.limit * plan.size
-    while len(found) < min(plan.limit, len(members.numbers)):
-        others = members.outside(found)
+    while len(found) < plan.limit and (others := members.outside(found)):
         prefetched.add([(others, depth)])
         before, found = len(found), groups()
         if len(found) <= before:
-            if depth >= min(_MOST_ADDED, sum(map(len, others.values()))):
+            if depth >= min(_MOST_ADDED, _count(others)):
                 break
             depth *= _MORE
+    own = members.of(found)
     tried: dict[models.GroupId, int] = {}
     while few := [
         group_id
         for group_id, hits in found.items()
-        if len(hits) < min(plan.size, members.count(group_id))
-        and tried.get(group_id, 0) < min(_MOST_ADDED, members.count(group_id))
+        if len(hits) < min(plan.size, _count(own[group_id]))
+        and tried.get(group_id, 0) < min(_MOST_ADDED, _count(own[group_id]))
     ]:
         for group_id in few:
             tried[group_id] = max(plan.size, _MORE * tried.get(group_id, 0))
-        prefetched.add([(members.inside([group_id]), tried[group_id]) for group_id in few])
+        prefetched.add([(own[group_id], tried[group_id]) for group_id in few])
         found = groups()
+        own |= members.of(found.keys() - own.keys())
     return found
 
 
@@ -199,76 +204,83 @@ def group_ids(values: Sequence[Any]) -> Collection[models.GroupId]:
 
 
 class _Members(Struct):
-    """Which rows are in which group. ``numbers``: those of the groups. The entries are in the
-    order of these numbers, and ``starts`` tells where those of each begin."""
+    """Which rows are in which group: entries, each with the position of its segment in the view.
+    No value is read but those of the groups that are asked for."""
 
-    numbers: dict[models.GroupId, int]
-    starts: npt.NDArray[np.int64]
-    segments: npt.NDArray[np.uint16]
-    rows: npt.NDArray[np.uint32]
     view: View
+    entries: list[tuple[int, Entries]]
 
-    def count(self, group_id: models.GroupId) -> int:
-        """How many rows are in a group; 0 if there is no such group."""
-        number = self.numbers.get(group_id)
-        return 0 if number is None else int(self.starts[number + 1] - self.starts[number])
+    def of(self, groups: Iterable[models.GroupId]) -> dict[models.GroupId, Rows]:
+        """The rows of each of these groups."""
+        groups = list(groups)
+        found: dict[models.GroupId, Rows] = {group_id: {} for group_id in groups}
+        for segment, entries, codes in self._by_code(groups):
+            wanted = np.isin(entries.codes, list(codes))
+            some, rows = entries.codes[wanted], entries.rows[wanted]
+            for code, group_id in codes.items():
+                _add(found[group_id], segment, rows[some == code])
+        return found
 
-    def outside(self, groups: Collection[models.GroupId]) -> Rows:
+    def outside(self, groups: Iterable[models.GroupId]) -> Rows:
         """The rows that are in a group which is none of these."""
-        return self.inside([each for each in self.numbers if each not in groups])
+        rows: Rows = {}
+        for segment, entries, codes in self._by_code(list(groups)):
+            _add(rows, segment, entries.rows[~np.isin(entries.codes, list(codes))])
+        return rows
 
-    def inside(self, groups: Collection[models.GroupId]) -> Rows:
-        """The rows that are in one of these groups."""
-        wanted = np.zeros(len(self.numbers), dtype=np.bool_)
-        wanted[[self.numbers[group_id] for group_id in groups]] = True
-        entries = np.flatnonzero(np.repeat(wanted, np.diff(self.starts)))
-        chosen: dict[Segment, npt.NDArray[np.int64]] = {}
-        for number, segment_view in enumerate(self.view.segments):
-            of_segment = entries[self.segments[entries] == number]
-            chosen[segment_view.segment] = self.rows[of_segment].astype(np.int64)
-        return chosen
+    def _by_code(
+        self, groups: list[models.GroupId]
+    ) -> Iterator[tuple[Segment, Entries, dict[int, models.GroupId]]]:
+        """All entries, and which groups are which of their codes."""
+        for number, entries in self.entries:
+            codes = {entries.code(group_id): group_id for group_id in groups}
+            codes.pop(0, None)
+            yield self.view.segments[number].segment, entries, codes
+
+
+def _add(rows: Rows, segment: Segment, more: Offsets) -> None:
+    if len(more):
+        rows[segment] = np.concatenate([rows[segment], more]) if segment in rows else more
+
+
+def _count(rows: Rows) -> int:
+    return sum(map(len, rows.values()))
 
 
 def _members(view: View, plan: Groups) -> _Members:
-    """The groups of all rows that match, by the column of the field where there is one. Takes some
-    30 bytes a row while it is made, and what the different values take."""
-    values, condition = plan.values, plan.condition
-    numbers: dict[models.GroupId, int] = {}
-    # Of each entry the number of its group, its segment and its row.
-    entries: list[tuple[_Numbers, _Numbers, _Numbers]] = []
-
-    def add(number: int, groups: npt.ArrayLike, rows: npt.ArrayLike) -> None:
-        of_rows = np.array(rows, dtype=np.uint32)
-        of_segment = np.full(len(of_rows), number, dtype=np.uint16)
-        entries.append((np.array(groups, dtype=np.uint32), of_segment, of_rows))
-
-    add(0, (), ())  # there may be no row at all
+    """The rows of the groups that there are: by the column of the field, or by all payloads."""
+    members = _Members(view, [])
     for number, segment_view in enumerate(view.segments):
         if not segment_view.live:
             continue
-        told, left = answered_by_column(
+        told, left = answered_by_columns(
             view,
             segment_view,
-            values.field,
-            masks.that_match(view, segment_view, condition),
+            plan.values.field,
+            masks.that_match(view, segment_view, plan.condition),
             lambda column, mask: list(column.members(mask)),
         )
-        for some, which, of_some in told or ():
-            numbered = [numbers.setdefault(value, len(numbers)) for value in some]
-            add(number, np.array(numbered, dtype=np.uint32)[which], of_some)
-        groups, rows = array("I"), array("I")
-        for row, found in zip(left.tolist(), values.read(segment_view, left), strict=True):
-            for group_id in group_ids(found):
-                groups.append(numbers.setdefault(group_id, len(numbers)))
-                rows.append(row)
-        add(number, groups, rows)
-    by_group, of_entry, rows_of = map(np.concatenate, zip(*entries, strict=True))
-    order = np.argsort(by_group, kind="stable")
-    counts = np.bincount(by_group, minlength=len(numbers))
-    return _Members(
-        numbers=numbers,
-        starts=np.concatenate([[0], np.cumsum(counts)]),
-        segments=of_entry[order],
-        rows=rows_of[order],
-        view=view,
-    )
+        for several, owners in told:
+            for each in several:
+                rows = each.rows if owners is None else owners[each.rows]
+                members.entries.append((number, each._replace(rows=rows)))
+        if len(left):
+            read = _by_payloads(plan.values.read(segment_view, left), left)
+            members.entries.append((number, read))
+    return members
+
+
+def _by_payloads(values: Iterable[Sequence[Any]], owners: Offsets) -> Entries:
+    """The entries of some rows that have these values."""
+    codes: dict[models.GroupId, int] = {}
+    of_entry, rows = array("Q"), array("q")
+    for row, found in zip(owners.tolist(), values, strict=True):
+        for group_id in group_ids(found):
+            of_entry.append(codes.setdefault(group_id, len(codes) + 1))
+            rows.append(row)
+
+    def find(value: models.GroupId) -> list[Interval]:
+        code = codes.get(value, 0)
+        return [(code, code)]
+
+    return Entries((int, str), find, np.array(of_entry), np.array(rows))

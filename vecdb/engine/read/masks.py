@@ -13,7 +13,7 @@ import numpy as np
 from msgspec import Struct
 
 from vecdb import ids, models
-from vecdb.engine.read.bounds import Bounded, Bounds, Filtered
+from vecdb.engine.read.bounds import Bounded, Bounds, Filtered, takes_long
 from vecdb.engine.read.remembered import is_worth_remembering, recall, remember
 from vecdb.engine.read.rows import decoded, in_pieces, read_payload, vector_names
 from vecdb.engine.read.selectivity import Selectivity
@@ -125,6 +125,7 @@ def matching(
     view: View, segment_view: SegmentView, condition: Condition, explain: Explain | None = None
 ) -> Bits:
     """Bits of the live rows that match."""
+    remembered = explain is not None and _remembered(segment_view, condition) is not None
     matches, possibly = bounds(view, segment_view, condition)
     rows = None
     if possibly is not matches and (untested := possibly & ~matches).max(initial=0):
@@ -132,7 +133,11 @@ def matching(
         matched = _tested(view, segment_view, condition, rows)
         matches = matches | matched
         if condition.digest is not None:
-            remember(segment_view, condition.digest, untested, matched)
+            # Columns take a pass each for what they tell: it is remembered with the rest.
+            known, good = untested, matched
+            if condition.alone:
+                known, good = _live(segment_view), matches
+            remember(segment_view, condition.digest, known, good, len(rows))
         note(view, segment_view, condition, len(rows))
     if explain is not None:
         _explain(view, segment_view, condition, matches, explain, rows)
@@ -174,12 +179,10 @@ def note(view: View, segment_view: SegmentView, condition: Condition, tested: in
 def bounds(view: View, segment_view: SegmentView, condition: Condition) -> Bounds:
     """Bits of the live rows that surely match, and of those that possibly do, by ids, vector names,
     columns and what was tested before."""
+    surely = _remembered(segment_view, condition)
+    if surely is not None:
+        return surely, surely
     known = None if condition.digest is None else recall(segment_view, condition.digest)
-    if known is not None and condition.alone:
-        live = _live(segment_view)
-        if not (live & ~known[0]).any():
-            surely = live & known[1]
-            return surely, surely
     if condition.alone and view.fields.keys().isdisjoint(condition.fields):
         possibly = _live(segment_view)
         surely = np.zeros_like(possibly)
@@ -187,12 +190,26 @@ def bounds(view: View, segment_view: SegmentView, condition: Condition) -> Bound
         told, possible = condition.bounds(view, segment_view)
         surely = _alive_of(told, segment_view)
         possibly = surely if possible is told else _alive_of(possible, segment_view)
+        if condition.alone and condition.digest is not None and takes_long(view, condition.filter):
+            settled = _live(segment_view) & ~(possibly & ~surely)
+            remember(segment_view, condition.digest, settled, surely, count_set(settled))
     if known is None:
         return surely, possibly
     tested, matches = known
     surely = surely | possibly & matches
     possibly = surely | possibly & ~tested
     return surely, possibly
+
+
+def _remembered(segment_view: SegmentView, condition: Condition) -> Bits | None:
+    """Bits of the live rows that match, if all of it is remembered."""
+    if not condition.alone or condition.digest is None:
+        return None
+    known = recall(segment_view, condition.digest)
+    if known is None:
+        return None
+    live = _live(segment_view)
+    return None if (live & ~known[0]).any() else live & known[1]
 
 
 def _alive_of(bits: Bits, segment_view: SegmentView) -> Bits:
@@ -293,7 +310,7 @@ class RowTest:
         digest = self._condition.digest
         if digest is not None and is_worth_remembering(self._segment_view, digest, self._count):
             tested, matched = pack_bits(self._tested), pack_bits(self._matched)
-            remember(self._segment_view, digest, tested, matched)
+            remember(self._segment_view, digest, tested, matched, self._count)
         note(self._view, self._segment_view, self._condition, self._count)
 
 

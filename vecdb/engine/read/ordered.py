@@ -14,7 +14,7 @@ import numpy as np
 from vecdb import ids, models
 from vecdb.engine.read import masks
 from vecdb.engine.read.asked import Asked
-from vecdb.engine.read.columns import answered_by_column
+from vecdb.engine.read.columns import answered_by_columns
 from vecdb.engine.read.masks import Condition
 from vecdb.engine.read.merge import Hits, Offsets, hits_of
 from vecdb.engine.read.plan import Ordered, Sampled, Scroll, Wanted
@@ -74,8 +74,8 @@ def _check_unscored(view: View, asked: Asked) -> None:
         vector_schema(view.schema, asked.using)
     if asked.threshold is not None:
         raise InvalidInputError(
-            f"{asked.where}score_threshold: expected None without a query, got "
-            f"{asked.threshold!r:.60}"
+            f"{asked.where}score_threshold: expected None where points have no scores (without a "
+            f"query, in an order or a sample), got {asked.threshold!r:.60}"
         )
 
 
@@ -93,15 +93,15 @@ def _entries(view: View, plan: Ordered) -> Iterator[_Entry]:
     for number, segment_view in enumerate(view.segments):
         if not segment_view.live:
             continue
-        placed, left = answered_by_column(
+        told, left = answered_by_columns(
             view,
             segment_view,
             plan.values.field,
             masks.that_match(view, segment_view, plan.condition),
             lambda column, mask: column.ordered(mask, start, descending, count),
         )
-        if placed is not None:
-            values, rows = placed
+        for (values, rows), owners in told:
+            rows = rows if owners is None else owners[rows]
             keys = ids.from_array(segment_view.segment.id_array(rows))
             yield from zip(values, keys, itertools.repeat(number), rows.tolist())
         for rows in in_pieces(left):

@@ -21,7 +21,7 @@ from vecdb.storage.format import count_set, pack_bits
 from vecdb.storage.payload_edits import EditsFile, PayloadEdits
 
 Matches = dict[bytes, tuple[Bits, Bits]]
-"""By the digest of a filter: the rows that were tested, and the rows that match."""
+"""By the digest of a filter: the rows that are known, and those of them that match."""
 EditedMatches = dict[bytes, tuple[int, Bits, Bits]]
 """The same for rows whose payload was edited, after the number of edits that were seen."""
 
@@ -35,7 +35,9 @@ _BYTES = 1 << 20
 _EACH = 512
 """A filter takes so many bytes, and a quarter of a byte a row: tested, and matching."""
 _FEW = 8
-"""A test of less than this share of a segment's rows is not worth forgetting another filter for."""
+_MANY = 256
+"""A test of less than this share of a segment's rows, and of less than so many, is not worth
+forgetting another filter for."""
 
 
 def matches_of(segment: Segment) -> Matches:
@@ -64,7 +66,7 @@ def take_over(segment: Segment, other: Segment) -> None:
 
 
 def recall(segment_view: SegmentView, digest: bytes) -> tuple[Bits, Bits] | None:
-    """Bits of the rows that were tested, and of those that match; None: nothing is known."""
+    """Bits of the rows that are known, and of those of them that match; None: of no row."""
     kept = matches_of(segment_view.segment)
     both = kept.pop(digest, None)
     if both is not None:
@@ -81,25 +83,31 @@ def recall(segment_view: SegmentView, digest: bytes) -> tuple[Bits, Bits] | None
 
 def is_worth_remembering(segment_view: SegmentView, digest: bytes, tested: int) -> bool:
     """Whether a test of so many rows would be kept: of few it is only beside what is known."""
-    return _FEW * tested >= segment_view.live or (
-        tested > 0 and digest in matches_of(segment_view.segment)
-    )
+    kept = matches_of(segment_view.segment)
+    return tested > 0 and (digest in kept or _is_much(tested, segment_view.live))
 
 
-def remember(segment_view: SegmentView, digest: bytes, tested: Bits, matches: Bits) -> None:
-    """Remember which rows were tested now, by their payloads in the view, and which of them
-    match."""
+def _is_much(tested: int, rows: int) -> bool:
+    """Whether that many are to be remembered of so many rows."""
+    return tested >= _MANY or _FEW * tested >= rows
+
+
+def remember(
+    segment_view: SegmentView, digest: bytes, known: Bits, matches: Bits, tested: int
+) -> None:
+    """Remember which rows are known now, by their payloads in the view, and which of them match.
+    ``tested``: it took the test of so many rows, or as long."""
     if segment_view.edited:
         edited = segment_view.edits.bits(segment_view.seen, segment_view.rows)
-        _remember_edits(segment_view, digest, tested & edited, matches & edited, edited)
-        tested, matches = tested & ~edited, matches & ~edited
+        _remember_edits(segment_view, digest, known & edited, matches & edited, edited, tested)
+        known, matches = known & ~edited, matches & ~edited
     kept = matches_of(segment_view.segment)
     before = kept.pop(digest, None)
     if before is not None:
-        tested, matches = _union(tested, before[0]), _union(matches, before[1])
-    elif _FEW * count_set(tested) < segment_view.live:
+        known, matches = _union(known, before[0]), _union(matches, before[1])
+    elif not _is_much(tested, segment_view.live):
         return
-    kept[digest] = tested, matches
+    kept[digest] = known, matches
     _forget_oldest(kept, segment_view.rows)
 
 
@@ -117,17 +125,22 @@ def _known_of_edits(segment_view: SegmentView, digest: bytes) -> tuple[Bits, Bit
 
 
 def _remember_edits(
-    segment_view: SegmentView, digest: bytes, tested: Bits, matches: Bits, edited: Bits
+    segment_view: SegmentView,
+    digest: bytes,
+    known: Bits,
+    matches: Bits,
+    edited: Bits,
+    tested: int,
 ) -> None:
     kept = _matches_of_edits(segment_view.edits)
-    known, good = _known_of_edits(segment_view, digest)
+    sure, good = _known_of_edits(segment_view, digest)
     before = kept.pop(digest, None)
     if before is not None and before[0] > segment_view.seen:
         kept[digest] = before
         return
-    if before is None and _FEW * count_set(tested) < count_set(edited):
+    if before is None and not _is_much(tested, count_set(edited)):
         return
-    kept[digest] = segment_view.seen, known | tested, good | matches
+    kept[digest] = segment_view.seen, sure | known, good | matches
     _forget_oldest(kept, segment_view.rows)
 
 

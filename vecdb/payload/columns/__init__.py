@@ -13,10 +13,11 @@ for a row exactly as the row test (`vecdb.payload.filters`) does, or leaves the 
 from __future__ import annotations
 
 from vecdb.payload.columns.collecting import build
-from vecdb.payload.columns.column import Column, Facet
+from vecdb.payload.columns.column import Column
+from vecdb.payload.columns.entries import Entries
 from vecdb.payload.columns.growing import Growing, Joined
 from vecdb.payload.columns.logic import bounds
 from vecdb.payload.columns.naming import canonical
 from vecdb.payload.columns.three_valued import Bounds
 
-__all__ = ["Bounds", "Column", "Facet", "Growing", "Joined", "bounds", "build", "canonical"]
+__all__ = ["Bounds", "Column", "Entries", "Growing", "Joined", "bounds", "build", "canonical"]

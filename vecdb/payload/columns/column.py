@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +14,7 @@ from vecdb.models.conditions import MatchPhrase, Range, ValuesCount
 from vecdb.models.payload_schema import TextIndexParams
 from vecdb.payload.columns.body import Array, Reader, Writer, whole
 from vecdb.payload.columns.codings import NumberCoding, Stepped, read_numbers
+from vecdb.payload.columns.entries import Entries, Facet, facet_of
 from vecdb.payload.columns.keys import (
     LEAST,
     MOST,
@@ -63,14 +65,6 @@ class Flags(Struct):
     """A value is an integer that does not fit 64 bits with a sign, which the column has not."""
     long: Bits | None = None
     """A value is a string that is too long for the column."""
-
-
-class Facet(Struct):
-    """How many rows have each value of one type: bool, int or str."""
-
-    counts: npt.NDArray[np.int64]
-    values: Callable[[npt.NDArray[np.int64]], list[Any]]
-    """The values at some positions in ``counts``. Raises DamageError."""
 
 
 class Column:
@@ -222,16 +216,17 @@ class Column:
         if self._ints is not None:
             of_ints = self._ints.coding
             found.append(
-                _facet(self._ints.section, mask, of_ints.count, lambda c: of_ints.keys(c).tolist())
+                facet_of(
+                    self._ints.section, mask, of_ints.count, lambda c: of_ints.keys(c).tolist()
+                )
             )
         for coding, section in self._texts:
-            found.append(_facet(section, mask, coding.count, coding.values))
+            found.append(facet_of(section, mask, coding.count, coding.values))
         return found
 
-    def members(self, mask: Bits) -> Iterator[tuple[list[int | str], Offsets, Offsets]]:
-        """The integers and strings of the rows of a mask that have no other values: some of these,
-        and entries: which of them, and which row. Rows that are ``open`` have more. Raises
-        DamageError."""
+    def members(self, mask: Bits) -> Iterator[Entries]:
+        """The integers and strings of the rows of a mask that have no other values. Rows that are
+        ``open`` have more. Raises DamageError."""
         others = [each for each in (self._flags.null, self._flags.rest) if each is not None]
         if self._bools is not None:
             others.append(self._bools.mask([(1, BOOLS.count)]))
@@ -240,9 +235,11 @@ class Column:
         mask = mask & ~union(others, self.rows)
         if self._ints is not None:
             of_ints = self._ints.coding
-            yield from _entries(self._ints.section, mask, lambda c: of_ints.keys(c).tolist())
+            for rows, codes in self._ints.section.pairs(mask):
+                yield Entries((int,), lambda n: [of_ints.interval((n, n))], codes, rows)
         for coding, section in self._texts:
-            yield from _entries(section, mask, coding.values)
+            for rows, codes in section.pairs(mask):
+                yield Entries((str,), partial(_find, coding), codes, rows)
 
     def ordered(
         self, mask: Bits | None, start: float | None, descending: bool, count: int
@@ -400,24 +397,8 @@ def _finite(ends: Range) -> Interval:
     return first, min(last, float_interval(Range(lte=float("inf")))[1])
 
 
-def _facet(
-    section: Section, mask: Bits | None, most: int, values: Callable[[Array], list[Any]]
-) -> Facet:
-    if most <= max(4 * section.rows, 1 << 16):
-        return Facet(section.counts(mask, most), lambda at: values(at + 1))
-    # The codes are far apart: integers over a wide range.
-    pairs = [codes for _, codes in section.pairs(mask)]
-    joined = np.concatenate(pairs) if pairs else np.empty(0, dtype=np.uint64)
-    codes, counts = np.unique(joined, return_counts=True)
-    return Facet(counts.astype(np.int64), lambda at: values(codes[at]))
-
-
-def _entries(
-    section: Section, mask: Bits, values: Callable[[Array], list[Any]]
-) -> Iterator[tuple[list[Any], Offsets, Offsets]]:
-    for rows, codes in section.pairs(mask):
-        distinct, which = np.unique(codes, return_inverse=True)
-        yield values(distinct), which, rows
+def _find(coding: TextCoding, text: str) -> Sequence[Interval]:
+    return coding.find_all([text])
 
 
 def _each_once(rows: Offsets, numbers: Array) -> tuple[Offsets, Array]:

@@ -10,7 +10,8 @@ import numpy as np
 from vecdb.models.conditions import ValuesCount
 from vecdb.models.payload_schema import TextIndexParams
 from vecdb.payload.columns.collecting import Collector
-from vecdb.payload.columns.column import Column, Facet
+from vecdb.payload.columns.column import Column
+from vecdb.payload.columns.entries import Entries, Facet
 from vecdb.payload.columns.sections import Offsets
 from vecdb.payload.columns.three_valued import Bits, Bounds, exactly
 from vecdb.payload.columns.tokens import TextMatch
@@ -25,8 +26,7 @@ class Growing:
 
     def __init__(self, path: str, text: TextIndexParams | None = None) -> None:
         self._collector = Collector(path, text)
-        self._pieces: list[Column] = []  # the largest first
-        self._kept = 0  # rows of the pieces
+        self._pieces: tuple[Column, ...] = ()  # the largest first
 
     @property
     def rows(self) -> int:
@@ -45,17 +45,18 @@ class Growing:
     def column(self) -> Joined:
         """The column of the rows so far. Pieces double, as in a binary number: each row is put into
         as many as it has digits."""
-        collector = self._collector
-        while self._kept + _PIECE <= collector.rows:
+        collector, pieces = self._collector, list(self._pieces)
+        kept = sum(piece.rows for piece in pieces)
+        while kept + _PIECE <= collector.rows:
             size = _PIECE
-            while self._pieces and self._pieces[-1].rows == size:
-                size += self._pieces.pop().rows
-            self._kept += _PIECE
-            self._pieces.append(collector.column(self._kept - size, self._kept))
-        pieces = tuple(self._pieces)
-        if self._kept < collector.rows or not pieces:
-            pieces += (collector.column(self._kept, collector.rows),)
-        return Joined(pieces)
+            while pieces and pieces[-1].rows == size:
+                size += pieces.pop().rows
+            kept += _PIECE
+            pieces.append(collector.column(kept - size, kept))
+        self._pieces = tuple(pieces)  # the last: what is cut short changes nothing
+        if kept < collector.rows or not pieces:
+            pieces.append(collector.column(kept, collector.rows))
+        return Joined(tuple(pieces))
 
 
 class Joined:
@@ -117,12 +118,12 @@ class Joined:
             found += piece.facet(_part(mask, start, piece.rows))
         return found
 
-    def members(self, mask: Bits) -> Iterator[tuple[list[int | str], Offsets, Offsets]]:
+    def members(self, mask: Bits) -> Iterator[Entries]:
         """As `Column.members`."""
         for first, piece in self._starts():
             part = mask[first // 8 : -(-(first + piece.rows) // 8)]
-            for values, which, rows in piece.members(part):
-                yield values, which, rows + first
+            for entries in piece.members(part):
+                yield entries._replace(rows=entries.rows + first)
 
     def ordered(
         self, mask: Bits | None, start: float | None, descending: bool, count: int

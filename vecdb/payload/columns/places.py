@@ -39,14 +39,16 @@ class Places:
     def within(self, area: Area) -> Bits:
         """Bits of the rows that have a place in an area. Raises DamageError."""
         south, north = _latitudes(area)
-        if len(self._lat) and not -90 <= self._lat[0] <= self._lat[-1] <= 90:
-            south, north = -math.inf, math.inf  # no places on Earth: trigonometry knows some more
+        # What is no place on Earth may be in an area all the same: trigonometry knows some more.
+        on_earth = not len(self._lat) or -90 <= self._lat[0] <= self._lat[-1] <= 90
+        if not on_earth:
+            south, north = -math.inf, math.inf
         begin = int(np.searchsorted(self._lat, south, side="left"))
         end = int(np.searchsorted(self._lat, north, side="right"))
         lon, lat, owners = self._lon[begin:end], self._lat[begin:end], self._owners[begin:end]
         if not (np.isfinite(lon).all() and np.isfinite(lat).all()):
             raise DamageError("a column has a place that is none")
-        if isinstance(area, GeoRadius) and (reach := _reach(area)) < 180:
+        if on_earth and isinstance(area, GeoRadius) and (reach := _reach(area)) < 180:
             apart = np.abs((lon - (area.center.lon - 180)) % 360 - 180)
             near = (apart <= reach) | (np.abs(lon) > 360)
             lon, lat, owners = lon[near], lat[near], owners[near]

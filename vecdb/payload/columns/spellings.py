@@ -111,14 +111,9 @@ class Moments:
         self.spelling, self.numbers = spelling, numbers
         self.count = numbers.count
 
-    def find(self, text: str) -> Interval:
-        data = text.encode("ascii", "replace")
-        if len(data) != self.spelling.length:
-            return NOTHING
-        keys, good = self.spelling.read(np.frombuffer(data, dtype=np.uint8)[None])
-        if not good[0] or "?" in text:
-            return NOTHING
-        return self.numbers.interval((int(keys[0]), int(keys[0])))
+    def find_all(self, texts: Sequence[str]) -> list[Interval]:
+        keys, good = self.spelling.read(matrix(texts, self.spelling.length)[1])
+        return [self.numbers.interval((key, key)) for key in keys[good].tolist()]
 
     def prefix(self, text: str) -> list[Interval] | None:
         return None
@@ -186,8 +181,12 @@ class Uuids:
         good = (digits < 16).all(axis=1) & (texts[:, _HYPHENS] == ord("-")).all(axis=1)
         return (digits[:, ::2] << 4 | digits[:, 1::2] & 15).astype(np.uint8), good
 
-    def find(self, text: str) -> Interval:
-        return self._beginning(text) if len(text) == self.length else NOTHING
+    def find_all(self, texts: Sequence[str]) -> list[Interval]:
+        wanted, good = self.parse(matrix(texts, self.length)[1])
+        ordered = np.ascontiguousarray(wanted[good]).reshape(-1).view("S16")
+        first = np.searchsorted(self._ordered, ordered, side="left") + 1
+        last = np.searchsorted(self._ordered, ordered, side="right")
+        return list(zip(first.tolist(), last.tolist(), strict=True))
 
     def prefix(self, text: str) -> list[Interval]:
         return [self._beginning(text)]

@@ -6,7 +6,8 @@ the texts, as offsets of all would not be.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -19,6 +20,8 @@ from vecdb.payload.columns.keys import NOTHING, Interval
 from vecdb.storage.format import DamageError
 
 _BLOCK = 64
+_HEADS = 64
+"""A binary search takes about as long as to read the first texts of so many blocks."""
 
 
 class Strings:
@@ -50,6 +53,23 @@ class Strings:
         code = self._from(wanted)
         return (code, code) if code <= self.count and self._text(code) == wanted else NOTHING
 
+    def find_all(self, texts: Sequence[str]) -> list[Interval]:
+        """The codes of those of some texts that there are."""
+        if _HEADS * len(texts) < len(self._starts):
+            return [self.find(text) for text in texts]
+        heads = [self._head(block) for block in range(len(self._starts))]
+        of_block: dict[int, list[bytes]] = {}
+        for text in texts:
+            wanted = encoded(text)
+            of_block.setdefault(bisect_right(heads, wanted) - 1, []).append(wanted)
+        of_block.pop(-1, None)  # they come before all
+        found = []
+        for block, some in of_block.items():
+            first = block * _BLOCK
+            codes = {text: code for code, text in enumerate(self._texts_of(block), first + 1)}
+            found += [codes[wanted] for wanted in some if wanted in codes]
+        return [(code, code) for code in found]
+
     def prefix(self, text: str) -> Interval:
         """The codes of the texts that begin with ``text``."""
         wanted = encoded(text)
@@ -58,11 +78,16 @@ class Strings:
 
     def values(self, codes: Array) -> list[str]:
         """The texts of some codes. Raises DamageError."""
+        at = positions(codes, self.count)
+        if len(at) < len(self._starts):
+            found: list[Any] = [self._text(number + 1) for number in at.tolist()]
+        else:
+            lengths = self._lengths.astype(np.int64)
+            begins = np.cumsum(lengths) - lengths
+            spans = zip(begins[at].tolist(), lengths[at].tolist(), strict=True)
+            found = [self._texts[begin : begin + length] for begin, length in spans]
         try:
-            return [
-                str(self._text(at + 1), "utf-8", "surrogatepass")
-                for at in positions(codes, self.count).tolist()
-            ]
+            return [str(text, "utf-8", "surrogatepass") for text in found]
         except UnicodeDecodeError as error:
             raise DamageError(f"a column has a text that is none: {error}") from None
 
@@ -71,19 +96,29 @@ class Strings:
         low, high = 0, len(self._starts)  # blocks: the last whose first text is less, and after
         while low < high:
             middle = (low + high) // 2
-            if self._text(middle * _BLOCK + 1) < wanted:
+            if self._head(middle) < wanted:
                 low = middle + 1
             else:
                 high = middle
         if low == 0:
             return 1
         first = (low - 1) * _BLOCK
-        at = int(self._starts[low - 1])
-        for code, length in enumerate(self._lengths[first : first + _BLOCK].tolist(), first + 1):
-            if bytes(self._texts[at : at + length]) >= wanted:
+        for code, text in enumerate(self._texts_of(low - 1), first + 1):
+            if text >= wanted:
                 return code
-            at += length
         return min(first + _BLOCK, self.count) + 1
+
+    def _head(self, block: int) -> bytes:
+        """The first text of a block."""
+        at = int(self._starts[block])
+        return bytes(self._texts[at : at + int(self._lengths[block * _BLOCK])])
+
+    def _texts_of(self, block: int) -> Iterator[bytes]:
+        """The texts of a block."""
+        first, at = block * _BLOCK, int(self._starts[block])
+        for length in self._lengths[first : first + _BLOCK].tolist():
+            yield bytes(self._texts[at : at + length])
+            at += length
 
     def _text(self, code: int) -> bytes:
         block, within = divmod(code - 1, _BLOCK)
@@ -100,6 +135,9 @@ class Strings:
 
     def verify(self) -> None:
         """Raises DamageError for what is no text, or not sorted."""
+        lengths = self._lengths.astype(np.int64)
+        if not np.array_equal((np.cumsum(lengths) - lengths)[::_BLOCK], self._starts):
+            raise DamageError("a column has texts that begin elsewhere")
         texts = self.values(np.arange(1, self.count + 1))
         if any(one >= other for one, other in pairwise(texts)):
             raise DamageError("a column has texts that are not sorted")

@@ -27,8 +27,8 @@ class TextCoding(Protocol):
         """Whether several codes may name one moment."""
         ...
 
-    def find(self, text: str) -> Interval:
-        """The code of a text, as an interval, which is empty if it has none."""
+    def find_all(self, texts: Sequence[str]) -> list[Interval]:
+        """The codes of some texts, each an interval; those that have none may be empty ones."""
         ...
 
     def prefix(self, text: str) -> list[Interval] | None:
@@ -68,7 +68,7 @@ class Dictionary:
         self._strings = strings
         self._moments, self._moment_codes = moments, moment_codes
         self.count = strings.count
-        self.find, self.values = strings.find, strings.values
+        self.find_all, self.values = strings.find_all, strings.values
 
     @classmethod
     def of(cls, texts: Sequence[str], encoded: Sequence[bytes]) -> Dictionary:

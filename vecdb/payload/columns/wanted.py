@@ -85,7 +85,7 @@ def _one_of(values: Iterable[object]) -> Wanted:
     texts = [value for value in values if type(value) is str]
     find: OfTexts | None = None
     if texts:
-        find = lambda coding: [coding.find(text) for text in texts]  # noqa: E731
+        find = lambda coding: coding.find_all(texts)  # noqa: E731
     return Wanted(bools, ints, texts=find, listed=texts)
 
 
