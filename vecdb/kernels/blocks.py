@@ -30,6 +30,7 @@ from vecdb.kernels.shuffle import (
 from vecdb.kernels.signatures import bytes_2, i64, out_int32s_1
 
 __all__ = [
+    "LANES",
     "TOGETHER",
     "bytes_of_table",
     "count_trailing_zeros",
@@ -39,10 +40,15 @@ __all__ = [
     "scores_of_block",
     "sums_of_four",
     "sums_of_one",
+    "sums_of_three",
+    "sums_of_two",
+    "within",
 ]
 
 TOGETHER: Final = 4
 """Queries that share one pass over the codes: the sums of more would not fit the registers."""
+LANES: Final = 16
+"""Numbers that `within` compares at once."""
 
 
 @njit(types.void(bytes_2, i64, bytes_2, i64, out_int32s_1, i64), nogil=True, cache=True)
@@ -114,6 +120,8 @@ def _sums_of(count: int) -> Any:
 
 
 sums_of_one: Final = _sums_of(1)
+sums_of_two: Final = _sums_of(2)
+sums_of_three: Final = _sums_of(3)
 sums_of_four: Final = _sums_of(TOGETHER)
 
 
@@ -295,6 +303,23 @@ def _table(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
     """Row ``arguments[1]`` of the float32[m, 16] ``arguments[0]``."""
     numbers = _array(context, builder, signature, arguments, 0)
     return load(builder, numbers.data, builder.mul(arguments[1], LONG(16)), FLOAT, 16)
+
+
+@intrinsic
+def within(typing_context: Any, line: Any, start: Any, after: Any, until: Any) -> Any:
+    """Which of the 16 numbers from ``line[start]`` on are above ``after`` and at most ``until``, as
+    bits."""
+    f32 = types.float32
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        line = _array(context, builder, signature, arguments, 0)
+        numbers = load(builder, line.data, arguments[1], FLOAT, LANES)
+        above = builder.fcmp_ordered(">", numbers, spread(builder, arguments[2], LANES))
+        reached = builder.fcmp_ordered("<=", numbers, spread(builder, arguments[3], LANES))
+        bits = builder.bitcast(builder.and_(above, reached), ir.IntType(LANES))
+        return builder.zext(bits, LONG)
+
+    return i64(line, i64, f32, f32), generate
 
 
 @intrinsic
