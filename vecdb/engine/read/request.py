@@ -145,14 +145,15 @@ def groups(
 
 
 def several(
-    view: View, requests: Sequence[models.QueryRequest], elsewhere: Elsewhere
+    view: View, requests: Sequence[models.QueryRequest], elsewhere: Elsewhere, first: int = 0
 ) -> list[Plan]:
-    """Compile several requests that were read. What a request shares with the one before it is not
-    checked again, and such searches are made together."""
+    """Compile several requests that were read, ``first`` the number of the first one. What a
+    request shares with the one before it is not checked again, and such searches are made
+    together."""
     plans: list[Plan] = []
     last: models.QueryRequest | None = None
     search: Plan | None = None  # the last one, of a plain vector
-    for number, request in enumerate(requests):
+    for number, request in enumerate(requests, first):
         try:
             if last is None or not _are_alike(last, request):
                 asked, search = asked_of(view, request, elsewhere), None
