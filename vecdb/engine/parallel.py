@@ -15,7 +15,6 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-
 _here = threading.local()
 """``busy``: this thread runs a task."""
 
@@ -57,6 +56,7 @@ def run_all(tasks: Sequence[Callable[[], T]]) -> list[T]:
 
 
 def _run(task: Callable[[], T]) -> T:
+    """Run a task, which has this thread's processor alone."""
     before, _here.busy = getattr(_here, "busy", False), True
     try:
         return task()
