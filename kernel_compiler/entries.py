@@ -29,6 +29,7 @@ from kernel_compiler.llvm import (
     external,
     field,
 )
+from kernel_compiler.lock import lock
 
 MODULE: Final = "_compiled"
 """Python asks a library for ``PyInit_`` and this."""
@@ -79,6 +80,7 @@ class _Entries:
         self._ndarray = ir.GlobalVariable(self.module, POINTER, "ndarray_type")
         self._ndarray.linkage, self._ndarray.initializer = "internal", NULL
         self._is_array = self._array_check()
+        self._lock = lock(self.module)
         self._raise = exceptions.raising(self.module, self._texts)
 
     def _declare(self, name: str, result: Any, *arguments: Any, more: bool = False) -> Any:
@@ -241,12 +243,12 @@ class _Entries:
             self.module, described.llvm_func_name, signature.return_type, *signature.args
         )
         if kernel.releases:
-            state = builder.call(self._declare("PyEval_SaveThread", POINTER), [])
+            state = builder.call(self._lock.give, [])
         status, result = convention.call_function(
             builder, function, described.restype, described.argtypes, values
         )
         if kernel.releases:
-            builder.call(self._declare("PyEval_RestoreThread", VOID, POINTER), [state])
+            builder.call(self._lock.take, [state])
         with builder.if_then(status.is_error, likely=False):
             given = builder.bitcast(status.excinfoptr, POINTER)
             builder.ret(builder.call(self._raise, [given]))

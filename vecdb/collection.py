@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from vecdb import models, qdrant_arguments
-from vecdb.engine.read.answer import answer, answers
+from vecdb.engine.read.answer import answer
+from vecdb.engine.read.batch import batch
 from vecdb.engine.read.groups import grouped
 from vecdb.engine.read.plain import plain_search
-from vecdb.engine.read.request import groups, ranked, several, unread
+from vecdb.engine.read.request import groups, ranked, unread
 from vecdb.engine.store import RecoveryReport
 from vecdb.models.examples import discover_query, recommend_query
 from vecdb.models.reading import fields_of
@@ -103,7 +104,7 @@ class Collection(Querying):
             unread(query=each.vector, **{name: getattr(each, name) for name in _BESIDE_VECTOR})
             for each in parsed
         ]
-        return answers(view, several(view, asked, self._elsewhere(view)))
+        return batch(view, asked, self._elsewhere(view))
 
     def search_groups(
         self,

@@ -7,8 +7,9 @@ from typing import Any
 
 from vecdb import models, qdrant_arguments
 from vecdb.engine.read import reader
-from vecdb.engine.read.answer import answer, answers
+from vecdb.engine.read.answer import answer
 from vecdb.engine.read.asked import page_size
+from vecdb.engine.read.batch import batch
 from vecdb.engine.read.facets import facets
 from vecdb.engine.read.groups import Lookup, grouped
 from vecdb.engine.read.lookup import Elsewhere
@@ -20,7 +21,6 @@ from vecdb.engine.read.request import (
     explanation,
     groups,
     nearer,
-    several,
     unread,
     walk,
 )
@@ -208,8 +208,7 @@ class Querying(Writing):
         qdrant_arguments.check("Collection.query_batch_points", qdrant)
         view = self._view()
         parsed: list[models.QueryRequest] = read(list[models.QueryRequest], requests, "requests")
-        plans = several(view, parsed, self._elsewhere(view))
-        return [models.QueryResponse(points) for points in answers(view, plans)]
+        return [models.QueryResponse(p) for p in batch(view, parsed, self._elsewhere(view))]
 
     def query_points_groups(
         self,

@@ -427,7 +427,7 @@ print(len(re.findall(r"\\btbl\\b", assembly)))
 """
 
 
-@pytest.mark.parametrize("queries", [1, TOGETHER])
+@pytest.mark.parametrize("queries", range(1, TOGETHER + 1))
 def test_look_ups_compile_for_arm(queries):
     """Where there is no such processor to run it: LLVM finds nothing to refuse, and uses TBL."""
     done = subprocess.run(

@@ -10,6 +10,9 @@ import platform
 import shutil
 import subprocess
 import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +93,51 @@ def kept(number):
         getattr(own, "own.kept")(0)
     with pytest.raises(TypeError, match="must be real number"):
         getattr(own, "own.all_kinds")(rows, "x", 4.5, out)
+
+
+def test_threads_run_beside_a_kernel_and_take_turns_with_short_ones(tmp_path: Path) -> None:
+    done, objects = emit(
+        tmp_path,
+        """
+@njit(i64(i64), nogil=True)
+def mixed(turns):
+    number = np.int64(88172645463325252)
+    for _ in range(turns):
+        number ^= number << np.int64(13)
+        number ^= number >> np.int64(7)
+        number ^= number << np.int64(17)
+    return number
+""",
+    )
+    assert done.returncode == 0, done.stderr
+    linking.link(objects, tmp_path / "own.so", platform.machine())
+    mixed = getattr(load(tmp_path / "own.so"), "own.mixed")
+    before = sys.getswitchinterval()
+    steps: list[str] = []
+    seen = set()
+
+    def long_one() -> None:
+        steps.append("in")
+        mixed(1 << 27)
+        steps.append("out")
+
+    sys.setswitchinterval(1000)  # a thread that keeps the lock keeps it to the end
+    try:
+        thread = threading.Thread(target=long_one)
+        thread.start()
+        while thread.is_alive():
+            seen.add(len(steps))
+            time.sleep(0)  # lets the other have it
+        thread.join()
+    finally:
+        sys.setswitchinterval(before)
+    assert 1 in seen, "nobody ran while the kernel did"
+
+    many = [*range(200)] * 20
+    expected = [mixed(turns) for turns in many]
+    with ThreadPoolExecutor(4) as pool:
+        for found in pool.map(lambda _: [mixed(turns) for turns in many], range(8)):
+            assert found == expected
 
 
 def load(path: Path) -> Any:

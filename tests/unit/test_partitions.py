@@ -169,6 +169,21 @@ def test_priorities(rows: int, dim: int, count: int, width: int) -> None:
             np.testing.assert_array_equal(moved, queries - apart)
 
 
+def test_priorities_of_a_query_do_not_depend_on_those_beside_it() -> None:
+    """Four queries share each centroid, in another kernel than one alone."""
+    for dim in (1, 31, 32, 100, 384):
+        data = made(3, 40, dim, 9, 4)
+        queries = np.random.default_rng(dim).standard_normal((7, dim)).astype(np.float32)
+        keys = ("centroids", "low", "scale", "middle", "stretch", "constants")
+        rest = [data[key] for key in keys]
+        together = np.empty((9, 7), dtype=np.float32)
+        priorities.priorities(queries, *rest, 2.0, np.empty_like(queries), together)
+        for number, query in enumerate(queries):
+            alone = np.empty((9, 1), dtype=np.float32)
+            priorities.priorities(query[None], *rest, 2.0, np.empty_like(query[None]), alone)
+            np.testing.assert_array_equal(together[:, number], alone[:, 0])
+
+
 def test_priorities_of_a_long_query_do_not_overflow() -> None:
     """32-bit sums of 8-bit by 16-bit products: the query's numbers must leave room."""
     dim = 65_536

@@ -59,6 +59,21 @@ def test_tasks_with_tasks_of_their_own_do_not_wait_for_one_another(
     assert answers == [[[1, 2]] * 3]
 
 
+def test_a_task_has_one_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1, 2}, raising=False)
+    assert parallel.processors() == 3
+    assert run_all([parallel.processors, parallel.processors]) == [1, 1]
+    inner = run_all([lambda: (run_all([lambda: 0]), parallel.processors())])
+    assert inner == [([0], 1)]
+
+    def fails() -> None:
+        raise ValueError("it failed")
+
+    with pytest.raises(ValueError, match="it failed"):
+        run_all([fails])
+    assert parallel.processors() == 3
+
+
 def test_threads_that_outlive_the_main_one_go_on() -> None:
     """Once the main thread has ended, pools take no tasks."""
     code = """

@@ -1,4 +1,4 @@
-"""Steps of `fastscan` on 16 or 32 numbers at once, as intrinsics.
+"""Steps of `fastscan` and of the index on 16 or 32 numbers at once, as intrinsics.
 
 An intrinsic is written out where it is called. A function called there with arrays would have
 references to them counted, at each call, which costs more than a whole block of look-ups.
@@ -17,7 +17,11 @@ from vecdb.kernels.shuffle import (
     FLOAT,
     INT,
     LONG,
+    SHORT,
+    VBMI,
     Target,
+    add_to,
+    call,
     emit_sums,
     load,
     reorder,
@@ -30,19 +34,27 @@ from vecdb.kernels.shuffle import (
 from vecdb.kernels.signatures import bytes_2, i64, out_int32s_1
 
 __all__ = [
+    "LANES",
     "TOGETHER",
     "bytes_of_table",
     "count_trailing_zeros",
     "nearest_of_block",
+    "products_of_four",
+    "products_of_one",
     "products_of_sub",
     "range_of_table",
     "scores_of_block",
     "sums_of_four",
     "sums_of_one",
+    "sums_of_three",
+    "sums_of_two",
+    "within",
 ]
 
 TOGETHER: Final = 4
 """Queries that share one pass over the codes: the sums of more would not fit the registers."""
+LANES: Final = 16
+"""Numbers of 32 bits that are handled at once."""
 
 
 @njit(types.void(bytes_2, i64, bytes_2, i64, out_int32s_1, i64), nogil=True, cache=True)
@@ -114,7 +126,72 @@ def _sums_of(count: int) -> Any:
 
 
 sums_of_one: Final = _sums_of(1)
+sums_of_two: Final = _sums_of(2)
+sums_of_three: Final = _sums_of(3)
 sums_of_four: Final = _sums_of(TOGETHER)
+
+
+def _products_of(count: int) -> Any:
+    """An intrinsic: the inner products of one row of bytes with ``count`` rows of whole numbers.
+
+    ``(matrix: uint8[.., d], row, numbers: int16[.., d], first, out: int32[count])``, of the rows
+    ``numbers[first : first + count]``. A row's bytes are widened once for all.
+    """
+
+    @intrinsic
+    def products(
+        typing_context: Any, matrix: Any, row: Any, numbers: Any, first: Any, out: Any
+    ) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            target = _target(context)
+            bytes_, others, found = (
+                _array(context, builder, signature, arguments, i) for i in (0, 2, 4)
+            )
+            dim = builder.extract_value(bytes_.shape, 1)
+            whole = builder.and_(dim, LONG(-2 * LANES))
+            row = builder.gep(bytes_.data, [builder.mul(arguments[1], dim)])
+            lines = [
+                builder.gep(others.data, [builder.mul(builder.add(arguments[3], LONG(i)), dim)])
+                for i in range(count)
+            ]
+            totals = [variable(builder, splat(INT, LANES, 0)) for _ in lines]
+            with cgutils.for_range_slice(builder, LONG(0), whole, LONG(2 * LANES)) as (j, _):
+                wide = load(builder, row, j, BYTE, 2 * LANES)
+                wide = builder.zext(wide, ir.VectorType(SHORT, 2 * LANES))
+                for line, total in zip(lines, totals, strict=True):
+                    those = load(builder, line, j, SHORT, 2 * LANES)
+                    _add_products(builder, target, total, wide, those)
+            for i, total in enumerate(totals):
+                summed = call(builder, "llvm.vector.reduce.add.v16i32", INT, builder.load(total))
+                builder.store(summed, builder.gep(found.data, [LONG(i)]))
+            with cgutils.for_range_slice(builder, whole, dim, LONG(1)) as (j, _):
+                byte = builder.zext(builder.load(builder.gep(row, [j])), INT)
+                for i, line in enumerate(lines):
+                    number = builder.sext(builder.load(builder.gep(line, [j])), INT)
+                    add_to(builder, builder.gep(found.data, [LONG(i)]), builder.mul(byte, number))
+            return context.get_dummy_value()
+
+        return types.void(matrix, i64, numbers, i64, out), generate
+
+    return products
+
+
+def _add_products(builder: Any, target: Target | None, total: Any, a: Any, b: Any) -> None:
+    """Add the products of 32 numbers of 16 bits, two by two, to 16 sums. Which is added to which
+    does not matter: they are whole numbers."""
+    kind = ir.VectorType(INT, LANES)
+    if target == VBMI:
+        pairs = [builder.bitcast(x, kind) for x in (a, b)]
+        add = "llvm.x86.avx512.vpdpwssd.512"
+        builder.store(call(builder, add, kind, builder.load(total), *pairs), total)
+        return
+    for half in (range(LANES), range(LANES, 2 * LANES)):
+        x, y = (builder.sext(reorder(builder, each, each, list(half)), kind) for each in (a, b))
+        add_to(builder, total, builder.mul(x, y))
+
+
+products_of_one: Final = _products_of(1)
+products_of_four: Final = _products_of(TOGETHER)
 
 
 @intrinsic
@@ -295,6 +372,23 @@ def _table(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
     """Row ``arguments[1]`` of the float32[m, 16] ``arguments[0]``."""
     numbers = _array(context, builder, signature, arguments, 0)
     return load(builder, numbers.data, builder.mul(arguments[1], LONG(16)), FLOAT, 16)
+
+
+@intrinsic
+def within(typing_context: Any, line: Any, start: Any, after: Any, until: Any) -> Any:
+    """Which of the 16 numbers from ``line[start]`` on are above ``after`` and at most ``until``, as
+    bits."""
+    f32 = types.float32
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        line = _array(context, builder, signature, arguments, 0)
+        numbers = load(builder, line.data, arguments[1], FLOAT, LANES)
+        above = builder.fcmp_ordered(">", numbers, spread(builder, arguments[2], LANES))
+        reached = builder.fcmp_ordered("<=", numbers, spread(builder, arguments[3], LANES))
+        bits = builder.bitcast(builder.and_(above, reached), ir.IntType(LANES))
+        return builder.zext(bits, LONG)
+
+    return i64(line, i64, f32, f32), generate
 
 
 @intrinsic

@@ -39,6 +39,8 @@ from vecdb.kernels.blocks import (
     scores_of_block,
     sums_of_four,
     sums_of_one,
+    sums_of_three,
+    sums_of_two,
 )
 from vecdb.kernels.compiling import njit, types
 from vecdb.kernels.shortlist import best_first, make_heap, thin
@@ -264,7 +266,7 @@ def scan(  # type: ignore[no-untyped-def]
         end = ranges[p, 1]
         at = starts[p]
         while at < starts[p + 1]:
-            together = TOGETHER if at + TOGETHER <= starts[p + 1] else 1
+            together = min(TOGETHER, starts[p + 1] - at)
             for start in range(first & ~31, end, BLOCK_ROWS):
                 allowed = np.int64(0xFFFFFFFF)
                 if last_byte >= 0:
@@ -284,8 +286,12 @@ def scan(  # type: ignore[no-untyped-def]
                 block = start >> 5
                 if together == TOGETHER:
                     sums_of_four(blocks, block, tables, queries, at, sums)
-                else:
+                elif together == 1:
                     sums_of_one(blocks, block, tables, queries, at, sums)
+                elif together == 2:
+                    sums_of_two(blocks, block, tables, queries, at, sums)
+                else:
+                    sums_of_three(blocks, block, tables, queries, at, sums)
                 for i in range(together):
                     query = queries[at + i]
                     bits = allowed & scores_of_block(

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from vecdb.kernels.blocks import products_of_sub
+from vecdb.kernels.blocks import LANES, count_trailing_zeros, products_of_sub, within
 from vecdb.kernels.compiling import njit, types
 from vecdb.kernels.fastscan import quantize_tables, scan
 from vecdb.kernels.priorities import beyond, gaps, inverse_spans, priorities, product
@@ -143,9 +143,11 @@ def visit(  # type: ignore[no-untyped-def]
     )
     inverses = np.empty(n_queries, np.float32)
     inverse_spans(moved, biases, common, factor, typical, radius, inverses)
-    below = np.empty((partitions, n_queries), np.float32)  # the best priority
+    # The best priority; rows more, that no gap takes in, for `within` to read.
+    below = np.empty((partitions + LANES, n_queries), np.float32)
+    below[partitions:] = np.float32(-np.inf)
     best = np.empty(n_queries, np.float32)
-    gaps(biases, bonuses, inverses, best, below)
+    gaps(biases, bonuses, inverses, best, below[:partitions])
     reached = np.empty(n_queries, np.float32)
     # What `scan` takes: ranges of rows, and the queries of each.
     ranges = np.empty((n_queries * partitions, 2), np.int64)
@@ -157,6 +159,7 @@ def visit(  # type: ignore[no-untyped-def]
     count = 0
     # In tiers, best first: the sooner good rows are found, the fewer others are kept. A sort of
     # all partitions would cost more than the scan of most.
+    every_gap, every_bias = flat(below), flat(biases)
     after = np.float32(-1.0)
     for tier in range(_TIERS + _MORE_TIERS):
         if tier < _TIERS:
@@ -168,25 +171,28 @@ def visit(  # type: ignore[no-untyped-def]
         for q in range(n_queries):
             if tier < _TIERS or counts[q, 2] < k:
                 reached[q] = until
-        for c in range(partitions):
-            size = np.int64(-1)
-            for q in range(n_queries):
-                gap_here = below[c, q]
-                if not (after < gap_here <= until):
-                    continue
+        last = np.int64(-1)
+        for start in range(0, partitions * n_queries, LANES):
+            bits = within(every_gap, start, after, until)
+            while bits != 0:
+                at = start + count_trailing_zeros(bits)
+                bits &= bits - 1
+                c = at // n_queries
+                q = at - c * n_queries
                 if tier >= _TIERS and counts[q, 2] >= k:
                     continue
                 size = starts[c + 1] - starts[c]
+                if c != last:
+                    ranges[count, 0] = starts[c]
+                    ranges[count, 1] = starts[c + 1]
+                    count += 1
+                    last = c
                 visitors[pairs] = q
-                chosen[pairs] = biases[c, q]
+                chosen[pairs] = every_bias[at]
                 pairs += 1
+                firsts[count] = pairs
                 counts[q, 1] += 1
                 counts[q, 2] += size
-            if size >= 0:
-                ranges[count, 0] = starts[c]
-                ranges[count, 1] = starts[c + 1]
-                count += 1
-                firsts[count] = pairs
         after = until
         missing = tier < _TIERS - 1
         for q in range(n_queries):
@@ -215,7 +221,7 @@ def visit(  # type: ignore[no-untyped-def]
     for q in range(n_queries):
         counts[q, 0] = filled[q]
     following = np.empty(n_queries, np.float32)
-    beyond(below, reached, following)
+    beyond(below[:partitions], reached, following)
     for q in range(n_queries):
         bounds[q, 0] = (best[q] - following[q]) / inverses[q]
         bounds[q, 1] = inverses[q]

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from vecdb.kernels.blocks import TOGETHER, products_of_four, products_of_one
 from vecdb.kernels.compiling import njit, types
 from vecdb.kernels.signatures import (
     REASSOCIATE,
@@ -97,9 +98,6 @@ def priorities(  # type: ignore[no-untyped-def]
     For a distance (``factor`` 2) both are taken from the middle; the queries less the middle are
     written to ``moved: float32[q, d]``. For an inner product ``moved`` becomes the queries as they
     are.
-
-    Numba sums in 64 bits; that only 32 of them are used (`np.int32`) lets LLVM multiply and add
-    16 numbers at a time.
     """
     n_queries, dim = queries.shape
     partitions = centroids.shape[0]
@@ -114,14 +112,21 @@ def priorities(  # type: ignore[no-untyped-def]
         else:
             offsets[q] = _copied(queries[q], middle, moved[q])
         steps[q], bases[q] = _as_int16s(moved[q], low, scale, numbers[q])
+    totals = np.empty(TOGETHER, np.int32)
     for c in range(partitions):
-        for q in range(n_queries):
-            total = np.int32(0)
-            for j in range(dim):
-                total += np.int32(centroids[c, j]) * np.int32(numbers[q, j])
-            similarity = bases[q] + np.float32(np.int32(total)) * steps[q]
-            similarity = offsets[q] + stretch[c] * similarity
-            out[c, q] = factor * similarity + constants[c]
+        at = 0
+        while at < n_queries:
+            together = TOGETHER if at + TOGETHER <= n_queries else 1
+            if together == TOGETHER:
+                products_of_four(centroids, c, numbers, at, totals)
+            else:
+                products_of_one(centroids, c, numbers, at, totals)
+            for i in range(together):
+                q = at + i
+                similarity = bases[q] + np.float32(totals[i]) * steps[q]
+                similarity = offsets[q] + stretch[c] * similarity
+                out[c, q] = factor * similarity + constants[c]
+            at += together
 
 
 @njit(types.void(floats_2, floats_1, floats_1, out_floats_1), nogil=True, cache=True)

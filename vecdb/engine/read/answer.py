@@ -55,7 +55,10 @@ def answer(view: View, plan: Plan, explained: Explained | None = None) -> list[m
 def answers(view: View, plans: Sequence[Plan]) -> list[list[models.ScoredPoint]]:
     """The points of several plans, each as if it were the only one."""
     found = found_by(view, [leaf for plan in plans for leaf in leaves_of(plan)])
-    return [points_of(view, plan, plan.wanted, up(view, plan, found)) for plan in plans]
+    hits = [(plan, up(view, plan, found)) for plan in plans]
+    runs = itertools.groupby(hits, key=lambda pair: id(pair[0].wanted))
+    together = (list(run) for _, run in runs)
+    return [line for run in together for line in _points(view, run[0][0].wanted, run)]
 
 
 def hits_of_plan(view: View, plan: Plan, explained: Explained | None = None) -> Hits:
@@ -193,19 +196,39 @@ def _passing(search: Nearest, hits: Hits) -> Hits:
 
 def points_of(view: View, plan: Plan, want: Wanted, hits: Hits) -> list[models.ScoredPoint]:
     """The points of some hits of a plan, in their order."""
-    scores = _public(plan, hits)
-    placed = hits.scores if isinstance(plan, Ordered) else None
-    points: list[Any] = [None] * len(scores)
-    for segment_view, positions, rows in hits.by_segment:  # rows of one segment are read together
-        keys = ids.from_array(segment_view.segment.id_array(rows))
-        seqs = segment_view.seqs(rows).tolist()
-        payloads, vectors = _beside(view, segment_view, rows, want)
-        columns = zip(positions, keys, seqs, payloads, vectors, strict=True)
-        for position, key, seq, payload, vector in columns:
-            score = scores[position]
-            points[position] = models.ScoredPoint(ids.external(key), seq, score, payload, vector)
-    for point, value in zip(points, placed or (), strict=False):
-        point.order_value = value
+    [points] = _points(view, want, [(plan, hits)])
+    return points
+
+
+def _points(
+    view: View, want: Wanted, found: Sequence[tuple[Plan, Hits]]
+) -> list[list[models.ScoredPoint]]:
+    """The same of several plans that want the same. Rows of one segment are read together."""
+    scores = [_public(plan, hits) for plan, hits in found]
+    parts: dict[int, list[tuple[SegmentView, int, Sequence[int], Offsets]]] = {}
+    for number, (_, hits) in enumerate(found):
+        for segment_view, positions, rows in hits.by_segment:
+            piece = segment_view, number, positions, rows
+            parts.setdefault(id(segment_view), []).append(piece)
+    points: list[list[Any]] = [[None] * len(line) for line in scores]
+    for part in parts.values():
+        segment_view = part[0][0]
+        rows = part[0][3] if len(part) == 1 else np.concatenate([each for *_, each in part])
+        made = map(
+            models.ScoredPoint,
+            ids.external_array(segment_view.segment.id_array(rows)),
+            segment_view.seqs(rows).tolist(),
+            [scores[number][at] for _, number, positions, _ in part for at in positions],
+            *_beside(view, segment_view, rows, want),
+        )
+        for _, number, positions, _ in part:
+            line = points[number]
+            for at, point in zip(positions, made, strict=False):  # as many as there are positions
+                line[at] = point
+    for line, (plan, hits) in zip(points, found, strict=True):
+        if isinstance(plan, Ordered):
+            for point, value in zip(line, hits.scores, strict=True):
+                point.order_value = value
     return points
 
 

@@ -47,6 +47,19 @@ def search_of(
     )
 
 
+def another(search: Any, query: Any) -> Nearest | None:
+    """The same search for another vector. None: it has to be read as the first one was."""
+    if not isinstance(search, Nearest) or search.excluded:
+        return None
+    cosine = search.vector.distance is models.Distance.COSINE
+    vector = vectors.plain_query(query, search.vector.dim, normalize=cosine)
+    if vector is None:
+        return None
+    found = copy(search)
+    found.query = vector
+    return found
+
+
 def nearest_query(view: View, query: models.NearestQuery, asked: Asked) -> Nearest | Mmr:
     """The same, and perhaps a choice of what is found."""
     search = nearest(view, query.nearest, asked)

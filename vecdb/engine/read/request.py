@@ -11,6 +11,7 @@ from functools import partial
 from operator import attrgetter
 from typing import Any
 
+import numpy as np
 from msgspec import StructMeta
 from msgspec.structs import replace
 
@@ -18,6 +19,7 @@ from vecdb import ids, models
 from vecdb.engine.read.asked import MOST, Asked, asked_of, page_size, whole
 from vecdb.engine.read.lookup import Elsewhere
 from vecdb.engine.read.masks import digest_of
+from vecdb.engine.read.nearest import another
 from vecdb.engine.read.ordered import by_id, ordered
 from vecdb.engine.read.plan import Groups, Nearest, Ordered, Plan, Scroll
 from vecdb.engine.read.prefetch import for_groups, upon
@@ -143,19 +145,24 @@ def groups(
 
 
 def several(
-    view: View, requests: Sequence[models.QueryRequest], elsewhere: Elsewhere
+    view: View, requests: Sequence[models.QueryRequest], elsewhere: Elsewhere, first: int = 0
 ) -> list[Plan]:
-    """Compile several requests that were read. What a request shares with the one before it is not
-    checked again, and such searches are made together."""
+    """Compile several requests that were read, ``first`` the number of the first one. What a
+    request shares with the one before it is not checked again, and such searches are made
+    together."""
     plans: list[Plan] = []
     last: models.QueryRequest | None = None
-    for number, request in enumerate(requests):
+    search: Plan | None = None  # the last one, of a plain vector
+    for number, request in enumerate(requests, first):
         try:
             if last is None or not _are_alike(last, request):
-                asked = asked_of(view, request, elsewhere)
+                asked, search = asked_of(view, request, elsewhere), None
             last = request
             if request.prefetch is None:
-                plans.append(_plan(view, request.query, asked))
+                plan = another(search, request.query) or _plan(view, request.query, asked)
+                plans.append(plan)
+                # One of ("name", vector) is by another name than the request says.
+                search = plan if type(request.query) is np.ndarray else None
             else:
                 plans.append(compiled(view, request, elsewhere))
             continue
