@@ -41,6 +41,7 @@ _UNUSUAL = 1.5
 _SHARES = 0.5 ** np.array([1, 2, 3, 4, 5, 6, 6])
 """Shares of the rows, those with the smallest scales first: the larger a scale, the more it counts
 that it is not taken for a smaller one."""
+_EVERY_ROW: Bytes = np.empty(0, dtype=np.uint8)  # the kernels' mask
 _LONGEST = 1e30
 """No vector is longer, unless its scores overflow."""
 
@@ -222,18 +223,28 @@ class ClusteredIndex:
         metric: int,
         vectors: Floats,
         limit: int,
+        mask: Bytes | None = None,
     ) -> tuple[Floats, Ints, Ints, Floats]:
-        """What `visit` finds, put in order by ``vectors: float32[rows, d]`` under a metric of the
-        kernels: scores and rows, best first, ``(q, limit)``, the counts of `Found`, and how sure
-        that is: ``(q, 2)``, see `rescore`."""
-        return self.nearest_by(blocks, candidates, gap, metric, vectors, limit)(queries)
+        """What `visit` finds of the rows of a mask, put in order by ``vectors: float32[rows, d]``
+        under a metric of the kernels: scores and rows, best first, ``(q, limit)``, the counts of
+        `Found`, and how sure that is: ``(q, 2)``, see `rescore`; minus infinity where that search
+        was not deep enough for the mask."""
+        return self.nearest_by(blocks, candidates, gap, metric, vectors, limit, mask)(queries)
 
     def nearest_by(
-        self, blocks: Bytes, candidates: int, gap: float, metric: int, vectors: Floats, limit: int
+        self,
+        blocks: Bytes,
+        candidates: int,
+        gap: float,
+        metric: int,
+        vectors: Floats,
+        limit: int,
+        mask: Bytes | None = None,
     ) -> Callable[[Floats], tuple[Floats, Ints, Ints, Floats]]:
         """`nearest` of whatever queries, everything else being known."""
         _, kernel, _ = _kernels()
-        index = (*self._for_kernel, blocks, gap, min(candidates, self.rows), self.order)
+        bits = _EVERY_ROW if mask is None else mask
+        index = (*self._for_kernel, blocks, gap, min(candidates, self.rows), self.order, bits)
         originals = (metric, vectors, measured_of(limit))
         empty, zeros, float32, int64 = np.empty, np.zeros, np.float32, np.int64
 

@@ -60,6 +60,14 @@ def sureness() -> Callable[..., tuple[float, float]]:
 
 
 @cache
+def allowed_first() -> Callable[..., tuple[int, int]]:
+    """The kernel of that name."""
+    from vecdb.kernels.shortlist import allowed_first
+
+    return allowed_first
+
+
+@cache
 def metrics() -> dict[str, int]:
     """The kernels' numbers of the metrics."""
     from vecdb.kernels.signatures import METRIC_CODES

@@ -150,18 +150,21 @@ def _tried(search: SegmentSearch, visit: Visit) -> tuple[list[Best], list[int]]:
 def _through_stages(search: SegmentSearch, visit: Visit) -> tuple[Candidates, Effort] | None:
     """Sketches, then codes if they tell more, then originals; and the effort that was made. None:
     see `sketches_of_allowed`."""
-    effort = visit.effort
-    if search.mask is not None:
+    effort, vectors_file = visit.effort, search.originals
+    if search.mask is not None and search.allowed <= max(effort.rows, visit.candidates):
+        return None
+    if visit.quantized is None and vectors_file.placement == "anonymous":
+        vectors = vectors_file.array.reshape(search.segment_view.rows, search.vector.dim)
+        found = sketches_and_originals(search, visit, vectors)  # verified when loaded
+        if found is not None:
+            return found, effort
+    if search.mask is None:
+        candidates = sketches(search, visit)
+    else:
         allowed = sketches_of_allowed(search, visit)
         if allowed is None:
             return None
         candidates, effort = allowed
-    else:
-        vectors_file = search.originals
-        if visit.quantized is None and vectors_file.placement == "anonymous":
-            vectors = vectors_file.array.reshape(search.segment_view.rows, search.vector.dim)
-            return sketches_and_originals(search, visit, vectors), effort  # verified when loaded
-        candidates = sketches(search, visit)
     if visit.quantized is None:
         return originals(search, candidates), effort
     if not search.rescore:
