@@ -191,7 +191,10 @@ class Collection(Writing):
             with_vector=with_vectors,
             score_threshold=score_threshold,
         )
-        return plain_search(view, asked) or answer(view, ranked(view, asked, self._elsewhere(view)))
+        points = plain_search(view, asked)
+        return (
+            answer(view, ranked(view, asked, self._elsewhere(view))) if points is None else points
+        )
 
     def search_batch(
         self, requests: models.SearchRequestsInput, **qdrant: Unpack[OfPoints]
@@ -283,7 +286,7 @@ class Collection(Writing):
             score_threshold=score_threshold,
             lookup_from=lookup_from,
         )
-        if explained is None and (points := plain_search(view, asked)):
+        if explained is None and (points := plain_search(view, asked)) is not None:
             return models.QueryResponse(points)
         plan = compiled(view, asked, self._elsewhere(view))
         return models.QueryResponse(answer(view, plan, explained), explained)

@@ -14,6 +14,7 @@ import pytest
 import vecdb
 from vecdb import models
 from vecdb.engine.read import plain
+from vecdb.engine.read.segment import widen
 from vecdb.storage import files
 
 RNG = np.random.default_rng(5)
@@ -34,16 +35,29 @@ SMALL = {"indexing_threshold": 1, "default_segment_number": 1, "vacuum_min_vecto
 
 @pytest.fixture
 def taken(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-    """Whether each search that might be plain was."""
+    """Whether each search that might be plain was, and took nothing but calls of kernels."""
     calls: list[bool] = []
+    others: list[str] = []
     known = plain.plain_search
 
     def noted(*arguments: Any) -> Any:
+        others.clear()
         points = known(*arguments)
-        calls.append(points is not None)
+        calls.append(points is not None and not others)
         return points
 
+    def noting(name: str) -> None:
+        other = getattr(plain, name)
+
+        def note(*arguments: Any) -> Any:
+            others.append(name)
+            return other(*arguments)
+
+        monkeypatch.setattr(plain, name, note)
+
     monkeypatch.setattr("vecdb.collection.plain_search", noted)
+    noting("search_segment")
+    noting("searched_deeper")
     return calls
 
 
@@ -208,19 +222,29 @@ def test_more_than_there_are_is_not_searched_plainly(db: vecdb.VecDB, taken: lis
     assert taken == [False]
 
 
-def test_after_doubts_plain_searches_pause(db: vecdb.VecDB, taken: list[bool]) -> None:
-    """A doubtful search is made twice. Queries that are all unlike the rows must not pay for it."""
+def test_a_doubtful_search_goes_on_where_it_was(
+    db: vecdb.VecDB, taken: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of it was made again before it went deeper."""
     collection = make(db)
-    unlike = RNG.standard_normal((200, DIM)).astype(np.float32)
+    unlike = RNG.standard_normal((50, DIM)).astype(np.float32)
     for query in unlike:
-        assert collection.search(query) == collection.query_points(query, explain=True).points
-    tried = [plain for plain in collection._view().plain.values() if plain[1] is not None]
-    assert tried
-    assert tried[0][1].pause > 7
-    assert taken.count(True) < 20
-    for _ in range(40):
-        collection.search(SURE)
-    assert taken[-1]
+        same(collection, query)
+    assert taken.count(False) > 20
+    visits: list[int] = []
+    tried = widen._tried
+
+    def note(search: Any, visit: Any) -> Any:
+        visits.append(visit.candidates)
+        return tried(search, visit)
+
+    monkeypatch.setattr(widen, "_tried", note)
+    for query in unlike:
+        collection.search(query)
+        apart, visits[:] = visits[:], []
+        collection.query_points(query, explain=True)
+        assert visits[1:] == apart
+        visits.clear()
 
 
 def test_few_kinds_are_remembered(db: vecdb.VecDB) -> None:

@@ -16,7 +16,7 @@ from vecdb.engine.read.segment.candidates import Best, SegmentSearch, merged
 from vecdb.engine.read.segment.code_scan import code_scan
 from vecdb.engine.read.segment.codes import by_codes_too
 from vecdb.engine.read.segment.originals import exact_scan
-from vecdb.engine.read.segment.sketches import Visit, visit_pays
+from vecdb.engine.read.segment.sketches import Visit, scan_pays, visit_pays
 from vecdb.engine.read.segment.widen import (
     all_rows,
     all_that_match,
@@ -52,16 +52,19 @@ def search_segment(search: SegmentSearch) -> list[Best]:
 def plain_visit(search: SegmentSearch) -> Visit | None:
     """The visit of the index that with originals is all there is to a search, unless it leaves
     doubts. None: there is more to it."""
-    segment, name = search.segment_view.segment, search.vector.name
+    segment, name, params = search.segment_view.segment, search.vector.name, search.params
     index, quantized = segment.index(name), segment.codes(name)
-    if index is None or search.mask is not None:
+    if index is None or params.exact or params.hnsw_ef is not None or search.oversampled():
         return None
     effort = index.clustered.effort(search.recall, search.limit)
     if effort.everything or by_codes_too(search, effort, quantized):
         return None
-    if search.limit > index.clustered.rows or (index.clustered.aside and search.limit > KEPT):
+    if search.limit > index.clustered.rows:
         return None
-    return Visit(index, None, effort, effort.candidates)
+    if index.clustered.aside and (search.mask is not None or search.limit > KEPT):
+        return None
+    visit = Visit(index, None, effort, effort.candidates)
+    return None if search.mask is not None and scan_pays(search, visit) else visit
 
 
 def _index_scan(

@@ -20,7 +20,7 @@ from vecdb.storage.segment import Index, QuantizedVectors
 Floats = npt.NDArray[np.float32]
 Offsets = npt.NDArray[np.int64]
 
-TOO_MANY_LEFT_OUT = 4  # as in the kernel, which is loaded when it is needed
+TOO_MANY_LEFT_OUT, BLOCK_ROWS = 4, 32  # as in the kernels, which are loaded when needed
 _RESERVE = 4
 """A deeper search is for four times as many results: the last of many are the hardest to find."""
 _MOST_MATCH = 0.8
@@ -73,6 +73,14 @@ def visit_pays(search: SegmentSearch, index: Index) -> bool:
     return search.rescore and search.allowed >= _MOST_MATCH * index.clustered.rows
 
 
+def scan_pays(search: SegmentSearch, visit: Visit) -> bool:
+    """Whether it takes less to read the originals of all rows that the mask allows than the
+    sketches that a visit takes."""
+    _, block_bytes = visit.index.clustered.sketch_shape
+    sketched = visit.effort.rows * block_bytes // BLOCK_ROWS
+    return search.allowed <= visit.candidates or 4 * search.vector.dim * search.allowed <= sketched
+
+
 def sketches_of_allowed(search: SegmentSearch, visit: Visit) -> tuple[Candidates, Effort] | None:
     """Candidates among the rows that the mask allows, and the effort it took. None if all of these
     rows had better be looked at.
@@ -91,9 +99,9 @@ def sketches_of_allowed(search: SegmentSearch, visit: Visit) -> tuple[Candidates
         rows, scores = clustered.rows_at(visited.positions), visited.scores
         counts, needed = _allowed_first(mask, search.limit, scores, rows, visited.counts[:, 0])
         if needed is not None and needed <= depth + depth // TOO_MANY_LEFT_OUT:
-            rows, scores = (
-                np.ascontiguousarray(each[:, : counts.max()]) for each in (rows, scores)
-            )
+            most = counts.max()
+            rows = np.ascontiguousarray(rows[:, :most])
+            scores = np.ascontiguousarray(scores[:, :most])
             return Candidates(rows, counts, scores, visited.bounds), effort
         if search.filtered:
             return None

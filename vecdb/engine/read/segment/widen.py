@@ -18,6 +18,7 @@ from vecdb.engine.read.segment.estimates import CodeEstimates, Estimates, Sketch
 from vecdb.engine.read.segment.originals import exact_scan, originals
 from vecdb.engine.read.segment.sketches import (
     Visit,
+    scan_pays,
     sketches,
     sketches_and_originals,
     sketches_of_allowed,
@@ -32,6 +33,7 @@ to read so many bytes of originals."""
 _MOST_RESULTS = 8
 """Where more than one row of so many is a result, originals are read: see ``until_sure``."""
 _NEVER = 1 << 62
+_NOTHING: Best = np.empty(0, dtype=np.float32), np.empty(0, dtype=np.int64)
 
 
 def without_doubts(search: SegmentSearch, visit: Visit) -> list[Best]:
@@ -43,11 +45,22 @@ def without_doubts(search: SegmentSearch, visit: Visit) -> list[Best]:
 def until_confident(search: SegmentSearch, visit: Visit) -> list[Best]:
     """The best rows for each query, searched deeper until the answer is sure enough."""
     best, doubtful = _tried(search, visit)
-    waiting = _deeper_pieces(search, visit, doubtful) if doubtful else []
+    if not doubtful:
+        return best
+    deeper = searched_deeper(search.of(search.queries[doubtful]), visit)
+    for number, mine in zip(doubtful, deeper, strict=True):
+        best[number] = mine
+    return best
+
+
+def searched_deeper(search: SegmentSearch, visit: Visit) -> list[Best]:
+    """The best rows for each query, all of which a visit has left doubtful."""
+    best: list[Best] = [_NOTHING] * len(search.queries)
+    waiting = _deeper_pieces(search, visit, [*range(len(best))])
     while waiting:
         wider, numbers = waiting.pop(0)
         some = search.of(search.queries[numbers])
-        doubtful = []
+        doubtful: list[int] = []
         if wider is not None:
             results, doubtful = _tried(some, wider)
         else:
@@ -151,7 +164,7 @@ def _through_stages(search: SegmentSearch, visit: Visit) -> tuple[Candidates, Ef
     """Sketches, then codes if they tell more, then originals; and the effort that was made. None:
     see `sketches_of_allowed`."""
     effort, vectors_file = visit.effort, search.originals
-    if search.mask is not None and search.allowed <= max(effort.rows, visit.candidates):
+    if search.mask is not None and scan_pays(search, visit):
         return None
     if visit.quantized is None and vectors_file.placement == "anonymous":
         vectors = vectors_file.array.reshape(search.segment_view.rows, search.vector.dim)
