@@ -76,13 +76,12 @@ class SegmentSearch(Struct, eq=False, gc=False):
             return None
         return max(self.limit, int(quantization.oversampling * self.limit))
 
-    def without_candidates(self) -> SegmentSearch:
-        """The same search without a number of candidates from the caller."""
-        quantization = self.params.quantization
-        if quantization is not None:
-            quantization = structs.replace(quantization, oversampling=None)
-        params = structs.replace(self.params, quantization=quantization, hnsw_ef=None)
-        return structs.replace(self, params=params)
+    def exactly(self, quantized: QuantizedVectors | None) -> int | None:
+        """How many candidates by their codes have their originals read, neither fewer nor more,
+        because the caller says so. None: as many as the recall takes, at least."""
+        if not self.rescore or self.params.recall is not None or not self.by_codes(quantized):
+            return None
+        return self.oversampled()
 
 
 class Candidates(Struct, eq=False, gc=False):

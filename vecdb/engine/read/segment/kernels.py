@@ -52,11 +52,11 @@ def rescore() -> Callable[..., int]:
 
 
 @cache
-def sureness() -> Callable[..., tuple[float, float]]:
+def survivors() -> Callable[..., None]:
     """The kernel of that name."""
-    from vecdb.kernels.rescoring import sureness
+    from vecdb.kernels.rescoring import survivors
 
-    return sureness
+    return survivors
 
 
 @cache

@@ -12,16 +12,15 @@ A damaged index or damaged codes are not needed: without them a segment is scann
 
 from __future__ import annotations
 
-from vecdb.engine.read.segment.candidates import Best, SegmentSearch, merged
+from vecdb.engine.read.segment.candidates import Best, SegmentSearch
 from vecdb.engine.read.segment.code_scan import code_scan
-from vecdb.engine.read.segment.codes import by_codes_too
+from vecdb.engine.read.segment.codes import by_codes_too, uses_codes
 from vecdb.engine.read.segment.originals import exact_scan
 from vecdb.engine.read.segment.sketches import Visit, scan_pays, visit_pays
 from vecdb.engine.read.segment.widen import (
     all_rows,
     all_that_match,
     until_confident,
-    without_doubts,
 )
 from vecdb.errors import CorruptionError
 from vecdb.index import Effort
@@ -52,54 +51,57 @@ def search_segment(search: SegmentSearch) -> list[Best]:
 def plain_visit(search: SegmentSearch) -> Visit | None:
     """The visit of the index that with originals is all there is to a search, unless it leaves
     doubts. None: there is more to it."""
-    segment, name, params = search.segment_view.segment, search.vector.name, search.params
-    index, quantized = segment.index(name), segment.codes(name)
-    if index is None or params.exact or params.hnsw_ef is not None or search.oversampled():
+    segment, name = search.segment_view.segment, search.vector.name
+    index = segment.index(name)
+    if index is None or search.params.exact:
         return None
-    effort = index.clustered.effort(search.recall, search.limit)
-    if effort.everything or by_codes_too(search, effort, quantized):
+    visit, aside = _visit(search, index, segment.codes(name)), index.clustered.aside
+    if visit is None or uses_codes(search, visit) or search.limit > index.clustered.rows:
         return None
-    if search.limit > index.clustered.rows:
+    if aside and (search.mask is not None or search.limit > KEPT):
         return None
-    if index.clustered.aside and (search.mask is not None or search.limit > KEPT):
-        return None
-    visit = Visit(index, None, effort, effort.candidates)
     return None if search.mask is not None and scan_pays(search, visit) else visit
 
 
 def _index_scan(
     search: SegmentSearch, index: Index, quantized: QuantizedVectors | None
 ) -> list[Best]:
-    clustered, ef = index.clustered, search.params.hnsw_ef
-    effort = clustered.effort(search.recall, search.limit)
+    if not search.by_codes(quantized):
+        quantized = None
     if search.filtered and not visit_pays(search, index):
-        return all_that_match(search, index, quantized if search.by_codes(quantized) else None)
+        return all_that_match(search, index, quantized)
+    visit = _visit(search, index, quantized)
+    if visit is None:
+        return all_rows(search, quantized, f"for a recall of {search.recall:g}")
+    return until_confident(search, visit)
+
+
+def _visit(search: SegmentSearch, index: Index, quantized: QuantizedVectors | None) -> Visit | None:
+    """The first visit of an index. None: no number of candidates was found to be enough, as the
+    sketches tell too little."""
+    clustered, ef, limit = index.clustered, search.params.hnsw_ef, search.limit
+    effort = clustered.effort(search.recall, limit)
+    rescored = (search.oversampled() or limit) if search.rescore else limit
     if ef is not None and (ef < effort.candidates or not search.rescore):
-        least = max(search.limit, search.oversampled() or 0 if search.rescore else 0)
-        effort = clustered.effort_of(max(ef, least), search.limit)
-        if not (search.rescore and effort.everything):
-            return _wide(search, index, quantized, effort)
-    by_codes = quantized if by_codes_too(search, effort, quantized) else None
-    if effort.everything and (search.rescore or (by_codes is not None and not search.filtered)):
-        # No number of candidates was found to be enough: the sketches tell too little.
-        return all_rows(search, by_codes, f"for a recall of {search.recall:g}")
-    candidates = min(max(ef or 0, search.oversampled() or 0), clustered.rows)
-    if candidates and search.rescore:
-        # With more candidates, or codes, fewer searches are in doubt: more might find less.
-        plain = search.without_candidates()
-        as_plain = by_codes is None or by_codes_too(plain, effort, quantized)
-        if candidates > effort.candidates or not as_plain:
-            usual = _index_scan(plain, index, quantized)
-            effort = clustered.effort_of(max(candidates, effort.candidates), search.limit)
-            best = _wide(search, index, quantized, effort)
-            return [merged(search.limit, *pair) for pair in zip(best, usual, strict=True)]
-    candidates = max(effort.candidates, candidates)
-    return until_confident(search, Visit(index, by_codes, effort, candidates))
+        said = clustered.effort_of(max(ef, rescored), limit)
+        if not (search.rescore and said.everything):
+            return _of_effort(search, index, quantized, said, last=True)
+    if effort.everything and (search.rescore or (quantized is not None and not search.filtered)):
+        return None
+    wanted = min(max(ef or 0, search.oversampled() or 0), clustered.rows)
+    if wanted > effort.candidates:
+        # What is visited beside more candidates, too: asking for more gives no less.
+        effort = clustered.effort_of(wanted, limit)
+    return _of_effort(search, index, quantized, effort)
 
 
-def _wide(
-    search: SegmentSearch, index: Index, quantized: QuantizedVectors | None, effort: Effort
-) -> list[Best]:
-    """Search with as many candidates as the caller said."""
+def _of_effort(
+    search: SegmentSearch,
+    index: Index,
+    quantized: QuantizedVectors | None,
+    effort: Effort,
+    *,
+    last: bool = False,
+) -> Visit:
     by_codes = quantized if by_codes_too(search, effort, quantized) else None
-    return without_doubts(search, Visit(index, by_codes, effort, effort.candidates))
+    return Visit(index, by_codes, effort, effort.candidates, last=last)

@@ -30,13 +30,15 @@ find enough of them, as deep as it goes for all rows."""
 
 class Visit(Struct, frozen=True, eq=False, gc=False):
     """One search of an index: ``candidates`` rows by their sketches, put in order by codes if there
-    are any. ``why`` it differs from a usual one is for ``explain``."""
+    are any. ``why`` it differs from a usual one is for ``explain``. ``last``: doubts are left, as
+    the caller has said how many candidates there are to be."""
 
     index: Index
     quantized: QuantizedVectors | None
     effort: Effort
     candidates: int
     why: str = ""
+    last: bool = False
 
 
 def sketches(search: SegmentSearch, visit: Visit) -> Candidates:

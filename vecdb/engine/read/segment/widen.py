@@ -12,7 +12,7 @@ from msgspec import structs
 
 from vecdb.engine.read.segment.candidates import MOST_AT_ONCE, Best, Candidates, SegmentSearch
 from vecdb.engine.read.segment.code_scan import code_scan
-from vecdb.engine.read.segment.codes import codes, to_be_rescored
+from vecdb.engine.read.segment.codes import codes, rescored_of, to_be_rescored, uses_codes
 from vecdb.engine.read.segment.equals import with_equals
 from vecdb.engine.read.segment.estimates import CodeEstimates, Estimates, SketchEstimates
 from vecdb.engine.read.segment.originals import exact_scan, originals
@@ -34,12 +34,6 @@ _MOST_RESULTS = 8
 """Where more than one row of so many is a result, originals are read: see ``until_sure``."""
 _NEVER = 1 << 62
 _NOTHING: Best = np.empty(0, dtype=np.float32), np.empty(0, dtype=np.int64)
-
-
-def without_doubts(search: SegmentSearch, visit: Visit) -> list[Best]:
-    """The best rows of as many candidates as the caller said, whatever doubts are left."""
-    best, _ = _tried(search, visit)
-    return best
 
 
 def until_confident(search: SegmentSearch, visit: Visit) -> list[Best]:
@@ -73,8 +67,9 @@ def searched_deeper(search: SegmentSearch, visit: Visit) -> list[Best]:
 
 
 def all_rows(search: SegmentSearch, quantized: QuantizedVectors | None, why: str) -> list[Best]:
-    """The best of all rows: by their originals, or by their codes where these decide."""
-    if quantized is not None and not search.rescore:
+    """The best of all rows: by their originals, or by their codes where these decide, or say whose
+    originals are read."""
+    if quantized is not None and not (search.rescore and search.exactly(quantized) is None):
         return code_scan(search, quantized, why)
     return exact_scan(search, why)
 
@@ -93,6 +88,8 @@ def all_that_match(
         estimates = _cheapest(search, index, quantized)
     if estimates is None:
         return exact_scan(search, every)
+    if quantized is not None and search.exactly(quantized) is not None:
+        return code_scan(search, quantized, every)
     wanted = max(search.params.hnsw_ef or 0, search.oversampled() or 0)
     return [best_until_sure(search, query, estimates, wanted) for query in search.queries]
 
@@ -144,7 +141,7 @@ def _tried(search: SegmentSearch, visit: Visit) -> tuple[list[Best], list[int]]:
         return all_rows(search, visit.quantized, "so few are left"), []
     candidates, deepest = stages
     best = with_equals(search, visit, candidates.best())
-    if visit.candidates >= visit.index.clustered.rows:
+    if visit.last or visit.candidates >= visit.index.clustered.rows:
         return best, []
     # A gap is measured from the best partition. Where all near rows are deleted, that one tells
     # nothing of how far the results are, and only what the deeper effort asks for does.
@@ -166,7 +163,8 @@ def _through_stages(search: SegmentSearch, visit: Visit) -> tuple[Candidates, Ef
     effort, vectors_file = visit.effort, search.originals
     if search.mask is not None and scan_pays(search, visit):
         return None
-    if visit.quantized is None and vectors_file.placement == "anonymous":
+    by_codes = visit.quantized if uses_codes(search, visit) else None
+    if by_codes is None and vectors_file.placement == "anonymous":
         vectors = vectors_file.array.reshape(search.segment_view.rows, search.vector.dim)
         found = sketches_and_originals(search, visit, vectors)  # verified when loaded
         if found is not None:
@@ -178,18 +176,15 @@ def _through_stages(search: SegmentSearch, visit: Visit) -> tuple[Candidates, Ef
         if allowed is None:
             return None
         candidates, effort = allowed
-    if visit.quantized is None:
+    if by_codes is None:
         return originals(search, candidates), effort
     if not search.rescore:
-        return codes(search, candidates, visit.quantized, search.limit), effort
-    # The caller may want more than the recall takes, but never gets less.
-    width = candidates.rows.shape[1]
-    keep = max(visit.effort.survivors or width, search.oversampled() or 0, search.limit)
-    ranked = codes(search, candidates, visit.quantized, keep)
+        return codes(search, candidates, by_codes, search.limit), effort
+    ranked = codes(search, candidates, by_codes, rescored_of(search, visit))
     best = originals(search, to_be_rescored(search, ranked))
-    sure, by_codes = ranked.sure, best.sure
+    sure, at_last = ranked.sure, best.sure
     assert sure is not None
-    assert by_codes is not None
-    if keep < width:  # the less sure of two steps
-        np.minimum(sure[:, 0], by_codes[:, 0], out=sure[:, 0])
+    assert at_last is not None
+    if search.exactly(by_codes) is None:  # the less sure of two steps
+        np.minimum(sure[:, 0], at_last[:, 0], out=sure[:, 0])
     return structs.replace(best, sure=sure), effort
