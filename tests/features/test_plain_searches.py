@@ -57,6 +57,7 @@ def taken(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
 
     monkeypatch.setattr("vecdb.collection.plain_search", noted)
     noting("search_segment")
+    noting("until_confident")
     noting("searched_deeper")
     return calls
 

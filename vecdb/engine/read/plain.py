@@ -28,9 +28,9 @@ from vecdb.engine.read.reader import condition
 from vecdb.engine.read.rows import read_payloads
 from vecdb.engine.read.segment.candidates import Best, SegmentSearch
 from vecdb.engine.read.segment.kernels import metrics
-from vecdb.engine.read.segment.scan import plain_visit, search_segment
+from vecdb.engine.read.segment.scan import first_visit, is_plain, search_segment
 from vecdb.engine.read.segment.sketches import Visit
-from vecdb.engine.read.segment.widen import searched_deeper
+from vecdb.engine.read.segment.widen import searched_deeper, until_confident
 from vecdb.engine.view import SegmentView, View
 from vecdb.errors import CorruptionError
 from vecdb.storage.arrays import PlacedArray
@@ -49,9 +49,8 @@ _FLAGS = (None, True, False)
 
 
 class _Call(Struct, eq=False, gc=False):
-    """The search of a segment as one call of a kernel."""
+    """A visit of an index as one call of a kernel, originals and all."""
 
-    visit: Visit
     originals: PlacedArray
     nearest: Callable[[Floats], tuple[Floats, Ints, Ints, Floats]]
     calm: float
@@ -60,28 +59,32 @@ class _Call(Struct, eq=False, gc=False):
 
 
 class _Part(Struct, eq=False, gc=False):
-    """The search of one segment, for whatever query. ``call``: None if it takes more than that."""
+    """The search of one segment, for whatever query. ``visit`` and ``call``: None if it takes
+    something else, or more."""
 
     search: SegmentSearch
+    visit: Visit | None
     call: _Call | None
 
     def best(self, queries: Floats) -> Best:
         """The best rows for one query, ``float32 (1, dim)``."""
-        search, call = self.search, self.call
-        if call is None:
-            return search_segment(search.of(queries))[0]
-        originals, index = call.originals, search.segment_view.segment.index(search.vector.name)
-        # The index may have been found damaged; a file may not be in memory, not all of it.
-        if index is not call.visit.index or originals.cold or originals.unverified_blocks:
-            return search_segment(search.of(queries))[0]
+        search, visit, call = self.search.of(queries), self.visit, self.call
+        index = search.segment_view.segment.index(search.vector.name)
+        if visit is None or index is not visit.index:  # found damaged since
+            return search_segment(search)[0]
+        if call is None or call.originals.cold or call.originals.unverified_blocks:
+            try:  # in a file, and not all of it in memory; or codes are used
+                return until_confident(search, visit)[0]
+            except CorruptionError:
+                return search_segment(search)[0]  # does without what is damaged
         started = time.perf_counter()
         scores, rows, counts, sure = call.nearest(queries)
-        originals.has_taken(time.perf_counter() - started)
+        call.originals.has_taken(time.perf_counter() - started)
         [(calm, reach)] = sure.tolist()
         if counts[0, 0] < search.limit:  # too many of those near the query are not allowed
-            return search_segment(search.of(queries))[0]
+            return until_confident(search, visit)[0]
         if calm < call.calm or reach < call.reach:
-            return searched_deeper(search.of(queries), call.visit)[0]
+            return searched_deeper(search, visit)[0]
         return scores[0], rows[0]
 
     def best_of(self, mask: Bits, queries: Floats) -> Best | None:
@@ -241,13 +244,17 @@ def _plain(view: View, name: str, limit: int, params: models.SearchParams | None
         normalize=vector.distance is models.Distance.COSINE,
         metric=vector.metric,
         limit=limit,
-        parts=[_Part(search, _call(search)) for search in searches],
+        parts=list(map(_part, searches)),
     )
 
 
-def _call(search: SegmentSearch) -> _Call | None:
-    visit = plain_visit(search)
-    if visit is None:
+def _part(search: SegmentSearch) -> _Part:
+    visit = first_visit(search)
+    return _Part(search, visit, None if visit is None else _call(search, visit))
+
+
+def _call(search: SegmentSearch, visit: Visit) -> _Call | None:
+    if not is_plain(search, visit):
         return None
     segment_view, clustered, effort = search.segment_view, visit.index.clustered, visit.effort
     try:
@@ -256,9 +263,8 @@ def _call(search: SegmentSearch) -> _Call | None:
         segment_view.seqs(np.arange(0, segment_view.rows, BLOCK_SIZE // 8))
     except CorruptionError:
         return None  # other ways do without what is damaged, or say so
-    all_of_them = visit.candidates >= clustered.rows
+    without_doubts = visit.last or visit.candidates >= clustered.rows
     return _Call(
-        visit=visit,
         originals=search.originals,
         nearest=clustered.nearest_by(
             sketches.reshape(clustered.sketch_shape),
@@ -269,6 +275,6 @@ def _call(search: SegmentSearch) -> _Call | None:
             search.limit,
             search.mask,
         ),
-        calm=-np.inf if all_of_them else effort.calm,
-        reach=-np.inf if all_of_them else effort.reach,
+        calm=-np.inf if without_doubts else effort.calm,
+        reach=-np.inf if without_doubts else effort.reach,
     )

@@ -16,7 +16,7 @@ from vecdb.storage.segment import QuantizedVectors
 Floats = npt.NDArray[np.float32]
 Offsets = npt.NDArray[np.int64]
 
-_CODES_BYTES = 128 << 10
+_CODES_BYTES = 512 << 10
 """To prepare a query for codes and score candidates by them takes as long as to read so many bytes
 of originals from RAM."""
 
@@ -47,17 +47,12 @@ def codes(
 
 
 def to_be_rescored(search: SegmentSearch, candidates: Candidates) -> Candidates:
-    """The best by codes, in the order in which their vectors are read: fewer pages, in disk
-    order."""
-    rows, by_codes = np.zeros_like(candidates.rows), np.zeros_like(candidates.scores)
-    for number, count in enumerate(candidates.counts.tolist()):
-        order = np.argsort(candidates.rows[number, :count])
-        rows[number, :count] = candidates.rows[number, order]
-        by_codes[number, :count] = candidates.scores[number, order]
+    """The best by codes, as candidates of which nothing is known of the rows left out."""
+    by_codes = candidates.scores
     if search.vector.metric == "manhattan":
         by_codes = -np.square(by_codes)  # as of a Euclidean distance: see `sureness`
-    bounds = np.full((len(rows), 2), -np.inf, dtype=np.float32)
-    return Candidates(rows, candidates.counts, by_codes, bounds)
+    bounds = np.full((len(by_codes), 2), -np.inf, dtype=np.float32)
+    return Candidates(candidates.rows, candidates.counts, by_codes, bounds)
 
 
 def by_codes_too(search: SegmentSearch, effort: Effort, quantized: QuantizedVectors | None) -> bool:

@@ -48,19 +48,25 @@ def search_segment(search: SegmentSearch) -> list[Best]:
     return exact_scan(search)
 
 
-def plain_visit(search: SegmentSearch) -> Visit | None:
-    """The visit of the index that with originals is all there is to a search, unless it leaves
-    doubts. None: there is more to it."""
+def first_visit(search: SegmentSearch) -> Visit | None:
+    """The visit that a search of a segment begins with, whatever the query. None: it has no index,
+    or another way is taken."""
     segment, name = search.segment_view.segment, search.vector.name
-    index = segment.index(name)
-    if index is None or search.params.exact:
+    index, quantized = segment.index(name), segment.codes(name)
+    if index is None or search.params.exact or (search.filtered and not visit_pays(search, index)):
         return None
-    visit, aside = _visit(search, index, segment.codes(name)), index.clustered.aside
-    if visit is None or uses_codes(search, visit) or search.limit > index.clustered.rows:
-        return None
-    if aside and (search.mask is not None or search.limit > KEPT):
-        return None
-    return None if search.mask is not None and scan_pays(search, visit) else visit
+    return _visit(search, index, quantized if search.by_codes(quantized) else None)
+
+
+def is_plain(search: SegmentSearch, visit: Visit) -> bool:
+    """Whether a visit is made of sketches and originals, and nothing else is looked at unless it
+    leaves doubts."""
+    aside, masked = visit.index.clustered.aside, search.mask is not None
+    if uses_codes(search, visit) or search.limit > visit.index.clustered.rows:
+        return False
+    if aside and (masked or search.limit > KEPT):
+        return False
+    return not (masked and scan_pays(search, visit))
 
 
 def _index_scan(
