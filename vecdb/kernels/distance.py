@@ -8,9 +8,12 @@ loads of the query, but slower with 32-byte registers).
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 
 from vecdb.kernels.compiling import njit, types
+from vecdb.kernels.prefetch import prefetch_row
 from vecdb.kernels.signatures import (
     DOT,
     EUCLID,
@@ -40,6 +43,9 @@ __all__ = [
     "score_rows_euclid",
     "score_rows_manhattan",
 ]
+
+_AHEAD: Final = 4
+"""Rows that are fetched while one is scored."""
 
 # An unsigned row number spares the test for a negative index.
 _ROW = f32(floats_2, types.uint64, floats_1)
@@ -99,6 +105,9 @@ def scan(metric, vectors, query, mask, base, scores, rows, filled):  # type: ign
 
     ``metric``, ``vectors`` and ``query`` as in `score_rows`, the mask as in `vecdb.kernels`, the
     rest as in `topk`. Returns the new ``filled``. Shapes are not checked: see `scan_dot`.
+
+    Rows that a mask allows may be far apart. Each is fetched while others are scored; else waiting
+    for them would be most of the work.
     """
     n = vectors.shape[0]
     chosen = np.empty(BLOCK, np.int64)
@@ -106,7 +115,15 @@ def scan(metric, vectors, query, mask, base, scores, rows, filled):  # type: ign
     row = 0
     while row < n:
         count, row = select_rows(mask, row, n, chosen)
-        score_rows(metric, vectors, query, chosen[:count], block_scores)
+        if mask.shape[0]:
+            for i in range(min(_AHEAD, count)):
+                prefetch_row(vectors, chosen[i])
+            for i in range(count):
+                if i + _AHEAD < count:
+                    prefetch_row(vectors, chosen[i + _AHEAD])
+                score_rows(metric, vectors, query, chosen[i : i + 1], block_scores[i : i + 1])
+        else:
+            score_rows(metric, vectors, query, chosen[:count], block_scores)
         filled = offer_rows(block_scores, chosen, count, base, scores, rows, filled)
     return filled
 

@@ -12,7 +12,7 @@ from typing import Final
 
 import numpy as np
 
-from vecdb.kernels.blocks import count_trailing_zeros
+from vecdb.kernels.blocks import count_ones, count_trailing_zeros
 from vecdb.kernels.compiling import njit, types
 from vecdb.kernels.signatures import (
     Bytes,
@@ -31,6 +31,7 @@ from vecdb.kernels.signatures import (
 __all__ = [
     "BLOCK",
     "check_mask",
+    "count_allowed",
     "offer_rows",
     "select_rows",
     "topk_new",
@@ -161,6 +162,21 @@ def select_rows(mask, start, n, chosen):  # type: ignore[no-untyped-def]
             byte &= byte - 1
         row += 8
     return count, min(row, n)
+
+
+@njit(i64(bytes_1), nogil=True, cache=True)
+def count_allowed(mask):  # type: ignore[no-untyped-def]
+    """How many bits of a mask are set."""
+    count = np.int64(0)
+    words = mask.shape[0] >> 3
+    for at in range(words):
+        word = np.int64(0)
+        for i in range(8):  # one load
+            word |= np.int64(mask[8 * at + i]) << np.int64(8 * i)
+        count += count_ones(word)
+    for at in range(8 * words, mask.shape[0]):
+        count += count_ones(np.int64(mask[at]))
+    return count
 
 
 @njit(

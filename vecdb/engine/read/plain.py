@@ -21,7 +21,7 @@ from msgspec.structs import replace
 from vecdb import ids, models
 from vecdb.engine.read.answer import public_scores
 from vecdb.engine.read.asked import MOST
-from vecdb.engine.read.masks import matching
+from vecdb.engine.read.masks import count_of, matching
 from vecdb.engine.read.merge import segment_searches
 from vecdb.engine.read.plan import NOTHING, Nearest
 from vecdb.engine.read.reader import condition
@@ -35,7 +35,7 @@ from vecdb.engine.view import SegmentView, View
 from vecdb.errors import CorruptionError
 from vecdb.storage.arrays import PlacedArray
 from vecdb.storage.catalog import Bits
-from vecdb.storage.format import BLOCK_SIZE, count_set
+from vecdb.storage.format import BLOCK_SIZE
 from vecdb.vectors import plain_query
 
 Floats = npt.NDArray[np.float32]
@@ -92,7 +92,7 @@ class _Part(Struct, eq=False, gc=False):
         search = self.search
         if search.mask is not None:
             mask = search.mask[: len(mask)] & mask
-        allowed = count_set(mask)
+        allowed = count_of(mask)
         if not allowed:
             return None
         some = replace(search, queries=queries, filtered=True, mask=mask, allowed=allowed)
