@@ -36,8 +36,6 @@ Ints = npt.NDArray[np.int64]
 
 _SMALLER = TABLE_LIMITS[:-1]
 _TINY = 1e-6
-_UNUSUAL = 1.5
-"""So many times the usual correction is not only that of codes that tell little."""
 _SHARES = 0.5 ** np.array([1, 2, 3, 4, 5, 6, 6])
 """Shares of the rows, those with the smallest scales first: the larger a scale, the more it counts
 that it is not taken for a smaller one."""
@@ -264,7 +262,7 @@ class ClusteredIndex:
         corrections = self._corrections(blocks).ravel()[: self.rows]
         usual = float(np.median(corrections)) if self.rows else 0.0
         strays = strays_among(corrections, np.arange(self.rows))
-        scales = _scales(np.delete(corrections, strays), usual)
+        scales = self._scales(blocks, np.delete(np.arange(self.rows), strays), usual)
         middles = np.cumsum(_SHARES) - _SHARES / 2
         found = np.quantile(scales, middles) if len(scales) else np.ones_like(_SHARES)
         others = np.column_stack((found, _SHARES)).astype(np.float32)
@@ -273,14 +271,22 @@ class ClusteredIndex:
     def scales(self, blocks: Bytes, positions: Ints, spread: Spread) -> Floats:
         """How far off the sketches at some positions are, compared with the usual: ``float32
         (n,)``."""
-        corrections = self._corrections(blocks)[positions >> 5, positions & 31]
-        return _scales(corrections, spread.usual)
+        return self._scales(blocks, positions, spread.usual)
+
+    def _scales(self, blocks: Bytes, positions: Ints, usual: float) -> Floats:
+        scales = np.empty(len(positions), dtype=np.float32)
+        numbers, first = blocks.view(np.float32), self._first_correction(blocks) // 4
+        _scale_rows()(numbers, first, positions, max(usual, _TINY), scales)
+        return scales
 
     def _corrections(self, blocks: Bytes) -> Floats:
         """Those of the rows of each block, see `sketch`."""
-        columns = 2 if self.distance else 1
-        first = blocks.shape[1] - 128 * columns
+        first = self._first_correction(blocks)
         return blocks[:, first : first + 128].view(np.float32)
+
+    def _first_correction(self, blocks: Bytes) -> int:
+        """Where the corrections begin in a block, in bytes."""
+        return int(blocks.shape[1]) - 128 * (2 if self.distance else 1)
 
     def rows_at(self, positions: Ints) -> Ints:
         """The rows at some positions, in an array of the same shape."""
@@ -382,15 +388,6 @@ class ClusteredIndex:
         )
 
 
-def _scales(corrections: Floats, usual: float) -> Floats:
-    """How far off sketches are for their corrections: as far as the residual is long. Its length is
-    in the correction only where it is unusual, and half of it then, or double."""
-    scales = corrections / max(usual, _TINY)
-    scales = np.maximum(np.maximum(scales, 2.0 * scales - _UNUSUAL), _TINY)
-    found: Floats = scales.astype(np.float32)
-    return found
-
-
 def _table_of(limit: int) -> int:
     """Which table has the efforts for so many results."""
     return bisect_left(_SMALLER, limit)
@@ -407,6 +404,13 @@ def _kernels() -> tuple[Callable[..., None], Callable[..., None], Callable[..., 
     from vecdb.kernels.partitions import every, nearest, visit
 
     return visit, nearest, every
+
+
+@cache
+def _scale_rows() -> Callable[..., None]:
+    from vecdb.kernels.certainty import scale_rows
+
+    return scale_rows
 
 
 def _array(
