@@ -191,10 +191,8 @@ class Collection(Writing):
             with_vector=with_vectors,
             score_threshold=score_threshold,
         )
-        points = plain_search(view, asked)
-        return (
-            answer(view, ranked(view, asked, self._elsewhere(view))) if points is None else points
-        )
+        found = plain_search(view, asked)
+        return answer(view, ranked(view, asked, self._elsewhere(view))) if found is None else found
 
     def search_batch(
         self, requests: models.SearchRequestsInput, **qdrant: Unpack[OfPoints]

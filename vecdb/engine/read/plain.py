@@ -263,6 +263,7 @@ def _call(search: SegmentSearch, visit: Visit) -> _Call | None:
         segment_view.seqs(np.arange(0, segment_view.rows, BLOCK_SIZE // 8))
     except CorruptionError:
         return None  # other ways do without what is damaged, or say so
+    calm, reach = clustered.sure_enough(effort, search.recall, search.limit)
     without_doubts = visit.last or visit.candidates >= clustered.rows
     return _Call(
         originals=search.originals,
@@ -275,6 +276,6 @@ def _call(search: SegmentSearch, visit: Visit) -> _Call | None:
             search.limit,
             search.mask,
         ),
-        calm=-np.inf if without_doubts else effort.calm,
-        reach=-np.inf if without_doubts else effort.reach,
+        calm=-np.inf if without_doubts else calm,
+        reach=-np.inf if without_doubts else reach,
     )

@@ -143,10 +143,11 @@ def _tried(search: SegmentSearch, visit: Visit) -> tuple[list[Best], list[int]]:
     best = with_equals(search, visit, candidates.best())
     if visit.last or visit.candidates >= visit.index.clustered.rows:
         return best, []
-    # A gap is measured from the best partition. Where all near rows are deleted, that one tells
-    # nothing of how far the results are, and only what the deeper effort asks for does.
-    least = max(visit.effort.calm, deepest.calm)
-    nearest = max(visit.effort.reach, deepest.reach)
+    least, nearest = visit.index.clustered.sure_enough(visit.effort, search.recall, search.limit)
+    if deepest is not visit.effort:
+        # A gap is measured from the best partition. Where all near rows are deleted, that one tells
+        # nothing of how far the results are, and only what the deeper effort asks for does.
+        least, nearest = max(least, deepest.calm), max(nearest, deepest.reach)
     # A comparison of arrays takes longer than it looks.
     assert candidates.sure is not None
     doubtful = [
