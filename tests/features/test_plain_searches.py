@@ -63,15 +63,22 @@ def taken(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
 
 
 def make(db: vecdb.VecDB, distance: str = "Cosine", ids: Any = None, **more: Any) -> Any:
+    segments = more.pop("segments", 1)
     db.create_collection(
         "c",
-        more.pop("vectors_config", {"size": DIM, "distance": distance}),
-        optimizers_config=SMALL,
+        {"size": DIM, "distance": distance},
+        optimizers_config={**SMALL, "default_segment_number": segments},
         **more,
     )
     ids = list(range(SIZE)) if ids is None else ids
-    payloads = [{"n": i} for i in range(SIZE)]
-    db.upsert("c", models.Batch(ids=ids, vectors=ROWS, payloads=payloads))
+    for some in np.array_split(np.arange(SIZE), segments):
+        batch = models.Batch(
+            ids=[ids[i] for i in some],
+            vectors=ROWS[some],
+            payloads=[{"n": int(i)} for i in some],
+        )
+        db.upsert("c", batch)
+        db.flush("c")
     assert db.wait_for_optimizer("c", timeout=200)
     warm(db.collection("c"))
     return db.collection("c")
@@ -136,6 +143,55 @@ def test_a_named_vector(db: vecdb.VecDB, taken: list[bool]) -> None:
     assert taken.count(True) > len(QUERIES) // 2
     with pytest.raises(vecdb.errors.InvalidInputError, match="vector"):
         collection.query_points(QUERIES[0], using="three")
+
+
+OPTIONS: list[dict[str, Any]] = [
+    {},
+    {"hnsw_ef": 12},
+    {"hnsw_ef": 300},
+    {"exact": True},
+    {"recall": 0.9, "hnsw_ef": 0},
+    *({"quantization": {"oversampling": factor}} for factor in (1.0, 2.5, 9.0)),
+    {"quantization": {"oversampling": 3.0}, "recall": 0.95},
+    {"quantization": {"rescore": False}},
+    {"quantization": {"rescore": False}, "hnsw_ef": 60},
+    {"quantization": {"ignore": True}},
+]
+FILTERS: list[Any] = [
+    None,
+    {"must": [{"key": "n", "range": {"lt": 40}}]},
+    {"must": [{"key": "n", "range": {"gte": 500, "lt": 1700}}]},
+    {"must_not": [{"key": "n", "range": {"lt": 40}}]},
+    {"must": [{"key": "n", "match": {"value": -1}}]},
+    {"must": [{"has_id": [3, 4, 5, 2900]}]},
+]
+
+
+@pytest.mark.parametrize("segments", [1, 3])
+@pytest.mark.parametrize("codes", [None, {"scalar": {"type": "int8"}}, {"binary": {}}])
+@pytest.mark.parametrize("distance", ["Cosine", "Euclid"])
+def test_with_options_and_filters_in_any_segments(
+    db: vecdb.VecDB, taken: list[bool], distance: str, codes: Any, segments: int
+) -> None:
+    """Beside deleted rows, too, and rows in memory."""
+    collection = make(db, distance, segments=segments, quantization_config=codes)
+    collection.create_payload_index("n", "integer")
+    changes = [lambda: None, lambda: collection.delete([1, 7, 9, 2000])]
+    changes += [lambda: collection.upsert([{"id": 10**6, "vector": SURE, "payload": {"n": 600}}])]
+    for change in changes:
+        change()
+        for params in OPTIONS:
+            for query in (SURE, *QUERIES[:3]):
+                for filter in FILTERS:
+                    same(
+                        collection,
+                        query,
+                        search_params=models.coerce(models.SearchParams, params),
+                        query_filter=filter,
+                        with_payload=filter is None,
+                    )
+    assert len(collection._view().segments) == segments + 1
+    assert True in taken
 
 
 def test_what_is_written_meanwhile_is_seen(db: vecdb.VecDB, taken: list[bool]) -> None:
