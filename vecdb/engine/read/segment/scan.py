@@ -27,6 +27,10 @@ from vecdb.index import Effort
 from vecdb.index.clustered.heaps import KEPT
 from vecdb.storage.segment import Index, QuantizedVectors
 
+_CHOICE = 2
+"""So many times as many rows come from sketches as originals are read of the best by codes: else
+sketches would choose them."""
+
 
 def search_segment(search: SegmentSearch) -> list[Best]:
     """The best allowed rows of a segment, for each query."""
@@ -87,14 +91,16 @@ def _visit(search: SegmentSearch, index: Index, quantized: QuantizedVectors | No
     sketches tell too little."""
     clustered, ef, limit = index.clustered, search.params.hnsw_ef, search.limit
     effort = clustered.effort(search.recall, limit)
-    rescored = (search.oversampled() or limit) if search.rescore else limit
     if ef is not None and (ef < effort.candidates or not search.rescore):
-        said = clustered.effort_of(max(ef, rescored), limit)
+        least = (search.oversampled() or limit) if search.rescore else limit
+        said = clustered.effort_of(max(ef, least), limit)
         if not (search.rescore and said.everything):
             return _of_effort(search, index, quantized, said, last=True)
     if effort.everything and (search.rescore or (quantized is not None and not search.filtered)):
         return None
-    wanted = min(max(ef or 0, search.oversampled() or 0), clustered.rows)
+    exactly = search.exactly(quantized)
+    rescored = search.oversampled() or 0 if exactly is None else _CHOICE * exactly
+    wanted = min(max(ef or 0, rescored), clustered.rows)
     if wanted > effort.candidates:
         # What is visited beside more candidates, too: asking for more gives no less.
         effort = clustered.effort_of(wanted, limit)
