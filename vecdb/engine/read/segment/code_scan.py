@@ -19,7 +19,7 @@ def code_scan(
     if the caller does not want originals to decide."""
     count = search.segment_view.rows
     if not search.rescore:
-        wanted = search.oversampled() or search.limit
+        wanted = search.oversampled(quantized) or search.limit
         best = [
             best_by_codes(quantized, count, quantized.quantizer.prepare(q), wanted, search.mask)
             for q in search.queries
@@ -37,7 +37,7 @@ def code_scan(
     if search.vector.dim < FEWEST_DIMENSIONS:
         why = f"codes of {search.vector.dim} dimensions tell little, and save nothing"
         return exact_scan(search, why)
-    wanted = search.oversampled() or 0
+    wanted = search.oversampled(quantized) or 0
     estimates = CodeEstimates(quantized, count, search.mask)
     return [best_until_sure(search, query, estimates, wanted) for query in search.queries]
 

@@ -77,7 +77,7 @@ def rescored_of(search: SegmentSearch, visit: Visit) -> int:
     if exactly is not None:
         return exactly
     least = visit.effort.survivors or visit.candidates
-    return max(least, search.oversampled() or 0, search.limit)
+    return max(least, search.oversampled(visit.quantized) or 0, search.limit)
 
 
 def _pays(search: SegmentSearch, effort: Effort) -> bool:

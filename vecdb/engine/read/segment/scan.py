@@ -12,6 +12,8 @@ A damaged index or damaged codes are not needed: without them a segment is scann
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from vecdb.engine.read.segment.candidates import Best, SegmentSearch
 from vecdb.engine.read.segment.code_scan import code_scan
 from vecdb.engine.read.segment.codes import by_codes_too, uses_codes
@@ -92,18 +94,21 @@ def _visit(search: SegmentSearch, index: Index, quantized: QuantizedVectors | No
     clustered, ef, limit = index.clustered, search.params.hnsw_ef, search.limit
     effort = clustered.effort(search.recall, limit)
     if ef is not None and (ef < effort.candidates or not search.rescore):
-        least = (search.oversampled() or limit) if search.rescore else limit
+        least = (search.oversampled(quantized) or limit) if search.rescore else limit
         said = clustered.effort_of(max(ef, least), limit)
         if not (search.rescore and said.everything):
             return _of_effort(search, index, quantized, said, last=True)
     if effort.everything and (search.rescore or (quantized is not None and not search.filtered)):
         return None
     exactly = search.exactly(quantized)
-    rescored = search.oversampled() or 0 if exactly is None else _CHOICE * exactly
+    rescored = search.oversampled(quantized) or 0 if exactly is None else _CHOICE * exactly
     wanted = min(max(ef or 0, rescored), clustered.rows)
     if wanted > effort.candidates:
-        # What is visited beside more candidates, too: asking for more gives no less.
-        effort = clustered.effort_of(wanted, limit)
+        # What is visited beside more candidates, too, and no less is doubted: asking for more gives
+        # no less.
+        wide = clustered.effort_of(wanted, limit)
+        calm, reach = max(effort.calm, wide.calm), max(effort.reach, wide.reach)
+        effort = replace(wide, calm=calm, reach=reach)
     return _of_effort(search, index, quantized, effort)
 
 

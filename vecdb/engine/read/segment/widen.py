@@ -90,7 +90,7 @@ def all_that_match(
         return exact_scan(search, every)
     if quantized is not None and search.exactly(quantized) is not None:
         return code_scan(search, quantized, every)
-    wanted = max(search.params.hnsw_ef or 0, search.oversampled() or 0)
+    wanted = max(search.params.hnsw_ef or 0, search.oversampled(quantized) or 0)
     return [best_until_sure(search, query, estimates, wanted) for query in search.queries]
 
 
