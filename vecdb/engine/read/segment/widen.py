@@ -30,6 +30,9 @@ from vecdb.storage.segment import Index, QuantizedVectors
 _SCAN_BYTES = 256 << 10
 """To prepare a query for a scan of estimates, and to score some dozen candidates, takes as long as
 to read so many bytes of originals."""
+_HERE_AND_THERE = 3
+"""Codes of the rows that match lie here and there: to score them takes so many times as long as to
+read as many bytes of originals, as most of it is waiting."""
 _MOST_RESULTS = 8
 """Where more than one row of so many is a result, originals are read: see ``until_sure``."""
 _NEVER = 1 << 62
@@ -108,9 +111,10 @@ def _cheapest(
     sketches, codes = _SCAN_BYTES + min(blocks, allowed) * block_bytes, _NEVER
     codec = {} if quantized is None else quantized.codec
     if codec.get("kind") == "scalar" and codec.get("quantile") is None:
-        codes = _SCAN_BYTES + allowed * dim
+        codes = _SCAN_BYTES + _HERE_AND_THERE * allowed * dim
         if search.originals.placement == "mapped":
-            sketches = _NEVER  # these codes tell more: fewer originals are read
+            # These codes tell more: fewer originals are read.
+            sketches, codes = _NEVER, _SCAN_BYTES + allowed * dim
     if _MOST_RESULTS * search.limit > allowed or 4 * dim * allowed <= min(sketches, codes):
         return None
     if quantized is not None and codes < sketches:
