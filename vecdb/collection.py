@@ -90,7 +90,8 @@ class Collection(Querying):
             with_vector=with_vectors,
             score_threshold=score_threshold,
         )
-        return plain_search(view, asked) or answer(view, ranked(view, asked, self._elsewhere(view)))
+        found = plain_search(view, asked)
+        return answer(view, ranked(view, asked, self._elsewhere(view))) if found is None else found
 
     def search_batch(
         self, requests: models.SearchRequestsInput, **qdrant: Unpack[OfPoints]

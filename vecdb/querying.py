@@ -167,7 +167,7 @@ class Querying(Writing):
             score_threshold=score_threshold,
             lookup_from=lookup_from,
         )
-        if explained is None and (points := plain_search(view, asked)):
+        if explained is None and (points := plain_search(view, asked)) is not None:
             return models.QueryResponse(points)
         plan = compiled(view, asked, self._elsewhere(view))
         return models.QueryResponse(answer(view, plan, explained), explained)

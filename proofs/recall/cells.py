@@ -93,7 +93,8 @@ class Asking:
         """The recall that is promised; None: none is."""
         if self.exact:
             return 1.0
-        if not self.rescore or self.hnsw_ef is not None:
+        numbers = (self.hnsw_ef, None if self.recall else self.oversampling)
+        if not self.rescore or any(numbers):  # which are obeyed, whatever they find
             return None
         return DEFAULT_RECALL if self.recall is None else self.recall
 
@@ -179,7 +180,8 @@ def less_of(asking: Asking) -> Iterator[Asking]:
             if ef < asking.hnsw_ef:
                 yield replace(asking, hnsw_ef=ef)
     elif asking.oversampling is not None:
-        yield replace(plain, recall=asking.recall)
+        if asking.recall is not None:
+            yield replace(plain, recall=asking.recall)
         if asking.oversampling > 2:
             yield replace(asking, oversampling=2.0)
     elif asking.batch:  # not more, but the same

@@ -14,6 +14,7 @@ import pytest
 import vecdb
 from vecdb import models
 from vecdb.engine.read import plain
+from vecdb.engine.read.segment import widen
 from vecdb.storage import files
 
 RNG = np.random.default_rng(5)
@@ -34,29 +35,50 @@ SMALL = {"indexing_threshold": 1, "default_segment_number": 1, "vacuum_min_vecto
 
 @pytest.fixture
 def taken(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-    """Whether each search that might be plain was."""
+    """Whether each search that might be plain was, and took nothing but calls of kernels."""
     calls: list[bool] = []
+    others: list[str] = []
     known = plain.plain_search
 
     def noted(*arguments: Any) -> Any:
+        others.clear()
         points = known(*arguments)
-        calls.append(points is not None)
+        calls.append(points is not None and not others)
         return points
 
+    def noting(name: str) -> None:
+        other = getattr(plain, name)
+
+        def note(*arguments: Any) -> Any:
+            others.append(name)
+            return other(*arguments)
+
+        monkeypatch.setattr(plain, name, note)
+
     monkeypatch.setattr("vecdb.collection.plain_search", noted)
+    noting("search_segment")
+    noting("until_confident")
+    noting("searched_deeper")
     return calls
 
 
 def make(db: vecdb.VecDB, distance: str = "Cosine", ids: Any = None, **more: Any) -> Any:
+    segments = more.pop("segments", 1)
     db.create_collection(
         "c",
-        more.pop("vectors_config", {"size": DIM, "distance": distance}),
-        optimizers_config=SMALL,
+        {"size": DIM, "distance": distance},
+        optimizers_config={**SMALL, "default_segment_number": segments},
         **more,
     )
     ids = list(range(SIZE)) if ids is None else ids
-    payloads = [{"n": i} for i in range(SIZE)]
-    db.upsert("c", models.Batch(ids=ids, vectors=ROWS, payloads=payloads))
+    for some in np.array_split(np.arange(SIZE), segments):
+        batch = models.Batch(
+            ids=[ids[i] for i in some],
+            vectors=ROWS[some],
+            payloads=[{"n": int(i)} for i in some],
+        )
+        db.upsert("c", batch)
+        db.flush("c")
     assert db.wait_for_optimizer("c", timeout=200)
     warm(db.collection("c"))
     return db.collection("c")
@@ -121,6 +143,55 @@ def test_a_named_vector(db: vecdb.VecDB, taken: list[bool]) -> None:
     assert taken.count(True) > len(QUERIES) // 2
     with pytest.raises(vecdb.errors.InvalidInputError, match="vector"):
         collection.query_points(QUERIES[0], using="three")
+
+
+OPTIONS: list[dict[str, Any]] = [
+    {},
+    {"hnsw_ef": 12},
+    {"hnsw_ef": 300},
+    {"exact": True},
+    {"recall": 0.9, "hnsw_ef": 0},
+    *({"quantization": {"oversampling": factor}} for factor in (1.0, 2.5, 9.0)),
+    {"quantization": {"oversampling": 3.0}, "recall": 0.95},
+    {"quantization": {"rescore": False}},
+    {"quantization": {"rescore": False}, "hnsw_ef": 60},
+    {"quantization": {"ignore": True}},
+]
+FILTERS: list[Any] = [
+    None,
+    {"must": [{"key": "n", "range": {"lt": 40}}]},
+    {"must": [{"key": "n", "range": {"gte": 500, "lt": 1700}}]},
+    {"must_not": [{"key": "n", "range": {"lt": 40}}]},
+    {"must": [{"key": "n", "match": {"value": -1}}]},
+    {"must": [{"has_id": [3, 4, 5, 2900]}]},
+]
+
+
+@pytest.mark.parametrize("segments", [1, 3])
+@pytest.mark.parametrize("codes", [None, {"scalar": {"type": "int8"}}, {"binary": {}}])
+@pytest.mark.parametrize("distance", ["Cosine", "Euclid"])
+def test_with_options_and_filters_in_any_segments(
+    db: vecdb.VecDB, taken: list[bool], distance: str, codes: Any, segments: int
+) -> None:
+    """Beside deleted rows, too, and rows in memory."""
+    collection = make(db, distance, segments=segments, quantization_config=codes)
+    collection.create_payload_index("n", "integer")
+    changes = [lambda: None, lambda: collection.delete([1, 7, 9, 2000])]
+    changes += [lambda: collection.upsert([{"id": 10**6, "vector": SURE, "payload": {"n": 600}}])]
+    for change in changes:
+        change()
+        for params in OPTIONS:
+            for query in (SURE, *QUERIES[:3]):
+                for filter in FILTERS:
+                    same(
+                        collection,
+                        query,
+                        search_params=models.coerce(models.SearchParams, params),
+                        query_filter=filter,
+                        with_payload=filter is None,
+                    )
+    assert len(collection._view().segments) == segments + 1
+    assert True in taken
 
 
 def test_what_is_written_meanwhile_is_seen(db: vecdb.VecDB, taken: list[bool]) -> None:
@@ -208,19 +279,31 @@ def test_more_than_there_are_is_not_searched_plainly(db: vecdb.VecDB, taken: lis
     assert taken == [False]
 
 
-def test_after_doubts_plain_searches_pause(db: vecdb.VecDB, taken: list[bool]) -> None:
-    """A doubtful search is made twice. Queries that are all unlike the rows must not pay for it."""
+def test_a_doubtful_search_goes_on_where_it_was(
+    db: vecdb.VecDB, taken: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of it was made again before it went deeper."""
     collection = make(db)
-    unlike = RNG.standard_normal((200, DIM)).astype(np.float32)
+    unlike = RNG.standard_normal((50, DIM)).astype(np.float32)
     for query in unlike:
-        assert collection.search(query) == collection.query_points(query, explain=True).points
-    tried = [plain for plain in collection._view().plain.values() if plain[1] is not None]
-    assert tried
-    assert tried[0][1].pause > 7
-    assert taken.count(True) < 20
-    for _ in range(40):
-        collection.search(SURE)
-    assert taken[-1]
+        same(collection, query)
+    assert taken.count(False) > 20
+    visits: list[int] = []
+    tried = widen._tried
+
+    def note(search: Any, visit: Any) -> Any:
+        visits.append(visit.candidates)
+        return tried(search, visit)
+
+    monkeypatch.setattr(widen, "_tried", note)
+    [file] = [s.segment.vectors("") for s in collection._view().segments if s.live]
+    for query in unlike:
+        file.cold = False  # as it may be on a busy machine
+        collection.search(query)
+        apart, visits[:] = visits[:], []
+        collection.query_points(query, explain=True)
+        assert visits[1:] == apart
+        visits.clear()
 
 
 def test_few_kinds_are_remembered(db: vecdb.VecDB) -> None:

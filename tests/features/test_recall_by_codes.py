@@ -159,24 +159,44 @@ def test_what_clipping_takes_from_a_row_is_expected(distance: str) -> None:
 @pytest.mark.parametrize("codes", CODES)
 @pytest.mark.parametrize("distance", ["Dot", "Manhattan"])
 def test_asking_for_more_never_gives_less(codes: str, distance: str) -> None:
+    """A recall, and beside it or alone a number of originals."""
     rows, queries = (each.astype(np.float32) for each in giants(np.random.default_rng(7)))
+    factors = (1, 2, 30, 100)
+    by_recall: list[Any] = [
+        {"recall": 0.5},
+        {},
+        *({"recall": 0.97, "quantization": {"oversampling": factor}} for factor in factors),
+        {"recall": 0.99, "quantization": {"oversampling": 100}},
+        {"exact": True},
+    ]
+    alone: list[Any] = [*({"quantization": {"oversampling": f}} for f in factors), {"exact": True}]
     with filled(distance, CODES[codes], rows) as db:
         for query in queries:
-            scores, before = exact_scores(distance, rows, query), -np.inf
-            asked: list[Any] = [
-                {"recall": 0.5},
-                {},
-                {"quantization": {"oversampling": 1}},
-                {"quantization": {"oversampling": 2}},
-                {"quantization": {"oversampling": 30}},
-                {"quantization": {"oversampling": 30}, "recall": 0.99},
-                {"exact": True},
-            ]
-            for params in asked:
-                hits = db.search("c", query, search_params=params)
-                now = np.sort(scores[[int(hit.id) for hit in hits]])
-                assert (now >= before - 1e-4 * np.abs(now)).all(), params
-                before = now
+            scores = exact_scores(distance, rows, query)
+            for asked in (by_recall, alone):
+                before = -np.inf
+                for params in asked:
+                    hits = db.search("c", query, search_params=params)
+                    now = np.sort(scores[[int(hit.id) for hit in hits]])
+                    assert (now >= before - 1e-4 * np.abs(now)).all(), params
+                    before = now
+
+
+@pytest.mark.parametrize("codes", CODES)
+def test_as_many_originals_are_read_as_the_caller_says(codes: str) -> None:
+    """Neither fewer nor more, unless a recall is asked for beside it."""
+    rows, queries = (each.astype(np.float32) for each in giants(np.random.default_rng(7)))
+
+    def read(db: VecDB, factor: float, **more: Any) -> int:
+        params = {"quantization": {"oversampling": factor}, **more}
+        response = db.query_points("c", queries[0], search_params=params, explain=True)
+        assert response.explanation is not None
+        return int(response.explanation[0].stages[-1].rows)
+
+    with filled("Cosine", CODES[codes], rows) as db:
+        for factor in (1.0, 1.55, 7.3):
+            assert read(db, factor) == int(factor * 10)
+            assert read(db, factor, recall=0.97) >= max(int(factor * 10), 16)
 
 
 def test_the_explanation_says_why_all_are_scanned() -> None:

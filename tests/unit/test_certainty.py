@@ -192,3 +192,15 @@ def test_twice_as_many_until_it_is_sure() -> None:
     assert surely(0.2, 0.0, stop=100)[::2] == (64, DOUBTFUL)
     assert surely(30.0, 0.1)[2] == HOPELESS
     assert surely(0.2, 0.1, next_=5)[1:] != (5, SURE)
+
+
+@pytest.mark.parametrize(("count", "columns"), [(1, 35), (5, 40), (700, 97)])
+def test_scales_of_rows_at_some_positions(count: int, columns: int) -> None:
+    random = np.random.default_rng(3)
+    blocks = random.gamma(2.0, 1.0, (23, columns)).astype(np.float32)
+    first, positions = columns - 33, random.integers(0, 32 * 23, count)
+    scales = np.empty(count, np.float32)
+    certainty.scale_rows(blocks, first, positions, 1.7, scales)
+    ratio = blocks[positions >> 5, first + (positions & 31)] / np.float32(1.7)
+    want = np.maximum(np.maximum(ratio, 2 * ratio - np.float32(1.5)), np.float32(1e-6))
+    np.testing.assert_array_equal(scales, want)

@@ -83,7 +83,8 @@ def recall(
         _, rows, counts, sure = index.nearest(queries[left], blocks, *some)
         for query, mine, count in zip(left, rows, counts[:, 0], strict=True):
             hits[query] = np.count_nonzero(scores[query, mine[:count]] >= worst[query] - 1e-4)
-        left = left[(sure < np.array([effort.calm, effort.reach])).any(axis=1)]
+        enough = index.sure_enough(effort, target, limit)
+        left = left[(sure < np.array(enough)).any(axis=1)]
         effort = index.deeper(effort, effort.candidates, limit)
     hits[left] = limit  # by all rows
     return float(np.minimum(hits, limit).sum() / (limit * len(queries)))
@@ -240,6 +241,22 @@ def test_queries_that_are_unlike_the_rows_are_doubted(metric: str) -> None:
             doubted.append(float(np.mean((sure < (effort.calm, effort.reach)).any(axis=1))))
         assert doubted[0] < (0.5 if metric == "manhattan" else 0.15)
         assert doubted[1] > 0.6
+
+
+def test_a_deeper_search_need_not_be_surer_than_what_was_asked_for() -> None:
+    """Queries unlike the rows went on to ever more candidates, up to all rows, until 0.9995 was
+    sure where 0.97 was asked for."""
+    index, _, _ = built(clustered_rows(3000, 24, 12), "dot")
+    for recall, limit in ((0.9, 10), (0.97, 10), (0.97, 100)):
+        asked = index.effort(recall, limit)
+        assert index.sure_enough(asked, recall, limit) == (asked.calm, asked.reach)
+        for line in index.efforts[TABLE_LIMITS.index(limit)]:
+            calm, reach = index.sure_enough(line, recall, limit)
+            assert calm <= line.calm
+            assert reach <= line.reach
+            if line.recall >= 0.999 and not line.everything:
+                assert calm == max(asked.calm, usual_calm(recall)) < line.calm
+                assert reach <= asked.reach
 
 
 def test_a_state_from_before_doubts_and_spans() -> None:

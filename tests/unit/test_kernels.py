@@ -147,6 +147,18 @@ def test_rows_are_selected_in_order_and_in_pieces():
             assert found == np.flatnonzero(allowed).tolist()
 
 
+@pytest.mark.parametrize("rows", [0, 1, 7, 8, 64, 500, 4099])
+def test_the_rows_of_a_mask_are_counted_and_selected(rows):
+    for share in (0.0, 0.03, 0.5, 1.0):
+        flags = np.random.default_rng(4).random(rows) < share
+        mask = np.packbits(flags, bitorder="little")
+        assert topk.count_allowed(mask) == flags.sum()
+        chosen = np.empty(rows + 64, np.int64)
+        if len(mask):
+            assert topk.select_rows(mask, 0, rows, chosen) == (flags.sum(), rows)
+            np.testing.assert_array_equal(chosen[: flags.sum()], np.flatnonzero(flags))
+
+
 def test_mask_bits_beyond_the_last_row_mean_nothing():
     mask = np.array([255, 255], np.uint8)
     vectors = np.ones((9, 4), np.float32)

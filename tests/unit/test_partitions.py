@@ -10,6 +10,7 @@ from block_layout import packed
 
 from vecdb.kernels import partitions, priorities
 from vecdb.kernels.rescoring import rescore
+from vecdb.kernels.shortlist import allowed_first
 
 
 def made(seed: int, rows: int, dim: int, count: int, width: int) -> dict[str, np.ndarray]:
@@ -312,29 +313,62 @@ def test_partitions_whose_priority_overflows_are_found(asked: int, spoiled: list
 
 @pytest.mark.parametrize("metric", [0, 1, 2])
 @pytest.mark.parametrize("moved", [False, True])
+@pytest.mark.parametrize("share", [1.0, 0.97, 0.6])
 @pytest.mark.parametrize(("asked", "candidates", "k"), [(1, 40, 10), (3, 7, 7), (2, 500, 60)])
-def test_nearest_visits_and_rescores(
-    metric: int, moved: bool, asked: int, candidates: int, k: int
+def test_nearest_visits_and_rescores_what_a_mask_allows(
+    metric: int, moved: bool, share: float, asked: int, candidates: int, k: int
 ) -> None:
     data = made(16, 500, 40, 17, 4)
     random = np.random.default_rng(17)
     vectors = random.standard_normal((501, 40)).astype(np.float32)
     queries = random.standard_normal((asked, 40)).astype(np.float32)
     order = random.permutation(501)[:500].astype(np.uint32) if moved else np.empty(0, np.uint32)
+    allowed = random.random(501) < share
+    mask = np.packbits(allowed, bitorder="little") if share < 1.0 else np.empty(0, np.uint8)
     scores, rows = np.empty((asked, k), np.float32), np.empty((asked, k), np.int64)
-    counts = np.zeros((asked, 3), np.int64)
+    counts, sure = np.zeros((asked, 3), np.int64), np.empty((asked, 2), np.float32)
     partitions.nearest(
-        *(queries, *of_index(data, 4), 1.0, candidates, order, metric, vectors),
-        *(k, scores, rows, counts, np.empty((asked, 2), np.float32)),
+        *(queries, *of_index(data, 4), 1.0, candidates, order, mask, metric, vectors),
+        *(k, scores, rows, counts, sure),
     )
     for q in range(asked):
         data["query"] = queries[q]
-        _, found, ranges, seen = visited(data, 4, candidates, 1.0)
-        assert counts[q].tolist() == [len(found), ranges, seen]
+        estimates, found, ranges, seen = visited(data, 4, candidates, 1.0)
         found = order[found].astype(np.int64) if moved else found
+        left = allowed[found]
+        worst = np.sort(estimates[left])[-k] if left.sum() >= k else -np.inf
+        deep = (estimates >= worst).sum() <= k + k // partitions.TOO_MANY_LEFT_OUT
+        if share < 1.0 and not (left.all() or (left.sum() >= k and deep)):
+            assert counts[q].tolist() == [0, ranges, seen]
+            assert (sure[q] == -np.inf).all()
+            continue
+        found = found[left]
+        assert counts[q].tolist() == [len(found), ranges, seen]
         want, where = np.empty((1, k), np.float32), np.empty((1, k), np.int64)
         left_out = (found[None], np.array([len(found)]), np.empty((1, 0), np.float32))
         none = np.empty((1, 2), np.float32)
         rescore(metric, vectors, queries[q : q + 1], *left_out, none, k, want, where, none.copy())
         np.testing.assert_array_equal(scores[q], want[0])
         np.testing.assert_array_equal(rows[q], where[0])
+
+
+@pytest.mark.parametrize("count", [1, 7, 64, 333])
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.9, 1.0])
+def test_allowed_entries_come_first_and_say_how_deep_they_stand(count: int, share: float) -> None:
+    random = np.random.default_rng(5)
+    scores = random.integers(0, 50, count).astype(np.float32)  # some are equal
+    rows = random.permutation(4 * count)[:count]
+    flags = random.random(4 * count) < share
+    mask = np.packbits(flags, bitorder="little")
+    for wanted in {1, min(3, count), count}:
+        mine, theirs = scores.copy(), rows.copy()
+        allowed, depth = allowed_first(mask, wanted, mine, theirs, count)
+        np.testing.assert_array_equal(theirs[:allowed], rows[flags[rows]])
+        np.testing.assert_array_equal(mine[:allowed], scores[flags[rows]])
+        assert sorted(zip(theirs, mine, strict=True)) == sorted(zip(rows, scores, strict=True))
+        if allowed < wanted:
+            assert depth == 0
+        elif allowed < count:
+            assert depth == (scores >= np.sort(mine[:allowed])[-wanted]).sum()
+        else:
+            assert depth == wanted

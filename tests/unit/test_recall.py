@@ -126,7 +126,10 @@ def test_more_real_sets_leave_the_plan_as_it_was() -> None:
 def test_asking_for_more_is_compared_with_asking_for_less() -> None:
     ten = Asking()
     assert set(less_of(replace(ten, recall=0.99))) == {replace(ten, recall=0.9), ten}
-    assert ten in set(less_of(replace(ten, oversampling=8.0)))
+    few, many = replace(ten, oversampling=2.0), replace(ten, oversampling=8.0)
+    assert set(less_of(many)) == {few}
+    asked = replace(ten, recall=0.99)
+    assert asked in set(less_of(replace(many, recall=0.99)))
     assert replace(ten, recall=1.0) in set(less_of(replace(ten, exact=True)))
     assert ten not in set(less_of(replace(ten, rescore=False)))
     for place in plan(GENERATORS.values(), quick=True)[::37]:
@@ -243,12 +246,12 @@ def test_queries_that_are_nearly_one_are_judged_as_one(data: Data) -> None:
 
 def test_what_is_promised_nothing_is_only_reported(truth: Truth) -> None:
     assert wrong(truth, {Asking(rescore=False): lose(answers_of(truth), truth, 1)}) == {}
-    assert wrong(truth, {Asking(hnsw_ef=10): lose(answers_of(truth), truth, 1)}) == {}
+    for said in (Asking(hnsw_ef=10), Asking(oversampling=2.0)):
+        assert wrong(truth, {said: lose(answers_of(truth), truth, 1)}) == {}
 
 
 def test_asking_for_more_finds_less(truth: Truth) -> None:
     for more in (
-        Asking(oversampling=8.0),
         Asking(batch=True),
         Asking(recall=0.98),
         Asking(hnsw_ef=1000),  # more candidates than any query took
@@ -257,6 +260,9 @@ def test_asking_for_more_finds_less(truth: Truth) -> None:
         assert wrong(truth, found) == {more.name: ["less"]}
         found[more] = lose(answers_of(truth), truth, 0.04)
         assert wrong(truth, found) == {}
+    few, many = Asking(oversampling=2.0), Asking(oversampling=8.0)
+    found = {few: answers_of(truth), many: lose(answers_of(truth), truth, 0.1)}
+    assert wrong(truth, found) == {many.name: ["less"]}
     fewer = Asking(hnsw_ef=30)
     found = {Asking(): answers_of(truth), fewer: lose(answers_of(truth), truth, 0.5)}
     assert wrong(truth, found) == {}

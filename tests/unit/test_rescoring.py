@@ -263,3 +263,25 @@ def test_giants_among_the_candidates_do_not_make_the_others_doubtful() -> None:
         assert calm(0, giants) > plain / 2
         assert calm(1, giants) < 3  # scores of distances are no larger for longer rows
     assert calm(0, 30) < 3  # so many are not special
+
+
+@pytest.mark.parametrize(("count", "kept"), [(1, 1), (9, 4), (40, 40), (200, 33)])
+def test_survivors_are_the_best_by_better_codes(count: int, kept: int) -> None:
+    random = np.random.default_rng(6)
+    estimates = random.standard_normal(count).astype(np.float32)
+    scores = (estimates + 0.1 * random.standard_normal(count)).astype(np.float32)
+    scores[: count // 2] = np.round(scores[: count // 2])  # some are equal
+    rows = random.permutation(3 * count)[:count]
+    bound, sure = np.array([-3.0, 0.5], np.float32), np.zeros(2, np.float32)
+    best = np.lexsort((rows, -scores))
+    for measured in (0, 1, 10):
+        mine, theirs = scores.copy(), rows.copy()
+        rescoring.survivors(0, estimates, bound, measured, kept, mine, theirs, sure)
+        np.testing.assert_array_equal(theirs[:kept], rows[best[:kept]])
+        np.testing.assert_array_equal(mine[:kept], scores[best[:kept]])
+        want = (math.inf, math.inf)
+        if measured:
+            number = min(measured, count)
+            last = scores[best[number - 1]]
+            want = rescoring.sureness(0, estimates, scores, bound, number, last)
+        assert sure.tolist() == pytest.approx(want)

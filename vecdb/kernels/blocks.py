@@ -37,6 +37,7 @@ __all__ = [
     "LANES",
     "TOGETHER",
     "bytes_of_table",
+    "count_ones",
     "count_trailing_zeros",
     "nearest_of_block",
     "products_of_four",
@@ -397,5 +398,15 @@ def count_trailing_zeros(typing_context: Any, word: Any) -> Any:
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
+
+    return i64(i64), generate
+
+
+@intrinsic
+def count_ones(typing_context: Any, word: Any) -> Any:
+    """How many bits are set in an int64."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.ctpop(arguments[0])
 
     return i64(i64), generate

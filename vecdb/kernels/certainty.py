@@ -20,6 +20,7 @@ from vecdb.kernels.compiling import njit, types
 from vecdb.kernels.distance import score_rows
 from vecdb.kernels.prefetch import prefetch_row
 from vecdb.kernels.signatures import (
+    f32,
     floats_1,
     floats_2,
     i64,
@@ -30,7 +31,15 @@ from vecdb.kernels.signatures import (
 )
 from vecdb.kernels.topk import topk_push
 
-__all__ = ["DOUBTFUL", "HOPELESS", "SURE", "missed", "rescore_until_sure", "score_candidates"]
+__all__ = [
+    "DOUBTFUL",
+    "HOPELESS",
+    "SURE",
+    "missed",
+    "rescore_until_sure",
+    "scale_rows",
+    "score_candidates",
+]
 
 DOUBTFUL: Final = 0
 SURE: Final = 1
@@ -49,8 +58,25 @@ _INDEPENDENT: Final = 1e-3
 besides these."""
 _MANY: Final = 150
 """Fewer scores do not tell what codes are worth far from them."""
+_UNUSUAL: Final = np.float32(1.5)
+"""So many times the usual correction is not only that of codes that tell little."""
+_LEAST_SCALE: Final = np.float32(1e-6)
 _f64: Final = types.float64
 _two: Final[Any] = types.UniTuple(types.float64, 2)
+
+
+@njit(types.void(floats_2, i64, ints_1, f32, out_floats_1), nogil=True, cache=True)
+def scale_rows(blocks, first, positions, usual, scales):  # type: ignore[no-untyped-def]
+    """Write how far off the sketches at ``positions: int64[n]`` are to ``scales: float32[n]``.
+
+    ``blocks: float32[b, c]`` are those of `fastscan`, in which the corrections of 32 rows begin at
+    ``first``; ``usual`` is one in the median. A sketch is as far off as the residual is long. Its
+    length is in the correction only where it is unusual, and half of it then, or double.
+    """
+    for i in range(positions.shape[0]):
+        scale = blocks[positions[i] >> 5, first + (positions[i] & 31)] / usual
+        scale = max(scale, np.float32(2.0) * scale - _UNUSUAL)
+        scales[i] = max(scale, _LEAST_SCALE)
 
 
 @njit(

@@ -1,10 +1,9 @@
 """Exact scores of float32 vectors: scans with a running top-k, and scores of single rows.
 
 The plain loop over one row, with sums free to be reordered, is what LLVM turns into the fastest
-code: with long rows asked for ahead, it reads at the speed of memory. Two things break that, both
+code: with rows asked for ahead, it reads at the speed of memory. Two things break that, both
 measured: a branch on the metric inside the loop over rows (half the speed on short rows), and
-several rows at once (fewer loads of the query, but slower with 32-byte registers). Short rows come
-by themselves, and to ask for them costs a fifth where they are in a cache.
+several rows at once (fewer loads of the query, but slower with 32-byte registers).
 """
 
 from __future__ import annotations
@@ -43,6 +42,9 @@ __all__ = [
     "score_rows_manhattan",
 ]
 
+_LONG = 128
+"""Dimensions."""
+
 # An unsigned row number spares the test for a negative index.
 _ROW = f32(floats_2, types.uint64, floats_1)
 
@@ -72,6 +74,27 @@ def _manhattan(vectors, row, query):  # type: ignore[no-untyped-def]
     return -total
 
 
+@njit(types.void(i64, floats_2, floats_1, ints_1, i64, out_floats_1), nogil=True, cache=True)
+def _score_rows(metric, vectors, query, row_numbers, ahead, out):  # type: ignore[no-untyped-def]
+    """Score rows, of which others are asked for so many before they are needed; 0: none is."""
+    m = row_numbers.shape[0]
+    if metric == DOT:
+        for i in range(m):
+            if ahead:
+                prefetch_row(vectors, row_numbers[min(i + ahead, m - 1)])
+            out[i] = _dot(vectors, np.uint64(row_numbers[i]), query)
+    elif metric == EUCLID:
+        for i in range(m):
+            if ahead:
+                prefetch_row(vectors, row_numbers[min(i + ahead, m - 1)])
+            out[i] = _euclid(vectors, np.uint64(row_numbers[i]), query)
+    else:
+        for i in range(m):
+            if ahead:
+                prefetch_row(vectors, row_numbers[min(i + ahead, m - 1)])
+            out[i] = _manhattan(vectors, np.uint64(row_numbers[i]), query)
+
+
 @njit(types.void(i64, floats_2, floats_1, ints_1, out_floats_1), nogil=True, cache=True)
 def score_rows(metric, vectors, query, row_numbers, out):  # type: ignore[no-untyped-def]
     """Write the scores of the rows ``row_numbers: int64[m]`` to ``out: float32[m]``.
@@ -79,23 +102,8 @@ def score_rows(metric, vectors, query, row_numbers, out):  # type: ignore[no-unt
     ``metric`` is a number of `signatures.METRIC_CODES`; ``vectors: float32[n, d]``,
     ``query: float32[d]``. Row numbers are not checked: each must be in ``0 .. n - 1``.
     """
-    m = row_numbers.shape[0]
-    ahead, long = 1 + AHEAD // (4 * query.shape[0] + 1), query.shape[0] >= 128
-    if metric == DOT:
-        for i in range(m):
-            if long:
-                prefetch_row(vectors, row_numbers[min(i + ahead, m - 1)])
-            out[i] = _dot(vectors, np.uint64(row_numbers[i]), query)
-    elif metric == EUCLID:
-        for i in range(m):
-            if long:
-                prefetch_row(vectors, row_numbers[min(i + ahead, m - 1)])
-            out[i] = _euclid(vectors, np.uint64(row_numbers[i]), query)
-    else:
-        for i in range(m):
-            if long:
-                prefetch_row(vectors, row_numbers[min(i + ahead, m - 1)])
-            out[i] = _manhattan(vectors, np.uint64(row_numbers[i]), query)
+    ahead = 1 + AHEAD // (4 * query.shape[0] + 1)
+    _score_rows(metric, vectors, query, row_numbers, ahead, out)
 
 
 @njit(
@@ -109,13 +117,16 @@ def scan(metric, vectors, query, mask, base, scores, rows, filled):  # type: ign
     ``metric``, ``vectors`` and ``query`` as in `score_rows`, the mask as in `vecdb.kernels`, the
     rest as in `topk`. Returns the new ``filled``. Shapes are not checked: see `scan_dot`.
     """
-    n = vectors.shape[0]
+    n, dim = vectors.shape
     chosen = np.empty(BLOCK, np.int64)
     block_scores = np.empty(BLOCK, np.float32)
+    # Short rows one behind the other come by themselves, and to ask for them costs a fifth where
+    # they are in a cache.
+    ahead = 1 + AHEAD // (4 * dim + 1) if dim >= _LONG or mask.shape[0] else 0
     row = 0
     while row < n:
         count, row = select_rows(mask, row, n, chosen)
-        score_rows(metric, vectors, query, chosen[:count], block_scores)
+        _score_rows(metric, vectors, query, chosen[:count], ahead, block_scores)
         filled = offer_rows(block_scores, chosen, count, base, scores, rows, filled)
     return filled
 

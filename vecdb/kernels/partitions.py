@@ -18,6 +18,7 @@ from vecdb.kernels.compiling import njit, types
 from vecdb.kernels.fastscan import quantize_tables, scan
 from vecdb.kernels.priorities import beyond, gaps, inverse_spans, priorities, product
 from vecdb.kernels.rescoring import rescore
+from vecdb.kernels.shortlist import allowed_first
 from vecdb.kernels.signatures import (
     bytes_1,
     bytes_2,
@@ -35,6 +36,7 @@ from vecdb.kernels.topk import topk_sort
 from vecdb.kernels.views import flat
 
 __all__ = [
+    "TOO_MANY_LEFT_OUT",
     "every",
     "nearest",
     "query_tables",
@@ -44,6 +46,9 @@ __all__ = [
 ENTRIES: Final = 16
 _TIERS: Final = 2
 _MORE_TIERS: Final = 24
+TOO_MANY_LEFT_OUT: Final = 4
+"""Where a mask leaves out more than one candidate for so many results, among those that are as
+good, a search was not as deep as it had to be."""
 
 bytes_table: Final[Any] = types.Array(types.uint8, 2, "C")
 uint32s_1: Final[Any] = types.Array(types.uint32, 1, "C", readonly=True)
@@ -315,6 +320,7 @@ def every(  # type: ignore[no-untyped-def]
         f32,
         i64,
         uint32s_1,
+        bytes_1,
         i64,
         floats_2,
         i64,
@@ -346,6 +352,7 @@ def nearest(  # type: ignore[no-untyped-def]
     gap,
     candidates,
     order,
+    mask,
     metric,
     vectors,
     measured,
@@ -356,7 +363,10 @@ def nearest(  # type: ignore[no-untyped-def]
 ):
     """`visit`, then `rescore`, in one call: a second one would take a fifth of a search.
 
-    ``order: uint32[n]``: the row at each position, empty if they are the same.
+    ``order: uint32[n]``: the row at each position, empty if they are the same. Candidates that the
+    mask does not allow, whose bits are of rows, are left out. Where so many stand before the
+    results that this was no search for these (`TOO_MANY_LEFT_OUT`), margins are minus infinity, and
+    there are no results.
     """
     n_queries = queries.shape[0]
     sketched = np.empty((n_queries, candidates), np.float32)
@@ -390,6 +400,16 @@ def nearest(  # type: ignore[no-untyped-def]
             for i in range(counts[q, 0]):
                 chosen[q, i] = order[chosen[q, i]]
     counted = counts[:, 0].copy()
+    if mask.shape[0]:
+        wanted = scores.shape[1]
+        for q in range(n_queries):
+            allowed, depth = allowed_first(mask, wanted, sketched[q], chosen[q], counted[q])
+            enough = depth > 0 and depth - wanted <= wanted // TOO_MANY_LEFT_OUT
+            counted[q] = allowed if enough else 0
     rescore(
         metric, vectors, queries, chosen, counted, sketched, bounds, measured, scores, rows, margins
     )
+    for q in range(n_queries):
+        if counted[q] == 0 and counts[q, 0] > 0:
+            margins[q] = -np.inf
+        counts[q, 0] = counted[q]

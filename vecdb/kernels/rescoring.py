@@ -23,12 +23,13 @@ from vecdb.kernels.signatures import (
     ints_2,
     out_floats_1,
     out_floats_2,
+    out_ints_1,
     out_ints_2,
     two_floats,
 )
 from vecdb.kernels.topk import topk_sort
 
-__all__ = ["rescore", "sureness"]
+__all__ = ["rescore", "sureness", "survivors"]
 
 _ROUNDING: Final = np.float32(1e-6)
 _ROOT: Final = math.sqrt(0.5)
@@ -276,3 +277,34 @@ def rescore(  # type: ignore[no-untyped-def]
             rows[q, i] = order[i]
         make_heap(scores[q], rows[q], k)
         topk_sort(scores[q], rows[q], k)
+
+
+@njit(
+    types.void(
+        *(i64, floats_1, floats_1, i64, i64, out_floats_1, out_ints_1, out_floats_1),
+    ),
+    nogil=True,
+    cache=True,
+)
+def survivors(metric, estimates, bound, measured, kept, scores, rows, sure):  # type: ignore[no-untyped-def]
+    """Sort the best ``kept`` of some candidates to the front, best first, by the scores that better
+    codes give them.
+
+    ``estimates``, ``scores: float32[c]``, ``rows: int64[c]``: what the candidates were chosen by,
+    what codes say, and which rows they are. ``sure: float32[2]``: `sureness`, of the candidate
+    number ``measured`` by codes; 0 of these: infinity, as nobody wants to know.
+    """
+    count = rows.shape[0]
+    sure[:] = np.inf
+    if measured > 0:
+        measured = min(measured, count)
+        some = scores.copy()
+        best_first(some, rows.copy(), count, measured)
+        last = some[0]
+        for i in range(measured):
+            last = min(last, some[i])
+        sure[0], sure[1] = sureness(metric, estimates, scores, bound, measured, last)
+    if kept < count:
+        best_first(scores, rows, count, kept)
+    make_heap(scores, rows, kept)
+    topk_sort(scores, rows, kept)

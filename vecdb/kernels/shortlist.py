@@ -13,9 +13,9 @@ from typing import Any, Final
 import numpy as np
 
 from vecdb.kernels.compiling import njit, types
-from vecdb.kernels.signatures import f32, i64, out_floats_1, out_ints_1
+from vecdb.kernels.signatures import bytes_1, f32, i64, out_floats_1, out_ints_1, two_ints
 
-__all__ = ["best_first", "make_heap", "thin"]
+__all__ = ["allowed_first", "best_first", "make_heap", "thin"]
 
 _count_and_score: Final[Any] = types.Tuple((i64, f32))
 
@@ -85,6 +85,34 @@ def thin(scores, rows, count, k):  # type: ignore[no-untyped-def]
             return at, middle
     best_first(scores, rows, count, k)
     return k, scores[k - 1]
+
+
+@njit(two_ints(bytes_1, i64, out_floats_1, out_ints_1, i64), nogil=True, cache=True)
+def allowed_first(mask, wanted, scores, rows, count):  # type: ignore[no-untyped-def]
+    """Bring those of ``count`` entries to the front whose rows a mask allows, in their order.
+
+    Returns how many they are, and how many of all entries are as good as the one of them that is
+    number ``wanted``: so many have to be looked at to find it. 0: it is not among them.
+    """
+    allowed = np.int64(0)
+    for i in range(count):
+        score = scores[i]
+        row = rows[i]
+        scores[i] = scores[allowed]
+        rows[i] = rows[allowed]
+        scores[allowed] = score
+        rows[allowed] = row
+        allowed += mask[row >> 3] >> (row & 7) & 1
+    if allowed < wanted:
+        return allowed, 0
+    if allowed == count:
+        return allowed, wanted
+    some = scores[:allowed].copy()
+    best_first(some, rows[:allowed].copy(), allowed, wanted)
+    as_good = np.int64(0)
+    for i in range(count):
+        as_good += np.int64(scores[i] >= some[wanted - 1])
+    return allowed, as_good
 
 
 @njit(types.void(out_floats_1, out_ints_1, i64), nogil=True, cache=True)

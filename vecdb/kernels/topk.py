@@ -12,6 +12,7 @@ from typing import Final
 
 import numpy as np
 
+from vecdb.kernels.blocks import count_ones, count_trailing_zeros
 from vecdb.kernels.compiling import njit, types
 from vecdb.kernels.signatures import (
     Bytes,
@@ -30,6 +31,7 @@ from vecdb.kernels.signatures import (
 __all__ = [
     "BLOCK",
     "check_mask",
+    "count_allowed",
     "offer_rows",
     "select_rows",
     "topk_new",
@@ -126,25 +128,6 @@ def worst_score(scores, filled):  # type: ignore[no-untyped-def]
     return scores[0]
 
 
-@njit(i64(bytes_1, i64, i64, out_ints_1, i64), nogil=True, cache=True)
-def _select_of_bytes(mask, row, end, chosen, count):  # type: ignore[no-untyped-def]
-    """The same of some whole bytes, behind ``count`` others.
-
-    There is no branch on a bit: which bits are set cannot be predicted, and a wrong guess costs as
-    much as scoring a short row.
-    """
-    while row < end:
-        byte = np.int64(mask[row >> 3])
-        if byte != 0:
-            if end - row < 8:
-                byte &= (1 << (end - row)) - 1
-            for bit in range(8):
-                chosen[count] = row + bit
-                count += (byte >> bit) & 1
-        row += 8
-    return count
-
-
 @njit(two_ints(bytes_1, i64, i64, out_ints_1), nogil=True, cache=True)
 def select_rows(mask, start, n, chosen):  # type: ignore[no-untyped-def]
     """Fill ``chosen`` with allowed rows from ``start`` on, a multiple of 8.
@@ -159,18 +142,41 @@ def select_rows(mask, start, n, chosen):  # type: ignore[no-untyped-def]
         return count, start + count
     count = 0
     row = start
-    # Where few bits are set, most words have none.
+    # From one bit that is set to the next: where few are, most words have none.
     while row + 64 <= n and count + 64 <= room:
-        word = np.uint64(0)
+        word = np.int64(0)
         for i in range(8):  # one load
-            word |= np.uint64(mask[(row >> 3) + i]) << np.uint64(8 * i)
-        if word != np.uint64(0):
-            count = _select_of_bytes(mask, row, row + 64, chosen, count)
+            word |= np.int64(mask[(row >> 3) + i]) << np.int64(8 * i)
+        while word != 0:
+            chosen[count] = row + count_trailing_zeros(word)
+            count += 1
+            word &= word - 1
         row += 64
     while row < n and count + 8 <= room:
-        count = _select_of_bytes(mask, row, min(row + 8, n), chosen, count)
+        byte = np.int64(mask[row >> 3])
+        if n - row < 8:
+            byte &= (1 << (n - row)) - 1
+        while byte != 0:
+            chosen[count] = row + count_trailing_zeros(byte)
+            count += 1
+            byte &= byte - 1
         row += 8
     return count, min(row, n)
+
+
+@njit(i64(bytes_1), nogil=True, cache=True)
+def count_allowed(mask):  # type: ignore[no-untyped-def]
+    """How many bits of a mask are set."""
+    count = np.int64(0)
+    words = mask.shape[0] >> 3
+    for at in range(words):
+        word = np.int64(0)
+        for i in range(8):  # one load
+            word |= np.int64(mask[8 * at + i]) << np.int64(8 * i)
+        count += count_ones(word)
+    for at in range(8 * words, mask.shape[0]):
+        count += count_ones(np.int64(mask[at]))
+    return count
 
 
 @njit(

@@ -134,8 +134,8 @@ class SearchParams(Model, frozen=True, kw_only=True):
     recall: Recall | None = None
     """The share of true neighbours to aim for; None: what the collection says. Searches of an
     index take the cheapest effort that was measured to reach it, those of codes alone as many
-    candidates as prove enough. ``hnsw_ef`` (candidates) overrides it if it is fewer than that
-    takes, or if nothing is rescored, else adds to it, as ``oversampling`` does.
+    candidates as prove enough. ``hnsw_ef`` (candidates) is taken instead of what that takes; so is
+    ``oversampling`` (originals, by codes) if no recall is said.
     """
     acorn: AcornSearchParams | None = None
 

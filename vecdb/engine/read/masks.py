@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 
 import msgspec
 import numpy as np
@@ -18,6 +19,7 @@ from vecdb.engine.read.remembered import is_worth_remembering, recall, remember
 from vecdb.engine.read.rows import decoded, in_pieces, read_payload, vector_names
 from vecdb.engine.read.selectivity import Selectivity
 from vecdb.engine.view import Offsets, Segment, SegmentView, View, live_rows
+from vecdb.kernels import at_hand
 from vecdb.payload.fields import text_indexes
 from vecdb.payload.filters import (
     PayloadSchema,
@@ -109,6 +111,18 @@ def allowed(
     if mask is None:
         return None
     return _trim(mask, segment_view.rows)
+
+
+def count_of(mask: Bits) -> int:
+    """How many rows a mask has."""
+    return _count_allowed()(mask) if at_hand() else count_set(mask)
+
+
+@cache
+def _count_allowed() -> Callable[[Bits], int]:
+    from vecdb.kernels.topk import count_allowed
+
+    return count_allowed
 
 
 def _trim(mask: Bits, rows: int) -> Bits:

@@ -20,12 +20,11 @@ from msgspec import Struct
 
 from vecdb import models
 from vecdb.engine.parallel import processors, run_all
-from vecdb.engine.read.masks import Explain, allowed
+from vecdb.engine.read.masks import Explain, allowed, count_of
 from vecdb.engine.read.plan import Combined, Nearest, Place
 from vecdb.engine.read.segment.candidates import MOST_AT_ONCE, Best, SegmentSearch
 from vecdb.engine.read.segment.scan import search_segment
 from vecdb.engine.view import SegmentView, View
-from vecdb.storage.format import count_set
 
 Floats = npt.NDArray[np.float32]
 Offsets = npt.NDArray[np.int64]
@@ -142,7 +141,7 @@ def segment_searches(
             continue
         explain = None if explained is None else _explainer(segment_view, explained)
         mask = allowed(view, segment_view, vector.name, condition, request.excluded, explain)
-        many = segment_view.rows if mask is None else count_set(mask)
+        many = segment_view.rows if mask is None else count_of(mask)
         if not many:
             continue
         yield SegmentSearch(

@@ -1,37 +1,41 @@
-"""Plain searches: for what is nearest to a vector, and nothing else is asked for.
+"""Plain searches: for what is nearest to a vector, best first, perhaps beside a filter.
 
-Where a collection is one segment with an index, and its vectors are in memory or in a file that is,
-such a search is one call of a kernel. What that call takes depends on the view, and is found out
-once for each: to do so for every search, as `answer` does, takes as long as the kernel. A search
-that is not plain, or leaves doubts, goes that way, and finds the same.
+Nearly all searches are. What they take of a view is worked out once for each kind of them: to do so
+every time, as `answer` does, takes as long as the kernels. Where a segment has an index, and its
+vectors are in memory or in a file that is, its search is one call of a kernel; whatever else a
+segment has, or lacks, is left to `search_segment`. So both ways find the same.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import repeat
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from msgspec import Struct
+from msgspec.structs import replace
 
 from vecdb import ids, models
 from vecdb.engine.read.answer import public_scores
 from vecdb.engine.read.asked import MOST
+from vecdb.engine.read.masks import count_of, matching
 from vecdb.engine.read.merge import segment_searches
 from vecdb.engine.read.plan import NOTHING, Nearest
+from vecdb.engine.read.reader import condition
 from vecdb.engine.read.rows import read_payloads
-from vecdb.engine.read.segment.candidates import SegmentSearch
+from vecdb.engine.read.segment.candidates import Best, SegmentSearch
 from vecdb.engine.read.segment.kernels import metrics
-from vecdb.engine.read.segment.scan import plain_visit
+from vecdb.engine.read.segment.scan import first_visit, is_plain, search_segment
 from vecdb.engine.read.segment.sketches import Visit
+from vecdb.engine.read.segment.widen import searched_deeper, until_confident
 from vecdb.engine.view import SegmentView, View
 from vecdb.errors import CorruptionError
 from vecdb.storage.arrays import PlacedArray
+from vecdb.storage.catalog import Bits
 from vecdb.storage.format import BLOCK_SIZE
-from vecdb.storage.segment import Index
 from vecdb.vectors import plain_query
 
 Floats = npt.NDArray[np.float32]
@@ -40,46 +44,76 @@ Ints = npt.NDArray[np.int64]
 _MOST = 64
 """So many kinds of plain searches are remembered of a view. A program has a few."""
 _NO_PARAMS = models.SearchParams()
-_BESIDE_RECALL = [
-    (field, getattr(_NO_PARAMS, field))
-    for field in models.SearchParams.__struct_fields__
-    if field != "recall"
-]
-_LONGEST_PAUSE = 31
-"""So many searches are not tried plainly after several that left doubts."""
+_NO_CODES = models.QuantizationSearchParams()
+_FLAGS = (None, True, False)
 
 
-class _Plain(Struct, eq=False, gc=False):
-    """What one kind of plain search takes in a view.
+class _Call(Struct, eq=False, gc=False):
+    """A visit of an index as one call of a kernel, originals and all."""
 
-    A search that leaves doubts is made again, all of it. So after doubtful ones plain searches
-    pause, the longer the more there are: queries unlike the rows all leave doubts.
-    """
-
-    segment_view: SegmentView
-    index: Index
     originals: PlacedArray
-    dim: int
-    normalize: bool
     nearest: Callable[[Floats], tuple[Floats, Ints, Ints, Floats]]
     calm: float
     reach: float
     """How sure an answer has to be."""
-    pause: int = 0
-    """The length of the pause after the last doubtful search."""
-    waiting: int = 0
-    """How much of it is left, in searches. Threads may count wrongly; nothing hangs on it."""
 
-    def doubt(self) -> None:
-        """Pause after a doubtful search."""
-        self.pause = self.waiting = min(2 * self.pause + 1, _LONGEST_PAUSE)
+
+class _Part(Struct, eq=False, gc=False):
+    """The search of one segment, for whatever query. ``visit`` and ``call``: None if it takes
+    something else, or more."""
+
+    search: SegmentSearch
+    visit: Visit | None
+    call: _Call | None
+
+    def best(self, queries: Floats) -> Best:
+        """The best rows for one query, ``float32 (1, dim)``."""
+        search, visit, call = self.search.of(queries), self.visit, self.call
+        index = search.segment_view.segment.index(search.vector.name)
+        if visit is None or index is not visit.index:  # found damaged since
+            return search_segment(search)[0]
+        if call is None or call.originals.cold or call.originals.unverified_blocks:
+            try:  # in a file, and not all of it in memory; or codes are used
+                return until_confident(search, visit)[0]
+            except CorruptionError:
+                return search_segment(search)[0]  # does without what is damaged
+        started = time.perf_counter()
+        scores, rows, counts, sure = call.nearest(queries)
+        call.originals.has_taken(time.perf_counter() - started)
+        [(calm, reach)] = sure.tolist()
+        if counts[0, 0] < search.limit:  # too many of those near the query are not allowed
+            return until_confident(search, visit)[0]
+        if calm < call.calm or reach < call.reach:
+            return searched_deeper(search, visit)[0]
+        return scores[0], rows[0]
+
+    def best_of(self, mask: Bits, queries: Floats) -> Best | None:
+        """The best of the rows of a mask that was made by a filter; None: there are none."""
+        search = self.search
+        if search.mask is not None:
+            mask = search.mask[: len(mask)] & mask
+        allowed = count_of(mask)
+        if not allowed:
+            return None
+        some = replace(search, queries=queries, filtered=True, mask=mask, allowed=allowed)
+        return search_segment(some)[0]
+
+
+class _Plain(Struct, eq=False, gc=False):
+    """What one kind of plain search takes in a view."""
+
+    dim: int
+    normalize: bool
+    metric: str
+    limit: int
+    parts: list[_Part]
 
 
 def plain_search(view: View, asked: models.QueryRequest) -> list[models.ScoredPoint] | None:
-    """The points nearest to a vector, best first: at least one. None: that is no plain search."""
+    """The points nearest to a vector, best first. None: that is no plain search. Raises
+    InvalidInputError for a filter that is none."""
     if (
-        asked.filter is not None
-        or asked.offset is not None
+        asked.offset is not None
         or asked.score_threshold is not None
         or asked.prefetch is not None
         or asked.lookup_from is not None
@@ -87,69 +121,108 @@ def plain_search(view: View, asked: models.QueryRequest) -> list[models.ScoredPo
         or (asked.with_payload is not True and asked.with_payload is not False)
     ):
         return None
-    name = "" if asked.using is None else asked.using
-    plain = _remembered(view, name, asked.limit, asked.params)
+    plain = _remembered(view, "" if asked.using is None else asked.using, asked.limit, asked.params)
     if plain is None:
         return None
     vector = plain_query(asked.query, plain.dim, normalize=plain.normalize)
-    segment_view = plain.segment_view
-    segment = segment_view.segment
-    if vector is None or segment.index(name) is not plain.index:  # found damaged since
+    if vector is None:
         return None
-    if plain.waiting:
-        plain.waiting -= 1
-        return None
-    originals = plain.originals
-    if originals.cold or originals.unverified_blocks:  # in a file, and not all of it in memory
-        return None
-    started = time.perf_counter()
-    scores, rows, counts, sure = plain.nearest(vector[None])
-    originals.has_taken(time.perf_counter() - started)
-    [(calm, reach)] = sure.tolist()
-    if calm < plain.calm or reach < plain.reach or counts[0, 0] < asked.limit:
-        plain.doubt()
-        return None
-    plain.pause = 0
-    rows = rows[0]
-    return list(
-        map(
-            models.ScoredPoint,
-            ids.external_array(segment.id_array(rows)),
-            segment_view.seqs(rows).tolist(),
-            public_scores(view.schema[name].metric, scores[0].tolist()),
-            read_payloads(segment_view, rows) if asked.with_payload else repeat(None),
-        )
+    queries, found = vector[None], []
+    if asked.filter is None:
+        for part in plain.parts:
+            found.append((part.search.segment_view, part.best(queries)))
+    else:
+        matches = condition(asked.filter, "query_filter", view)
+        assert matches is not None
+        for part in plain.parts:
+            segment_view = part.search.segment_view
+            best = part.best_of(matching(view, segment_view, matches), queries)
+            if best is not None:
+                found.append((segment_view, best))
+    if len(found) == 1:
+        return list(_points(plain, *found[0], payload=asked.with_payload))
+    return _merged(plain, found, payload=asked.with_payload)
+
+
+def _merged(
+    plain: _Plain, found: list[tuple[SegmentView, Best]], *, payload: bool
+) -> list[models.ScoredPoint]:
+    """The best points of several segments, of the best rows in each."""
+    ranked = [
+        (-score, number)
+        for number, (_, (scores, _)) in enumerate(found)
+        for score in scores.tolist()
+    ]
+    ranked.sort()
+    order = [number for _, number in ranked[: plain.limit]]
+    points = []
+    for number, (segment_view, (scores, rows)) in enumerate(found):
+        some = order.count(number)  # its best ones
+        best = scores[:some], rows[:some]
+        points.append(_points(plain, segment_view, best, payload=payload) if some else iter(()))
+    return [next(points[number]) for number in order]
+
+
+def _points(
+    plain: _Plain, segment_view: SegmentView, best: Best, *, payload: bool
+) -> Iterator[models.ScoredPoint]:
+    """The points of some rows of a segment, in their order."""
+    scores, rows = best
+    return map(
+        models.ScoredPoint,
+        ids.external_array(segment_view.segment.id_array(rows)),
+        segment_view.seqs(rows).tolist(),
+        public_scores(plain.metric, scores.tolist()),
+        read_payloads(segment_view, rows) if payload else repeat(None),
     )
 
 
+# -- what is remembered --------------------------------------------------------------------------
+
+
 def _remembered(view: View, name: Any, limit: Any, params: Any) -> _Plain | None:
-    """What such a search takes. None: it is not plain in this view."""
-    recall = None
-    if params is not None:
-        if type(params) is not models.SearchParams:
-            return None
-        recall = params.recall
-        if recall is not None and not (type(recall) is float and 0.0 < recall <= 1.0):
-            return None
-        for field, usual in _BESIDE_RECALL:
-            if getattr(params, field) is not usual:
-                return None
+    """What such a search takes. None: it is not plain."""
     if type(name) is not str or type(limit) is not int or not 1 <= limit <= MOST:
         return None
+    options = () if params is None else _options(params)
+    if options is None:
+        return None
     # A view that is made of another has the other's memory, but segments of its own.
-    segments, plain = view.plain.get((name, limit, recall), (None, None))
+    key = name, limit, options
+    segments, plain = view.plain.get(key, (None, None))
     if segments is not view.segments:
-        plain = _plain(view, name, limit, recall)
+        plain = _plain(view, name, limit, params)
         if len(view.plain) >= _MOST:
             view.plain.clear()
-        view.plain[name, limit, recall] = view.segments, plain
+        view.plain[key] = view.segments, plain
     return plain  # type: ignore[no-any-return]
 
 
-def _plain(view: View, name: str, limit: int, recall: float | None) -> _Plain | None:
+def _options(params: Any) -> tuple[Any, ...] | None:
+    """What tells search parameters from others. None: they are none, or it takes a closer look."""
+    codes = params.quantization if type(params) is models.SearchParams else None
+    if codes is None and type(params) is models.SearchParams:
+        codes = _NO_CODES
+    if type(codes) is not models.QuantizationSearchParams:
+        return None
+    recall, ef, factor = params.recall, params.hnsw_ef, codes.oversampling
+    if (
+        (recall is not None and not (type(recall) is float and 0.0 < recall <= 1.0))
+        or (ef is not None and not (type(ef) is int and ef >= 0))
+        or (factor is not None and not (type(factor) is float and 1.0 <= factor < np.inf))
+        or not any(codes.rescore is each for each in _FLAGS)
+        or not any(codes.ignore is each for each in _FLAGS)
+        or not any(params.exact is each for each in _FLAGS)
+        or params.indexed_only is not _NO_PARAMS.indexed_only
+        or params.acorn is not None
+    ):
+        return None
+    return recall, ef, factor, codes.rescore, codes.ignore, params.exact
+
+
+def _plain(view: View, name: str, limit: int, params: models.SearchParams | None) -> _Plain | None:
     vector = view.schema.get(name)
-    live = [segment_view for segment_view in view.segments if segment_view.live]
-    if vector is None or len(live) != 1 or live[0].segment.index(name) is None:
+    if vector is None:
         return None
     nothing = np.empty((0, vector.dim), dtype=np.float32)
     request = Nearest(
@@ -157,44 +230,52 @@ def _plain(view: View, name: str, limit: int, recall: float | None) -> _Plain | 
         query=nothing,
         excluded=(),
         condition=None,
-        params=_NO_PARAMS if recall is None else models.SearchParams(recall=recall),
+        params=_NO_PARAMS
+        if params is None
+        else models.coerce(models.SearchParams, params, "search_params"),
         limit=limit,
         offset=0,
         wanted=NOTHING,
         threshold=None,
     )
-    for search in segment_searches(view, request, nothing, limit=limit):
-        visit = plain_visit(search)
-        if visit is None:
-            return None
-        try:
-            return _of_visit(search, visit)
-        except CorruptionError:
-            return None  # searches that are not plain can do without what is damaged, or say so
-    return None
-
-
-def _of_visit(search: SegmentSearch, visit: Visit) -> _Plain:
-    """What a search by one visit of an index takes. Raises CorruptionError."""
-    segment_view, vector = search.segment_view, search.vector
-    clustered, effort = visit.index.clustered, visit.effort
-    # Of one row in each block: what is verified wholly is read sooner.
-    segment_view.seqs(np.arange(0, segment_view.rows, BLOCK_SIZE // 8))
-    all_of_them = visit.candidates >= clustered.rows
+    searches = segment_searches(view, request, nothing, limit=limit)
     return _Plain(
-        segment_view=segment_view,
-        index=visit.index,
-        originals=search.originals,
         dim=vector.dim,
         normalize=vector.distance is models.Distance.COSINE,
+        metric=vector.metric,
+        limit=limit,
+        parts=list(map(_part, searches)),
+    )
+
+
+def _part(search: SegmentSearch) -> _Part:
+    visit = first_visit(search)
+    return _Part(search, visit, None if visit is None else _call(search, visit))
+
+
+def _call(search: SegmentSearch, visit: Visit) -> _Call | None:
+    if not is_plain(search, visit):
+        return None
+    segment_view, clustered, effort = search.segment_view, visit.index.clustered, visit.effort
+    try:
+        sketches = visit.index.sketch.verify()
+        # Of one row in each block: what is verified wholly is read sooner.
+        segment_view.seqs(np.arange(0, segment_view.rows, BLOCK_SIZE // 8))
+    except CorruptionError:
+        return None  # other ways do without what is damaged, or say so
+    calm, reach = clustered.sure_enough(effort, search.recall, search.limit)
+    without_doubts = visit.last or visit.candidates >= clustered.rows
+    return _Call(
+        originals=search.originals,
         nearest=clustered.nearest_by(
-            visit.index.sketch.verify().reshape(clustered.sketch_shape),
+            sketches.reshape(clustered.sketch_shape),
             visit.candidates,
             effort.gap,
-            metrics()[vector.metric],
-            search.originals.array.reshape(segment_view.rows, vector.dim),
+            metrics()[search.vector.metric],
+            search.originals.array.reshape(segment_view.rows, search.vector.dim),
             search.limit,
+            search.mask,
         ),
-        calm=-np.inf if all_of_them else effort.calm,
-        reach=-np.inf if all_of_them else effort.reach,
+        calm=-np.inf if without_doubts else calm,
+        reach=-np.inf if without_doubts else reach,
     )

@@ -23,7 +23,13 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from vecdb.index.clustered.clustering import Clustering
-from vecdb.index.clustered.effort import EFFORT_FIELDS, MEASURED, TABLE_LIMITS, Effort
+from vecdb.index.clustered.effort import (
+    EFFORT_FIELDS,
+    MEASURED,
+    TABLE_LIMITS,
+    Effort,
+    usual_calm,
+)
 from vecdb.index.clustered.heaps import ASIDE
 from vecdb.index.clustered.margins import WORTHWHILE, is_deeper
 from vecdb.index.clustered.sketch import block_shape
@@ -36,14 +42,13 @@ Ints = npt.NDArray[np.int64]
 
 _SMALLER = TABLE_LIMITS[:-1]
 _TINY = 1e-6
-_UNUSUAL = 1.5
-"""So many times the usual correction is not only that of codes that tell little."""
 _TOGETHER = 64
 """So many queries go through the partitions together: what is kept of more would not stay in a
 processor's own cache."""
 _SHARES = 0.5 ** np.array([1, 2, 3, 4, 5, 6, 6])
 """Shares of the rows, those with the smallest scales first: the larger a scale, the more it counts
 that it is not taken for a smaller one."""
+_EVERY_ROW: Bytes = np.empty(0, dtype=np.uint8)  # the kernels' mask
 _LONGEST = 1e30
 """No vector is longer, unless its scores overflow."""
 
@@ -184,6 +189,14 @@ class ClusteredIndex:
                     return deeper if WORTHWHILE * deeper.candidates <= self.rows else None
         return None
 
+    def sure_enough(self, effort: Effort, recall: float, limit: int) -> tuple[float, float]:
+        """The calm and the reach below which a search with an effort leaves doubts. One that looks
+        deeper, because a query was in doubt, has to find what was asked for, and not what its line
+        of the table was measured for."""
+        asked = self.effort(recall, limit)
+        calm = min(effort.calm, max(asked.calm, usual_calm(recall)))
+        return calm, min(effort.reach, asked.reach)
+
     def effort_of(self, candidates: int, limit: int) -> Effort:
         """The most thorough effort that was measured with at most so many candidates, with exactly
         so many; where all have more, the least."""
@@ -225,18 +238,28 @@ class ClusteredIndex:
         metric: int,
         vectors: Floats,
         limit: int,
+        mask: Bytes | None = None,
     ) -> tuple[Floats, Ints, Ints, Floats]:
-        """What `visit` finds, put in order by ``vectors: float32[rows, d]`` under a metric of the
-        kernels: scores and rows, best first, ``(q, limit)``, the counts of `Found`, and how sure
-        that is: ``(q, 2)``, see `rescore`."""
-        return self.nearest_by(blocks, candidates, gap, metric, vectors, limit)(queries)
+        """What `visit` finds of the rows of a mask, put in order by ``vectors: float32[rows, d]``
+        under a metric of the kernels: scores and rows, best first, ``(q, limit)``, the counts of
+        `Found`, and how sure that is: ``(q, 2)``, see `rescore`; minus infinity where that search
+        was not deep enough for the mask."""
+        return self.nearest_by(blocks, candidates, gap, metric, vectors, limit, mask)(queries)
 
     def nearest_by(
-        self, blocks: Bytes, candidates: int, gap: float, metric: int, vectors: Floats, limit: int
+        self,
+        blocks: Bytes,
+        candidates: int,
+        gap: float,
+        metric: int,
+        vectors: Floats,
+        limit: int,
+        mask: Bytes | None = None,
     ) -> Callable[[Floats], tuple[Floats, Ints, Ints, Floats]]:
         """`nearest` of whatever queries, everything else being known."""
         _, kernel, _ = _kernels()
-        index = (*self._for_kernel, blocks, gap, min(candidates, self.rows), self.order)
+        bits = _EVERY_ROW if mask is None else mask
+        index = (*self._for_kernel, blocks, gap, min(candidates, self.rows), self.order, bits)
         originals = (metric, vectors, measured_of(limit))
         empty, zeros, float32, int64 = np.empty, np.zeros, np.float32, np.int64
 
@@ -262,7 +285,7 @@ class ClusteredIndex:
         corrections = self._corrections(blocks).ravel()[: self.rows]
         usual = float(np.median(corrections)) if self.rows else 0.0
         strays = strays_among(corrections, np.arange(self.rows))
-        scales = _scales(np.delete(corrections, strays), usual)
+        scales = self._scales(blocks, np.delete(np.arange(self.rows), strays), usual)
         middles = np.cumsum(_SHARES) - _SHARES / 2
         found = np.quantile(scales, middles) if len(scales) else np.ones_like(_SHARES)
         others = np.column_stack((found, _SHARES)).astype(np.float32)
@@ -271,14 +294,22 @@ class ClusteredIndex:
     def scales(self, blocks: Bytes, positions: Ints, spread: Spread) -> Floats:
         """How far off the sketches at some positions are, compared with the usual: ``float32
         (n,)``."""
-        corrections = self._corrections(blocks)[positions >> 5, positions & 31]
-        return _scales(corrections, spread.usual)
+        return self._scales(blocks, positions, spread.usual)
+
+    def _scales(self, blocks: Bytes, positions: Ints, usual: float) -> Floats:
+        scales = np.empty(len(positions), dtype=np.float32)
+        numbers, first = blocks.view(np.float32), self._first_correction(blocks) // 4
+        _scale_rows()(numbers, first, positions, max(usual, _TINY), scales)
+        return scales
 
     def _corrections(self, blocks: Bytes) -> Floats:
         """Those of the rows of each block, see `sketch`."""
-        columns = 2 if self.distance else 1
-        first = blocks.shape[1] - 128 * columns
+        first = self._first_correction(blocks)
         return blocks[:, first : first + 128].view(np.float32)
+
+    def _first_correction(self, blocks: Bytes) -> int:
+        """Where the corrections begin in a block, in bytes."""
+        return int(blocks.shape[1]) - 128 * (2 if self.distance else 1)
 
     def rows_at(self, positions: Ints) -> Ints:
         """The rows at some positions, in an array of the same shape."""
@@ -380,15 +411,6 @@ class ClusteredIndex:
         )
 
 
-def _scales(corrections: Floats, usual: float) -> Floats:
-    """How far off sketches are for their corrections: as far as the residual is long. Its length is
-    in the correction only where it is unusual, and half of it then, or double."""
-    scales = corrections / max(usual, _TINY)
-    scales = np.maximum(np.maximum(scales, 2.0 * scales - _UNUSUAL), _TINY)
-    found: Floats = scales.astype(np.float32)
-    return found
-
-
 def _table_of(limit: int) -> int:
     """Which table has the efforts for so many results."""
     return bisect_left(_SMALLER, limit)
@@ -405,6 +427,13 @@ def _kernels() -> tuple[Callable[..., None], Callable[..., None], Callable[..., 
     from vecdb.kernels.partitions import every, nearest, visit
 
     return visit, nearest, every
+
+
+@cache
+def _scale_rows() -> Callable[..., None]:
+    from vecdb.kernels.certainty import scale_rows
+
+    return scale_rows
 
 
 def _array(

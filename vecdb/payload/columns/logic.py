@@ -62,6 +62,9 @@ class _Reading:
         self.columns, self.rows, self.other, self.texts = columns, rows, other, texts
 
     def filter(self, filter: Filter) -> Bounds:
+        must = conditions(filter.must)
+        if len(must) == 1 and not (filter.should or filter.min_should or filter.must_not):
+            return self.condition(must[0])  # nearly always
         found: Bounds | None = None
         for clause in self._clauses(filter):
             found = clause if found is None else both(found, clause)

@@ -69,20 +69,22 @@ class SegmentSearch(Struct, eq=False, gc=False):
         quantization = self.params.quantization
         return quantized is not None and not (quantization is not None and quantization.ignore)
 
-    def oversampled(self) -> int | None:
-        """How many candidates the caller wants rescored; None: it is left to us."""
+    def oversampled(self, quantized: QuantizedVectors | None) -> int | None:
+        """How many candidates by their codes the caller wants rescored; None: it is left to us, or
+        there are none."""
         quantization = self.params.quantization
         if quantization is None or quantization.oversampling is None:
             return None
+        if not self.by_codes(quantized):
+            return None
         return max(self.limit, int(quantization.oversampling * self.limit))
 
-    def without_candidates(self) -> SegmentSearch:
-        """The same search without a number of candidates from the caller."""
-        quantization = self.params.quantization
-        if quantization is not None:
-            quantization = structs.replace(quantization, oversampling=None)
-        params = structs.replace(self.params, quantization=quantization, hnsw_ef=None)
-        return structs.replace(self, params=params)
+    def exactly(self, quantized: QuantizedVectors | None) -> int | None:
+        """How many candidates by their codes have their originals read, neither fewer nor more,
+        because the caller says so. None: as many as the recall takes, at least."""
+        if not self.rescore or self.params.recall is not None:
+            return None
+        return self.oversampled(quantized)
 
 
 class Candidates(Struct, eq=False, gc=False):

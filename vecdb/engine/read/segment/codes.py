@@ -7,7 +7,8 @@ import numpy.typing as npt
 
 from vecdb import models
 from vecdb.engine.read.segment.candidates import Candidates, SegmentSearch
-from vecdb.engine.read.segment.kernels import metrics, sureness
+from vecdb.engine.read.segment.kernels import metrics, survivors
+from vecdb.engine.read.segment.sketches import Visit
 from vecdb.index import Effort
 from vecdb.index.clustered.index import measured_of
 from vecdb.storage.segment import QuantizedVectors
@@ -15,7 +16,7 @@ from vecdb.storage.segment import QuantizedVectors
 Floats = npt.NDArray[np.float32]
 Offsets = npt.NDArray[np.int64]
 
-_CODES_BYTES = 128 << 10
+_CODES_BYTES = 512 << 10
 """To prepare a query for codes and score candidates by them takes as long as to read so many bytes
 of originals from RAM."""
 
@@ -26,41 +27,32 @@ def codes(
     """The best ``keep`` of some rows by their codes, best first, and how sure that is."""
     rows, bounds = candidates.rows, candidates.bounds
     assert bounds is not None
-    sure = np.full((len(rows), 2), np.inf, dtype=np.float32)
+    sure = np.empty((len(rows), 2), dtype=np.float32)
     counts = np.minimum(candidates.counts, keep)
     kept = np.zeros((len(rows), counts.max()), dtype=np.int64)
     by_codes = np.zeros(kept.shape, dtype=np.float32)
-    for number, (query, count) in enumerate(
-        zip(search.queries, candidates.counts.tolist(), strict=True)
-    ):
-        scores = scores_by_codes(quantized, search.segment_view.rows, query, rows[number, :count])
-        if count >= search.limit:
-            at = -min(measured_of(search.limit), count)
-            arguments = (metrics()[search.vector.metric], candidates.scores[number, :count], scores)
-            sure[number] = np.array(
-                sureness()(*arguments, bounds[number], -at, np.partition(scores, at)[at])
-            )
-        order = np.lexsort((rows[number, :count], -scores))[:keep]
-        kept[number, : len(order)] = rows[number, order]
-        by_codes[number, : len(order)] = scores[order]
+    metric, measured = metrics()[search.vector.metric], measured_of(search.limit)
+    for number, count in enumerate(candidates.counts.tolist()):
+        mine, some = rows[number, :count], min(keep, count)
+        scores = scores_by_codes(quantized, search.segment_view.rows, search.queries[number], mine)
+        arguments = metric, candidates.scores[number, :count], bounds[number]
+        judged = measured if count >= search.limit else 0
+        survivors()(*arguments, judged, some, scores, mine, sure[number])
+        kept[number, :some] = mine[:some]
+        by_codes[number, :some] = scores[:some]
         if search.explain is not None:
             kind = quantized.codec["kind"]
-            search.explain(models.SearchStage("codes", count, len(order), f"{kind} codes"))
+            search.explain(models.SearchStage("codes", count, some, f"{kind} codes"))
     return Candidates(kept, counts, by_codes, sure=sure)
 
 
 def to_be_rescored(search: SegmentSearch, candidates: Candidates) -> Candidates:
-    """The best by codes, in the order in which their vectors are read: fewer pages, in disk
-    order."""
-    rows, by_codes = np.zeros_like(candidates.rows), np.zeros_like(candidates.scores)
-    for number, count in enumerate(candidates.counts.tolist()):
-        order = np.argsort(candidates.rows[number, :count])
-        rows[number, :count] = candidates.rows[number, order]
-        by_codes[number, :count] = candidates.scores[number, order]
+    """The best by codes, as candidates of which nothing is known of the rows left out."""
+    by_codes = candidates.scores
     if search.vector.metric == "manhattan":
         by_codes = -np.square(by_codes)  # as of a Euclidean distance: see `sureness`
-    bounds = np.full((len(rows), 2), -np.inf, dtype=np.float32)
-    return Candidates(rows, candidates.counts, by_codes, bounds)
+    bounds = np.full((len(by_codes), 2), -np.inf, dtype=np.float32)
+    return Candidates(candidates.rows, candidates.counts, by_codes, bounds)
 
 
 def by_codes_too(search: SegmentSearch, effort: Effort, quantized: QuantizedVectors | None) -> bool:
@@ -68,7 +60,24 @@ def by_codes_too(search: SegmentSearch, effort: Effort, quantized: QuantizedVect
     instead."""
     if quantized is None or not search.by_codes(quantized):
         return False
-    return not search.rescore or bool(search.oversampled()) or _pays(search, effort)
+    return not search.rescore or search.exactly(quantized) is not None or _pays(search, effort)
+
+
+def uses_codes(search: SegmentSearch, visit: Visit) -> bool:
+    """Whether there is a stage of codes in a visit: if they decide, or spare originals."""
+    if visit.quantized is None:
+        return False
+    return not search.rescore or rescored_of(search, visit) < visit.candidates
+
+
+def rescored_of(search: SegmentSearch, visit: Visit) -> int:
+    """How many candidates have their originals read: as many as the caller says, or else as the
+    recall takes."""
+    exactly = search.exactly(visit.quantized)
+    if exactly is not None:
+        return exactly
+    least = visit.effort.survivors or visit.candidates
+    return max(least, search.oversampled(visit.quantized) or 0, search.limit)
 
 
 def _pays(search: SegmentSearch, effort: Effort) -> bool:

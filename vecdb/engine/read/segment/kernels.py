@@ -52,11 +52,19 @@ def rescore() -> Callable[..., int]:
 
 
 @cache
-def sureness() -> Callable[..., tuple[float, float]]:
+def survivors() -> Callable[..., None]:
     """The kernel of that name."""
-    from vecdb.kernels.rescoring import sureness
+    from vecdb.kernels.rescoring import survivors
 
-    return sureness
+    return survivors
+
+
+@cache
+def allowed_first() -> Callable[..., tuple[int, int]]:
+    """The kernel of that name."""
+    from vecdb.kernels.shortlist import allowed_first
+
+    return allowed_first
 
 
 @cache

@@ -35,7 +35,7 @@ _SHARED_VALUES = 8 << 20
 _UNKNOWN = np.empty((0, 0), dtype=np.float32)
 """Stands for the scores of candidates that were not chosen by any."""
 _FEW = 8
-"""If a filter leaves at most one row of so many, they are read one by one."""
+"""If a filter leaves at most one row of so many, no others are read from a file, or verified."""
 
 
 def originals(search: SegmentSearch, candidates: Candidates) -> Candidates:
@@ -100,7 +100,8 @@ def exact_scan(search: SegmentSearch, why: str = "no index") -> list[Best]:
     if not count:
         return [(np.empty(0, np.float32), np.empty(0, np.int64))] * len(search.queries)
     compiled = at_hand()
-    if mask is not None and in_file and count * _FEW <= segment_view.rows and compiled:
+    few = mask is not None and in_file and count * _FEW <= segment_view.rows
+    if few and compiled and (search.originals.cold or search.originals.unverified_blocks):
         rows = np.empty(count + 64, dtype=np.int64)  # the kernel needs some room
         select_rows()(mask, 0, segment_view.rows, rows)
         counts = np.full(len(search.queries), count)
@@ -131,10 +132,8 @@ def _exact_scan(search: SegmentSearch, query: Floats, compiled: bool) -> Best:
         topk_sort(scores, rows, filled)
         return scores[:filled], rows[:filled]
 
-    if (
-        segment_view.segment.vectors(vector.name) is None
-        or segment_view.rows * vector.dim < _SHARED_VALUES
-    ):
+    in_file = segment_view.segment.vectors(vector.name) is not None
+    if not in_file or search.allowed * vector.dim < _SHARED_VALUES:
         return best_of(blocks)
     shares = [(lambda share=share: best_of(share)) for share in _shares(blocks, processors())]
     results = run_all(shares)

@@ -12,21 +12,26 @@ A damaged index or damaged codes are not needed: without them a segment is scann
 
 from __future__ import annotations
 
-from vecdb.engine.read.segment.candidates import Best, SegmentSearch, merged
+from msgspec.structs import replace
+
+from vecdb.engine.read.segment.candidates import Best, SegmentSearch
 from vecdb.engine.read.segment.code_scan import code_scan
-from vecdb.engine.read.segment.codes import by_codes_too
+from vecdb.engine.read.segment.codes import by_codes_too, uses_codes
 from vecdb.engine.read.segment.originals import exact_scan
-from vecdb.engine.read.segment.sketches import Visit, visit_pays
+from vecdb.engine.read.segment.sketches import Visit, scan_pays, visit_pays
 from vecdb.engine.read.segment.widen import (
     all_rows,
     all_that_match,
     until_confident,
-    without_doubts,
 )
 from vecdb.errors import CorruptionError
 from vecdb.index import Effort
 from vecdb.index.clustered.heaps import KEPT
 from vecdb.storage.segment import Index, QuantizedVectors
+
+_CHOICE = 2
+"""So many times as many rows come from sketches as originals are read of the best by codes: else
+sketches would choose them."""
 
 
 def search_segment(search: SegmentSearch) -> list[Best]:
@@ -49,54 +54,71 @@ def search_segment(search: SegmentSearch) -> list[Best]:
     return exact_scan(search)
 
 
-def plain_visit(search: SegmentSearch) -> Visit | None:
-    """The visit of the index that with originals is all there is to a search, unless it leaves
-    doubts. None: there is more to it."""
+def first_visit(search: SegmentSearch) -> Visit | None:
+    """The visit that a search of a segment begins with, whatever the query. None: it has no index,
+    or another way is taken."""
     segment, name = search.segment_view.segment, search.vector.name
     index, quantized = segment.index(name), segment.codes(name)
-    if index is None or search.mask is not None:
+    if index is None or search.params.exact or (search.filtered and not visit_pays(search, index)):
         return None
-    effort = index.clustered.effort(search.recall, search.limit)
-    if effort.everything or by_codes_too(search, effort, quantized):
-        return None
-    if search.limit > index.clustered.rows or (index.clustered.aside and search.limit > KEPT):
-        return None
-    return Visit(index, None, effort, effort.candidates)
+    return _visit(search, index, quantized if search.by_codes(quantized) else None)
+
+
+def is_plain(search: SegmentSearch, visit: Visit) -> bool:
+    """Whether a visit is made of sketches and originals, and nothing else is looked at unless it
+    leaves doubts."""
+    aside, masked = visit.index.clustered.aside, search.mask is not None
+    if uses_codes(search, visit) or search.limit > visit.index.clustered.rows:
+        return False
+    if aside and (masked or search.limit > KEPT):
+        return False
+    return not (masked and scan_pays(search, visit))
 
 
 def _index_scan(
     search: SegmentSearch, index: Index, quantized: QuantizedVectors | None
 ) -> list[Best]:
-    clustered, ef = index.clustered, search.params.hnsw_ef
-    effort = clustered.effort(search.recall, search.limit)
+    if not search.by_codes(quantized):
+        quantized = None
     if search.filtered and not visit_pays(search, index):
-        return all_that_match(search, index, quantized if search.by_codes(quantized) else None)
+        return all_that_match(search, index, quantized)
+    visit = _visit(search, index, quantized)
+    if visit is None:
+        return all_rows(search, quantized, f"for a recall of {search.recall:g}")
+    return until_confident(search, visit)
+
+
+def _visit(search: SegmentSearch, index: Index, quantized: QuantizedVectors | None) -> Visit | None:
+    """The first visit of an index. None: no number of candidates was found to be enough, as the
+    sketches tell too little."""
+    clustered, ef, limit = index.clustered, search.params.hnsw_ef, search.limit
+    effort = clustered.effort(search.recall, limit)
     if ef is not None and (ef < effort.candidates or not search.rescore):
-        least = max(search.limit, search.oversampled() or 0 if search.rescore else 0)
-        effort = clustered.effort_of(max(ef, least), search.limit)
-        if not (search.rescore and effort.everything):
-            return _wide(search, index, quantized, effort)
-    by_codes = quantized if by_codes_too(search, effort, quantized) else None
-    if effort.everything and (search.rescore or (by_codes is not None and not search.filtered)):
-        # No number of candidates was found to be enough: the sketches tell too little.
-        return all_rows(search, by_codes, f"for a recall of {search.recall:g}")
-    candidates = min(max(ef or 0, search.oversampled() or 0), clustered.rows)
-    if candidates and search.rescore:
-        # With more candidates, or codes, fewer searches are in doubt: more might find less.
-        plain = search.without_candidates()
-        as_plain = by_codes is None or by_codes_too(plain, effort, quantized)
-        if candidates > effort.candidates or not as_plain:
-            usual = _index_scan(plain, index, quantized)
-            effort = clustered.effort_of(max(candidates, effort.candidates), search.limit)
-            best = _wide(search, index, quantized, effort)
-            return [merged(search.limit, *pair) for pair in zip(best, usual, strict=True)]
-    candidates = max(effort.candidates, candidates)
-    return until_confident(search, Visit(index, by_codes, effort, candidates))
+        least = (search.oversampled(quantized) or limit) if search.rescore else limit
+        said = clustered.effort_of(max(ef, least), limit)
+        if not (search.rescore and said.everything):
+            return _of_effort(search, index, quantized, said, last=True)
+    if effort.everything and (search.rescore or (quantized is not None and not search.filtered)):
+        return None
+    exactly = search.exactly(quantized)
+    rescored = search.oversampled(quantized) or 0 if exactly is None else _CHOICE * exactly
+    wanted = min(max(ef or 0, rescored), clustered.rows)
+    if wanted > effort.candidates:
+        # What is visited beside more candidates, too, and no less is doubted: asking for more gives
+        # no less.
+        wide = clustered.effort_of(wanted, limit)
+        calm, reach = max(effort.calm, wide.calm), max(effort.reach, wide.reach)
+        effort = replace(wide, calm=calm, reach=reach)
+    return _of_effort(search, index, quantized, effort)
 
 
-def _wide(
-    search: SegmentSearch, index: Index, quantized: QuantizedVectors | None, effort: Effort
-) -> list[Best]:
-    """Search with as many candidates as the caller said."""
+def _of_effort(
+    search: SegmentSearch,
+    index: Index,
+    quantized: QuantizedVectors | None,
+    effort: Effort,
+    *,
+    last: bool = False,
+) -> Visit:
     by_codes = quantized if by_codes_too(search, effort, quantized) else None
-    return without_doubts(search, Visit(index, by_codes, effort, effort.candidates))
+    return Visit(index, by_codes, effort, effort.candidates, last=last)

@@ -12,14 +12,15 @@ from msgspec import Struct
 
 from vecdb import models
 from vecdb.engine.read.segment.candidates import Candidates, SegmentSearch
-from vecdb.engine.read.segment.kernels import metrics
+from vecdb.engine.read.segment.kernels import allowed_first, metrics
 from vecdb.index import Effort, Found
-from vecdb.storage.format import bits_at
+from vecdb.storage.catalog import Bits
 from vecdb.storage.segment import Index, QuantizedVectors
 
 Floats = npt.NDArray[np.float32]
 Offsets = npt.NDArray[np.int64]
 
+TOO_MANY_LEFT_OUT, BLOCK_ROWS = 4, 32  # as in the kernels, which are loaded when needed
 _RESERVE = 4
 """A deeper search is for four times as many results: the last of many are the hardest to find."""
 _MOST_MATCH = 0.8
@@ -29,13 +30,15 @@ find enough of them, as deep as it goes for all rows."""
 
 class Visit(Struct, frozen=True, eq=False, gc=False):
     """One search of an index: ``candidates`` rows by their sketches, put in order by codes if there
-    are any. ``why`` it differs from a usual one is for ``explain``."""
+    are any. ``why`` it differs from a usual one is for ``explain``. ``last``: doubts are left, as
+    the caller has said how many candidates there are to be."""
 
     index: Index
     quantized: QuantizedVectors | None
     effort: Effort
     candidates: int
     why: str = ""
+    last: bool = False
 
 
 def sketches(search: SegmentSearch, visit: Visit) -> Candidates:
@@ -45,15 +48,20 @@ def sketches(search: SegmentSearch, visit: Visit) -> Candidates:
     return Candidates(rows, counts, visited.scores, visited.bounds)
 
 
-def sketches_and_originals(search: SegmentSearch, visit: Visit, vectors: Floats) -> Candidates:
-    """Both stages in one call of a kernel. ``vectors: float32 (rows, dim)``, in memory."""
+def sketches_and_originals(
+    search: SegmentSearch, visit: Visit, vectors: Floats
+) -> Candidates | None:
+    """Both stages in one call of a kernel. ``vectors: float32 (rows, dim)``, in memory. None: that
+    is not deep enough for the rows that the mask allows."""
     index, effort, candidates = visit.index, visit.effort, visit.candidates
     clustered = index.clustered
     blocks = index.sketch.verify().reshape(clustered.sketch_shape)
     metric, limit = metrics()[search.vector.metric], min(search.limit, candidates)
     scores, rows, counts, sure = clustered.nearest(
-        search.queries, blocks, candidates, effort.gap, metric, vectors, limit
+        search.queries, blocks, candidates, effort.gap, metric, vectors, limit, search.mask
     )
+    if search.mask is not None and bool((sure == -np.inf).any()):
+        return None
     if search.explain is not None:
         _explain(search, visit, counts)
         stage = models.SearchStage("originals", int(counts[:, 0].sum()), limit, "rescored")
@@ -65,6 +73,14 @@ def visit_pays(search: SegmentSearch, index: Index) -> bool:
     """Whether a visit of near partitions for the rows that match a filter is likely to be enough:
     where nearly all of them do."""
     return search.rescore and search.allowed >= _MOST_MATCH * index.clustered.rows
+
+
+def scan_pays(search: SegmentSearch, visit: Visit) -> bool:
+    """Whether it takes less to read the originals of all rows that the mask allows than the
+    sketches that a visit takes."""
+    _, block_bytes = visit.index.clustered.sketch_shape
+    sketched = visit.effort.rows * block_bytes // BLOCK_ROWS
+    return search.allowed <= visit.candidates or 4 * search.vector.dim * search.allowed <= sketched
 
 
 def sketches_of_allowed(search: SegmentSearch, visit: Visit) -> tuple[Candidates, Effort] | None:
@@ -79,19 +95,16 @@ def sketches_of_allowed(search: SegmentSearch, visit: Visit) -> tuple[Candidates
     clustered, mask = visit.index.clustered, search.mask
     effort, candidates = visit.effort, visit.candidates
     assert mask is not None
-    matches = search.allowed
-    if matches <= max(effort.rows, candidates):
-        return None
     depth, why = search.limit, visit.why
     while True:
         visited = _visit(search, Visit(visit.index, None, effort, candidates, why))
-        rows = clustered.rows_at(visited.positions)
-        left = np.arange(rows.shape[1]) < visited.counts[:, :1]
-        visited.scores[~left] = -np.inf  # beyond the count
-        left[left] = bits_at(mask, rows[left])
-        needed = _needed_depth(visited.scores, left, search.limit)
-        if needed is not None and needed <= depth + depth // 4:
-            break
+        rows, scores = clustered.rows_at(visited.positions), visited.scores
+        counts, needed = _allowed_first(mask, search.limit, scores, rows, visited.counts[:, 0])
+        if needed is not None and needed <= depth + depth // TOO_MANY_LEFT_OUT:
+            most = counts.max()
+            rows = np.ascontiguousarray(rows[:, :most])
+            scores = np.ascontiguousarray(scores[:, :most])
+            return Candidates(rows, counts, scores, visited.bounds), effort
         if search.filtered:
             return None
         depth = 4 * depth if needed is None else min(needed, 4 * depth)
@@ -100,25 +113,21 @@ def sketches_of_allowed(search: SegmentSearch, visit: Visit) -> tuple[Candidates
         # results on average.
         effort = clustered.effort(max(search.recall, visit.effort.recall), _RESERVE * depth)
         candidates = max(candidates, effort.candidates)
-        if candidates > matches // 2:
+        if candidates > search.allowed // 2:
             return None
-    counts = left.sum(axis=1)
-    order = np.argsort(~left, axis=1, kind="stable")[:, : counts.max()]
-    scores = np.take_along_axis(visited.scores, order, axis=1)
-    rows = np.take_along_axis(rows, order, axis=1)
-    return Candidates(rows, counts, scores, visited.bounds), effort
 
 
-def _needed_depth(scores: Floats, left: npt.NDArray[np.bool_], limit: int) -> int | None:
-    """How many results among all rows a search needs, to have ``limit`` allowed ones: by the
-    sketches, and for the worst query. None: more than there are candidates."""
-    deepest = limit
-    for line, mine in zip(scores, left, strict=True):
-        if np.count_nonzero(mine) < limit:
-            return None
-        worst = np.partition(line[mine], -limit)[-limit]
-        deepest = max(deepest, int(np.count_nonzero(line >= worst)))
-    return deepest
+def _allowed_first(
+    mask: Bits, limit: int, scores: Floats, rows: Offsets, found: Offsets
+) -> tuple[Offsets, int | None]:
+    """How many candidates of each query a mask allows, which come first from now on; and how many
+    results among all rows a search needs, to have ``limit`` allowed ones: by the sketches, and for
+    the worst query. None: more than there are candidates."""
+    counts, depths = np.empty_like(found), []
+    for q, count in enumerate(found.tolist()):
+        counts[q], depth = allowed_first()(mask, limit, scores[q], rows[q], count)
+        depths.append(depth)
+    return counts, max(depths) if all(depths) else None
 
 
 def _visit(search: SegmentSearch, visit: Visit) -> Found:

@@ -12,12 +12,13 @@ from msgspec import structs
 
 from vecdb.engine.read.segment.candidates import MOST_AT_ONCE, Best, Candidates, SegmentSearch
 from vecdb.engine.read.segment.code_scan import code_scan
-from vecdb.engine.read.segment.codes import codes, to_be_rescored
+from vecdb.engine.read.segment.codes import codes, rescored_of, to_be_rescored, uses_codes
 from vecdb.engine.read.segment.equals import with_equals
 from vecdb.engine.read.segment.estimates import CodeEstimates, Estimates, SketchEstimates
 from vecdb.engine.read.segment.originals import exact_scan, originals
 from vecdb.engine.read.segment.sketches import (
     Visit,
+    scan_pays,
     sketches,
     sketches_and_originals,
     sketches_of_allowed,
@@ -29,25 +30,34 @@ from vecdb.storage.segment import Index, QuantizedVectors
 _SCAN_BYTES = 256 << 10
 """To prepare a query for a scan of estimates, and to score some dozen candidates, takes as long as
 to read so many bytes of originals."""
+_HERE_AND_THERE = 3
+"""Codes of the rows that match lie here and there: to score them takes so many times as long as to
+read as many bytes of originals, as most of it is waiting."""
 _MOST_RESULTS = 8
 """Where more than one row of so many is a result, originals are read: see ``until_sure``."""
 _NEVER = 1 << 62
-
-
-def without_doubts(search: SegmentSearch, visit: Visit) -> list[Best]:
-    """The best rows of as many candidates as the caller said, whatever doubts are left."""
-    best, _ = _tried(search, visit)
-    return best
+_NOTHING: Best = np.empty(0, dtype=np.float32), np.empty(0, dtype=np.int64)
 
 
 def until_confident(search: SegmentSearch, visit: Visit) -> list[Best]:
     """The best rows for each query, searched deeper until the answer is sure enough."""
     best, doubtful = _tried(search, visit)
-    waiting = _deeper_pieces(search, visit, doubtful) if doubtful else []
+    if not doubtful:
+        return best
+    deeper = searched_deeper(search.of(search.queries[doubtful]), visit)
+    for number, mine in zip(doubtful, deeper, strict=True):
+        best[number] = mine
+    return best
+
+
+def searched_deeper(search: SegmentSearch, visit: Visit) -> list[Best]:
+    """The best rows for each query, all of which a visit has left doubtful."""
+    best: list[Best] = [_NOTHING] * len(search.queries)
+    waiting = _deeper_pieces(search, visit, [*range(len(best))])
     while waiting:
         wider, numbers = waiting.pop(0)
         some = search.of(search.queries[numbers])
-        doubtful = []
+        doubtful: list[int] = []
         if wider is not None:
             results, doubtful = _tried(some, wider)
         else:
@@ -60,8 +70,9 @@ def until_confident(search: SegmentSearch, visit: Visit) -> list[Best]:
 
 
 def all_rows(search: SegmentSearch, quantized: QuantizedVectors | None, why: str) -> list[Best]:
-    """The best of all rows: by their originals, or by their codes where these decide."""
-    if quantized is not None and not search.rescore:
+    """The best of all rows: by their originals, or by their codes where these decide, or say whose
+    originals are read."""
+    if quantized is not None and not (search.rescore and search.exactly(quantized) is None):
         return code_scan(search, quantized, why)
     return exact_scan(search, why)
 
@@ -80,7 +91,9 @@ def all_that_match(
         estimates = _cheapest(search, index, quantized)
     if estimates is None:
         return exact_scan(search, every)
-    wanted = max(search.params.hnsw_ef or 0, search.oversampled() or 0)
+    if quantized is not None and search.exactly(quantized) is not None:
+        return code_scan(search, quantized, every)
+    wanted = max(search.params.hnsw_ef or 0, search.oversampled(quantized) or 0)
     return [best_until_sure(search, query, estimates, wanted) for query in search.queries]
 
 
@@ -98,9 +111,10 @@ def _cheapest(
     sketches, codes = _SCAN_BYTES + min(blocks, allowed) * block_bytes, _NEVER
     codec = {} if quantized is None else quantized.codec
     if codec.get("kind") == "scalar" and codec.get("quantile") is None:
-        codes = _SCAN_BYTES + allowed * dim
+        codes = _SCAN_BYTES + _HERE_AND_THERE * allowed * dim
         if search.originals.placement == "mapped":
-            sketches = _NEVER  # these codes tell more: fewer originals are read
+            # These codes tell more: fewer originals are read.
+            sketches, codes = _NEVER, _SCAN_BYTES + allowed * dim
     if _MOST_RESULTS * search.limit > allowed or 4 * dim * allowed <= min(sketches, codes):
         return None
     if quantized is not None and codes < sketches:
@@ -131,12 +145,13 @@ def _tried(search: SegmentSearch, visit: Visit) -> tuple[list[Best], list[int]]:
         return all_rows(search, visit.quantized, "so few are left"), []
     candidates, deepest = stages
     best = with_equals(search, visit, candidates.best())
-    if visit.candidates >= visit.index.clustered.rows:
+    if visit.last or visit.candidates >= visit.index.clustered.rows:
         return best, []
-    # A gap is measured from the best partition. Where all near rows are deleted, that one tells
-    # nothing of how far the results are, and only what the deeper effort asks for does.
-    least = max(visit.effort.calm, deepest.calm)
-    nearest = max(visit.effort.reach, deepest.reach)
+    least, nearest = visit.index.clustered.sure_enough(visit.effort, search.recall, search.limit)
+    if deepest is not visit.effort:
+        # A gap is measured from the best partition. Where all near rows are deleted, that one tells
+        # nothing of how far the results are, and only what the deeper effort asks for does.
+        least, nearest = max(least, deepest.calm), max(nearest, deepest.reach)
     # A comparison of arrays takes longer than it looks.
     assert candidates.sure is not None
     doubtful = [
@@ -150,30 +165,31 @@ def _tried(search: SegmentSearch, visit: Visit) -> tuple[list[Best], list[int]]:
 def _through_stages(search: SegmentSearch, visit: Visit) -> tuple[Candidates, Effort] | None:
     """Sketches, then codes if they tell more, then originals; and the effort that was made. None:
     see `sketches_of_allowed`."""
-    effort = visit.effort
-    if search.mask is not None:
+    effort, vectors_file = visit.effort, search.originals
+    if search.mask is not None and scan_pays(search, visit):
+        return None
+    by_codes = visit.quantized if uses_codes(search, visit) else None
+    if by_codes is None and vectors_file.placement == "anonymous":
+        vectors = vectors_file.array.reshape(search.segment_view.rows, search.vector.dim)
+        found = sketches_and_originals(search, visit, vectors)  # verified when loaded
+        if found is not None:
+            return found, effort
+    if search.mask is None:
+        candidates = sketches(search, visit)
+    else:
         allowed = sketches_of_allowed(search, visit)
         if allowed is None:
             return None
         candidates, effort = allowed
-    else:
-        vectors_file = search.originals
-        if visit.quantized is None and vectors_file.placement == "anonymous":
-            vectors = vectors_file.array.reshape(search.segment_view.rows, search.vector.dim)
-            return sketches_and_originals(search, visit, vectors), effort  # verified when loaded
-        candidates = sketches(search, visit)
-    if visit.quantized is None:
+    if by_codes is None:
         return originals(search, candidates), effort
     if not search.rescore:
-        return codes(search, candidates, visit.quantized, search.limit), effort
-    # The caller may want more than the recall takes, but never gets less.
-    width = candidates.rows.shape[1]
-    keep = max(visit.effort.survivors or width, search.oversampled() or 0, search.limit)
-    ranked = codes(search, candidates, visit.quantized, keep)
+        return codes(search, candidates, by_codes, search.limit), effort
+    ranked = codes(search, candidates, by_codes, rescored_of(search, visit))
     best = originals(search, to_be_rescored(search, ranked))
-    sure, by_codes = ranked.sure, best.sure
+    sure, at_last = ranked.sure, best.sure
     assert sure is not None
-    assert by_codes is not None
-    if keep < width:  # the less sure of two steps
-        np.minimum(sure[:, 0], by_codes[:, 0], out=sure[:, 0])
+    assert at_last is not None
+    if search.exactly(by_codes) is None:  # the less sure of two steps
+        np.minimum(sure[:, 0], at_last[:, 0], out=sure[:, 0])
     return structs.replace(best, sure=sure), effort
