@@ -14,7 +14,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import Annotated, Any
 
-from vecdb.models.config import vector_name
+from vecdb.models.named import vector_name
 from vecdb.models.reading import By, Model, converter, fields_of
 
 

@@ -32,11 +32,14 @@ def new_config(
     wal_config: Any = None,
     on_disk_payload: bool | None = None,
     metadata: Any = None,
+    sparse_vectors_config: Any = None,
 ) -> models.CollectionConfig:
     """The configuration of a new collection. Raises InvalidInputError."""
     config = models.CollectionConfig(
         params=models.CollectionParams(
-            vectors=models.parse_vectors_config(vectors_config), on_disk_payload=on_disk_payload
+            vectors=models.parse_vectors_config(vectors_config),
+            sparse_vectors=models.parse_sparse_vectors_config(sparse_vectors_config),
+            on_disk_payload=on_disk_payload,
         ),
         hnsw_config=models.merge(
             models.HnswConfig(), models.coerce(models.HnswConfigDiff, hnsw_config, "hnsw_config")
@@ -63,6 +66,7 @@ def update_config(
     quantization_config: Any,
     vectors_config: Any,
     metadata: Any = None,
+    sparse_vectors_config: Any = None,
 ) -> None:
     """Commit a changed configuration, and open again the segments whose placements it changes."""
     optimizers = models.coerce(models.OptimizersConfigDiff, optimizers_config, "optimizers_config")
@@ -75,7 +79,11 @@ def update_config(
         return msgspec.structs.replace(
             old,
             params=msgspec.structs.replace(
-                old.params, vectors=_changed_vectors(old, vectors_config, store)
+                old.params,
+                vectors=_changed_vectors(old, vectors_config, store),
+                sparse_vectors=models.changed_sparse_vectors(
+                    old.params.sparse_vectors, sparse_vectors_config
+                ),
             ),
             hnsw_config=models.merge(old.hnsw_config, hnsw),
             optimizer_config=models.merge(old.optimizer_config, optimizers),

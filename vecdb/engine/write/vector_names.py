@@ -42,6 +42,8 @@ def add_vector_name(store: Store, name: Any, config: Any) -> None:
     Raises InvalidInputError if there is another of that name."""
     added = read(models.VectorName, name, "vector_name")
     params = models.parse_vector_name_config(config)
+    if isinstance(params, models.SparseVectorParams):
+        raise InvalidInputError("vector_name_config: sparse vectors are not supported yet")
     store.require_outside()
     with store.maintenance:
         store.require_writable()
