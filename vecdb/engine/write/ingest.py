@@ -138,9 +138,7 @@ def _sparse_column(rows: Any, count: int, what: str) -> Block:
     return given if len(where) == len(rows) else SparseBlock.of_some(given, has)
 
 
-def _columns_of_points(
-    schema: Schema, keys: list[int], values: list[Any]
-) -> dict[str, Block]:
+def _columns_of_points(schema: Schema, keys: list[int], values: list[Any]) -> dict[str, Block]:
     """The vectors of a list of points, gathered by name."""
     positions: dict[str, list[int]] = {}
     given: dict[str, list[Any]] = {}
