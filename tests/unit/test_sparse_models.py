@@ -80,8 +80,11 @@ def test_the_configuration_is_qdrants_json() -> None:
     params = models.coerce(models.CollectionParams, given)
     assert models.to_builtins(params) == given
     theirs = there.CollectionParams.model_validate(given)
-    assert models.coerce(models.CollectionParams, theirs) == params
-    assert there.CollectionParams.model_validate(params, from_attributes=True) == theirs
+    for name, sparse in (theirs.sparse_vectors or {}).items():
+        read = models.coerce(models.SparseVectorParams, sparse)
+        assert params.sparse_vectors is not None and read == params.sparse_vectors[name]
+    back = there.CollectionParams.model_validate(params, from_attributes=True)
+    assert back.sparse_vectors == theirs.sparse_vectors
 
 
 @pytest.mark.parametrize("given", [None, {}])
