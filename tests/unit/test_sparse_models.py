@@ -82,7 +82,7 @@ def test_the_configuration_is_qdrants_json() -> None:
     theirs = there.CollectionParams.model_validate(given)
     for name, sparse in (theirs.sparse_vectors or {}).items():
         read = models.coerce(models.SparseVectorParams, sparse)
-        assert params.sparse_vectors is not None and read == params.sparse_vectors[name]
+        assert read == (params.sparse_vectors or {})[name]
     back = there.CollectionParams.model_validate(params, from_attributes=True)
     assert back.sparse_vectors == theirs.sparse_vectors
 
