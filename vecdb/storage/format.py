@@ -111,6 +111,11 @@ class Kind(IntEnum):
     SKETCH = 12
     PAYLOAD_EDITS = 13
     COLUMN = 14
+    SPARSE_OFFSETS = 15
+    SPARSE_INDICES = 16
+    SPARSE_VALUES = 17
+    TERMS = 18
+    POSTINGS = 19
 
 
 DTYPES: dict[int, np.dtype[Any]] = {

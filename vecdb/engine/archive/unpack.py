@@ -25,7 +25,7 @@ from vecdb.engine.archive.manifest import MAX_MANIFEST, Manifest, Member, member
 from vecdb.engine.archive.snapshots import require_space
 from vecdb.engine.open import database_dir, places, recovery
 from vecdb.engine.repair.check import check_directory
-from vecdb.engine.schema import schema_of
+from vecdb.engine.schema import dims_of, schema_of
 from vecdb.engine.store import Store
 from vecdb.errors import (
     CorruptionError,
@@ -168,7 +168,7 @@ class Archive:
             config = models.coerce(models.CollectionConfig, snapshot.config)
         except InvalidInputError as error:
             raise DamageError(f"not a valid manifest: {error}") from None
-        validate(snapshot, {name: vector.dim for name, vector in schema_of(config).items()})
+        validate(snapshot, dims_of(schema_of(config)))
         return replace(snapshot, config=models.to_builtins(config))
 
     def _content(self, member: Member) -> bytes:

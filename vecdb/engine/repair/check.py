@@ -23,7 +23,7 @@ from vecdb.engine.open.database_dir import lock_to_read, require_format_file
 from vecdb.engine.open.places import collection_dirs, collection_name, current_dir, read_format
 from vecdb.engine.open.recovery import valid_config
 from vecdb.engine.operations import Upsert, decode, require_fit
-from vecdb.engine.schema import Schema, schema_of
+from vecdb.engine.schema import Schema, dims_of, schema_of
 from vecdb.errors import CorruptionError, FormatVersionError
 from vecdb.payload import encoding
 from vecdb.payload.columns import Column, build
@@ -171,7 +171,7 @@ def _check_wal(
     snapshot: Snapshot,
     schema: Schema,
 ) -> None:
-    dims = {name: vector.dim for name, vector in schema.items()}
+    dims = dims_of(schema)
     with _noted(report, path / layout.WAL):
         replay = Replay(path / layout.WAL, uuid, snapshot.applied_seq, snapshot.transaction)
         for seq, data in replay.operations():
