@@ -212,9 +212,7 @@ def _decode_payloads(lengths: memoryview, joined: memoryview, rows: int) -> list
     return [data[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 
 
-def _decode_vectors(
-    meta: dict[str, Any], blocks: deque[memoryview], rows: int
-) -> dict[str, Block]:
+def _decode_vectors(meta: dict[str, Any], blocks: deque[memoryview], rows: int) -> dict[str, Block]:
     """Takes the arrays it uses off ``blocks``."""
     vectors: dict[str, Block] = {}
     for name, dim in meta["vectors"]:

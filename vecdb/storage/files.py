@@ -101,7 +101,9 @@ def _any_bytes(rows: int, vector: VectorRow) -> Extent:
     return _BYTES
 
 
-def _sparse(extent: Extent, more_rows: int | None = None) -> Callable[[int, VectorRow], Extent | None]:
+def _sparse(
+    extent: Extent, more_rows: int | None = None
+) -> Callable[[int, VectorRow], Extent | None]:
     """The extent of a file that only sparse vectors have; with so many rows more than the
     segment, if a number is given."""
 

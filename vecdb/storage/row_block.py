@@ -32,10 +32,7 @@ class RowBlock(Struct, frozen=True):
             ids.concatenate([block.keys for block in blocks]),
             np.concatenate([block.seqs for block in blocks]),
             [payload for block in blocks for payload in block.payloads],
-            {
-                name: concat([block.vectors[name] for block in blocks])
-                for name in blocks[0].vectors
-            },
+            {name: concat([block.vectors[name] for block in blocks]) for name in blocks[0].vectors},
         )
 
     def take(self, rows: Offsets) -> RowBlock:
