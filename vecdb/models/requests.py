@@ -17,6 +17,7 @@ from msgspec import Meta, Struct
 from vecdb.errors import InvalidInputError
 from vecdb.models.conditions import ExtendedPointId, Filter, Moment, PointId
 from vecdb.models.config import Recall
+from vecdb.models.documents import Document
 from vecdb.models.examples import LookupLocation, VectorInput
 from vecdb.models.named import VectorName
 from vecdb.models.reading import By, Model, Strict, converter, fields_of
@@ -32,7 +33,7 @@ Payload = dict[str, Any]
 DenseVector = Sequence[float] | np.ndarray[Any, Any]
 Vector = Annotated[DenseVector, By(_unread, "a vector")]
 VectorStruct = Annotated[
-    DenseVector | Mapping[str, DenseVector | SparseVector],
+    DenseVector | Mapping[str, DenseVector | SparseVector | Document],
     By(_unread, "a vector or a dict of name to vector"),
 ]
 Limit = Annotated[int, Meta(ge=1)]

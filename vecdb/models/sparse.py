@@ -18,8 +18,6 @@ from vecdb.models.payload_schema import Memory
 from vecdb.models.reading import By, Model, Refused, fields_of
 from vecdb.models.validation import Checked
 
-MAX_INDEX = (1 << 32) - 1
-
 
 def _unread(value: Any) -> Any:
     return value
@@ -28,54 +26,11 @@ def _unread(value: Any) -> Any:
 # Not a Model, as PointStruct: there is one for each point.
 class SparseVector(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The numbers that are not zero: ``indices`` from 0 to 2^32 - 1 in any order, each once, and as
-    many finite ``values``; lists or arrays. What is read from a collection has lists, the indices
-    ascending."""
+    many finite ``values``, in lists or arrays. Who uses it checks it. One that is read from a
+    collection has lists, its indices ascend."""
 
     indices: Annotated[Sequence[int] | np.ndarray[Any, Any], By(_unread, "a list of indices")]
     values: Annotated[Sequence[float] | np.ndarray[Any, Any], By(_unread, "a list of numbers")]
-
-    def _problem(self) -> str | None:
-        return _problem_of(self.indices, self.values)
-
-
-def _problem_of(indices: Any, values: Any) -> str | None:
-    """What is wrong with a sparse vector; None: nothing."""
-    for name, given in (("indices", indices), ("values", values)):
-        if not isinstance(given, (list, tuple, range, np.ndarray)) or _is_nested(given):
-            return f"expected {name} to be a list of numbers, got {given!r:.60}"
-    if len(indices) != len(values):
-        return (
-            f"indices and values must have the same length; got {len(indices)} indices and "
-            f"{len(values)} values"
-        )
-    if len(indices) == 0:
-        return None
-    return _problem_of_indices(np.asarray(indices)) or _problem_of_values(np.asarray(values))
-
-
-def _is_nested(given: Any) -> bool:
-    if isinstance(given, np.ndarray):
-        return given.ndim != 1
-    return any(isinstance(each, (list, tuple, np.ndarray)) for each in given)
-
-
-def _problem_of_indices(indices: np.ndarray[Any, Any]) -> str | None:
-    if indices.dtype.kind not in "iu":
-        return f"expected integers as indices, got {indices.flat[0]!r:.60}"
-    if int(indices.min()) < 0 or int(indices.max()) > MAX_INDEX:
-        outside = indices[(indices < 0) | (indices > MAX_INDEX)]
-        return f"expected indices from 0 to {MAX_INDEX}, got {outside[0]}"
-    ascending = np.sort(indices)
-    twice = ascending[1:][ascending[1:] == ascending[:-1]]
-    return f"indices must be unique; got {twice[0]} twice" if len(twice) else None
-
-
-def _problem_of_values(values: np.ndarray[Any, Any]) -> str | None:
-    if values.dtype.kind not in "fiu":
-        return f"expected numbers as values, got {values.flat[0]!r:.60}"
-    with np.errstate(over="ignore"):
-        bad = ~np.isfinite(values.astype(np.float32))
-    return f"expected finite values, got {values[bad][0]}" if bad.any() else None
 
 
 def is_sparse(value: Any) -> bool:
@@ -92,7 +47,7 @@ class NamedSparseVector(Model, frozen=True, kw_only=True):
     """The older form of a query by a sparse vector."""
 
     name: VectorName
-    vector: SparseVector
+    vector: Annotated[SparseVector, By(_unread, "a sparse vector")]
 
 
 class Modifier(str, Enum):

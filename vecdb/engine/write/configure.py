@@ -26,13 +26,13 @@ from vecdb.storage.segment_row import SegmentRow
 
 def new_config(
     vectors_config: Any,
+    sparse_vectors_config: Any = None,
     quantization_config: Any = None,
     optimizers_config: Any = None,
     hnsw_config: Any = None,
     wal_config: Any = None,
     on_disk_payload: bool | None = None,
     metadata: Any = None,
-    sparse_vectors_config: Any = None,
 ) -> models.CollectionConfig:
     """The configuration of a new collection. Raises InvalidInputError."""
     config = models.CollectionConfig(
@@ -65,8 +65,8 @@ def update_config(
     hnsw_config: Any,
     quantization_config: Any,
     vectors_config: Any,
-    metadata: Any = None,
     sparse_vectors_config: Any = None,
+    metadata: Any = None,
 ) -> None:
     """Commit a changed configuration, and open again the segments whose placements it changes."""
     optimizers = models.coerce(models.OptimizersConfigDiff, optimizers_config, "optimizers_config")

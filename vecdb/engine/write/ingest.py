@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from vecdb import ids, models, vectors
+from vecdb import bm25, ids, models, vectors
 from vecdb.engine.operations import EditVectors, Upsert
 from vecdb.engine.schema import Schema, VectorSchema, vector_schema
 from vecdb.errors import InvalidInputError
@@ -134,8 +134,17 @@ def _sparse_column(rows: Any, count: int, what: str) -> Block:
         raise InvalidInputError(f"{what}: expected a list of sparse vectors, got {rows!r:.60}")
     has = np.array([row is not None for row in rows], dtype=np.bool_)
     where = np.flatnonzero(has).tolist()
-    given = vectors.to_sparse([rows[i] for i in where], [f"{what}[{i}]" for i in where])
+    given = _to_sparse([rows[i] for i in where], [f"{what}[{i}]" for i in where])
     return given if len(where) == len(rows) else SparseBlock.of_some(given, has)
+
+
+def _to_sparse(given: list[Any], what: list[str]) -> SparseBlock:
+    """Sparse vectors, and texts of which BM25 makes some."""
+    plain = [
+        bm25.of_document(each, name) if models.is_document(each) else each
+        for each, name in zip(given, what, strict=True)
+    ]
+    return vectors.to_sparse(plain, what)
 
 
 def _columns_of_points(schema: Schema, keys: list[int], values: list[Any]) -> dict[str, Block]:
@@ -154,7 +163,7 @@ def _columns_of_points(schema: Schema, keys: list[int], values: list[Any]) -> di
         has[where] = True
         if schema[name].is_sparse:
             what = [f"point {ids.external(keys[each])!r}, vector {name!r}" for each in where]
-            sparse = vectors.to_sparse(given[name], what)
+            sparse = _to_sparse(given[name], what)
             columns[name] = sparse if has.all() else SparseBlock.of_some(sparse, has)
             continue
         rows = _rows_of_points(schema[name], keys, where, given[name])
