@@ -76,7 +76,8 @@ def _frequencies(
             postings = None
     with _lock:
         counted = _counted(segment_view, name, live, indexed=postings is not None)
-        counts += [counted.counts.get(index, 0) for index in indices.tolist()]
+        changed = [counted.counts.get(index, 0) for index in indices.tolist()]
+    counts += np.array(changed, dtype=np.int64)
     return count_set(live), counts
 
 

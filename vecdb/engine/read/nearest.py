@@ -130,7 +130,8 @@ def _named(query: Any, asked: Asked) -> tuple[Any, Any]:
     if fields is not None and not is_sparse(query):
         raise InvalidInputError(
             f"{asked.where}query: expected a vector, dense or sparse, an id, (name, vector), "
-            f"NamedVector, NamedSparseVector, or a query by nearest, recommend, discover, context, relevance_feedback, fusion, rrf, "
+            f"NamedVector, NamedSparseVector, or a query by nearest, recommend, discover, context, "
+            f"relevance_feedback, fusion, rrf, "
             f"formula, order_by or sample, got {type(query).__name__} with "
             f"{', '.join(map(repr, fields)) or 'nothing'} (rankings of texts are Qdrant's, "
             f"not supported by vecdb)"
