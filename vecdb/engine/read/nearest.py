@@ -129,7 +129,7 @@ def _named(query: Any, asked: Asked) -> tuple[Any, Any]:
     fields = fields_of(query)
     if fields is not None and not is_sparse(query):
         raise InvalidInputError(
-            f"{asked.where}query: expected a vector, dense or sparse, an id, (name, vector), "
+            f"{asked.where}query: expected a vector, an id, (name, vector), "
             f"NamedVector, NamedSparseVector, or a query by nearest, recommend, discover, context, "
             f"relevance_feedback, fusion, rrf, "
             f"formula, order_by or sample, got {type(query).__name__} with "
