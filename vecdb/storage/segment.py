@@ -319,6 +319,11 @@ class FileSegment:
         self.log_damage()
         self._on_damage()
 
+    @property
+    def searched_by_index(self) -> set[str]:
+        """The vector names of which not all originals need be looked at."""
+        return {*self.indexes, *self.quantized, *self.inverted}
+
     def kept_by(self, row: SegmentRow) -> dict[str, PlacedArray]:
         """Its files that are still there in another state of the segment. One that was damaged may
         have been written anew."""

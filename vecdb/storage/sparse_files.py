@@ -19,8 +19,8 @@ Offsets = npt.NDArray[np.int64]
 
 
 class SparseFiles:
-    """The vectors. Where rows begin is verified when they are opened, the rest as it is used. Raises
-    CorruptionError."""
+    """The vectors. Where rows begin is verified when they are opened, the rest as it is used.
+    Raises CorruptionError."""
 
     def __init__(self, offsets: PlacedArray, indices: PlacedArray, values: PlacedArray) -> None:
         self.offsets: Offsets = offsets.verify().view(np.int64)

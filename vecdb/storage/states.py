@@ -11,7 +11,6 @@ from vecdb.index import ClusteredIndex, Terms
 from vecdb.quantization import Quantizer, from_state
 from vecdb.storage.format import DamageError, unpack_blocks
 
-
 _OF_INDEX = ("|u1", "<u4", "<i8", "<f4", "<f8")
 
 

@@ -133,3 +133,12 @@ def ascend(offsets: Offsets, indices: Indices) -> bool:
     begins = offsets[1:-1]
     rises[begins[(begins > 0) & (begins < len(indices))] - 1] = True
     return bool(rises.all())
+
+
+def weighted_sum(block: SparseBlock, weights: Sequence[float]) -> SparseBlock:
+    """The sum of all rows, each times its weight, as a block of one row. It has every index that
+    some row has."""
+    factors = np.repeat(np.asarray(weights, dtype=np.float64), block.sizes)
+    indices, at = np.unique(block.indices, return_inverse=True)
+    values = np.bincount(at, block.values * factors, len(indices)).astype(STORED)
+    return SparseBlock(np.array([0, len(indices)], dtype=np.int64), indices, values)

@@ -16,8 +16,16 @@ from vecdb.engine.schema import VectorSchema, vector_schema
 from vecdb.engine.view import View
 from vecdb.errors import InvalidInputError
 from vecdb.models.reading import fields_of
+from vecdb.models.sparse import is_sparse
+from vecdb.vectors.sparse import SparseBlock
 
 Floats = npt.NDArray[np.float32]
+
+Vector = Floats | SparseBlock
+"""A vector as it is searched with: its numbers, or a block of one row."""
+
+_NO_NUMBERS = np.empty(0, dtype=np.float32)
+_NAMED = (models.NamedVector, models.NamedSparseVector)
 
 PLAIN = frozenset({np.ndarray, list, int, str})
 """Types that are vectors and ids."""
@@ -31,12 +39,14 @@ def nearest(view: View, query: Any, asked: Asked) -> Nearest:
 
 
 def search_of(
-    asked: Asked, vector: VectorSchema, query: Floats, excluded: tuple[int, ...]
+    asked: Asked, vector: VectorSchema, query: Vector, excluded: tuple[int, ...]
 ) -> Nearest:
     """The search for the points nearest to a vector that was read."""
+    dense, sparse = parted(query)
     return Nearest(
         vector=vector,
-        query=query,
+        query=dense,
+        sparse=sparse,
         excluded=excluded,
         condition=asked.condition,
         params=asked.params,
@@ -45,6 +55,11 @@ def search_of(
         wanted=asked.wanted,
         threshold=asked.threshold,
     )
+
+
+def parted(query: Vector) -> tuple[Floats, SparseBlock | None]:
+    """A vector as plans have it: its numbers, or nothing and the sparse vector."""
+    return (_NO_NUMBERS, query) if isinstance(query, SparseBlock) else (query, None)
 
 
 def nearest_query(view: View, query: models.NearestQuery, asked: Asked) -> Nearest | Mmr:
@@ -64,6 +79,7 @@ def _diverse(search: Nearest, mmr: models.Mmr) -> Mmr:
         sources=(candidates,),
         vector=search.vector,
         query=search.query,
+        sparse=search.sparse,
         diversity=mmr.diversity,
         limit=search.limit,
         offset=search.offset,
@@ -73,7 +89,7 @@ def _diverse(search: Nearest, mmr: models.Mmr) -> Mmr:
 
 def _example(
     view: View, query: Any, name: Any, asked: Asked
-) -> tuple[VectorSchema, Floats, tuple[int, ...]]:
+) -> tuple[VectorSchema, Vector, tuple[int, ...]]:
     """The schema of the vector to search with, the vector, and the point to leave out (a query by
     id)."""
     using, at = asked.using, asked.where
@@ -87,8 +103,17 @@ def _example(
     if is_id(query):
         return vector, *looked_up(asked.lookup, query, vector, f"{at}query")
     what = f"{at}query vector" if not vector.name else f"{at}query vector {vector.name!r}"
-    cosine = vector.distance is models.Distance.COSINE
-    return vector, vectors.to_query(query, vector.dim, normalize=cosine, what=what), ()
+    return vector, read_vector(vector, query, what), ()
+
+
+def read_vector(vector: VectorSchema, given: Any, what: str, *, normalize: bool = True) -> Vector:
+    """A vector of a name as it is searched with. Raises InvalidInputError."""
+    if vector.is_sparse:
+        return vectors.to_sparse([given], [what])
+    if is_sparse(given):
+        raise InvalidInputError(f"{what}: expected {vector.dim} numbers, got a sparse vector")
+    cosine = normalize and vector.distance is models.Distance.COSINE
+    return vectors.to_query(given, vector.dim, normalize=cosine, what=what)
 
 
 def _named(query: Any, asked: Asked) -> tuple[Any, Any]:
@@ -96,16 +121,18 @@ def _named(query: Any, asked: Asked) -> tuple[Any, Any]:
     name, fields = asked.using, fields_of(query)
     if type(query) is tuple and len(query) == 2 and isinstance(query[0], str):
         name, query = query
-    elif isinstance(query, models.NamedVector) or "vector" in (fields or ()):
-        named = models.coerce(models.NamedVector, fields or query, f"{asked.where}query")
+    elif isinstance(query, _NAMED) or "vector" in (fields or ()):
+        inner = query.vector if fields is None else fields["vector"]
+        kind = models.NamedSparseVector if is_sparse(inner) else models.NamedVector
+        named: Any = models.coerce(kind, fields or query, f"{asked.where}query")
         name, query = named.name, named.vector
     fields = fields_of(query)
-    if fields is not None:
+    if fields is not None and not is_sparse(query):
         raise InvalidInputError(
-            f"{asked.where}query: expected a vector, an id, (name, vector), NamedVector, or a "
-            f"query by nearest, recommend, discover, context, relevance_feedback, fusion, rrf, "
+            f"{asked.where}query: expected a vector, dense or sparse, an id, (name, vector), "
+            f"NamedVector, NamedSparseVector, or a query by nearest, recommend, discover, context, relevance_feedback, fusion, rrf, "
             f"formula, order_by or sample, got {type(query).__name__} with "
-            f"{', '.join(map(repr, fields)) or 'nothing'} (sparse vectors and rankings of "
-            f"texts are Qdrant's, not supported by vecdb)"
+            f"{', '.join(map(repr, fields)) or 'nothing'} (rankings of texts are Qdrant's, "
+            f"not supported by vecdb)"
         )
     return name, query

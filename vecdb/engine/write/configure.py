@@ -10,7 +10,7 @@ import msgspec
 from vecdb import models
 from vecdb.engine.columns import fields_of
 from vecdb.engine.commit import committing
-from vecdb.engine.schema import schema_of, vector_schema, vectors_by_name
+from vecdb.engine.schema import dense_by_name, dense_of, schema_of, vector_schema
 from vecdb.engine.signals import Uninterrupted
 from vecdb.engine.store import Store
 from vecdb.errors import InvalidInputError
@@ -186,9 +186,9 @@ def _changed_vectors(old: models.CollectionConfig, vectors_config: Any, store: S
         raise InvalidInputError(
             f"vectors_config: expected a dict by vector name, got {type(vectors_config).__name__}"
         )
-    named = vectors_by_name(old)
+    named = dense_by_name(old)
     for name, change in vectors_config.items():
-        vector_schema(store.schema, name)
+        vector_schema(dense_of(store.schema), name)
         diff = models.coerce(models.VectorParamsDiff, change, f"vectors_config[{name!r}]")
         changes = {
             field: getattr(diff, field)

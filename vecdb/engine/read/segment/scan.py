@@ -15,6 +15,7 @@ from __future__ import annotations
 from vecdb.engine.read.segment.candidates import Best, SegmentSearch, merged
 from vecdb.engine.read.segment.code_scan import code_scan
 from vecdb.engine.read.segment.codes import by_codes_too
+from vecdb.engine.read.segment.inverted import sparse_search
 from vecdb.engine.read.segment.originals import exact_scan
 from vecdb.engine.read.segment.sketches import Visit, visit_pays
 from vecdb.engine.read.segment.widen import (
@@ -31,6 +32,8 @@ from vecdb.storage.segment import Index, QuantizedVectors
 
 def search_segment(search: SegmentSearch) -> list[Best]:
     """The best allowed rows of a segment, for each query."""
+    if search.sparse is not None:
+        return sparse_search(search)
     if search.params.exact:
         return exact_scan(search, "asked for")
     segment, name = search.segment_view.segment, search.vector.name
