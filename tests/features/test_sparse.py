@@ -21,7 +21,7 @@ from tests.cases import first_few
 from vecdb import VecDB, models
 from vecdb.errors import InvalidInputError, NotFoundError
 
-KINDS = ["nearest", "average_vector", "best_score", "sum_scores", "discover", "context", "feedback"]
+KINDS = ["nearest", "average_vector", "best_score", "sum_scores", "discover", "context"]
 POINTS, DIM, WORDS = 240, 5, 60
 CASES = 10
 DELETED = {4, 17, 111, 200}
@@ -137,19 +137,6 @@ def drawn(rng: Random, kind: str, using: str, ids: list[int]) -> Any:
         )
     if kind == "context":
         return theirs.ContextQuery(context=[pair() for _ in range(rng.randrange(1, 5))])
-    if kind == "feedback":
-        feedback = [
-            theirs.FeedbackItem(example=each, score=rng.choice((0.1, 0.5, 0.9, -1.0)))
-            for each in some(0, 5)
-        ]
-        numbers = theirs.NaiveFeedbackStrategyParams(a=rng.choice((1.0, 0.2)), b=0.5, c=1.0)
-        return theirs.RelevanceFeedbackQuery(
-            relevance_feedback=theirs.RelevanceFeedbackInput(
-                target=example(),
-                feedback=feedback,
-                strategy=theirs.NaiveFeedbackStrategy(naive=numbers),
-            )
-        )
     positive = some(1 if kind == "average_vector" else 0, 4)
     negative = some(0 if positive else 1, 4)
     return theirs.RecommendQuery(
@@ -280,6 +267,38 @@ def test_points_come_back_as_local_mode_has_them(both: Both) -> None:
         count = both.local.count("c", condition).count
         assert both.ours.count("c", condition).count == both.client.count("c", condition).count
         assert both.ours.count("c", condition).count == count
+
+
+def test_feedback_is_its_formula(both: Both) -> None:
+    """Local mode has it for dense vectors only."""
+    rng = Random(4)
+    items = [(sparse(rng, 20), score) for score in (0.9, 0.5, 0.1)]
+    target = sparse(rng, 20)
+    query = theirs.RelevanceFeedbackQuery(
+        relevance_feedback=theirs.RelevanceFeedbackInput(
+            target=target,
+            feedback=[theirs.FeedbackItem(example=each, score=score) for each, score in items],
+            strategy=theirs.NaiveFeedbackStrategy(
+                naive=theirs.NaiveFeedbackStrategyParams(a=1.0, b=2.0, c=0.5)
+            ),
+        )
+    )
+    found = both.ours.query_points("c", query, using="plain", limit=POINTS, with_vectors=["plain"])
+
+    def score(example: Any, stored: Any) -> float:
+        given = dict(zip(example.indices, example.values, strict=True))
+        pairs = zip(stored.indices, stored.values, strict=True)
+        return sum(given.get(index, 0.0) * value for index, value in pairs)
+
+    assert len(found.points) == len(with_vector(both, "plain"))
+    for point in found.points:
+        stored = point.vector["plain"]
+        of = [score(each, stored) for each, _ in items]
+        wanted = score(target, stored)
+        for better, worse in ((0, 1), (0, 2), (1, 2)):
+            margin = items[better][1] - items[worse][1]
+            wanted += margin**2.0 * 0.5 * (of[better] - of[worse])
+        assert point.score == pytest.approx(wanted, rel=1e-4, abs=2e-5)
 
 
 def test_older_verbs_and_forms(both: Both) -> None:

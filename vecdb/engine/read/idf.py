@@ -76,7 +76,8 @@ def _frequencies(
             postings = None
     with _lock:
         counted = _counted(segment_view, name, live, indexed=postings is not None)
-        counts += [counted.counts.get(index, 0) for index in indices.tolist()]
+        beside = [counted.counts.get(index, 0) for index in indices.tolist()]
+        counts += np.array(beside, dtype=np.int64)  # also of none
     return count_set(live), counts
 
 
