@@ -105,8 +105,8 @@ class Segment(Protocol):
         """The sparse vectors of a name as (first row, block) pieces."""
 
     def vectors(self, name: str) -> PlacedArray | None:
-        """The dense vectors of a name as one file; None: they are in memory, in pieces, or no row has
-        one."""
+        """The dense vectors of a name as one file; None: they are in memory, in pieces, or no row
+        has one."""
 
     def index(self, name: str) -> Index | None:
         """The index of a vector name."""

@@ -254,13 +254,14 @@ def search_postings(  # type: ignore[no-untyped-def]
                 rest = np.float32(0.0)
             for i in range(many):
                 row = now * window + found[i]
-                if row < n and sums[found[i]] + rest > worst:
-                    if mask.shape[0] == 0 or (mask[row >> 3] >> (row & 7)) & 1:
-                        score, common = _dot(offsets, indices, values, row, query, weights)
-                        scored += 1
-                        if common > 0:
-                            filled = topk_push(scores, rows, filled, np.float32(score), row)
-                            worst = worst_score(scores, filled)
+                if row >= n or not sums[found[i]] + rest > worst:
+                    continue
+                if mask.shape[0] == 0 or (mask[row >> 3] >> (row & 7)) & 1:
+                    score, common = _dot(offsets, indices, values, row, query, weights)
+                    scored += 1
+                    if common > 0:
+                        filled = topk_push(scores, rows, filled, np.float32(score), row)
+                        worst = worst_score(scores, filled)
             for row in range(window):
                 sums[row] = 0.0
         for i in range(active):

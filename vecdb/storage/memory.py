@@ -81,7 +81,7 @@ class MemorySegment:
         self._seqs.extend([seq] * count)
         self._payloads.extend(payloads)
         for name, kept in self._vectors.items():
-            kept.append(vectors[name])
+            kept.append(vectors[name])  # type: ignore[arg-type]
             self.vector_bytes += vectors[name].nbytes
         self.payload_bytes += sum(map(len, payloads))
         latest.update(zip(keys, range(start, start + count), strict=True))

@@ -1,6 +1,6 @@
-"""The vectors of one name in memory: chunks that never move, so readers may keep pointing into them.
+"""The vectors of one name in memory: chunks that never move.
 
-One writer appends; readers look at the rows that they know of.
+One writer appends. Readers look at the rows that they know of, and may keep pointing into chunks.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ def read_terms(data: npt.NDArray[np.uint8], rows: int, postings: int) -> Terms:
     in the other. Raises DamageError."""
     try:
         # Without a copy: there may be many.
-        meta, state = _read_state(memoryview(data), ("|u1", "<u2", "<u4", "<i8", "<f4"))
+        meta, state = _read_state(data.data, ("|u1", "<u2", "<u4", "<i8", "<f4"))
         return Terms.from_state(meta["window"], rows, postings, state)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise DamageError(f"not valid terms: {error}") from None

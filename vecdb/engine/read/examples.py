@@ -28,6 +28,7 @@ from vecdb.vectors.sparse import weighted_sum
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 
+_NO_NUMBERS = np.empty(0, dtype=np.float32)
 _AVERAGE, _BEST = models.RecommendStrategy.AVERAGE_VECTOR, models.RecommendStrategy.BEST_SCORE
 
 
@@ -171,12 +172,10 @@ class _Examples:
         """The plan of all."""
         asked = self._asked
         sparse = concat(examples) if self.schema.is_sparse else None
-        dense: Any = (
-            np.empty((len(examples), 0), np.float32) if sparse is not None else np.stack(examples)
-        )
+        given: Any = examples if sparse is None else [_NO_NUMBERS] * len(examples)
         return Combined(
             vector=self.schema,
-            examples=np.ascontiguousarray(dense),
+            examples=np.ascontiguousarray(np.stack(given)),
             sparse=sparse,
             rule=rule,
             excluded=tuple(dict.fromkeys(self.keys)),

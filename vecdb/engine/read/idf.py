@@ -76,8 +76,8 @@ def _frequencies(
             postings = None
     with _lock:
         counted = _counted(segment_view, name, live, indexed=postings is not None)
-        beside = [counted.counts.get(index, 0) for index in indices.tolist()]
-        counts += np.array(beside, dtype=np.int64)  # also of none
+        changed = [counted.counts.get(index, 0) for index in indices.tolist()]
+    counts += np.array(changed, dtype=np.int64)
     return count_set(live), counts
 
 

@@ -12,7 +12,6 @@ from contextlib import ExitStack
 
 import numpy as np
 import numpy.typing as npt
-from msgspec.structs import replace
 
 from vecdb import ids, models
 from vecdb.engine.operations import (
@@ -28,7 +27,7 @@ from vecdb.engine.repair.inventory import Inventory, SegmentEntry
 from vecdb.engine.repair.log_names import LogNames, names_after
 from vecdb.engine.repair.salvage import SalvagedFile, SalvagedLog
 from vecdb.engine.repair.salvaged_edits import SalvagedEdits
-from vecdb.engine.schema import row_bytes, schema_of, vectors_by_name
+from vecdb.engine.schema import dims_of, row_bytes, schema_of, vectors_by_name, with_vectors
 from vecdb.payload import encoding
 from vecdb.storage import files
 from vecdb.storage.files import FileKind
@@ -149,26 +148,22 @@ class SalvagedPoints:
     # -- vector names ----------------------------------------------------------------------
 
     def _read_names(self, config: models.CollectionConfig) -> LogNames:
-        dims = {name: params.size for name, params in vectors_by_name(config).items()}
+        dims = dims_of(schema_of(config))
         log = self.inventory.log
         # A log of its own: what is wrong with it is noted where the operations are applied.
         log = SalvagedLog(log.directory, log.uuid, log.after_seq)
         return names_after(log, dims, self._configured_seq)
 
     def _renamed(self, config: models.CollectionConfig) -> models.CollectionConfig:
-        known = vectors_by_name(config)
-        dims = self.log_names.dims
-        if dims == {name: params.size for name, params in known.items()}:
+        known, dims = dims_of(schema_of(config)), self.log_names.dims
+        if dims == known:
             return config
-        named = {}
+        named = vectors_by_name(config)
         for name, dim in dims.items():
-            params = known.get(name)
-            if params is None or params.size != dim:
-                params = self.inventory.guessed(name, dim)
+            if known.get(name) != dim:
+                named[name] = self.inventory.guessed(name, dim)
                 self.guessed.append(name)
-            named[name] = params
-        vectors = models.parse_vectors_config(named)
-        return replace(config, params=replace(config.params, vectors=vectors))
+        return with_vectors(config, {name: named[name] for name in dims})
 
     # -- rows ------------------------------------------------------------------------------
 
