@@ -17,6 +17,7 @@ from vecdb.models.payload_schema import (
     TokenLength,
 )
 from vecdb.models.reading import By, Model, converter, fields_of, refuse
+from vecdb.models.sparse import is_sparse
 from vecdb.models.validation import Checked
 
 # fmt: off
@@ -114,3 +115,8 @@ def is_document(value: Any) -> bool:
     if isinstance(value, (list, tuple)) or not hasattr(value, "model_dump"):
         return isinstance(value, Mapping) and "text" in value and "model" in value
     return not isinstance(value, type) and hasattr(value, "text") and hasattr(value, "model")
+
+
+def makes_sparse(value: Any) -> bool:
+    """Whether a value has the form of a sparse vector, or of a text that is made one."""
+    return is_sparse(value) or is_document(value)

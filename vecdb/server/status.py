@@ -147,6 +147,10 @@ _WORDS: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = (
         ),
     ),
     (
+        re.compile(r".*expected (?:as many indices as values|each index once), got"),
+        lambda found: f"Validation error in JSON body: [{found.string}]",
+    ),
+    (
         re.compile(r".*slice: expected an index below the total"),
         lambda found: f"Validation error in JSON body: [{found.string}]",
     ),

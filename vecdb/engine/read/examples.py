@@ -20,8 +20,8 @@ from vecdb.engine.read.segment.rules import BestScore, Context, Discovery, Rule,
 from vecdb.engine.schema import VectorSchema, vector_schema
 from vecdb.engine.view import View
 from vecdb.errors import InvalidInputError
+from vecdb.models.documents import makes_sparse
 from vecdb.models.reading import fields_of
-from vecdb.models.sparse import is_sparse
 from vecdb.vectors.blocks import concat
 from vecdb.vectors.sparse import weighted_sum
 
@@ -163,7 +163,7 @@ class _Examples:
             self.keys += keys
             return numbers
         fields = fields_of(given)
-        if (fields is not None and not is_sparse(given)) or given is None:
+        if (fields is not None and not makes_sparse(given)) or given is None:
             came = "None" if fields is None else f"an object with {', '.join(map(repr, fields))}"
             raise InvalidInputError(f"{what}: expected a vector or an id, got {came}")
         return read_vector(vector, given, what, normalize=normalize)

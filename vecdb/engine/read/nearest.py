@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from vecdb import models, vectors
+from vecdb import bm25, models, vectors
 from vecdb.engine.read.asked import Asked
 from vecdb.engine.read.lookup import is_id, looked_up
 from vecdb.engine.read.plan import NOTHING, Mmr, Nearest
 from vecdb.engine.schema import VectorSchema, vector_schema
 from vecdb.engine.view import View
 from vecdb.errors import InvalidInputError
+from vecdb.models.documents import is_document, makes_sparse
 from vecdb.models.reading import fields_of
 from vecdb.models.sparse import is_sparse
 from vecdb.vectors.sparse import SparseBlock
@@ -108,10 +109,12 @@ def _example(
 
 def read_vector(vector: VectorSchema, given: Any, what: str, *, normalize: bool = True) -> Vector:
     """A vector of a name as it is searched with. Raises InvalidInputError."""
+    text = is_document(given)
     if vector.is_sparse:
-        return vectors.to_sparse([given], [what])
-    if is_sparse(given):
-        raise InvalidInputError(f"{what}: expected {vector.dim} numbers, got a sparse vector")
+        return vectors.to_sparse([bm25.of_query(given, what) if text else given], [what])
+    if text or is_sparse(given):
+        came = "a text" if text else "a sparse vector"
+        raise InvalidInputError(f"{what}: expected {vector.dim} numbers, got {came}")
     cosine = normalize and vector.distance is models.Distance.COSINE
     return vectors.to_query(given, vector.dim, normalize=cosine, what=what)
 
@@ -123,17 +126,16 @@ def _named(query: Any, asked: Asked) -> tuple[Any, Any]:
         name, query = query
     elif isinstance(query, _NAMED) or "vector" in (fields or ()):
         inner = query.vector if fields is None else fields["vector"]
-        kind = models.NamedSparseVector if is_sparse(inner) else models.NamedVector
+        kind = models.NamedSparseVector if makes_sparse(inner) else models.NamedVector
         named: Any = models.coerce(kind, fields or query, f"{asked.where}query")
         name, query = named.name, named.vector
     fields = fields_of(query)
-    if fields is not None and not is_sparse(query):
+    if fields is not None and not makes_sparse(query):
         raise InvalidInputError(
-            f"{asked.where}query: expected a vector, an id, (name, vector), "
-            f"NamedVector, NamedSparseVector, or a query by nearest, recommend, discover, context, "
-            f"relevance_feedback, fusion, rrf, "
-            f"formula, order_by or sample, got {type(query).__name__} with "
-            f"{', '.join(map(repr, fields)) or 'nothing'} (rankings of texts are Qdrant's, "
-            f"not supported by vecdb)"
+            f"{asked.where}query: expected a vector, an id, a Document, (name, "
+            f"vector), NamedVector, NamedSparseVector, or a query by nearest, recommend, discover, "
+            f"context, relevance_feedback, fusion, rrf, formula, order_by or sample, got "
+            f"{type(query).__name__} with {', '.join(map(repr, fields)) or 'nothing'} (rankings "
+            f"by an index of texts are Qdrant's, not supported by vecdb)"
         )
     return name, query
