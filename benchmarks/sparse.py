@@ -77,7 +77,7 @@ Search = Callable[[Query], Answer]
 def vecdb_search(folder: Path, texts: Texts) -> tuple[Search, dict[str, Any]]:
     """Fill a database, if it is not there, and the search of it."""
     is_new = not folder.exists()
-    db = VecDB(folder, durability="never")
+    db = VecDB(folder, sync="never")
     started = time.perf_counter()
     if is_new:
         db.create_collection(
