@@ -201,8 +201,6 @@ class Oracle:
     def similarities(
         self, name: str, rows: Floats, example: npt.NDArray[Any]
     ) -> npt.NDArray[np.float64]:
-        self, name: str, rows: Floats, example: npt.NDArray[Any]
-    ) -> npt.NDArray[np.float64]:
         """How near rows are to an example, larger is nearer; squared under Euclid."""
         distance, wide = self.vectors[name][1], rows.astype(np.float64)
         if distance in SIMILARITIES:
