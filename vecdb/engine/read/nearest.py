@@ -125,8 +125,9 @@ def _named(query: Any, asked: Asked) -> tuple[Any, Any]:
     if type(query) is tuple and len(query) == 2 and isinstance(query[0], str):
         name, query = query
     elif isinstance(query, _NAMED) or "vector" in (fields or ()):
-        inner = query.vector if fields is None else fields["vector"]
-        kind = models.NamedSparseVector if makes_sparse(inner) else models.NamedVector
+        kind: Any = type(query)
+        if kind not in _NAMED:
+            kind = _NAMED[makes_sparse((fields or {})["vector"])]
         named: Any = models.coerce(kind, fields or query, f"{asked.where}query")
         name, query = named.name, named.vector
     fields = fields_of(query)
