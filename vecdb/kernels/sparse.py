@@ -28,7 +28,7 @@ __all__ = ["scan_sparse", "score_sparse", "search_postings"]
 
 _SHORT = 8
 """A query with one index for so many of a row looks each up; else both are merged."""
-_CHUNK = 32
+_CHUNK = 64
 _SCATTERED = 512
 """Fewer postings are gone through again, rather than all rows of their window."""
 _LOOK_UP = 64
@@ -121,13 +121,16 @@ def score_sparse(offsets, indices, values, query, weights, row_numbers, out, sha
 )
 def _add(postings, first, count, bounds, sums):  # type: ignore[no-untyped-def]
     """Add the bounds of a block's postings to those of their rows."""
-    place = 3 * first
-    codes = place + 2 * count
-    last = sums.shape[0] - 1
-    for i in range(count):
-        at = place + 2 * i
-        row = (np.int64(postings[at]) | (np.int64(postings[at + 1]) << 8)) & last
-        sums[row] += bounds[postings[codes + i]]
+    # Unsigned numbers spare the test for a negative index.
+    one = np.uint64(1)
+    at = np.uint64(3 * first)
+    codes = np.uint64(3 * first + 2 * count)
+    last = np.uint64(sums.shape[0] - 1)
+    for _ in range(count):
+        row = np.uint64(postings[at]) | (np.uint64(postings[at + one]) << np.uint64(8))
+        sums[row & last] += bounds[np.uint64(postings[codes])]
+        at += np.uint64(2)
+        codes += one
 
 
 @njit(
@@ -162,13 +165,14 @@ def _above(counts, postings, order, start, stop, blocks, firsts, sums, least, fo
             sums[found[i]] = -sums[found[i]]
         return many
     for chunk in range(0, size, _CHUNK):
-        some = False
-        for row in range(chunk, chunk + _CHUNK):
-            some |= sums[row] > least
-        if some:
-            for row in range(chunk, chunk + _CHUNK):
-                if sums[row] > least:
-                    found[many] = row
+        some = sums[chunk : chunk + _CHUNK]
+        above = np.int32(0)
+        for i in range(_CHUNK):  # without a branch: many at once
+            above += np.int32(some[i] > least)
+        if above > 0:
+            for i in range(_CHUNK):
+                if some[i] > least:
+                    found[many] = chunk + i
                     many += 1
     return many
 

@@ -73,9 +73,8 @@ class Postings:
     @cached_property
     def terms(self) -> Terms:
         """The terms and where their postings are. Raises CorruptionError."""
-        rows, postings = len(self.originals.offsets) - 1, self.postings.header.rows
         try:
-            return read_terms(self.opened.verify(), rows, postings)
+            return read_terms(self.opened.verify(), self.postings.header.rows)
         except DamageError as error:
             raise CorruptionError(self.opened.path, str(error)) from None
 

@@ -37,13 +37,13 @@ def read_index(data: npt.NDArray[np.uint8], dim: int, rows: int) -> ClusteredInd
         raise DamageError(f"not a valid index: {error}") from None
 
 
-def read_terms(data: npt.NDArray[np.uint8], rows: int, postings: int) -> Terms:
+def read_terms(data: npt.NDArray[np.uint8], postings: int) -> Terms:
     """The terms of an inverted index from the bytes of their file; ``postings``: how many there are
     in the other. Raises DamageError."""
     try:
         # Without a copy: there may be many.
         meta, state = _read_state(data.data, ("|u1", "<u2", "<u4", "<i8", "<f4"))
-        return Terms.from_state(meta["window"], rows, postings, state)
+        return Terms.from_state(meta["window"], postings, state)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise DamageError(f"not valid terms: {error}") from None
 
