@@ -1,7 +1,7 @@
 """Sparse vectors at the door: indices and values in any order in, checked and sorted ones out.
 
-Refused: as many indices as values there are not, an index twice or beyond 32 bits, and numbers that
-are not finite.
+Refused: more indices than values, or fewer; an index twice, or beyond 32 bits; numbers that are not
+finite; and lengths beyond 1.8e19, as of dense vectors.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from vecdb.vectors.datatypes import INDICES, STORED
 from vecdb.vectors.sparse import SparseBlock, offsets_of
 
 _MOST = (1 << 32) - 1
+_LONGEST = 1.8e19
 
 
 def to_sparse(given: Sequence[Any], what: Sequence[str]) -> SparseBlock:
@@ -51,6 +52,8 @@ def _one(given: Any, what: str) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.
     if not np.isfinite(numbers).all():
         wrong = values[~np.isfinite(numbers)][0]
         raise InvalidInputError(f"{what}: expected finite numbers of float32, got {wrong}")
+    if not np.square(numbers, dtype=np.float64).sum() < _LONGEST**2:
+        raise InvalidInputError(f"{what}: the vector is longer than 1.8e19; scores would overflow")
     places = indices.astype(INDICES)
     if not (places[1:] > places[:-1]).all():
         order = np.argsort(places, kind="stable")

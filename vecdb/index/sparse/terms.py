@@ -64,10 +64,11 @@ class Terms(Struct, frozen=True, eq=False):
 
     def _require_sound(self, postings: int) -> None:
         count, blocks = len(self.terms), len(self.windows)
-        of_terms = (self.lows, self.steps, self.firsts[1:], self.starts[1:])
-        if any(len(array) != count for array in of_terms):
+        if (len(self.lows), len(self.steps)) != (count, count):
             raise ValueError("not as many entries as terms")
-        if len(self.counts) != blocks or len(self.maxima) != blocks:
+        if (len(self.firsts), len(self.starts)) != (count + 1, count + 1):
+            raise ValueError("not as many beginnings as terms, and an end")
+        if (len(self.counts), len(self.maxima)) != (blocks, blocks):
             raise ValueError("not as many entries as blocks")
         if (self.terms[1:] <= self.terms[:-1]).any():
             raise ValueError("terms that do not ascend")
