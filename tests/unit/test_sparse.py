@@ -40,7 +40,7 @@ def random_block(
     return SparseBlock(offsets_of(sizes), joined, values)
 
 
-def as_dicts(block: SparseBlock) -> list[dict[int, float] | None]:
+def as_dicts(block: Any) -> list[dict[int, float] | None]:
     flags = block.flags()
     return [
         dict(zip(*block.row(row), strict=True)) if flags[row] else None for row in range(len(block))
@@ -172,9 +172,11 @@ def test_memory_keeps_rows_where_they_are(rng: np.random.Generator) -> None:
         pieces = list(kept.blocks(rows))
         assert [base for base, _ in pieces] == [0, *np.cumsum([len(p) for _, p in pieces])[:-1]]
         joined, wanted = concat([piece for _, piece in pieces]), whole.take(np.arange(rows))
-        assert all(map(np.array_equal, joined.parts, wanted.parts))
+        pairs: Any = zip(joined.parts, wanted.parts, strict=True)
+        assert all(np.array_equal(*pair) for pair in pairs)
     chosen = rng.integers(0, kept.rows, 300)
-    assert all(map(np.array_equal, kept.take(chosen).parts, whole.take(chosen).parts))
+    both: Any = zip(kept.take(chosen).parts, whole.take(chosen).parts, strict=True)
+    assert all(np.array_equal(*pair) for pair in both)
     assert kept.entries(chosen) == whole.take(chosen).sizes.sum()
     assert kept.has.flags is not None
     assert np.array_equal(kept.has.flags[: kept.rows], whole.flags())
@@ -191,7 +193,7 @@ def test_the_log_has_sparse_vectors_beside_dense_ones(rng: np.random.Generator) 
         back = decode(memoryview(data))
         assert isinstance(back, type(operation))
         assert isinstance(back, (Upsert, EditVectors))
-        assert as_dicts(back.vectors["s"]) == as_dicts(block)  # type: ignore[arg-type]
+        assert as_dicts(back.vectors["s"]) == as_dicts(block)
         require_fit(back, {"s": 0, "d": 3})
         with pytest.raises(DamageError, match=r"vectors of dimensions|expected"):
             require_fit(back, {"s": 3, "d": 3})
@@ -274,8 +276,8 @@ def test_terms_that_would_lead_astray_are_refused(rng: np.random.Generator) -> N
     with pytest.raises(ValueError, match="terms without their blocks"):
         Terms.from_state(terms.window, len(block.indices) + 1, state)
     for name, array in state.items():
+        others = {other: kept for other, kept in state.items() if other != name}
         with pytest.raises(KeyError):
-            others = {other: kept for other, kept in state.items() if other != name}
             Terms.from_state(terms.window, len(block.indices), others)
         for wrong in (array[:-1], array[:0], array.astype(np.float64)):
             with pytest.raises(ValueError, match=r".+"):
@@ -323,7 +325,9 @@ def test_kernels_find_what_numpy_finds(
     block = random_block(rng, rows, 30, 12, least=least)
     flags = rng.random(rows) < 0.3
     for number in range(12):
-        terms = np.unique(np.append(block.indices, 3))  # one that no row may have
+        terms = np.unique(np.append(block.indices, np.uint32(3))).astype(
+            np.uint32
+        )  # one that no row may have
         chosen = np.sort(rng.choice(terms, min(len(terms), 1 + 2 * number), replace=False))
         weights = rng.uniform(least, 3, len(chosen)).astype(np.float32)
         query = SparseBlock(np.array([0, len(chosen)]), chosen, weights)

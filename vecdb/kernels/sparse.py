@@ -224,7 +224,8 @@ def search_postings(  # type: ignore[no-untyped-def]
         total = np.float32(0.0)
         for t in range(terms):
             if blocks[t] < ends[t] and np.int64(windows[blocks[t]]) == now:
-                bound = bounds[t, maxima[blocks[t]]]
+                # Where the query's value is negative, the smallest codes count for most.
+                bound = max(bounds[t, maxima[blocks[t]]], bounds[t, 0])
                 most[t] = bound
                 total += bound
                 at = active
