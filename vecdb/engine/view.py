@@ -21,9 +21,9 @@ from vecdb.engine.schema import Schema
 from vecdb.errors import CorruptionError
 from vecdb.storage.arrays import PlacedArray
 from vecdb.storage.catalog import Bits
+from vecdb.storage.derived import Index, QuantizedVectors
 from vecdb.storage.format import bits_at, count_set, unpack_bits
 from vecdb.storage.payload_edits import PayloadEdits
-from vecdb.storage.segment import Index, QuantizedVectors
 from vecdb.storage.sparse_files import Postings
 from vecdb.vectors.blocks import Block
 from vecdb.vectors.sparse import SparseBlock

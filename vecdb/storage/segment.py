@@ -15,8 +15,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +24,13 @@ from msgspec import Struct
 
 from vecdb import ids
 from vecdb.errors import CorruptionError
-from vecdb.index import ClusteredIndex, Spread
 from vecdb.quantization import Quantizer
 from vecdb.storage import files, fs, layout
 from vecdb.storage.arrays import Expected, PlacedArray, Placement
 from vecdb.storage.catalog import Bits
+from vecdb.storage.derived import Index, QuantizedVectors, without_rows
 from vecdb.storage.files import FileKind, expected_files, is_outdated
-from vecdb.storage.format import MAX_PAYLOAD, DamageError, bits_at, pack_bits
+from vecdb.storage.format import MAX_PAYLOAD, DamageError, bits_at
 from vecdb.storage.segment_row import SegmentRow
 from vecdb.storage.sparse_files import Postings, SparseFiles
 from vecdb.storage.states import read_index, read_quantizer
@@ -45,6 +43,15 @@ _log = logging.getLogger("vecdb")
 
 Floats = npt.NDArray[np.float32]
 Offsets = npt.NDArray[np.int64]
+
+_SPARED = (
+    (files.SKETCH, "indexes"),
+    (files.CODES, "quantized"),
+    (files.TERMS, "inverted"),
+    (files.POSTINGS, "inverted"),
+    (files.COLUMN, "columns"),
+)
+"""The files that a search can do without, and where a segment holds what is in them."""
 
 
 class Placements(Struct, frozen=True):
@@ -61,48 +68,6 @@ class Placements(Struct, frozen=True):
             case "codes":
                 return self.codes
         return "mapped"
-
-
-class QuantizedVectors(Struct, frozen=True):
-    """The quantized vectors of one vector name: their codes, and what reads them."""
-
-    quantizer: Quantizer
-    codes: PlacedArray
-    codec: dict[str, Any]
-    regular: Bits | None
-    """Bits of the rows that are no strays; None: all of them."""
-
-
-@dataclass(frozen=True, eq=False)
-class Index:
-    """The clustered index of one vector name, and the sketches it looks into."""
-
-    clustered: ClusteredIndex
-    sketch: PlacedArray
-    file_bytes: int
-    """Of both files."""
-    rows: int
-    """Of the segment."""
-
-    @cached_property
-    def spread(self) -> Spread:
-        """How exact the sketches are. Raises CorruptionError."""
-        blocks = self.sketch.verify().reshape(self.clustered.sketch_shape)
-        return self.clustered.spread(blocks)
-
-    @cached_property
-    def regular(self) -> Bits | None:
-        """Bits of the rows that are no strays; None: all of them. Raises CorruptionError."""
-        return _without(self.spread.strays, self.rows)
-
-
-def _without(rows: npt.NDArray[np.int64], count: int) -> Bits | None:
-    """Bits of all of so many rows but some; None: there are none to leave out."""
-    if not len(rows):
-        return None
-    flags = np.ones(count, dtype=np.bool_)
-    flags[rows] = False
-    return pack_bits(flags)
 
 
 class FileSegment:
@@ -216,7 +181,7 @@ class FileSegment:
         except CorruptionError as error:
             self._note(error)
         else:
-            regular = _without(quantizer.strays, self.rows)
+            regular = without_rows(quantizer.strays, self.rows)
             self.quantized[name] = QuantizedVectors(quantizer, codes, codec, regular)
 
     def _open_sparse(self, name: str) -> None:
@@ -302,17 +267,13 @@ class FileSegment:
         return any(not layout.is_column(Path(path).name) for path in self.damage)
 
     def quarantine(self, name: str, error: CorruptionError) -> None:
-        """Go on without the codes or the index of a vector name, or without the column of a field.
+        """Go on without the codes or an index of a vector name, or without the column of a field.
         A search has met damage in a block that was not used before. Raises the error if it is about
         none of them. Another search may have just done the same."""
-        if error.path == str(self.path / files.SKETCH.file(name)):
-            self.indexes = {key: kept for key, kept in self.indexes.items() if key != name}
-        elif error.path == str(self.path / files.CODES.file(name)):
-            self.quantized = {key: kept for key, kept in self.quantized.items() if key != name}
-        elif error.path in (str(self.path / f.file(name)) for f in (files.TERMS, files.POSTINGS)):
-            self.inverted = {key: kept for key, kept in self.inverted.items() if key != name}
-        elif error.path == str(self.path / files.COLUMN.file(name)):
-            self.columns = {key: kept for key, kept in self.columns.items() if key != name}
+        for file, held in _SPARED:
+            if error.path == str(self.path / file.file(name)):
+                setattr(self, held, {k: v for k, v in getattr(self, held).items() if k != name})
+                break
         else:
             raise error
         self._note(error)

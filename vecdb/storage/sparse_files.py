@@ -13,7 +13,7 @@ from vecdb.index import Terms
 from vecdb.storage.arrays import PlacedArray
 from vecdb.storage.format import DamageError
 from vecdb.storage.states import read_terms
-from vecdb.vectors.sparse import SparseBlock, rows_of
+from vecdb.vectors.sparse import SparseBlock, ascend, rows_of
 
 Offsets = npt.NDArray[np.int64]
 
@@ -52,10 +52,13 @@ class SparseFiles:
         """All rows, verified."""
         return SparseBlock(self.offsets, self.indices.verify(), self.values.verify())
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the numbers and of what tells where they belong."""
-        return self.offsets.nbytes + self.indices.array.nbytes + self.values.array.nbytes
+    def require_sound(self) -> None:
+        """Look through all of it for what nobody could have written. Raises CorruptionError."""
+        block = self.all()
+        if not ascend(block.offsets, block.indices):
+            raise CorruptionError(self.indices.path, "has indices that do not ascend")
+        if not np.isfinite(block.values).all():
+            raise CorruptionError(self.values.path, "has values that are not finite")
 
 
 @dataclass(frozen=True, eq=False)

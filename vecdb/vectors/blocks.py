@@ -31,3 +31,11 @@ def replaced(block: Block, which: npt.NDArray[np.bool_], by: Block) -> Block:
     own = np.arange(len(block))
     whole: Block = concat([block, by]).take(np.where(which, own + len(block), own))
     return whole
+
+
+def filled(block: Block) -> npt.NDArray[np.bool_]:
+    """Which rows have numbers that are not zero."""
+    flags: npt.NDArray[np.bool_] = (
+        block.sizes > 0 if isinstance(block, SparseBlock) else (block.values != 0).any(axis=1)
+    )
+    return flags

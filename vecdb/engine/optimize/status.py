@@ -17,8 +17,8 @@ from vecdb.engine.store import Store
 from vecdb.engine.view import SegmentView, View
 from vecdb.errors import CorruptionError
 from vecdb.models.payload_schema import type_of
+from vecdb.storage.derived import Index
 from vecdb.storage.format import count_set
-from vecdb.storage.segment import Index
 from vecdb.vectors.datatypes import INDICES, SPARSE, STORED, bytes_per_vector
 
 

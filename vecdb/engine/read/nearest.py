@@ -125,14 +125,15 @@ def _named(query: Any, asked: Asked) -> tuple[Any, Any]:
     if type(query) is tuple and len(query) == 2 and isinstance(query[0], str):
         name, query = query
     elif isinstance(query, _NAMED) or "vector" in (fields or ()):
-        inner = query.vector if fields is None else fields["vector"]
-        kind = models.NamedSparseVector if makes_sparse(inner) else models.NamedVector
+        kind: Any = type(query)
+        if kind not in _NAMED:
+            kind = _NAMED[makes_sparse((fields or {})["vector"])]
         named: Any = models.coerce(kind, fields or query, f"{asked.where}query")
         name, query = named.name, named.vector
     fields = fields_of(query)
     if fields is not None and not makes_sparse(query):
         raise InvalidInputError(
-            f"{asked.where}query: expected a vector, dense or sparse, an id, Document, (name, "
+            f"{asked.where}query: expected a vector, an id, a Document, (name, "
             f"vector), NamedVector, NamedSparseVector, or a query by nearest, recommend, discover, "
             f"context, relevance_feedback, fusion, rrf, formula, order_by or sample, got "
             f"{type(query).__name__} with {', '.join(map(repr, fields)) or 'nothing'} (rankings "

@@ -30,8 +30,8 @@ from vecdb.engine.read.segment.sketches import Visit
 from vecdb.engine.view import SegmentView, View
 from vecdb.errors import CorruptionError
 from vecdb.storage.arrays import PlacedArray
+from vecdb.storage.derived import Index
 from vecdb.storage.format import BLOCK_SIZE
-from vecdb.storage.segment import Index
 from vecdb.vectors import plain_query
 
 Floats = npt.NDArray[np.float32]

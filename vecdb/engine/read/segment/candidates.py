@@ -16,7 +16,7 @@ from vecdb.engine.schema import VectorSchema
 from vecdb.engine.view import SegmentView
 from vecdb.storage.arrays import PlacedArray
 from vecdb.storage.catalog import Bits
-from vecdb.storage.segment import QuantizedVectors
+from vecdb.storage.derived import QuantizedVectors
 from vecdb.vectors.sparse import SparseBlock
 
 Floats = npt.NDArray[np.float32]

@@ -7,7 +7,7 @@ from vecdb.engine.read.segment.candidates import Best, SegmentSearch
 from vecdb.engine.read.segment.estimates import CodeEstimates, best_by_codes
 from vecdb.engine.read.segment.originals import exact_scan
 from vecdb.engine.read.segment.until_sure import FEWEST_DIMENSIONS, best_until_sure
-from vecdb.storage.segment import QuantizedVectors
+from vecdb.storage.derived import QuantizedVectors
 
 
 def code_scan(

@@ -27,7 +27,7 @@ from vecdb.engine.read.segment.widen import (
 from vecdb.errors import CorruptionError
 from vecdb.index import Effort
 from vecdb.index.clustered.heaps import KEPT
-from vecdb.storage.segment import Index, QuantizedVectors
+from vecdb.storage.derived import Index, QuantizedVectors
 
 
 def search_segment(search: SegmentSearch) -> list[Best]:

@@ -14,8 +14,8 @@ from vecdb import models
 from vecdb.engine.read.segment.candidates import Candidates, SegmentSearch
 from vecdb.engine.read.segment.kernels import metrics
 from vecdb.index import Effort, Found
+from vecdb.storage.derived import Index, QuantizedVectors
 from vecdb.storage.format import bits_at
-from vecdb.storage.segment import Index, QuantizedVectors
 
 Floats = npt.NDArray[np.float32]
 Offsets = npt.NDArray[np.int64]
