@@ -230,7 +230,7 @@ def test_a_damaged_column_is_done_without_and_written_anew(open_db: OpenDB, how:
 def test_a_column_of_texts_made_with_other_stemmers_is_not_used_and_made_anew(
     open_db: OpenDB, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its tokens were not those of a query: "running" found nothing until the segment was merged."""
+    """Its tokens were not those of a query: "running" found nothing, with no end to it."""
     stemmer = {"type": "snowball", "language": "english"}
     schema = {"type": "text", "stemmer": stemmer}
     runs = {"must": [{"key": "text", "match": {"text": "running"}}]}

@@ -106,7 +106,7 @@ def test_the_unnamed_vector_gets_company_and_goes(tmp_path: Path) -> None:
         db.create_collection("c", A)
         db.upsert("c", [{"id": 1, "vector": [1, 2]}])
         db.create_vector_name("c", "new", DENSE)
-        assert vectors_of(db) == {1: {"": [1, 2]}}
+        assert vectors_of(db) == {1: [1, 2]}
         db.upsert("c", [{"id": 2, "vector": {"": [3, 4], "new": [1, 2, 3]}}])
         db.delete_vector_name("c", "")
         assert vectors_of(db) == {1: {}, 2: {"new": [1, 2, 3]}}

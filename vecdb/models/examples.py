@@ -63,7 +63,9 @@ class ContextPair(Model, frozen=True, kw_only=True):
 
 
 def _pairs(value: Any) -> Any:
-    """One pair may stand alone."""
+    """One pair may stand alone; null is none."""
+    if value is None:
+        return []
     if isinstance(value, ContextPair) or fields_of(value) is not None:
         value = [value]
     return converter(list[ContextPair])(value)

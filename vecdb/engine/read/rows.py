@@ -93,11 +93,11 @@ def _external(block: Block) -> Any:
 
 
 def vectors_of(view: View, segment_view: SegmentView, row: int, names: list[str] | None) -> Any:
-    """What callers see of one row's vectors: numbers, or a dict by name, which is empty for a row
-    without; None if none is wanted."""
+    """What callers see of one row's vectors: the numbers of the unnamed one, if there is no other,
+    or a dict by name, which is empty for a row without; None if none is wanted."""
     if names is None:
         return None
     one = np.array([row], dtype=np.int64)
     has = vector_names(view, segment_view, row)
     by_name = {n: _external(segment_view.segment.block(n, one)) for n in names if n in has}
-    return by_name.get("", by_name) if list(view.schema) == [""] else by_name
+    return by_name[""] if list(by_name) == [""] else by_name
