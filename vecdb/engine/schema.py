@@ -44,6 +44,13 @@ class VectorSchema(Struct, frozen=True):
         """Whether vectors are sparse. Their scores are inner products."""
         return self.dim == SPARSE
 
+    @property
+    def kind(self) -> str:
+        """What its vectors are, in a few words."""
+        if self.is_sparse:
+            return "sparse with IDF" if self.idf else "sparse"
+        return f"{self.dim}-d {self.distance.value}"
+
 
 Schema = dict[str, VectorSchema]
 VectorsByName = dict[str, models.VectorParams | models.SparseVectorParams]
