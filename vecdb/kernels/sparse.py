@@ -1,5 +1,4 @@
-"""Exact scores of sparse vectors: scans with a running top-k, scores of single rows, and the search
-of an inverted index.
+"""Exact scores of sparse vectors: scans, single rows, and the search of an inverted index.
 
 A block of rows is three arrays: ``offsets: int64[n + 1]``, ``indices: uint32[m]``, ascending in
 each row, and ``values: float32[m]``. A query is a row of the same kind. Products are summed in
