@@ -88,6 +88,10 @@ def use(db: VecDB, file: str) -> None:
     """Search so that a file is used: what is mapped is verified then."""
     hits = db.search("c", np.zeros(DIM), search_params=USES.get(file), limit=20)
     assert len({hit.id for hit in hits}) == 20
+    words: Any = {"indices": [3, 7], "values": [1.0, 1.0]}
+    hits = db.query_points("c", words, using="s", limit=ROWS).points
+    wanted = [number for number in range(ROWS) if (number % 5 == 3 or number % 9 == 2)]
+    assert {hit.id for hit in hits} == set(wanted) - {7}
 
 
 def flip(path: Path, at: int) -> None:
