@@ -25,7 +25,10 @@ SYSTEM = (
     *("libexpat1", "libssl3", "libffi8", "libbz2-1.0", "liblzma5", "libsqlite3-0", "libuuid1"),
     *("libgcc-s1", "libstdc++6"),
 )
-PACKAGES = ("numpy", "lmdb", "msgspec", "msgpack", "xxhash", "psutil", "tqdm")
+PACKAGES = (
+    *("numpy", "lmdb", "mmh3", "msgspec", "msgpack", "xxhash", "psutil", "py-rust-stemmers"),
+    "tqdm",
+)
 TESTING = ("pytest>=8", "pytest-timeout", "hypothesis")
 PLATFORMS = ("manylinux2014_aarch64", "manylinux_2_27_aarch64", "manylinux_2_28_aarch64")
 

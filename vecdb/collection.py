@@ -39,8 +39,7 @@ class Collection(Querying):
             return f"<Collection {self.name!r}: it {self._store.closed_because}>"
         view = self._store.view
         named = ", ".join(
-            f"{v.name + ': ' if v.name else ''}{v.dim}-d {v.distance.value}"
-            for v in view.schema.values()
+            f"{v.name + ': ' if v.name else ''}{v.kind}" for v in view.schema.values()
         )
         return f"<Collection {self.name!r}: {view.live} points, {named or 'no vectors'}>"
 

@@ -145,27 +145,22 @@ class VecDB(Verbs):
         wal_config: models.WalInput | None = None,
         on_disk_payload: bool | None = None,
         metadata: models.Payload | None = None,
+        sparse_vectors_config: models.SparseVectorsConfigInput | None = None,
         **qdrant: Unpack[OfCollections],
     ) -> bool:
         """Make an empty collection; durable when this returns.
 
         ``vectors_config``: ``VectorParams``, or a dict of them by vector name; without any, points
-        have an id and a payload. ``metadata``: JSON that is kept with the configuration. Payloads
+        have an id and a payload. ``sparse_vectors_config``: ``SparseVectorParams`` by vector name,
+        which no dense one has. ``metadata``: JSON that is kept with the configuration. Payloads
         always stay on disk; ``hnsw_config``, ``wal_config`` and ``on_disk_payload`` are accepted
         for compatibility.
         Raises AlreadyExistsError, InvalidInputError, StorageFullError.
         """
         qdrant_arguments.check("VecDB.create_collection", qdrant, OfCollections)
         name = database_dir.check_name(collection_name)
-        config = new_config(
-            vectors_config,
-            quantization_config,
-            optimizers_config,
-            hnsw_config,
-            wal_config,
-            on_disk_payload,
-            metadata,
-        )
+        given = vectors_config, sparse_vectors_config, quantization_config, optimizers_config
+        config = new_config(*given, hnsw_config, wal_config, on_disk_payload, metadata)
         self._database.create(name, config)
         return True
 
@@ -179,20 +174,15 @@ class VecDB(Verbs):
         wal_config: models.WalInput | None = None,
         on_disk_payload: bool | None = None,
         metadata: models.Payload | None = None,
+        sparse_vectors_config: models.SparseVectorsConfigInput | None = None,
         **qdrant: Unpack[OfCollections],
     ) -> bool:
         """``delete_collection`` if it exists, then ``create_collection``."""
         qdrant_arguments.check("VecDB.recreate_collection", qdrant, OfCollections)
         name = database_dir.check_name(collection_name)
-        config = new_config(  # what is wrong with it must be said before anything is deleted
-            vectors_config,
-            quantization_config,
-            optimizers_config,
-            hnsw_config,
-            wal_config,
-            on_disk_payload,
-            metadata,
-        )
+        given = vectors_config, sparse_vectors_config, quantization_config, optimizers_config
+        # What is wrong with it must be said before anything is deleted.
+        config = new_config(*given, hnsw_config, wal_config, on_disk_payload, metadata)
         self._database.recreate(name, config)
         return True
 
@@ -210,16 +200,18 @@ class VecDB(Verbs):
         vectors_config: models.VectorsConfigDiffInput | None = None,
         metadata: models.Payload | None = None,
         optimizer_config: models.OptimizersInput | None = None,
+        sparse_vectors_config: models.SparseVectorsConfigInput | None = None,
         **qdrant: Unpack[OfCollections],
     ) -> bool:
         """Change a collection's configuration.
 
         Fields not given stay. ``quantization_config`` may be ``"Disabled"``; ``vectors_config`` is
         a dict by vector name (``""``: the unnamed one) whose entries may set ``on_disk``,
-        ``quantization_config`` and ``hnsw_config``. ``metadata`` is merged into that there is, key
-        by key; None as a value takes its key away. ``optimizer_config`` is the older name of
-        ``optimizers_config``. A change of where things live re-opens files;
-        a change of codes is built by the optimizer in the background.
+        ``quantization_config`` and ``hnsw_config``; those of ``sparse_vectors_config`` ``index``
+        and ``modifier``. ``metadata`` is merged into that there is, key by key; None as a value
+        takes its key away. ``optimizer_config`` is the older name of ``optimizers_config``. A
+        change of where things live re-opens files; a change of codes is built by the optimizer in
+        the background.
         """
         qdrant_arguments.check("VecDB.update_collection", qdrant, OfCollections)
         if optimizer_config is not None:
@@ -227,8 +219,10 @@ class VecDB(Verbs):
                 raise InvalidInputError("optimizer_config: is optimizers_config's older name")
             optimizers_config = optimizer_config
         store = self._database.store(collection_name)
-        changes = optimizers_config, hnsw_config, quantization_config, vectors_config, metadata
-        update_config(store, *changes)
+        vectors = vectors_config, sparse_vectors_config
+        update_config(
+            store, optimizers_config, hnsw_config, quantization_config, *vectors, metadata
+        )
         store.changed()
         return True
 

@@ -55,7 +55,6 @@ class OfCollections(TypedDict, total=False):
     # These only without a value.
     init_from: Any
     sharding_method: Any
-    sparse_vectors_config: Any
     strict_mode_config: Any
 
 
@@ -91,7 +90,6 @@ _REFUSED = {
     "init_from": "snapshots copy a collection",
     "shard_key_selector": "a collection is in one piece",
     "sharding_method": "a collection is in one piece",
-    "sparse_vectors_config": "vectors are dense",
     "strict_mode_config": "nothing is limited",
     "url": _NO_SERVER,
 }

@@ -14,7 +14,6 @@ FLOWS = Path(__file__).with_name("flows")
 
 # What vecdb has not, and how an error says that a test needs it.
 NEEDS = {
-    "sparse vectors": r"sparse_vectors_config|SparseVector|sparse vector|update_sparse",
     "text match": r"'(?:text|text_any|phrase)': Qdrant's, not supported|TextIndexParams",
     "multivectors": r"'multivector_config'|MultiVector",
 }
@@ -63,11 +62,6 @@ INTEGRATIONS = (
             "langchain-tests==1.1.9",
         ),
         tests=("tests/integration_tests", "tests/unit_tests/test_imports.py"),
-        expected=(
-            # The mode is among the parameters, beside names such as "my-sparse-vector".
-            Expected(r"(?<!my-)(?<!another-)(?<=[\[-])(sparse|hybrid)-", "sparse vectors"),
-            Expected(r"_sparse_mode|_mmr_with_sparse", "sparse vectors"),
-        ),
     ),
     Integration(
         "llama-index",
@@ -77,7 +71,6 @@ INTEGRATIONS = (
             "llama-index-core==0.14.25",
         ),
         flows="test_llama_index.py",
-        expected=(Expected("test_a_hybrid_query", "sparse vectors"),),
     ),
     Integration(
         "haystack",
@@ -89,15 +82,6 @@ INTEGRATIONS = (
             "pytest-rerunfailures",
         ),
         tests=("tests",),
-        expected=(
-            Expected("::test_query_hybrid(?!_fail)|::test_sparse_configuration", "sparse vectors"),
-            Expected("test_set_up_collection_use_sparse_embeddings_true_without", "sparse vectors"),
-            Expected("test_set_up_collection_with_existing_incompatible", "sparse vectors"),
-            Expected("::test_run_with_sparse_activated", "sparse vectors"),
-            # Also those of sparse embeddings.
-            Expected("EmbeddingRetrieverIntegration::test_run_with_group_by", "sparse vectors"),
-            Expected("SparseEmbeddingRetrieverIntegration::test_run(_async)?$", "sparse vectors"),
-        ),
     ),
     Integration(
         "datapizza",
@@ -107,16 +91,11 @@ INTEGRATIONS = (
             "datapizza-ai-core==0.1.3",
         ),
         tests=("datapizza/vectorstores/qdrant/tests",),
-        expected=(
-            Expected("_sparse_vector$|_sparse_only_", "sparse vectors"),
-            Expected("test_collection_with_multiple_vectors", "sparse vectors"),
-        ),
     ),
     Integration(
         "mem0",
         ("mem0ai==2.2.1", "qdrant-client==1.20.0"),
         flows="test_mem0.py",
-        expected=(Expected("", "sparse vectors"),),  # each of its collections has them
     ),
     Integration(
         "mcp-server-qdrant",

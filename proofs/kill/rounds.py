@@ -16,6 +16,7 @@ from proofs.lives import Message, Say
 from proofs.model.drawing import FIELDS
 from proofs.model.oracle import Oracle
 from proofs.model.settings import create, draw_settings
+from proofs.model.sparse import PLACES
 from proofs.model.writes import INDEXES, WEIGHTS, Pool, Write, draw, perform, take
 from vecdb import VecDB
 from vecdb.engine.optimize import columns
@@ -37,6 +38,7 @@ SCHEMAS: list[dict[str, tuple[int, str]]] = [
     {"a": (64, "Cosine"), "b": (9, "Manhattan")},
     {"a": (64, "Dot"), "b": (64, "Euclid"), "c": (3, "Cosine")},
     {"": (68, "Manhattan")},
+    {"a": (64, "Dot"), "s": (PLACES, "Idf")},
     {},
 ]
 # What the parent waits for before it kills: how often that is drawn, and how many seconds more

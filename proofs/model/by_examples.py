@@ -39,7 +39,7 @@ class _Asked:
         self._oracle, self._pool, self._rng, self._name = oracle, pool, rng, name
         self.ids: set[PointId] = set()
         self.kind = rng.choice(kinds)
-        self._examples: list[Floats] = []
+        self._examples: list[Scores] = []
         self.query: Any = getattr(self, f"_{self.kind}")()
 
     def _example(self) -> Any:
@@ -49,10 +49,11 @@ class _Asked:
         if known and self._rng.random() < 0.6:
             chosen = self._rng.choice(known)
             self.ids.add(chosen)
-            self._examples.append(points[chosen].vectors[name])
+            self._examples.append(self._oracle.weighted(name, points[chosen].vectors[name]))
             return chosen
-        vector = self._pool.vector(self._rng, name, self._oracle.vectors[name][0])
-        self._examples.append(self._oracle.stored(name, vector))
+        vector = self._pool.vector(self._rng, name, self._oracle.vectors[name])
+        stored = self._oracle.stored(name, vector)
+        self._examples.append(self._oracle.weighted(name, stored))
         return vector
 
     def _some(self, least: int, most: int) -> list[Any]:
@@ -214,7 +215,10 @@ def paired(collection: Any, oracle: Oracle, pool: Pool, rng: Random) -> str | No
         for a, b, score in found:
             if a == b or a not in there or b not in there:
                 return f"{what}: pair {a!r}, {b!r} of {there}"
-            true = oracle.scores(name, oracle.points[a].vectors[name])[b]
+            vectors = [oracle.points[i].vectors[name] for i in (b, a)]
+            true = oracle.scores(name, vectors[1]).get(b, 0.0)
+            if oracle.vectors[name][1] == "Idf":
+                true = float(np.dot(*vectors))
             if not np.isclose(score, true, rtol=1e-3, atol=1e-3):
                 return f"{what}: {a!r}, {b!r} have {score}, not {true}"
     return None

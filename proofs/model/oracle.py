@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from proofs.model import meaning
+from proofs.model.sparse import MODIFIERS, is_given, numbers_of
 
 Floats = npt.NDArray[np.float32]
 PointId = int | str  # a str is a canonical UUID
@@ -24,7 +25,7 @@ PointId = int | str  # a str is a canonical UUID
 SCALE = max(1, int(os.environ.get("VECDB_TEST_SCALE", "1")))
 """How many times longer than by default the searches for bugs are."""
 
-SIMILARITIES = ("Cosine", "Dot")
+SIMILARITIES = ("Cosine", "Dot", *MODIFIERS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +51,8 @@ Points = dict[PointId, Point]
 
 
 class Oracle:
-    """``vectors``: name -> (dimension, distance); the unnamed vector is ``""``."""
+    """``vectors``: name -> (dimension, distance); the unnamed vector is ``""``. Sparse vectors have
+    arrays, too, with zeros where they have no index."""
 
     def __init__(self, vectors: Mapping[str, tuple[int, str]]) -> None:
         self.vectors = dict(vectors)
@@ -69,7 +71,7 @@ class Oracle:
 
     def stored(self, name: str, vector: Any) -> Floats:
         """The vector as it is kept: float32, of length 1 under Cosine."""
-        array = np.asarray(vector, dtype=np.float32)
+        array = np.asarray(numbers_of(vector) if is_given(vector) else vector, dtype=np.float32)
         assert array.shape == (self.vectors[name][0],)
         if self.vectors[name][1] == "Cosine":
             length = np.linalg.norm(array.astype(np.float64))
@@ -177,13 +179,17 @@ class Oracle:
     def scores(
         self, name: str, query: Any, filter: dict[str, Any] | None = None
     ) -> dict[PointId, float]:
-        """The public score of every matching point that has the vector."""
+        """The public score of every matching point that has the vector, and, if vectors are sparse,
+        an index in common with the query."""
         distance = self.vectors[name][1]
-        wanted = self.stored(name, query).astype(np.float64)
+        wanted = self.weighted(name, self.stored(name, query))
         ids = [i for i in self.matching(filter) if name in self.points[i].vectors]
         if not ids:
             return {}
         rows = np.array([self.points[i].vectors[name] for i in ids], dtype=np.float64)
+        if distance in MODIFIERS:
+            shared = np.flatnonzero(((rows != 0) & (wanted != 0)).any(axis=1))
+            ids, rows = [ids[row] for row in shared], rows[shared]
         if distance in SIMILARITIES:
             scores = rows @ wanted
         elif distance == "Euclid":
@@ -192,7 +198,9 @@ class Oracle:
             scores = np.abs(rows - wanted).sum(axis=1)
         return dict(zip(ids, scores.tolist(), strict=True))
 
-    def similarities(self, name: str, rows: Floats, example: Floats) -> npt.NDArray[np.float64]:
+    def similarities(
+        self, name: str, rows: Floats, example: npt.NDArray[Any]
+    ) -> npt.NDArray[np.float64]:
         """How near rows are to an example, larger is nearer; squared under Euclid."""
         distance, wide = self.vectors[name][1], rows.astype(np.float64)
         if distance in SIMILARITIES:
@@ -202,6 +210,18 @@ class Oracle:
         apart = np.square(between) if distance == "Euclid" else np.abs(between)
         nearness: npt.NDArray[np.float64] = -apart.sum(axis=1)
         return nearness
+
+    def weighted(self, name: str, query: Floats) -> npt.NDArray[np.float64]:
+        """A query as it is compared with points: under IDF rare numbers count for more."""
+        wide = query.astype(np.float64)
+        if self.vectors[name][1] != "Idf":
+            return wide
+        rows = [point.vectors[name] for point in self.points.values() if name in point.vectors]
+        having = np.count_nonzero(np.array([query, *rows])[1:], axis=0)
+        counted: npt.NDArray[np.float64] = wide * np.log(
+            (len(rows) - having + 0.5) / (having + 0.5) + 1
+        )
+        return counted
 
     def points_with(self, field: str) -> int:
         """How many points have a value at a path."""
@@ -245,6 +265,8 @@ class Oracle:
             return f"point {record.id!r}: vectors {set(vectors)}, not {set(point.vectors)}"
         for name, vector in vectors.items():
             kept = point.vectors[name]
+            if is_given(vector):
+                vector = numbers_of(vector)
             # Only what was normalised may be a little different: who did it rounded in his way.
             error = 1e-6 + 1e-5 * np.abs(kept) if self.vectors[name][1] == "Cosine" else 0.0
             near = len(vector) == len(kept) and np.abs(vector - kept) <= error
@@ -307,10 +329,13 @@ class Oracle:
         if not found:
             return None
         rows = np.array([self.points[i].vectors[name] for i in ids])
-        relevance = self.similarities(name, rows, self.stored(name, query))
-        last = np.sort(relevance)[::-1][: min(candidates, len(ids))][-1]
+        wanted = self.stored(name, query)
+        relevance = self.similarities(name, rows, wanted)
+        ranked = self.similarities(name, rows, self.weighted(name, wanted))
+        last = np.sort(ranked)[::-1][: min(candidates, len(ids))][-1]
+        error = 1e-4 + 1e-4 * float(np.abs(ranked).max())
+        surely, possibly = ranked > last + error, ranked >= last - error
         error = 1e-4 + 1e-4 * float(np.abs(relevance).max())
-        surely, possibly = relevance > last + error, relevance >= last - error
         worth = relevance
         likeness = np.full(len(ids), -np.inf)
         for number, one in enumerate(found):
@@ -338,7 +363,10 @@ def read(collection: Any) -> Points:
     for record in records:
         vectors = record.vector if record.vector is not None else {}
         named = vectors if isinstance(vectors, dict) else {"": vectors}
-        kept = {name: np.array(vector) for name, vector in named.items()}
+        kept = {
+            name: numbers_of(vector) if is_given(vector) else np.array(vector)
+            for name, vector in named.items()
+        }
         points[record.id] = Point(record.payload or {}, kept)
     if len(points) != len(records):
         raise AssertionError("a point is there twice")

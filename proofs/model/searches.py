@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from proofs.model.oracle import Floats, Oracle, canonical
+from proofs.model.oracle import Oracle, canonical
 from proofs.model.writes import Pool, random_filter
 
 EXACT = {"exact": True}
@@ -28,7 +28,8 @@ class Search:
     """One search: ``name`` of the vector, and so on."""
 
     name: str
-    query: Floats
+    query: Any
+    """As a collection takes it."""
     limit: int
     filter: dict[str, Any] | None
     params: Any
@@ -58,7 +59,7 @@ def draw_search(rng: Random, oracle: Oracle, pool: Pool, params: Any = "any") ->
     name = rng.choice(sorted(oracle.vectors))
     return Search(
         name,
-        pool.vector(rng, name, oracle.vectors[name][0]),
+        pool.vector(rng, name, oracle.vectors[name]),
         rng.choice((1, 10, 10, len(oracle.points) + 1)),
         random_filter(rng, oracle, pool) if rng.random() < 0.5 else None,
         rng.choice(PARAMS) if params == "any" else params,

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from random import Random
 from typing import Any
 
+from proofs.model.sparse import MODIFIERS
 from vecdb import VecDB, models
 
 Settings = dict[str, Any]
@@ -40,7 +41,11 @@ def draw_settings(rng: Random, vectors: Mapping[str, tuple[int, str]]) -> Settin
         "metadata": {"of": rng.randrange(8)},
         "optimizers_config": {name: rng.choice(values) for name, values in OPTIMIZER.items()},
         "quantization_config": codes,
-        "vectors_config": {name: {"on_disk": rng.random() < 0.5} for name in vectors},
+        "vectors_config": {
+            name: {"on_disk": rng.random() < 0.5}
+            for name, (_, distance) in vectors.items()
+            if distance not in MODIFIERS
+        },
     }
 
 
@@ -74,11 +79,18 @@ def create(
     named = {
         name: {"size": dim, "distance": distance, **settings["vectors_config"][name]}
         for name, (dim, distance) in vectors.items()
+        if distance not in MODIFIERS
+    }
+    sparse = {
+        name: {"modifier": MODIFIERS[distance]}
+        for name, (_, distance) in vectors.items()
+        if distance in MODIFIERS
     }
     codes = settings["quantization_config"]
     (db.recreate_collection if again else db.create_collection)(
         name,
         named.get("", named),
+        sparse_vectors_config=sparse or None,
         quantization_config=None if codes == "Disabled" else codes,
         optimizers_config=settings["optimizers_config"],
         metadata=settings["metadata"],

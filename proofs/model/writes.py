@@ -17,9 +17,11 @@ import numpy as np
 
 from proofs.model.drawing import FIELDS, random_conditions, random_payload
 from proofs.model.oracle import Floats, Oracle, PointId
+from proofs.model.sparse import MODIFIERS, PLACES, given
 from vecdb import models
 
-Row = tuple[PointId, dict[str, Any] | None, dict[str, Floats]]
+Row = tuple[PointId, dict[str, Any] | None, dict[str, Any]]
+"""An id, a payload and vectors by name, sparse ones as a collection takes them."""
 
 WEIGHTS = {
     "upsert": 8,
@@ -96,16 +98,21 @@ class Pool:
         part.ids = part.own = self.ids[number::of]
         return part
 
-    def vector(self, rng: Random, name: str, dim: int) -> Floats:
-        """Often one of a few, sometimes zeros."""
+    def vector(self, rng: Random, name: str, kind: tuple[int, str]) -> Any:
+        """Of a dimension and a distance: often one of a few, sometimes zeros. Sparse ones have few
+        numbers."""
+        dim, distance = kind
         table = self._table(name, dim)
         vector: Floats = table[rng.randrange(len(table))]
-        return vector * np.float32(rng.choice((1, 1, -1, 0.5, 2)))
+        vector = vector * np.float32(rng.choice((1, 1, -1, 0.5, 2)))
+        if distance not in MODIFIERS:
+            return vector
+        return given(np.where(np.abs(vector) > 0.8, vector, 0.0).astype(np.float32))
 
-    def vectors(self, rng: Random, oracle: Oracle, *, complete: bool = False) -> dict[str, Floats]:
+    def vectors(self, rng: Random, oracle: Oracle, *, complete: bool = False) -> dict[str, Any]:
         """By name; now and then one is missing."""
         names = [name for name in oracle.vectors if complete or rng.random() > 0.1]
-        return {name: self.vector(rng, name, oracle.vectors[name][0]) for name in names}
+        return {name: self.vector(rng, name, oracle.vectors[name]) for name in names}
 
     def some(self, rng: Random, most: int) -> list[PointId]:
         """One to ``most`` different ids."""
@@ -133,8 +140,9 @@ def draw(
         return Write(verb, form, names=(rng.choice(FIELDS), kind))
     if verb in VECTOR_NAMES:
         verb = "delete_vector_name" if _NEW in oracle.vectors else "create_vector_name"
-        dim = rng.randint(2, 9)
-        return Write(verb, form, names=(_NEW, str(dim), rng.choice(("Dot", "Euclid"))))
+        distance = rng.choice(("Dot", "Euclid", *MODIFIERS))
+        dim = PLACES if distance in MODIFIERS else rng.randint(2, 9)
+        return Write(verb, form, names=(_NEW, str(dim), distance))
     if verb == "batch_update_points":
         return Write(verb, form, parts=_parts(rng, oracle, pool))
     if not oracle.points or verb in ("upsert", *UPLOADS):
@@ -284,6 +292,10 @@ def perform(collection: Any, write: Write) -> Any:
             return collection.delete_payload_index(write.names[0])
         case "create_vector_name":
             name, size, distance = write.names
+            if distance in MODIFIERS:
+                return collection.create_vector_name(
+                    name, {"sparse": {"modifier": MODIFIERS[distance]}}
+                )
             dense = {"size": int(size), "distance": distance}
             return collection.create_vector_name(name, {"dense": dense})
         case "delete_vector_name":
@@ -371,7 +383,7 @@ def _structs(write: Write) -> list[models.PointStruct]:
     ]
 
 
-def _vector(vectors: dict[str, Floats]) -> Any:
+def _vector(vectors: dict[str, Any]) -> Any:
     """One vector where there is no name, else a dict."""
     return vectors[""] if list(vectors) == [""] else vectors
 
@@ -383,5 +395,6 @@ def _columns(write: Write) -> tuple[list[PointId], Any, list[Any]]:
     columns: dict[str, Any] = {}
     for name in dict.fromkeys(name for row in vectors for name in row):
         column = [row.get(name) for row in vectors]
-        columns[name] = column if any(row is None for row in column) else np.stack(column)
+        whole = all(isinstance(row, np.ndarray) for row in column)
+        columns[name] = np.stack(column) if whole else column
     return ids, columns[""] if list(columns) == [""] else columns, payloads

@@ -12,6 +12,7 @@ from typing import Any
 
 from proofs.model.oracle import Oracle, PointId
 from proofs.model.settings import Settings, draw_settings
+from proofs.model.sparse import MODIFIERS, PLACES
 from proofs.model.writes import INDEXES, UPLOADS, VECTOR_NAMES, WEIGHTS, Pool, Write, draw, take
 
 IDS = 1000
@@ -34,6 +35,7 @@ SCHEMAS: list[dict[str, tuple[int, str]]] = [
     {"": (32, "Manhattan")},
     {"a": (32, "Dot"), "b": (16, "Cosine")},
     {"": (32, "Euclid")},
+    {"a": (32, "Cosine"), "words": (PLACES, "Idf"), "s": (PLACES, "Sparse")},
 ]
 
 # How often each verb of the API is drawn.
@@ -220,5 +222,9 @@ def _home(vectors: dict[str, tuple[int, str]], codes: str, placement: str) -> Se
             "deleted_threshold": 0.2,
         },
         "quantization_config": config,
-        "vectors_config": {name: {"on_disk": on_disk} for name in vectors},
+        "vectors_config": {
+            name: {"on_disk": on_disk}
+            for name, (_, distance) in vectors.items()
+            if distance not in MODIFIERS
+        },
     }

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 # What vecdb has not, and how the server calls it when it refuses it. The first that fits counts.
 NEEDS = {
-    "sparse vectors": r"sparse|SparseVector",
     "multivectors": r"multivector",
     "recommend, discover": r"recommend|discover|context|relevance_feedback",
     "fusion, prefetch, formulas": r"prefetch|fusion|rrf|formula",

@@ -91,7 +91,7 @@ _UNSUPPORTED = re.compile(
     r"(\w+): Qdrant's, not supported by vecdb"
     r"|\(('\w+'(?:, '\w+')*): Qdrant's, not supported by vecdb"
     r"|(?:request: )?([\w' ]+) is Qdrant's, and not supported by vecdb"
-    r"|got (\w+ with [^()]*) \(sparse vectors are Qdrant's"
+    r"|got (\w+ with [^()]*) \(rankings by an index of texts are Qdrant's"
     r"|datatype: expected 'float32', got '(\w+)'"
     r"|(running in standalone mode)"
 )

@@ -188,7 +188,6 @@ def test_verbs_have_the_parameters_of_qdrants_client() -> None:
     ("verb", "argument", "value"),
     [
         ("query_points", "shard_key_selector", "a"),
-        ("create_collection", "sparse_vectors_config", {"s": {}}),
         ("create_collection", "sharding_method", "custom"),
         ("update_collection", "strict_mode_config", {"enabled": True}),
     ],

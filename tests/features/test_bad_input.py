@@ -759,31 +759,29 @@ class Dumped:
         return {key: value for key, value in vars(self).items() if value is not None}
 
 
-SPARSE = {"indices": [1], "values": [0.5]}
+TEXT_QUERY = {"text": {"query": "x"}}
 
 
-@pytest.mark.parametrize(
-    "fields",
-    [
-        {"nearest": SPARSE},
-        {"nearest": SPARSE, "mmr": {}},
-        SPARSE,
-        {},
-    ],
-    ids=str,
-)
+@pytest.mark.parametrize("fields", [{"nearest": TEXT_QUERY}, TEXT_QUERY, {}], ids=str)
 def test_queries_that_only_qdrant_has(db: VecDB, refuses: Any, fields: dict[str, Any]) -> None:
     """They were called NamedVectors without a name, or numbers of a wrong type."""
     for query in (fields, Dumped(**fields)):
         refuses(InvalidInputError, lambda q=query: db.query_points("u", q), "query")
         refuses(InvalidInputError, lambda q=query: db.query_batch_points("u", [{"query": q}]))
-        if "name" not in fields:
-            with pytest.raises(InvalidInputError, match=r"^query.*Qdrant.*not supported"):
-                db.query_points("u", query)
-    if fields is SPARSE:
-        refuses(InvalidInputError, lambda: db.query_points("n", ("a", fields)), "sparse")
-        named = {"name": "a", "vector": fields}
-        refuses(InvalidInputError, lambda: db.query_points("n", named), "sparse")
+        with pytest.raises(InvalidInputError, match=r"^query.*Qdrant.*not supported"):
+            db.query_points("u", query)
+
+
+SPARSE = {"indices": [1], "values": [0.5]}
+
+
+@pytest.mark.parametrize("query", [{"nearest": SPARSE}, {"nearest": SPARSE, "mmr": {}}, SPARSE])
+def test_a_sparse_query_of_a_dense_vector(db: VecDB, refuses: Any, query: Any) -> None:
+    for given in (query, Dumped(**query)):
+        refuses(InvalidInputError, lambda q=given: db.query_points("u", q), "got a sparse vector")
+    refuses(InvalidInputError, lambda: db.query_points("n", ("a", SPARSE)), "sparse")
+    named = {"name": "a", "vector": SPARSE}
+    refuses(InvalidInputError, lambda: db.query_points("n", named), "sparse")
 
 
 def test_a_query_may_say_nearest(db: VecDB) -> None:

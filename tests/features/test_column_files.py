@@ -14,11 +14,13 @@ import pytest
 
 from vecdb import VecDB, models
 from vecdb.engine import columns as engine_columns
+from vecdb.engine import columns as of_engine
 from vecdb.engine.archive import capture
 from vecdb.engine.columns import MANY_ROWS
 from vecdb.engine.optimize import columns as writing
 from vecdb.engine.read import bounds, masks
 from vecdb.engine.repair.check import check_database
+from vecdb.payload import texts, words
 from vecdb.payload.columns import Column, build
 from vecdb.payload.columns.collecting import Collector
 from vecdb.payload.encoding import encode
@@ -226,6 +228,31 @@ def test_a_damaged_column_is_done_without_and_written_anew(open_db: OpenDB, how:
     info = db.get_collection("c")
     assert (info.damaged_files, [s.id for s in info.segments]) == ([], segments)
     assert db.count("c", is_(3)).count == 43
+
+
+def test_a_column_of_texts_made_with_other_stemmers_is_not_used_and_made_anew(
+    open_db: OpenDB, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its tokens were not those of a query: "running" found nothing, with no end to it."""
+    stemmer = {"type": "snowball", "language": "english"}
+    schema = {"type": "text", "stemmer": stemmer}
+    runs = {"must": [{"key": "text", "match": {"text": "running"}}]}
+    with monkeypatch.context() as before:
+        before.setattr(of_engine, "_WORDS", 1)
+        before.setattr(words, "_stemmer", lambda language: lambda word: word)
+        texts._tokenizers.cache_clear()
+        db = open_db()
+        db.create_collection("c", {"size": 1, "distance": "Dot"}, optimizers_config=MANUAL)
+        db.upsert("c", [{"id": 1, "vector": [1.0], "payload": {"text": "one that runs"}}])
+        db.create_payload_index("c", "text", schema)
+        db.flush()
+        assert db.count("c", runs).count == 0
+        db.close()
+    texts._tokenizers.cache_clear()
+    db = open_db()
+    assert db.count("c", runs).count == 1
+    assert db.wait_for_optimizer("c")
+    assert db.count("c", runs).count == 1
 
 
 def test_check_finds_a_column_that_says_something_else(open_db: OpenDB) -> None:

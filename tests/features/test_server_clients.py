@@ -536,8 +536,8 @@ MISTAKES: dict[str, Call] = {
     "exists": lambda c: c.create_collection(
         "d", vectors_config=models.VectorParams(size=2, distance=models.Distance.DOT)
     ),
-    "sparse": lambda c: c.create_collection(
-        "s", vectors_config={}, sparse_vectors_config={"s": models.SparseVectorParams()}
+    "an empty name": lambda c: c.create_collection(
+        "s", vectors_config={}, sparse_vectors_config={"": models.SparseVectorParams()}
     ),
     "order and offset": lambda c: c.scroll("d", order_by="n", offset=3),
     "order of nothing": lambda c: c.scroll("d", order_by=""),

@@ -857,12 +857,6 @@ def test_a_collection_without_vectors(http: httpx.Client, body: Any) -> None:
     assert result(http.delete("/collections/bare")) is True
 
 
-def test_sparse_vectors_are_refused_by_name(http: httpx.Client) -> None:
-    body = {"vectors": {"size": 4, "distance": "Dot"}, "sparse_vectors": {"s": {}}}
-    assert "sparse_vectors" in error(http.put("/collections/sparse", json=body), 400)
-    assert result(http.get("/collections/sparse/exists")) == {"exists": False}
-
-
 @pytest.mark.parametrize("name", ["{collection_name}", "a b", "ä%", "a%20b", "x" * 200])
 def test_odd_names(http: httpx.Client, name: str) -> None:
     path = f"/collections/{quote(name, safe='')}"

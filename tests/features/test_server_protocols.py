@@ -59,6 +59,7 @@ class Both:
                     "": m.VectorParams(size=DIM, distance=m.Distance.COSINE),
                     "e": m.VectorParams(size=2, distance=m.Distance.EUCLID),
                 },
+                sparse_vectors_config={"s": m.SparseVectorParams(modifier=m.Modifier.IDF)},
             )
 
     def fill(self) -> None:
@@ -162,12 +163,33 @@ values = st.recursive(
     max_leaves=5,
 )
 payloads = st.dictionaries(keys, values, max_size=4)
-names = st.sampled_from(["", "", "", "e", "e", "x"])
+names = st.sampled_from(["", "", "", "e", "e", "s", "x"])
+sparse = st.one_of(
+    st.builds(
+        lambda indices, values: m.SparseVector(indices=indices, values=values),
+        st.lists(st.sampled_from([0, 1, 3, 5, (1 << 32) - 1]), min_size=2, max_size=2),
+        st.lists(numbers, min_size=2, max_size=2),
+    ),
+    st.sampled_from([[], [1.0]]).map(lambda values: m.SparseVector(indices=[], values=values)),
+    st.builds(
+        lambda text, options: m.Document(text=text, model="qdrant/bm25", options=options),
+        st.sampled_from(["Berlin and Oslo", "", "running dogs ☃"]),
+        st.none() | st.fixed_dictionaries({}, optional={"k": numbers, "language": keys}),
+    ),
+)
 
+WORDS: list[Any] = [
+    m.SparseVector(indices=[3, 1], values=[0.5, 2.0]),
+    m.SparseVector(indices=[(1 << 32) - 1, 0, 3], values=[1.0, 0.1, -1.5]),
+    m.SparseVector(indices=[], values=[]),
+    m.Document(text="Oslo and Berlin, the cities", model="qdrant/bm25"),
+]
 POINTS = [
     m.PointStruct(
         id=n,
-        vector={"": [1.0, n, -n, 0.5], "e": [n, 1.0]} if n % 3 else [0.5, n, 1.0, n],
+        vector={"": [1.0, n, -n, 0.5], "e": [n, 1.0], "s": WORDS[n % 4]}
+        if n % 3
+        else [0.5, n, 1.0, n],
         payload={
             "n": n,
             "city": ["Berlin", "Oslo", None][n % 3],
@@ -342,7 +364,46 @@ asked = st.one_of(
     st.builds(_feedback, examples, st.lists(examples, max_size=3)),
     keys.map(lambda key: m.OrderByQuery(order_by=key)),
     orders.map(lambda order: m.OrderByQuery(order_by=order)),
-    st.just(m.SparseVector(indices=[1, 3], values=[0.5, 1.0])),
+    sparse,
+)
+sparse_examples = sparse | ids
+of_words = st.builds(
+    lambda query, fields: {"query": query, "using": "s", **fields},
+    st.one_of(
+        sparse,
+        sparse_examples.map(lambda each: m.NearestQuery(nearest=each)),
+        st.builds(
+            lambda p, n, strategy: m.RecommendQuery(
+                recommend=m.RecommendInput(positive=p, negative=n, strategy=strategy)
+            ),
+            st.lists(sparse_examples, max_size=2),
+            st.lists(sparse_examples, max_size=2),
+            st.sampled_from(list(m.RecommendStrategy)),
+        ),
+        st.builds(
+            lambda target, positive, negative: m.DiscoverQuery(
+                discover=m.DiscoverInput(
+                    target=target,
+                    context=m.ContextPair(positive=positive, negative=negative),
+                )
+            ),
+            sparse_examples,
+            sparse_examples,
+            sparse_examples,
+        ),
+    ),
+    _some(limit=st.integers(0, 40), score_threshold=numbers, with_vectors=with_vectors),
+)
+hybrid = st.builds(
+    lambda query, fusion: {
+        "prefetch": [
+            m.Prefetch(query=query, using="s", limit=5),
+            m.Prefetch(query=[1.0, 0.0, 0.0, 0.0], limit=5),
+        ],
+        "query": m.FusionQuery(fusion=fusion),
+    },
+    sparse,
+    st.sampled_from(list(m.Fusion)),
 )
 queries = _some(
     query=asked,
@@ -393,6 +454,7 @@ def _request(fields: dict[str, Any], filter: Any) -> m.QueryRequest:
 reads = st.one_of(
     st.builds(_query, queries, st.none() | filters, st.none() | params),
     st.builds(_query, queries, st.none() | filters, st.none() | params),
+    st.builds(_query, of_words | hybrid, st.none() | filters, st.none() | params),
     st.lists(st.builds(_request, queries, st.none() | filters), max_size=3).map(
         lambda found: verb("query_batch_points", found)
     ),
@@ -452,7 +514,9 @@ reads = st.one_of(
 )
 
 vectors = st.one_of(
-    dense, st.fixed_dictionaries({}, optional={"": dense, "e": pairs}), st.just({"x": [1.0]})
+    dense,
+    st.fixed_dictionaries({}, optional={"": dense, "e": pairs, "s": sparse}),
+    st.just({"x": [1.0]}),
 )
 points = st.builds(
     lambda id, vector, payload: m.PointStruct(id=id, vector=vector, payload=payload),
@@ -599,6 +663,22 @@ writes = st.one_of(
         settings_of_collections,
     ),
     settings_of_collections.map(lambda found: verb("update_collection", **found)),
+    st.sampled_from(["s", "x", "new"]).map(
+        lambda name: verb(
+            "update_collection",
+            sparse_vectors_config={
+                name: m.SparseVectorParams(index=m.SparseIndexParams(full_scan_threshold=7))
+            },
+        )
+    ),
+    st.just(
+        verb(
+            "create_vector_name",
+            "new",
+            m.SparseVectorNameConfig(sparse=m.SparseVectorConfig(modifier=m.Modifier.IDF)),
+        )
+    ),
+    st.just(verb("delete_vector_name", "new")),
     st.just(_snapshot),
     st.just(_aliases),
     st.just(lambda client, name: client.delete_snapshot(name, "none")),

@@ -18,7 +18,7 @@ REPORT = """<?xml version="1.0"?>
 </testsuite></testsuites>
 """
 FAILS = """<testcase classname="t" name="{name}"><failure message="short">
-&gt;   client.create_collection(sparse_vectors_config=given)
+&gt;   client.create_collection(vectors_config=given)
 E   {error}
 file.py:7: Error
 </failure></testcase>"""
@@ -42,13 +42,13 @@ def test_what_passes_there_and_fails_here_is_found(tmp_path: Path) -> None:
         report(
             tmp_path / "b",
             bad="TypeError: what",
-            sparse="BadRequest: sparse_vectors_config: Qdrant's, not supported by vecdb",
+            sparse="BadRequest: 'multivector_config': Qdrant's, not supported by vecdb",
             both="ValueError: no",
         )
     )
     assert (there.skipped, len(there.passed), len(here.passed)) == (1, 3, 1)
-    found = compare("program", there, here, [Expected("::sparse$", "sparse vectors")])
-    assert found.missing == {"sparse vectors": 1}
+    found = compare("program", there, here, [Expected("::sparse$", "multivectors")])
+    assert found.missing == {"multivectors": 1}
     assert found.failures == {"t::bad": "TypeError: what"}
     assert not found.is_well
     assert "1 FAILED" in table([found])
@@ -60,13 +60,13 @@ def test_what_is_expected_to_fail_is_no_failure(tmp_path: Path) -> None:
     here = read(
         report(
             tmp_path / "b",
-            several="BadRequest: sparse_vectors_config: Qdrant's, not supported by vecdb",
+            several="BadRequest: 'multivector_config': Qdrant's, not supported by vecdb",
             match="BadRequest: filter.must[0].match: unknown ('text': Qdrant's, not supported)",
         )
     )
-    expected = [Expected("several", "sparse vectors"), Expected("match", "text match")]
+    expected = [Expected("several", "multivectors"), Expected("match", "text match")]
     found = compare("program", there, here, expected)
-    assert found.missing == {"sparse vectors": 1, "text match": 1}
+    assert found.missing == {"multivectors": 1, "text match": 1}
     assert found.is_well
     assert not compare("program", there, here, expected[:1]).is_well
 
@@ -74,13 +74,13 @@ def test_what_is_expected_to_fail_is_no_failure(tmp_path: Path) -> None:
 def test_it_must_fail_for_that_reason(tmp_path: Path) -> None:
     there = read(report(tmp_path / "a", sparse=""))
     here = read(report(tmp_path / "b", sparse="KeyError: 3"))
-    found = compare("program", there, here, [Expected("sparse", "sparse vectors")])
+    found = compare("program", there, here, [Expected("sparse", "multivectors")])
     assert found.failures == {"t::sparse": "KeyError: 3"}
 
 
 def test_what_passes_though_it_was_expected_to_fail_is_reported(tmp_path: Path) -> None:
     both = read(report(tmp_path / "a", sparse=""))
-    found = compare("program", both, both, [Expected("sparse", "sparse vectors")])
+    found = compare("program", both, both, [Expected("sparse", "multivectors")])
     assert found.pass_now == ["t::sparse"]
     assert found.is_well
     assert "t::sparse: passes now" in table([found])

@@ -190,6 +190,21 @@ SHAPES: list[tuple[str, Any]] = [
         {"vectors": {"a": {"size": 2, "distance": "Dot"}}, "on_disk_payload": True},
     ),
     # Ours alone, or no longer in qdrant_client:
+    ("SparseVector", {"indices": [3, 1], "values": [0.5, -1.0]}),
+    ("NamedSparseVector", {"name": "text", "vector": {"indices": [3], "values": [0.5]}}),
+    ("SparseIndexParams", {"on_disk": True, "full_scan_threshold": 3, "datatype": "float16"}),
+    ("SparseVectorParams", {"index": {"memory": "cold"}, "modifier": "idf"}),
+    ("SparseVectorConfig", {"modifier": "none", "datatype": "uint8"}),
+    ("SparseVectorNameConfig", {"sparse": {"modifier": "idf"}}),
+    (
+        "Bm25Config",
+        {"k": 1.5, "b": 0.5, "avg_len": 20.0, "language": "german", "tokenizer": "code"},
+    ),
+    (
+        "Bm25Config",
+        {"stopwords": {"custom": ["a"]}, "stemmer": {"type": "none"}, "lowercase": False},
+    ),
+    ("Document", {"text": "a b", "model": "qdrant/bm25", "options": {"k": 2.0}}),
     ("NamedVector", {"name": "text", "vector": [1.0]}),
     ("SearchRequest", {"vector": [1.0], "limit": 3, "with_payload": ["a"]}),
     ("SearchRequest", {"vector": {"name": "text", "vector": [1.0]}, "limit": 3}),
@@ -386,6 +401,7 @@ NOT_IN_QDRANT = {
     "CollectionWarning",
     "DamagedFile",
     "IndexInfo",
+    "NamedSparseVector",
     "NamedVector",
     "OptimizerProgress",
     "OptimizersConfig",
@@ -473,7 +489,7 @@ def test_every_struct_has_a_shape() -> None:
 def test_public_names_exist_and_enums_agree_with_qdrant() -> None:
     assert all(hasattr(m, name) for name in m.__all__)
     enums = [v for v in vars(m).values() if isinstance(v, type) and issubclass(v, Enum)]
-    assert len(enums) == 35
+    assert len(enums) == 36
     for enum in enums:
         for member in enum:
             assert getattr(theirs, enum.__name__)[member.name].value == member.value

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from typing import Any
 
 import pytest
 
 from vecdb.errors import InvalidInputError
-from vecdb.models import MatchPhrase, MatchText, MatchTextAny, TextIndexParams, coerce
+from vecdb.models import (
+    Language,
+    MatchPhrase,
+    MatchText,
+    MatchTextAny,
+    SnowballLanguage,
+    TextIndexParams,
+    coerce,
+)
 from vecdb.payload.texts import (
     BREAK,
     document_test,
@@ -18,7 +25,7 @@ from vecdb.payload.texts import (
     tokenizer,
     words_of,
 )
-from vecdb.payload.words import folded
+from vecdb.payload.words import _listed, folded
 
 ENGLISH = {"type": "snowball", "language": "english"}
 
@@ -220,15 +227,18 @@ def test_folding_leaves_other_scripts_and_signs() -> None:
     assert folded("Москва й 中 ¨ Ω") == "Москва й 中 ¨ Ω"
 
 
-def test_what_is_not_installed_or_not_there_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(InvalidInputError, match="no list for 'tajik'; expected one of arabic"):
-        tokenizer(index(stopwords="tajik"))
-    for package in ("snowballstemmer", "stopwordsiso"):
-        monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(InvalidInputError, match=r"stemmer: needs the package snow.*\[text\]"):
-        tokenizer(index(stemmer={"type": "snowball", "language": "tamil"}))
-    with pytest.raises(InvalidInputError, match=r"stopwords: needs the package stopw.*\[text\]"):
-        tokenizer(index(stopwords="slovene"))
+def test_every_language_has_its_stop_words_and_all_but_one_a_stemmer() -> None:
+    lists = {each: _listed(each) for each in Language}
+    assert len({frozenset(words) for words in lists.values()}) == len(Language)
+    assert {"the", "don"} <= lists[Language.ENGLISH]
+    assert all(word and word == word.lower() for words in lists.values() for word in words)
+    for language in SnowballLanguage:
+        params = index(stemmer={"type": "snowball", "language": language.value})
+        if language is not SnowballLanguage.ARMENIAN:
+            assert tokenizer(params)("2") == ["2"]
+            continue
+        with pytest.raises(InvalidInputError, match="stemmer: there is none for 'armenian'"):
+            tokenizer(params)
     assert tokenizer(index(stopwords={"custom": ["a"]}))("a b") == ["b"]
 
 

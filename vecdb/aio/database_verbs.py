@@ -68,12 +68,14 @@ class AsyncDatabaseVerbs(AsyncVerbs):
         wal_config: models.WalInput | None = None,
         on_disk_payload: bool | None = None,
         metadata: models.Payload | None = None,
+        sparse_vectors_config: models.SparseVectorsConfigInput | None = None,
         **qdrant: Unpack[OfCollections],
     ) -> bool:
         """Make an empty collection; durable when this returns.
 
         ``vectors_config``: ``VectorParams``, or a dict of them by vector name; without any, points
-        have an id and a payload. ``metadata``: JSON that is kept with the configuration. Payloads
+        have an id and a payload. ``sparse_vectors_config``: ``SparseVectorParams`` by vector name,
+        which no dense one has. ``metadata``: JSON that is kept with the configuration. Payloads
         always stay on disk; ``hnsw_config``, ``wal_config`` and ``on_disk_payload`` are accepted
         for compatibility.
         Raises AlreadyExistsError, InvalidInputError, StorageFullError.
@@ -88,6 +90,7 @@ class AsyncDatabaseVerbs(AsyncVerbs):
             wal_config=wal_config,
             on_disk_payload=on_disk_payload,
             metadata=metadata,
+            sparse_vectors_config=sparse_vectors_config,
             **qdrant,
         )
 
@@ -101,6 +104,7 @@ class AsyncDatabaseVerbs(AsyncVerbs):
         wal_config: models.WalInput | None = None,
         on_disk_payload: bool | None = None,
         metadata: models.Payload | None = None,
+        sparse_vectors_config: models.SparseVectorsConfigInput | None = None,
         **qdrant: Unpack[OfCollections],
     ) -> bool:
         """``delete_collection`` if it exists, then ``create_collection``."""
@@ -114,6 +118,7 @@ class AsyncDatabaseVerbs(AsyncVerbs):
             wal_config=wal_config,
             on_disk_payload=on_disk_payload,
             metadata=metadata,
+            sparse_vectors_config=sparse_vectors_config,
             **qdrant,
         )
 
@@ -134,16 +139,18 @@ class AsyncDatabaseVerbs(AsyncVerbs):
         vectors_config: models.VectorsConfigDiffInput | None = None,
         metadata: models.Payload | None = None,
         optimizer_config: models.OptimizersInput | None = None,
+        sparse_vectors_config: models.SparseVectorsConfigInput | None = None,
         **qdrant: Unpack[OfCollections],
     ) -> bool:
         """Change a collection's configuration.
 
         Fields not given stay. ``quantization_config`` may be ``"Disabled"``; ``vectors_config`` is
         a dict by vector name (``""``: the unnamed one) whose entries may set ``on_disk``,
-        ``quantization_config`` and ``hnsw_config``. ``metadata`` is merged into that there is, key
-        by key; None as a value takes its key away. ``optimizer_config`` is the older name of
-        ``optimizers_config``. A change of where things live re-opens files;
-        a change of codes is built by the optimizer in the background.
+        ``quantization_config`` and ``hnsw_config``; those of ``sparse_vectors_config`` ``index``
+        and ``modifier``. ``metadata`` is merged into that there is, key by key; None as a value
+        takes its key away. ``optimizer_config`` is the older name of ``optimizers_config``. A
+        change of where things live re-opens files; a change of codes is built by the optimizer in
+        the background.
         """
         return await self._calls.call(
             self.database.update_collection,
@@ -154,6 +161,7 @@ class AsyncDatabaseVerbs(AsyncVerbs):
             vectors_config=vectors_config,
             metadata=metadata,
             optimizer_config=optimizer_config,
+            sparse_vectors_config=sparse_vectors_config,
             **qdrant,
         )
 

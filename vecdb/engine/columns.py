@@ -28,7 +28,7 @@ class Field(Struct, frozen=True):
 
     def is_made(self, made: Mapping[str, Any]) -> bool:
         """Whether a column that was made so is what it is to be, whoever asked for it."""
-        return all(made.get(key) == self.made.get(key) for key in ("layout", "text"))
+        return all(made.get(key) == self.made.get(key) for key in ("layout", "text", "words"))
 
 
 Fields = Mapping[str, Field]
@@ -43,6 +43,8 @@ _MOST = 32
 _LONGEST = 200
 """Bytes of the longest path that does."""
 _LAYOUT = 1
+_WORDS = 2
+"""Of stemmers and lists of stop words: others would find other tokens than a column has."""
 _NAMED = Field({"layout": _LAYOUT})
 _AUTOMATIC = Field({"layout": _LAYOUT, "automatic": True})
 _MOST_COUNTED = 4096
@@ -56,9 +58,10 @@ def fields_of(config: models.CollectionConfig, automatic: Iterable[str]) -> Fiel
     schema = config.payload_schema or {}
     fields |= {columns.canonical(path): _NAMED for path in schema}
     for steps, text in text_indexes(schema).items():
-        fields[spelled(list(steps))] = Field(
-            {**_NAMED.made, "text": models.to_builtins(text)}, text
-        )
+        made = {**_NAMED.made, "text": models.to_builtins(text)}
+        if text.stopwords is not None or text.stemmer is not None:
+            made["words"] = _WORDS
+        fields[spelled(list(steps))] = Field(made, text)
     return fields
 
 

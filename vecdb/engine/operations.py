@@ -12,13 +12,16 @@ from typing import Any, Literal
 
 import numpy as np
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from vecdb import ids
 from vecdb.engine.schema import Schema
 from vecdb.errors import InvalidInputError
 from vecdb.storage.format import MAX_PAYLOAD, DamageError, pack_blocks, unpack_blocks
 from vecdb.vectors.block import VectorBlock
-from vecdb.vectors.datatypes import STORED, bytes_per_vector
+from vecdb.vectors.blocks import Block, none_of
+from vecdb.vectors.datatypes import INDICES, SPARSE, STORED, bytes_per_vector
+from vecdb.vectors.sparse import SparseBlock, ascend, offsets_of
 
 Keys = list[int]
 
@@ -28,7 +31,7 @@ class Upsert(Struct):
 
     keys: Keys
     payloads: list[bytes]
-    vectors: dict[str, VectorBlock]
+    vectors: dict[str, Block]
     schema: Schema | None = None
     """What the vectors were checked against; None: what is so in the state that it applies to."""
 
@@ -58,7 +61,7 @@ class EditVectors(Struct):
     they have."""
 
     keys: Keys
-    vectors: dict[str, VectorBlock]
+    vectors: dict[str, Block]
     schema: Schema | None = None
     """As of an ``Upsert``."""
 
@@ -86,7 +89,10 @@ def encode(operation: Operation) -> list[Any]:
         flagged = {name: block.has for name, block in given.items() if block.has is not None}
         meta["vectors"] = [[name, block.dim] for name, block in given.items()]
         meta["absent"] = list(flagged)
-        blocks += [block.values.astype(STORED, copy=False) for block in given.values()]
+        for block in given.values():
+            if isinstance(block, SparseBlock):
+                blocks += [block.sizes.astype("<u4"), block.indices.astype(INDICES, copy=False)]
+            blocks.append(block.values.astype(STORED, copy=False))
         blocks += [(~has).view(np.uint8) for has in flagged.values()]
     elif isinstance(operation, EditPayload):
         meta |= {
@@ -136,7 +142,7 @@ def fitted(operation: Operation, schema: Schema) -> Operation:
         kept = {n: block for n, block in given.items() if n not in gone}
         if isinstance(operation, Upsert) and (gone or len(given) != len(schema)):
             rows = len(operation.keys)
-            none = {n: VectorBlock.of_none(rows, vector.dim) for n, vector in schema.items()}
+            none = {n: none_of(rows, vector.dim) for n, vector in schema.items()}
             return Upsert(operation.keys, operation.payloads, none | kept, schema)
         if isinstance(operation, EditVectors) and gone:
             return EditVectors(operation.keys, kept, schema)
@@ -206,23 +212,37 @@ def _decode_payloads(lengths: memoryview, joined: memoryview, rows: int) -> list
     return [data[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 
 
-def _decode_vectors(
-    meta: dict[str, Any], blocks: deque[memoryview], rows: int
-) -> dict[str, VectorBlock]:
+def _decode_vectors(meta: dict[str, Any], blocks: deque[memoryview], rows: int) -> dict[str, Block]:
     """Takes the arrays it uses off ``blocks``."""
-    vectors: dict[str, VectorBlock] = {}
+    vectors: dict[str, Block] = {}
     for name, dim in meta["vectors"]:
-        block = blocks.popleft()
-        _require(isinstance(name, str) and isinstance(dim, int) and dim > 0, "vector names")
-        _require(
-            name not in vectors and len(block) == rows * bytes_per_vector(dim), "size of an array"
-        )
-        values = np.frombuffer(block, dtype=STORED).reshape(rows, dim)
-        _require(bool(np.isfinite(values).all()), "values that are not finite")
-        vectors[name] = VectorBlock(values)
+        _require(isinstance(name, str) and type(dim) is int and dim >= 0, "vector names")
+        _require(name not in vectors, "a vector name twice")
+        if dim == SPARSE:
+            vectors[name] = _decode_sparse(blocks, rows)
+        else:
+            vectors[name] = _decode_dense(blocks.popleft(), rows, dim)
     for name in _texts(meta["absent"]):
         absent = np.frombuffer(blocks.popleft(), dtype=np.uint8)
         _require(name in vectors and vectors[name].has is None, "absent vectors")
         _require(len(absent) == rows and not (absent > 1).any(), "absent vectors")
-        vectors[name] = VectorBlock(vectors[name].values, absent == 0)
+        vectors[name] = replace(vectors[name], has=absent == 0)
     return vectors
+
+
+def _decode_dense(block: memoryview, rows: int, dim: int) -> VectorBlock:
+    _require(len(block) == rows * bytes_per_vector(dim), "size of an array")
+    values = np.frombuffer(block, dtype=STORED).reshape(rows, dim)
+    _require(bool(np.isfinite(values).all()), "values that are not finite")
+    return VectorBlock(values)
+
+
+def _decode_sparse(blocks: deque[memoryview], rows: int) -> SparseBlock:
+    sizes = np.frombuffer(blocks.popleft(), dtype="<u4")
+    indices = np.frombuffer(blocks.popleft(), dtype=INDICES)
+    values = np.frombuffer(blocks.popleft(), dtype=STORED)
+    offsets = offsets_of(sizes)
+    _require(len(sizes) == rows and offsets[-1] == len(indices) == len(values), "size of an array")
+    _require(bool(np.isfinite(values).all()), "values that are not finite")
+    _require(ascend(offsets, indices), "indices that do not ascend")
+    return SparseBlock(offsets, indices, values)

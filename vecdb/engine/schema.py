@@ -15,7 +15,7 @@ from vecdb import models
 from vecdb.errors import InvalidInputError
 from vecdb.storage.arrays import Placement
 from vecdb.storage.segment import Placements
-from vecdb.vectors.datatypes import bytes_per_vector
+from vecdb.vectors.datatypes import SPARSE, bytes_per_vector
 
 Metric = Literal["dot", "euclid", "manhattan"]
 
@@ -31,27 +31,56 @@ class VectorSchema(Struct, frozen=True):
     """One vector name of a collection. The unnamed vector has the name ''."""
 
     name: str
-    dim: int
+    dim: int  # SPARSE: it has none
     distance: models.Distance
     metric: Metric
     codec: dict[str, Any] | None  # what codes should be; None: no quantization
     always_ram: bool | None  # codes: anonymous, mapped, or like the originals
     on_disk: bool | None  # originals: mapped, anonymous, or by memmap_threshold
+    idf: bool = False  # sparse: values of a query count by how rare their indices are
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether vectors are sparse. Their scores are inner products."""
+        return self.dim == SPARSE
+
+    @property
+    def kind(self) -> str:
+        """What its vectors are, in a few words."""
+        if self.is_sparse:
+            return "sparse with IDF" if self.idf else "sparse"
+        return f"{self.dim}-d {self.distance.value}"
 
 
 Schema = dict[str, VectorSchema]
+VectorsByName = dict[str, models.VectorParams | models.SparseVectorParams]
 
 
-def vectors_by_name(config: models.CollectionConfig) -> dict[str, models.VectorParams]:
-    """The parameters of every vector; the unnamed one has the name ``""``. A copy."""
+def dense_by_name(config: models.CollectionConfig) -> dict[str, models.VectorParams]:
+    """The parameters of every dense vector; the unnamed one has the name ``""``. A copy."""
     vectors = config.params.vectors
     return {"": vectors} if isinstance(vectors, models.VectorParams) else dict(vectors)
+
+
+def vectors_by_name(config: models.CollectionConfig) -> VectorsByName:
+    """The parameters of every vector, of either kind. A copy."""
+    return {**dense_by_name(config), **(config.params.sparse_vectors or {})}
+
+
+def with_vectors(config: models.CollectionConfig, named: VectorsByName) -> models.CollectionConfig:
+    """The configuration with these vectors, and no others. Raises InvalidInputError."""
+    dense = {n: p for n, p in named.items() if isinstance(p, models.VectorParams)}
+    sparse = {n: p for n, p in named.items() if isinstance(p, models.SparseVectorParams)}
+    params = replace(
+        config.params, vectors=models.parse_vectors_config(dense), sparse_vectors=sparse or None
+    )
+    return replace(config, params=params)
 
 
 def schema_of(config: models.CollectionConfig) -> Schema:
     """Every vector name and what is wanted of it."""
     schema = {}
-    for name, params in vectors_by_name(config).items():
+    for name, params in dense_by_name(config).items():
         codec, always_ram = _codec(params.quantization_config or config.quantization_config)
         schema[name] = VectorSchema(
             name=name,
@@ -62,7 +91,28 @@ def schema_of(config: models.CollectionConfig) -> Schema:
             always_ram=always_ram,
             on_disk=params.on_disk,
         )
+    for name, sparse in (config.params.sparse_vectors or {}).items():
+        schema[name] = VectorSchema(
+            name=name,
+            dim=SPARSE,
+            distance=models.Distance.DOT,
+            metric="dot",
+            codec=None,
+            always_ram=None,
+            on_disk=None if sparse.index is None else sparse.index.on_disk,
+            idf=sparse.modifier is models.Modifier.IDF,
+        )
     return schema
+
+
+def dims_of(schema: Schema) -> dict[str, int]:
+    """The dimension of every vector name."""
+    return {name: vector.dim for name, vector in schema.items()}
+
+
+def dense_of(schema: Schema) -> Schema:
+    """The vector names that are dense."""
+    return {name: vector for name, vector in schema.items() if not vector.is_sparse}
 
 
 def mapped_schema(schema: Schema) -> Schema:

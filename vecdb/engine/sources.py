@@ -9,13 +9,12 @@ import numpy as np
 from msgspec import Struct
 
 from vecdb.engine.columns import Fields
-from vecdb.engine.schema import Schema
+from vecdb.engine.schema import Schema, dims_of
 from vecdb.engine.store import Store
 from vecdb.engine.view import Offsets, Segment, SegmentView
 from vecdb.payload.columns import build
 from vecdb.storage.builder import SegmentBuilder
 from vecdb.storage.row_block import RowBlock
-from vecdb.vectors.block import VectorBlock
 from vecdb.vectors.datatypes import bytes_per_vector
 
 _BLOCK_BYTES = 1 << 20
@@ -49,9 +48,14 @@ def new_builder(store: Store, sources: list[Source], schema: Schema) -> SegmentB
         store.uuid,
         store.take_segment_id(),
         sum(len(source.rows) for source in sources),
-        {name: vector.dim for name, vector in schema.items()},
+        dims_of(schema),
         wide_ids=any(source.segment.id_array(source.rows).ndim == 2 for source in sources),
         payload_bytes=sum(source.segment_view.payload_size(source.rows) for source in sources),
+        entries={
+            name: sum(source.segment.entries(name, source.rows) for source in sources)
+            for name, vector in schema.items()
+            if vector.is_sparse
+        },
     )
 
 
@@ -70,7 +74,7 @@ def read_rows(segment_view: SegmentView, rows: Offsets, names: Iterable[str]) ->
         segment.id_array(rows),
         segment_view.seqs(rows),
         segment_view.payloads(rows),
-        {n: VectorBlock(segment.take(n, rows), segment.has(n, rows)) for n in names},
+        {n: segment.block(n, rows) for n in names},
     )
 
 

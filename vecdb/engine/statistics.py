@@ -9,6 +9,7 @@ from vecdb.engine.planner import SegmentStats, Stats
 from vecdb.engine.store import FileState, Store
 from vecdb.storage import lookup
 from vecdb.storage.segment import FileSegment
+from vecdb.vectors.datatypes import SPARSE
 
 
 def statistics(store: Store, *, settled: bool, rushing: bool = False) -> Stats:
@@ -50,7 +51,7 @@ def _of_segment(store: Store, state: FileState) -> SegmentStats:
         live=state.live,
         committed_live=state.committed_live,
         codecs={name: vector.codec for name, vector in row.vectors.items()},
-        indexed=all(vector.index for vector in row.vectors.values()),
+        indexed=all(v.index for v in row.vectors.values() if v.dim != SPARSE),
         damaged=state.segment.is_damaged,
         columns_due=_columns_due(store, state.segment),
         file_bytes=state.segment.file_bytes + state.edits.file_bytes,

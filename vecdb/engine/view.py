@@ -21,9 +21,12 @@ from vecdb.engine.schema import Schema
 from vecdb.errors import CorruptionError
 from vecdb.storage.arrays import PlacedArray
 from vecdb.storage.catalog import Bits
+from vecdb.storage.derived import Index, QuantizedVectors
 from vecdb.storage.format import bits_at, count_set, unpack_bits
 from vecdb.storage.payload_edits import PayloadEdits
-from vecdb.storage.segment import Index, QuantizedVectors
+from vecdb.storage.sparse_files import Postings
+from vecdb.vectors.blocks import Block
+from vecdb.vectors.sparse import SparseBlock
 
 Floats = npt.NDArray[np.float32]
 Offsets = npt.NDArray[np.int64]
@@ -81,7 +84,7 @@ class Segment(Protocol):
         """Bytes of the encoded payloads of several rows."""
 
     def take(self, name: str, offsets: Offsets) -> Floats:
-        """Copies of several rows' vectors: ``float32 (m, dim)``."""
+        """Copies of several rows' dense vectors: ``float32 (m, dim)``."""
 
     def has(self, name: str, offsets: Offsets) -> npt.NDArray[np.bool_] | None:
         """Which of the rows have this vector; None: all of them."""
@@ -89,18 +92,30 @@ class Segment(Protocol):
     def present(self, name: str, rows: int) -> Bits | None:
         """Bits of the rows that have this vector; None: all of them."""
 
+    def block(self, name: str, offsets: Offsets) -> Block:
+        """Copies of several rows' vectors, of either kind."""
+
+    def entries(self, name: str, offsets: Offsets) -> int:
+        """How many numbers several rows' sparse vectors have."""
+
     def blocks(self, name: str, rows: int) -> Iterator[tuple[int, Floats]]:
-        """The vectors of a name as (first row, ``float32 (n, dim)``) pieces."""
+        """The dense vectors of a name as (first row, ``float32 (n, dim)``) pieces."""
+
+    def sparse_blocks(self, name: str, rows: int) -> Iterator[tuple[int, SparseBlock]]:
+        """The sparse vectors of a name as (first row, block) pieces."""
 
     def vectors(self, name: str) -> PlacedArray | None:
-        """The vectors of a name as one file; None: they are in memory, in pieces, or no row has
-        one."""
+        """The dense vectors of a name as one file; None: they are in memory, in pieces, or no row
+        has one."""
 
     def index(self, name: str) -> Index | None:
         """The index of a vector name."""
 
     def codes(self, name: str) -> QuantizedVectors | None:
         """The quantized vectors of a vector name."""
+
+    def postings(self, name: str) -> Postings | None:
+        """The inverted index of a vector name."""
 
     @property
     def columns(self) -> Mapping[str, PlacedArray]:

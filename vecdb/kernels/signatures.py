@@ -38,9 +38,14 @@ __all__ = [
     "out_int32s_1",
     "out_ints_1",
     "out_ints_2",
+    "out_shorts_1",
+    "out_words_1",
+    "shorts_1",
+    "slots_1",
     "three_ints",
     "two_floats",
     "two_ints",
+    "words_1",
 ]
 
 Floats: TypeAlias = npt.NDArray[np.float32]
@@ -87,3 +92,8 @@ out_floats_2: Final = _output(types.float32, 2)
 out_int32s_1: Final = _output(types.int32, 1)
 out_ints_1: Final = _output(types.int64, 1)
 out_ints_2: Final = _output(types.int64, 2)
+out_shorts_1: Final = _output(types.uint16, 1)
+out_words_1: Final = _output(types.uint32, 1)
+shorts_1: Final = _input(types.uint16, 1)
+slots_1: Final = _input(types.int32, 1)
+words_1: Final = _input(types.uint32, 1)

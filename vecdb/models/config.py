@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta
 
+from vecdb.errors import InvalidInputError
+from vecdb.models.named import Datatype, vector_name
 from vecdb.models.payload_schema import Memory, PayloadFieldSchema
 from vecdb.models.reading import (
     By,
@@ -17,12 +19,16 @@ from vecdb.models.reading import (
     fields_of,
     known_fields,
     refuse,
-    show,
+)
+from vecdb.models.sparse import (
+    SparseVectorNameConfig,
+    SparseVectorParams,
+    params_of,
+    require_named,
 )
 from vecdb.models.validation import Checked, read
 
 MAX_DIMENSIONS = 65536  # Qdrant's own limit
-MAX_NAME_BYTES = 200  # leaves room for a suffix in a 255-byte file name
 
 Count = Annotated[int, Meta(ge=0)]
 Positive = Annotated[int, Meta(ge=1)]
@@ -35,12 +41,6 @@ class Distance(str, Enum):
     EUCLID = "Euclid"
     DOT = "Dot"
     MANHATTAN = "Manhattan"
-
-
-class Datatype(str, Enum):
-    """How originals are stored. Qdrant's smaller types are the job of quantization here."""
-
-    FLOAT32 = "float32"
 
 
 class ScalarType(str, Enum):
@@ -212,13 +212,23 @@ class OptimizersConfig(Checked, frozen=True, kw_only=True):
     """A field of the payload that filters keep asking for gets an index by itself."""
 
 
+def _float32(value: Any) -> Any:
+    if value is None:
+        return None
+    datatype = converter(Literal["float32"])(value)
+    return Datatype(datatype)
+
+
+DenseDatatype = Annotated[Datatype | None, By(_float32, "'float32'")]
+
+
 class VectorParams(Checked, frozen=True, kw_only=True):
     size: Annotated[int, Meta(ge=1, le=MAX_DIMENSIONS)]
     distance: Distance
     hnsw_config: HnswConfigDiff | None = None
     quantization_config: QuantizationConfig | None = None
     on_disk: bool | None = None
-    datatype: Datatype | None = None
+    datatype: DenseDatatype = None
 
 
 class VectorParamsDiff(Checked, frozen=True, kw_only=True):
@@ -227,17 +237,6 @@ class VectorParamsDiff(Checked, frozen=True, kw_only=True):
     hnsw_config: HnswConfigDiff | None = None
     quantization_config: QuantizationConfigDiff | None = None
     on_disk: bool | None = None
-
-
-def vector_name(value: Any) -> Any:
-    """A vector name, checked. The unnamed vector's is empty."""
-    if not isinstance(value, str):
-        raise refuse("a vector name", value)
-    if len(value.encode("utf-8", "surrogatepass")) > MAX_NAME_BYTES:
-        raise Refused(
-            f"expected a vector name of at most {MAX_NAME_BYTES} bytes, got {show(value)}"
-        )
-    return value
 
 
 def _may_be_params(value: Any) -> bool:
@@ -279,25 +278,51 @@ class DenseVectorConfig(Checked, frozen=True, kw_only=True):
 
     size: Annotated[int, Meta(ge=1, le=MAX_DIMENSIONS)]
     distance: Distance
-    datatype: Datatype | None = None
+    datatype: DenseDatatype = None
 
 
 class DenseVectorNameConfig(Checked, frozen=True, kw_only=True):
     dense: DenseVectorConfig
 
 
-VectorName = Annotated[str, By(vector_name, "a vector name")]
+def _sparse_vectors(value: Any) -> Any:
+    if value is None:
+        return None
+    named = converter(dict[str, SparseVectorParams])(_none_is_empty(value))
+    for name in named:
+        vector_name(name)
+        require_named(name)
+    return named or None
+
+
+def _none_is_empty(value: Any) -> Any:
+    """A name of which nothing is said has parameters of which nothing is said."""
+    fields = fields_of(value)
+    if fields is None:
+        return value
+    return {name: {} if params is None else params for name, params in fields.items()}
+
+
+SparseVectorsConfig = Annotated[
+    dict[str, SparseVectorParams] | None,
+    By(_sparse_vectors, "a dict of name to SparseVectorParams"),
+]
 
 
 class CollectionParams(Checked, frozen=True, kw_only=True):
     vectors: VectorsConfig
+    sparse_vectors: SparseVectorsConfig = None
+    """By name; None: vectors are dense."""
     on_disk_payload: bool | None = None
 
-    # What programs written for Qdrant look for. A collection is in one piece, here.
+    def _problem(self) -> str | None:
+        dense = {} if isinstance(self.vectors, VectorParams) else self.vectors
+        for name in self.sparse_vectors or ():
+            if name in dense:
+                return f"expected other names for sparse vectors than for dense ones, got {name!r}"
+        return None
 
-    @property
-    def sparse_vectors(self) -> None:
-        """None: vectors are dense."""
+    # What programs written for Qdrant look for. A collection is in one piece, here.
 
     @property
     def shard_number(self) -> int:
@@ -358,9 +383,43 @@ def parse_vectors_config(
     return vectors
 
 
-def parse_vector_name_config(value: Any, what: str = "vector_name_config") -> VectorParams:
+def parse_sparse_vectors_config(
+    value: Any, what: str = "sparse_vectors_config"
+) -> dict[str, SparseVectorParams] | None:
+    """Name to SparseVectorParams; None, as an empty dict, is no sparse vectors."""
+    sparse: dict[str, SparseVectorParams] | None = read(SparseVectorsConfig, value, what)
+    return sparse
+
+
+def changed_sparse_vectors(
+    known: dict[str, SparseVectorParams] | None,
+    value: Any,
+    what: str = "sparse_vectors_config",
+) -> dict[str, SparseVectorParams] | None:
+    """The sparse vectors of a collection with what an update says of some. What it does not say
+    stays. Raises InvalidInputError for a name that is not there."""
+    changed = dict(known or {})
+    for name, given in (parse_sparse_vectors_config(value, what) or {}).items():
+        if name not in changed:
+            there = ", ".join(map(repr, changed)) or "none"
+            raise InvalidInputError(
+                f"{what}: there is no sparse vector {name!r}; this collection has {there}"
+            )
+        old = changed[name]
+        if given.index is not None and old.index is not None:
+            given = merge(given, SparseVectorParams(index=merge(old.index, given.index)))
+        changed[name] = merge(old, given)
+    return changed or None
+
+
+def parse_vector_name_config(
+    value: Any, what: str = "vector_name_config"
+) -> VectorParams | SparseVectorParams:
     """What ``create_vector_name`` says of a vector."""
-    dense = read(DenseVectorNameConfig, value, what).dense
+    given = read(DenseVectorNameConfig | SparseVectorNameConfig, value, what)
+    if isinstance(given, SparseVectorNameConfig):
+        return params_of(given.sparse)
+    dense = given.dense
     return VectorParams(size=dense.size, distance=dense.distance, datatype=dense.datatype)
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import Annotated, Any
 
-from vecdb.models.config import vector_name
+from vecdb.models.named import vector_name
 from vecdb.models.reading import By, Model, converter, fields_of
 
 
@@ -63,7 +63,9 @@ class ContextPair(Model, frozen=True, kw_only=True):
 
 
 def _pairs(value: Any) -> Any:
-    """One pair may stand alone."""
+    """One pair may stand alone; null is none."""
+    if value is None:
+        return []
     if isinstance(value, ContextPair) or fields_of(value) is not None:
         value = [value]
     return converter(list[ContextPair])(value)

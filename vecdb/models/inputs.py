@@ -24,6 +24,7 @@ from vecdb.models.config import (
     VectorParamsDiff,
     WalConfigDiff,
 )
+from vecdb.models.documents import Document
 from vecdb.models.examples import (
     ContextQuery,
     DiscoverQuery,
@@ -56,6 +57,12 @@ from vecdb.models.requests import (
     SearchRequest,
     WithLookup,
 )
+from vecdb.models.sparse import (
+    NamedSparseVector,
+    SparseVector,
+    SparseVectorNameConfig,
+    SparseVectorParams,
+)
 from vecdb.models.updates import PointsBatch, PointsList, UpdateMode, UpdateOperation
 
 
@@ -84,7 +91,15 @@ ManyVectorsInput: TypeAlias = (
     | Iterable[DenseVector | Mapping[str, DenseVector]]
 )
 FilterInput: TypeAlias = Filter | Given
-QueryVectorInput: TypeAlias = DenseVector | tuple[str, DenseVector] | NamedVector | Given
+QueryVectorInput: TypeAlias = (
+    DenseVector
+    | SparseVector
+    | Document
+    | tuple[str, DenseVector | SparseVector | Document]
+    | NamedVector
+    | NamedSparseVector
+    | Given
+)
 QueryInput: TypeAlias = (
     QueryVectorInput
     | IdInput
@@ -111,8 +126,9 @@ WithPayloadInput: TypeAlias = (
 )
 WithVectorsInput: TypeAlias = bool | Sequence[str]
 WithLookupInput: TypeAlias = str | WithLookup | Given
-VectorNameInput: TypeAlias = DenseVectorNameConfig | Given
+VectorNameInput: TypeAlias = DenseVectorNameConfig | SparseVectorNameConfig | Given
 VectorsConfigInput: TypeAlias = VectorParams | Mapping[str, VectorParams | Given] | Given
+SparseVectorsConfigInput: TypeAlias = Mapping[str, SparseVectorParams | Given | None] | Given
 VectorsConfigDiffInput: TypeAlias = (
     VectorParamsDiff | Mapping[str, VectorParamsDiff | Given] | Given
 )

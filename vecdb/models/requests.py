@@ -16,9 +16,12 @@ from msgspec import Meta, Struct
 
 from vecdb.errors import InvalidInputError
 from vecdb.models.conditions import ExtendedPointId, Filter, Moment, PointId
-from vecdb.models.config import Recall, vector_name
+from vecdb.models.config import Recall
+from vecdb.models.documents import Document
 from vecdb.models.examples import LookupLocation, VectorInput
+from vecdb.models.named import VectorName
 from vecdb.models.reading import By, Model, Strict, converter, fields_of
+from vecdb.models.sparse import NamedSparseVector, SparseVector
 from vecdb.models.validation import read
 
 
@@ -30,7 +33,8 @@ Payload = dict[str, Any]
 DenseVector = Sequence[float] | np.ndarray[Any, Any]
 Vector = Annotated[DenseVector, By(_unread, "a vector")]
 VectorStruct = Annotated[
-    DenseVector | Mapping[str, DenseVector], By(_unread, "a vector or a dict of name to vector")
+    DenseVector | Mapping[str, DenseVector | SparseVector | Document],
+    By(_unread, "a vector or a dict of name to vector"),
 ]
 Limit = Annotated[int, Meta(ge=1)]
 Offset = Annotated[int, Meta(ge=0)]
@@ -77,7 +81,7 @@ class Batch(Model, frozen=True, kw_only=True, eq=False):
 
 
 class NamedVector(Model, frozen=True, kw_only=True):
-    name: Annotated[str, By(vector_name, "a vector name")]
+    name: VectorName
     vector: Vector
 
 
@@ -145,7 +149,7 @@ class SearchRequest(Model, frozen=True, kw_only=True):
     ``search_params`` and ``with_vectors`` is ``vector``, ``filter``, ``params`` and
     ``with_vector`` here, and ``with_payload`` is False if not given, all as in Qdrant."""
 
-    vector: Vector | NamedVector
+    vector: Vector | NamedVector | NamedSparseVector
     limit: Limit
     filter: Filter | None = None
     params: SearchParams | None = None

@@ -6,9 +6,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable
 from functools import lru_cache
-from importlib import import_module
-from threading import Lock
-from typing import Any
+from pathlib import Path
 
 from vecdb.errors import InvalidInputError
 from vecdb.models.payload_schema import (
@@ -19,13 +17,14 @@ from vecdb.models.payload_schema import (
     TextIndexParams,
 )
 
-_EXTRA = "vecdb-embedded[text]"
+_LISTS = Path(__file__).with_name("stop_words.txt")
+"""A language a line: those of NLTK, which has them of the Snowball project and others."""
 _STEMS = 1 << 16
 
 
 class Words:
-    """The rules of a text index for one word. Raises InvalidInputError for a stemmer or stop words
-    that are not installed, or that there are not."""
+    """The rules of a text index for one word. Raises InvalidInputError for a stemmer that there is
+    not."""
 
     def __init__(self, params: TextIndexParams) -> None:
         self._fold = params.ascii_folding is True
@@ -112,66 +111,22 @@ def _stop_words(params: TextIndexParams, lower: bool) -> frozenset[str]:
 
 @lru_cache
 def _listed(language: Language) -> frozenset[str]:
-    lists = _installed("stopwordsiso", "stopwords")
-    code = _CODES.get(language)
-    if code is None or not lists.has_lang(code):
-        known = ", ".join(each.value for each in Language if each in _CODES)
-        raise InvalidInputError(
-            f"field_schema.stopwords: there is no list for {language.value!r}; expected one of "
-            f"{known}, or your words as custom"
-        )
-    return frozenset(lists.stopwords(code))
-
-
-_CODES = {
-    Language.ARABIC: "ar",
-    Language.BASQUE: "eu",
-    Language.BENGALI: "bn",
-    Language.CATALAN: "ca",
-    Language.CHINESE: "zh",
-    Language.DANISH: "da",
-    Language.DUTCH: "nl",
-    Language.ENGLISH: "en",
-    Language.FINNISH: "fi",
-    Language.FRENCH: "fr",
-    Language.GERMAN: "de",
-    Language.GREEK: "el",
-    Language.HEBREW: "he",
-    Language.HUNGARIAN: "hu",
-    Language.INDONESIAN: "id",
-    Language.ITALIAN: "it",
-    Language.JAPANESE: "ja",
-    Language.NORWEGIAN: "no",
-    Language.PORTUGUESE: "pt",
-    Language.ROMANIAN: "ro",
-    Language.RUSSIAN: "ru",
-    Language.SLOVENE: "sl",
-    Language.SPANISH: "es",
-    Language.SWEDISH: "sv",
-    Language.TURKISH: "tr",
-}
-"""ISO 639-1."""
+    for line in _LISTS.read_text(encoding="utf-8").splitlines():
+        name, *words = line.split(" ")
+        if name == f"{language.value}:":
+            return frozenset(words)
+    raise AssertionError(language)
 
 
 @lru_cache
 def _stemmer(language: SnowballLanguage) -> Callable[[str], str]:
-    """A stemmer that threads share: it keeps the word it works on in itself."""
-    stemmer = _installed("snowballstemmer", "stemmer").stemmer(language.value)
-    lock = Lock()
+    from py_rust_stemmers import SnowballStemmer
 
-    @lru_cache(maxsize=_STEMS)
-    def stem(word: str) -> str:
-        with lock:
-            stemmed: str = stemmer.stemWord(word)
-        return stemmed
-
-    return stem
-
-
-def _installed(package: str, field: str) -> Any:
     try:
-        return import_module(package)
-    except ImportError:
+        stemmer = SnowballStemmer(language.value)
+    except ValueError:
         raise InvalidInputError(
-            f"field_schema.{field}: needs the package {package}; install {_EXTRA}"
+            f"stemmer: there is none for {language.value!r}; expected another language, or none"
         ) from None
+    stem: Callable[[str], str] = lru_cache(maxsize=_STEMS)(stemmer.stem_word)
+    return stem

@@ -35,7 +35,7 @@ def _scored_point(point: models.ScoredPoint) -> there.ScoredPoint:
         id=point.id, version=point.version, score=point.score, payload=point.payload, vector=None
     )
     if point.vector is not None:
-        made.vector = point.vector  # type: ignore[assignment]
+        made.vector = _vector(point.vector)
     if point.order_value is not None:
         made.order_value = point.order_value
     return made
@@ -44,10 +44,21 @@ def _scored_point(point: models.ScoredPoint) -> there.ScoredPoint:
 def _record(record: models.Record) -> there.Record:
     made = there.Record(id=record.id, payload=record.payload, vector=None)
     if record.vector is not None:
-        made.vector = record.vector  # type: ignore[assignment]
+        made.vector = _vector(record.vector)
     if record.order_value is not None:
         made.order_value = record.order_value
     return made
+
+
+def _vector(vector: Any) -> Any:
+    """A vector, or vectors by name, of which the sparse ones are objects."""
+    if not isinstance(vector, dict):
+        return vector
+    return {name: _sparse(v) if type(v) is models.SparseVector else v for name, v in vector.items()}
+
+
+def _sparse(vector: models.SparseVector) -> there.SparseVector:
+    return there.SparseVector.model_construct(indices=vector.indices, values=vector.values)
 
 
 def _query_response(response: models.QueryResponse) -> there.QueryResponse:
@@ -67,6 +78,7 @@ def _list(values: list[Any]) -> list[Any]:
 
 
 _CONVERTERS: dict[type, Callable[[Any], Any]] = {
+    models.SparseVector: _sparse,
     list: _list,
     tuple: lambda values: tuple(_list(list(values))),
     GeneratorType: partial(map, as_qdrants),

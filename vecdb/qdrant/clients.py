@@ -62,6 +62,7 @@ class QdrantClient(qdrant_client.QdrantClient):
             given = _given(qdrant_client.QdrantClient, positional, named)
             super().__init__(location=MEMORY, **{name: given[name] for name in _USED_THERE})
             self._init_options = given
+            _leave_bm25(self)
             self._client = VecDBLocal(given)
 
         def __getattr__(self, name: str) -> Any:
@@ -129,6 +130,7 @@ class AsyncQdrantClient(qdrant_client.AsyncQdrantClient):
             given = _given(qdrant_client.AsyncQdrantClient, positional, named)
             super().__init__(location=MEMORY, **{name: given[name] for name in _USED_THERE})
             self._init_options = given
+            _leave_bm25(self)
             self._client = AsyncVecDBLocal(VecDBLocal(given))
 
         def __getattr__(self, name: str) -> Any:
@@ -176,6 +178,15 @@ def _given(base: Any, positional: tuple[Any, ...], named: dict[str, Any]) -> dic
         if name not in _FURTHER:
             raise TypeError(f"{base.__name__}() got an unexpected keyword argument {name!r}")
     return given | further
+
+
+def _leave_bm25(client: Any) -> None:
+    """Let a client pass texts for BM25 on, as to a server: vecdb makes vectors of them. Versions of
+    Qdrant's before 1.16 make them themselves, by FastEmbed."""
+    embedder: Any = getattr(client, "_model_embedder", None)
+    if hasattr(embedder, "_is_builtin_embedder_available"):
+        embedder._is_builtin_embedder_available = True
+        embedder.embedder._use_core_bm25 = True
 
 
 def _is_verb(name: str) -> bool:

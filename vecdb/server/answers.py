@@ -48,6 +48,13 @@ class Hit(Struct, omit_defaults=True, gc=False):
     order_value: int | float | None = None
 
 
+class Sparse(Struct):
+    """A sparse vector."""
+
+    indices: Any
+    values: Raw
+
+
 class Points(Struct):
     """The answer of a query. ``points`` are in the shape of the caller's protocol, here and in
     ``Page``."""
@@ -139,6 +146,8 @@ def vector(value: Any) -> Any:
     """A vector, or vectors by name, with numbers in their shortest form."""
     if isinstance(value, dict):
         return {name: vector(each) for name, each in value.items()}
+    if isinstance(value, models.SparseVector):
+        return Sparse(value.indices, Raw(floats(value.values)))
     return None if value is None else Raw(floats(value))
 
 

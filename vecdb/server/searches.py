@@ -139,4 +139,8 @@ def arguments(request: Request) -> dict[str, Any]:
     given = {_ARGUMENTS.get(name, name): value for name, value in request.items()}
     if "with_payload" not in given:
         given["with_payload"] = False
+    lookup = given.get("with_lookup")
+    if isinstance(lookup, dict) and "with_vector" in lookup:  # another name of the same
+        lookup = dict(lookup)
+        given["with_lookup"] = {"with_vectors": lookup.pop("with_vector"), **lookup}
     return given

@@ -147,6 +147,36 @@ _WORDS: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = (
         ),
     ),
     (
+        re.compile(r".*expected (?:as many indices as values|each index once), got"),
+        lambda found: f"Validation error in JSON body: [{found.string}]",
+    ),
+    (
+        re.compile(r".*expected other names for sparse vectors .*, got ('.*')"),
+        lambda found: (
+            "Wrong input: Dense and sparse vector names must be unique - duplicate found with "
+            f"{found[1]}"
+        ),
+    ),
+    (
+        re.compile(r".*expected a name of a sparse vector, got an empty one"),
+        lambda found: f"Wrong input: Sparse vector name cannot be empty; {found.string}",
+    ),
+    (
+        re.compile(r"(.*sparse.*)datatype: expected one of (.*), got '(turbo4)'"),
+        lambda found: f"Wrong input: sparse vectors do not support {found[3]}; {found.string}",
+    ),
+    (
+        re.compile(r"query: expected what to make of the points that were prefetched, got None"),
+        lambda found: (
+            "Bad request: A query is needed to merge the prefetches. Can't have prefetches without "
+            "defining a query."
+        ),
+    ),
+    (
+        re.compile(r".*query\.recommend(?:\.positive)?: expected at least one example"),
+        lambda found: f"Validation error in JSON body: [{found.string}]",
+    ),
+    (
         re.compile(r".*slice: expected an index below the total"),
         lambda found: f"Validation error in JSON body: [{found.string}]",
     ),

@@ -194,6 +194,20 @@ class PlacedArray:
                 self._verify_blocks(first + np.flatnonzero(self._unverified[first : last + 1]))
         return self.array
 
+    def verify_spans(
+        self, starts: npt.NDArray[np.int64], stops: npt.NDArray[np.int64]
+    ) -> npt.NDArray[Any]:
+        """The array, with every block that holds an element of some spans verified."""
+        if self.unverified_blocks and len(starts):
+            some = stops > starts
+            first = starts[some] * self._stride // BLOCK_SIZE
+            last = (stops[some] * self._stride - 1) // BLOCK_SIZE
+            depth = np.zeros(len(self._unverified) + 1, dtype=np.int64)
+            np.add.at(depth, first, 1)
+            np.add.at(depth, last + 1, -1)
+            self._verify_blocks(np.flatnonzero((np.cumsum(depth)[:-1] > 0) & self._unverified))
+        return self.array
+
     def _verify_blocks(self, blocks: npt.NDArray[np.int64]) -> None:
         for block in blocks.tolist():
             data = self._bytes[block * BLOCK_SIZE : (block + 1) * BLOCK_SIZE]

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from msgspec.structs import replace
 
 from vecdb import ids
-from vecdb.index import ClusteredIndex
+from vecdb.index import FEWEST_ROWS, ClusteredIndex, Inverted
 from vecdb.quantization import Quantizer
 from vecdb.storage import files, fs, layout, lookup
 from vecdb.storage.arrays import Expected, PlacedArray
@@ -34,6 +34,8 @@ from vecdb.storage.format import (
 )
 from vecdb.storage.row_block import RowBlock
 from vecdb.storage.segment_row import FileRow, SegmentRow, VectorRow, pack_segment
+from vecdb.vectors.datatypes import SPARSE
+from vecdb.vectors.sparse import SparseBlock
 
 Floats = npt.NDArray[np.float32]
 Flags = npt.NDArray[np.bool_]
@@ -143,7 +145,10 @@ class SegmentBuilder:
         *,
         wide_ids: bool,
         payload_bytes: int,
+        entries: Mapping[str, int] | None = None,
     ) -> None:
+        """``dims``: the vector names, with their dimensions; ``entries``: how many numbers there
+        are of each that is sparse."""
         self.path = segments / layout.segment_dir(segment_id)
         self.rows = rows
         self.dims = dims
@@ -159,21 +164,27 @@ class SegmentBuilder:
         self._flags: dict[str, list[Flags]] = {name: [] for name in dims}
         self._has: dict[str, Flags] = {}
         self._payload_at = 0
+        self._entries = dict.fromkeys(dims, 0)
         fs.make_dir(self.path)
         self._identity = lookup.identity(self.path)
         try:
-            self._create_files(payload_bytes)
+            self._create_files(payload_bytes, entries or {})
         except BaseException:
             self.abandon()
             raise
 
-    def _create_files(self, payload_bytes: int) -> None:
+    def _create_files(self, payload_bytes: int, entries: Mapping[str, int]) -> None:
         self._create(files.IDS, columns=2 if self._wide else 1)
         self._create(files.SEQS)
         self._create(files.PAYLOAD, rows=payload_bytes)
         self._create(files.PAYLOAD_OFFSETS).append(np.zeros(1, dtype="<u8"))
-        for name in self.dims:
-            self._create(files.VECTORS, name)
+        for name, dim in self.dims.items():
+            if dim == SPARSE:
+                self._create(files.SPARSE_OFFSETS, name).append(np.zeros(1, dtype="<u8"))
+                self._create(files.SPARSE_INDICES, name, rows=entries[name])
+                self._create(files.SPARSE_VALUES, name, rows=entries[name])
+            else:
+                self._create(files.VECTORS, name)
 
     def add(self, rows: RowBlock) -> None:
         """The next rows."""
@@ -188,7 +199,13 @@ class SegmentBuilder:
             self._payload_at = int(ends[-1])
         for name in self.dims:
             block = rows.vectors[name]
-            self._append(files.VECTORS, block.values, name)
+            if isinstance(block, SparseBlock):
+                self._append(files.SPARSE_OFFSETS, block.offsets[1:] + self._entries[name], name)
+                self._append(files.SPARSE_INDICES, block.indices, name)
+                self._append(files.SPARSE_VALUES, block.values, name)
+                self._entries[name] += int(block.offsets[-1])
+            else:
+                self._append(files.VECTORS, block.values, name)
             self._flags[name].append(block.flags())
 
     def finish_rows(self) -> None:
@@ -206,6 +223,24 @@ class SegmentBuilder:
             if not self._has[name].all():
                 self._write(files.PRESENT, pack_bits(self._has[name]), name)
         self._flags.clear()
+        for name, dim in self.dims.items():
+            if dim == SPARSE and self.rows >= FEWEST_ROWS:
+                self._write_postings(name)
+
+    def _write_postings(self, name: str) -> None:
+        """Write the inverted index of a sparse vector name."""
+        block = SparseBlock(
+            self._mapped(files.SPARSE_OFFSETS, name).reshape(-1).view(np.int64),
+            self._mapped(files.SPARSE_INDICES, name).reshape(-1),
+            self._mapped(files.SPARSE_VALUES, name).reshape(-1),
+        )
+        inverted = Inverted(block)
+        self._create(files.POSTINGS, name, rows=len(block.indices))
+        for piece in inverted.pieces():
+            self._append(files.POSTINGS, piece, name)
+        self._finish(files.POSTINGS, name)
+        terms = inverted.terms()
+        self._write_state(files.TERMS, name, {"window": terms.window}, terms.state())
 
     def payloads(self) -> Iterator[memoryview]:
         """The encoded payloads as written, row by row. After ``finish_rows``."""

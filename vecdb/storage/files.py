@@ -22,7 +22,7 @@ from vecdb.quantization import binary, product
 from vecdb.storage import layout
 from vecdb.storage.format import FOOTER_SIZE, HEADER_SIZE, DamageError, DataHeader, Kind
 from vecdb.storage.segment_row import SegmentRow, VectorRow
-from vecdb.vectors.datatypes import STORED
+from vecdb.vectors.datatypes import INDICES, SPARSE, STORED
 
 Extent = tuple[int | None, tuple[int, ...]]
 """How many rows (None: any number, of bytes), and how many columns there may be."""
@@ -101,6 +101,20 @@ def _any_bytes(rows: int, vector: VectorRow) -> Extent:
     return _BYTES
 
 
+def _sparse(
+    extent: Extent, more_rows: int | None = None
+) -> Callable[[int, VectorRow], Extent | None]:
+    """The extent of a file that only sparse vectors have; with so many rows more than the
+    segment, if a number is given."""
+
+    def of(rows: int, vector: VectorRow) -> Extent | None:
+        if vector.dim != SPARSE:
+            return None
+        return extent if more_rows is None else (rows + more_rows, extent[1])
+
+    return of
+
+
 def _codes(rows: int, vector: VectorRow) -> Extent | None:
     if vector.codec is None:
         return None
@@ -137,9 +151,18 @@ VECTORS = FileKind(
     "vectors",
     "vector",
     STORED.str,
-    lambda rows, vector: (rows, (vector.dim,)),
+    lambda rows, vector: None if vector.dim == SPARSE else (rows, (vector.dim,)),
     "originals",
     placed="originals",
+)
+SPARSE_OFFSETS = FileKind(
+    Kind.SPARSE_OFFSETS, "sparse-offsets", "vector", "<u8", _sparse(_BYTES, 1), "originals"
+)
+SPARSE_INDICES = FileKind(
+    Kind.SPARSE_INDICES, "sparse-indices", "vector", INDICES.str, _sparse(_BYTES), "originals"
+)
+SPARSE_VALUES = FileKind(
+    Kind.SPARSE_VALUES, "sparse-values", "vector", STORED.str, _sparse(_BYTES), "originals"
 )
 PRESENT = FileKind(
     Kind.PRESENT,
@@ -174,6 +197,27 @@ INDEX = FileKind(
     "indexes",
     derived=True,
 )
+TERMS = FileKind(
+    Kind.TERMS,
+    "terms",
+    "vector",
+    "<u1",
+    _sparse(_BYTES),
+    "indexes",
+    derived=True,
+    optional=True,
+)
+POSTINGS = FileKind(
+    Kind.POSTINGS,
+    "postings",
+    "vector",
+    "<u1",
+    _sparse((None, (3,))),
+    "indexes",
+    placed="codes",
+    derived=True,
+    optional=True,
+)
 COLUMN = FileKind(
     Kind.COLUMN, layout.COLUMN, "field", "<u1", _any_bytes, "columns", derived=True, optional=True
 )
@@ -191,10 +235,15 @@ MANIFEST = FileKind(
 # In the order of the memory report.
 FILES = (
     VECTORS,
+    SPARSE_OFFSETS,
+    SPARSE_INDICES,
+    SPARSE_VALUES,
     CODES,
     QUANTIZER,
     SKETCH,
     INDEX,
+    TERMS,
+    POSTINGS,
     IDS,
     ORDER,
     PRESENT,

@@ -54,7 +54,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Sequence
-from enum import IntEnum
 from types import NoneType
 from typing import Any
 
@@ -65,6 +64,8 @@ import xxhash
 from msgspec import Struct
 
 from vecdb.errors import FormatVersionError, InvalidInputError
+from vecdb.storage.kinds import DTYPES as DTYPES
+from vecdb.storage.kinds import Kind as Kind
 
 VERSION = 1
 
@@ -94,31 +95,6 @@ _FRAME = struct.Struct("<4sIQQQI4x")
 _U64 = struct.Struct("<Q")
 
 
-class Kind(IntEnum):
-    """What a data file holds. Stored in its header; never renumber."""
-
-    IDS = 1
-    ORDER = 2
-    SEQS = 3
-    PAYLOAD = 4
-    PAYLOAD_OFFSETS = 5
-    VECTORS = 6
-    PRESENT = 7
-    CODES = 8
-    QUANTIZER = 9
-    MANIFEST = 10
-    INDEX = 11
-    SKETCH = 12
-    PAYLOAD_EDITS = 13
-    COLUMN = 14
-
-
-DTYPES: dict[int, np.dtype[Any]] = {
-    1: np.dtype("<u1"),
-    2: np.dtype("<u4"),
-    3: np.dtype("<u8"),
-    4: np.dtype("<f4"),
-}
 _DTYPE_CODES = {dtype: code for code, dtype in DTYPES.items()}
 
 

@@ -18,85 +18,17 @@ from vecdb.errors import CorruptionError
 from vecdb.storage.arrays import PlacedArray
 from vecdb.storage.catalog import Bits
 from vecdb.storage.format import bits_at, pack_bits
-from vecdb.storage.mapping import private_memory
+from vecdb.storage.memory_vectors import SparseVectors, Vectors, vectors_of
 from vecdb.storage.payload_edits import PayloadEdits
 from vecdb.vectors.block import VectorBlock
-from vecdb.vectors.datatypes import bytes_per_vector
+from vecdb.vectors.blocks import Block
+from vecdb.vectors.sparse import SparseBlock
 
 Floats = npt.NDArray[np.float32]
 Flags = npt.NDArray[np.bool_]
 Offsets = npt.NDArray[np.int64]
 
-_CHUNK_BYTES = 4 << 20
-_FIRST_CHUNK_BYTES = 256 << 10
 _ROW_OVERHEAD = 200  # bytes of Python objects a row costs beside its vectors and payload
-
-
-class _Column:
-    """The vectors of one name: chunks that never move, so readers may keep pointing into them."""
-
-    def __init__(self, dim: int) -> None:
-        self.dim = dim
-        # Multiples of 8, so that a chunk's bits start at a whole byte of a mask.
-        self._first_rows = max(8, _FIRST_CHUNK_BYTES // bytes_per_vector(dim) // 8 * 8)
-        self._chunk_rows = max(64, _CHUNK_BYTES // bytes_per_vector(dim) // 8 * 8)
-        self.chunks: list[Floats] = []
-        self.rows = 0
-        self.has: Flags | None = None  # rows with this vector; None: every row
-
-    def append(self, block: VectorBlock) -> None:
-        count, values = len(block), block.values
-        self._grow_has(count, block.has)
-        done = 0
-        while done < count:
-            if self.rows == self._start(len(self.chunks)):
-                self.chunks.append(self._new_chunk())
-            at = self.rows - self._start(len(self.chunks) - 1)
-            chunk = self.chunks[-1]
-            step = min(len(chunk) - at, count - done)
-            chunk[at : at + step] = values[done : done + step]
-            self.rows += step
-            done += step
-
-    def _start(self, number: int) -> int:
-        """The first row of a chunk."""
-        return self._first_rows + (number - 1) * self._chunk_rows if number else 0
-
-    def _new_chunk(self) -> Floats:
-        number = len(self.chunks)
-        rows = self._start(number + 1) - self._start(number)
-        # There may be thousands of collections with a few rows each: no page is large before some
-        # MB are filled.
-        memory = private_memory(bytes_per_vector(self.dim) * rows, huge=number > 1)
-        return np.frombuffer(memory, dtype=np.float32).reshape(rows, self.dim)
-
-    def _grow_has(self, count: int, has: Flags | None) -> None:
-        end = self.rows + count
-        if self.has is None:
-            if has is None or has.all():
-                return
-            self.has = np.ones(max(end, 1024), dtype=np.bool_)
-        if end > len(self.has):
-            grown = np.ones(2 * end, dtype=np.bool_)
-            grown[: self.rows] = self.has[: self.rows]
-            self.has = grown
-        if has is not None:
-            self.has[self.rows : end] = has
-
-    def blocks(self, rows: int) -> Iterator[tuple[int, Floats]]:
-        for number, chunk in enumerate(self.chunks):
-            base = self._start(number)
-            if base >= rows:
-                return
-            yield base, chunk[: rows - base]
-
-    def take(self, offsets: Offsets) -> Floats:
-        out = np.empty((len(offsets), self.dim), dtype=np.float32)
-        which = (offsets - self._first_rows) // self._chunk_rows + 1
-        for number in np.unique(which).tolist():
-            mine = which == number
-            out[mine] = self.chunks[number][offsets[mine] - self._start(number)]
-        return out
 
 
 class MemorySegment:
@@ -116,7 +48,7 @@ class MemorySegment:
         self.vector_bytes = 0
         self.payload_bytes = 0
         self.edits = PayloadEdits()
-        self._columns = {name: _Column(dim) for name, dim in dims.items()}
+        self._vectors = {name: vectors_of(dim) for name, dim in dims.items()}
         self._keys: list[int] = []
         self._seqs: list[int] = []
         self._payloads: list[bytes] = []
@@ -137,7 +69,7 @@ class MemorySegment:
         seq: int,
         keys: Sequence[int],
         payloads: Sequence[bytes],
-        vectors: Mapping[str, VectorBlock],
+        vectors: Mapping[str, Block],
     ) -> None:
         """Add rows for distinct keys, with a block of ``vectors`` for every name. An earlier row of
         the same id here dies."""
@@ -148,8 +80,8 @@ class MemorySegment:
         self._keys.extend(keys)
         self._seqs.extend([seq] * count)
         self._payloads.extend(payloads)
-        for name, column in self._columns.items():
-            column.append(vectors[name])
+        for name, kept in self._vectors.items():
+            kept.append(vectors[name])  # type: ignore[arg-type]
             self.vector_bytes += vectors[name].nbytes
         self.payload_bytes += sum(map(len, payloads))
         latest.update(zip(keys, range(start, start + count), strict=True))
@@ -216,22 +148,48 @@ class MemorySegment:
         return [self._payloads[row] for row in offsets.tolist()]
 
     def take(self, name: str, offsets: Offsets) -> Floats:
-        """Copies of several rows' vectors: ``float32 (m, dim)``."""
-        return self._columns[name].take(offsets)
+        """Copies of several rows' dense vectors: ``float32 (m, dim)``."""
+        return self._dense(name).take(offsets)
+
+    def block(self, name: str, offsets: Offsets) -> Block:
+        """Copies of several rows' vectors, of either kind."""
+        kept, has = self._vectors[name], self.has(name, offsets)
+        if isinstance(kept, SparseVectors):
+            return SparseBlock(*kept.take(offsets).parts, has)
+        return VectorBlock(kept.take(offsets), has)
+
+    def entries(self, name: str, offsets: Offsets) -> int:
+        """How many numbers several rows' sparse vectors have."""
+        return self._sparse(name).entries(offsets)
 
     def has(self, name: str, offsets: Offsets) -> npt.NDArray[np.bool_] | None:
         """Which of the rows have this vector; None: all of them."""
-        has = self._columns[name].has
+        has = self._vectors[name].has.flags
         return None if has is None else has[offsets]
 
     def present(self, name: str, rows: int) -> Bits | None:
         """Bits of the rows that have this vector; None: all of them."""
-        has = self._columns[name].has
+        has = self._vectors[name].has.flags
         return None if has is None else pack_bits(has[:rows])
 
     def blocks(self, name: str, rows: int) -> Iterator[tuple[int, Floats]]:
-        """The vectors of the first ``rows`` rows as (first row, ``float32 (n, dim)``) pieces."""
-        return self._columns[name].blocks(rows)
+        """The dense vectors of the first ``rows`` rows as (first row, ``float32 (n, dim)``)
+        pieces."""
+        return self._dense(name).blocks(rows)
+
+    def sparse_blocks(self, name: str, rows: int) -> Iterator[tuple[int, SparseBlock]]:
+        """The sparse vectors of the first ``rows`` rows as (first row, block) pieces."""
+        return self._sparse(name).blocks(rows)
+
+    def _dense(self, name: str) -> Vectors:
+        kept = self._vectors[name]
+        assert isinstance(kept, Vectors)
+        return kept
+
+    def _sparse(self, name: str) -> SparseVectors:
+        kept = self._vectors[name]
+        assert isinstance(kept, SparseVectors)
+        return kept
 
     def vectors(self, name: str) -> None:
         """No file: see ``blocks``."""
@@ -240,6 +198,9 @@ class MemorySegment:
         """None: it is made with a file."""
 
     def codes(self, name: str) -> None:
+        """None: they are made with a file."""
+
+    def postings(self, name: str) -> None:
         """None: they are made with a file."""
 
     def quarantine(self, name: str, error: CorruptionError) -> None:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from msgspec import Struct
 
 from vecdb import ids
-from vecdb.vectors.block import VectorBlock
+from vecdb.vectors.blocks import Block, concat
 
 Offsets = npt.NDArray[np.int64]
 
@@ -22,7 +22,7 @@ class RowBlock(Struct, frozen=True):
     seqs: npt.NDArray[np.uint64]
     """The operations that changed them last."""
     payloads: list[Any]
-    vectors: dict[str, VectorBlock]
+    vectors: dict[str, Block]
     """Of every name."""
 
     @classmethod
@@ -32,10 +32,7 @@ class RowBlock(Struct, frozen=True):
             ids.concatenate([block.keys for block in blocks]),
             np.concatenate([block.seqs for block in blocks]),
             [payload for block in blocks for payload in block.payloads],
-            {
-                name: VectorBlock.concat([block.vectors[name] for block in blocks])
-                for name in blocks[0].vectors
-            },
+            {name: concat([block.vectors[name] for block in blocks]) for name in blocks[0].vectors},
         )
 
     def take(self, rows: Offsets) -> RowBlock:

@@ -15,8 +15,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -26,19 +24,34 @@ from msgspec import Struct
 
 from vecdb import ids
 from vecdb.errors import CorruptionError
-from vecdb.index import ClusteredIndex, Spread
-from vecdb.quantization import Quantizer, from_state
+from vecdb.quantization import Quantizer
 from vecdb.storage import files, fs, layout
 from vecdb.storage.arrays import Expected, PlacedArray, Placement
 from vecdb.storage.catalog import Bits
+from vecdb.storage.derived import Index, QuantizedVectors, without_rows
 from vecdb.storage.files import FileKind, expected_files, is_outdated
-from vecdb.storage.format import MAX_PAYLOAD, DamageError, bits_at, pack_bits, unpack_blocks
+from vecdb.storage.format import MAX_PAYLOAD, DamageError, bits_at
 from vecdb.storage.segment_row import SegmentRow
+from vecdb.storage.sparse_files import Postings, SparseFiles
+from vecdb.storage.states import read_index, read_quantizer
+from vecdb.vectors.block import VectorBlock
+from vecdb.vectors.blocks import Block, none_of
+from vecdb.vectors.datatypes import SPARSE
+from vecdb.vectors.sparse import SparseBlock
 
 _log = logging.getLogger("vecdb")
 
 Floats = npt.NDArray[np.float32]
 Offsets = npt.NDArray[np.int64]
+
+_SPARED = (
+    (files.SKETCH, "indexes"),
+    (files.CODES, "quantized"),
+    (files.TERMS, "inverted"),
+    (files.POSTINGS, "inverted"),
+    (files.COLUMN, "columns"),
+)
+"""The files that a search can do without, and where a segment holds what is in them."""
 
 
 class Placements(Struct, frozen=True):
@@ -55,48 +68,6 @@ class Placements(Struct, frozen=True):
             case "codes":
                 return self.codes
         return "mapped"
-
-
-class QuantizedVectors(Struct, frozen=True):
-    """The quantized vectors of one vector name: their codes, and what reads them."""
-
-    quantizer: Quantizer
-    codes: PlacedArray
-    codec: dict[str, Any]
-    regular: Bits | None
-    """Bits of the rows that are no strays; None: all of them."""
-
-
-@dataclass(frozen=True, eq=False)
-class Index:
-    """The clustered index of one vector name, and the sketches it looks into."""
-
-    clustered: ClusteredIndex
-    sketch: PlacedArray
-    file_bytes: int
-    """Of both files."""
-    rows: int
-    """Of the segment."""
-
-    @cached_property
-    def spread(self) -> Spread:
-        """How exact the sketches are. Raises CorruptionError."""
-        blocks = self.sketch.verify().reshape(self.clustered.sketch_shape)
-        return self.clustered.spread(blocks)
-
-    @cached_property
-    def regular(self) -> Bits | None:
-        """Bits of the rows that are no strays; None: all of them. Raises CorruptionError."""
-        return _without(self.spread.strays, self.rows)
-
-
-def _without(rows: npt.NDArray[np.int64], count: int) -> Bits | None:
-    """Bits of all of so many rows but some; None: there are none to leave out."""
-    if not len(rows):
-        return None
-    flags = np.ones(count, dtype=np.bool_)
-    flags[rows] = False
-    return pack_bits(flags)
 
 
 class FileSegment:
@@ -143,6 +114,8 @@ class FileSegment:
         self._payload = self._open(files.PAYLOAD)
         self._payload_offsets = self._open_offsets()
         self.originals: dict[str, PlacedArray] = {}
+        self.sparse: dict[str, SparseFiles] = {}
+        self.inverted: dict[str, Postings] = {}
         self.quantized: dict[str, QuantizedVectors] = {}
         self.indexes: dict[str, Index] = {}
         self.columns: dict[str, PlacedArray] = {}
@@ -191,9 +164,12 @@ class FileSegment:
         return opened
 
     def _open_vector(self, name: str, codec: dict[str, Any] | None) -> None:
-        self.originals[name] = self._open(files.VECTORS, name)
         if files.PRESENT.file(name) in self.row.files:
             self._present[name] = self._open(files.PRESENT, name).verify()
+        if self.dims[name] == SPARSE:
+            self._open_sparse(name)
+            return
+        self.originals[name] = self._open(files.VECTORS, name)
         if codec is None:
             return
         if is_outdated(codec):
@@ -205,8 +181,19 @@ class FileSegment:
         except CorruptionError as error:
             self._note(error)
         else:
-            regular = _without(quantizer.strays, self.rows)
+            regular = without_rows(quantizer.strays, self.rows)
             self.quantized[name] = QuantizedVectors(quantizer, codes, codec, regular)
+
+    def _open_sparse(self, name: str) -> None:
+        parts = (files.SPARSE_OFFSETS, files.SPARSE_INDICES, files.SPARSE_VALUES)
+        self.sparse[name] = SparseFiles(*(self._open(file, name) for file in parts))
+        if files.TERMS.file(name) not in self.row.files:
+            return
+        try:
+            terms, postings = self._open(files.TERMS, name), self._open(files.POSTINGS, name)
+            self.inverted[name] = Postings(terms, postings, self.sparse[name])
+        except CorruptionError as error:
+            self._note(error)
 
     def _open_index(self, name: str) -> None:
         try:
@@ -280,20 +267,23 @@ class FileSegment:
         return any(not layout.is_column(Path(path).name) for path in self.damage)
 
     def quarantine(self, name: str, error: CorruptionError) -> None:
-        """Go on without the codes or the index of a vector name, or without the column of a field.
+        """Go on without the codes or an index of a vector name, or without the column of a field.
         A search has met damage in a block that was not used before. Raises the error if it is about
         none of them. Another search may have just done the same."""
-        if error.path == str(self.path / files.SKETCH.file(name)):
-            self.indexes = {key: kept for key, kept in self.indexes.items() if key != name}
-        elif error.path == str(self.path / files.CODES.file(name)):
-            self.quantized = {key: kept for key, kept in self.quantized.items() if key != name}
-        elif error.path == str(self.path / files.COLUMN.file(name)):
-            self.columns = {key: kept for key, kept in self.columns.items() if key != name}
+        for file, held in _SPARED:
+            if error.path == str(self.path / file.file(name)):
+                setattr(self, held, {k: v for k, v in getattr(self, held).items() if k != name})
+                break
         else:
             raise error
         self._note(error)
         self.log_damage()
         self._on_damage()
+
+    @property
+    def searched_by_index(self) -> set[str]:
+        """The vector names of which not all originals need be looked at."""
+        return {*self.indexes, *self.quantized, *self.inverted}
 
     def kept_by(self, row: SegmentRow) -> dict[str, PlacedArray]:
         """Its files that are still there in another state of the segment. One that was damaged may
@@ -358,11 +348,24 @@ class FileSegment:
         return int((ends - starts).sum())
 
     def take(self, name: str, offsets: Offsets) -> Floats:
-        """Copies of several rows' vectors: ``float32 (m, dim)``."""
+        """Copies of several rows' dense vectors: ``float32 (m, dim)``."""
         if name in self.lacking:
             return np.zeros((len(offsets), self.lacking[name]), dtype=np.float32)
         vectors = self.originals[name].verify_rows(offsets)
         return vectors[offsets].reshape(len(offsets), self.dims[name])
+
+    def block(self, name: str, offsets: Offsets) -> Block:
+        """Copies of several rows' vectors, of either kind."""
+        if name in self.lacking:
+            return none_of(len(offsets), self.lacking[name])
+        has = self.has(name, offsets)
+        if name in self.sparse:
+            return SparseBlock(*self.sparse[name].take(offsets).parts, has)
+        return VectorBlock(self.take(name, offsets), has)
+
+    def entries(self, name: str, offsets: Offsets) -> int:
+        """How many numbers several rows' sparse vectors have."""
+        return 0 if name in self.lacking else self.sparse[name].entries(offsets)
 
     def has(self, name: str, offsets: Offsets) -> npt.NDArray[np.bool_] | None:
         """Which of the rows have this vector; None: all of them."""
@@ -380,12 +383,21 @@ class FileSegment:
         return self._present.get(name)
 
     def blocks(self, name: str, rows: int) -> Iterator[tuple[int, Floats]]:
-        """All vectors of a name, verified: (0, ``float32 (rows, dim)``)."""
+        """All dense vectors of a name, verified: (0, ``float32 (rows, dim)``)."""
         if self.rows and name not in self.lacking:
             yield 0, self.originals[name].verify().reshape(self.rows, self.dims[name])
 
+    def sparse_blocks(self, name: str, rows: int) -> Iterator[tuple[int, SparseBlock]]:
+        """All sparse vectors of a name, verified: (0, block)."""
+        if self.rows and name not in self.lacking:
+            yield 0, self.sparse[name].all()
+
+    def postings(self, name: str) -> Postings | None:
+        """The inverted index of a vector name; None: it has none, or a damaged one."""
+        return self.inverted.get(name)
+
     def vectors(self, name: str) -> PlacedArray | None:
-        """The vectors of a name as one file; None: no row has one."""
+        """The dense vectors of a name as one file; None: no row has one."""
         return self.originals.get(name)
 
     def index(self, name: str) -> Index | None:
@@ -400,39 +412,3 @@ class FileSegment:
         """All rows in id order, starting at the first id not below ``key``."""
         start = int(ids.position(self._ids, self._order, ids.to_array([key]))[0])
         return self._order[start:]
-
-
-def read_quantizer(data: npt.NDArray[np.uint8], kind: str, dim: int) -> Quantizer:
-    """The quantizer from the bytes of its file, which must be of this kind and dimension. Raises
-    DamageError."""
-    try:
-        meta, state = _read_state(data, ("<f4", "<f8"))
-        if (meta["kind"], meta["dim"]) != (kind, dim):
-            raise ValueError(f"{meta['kind']!r:.60} of {meta['dim']!r:.60}, not {kind!r} of {dim}")
-        return from_state(kind, meta["metric"], dim, state)
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise DamageError(f"not a valid quantizer: {error}") from None
-
-
-def read_index(data: npt.NDArray[np.uint8], dim: int, rows: int) -> ClusteredIndex:
-    """The index from the bytes of its file, which must be of this dimension. Raises DamageError."""
-    try:
-        meta, state = _read_state(data, ("|u1", "<u4", "<i8", "<f4", "<f8"))
-        if meta["dim"] != dim:
-            raise ValueError(f"of {meta['dim']!r:.60} dimensions, not {dim}")
-        return ClusteredIndex.from_state(meta["metric"], dim, rows, state)
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise DamageError(f"not a valid index: {error}") from None
-
-
-def _read_state(
-    data: npt.NDArray[np.uint8], dtypes: tuple[str, ...]
-) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
-    """Its description and its arrays. Raises what wrong bytes lead to."""
-    meta, blocks = unpack_blocks(memoryview(data.tobytes()))
-    state = {}
-    for (name, dtype, shape), block in zip(meta["arrays"], blocks, strict=True):
-        if dtype not in dtypes:
-            raise ValueError(f"an array of {dtype!r:.60}")
-        state[name] = np.frombuffer(block, dtype=dtype).reshape(shape)
-    return meta, state

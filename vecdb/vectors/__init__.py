@@ -1,8 +1,9 @@
 """What a vector is: how it comes in, what its numbers are, and what many of them are.
 
-The only kind there is so far is dense: as many numbers as its name has dimensions.
+Dense: as many numbers as its name has dimensions. Sparse: some of 2^32 numbers, with their indices.
 """
 
 from vecdb.vectors.door import plain_query, to_matrix, to_query
+from vecdb.vectors.sparse_door import to_sparse
 
-__all__ = ["plain_query", "to_matrix", "to_query"]
+__all__ = ["plain_query", "to_matrix", "to_query", "to_sparse"]

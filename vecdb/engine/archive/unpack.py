@@ -24,7 +24,7 @@ from vecdb.engine.archive.manifest import MAX_MANIFEST, Manifest, Member, member
 from vecdb.engine.archive.snapshots import require_space
 from vecdb.engine.open import database_dir, places, recovery
 from vecdb.engine.repair.check import check_directory
-from vecdb.engine.schema import schema_of
+from vecdb.engine.schema import dims_of, schema_of
 from vecdb.engine.store import Store
 from vecdb.errors import (
     CorruptionError,
@@ -167,7 +167,7 @@ class Archive:
             config = models.coerce(models.CollectionConfig, snapshot.config)
         except InvalidInputError as error:
             raise DamageError(f"not a valid manifest: {error}") from None
-        validate(snapshot, {name: vector.dim for name, vector in schema_of(config).items()})
+        validate(snapshot, dims_of(schema_of(config)))
         return replace(snapshot, config=models.to_builtins(config))
 
     def _content(self, member: Member) -> bytes:
@@ -276,6 +276,13 @@ def _verify_segment(segment: FileSegment, store: Store) -> None:
     seqs = segment.arrays[files.SEQS.file()]
     if segment.rows and int(seqs.verify().max()) > store.applied_seq:
         raise CorruptionError(seqs.path, f"has operations beyond {store.applied_seq}")
+    for name in segment.row.vectors:
+        present = segment.present(name, segment.rows)
+        if present is not None and segment.rows % 8 and present[-1] >> segment.rows % 8:
+            file = segment.arrays[files.PRESENT.file(name)]
+            raise CorruptionError(file.path, "goes beyond the last row")
+    for sparse in segment.sparse.values():
+        sparse.require_sound()
     for name, originals in segment.originals.items():
         vector = store.schema[name]
         step = max(1, _READ_SIZE // bytes_per_vector(vector.dim))
@@ -284,10 +291,6 @@ def _verify_segment(segment: FileSegment, store: Store) -> None:
                 originals.verify_span(start, start + step)[start : start + step]
             ).all():
                 raise CorruptionError(originals.path, "has values that are not finite")
-        present = segment.present(name, segment.rows)
-        if present is not None and segment.rows % 8 and present[-1] >> segment.rows % 8:
-            file = segment.arrays[files.PRESENT.file(name)]
-            raise CorruptionError(file.path, "goes beyond the last row")
         quantized = segment.quantized.get(name)
         if quantized is not None and quantized.quantizer.metric != vector.metric:
             file = segment.arrays[files.QUANTIZER.file(name)]

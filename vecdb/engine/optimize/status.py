@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
+
 from vecdb import models
 from vecdb.engine.columns import fields_of
 from vecdb.engine.optimize.optimizer import next_step
 from vecdb.engine.read import masks
 from vecdb.engine.read.segment.codes import describe
-from vecdb.engine.schema import vectors_by_name
+from vecdb.engine.schema import dense_by_name
 from vecdb.engine.statistics import kept_columns
 from vecdb.engine.store import Store
 from vecdb.engine.view import SegmentView, View
 from vecdb.errors import CorruptionError
 from vecdb.models.payload_schema import type_of
+from vecdb.storage.derived import Index
 from vecdb.storage.format import count_set
-from vecdb.storage.segment import Index
-from vecdb.vectors.datatypes import bytes_per_vector
+from vecdb.vectors.datatypes import INDICES, SPARSE, STORED, bytes_per_vector
 
 
 def collection_info(store: Store) -> models.CollectionInfo:
@@ -25,8 +27,7 @@ def collection_info(store: Store) -> models.CollectionInfo:
     with store.write:
         view = store.view
         indexed = sum(
-            state.live * len(state.segment.indexes.keys() | state.segment.quantized.keys())
-            for state in store.files.values()
+            state.live * len(state.segment.searched_by_index) for state in store.files.values()
         )
         failure, error = store.failure, store.optimizer.error
         last = store.next_seq - 1
@@ -69,7 +70,7 @@ def collection_info(store: Store) -> models.CollectionInfo:
 
 def _warnings(config: models.CollectionConfig) -> Iterator[models.CollectionWarning]:
     """What of a configuration means nothing in Qdrant either."""
-    for name, params in vectors_by_name(config).items():
+    for name, params in dense_by_name(config).items():
         own = params.hnsw_config
         inline = config.hnsw_config.inline_storage
         if own is not None and own.inline_storage is not None:
@@ -143,7 +144,7 @@ def _segment_info(segment_view: SegmentView) -> models.SegmentInfo:
     for name, dim in segment.dims.items():
         quantized, originals = segment.codes(name), segment.vectors(name)
         vectors[name] = models.SegmentVectors(
-            bytes=bytes_per_vector(dim) * segment_view.rows,
+            bytes=_vector_bytes(segment_view, name, dim),
             placement=originals.placement if originals is not None else "anonymous",
             quantization=describe(quantized),
             codes_placement=quantized.codes.placement if quantized is not None else None,
@@ -156,6 +157,14 @@ def _segment_info(segment_view: SegmentView) -> models.SegmentInfo:
         deleted=segment_view.rows - segment_view.live,
         vectors=vectors,
     )
+
+
+def _vector_bytes(segment_view: SegmentView, name: str, dim: int) -> int:
+    """Bytes of the numbers of all rows, and of the indices of sparse ones."""
+    if dim != SPARSE:
+        return bytes_per_vector(dim) * segment_view.rows
+    entries = segment_view.segment.entries(name, np.arange(segment_view.rows))
+    return entries * (STORED.itemsize + INDICES.itemsize)
 
 
 def _index_info(index: Index | None) -> models.IndexInfo | None:

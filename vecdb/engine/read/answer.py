@@ -115,8 +115,8 @@ def _pages(view: View, searches: Sequence[Nearest]) -> list[Hits]:
 
 def _alike(search: Nearest) -> Any:
     """Equal for searches that differ in nothing but their vectors: they are made together."""
-    if search.excluded:
-        return id(search)  # alone: its rows are its own
+    if search.excluded or search.sparse is not None:
+        return id(search)  # alone: its rows are its own, or its postings
     condition = search.condition
     shared: Any = id(condition)
     if condition is not None and condition.bounds is None and condition.digest is not None:

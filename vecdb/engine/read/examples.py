@@ -14,17 +14,21 @@ import numpy.typing as npt
 from vecdb import models, vectors
 from vecdb.engine.read.asked import Asked
 from vecdb.engine.read.lookup import is_id, looked_up
-from vecdb.engine.read.nearest import search_of
+from vecdb.engine.read.nearest import Vector, read_vector, search_of
 from vecdb.engine.read.plan import Combined, Nearest
 from vecdb.engine.read.segment.rules import BestScore, Context, Discovery, Rule, Weighted
 from vecdb.engine.schema import VectorSchema, vector_schema
 from vecdb.engine.view import View
 from vecdb.errors import InvalidInputError
+from vecdb.models.documents import makes_sparse
 from vecdb.models.reading import fields_of
+from vecdb.vectors.blocks import concat
+from vecdb.vectors.sparse import weighted_sum
 
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 
+_NO_NUMBERS = np.empty(0, dtype=np.float32)
 _AVERAGE, _BEST = models.RecommendStrategy.AVERAGE_VECTOR, models.RecommendStrategy.BEST_SCORE
 
 
@@ -55,8 +59,14 @@ def recommend(view: View, query: models.RecommendQuery, asked: Asked) -> Nearest
 
 
 def _average(
-    examples: _Examples, positive: list[Floats], negative: list[Floats], asked: Asked
+    examples: _Examples, positive: list[Vector], negative: list[Vector], asked: Asked
 ) -> Nearest:
+    if examples.schema.is_sparse:
+        weights = [1.0 / len(positive)] * len(positive)
+        if negative:
+            weights = [2 * each for each in weights] + [-1.0 / len(negative)] * len(negative)
+        sparse = weighted_sum(concat([*positive, *negative]), weights)
+        return search_of(asked, examples.schema, sparse, tuple(examples.keys))
     mean = _mean(positive)
     if negative:
         mean = mean + mean - _mean(negative)
@@ -66,7 +76,7 @@ def _average(
     return search_of(asked, vector, query, tuple(examples.keys))
 
 
-def _mean(examples: list[Floats]) -> Doubles:
+def _mean(examples: list[Any]) -> Doubles:
     mean: Doubles = np.stack(examples).mean(axis=0, dtype=np.float64)
     return mean
 
@@ -133,11 +143,11 @@ class _Examples:
         self._asked = asked
         self._normalize = normalize
 
-    def several(self, given: list[Any] | None, what: str) -> list[Floats]:
+    def several(self, given: list[Any] | None, what: str) -> list[Vector]:
         """Their vectors."""
         return [self.one(each, f"{what}[{number}]") for number, each in enumerate(given or ())]
 
-    def pairs(self, given: Any, what: str) -> list[Floats]:
+    def pairs(self, given: Any, what: str) -> list[Vector]:
         """The vectors of pairs, one pair after the other, the positive example first."""
         found = []
         for number, pair in enumerate(given):
@@ -145,7 +155,7 @@ class _Examples:
             found.append(self.one(pair.negative, f"{what}[{number}].negative"))
         return found
 
-    def one(self, given: Any, what: str) -> Floats:
+    def one(self, given: Any, what: str) -> Vector:
         """The vector of one. Raises InvalidInputError, NotFoundError."""
         vector, normalize = self.schema, self._normalize
         if is_id(given):
@@ -153,18 +163,20 @@ class _Examples:
             self.keys += keys
             return numbers
         fields = fields_of(given)
-        if fields is not None or given is None:
+        if (fields is not None and not makes_sparse(given)) or given is None:
             came = "None" if fields is None else f"an object with {', '.join(map(repr, fields))}"
             raise InvalidInputError(f"{what}: expected a vector or an id, got {came}")
-        cosine = normalize and vector.distance is models.Distance.COSINE
-        return vectors.to_query(given, vector.dim, normalize=cosine, what=what)
+        return read_vector(vector, given, what, normalize=normalize)
 
-    def plan(self, examples: list[Floats], rule: Rule) -> Combined:
+    def plan(self, examples: list[Vector], rule: Rule) -> Combined:
         """The plan of all."""
         asked = self._asked
+        sparse = concat(examples) if self.schema.is_sparse else None
+        given: Any = examples if sparse is None else [_NO_NUMBERS] * len(examples)
         return Combined(
             vector=self.schema,
-            examples=np.ascontiguousarray(np.stack(examples)),
+            examples=np.ascontiguousarray(np.stack(given)),
+            sparse=sparse,
             rule=rule,
             excluded=tuple(dict.fromkeys(self.keys)),
             condition=asked.condition,

@@ -10,10 +10,11 @@ import numpy.typing as npt
 from msgspec import Struct
 
 from vecdb import ids, models, vectors
-from vecdb.engine.read.rows import gather_vectors
+from vecdb.engine.read.rows import gather
 from vecdb.engine.schema import VectorSchema, vector_schema
 from vecdb.engine.view import View
 from vecdb.errors import InvalidInputError, NotFoundError
+from vecdb.vectors.sparse import SparseBlock
 
 Floats = npt.NDArray[np.float32]
 Elsewhere = Callable[[str], View]
@@ -50,7 +51,7 @@ def is_id(given: Any) -> bool:
 
 def looked_up(
     where: Lookup, point_id: Any, vector: VectorSchema, what: str, *, normalize: bool = True
-) -> tuple[Floats, tuple[int, ...]]:
+) -> tuple[Floats | SparseBlock, tuple[int, ...]]:
     """The vector that an id stands for in a search by ``vector``, and the key of the point if it is
     not to be among the results. Raises InvalidInputError, NotFoundError."""
     there = vector_schema(where.view.schema, vector.name if where.name is None else where.name)
@@ -61,19 +62,25 @@ def looked_up(
     segments, rows = where.view.locate([key])
     if segments[0] < 0:
         raise NotFoundError(f"{what}: point {point_id!r} does not exist{_in(where)}")
-    gathered, has = gather_vectors(where.view, segments, rows, there.name)
-    if not has[0]:
+    gathered = gather(where.view, segments, rows, there.name)
+    if not gathered.flags()[0]:
         raise NotFoundError(f"{what}: point {point_id!r} has no vector {there.name!r}{_in(where)}")
-    numbers = gathered[0]
     if there.dim != vector.dim:
         raise InvalidInputError(
-            f"{what}: expected an id that stands for {vector.dim} numbers, got {point_id!r}, whose "
-            f"vector {there.name!r}{_in(where)} has {there.dim}"
+            f"{what}: expected an id that stands for {_length(vector)}, got {point_id!r}, whose "
+            f"vector {there.name!r}{_in(where)} has {_length(there)}"
         )
+    if isinstance(gathered, SparseBlock):
+        return SparseBlock(*gathered.parts), () if where.elsewhere else (key,)
+    numbers = gathered.values[0]
     cosine = models.Distance.COSINE
     if normalize and vector.distance is cosine and there.distance is not cosine:
         numbers = vectors.to_query(numbers, vector.dim, normalize=True, what=what)
     return numbers, () if where.elsewhere else (key,)
+
+
+def _length(vector: VectorSchema) -> str:
+    return "sparse numbers" if vector.is_sparse else f"{vector.dim} numbers"
 
 
 def _in(where: Lookup) -> str:

@@ -13,11 +13,13 @@ from vecdb.engine.read.asked import page_size, whole
 from vecdb.engine.read.masks import allowed
 from vecdb.engine.read.ordered import drawn
 from vecdb.engine.read.reader import condition
-from vecdb.engine.read.rows import gather_vectors
+from vecdb.engine.read.rows import gather
+from vecdb.engine.read.segment.inverted import sparse_scores
 from vecdb.engine.read.segment.originals import exact_scores
 from vecdb.engine.schema import vector_schema
 from vecdb.engine.view import View, live_rows
 from vecdb.errors import InvalidInputError
+from vecdb.vectors.sparse import SparseBlock
 
 _LIMIT, _SAMPLE = 3, 10
 """As in Qdrant, if nothing is said."""
@@ -55,10 +57,13 @@ def matrix(view: View, filter: Any, limit: Any, sample: Any, using: Any) -> Matr
         return Matrix([], [], [], [])
     keyed = sorted((view.segments[at].segment.key(row), at, row) for at, row in places)
     where, at = np.array([place[1:] for place in keyed], dtype=np.int64).T
-    vectors, _ = gather_vectors(view, where, at, vector.name)
+    block = gather(view, where, at, vector.name)
     made = Matrix([ids.external(key) for key, _, _ in keyed], [], [], [])
-    for number, example in enumerate(vectors):
-        scores = exact_scores(vector.metric, vectors, example)
+    for number in range(len(block)):
+        if isinstance(block, SparseBlock):
+            scores, _ = sparse_scores(block, block.take([number]))
+        else:
+            scores = exact_scores(vector.metric, block.values, block.values[number])
         nearest = np.lexsort((np.arange(len(scores)), -scores))
         nearest = nearest[nearest != number][:each]
         made.rows += [number] * len(nearest)

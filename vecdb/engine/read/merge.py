@@ -20,6 +20,7 @@ from msgspec import Struct
 
 from vecdb import models
 from vecdb.engine.parallel import processors, run_all
+from vecdb.engine.read.idf import weighted
 from vecdb.engine.read.masks import Explain, allowed, count_of
 from vecdb.engine.read.plan import Combined, Nearest, Place
 from vecdb.engine.read.segment.candidates import MOST_AT_ONCE, Best, SegmentSearch
@@ -108,7 +109,8 @@ def search_segments(
 ) -> list[Hits]:
     """For each query the ``limit`` best live points, best first, that have the vector and match.
 
-    ``queries``: ``float32 (q, dim)``, normalised already under Cosine; the rest is as ``request``.
+    ``queries``: ``float32 (q, dim)``, normalised already under Cosine, empty for the one of a
+    sparse search; the rest is as ``request``.
     Fewer than ``limit`` come back only when fewer match. What was done in each segment is added to
     ``explained``.
     """
@@ -136,6 +138,9 @@ def segment_searches(
     recall = params.recall
     if recall is None:
         recall = view.config.optimizer_config.recall
+    sparse = request.sparse
+    if sparse is not None and vector.idf:
+        sparse = weighted(view, vector.name, sparse)
     for segment_view in view.segments:
         if segment_view.live == 0:
             continue
@@ -155,6 +160,7 @@ def segment_searches(
             mask=mask,
             allowed=many,
             explain=explain,
+            sparse=sparse,
         )
 
 

@@ -7,13 +7,21 @@ scores, also where the candidates were found by codes.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 
 from vecdb import models
 from vecdb.engine.read.merge import Hits, Offsets
 from vecdb.engine.read.plan import Floats, Mmr
+from vecdb.engine.read.segment.inverted import sparse_scores
 from vecdb.engine.read.segment.originals import exact_scores
+from vecdb.vectors.blocks import concat
+
+Doubles = npt.NDArray[np.float64]
+Against = Callable[[int | None], Doubles]
+"""The scores of all hits against one of them, by its position; None: against the query."""
 
 _BLOCK = 1 << 16
 """Values that are scored at once: what is computed on the way stays in the processor's cache."""
@@ -24,31 +32,50 @@ _LEAST = float(np.finfo(np.float32).min)
 def diverse(plan: Mmr, hits: Hits, explained: list[models.SegmentSearch] | None = None) -> Hits:
     """The page of the plan, in the order of choice, of the ``hits`` of its source. How many of each
     segment were candidates, and how many are on the page, is added to ``explained``."""
-    order = _choose(plan, _vectors(plan, hits), plan.offset + plan.limit)[plan.offset :]
+    scores_against = _sparse(plan, hits) if plan.sparse is not None else _dense(plan, hits)
+    order = _choose(plan, len(hits.scores), scores_against)[plan.offset :]
     page = hits.chosen(order)
     if explained is not None:
         _explain(plan, hits, page, explained)
     return page
 
 
-def _vectors(plan: Mmr, hits: Hits) -> Floats:
-    """The vectors of the hits, by their positions: ``float32 (n, dim)``."""
+def _dense(plan: Mmr, hits: Hits) -> Against:
+    """How near the hits are to one of them, or to the query."""
     vectors = np.empty((len(hits.scores), plan.vector.dim), dtype=np.float32)
     for segment_view, positions, rows in hits.by_segment:
         vectors[np.asarray(positions)] = segment_view.segment.take(plan.vector.name, rows)
-    return vectors
+    metric = plan.vector.metric
+    return lambda hit: _scores(metric, vectors, plan.query if hit is None else vectors[hit])
 
 
-def _choose(plan: Mmr, vectors: Floats, count: int) -> Offsets:
-    """The positions of ``count`` vectors, of all if there are fewer, in the order of choice. Of
-    equal ones the first wins."""
-    metric, diversity = plan.vector.metric, plan.diversity
-    chosen = np.empty(min(count, len(vectors)), dtype=np.int64)
-    relevance = _scores(metric, vectors, plan.query)
-    worth, likeness = relevance.copy(), np.full(len(vectors), -np.inf)
+def _sparse(plan: Mmr, hits: Hits) -> Against:
+    """The same of sparse vectors."""
+    query = plan.sparse
+    assert query is not None
+    parts, places = [], []
+    for segment_view, positions, rows in hits.by_segment:
+        parts.append(segment_view.segment.block(plan.vector.name, rows))
+        places.append(np.asarray(positions))
+    block = concat(parts).take(np.argsort(np.concatenate(places))) if parts else query.of_none(0)
+
+    def against(hit: int | None) -> Doubles:
+        scores, _ = sparse_scores(block, query if hit is None else block.take([hit]))
+        return scores.astype(np.float64)
+
+    return against
+
+
+def _choose(plan: Mmr, size: int, against: Against) -> Offsets:
+    """The positions of hits, as many as the plan takes, in the order of choice. Of equal ones the
+    first wins."""
+    diversity = plan.diversity
+    chosen = np.empty(min(plan.offset + plan.limit, size), dtype=np.int64)
+    relevance = against(None)
+    worth, likeness = relevance.copy(), np.full(size, -np.inf)
     for number in range(len(chosen)):
         if number:
-            likest = _scores(metric, vectors, vectors[chosen[number - 1]])
+            likest = against(int(chosen[number - 1]))
             np.maximum(likeness, likest, out=likeness)
             worth = (1 - diversity) * relevance - diversity * likeness
             worth[chosen[:number]] = -np.inf
@@ -56,7 +83,7 @@ def _choose(plan: Mmr, vectors: Floats, count: int) -> Offsets:
     return chosen
 
 
-def _scores(metric: str, vectors: Floats, example: Floats) -> npt.NDArray[np.float64]:
+def _scores(metric: str, vectors: Floats, example: Floats) -> Doubles:
     scores = np.empty(len(vectors), dtype=np.float64)
     step = max(1, _BLOCK // len(example))
     for start in range(0, len(vectors), step):

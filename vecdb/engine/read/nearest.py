@@ -8,16 +8,25 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from vecdb import models, vectors
+from vecdb import bm25, models, vectors
 from vecdb.engine.read.asked import Asked
 from vecdb.engine.read.lookup import is_id, looked_up
 from vecdb.engine.read.plan import NOTHING, Mmr, Nearest
 from vecdb.engine.schema import VectorSchema, vector_schema
 from vecdb.engine.view import View
 from vecdb.errors import InvalidInputError
+from vecdb.models.documents import is_document, makes_sparse
 from vecdb.models.reading import fields_of
+from vecdb.models.sparse import is_sparse
+from vecdb.vectors.sparse import SparseBlock
 
 Floats = npt.NDArray[np.float32]
+
+Vector = Floats | SparseBlock
+"""A vector as it is searched with: its numbers, or a block of one row."""
+
+_NO_NUMBERS = np.empty(0, dtype=np.float32)
+_NAMED = (models.NamedVector, models.NamedSparseVector)
 
 PLAIN = frozenset({np.ndarray, list, int, str})
 """Types that are vectors and ids."""
@@ -31,12 +40,14 @@ def nearest(view: View, query: Any, asked: Asked) -> Nearest:
 
 
 def search_of(
-    asked: Asked, vector: VectorSchema, query: Floats, excluded: tuple[int, ...]
+    asked: Asked, vector: VectorSchema, query: Vector, excluded: tuple[int, ...]
 ) -> Nearest:
     """The search for the points nearest to a vector that was read."""
+    dense, sparse = parted(query)
     return Nearest(
         vector=vector,
-        query=query,
+        query=dense,
+        sparse=sparse,
         excluded=excluded,
         condition=asked.condition,
         params=asked.params,
@@ -60,6 +71,11 @@ def another(search: Any, query: Any) -> Nearest | None:
     return found
 
 
+def parted(query: Vector) -> tuple[Floats, SparseBlock | None]:
+    """A vector as plans have it: its numbers, or nothing and the sparse vector."""
+    return (_NO_NUMBERS, query) if isinstance(query, SparseBlock) else (query, None)
+
+
 def nearest_query(view: View, query: models.NearestQuery, asked: Asked) -> Nearest | Mmr:
     """The same, and perhaps a choice of what is found."""
     search = nearest(view, query.nearest, asked)
@@ -77,6 +93,7 @@ def _diverse(search: Nearest, mmr: models.Mmr) -> Mmr:
         sources=(candidates,),
         vector=search.vector,
         query=search.query,
+        sparse=search.sparse,
         diversity=mmr.diversity,
         limit=search.limit,
         offset=search.offset,
@@ -86,7 +103,7 @@ def _diverse(search: Nearest, mmr: models.Mmr) -> Mmr:
 
 def _example(
     view: View, query: Any, name: Any, asked: Asked
-) -> tuple[VectorSchema, Floats, tuple[int, ...]]:
+) -> tuple[VectorSchema, Vector, tuple[int, ...]]:
     """The schema of the vector to search with, the vector, and the point to leave out (a query by
     id)."""
     using, at = asked.using, asked.where
@@ -100,8 +117,19 @@ def _example(
     if is_id(query):
         return vector, *looked_up(asked.lookup, query, vector, f"{at}query")
     what = f"{at}query vector" if not vector.name else f"{at}query vector {vector.name!r}"
-    cosine = vector.distance is models.Distance.COSINE
-    return vector, vectors.to_query(query, vector.dim, normalize=cosine, what=what), ()
+    return vector, read_vector(vector, query, what), ()
+
+
+def read_vector(vector: VectorSchema, given: Any, what: str, *, normalize: bool = True) -> Vector:
+    """A vector of a name as it is searched with. Raises InvalidInputError."""
+    text = is_document(given)
+    if vector.is_sparse:
+        return vectors.to_sparse([bm25.of_query(given, what) if text else given], [what])
+    if text or is_sparse(given):
+        came = "a text" if text else "a sparse vector"
+        raise InvalidInputError(f"{what}: expected {vector.dim} numbers, got {came}")
+    cosine = normalize and vector.distance is models.Distance.COSINE
+    return vectors.to_query(given, vector.dim, normalize=cosine, what=what)
 
 
 def _named(query: Any, asked: Asked) -> tuple[Any, Any]:
@@ -109,16 +137,19 @@ def _named(query: Any, asked: Asked) -> tuple[Any, Any]:
     name, fields = asked.using, fields_of(query)
     if type(query) is tuple and len(query) == 2 and isinstance(query[0], str):
         name, query = query
-    elif isinstance(query, models.NamedVector) or "vector" in (fields or ()):
-        named = models.coerce(models.NamedVector, fields or query, f"{asked.where}query")
+    elif isinstance(query, _NAMED) or "vector" in (fields or ()):
+        kind: Any = type(query)
+        if kind not in _NAMED:
+            kind = _NAMED[makes_sparse((fields or {})["vector"])]
+        named: Any = models.coerce(kind, fields or query, f"{asked.where}query")
         name, query = named.name, named.vector
     fields = fields_of(query)
-    if fields is not None:
+    if fields is not None and not makes_sparse(query):
         raise InvalidInputError(
-            f"{asked.where}query: expected a vector, an id, (name, vector), NamedVector, or a "
-            f"query by nearest, recommend, discover, context, relevance_feedback, fusion, rrf, "
-            f"formula, order_by or sample, got {type(query).__name__} with "
-            f"{', '.join(map(repr, fields)) or 'nothing'} (sparse vectors and rankings of "
-            f"texts are Qdrant's, not supported by vecdb)"
+            f"{asked.where}query: expected a vector, an id, a Document, (name, "
+            f"vector), NamedVector, NamedSparseVector, or a query by nearest, recommend, discover, "
+            f"context, relevance_feedback, fusion, rrf, formula, order_by or sample, got "
+            f"{type(query).__name__} with {', '.join(map(repr, fields)) or 'nothing'} (rankings "
+            f"by an index of texts are Qdrant's, not supported by vecdb)"
         )
     return name, query

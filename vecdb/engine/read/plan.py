@@ -23,6 +23,7 @@ from vecdb.engine.read.segment.rules import Rule
 from vecdb.engine.read.values import Values
 from vecdb.engine.schema import VectorSchema
 from vecdb.engine.view import View
+from vecdb.vectors.sparse import SparseBlock
 
 Floats = npt.NDArray[np.float32]
 
@@ -73,7 +74,7 @@ class Sampled(Struct, frozen=True):
 
 class Nearest(Struct, eq=False, gc=False):
     """A search for the points nearest to a vector. ``excluded``: the keys of points that are
-    examples themselves."""
+    examples themselves. ``sparse``: the vector, if it is sparse; then ``query`` is empty."""
 
     vector: VectorSchema
     query: Floats
@@ -85,11 +86,12 @@ class Nearest(Struct, eq=False, gc=False):
     wanted: Wanted
     threshold: float | None
     sources: Sources = ()
+    sparse: SparseBlock | None = None
 
 
 class Combined(Struct, eq=False, gc=False):
     """A search for the points with the best scores that ``rule`` makes of those against several
-    examples, ``float32 (n, dim)``."""
+    examples, ``float32 (n, dim)``, or ``sparse`` ones of as many rows."""
 
     vector: VectorSchema
     examples: Floats
@@ -102,6 +104,7 @@ class Combined(Struct, eq=False, gc=False):
     wanted: Wanted
     threshold: float | None
     sources: Sources = ()
+    sparse: SparseBlock | None = None
 
 
 class Mmr(Struct, eq=False, gc=False):
@@ -115,6 +118,7 @@ class Mmr(Struct, eq=False, gc=False):
     limit: int
     offset: int
     wanted: Wanted
+    sparse: SparseBlock | None = None
 
 
 class Fused(Struct, eq=False, gc=False):

@@ -8,32 +8,34 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from vecdb import ids
+from vecdb import ids, models
 from vecdb.engine.view import Offsets, SegmentView, View
 from vecdb.errors import CorruptionError
 from vecdb.payload import encoding
 from vecdb.storage.format import DamageError
-
-Floats = npt.NDArray[np.float32]
-Flags = npt.NDArray[np.bool_]
+from vecdb.vectors.blocks import Block, concat, none_of
+from vecdb.vectors.sparse import SparseBlock
 
 _AT_ONCE = 1024
 """Rows of which the payloads are in memory together."""
 
 
-def gather_vectors(
-    view: View, where: npt.NDArray[np.int64], rows: Offsets, name: str
-) -> tuple[Floats, Flags]:
-    """Vectors of located rows, ``float32 (n, dim)``, and which rows have one."""
-    vectors = np.zeros((len(rows), view.schema[name].dim), dtype=np.float32)
-    has = np.zeros(len(rows), dtype=np.bool_)
-    for number in np.unique(where[where >= 0]).tolist():
+def gather(view: View, where: npt.NDArray[np.int64], rows: Offsets, name: str) -> Block:
+    """The vectors of located rows; of one that is nowhere, -1, none."""
+    parts, places = [], []
+    for number in np.unique(where).tolist():
         mine = np.flatnonzero(where == number)
-        segment = view.segments[number].segment
-        vectors[mine] = segment.take(name, rows[mine])
-        flags = segment.has(name, rows[mine])
-        has[mine] = True if flags is None else flags
-    return vectors, has
+        places.append(mine)
+        if number < 0:
+            parts.append(none_of(len(mine), view.schema[name].dim))
+        else:
+            parts.append(view.segments[number].segment.block(name, rows[mine]))
+    if len(parts) == 1:
+        return parts[0]
+    order = np.empty(len(rows), dtype=np.int64)
+    order[np.concatenate(places)] = np.arange(len(rows))
+    gathered: Block = concat(parts).take(order)
+    return gathered
 
 
 def read_payload(segment_view: SegmentView, row: int) -> dict[str, Any]:
@@ -82,12 +84,20 @@ def vector_names(view: View, segment_view: SegmentView, row: int) -> list[str]:
     return names
 
 
+def _external(block: Block) -> Any:
+    """What callers see of the one vector of a block."""
+    if isinstance(block, SparseBlock):
+        indices, values = block.row(0)
+        return models.SparseVector(indices=indices, values=values)
+    return block.values[0].tolist()
+
+
 def vectors_of(view: View, segment_view: SegmentView, row: int, names: list[str] | None) -> Any:
-    """What callers see of one row's vectors: numbers, or a dict by name, which is empty for a row
-    without; None if none is wanted."""
+    """What callers see of one row's vectors: the numbers of the unnamed one, if there is no other,
+    or a dict by name, which is empty for a row without; None if none is wanted."""
     if names is None:
         return None
     one = np.array([row], dtype=np.int64)
     has = vector_names(view, segment_view, row)
-    by_name = {n: segment_view.segment.take(n, one)[0].tolist() for n in names if n in has}
-    return by_name.get("", by_name) if list(view.schema) == [""] else by_name
+    by_name = {n: _external(segment_view.segment.block(n, one)) for n in names if n in has}
+    return by_name[""] if list(by_name) == [""] else by_name

@@ -23,8 +23,9 @@ from vecdb.engine.open.database_dir import lock_to_read, require_format_file
 from vecdb.engine.open.places import collection_dirs, collection_name, current_dir, read_format
 from vecdb.engine.open.recovery import valid_config
 from vecdb.engine.operations import Upsert, decode, require_fit
-from vecdb.engine.schema import Schema, schema_of
+from vecdb.engine.schema import Schema, dims_of, schema_of
 from vecdb.errors import CorruptionError, FormatVersionError
+from vecdb.index import Inverted
 from vecdb.payload import encoding
 from vecdb.payload.columns import Column, build
 from vecdb.storage import files, layout
@@ -35,6 +36,7 @@ from vecdb.storage.payload_edits import EditsFile
 from vecdb.storage.replay import Replay
 from vecdb.storage.segment import FileSegment, Placements
 from vecdb.storage.segment_row import SegmentRow
+from vecdb.storage.sparse_files import Postings
 
 
 class Problem(Struct):
@@ -171,7 +173,7 @@ def _check_wal(
     snapshot: Snapshot,
     schema: Schema,
 ) -> None:
-    dims = {name: vector.dim for name, vector in schema.items()}
+    dims = dims_of(schema)
     with _noted(report, path / layout.WAL):
         replay = Replay(path / layout.WAL, uuid, snapshot.applied_seq, snapshot.transaction)
         for seq, data in replay.operations():
@@ -222,6 +224,10 @@ def _check_segment(
     for column, opened in segment.columns.items():
         with _noted(report, opened.path):
             _check_column(column, opened.verify(), segment)
+    for name, postings in segment.inverted.items():
+        with _noted(report, postings.postings.path):
+            segment.sparse[name].require_sound()
+            _check_postings(postings)
     for name in row.edits:
         with _noted(report, directory / name):
             _check_edits(check, EditsFile(directory, uuid, row, name))
@@ -239,6 +245,19 @@ def _check_column(field: str, data: npt.NDArray[np.uint8], segment: FileSegment)
     due = build(field, segment.payloads(np.arange(segment.rows)), params)
     if data.tobytes() != b"".join(memoryview(buffer).tobytes() for buffer in due.pack()):
         raise DamageError("is not what the payloads have there")
+
+
+def _check_postings(postings: Postings) -> None:
+    """Raise DamageError if an inverted index does not say what the vectors do."""
+    written, at = postings.postings.verify(), 0
+    due = Inverted(postings.originals.all())
+    for piece in due.pieces():
+        if not np.array_equal(written[at : at + len(piece)], piece):
+            raise DamageError("is not what the vectors have there")
+        at += len(piece)
+    found = postings.terms.state()
+    if any(not np.array_equal(found[name], array) for name, array in due.terms().state().items()):
+        raise DamageError(f"does not fit {postings.opened.path.name}")
 
 
 def _check_edits(check: CollectionCheck, file: EditsFile) -> None:

@@ -39,6 +39,7 @@ from vecdb.storage.format import (
 )
 from vecdb.storage.format_line import unpack_format_line
 from vecdb.storage.segment_row import SegmentRow, unpack_segment
+from vecdb.vectors.datatypes import SPARSE
 
 Flags = npt.NDArray[np.bool_]
 T = TypeVar("T")
@@ -256,14 +257,16 @@ class Inventory:
                 return config
         return None
 
-    def guessed(self, name: str, dim: int) -> models.VectorParams:
+    def guessed(self, name: str, dim: int) -> models.VectorParams | models.SparseVectorParams:
         """What a vector of the log may be that the configuration does not know: what some other
         configuration says that is left, of whatever age; else Dot, which changes no number, and
         ranks vectors that were normalised for Cosine as Cosine does."""
         for config in self._hints:
-            params = vectors_by_name(config).get(name)
-            if params is not None and params.size == dim:
-                return params
+            vector = schema_of(config).get(name)
+            if vector is not None and vector.dim == dim:
+                return vectors_by_name(config)[name]
+        if dim == SPARSE:
+            return models.SparseVectorParams()
         return models.VectorParams(size=dim, distance=models.Distance.DOT)
 
     # -- the segments ----------------------------------------------------------------------

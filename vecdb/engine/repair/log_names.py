@@ -12,7 +12,7 @@ from msgspec import Struct
 from vecdb.engine.operations import DropVectors, EditVectors, Operation, Upsert, decode
 from vecdb.engine.repair.salvage import SalvagedLog
 from vecdb.storage.format import DamageError
-from vecdb.vectors.block import VectorBlock
+from vecdb.vectors.blocks import none_of
 
 
 class LogNames(Struct, frozen=True):
@@ -37,7 +37,7 @@ class LogNames(Struct, frozen=True):
         if isinstance(operation, EditVectors):
             return EditVectors(operation.keys, kept)
         rows = len(operation.keys)
-        none = {n: VectorBlock.of_none(rows, dim) for n, dim in self.dims.items() if n not in kept}
+        none = {n: none_of(rows, dim) for n, dim in self.dims.items() if n not in kept}
         return Upsert(operation.keys, operation.payloads, none | kept)
 
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
-from msgspec.structs import replace
 
 from vecdb import ids, models
 from vecdb.engine.operations import (
@@ -28,12 +28,13 @@ from vecdb.engine.repair.inventory import Inventory, SegmentEntry
 from vecdb.engine.repair.log_names import LogNames, names_after
 from vecdb.engine.repair.salvage import SalvagedFile, SalvagedLog
 from vecdb.engine.repair.salvaged_edits import SalvagedEdits
-from vecdb.engine.schema import row_bytes, schema_of, vectors_by_name
+from vecdb.engine.repair.salvaged_vectors import SalvagedSparse, SalvagedVectors, salvaged_vectors
+from vecdb.engine.schema import dims_of, row_bytes, schema_of, vectors_by_name, with_vectors
 from vecdb.payload import encoding
 from vecdb.storage import files
 from vecdb.storage.files import FileKind
 from vecdb.storage.format import BLOCK_SIZE, DamageError, unpack_bits
-from vecdb.vectors.block import VectorBlock
+from vecdb.vectors.blocks import Block, filled, none_of, replaced
 
 Flags = npt.NDArray[np.bool_]
 Offsets = npt.NDArray[np.int64]
@@ -149,26 +150,22 @@ class SalvagedPoints:
     # -- vector names ----------------------------------------------------------------------
 
     def _read_names(self, config: models.CollectionConfig) -> LogNames:
-        dims = {name: params.size for name, params in vectors_by_name(config).items()}
+        dims = dims_of(schema_of(config))
         log = self.inventory.log
         # A log of its own: what is wrong with it is noted where the operations are applied.
         log = SalvagedLog(log.directory, log.uuid, log.after_seq)
         return names_after(log, dims, self._configured_seq)
 
     def _renamed(self, config: models.CollectionConfig) -> models.CollectionConfig:
-        known = vectors_by_name(config)
-        dims = self.log_names.dims
-        if dims == {name: params.size for name, params in known.items()}:
+        known, dims = dims_of(schema_of(config)), self.log_names.dims
+        if dims == known:
             return config
-        named = {}
+        named = vectors_by_name(config)
         for name, dim in dims.items():
-            params = known.get(name)
-            if params is None or params.size != dim:
-                params = self.inventory.guessed(name, dim)
+            if known.get(name) != dim:
+                named[name] = self.inventory.guessed(name, dim)
                 self.guessed.append(name)
-            named[name] = params
-        vectors = models.parse_vectors_config(named)
-        return replace(config, params=replace(config.params, vectors=vectors))
+        return with_vectors(config, {name: named[name] for name in dims})
 
     # -- rows ------------------------------------------------------------------------------
 
@@ -186,7 +183,7 @@ class SalvagedPoints:
         points: Offsets,
         payloads: list[bytes],
         payload_whole: Flags,
-        vectors: dict[str, VectorBlock],
+        vectors: dict[str, Block],
         lost: dict[str, Flags],
     ) -> Upsert | None:
         """One operation for all of the points that have something left."""
@@ -206,10 +203,7 @@ class SalvagedPoints:
         return Upsert(
             ids.from_array(self.keys[points[kept]]),
             [payloads[position] for position in kept.tolist()],
-            {
-                name: VectorBlock.of(block.values[kept], block.flags()[kept])
-                for name, block in vectors.items()
-            },
+            {name: block.take(kept) for name, block in vectors.items()},
         )
 
     def advance(self, done: int) -> None:
@@ -283,14 +277,15 @@ class _SegmentRows:
         self._payload = self._open(files.PAYLOAD)
         self._offsets, self._offset_known = self._read_offsets()
         self._edits = SalvagedEdits(entry, self._uuid, held)
-        self._vectors: dict[str, SalvagedFile] = {}
+        self._vectors: dict[str, SalvagedVectors | SalvagedSparse] = {}
         self._present: dict[str, tuple[Flags, Flags]] = {}
         for name in salvaged.names:
             dim = salvaged.schema[name].dim
             if entry.row is not None and entry.dim(name) != dim:
                 continue  # it came to the collection later
-            self._vectors[name] = self._open(files.VECTORS, name)
-            self._vectors[name].expect(entry.rows, dim)
+            self._vectors[name] = salvaged_vectors(
+                partial(self._open, vector_name=name), entry.rows, dim
+            )
             self._present[name] = self._read_present(name)
 
     def _open(self, file: FileKind, vector_name: str = "") -> SalvagedFile:
@@ -317,7 +312,8 @@ class _SegmentRows:
             if found is not None:
                 yield found
             self._salvaged.advance(stride * len(window) + sum(map(len, payloads)))
-        for file in (self._payload, *self._edits.files, *self._vectors.values()):
+        of_vectors = [file for vectors in self._vectors.values() for file in vectors.files]
+        for file in (self._payload, *self._edits.files, *of_vectors):
             self._salvaged.inventory.note(file.path, file.damage)
 
     # -- payloads --------------------------------------------------------------------------
@@ -373,25 +369,21 @@ class _SegmentRows:
             self._salvaged.inventory.note(file.path, file.damage)
         return unpack_bits(bits[:, 0], entry.rows), np.repeat(whole, 8)[: entry.rows]
 
-    def _read_vectors(self, name: str, window: Offsets, seqs: Seqs) -> tuple[VectorBlock, Flags]:
+    def _read_vectors(self, name: str, window: Offsets, seqs: Seqs) -> tuple[Block, Flags]:
         """The vectors, and which rows have lost theirs."""
-        dim = self._salvaged.schema[name].dim
+        none = none_of(len(window), self._salvaged.schema[name].dim)
         if name not in self._vectors:
-            none = VectorBlock.of_none(len(window), dim)
             return none, np.zeros(len(window), dtype=np.bool_)
-        first = int(window[0])
-        data, whole = self._vectors[name].rows(first, int(window[-1]) + 1, dim)
-        block, good = data[window - first], whole[window - first]
+        block, good = self._vectors[name].read(window)
         has, known = (flags[window] for flags in self._present[name])
-        # Rows without the vector hold zeros.
-        there = np.where(known, has, block.any(axis=1)) & good
+        # Rows without the vector hold zeros, or no numbers.
+        there = np.where(known, has, filled(block)) & good
         lost = np.where(known, has & ~good, ~there)
         absent = self._salvaged.log_names.absent
         if name in absent:
             there &= seqs > absent[name]
             lost &= seqs > absent[name]
-        block[~there] = 0
-        return VectorBlock(block, there), lost
+        return replaced(block, ~there, none), lost
 
 
 class _Stream:

@@ -10,7 +10,7 @@ import msgspec
 from vecdb import models
 from vecdb.engine.columns import fields_of
 from vecdb.engine.commit import committing
-from vecdb.engine.schema import schema_of, vector_schema, vectors_by_name
+from vecdb.engine.schema import dense_by_name, dense_of, schema_of, vector_schema
 from vecdb.engine.signals import Uninterrupted
 from vecdb.engine.store import Store
 from vecdb.errors import InvalidInputError
@@ -26,6 +26,7 @@ from vecdb.storage.segment_row import SegmentRow
 
 def new_config(
     vectors_config: Any,
+    sparse_vectors_config: Any = None,
     quantization_config: Any = None,
     optimizers_config: Any = None,
     hnsw_config: Any = None,
@@ -36,7 +37,9 @@ def new_config(
     """The configuration of a new collection. Raises InvalidInputError."""
     config = models.CollectionConfig(
         params=models.CollectionParams(
-            vectors=models.parse_vectors_config(vectors_config), on_disk_payload=on_disk_payload
+            vectors=models.parse_vectors_config(vectors_config),
+            sparse_vectors=models.parse_sparse_vectors_config(sparse_vectors_config),
+            on_disk_payload=on_disk_payload,
         ),
         hnsw_config=models.merge(
             models.HnswConfig(), models.coerce(models.HnswConfigDiff, hnsw_config, "hnsw_config")
@@ -62,6 +65,7 @@ def update_config(
     hnsw_config: Any,
     quantization_config: Any,
     vectors_config: Any,
+    sparse_vectors_config: Any = None,
     metadata: Any = None,
 ) -> None:
     """Commit a changed configuration, and open again the segments whose placements it changes."""
@@ -75,7 +79,11 @@ def update_config(
         return msgspec.structs.replace(
             old,
             params=msgspec.structs.replace(
-                old.params, vectors=_changed_vectors(old, vectors_config, store)
+                old.params,
+                vectors=_changed_vectors(old, vectors_config, store),
+                sparse_vectors=models.changed_sparse_vectors(
+                    old.params.sparse_vectors, sparse_vectors_config
+                ),
             ),
             hnsw_config=models.merge(old.hnsw_config, hnsw),
             optimizer_config=models.merge(old.optimizer_config, optimizers),
@@ -178,9 +186,9 @@ def _changed_vectors(old: models.CollectionConfig, vectors_config: Any, store: S
         raise InvalidInputError(
             f"vectors_config: expected a dict by vector name, got {type(vectors_config).__name__}"
         )
-    named = vectors_by_name(old)
+    named = dense_by_name(old)
     for name, change in vectors_config.items():
-        vector_schema(store.schema, name)
+        vector_schema(dense_of(store.schema), name)
         diff = models.coerce(models.VectorParamsDiff, change, f"vectors_config[{name!r}]")
         changes = {
             field: getattr(diff, field)

@@ -20,7 +20,7 @@ from vecdb.engine.operations import (
     Operation,
     Upsert,
 )
-from vecdb.engine.read.rows import gather_vectors
+from vecdb.engine.read.rows import gather
 from vecdb.engine.schema import row_bytes
 from vecdb.engine.store import Store
 from vecdb.engine.view import Offsets, View
@@ -29,7 +29,7 @@ from vecdb.payload import edit, encoding
 from vecdb.payload.paths import parse_path
 from vecdb.storage.format import MAX_FRAME, DamageError
 from vecdb.storage.payload_edits import PayloadEdits
-from vecdb.vectors.block import VectorBlock
+from vecdb.vectors.blocks import Block, none_of, replaced
 
 MAX_OPERATION = MAX_FRAME - (1 << 16)
 """Bytes of one write, encoded."""
@@ -112,18 +112,16 @@ def _edited(view: View, edit: EditVectors | DropVectors) -> Upsert | None:
         bytes(view.segments[number].payload(row))
         for number, row in zip(where.tolist(), rows.tolist(), strict=True)
     ]
-    vectors = {}
+    vectors: dict[str, Block] = {}
     for name in view.schema:
-        values, has = gather_vectors(view, where, rows, name)
+        if isinstance(edit, DropVectors) and name in edit.names:
+            vectors[name] = none_of(len(rows), view.schema[name].dim)
+            continue
+        block = gather(view, where, rows, name)
         if isinstance(edit, EditVectors) and name in edit.vectors:
             new = edit.vectors[name].take(known)
-            given = new.flags()
-            values[given] = new.values[given]
-            has |= given
-        if isinstance(edit, DropVectors) and name in edit.names:
-            values[:] = 0
-            has[:] = False
-        vectors[name] = VectorBlock.of(values, has)
+            block = replaced(block, new.flags(), new)
+        vectors[name] = block
     return Upsert(keys, payloads, vectors)
 
 

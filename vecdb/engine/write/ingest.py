@@ -12,13 +12,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from vecdb import ids, models, vectors
+from vecdb import bm25, ids, models, vectors
 from vecdb.engine.operations import EditVectors, Upsert
 from vecdb.engine.schema import Schema, VectorSchema, vector_schema
 from vecdb.errors import InvalidInputError
 from vecdb.models.validation import read
 from vecdb.payload import encoding
 from vecdb.vectors.block import VectorBlock
+from vecdb.vectors.blocks import Block, none_of
+from vecdb.vectors.sparse import SparseBlock
 
 Floats = npt.NDArray[np.float32]
 
@@ -50,7 +52,7 @@ def rows_of_points(schema: Schema, points: Points) -> Upsert:
         payloads = _encode(keys, [point.payload for point in points])
     for name, vector in schema.items():  # a row has an entry for every name
         if name not in columns:
-            columns[name] = VectorBlock.of_none(len(keys), vector.dim)
+            columns[name] = none_of(len(keys), vector.dim)
     return Upsert(keys, payloads, columns, schema)
 
 
@@ -106,13 +108,15 @@ def _matrix(vector: VectorSchema, values: Any, what: str) -> Floats:
     return vectors.to_matrix(values, vector.dim, normalize=cosine, what=what)
 
 
-def _columns_of_batch(schema: Schema, values: Any, count: int) -> dict[str, VectorBlock]:
+def _columns_of_batch(schema: Schema, values: Any, count: int) -> dict[str, Block]:
     named = values if isinstance(values, Mapping) else {"": values}
-    columns: dict[str, VectorBlock] = {}
+    columns: dict[str, Block] = {}
     for name, rows in named.items():
         vector = vector_schema(schema, name)
         what = f"vectors[{name!r}]" if name else "vectors"
-        if not isinstance(rows, np.ndarray) and any(row is None for row in rows):
+        if vector.is_sparse:
+            columns[name] = _sparse_column(rows, count, what)
+        elif not isinstance(rows, np.ndarray) and any(row is None for row in rows):
             has = np.array([row is not None for row in rows], dtype=np.bool_)
             if has.any():
                 given = [row for row in rows if row is not None]
@@ -124,9 +128,26 @@ def _columns_of_batch(schema: Schema, values: Any, count: int) -> dict[str, Vect
     return columns
 
 
-def _columns_of_points(
-    schema: Schema, keys: list[int], values: list[Any]
-) -> dict[str, VectorBlock]:
+def _sparse_column(rows: Any, count: int, what: str) -> Block:
+    """A list of sparse vectors, or of None where a point has none."""
+    if not isinstance(rows, (list, tuple)):
+        raise InvalidInputError(f"{what}: expected a list of sparse vectors, got {rows!r:.60}")
+    has = np.array([row is not None for row in rows], dtype=np.bool_)
+    where = np.flatnonzero(has).tolist()
+    given = _to_sparse([rows[i] for i in where], [f"{what}[{i}]" for i in where])
+    return given if len(where) == len(rows) else SparseBlock.of_some(given, has)
+
+
+def _to_sparse(given: list[Any], what: list[str]) -> SparseBlock:
+    """Sparse vectors, and texts of which BM25 makes some."""
+    plain = [
+        bm25.of_document(each, name) if models.is_document(each) else each
+        for each, name in zip(given, what, strict=True)
+    ]
+    return vectors.to_sparse(plain, what)
+
+
+def _columns_of_points(schema: Schema, keys: list[int], values: list[Any]) -> dict[str, Block]:
     """The vectors of a list of points, gathered by name."""
     positions: dict[str, list[int]] = {}
     given: dict[str, list[Any]] = {}
@@ -136,14 +157,19 @@ def _columns_of_points(
                 _refuse_vector(schema, keys[position], name)
             positions.setdefault(name, []).append(position)
             given.setdefault(name, []).append(vector)
-    columns: dict[str, VectorBlock] = {}
+    columns: dict[str, Block] = {}
     for name, where in positions.items():
+        has = np.zeros(len(keys), dtype=np.bool_)
+        has[where] = True
+        if schema[name].is_sparse:
+            what = [f"point {ids.external(keys[each])!r}, vector {name!r}" for each in where]
+            sparse = _to_sparse(given[name], what)
+            columns[name] = sparse if has.all() else SparseBlock.of_some(sparse, has)
+            continue
         rows = _rows_of_points(schema[name], keys, where, given[name])
         if len(where) == len(keys):
             columns[name] = VectorBlock(rows)
             continue
-        has = np.zeros(len(keys), dtype=np.bool_)
-        has[where] = True
         columns[name] = VectorBlock.of_some(rows, has)
     return columns
 

@@ -19,11 +19,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from vecdb import models
 from vecdb.engine.commit import committing
-from vecdb.engine.schema import schema_of, vectors_by_name
+from vecdb.engine.schema import VectorsByName, schema_of, vectors_by_name, with_vectors
 from vecdb.engine.signals import Uninterrupted
 from vecdb.engine.store import Store
 from vecdb.engine.write.checkpoint import checkpoint_held, is_due
@@ -34,27 +32,33 @@ from vecdb.storage.catalog import Change, require_storable
 from vecdb.storage.payload_edits import rows_of
 from vecdb.storage.segment_row import SegmentRow
 
-Named = dict[str, models.VectorParams]
-
 
 def add_vector_name(store: Store, name: Any, config: Any) -> None:
     """Commit a new vector name, which no point has yet. Nothing to do if there is one like it.
     Raises InvalidInputError if there is another of that name."""
     added = read(models.VectorName, name, "vector_name")
     params = models.parse_vector_name_config(config)
+    if isinstance(params, models.SparseVectorParams) and not added:
+        raise InvalidInputError("vector_name: expected a name of a sparse vector, got an empty one")
     store.require_outside()
     with store.maintenance:
         store.require_writable()
         named = vectors_by_name(store.config)
         if added in named:
             known = named[added]
-            if (known.size, known.distance) != (params.size, params.distance):
+            if _meaning(known) != _meaning(params):
                 raise InvalidInputError(
-                    f"vector_name: {added!r} is there already, with size {known.size} and distance "
-                    f"{known.distance.value}"
+                    f"vector_name: {added!r} is there already, {_meaning(known)}"
                 )
             return
         _change(store, {**named, added: params}, None)
+
+
+def _meaning(params: models.VectorParams | models.SparseVectorParams) -> str:
+    """What of a vector cannot change."""
+    if isinstance(params, models.SparseVectorParams):
+        return f"sparse, with modifier {(params.modifier or models.Modifier.NONE).value}"
+    return f"with size {params.size} and distance {params.distance.value}"
 
 
 def remove_vector_name(store: Store, name: Any) -> None:
@@ -70,12 +74,9 @@ def remove_vector_name(store: Store, name: Any) -> None:
         _change(store, {n: v for n, v in named.items() if n != removed}, removed)
 
 
-def _change(store: Store, named: Named, removed: str | None) -> None:
+def _change(store: Store, named: VectorsByName, removed: str | None) -> None:
     """Under the maintenance lock."""
-    params = msgspec.structs.replace(
-        store.config.params, vectors=models.parse_vectors_config(named)
-    )
-    config = msgspec.structs.replace(store.config, params=params)
+    config = with_vectors(store.config, named)
     require_storable(models.to_builtins(config))
     with store.changing(), fs.raising_storage_full(store.path):
         store.require_in_place()

@@ -180,6 +180,11 @@ def _write_vectors(vectors: Any, message: Message) -> None:
 
 
 def _write_vector(vector: Any, message: Message) -> None:
+    if isinstance(vector, models.SparseVector):
+        message.sparse.SetInParent()  # also one without numbers
+        message.sparse.indices.extend(vector.indices)
+        message.sparse.values = np.asarray(vector.values, _FLOAT32).tobytes()
+        return
     array = np.asarray(vector, _FLOAT32)
     if array.ndim == 2:
         for each in array:

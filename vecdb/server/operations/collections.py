@@ -82,7 +82,11 @@ UPDATE = Fields(
     "metadata",
     ignored=("timeout",),
     aliases=_ALIASES,
-    renamed={"vectors": "vectors_config", "params": "collection_params"},
+    renamed={
+        "vectors": "vectors_config",
+        "sparse_vectors": "sparse_vectors_config",
+        "params": "collection_params",
+    },
     bounds=(*_CONFIG, *(Bound(f"params.{bound.path}", bound.low) for bound in _CLUSTER)),
 )
 INDEX = Fields("field_schema", "field_type", required=("field_name",))
@@ -119,11 +123,12 @@ def shown(info: models.CollectionInfo) -> dict[str, Any]:
     plain = models.to_builtins(info)
     config = plain["config"]
     config["params"] = {
-        "vectors": config["params"].get("vectors", {}),
+        "vectors": {},
         "shard_number": 1,
         "replication_factor": 1,
         "write_consistency_factor": 1,
-        "on_disk_payload": config["params"].get("on_disk_payload", True),
+        "on_disk_payload": True,
+        **config["params"],
     }
     optimizers = config["optimizer_config"]
     for own in ("recall", "automatic_indexes"):
@@ -160,8 +165,6 @@ async def create_collection(service: Service, call: Call) -> Any:
             raise Refusal(WRONG, f"Wrong input: Alias `{call.collection}` already exists!")
         text = f"Wrong input: Collection `{call.collection}` already exists!"
         raise Refusal(EXISTS, text)
-    if not given.get("sparse_vectors_config", True):
-        del given["sparse_vectors_config"]  # {}: none
     given.setdefault("vectors_config", {})
     created = service.database.create_collection(call.collection, **given)
     return await service.within(call.timeout, created)
@@ -205,9 +208,8 @@ async def update_collection(service: Service, call: Call) -> Any:
     """Change the configuration of a collection."""
     service.collection(call.collection)
     given = _without_old_names(UPDATE.read(call.body))
-    for name in ("sparse_vectors", "strict_mode_config"):
-        if given.pop(name, None):
-            raise not_supported(name)
+    if given.pop("strict_mode_config", None):
+        raise not_supported("strict_mode_config")
     params = given.get("collection_params")
     if isinstance(params, dict):
         _check_placement(params.get("payload"), "params.payload")

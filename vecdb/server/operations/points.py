@@ -66,6 +66,7 @@ def _points(given: dict[str, Any], where: str = "") -> Any:
         if "points" in given:
             raise malformed(f"{where}expected points or a batch, got both")
         batch = _BATCH.read(given.pop("batch"), f"{where}batch.")
+        _check_sparse(batch["vectors"], f"{where}batch.vectors")
         return models.Batch(**batch)
     points = given.pop("points", None)
     if points is None:
@@ -78,11 +79,35 @@ def _each(points: Any, where: str) -> list[dict[str, Any]]:
     if not isinstance(points, list):
         raise malformed(f"{where}: expected a list")
     read = [_POINT.read(point, f"{where}[{number}].") for number, point in enumerate(points)]
+    for number, point in enumerate(read):
+        _check_sparse(point["vector"], f"{where}[{number}].vector")
     try:
         by_id = {point["id"]: point for point in read}
     except TypeError:  # no id at all, which the verb says
         return read
     return read if len(by_id) == len(read) else list(by_id.values())
+
+
+def _check_sparse(vectors: Any, where: str) -> None:
+    """Programs tell what is wrong with a sparse vector by Qdrant's words. Raises Refusal."""
+    if type(vectors) is not dict:
+        return
+    problems = []
+    for vector in vectors.values():
+        for given in vector if type(vector) is list else [vector]:  # of one point, or of several
+            if type(given) is not dict:
+                break
+            indices, values = given.get("indices"), given.get("values")
+            if type(indices) is not list or type(values) is not list:
+                continue
+            if len(indices) != len(values):
+                problem = "must be the same length as indices"
+                problems.append(f"{where}.?.values: Validation error: {problem} [{{}}]")
+            elif len(set(map(str, indices))) != len(indices):
+                problem = "must be unique"
+                problems.append(f"{where}.?.indices: Validation error: {problem} [{{}}]")
+    if problems:
+        raise out_of_range(problems)
 
 
 def _vectors(points: Any, where: str = "") -> list[dict[str, Any]]:
@@ -97,6 +122,7 @@ def _vectors(points: Any, where: str = "") -> list[dict[str, Any]]:
         at = f"{where}[{number}]."
         given = _POINT_VECTORS.read(point, at)
         vector, name = given["vector"], given["id"]
+        _check_sparse(vector, f"{at}vector")
         if isinstance(vector, dict) and not vector:
             raise out_of_range([f"{at}vector: must specify vectors to update for point"])
         if not isinstance(name, (int, str)):

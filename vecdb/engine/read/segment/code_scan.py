@@ -9,7 +9,7 @@ from vecdb.engine.read.segment.candidates import Best, Candidates, SegmentSearch
 from vecdb.engine.read.segment.estimates import CodeEstimates, best_by_codes
 from vecdb.engine.read.segment.originals import exact_scan, originals
 from vecdb.engine.read.segment.until_sure import FEWEST_DIMENSIONS, best_until_sure
-from vecdb.storage.segment import QuantizedVectors
+from vecdb.storage.derived import QuantizedVectors
 
 
 def code_scan(

@@ -11,7 +11,7 @@ from vecdb.engine.read.segment.kernels import metrics, survivors
 from vecdb.engine.read.segment.sketches import Visit
 from vecdb.index import Effort
 from vecdb.index.clustered.index import measured_of
-from vecdb.storage.segment import QuantizedVectors
+from vecdb.storage.derived import QuantizedVectors
 
 Floats = npt.NDArray[np.float32]
 Offsets = npt.NDArray[np.int64]

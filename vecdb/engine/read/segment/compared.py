@@ -16,11 +16,14 @@ import numpy.typing as npt
 from vecdb import models
 from vecdb.engine.parallel import processors, run_all
 from vecdb.engine.read.segment.candidates import SegmentSearch
+from vecdb.engine.read.segment.inverted import sparse_scores
 from vecdb.engine.read.segment.kernels import metrics, score_rows
 from vecdb.engine.read.segment.originals import exact_scores, reading
 from vecdb.engine.read.segment.rules import Doubles, Rule
+from vecdb.engine.view import live_rows
 from vecdb.kernels import at_hand
 from vecdb.storage.format import unpack_bits
+from vecdb.vectors.sparse import SparseBlock
 
 Floats = npt.NDArray[np.float32]
 Offsets = npt.NDArray[np.int64]
@@ -31,6 +34,8 @@ Best = tuple[Doubles, Offsets]
 _PIECE = 1 << 17
 """So many values (512 KiB) are scored against each example in turn: they stay in the processor's
 cache meanwhile."""
+_USUAL = 128
+"""Numbers of a sparse vector, more or less."""
 _NUMPY_VALUES = 4 << 20
 """Up to here numpy does, unless kernels are at hand."""
 _SHARED_VALUES = 8 << 20
@@ -41,6 +46,8 @@ _FEW = 8
 
 def scores_of(search: SegmentSearch, rows: Offsets) -> Floats:
     """The scores of some rows against each example: ``float32 (examples, n)``."""
+    if search.sparse is not None:
+        return _sparse_scores(search, rows)
     scores = np.empty((len(search.queries), len(rows)), dtype=np.float32)
     compiled = _compiled(search, len(rows))
     if search.segment_view.segment.vectors(search.vector.name) is None:
@@ -57,8 +64,8 @@ def best_of_all(search: SegmentSearch, rule: Rule, why: str) -> Best:
     segment_view, mask = search.segment_view, search.mask
     count = search.allowed
     compiled = _compiled(search, count)
-    if mask is not None and count * _FEW <= segment_view.rows:
-        rows = np.flatnonzero(unpack_bits(mask, segment_view.rows))
+    if search.sparse is not None or (mask is not None and count * _FEW <= segment_view.rows):
+        rows = live_rows(mask, segment_view.rows)
         best, step = _Best(rule, search.limit), _step(search)
         for start in range(0, len(rows), step):
             piece = rows[start : start + step]
@@ -69,6 +76,15 @@ def best_of_all(search: SegmentSearch, rule: Rule, why: str) -> Best:
         many = f"against {len(search.queries)} examples"
         search.explain(models.SearchStage("examples", best.seen, len(best), f"{many}, {why}"))
     return best.ordered()
+
+
+def _sparse_scores(search: SegmentSearch, rows: Offsets) -> Floats:
+    """The same of sparse vectors: 0 where a row has no index in common with an example."""
+    block = search.segment_view.segment.block(search.vector.name, rows)
+    assert isinstance(block, SparseBlock)
+    assert search.sparse is not None
+    examples = [search.sparse.take([number]) for number in range(len(search.sparse))]
+    return np.stack([sparse_scores(block, example)[0] for example in examples])
 
 
 def _best_of_blocks(search: SegmentSearch, rule: Rule, compiled: bool) -> _Best:
@@ -116,7 +132,7 @@ def _pieces(
 
 
 def _step(search: SegmentSearch) -> int:
-    return max(16, _PIECE // search.vector.dim)
+    return max(16, _PIECE // (search.vector.dim or _USUAL))
 
 
 def _compiled(search: SegmentSearch, rows: int) -> bool:

@@ -15,8 +15,8 @@ from vecdb.engine.read.segment.candidates import Best
 from vecdb.engine.read.segment.kernels import scan_and_sort
 from vecdb.quantization import PreparedQuery
 from vecdb.storage.catalog import Bits
+from vecdb.storage.derived import Index, QuantizedVectors
 from vecdb.storage.format import bits_at, pack_bits
-from vecdb.storage.segment import Index, QuantizedVectors
 
 Floats = npt.NDArray[np.float32]
 Offsets = npt.NDArray[np.int64]

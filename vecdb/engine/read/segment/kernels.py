@@ -36,6 +36,32 @@ def score_rows() -> Callable[..., None]:
 
 
 @cache
+def scan_sparse() -> tuple[Callable[..., int], Callable[..., None]]:
+    """The best rows of a block by their sparse vectors, and the order of what is best."""
+    from vecdb.kernels.sparse import scan_sparse
+    from vecdb.kernels.topk import topk_sort
+
+    return scan_sparse, topk_sort
+
+
+@cache
+def score_sparse() -> Callable[..., None]:
+    """The kernel of that name."""
+    from vecdb.kernels.sparse import score_sparse
+
+    return score_sparse
+
+
+@cache
+def search_postings() -> tuple[Callable[..., int], Callable[..., None]]:
+    """The best rows of a segment by its inverted index, and the order of what is best."""
+    from vecdb.kernels.sparse import search_postings
+    from vecdb.kernels.topk import topk_sort
+
+    return search_postings, topk_sort
+
+
+@cache
 def until_sure() -> tuple[Callable[..., int], Callable[..., tuple[int, int, int]]]:
     """Candidates by their vectors: all of them, or until it is likely that they are enough."""
     from vecdb.kernels.certainty import rescore_until_sure, score_candidates

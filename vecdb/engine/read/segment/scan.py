@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from vecdb.engine.read.segment.candidates import Best, SegmentSearch
 from vecdb.engine.read.segment.code_scan import code_scan
 from vecdb.engine.read.segment.codes import by_codes_too, uses_codes
+from vecdb.engine.read.segment.inverted import sparse_search
 from vecdb.engine.read.segment.originals import exact_scan
 from vecdb.engine.read.segment.sketches import Visit, scan_pays, visit_pays
 from vecdb.engine.read.segment.widen import (
@@ -27,7 +28,7 @@ from vecdb.engine.read.segment.widen import (
 from vecdb.errors import CorruptionError
 from vecdb.index import Effort
 from vecdb.index.clustered.heaps import KEPT
-from vecdb.storage.segment import Index, QuantizedVectors
+from vecdb.storage.derived import Index, QuantizedVectors
 
 _CHOICE = 2
 """So many times as many rows come from sketches as originals are read of the best by codes: else
@@ -36,6 +37,8 @@ sketches would choose them."""
 
 def search_segment(search: SegmentSearch) -> list[Best]:
     """The best allowed rows of a segment, for each query."""
+    if search.sparse is not None:
+        return sparse_search(search)
     if search.params.exact:
         return exact_scan(search, "asked for")
     segment, name = search.segment_view.segment, search.vector.name

@@ -15,7 +15,7 @@ from vecdb.engine.read.segment.candidates import Candidates, SegmentSearch
 from vecdb.engine.read.segment.kernels import allowed_first, metrics
 from vecdb.index import Effort, Found
 from vecdb.storage.catalog import Bits
-from vecdb.storage.segment import Index, QuantizedVectors
+from vecdb.storage.derived import Index, QuantizedVectors
 
 Floats = npt.NDArray[np.float32]
 Offsets = npt.NDArray[np.int64]

@@ -25,7 +25,7 @@ from vecdb.engine.read.segment.sketches import (
 )
 from vecdb.engine.read.segment.until_sure import FEWEST_DIMENSIONS, best_until_sure
 from vecdb.index import Effort
-from vecdb.storage.segment import Index, QuantizedVectors
+from vecdb.storage.derived import Index, QuantizedVectors
 
 _SCAN_BYTES = 256 << 10
 """To prepare a query for a scan of estimates, and to score some dozen candidates, takes as long as

@@ -1,0 +1,114 @@
+"""IDF: what the values of a sparse query are multiplied by, and how it is known.
+
+``ln(1 + (N - n + 0.5) / (n + 0.5))``: ``N`` points have a vector of the name, ``n`` of them the
+index. Both are exact of the view: an inverted index tells how many rows have an index, and what
+died since is counted once, row by row. So are rows in memory, of which nothing else tells. What was
+counted is kept as long as the segment is, and the next view has only what changed between them.
+"""
+
+from __future__ import annotations
+
+import threading
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import numpy.typing as npt
+from msgspec import Struct
+
+from vecdb.engine.read.masks import allowed
+from vecdb.engine.view import Segment, SegmentView, View, live_rows
+from vecdb.errors import CorruptionError
+from vecdb.storage.catalog import Bits
+from vecdb.storage.format import count_set
+from vecdb.vectors.sparse import SparseBlock
+
+Counts = npt.NDArray[np.int64]
+Indices = npt.NDArray[np.uint32]
+
+_ROWS = 1 << 16
+"""So many rows are counted together."""
+
+
+class _Counted(Struct):
+    """Rows of a segment that were counted, and how many of them have which index, without those
+    that the inverted index counts."""
+
+    rows: Bits
+    counts: dict[int, int]
+
+
+_of_segments: WeakKeyDictionary[Segment, dict[tuple[str, bool], _Counted]] = WeakKeyDictionary()
+_lock = threading.Lock()
+"""Held while rows are counted: two threads that count the same would count it twice."""
+
+
+def weighted(view: View, name: str, queries: SparseBlock) -> SparseBlock:
+    """Queries with their values multiplied. Raises CorruptionError."""
+    indices, at = np.unique(queries.indices, return_inverse=True)
+    points, counts = 0, np.zeros(len(indices), dtype=np.int64)
+    for segment_view in view.segments:
+        if segment_view.live:
+            there, having = _frequencies(view, segment_view, name, indices)
+            points += there
+            counts += having
+    factors = np.log1p((points - counts + 0.5) / (counts + 0.5))
+    values = (queries.values * factors[at]).astype(np.float32)
+    return SparseBlock(queries.offsets, queries.indices, values, queries.has)
+
+
+def _frequencies(
+    view: View, segment_view: SegmentView, name: str, indices: Indices
+) -> tuple[int, Counts]:
+    """How many live rows of a segment have a vector of the name, and how many each of some
+    indices."""
+    segment = segment_view.segment
+    live = allowed(view, segment_view, name, None, ())
+    if live is None:
+        live = np.full(-(-segment_view.rows // 8), 0xFF, dtype=np.uint8)
+        if segment_view.rows & 7:
+            live[-1] = (1 << (segment_view.rows & 7)) - 1
+    postings, counts = segment.postings(name), np.zeros(len(indices), dtype=np.int64)
+    if postings is not None:
+        try:
+            counts += postings.terms.frequencies(indices)
+        except CorruptionError as error:
+            segment.quarantine(name, error)
+            postings = None
+    with _lock:
+        counted = _counted(segment_view, name, live, indexed=postings is not None)
+        changed = [counted.counts.get(index, 0) for index in indices.tolist()]
+    counts += np.array(changed, dtype=np.int64)
+    return count_set(live), counts
+
+
+def _counted(segment_view: SegmentView, name: str, live: Bits, *, indexed: bool) -> _Counted:
+    """The counts of the rows that live, brought up to date. Under the lock."""
+    segment = segment_view.segment
+    kept = _of_segments.setdefault(segment, {})
+    counted = kept.get((name, indexed))
+    if counted is None:
+        rows = segment.present(name, segment_view.rows) if indexed else np.zeros_like(live)
+        if rows is None:
+            rows = np.full(len(live), 0xFF, dtype=np.uint8)
+        counted = kept[name, indexed] = _Counted(rows[: len(live)].copy(), {})
+    size = max(len(live), len(counted.rows))
+    before, now = np.zeros(size, dtype=np.uint8), np.zeros(size, dtype=np.uint8)
+    before[: len(counted.rows)], now[: len(live)] = counted.rows, live
+    for changed, step in ((now & ~before, 1), (before & ~now, -1)):
+        if changed.any():
+            _count(segment_view, name, live_rows(changed, 8 * size), step, counted.counts)
+    counted.rows = now
+    return counted
+
+
+def _count(
+    segment_view: SegmentView, name: str, rows: Counts, step: int, counts: dict[int, int]
+) -> None:
+    """Count some rows once more, or once less."""
+    segment = segment_view.segment
+    for start in range(0, len(rows), _ROWS):
+        block = segment.block(name, rows[start : start + _ROWS])
+        assert isinstance(block, SparseBlock)
+        indices, many = np.unique(block.indices, return_counts=True)
+        for index, each in zip(indices.tolist(), many.tolist(), strict=True):
+            counts[index] = counts.get(index, 0) + step * each

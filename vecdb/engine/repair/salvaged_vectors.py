@@ -1,0 +1,92 @@
+"""The vectors of one name in a damaged segment, as far as they can be read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from vecdb.engine.repair.salvage import SalvagedFile
+from vecdb.storage import files
+from vecdb.storage.files import FileKind
+from vecdb.vectors.block import VectorBlock
+from vecdb.vectors.blocks import Block
+from vecdb.vectors.datatypes import INDICES, SPARSE
+from vecdb.vectors.sparse import SparseBlock, offsets_of, rows_of
+
+Flags = npt.NDArray[np.bool_]
+Offsets = npt.NDArray[np.int64]
+Opened = Callable[[FileKind], SalvagedFile]
+
+
+def salvaged_vectors(opened: Opened, rows: int, dim: int) -> SalvagedVectors | SalvagedSparse:
+    """What reads the vectors of a name in a segment of so many rows."""
+    return SalvagedSparse(opened, rows) if dim == SPARSE else SalvagedVectors(opened, rows, dim)
+
+
+class SalvagedVectors:
+    """Dense vectors."""
+
+    def __init__(self, opened: Opened, rows: int, dim: int) -> None:
+        self._dim = dim
+        self._file = opened(files.VECTORS)
+        self._file.expect(rows, dim)
+        self.files = (self._file,)
+
+    def read(self, window: Offsets) -> tuple[Block, Flags]:
+        """The vectors of some rows, which ascend, and which of them are whole. One that is not has
+        zeros."""
+        first = int(window[0])
+        data, whole = self._file.rows(first, int(window[-1]) + 1, self._dim)
+        return VectorBlock(data[window - first]), whole[window - first]
+
+
+class SalvagedSparse:
+    """Sparse vectors. Where a row begins is told by nothing but its offset."""
+
+    def __init__(self, opened: Opened, rows: int) -> None:
+        offsets = opened(files.SPARSE_OFFSETS)
+        self._indices = opened(files.SPARSE_INDICES)
+        self._values = opened(files.SPARSE_VALUES)
+        self.files = (offsets, self._indices, self._values)
+        offsets.expect(rows + 1)
+        array, known = offsets.rows(0, rows + 1)
+        # A later file may be cut, and what an offset says is no reason to ask for memory.
+        known &= array[:, 0] <= self._indices.padded // INDICES.itemsize
+        self._known = known
+        self._offsets: Offsets = np.maximum.accumulate(np.where(known, array[:, 0], 0)).astype(
+            np.int64
+        )
+
+    def read(self, window: Offsets) -> tuple[Block, Flags]:
+        """The vectors of some rows, which ascend, and which of them are whole. One that is not has
+        no numbers."""
+        starts, stops = self._offsets[window], self._offsets[window + 1]
+        good = self._known[window] & self._known[window + 1]
+        size = INDICES.itemsize
+        parts = []
+        for file in (self._indices, self._values):
+            data, whole = file.spans(starts * size, stops * size)
+            good &= whole
+            parts.append(data)
+        indices, values = parts[0].view(INDICES), parts[1].view(np.float32)
+        base = int(starts[0])
+        # Rows between those of the window are in the data, too: each has two edges of its own.
+        edges = np.stack([starts, stops], axis=1).reshape(-1) - base
+        numbers = rows_of(edges, indices, values, 2 * np.arange(len(window)))
+        good &= _sound(numbers)
+        sizes = np.where(good, numbers.sizes, 0)
+        kept = np.repeat(good, numbers.sizes)
+        return SparseBlock(offsets_of(sizes), numbers.indices[kept], numbers.values[kept]), good
+
+
+def _sound(block: SparseBlock) -> Flags:
+    """Which rows have ascending indices and finite values."""
+    bad = ~np.isfinite(block.values)
+    bad[1:] |= block.indices[1:] <= block.indices[:-1]
+    begins = block.offsets[:-1][block.sizes > 0]
+    bad[begins] = ~np.isfinite(block.values[begins])
+    rows = np.repeat(np.arange(len(block)), block.sizes)
+    sound: Flags = np.bincount(rows[bad], minlength=len(block)) == 0
+    return sound

@@ -1,0 +1,1 @@
+"""The inverted index of sparse vectors: for each index that occurs, the rows that have it."""

@@ -1,0 +1,33 @@
+"""What vectors of every kind have: a name, and a type of their numbers."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Annotated, Any
+
+from vecdb.models.reading import By, Refused, refuse, show
+
+MAX_NAME_BYTES = 200  # leaves room for a suffix in a 255-byte file name
+
+
+def vector_name(value: Any) -> Any:
+    """A vector name, checked. The unnamed vector's is empty."""
+    if not isinstance(value, str):
+        raise refuse("a vector name", value)
+    if len(value.encode("utf-8", "surrogatepass")) > MAX_NAME_BYTES:
+        raise Refused(
+            f"expected a vector name of at most {MAX_NAME_BYTES} bytes, got {show(value)}"
+        )
+    return value
+
+
+VectorName = Annotated[str, By(vector_name, "a vector name")]
+
+
+class Datatype(str, Enum):
+    """How originals are stored. Dense vectors have the first only: Qdrant's smaller types are the
+    job of quantization here."""
+
+    FLOAT32 = "float32"
+    FLOAT16 = "float16"
+    UINT8 = "uint8"

@@ -1,0 +1,209 @@
+"""The vectors of one name in memory: chunks that never move.
+
+One writer appends. Readers look at the rows that they know of, and may keep pointing into chunks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+from msgspec import Struct
+
+from vecdb.storage.mapping import private_memory
+from vecdb.vectors.block import VectorBlock
+from vecdb.vectors.datatypes import INDICES, SPARSE, STORED, bytes_per_vector
+from vecdb.vectors.sparse import SparseBlock, rows_of
+
+Floats = npt.NDArray[np.float32]
+Flags = npt.NDArray[np.bool_]
+Offsets = npt.NDArray[np.int64]
+
+_CHUNK_BYTES = 4 << 20
+_FIRST_CHUNK_BYTES = 256 << 10
+
+
+def vectors_of(dim: int) -> Vectors | SparseVectors:
+    """No vectors yet, of this dimension."""
+    return SparseVectors() if dim == SPARSE else Vectors(dim)
+
+
+class Presence:
+    """Which rows have a vector."""
+
+    def __init__(self) -> None:
+        self.flags: Flags | None = None
+        """None: every row has."""
+
+    def append(self, start: int, count: int, has: Flags | None) -> None:
+        """Add what is known of ``count`` rows from ``start`` on; None: all of them have one."""
+        end = start + count
+        if self.flags is None:
+            if has is None or has.all():
+                return
+            self.flags = np.ones(max(end, 1024), dtype=np.bool_)
+        if end > len(self.flags):
+            grown = np.ones(2 * end, dtype=np.bool_)
+            grown[:start] = self.flags[:start]
+            self.flags = grown
+        if has is not None:
+            self.flags[start:end] = has
+
+
+class Vectors:
+    """Dense vectors."""
+
+    def __init__(self, dim: int) -> None:
+        self.dim = dim
+        # Multiples of 8, so that a chunk's bits start at a whole byte of a mask.
+        self._first_rows = max(8, _FIRST_CHUNK_BYTES // bytes_per_vector(dim) // 8 * 8)
+        self._chunk_rows = max(64, _CHUNK_BYTES // bytes_per_vector(dim) // 8 * 8)
+        self.chunks: list[Floats] = []
+        self.rows = 0
+        self.has = Presence()
+
+    def append(self, block: VectorBlock) -> None:
+        """Add rows."""
+        count, values = len(block), block.values
+        self.has.append(self.rows, count, block.has)
+        done = 0
+        while done < count:
+            if self.rows == self._start(len(self.chunks)):
+                self.chunks.append(self._new_chunk())
+            at = self.rows - self._start(len(self.chunks) - 1)
+            chunk = self.chunks[-1]
+            step = min(len(chunk) - at, count - done)
+            chunk[at : at + step] = values[done : done + step]
+            self.rows += step
+            done += step
+
+    def _start(self, number: int) -> int:
+        """The first row of a chunk."""
+        return self._first_rows + (number - 1) * self._chunk_rows if number else 0
+
+    def _new_chunk(self) -> Floats:
+        number = len(self.chunks)
+        rows = self._start(number + 1) - self._start(number)
+        # There may be thousands of collections with a few rows each: no page is large before some
+        # MB are filled.
+        memory = private_memory(bytes_per_vector(self.dim) * rows, huge=number > 1)
+        return np.frombuffer(memory, dtype=np.float32).reshape(rows, self.dim)
+
+    def blocks(self, rows: int) -> Iterator[tuple[int, Floats]]:
+        """The first ``rows`` rows as (first row, ``float32 (n, dim)``) pieces."""
+        for number, chunk in enumerate(self.chunks):
+            base = self._start(number)
+            if base >= rows:
+                return
+            yield base, chunk[: rows - base]
+
+    def take(self, offsets: Offsets) -> Floats:
+        """Copies of several rows: ``float32 (m, dim)``."""
+        out = np.empty((len(offsets), self.dim), dtype=np.float32)
+        which = (offsets - self._first_rows) // self._chunk_rows + 1
+        for number in np.unique(which).tolist():
+            mine = which == number
+            out[mine] = self.chunks[number][offsets[mine] - self._start(number)]
+        return out
+
+
+class SparseVectors:
+    """Sparse vectors. A row is in one chunk, however long it is."""
+
+    def __init__(self) -> None:
+        self._chunks: list[_SparseChunk] = []
+        self._bases: list[int] = []
+        """The first row of each chunk."""
+        self.rows = 0
+        self.has = Presence()
+
+    def append(self, block: SparseBlock) -> None:
+        """Add rows."""
+        count = len(block)
+        self.has.append(self.rows, count, block.has)
+        done = 0
+        while done < count:
+            taken = self._chunks[-1].append(block, done) if self._chunks else 0
+            if not taken:
+                self._bases.append(self.rows)
+                self._chunks.append(self._new_chunk(int(block.sizes[done])))
+            self.rows += taken
+            done += taken
+
+    def _new_chunk(self, least: int) -> _SparseChunk:
+        """A chunk in which so many numbers have room, as long as it is empty."""
+        number = len(self._chunks)
+        size = max(8 * least, _CHUNK_BYTES if number else _FIRST_CHUNK_BYTES)
+        return _SparseChunk.of(size // 8, max(64, size // 32), huge=number > 1)
+
+    def blocks(self, rows: int) -> Iterator[tuple[int, SparseBlock]]:
+        """The first ``rows`` rows as (first row, block) pieces."""
+        for base, chunk in zip(self._bases.copy(), self._chunks, strict=False):
+            if base >= rows:
+                return
+            yield base, chunk.first(rows - base)
+
+    def take(self, offsets: Offsets) -> SparseBlock:
+        """Copies of several rows."""
+        which = np.searchsorted(np.array(self._bases), offsets, side="right") - 1
+        parts, places = [SparseBlock.of_none(0)], [np.empty(0, dtype=np.int64)]
+        for number in np.unique(which).tolist():
+            mine = np.flatnonzero(which == number)
+            chunk = self._chunks[number]
+            rows = offsets[mine] - self._bases[number]
+            parts.append(rows_of(chunk.offsets, chunk.indices, chunk.values, rows))
+            places.append(mine)
+        order = np.empty(len(offsets), dtype=np.int64)
+        order[np.concatenate(places)] = np.arange(len(offsets))
+        joined = SparseBlock.concat(parts)
+        return SparseBlock(*joined.parts).take(order)
+
+    def entries(self, offsets: Offsets) -> int:
+        """How many numbers several rows have."""
+        which = np.searchsorted(np.array(self._bases), offsets, side="right") - 1
+        total = 0
+        for number in np.unique(which).tolist():
+            rows = offsets[which == number] - self._bases[number]
+            ends = self._chunks[number].offsets
+            total += int((ends[rows + 1] - ends[rows]).sum())
+        return total
+
+
+class _SparseChunk(Struct):
+    """Room for rows, of which the first ``rows`` are there."""
+
+    offsets: Offsets
+    indices: npt.NDArray[np.uint32]
+    values: Floats
+    rows: int = 0
+
+    @classmethod
+    def of(cls, entries: int, rows: int, *, huge: bool) -> _SparseChunk:
+        """An empty chunk for so many numbers and rows."""
+        memory = private_memory(8 * entries, huge=huge)
+        indices = np.frombuffer(memory, dtype=INDICES, count=entries)
+        values = np.frombuffer(memory, dtype=STORED, offset=4 * entries)
+        return cls(np.zeros(rows + 1, dtype=np.int64), indices, values)
+
+    def append(self, block: SparseBlock, start: int) -> int:
+        """Add as many rows as there is room for, from ``start`` on. Returns how many."""
+        begin, at = int(block.offsets[start]), int(self.offsets[self.rows])
+        most = begin + len(self.indices) - at
+        stop = int(np.searchsorted(block.offsets, most, side="right")) - 1
+        stop = min(stop, len(block), start + len(self.offsets) - 1 - self.rows)
+        if stop <= start:
+            return 0
+        end, count = int(block.offsets[stop]), stop - start
+        self.indices[at : at + end - begin] = block.indices[begin:end]
+        self.values[at : at + end - begin] = block.values[begin:end]
+        ends = block.offsets[start + 1 : stop + 1] - begin + at
+        self.offsets[self.rows + 1 : self.rows + 1 + count] = ends
+        self.rows += count
+        return count
+
+    def first(self, rows: int) -> SparseBlock:
+        """Its first rows, as far as there are so many."""
+        rows = min(rows, self.rows)
+        end = int(self.offsets[rows])
+        return SparseBlock(self.offsets[: rows + 1], self.indices[:end], self.values[:end])
