@@ -80,7 +80,7 @@ def recall(
     effort: Effort | None = index.effort(target, limit)
     while effort is not None and not effort.everything and len(left):
         some = effort.candidates, effort.gap, METRIC_CODES[index.metric], vectors, limit
-        _, rows, counts, sure = index.nearest(queries[left], blocks, *some)
+        _, rows, counts, sure = index.nearest_by(blocks, *some)(queries[left])
         for query, mine, count in zip(left, rows, counts[:, 0], strict=True):
             hits[query] = np.count_nonzero(scores[query, mine[:count]] >= worst[query] - 1e-4)
         enough = index.sure_enough(effort, target, limit)
@@ -237,7 +237,8 @@ def test_queries_that_are_unlike_the_rows_are_doubted(metric: str) -> None:
         effort = index.effort(target, limit)
         doubted = []
         for asked in (queries, -queries):
-            sure = index.nearest(asked, blocks, effort.candidates, effort.gap, code, rows, limit)[3]
+            nearest = index.nearest_by(blocks, effort.candidates, effort.gap, code, rows, limit)
+            sure = nearest(asked)[3]
             doubted.append(float(np.mean((sure < (effort.calm, effort.reach)).any(axis=1))))
         assert doubted[0] < (0.5 if metric == "manhattan" else 0.15)
         assert doubted[1] > 0.6

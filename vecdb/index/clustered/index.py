@@ -229,23 +229,6 @@ class ClusteredIndex:
         every(query[None], *self._for_kernel, blocks, mask, scores, positions, filled)
         return scores[0, : filled[0]], positions[0, : filled[0]]
 
-    def nearest(
-        self,
-        queries: Floats,
-        blocks: Bytes,
-        candidates: int,
-        gap: float,
-        metric: int,
-        vectors: Floats,
-        limit: int,
-        mask: Bytes | None = None,
-    ) -> tuple[Floats, Ints, Ints, Floats]:
-        """What `visit` finds of the rows of a mask, put in order by ``vectors: float32[rows, d]``
-        under a metric of the kernels: scores and rows, best first, ``(q, limit)``, the counts of
-        `Found`, and how sure that is: ``(q, 2)``, see `rescore`; minus infinity where that search
-        was not deep enough for the mask."""
-        return self.nearest_by(blocks, candidates, gap, metric, vectors, limit, mask)(queries)
-
     def nearest_by(
         self,
         blocks: Bytes,
@@ -256,7 +239,10 @@ class ClusteredIndex:
         limit: int,
         mask: Bytes | None = None,
     ) -> Callable[[Floats], tuple[Floats, Ints, Ints, Floats]]:
-        """`nearest` of whatever queries, everything else being known."""
+        """What tells of queries: what `visit` finds of the rows of a mask, put in order by
+        ``vectors: float32[rows, d]`` under a metric of the kernels: scores and rows, best first,
+        ``(q, limit)``, the counts of `Found`, and how sure that is: ``(q, 2)``, see `rescore`;
+        minus infinity where that search was not deep enough for the mask."""
         _, kernel, _ = _kernels()
         bits = _EVERY_ROW if mask is None else mask
         index = (*self._for_kernel, blocks, gap, min(candidates, self.rows), self.order, bits)

@@ -57,9 +57,10 @@ def sketches_and_originals(
     clustered = index.clustered
     blocks = index.sketch.verify().reshape(clustered.sketch_shape)
     metric, limit = metrics()[search.vector.metric], min(search.limit, candidates)
-    scores, rows, counts, sure = clustered.nearest(
-        search.queries, blocks, candidates, effort.gap, metric, vectors, limit, search.mask
+    nearest = clustered.nearest_by(
+        blocks, candidates, effort.gap, metric, vectors, limit, search.mask
     )
+    scores, rows, counts, sure = nearest(search.queries)
     if search.mask is not None and bool((sure == -np.inf).any()):
         return None
     if search.explain is not None:
