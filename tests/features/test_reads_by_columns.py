@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -124,10 +124,10 @@ def test_payloads_that_were_edited_have_columns_for_facets_orders_and_groups(
 
 
 @pytest.fixture
-def few(db: VecDB) -> Iterator[dict[str, Any]]:
+def few(db: VecDB) -> dict[str, Any]:
     """A filter of which a column leaves a tenth of the rows open."""
     db.create_payload_index("c", "n", "integer")
-    yield {"must": [{"key": "n", "range": {"lt": 10}}, {"key": "kind", "match": {"value": 3}}]}
+    return {"must": [{"key": "n", "range": {"lt": 10}}, {"key": "kind", "match": {"value": 3}}]}
 
 
 def test_a_filter_that_columns_settle_in_part_is_remembered(

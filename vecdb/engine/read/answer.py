@@ -15,9 +15,9 @@ import numpy as np
 from msgspec.structs import replace
 
 from vecdb import ids, models
+from vecdb.engine.read.columns import columns_of
 from vecdb.engine.read.combined import combined
 from vecdb.engine.read.fusion import best, fused
-from vecdb.engine.read.columns import columns_of
 from vecdb.engine.read.masks import Condition, only, that_match
 from vecdb.engine.read.merge import Hits, Offsets, explainer, hits_of, places_of
 from vecdb.engine.read.mmr import diverse
