@@ -94,8 +94,8 @@ class SearchStage(Result, forbid_unknown_fields=True):
     went on, and why."""
 
     by: str
-    """``condition`` (of a filter, answered without payloads), ``filter``, ``sketches``, ``codes``,
-    ``originals``, ``examples`` or ``mmr``."""
+    """``filter``, ``condition`` (one in the filter, by itself), ``sketches``, ``codes``,
+    ``originals``, ``examples``, ``mmr``; without scores ``ids``, ``values`` or ``sample``."""
     rows: int
     kept: int
     reason: str
