@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import os
 import random
-import secrets
 import shutil
 import signal
 import traceback
@@ -386,8 +385,7 @@ def _make_repeatable(seed: int) -> None:
     """Uuids and salts from the seed."""
     rng = random.Random(seed)
     uuid.uuid4 = lambda: uuid.UUID(int=rng.getrandbits(128), version=4)
-    secrets.randbits = rng.getrandbits  # type: ignore[assignment]
-    secrets.token_hex = lambda size: rng.randbytes(size).hex()  # type: ignore[assignment, misc]
+    os.urandom = rng.randbytes
 
 
 def _build_main(root: Path, seed: int) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import random
-import secrets
 import sys
 import uuid
 from collections.abc import Callable
@@ -42,8 +41,7 @@ def acknowledge(number: int, seq: int) -> None:
 def repeatable(seed: str) -> None:
     """Random names and salts, the same in every run: so the number of an image stays the same."""
     rng = random.Random(seed)
-    secrets.randbits = rng.getrandbits  # type: ignore[assignment]
-    secrets.token_hex = lambda size=32: rng.randbytes(size or 32).hex()  # type: ignore[assignment]
+    os.urandom = rng.randbytes
     uuid.uuid4 = lambda: uuid.UUID(int=rng.getrandbits(128), version=4)
     snapshot_file, moment = layout.snapshot_file, datetime(2026, 1, 1, tzinfo=timezone.utc)
     layout.snapshot_file = lambda prefix, number, _: snapshot_file(  # type: ignore[assignment]

@@ -721,13 +721,13 @@ def test_what_is_no_path_says_where_it_stood(db: VecDB, refuses: Any) -> None:
     empty = {"must": {"is_empty": {"key": "a["}}}
     both, one = {"include": ["a"], "exclude": ["a["]}, {"query": [1, 2], "filter": condition}
     queries: dict[str, Callable[[], Any]] = {
-        "query_filter": lambda: db.query_points("u", [1, 2], query_filter=condition),
-        "count_filter": lambda: db.count("u", inside),
-        "scroll_filter": lambda: db.scroll("u", empty),
-        "points_selector.filter": lambda: db.delete("u", {"filter": condition}),
-        "points": lambda: db.set_payload("u", {}, models.Filter(**condition)),
-        "prefetch[0].filter": lambda: db.query_points("u", [1, 2], prefetch=[one]),
-        "requests[1].filter": lambda: db.query_batch_points("u", [{"query": [1, 2]}, one]),
+        "query_filter: must[0]": lambda: db.query_points("u", [1, 2], query_filter=condition),
+        "count_filter: must[0].nested.filter.must[0]": lambda: db.count("u", inside),
+        "scroll_filter: must": lambda: db.scroll("u", empty),
+        "points_selector.filter: must[0]": lambda: db.delete("u", {"filter": condition}),
+        "points: must[0]": lambda: db.set_payload("u", {}, models.Filter(**condition)),
+        "prefetch[0].filter: must[0]": lambda: db.query_points("u", [1, 2], prefetch=[one]),
+        "requests[1].filter: must[0]": lambda: db.query_batch_points("u", [{"query": [1, 2]}, one]),
         "with_payload": lambda: db.retrieve("u", [1], with_payload=["a["]),
         "with_payload.include": lambda: db.scroll("u", with_payload={"include": ["a["]}),
         "with_payload.exclude": lambda: db.scroll("u", with_payload=both),
@@ -1159,3 +1159,35 @@ def test_sending_a_database_to_a_process_says_what_to_do(db: VecDB) -> None:
     # It said that an RLock cannot be pickled.
     with pytest.raises(TypeError, match=r"open it there instead, with VecDB\("):
         pickle.dumps(db)
+
+
+def test_a_condition_that_is_refused_says_where_it_stands(db: VecDB, refuses: Any) -> None:
+    """Nothing said which of many conditions it was."""
+    nested = {"nested": {"key": "a", "filter": {"must_not": {"has_id": [1]}}}}
+    deep = {"must": [{"has_id": [1]}, {"should": [nested]}]}
+    message = refuses(InvalidInputError, lambda: db.count("u", deep))
+    assert message.startswith("count_filter: must[1].should[0].nested.filter.must_not: HasId")
+
+
+def test_what_is_refused_is_not_among_what_is_expected(db: VecDB, refuses: Any) -> None:
+    """`within` and `search` named all kinds of queries, and order and sample that there was no
+    query."""
+    query = {"recommend": {"positive": [1]}}
+    for ask in (lambda: next(db.within("u", query, 0.5)), lambda: db.search("u", query)):
+        message = refuses(InvalidInputError, ask)
+        assert message.endswith("a vector, an id, or a query by nearest, got one by recommend")
+    for unscored in ({"order_by": "n"}, {"sample": "random"}, None):
+        message = refuses(
+            InvalidInputError, lambda q=unscored: db.query_points("u", q, score_threshold=0.5)
+        )
+        assert "None where points have no scores" in message
+
+
+def test_a_look_up_says_whose_vector_names_it_means(db: VecDB, refuses: Any) -> None:
+    """It spoke of "this collection" and meant the other one."""
+    db.create_collection("there", {"a": {"size": 2, "distance": "Dot"}})
+    for location in ({"collection": "there", "vector": "b"}, {"collection": "there"}):
+        message = refuses(
+            InvalidInputError, lambda at=location: db.query_points("u", 1, lookup_from=at)
+        )
+        assert message.endswith("; the collection of lookup_from has 'a'")

@@ -319,6 +319,25 @@ def test_info_has_an_index_for_each_vector_name(tmp_path: Path) -> None:
     assert max(map(len, shown.stdout.splitlines()[1:])) <= 90
 
 
+def test_info_shows_payload_indexes(tmp_path: Path) -> None:
+    """It said nothing of them, not even of those that nobody asked for."""
+    with vecdb.VecDB(tmp_path / "db", sync="never") as db:
+        db.create_collection("c", {"size": 2, "distance": "Dot"})
+        payloads = [{"city": f"c{n % 9}", "n": n} for n in range(5000)]
+        db.upload_collection("c", np.ones((5000, 2)), payloads, range(5000))
+        db.create_payload_index("c", "city", "keyword")
+        db.flush("c")
+        for least in range(9):
+            db.count("c", {"must": [{"key": "n", "range": {"gt": least}}]})
+        db.wait_for_optimizer("c")
+    shown = run("info", tmp_path / "db")
+    assert (shown.returncode, shown.stderr) == (0, "")
+    lines = [line.split() for line in shown.stdout.splitlines()]
+    assert ["payload", "index", "type", "points", "in", "files", "on", "disk"] in lines
+    assert ["city", "keyword", "5,000"] in [line[:3] for line in lines]
+    assert ["n", "automatic", "5,000"] in [line[:3] for line in lines]
+
+
 def test_info_says_where_sketches_reach_no_recall(tmp_path: Path) -> None:
     """It showed the candidates that sketches would give, where searches score all originals."""
     rng = np.random.default_rng(5)

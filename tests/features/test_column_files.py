@@ -539,11 +539,68 @@ def test_explain_says_of_how_many_points_each_condition_holds(open_db: OpenDB) -
     both = {"must": [{"key": "kind", "range": {"lt": 2}}, {"key": "name", "match": {"any": ["x"]}}]}
     answer = db.query_points("c", [1] * 4, query_filter=both, explain=True)
     assert answer.explanation is not None
-    filter, condition, *_ = answer.explanation[0].stages
-    assert (condition.by, condition.rows, condition.kept) == ("condition", 700, 200)
-    assert condition.reason == "kind range"
+    filter, kind, name, *_ = answer.explanation[0].stages
     assert (filter.by, filter.rows, filter.kept) == ("filter", 200, 0)
     assert filter.reason == "payloads read: 14.29% expected, 0.00% found"
+    assert (kind.by, kind.rows, kind.kept) == ("condition", 700, 200)
+    assert kind.reason == 'must[0] kind range {"lt":2}: 28.57% expected, 28.57% found'
+    assert (name.by, name.rows, name.kept) == ("condition", 700, 0)
+    assert name.reason == (
+        'must[1] name match {"any":["x"]}: 50.00% expected, 0.00% found in 700 payloads'
+    )
+
+
+def test_explain_finds_out_of_each_part_of_a_filter(open_db: OpenDB) -> None:
+    """A nested condition was said to hold of no point where columns did not tell of all; what it
+    takes payloads for, and what stands inside of it, was left out."""
+    db = open_db()
+    fill(db, 700)
+    db.set_payload("c", {"items": [{"a": 1, "b": 1}, {"a": 2, "b": 2}]}, {"must": [is_(1)]})
+    db.create_payload_index("c", "kind", "integer")
+    db.create_payload_index("c", "items[].a", "integer")
+    db.create_payload_index("c", "items[].b", "integer")
+    match = [{"key": key, "match": {"value": value}} for key, value in (("a", 1), ("b", 1))]
+    nested = {"nested": {"key": "items", "filter": {"must": match}}}
+    either = {"should": [nested, {"key": "kind", "range": {"gte": 5}}], "must_not": is_(6)}
+    for _ in range(2):
+        answer = db.query_points("c", [1] * 4, query_filter={"must": [either]}, explain=True)
+        assert answer.explanation is not None
+        filter, inner, *parts = answer.explanation[0].stages
+        assert (filter.kept, inner.kept) == (200, 200)
+        assert inner.reason.startswith("must[0] filter: ")
+        whole = [each for each in parts if each.by == "condition"]
+        assert [each.reason.split()[0] for each in whole] == [
+            "must[0].must_not",
+            "must[0].must_not.must[0]",
+            "must[0].should[0]",
+            "must[0].should[1]",
+        ]
+        assert [each.kept for each in whole] == [100, 100, 100, 200]
+    assert filter.reason.startswith("remembered: ")
+
+
+@pytest.mark.parametrize(
+    ("query", "stage"),
+    [
+        (None, ("ids", 100, 3, "in the order of ids")),
+        ({"order_by": "kind"}, ("values", 100, 3, "kind: column")),
+        ({"order_by": "name"}, ("values", 100, 3, "name: payloads read")),
+        ({"sample": "random"}, ("sample", 100, 3, "by chance")),
+    ],
+)
+def test_explain_tells_of_points_without_scores(
+    open_db: OpenDB, query: Any, stage: tuple[Any, ...]
+) -> None:
+    """The explanation was empty."""
+    db = open_db()
+    fill(db, 700)
+    db.create_payload_index("c", "kind", "integer")
+    filter = {"must": [is_(1)]}
+    answer = db.query_points("c", query, query_filter=filter, limit=3, explain=True)
+    assert answer.explanation is not None
+    first, *_, last = answer.explanation[0].stages
+    assert (first.by, first.kept) == ("filter", 100)
+    assert (last.by, last.rows, last.kept, last.reason) == stage
 
 
 def test_the_number_of_fields_that_get_columns_by_themselves_is_bounded_for_good(

@@ -462,7 +462,7 @@ def test_explain_says_how(indexed: VecDB) -> None:
     assert step.rows == MANY - len(range(0, MANY, 17)) - 2
     unlike = {"recommend": {"negative": [1], "strategy": "best_score"}}
     [step] = stages(unlike)
-    assert step.reason == "against 1 examples, best_score has no vector near which the best must be"
+    assert step.reason == "against 1 example, best_score has no vector near which the best must be"
     [step] = stages({"context": {"positive": 1, "negative": 2}})
     assert step.rows < MANY, "a page that cannot be better ends it"
     together = {"recommend": {"positive": [1, 2, 3], "strategy": "sum_scores"}}

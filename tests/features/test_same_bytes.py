@@ -8,6 +8,7 @@ no index are computed, they are given.
 from __future__ import annotations
 
 import json
+import os
 import uuid
 from itertools import count
 from pathlib import Path
@@ -163,17 +164,17 @@ def found(path: Path) -> dict[str, str]:
 
 
 class Counted:
-    """Numbers one after another, for those that are random. For the modules of vecdb only: others
-    take some when they are imported."""
+    """Numbers one after another, for those that are random; all else of ``os`` is as it is. For the
+    modules of vecdb only: others take some when they are imported."""
 
     def __init__(self) -> None:
         self._numbers = count(1)
 
-    def randbits(self, bits: int) -> int:
-        return next(self._numbers)
+    def __getattr__(self, name: str) -> Any:
+        return getattr(os, name)
 
-    def token_hex(self, size: int) -> str:
-        return f"{next(self._numbers):0{2 * size}x}"
+    def urandom(self, size: int) -> bytes:
+        return next(self._numbers).to_bytes(size, "big")
 
     def uuid4(self) -> uuid.UUID:
         return uuid.UUID(int=next(self._numbers))
@@ -184,7 +185,7 @@ def test_the_same_calls_write_the_same_bytes(
 ) -> None:
     counted = Counted()
     for module in (capture, layout, wal):
-        monkeypatch.setattr(module, "secrets", counted)
+        monkeypatch.setattr(module, "os", counted)
     for module in (capture, places):
         monkeypatch.setattr(module, "uuids", counted)
     db = write(tmp_path / "db")

@@ -520,6 +520,10 @@ def test_strings_in_a_short_form_are_written_again_to_the_letter(
         filter = {"must": {"key": "k", "match": {"value": text}}}
         surely, possibly = told(filter, {"k": column}, len(rows))
         assert surely == possibly == expected(filter, rows)
+    for listed in (texts[::2], [*odd, texts[0] + "Z"]):
+        filter = {"must": {"key": "k", "match": {"any": listed}}}
+        surely, possibly = told(filter, {"k": column}, len(rows))
+        assert surely == possibly == expected(filter, rows)
     for low, high in (("2024-02-01", "2024-02-29"), ("0100-01-01", "2024-01-01T10:20:30.4")):
         filter = {"must": {"key": "k", "range": {"gte": low, "lt": high}}}
         surely, possibly = told(filter, {"k": column}, len(rows))
@@ -535,6 +539,8 @@ def test_a_dictionary_finds_texts_and_prefixes(texts: set[str], prefix: str) -> 
         first, last = strings.find(text)
         assert (first, last) == (1, 0) or listed[first - 1] == encoded(text)
         assert (first <= last) == (text in texts)
+    found = strings.find_all([*texts, prefix])
+    assert sorted({code for code, last in found if code <= last}) == [*range(1, len(texts) + 1)]
     first, last = strings.prefix(prefix)
     assert [text for text in listed if text.startswith(encoded(prefix))] == listed[first - 1 : last]
     everything = np.arange(1, len(listed) + 1)

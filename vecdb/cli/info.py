@@ -20,8 +20,8 @@ def add_to(commands: Commands) -> None:
         "info",
         _info,
         "what a database holds and where every part lives",
-        "Collections, points, segments, what is quantized, bytes on disk and in memory, the WAL "
-        "and the optimizer's state. Starts no work.",
+        "Collections, points, segments, payload indexes, what is quantized, bytes on disk and in "
+        "memory, the WAL and the optimizer's state. Starts no work.",
         "vecdb info my.db",
     )
     command.add_argument("directory", metavar="DIR", type=path, help="the database")
@@ -100,6 +100,7 @@ def _show(screen: Screen, name: str, info: dict[str, Any]) -> None:
             "codes",
         ]
         screen.table(headers, segments, left=len(headers), indent="  ")
+    _show_fields(screen, info)
     for segment in info["segments"]:
         for vector, figures in segment["vectors"].items():
             if figures["index"] is not None:
@@ -117,6 +118,30 @@ def _show(screen: Screen, name: str, info: dict[str, Any]) -> None:
             for part, figures in parts.items()
             if any(figures.values())
         ],
+        indent="  ",
+    )
+
+
+def _show_fields(screen: Screen, info: dict[str, Any]) -> None:
+    """The payload indexes: those that were asked for, and those that fields got by themselves."""
+    from vecdb.payload.columns import canonical
+
+    schema = {canonical(path): index for path, index in info["payload_schema"].items()}
+    if not info["columns"]:
+        return
+    screen.line()
+    screen.table(
+        ["payload index", "type", "points in files", "on disk"],
+        [
+            [
+                field,
+                schema[field]["data_type"] if field in schema else "automatic",
+                f"{column['points']:,}",
+                size(column["bytes"]),
+            ]
+            for field, column in sorted(info["columns"].items())
+        ],
+        left=2,
         indent="  ",
     )
 

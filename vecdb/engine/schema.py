@@ -193,14 +193,15 @@ def placed_once(vector: VectorSchema, wanted: Placements) -> Placements:
     return Placements("mapped", codes)
 
 
-def vector_schema(schema: Schema, name: str) -> VectorSchema:
-    """The schema of a vector name. Raises InvalidInputError with the names there are."""
+def vector_schema(schema: Schema, name: str, where: str = "this collection") -> VectorSchema:
+    """The schema of a vector name ``where`` it is asked for. Raises InvalidInputError with the
+    names there are."""
     if name in schema:
         return schema[name]
     if not schema:
         wanted = f"unknown vector name {name!r}" if name else "there is no unnamed vector"
-        raise InvalidInputError(f"{wanted}; this collection has no vectors")
+        raise InvalidInputError(f"{wanted}; {where} has no vectors")
     known = ", ".join(repr(n) for n in schema if n) or "one unnamed vector"
     if name:
-        raise InvalidInputError(f"unknown vector name {name!r}; this collection has {known}")
-    raise InvalidInputError(f"a vector name is needed; this collection has {known}")
+        raise InvalidInputError(f"unknown vector name {name!r}; {where} has {known}")
+    raise InvalidInputError(f"a vector name is needed; {where} has {known}")

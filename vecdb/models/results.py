@@ -94,9 +94,9 @@ class SearchStage(Result, forbid_unknown_fields=True):
     went on, and why."""
 
     by: str
-    """``condition`` (of a filter, answered without payloads), ``filter``, ``sketches``, ``codes``,
-    ``postings`` (of an inverted index: ``rows`` are these), ``originals``, ``examples`` or
-    ``mmr``."""
+    """``filter``, ``condition`` (one in the filter, by itself), ``sketches``, ``codes``,
+    ``postings`` (of an inverted index: ``rows`` are these), ``originals``, ``examples``, ``mmr``;
+    without scores ``ids``, ``values`` or ``sample``."""
     rows: int
     kept: int
     reason: str

@@ -103,8 +103,7 @@ _FEW = 64
 
 def plain_fields(filter: Filter) -> frozenset[str] | None:
     """The canonical paths that a plain filter asks for, which has nothing that could be refused:
-    each of a few fields must match or be in a range. None: it is not plain. Raises
-    InvalidInputError for what is no path."""
+    each of a few fields must match or be in a range. None: it is not plain."""
     if not (filter.should is None and filter.min_should is None and filter.must_not is None):
         return None
     must = conditions(filter.must)
@@ -113,7 +112,10 @@ def plain_fields(filter: Filter) -> frozenset[str] | None:
     for each in must:
         if type(each) is not FieldCondition or (each.match is None and each.range is None):
             return None
-    return frozenset([canonical(each.key) for each in must if type(each) is FieldCondition])
+    try:
+        return frozenset([canonical(each.key) for each in must if type(each) is FieldCondition])
+    except InvalidInputError:  # to be refused with the place of the condition
+        return None
 
 
 class _Compiler:
@@ -123,37 +125,49 @@ class _Compiler:
         self.texts = texts
         self.count = 0
 
-    def filter(self, filter: Filter, depth: int, within: Path = ()) -> Predicate:
-        """``within``: the path to the objects that a nested filter is asked of."""
+    def filter(self, filter: Filter, depth: int, at: str = "", within: Path = ()) -> Predicate:
+        """``at``: what comes before its clauses in errors; ``within``: the path to the objects
+        that a nested filter is asked of."""
         if depth > MAX_DEPTH:
             raise InvalidInputError(f"nested deeper than {MAX_DEPTH} levels")
 
-        def compiled(clause: Clause) -> list[Predicate]:
-            return [self.condition(each, depth, within) for each in conditions(clause)]
+        def compiled(clause: Clause, name: str) -> list[Predicate]:
+            listed = isinstance(clause, list)
+            return [
+                self.condition(each, depth, f"{at}{name}[{n}]" if listed else at + name, within)
+                for n, each in enumerate(conditions(clause))
+            ]
 
-        clauses = compiled(filter.must)
-        if should := compiled(filter.should):
+        clauses = compiled(filter.must, "must")
+        if should := compiled(filter.should, "should"):
             clauses.append(_any_of(should))
         if filter.min_should is not None:
-            alternatives = compiled(filter.min_should.conditions)
+            alternatives = compiled(filter.min_should.conditions, "min_should.conditions")
             clauses.append(_at_least(filter.min_should.min_count, alternatives))
-        if must_not := compiled(filter.must_not):
+        if must_not := compiled(filter.must_not, "must_not"):
             clauses.append(_none_of(must_not))
         return _all_of(clauses)
 
-    def condition(self, condition: Condition, depth: int, within: Path) -> Predicate:
+    def condition(self, condition: Condition, depth: int, place: str, within: Path) -> Predicate:
         self.count += 1
         if self.count > MAX_CONDITIONS:
             raise InvalidInputError(
                 f"more than {MAX_CONDITIONS} conditions; match a list of values with "
                 "MatchAny, a list of ids with HasIdCondition"
             )
+        if isinstance(condition, Filter):
+            return self.filter(condition, depth + 1, f"{place}.", within)
+        if isinstance(condition, NestedCondition):
+            return self.nested(condition.nested, depth, f"{place}.nested", within)
+        try:
+            return self.test(condition, within)
+        except InvalidInputError as error:
+            raise InvalidInputError(f"{place}: {error}") from None
+
+    def test(self, condition: Condition, within: Path) -> Predicate:
+        """The test of a condition that has no others in it."""
         if isinstance(condition, FieldCondition):
             return _of_payload(field_test(condition, within, self.texts))
-        if isinstance(condition, Filter):
-            return self.filter(condition, depth + 1, within)
-        if isinstance(condition, NestedCondition):
-            return self.nested(condition.nested, depth, within)
         if isinstance(condition, IsEmptyCondition):
             return _of_payload(is_empty(condition.is_empty.key))
         if isinstance(condition, IsNullCondition):
@@ -174,10 +188,11 @@ class _Compiler:
             return lambda point_id, payload, vectors: slice_of(point_id, total) == index
         raise InvalidInputError(f"unknown condition {type(condition).__name__}")
 
-    def nested(self, nested: Nested, depth: int, within: Path) -> Predicate:
-        path = parse_path(nested.key.removesuffix("[]"))  # both spellings mean the elements
+    def nested(self, nested: Nested, depth: int, place: str, within: Path) -> Predicate:
+        key = nested.key.removesuffix("[]")  # both spellings mean the elements
+        path = parse_path(key, f"{place}.key")
         select = selector(path)
-        inner = self.filter(nested.filter, depth + 1, (*within, *path, None))
+        inner = self.filter(nested.filter, depth + 1, f"{place}.filter.", (*within, *path, None))
 
         def predicate(point_id: PointId, payload: Payload, vectors: Collection[str]) -> bool:
             for value in select(payload):

@@ -113,7 +113,7 @@ class Wal:
                 self._start_file(first_seq, transaction)
 
     def _start_file(self, first_seq: int, transaction: int) -> None:
-        salt = int.from_bytes(os.urandom(8), "little")
+        salt = int.from_bytes(os.urandom(8), "big")
         temporary = self._directory / layout.new_dir()
         path = self._directory / layout.wal_file(first_seq)
         header = WalHeader(self._uuid, salt, first_seq, transaction).pack()

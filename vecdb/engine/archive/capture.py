@@ -248,7 +248,7 @@ def _log_beyond(path: Path, uuid: str, snapshot: Snapshot) -> tuple[list[bytes],
     """A WAL file of the operations beyond a catalog's state, and the last of them."""
     seq, transaction = snapshot.applied_seq, snapshot.transaction
     replay = Replay(path / layout.WAL, bytes.fromhex(uuid), seq, transaction)
-    salt = int.from_bytes(os.urandom(8), "little")
+    salt = int.from_bytes(os.urandom(8), "big")
     pieces, frames = [], [WalHeader(replay.uuid, salt, seq + 1).pack()]
     size = 0
     for seq, operation in replay.operations():

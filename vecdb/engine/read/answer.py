@@ -15,10 +15,11 @@ import numpy as np
 from msgspec.structs import replace
 
 from vecdb import ids, models
+from vecdb.engine.read.columns import columns_of
 from vecdb.engine.read.combined import combined
 from vecdb.engine.read.fusion import best, fused
-from vecdb.engine.read.masks import Condition, only
-from vecdb.engine.read.merge import Hits, Offsets, hits_of, places_of
+from vecdb.engine.read.masks import Condition, only, that_match
+from vecdb.engine.read.merge import Hits, Offsets, explainer, hits_of, places_of
 from vecdb.engine.read.mmr import diverse
 from vecdb.engine.read.ordered import by_chance, by_value
 from vecdb.engine.read.pages import page
@@ -37,6 +38,7 @@ from vecdb.engine.read.plan import (
 from vecdb.engine.read.reader import walk
 from vecdb.engine.read.rows import read_payloads, vectors_of
 from vecdb.engine.view import Segment, SegmentView, View
+from vecdb.storage.format import count_set
 
 Explained = list[models.SegmentSearch]
 
@@ -131,12 +133,31 @@ def _read(view: View, leaf: Plan, explained: Explained | None = None) -> Hits:
         return _passing(leaf, hits)
     if isinstance(leaf, Combined):
         return combined(view, leaf, explained)
+    assert isinstance(leaf, Scroll | Ordered | Sampled)
+    if explained is not None:
+        _explain(view, leaf, explained)
     if isinstance(leaf, Scroll):
         return _first(view, leaf)
     if isinstance(leaf, Ordered):
         return by_value(view, leaf)
-    assert isinstance(leaf, Sampled)
     return by_chance(view, leaf)
+
+
+def _explain(view: View, leaf: Scroll | Ordered | Sampled, explained: Explained) -> None:
+    """Say what a filter leaves in each segment, and by what the points are chosen of it."""
+    for segment_view in view.segments:
+        if not segment_view.live:
+            continue
+        explain = explainer(segment_view, explained)
+        left = count_set(that_match(view, segment_view, leaf.condition, explain))
+        by, why = "ids", "in the order of ids"
+        if isinstance(leaf, Sampled):
+            by, why = "sample", "by chance"
+        elif isinstance(leaf, Ordered):
+            field = leaf.values.field
+            _, columns = columns_of(view, segment_view, {field})
+            by, why = "values", f"{field}: {'column' if field in columns else 'payloads read'}"
+        explain(models.SearchStage(by, left, min(left, leaf.limit), why))
 
 
 def _first(view: View, plan: Scroll) -> Hits:

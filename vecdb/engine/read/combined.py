@@ -168,7 +168,8 @@ def _rows_in(segment_view: SegmentView, hits: Hits) -> Offsets:
 def _explain(plan: Combined, scored: list[_Scored], hits: Hits, explained: Explained) -> None:
     """Add a stage to each segment that was searched."""
     kept = {id(segment_view): len(rows) for segment_view, _, rows in hits.by_segment}
-    why = f"against {len(plan.examples)} examples, by {plan.rule.name}"
+    number = len(plan.examples)
+    why = f"against {number} example{'s' * (number > 1)}, by {plan.rule.name}"
     by_id = {f"{each.segment_view.segment.id:016x}": each for each in scored}
     for segment in explained:
         each = by_id[segment.id]

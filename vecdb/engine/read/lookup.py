@@ -40,7 +40,7 @@ def lookup(view: View, given: Any, elsewhere: Elsewhere, what: str) -> Lookup:
     asked = models.coerce(models.LookupLocation, given, what)
     there = elsewhere(asked.collection)
     if asked.vector is not None:
-        vector_schema(there.schema, asked.vector)
+        vector_schema(there.schema, asked.vector, "the collection of lookup_from")
     return Lookup(there, asked.vector, there is not view)
 
 
@@ -54,7 +54,9 @@ def looked_up(
 ) -> tuple[Floats | SparseBlock, tuple[int, ...]]:
     """The vector that an id stands for in a search by ``vector``, and the key of the point if it is
     not to be among the results. Raises InvalidInputError, NotFoundError."""
-    there = vector_schema(where.view.schema, vector.name if where.name is None else where.name)
+    name = vector.name if where.name is None else where.name
+    place = "the collection of lookup_from" if where.elsewhere else "this collection"
+    there = vector_schema(where.view.schema, name, place)
     try:
         key = ids.key_of(point_id)
     except InvalidInputError as error:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 
 import msgspec
 import numpy as np
@@ -17,7 +17,7 @@ from vecdb import ids, models
 from vecdb.engine.read.bounds import Bounded, Bounds, Filtered, takes_long
 from vecdb.engine.read.remembered import is_worth_remembering, recall, remember
 from vecdb.engine.read.rows import decoded, in_pieces, read_payload, vector_names
-from vecdb.engine.read.selectivity import Selectivity
+from vecdb.engine.read.selectivity import Selectivity, Share
 from vecdb.engine.view import Offsets, Segment, SegmentView, View, live_rows
 from vecdb.kernels import at_hand
 from vecdb.payload.fields import text_indexes
@@ -32,6 +32,9 @@ from vecdb.payload.split import names_points, payload_part
 from vecdb.storage.catalog import Bits
 from vecdb.storage.format import count_set, pack_bits
 
+_LOOKED_AT = 4096
+"""Payloads that are read to say of how many rows a condition holds."""
+
 _NO_ROW: Offsets = np.empty(0, dtype=np.int64)
 
 
@@ -43,7 +46,8 @@ class Condition(Struct):
     """A compiled filter. ``bounds``: what ids, vector names and columns tell of it. ``predicate``
     decides the rows they leave open, by the conditions on payloads; ``digest`` tells these
     conditions from others, if they can be encoded, and ``fields`` are the paths they ask for.
-    ``alone``: there are no others. ``filter`` is what all of this was made of."""
+    ``alone``: there are no others. ``filter`` and ``schema`` are what all of
+    this was made of."""
 
     bounds: Bounded
     predicate: Predicate
@@ -51,6 +55,7 @@ class Condition(Struct):
     fields: frozenset[str] = frozenset()
     alone: bool = False
     filter: models.Filter | None = None
+    schema: PayloadSchema | None = None
 
 
 def compiled(filter: models.Filter, schema: PayloadSchema | None = None) -> Condition:
@@ -59,17 +64,17 @@ def compiled(filter: models.Filter, schema: PayloadSchema | None = None) -> Cond
     fields = plain_fields(filter)
     if fields is not None:  # nearly always, and the rest takes as long as a pass over a column
         bounds, digest = Filtered(filter, fields).bounds, digest_of(filter, schema)
-        return Condition(bounds, lazily(filter, schema), digest, fields, True, filter)
+        return Condition(bounds, lazily(filter, schema), digest, fields, True, filter, schema)
     predicate = compile_filter(filter, schema)  # first: it refuses what is nested too deeply
     payload_filter = payload_part(filter)
     filtered = Filtered(filter)
     if payload_filter is None:
-        return Condition(filtered.bounds, predicate, None, filter=filter)
+        return Condition(filtered.bounds, predicate, None, filter=filter, schema=schema)
     if not names_points(filter):
         digest = digest_of(filter, schema)
-        return Condition(filtered.bounds, predicate, digest, filtered.fields, True, filter)
+        return Condition(filtered.bounds, predicate, digest, filtered.fields, True, filter, schema)
     tests, digest = compile_filter(payload_filter, schema), digest_of(payload_filter, schema)
-    return Condition(filtered.bounds, tests, digest, filtered.fields, filter=filter)
+    return Condition(filtered.bounds, tests, digest, filtered.fields, False, filter, schema)
 
 
 def digest_of(filter: models.Filter, schema: PayloadSchema | None = None) -> bytes | None:
@@ -154,7 +159,7 @@ def matching(
             remember(segment_view, condition.digest, known, good, len(rows))
         note(view, segment_view, condition, len(rows))
     if explain is not None:
-        _explain(view, segment_view, condition, matches, explain, rows)
+        _explain(view, segment_view, condition, matches, explain, rows, remembered)
     return matches
 
 
@@ -165,22 +170,39 @@ def _explain(
     matches: Bits,
     explain: Explain,
     rows: Offsets | None,
+    remembered: bool,
 ) -> None:
-    """Say what became of a filter, and what columns tell of its conditions. ``rows``: those whose
-    payloads were read."""
+    """Say what became of a filter, and of how many rows each of its conditions holds. ``rows``:
+    those whose payloads were read."""
     kept, stages = count_set(matches), []
-    tested, why = 0, "no payload needed"
+    live = max(1, segment_view.live)
+    tested = 0 if rows is None else len(rows)
     if rows is not None:
-        tested, why = len(rows), "payloads read"
-    elif condition.digest is not None:
-        why = "remembered"
-    if condition.filter is not None and condition.fields & view.fields.keys():
-        selectivity = Selectivity(view, segment_view, _live(segment_view))
-        share, stages = selectivity.share(condition.filter), selectivity.stages
-        why = "columns" if rows is None else why
-        why = f"{why}: {share:.2%} expected, {kept / max(1, segment_view.live):.2%} found"
+        why = "payloads read"
+    else:
+        why = "remembered" if remembered else "no payload needed"
+    if condition.filter is not None:
+        of = partial(_share_of, view, segment_view, condition.schema)
+        selectivity = Selectivity(segment_view.live, of)
+        expected, stages = selectivity.expected(condition.filter), selectivity.stages
+        why = f"{why}: {Share(expected, kept / live, 0)}"
     for stage in (models.SearchStage("filter", tested, kept, why), *stages):
         explain(stage)
+
+
+def _share_of(
+    view: View, segment_view: SegmentView, schema: PayloadSchema | None, filter: models.Filter
+) -> Share:
+    """For what share of the live rows a filter holds; of the payloads that it takes no more than
+    ``_LOOKED_AT`` are read."""
+    condition, live = compiled(filter, schema), max(1, segment_view.live)
+    told, possible = condition.bounds(view, segment_view)
+    surely = _alive_of(told, segment_view)
+    open_ = live_rows(_alive_of(possible, segment_view) & ~surely, segment_view.rows)
+    sure, some = count_set(surely), open_[:: -(-len(open_) // _LOOKED_AT) or 1]
+    matched = count_set(_tested(view, segment_view, condition, some))
+    found = sure + matched / max(1, len(some)) * len(open_)
+    return Share((sure + len(open_) / 2) / live, found / live, len(some))
 
 
 def note(view: View, segment_view: SegmentView, condition: Condition, tested: int) -> None:
@@ -259,9 +281,16 @@ def _tested(view: View, segment_view: SegmentView, condition: Condition, rows: O
     return pack_bits(flags)
 
 
-def that_match(view: View, segment_view: SegmentView, condition: Condition | None) -> Bits:
+def that_match(
+    view: View,
+    segment_view: SegmentView,
+    condition: Condition | None,
+    explain: Explain | None = None,
+) -> Bits:
     """Bits of the live rows that match; None: of all that live."""
-    return _live(segment_view) if condition is None else matching(view, segment_view, condition)
+    if condition is None:
+        return _live(segment_view)
+    return matching(view, segment_view, condition, explain)
 
 
 def rows(view: View, segment_view: SegmentView, condition: Condition | None) -> Offsets:

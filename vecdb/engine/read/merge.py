@@ -144,7 +144,7 @@ def segment_searches(
     for segment_view in view.segments:
         if segment_view.live == 0:
             continue
-        explain = None if explained is None else _explainer(segment_view, explained)
+        explain = None if explained is None else explainer(segment_view, explained)
         mask = allowed(view, segment_view, vector.name, condition, request.excluded, explain)
         many = segment_view.rows if mask is None else count_of(mask)
         if not many:
@@ -211,7 +211,8 @@ def merged_hits(
     return hits
 
 
-def _explainer(segment_view: SegmentView, explained: list[models.SegmentSearch]) -> Explain:
+def explainer(segment_view: SegmentView, explained: list[models.SegmentSearch]) -> Explain:
+    """What takes the stages of a search in one segment, which is added to ``explained``."""
     segment = models.SegmentSearch(
         f"{segment_view.segment.id:016x}", segment_view.segment.kind, segment_view.live, []
     )

@@ -20,6 +20,7 @@ from vecdb.engine.read.nearest import PLAIN, nearest, nearest_query
 from vecdb.engine.read.ordered import in_order, sampled
 from vecdb.engine.read.plan import Plan
 from vecdb.engine.view import View
+from vecdb.errors import InvalidInputError
 from vecdb.models.reading import fields_of
 
 
@@ -57,4 +58,10 @@ def plan_of(view: View, query: Any, asked: Asked, kinds: Mapping[str, Kind] = KI
         if isinstance(query, kind.model) or name in (fields or ()):
             read = models.coerce(kind.model, fields or query, f"{asked.where}query")
             return kind.compile(view, read, asked)
+    for name, kind in KINDS.items():
+        if isinstance(query, kind.model) or name in (fields or ()):
+            raise InvalidInputError(
+                f"{asked.where}query: expected a vector, an id, or a query by "
+                f"{' or '.join(kinds)}, got one by {name}"
+            )
     return nearest(view, query, asked)

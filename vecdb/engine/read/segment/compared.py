@@ -73,7 +73,8 @@ def best_of_all(search: SegmentSearch, rule: Rule, why: str) -> Best:
     else:
         best = _best_of_blocks(search, rule, compiled)
     if search.explain is not None:
-        many = f"against {len(search.queries)} examples"
+        number = len(search.queries)
+        many = f"against {number} example{'s' * (number > 1)}"
         search.explain(models.SearchStage("examples", best.seen, len(best), f"{many}, {why}"))
     return best.ordered()
 
