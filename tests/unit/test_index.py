@@ -83,7 +83,7 @@ def recall(
         _, rows, counts, sure = index.nearest_by(blocks, *some)(queries[left])
         for query, mine, count in zip(left, rows, counts[:, 0], strict=True):
             hits[query] = np.count_nonzero(scores[query, mine[:count]] >= worst[query] - 1e-4)
-        enough = index.sure_enough(effort, target, limit)
+        enough = effort.sure_enough(index.effort(target, limit), target)
         left = left[(sure < np.array(enough)).any(axis=1)]
         effort = index.deeper(effort, effort.candidates, limit)
     hits[left] = limit  # by all rows
@@ -250,9 +250,9 @@ def test_a_deeper_search_need_not_be_surer_than_what_was_asked_for() -> None:
     index, _, _ = built(clustered_rows(3000, 24, 12), "dot")
     for recall, limit in ((0.9, 10), (0.97, 10), (0.97, 100)):
         asked = index.effort(recall, limit)
-        assert index.sure_enough(asked, recall, limit) == (asked.calm, asked.reach)
+        assert asked.sure_enough(asked, recall) == (asked.calm, asked.reach)
         for line in index.efforts[TABLE_LIMITS.index(limit)]:
-            calm, reach = index.sure_enough(line, recall, limit)
+            calm, reach = line.sure_enough(asked, recall)
             assert calm <= line.calm
             assert reach <= line.reach
             if line.recall >= 0.999 and not line.everything:

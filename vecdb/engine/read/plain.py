@@ -263,7 +263,8 @@ def _call(search: SegmentSearch, visit: Visit) -> _Call | None:
         segment_view.seqs(np.arange(0, segment_view.rows, BLOCK_SIZE // 8))
     except CorruptionError:
         return None  # other ways do without what is damaged, or say so
-    calm, reach = clustered.sure_enough(effort, search.recall, search.limit)
+    asked = clustered.effort(search.recall, search.limit)
+    calm, reach = effort.sure_enough(asked, search.recall)
     without_doubts = visit.last or visit.candidates >= clustered.rows
     return _Call(
         originals=search.originals,

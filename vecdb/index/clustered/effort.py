@@ -66,6 +66,13 @@ class Effort(Struct, frozen=True):
         gap = max(self.gap, ALL_PARTITIONS)
         return replace(self, gap=gap, candidates=max(candidates, limit), survivors=survivors)
 
+    def sure_enough(self, asked: Effort, recall: float) -> tuple[float, float]:
+        """The calm and the reach below which a search leaves doubts that makes this effort where
+        ``asked`` is the one for the recall that is asked for. If it looks deeper, because a query
+        was in doubt, it has to find what was asked for, and not what its line was measured for."""
+        calm = min(self.calm, max(asked.calm, usual_calm(recall)))
+        return calm, min(self.reach, asked.reach)
+
     def as_numbers(self) -> tuple[float, ...]:
         """The effort as a row of an array."""
         counts = (self.candidates, self.rows, self.survivors)

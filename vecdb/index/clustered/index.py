@@ -23,13 +23,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from vecdb.index.clustered.clustering import Clustering
-from vecdb.index.clustered.effort import (
-    EFFORT_FIELDS,
-    MEASURED,
-    TABLE_LIMITS,
-    Effort,
-    usual_calm,
-)
+from vecdb.index.clustered.effort import EFFORT_FIELDS, MEASURED, TABLE_LIMITS, Effort
 from vecdb.index.clustered.heaps import ASIDE
 from vecdb.index.clustered.margins import WORTHWHILE, is_deeper
 from vecdb.index.clustered.sketch import block_shape
@@ -188,14 +182,6 @@ class ClusteredIndex:
                     deeper = replace(scaled, candidates=max(scaled.candidates, candidates))
                     return deeper if WORTHWHILE * deeper.candidates <= self.rows else None
         return None
-
-    def sure_enough(self, effort: Effort, recall: float, limit: int) -> tuple[float, float]:
-        """The calm and the reach below which a search with an effort leaves doubts. One that looks
-        deeper, because a query was in doubt, has to find what was asked for, and not what its line
-        of the table was measured for."""
-        asked = self.effort(recall, limit)
-        calm = min(effort.calm, max(asked.calm, usual_calm(recall)))
-        return calm, min(effort.reach, asked.reach)
 
     def effort_of(self, candidates: int, limit: int) -> Effort:
         """The most thorough effort that was measured with at most so many candidates, with exactly

@@ -147,7 +147,8 @@ def _tried(search: SegmentSearch, visit: Visit) -> tuple[list[Best], list[int]]:
     best = with_equals(search, visit, candidates.best())
     if visit.last or visit.candidates >= visit.index.clustered.rows:
         return best, []
-    least, nearest = visit.index.clustered.sure_enough(visit.effort, search.recall, search.limit)
+    asked = visit.index.clustered.effort(search.recall, search.limit)
+    least, nearest = visit.effort.sure_enough(asked, search.recall)
     if deepest is not visit.effort:
         # A gap is measured from the best partition. Where all near rows are deleted, that one tells
         # nothing of how far the results are, and only what the deeper effort asks for does.
