@@ -55,7 +55,8 @@ def taken(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
 
         monkeypatch.setattr(plain, name, note)
 
-    monkeypatch.setattr("vecdb.collection.plain_search", noted)
+    for module in ("collection", "querying"):
+        monkeypatch.setattr(f"vecdb.{module}.plain_search", noted)
     noting("search_segment")
     noting("until_confident")
     noting("searched_deeper")
