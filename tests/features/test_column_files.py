@@ -579,6 +579,18 @@ def test_explain_finds_out_of_each_part_of_a_filter(open_db: OpenDB) -> None:
     assert filter.reason.startswith("remembered: ")
 
 
+def test_explain_of_many_conditions_looks_at_few_payloads_for_each(
+    open_db: OpenDB, tested: list[int]
+) -> None:
+    db = open_db()
+    fill(db, 700)
+    many = {"should": [{"key": "kind", "match": {"value": n}} for n in range(1000)]}
+    answer = db.query_points("c", [1] * 4, query_filter=many, explain=True)
+    assert answer.explanation is not None
+    assert sum(stage.by == "condition" for stage in answer.explanation[0].stages) == 1000
+    assert len(tested) <= 700 + 1000 * 66
+
+
 @pytest.mark.parametrize(
     ("query", "stage"),
     [

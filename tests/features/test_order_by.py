@@ -290,7 +290,7 @@ def test_bad_input_of_queries(
 
 
 def test_a_search_takes_no_order(both: tuple[VecDB, qdrant_client.QdrantClient]) -> None:
-    with pytest.raises(InvalidInputError, match="expected numbers, got OrderByQuery"):
+    with pytest.raises(InvalidInputError, match="query by nearest, got one by order_by"):
         both[0].search("c", models.OrderByQuery(order_by="n"))  # type: ignore[arg-type]
 
 

@@ -59,7 +59,7 @@ class Filtered:
         """The paths that it asks for, in their canonical spelling."""
         self._keys = {
             id(each): sorted(set(map(ids.key_of, each.has_id)))
-            for each in _all(filter)
+            for each in every_condition(filter)
             if isinstance(each, HasIdCondition)
         }
 
@@ -157,20 +157,21 @@ def _slices(segment: Segment, rows: int, total: int) -> npt.NDArray[Any]:
     return known[:rows]
 
 
-def _all(condition: Condition) -> Iterator[Condition]:
+def every_condition(condition: Condition) -> Iterator[Condition]:
     """The conditions of a filter, at any depth. Inside nested ones no points are named."""
     if not isinstance(condition, Filter):
         yield condition
         return
     for each in members(condition):
-        yield from _all(each)
+        yield from every_condition(each)
 
 
 def takes_long(view: View, filter: Filter | None) -> bool:
     """Whether columns take longer to tell of a filter than a pass or two: they look for many
     strings, or into each."""
     return filter is not None and any(
-        isinstance(each, FieldCondition) and _looks_long(view, each) for each in _all(filter)
+        isinstance(each, FieldCondition) and _looks_long(view, each)
+        for each in every_condition(filter)
     )
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from msgspec import Struct
 
 from vecdb import ids, models
-from vecdb.engine.read.bounds import Bounded, Bounds, Filtered, takes_long
+from vecdb.engine.read.bounds import Bounded, Bounds, Filtered, every_condition, takes_long
 from vecdb.engine.read.remembered import is_worth_remembering, recall, remember
 from vecdb.engine.read.rows import decoded, in_pieces, read_payload, vector_names
 from vecdb.engine.read.selectivity import Selectivity, Share
@@ -33,7 +33,10 @@ from vecdb.storage.catalog import Bits
 from vecdb.storage.format import count_set, pack_bits
 
 _LOOKED_AT = 4096
-"""Payloads that are read to say of how many rows a condition holds."""
+_LOOKED_AT_IN_ALL = 1 << 16
+_LEAST = 16
+"""Payloads that are read to say of how many rows a condition holds; of a filter of many conditions
+fewer for each."""
 
 _NO_ROW: Offsets = np.empty(0, dtype=np.int64)
 
@@ -182,7 +185,9 @@ def _explain(
     else:
         why = "remembered" if remembered else "no payload needed"
     if condition.filter is not None:
-        of = partial(_share_of, view, segment_view, condition.schema)
+        parts = sum(1 for _ in every_condition(condition.filter))
+        most = min(_LOOKED_AT, max(_LEAST, _LOOKED_AT_IN_ALL // max(1, parts)))
+        of = partial(_share_of, view, segment_view, condition.schema, most)
         selectivity = Selectivity(segment_view.live, of)
         expected, stages = selectivity.expected(condition.filter), selectivity.stages
         why = f"{why}: {Share(expected, kept / live, 0)}"
@@ -191,15 +196,19 @@ def _explain(
 
 
 def _share_of(
-    view: View, segment_view: SegmentView, schema: PayloadSchema | None, filter: models.Filter
+    view: View,
+    segment_view: SegmentView,
+    schema: PayloadSchema | None,
+    most: int,
+    filter: models.Filter,
 ) -> Share:
-    """For what share of the live rows a filter holds; of the payloads that it takes no more than
-    ``_LOOKED_AT`` are read."""
+    """For what share of the live rows a filter holds. Of the payloads that it takes no more than
+    ``most`` are read, of rows at equal distances."""
     condition, live = compiled(filter, schema), max(1, segment_view.live)
     told, possible = condition.bounds(view, segment_view)
     surely = _alive_of(told, segment_view)
     open_ = live_rows(_alive_of(possible, segment_view) & ~surely, segment_view.rows)
-    sure, some = count_set(surely), open_[:: -(-len(open_) // _LOOKED_AT) or 1]
+    sure, some = count_set(surely), open_[:: -(-len(open_) // most) or 1]
     matched = count_set(_tested(view, segment_view, condition, some))
     found = sure + matched / max(1, len(some)) * len(open_)
     return Share((sure + len(open_) / 2) / live, found / live, len(some))

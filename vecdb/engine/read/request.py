@@ -32,6 +32,8 @@ from vecdb.errors import InvalidInputError, NotFoundError
 _FIELDS = models.QueryRequest.__struct_fields__
 _BESIDES = attrgetter(*(name for name in _FIELDS if name != "query"))
 """All of a request but its query."""
+_LONGEST_PATH = 80
+"""Letters of a path that an error begins with."""
 
 
 unread: Callable[..., models.QueryRequest] = partial(StructMeta.__call__, models.QueryRequest)
@@ -53,11 +55,16 @@ def _compiled(view: View, elsewhere: Elsewhere, request: models.QueryRequest, wh
             return plan
         return upon(plan, request, partial(_compiled, view, elsewhere), where)
     except (InvalidInputError, NotFoundError) as error:
-        text = str(error)
-        if text.startswith(where):
+        text, place = str(error), _shown(where)
+        if text.startswith((where, place)):
             raise
         begins_with_a_field = re.split(r"\W", text, maxsplit=1)[0] in _FIELDS
-        raise type(error)(f"{where if begins_with_a_field else f'{where[:-1]}: '}{text}") from None
+        raise type(error)(f"{place if begins_with_a_field else f'{place[:-1]}: '}{text}") from None
+
+
+def _shown(where: str) -> str:
+    """As much of a path as tells where something is."""
+    return where if len(where) <= _LONGEST_PATH else f"{where[:_LONGEST_PATH]}…."
 
 
 def ranked(view: View, request: models.QueryRequest, elsewhere: Elsewhere) -> Plan:
