@@ -15,7 +15,9 @@ import numpy as np
 import numpy.typing as npt
 from msgspec import Struct
 
-from vecdb.engine.read.masks import allowed
+from vecdb import models
+from vecdb.engine.read.masks import Condition, allowed
+from vecdb.engine.read.reader import condition
 from vecdb.engine.view import Segment, SegmentView, View, live_rows
 from vecdb.errors import CorruptionError
 from vecdb.storage.catalog import Bits
@@ -42,13 +44,22 @@ _lock = threading.Lock()
 """Held while rows are counted: two threads that count the same would count it twice."""
 
 
-def weighted(view: View, name: str, queries: SparseBlock) -> SparseBlock:
-    """Queries with their values multiplied. Raises CorruptionError."""
+def weighted(
+    view: View, name: str, queries: SparseBlock, params: models.SearchParams
+) -> SparseBlock:
+    """Queries with their values multiplied. Raises CorruptionError, and InvalidInputError for a
+    filter that says among which points (``params.idf``)."""
     indices, at = np.unique(queries.indices, return_inverse=True)
     points, counts = 0, np.zeros(len(indices), dtype=np.int64)
+    corpus = None
+    if isinstance(params.idf, models.IdfCorpusParams):
+        corpus = condition(params.idf.corpus, "search_params.idf.corpus", view)
     for segment_view in view.segments:
         if segment_view.live:
-            there, having = _frequencies(view, segment_view, name, indices)
+            if corpus is None:
+                there, having = _frequencies(view, segment_view, name, indices)
+            else:
+                there, having = _among(view, segment_view, name, indices, corpus)
             points += there
             counts += having
     factors = np.log1p((points - counts + 0.5) / (counts + 0.5))
@@ -79,6 +90,22 @@ def _frequencies(
         changed = [counted.counts.get(index, 0) for index in indices.tolist()]
     counts += np.array(changed, dtype=np.int64)
     return count_set(live), counts
+
+
+def _among(
+    view: View, segment_view: SegmentView, name: str, indices: Indices, corpus: Condition
+) -> tuple[int, Counts]:
+    """The same of the rows that match: their vectors are looked at."""
+    counts = np.zeros(len(indices), dtype=np.int64)
+    mask = allowed(view, segment_view, name, corpus, ())
+    assert mask is not None
+    rows = live_rows(mask, segment_view.rows)
+    for start in range(0, len(rows), _ROWS):
+        block = segment_view.segment.block(name, rows[start : start + _ROWS])
+        assert isinstance(block, SparseBlock)
+        places = np.searchsorted(indices, block.indices[np.isin(block.indices, indices)])
+        counts += np.bincount(places, minlength=len(indices))
+    return len(rows), counts
 
 
 def _counted(segment_view: SegmentView, name: str, live: Bits, *, indexed: bool) -> _Counted:
