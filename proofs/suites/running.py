@@ -15,6 +15,8 @@ from vecdb.server.settings import GRPC_PORT, PORT
 
 _PNPM = "pnpm@10.20.0"
 _MINUTES = 60
+_SNAPSHOTS = ("--snapshot-urls", "--snapshot-host", "localhost")
+"""A test serves some itself."""
 
 
 class Trouble(Exception):
@@ -38,7 +40,7 @@ def run(suite: Suite, checkout: Path, directory: Path) -> Path:
     report = place / "report.xml"
     report.unlink(missing_ok=True)
     with (
-        serving("--sync", "never", "--grpc-port", str(GRPC_PORT), port=PORT),
+        serving("--sync", "never", *_SNAPSHOTS, "--grpc-port", str(GRPC_PORT), port=PORT),
         (place / "log").open("w") as log,
     ):
         subprocess.run(

@@ -290,6 +290,12 @@ filters = st.recursive(
     max_leaves=2,
 )
 params = _some(
+    idf=st.sampled_from(
+        [
+            m.IdfScope.GLOBAL,
+            m.IdfCorpusParams(corpus=m.Filter(must=[m.HasIdCondition(has_id=[1, 2, 5])])),
+        ]
+    ),
     hnsw_ef=st.integers(0, 40),
     exact=st.booleans(),
     indexed_only=st.booleans(),

@@ -168,6 +168,12 @@ def test_every_query_as_local_mode(both: Both, kind: str, part: int) -> None:
         asked["query"] = drawn(rng, kind, using, with_vector(both, using))
         if rng.random() < 0.6:
             asked["query_filter"] = theirs.Filter.model_validate(rng.choice(FILTERS))
+        if using == "idf" and rng.random() < 0.4:
+            corpus = theirs.Filter.model_validate(rng.choice(FILTERS))
+            scope: Any = theirs.IdfCorpusParams(corpus=corpus)
+            if rng.random() < 0.2:
+                scope = theirs.IdfScope.GLOBAL
+            asked["search_params"] = theirs.SearchParams(idf=scope)
         every = both.local.query_points("c", limit=POINTS, **asked).points
         limit, offset = rng.choice((1, 3, 10, 50, 300)), rng.choice((None, 0, 1, 5, 40))
         threshold = None
@@ -372,6 +378,31 @@ def test_a_wrong_point_is_refused_by_its_id(both: Both, vector: Any, message: st
             {"query": {"text": "x", "model": "qdrant/bm25"}, "using": "dense"},
             InvalidInputError,
             "q",
+        ),
+        (
+            {
+                "query": {"indices": [1], "values": [1.0]},
+                "using": "plain",
+                "search_params": {"idf": {"corpus": {}}},
+            },
+            InvalidInputError,
+            "search_params.idf: expected a sparse vector with the modifier 'idf'",
+        ),
+        (
+            {"query": [1.0] * DIM, "using": "dense", "search_params": {"idf": {"corpus": {}}}},
+            InvalidInputError,
+            "search_params.idf: expected",
+        ),
+        (
+            {
+                "query": {"indices": [1], "values": [1.0]},
+                "using": "idf",
+                "search_params": {
+                    "idf": {"corpus": {"must": [{"key": "[", "match": {"value": 1}}]}}
+                },
+            },
+            InvalidInputError,
+            "idf.corpus",
         ),
         ({"query": 9, "using": "idf"}, NotFoundError, "point 9 has no vector 'idf'"),
     ],

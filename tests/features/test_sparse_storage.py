@@ -8,6 +8,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import numpy as np
 import pytest
 
 from proofs.model.oracle import Oracle
@@ -204,6 +205,24 @@ def test_idf_counts_the_points_that_live(
             right(db, oracle)
     db.close()
     right(open_db(), oracle)
+
+
+@pytest.mark.parametrize("rows", [1, 257, 301, 304])
+def test_idf_of_any_number_of_rows_that_all_have_the_vector(
+    open_db: Callable[..., VecDB], rows: int
+) -> None:
+    """Of a segment without dead rows, whose mask ends within a byte."""
+    db, oracle = open_db(), Oracle(VECTORS)
+    db.create_collection("c", **CONFIG)
+    points = [
+        (i, None, {"words": given(np.eye(PLACES, dtype=np.float32)[i % 7])}) for i in range(rows)
+    ]
+    db.upsert("c", [{"id": i, "vector": v} for i, _, v in points])
+    oracle.upsert(points)
+    for _ in range(2):
+        hits = db.query_points("c", QUERY, using="words", limit=5).points
+        assert oracle.search_difference(hits, "words", QUERY, 5) is None
+        db.flush()
 
 
 def test_what_was_done_is_explained(copied: tuple[Path, Oracle]) -> None:

@@ -190,6 +190,7 @@ SHAPES: list[tuple[str, Any]] = [
         {"vectors": {"a": {"size": 2, "distance": "Dot"}}, "on_disk_payload": True},
     ),
     # Ours alone, or no longer in qdrant_client:
+    ("IdfCorpusParams", {"corpus": {"must": [{"key": "a", "match": {"value": 1}}]}}),
     ("SparseVector", {"indices": [3, 1], "values": [0.5, -1.0]}),
     ("NamedSparseVector", {"name": "text", "vector": {"indices": [3], "values": [0.5]}}),
     ("SparseIndexParams", {"on_disk": True, "full_scan_threshold": 3, "datatype": "float16"}),
@@ -489,7 +490,7 @@ def test_every_struct_has_a_shape() -> None:
 def test_public_names_exist_and_enums_agree_with_qdrant() -> None:
     assert all(hasattr(m, name) for name in m.__all__)
     enums = [v for v in vars(m).values() if isinstance(v, type) and issubclass(v, Enum)]
-    assert len(enums) == 36
+    assert len(enums) == 37
     for enum in enums:
         for member in enum:
             assert getattr(theirs, enum.__name__)[member.name].value == member.value
@@ -606,8 +607,8 @@ def test_wrong_arguments_of_a_model_name_it_and_its_fields(make: Any, message: s
     with pytest.raises(InvalidInputError) as caught:
         make()
     assert str(caught.value).startswith(message)
-    with pytest.raises(InvalidInputError, match="'idf': Qdrant's, not supported by vecdb"):
-        m.SearchParams(idf={})  # type: ignore[call-arg]
+    with pytest.raises(InvalidInputError, match="'shard_key': Qdrant's, not supported by vecdb"):
+        m.SearchParams(shard_key="a")  # type: ignore[call-arg]
 
 
 def test_a_bound_may_be_a_time_of_numpys() -> None:
@@ -632,10 +633,10 @@ REFUSALS: list[tuple[str, Any, str]] = [
     ),
     (
         "SearchParams",
-        {"idf": {}},
-        "x: unknown field 'idf'; known fields: hnsw_ef, exact, quantization, indexed_only, "
-        "recall, acorn "
-        "('idf': Qdrant's, not supported by vecdb)",
+        {"shard_key": "a"},
+        "x: unknown field 'shard_key'; known fields: hnsw_ef, exact, quantization, indexed_only, "
+        "recall, acorn, idf "
+        "('shard_key': Qdrant's, not supported by vecdb)",
     ),
     ("SearchParams", [1], "x: expected SearchParams or its dict, got [1] (list)"),
     ("SearchParams", m.Filter(), "x: expected SearchParams or its dict, got Filter"),

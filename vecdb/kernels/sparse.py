@@ -143,8 +143,8 @@ def _add(postings, first, count, bounds, sums):  # type: ignore[no-untyped-def]
 def _above(counts, postings, order, start, stop, blocks, firsts, sums, least, found):  # type: ignore[no-untyped-def]
     """Find the rows whose sums are above ``least``, which is not negative, among those of the
     postings of some terms. Returns how many there are."""
-    many = 0
-    total = 0
+    many = np.int64(0)
+    total = np.int64(0)
     for i in range(start, stop):
         total += np.int64(counts[blocks[order[i]]])
     size = sums.shape[0]

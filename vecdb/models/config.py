@@ -21,6 +21,7 @@ from vecdb.models.reading import (
     refuse,
 )
 from vecdb.models.sparse import (
+    SparseIndexParams,
     SparseVectorNameConfig,
     SparseVectorParams,
     params_of,
@@ -289,9 +290,11 @@ def _sparse_vectors(value: Any) -> Any:
     if value is None:
         return None
     named = converter(dict[str, SparseVectorParams])(_none_is_empty(value))
-    for name in named:
+    for name, params in named.items():
         vector_name(name)
         require_named(name)
+        if params.index == SparseIndexParams():  # what gRPC makes of an index of which none spoke
+            named[name] = SparseVectorParams(modifier=params.modifier)
     return named or None
 
 

@@ -125,6 +125,17 @@ class AcornSearchParams(Model, frozen=True, kw_only=True):
     max_selectivity: Annotated[float, Meta(ge=0.0, le=1.0)] | None = None
 
 
+class IdfScope(str, Enum):
+    GLOBAL = "global"
+
+
+class IdfCorpusParams(Strict, frozen=True, kw_only=True):
+    """How rare an index is among the points that match a filter, and not in the collection: each
+    search looks at the vectors of all of these."""
+
+    corpus: Filter
+
+
 def _candidates(value: Any) -> Any:
     """0 says nothing, as None."""
     return converter(Annotated[int, Meta(ge=0)])(value) or None
@@ -142,6 +153,8 @@ class SearchParams(Model, frozen=True, kw_only=True):
     ``oversampling`` (originals, by codes) if no recall is said.
     """
     acorn: AcornSearchParams | None = None
+    idf: IdfScope | IdfCorpusParams | None = None
+    """For sparse vectors with ``Modifier.IDF``; None: of the collection."""
 
 
 class SearchRequest(Model, frozen=True, kw_only=True):

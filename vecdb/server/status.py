@@ -173,6 +173,13 @@ _WORDS: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = (
         ),
     ),
     (
+        re.compile(r"score_threshold: expected None without a query"),
+        lambda found: (
+            "Bad request: A query is needed to use the score_threshold. Can't have score_threshold "
+            "without defining a query."
+        ),
+    ),
+    (
         re.compile(r".*query\.recommend(?:\.positive)?: expected at least one example"),
         lambda found: f"Validation error in JSON body: [{found.string}]",
     ),

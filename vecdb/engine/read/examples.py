@@ -14,7 +14,7 @@ import numpy.typing as npt
 from vecdb import models, vectors
 from vecdb.engine.read.asked import Asked
 from vecdb.engine.read.lookup import is_id, looked_up
-from vecdb.engine.read.nearest import Vector, read_vector, search_of
+from vecdb.engine.read.nearest import Vector, read_vector, require_idf, search_of
 from vecdb.engine.read.plan import Combined, Nearest
 from vecdb.engine.read.segment.rules import BestScore, Context, Discovery, Rule, Weighted
 from vecdb.engine.schema import VectorSchema, vector_schema
@@ -171,6 +171,7 @@ class _Examples:
     def plan(self, examples: list[Vector], rule: Rule) -> Combined:
         """The plan of all."""
         asked = self._asked
+        require_idf(asked, self.schema)
         sparse = concat(examples) if self.schema.is_sparse else None
         given: Any = examples if sparse is None else [_NO_NUMBERS] * len(examples)
         return Combined(

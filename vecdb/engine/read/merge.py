@@ -140,7 +140,7 @@ def segment_searches(
         recall = view.config.optimizer_config.recall
     sparse = request.sparse
     if sparse is not None and vector.idf:
-        sparse = weighted(view, vector.name, sparse)
+        sparse = weighted(view, vector.name, sparse, params)
     for segment_view in view.segments:
         if segment_view.live == 0:
             continue

@@ -42,7 +42,8 @@ def nearest(view: View, query: Any, asked: Asked) -> Nearest:
 def search_of(
     asked: Asked, vector: VectorSchema, query: Vector, excluded: tuple[int, ...]
 ) -> Nearest:
-    """The search for the points nearest to a vector that was read."""
+    """The search for the points nearest to a vector that was read. Raises InvalidInputError."""
+    require_idf(asked, vector)
     dense, sparse = parted(query)
     return Nearest(
         vector=vector,
@@ -69,6 +70,15 @@ def another(search: Any, query: Any) -> Nearest | None:
     found = copy(search)
     found.query = vector
     return found
+
+
+def require_idf(asked: Asked, vector: VectorSchema) -> None:
+    """Raise InvalidInputError for frequencies that would count for nothing."""
+    if isinstance(asked.params.idf, models.IdfCorpusParams) and not vector.idf:
+        raise InvalidInputError(
+            f"{asked.where}{'params' if asked.where else 'search_params'}.idf: expected a sparse "
+            f"vector with the modifier 'idf', got the vector {vector.name!r}"
+        )
 
 
 def parted(query: Vector) -> tuple[Floats, SparseBlock | None]:

@@ -31,7 +31,8 @@ _VALUES = 1 << 20
 def within(view: View, plan: Nearest) -> Iterator[models.ScoredPoint]:
     """The points, segment by segment. Raises CorruptionError."""
     if plan.sparse is not None and plan.vector.idf:
-        plan = replace(plan, sparse=weighted(view, plan.vector.name, plan.sparse))
+        weights = weighted(view, plan.vector.name, plan.sparse, plan.params)
+        plan = replace(plan, sparse=weights)
     step = max(1, _VALUES // (plan.vector.dim or _USUAL))
     for segment_view in view.segments:
         rows = _rows(view, segment_view, plan)

@@ -124,6 +124,12 @@ def read_match(message: Message) -> dict[str, Any]:
     return {_MATCHES.get(name, name): value}
 
 
+@reads("IdfParams")
+def read_idf(message: Message) -> str | dict[str, Any]:
+    """Among which points frequencies are those of indices."""
+    return {"corpus": read(message.corpus)} if message.HasField("corpus") else "global"
+
+
 @reads("ShardKeySelector")
 def read_shard_key(message: Message) -> Any:
     """The keys of shards; none: all shards."""
