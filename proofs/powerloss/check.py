@@ -19,8 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from proofs.model.oracle import Oracle, Points
+from proofs.model.oracle import SIMILARITIES, Oracle, Points
 from proofs.model.oracle import read as read_points
+from proofs.model.sparse import MODIFIERS, PLACES, given
 from proofs.model.writes import Write, perform
 from proofs.powerloss.promises import Allowed, History
 from proofs.powerloss.steps import SPACES, Model, State
@@ -137,12 +138,15 @@ def config_of(config: Any) -> dict[str, Any]:
     codes = built.get("quantization_config")
     vectors = built["params"]["vectors"]
     named = {"": vectors} if "size" in vectors else vectors
+    sparse = built["params"].get("sparse_vectors", {})
+    means = {modifier: name for name, modifier in MODIFIERS.items()}
     one: dict[str, Any] = next(iter(named.values()), {})
     return {
         **built["optimizer_config"],
         "codes": next(iter(codes)) if codes else None,
         "on_disk": one.get("on_disk"),
-        "vectors": {name: [v["size"], v["distance"]] for name, v in named.items()},
+        "vectors": {name: [v["size"], v["distance"]] for name, v in named.items()}
+        | {name: [PLACES, means[v["modifier"]]] for name, v in sparse.items()},
         "metadata": built.get("metadata"),
         "payload_schema": built.get("payload_schema", {}),
     }
@@ -155,33 +159,36 @@ def _search_difference(db: VecDB, name: str, model: Model) -> str | None:
         ids = [i for i, point in points.items() if vector in point.vectors]
         rows = np.array([points[i].vectors[vector] for i in ids], dtype=np.float64).reshape(-1, dim)
         query = np.arange(dim, dtype=np.float32) % 7 - 3
-        if distance == "Dot":
+        if distance in MODIFIERS:
+            shared = ((rows != 0) & (query != 0)).any(axis=1)
+            ids, rows = [i for i, some in zip(ids, shared, strict=True) if some], rows[shared]
+        similar = distance in SIMILARITIES
+        asked: Any = given(query) if distance in MODIFIERS else query
+        if similar:
             scores = rows @ query
         elif distance == "Euclid":
             scores = -np.sqrt(np.square(rows - query).sum(axis=1))
         else:
             scores = -np.abs(rows - query).sum(axis=1)
-        truth: dict[Any, float] = dict(
-            zip(ids, np.abs(scores) if distance != "Dot" else scores, strict=True)
-        )
-        best = np.abs(np.sort(scores)[::-1]) if distance != "Dot" else np.sort(scores)[::-1]
+        truth: dict[Any, float] = dict(zip(ids, scores if similar else np.abs(scores), strict=True))
+        best = np.sort(scores)[::-1] if similar else np.abs(np.sort(scores)[::-1])
         for limit, exact in ((len(ids) + 1, False), (7, True), (7, False)):
             hits = db.search(
                 name,
-                (vector, query) if vector else query,
+                (vector, asked) if vector else asked,
                 search_params={"exact": exact},
                 limit=limit,
             )
-            given = [hit.score for hit in hits]
+            found = [hit.score for hit in hits]
             right = [truth.get(hit.id, np.nan) for hit in hits]
             what = f"{name}: search {vector!r} limit {limit}"
             if len({hit.id for hit in hits}) != min(limit, len(ids)):
                 return f"{what}: {len(hits)} results of {len(ids)} points"
-            if not np.allclose(given, right, rtol=1e-5):
-                return f"{what}: scores {given[:5]}, not {right[:5]}"
+            if not np.allclose(found, right, rtol=1e-5):
+                return f"{what}: scores {found[:5]}, not {right[:5]}"
             every = exact or limit > len(ids)  # else an index may have missed some
-            if every and not np.allclose(given, best[:limit], rtol=1e-5):
-                return f"{what}: scores {given[:5]}, the best are {best[:5]}"
+            if every and not np.allclose(found, best[:limit], rtol=1e-5):
+                return f"{what}: scores {found[:5]}, the best are {best[:5]}"
     return None
 
 

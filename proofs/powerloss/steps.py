@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from proofs.model.oracle import Floats, Oracle, PointId, Points
+from proofs.model.oracle import Oracle, PointId, Points
+from proofs.model.sparse import MODIFIERS, PLACES, given
 from proofs.model.writes import Row, Write, perform, take
 from vecdb import VecDB
 
@@ -53,10 +54,14 @@ class Space:
         vectors = {name: self.vector(name, number, version) for name in names}
         return self.point_id(number), payload, vectors
 
-    def vector(self, name: str, number: int, version: int) -> Floats:
-        """The vector of a point."""
+    def vector(self, name: str, number: int, version: int) -> Any:
+        """The vector of a point, as a collection takes it."""
+        dim, distance = self.vectors[name]
         first = number * 31 + version * 7 + len(name)
-        return ((first + 3 * np.arange(self.vectors[name][0])) % 97).astype(np.float32)
+        numbers = ((first + 3 * np.arange(dim)) % 97).astype(np.float32)
+        if distance not in MODIFIERS:
+            return numbers
+        return given(np.where(numbers % 3 == 0, numbers, np.float32(0)))
 
     def after(self, points: Points, write: Write) -> Points:
         """The points after a write."""
@@ -72,11 +77,13 @@ SPACES = {
     "wide": Space({"": (64, "Euclid")}),
     "clustered": Space({"": (6, "Euclid")}),
     "named": Space({**_A, **_B}, uuids=True),
+    "sparse": Space({**_A, "s": (PLACES, "Sparse")}, uuids=True),
     "named-abc": Space({**_A, **_B, "c": (5, "Euclid")}, uuids=True),
     "named-ac": Space({**_A, "c": (5, "Euclid")}, uuids=True),
     "named-acb": Space({**_A, "c": (5, "Euclid"), "b": (4, "Dot")}, uuids=True),
     "background": Space({"": (16, "Dot")}, background=True),
     "none": Space({}, uuids=True),
+    "only-a": Space(_A, uuids=True),
     "only-b": Space(_B, uuids=True),
 }
 

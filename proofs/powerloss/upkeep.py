@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from proofs.model.sparse import MODIFIERS
 from proofs.powerloss.steps import SPACES, Lanes, Model, Run, Space, State, Step
 from vecdb.storage.builder import SegmentBuilder
 
@@ -24,13 +25,24 @@ class Create(Step):
 
     def perform(self, run: Run) -> int:
         space = run.spaces[self.into] = SPACES[self.space]
-        run.db.create_collection(self.into, *_parameters(space))
+        run.db.create_collection(self.into, **_parameters(space))
         return 0
 
 
-def _parameters(space: Space) -> tuple[Any, None, dict[str, Any]]:
-    vectors = {n: {"size": dim, "distance": d} for n, (dim, d) in space.vectors.items()}
-    return vectors.get("", vectors), None, space.settings
+def _parameters(space: Space) -> dict[str, Any]:
+    vectors = {
+        n: {"size": dim, "distance": d}
+        for n, (dim, d) in space.vectors.items()
+        if d not in MODIFIERS
+    }
+    sparse = {
+        n: {"modifier": MODIFIERS[d]} for n, (_, d) in space.vectors.items() if d in MODIFIERS
+    }
+    return {
+        "vectors_config": vectors.get("", vectors),
+        "sparse_vectors_config": sparse or None,
+        "optimizers_config": space.settings,
+    }
 
 
 @dataclass(frozen=True)
@@ -90,7 +102,7 @@ class Recreate(Step):
 
     def perform(self, run: Run) -> int:
         space = run.spaces[self.into] = SPACES[self.space]
-        run.db.recreate_collection(self.into, *_parameters(space))
+        run.db.recreate_collection(self.into, **_parameters(space))
         return 0
 
 
@@ -153,9 +165,10 @@ class Rename(Step):
             run.db.delete_vector_name(self.into, name)
         for name in after.keys() - before.keys():
             dim, distance = after[name]
-            run.db.create_vector_name(
-                self.into, name, {"dense": {"size": dim, "distance": distance}}
-            )
+            config: Any = {"dense": {"size": dim, "distance": distance}}
+            if distance in MODIFIERS:
+                config = {"sparse": {"modifier": MODIFIERS[distance]}}
+            run.db.create_vector_name(self.into, name, config)
         return 0
 
 

@@ -44,6 +44,7 @@ from proofs.powerloss.upkeep import (
     Flush,
     Optimize,
     Recreate,
+    Rename,
     Reopen,
     Restore,
     Snapshot,
@@ -110,6 +111,21 @@ WORKLOADS: dict[str, Workload] = {
             *(Flush(), PutVectors((2, 7), 8, "a"), Delete((8, 9)), DropVectors((0, 11))),
         ),
         setup=NAMED,
+    ),
+    "sparse": Workload(
+        (
+            *(PutVectors((0, 1, 15), 5, "s"), DropVectors((2, 3, 16), "s"), Put(5, 4, 6)),
+            *(Flush(), PutVectors((2, 7), 8, "a"), Delete((8, 9)), Put(20, 3, 7)),
+        ),
+        setup=(Create(space="sparse"), Put(0, 20, 0), Flush(), Put(14, 12, 1)),
+    ),
+    "sparse-merge": Workload(
+        (Put(310, 3, 5), Optimize(DURING), PutVectors((4,), 8, "s"), Rename("only-a"), Flush()),
+        setup=(
+            Create(space="sparse"),
+            *(step for n in range(3) for step in (Put(100 * n, 110, n), Flush())),
+            ONE_SEGMENT,
+        ),
     ),
     # -- the optimizer
     "convert": Workload(

@@ -54,10 +54,13 @@ def _make(path: Path, quantization: Any) -> None:
             db.create_collection(
                 name,
                 {"size": DIM, "distance": "Euclid"},
+                sparse_vectors_config={"s": {}},
                 quantization_config=quantization,
                 optimizers_config={"indexing_threshold": 1, "memmap_threshold": 1},
             )
-            db.upsert(name, models.Batch(ids=range(ROWS), vectors=vectors()))
+            sparse = [{"indices": [i % 5, 5 + i % 9], "values": [1.0, 2.0]} for i in range(ROWS)]
+            both = {"": vectors(), "s": sparse}
+            db.upsert(name, models.Batch(ids=range(ROWS), vectors=both))
             db.delete(name, [7])
         assert db.wait_for_optimizer()
 
@@ -85,6 +88,10 @@ def use(db: VecDB, file: str) -> None:
     """Search so that a file is used: what is mapped is verified then."""
     hits = db.search("c", np.zeros(DIM), search_params=USES.get(file), limit=20)
     assert len({hit.id for hit in hits}) == 20
+    words: Any = {"indices": [3, 7], "values": [1.0, 1.0]}
+    hits = db.query_points("c", words, using="s", limit=ROWS).points
+    wanted = [number for number in range(ROWS) if (number % 5 == 3 or number % 9 == 2)]
+    assert {hit.id for hit in hits} == set(wanted) - {7}
 
 
 def flip(path: Path, at: int) -> None:
@@ -94,7 +101,9 @@ def flip(path: Path, at: int) -> None:
 
 
 def file_of(root: Path, name: str) -> Path:
-    [found] = root.glob(f"collections/c/segments/*/{name}")
+    """Of the dense vectors, if they have one of this name, else of the sparse ones."""
+    segments = root / "collections" / "c" / "segments"
+    [found] = list(segments.glob(f"*/{name}")) or list(segments.glob(f"*/{name}.s"))
     return found
 
 
@@ -147,7 +156,7 @@ def test_a_derived_file_is_done_without_and_written_anew(
     make(path, QUANTIZATIONS[quantization])
     damaged = file_of(path, file)
     HARM[harm](damaged)
-    assert [Path(p.path).name for p in check_database(path).problems] == [file]
+    assert [Path(p.path).name for p in check_database(path).problems] == [damaged.name]
     with VecDB(path, read_only=True) as db, caplog.at_level(logging.WARNING, "vecdb"):
         use(db, file)
         require_exact(db)
@@ -244,7 +253,7 @@ def test_one_damaged_collection_keeps_no_other_from_opening(
         assert [c.name for c in db.get_collections().collections] == ["c", "other"]
         assert db.collection_exists("c")
         for use in (db.collection, db.get_collection, db.count, db.flush):
-            with pytest.raises(CorruptionError, match=f"{file}: 100 bytes") as caught:
+            with pytest.raises(CorruptionError, match=f"{damaged.name}: 100 bytes") as caught:
                 use("c")
             assert caught.value.path == str(damaged)
         with pytest.raises(AlreadyExistsError):

@@ -105,7 +105,9 @@ def test_originals_that_are_damaged_are_no_answer_and_the_rest_is_saved(
     report = repair_database(path, tmp_path / "saved")
     assert not report.complete
     with VecDB(tmp_path / "saved") as db:
-        saved = {r.id: r for r in db.scroll("c", limit=ROWS + 1, with_vectors=True)[0]}
+        saved: dict[Any, Any] = {
+            r.id: r for r in db.scroll("c", limit=ROWS + 1, with_vectors=True)[0]
+        }
         assert len(saved) == ROWS
         lost = 0
         for point_id, point in oracle.points.items():
@@ -167,7 +169,8 @@ def test_a_name_comes_and_goes(copied: tuple[Path, Oracle], open_db: Callable[..
     assert [p.id for p in db.query_points("c", QUERY, using="new").points] == [9]
     db.flush()
     [found] = db.query_points("c", {"indices": [0], "values": [1.0]}, using="new").points
-    assert (found.id, found.score) == (9, pytest.approx(0.28768, rel=1e-4))  # ln(1 + 0.5 / 1.5)
+    assert found.id == 9
+    assert found.score == pytest.approx(0.28768, rel=1e-4)  # ln(1 + 0.5 / 1.5)
     db.delete_vector_name("c", "s")
     db.delete_vector_name("c", "new")
     assert not list(path.glob("collections/c/segments/*/*.s"))
@@ -189,7 +192,9 @@ def test_idf_counts_the_points_that_live(
         gone = rng.sample(sorted(oracle.points, key=int), 150)
         db.delete("c", gone)
         oracle.delete(gone)
-        rows = [(ROWS + 100 * step + i, None, pool.vectors(rng, oracle)) for i in range(100)]
+        rows: list[Any] = [
+            (ROWS + 100 * step + i, None, pool.vectors(rng, oracle)) for i in range(100)
+        ]
         rows += [(i, None, pool.vectors(rng, oracle)) for i in rng.sample(gone, 30)]
         db.upsert("c", [{"id": i, "vector": v} for i, _, v in rows])
         oracle.upsert(rows)
@@ -206,13 +211,13 @@ def test_what_was_done_is_explained(copied: tuple[Path, Oracle]) -> None:
     with VecDB(path) as db:
         answer = db.query_points("c", QUERY, using="s", limit=3, explain=True)
         [segment] = answer.explanation or []
-        assert [stage.name for stage in segment.stages] == ["postings", "originals"]
+        assert [stage.by for stage in segment.stages] == ["postings", "originals"]
         exact = db.query_points(
             "c", QUERY, using="s", limit=3, explain=True, search_params={"exact": True}
         )
         [stage] = (exact.explanation or [])[0].stages
         there = sum("s" in point.vectors for point in oracle.points.values())
-        assert (stage.name, stage.scored, stage.why) == ("originals", there, "asked for")
+        assert (stage.by, stage.rows, stage.reason) == ("originals", there, "asked for")
 
 
 def test_an_index_takes_few_bytes(copied: tuple[Path, Oracle]) -> None:

@@ -14,8 +14,9 @@ from vecdb.index import Inverted, Terms
 from vecdb.index.sparse import building
 from vecdb.kernels.sparse import scan_sparse, score_sparse, search_postings
 from vecdb.kernels.topk import topk_sort
-from vecdb.storage.format import DamageError, pack_bits
+from vecdb.storage.format import DamageError, pack_bits, pack_blocks
 from vecdb.storage.memory_vectors import SparseVectors
+from vecdb.storage.states import read_terms
 from vecdb.vectors import to_sparse
 from vecdb.vectors.blocks import concat, none_of, replaced
 from vecdb.vectors.sparse import SparseBlock, ascend, offsets_of, weighted_sum
@@ -290,10 +291,21 @@ def test_terms_that_would_lead_astray_are_refused(rng: np.random.Generator) -> N
 
 
 def searched(
-    block: SparseBlock, query: SparseBlock, mask: npt.NDArray[np.uint8], limit: int, window: int
+    block: SparseBlock, query: SparseBlock, mask: npt.NDArray[np.uint8], limit: int
 ) -> list[tuple[int, float]]:
     """The answer of an index."""
-    terms, packed = inverted(block)
+    return searched_by(*inverted(block), block, query, mask, limit)
+
+
+def searched_by(
+    terms: Terms,
+    packed: npt.NDArray[np.uint8],
+    block: SparseBlock,
+    query: SparseBlock,
+    mask: npt.NDArray[np.uint8],
+    limit: int,
+) -> list[tuple[int, float]]:
+    window = terms.window
     slots = terms.slots(query.indices)
     known = slots >= 0
     slots = slots[known]
@@ -349,4 +361,30 @@ def test_kernels_find_what_numpy_finds(
                 topk_sort(found, places, filled)
                 pairs = zip(places[:filled].tolist(), found[:filled].tolist(), strict=True)
                 assert list(pairs) == wanted
-                assert searched(block, query, mask, limit, window) == wanted
+                assert searched(block, query, mask, limit) == wanted
+
+
+def test_no_bytes_lead_a_search_astray(rng: np.random.Generator) -> None:
+    """Terms are refused, or a search by them reads what is there and ends."""
+    block = random_block(rng, 900, 30, 12, least=-1.0)
+    terms, packed = inverted(block)
+    arrays = terms.state()
+    described = [[name, array.dtype.str, list(array.shape)] for name, array in arrays.items()]
+    parts = pack_blocks({"window": terms.window, "arrays": described}, list(arrays.values()))
+    data = np.frombuffer(b"".join(bytes(memoryview(part)) for part in parts), dtype=np.uint8)
+    assert read_terms(data, len(block.indices)).terms.tolist() == terms.terms.tolist()
+    query = block.take([int(block.sizes.argmax())])
+    refused = 0
+    for _ in range(600):
+        changed = data.copy()
+        at = rng.integers(0, len(data), rng.integers(1, 4))
+        changed[at] = rng.choice([0, 1, 127, 255, int(rng.integers(256))], len(at))
+        try:
+            found = read_terms(changed, len(block.indices))
+        except DamageError:
+            refused += 1
+            continue
+        found.frequencies(query.indices)
+        answer = searched_by(found, packed, block, query, ALL, 10)
+        assert all(0 <= row < len(block) for row, _ in answer)
+    assert 0 < refused < 600

@@ -1,5 +1,4 @@
-"""Exact scores of sparse vectors: scans with a running top-k, scores of single rows, and the search
-of an inverted index.
+"""Exact scores of sparse vectors: scans, single rows, and the search of an inverted index.
 
 A block of rows is three arrays: ``offsets: int64[n + 1]``, ``indices: uint32[m]``, ascending in
 each row, and ``values: float32[m]``. A query is a row of the same kind. Products are summed in
@@ -144,8 +143,8 @@ def _add(postings, first, count, bounds, sums):  # type: ignore[no-untyped-def]
 def _above(counts, postings, order, start, stop, blocks, firsts, sums, least, found):  # type: ignore[no-untyped-def]
     """Find the rows whose sums are above ``least``, which is not negative, among those of the
     postings of some terms. Returns how many there are."""
-    many = 0
-    total = 0
+    many = np.int64(0)
+    total = np.int64(0)
     for i in range(start, stop):
         total += np.int64(counts[blocks[order[i]]])
     size = sums.shape[0]

@@ -95,7 +95,8 @@ class SearchStage(Result, forbid_unknown_fields=True):
 
     by: str
     """``condition`` (of a filter, answered without payloads), ``filter``, ``sketches``, ``codes``,
-    ``originals``, ``examples`` or ``mmr``."""
+    ``postings`` (of an inverted index: ``rows`` are these), ``originals``, ``examples`` or
+    ``mmr``."""
     rows: int
     kept: int
     reason: str

@@ -14,6 +14,8 @@
                                  vectors[.<name>] present[.<name>]
                                  codes[.<name>] quantizer[.<name>]
                                  sketch[.<name>] index[.<name>]
+                                 sparse-offsets[.<name>] sparse-indices[.<name>]
+                                 sparse-values[.<name>] terms[.<name>] postings[.<name>]
                                  payload-edits.<seq> column.<field>
       snapshots/                 full-snapshot-<number>-<time>.snapshot and .snapshot.sha256
       snapshots/<name>/          <name>-<number>-<time>.snapshot and .snapshot.sha256

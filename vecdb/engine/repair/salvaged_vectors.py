@@ -1,5 +1,4 @@
-"""The vectors of one name in a damaged segment, as far as they can be read, a window of rows at a
-time."""
+"""The vectors of one name in a damaged segment, as far as they can be read."""
 
 from __future__ import annotations
 
