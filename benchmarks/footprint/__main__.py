@@ -135,7 +135,7 @@ def _measure(options: argparse.Namespace) -> dict[str, Any]:
     from benchmarks.common import Run
     from benchmarks.data import rows_of
     from benchmarks.footprint import counters
-    from benchmarks.footprint.cells import chosen
+    from benchmarks.footprint.cells import CELLS, chosen
     from benchmarks.footprint.measure import Footprint
     from benchmarks.process import Failed
     from benchmarks.systems import missing
@@ -171,6 +171,7 @@ def _measure(options: argparse.Namespace) -> dict[str, Any]:
             "skipped": {},
             "failed": {},
         }
+        names = [(cell.system, cell.codes, cell.mode) for cell in CELLS]
         there = {(one["system"], one["codes"], one["mode"]) for one in results["cells"]}
         for cell in cells:
             if (cell.system, cell.codes, cell.mode) in there:
@@ -184,6 +185,9 @@ def _measure(options: argparse.Namespace) -> dict[str, Any]:
             except Failed as failed:
                 run.say(f"{cell.label} failed: {failed}")
                 results["failed"][cell.label] = str(failed)
+            results["cells"].sort(
+                key=lambda one: names.index((one["system"], one["codes"], one["mode"]))
+            )
             if options.json is not None:
                 options.json.write_text(json.dumps(results, indent=1) + "\n")
     return results

@@ -65,9 +65,7 @@ class LanceDB(System):
 class IvfPq(LanceDB):
     """An effort is ``nprobes`` and ``refine_factor``: candidates that are rescored, by k."""
 
-    efforts = tuple(
-        [probes, factor] for probes in (5, 10, 20, 40, 80, 160) for factor in (5, 10, 20)
-    )
+    efforts = tuple([probes, factor] for probes in (10, 20, 40, 80) for factor in (5, 10))
     note = "IVF (√n lists), PQ of 8 bits, 8 dimensions each, rescored from float32"
 
     def index(self) -> Any:
