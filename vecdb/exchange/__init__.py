@@ -5,8 +5,8 @@
     exchange.export_collection(db.collection("texts"), "texts.parquet")
     exchange.import_collection(db, "copy", "texts.parquet")
 
-Everything here works through the public verbs, a few thousand points at a time. What was interrupted,
-by Ctrl-C or by the death of the process, goes on with ``resume=True``.
+Everything here works through the public verbs, a few thousand points at a time. What was
+interrupted, by Ctrl-C or by the death of the process, goes on with ``resume=True``.
 """
 
 from __future__ import annotations

@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from vecdb.errors import InvalidInputError
 from vecdb.exchange.columns import (
@@ -73,13 +75,13 @@ def read_config(path: Path) -> CollectionConfig | None:
     return config_of_text(file.read_bytes(), str(file)) if file.exists() else None
 
 
-def read_ids(path: Path, count: int) -> np.ndarray | None:
+def read_ids(path: Path, count: int) -> npt.NDArray[Any] | None:
     """The ids that stand beside a file of so many rows. Raises InvalidInputError."""
     file = _named(path, IDS)
     if not file.exists():
         return None
     try:
-        array = np.load(file, mmap_mode="r")
+        array: npt.NDArray[Any] = np.load(file, mmap_mode="r")
     except (ValueError, EOFError) as error:
         raise source_error(file, error) from None
     if array.shape != (count,):
@@ -115,7 +117,7 @@ def dims_of(config: CollectionConfig) -> dict[str, int]:
     return {name: params.size for name, params in vector_params(config).items()}
 
 
-def ids_or_numbers(ids: np.ndarray | None, start: int, stop: int) -> list[PointId]:
+def ids_or_numbers(ids: npt.NDArray[Any] | None, start: int, stop: int) -> list[PointId]:
     """The ids of some rows; their numbers, if there are no ids."""
     if ids is None:
         return list(range(start, stop))

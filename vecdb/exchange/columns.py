@@ -56,12 +56,17 @@ def _with_holes(block: VectorBlock) -> Any:
 class Source(Protocol):
     """What points come from: a file that was opened and looked at."""
 
-    count: int | None
-    """How many points; None: nobody knows before the end."""
-    dims: dict[str, int]
-    """How many numbers the vectors of each name have."""
-    config: CollectionConfig | None
-    """That of the collection that was exported; None: it is another program's file."""
+    @property
+    def count(self) -> int | None:
+        """How many points; None: nobody knows before the end."""
+
+    @property
+    def dims(self) -> dict[str, int]:
+        """How many numbers the vectors of each name have."""
+
+    @property
+    def config(self) -> CollectionConfig | None:
+        """That of the collection that was exported; None: it is another program's file."""
 
     def columns(
         self, rows: int, names: Sequence[str] | None = None, with_payload: bool = True
@@ -73,14 +78,29 @@ class Source(Protocol):
 class Whole(Protocol):
     """What a file is written from: all that it says in its head is known."""
 
-    count: int
-    dims: dict[str, int]
-    config: CollectionConfig
-    numbers: bool
-    """Whether all ids are integers."""
-    holes: set[str]
-    """Vector names that some points lack."""
-    with_payload: bool
+    @property
+    def count(self) -> int:
+        """How many points."""
+
+    @property
+    def dims(self) -> dict[str, int]:
+        """How many numbers the vectors of each name have."""
+
+    @property
+    def config(self) -> CollectionConfig:
+        """That of the collection, with these vectors."""
+
+    @property
+    def numbers(self) -> bool:
+        """Whether all ids are integers."""
+
+    @property
+    def holes(self) -> set[str]:
+        """Vector names that some points lack."""
+
+    @property
+    def with_payload(self) -> bool:
+        """Whether payloads are wanted."""
 
     def columns(
         self, rows: int, names: Sequence[str] | None = None, with_payload: bool = True
@@ -97,7 +117,8 @@ def columns_of(records: Sequence[Record], dims: dict[str, int], *, with_payload:
         has = np.array([each is not None for each in given], dtype=np.bool_)
         vectors[name] = block_of(some.reshape(-1, dim), has)
     payloads = [record.payload for record in records] if with_payload else None
-    return Columns([record.id for record in records], vectors, payloads)
+    ids: list[Any] = [record.id for record in records]  # canonical, as they come back
+    return Columns(ids, vectors, payloads)
 
 
 def block_of(some: Any, has: npt.NDArray[np.bool_]) -> VectorBlock:

@@ -45,21 +45,21 @@ def export_collection(
     overwrite: bool = False,
     progress: Progress = False,
 ) -> ExportReport:
-    """Write the points of a collection to a file: ids, ``float32`` vectors, payloads, configuration.
+    """Write the points of a collection to a file, with its configuration.
 
-    ``format``: ``jsonl``, ``parquet``, ``npy``, ``fvecs``, ``fbin``, ``hdf5`` or ``safetensors``; None:
-    what the name of the file ends in. ``npy``, ``fvecs``, ``fbin`` and ``hdf5`` hold the vectors of one
-    name: points that lack it are left out. ``vectors``: the names of those that are wanted, ``""`` for
-    the unnamed one. ``scroll_filter``: only the points that match.
+    ``format``: ``jsonl``, ``parquet``, ``npy``, ``fvecs``, ``fbin``, ``hdf5`` or ``safetensors``;
+    None: what the name of the file ends in. ``npy``, ``fvecs``, ``fbin`` and ``hdf5`` hold the
+    vectors of one name: points that lack it are left out. ``vectors``: the names of those that are
+    wanted, ``""`` for the unnamed one. ``scroll_filter``: only the points that match.
 
-    Points are gathered in a directory beside the file, ``<path>.exporting``, of which the file is then
-    made: for a while there must be room for both. The file appears when it is whole. ``resume`` goes on
-    with an export that was interrupted, and is as good as a new one; ``overwrite`` begins anew, and
-    replaces the file. Points that are written meanwhile may be in it or not: one opened with
-    ``read_only=True`` stays as it is.
+    Points are gathered in a directory beside the file, ``<path>.exporting``, of which the file is
+    then made: for a while there must be room for both. The file appears when it is whole.
+    ``resume`` goes on with an export that was interrupted, and is as good as a new one;
+    ``overwrite`` begins anew, and replaces the file. Points that are written meanwhile may be in it
+    or not: one opened with ``read_only=True`` stays as it is.
 
-    Raises AlreadyExistsError, InvalidInputError, NotFoundError (no vector of that name), LockedError
-    (another process is at it), StorageFullError.
+    Raises AlreadyExistsError, InvalidInputError, NotFoundError (no vector of that name),
+    LockedError (another process is at it), StorageFullError.
     """
     target = Path(path).absolute()
     kind = format_of(target, format, to_write=True)

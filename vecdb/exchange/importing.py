@@ -42,16 +42,18 @@ def import_collection(
 ) -> ImportReport:
     """Write the points of a file into a collection, which is made if it does not exist.
 
-    ``format`` as in ``export_collection``; files of other programs are read, too. A new collection has
-    the configuration and payload indexes of the one that was exported; of another program's file it has
-    a vector of each array, and ``distance`` says how they compare. ``using``: the vector name that the
-    vectors of a file with one array are for. Points of a file without ids have the numbers of its rows.
+    ``format`` as in ``export_collection``; files of other programs are read, too. A new collection
+    has the configuration and payload indexes of the one that was exported; of another program's
+    file it has a vector of each array, and ``distance`` says how they compare. ``using``: the
+    vector name that the vectors of a file with one array are for. Points of a file without ids have
+    the numbers of its rows.
 
-    A point that exists is replaced. ``resume`` goes on with an import that was interrupted: points that
-    exist stay as they are. Any numbers are taken: float64, float16, integers, of any order of bytes.
+    A point that exists is replaced. ``resume`` goes on with an import that was interrupted: points
+    that exist stay as they are. Any numbers are taken: float64, float16, integers, of any order of
+    bytes.
 
-    Raises NotFoundError (no such file), InvalidInputError. What the head of a file says is checked before
-    anything is written; at what is wrong further on, the batches before it stay.
+    Raises NotFoundError (no such file), InvalidInputError. What the head of a file says is checked
+    before anything is written; at what is wrong further on, the batches before it stay.
     """
     file = Path(path)
     source = open_source(file, format)

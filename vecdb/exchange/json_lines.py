@@ -51,20 +51,20 @@ def _lines(columns: Columns) -> Iterator[bytes]:
 class JsonLines:
     """The points of a file, line by line."""
 
-    count = None
+    count: int | None = None
 
     def __init__(self, path: Path) -> None:
-        """Look at the first line, which says what vectors there are. Raises InvalidInputError."""
+        """Look at the first line, which says what vectors there are if nothing else does. Raises
+        InvalidInputError."""
         self._path = path
         self.config = beside.read_config(path)
+        if self.config is not None:
+            self.dims = beside.dims_of(self.config)
+            return
         first = next(self._points(), None)
         if first is None:
             raise InvalidInputError(f"{path}: expected a point in each line, got none")
-        self.dims = (
-            {name: len(vector) for name, vector in first[1].items()}
-            if self.config is None
-            else beside.dims_of(self.config)
-        )
+        self.dims = {name: len(vector) for name, vector in first[1].items()}
 
     def columns(
         self, rows: int, names: Sequence[str] | None = None, with_payload: bool = True
@@ -73,6 +73,12 @@ class JsonLines:
         points = self._points()
         done = 0
         while some := list(islice(points, rows)):
+            unknown = {name for each in some for name in each[1]} - self.dims.keys()
+            if unknown:
+                raise InvalidInputError(
+                    f"{self._path}: points {done} to {done + len(some) - 1}: expected vectors "
+                    f"{sorted(self.dims)}, got one called {min(unknown)!r}"
+                )
             vectors = {
                 name: self._block([each[1].get(name) for each in some], name, done)
                 for name in (self.dims if names is None else names)
@@ -119,12 +125,8 @@ class JsonLines:
         vectors = {"": vector} if isinstance(vector, list) else vector or {}
         if not isinstance(vectors, dict) or not all(isinstance(v, list) for v in vectors.values()):
             raise InvalidInputError(
-                f"{where}: expected a list of numbers as vector, or lists by name, got {vector!r:.60}"
-            )
-        unknown = vectors.keys() - self.dims.keys() if hasattr(self, "dims") else set()
-        if unknown:
-            raise InvalidInputError(
-                f"{where}: there is a vector {min(unknown)!r}; expected {sorted(self.dims)}"
+                f"{where}: expected a list of numbers as vector, or lists by name, got "
+                f"{vector!r:.60}"
             )
         payload = point.get("payload")
         if payload is not None and not isinstance(payload, dict):

@@ -32,8 +32,8 @@ from vecdb.vectors.block import Floats, VectorBlock
 Rows = Callable[[int, int], npt.NDArray[Any]]
 """Gives the rows from one number to before another."""
 
-_LITTLE = np.dtype("<f4")
-_ELEMENTS = {
+_LITTLE: np.dtype[Any] = np.dtype("<f4")
+_ELEMENTS: dict[str, np.dtype[Any]] = {
     ".fvecs": np.dtype("<f4"),
     ".bvecs": np.dtype("u1"),
     ".ivecs": np.dtype("<i4"),

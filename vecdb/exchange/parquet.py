@@ -1,8 +1,8 @@
 """Parquet, as data frames and analytical databases read it.
 
-A column ``id``, one for each vector name (``vector``, or ``vector_<name>``): lists of one length, and
-``payload``: JSON. In files of others every column of equally long lists of floats is a vector, and
-what is neither vector nor id is a key of the payload.
+A column ``id``, one for each vector name (``vector``, or ``vector_<name>``): lists of one length,
+and ``payload``: JSON. In files of others every column of equally long lists of floats is a vector,
+and what is neither vector nor id is a key of the payload.
 """
 
 from __future__ import annotations

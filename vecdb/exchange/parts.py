@@ -1,8 +1,8 @@
 """Parts: what an export has gathered so far, in a directory beside the file that it makes.
 
-Points are read from the collection in the order of their ids, and written part by part, each a whole
-safetensors file that is synced and then gets its name. So an export that was killed goes on behind
-the last part. A part knows the id of the next point.
+Points are read from the collection in the order of their ids, and written part by part, each a
+whole safetensors file that is synced and then gets its name. So an export that was killed goes on
+behind the last part. A part knows the id of the next point.
 """
 
 from __future__ import annotations

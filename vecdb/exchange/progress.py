@@ -20,7 +20,7 @@ def ticking(progress: Progress, what: str, total: int | None) -> Iterator[Tick]:
         from tqdm import tqdm
 
         with tqdm(total=total, desc=what, unit=" points", unit_scale=True) as bar:
-            yield bar.update
+            yield bar.update  # type: ignore[misc]  # it takes an int, too
     else:
         done = 0
 

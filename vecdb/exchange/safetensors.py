@@ -1,8 +1,8 @@
 """safetensors: arrays by name in one file, as models are stored.
 
 Eight bytes with the length of a JSON head, the head, the arrays. Points are ``ids``, ``vector`` (or
-``vector_<name>`` of each), ``present_…`` where some points lack the vector, and ``payload``: bytes of
-JSON, a line a point.
+``vector_<name>`` of each), ``present_…`` where some points lack the vector, and ``payload``: bytes
+of JSON, a line a point.
 """
 
 from __future__ import annotations
@@ -29,7 +29,6 @@ from vecdb.exchange.columns import (
     config_of_text,
     ids_of_array,
     json_of,
-    must_be_matrix,
     name_of,
     payload_of,
     text_of_config,
