@@ -11,8 +11,8 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from tests.features.serving import Server, error, serving
 
+from tests.features.serving import Server, error, serving
 from vecdb import VecDB
 
 PATH = "/vecdb/collections/c/points/within"

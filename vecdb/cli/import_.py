@@ -16,8 +16,8 @@ def add_to(commands: Commands) -> None:
         _import,
         "write the points of a file into a collection",
         "Read what vecdb export wrote, or another program, and write it into a collection, which "
-        "is made if it does not exist. Points that exist are replaced. What was interrupted goes on "
-        "with --resume: points that exist then stay as they are.",
+        "is made if it does not exist. Points that exist are replaced. What was interrupted goes "
+        "on with --resume: points that exist then stay as they are.",
         "vecdb import texts.parquet --to my.db --collection texts",
     )
     command.add_argument("file", metavar="FILE", type=path, help="the file to read")

@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from vecdb.errors import InvalidInputError
 from vecdb.models import Batch, CollectionConfig, Payload, Record, VectorParams, coerce
-from vecdb.vectors.block import VectorBlock
+from vecdb.vectors.block import Floats, VectorBlock
 
 PointId = int | str
 Tick = Callable[[int], None]
@@ -227,6 +227,13 @@ def payload_of(text: str | bytes, where: str) -> Payload | None:
     if payload is not None and not isinstance(payload, dict):
         raise InvalidInputError(f"{where}: expected a JSON object as payload, got {payload!r:.60}")
     return payload
+
+
+def floats(array: npt.NDArray[Any]) -> Floats:
+    """Any numbers in any order of bytes, as what a block holds. What float32 cannot hold becomes an
+    infinity, which is refused by whoever takes it."""
+    with np.errstate(over="ignore"):
+        return np.array(array, dtype=np.float32, order="C")
 
 
 def must_be_matrix(shape: tuple[int, ...], where: str) -> tuple[int, int]:

@@ -16,7 +16,7 @@ from vecdb.errors import AlreadyExistsError, InvalidInputError, NotFoundError
 from vecdb.exchange import beside
 from vecdb.exchange.columns import config_with, vector_params
 from vecdb.exchange.formats import Format, format_of
-from vecdb.exchange.parts import SUFFIX, Parts, Request
+from vecdb.exchange.parts import SUFFIX, Parts, Request, remove
 from vecdb.exchange.progress import Progress, ticking
 from vecdb.storage import fs
 
@@ -69,12 +69,14 @@ def export_collection(
         else models.coerce(models.Filter, scroll_filter, "scroll_filter")
     )
     request = _request(collection, kind, vectors, wanted, with_payload)
-    if target.exists() and not overwrite:
+    directory = target.with_name(target.name + SUFFIX)
+    goes_on = resume and directory.exists()  # then the file, if it is there, is of that export
+    if target.exists() and not overwrite and not goes_on:
         raise AlreadyExistsError(f"{target} exists; overwrite=True replaces it")
     if not target.parent.is_dir():
         raise InvalidInputError(f"{target}: the directory {target.parent} does not exist")
     with fs.raising_storage_full(target):
-        parts = _parts(target.with_name(target.name + SUFFIX), request, resume, overwrite)
+        parts = _parts(directory, request, resume, overwrite)
         lock = parts.lock()
         try:
             points = _export(collection, target, kind, parts, progress)
@@ -114,7 +116,7 @@ def _parts(directory: Path, request: Request, resume: bool, overwrite: bool) -> 
                 f"{directory}: an export was interrupted here; resume=True goes on with it, "
                 f"overwrite=True starts anew"
             )
-        fs.remove_tree(directory)
+        remove(directory)
     return Parts.begin(directory, request)
 
 

@@ -20,6 +20,7 @@ from vecdb.exchange.columns import (
     Whole,
     array_of_ids,
     config_of_text,
+    floats,
     ids_of_array,
     json_of,
     must_be_matrix,
@@ -121,9 +122,7 @@ class Hdf5:
             stop = min(start + rows, self.count)
             vectors = {}
             if names is None or name in names:
-                train = self._file["train"][start:stop]
-                with np.errstate(over="ignore"):
-                    vectors[name] = VectorBlock(np.asarray(train, dtype=np.float32))
+                vectors[name] = VectorBlock(floats(self._file["train"][start:stop]))
             yield Columns(
                 self._ids(start, stop),
                 vectors,

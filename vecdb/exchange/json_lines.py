@@ -17,7 +17,16 @@ import numpy as np
 
 from vecdb.errors import InvalidInputError
 from vecdb.exchange import beside
-from vecdb.exchange.columns import ROWS, Columns, Tick, Whole, block_of, json_of
+from vecdb.exchange.columns import (
+    ROWS,
+    Columns,
+    Tick,
+    Whole,
+    block_of,
+    floats,
+    json_of,
+    must_be_numbers,
+)
 from vecdb.storage.fs import AppendFile
 from vecdb.vectors.block import VectorBlock
 
@@ -96,14 +105,13 @@ class JsonLines:
                     f"{len(vector)}"
                 )
         has = np.array([vector is not None for vector in given], dtype=np.bool_)
+        where = f"{self._path}: points {done} to {done + len(given) - 1}"
         try:
-            some = np.array([vector for vector in given if vector is not None], dtype=np.float32)
-        except (TypeError, ValueError) as error:
-            raise InvalidInputError(
-                f"{self._path}: points {done} to {done + len(given) - 1}: expected vectors of "
-                f"numbers: {error}"
-            ) from None
-        return block_of(some.reshape(-1, dim), has)
+            some = np.array([vector for vector in given if vector is not None])
+        except ValueError:  # a list in the place of a number
+            raise InvalidInputError(f"{where}: expected numbers in each vector") from None
+        must_be_numbers(some.dtype, where)
+        return block_of(floats(some).reshape(-1, dim), has)
 
     def _points(self) -> Iterator[tuple[Any, dict[str, Any], Any]]:
         """Id, vectors by name and payload of each line."""

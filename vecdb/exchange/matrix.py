@@ -21,13 +21,14 @@ from vecdb.exchange.columns import (
     Columns,
     Tick,
     Whole,
+    floats,
     must_be_matrix,
     must_be_numbers,
     source_error,
 )
 from vecdb.exchange.npy_head import npy_head
 from vecdb.storage.fs import AppendFile
-from vecdb.vectors.block import Floats, VectorBlock
+from vecdb.vectors.block import VectorBlock
 
 Rows = Callable[[int, int], npt.NDArray[Any]]
 """Gives the rows from one number to before another."""
@@ -66,17 +67,10 @@ class Matrix:
             stop = min(start + rows, self.count)
             vectors = {}
             if names is None or name in names:
-                vectors[name] = VectorBlock(_floats(self._rows(start, stop)))
+                vectors[name] = VectorBlock(floats(self._rows(start, stop)))
             ids = beside.ids_or_numbers(self._ids, start, stop)
             some = payloads and beside.take_payloads(payloads, stop - start, self._path)
             yield Columns(ids, vectors, some or None)
-
-
-def _floats(array: npt.NDArray[Any]) -> Floats:
-    """Any numbers in any order of bytes, as what a block holds. What float32 cannot hold becomes an
-    infinity, which is refused by whoever takes it."""
-    with np.errstate(over="ignore"):
-        return np.array(array, dtype=np.float32, order="C")
 
 
 def _write(whole: Whole, path: Path, tick: Tick, head: bytes, before_each: bytes) -> None:
@@ -137,6 +131,9 @@ def open_vecs(path: Path) -> Matrix:
     size = path.stat().st_size
     with open(path, "rb") as file:
         head = file.read(4)
+    known = beside.read_config(path)
+    if not head and known is not None:  # of no points at all
+        head = struct.pack("<i", *beside.dims_of(known).values())
     if len(head) < 4:
         raise InvalidInputError(f"{path}: expected a length and a vector, got {len(head)} bytes")
     (dim,) = struct.unpack("<i", head)

@@ -13,8 +13,6 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from vecdb.errors import InvalidInputError
 from vecdb.exchange.columns import (
     Columns,
@@ -24,6 +22,7 @@ from vecdb.exchange.columns import (
     block_of,
     column_of,
     config_of_text,
+    floats,
     id_of_text,
     json_of,
     name_of,
@@ -185,8 +184,7 @@ class Parquet:
         values = column.flatten()
         if values.null_count:
             raise InvalidInputError(f"{where}: a vector has null in the place of a number")
-        with np.errstate(over="ignore"):
-            some = np.asarray(values.to_numpy(zero_copy_only=False), dtype=np.float32)
+        some = floats(values.to_numpy(zero_copy_only=False))
         has = column.is_valid().to_numpy(zero_copy_only=False)
         return block_of(some.reshape(-1, dim), has)
 

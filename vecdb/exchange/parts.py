@@ -92,6 +92,13 @@ def dims_of(request: Request) -> dict[str, int]:
     return {name: params.size for name, params in vector_params(request.config).items()}
 
 
+def remove(directory: Path) -> None:
+    """Remove the parts of an export. Without its request nobody goes on with some of them."""
+    fs.remove_file(directory / _REQUEST)
+    fs.sync_dir(directory)
+    fs.remove_tree(directory)
+
+
 class Parts:
     """The parts of one export; as a `Whole`, when it has all."""
 
@@ -189,7 +196,7 @@ class Parts:
 
     def remove(self) -> None:
         """Remove all parts: they are of no more use."""
-        fs.remove_tree(self._directory)
+        remove(self._directory)
 
     # -- as a Whole ------------------------------------------------------------------------
 

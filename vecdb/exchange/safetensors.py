@@ -27,6 +27,7 @@ from vecdb.exchange.columns import (
     array_of_ids,
     column_of,
     config_of_text,
+    floats,
     ids_of_array,
     json_of,
     name_of,
@@ -197,7 +198,7 @@ class Safetensors:
             yield Columns(self._ids(start, stop), vectors, some)
 
     def _block(self, name: str, start: int, stop: int) -> VectorBlock:
-        values = self._vectors[name].rows(start, stop).astype(np.float32)
+        values = floats(self._vectors[name].rows(start, stop))
         present = self.tensors.get(_present(name))
         if present is None:
             return VectorBlock(values)
