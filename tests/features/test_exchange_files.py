@@ -227,6 +227,20 @@ def test_parquet_of_other_programs(db: VecDB, tmp_path: Path) -> None:
     ]
 
 
+def test_what_data_frames_write_again_is_read(db: VecDB, tmp_path: Path) -> None:
+    """Polars writes large strings, DuckDB lists of any length; neither keeps the configuration."""
+    given = of_two_vectors(db)
+    path = tmp_path / "points.parquet"
+    exchange.export_collection(given, path)
+    table = pq.read_table(path)
+    floats = pa.large_list(pa.float32())
+    for name, kind in (("payload", pa.large_string()), ("vector_a", floats), ("vector_b", floats)):
+        at = table.schema.get_field_index(name)
+        table = table.set_column(at, name, table.column(name).cast(kind))
+    pq.write_table(table.replace_schema_metadata(None), path)
+    assert imported(db, path) == points_of(given)
+
+
 def test_safetensors_of_other_programs(db: VecDB, tmp_path: Path) -> None:
     rows = np.random.default_rng(0).normal(size=(20, 4))
     arrays = {"left": rows.astype(np.float16), "right": np.ascontiguousarray(rows[:, :3])}

@@ -136,6 +136,10 @@ class Parquet:
                 return found
         return {}
 
+    def _is_text(self, kind: Any) -> bool:
+        types = self._pa.types
+        return bool(types.is_string(kind) or types.is_large_string(kind))
+
     def _dim(self, column: str) -> int:
         """The length of the first vector of a column."""
         kind = self._file.schema_arrow.field(column).type
@@ -193,7 +197,7 @@ class Parquet:
         payloads: list[Payload | None] = [{} for _ in range(batch.num_rows)]
         for column in others:
             values = batch.column(column)
-            ours = column == "payload" and self._pa.types.is_string(values.type)
+            ours = column == "payload" and self._is_text(values.type)
             for row, value in enumerate(values.to_pylist()):
                 payload = payloads[row]
                 assert payload is not None
