@@ -21,6 +21,9 @@ __all__ = [
     "import_collection",
     "pull_collection",
     "push_collection",
+    "to_arrow",
+    "to_dicts",
+    "to_pandas",
 ]
 
 
@@ -37,4 +40,8 @@ def __getattr__(name: str) -> Any:
         from vecdb.exchange import transfer
 
         return getattr(transfer, name)
+    if name in ("to_arrow", "to_dicts", "to_pandas"):
+        from vecdb.exchange import frames
+
+        return getattr(frames, name)
     raise AttributeError(f"module 'vecdb.exchange' has no attribute {name!r}")
