@@ -55,6 +55,8 @@ def test_arrays_have_the_points_of_a_batch(db: VecDB, distance: str, kind: str) 
     assert found.scores.dtype == np.float32
     assert found.counts.tolist() == [7] * 13
     assert [[str(p.id) for p in points] for points in batch] == found.ids.astype(str).tolist()
+    dicts = found.to_dicts()
+    assert [[p.id for p in points] for points in batch] == [[d["id"] for d in row] for row in dicts]
     scores = [[p.score for p in points] for points in batch]
     # Lengths of many queries are summed in another order than that of one.
     assert np.allclose(scores, found.scores, rtol=1e-6, atol=1e-6)

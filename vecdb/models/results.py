@@ -79,13 +79,18 @@ class ScoredArrays(Struct, eq=False):
     NaN."""
 
     def to_dicts(self) -> list[list[dict[str, Any]]]:
-        """For each vector the points as ``{"id": …, "score": …}``."""
+        """For each vector the points as ``{"id": …, "score": …}``; ids as other verbs have them."""
         return [
-            [{"id": i, "score": s} for i, s in zip(ids[:n], scores[:n], strict=True)]
+            [{"id": _id_of(i), "score": s} for i, s in zip(ids[:n], scores[:n], strict=True)]
             for ids, scores, n in zip(
                 self.ids.tolist(), self.scores.tolist(), self.counts.tolist(), strict=True
             )
         ]
+
+
+def _id_of(value: int | str) -> int | str:
+    """An integer that stands as text among UUIDs, or what is given."""
+    return int(value) if isinstance(value, str) and value.isdigit() else value
 
 
 class SearchMatrixPair(Result, forbid_unknown_fields=True):
