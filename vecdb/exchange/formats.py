@@ -10,6 +10,7 @@ from msgspec import Struct
 from vecdb.errors import InvalidInputError, NotFoundError
 from vecdb.exchange import hdf5, json_lines, matrix, parquet, safetensors
 from vecdb.exchange.columns import Source, Tick, Whole
+from vecdb.exchange.extras import library
 
 
 class Format(Struct, frozen=True):
@@ -23,25 +24,37 @@ class Format(Struct, frozen=True):
     write: Callable[[Whole, Path, Tick], None]
     one_vector: bool = False
     """Whether it has room for the vectors of one name only, which every point must have."""
+    needs: tuple[str, str] | None = None
+    """A library, and the extra that installs it."""
 
 
 FORMATS = (
     Format("jsonl", (".jsonl", ".ndjson"), (), json_lines.JsonLines, json_lines.write),
-    Format("parquet", (".parquet", ".pq"), (), parquet.Parquet, parquet.write),
+    Format(
+        "parquet",
+        (".parquet", ".pq"),
+        (),
+        parquet.Parquet,
+        parquet.write,
+        needs=("pyarrow", "arrow"),
+    ),
     Format("npy", (".npy",), (), matrix.open_npy, matrix.write_npy, True),
     Format("fvecs", (".fvecs",), (".bvecs", ".ivecs"), matrix.open_vecs, matrix.write_fvecs, True),
     Format("fbin", (".fbin",), (".u8bin", ".i8bin"), matrix.open_bin, matrix.write_fbin, True),
-    Format("hdf5", (".hdf5", ".h5"), (), hdf5.Hdf5, hdf5.write, True),
+    Format("hdf5", (".hdf5", ".h5"), (), hdf5.Hdf5, hdf5.write, True, ("h5py", "hdf5")),
     Format("safetensors", (".safetensors",), (), safetensors.Safetensors, safetensors.write),
 )
 NAMES = tuple(each.name for each in FORMATS)
 
 
 def format_of(path: Path, name: str | None, *, to_write: bool = False) -> Format:
-    """The format of this name; None: what the name of the file says. Raises InvalidInputError."""
+    """The format of this name; None: what the name of the file says. Raises InvalidInputError, also
+    if the library that it needs is missing."""
     for each in FORMATS:
         suffixes = each.suffixes if to_write else (*each.suffixes, *each.others)
         if name == each.name or (name is None and path.suffix in suffixes):
+            if each.needs is not None:
+                library(*each.needs)
             return each
     if name is not None:
         raise InvalidInputError(f"format: expected one of {', '.join(NAMES)}, got {name!r}")
