@@ -21,6 +21,7 @@ def create_like(db: VecDB, name: str, config: CollectionConfig) -> None:
         wal_config=_said(config.wal_config),
         on_disk_payload=config.params.on_disk_payload,
         metadata=config.metadata,
+        sparse_vectors_config=config.params.sparse_vectors,
     )
     for field, schema in (config.payload_schema or {}).items():
         db.create_payload_index(name, field, schema, wait=False)
