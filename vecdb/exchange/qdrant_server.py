@@ -113,6 +113,10 @@ class Server:
                 vectors_config=_read(
                     theirs.VectorsConfig, _without_none(said["params"]["vectors"])
                 ),
+                sparse_vectors_config=_read(
+                    dict[str, theirs.SparseVectorParams] | None,
+                    _without_none(said["params"].get("sparse_vectors")),
+                ),
                 optimizers_config=_read(
                     theirs.OptimizersConfigDiff,
                     {k: v for k, v in optimizers.items() if k not in _OURS},
@@ -199,7 +203,10 @@ class There:
 
     def write(self, points: Sequence[Point]) -> None:
         """Write points; the server has applied them when this returns."""
-        given = [theirs.PointStruct(id=p.id, vector=p.vector, payload=p.payload) for p in points]
+        given = [
+            theirs.PointStruct(id=p.id, vector=_their_vectors(p.vector), payload=p.payload)
+            for p in points
+        ]
         with self._server.answering():
             self._server.client.upsert(self._name, given, wait=True)
 
@@ -208,13 +215,27 @@ class There:
         with self._server.answering():
             found = self._server.client.query_points(
                 self._name,
-                query=vector,
+                query=_their_vector(vector),
                 using=using or None,
                 limit=limit,
                 search_params=theirs.SearchParams(exact=True),
                 with_payload=False,
             )
         return [point.score for point in found.points]
+
+
+def _their_vectors(vector: Any) -> Any:
+    """The vectors of a point as the client has them."""
+    if isinstance(vector, dict):
+        return {name: _their_vector(each) for name, each in vector.items()}
+    return _their_vector(vector)
+
+
+def _their_vector(vector: Any) -> Any:
+    """Numbers as they are; of a sparse vector, which a struct is here, the client's."""
+    if not isinstance(vector, msgspec.Struct):
+        return vector
+    return theirs.SparseVector.model_validate(msgspec.to_builtins(vector))
 
 
 def _point(record: Any) -> Point:
