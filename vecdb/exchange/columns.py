@@ -17,7 +17,15 @@ import numpy.typing as npt
 from msgspec import Struct
 
 from vecdb.errors import InvalidInputError
-from vecdb.models import Batch, CollectionConfig, Payload, Record, VectorParams, coerce
+from vecdb.models import (
+    Batch,
+    CollectionConfig,
+    CollectionParams,
+    Payload,
+    Record,
+    VectorParams,
+    coerce,
+)
 from vecdb.vectors.block import Floats, VectorBlock
 
 PointId = int | str
@@ -187,10 +195,11 @@ def vector_params(config: CollectionConfig) -> dict[str, VectorParams]:
 
 
 def config_with(config: CollectionConfig, names: Sequence[str]) -> CollectionConfig:
-    """The same configuration with the vectors of some names only."""
+    """The same configuration with the dense vectors of some names only."""
     vectors = {name: vector_params(config)[name] for name in names}
-    params = msgspec.structs.replace(
-        config.params, vectors=vectors[""] if list(vectors) == [""] else vectors
+    params = CollectionParams(
+        vectors=vectors[""] if list(vectors) == [""] else vectors,
+        on_disk_payload=config.params.on_disk_payload,
     )
     return msgspec.structs.replace(config, params=params)
 

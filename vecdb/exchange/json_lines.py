@@ -49,9 +49,10 @@ def write(whole: Whole, path: Path, tick: Tick) -> None:
 def _lines(columns: Columns) -> Iterator[bytes]:
     rows = {name: block.values.tolist() for name, block in columns.vectors.items()}
     has = {name: block.flags().tolist() for name, block in columns.vectors.items()}
+    alone = list(rows) == [""]
     for row, point_id in enumerate(columns.ids):
         vectors: Any = {name: rows[name][row] for name in rows if has[name][row]}
-        line = {"id": point_id, "vector": vectors.get("", vectors)}
+        line = {"id": point_id, "vector": vectors.get("", vectors) if alone else vectors}
         if columns.payloads is not None:
             line["payload"] = msgspec.Raw(json_of(columns.payloads[row]))
         yield msgspec.json.encode(line) + b"\n"

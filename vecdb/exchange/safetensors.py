@@ -157,9 +157,8 @@ class Safetensors:
         if not self._vectors and "ids" not in self.tensors:
             raise InvalidInputError(f"{path}: expected an array of vectors, (n, dim), got none")
         self.dims = {name: tensor.shape[1] for name, tensor in self._vectors.items()}
-        alike = [
-            t for name, t in self.tensors.items() if name == "ids" or name_of(name) in self.dims
-        ]
+        others = ["ids", *map(_present, self.dims)]
+        alike = [*self._vectors.values(), *(t for n, t in self.tensors.items() if n in others)]
         self.count = alike[0].shape[0]
         for tensor in alike:
             if tensor.shape[0] != self.count:
