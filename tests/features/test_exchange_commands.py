@@ -74,10 +74,10 @@ def test_what_may_be_said_of_an_export(directory: Path, tmp_path: Path) -> None:
         "import", tmp_path / "x", "--to", tmp_path / "y.db", "--collection", "c", "--format", "npy"
     )
     assert f"{report['points']} points" in done.stdout
-    assert (
-        "no such file"
-        in run("import", "no.npy", "--to", "z.db", "--collection", "c", code=2).stderr
-    )
+    none = tmp_path / "z.db"
+    done = run("import", tmp_path / "no.npy", "--to", none, "--collection", "c", code=2)
+    assert "no such file" in done.stderr
+    assert not none.exists()
 
 
 def test_there_and_back(directory: Path, tmp_path: Path) -> None:

@@ -221,7 +221,10 @@ def test_the_key_is_sent_and_a_wrong_one_refused(db: VecDB, tmp_path: Path) -> N
             assert report.differences == []
 
 
-def test_what_vecdb_has_not_is_refused(db: VecDB, server: Server) -> None:
+@pytest.mark.parametrize(
+    "more", [{"datatype": "turbo4"}, {"multivector_config": {"comparator": "max_sim"}}]
+)
+def test_what_vecdb_has_not_is_refused(server: Server, more: dict[str, Any]) -> None:
     """Not made without it, in silence."""
 
     class Client:
@@ -235,7 +238,7 @@ def test_what_vecdb_has_not_is_refused(db: VecDB, server: Server) -> None:
                     "segments_count": 1,
                     "payload_schema": {},
                     "config": {
-                        "params": {"vectors": {"size": 4, "distance": "Dot", "datatype": "turbo4"}},
+                        "params": {"vectors": {"size": 4, "distance": "Dot", **more}},
                         "hnsw_config": {"m": 16, "ef_construct": 100, "full_scan_threshold": 10},
                         "optimizer_config": {
                             "deleted_threshold": 0.2,
@@ -250,7 +253,7 @@ def test_what_vecdb_has_not_is_refused(db: VecDB, server: Server) -> None:
     connected = qdrant_server.Server(server.url, None, False, 6334, 60)
     connected.client.close()
     connected.client = Client()  # type: ignore[assignment]
-    with pytest.raises(InvalidInputError, match="datatype"):
+    with pytest.raises(InvalidInputError, match=next(iter(more))):
         connected.config("x")
 
 

@@ -35,8 +35,10 @@ def add_to(commands: Commands) -> None:
 
 def _import(arguments: argparse.Namespace) -> int:
     from vecdb.database import VecDB
+    from vecdb.exchange.formats import open_source
     from vecdb.exchange.importing import import_collection
 
+    open_source(arguments.file, arguments.format)  # no database is made for what cannot be read
     screen = Screen(quiet=arguments.json)
     with VecDB(arguments.to) as db, screen.bar("points") as bar:
         report = import_collection(
