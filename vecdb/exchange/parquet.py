@@ -36,7 +36,8 @@ from vecdb.storage.fs import AppendFile
 from vecdb.vectors.block import VectorBlock
 
 _CONFIG = b"vecdb"
-_GROUP = 32_768  # rows that are compressed together, and read together
+_GROUP_ROWS = 32_768  # that are compressed together, and read together
+_GROUP_BYTES = 16 << 20  # of their vectors
 
 
 class _File(io.RawIOBase):
@@ -66,13 +67,14 @@ def write(whole: Whole, path: Path, tick: Tick) -> None:
     if whole.with_payload:
         fields.append(pa.field("payload", pa.string()))
     schema = pa.schema(fields, metadata={_CONFIG: text_of_config(whole.config)})
+    rows = max(1, min(_GROUP_ROWS, _GROUP_BYTES // (4 * sum(whole.dims.values()) or 1)))
     file = AppendFile(path)
     try:
         # Vectors repeat nothing: a dictionary of them would be a second copy.
         with parquet.ParquetWriter(
             _File(file), schema, compression="zstd", use_dictionary=False
         ) as writer:
-            for columns in whole.columns(_GROUP):
+            for columns in whole.columns(rows):
                 writer.write_table(pa.table(_arrays(pa, whole, columns), schema))
                 tick(len(columns))
         file.sync()
