@@ -20,7 +20,7 @@ import msgspec
 from generated import write_or_check
 
 import vecdb
-from vecdb import errors, models
+from vecdb import errors, exchange, models
 
 TARGET = Path(__file__).with_name("api.md")
 
@@ -139,6 +139,22 @@ def is_coroutine_of(twin: type | None, name: str, member: Any) -> bool:
     return inspect.getdoc(member) == inspect.getdoc(theirs)
 
 
+def of_exchange() -> Iterator[str]:
+    """Its functions, and what they report."""
+    yield "## exchange"
+    yield text_of(exchange.__doc__)
+    for name in exchange.__all__:
+        value = getattr(exchange, name)
+        if inspect.isfunction(value):
+            yield f"### exchange.{name}"
+            yield f"```text\n{signature_of(name, value)}\n```"
+            yield text_of(value.__doc__)
+        else:
+            fields = ", ".join(map(field_of, msgspec.structs.fields(value)))
+            yield f"### exchange.{name}"
+            yield f"{text_of(value.__doc__)} Fields: {fields}."
+
+
 def of_models() -> Iterator[str]:
     """A table of every struct and enumeration, and the functions."""
     yield "## models"
@@ -194,7 +210,7 @@ def api() -> str:
     parts = [HEAD.format(names=names).rstrip()]
     for cls in (vecdb.VecDB, vecdb.Collection, vecdb.AsyncVecDB, vecdb.AsyncCollection):
         parts += of_class(cls)
-    parts += [*of_errors(), *of_models()]
+    parts += [*of_exchange(), *of_errors(), *of_models()]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 

@@ -85,14 +85,25 @@ LAYERS["vecdb.qdrant"] = {
     "vecdb.errors",
     "vecdb.models",
 }
+# Files of other programs and servers, on the public face.
+LAYERS["vecdb.exchange"] = {
+    "vecdb",
+    "vecdb.collection",
+    "vecdb.database",
+    "vecdb.errors",
+    "vecdb.models",
+    "vecdb.storage.fs",
+    "vecdb.vectors",
+}
 # A server on the public face.
 LAYERS["vecdb.server"] = {"vecdb", "vecdb.errors", "vecdb.models"}
 LAYERS["vecdb.aio"] = {*LAYERS["vecdb.database"], "vecdb.database"}
 # Programs on top of the public face; nothing imports them but each other.
 TOOLS = ("vecdb.__main__", "vecdb.cli")
+FACES = ("vecdb.exchange", "vecdb.server")
 for tool in TOOLS:
-    LAYERS[tool] = {*LAYERS["vecdb.database"], "vecdb.database", "vecdb", "vecdb.server", *TOOLS}
-LAYERS["vecdb"] = set(LAYERS) - {*TOOLS, "vecdb.qdrant", "vecdb.server"}
+    LAYERS[tool] = {*LAYERS["vecdb.database"], "vecdb.database", "vecdb", *FACES, *TOOLS}
+LAYERS["vecdb"] = set(LAYERS) - {*TOOLS, *FACES, "vecdb.qdrant"}
 
 # The rooms of the engine, bottom to top: what of the engine they may import besides themselves and
 # the ground, which is what stands in no room. The ground itself imports of no room. The highest two
@@ -394,7 +405,11 @@ def test_no_module_imports_itself_in_a_circle() -> None:
         ("mmap", {"storage/arrays.py", "storage/mapping.py", "server/workers/board.py"}),
         ("ctypes", {"storage/mapping.py", "server/arenas.py"}),
         ("fcntl", {"storage/fs.py", "storage/place.py"}),
-        ("qdrant_client", {f"qdrant/{name}.py" for name in QDRANT}),
+        (
+            "qdrant_client",
+            {"exchange/qdrant_server.py", *(f"qdrant/{name}.py" for name in QDRANT)},
+        ),
+        *((library, set()) for library in ("h5py", "pandas", "pyarrow", "safetensors")),
     ],
 )
 def test_a_library_is_used_in_its_own_place_only(library: str, allowed: set[str]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from vecdb import models, qdrant_arguments
 from vecdb.engine.read import reader
 from vecdb.engine.read.answer import answer
+from vecdb.engine.read.arrays import scored_arrays
 from vecdb.engine.read.asked import page_size
 from vecdb.engine.read.batch import batch
 from vecdb.engine.read.facets import facets
@@ -209,6 +210,34 @@ class Querying(Writing):
         view = self._view()
         parsed: list[models.QueryRequest] = read(list[models.QueryRequest], requests, "requests")
         return [models.QueryResponse(p) for p in batch(view, parsed, self._elsewhere(view))]
+
+    def search_arrays(
+        self,
+        query_vectors: models.ManyVectorsInput,
+        using: str | None = None,
+        query_filter: models.FilterInput | None = None,
+        search_params: models.SearchParamsInput | None = None,
+        limit: int | None = 10,
+        score_threshold: float | None = None,
+        **qdrant: Unpack[OfPoints],
+    ) -> models.ScoredArrays:
+        """The nearest points to each of many vectors, as arrays of ids and scores: no object is
+        made for a point.
+
+        ``query_vectors``: numbers, ``(n, dim)``. The same points as of ``search_batch``, without
+        payloads and vectors.
+        """
+        qdrant_arguments.check("Collection.search_arrays", qdrant)
+        view = self._view()
+        asked = unread(
+            using=using,
+            filter=query_filter,
+            params=search_params,
+            limit=limit,
+            with_payload=False,
+            score_threshold=score_threshold,
+        )
+        return scored_arrays(view, asked, query_vectors, self._elsewhere(view))
 
     def query_points_groups(
         self,

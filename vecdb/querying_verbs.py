@@ -171,6 +171,33 @@ class QueryingVerbs(WritingVerbs):
         qdrant_arguments.check("VecDB.query_batch_points", qdrant)
         return self.collection(collection_name).query_batch_points(requests=requests)
 
+    def search_arrays(
+        self,
+        collection_name: str,
+        query_vectors: models.ManyVectorsInput,
+        using: str | None = None,
+        query_filter: models.FilterInput | None = None,
+        search_params: models.SearchParamsInput | None = None,
+        limit: int | None = 10,
+        score_threshold: float | None = None,
+        **qdrant: Unpack[OfPoints],
+    ) -> models.ScoredArrays:
+        """The nearest points to each of many vectors, as arrays of ids and scores: no object is
+        made for a point.
+
+        ``query_vectors``: numbers, ``(n, dim)``. The same points as of ``search_batch``, without
+        payloads and vectors.
+        """
+        qdrant_arguments.check("VecDB.search_arrays", qdrant)
+        return self.collection(collection_name).search_arrays(
+            query_vectors=query_vectors,
+            using=using,
+            query_filter=query_filter,
+            search_params=search_params,
+            limit=limit,
+            score_threshold=score_threshold,
+        )
+
     def query_points_groups(
         self,
         collection_name: str,

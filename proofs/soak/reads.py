@@ -12,8 +12,10 @@ import numpy as np
 from proofs.model import by_examples, by_payload, by_prefetch, comparison
 from proofs.model.comparison import NO_POINT
 from proofs.model.searches import EXACT, draw_search
+from proofs.model.sparse import MODIFIERS
 from proofs.model.writes import random_filter
 from proofs.soak.world import Kept
+from vecdb.models import ScoredPoint
 
 Read = Callable[[Any, Kept, Random], str | None]
 
@@ -56,6 +58,21 @@ def _search_batch(collection: Any, kept: Kept, rng: Random) -> str | None:
     )
     problems = (s.difference(kept.oracle, hits) for s, hits in zip(searches, found, strict=True))
     return next(filter(None, problems), None)
+
+
+def _search_arrays(collection: Any, kept: Kept, rng: Random) -> str | None:
+    s = draw_search(rng, kept.oracle, kept.pool)
+    kind = kept.oracle.vectors[s.name]
+    if kind[1] in MODIFIERS:
+        return s.difference(kept.oracle, collection.search(s.vector, s.filter, s.params, s.limit))
+    vectors = [s.query, kept.pool.vector(rng, s.name, kind)]
+    found = collection.search_arrays(np.stack(vectors), s.name, s.filter, s.params, s.limit)
+    for query, hits in zip(vectors, found.to_dicts(), strict=True):
+        points = [ScoredPoint(hit["id"], 0, hit["score"]) for hit in hits]
+        problem = replace(s, query=query).difference(kept.oracle, points)
+        if problem:
+            return problem
+    return None
 
 
 def _query_points(collection: Any, kept: Kept, rng: Random) -> str | None:
@@ -185,6 +202,7 @@ READS: dict[str, Read] = {
     "scroll": _scroll,
     "count": _count,
     "search": _with_vectors(_search),
+    "search_arrays": _with_vectors(_search_arrays),
     "search_batch": _with_vectors(_search_batch),
     "query_points": _with_vectors(_query_points),
     "query_batch_points": _with_vectors(_query_batch),

@@ -47,6 +47,7 @@ READS = {
     "scroll": 20,
     "count": 30,
     "search": 60,
+    "search_arrays": 5,
     "search_batch": 8,
     "query_points": 30,
     "query_batch_points": 8,

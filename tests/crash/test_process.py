@@ -138,6 +138,7 @@ CALLS: dict[str, Callable[[VecDB], Any]] = {
     "scroll": lambda db: db.scroll("points"),
     "count": lambda db: db.count("points"),
     "search": lambda db: db.search("points", [1, 2]),
+    "search_arrays": lambda db: db.search_arrays("points", [[1, 2]]),
     "search_batch": lambda db: db.search_batch("points", [{"vector": [1, 2], "limit": 1}]),
     "query_points": lambda db: db.query_points("points", [1, 2]),
     "within": lambda db: db.within("points", [1, 2], 0.5),

@@ -190,6 +190,7 @@ def test_every_verb_takes_an_alias(db: VecDB) -> None:
         "retrieve": {"ids": [1]},
         "scroll": {},
         "search": {"query_vector": [1.0, 0.0]},
+        "search_arrays": {"query_vectors": [[1.0, 0.0]]},
         "search_groups": {"query_vector": [1.0, 0.0], "group_by": "a"},
         "search_matrix_offsets": {},
         "search_matrix_pairs": {},

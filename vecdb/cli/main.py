@@ -1,8 +1,8 @@
 """The ``vecdb`` command, which has the others: demo, serve, info, check and so on.
 
-Exit codes: 0 all is well, 1 the database is damaged (check, info) or something of it was lost
-(repair), 2 the command could not be done, 130 interrupted. Results go to standard output,
-everything else to standard error.
+Exit codes: 0 all is well, 1 the database is damaged (check, info), something of it was lost
+(repair) or a copy differs (push, pull), 2 the command could not be done, 130 interrupted. Results
+go to standard output, everything else to standard error.
 """
 
 from __future__ import annotations
@@ -15,7 +15,19 @@ import traceback
 from collections.abc import Sequence
 
 import vecdb
-from vecdb.cli import check, demo, info, repair, restore, serve, snapshot, warmup
+from vecdb.cli import (
+    check,
+    demo,
+    export,
+    import_,
+    info,
+    push,
+    repair,
+    restore,
+    serve,
+    snapshot,
+    warmup,
+)
 from vecdb.cli.command import Command
 from vecdb.errors import VecdbError
 from vecdb.kernels.library import KernelsError
@@ -68,6 +80,18 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"vecdb {vecdb.__version__}")
     parser.set_defaults(command=None)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-    for module in (demo, serve, info, check, repair, snapshot, restore, warmup):
+    for module in (
+        demo,
+        serve,
+        info,
+        check,
+        repair,
+        snapshot,
+        restore,
+        export,
+        import_,
+        push,
+        warmup,
+    ):
         module.add_to(commands)
     return parser

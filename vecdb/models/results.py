@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from enum import Enum
 from typing import Any, Literal
 
+import numpy as np
 from msgspec import Struct, field
 
 from vecdb.models.conditions import ExtendedPointId
@@ -64,6 +65,32 @@ class ScoredPoint(Result, forbid_unknown_fields=True):
     vector: VectorStruct | None = None
     order_value: OrderValue | None = None
     """As of a `Record`."""
+
+
+class ScoredArrays(Struct, eq=False):
+    """The points nearest to each of ``n`` vectors, a row each, best first."""
+
+    ids: np.ndarray[Any, Any]
+    """``uint64 (n, limit)``; text, ``<U36``, if a UUID is among them."""
+    scores: np.ndarray[Any, Any]
+    """``float32 (n, limit)``."""
+    counts: np.ndarray[Any, Any]
+    """``int64 (n,)``: how many points were found. Beyond them ids are 0, or no text, and scores
+    NaN."""
+
+    def to_dicts(self) -> list[list[dict[str, Any]]]:
+        """For each vector the points as ``{"id": …, "score": …}``; ids as other verbs have them."""
+        return [
+            [{"id": _id_of(i), "score": s} for i, s in zip(ids[:n], scores[:n], strict=True)]
+            for ids, scores, n in zip(
+                self.ids.tolist(), self.scores.tolist(), self.counts.tolist(), strict=True
+            )
+        ]
+
+
+def _id_of(value: int | str) -> int | str:
+    """An integer that stands as text among UUIDs, or what is given."""
+    return int(value) if isinstance(value, str) and value.isdigit() else value
 
 
 class SearchMatrixPair(Result, forbid_unknown_fields=True):

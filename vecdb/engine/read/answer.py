@@ -19,7 +19,7 @@ from vecdb.engine.read.columns import columns_of
 from vecdb.engine.read.combined import combined
 from vecdb.engine.read.fusion import best, fused
 from vecdb.engine.read.masks import Condition, only, that_match
-from vecdb.engine.read.merge import Hits, Offsets, explainer, hits_of, places_of
+from vecdb.engine.read.merge import Floats, Hits, Offsets, explainer, hits_of, places_of
 from vecdb.engine.read.mmr import diverse
 from vecdb.engine.read.ordered import by_chance, by_value
 from vecdb.engine.read.pages import page
@@ -113,6 +113,11 @@ def _pages(view: View, searches: Sequence[Nearest]) -> list[Hits]:
     queries = np.stack([search.query for search in searches])
     pages = page(view, searches[0], queries)
     return [_passing(search, hits) for search, hits in zip(searches, pages, strict=True)]
+
+
+def hits_of_queries(view: View, search: Nearest, queries: Floats) -> list[Hits]:
+    """The hits of one search with each of some vectors, ``float32 (n, dim)``, in its place."""
+    return [_passing(search, hits) for hits in page(view, search, queries)]
 
 
 def _alike(search: Nearest) -> Any:

@@ -1,0 +1,142 @@
+"""Importing a file into a collection: look at all that its head says, then batch by batch."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from msgspec import Struct
+
+from vecdb import models
+from vecdb.collection import Collection
+from vecdb.database import VecDB
+from vecdb.errors import InvalidInputError
+from vecdb.exchange.columns import Columns, Source, vector_params
+from vecdb.exchange.creating import create_like
+from vecdb.exchange.formats import open_source
+from vecdb.exchange.progress import Progress, ticking
+
+
+class ImportReport(Struct):
+    """What an import did."""
+
+    path: str
+    collection: str
+    points: int
+    """That were read."""
+    skipped: int
+    """Of those, how many were there already when an import was resumed."""
+
+
+def import_collection(
+    db: VecDB,
+    collection_name: str,
+    path: str | os.PathLike[str],
+    format: str | None = None,
+    *,
+    distance: models.Distance | str | None = None,
+    using: str | None = None,
+    batch_size: int = 1000,
+    resume: bool = False,
+    progress: Progress = False,
+) -> ImportReport:
+    """Write the points of a file into a collection, which is made if it does not exist.
+
+    ``format`` as in ``export_collection``; files of other programs are read, too. A new collection
+    has the configuration and payload indexes of the one that was exported; of another program's
+    file it has a vector of each array, and ``distance`` says how they compare. ``using``: the
+    vector name that the vectors of a file with one array are for. Points of a file without ids have
+    the numbers of its rows.
+
+    A point that exists is replaced. ``resume`` goes on with an import that was interrupted: points
+    that exist stay as they are. Any numbers are taken: float64, float16, integers, of any order of
+    bytes.
+
+    Raises NotFoundError (no such file), InvalidInputError. What the head of a file says is checked
+    before anything is written; at what is wrong further on, the batches before it stay.
+    """
+    file = Path(path)
+    source = open_source(file, format)
+    names = _names(db, collection_name, source, using, file)
+    if not db.collection_exists(collection_name):
+        config = source.config or _config(source, distance, names, file)
+        create_like(db, collection_name, config)
+    collection = db.collection(collection_name)
+    _check(collection, source, names, file)
+    done = skipped = 0
+    with ticking(progress, "points", source.count) as tick:
+        for columns in source.columns(batch_size):
+            columns.vectors = {names[name]: block for name, block in columns.vectors.items()}
+            try:
+                skipped += _write(collection, columns, resume)
+            except InvalidInputError as error:
+                raise InvalidInputError(
+                    f"{file}: points {done} to {done + len(columns) - 1}: {error}"
+                ) from None
+            done += len(columns)
+            tick(len(columns))
+    return ImportReport(str(file), collection_name, done, skipped)
+
+
+def _write(collection: Collection, columns: Columns, resume: bool) -> int:
+    """Write a batch; how many of its points were there, if that is looked at."""
+    if not resume:
+        collection.upsert(columns.batch())
+        return 0
+    there = len(collection.retrieve(columns.ids, with_payload=False))
+    if there < len(columns):
+        collection.upsert(columns.batch(), update_mode="insert_only")
+    return there
+
+
+def _names(
+    db: VecDB, collection_name: str, source: Source, using: str | None, file: Path
+) -> dict[str, str]:
+    """Under which name of the collection the vectors of each name of the file go."""
+    if using is None:
+        if len(source.dims) == 1 and db.collection_exists(collection_name):
+            known = vector_params(db.get_collection(collection_name).config)
+            if len(known) == 1:  # there is no doubt which is meant
+                return dict(zip(source.dims, known, strict=True))
+        return {name: name for name in source.dims}
+    if len(source.dims) != 1:
+        raise InvalidInputError(
+            f"using: {file} has vectors of several names: {', '.join(map(repr, source.dims))}"
+        )
+    return dict.fromkeys(source.dims, using)
+
+
+def _config(
+    source: Source, distance: models.Distance | str | None, names: dict[str, str], file: Path
+) -> models.CollectionConfig:
+    """The configuration of a collection for another program's file."""
+    if distance is None:
+        raise InvalidInputError(
+            f"distance: {file} does not say how its vectors compare; expected one of "
+            f"{', '.join(each.value for each in models.Distance)}"
+        )
+    params = {
+        names[name]: models.coerce(
+            models.VectorParams, {"size": dim, "distance": distance}, f"vectors[{name!r}]"
+        )
+        for name, dim in source.dims.items()
+    }
+    vectors = params[""] if list(params) == [""] else params
+    return models.CollectionConfig(params=models.CollectionParams(vectors=vectors))
+
+
+def _check(collection: Collection, source: Source, names: dict[str, str], file: Path) -> None:
+    """Raise InvalidInputError if the collection has no such vectors."""
+    known = vector_params(collection.info().config)
+    for name, dim in source.dims.items():
+        into = names[name]
+        if into not in known:
+            raise InvalidInputError(
+                f"{file}: has vectors {name!r}, and {collection.name!r} has "
+                f"{', '.join(map(repr, known)) or 'none'}"
+            )
+        if known[into].size != dim:
+            raise InvalidInputError(
+                f"{file}: expected vectors of {known[into].size} numbers, as {collection.name!r} "
+                f"has, got {dim}"
+            )

@@ -1,0 +1,147 @@
+"""JSON lines: a point a line, in the shape in which Qdrant writes points.
+
+``{"id": 1, "vector": [0.1, 0.2], "payload": {"word": "one"}}``; with named vectors ``vector`` is an
+object. A point without a vector has an empty one. The configuration stands in a file beside it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from vecdb.errors import InvalidInputError
+from vecdb.exchange import beside
+from vecdb.exchange.columns import (
+    ROWS,
+    Columns,
+    Tick,
+    Whole,
+    block_of,
+    floats,
+    json_of,
+    must_be_numbers,
+)
+from vecdb.storage.fs import AppendFile
+from vecdb.vectors.block import VectorBlock
+
+_FIELDS = {"id", "vector", "payload"}
+
+
+def write(whole: Whole, path: Path, tick: Tick) -> None:
+    """Write all points, and the configuration beside them."""
+    file = AppendFile(path)
+    try:
+        for columns in whole.columns(ROWS):
+            file.append([b"".join(_lines(columns))])
+            tick(len(columns))
+        file.sync()
+    finally:
+        file.close()
+    beside.write_config(whole, path)
+
+
+def _lines(columns: Columns) -> Iterator[bytes]:
+    rows = {name: block.values.tolist() for name, block in columns.vectors.items()}
+    has = {name: block.flags().tolist() for name, block in columns.vectors.items()}
+    alone = list(rows) == [""]
+    for row, point_id in enumerate(columns.ids):
+        vectors: Any = {name: rows[name][row] for name in rows if has[name][row]}
+        line = {"id": point_id, "vector": vectors.get("", vectors) if alone else vectors}
+        if columns.payloads is not None:
+            line["payload"] = msgspec.Raw(json_of(columns.payloads[row]))
+        yield msgspec.json.encode(line) + b"\n"
+
+
+class JsonLines:
+    """The points of a file, line by line."""
+
+    count: int | None = None
+
+    def __init__(self, path: Path) -> None:
+        """Look at the first line, which says what vectors there are if nothing else does. Raises
+        InvalidInputError."""
+        self._path = path
+        self.config = beside.read_config(path)
+        if self.config is not None:
+            self.dims = beside.dims_of(self.config)
+            return
+        first = next(self._points(), None)
+        if first is None:
+            raise InvalidInputError(f"{path}: expected a point in each line, got none")
+        self.dims = {name: len(vector) for name, vector in first[1].items()}
+
+    def columns(
+        self, rows: int, names: Sequence[str] | None = None, with_payload: bool = True
+    ) -> Iterator[Columns]:
+        """All points; every line is read whole, whatever is wanted of it."""
+        points = self._points()
+        done = 0
+        while some := list(islice(points, rows)):
+            unknown = {name for each in some for name in each[1]} - self.dims.keys()
+            if unknown:
+                raise InvalidInputError(
+                    f"{self._path}: points {done} to {done + len(some) - 1}: expected vectors "
+                    f"{sorted(self.dims)}, got one called {min(unknown)!r}"
+                )
+            vectors = {
+                name: self._block([each[1].get(name) for each in some], name, done)
+                for name in (self.dims if names is None else names)
+            }
+            yield Columns([each[0] for each in some], vectors, [each[2] for each in some])
+            done += len(some)
+
+    def _block(self, given: list[Any], name: str, done: int) -> VectorBlock:
+        dim = self.dims[name]
+        for row, vector in enumerate(given, done):
+            if vector is not None and len(vector) != dim:
+                called = f"vector {name!r}" if name else "vector"
+                raise InvalidInputError(
+                    f"{self._path}: point {row}: expected a {called} of {dim} numbers, got "
+                    f"{len(vector)}"
+                )
+        has = np.array([vector is not None for vector in given], dtype=np.bool_)
+        where = f"{self._path}: points {done} to {done + len(given) - 1}"
+        try:
+            some = np.array([vector for vector in given if vector is not None])
+        except ValueError:  # a list in the place of a number
+            raise InvalidInputError(f"{where}: expected numbers in each vector") from None
+        must_be_numbers(some.dtype, where)
+        return block_of(floats(some).reshape(-1, dim), has)
+
+    def _points(self) -> Iterator[tuple[Any, dict[str, Any], Any]]:
+        """Id, vectors by name and payload of each line."""
+        with open(self._path, "rb") as file:
+            for number, line in enumerate(file, 1):
+                if line.strip():
+                    yield self._point(line, f"{self._path}, line {number}")
+
+    def _point(self, line: bytes, where: str) -> tuple[Any, dict[str, Any], Any]:
+        try:
+            point = json.loads(line, parse_constant=_refuse)
+        except ValueError as error:
+            raise InvalidInputError(f"{where}: {error}") from None
+        if not isinstance(point, dict) or "id" not in point or not point.keys() <= _FIELDS:
+            raise InvalidInputError(
+                f"{where}: expected an object of id, vector and payload, got {line[:60]!r}"
+            )
+        vector = point.get("vector")
+        vectors = {"": vector} if isinstance(vector, list) else vector or {}
+        if not isinstance(vectors, dict) or not all(isinstance(v, list) for v in vectors.values()):
+            raise InvalidInputError(
+                f"{where}: expected a list of numbers as vector, or lists by name, got "
+                f"{vector!r:.60}"
+            )
+        payload = point.get("payload")
+        if payload is not None and not isinstance(payload, dict):
+            raise InvalidInputError(f"{where}: expected an object as payload, got {payload!r:.60}")
+        return point["id"], vectors, payload
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"expected finite numbers, got {constant}")

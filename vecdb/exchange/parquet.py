@@ -1,0 +1,211 @@
+"""Parquet, as data frames and analytical databases read it.
+
+A column ``id``, one for each vector name (``vector``, or ``vector_<name>``): lists of one length,
+and ``payload``: JSON. In files of others every column of equally long lists of floats is a vector,
+and what is neither vector nor id is a key of the payload.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from vecdb.errors import InvalidInputError
+from vecdb.exchange.columns import (
+    Columns,
+    PointId,
+    Tick,
+    Whole,
+    block_of,
+    column_of,
+    config_of_text,
+    floats,
+    id_of_text,
+    json_of,
+    name_of,
+    payload_of,
+    source_error,
+    text_of_config,
+)
+from vecdb.exchange.extras import library
+from vecdb.models import Payload
+from vecdb.storage.fs import AppendFile
+from vecdb.vectors.block import VectorBlock
+
+_CONFIG = b"vecdb"
+_GROUP_ROWS = 32_768  # that are compressed together, and read together
+_GROUP_BYTES = 16 << 20  # of their vectors
+
+
+class _File(io.RawIOBase):
+    """A new file as the library writes to it."""
+
+    def __init__(self, file: AppendFile) -> None:
+        self._file = file
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self._file.append([data])
+        return memoryview(data).nbytes
+
+    def tell(self) -> int:
+        return self._file.length
+
+
+def write(whole: Whole, path: Path, tick: Tick) -> None:
+    """Write all points, a group of rows after the other."""
+    pa = library("pyarrow", "arrow")
+    parquet = library("pyarrow.parquet", "arrow")
+    fields = [pa.field("id", pa.uint64() if whole.numbers else pa.string(), nullable=False)]
+    for name, dim in whole.dims.items():
+        fields.append(pa.field(column_of(name), pa.list_(pa.float32(), dim)))
+    if whole.with_payload:
+        fields.append(pa.field("payload", pa.string()))
+    schema = pa.schema(fields, metadata={_CONFIG: text_of_config(whole.config)})
+    rows = max(1, min(_GROUP_ROWS, _GROUP_BYTES // (4 * sum(whole.dims.values()) or 1)))
+    file = AppendFile(path)
+    try:
+        # Vectors repeat nothing: a dictionary of them would be a second copy.
+        with parquet.ParquetWriter(
+            _File(file), schema, compression="zstd", use_dictionary=False
+        ) as writer:
+            for columns in whole.columns(rows):
+                writer.write_table(pa.table(_arrays(pa, whole, columns), schema))
+                tick(len(columns))
+        file.sync()
+    finally:
+        file.close()
+
+
+def _arrays(pa: Any, whole: Whole, columns: Columns) -> list[Any]:
+    ids = columns.ids if whole.numbers else list(map(str, columns.ids))
+    arrays = [pa.array(ids, pa.uint64() if whole.numbers else pa.string())]
+    for name, dim in whole.dims.items():
+        block = columns.vectors[name]
+        absent = None if block.has is None else pa.array(~block.has)
+        values = pa.array(block.values.reshape(-1))
+        arrays.append(pa.FixedSizeListArray.from_arrays(values, dim, mask=absent))
+    if whole.with_payload:
+        arrays.append(pa.array([json_of(each).decode() for each in columns.payloads or ()]))
+    return arrays
+
+
+class Parquet:
+    """The points of a file."""
+
+    def __init__(self, path: Path) -> None:
+        """Read the head: which columns are vectors, and how long. Raises
+        InvalidInputError."""
+        self._pa = library("pyarrow", "arrow")
+        self._compute = library("pyarrow.compute", "arrow")
+        parquet = library("pyarrow.parquet", "arrow")
+        self._path = path
+        try:
+            self._file = parquet.ParquetFile(path)
+        except (self._pa.ArrowException, OSError) as error:
+            raise source_error(path, error) from None
+        self.count = self._file.metadata.num_rows
+        schema = self._file.schema_arrow
+        text = (schema.metadata or {}).get(_CONFIG)
+        self.config = None if text is None else config_of_text(text, str(path))
+        self._columns = schema.names
+        self._vectors = self._found_vectors(schema)
+        if self.config is None and len(self._vectors) == 1:  # the only one needs no name
+            self._vectors = {"": next(iter(self._vectors.values()))}
+        if not self._vectors and "id" not in self._columns:
+            raise InvalidInputError(
+                f"{path}: expected a column of lists of floats, got {', '.join(self._columns)}"
+            )
+        self.dims = {name: self._dim(column) for name, column in self._vectors.items()}
+
+    def _found_vectors(self, schema: Any) -> dict[str, str]:
+        """Columns of lists by the names of their vectors; if some lists are all of one length by
+        their type, those."""
+        types = self._pa.types
+        for kinds in ([types.is_fixed_size_list], [types.is_list, types.is_large_list]):
+            found = {
+                name_of(field.name): field.name
+                for field in schema
+                if any(kind(field.type) for kind in kinds)
+                and types.is_floating(field.type.value_type)
+            }
+            if found:
+                return found
+        return {}
+
+    def _is_text(self, kind: Any) -> bool:
+        types = self._pa.types
+        return bool(types.is_string(kind) or types.is_large_string(kind))
+
+    def _dim(self, column: str) -> int:
+        """The length of the first vector of a column."""
+        kind = self._file.schema_arrow.field(column).type
+        if self._pa.types.is_fixed_size_list(kind):
+            return int(kind.list_size)
+        for batch in self._file.iter_batches(1024, columns=[column]):
+            for vector in batch.column(0):
+                if vector.is_valid and len(vector):
+                    return len(vector)
+        raise InvalidInputError(f"{self._path}: no row has a vector in {column!r}")
+
+    def columns(
+        self, rows: int, names: Sequence[str] | None = None, with_payload: bool = True
+    ) -> Iterator[Columns]:
+        """All points; without ids, they have the numbers of their rows."""
+        vectors = {name: self._vectors[name] for name in (self.dims if names is None else names)}
+        others = [c for c in self._columns if c != "id" and c not in self._vectors.values()]
+        wanted = [c for c in self._columns if c == "id"] + list(vectors.values())
+        wanted += others if with_payload else []
+        done = 0
+        if not wanted:  # the library would have to be told how many rows of nothing
+            for start in range(0, self.count, rows):
+                yield Columns(list(range(start, min(start + rows, self.count))), {})
+            return
+        try:
+            for batch in self._file.iter_batches(rows, columns=wanted):
+                blocks = {name: self._block(batch, name, done) for name in vectors}
+                payloads = self._payloads(batch, others, done) if with_payload and others else None
+                yield Columns(self._ids(batch, done), blocks, payloads)
+                done += batch.num_rows
+        except (self._pa.ArrowException, OSError) as error:
+            raise source_error(self._path, error) from None
+
+    def _ids(self, batch: Any, done: int) -> list[PointId]:
+        if "id" not in self._columns:
+            return list(range(done, done + batch.num_rows))
+        return [id_of_text(each) for each in batch.column("id").to_pylist()]
+
+    def _block(self, batch: Any, name: str, done: int) -> VectorBlock:
+        column, dim = batch.column(self._vectors[name]), self.dims[name]
+        where = f"{self._path}: rows {done} to {done + batch.num_rows - 1}"
+        lengths = self._compute.list_value_length(column).drop_null()
+        other = [n for n in self._compute.unique(lengths).to_pylist() if n != dim]
+        if other:
+            raise InvalidInputError(f"{where}: expected vectors of {dim} numbers, got {other[0]}")
+        values = column.flatten()
+        if values.null_count:
+            raise InvalidInputError(f"{where}: a vector has null in the place of a number")
+        some = floats(values.to_numpy(zero_copy_only=False))
+        has = column.is_valid().to_numpy(zero_copy_only=False)
+        return block_of(some.reshape(-1, dim), has)
+
+    def _payloads(self, batch: Any, others: list[str], done: int) -> list[Payload | None]:
+        """The column of JSON, if it is one, and each other column as a key."""
+        payloads: list[Payload | None] = [{} for _ in range(batch.num_rows)]
+        for column in others:
+            values = batch.column(column)
+            ours = column == "payload" and self._is_text(values.type)
+            for row, value in enumerate(values.to_pylist()):
+                payload = payloads[row]
+                assert payload is not None
+                if ours:
+                    where = f"{self._path}: row {done + row}"
+                    payload.update({} if value is None else payload_of(value, where) or {})
+                elif value is not None:
+                    payload[column] = value.isoformat() if isinstance(value, date) else value
+        return payloads

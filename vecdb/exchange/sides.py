@@ -1,0 +1,98 @@
+"""Sides of a transfer: a collection here, or one of a Qdrant server (`qdrant_server`)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from msgspec import Struct
+
+from vecdb.collection import Collection
+from vecdb.exchange.columns import PointId, vector_params
+
+
+class Point(Struct):
+    """A point on its way. Its vectors are what the side that was asked returned for them."""
+
+    id: PointId
+    vector: Any
+    payload: dict[str, Any]
+
+
+class Side(Protocol):
+    """What points come from, or go to."""
+
+    @property
+    def where(self) -> str:
+        """What to call it in a message."""
+
+    @property
+    def vectors(self) -> Sequence[str]:
+        """The names of its vectors."""
+
+    def count(self) -> int:
+        """How many points it has."""
+
+    def page(self, offset: PointId | None, limit: int) -> tuple[list[Point], PointId | None]:
+        """Points in the order of their ids, and the id of the next."""
+
+    def there(self, ids: Sequence[PointId]) -> set[PointId]:
+        """Which of these points it has."""
+
+    def points(self, ids: Sequence[PointId]) -> list[Point]:
+        """Those of these points that it has."""
+
+    def write(self, points: Sequence[Point]) -> None:
+        """Write points; durable when this returns."""
+
+    def best_scores(self, vector: Any, using: str, limit: int) -> list[float]:
+        """The scores of the points nearest to a vector, found by an exact search, best first."""
+
+
+class Here:
+    """A collection of an open database."""
+
+    def __init__(self, collection: Collection) -> None:
+        self._collection = collection
+        self.where = f"collection {collection.name!r} here"
+        params = collection.info().config.params
+        self.vectors = [*vector_params(collection.info().config), *(params.sparse_vectors or ())]
+
+    def count(self) -> int:
+        """How many points it has."""
+        return self._collection.count().count
+
+    def page(self, offset: PointId | None, limit: int) -> tuple[list[Point], PointId | None]:
+        """Points in the order of their ids, and the id of the next."""
+        records, next_id = self._collection.scroll(limit=limit, offset=offset, with_vectors=True)
+        return list(map(_point, records)), next_id
+
+    def there(self, ids: Sequence[PointId]) -> set[PointId]:
+        """Which of these points it has."""
+        records = self._collection.retrieve(ids, with_payload=False)
+        return {record.id for record in records}  # type: ignore[misc]  # what comes back is canonical
+
+    def points(self, ids: Sequence[PointId]) -> list[Point]:
+        """Those of these points that it has."""
+        return list(map(_point, self._collection.retrieve(ids, with_vectors=True)))
+
+    def write(self, points: Sequence[Point]) -> None:
+        """Write points; durable when this returns, as the database's ``sync`` says."""
+        self._collection.upsert(
+            [{"id": p.id, "vector": p.vector, "payload": p.payload} for p in points]
+        )
+
+    def best_scores(self, vector: Any, using: str, limit: int) -> list[float]:
+        """The scores of the points nearest to a vector, found by an exact search, best first."""
+        found = self._collection.query_points(
+            vector,
+            using=using or None,
+            limit=limit,
+            search_params={"exact": True},
+            with_payload=False,
+        )
+        return [point.score for point in found.points]
+
+
+def _point(record: Any) -> Point:
+    return Point(record.id, {} if record.vector is None else record.vector, record.payload or {})
