@@ -95,7 +95,7 @@ class SketchEstimates:
     """By the sketches of all partitions of an index, of ``allowed`` rows, those of a mask."""
 
     by = "sketches"
-    name = "sketches of what matches"
+    name = "sketches"
     first, listed, listed_least = 2.0, 4.0, 192
     _query: Floats
 

@@ -21,8 +21,8 @@ from vecdb.engine.read.segment.inverted import sparse_search
 from vecdb.engine.read.segment.originals import exact_scan
 from vecdb.engine.read.segment.sketches import Visit, scan_pays, visit_pays
 from vecdb.engine.read.segment.widen import (
+    all_allowed,
     all_rows,
-    all_that_match,
     until_confident,
 )
 from vecdb.errors import CorruptionError
@@ -84,7 +84,7 @@ def _index_scan(
     if not search.by_codes(quantized):
         quantized = None
     if search.filtered and not visit_pays(search, index):
-        return all_that_match(search, index, quantized)
+        return all_allowed(search, index, quantized)
     visit = _visit(search, index, quantized)
     if visit is None:
         return all_rows(search, quantized, f"for a recall of {search.recall:g}")

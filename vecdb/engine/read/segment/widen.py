@@ -26,6 +26,7 @@ from vecdb.engine.read.segment.sketches import (
 from vecdb.engine.read.segment.until_sure import FEWEST_DIMENSIONS, best_until_sure
 from vecdb.index import Effort
 from vecdb.storage.derived import Index, QuantizedVectors
+from vecdb.storage.memory import all_alive
 
 _SCAN_BYTES = 256 << 10
 """To prepare a query for a scan of estimates, and to score some dozen candidates, takes as long as
@@ -36,6 +37,7 @@ read as many bytes of originals, as most of it is waiting."""
 _MOST_RESULTS = 8
 """Where more than one row of so many is a result, originals are read: see ``until_sure``."""
 _NEVER = 1 << 62
+_UNLIKE_THE_ROWS = "near partitions tell too little of this query"
 _NOTHING: Best = np.empty(0, dtype=np.float32), np.empty(0, dtype=np.int64)
 
 
@@ -61,7 +63,7 @@ def searched_deeper(search: SegmentSearch, visit: Visit) -> list[Best]:
         if wider is not None:
             results, doubtful = _tried(some, wider)
         else:
-            results = all_rows(some, visit.quantized, "sketches tell too little of this query")
+            results = all_allowed(some, visit.index, visit.quantized, _UNLIKE_THE_ROWS)
         for number, mine in zip(numbers, results, strict=True):
             best[number] = mine
         if wider is not None and doubtful:
@@ -77,22 +79,23 @@ def all_rows(search: SegmentSearch, quantized: QuantizedVectors | None, why: str
     return exact_scan(search, why)
 
 
-def all_that_match(
-    search: SegmentSearch, index: Index, quantized: QuantizedVectors | None
+def all_allowed(
+    search: SegmentSearch,
+    index: Index,
+    quantized: QuantizedVectors | None,
+    why: str = "all that match the filter",
 ) -> list[Best]:
-    """The best of all rows that match a filter: by whatever takes least to read of originals, codes
+    """The best of all rows that are allowed: by whatever takes least to read of originals, codes
     and sketches, or by codes where these decide."""
-    every = "all that match the filter"
     if not search.rescore and quantized is not None:
-        return code_scan(search, quantized, every)
-    assert search.mask is not None
+        return code_scan(search, quantized, why)
     estimates = None
     if search.vector.dim >= FEWEST_DIMENSIONS and search.recall < 1.0:
         estimates = _cheapest(search, index, quantized)
     if estimates is None:
-        return exact_scan(search, every)
+        return exact_scan(search, why)
     if quantized is not None and search.exactly(quantized) is not None:
-        return code_scan(search, quantized, every)
+        return code_scan(search, quantized, why)
     wanted = max(search.params.hnsw_ef or 0, search.oversampled(quantized) or 0)
     return [best_until_sure(search, query, estimates, wanted) for query in search.queries]
 
@@ -100,12 +103,11 @@ def all_that_match(
 def _cheapest(
     search: SegmentSearch, index: Index, quantized: QuantizedVectors | None
 ) -> Estimates | None:
-    """What to estimate the rows that match by. None: their originals had better be read.
+    """What to estimate the rows that are allowed by. None: their originals had better be read.
 
     Of codes it may be those of 8 bits that clip nothing. Others stand in blocks, as sketches do,
     and tell less. What is clipped shows in few candidates: of heavy tails 0.94 was found of 0.97.
     """
-    assert search.mask is not None
     dim, allowed, count = search.vector.dim, search.allowed, search.segment_view.rows
     blocks, block_bytes = index.clustered.sketch_shape
     sketches, codes = _SCAN_BYTES + min(blocks, allowed) * block_bytes, _NEVER
@@ -119,7 +121,8 @@ def _cheapest(
         return None
     if quantized is not None and codes < sketches:
         return CodeEstimates(quantized, count, search.mask)
-    return SketchEstimates(index, search.mask, allowed)
+    mask = all_alive(count) if search.mask is None else search.mask
+    return SketchEstimates(index, mask, allowed)
 
 
 def _deeper_pieces(
@@ -141,7 +144,7 @@ def _tried(search: SegmentSearch, visit: Visit) -> tuple[list[Best], list[int]]:
     stages = _through_stages(search, visit)
     if stages is None:
         if search.filtered:
-            return all_that_match(search, visit.index, visit.quantized), []
+            return all_allowed(search, visit.index, visit.quantized), []
         return all_rows(search, visit.quantized, "so few are left"), []
     candidates, deepest = stages
     best = with_equals(search, visit, candidates.best())
