@@ -30,7 +30,7 @@ _SHORT = 8
 _CHUNK = 64
 _SCATTERED = 512
 """Fewer postings are gone through again, rather than all rows of their window."""
-_LOOK_UP = 64
+_LOOK_UP = 512
 """To score a row by its vector takes as long as to add up so many postings."""
 
 _ROW = types.UniTuple(types.float64, 2)(ints_1, words_1, floats_1, i64, words_1, floats_1)
@@ -130,6 +130,15 @@ def _add(postings, first, count, bounds, sums):  # type: ignore[no-untyped-def]
         sums[row & last] += bounds[np.uint64(postings[codes])]
         at += np.uint64(2)
         codes += one
+
+
+@njit(i64(floats_1, types.float32), nogil=True, cache=True)
+def _count_above(sums, least):  # type: ignore[no-untyped-def]
+    """How many sums are above ``least``; without a branch, many at once."""
+    above = np.int32(0)
+    for row in range(sums.shape[0]):
+        above += np.int32(sums[row] > least)
+    return np.int64(above)
 
 
 @njit(
@@ -247,15 +256,17 @@ def search_postings(  # type: ignore[no-untyped-def]
                 _add(postings, firsts[t], np.int64(counts[blocks[t]]), bounds[t], sums)
                 added += np.int64(counts[blocks[t]])
             least = max(worst - rest, np.float32(0.0))
-            many = _above(
-                counts, postings, order, others, active, blocks, firsts, sums, least, found
-            )
-            if many * _LOOK_UP > spared and spared > 0:
+            if spared > 0 and _count_above(sums, least) * _LOOK_UP > spared:
                 for i in range(others):
                     t = order[i]
                     _add(postings, firsts[t], np.int64(counts[blocks[t]]), bounds[t], sums)
                 added += spared
+                others = 0
                 rest = np.float32(0.0)
+                least = max(worst, np.float32(0.0))
+            many = _above(
+                counts, postings, order, others, active, blocks, firsts, sums, least, found
+            )
             for i in range(many):
                 row = now * window + found[i]
                 if row >= n or not sums[found[i]] + rest > worst:

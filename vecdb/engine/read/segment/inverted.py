@@ -23,7 +23,7 @@ Floats = npt.NDArray[np.float32]
 Offsets = npt.NDArray[np.int64]
 
 _ALL = np.empty(0, dtype=np.uint8)  # the kernels' mask for "every row"
-_LOOK_UP = 64
+_LOOK_UP = 512
 """To score a row by its vector takes as long as to add up so many postings."""
 _NUMPY_ENTRIES = 1 << 20
 """Numbers of vectors that numpy looks through in some 10 ms, where kernels are not at hand."""
