@@ -190,7 +190,7 @@ def _above(counts, postings, order, start, stop, blocks, firsts, sums, least, fo
         *(words_1, shorts_1, bytes_1, bytes_1, out_ints_1, ints_1, out_ints_1, floats_2),
         *(ints_1, words_1, floats_1, words_1, floats_1, bytes_1),
         *(out_floats_1, out_floats_1, out_ints_1, out_ints_1),
-        *(out_floats_1, out_ints_1, out_ints_1),
+        *(out_floats_1, out_ints_1, out_ints_1, out_ints_1),
     ),
     nogil=True,
     cache=True,
@@ -198,11 +198,11 @@ def _above(counts, postings, order, start, stop, blocks, firsts, sums, least, fo
 def search_postings(  # type: ignore[no-untyped-def]
     windows, counts, maxima, postings, blocks, ends, firsts, bounds,
     offsets, indices, values, query, weights, mask,
-    sums, most, order, found, scores, rows, done,
+    sums, most, order, found, scores, rows, done, looked_at,
 ):  # fmt: skip
     """Fill the top-k ``scores``, ``rows`` with the best allowed rows by an inverted index. Returns
     how many there are; ``done: int64[2]``: how many postings were added up, and how many rows were
-    scored by their vectors.
+    scored by their vectors, the first of which are in ``looked_at``.
 
     ``windows``, ``counts``, ``maxima``, ``postings``: the index, see ``index.sparse.terms``. Of
     each term of the query that occurs: its ``blocks: int64[t]`` from the first one to ``ends``,
@@ -273,6 +273,8 @@ def search_postings(  # type: ignore[no-untyped-def]
                     continue
                 if mask.shape[0] == 0 or (mask[row >> 3] >> (row & 7)) & 1:
                     score, common = _dot(offsets, indices, values, row, query, weights)
+                    if scored < looked_at.shape[0]:
+                        looked_at[scored] = row
                     scored += 1
                     if common > 0:
                         filled = topk_push(scores, rows, filled, np.float32(score), row)
