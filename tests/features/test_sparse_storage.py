@@ -8,6 +8,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import numpy as np
 import pytest
 
 from proofs.model.oracle import Oracle
@@ -206,6 +207,24 @@ def test_idf_counts_the_points_that_live(
     right(open_db(), oracle)
 
 
+@pytest.mark.parametrize("rows", [1, 257, 301, 304])
+def test_idf_of_any_number_of_rows_that_all_have_the_vector(
+    open_db: Callable[..., VecDB], rows: int
+) -> None:
+    """Of a segment without dead rows, whose mask ends within a byte."""
+    db, oracle = open_db(), Oracle(VECTORS)
+    db.create_collection("c", **CONFIG)
+    points = [
+        (i, None, {"words": given(np.eye(PLACES, dtype=np.float32)[i % 7])}) for i in range(rows)
+    ]
+    db.upsert("c", [{"id": i, "vector": v} for i, _, v in points])
+    oracle.upsert(points)
+    for _ in range(2):
+        hits = db.query_points("c", QUERY, using="words", limit=5).points
+        assert oracle.search_difference(hits, "words", QUERY, 5) is None
+        db.flush()
+
+
 def test_what_was_done_is_explained(copied: tuple[Path, Oracle]) -> None:
     path, oracle = copied
     with VecDB(path) as db:
@@ -218,6 +237,22 @@ def test_what_was_done_is_explained(copied: tuple[Path, Oracle]) -> None:
         [stage] = (exact.explanation or [])[0].stages
         there = sum("s" in point.vectors for point in oracle.points.values())
         assert (stage.by, stage.rows, stage.reason) == ("originals", there, "asked for")
+
+
+def test_a_filter_that_leaves_few_rows_has_only_them_looked_at(
+    copied: tuple[Path, Oracle],
+) -> None:
+    path, oracle = copied
+    few: dict[str, Any] = {"must": [{"has_id": [3, 700, 701, 702, 2999]}]}
+    with VecDB(path) as db:
+        for name in ("s", "words"):
+            answer = db.query_points("c", QUERY, using=name, query_filter=few, explain=True)
+            assert oracle.search_difference(answer.points, name, QUERY, 10, few) is None
+            last = (answer.explanation or [])[0].stages[-1]
+            assert (last.by, last.reason) == ("originals", "few rows are allowed")
+            assert last.rows == sum(
+                name in oracle.points[i].vectors for i in (3, 700, 701, 702, 2999)
+            )
 
 
 def test_an_index_takes_few_bytes(copied: tuple[Path, Oracle]) -> None:

@@ -21,7 +21,7 @@ from vecdb.engine.read.reader import condition
 from vecdb.engine.view import Segment, SegmentView, View, live_rows
 from vecdb.errors import CorruptionError
 from vecdb.storage.catalog import Bits
-from vecdb.storage.format import count_set
+from vecdb.storage.format import count_set, pack_bits
 from vecdb.vectors.sparse import SparseBlock
 
 Counts = npt.NDArray[np.int64]
@@ -37,6 +37,9 @@ class _Counted(Struct):
 
     rows: Bits
     counts: dict[int, int]
+    points: int = 0
+    seen: tuple[Bits | None, int] = (None, -1)
+    """The mask of the view that was counted, which is never written to, and its rows."""
 
 
 _of_segments: WeakKeyDictionary[Segment, dict[tuple[str, bool], _Counted]] = WeakKeyDictionary()
@@ -73,11 +76,6 @@ def _frequencies(
     """How many live rows of a segment have a vector of the name, and how many each of some
     indices."""
     segment = segment_view.segment
-    live = allowed(view, segment_view, name, None, ())
-    if live is None:
-        live = np.full(-(-segment_view.rows // 8), 0xFF, dtype=np.uint8)
-        if segment_view.rows & 7:
-            live[-1] = (1 << (segment_view.rows & 7)) - 1
     postings, counts = segment.postings(name), np.zeros(len(indices), dtype=np.int64)
     if postings is not None:
         try:
@@ -86,10 +84,10 @@ def _frequencies(
             segment.quarantine(name, error)
             postings = None
     with _lock:
-        counted = _counted(segment_view, name, live, indexed=postings is not None)
+        counted = _counted(view, segment_view, name, indexed=postings is not None)
         changed = [counted.counts.get(index, 0) for index in indices.tolist()]
-    counts += np.array(changed, dtype=np.int64)
-    return count_set(live), counts
+        points = counted.points
+    return points, counts + np.array(changed, dtype=np.int64)
 
 
 def _among(
@@ -108,23 +106,37 @@ def _among(
     return len(rows), counts
 
 
-def _counted(segment_view: SegmentView, name: str, live: Bits, *, indexed: bool) -> _Counted:
+def _live(view: View, segment_view: SegmentView, name: str) -> Bits:
+    """Bits of the rows that live and have the vector."""
+    live = allowed(view, segment_view, name, None, ())
+    if live is not None:
+        return live
+    return pack_bits(np.ones(segment_view.rows, dtype=np.bool_))
+
+
+def _counted(view: View, segment_view: SegmentView, name: str, *, indexed: bool) -> _Counted:
     """The counts of the rows that live, brought up to date. Under the lock."""
     segment = segment_view.segment
     kept = _of_segments.setdefault(segment, {})
     counted = kept.get((name, indexed))
+    if counted is not None:
+        alive, rows = counted.seen
+        if alive is segment_view.alive and rows == segment_view.rows:
+            return counted
+    live = _live(view, segment_view, name)
     if counted is None:
-        rows = segment.present(name, segment_view.rows) if indexed else np.zeros_like(live)
-        if rows is None:
-            rows = np.full(len(live), 0xFF, dtype=np.uint8)
-        counted = kept[name, indexed] = _Counted(rows[: len(live)].copy(), {})
+        every = segment.present(name, segment_view.rows) if indexed else np.zeros_like(live)
+        if every is None:
+            every = pack_bits(np.ones(segment_view.rows, dtype=np.bool_))
+        counted = kept[name, indexed] = _Counted(every[: len(live)].copy(), {})
     size = max(len(live), len(counted.rows))
     before, now = np.zeros(size, dtype=np.uint8), np.zeros(size, dtype=np.uint8)
     before[: len(counted.rows)], now[: len(live)] = counted.rows, live
     for changed, step in ((now & ~before, 1), (before & ~now, -1)):
         if changed.any():
             _count(segment_view, name, live_rows(changed, 8 * size), step, counted.counts)
-    counted.rows = now
+    counted.rows, counted.points = now, count_set(live)
+    counted.seen = segment_view.alive, segment_view.rows
     return counted
 
 
