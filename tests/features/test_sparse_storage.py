@@ -239,6 +239,22 @@ def test_what_was_done_is_explained(copied: tuple[Path, Oracle]) -> None:
         assert (stage.by, stage.rows, stage.reason) == ("originals", there, "asked for")
 
 
+def test_a_filter_that_leaves_few_rows_has_only_them_looked_at(
+    copied: tuple[Path, Oracle],
+) -> None:
+    path, oracle = copied
+    few: dict[str, Any] = {"must": [{"has_id": [3, 700, 701, 702, 2999]}]}
+    with VecDB(path) as db:
+        for name in ("s", "words"):
+            answer = db.query_points("c", QUERY, using=name, query_filter=few, explain=True)
+            assert oracle.search_difference(answer.points, name, QUERY, 10, few) is None
+            last = (answer.explanation or [])[0].stages[-1]
+            assert (last.by, last.reason) == ("originals", "few rows are allowed")
+            assert last.rows == sum(
+                name in oracle.points[i].vectors for i in (3, 700, 701, 702, 2999)
+            )
+
+
 def test_an_index_takes_few_bytes(copied: tuple[Path, Oracle]) -> None:
     path, oracle = copied
     numbers = sum(

@@ -318,6 +318,7 @@ def searched_by(
         *(*block.parts, query.indices, query.values, mask),
         *(np.zeros(window, np.float32), np.empty(len(slots), np.float32)),
         *(np.empty(len(slots), np.int64), np.empty(window, np.int64), scores, rows, done),
+        np.empty(5, np.int64),
     )
     topk_sort(scores, rows, filled)
     return list(zip(rows[:filled].tolist(), scores[:filled].tolist(), strict=True))

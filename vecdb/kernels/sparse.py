@@ -30,7 +30,7 @@ _SHORT = 8
 _CHUNK = 64
 _SCATTERED = 512
 """Fewer postings are gone through again, rather than all rows of their window."""
-_LOOK_UP = 64
+_LOOK_UP = 512
 """To score a row by its vector takes as long as to add up so many postings."""
 
 _ROW = types.UniTuple(types.float64, 2)(ints_1, words_1, floats_1, i64, words_1, floats_1)
@@ -132,6 +132,15 @@ def _add(postings, first, count, bounds, sums):  # type: ignore[no-untyped-def]
         codes += one
 
 
+@njit(i64(floats_1, types.float32), nogil=True, cache=True)
+def _count_above(sums, least):  # type: ignore[no-untyped-def]
+    """How many sums are above ``least``; without a branch, many at once."""
+    above = np.int32(0)
+    for row in range(sums.shape[0]):
+        above += np.int32(sums[row] > least)
+    return np.int64(above)
+
+
 @njit(
     i64(
         *(shorts_1, bytes_1, ints_1, i64, i64, ints_1, ints_1),
@@ -181,7 +190,7 @@ def _above(counts, postings, order, start, stop, blocks, firsts, sums, least, fo
         *(words_1, shorts_1, bytes_1, bytes_1, out_ints_1, ints_1, out_ints_1, floats_2),
         *(ints_1, words_1, floats_1, words_1, floats_1, bytes_1),
         *(out_floats_1, out_floats_1, out_ints_1, out_ints_1),
-        *(out_floats_1, out_ints_1, out_ints_1),
+        *(out_floats_1, out_ints_1, out_ints_1, out_ints_1),
     ),
     nogil=True,
     cache=True,
@@ -189,11 +198,11 @@ def _above(counts, postings, order, start, stop, blocks, firsts, sums, least, fo
 def search_postings(  # type: ignore[no-untyped-def]
     windows, counts, maxima, postings, blocks, ends, firsts, bounds,
     offsets, indices, values, query, weights, mask,
-    sums, most, order, found, scores, rows, done,
+    sums, most, order, found, scores, rows, done, looked_at,
 ):  # fmt: skip
     """Fill the top-k ``scores``, ``rows`` with the best allowed rows by an inverted index. Returns
     how many there are; ``done: int64[2]``: how many postings were added up, and how many rows were
-    scored by their vectors.
+    scored by their vectors, the first of which are in ``looked_at``.
 
     ``windows``, ``counts``, ``maxima``, ``postings``: the index, see ``index.sparse.terms``. Of
     each term of the query that occurs: its ``blocks: int64[t]`` from the first one to ``ends``,
@@ -247,21 +256,25 @@ def search_postings(  # type: ignore[no-untyped-def]
                 _add(postings, firsts[t], np.int64(counts[blocks[t]]), bounds[t], sums)
                 added += np.int64(counts[blocks[t]])
             least = max(worst - rest, np.float32(0.0))
-            many = _above(
-                counts, postings, order, others, active, blocks, firsts, sums, least, found
-            )
-            if many * _LOOK_UP > spared and spared > 0:
+            if spared > 0 and _count_above(sums, least) * _LOOK_UP > spared:
                 for i in range(others):
                     t = order[i]
                     _add(postings, firsts[t], np.int64(counts[blocks[t]]), bounds[t], sums)
                 added += spared
+                others = 0
                 rest = np.float32(0.0)
+                least = max(worst, np.float32(0.0))
+            many = _above(
+                counts, postings, order, others, active, blocks, firsts, sums, least, found
+            )
             for i in range(many):
                 row = now * window + found[i]
                 if row >= n or not sums[found[i]] + rest > worst:
                     continue
                 if mask.shape[0] == 0 or (mask[row >> 3] >> (row & 7)) & 1:
                     score, common = _dot(offsets, indices, values, row, query, weights)
+                    if scored < looked_at.shape[0]:
+                        looked_at[scored] = row
                     scored += 1
                     if common > 0:
                         filled = topk_push(scores, rows, filled, np.float32(score), row)

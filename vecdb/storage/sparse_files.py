@@ -35,11 +35,21 @@ class SparseFiles:
     def take(self, rows: Offsets) -> SparseBlock:
         """Copies of several rows, of which nothing says whether they have a vector."""
         self.verify_rows(rows)
-        return rows_of(self.offsets, self.indices.array, self.values.array, rows)
+        return rows_of(*self.parts, rows)
+
+    @property
+    def parts(self) -> tuple[Offsets, npt.NDArray[np.uint32], npt.NDArray[np.float32]]:
+        """The arrays as they are, verified or not."""
+        return self.offsets, self.indices.array, self.values.array
+
+    @property
+    def is_verified(self) -> bool:
+        """Whether nothing is left to verify."""
+        return not (self.indices.unverified_blocks or self.values.unverified_blocks)
 
     def verify_rows(self, rows: Offsets) -> None:
         """Verify every block that holds one of these rows."""
-        if self.indices.unverified_blocks or self.values.unverified_blocks:
+        if not self.is_verified:
             starts, stops = self.offsets[rows], self.offsets[rows + 1]
             self.indices.verify_spans(starts, stops)
             self.values.verify_spans(starts, stops)

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from vecdb import models
 from vecdb.engine.read.segment.candidates import Best, SegmentSearch
 from vecdb.engine.read.segment.kernels import scan_sparse, score_sparse, search_postings
+from vecdb.engine.view import live_rows
 from vecdb.errors import CorruptionError
 from vecdb.kernels import at_hand
 from vecdb.storage.format import unpack_bits
@@ -23,8 +24,10 @@ Floats = npt.NDArray[np.float32]
 Offsets = npt.NDArray[np.int64]
 
 _ALL = np.empty(0, dtype=np.uint8)  # the kernels' mask for "every row"
-_LOOK_UP = 64
+_LOOK_UP = 512
 """To score a row by its vector takes as long as to add up so many postings."""
+_LOOKED_AT = 1 << 14
+"""If more rows were scored, all of the file is verified."""
 _NUMPY_ENTRIES = 1 << 20
 """Numbers of vectors that numpy looks through in some 10 ms, where kernels are not at hand."""
 
@@ -72,10 +75,11 @@ def _by_postings(search: SegmentSearch, query: SparseBlock, postings: Postings) 
     starts, stops = terms.firsts[slots], terms.firsts[slots + 1]
     many = int((stops - starts).sum())
     if search.mask is not None and search.allowed * _LOOK_UP <= many:
-        return _scan(search, query, "few rows")
+        return _of_few(search, query, postings)
     packed = postings.postings.verify_spans(starts, stops).reshape(-1)
-    block = postings.originals.all()
-    limit = min(search.limit, len(block))
+    originals = postings.originals
+    looked_at = np.empty(0 if originals.is_verified else _LOOKED_AT, dtype=np.int64)
+    limit = min(search.limit, search.segment_view.rows)
     scores, rows = np.empty(limit, dtype=np.float32), np.empty(limit, dtype=np.int64)
     count, room = len(slots), terms.window
     done = np.zeros(2, dtype=np.int64)
@@ -84,17 +88,37 @@ def _by_postings(search: SegmentSearch, query: SparseBlock, postings: Postings) 
         *(terms.windows, terms.counts, terms.maxima, packed),
         *(terms.starts[slots], terms.starts[slots + 1], starts),
         terms.bounds(slots, query.values[known]),
-        *(*block.parts, query.indices, query.values),
+        *(*originals.parts, query.indices, query.values),
         _ALL if search.mask is None else search.mask,
         *(np.zeros(room, np.float32), np.empty(count, np.float32), np.empty(count, np.int64)),
-        *(np.empty(room, np.int64), scores, rows, done),
+        *(np.empty(room, np.int64), scores, rows, done, looked_at),
     )
+    if len(looked_at):  # an answer counts if all that it was made of is whole
+        if done[1] > len(looked_at):
+            originals.all()
+        else:
+            originals.verify_rows(looked_at[: done[1]])
     topk_sort(scores, rows, filled)
     if search.explain is not None:
         added, scored = done.tolist()
         search.explain(models.SearchStage("postings", added, scored, f"of {many} of {count} terms"))
         search.explain(models.SearchStage("originals", scored, filled, "rescored"))
     return scores[:filled], rows[:filled]
+
+
+def _of_few(search: SegmentSearch, query: SparseBlock, postings: Postings) -> Best:
+    """The best of the allowed rows, which are few: only they are looked at."""
+    rows = live_rows(search.mask, search.segment_view.rows)
+    postings.originals.verify_rows(rows)
+    scores, shared = np.empty(len(rows), np.float32), np.empty(len(rows), np.int64)
+    parts = postings.originals.parts
+    score_sparse()(*parts, query.indices, query.values, rows, scores, shared)
+    found = np.flatnonzero(shared)
+    best = found[np.lexsort((rows[found], -scores[found]))][: search.limit]
+    if search.explain is not None:
+        stage = models.SearchStage("originals", len(rows), len(best), "few rows are allowed")
+        search.explain(stage)
+    return scores[best], rows[best]
 
 
 def _scan(search: SegmentSearch, query: SparseBlock, why: str) -> Best:
