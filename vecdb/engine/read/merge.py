@@ -194,7 +194,8 @@ def merged_hits(
     first."""
     if len(results) == 1:
         [(segment_view, (scores, rows))] = results
-        return Hits(scores.tolist(), [(segment_view, range(len(rows)), rows)])
+        found = [(segment_view, range(len(rows)), rows)] if len(rows) else []
+        return Hits(scores.tolist(), found)
     merged = [
         (-score, segment, row)
         for segment, (_, (scores, rows)) in enumerate(results)
