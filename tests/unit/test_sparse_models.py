@@ -58,12 +58,6 @@ def test_the_configuration_is_qdrants_json() -> None:
     assert back.sparse_vectors == theirs.sparse_vectors
 
 
-def test_an_index_of_which_nothing_is_said_is_none() -> None:
-    """gRPC makes one of what was not given."""
-    read = models.parse_sparse_vectors_config({"s": {"index": {}, "modifier": "idf"}, "t": None})
-    assert models.to_builtins(read) == {"s": {"modifier": "idf"}, "t": {}}
-
-
 @pytest.mark.parametrize("given", [None, {}])
 def test_no_sparse_vectors(given: Any) -> None:
     assert models.parse_sparse_vectors_config(given) is None

@@ -323,8 +323,9 @@ class AsyncWriting:
         wait: bool = True,
         **qdrant: Unpack[OfPoints],
     ) -> models.UpdateResult:
-        """Add a vector to the collection: ``DenseVectorNameConfig``, or its dict, such as
-        ``{"dense": {"size": 384, "distance": "Cosine"}}``. The points that there are lack it.
+        """Add a vector to the collection: ``DenseVectorNameConfig`` or ``SparseVectorNameConfig``,
+        or its dict, such as ``{"dense": {"size": 384, "distance": "Cosine"}}`` or ``{"sparse":
+        {"modifier": "idf"}}``. The points that there are lack it.
 
         Fine if there is one like it. No segment is written anew for it. Raises InvalidInputError if
         the name is another's.

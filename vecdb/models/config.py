@@ -21,7 +21,6 @@ from vecdb.models.reading import (
     refuse,
 )
 from vecdb.models.sparse import (
-    SparseIndexParams,
     SparseVectorNameConfig,
     SparseVectorParams,
     params_of,
@@ -290,11 +289,9 @@ def _sparse_vectors(value: Any) -> Any:
     if value is None:
         return None
     named = converter(dict[str, SparseVectorParams])(_none_is_empty(value))
-    for name, params in named.items():
+    for name in named:
         vector_name(name)
         require_named(name)
-        if params.index == SparseIndexParams():  # what gRPC makes of an index of which none spoke
-            named[name] = SparseVectorParams(modifier=params.modifier)
     return named or None
 
 
