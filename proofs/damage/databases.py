@@ -35,6 +35,7 @@ import numpy as np
 import numpy.random  # takes random bits when it is loaded, which must not be ours
 
 from proofs.model.oracle import Oracle, PointId
+from proofs.model.sparse import MODIFIERS, PLACES, given
 from proofs.model.writes import Row, Write, perform, take
 from vecdb import VecDB
 from vecdb.storage.builder import SegmentBuilder
@@ -205,6 +206,21 @@ COLLECTIONS: dict[str, Spec] = {
             "second": [("upsert", 640, 9), ("set", [2, 43]), ("flush",), ("optimize",)],
         },
     ),
+    # Sparse vectors, which not every point has, with an inverted index in one of the segments.
+    "sparse": Spec(
+        {"a": (8, "Dot"), "s": (PLACES, "Idf")},
+        {
+            "vectors_config": {"a": _vector(8, "Dot")},
+            "sparse_vectors_config": {"s": {"modifier": "idf", "index": {"on_disk": True}}},
+        },
+        mapped=("postings.s", "sparse-indices.s", "sparse-values.s"),
+        rebuild={"quantization_config": QUANTILE},
+        **{
+            **_WRITES,
+            "first": [("upsert", 0, 320), ("delete", [3, 4]), ("flush",), ("delete", [1])],
+            "second": [("upsert", 320, 9), ("set", [2, 43]), ("flush",)],
+        },
+    ),
     # No vectors. Nothing asks for other codes here: all segments become one.
     "payloads": Spec(
         {},
@@ -240,7 +256,7 @@ COLLECTIONS: dict[str, Spec] = {
         fourth=[("set", [5])],
     ),
 }
-ORDER = ["scalar", "binary", "named", "indexed", "payloads", "large", "plain"]
+ORDER = ["scalar", "binary", "named", "indexed", "sparse", "payloads", "large", "plain"]
 """``plain`` is last: the process dies in it."""
 
 
@@ -284,10 +300,13 @@ def rows_of(spec: Spec, start: int, count: int, seed: int, seq: int) -> list[Row
         payload["text"] = "".join(
             map(chr, rng.integers(97, 123, size=int(rng.integers(spec.text))))
         )
-        vectors = {
+        vectors: dict[str, Any] = {
             name: rng.standard_normal(dim).astype(np.float32)
             for name, (dim, _) in spec.vectors.items()
         }
+        for name, (_, distance) in spec.vectors.items():
+            if distance in MODIFIERS:
+                vectors[name] = given(np.where(vectors[name] > 0.3, vectors[name], np.float32(0)))
         for position, name in enumerate(spec.vectors):
             if len(spec.vectors) > 1 and (number + position) % 5 == 0:
                 del vectors[name]

@@ -19,7 +19,10 @@ from vecdb.storage.format import BLOCK_SIZE
 
 EARLIER = ("halfway", "closed")
 """Copies of a catalog that were taken earlier."""
-DERIVED = ("codes", "quantizer", "sketch", "index", "column", "order", "manifest")
+DERIVED = (
+    *("codes", "quantizer", "sketch", "index", "terms", "postings"),
+    *("column", "order", "manifest"),
+)
 
 
 @dataclass(frozen=True)
