@@ -93,7 +93,8 @@ def test_searches_that_come_together_by_both_protocols(server: Server) -> None:
         {"with_payload": {"include": ["a"], "excludes": []}},
         {"prefetch": {"query": VECTOR, "filter": {"musts": []}}, "query": VECTOR},
         {"query": {"order_by": {"key": "a", "end_at": 3}}},
-        {"params": {"idf": "global"}},
+        {"params": {"memory": "cold"}},
+        {"params": {"idf": {"corpus": {"musts": []}}}},
         {"shard_key": "a"},
     ],
 )
