@@ -14,8 +14,9 @@ import numpy as np
 
 from proofs.damage import reasons
 from proofs.damage.answers import Expected, ask_all
-from proofs.damage.databases import COLLECTIONS, ORDER, Databases
+from proofs.damage.databases import Databases
 from proofs.damage.kinds import Case, Place, apply
+from proofs.damage.specs import COLLECTIONS, ORDER
 from proofs.model.sparse import MODIFIERS, given
 from vecdb import VecDB
 from vecdb.engine.repair.check import check_database

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from proofs.damage import reasons
-from proofs.damage.databases import COLLECTIONS
 from proofs.damage.examine import Found, Notes, State, Truth, company
 from proofs.damage.kinds import Case, Place
+from proofs.damage.specs import COLLECTIONS
 from vecdb.storage.format import BLOCK_SIZE
 
 EARLIER = ("halfway", "closed")
