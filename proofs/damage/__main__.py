@@ -47,11 +47,12 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy: the children
 import numpy as np
 
 from proofs.arguments import at_least_one, file_to_write
-from proofs.damage.databases import ORDER, build
+from proofs.damage.databases import build
 from proofs.damage.examine import Truth, company, examine
 from proofs.damage.judge import Judgement, judge, outlook
 from proofs.damage.kinds import Case, Cases, Place, apply, clone
 from proofs.damage.mutants import MUTANTS
+from proofs.damage.specs import ORDER
 
 # Loaded once, for all.
 from vecdb.engine.optimize import indexing  # noqa: F401

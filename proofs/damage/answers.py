@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from proofs.model.oracle import Oracle
+from proofs.model.sparse import MODIFIERS, given
 from vecdb import ids
 from vecdb.engine.read.answer import public_scores
 from vecdb.engine.view import live_rows
@@ -98,8 +99,8 @@ def _filtered(oracle: Oracle) -> Iterator[Question]:
 
 
 def _searches(oracle: Oracle) -> Iterator[Question]:
-    for name, (dim, _) in oracle.vectors.items():
-        query = query_of(name, dim)
+    for name, kind in oracle.vectors.items():
+        query = query_of(name, kind)
         for label, params, filter, limit in (
             ("exact", EXACT, None, EVERYTHING),
             ("exact with a filter", EXACT, FILTERS[1], 5),
@@ -123,9 +124,11 @@ def _searches(oracle: Oracle) -> Iterator[Question]:
             yield question
 
 
-def query_of(name: str, dim: int) -> Any:
-    """What every search by a vector name looks for."""
-    return np.random.default_rng([dim, len(name)]).standard_normal(dim).astype(np.float32)
+def query_of(name: str, kind: tuple[int, str]) -> Any:
+    """What every search by a vector name looks for; ``kind``: its dimension and distance."""
+    dim, distance = kind
+    query = np.random.default_rng([dim, len(name)]).standard_normal(dim).astype(np.float32)
+    return given(query) if distance in MODIFIERS else query
 
 
 def _scores_by_codes(collection: Any, name: str, query: Any) -> dict[Any, float]:
@@ -189,8 +192,8 @@ class Expected:
             problem = question.check(answer, self.oracle)
             assert problem is None, f"{question.label}: {problem}"
             self.answers[question.label] = answer
-        for name, (dim, _) in self.oracle.vectors.items():
-            self.code_scores[name] = _scores_by_codes(collection, name, query_of(name, dim))
+        for name, kind in self.oracle.vectors.items():
+            self.code_scores[name] = _scores_by_codes(collection, name, query_of(name, kind))
         for question in self.questions:
             if question.label.endswith("exact"):
                 self.versions |= {hit.id: hit.version for hit in self.answers[question.label]}

@@ -14,8 +14,10 @@ import numpy as np
 
 from proofs.damage import reasons
 from proofs.damage.answers import Expected, ask_all
-from proofs.damage.databases import COLLECTIONS, ORDER, Databases
+from proofs.damage.databases import Databases
 from proofs.damage.kinds import Case, Place, apply
+from proofs.damage.specs import COLLECTIONS, ORDER
+from proofs.model.sparse import MODIFIERS, given
 from vecdb import VecDB
 from vecdb.engine.repair.check import check_database
 from vecdb.errors import CorruptionError, FormatVersionError, NotADatabaseError, VecdbError
@@ -237,7 +239,10 @@ def _use(db: VecDB, notes: Notes) -> None:
 
 
 def _written(collection: Any, name: str) -> str | None:
-    vectors = {v: np.ones(dim) for v, (dim, _) in COLLECTIONS[name].vectors.items()}
+    vectors: dict[str, Any] = {
+        v: given(np.ones(dim, np.float32)) if distance in MODIFIERS else np.ones(dim)
+        for v, (dim, distance) in COLLECTIONS[name].vectors.items()
+    }
     before = collection.count().count
     vector = vectors.get("", vectors)
     collection.upsert([{"id": PROBE, "vector": vector, "payload": {"probe": 1}}])

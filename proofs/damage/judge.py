@@ -12,14 +12,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from proofs.damage import reasons
-from proofs.damage.databases import COLLECTIONS
 from proofs.damage.examine import Found, Notes, State, Truth, company
 from proofs.damage.kinds import Case, Place
+from proofs.damage.specs import COLLECTIONS
 from vecdb.storage.format import BLOCK_SIZE
 
 EARLIER = ("halfway", "closed")
 """Copies of a catalog that were taken earlier."""
-DERIVED = ("codes", "quantizer", "sketch", "index", "column", "order", "manifest")
+DERIVED = (
+    *("codes", "quantizer", "sketch", "index", "terms", "postings"),
+    *("column", "order", "manifest"),
+)
 
 
 @dataclass(frozen=True)

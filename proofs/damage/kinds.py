@@ -38,6 +38,8 @@ EXHAUSTIVE = {
     "quantizer": ("binary", "named", "scalar"),
     "sketch": (),
     "index": (),
+    **dict.fromkeys(("sparse-offsets", "sparse-indices", "sparse-values"), ()),
+    **dict.fromkeys(("terms", "postings"), ()),
     "column": ("payloads",),
     **dict.fromkeys(("ids", "payload"), ("named", "plain")),
     "payload-edits": ("named", "plain"),

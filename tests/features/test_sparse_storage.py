@@ -255,6 +255,19 @@ def test_a_filter_that_leaves_few_rows_has_only_them_looked_at(
             )
 
 
+def test_what_finds_nothing_has_nothing_to_choose_from(copied: tuple[Path, Oracle]) -> None:
+    """MMR failed where the only segment has points, and none of them an index of the query."""
+    path, _ = copied
+    nobody = {"indices": [77], "values": [1.0]}
+    with VecDB(path) as db:
+        for query in (nobody, {"nearest": nobody, "mmr": {"diversity": 0.5}}):
+            assert db.query_points("c", query, using="s").points == []
+            assert db.query_points("c", query, using="s", limit=3, offset=2).points == []
+        groups = db.query_points_groups("c", "n", nobody, using="s").groups
+        assert groups == []
+        assert list(db.within("c", nobody, 0.0, using="s")) == []
+
+
 def test_an_index_takes_few_bytes(copied: tuple[Path, Oracle]) -> None:
     path, oracle = copied
     numbers = sum(

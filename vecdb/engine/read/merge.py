@@ -193,7 +193,10 @@ def merged_hits(
     first."""
     if len(results) == 1:
         [(segment_view, (scores, rows))] = results
-        return Hits(scores.tolist(), [(segment_view, range(len(rows)), rows)])
+        hits = Hits(scores.tolist(), [])
+        if len(rows):
+            hits.by_segment.append((segment_view, range(len(rows)), rows))
+        return hits
     merged = [
         (-score, segment, row)
         for segment, (_, (scores, rows)) in enumerate(results)
