@@ -87,7 +87,7 @@ def test_an_edit_of_a_damaged_row_is_refused_before_it_is_logged(tmp_path: Path)
     path.write_bytes(damaged)
     with VecDB(tmp_path / "db") as db:
         with pytest.raises(CorruptionError, match="vectors"):
-            db.delete_vectors("c", [""], [49_990])
+            db.update_vectors("c", [{"id": 49_990, "vector": [1.0] * DIM}])
         db.set_payload("c", {"tag": 1}, [3, 49_990])  # needs no vectors
     with VecDB(tmp_path / "db") as db:
         assert [r.payload for r in db.retrieve("c", [3, 49_990])] == [{"tag": 1}] * 2

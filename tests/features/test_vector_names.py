@@ -296,17 +296,17 @@ def test_a_build_that_is_under_way_brings_nothing_back(
         db.upsert("c", points)  # type: ignore[arg-type]
     db.flush()
     db.update_collection("c", optimizers_config={"default_segment_number": 1})
-    finish = SegmentBuilder.finish
+    finish_rows = SegmentBuilder.finish_rows
 
-    def meanwhile(builder: SegmentBuilder, *arguments: Any) -> Any:
+    def meanwhile(builder: SegmentBuilder) -> None:
         monkeypatch.undo()
         db.delete_vector_name("c", "b")
         db.create_vector_name("c", "b", {"dense": {"size": 1, "distance": "Dot"}})
-        return finish(builder, *arguments)
+        finish_rows(builder)
 
-    monkeypatch.setattr(SegmentBuilder, "finish", meanwhile)
+    monkeypatch.setattr(SegmentBuilder, "finish_rows", meanwhile)
     db.wait_for_optimizer("c")
-    assert SegmentBuilder.finish is finish  # it was called
+    assert SegmentBuilder.finish_rows is finish_rows  # it was called
     assert all(set(vector) == {"a"} for vector in vectors_of(db).values())
     assert db.wait_for_optimizer("c")  # the build was given up
     assert len(db.get_collection("c").segments) == 1

@@ -197,7 +197,7 @@ def test_areas_are_those_of_local_mode() -> None:
         (
             GeoRadius,
             {"center": {"lon": 0, "lat": 1}, "radius": -1},
-            r"radius: expected a number >= 0, got -1",
+            r"radius: expected a number >= 0(\.0)?, got -1",  # by the version of msgspec
         ),
         (
             GeoBoundingBox,
