@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -963,3 +964,42 @@ def test_a_collection_that_cannot_be_taken_back_is_said_to_be_uncertain(
         assert not db.collection_exists("c")
     with VecDB(db_path) as db:
         assert db.count("c").count == 0
+
+
+def test_ctrl_c_while_a_close_waits_leaves_nothing_open(tmp_path: Path) -> None:
+    """The lock was given back, and whoever the close had waited for went on to write."""
+    db = make(tmp_path / "db")
+    put(db, 0, 10)
+    store = db.collection("c")._store
+    held, interrupted = threading.Event(), threading.Event()
+    refused: list[vecdb.errors.LockedError] = []
+
+    def hold() -> None:
+        with store.maintenance:
+            held.set()
+            interrupted.wait(60)
+            try:
+                VecDB(tmp_path / "db").close()
+            except vecdb.errors.LockedError as error:
+                refused.append(error)
+
+    def interrupt() -> None:
+        while not store.closing:
+            time.sleep(0.01)
+        time.sleep(0.1)  # now it waits, nearly always
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.1)
+        interrupted.set()
+
+    threads = [threading.Thread(target=hold), threading.Thread(target=interrupt)]
+    threads[0].start()
+    held.wait(60)
+    threads[1].start()
+    with pytest.raises(KeyboardInterrupt):
+        db.close()
+    for thread in threads:
+        thread.join()
+    assert store.closed
+    assert refused
+    with VecDB(tmp_path / "db") as db:
+        assert sorted(tags(db)) == list(range(10))

@@ -200,11 +200,17 @@ class OpenCollections:
 
     def close(self, *, keep: bool) -> None:
         """Close every one whatever happens to another, then raise what came first. ``keep``: with
-        a checkpoint."""
+        a checkpoint. Whoever closes gives the database's lock back next, and another process may
+        write: so one whose close was interrupted while it waited is closed all the same."""
         first: BaseException | None = None
         for store in self.stores():
             try:
-                recovery.close_store(store, keep=keep)
+                try:
+                    recovery.close_store(store, keep=keep)
+                finally:
+                    if not store.closed:
+                        with Uninterrupted():
+                            recovery.close_store(store, keep=False)
             except BaseException as error:
                 first = first or error
         self._open.clear()  # a closed database may be kept for long, its collections for nothing
