@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -15,6 +16,7 @@ from proofs.model.oracle import Oracle
 from proofs.model.sparse import PLACES, given
 from proofs.model.writes import Pool
 from vecdb import VecDB
+from vecdb.engine.read import idf
 from vecdb.engine.repair.check import check_database
 from vecdb.engine.repair.rebuild import repair_database
 from vecdb.errors import CorruptionError, InvalidInputError
@@ -223,6 +225,77 @@ def test_idf_of_any_number_of_rows_that_all_have_the_vector(
         hits = db.query_points("c", QUERY, using="words", limit=5).points
         assert oracle.search_difference(hits, "words", QUERY, 5) is None
         db.flush()
+
+
+@pytest.mark.parametrize("recent", [0, 4096])
+def test_idf_is_right_after_a_count_that_was_interrupted(
+    copied: tuple[Path, Oracle],
+    open_db: Callable[..., VecDB],
+    monkeypatch: pytest.MonkeyPatch,
+    recent: int,
+) -> None:
+    """Half of the rows had been counted, and were counted again."""
+    _, oracle = copied
+    monkeypatch.setattr(idf, "_ROWS", 64)
+    monkeypatch.setattr(idf, "_RECENT", recent)
+    db = open_db()
+    points = [(ROWS + i, None, {"words": QUERY}) for i in range(500)]
+    db.upsert("c", [{"id": i, "vector": v} for i, _, v in points])
+    oracle.upsert(points)
+    gone = sorted(oracle.points, key=int)[:700]
+    db.delete("c", gone)
+    oracle.delete(gone)
+    for after in (1, 3, 9):
+        with monkeypatch.context() as patch:
+            for segment_view in db.collection("c")._view().segments:
+                patch.setattr(segment_view.segment, "block", _stopping(segment_view.segment, after))
+            with pytest.raises(KeyboardInterrupt):
+                db.query_points("c", QUERY, using="words")
+    right(db, oracle)
+    assert db.memory_report("c")["parts"]["frequencies"]["anonymous"] > 0
+
+
+def _stopping(segment: Any, after: int) -> Callable[..., Any]:
+    block, calls = segment.block, count()
+
+    def stop(*arguments: Any) -> Any:
+        if next(calls) >= after:
+            raise KeyboardInterrupt
+        return block(*arguments)
+
+    return stop
+
+
+def test_masked_arrays_are_refused(open_db: Callable[..., VecDB]) -> None:
+    db = open_db()
+    db.create_collection("c", **CONFIG)
+    masked = np.ma.array([1.0, 2.0], mask=[False, True])
+    with pytest.raises(InvalidInputError, match="expected plain values, got a masked array"):
+        db.upsert("c", [{"id": 1, "vector": {"s": {"indices": [1, 2], "values": masked}}}])
+
+
+def test_values_without_all_their_digits_are_bounded(open_db: Callable[..., VecDB]) -> None:
+    """The step between codes was rounded down: by the index other rows were found than without."""
+    db = open_db()
+    db.create_collection("c", **CONFIG)
+    rng = np.random.default_rng(3)
+    least = 1.4e-45
+    points = [
+        {
+            "id": i,
+            "vector": {
+                "s": {"indices": [0, 2], "values": (rng.integers(1, 841, 2) * least).tolist()}
+            },
+        }
+        for i in range(2000)
+    ]
+    db.upsert("c", points)
+    db.flush()
+    for query in rng.integers(1, 9, (50, 2)) * 1e18:
+        asked = {"indices": [0, 2], "values": query.tolist()}
+        by_index = db.query_points("c", asked, using="s", limit=5).points
+        exact = db.query_points("c", asked, using="s", limit=5, search_params={"exact": True})
+        assert [p.score for p in by_index] == [p.score for p in exact.points]
 
 
 def test_what_was_done_is_explained(copied: tuple[Path, Oracle]) -> None:

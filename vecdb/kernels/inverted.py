@@ -21,6 +21,9 @@ from vecdb.kernels.signatures import (
 
 __all__ = ["count_terms", "fill_table", "gather_postings", "pack_postings"]
 
+_NORMAL = np.finfo(np.float32).tiny
+"""The smallest number with all its digits."""
+
 
 @njit(i64(types.uint32, i64), nogil=True, cache=True)
 def _home(index, size):  # type: ignore[no-untyped-def]
@@ -107,6 +110,8 @@ def pack_postings(  # type: ignore[no-untyped-def]
             high = max(high, values[i])
         # A little wider than exact, so that the largest value has a code in spite of rounding.
         step = np.float32((np.float64(high) - np.float64(low)) / 255.0 * (1.0 + 1e-6))
+        if high > low and step < _NORMAL:  # below that it would be rounded down, and bounds with it
+            step = _NORMAL
         lows[t] = low
         steps[t] = step
         before = made

@@ -78,6 +78,8 @@ def _parts(given: Any, what: str) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
             raise InvalidInputError(
                 f"{what}: expected a sparse vector with indices and values, got {given!r:.60}"
             ) from None
+        if hasattr(part, "mask"):  # numpy would forget it
+            raise InvalidInputError(f"{what}: expected plain {field}, got a masked array")
         if array.ndim != 1:
             raise InvalidInputError(f"{what}: expected a list of {field}, got {part!r:.60}")
         parts.append(array)

@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from vecdb.engine.read import columns, remembered
+from vecdb.engine.read import columns, idf, remembered
 from vecdb.engine.store import Store
 from vecdb.engine.view import Segment
 from vecdb.storage import layout
@@ -31,7 +31,8 @@ def memory_report(store: Store, resident: dict[str, int] | None = None) -> dict[
     Parts: ``originals``, ``codes``, ``ids`` (with their order and presence bits), ``payload``,
     ``columns`` (of payload fields; those of points in memory and of edited payloads are private,
     and estimated), ``seqs``, ``quantizers``, ``sketches``, ``indexes``, ``manifests``, ``masks``,
-    ``filters`` (which rows match the filters of late), ``memory_segment`` (estimated), ``wal``,
+    ``filters`` (which rows match the filters of late), ``frequencies`` (of the indices of sparse
+    vectors, for IDF), ``memory_segment`` (estimated), ``wal``,
     ``catalog``. ``resident``: what ``resident_by_file`` found.
     """
     if resident is None:
@@ -51,6 +52,9 @@ def memory_report(store: Store, resident: dict[str, int] | None = None) -> dict[
         in_memory += [state.edits.size for state in store.files.values()]
         parts["memory_segment"]["anonymous"] = sum(in_memory)
         parts["filters"]["anonymous"] = sum(map(remembered.private_bytes, _held(store)))
+        segments: list[Segment] = [*store.memories()]
+        segments += [state.segment for state in store.files.values()]
+        parts["frequencies"]["anonymous"] = sum(map(idf.private_bytes, segments))
         parts["columns"]["anonymous"] = sum(map(columns.private_bytes, _held(store)))
         parts["wal"]["file"] = store.wal.size
         with suppress(OSError):  # its directory was moved or removed
@@ -89,6 +93,7 @@ _PARTS = (
     *dict.fromkeys(file.part for file in FILES),
     "masks",
     "filters",
+    "frequencies",
     "memory_segment",
     "wal",
     "catalog",

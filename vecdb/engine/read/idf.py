@@ -4,16 +4,19 @@
 index. Both are exact of the view: an inverted index tells how many rows have an index, and what
 died since is counted once, row by row. So are rows in memory, of which nothing else tells. What was
 counted is kept as long as the segment is, and the next view has only what changed between them.
+
+What is kept is replaced and never changed, so whoever is interrupted leaves what was there. There
+is no lock: at worst two threads count the same rows.
 """
 
 from __future__ import annotations
 
-import threading
 from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
 from msgspec import Struct
+from msgspec.structs import replace
 
 from vecdb import models
 from vecdb.engine.read.masks import Condition, allowed
@@ -31,20 +34,70 @@ _ROWS = 1 << 16
 """So many rows are counted together."""
 
 
-class _Counted(Struct):
+_RECENT = 4096
+"""So many indices are kept apart from the others before they are sorted in: a write before each
+search would else have all of them copied."""
+
+
+class _Counted(Struct, frozen=True):
     """Rows of a segment that were counted, and how many of them have which index, without those
-    that the inverted index counts."""
+    that the inverted index counts: ``indices``, ascending, with their ``counts``, and what is to be
+    added to that."""
 
     rows: Bits
-    counts: dict[int, int]
+    indices: Indices = np.empty(0, dtype=np.uint32)
+    counts: Counts = np.empty(0, dtype=np.int64)
+    recent: dict[int, int] = {}
     points: int = 0
     seen: tuple[Bits | None, int] = (None, -1)
     """The mask of the view that was counted, which is never written to, and its rows."""
 
+    def of(self, indices: Indices) -> Counts:
+        """How many of the rows have each of some indices."""
+        found = np.array([self.recent.get(index, 0) for index in indices.tolist()], dtype=np.int64)
+        if len(self.indices):
+            at = np.searchsorted(self.indices, indices).clip(max=len(self.indices) - 1)
+            found += np.where(self.indices[at] == indices, self.counts[at], 0)
+        return found
+
+    def with_rows(self, segment_view: SegmentView, name: str, rows: Counts, step: int) -> _Counted:
+        """The same with some rows counted once more, or once less."""
+        counted = self
+        for start in range(0, len(rows), _ROWS):
+            block = segment_view.segment.block(name, rows[start : start + _ROWS])
+            assert isinstance(block, SparseBlock)
+            indices, many = np.unique(block.indices, return_counts=True)
+            recent = dict(counted.recent)
+            if len(recent) + len(indices) <= _RECENT:
+                for index, each in zip(indices.tolist(), many.tolist(), strict=True):
+                    recent[index] = recent.get(index, 0) + step * each
+                counted = replace(counted, recent=recent)
+                continue
+            every = counted.indices, np.array(list(recent), dtype=np.uint32), indices
+            counts = counted.counts, np.array(list(recent.values()), dtype=np.int64), step * many
+            sorted_, at = np.unique(np.concatenate(every), return_inverse=True)
+            sums = np.zeros(len(sorted_), dtype=np.int64)
+            np.add.at(sums, at, np.concatenate(counts))
+            some = sums != 0
+            counted = replace(counted, indices=sorted_[some], counts=sums[some], recent={})
+        return counted
+
+    @property
+    def nbytes(self) -> int:
+        """About how much memory it takes."""
+        arrays = self.rows.nbytes + self.indices.nbytes + self.counts.nbytes
+        return arrays + _ENTRY * len(self.recent)
+
+
+_ENTRY = 100
+"""Bytes of an entry of a dict with its numbers."""
 
 _of_segments: WeakKeyDictionary[Segment, dict[tuple[str, bool], _Counted]] = WeakKeyDictionary()
-_lock = threading.Lock()
-"""Held while rows are counted: two threads that count the same would count it twice."""
+
+
+def private_bytes(segment: Segment) -> int:
+    """How many bytes of private memory is kept of a segment."""
+    return sum(counted.nbytes for counted in list(_of_segments.get(segment, {}).values()))
 
 
 def weighted(
@@ -83,11 +136,8 @@ def _frequencies(
         except CorruptionError as error:
             segment.quarantine(name, error)
             postings = None
-    with _lock:
-        counted = _counted(view, segment_view, name, indexed=postings is not None)
-        changed = [counted.counts.get(index, 0) for index in indices.tolist()]
-        points = counted.points
-    return points, counts + np.array(changed, dtype=np.int64)
+    counted = _counted(view, segment_view, name, indexed=postings is not None)
+    return counted.points, counts + counted.of(indices)
 
 
 def _among(
@@ -115,7 +165,7 @@ def _live(view: View, segment_view: SegmentView, name: str) -> Bits:
 
 
 def _counted(view: View, segment_view: SegmentView, name: str, *, indexed: bool) -> _Counted:
-    """The counts of the rows that live, brought up to date. Under the lock."""
+    """The counts of the rows that live, brought up to date."""
     segment = segment_view.segment
     kept = _of_segments.setdefault(segment, {})
     counted = kept.get((name, indexed))
@@ -128,26 +178,14 @@ def _counted(view: View, segment_view: SegmentView, name: str, *, indexed: bool)
         every = segment.present(name, segment_view.rows) if indexed else np.zeros_like(live)
         if every is None:
             every = pack_bits(np.ones(segment_view.rows, dtype=np.bool_))
-        counted = kept[name, indexed] = _Counted(every[: len(live)].copy(), {})
+        counted = _Counted(every[: len(live)].copy())
     size = max(len(live), len(counted.rows))
     before, now = np.zeros(size, dtype=np.uint8), np.zeros(size, dtype=np.uint8)
     before[: len(counted.rows)], now[: len(live)] = counted.rows, live
     for changed, step in ((now & ~before, 1), (before & ~now, -1)):
         if changed.any():
-            _count(segment_view, name, live_rows(changed, 8 * size), step, counted.counts)
-    counted.rows, counted.points = now, count_set(live)
-    counted.seen = segment_view.alive, segment_view.rows
+            rows_changed = live_rows(changed, 8 * size)
+            counted = counted.with_rows(segment_view, name, rows_changed, step)
+    seen = segment_view.alive, segment_view.rows
+    counted = kept[name, indexed] = replace(counted, rows=now, points=count_set(live), seen=seen)
     return counted
-
-
-def _count(
-    segment_view: SegmentView, name: str, rows: Counts, step: int, counts: dict[int, int]
-) -> None:
-    """Count some rows once more, or once less."""
-    segment = segment_view.segment
-    for start in range(0, len(rows), _ROWS):
-        block = segment.block(name, rows[start : start + _ROWS])
-        assert isinstance(block, SparseBlock)
-        indices, many = np.unique(block.indices, return_counts=True)
-        for index, each in zip(indices.tolist(), many.tolist(), strict=True):
-            counts[index] = counts.get(index, 0) + step * each
