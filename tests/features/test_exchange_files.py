@@ -329,8 +329,43 @@ def test_a_file_that_was_cut_off_is_refused(db: VecDB, tmp_path: Path, format: s
             continue
         with pytest.raises(InvalidInputError, match=path.name):
             exchange.import_collection(db, name, path)
-        if format != "jsonl":  # which has no head to find it out by
-            assert not db.collection_exists(name)
+        assert not db.collection_exists(name)
+
+
+def test_a_distance_that_is_not_the_collections_is_refused(db: VecDB, tmp_path: Path) -> None:
+    """It was ignored, and not looked at, where the collection or the file had its own."""
+    np.save(tmp_path / "x.npy", np.ones((3, 2)))
+    imported(db, tmp_path / "x.npy")  # of Dot
+    exchange.export_collection(db.collection("copy"), tmp_path / "own.jsonl")
+    for name, file in (("copy", "x.npy"), ("new", "own.jsonl")):
+        with pytest.raises(InvalidInputError, match=r"distance: .* has 'Dot', got 'Cosine'"):
+            exchange.import_collection(db, name, tmp_path / file, distance="Cosine")
+        with pytest.raises(InvalidInputError, match="distance: expected"):
+            exchange.import_collection(db, name, tmp_path / file, distance="cosin")
+        assert len(db.collection("copy")) == 3
+        assert not db.collection_exists("new")
+        exchange.import_collection(db, name, tmp_path / file, distance="Dot")
+
+
+def test_a_failed_import_leaves_no_empty_collection(db: VecDB, tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", [[1.0, np.nan]])
+    with pytest.raises(InvalidInputError, match="component 1"):
+        imported(db, tmp_path / "x.npy")
+    assert not db.collection_exists("copy")
+    db.create_collection("mine", {"size": 2, "distance": "Dot"})
+    with pytest.raises(InvalidInputError, match="component 1"):
+        exchange.import_collection(db, "mine", tmp_path / "x.npy")
+    assert db.collection_exists("mine")  # the import did not make it
+
+
+def test_a_wrong_vector_name_makes_no_collection(db: VecDB, tmp_path: Path) -> None:
+    given = of_two_vectors(db)
+    exchange.export_collection(given, tmp_path / "a.parquet", vectors="a")
+    with pytest.raises(InvalidInputError, match=r"using: there is no vector 'c'; .*has 'a'"):
+        exchange.import_collection(db, "new", tmp_path / "a.parquet", using="c")
+    assert not db.collection_exists("new")
+    with pytest.raises(InvalidInputError, match=r"using: there is no vector 'c'; 'two' has 'a'"):
+        exchange.import_collection(db, "two", tmp_path / "a.parquet", using="c")
 
 
 def test_wrong_dimensions_change_nothing(db: VecDB, tmp_path: Path) -> None:
@@ -388,7 +423,7 @@ def test_wrong_lines_are_named(db: VecDB, tmp_path: Path, line: str, message: st
     path.write_text('{"id": 1, "vector": [1, 2]}\n' + line + "\n")
     with pytest.raises(InvalidInputError, match=message):
         imported(db, path)
-    assert len(db.collection("copy")) == 0
+    assert not db.collection_exists("copy")  # nothing came into it
 
 
 def test_wrong_parquet_is_refused(db: VecDB, tmp_path: Path) -> None:
