@@ -530,6 +530,32 @@ def test_an_export_goes_on_where_it_was(db: VecDB, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("small_parts")
+@pytest.mark.parametrize("written", ["a point", "a payload", "a deletion", "nothing"])
+def test_an_export_that_goes_on_is_of_one_state(tmp_path: Path, written: str) -> None:
+    """It had the first parts of one state and the others of another, without a word."""
+    path = tmp_path / "points.jsonl"
+    with VecDB(tmp_path / "my.db") as db:
+        given = of_two_vectors(db)
+        with pytest.raises(KeyboardInterrupt):
+            exchange.export_collection(given, path, progress=Interrupted(10))
+    with VecDB(tmp_path / "my.db") as db:
+        if written == "a point":
+            db.upsert("two", [{"id": 1, "vector": {}}])
+        elif written == "a payload":
+            db.set_payload("two", {"number": -1}, [0])
+        elif written == "a deletion":
+            db.delete("two", [0])
+    with VecDB(tmp_path / "my.db", read_only=True) as db:
+        given = db.collection("two")
+        if written == "nothing":
+            assert exchange.export_collection(given, path, resume=True).points == 250
+            return
+        with pytest.raises(InvalidInputError, match=r"'two' was written to .*overwrite=True"):
+            exchange.export_collection(given, path, resume=True)
+        assert exchange.export_collection(given, path, overwrite=True).points == len(given)
+
+
+@pytest.mark.usefixtures("small_parts")
 def test_an_export_may_begin_anew(db: VecDB, tmp_path: Path) -> None:
     given = of_two_vectors(db)
     path = tmp_path / "points.jsonl"
