@@ -593,6 +593,23 @@ def test_an_import_goes_on_where_it_was(db: VecDB, tmp_path: Path) -> None:
     assert points_of(db.collection("copy")) == points_of(given)
 
 
+def test_points_that_replace_others_are_counted(db: VecDB, tmp_path: Path) -> None:
+    """Of fifty points of one id the report said that there are fifty."""
+    path = tmp_path / "x.npy"
+    np.save(path, np.arange(100.0).reshape(50, 2))
+    np.save(tmp_path / "x.npy.ids.npy", np.array([7] * 50))
+    report = exchange.import_collection(db, "same", path, distance="Dot", batch_size=20)
+    assert (report.points, report.skipped, report.replaced) == (50, 0, 49)
+    assert db.retrieve("same", [7], with_vectors=True)[0].vector == [98, 99]  # the last counts
+    report = exchange.import_collection(db, "same", path, resume=True)
+    assert (report.points, report.skipped, report.replaced) == (50, 50, 0)
+    report = exchange.import_collection(db, "anew", path, distance="Dot", resume=True)
+    assert (report.points, report.skipped, report.replaced) == (50, 49, 0)
+    np.save(tmp_path / "x.npy.ids.npy", np.arange(50))
+    report = exchange.import_collection(db, "same", path)
+    assert (report.points, report.replaced, len(db.collection("same"))) == (50, 1, 50)
+
+
 def test_a_bar_shows_how_far_it_is(
     db: VecDB, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -26,6 +26,9 @@ class ImportReport(Struct):
     """That were read."""
     skipped: int
     """Of those, how many were there already when an import was resumed."""
+    replaced: int
+    """Of those, how many took the place of a point of that id, of the collection or of this file:
+    by how much less the collection grew, which nobody else should write to meanwhile."""
 
 
 def import_collection(
@@ -87,6 +90,7 @@ def _read(
     progress: Progress,
 ) -> ImportReport:
     """Write all points of a file, batch by batch."""
+    before = len(collection)
     done = skipped = 0
     with ticking(progress, "points", source.count) as tick:
         for columns in source.columns(batch_size):
@@ -99,7 +103,8 @@ def _read(
                 ) from None
             done += len(columns)
             tick(len(columns))
-    return ImportReport(str(file), collection.name, done, skipped)
+    replaced = max(0, done - skipped - (len(collection) - before))
+    return ImportReport(str(file), collection.name, done, skipped, replaced)
 
 
 def _write(collection: Collection, columns: Columns, resume: bool) -> int:
@@ -107,10 +112,11 @@ def _write(collection: Collection, columns: Columns, resume: bool) -> int:
     if not resume:
         collection.upsert(columns.batch())
         return 0
-    there = len(collection.retrieve(columns.ids, with_payload=False))
-    if there < len(columns):
-        collection.upsert(columns.batch(), update_mode="insert_only")
-    return there
+    if len(collection.retrieve(columns.ids, with_payload=False)) == len(columns):
+        return len(columns)
+    before = len(collection)
+    collection.upsert(columns.batch(), update_mode="insert_only")
+    return len(columns) - (len(collection) - before)
 
 
 def _names(
