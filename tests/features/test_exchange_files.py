@@ -400,11 +400,26 @@ def test_what_is_no_number_is_refused_by_its_row(db: VecDB, tmp_path: Path, wron
         assert len(db.collection(name)) == 20  # the batches before it
 
 
+def test_records_that_qdrants_client_dumped_come_in(db: VecDB, tmp_path: Path) -> None:
+    """They have keys that are null where nobody asked for them."""
+    theirs = pytest.importorskip("qdrant_client.models")
+    path = tmp_path / "x.jsonl"
+    records = [theirs.Record(id=n, vector=[n, 2.0], payload={"n": n}) for n in range(3)]
+    path.write_text("".join(record.model_dump_json() + "\n" for record in records))
+    assert '"shard_key":null' in path.read_text()
+    assert [(p.id, p.vector, p.payload) for p in imported(db, path)] == [
+        (n, [n, 2], {"n": n}) for n in range(3)
+    ]
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [
         ("[1]", "line 2: expected an object of id, vector and payload"),
-        ('{"id": 2', "line 2: "),
+        ('{"id": 2', "line 2: is no JSON: Expecting .* delimiter at character [0-9]+$"),
+        ('{"id": 2, "vector": [1, 2], "title": null}', "line 2: .*got the key 'title'"),
+        ('{"id": 2, "vector": [1, 2], "shard_key": "x"}', "line 2: .*got the key 'shard_key'"),
+        ('{"vector": [1, 2]}', "line 2: expected an object of id.*got no id in"),
         ('{"id": 2, "vector": [1, NaN]}', "line 2: expected finite numbers, got NaN"),
         ('{"id": 2, "vector": [1, 2, 3]}', "point 1: expected a vector of 2 numbers, got 3"),
         ('{"id": 2, "vector": [1, "2"]}', "expected numbers, got <U"),
