@@ -444,8 +444,19 @@ def test_wrong_lines_are_named(db: VecDB, tmp_path: Path, line: str, message: st
 def test_wrong_parquet_is_refused(db: VecDB, tmp_path: Path) -> None:
     path = tmp_path / "x.parquet"
     for column, message in (
-        (pa.array([[1.0, 2.0], [1.0]]), "expected vectors of 2 numbers, got 1"),
-        (pa.array([[1.0, None]]), "null in the place of a number"),
+        (
+            pa.array([[1.0, 2.0], None, [3.0, 4.0], [1.0], []]),
+            "row 3 of column 'v': expected vectors of 2 numbers, got 1",
+        ),
+        (
+            pa.array([[1.0, 2.0], None, [3.0, None]]),
+            "row 2 of column 'v': null in the place of number 1, .*pandas writes NaN",
+        ),
+        (
+            pa.array([None, [1.0, 2.0], [None, 4.0]], pa.list_(pa.float32(), 2)),
+            "row 2 of column 'v': null in the place of number 0",
+        ),
+        (pa.array([[1.0, 2.0], [3.0, np.nan]]), "row 1, component 1"),
         (pa.array([["a"]]), "expected a column of lists of floats, got v"),
         (pa.array([None], pa.list_(pa.float32())), "no row has a vector in 'v'"),
     ):
