@@ -52,8 +52,10 @@ def test_out_of_one_database_into_another(directory: Path, tmp_path: Path) -> No
     assert done.stdout == "copy: 250 points read\n"
     done = run("import", file, "--to", other, "--collection", "copy", "--resume", "--json")
     assert json.loads(done.stdout) == {
-        "path": str(file), "collection": "copy", "points": 250, "skipped": 250
+        "path": str(file), "collection": "copy", "points": 250, "skipped": 250, "replaced": 0
     }  # fmt: skip
+    done = run("import", file, "--to", other, "--collection", "copy")
+    assert done.stdout == "copy: 250 points read, 250 replaced others of their ids\n"
     with VecDB(other) as db:
         assert points_of(db.collection("copy")) == given
 

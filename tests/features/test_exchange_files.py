@@ -329,8 +329,43 @@ def test_a_file_that_was_cut_off_is_refused(db: VecDB, tmp_path: Path, format: s
             continue
         with pytest.raises(InvalidInputError, match=path.name):
             exchange.import_collection(db, name, path)
-        if format != "jsonl":  # which has no head to find it out by
-            assert not db.collection_exists(name)
+        assert not db.collection_exists(name)
+
+
+def test_a_distance_that_is_not_the_collections_is_refused(db: VecDB, tmp_path: Path) -> None:
+    """It was ignored, and not looked at, where the collection or the file had its own."""
+    np.save(tmp_path / "x.npy", np.ones((3, 2)))
+    imported(db, tmp_path / "x.npy")  # of Dot
+    exchange.export_collection(db.collection("copy"), tmp_path / "own.jsonl")
+    for name, file in (("copy", "x.npy"), ("new", "own.jsonl")):
+        with pytest.raises(InvalidInputError, match=r"distance: .* has 'Dot', got 'Cosine'"):
+            exchange.import_collection(db, name, tmp_path / file, distance="Cosine")
+        with pytest.raises(InvalidInputError, match="distance: expected"):
+            exchange.import_collection(db, name, tmp_path / file, distance="cosin")
+        assert len(db.collection("copy")) == 3
+        assert not db.collection_exists("new")
+        exchange.import_collection(db, name, tmp_path / file, distance="Dot")
+
+
+def test_a_failed_import_leaves_no_empty_collection(db: VecDB, tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", [[1.0, np.nan]])
+    with pytest.raises(InvalidInputError, match="component 1"):
+        imported(db, tmp_path / "x.npy")
+    assert not db.collection_exists("copy")
+    db.create_collection("mine", {"size": 2, "distance": "Dot"})
+    with pytest.raises(InvalidInputError, match="component 1"):
+        exchange.import_collection(db, "mine", tmp_path / "x.npy")
+    assert db.collection_exists("mine")  # the import did not make it
+
+
+def test_a_wrong_vector_name_makes_no_collection(db: VecDB, tmp_path: Path) -> None:
+    given = of_two_vectors(db)
+    exchange.export_collection(given, tmp_path / "a.parquet", vectors="a")
+    with pytest.raises(InvalidInputError, match=r"using: there is no vector 'c'; .*has 'a'"):
+        exchange.import_collection(db, "new", tmp_path / "a.parquet", using="c")
+    assert not db.collection_exists("new")
+    with pytest.raises(InvalidInputError, match=r"using: there is no vector 'c'; 'two' has 'a'"):
+        exchange.import_collection(db, "two", tmp_path / "a.parquet", using="c")
 
 
 def test_wrong_dimensions_change_nothing(db: VecDB, tmp_path: Path) -> None:
@@ -365,11 +400,26 @@ def test_what_is_no_number_is_refused_by_its_row(db: VecDB, tmp_path: Path, wron
         assert len(db.collection(name)) == 20  # the batches before it
 
 
+def test_records_that_qdrants_client_dumped_come_in(db: VecDB, tmp_path: Path) -> None:
+    """They have keys that are null where nobody asked for them."""
+    theirs = pytest.importorskip("qdrant_client.models")
+    path = tmp_path / "x.jsonl"
+    records = [theirs.Record(id=n, vector=[n, 2.0], payload={"n": n}) for n in range(3)]
+    path.write_text("".join(record.model_dump_json() + "\n" for record in records))
+    assert '"shard_key":null' in path.read_text()
+    assert [(p.id, p.vector, p.payload) for p in imported(db, path)] == [
+        (n, [n, 2], {"n": n}) for n in range(3)
+    ]
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [
         ("[1]", "line 2: expected an object of id, vector and payload"),
-        ('{"id": 2', "line 2: "),
+        ('{"id": 2', "line 2: is no JSON: Expecting .* delimiter at character [0-9]+$"),
+        ('{"id": 2, "vector": [1, 2], "title": null}', "line 2: .*got the key 'title'"),
+        ('{"id": 2, "vector": [1, 2], "shard_key": "x"}', "line 2: .*got the key 'shard_key'"),
+        ('{"vector": [1, 2]}', "line 2: expected an object of id.*got no id in"),
         ('{"id": 2, "vector": [1, NaN]}', "line 2: expected finite numbers, got NaN"),
         ('{"id": 2, "vector": [1, 2, 3]}', "point 1: expected a vector of 2 numbers, got 3"),
         ('{"id": 2, "vector": [1, "2"]}', "expected numbers, got <U"),
@@ -388,14 +438,25 @@ def test_wrong_lines_are_named(db: VecDB, tmp_path: Path, line: str, message: st
     path.write_text('{"id": 1, "vector": [1, 2]}\n' + line + "\n")
     with pytest.raises(InvalidInputError, match=message):
         imported(db, path)
-    assert len(db.collection("copy")) == 0
+    assert not db.collection_exists("copy")  # nothing came into it
 
 
 def test_wrong_parquet_is_refused(db: VecDB, tmp_path: Path) -> None:
     path = tmp_path / "x.parquet"
     for column, message in (
-        (pa.array([[1.0, 2.0], [1.0]]), "expected vectors of 2 numbers, got 1"),
-        (pa.array([[1.0, None]]), "null in the place of a number"),
+        (
+            pa.array([[1.0, 2.0], None, [3.0, 4.0], [1.0], []]),
+            "row 3 of column 'v': expected vectors of 2 numbers, got 1",
+        ),
+        (
+            pa.array([[1.0, 2.0], None, [3.0, None]]),
+            "row 2 of column 'v': null in the place of number 1, .*pandas writes NaN",
+        ),
+        (
+            pa.array([None, [1.0, 2.0], [None, 4.0]], pa.list_(pa.float32(), 2)),
+            "row 2 of column 'v': null in the place of number 0",
+        ),
+        (pa.array([[1.0, 2.0], [3.0, np.nan]]), "row 1, component 1"),
         (pa.array([["a"]]), "expected a column of lists of floats, got v"),
         (pa.array([None], pa.list_(pa.float32())), "no row has a vector in 'v'"),
     ):
@@ -495,6 +556,32 @@ def test_an_export_goes_on_where_it_was(db: VecDB, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("small_parts")
+@pytest.mark.parametrize("written", ["a point", "a payload", "a deletion", "nothing"])
+def test_an_export_that_goes_on_is_of_one_state(tmp_path: Path, written: str) -> None:
+    """It had the first parts of one state and the others of another, without a word."""
+    path = tmp_path / "points.jsonl"
+    with VecDB(tmp_path / "my.db") as db:
+        given = of_two_vectors(db)
+        with pytest.raises(KeyboardInterrupt):
+            exchange.export_collection(given, path, progress=Interrupted(10))
+    with VecDB(tmp_path / "my.db") as db:
+        if written == "a point":
+            db.upsert("two", [{"id": 1, "vector": {}}])
+        elif written == "a payload":
+            db.set_payload("two", {"number": -1}, [0])
+        elif written == "a deletion":
+            db.delete("two", [0])
+    with VecDB(tmp_path / "my.db", read_only=True) as db:
+        given = db.collection("two")
+        if written == "nothing":
+            assert exchange.export_collection(given, path, resume=True).points == 250
+            return
+        with pytest.raises(InvalidInputError, match=r"'two' was written to .*overwrite=True"):
+            exchange.export_collection(given, path, resume=True)
+        assert exchange.export_collection(given, path, overwrite=True).points == len(given)
+
+
+@pytest.mark.usefixtures("small_parts")
 def test_an_export_may_begin_anew(db: VecDB, tmp_path: Path) -> None:
     given = of_two_vectors(db)
     path = tmp_path / "points.jsonl"
@@ -530,6 +617,23 @@ def test_an_import_goes_on_where_it_was(db: VecDB, tmp_path: Path) -> None:
     assert db.retrieve("copy", [3])[0].payload["mine"] == 1  # type: ignore[index]
     exchange.import_collection(db, "copy", path)
     assert points_of(db.collection("copy")) == points_of(given)
+
+
+def test_points_that_replace_others_are_counted(db: VecDB, tmp_path: Path) -> None:
+    """Of fifty points of one id the report said that there are fifty."""
+    path = tmp_path / "x.npy"
+    np.save(path, np.arange(100.0).reshape(50, 2))
+    np.save(tmp_path / "x.npy.ids.npy", np.array([7] * 50))
+    report = exchange.import_collection(db, "same", path, distance="Dot", batch_size=20)
+    assert (report.points, report.skipped, report.replaced) == (50, 0, 49)
+    assert db.retrieve("same", [7], with_vectors=True)[0].vector == [98, 99]  # the last counts
+    report = exchange.import_collection(db, "same", path, resume=True)
+    assert (report.points, report.skipped, report.replaced) == (50, 50, 0)
+    report = exchange.import_collection(db, "anew", path, distance="Dot", resume=True)
+    assert (report.points, report.skipped, report.replaced) == (50, 49, 0)
+    np.save(tmp_path / "x.npy.ids.npy", np.arange(50))
+    report = exchange.import_collection(db, "same", path)
+    assert (report.points, report.replaced, len(db.collection("same"))) == (50, 1, 50)
 
 
 def test_a_bar_shows_how_far_it_is(

@@ -87,8 +87,44 @@ def test_nothing_is_written_into_what_is_there_unasked(db: VecDB, server: Server
     with pytest.raises(NotFoundError, match="has no collection 'none'"):
         exchange.pull_collection(db, server.url, "none")
     db.create_collection("other", {"c": {"size": 3, "distance": "Dot"}})
-    with pytest.raises(InvalidInputError, match="has no vector 'c'"):
+    with pytest.raises(InvalidInputError, match=r"vector 'c': .*'taken' at .* has none"):
         exchange.push_collection(db.collection("other"), server.url, "taken", resume=True)
+
+
+@pytest.mark.parametrize(
+    ("mine", "message"),
+    [
+        ({"": {"size": 4, "distance": "Dot"}}, "4 numbers by Cosine.*4 numbers by Dot"),
+        ({"": {"size": 5, "distance": "Cosine"}}, "4 numbers by Cosine.*5 numbers by Cosine"),
+        ({"": {"size": 4, "distance": "Cosine"}, "words": {}}, "modifier idf.*modifier none"),
+        ({"": {"size": 4, "distance": "Cosine"}}, "'words': .*modifier idf.*has none"),
+    ],
+)
+def test_a_transfer_goes_on_between_collections_that_are_alike_only(
+    db: VecDB, server: Server, mine: dict[str, Any], message: str
+) -> None:
+    """Points went into a collection of another metric, and were compared afterwards."""
+
+    def make(name: str, sparse: Any, dense: Any) -> Collection:
+        db.recreate_collection(name, dense, sparse_vectors_config=sparse)
+        return db.collection(name)
+
+    good = make("good", {"words": {"modifier": "idf"}}, {"size": 4, "distance": "Cosine"})
+    good.upsert([{"id": 1, "vector": [1, 2, 3, 4]}])
+    sparse = {"words": mine["words"]} if "words" in mine else None
+    other = make("unlike", sparse, mine[""])
+    with server.http() as http:
+        http.delete("/collections/unlike")
+        http.delete("/collections/alike")
+    exchange.push_collection(other, server.url, "unlike")
+    exchange.push_collection(good, server.url, "alike")
+    with pytest.raises(InvalidInputError, match=message):
+        exchange.push_collection(good, server.url, "unlike", resume=True)
+    with pytest.raises(InvalidInputError, match=message):
+        exchange.pull_collection(db, server.url, "alike", "unlike", resume=True)
+    assert len(other) == 0
+    exchange.pull_collection(db, server.url, "unlike", resume=True)  # nothing came to it there
+    assert len(other) == 0
 
 
 @pytest.mark.parametrize("way", ["push", "pull"])

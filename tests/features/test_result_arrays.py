@@ -172,5 +172,12 @@ def test_arrays_as_tables(db: VecDB) -> None:
 def test_what_is_no_result_is_refused(db: VecDB) -> None:
     with pytest.raises(InvalidInputError, match="expected Record or ScoredPoint, got int"):
         exchange.to_dicts([1])  # type: ignore[list-item]
+    for given in (5, None, "points", {1: 2}):
+        for function in (exchange.to_dicts, exchange.to_arrow, exchange.to_pandas):
+            with pytest.raises(InvalidInputError, match="expected what a query, scroll or retr"):
+                function(given)
+    filled(db, "Dot", [5, 6])
+    with pytest.raises(InvalidInputError, match=r"of what scroll returned, give \[0\]"):
+        exchange.to_pandas(db.scroll("c"))
     assert exchange.to_dicts([]) == []
     assert exchange.to_arrow([]).num_rows == 0

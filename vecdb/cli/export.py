@@ -18,7 +18,7 @@ def add_to(commands: Commands) -> None:
         "Write ids, vectors and payloads of one state of a collection as JSON lines, Parquet, "
         "NumPy, fvecs, fbin, HDF5 or safetensors. No lock is taken: an application may have the "
         "database open. The file appears when it is whole; what was interrupted goes on with "
-        "--resume.",
+        "--resume, unless the collection was written to since.",
         "vecdb export my.db --collection texts --to texts.parquet",
     )
     command.add_argument("directory", metavar="DIR", type=path, help="the database")

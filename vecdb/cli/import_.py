@@ -55,5 +55,6 @@ def _import(arguments: argparse.Namespace) -> int:
         print_json(report)
         return 0
     there = f", {report.skipped:,} of them were there" if report.skipped else ""
-    screen.line(f"{report.collection}: {count(report.points, 'point')} read{there}")
+    replaced = f", {report.replaced:,} replaced others of their ids" if report.replaced else ""
+    screen.line(f"{report.collection}: {count(report.points, 'point')} read{there}{replaced}")
     return 0

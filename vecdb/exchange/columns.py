@@ -227,12 +227,20 @@ def json_of(payload: Payload | None) -> bytes:
     return msgspec.json.encode(payload or {})
 
 
+def json_error(error: ValueError) -> str:
+    """What is wrong with a text that is to be JSON, by its character: the reader calls each text
+    line 1, and whoever calls this knows the line."""
+    if isinstance(error, json.JSONDecodeError):
+        return f"is no JSON: {error.msg} at character {error.pos + 1}"
+    return f"is no JSON: {error}" if isinstance(error, UnicodeError) else str(error)
+
+
 def payload_of(text: str | bytes, where: str) -> Payload | None:
     """A payload from its JSON: an object, or null. Raises InvalidInputError."""
     try:
         payload = json.loads(text)
     except ValueError as error:
-        raise InvalidInputError(f"{where}: the payload is no JSON: {error}") from None
+        raise InvalidInputError(f"{where}: the payload {json_error(error)}") from None
     if payload is not None and not isinstance(payload, dict):
         raise InvalidInputError(f"{where}: expected a JSON object as payload, got {payload!r:.60}")
     return payload

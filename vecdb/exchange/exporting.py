@@ -54,12 +54,13 @@ def export_collection(
 
     Points are gathered in a directory beside the file, ``<path>.exporting``, of which the file is
     then made: for a while there must be room for both. The file appears when it is whole.
-    ``resume`` goes on with an export that was interrupted, and is as good as a new one;
-    ``overwrite`` begins anew, and replaces the file. Points that are written meanwhile may be in it
-    or not: one opened with ``read_only=True`` stays as it is.
+    ``resume`` goes on with an export that was interrupted, unless the collection was written to
+    since it began; ``overwrite`` begins anew, and replaces the file. Points that are written while
+    this runs may be in it or not: a collection opened with ``read_only=True`` stays as it is.
 
-    Raises AlreadyExistsError, InvalidInputError, NotFoundError (no vector of that name),
-    LockedError (another process is at it), StorageFullError.
+    Raises AlreadyExistsError, InvalidInputError (also if it cannot go on),
+    NotFoundError (no vector of that name), LockedError (another process is at it),
+    StorageFullError.
     """
     target = Path(path).absolute()
     kind = format_of(target, format, to_write=True)
@@ -128,13 +129,14 @@ def _request(
     with_payload: bool,
 ) -> Request:
     """The arguments checked, before anything is written."""
-    config = collection.info().config
-    names = _names(collection, config, kind, vectors)
+    info = collection.info()
+    names = _names(collection, info.config, kind, vectors)
     conditions: list[Any] = [] if scroll_filter is None else [scroll_filter]
     if kind.one_vector:
         conditions.append(models.HasVectorCondition(has_vector=names[0]))
     wanted = msgspec.to_builtins(models.Filter(must=conditions)) if conditions else None
-    return Request(collection.name, kind.name, config_with(config, names), wanted, with_payload)
+    config = config_with(info.config, names)
+    return Request(collection.name, kind.name, config, wanted, with_payload, info.last_operation_id)
 
 
 def _names(

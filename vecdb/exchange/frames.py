@@ -22,11 +22,24 @@ Points = QueryResponse | ScoredArrays | Sequence[ScoredPoint] | Sequence[Record]
 
 
 def to_dicts(points: Points) -> list[dict[str, Any]]:
-    """Points as dicts, one a row of the table; payloads as they are."""
+    """Points as dicts, one a row of the table; payloads as they are.
+
+    Of what ``scroll`` returned give the points: ``to_dicts(db.scroll("texts")[0])``. Raises
+    InvalidInputError if ``points`` is nothing that verbs return.
+    """
     if isinstance(points, ScoredArrays):
         return [
             {"query": query, **hit} for query, hits in enumerate(points.to_dicts()) for hit in hits
         ]
+    if not isinstance(points, (QueryResponse, Sequence)) or isinstance(points, (str, bytes)):
+        raise InvalidInputError(
+            f"points: expected what a query, scroll or retrieve returned, got {points!r:.60}"
+        )
+    if isinstance(points, tuple) and points and isinstance(points[0], list):
+        raise InvalidInputError(
+            "points: expected a list of points, got a tuple of one and more: of what scroll "
+            "returned, give [0]"
+        )
     given = points.points if isinstance(points, QueryResponse) else list(points)
     for point in given:
         if not isinstance(point, (Record, ScoredPoint)):

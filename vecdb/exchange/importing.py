@@ -26,6 +26,9 @@ class ImportReport(Struct):
     """That were read."""
     skipped: int
     """Of those, how many were there already when an import was resumed."""
+    replaced: int
+    """Of those, how many took the place of a point of that id, of the collection or of this file:
+    by how much less the collection grew, which nobody else should write to meanwhile."""
 
 
 def import_collection(
@@ -52,17 +55,42 @@ def import_collection(
     that exist stay as they are. Any numbers are taken: float64, float16, integers, of any order of
     bytes.
 
-    Raises NotFoundError (no such file), InvalidInputError. What the head of a file says is checked
-    before anything is written; at what is wrong further on, the batches before it stay.
+    Raises NotFoundError (no such file), InvalidInputError (also for a ``distance`` that is another
+    than the collection or the file has). What the head of a file says is checked before anything
+    is written; at what is wrong further on, the batches before it stay.
     """
     file = Path(path)
     source = open_source(file, format)
+    wanted = None if distance is None else models.coerce(models.Distance, distance, "distance")
+    is_new = not db.collection_exists(collection_name)
     names = _names(db, collection_name, source, using, file)
-    if not db.collection_exists(collection_name):
-        config = source.config or _config(source, distance, names, file)
+    if is_new:
+        config = source.config or _config(source, wanted, names, file)
+        _check(config, "the collection that was exported", source, names, wanted, using, file)
         create_like(db, collection_name, config)
+    else:
+        config = db.get_collection(collection_name).config
+        _check(config, repr(collection_name), source, names, wanted, using, file)
     collection = db.collection(collection_name)
-    _check(collection, source, names, file)
+    try:
+        return _read(collection, source, names, file, batch_size, resume, progress)
+    except InvalidInputError:
+        if is_new and not len(collection):
+            db.delete_collection(collection_name)
+        raise
+
+
+def _read(
+    collection: Collection,
+    source: Source,
+    names: dict[str, str],
+    file: Path,
+    batch_size: int,
+    resume: bool,
+    progress: Progress,
+) -> ImportReport:
+    """Write all points of a file, batch by batch."""
+    before = len(collection)
     done = skipped = 0
     with ticking(progress, "points", source.count) as tick:
         for columns in source.columns(batch_size):
@@ -75,7 +103,8 @@ def import_collection(
                 ) from None
             done += len(columns)
             tick(len(columns))
-    return ImportReport(str(file), collection_name, done, skipped)
+    replaced = max(0, done - skipped - (len(collection) - before))
+    return ImportReport(str(file), collection.name, done, skipped, replaced)
 
 
 def _write(collection: Collection, columns: Columns, resume: bool) -> int:
@@ -83,10 +112,11 @@ def _write(collection: Collection, columns: Columns, resume: bool) -> int:
     if not resume:
         collection.upsert(columns.batch())
         return 0
-    there = len(collection.retrieve(columns.ids, with_payload=False))
-    if there < len(columns):
-        collection.upsert(columns.batch(), update_mode="insert_only")
-    return there
+    if len(collection.retrieve(columns.ids, with_payload=False)) == len(columns):
+        return len(columns)
+    before = len(collection)
+    collection.upsert(columns.batch(), update_mode="insert_only")
+    return len(columns) - (len(collection) - before)
 
 
 def _names(
@@ -107,7 +137,7 @@ def _names(
 
 
 def _config(
-    source: Source, distance: models.Distance | str | None, names: dict[str, str], file: Path
+    source: Source, distance: models.Distance | None, names: dict[str, str], file: Path
 ) -> models.CollectionConfig:
     """The configuration of a collection for another program's file."""
     if distance is None:
@@ -125,18 +155,32 @@ def _config(
     return models.CollectionConfig(params=models.CollectionParams(vectors=vectors))
 
 
-def _check(collection: Collection, source: Source, names: dict[str, str], file: Path) -> None:
-    """Raise InvalidInputError if the collection has no such vectors."""
-    known = vector_params(collection.info().config)
+def _check(
+    config: models.CollectionConfig,
+    whose: str,
+    source: Source,
+    names: dict[str, str],
+    distance: models.Distance | None,
+    using: str | None,
+    file: Path,
+) -> None:
+    """Raise InvalidInputError unless a collection of this configuration takes the vectors, and
+    compares them as was asked for."""
+    known = vector_params(config)
     for name, dim in source.dims.items():
         into = names[name]
         if into not in known:
-            raise InvalidInputError(
-                f"{file}: has vectors {name!r}, and {collection.name!r} has "
-                f"{', '.join(map(repr, known)) or 'none'}"
-            )
+            there = ", ".join(map(repr, known)) or "none"
+            if using is not None:
+                raise InvalidInputError(f"using: there is no vector {using!r}; {whose} has {there}")
+            raise InvalidInputError(f"{file}: has vectors {name!r}, and {whose} has {there}")
         if known[into].size != dim:
             raise InvalidInputError(
-                f"{file}: expected vectors of {known[into].size} numbers, as {collection.name!r} "
-                f"has, got {dim}"
+                f"{file}: expected vectors of {known[into].size} numbers, as {whose} has, got {dim}"
+            )
+        if distance not in (None, known[into].distance):
+            called = f" for {into!r}" if into else ""
+            raise InvalidInputError(
+                f"distance: {whose} has {known[into].distance.value!r}{called}, got "
+                f"{distance.value!r}"
             )

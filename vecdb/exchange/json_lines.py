@@ -24,6 +24,7 @@ from vecdb.exchange.columns import (
     Whole,
     block_of,
     floats,
+    json_error,
     json_of,
     must_be_numbers,
 )
@@ -31,6 +32,8 @@ from vecdb.storage.fs import AppendFile
 from vecdb.vectors.block import VectorBlock
 
 _FIELDS = {"id", "vector", "payload"}
+_EMPTY = {"shard_key", "order_value"}
+"""Fields of a record as Qdrant's client dumps it, which are null unless it was asked for them."""
 
 
 def write(whole: Whole, path: Path, tick: Tick) -> None:
@@ -125,10 +128,21 @@ class JsonLines:
         try:
             point = json.loads(line, parse_constant=_refuse)
         except ValueError as error:
-            raise InvalidInputError(f"{where}: {error}") from None
-        if not isinstance(point, dict) or "id" not in point or not point.keys() <= _FIELDS:
+            raise InvalidInputError(f"{where}: {json_error(error)}") from None
+        wrong = None
+        if not isinstance(point, dict):
+            wrong = repr(line[:60])
+        elif "id" not in point:
+            wrong = f"no id in {line[:60]!r}"
+        elif unknown := [
+            key
+            for key, value in point.items()
+            if key not in _FIELDS and (key not in _EMPTY or value is not None)
+        ]:
+            wrong = f"the key {unknown[0]!r}"
+        if wrong is not None:
             raise InvalidInputError(
-                f"{where}: expected an object of id, vector and payload, got {line[:60]!r}"
+                f"{where}: expected an object of id, vector and payload, got {wrong}"
             )
         vector = point.get("vector")
         vectors = {"": vector} if isinstance(vector, list) else vector or {}

@@ -13,6 +13,8 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from vecdb.errors import InvalidInputError
 from vecdb.exchange.columns import (
     Columns,
@@ -182,17 +184,27 @@ class Parquet:
 
     def _block(self, batch: Any, name: str, done: int) -> VectorBlock:
         column, dim = batch.column(self._vectors[name]), self.dims[name]
-        where = f"{self._path}: rows {done} to {done + batch.num_rows - 1}"
-        lengths = self._compute.list_value_length(column).drop_null()
-        other = [n for n in self._compute.unique(lengths).to_pylist() if n != dim]
-        if other:
-            raise InvalidInputError(f"{where}: expected vectors of {dim} numbers, got {other[0]}")
-        values = column.flatten()
-        if values.null_count:
-            raise InvalidInputError(f"{where}: a vector has null in the place of a number")
-        some = floats(values.to_numpy(zero_copy_only=False))
         has = column.is_valid().to_numpy(zero_copy_only=False)
+        lengths = self._compute.list_value_length(column).fill_null(dim).to_numpy(False)
+        if (lengths != dim).any():
+            row = int(np.argmax(lengths != dim))
+            raise InvalidInputError(
+                f"{self._where(name, done + row)}: expected vectors of {dim} numbers, got "
+                f"{lengths[row]}"
+            )
+        values = column.flatten()  # of the rows that have a vector
+        if values.null_count:
+            missing = int(np.argmax(values.is_null().to_numpy(False)))
+            row = int(np.flatnonzero(has)[missing // dim])
+            raise InvalidInputError(
+                f"{self._where(name, done + row)}: null in the place of number {missing % dim}, "
+                f"which is also how pandas writes NaN"
+            )
+        some = floats(values.to_numpy(zero_copy_only=False))
         return block_of(some.reshape(-1, dim), has)
+
+    def _where(self, name: str, row: int) -> str:
+        return f"{self._path}: row {row} of column {self._vectors[name]!r}"
 
     def _payloads(self, batch: Any, others: list[str], done: int) -> list[Payload | None]:
         """The column of JSON, if it is one, and each other column as a key."""

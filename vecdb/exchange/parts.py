@@ -49,6 +49,8 @@ class Request(Struct, frozen=True):
     """With the vectors that are wanted only."""
     filter: Any
     with_payload: bool
+    last_operation_id: int
+    """The last write before the export: parts of two states make no state."""
 
 
 class _Gathered(Struct):
@@ -120,7 +122,8 @@ class Parts:
 
     @classmethod
     def resume(cls, directory: Path, request: Request) -> Parts:
-        """Go on with an export. Raises InvalidInputError if it was another one."""
+        """Go on with an export. Raises InvalidInputError if it was another one, or the collection
+        was written to since."""
         try:
             begun = json.loads((directory / _REQUEST).read_bytes())
         except (OSError, ValueError):  # it ended before it began
@@ -128,6 +131,11 @@ class Parts:
             return cls.begin(directory, request)
         asked = json.loads(msgspec.json.encode(request))
         other = [name for name in asked if begun.get(name) != asked[name]]
+        if other == ["last_operation_id"]:
+            raise InvalidInputError(
+                f"{directory}: {request.collection!r} was written to since the export began, and "
+                f"its parts would be of two states; overwrite=True starts anew"
+            )
         if other:
             raise InvalidInputError(
                 f"{directory}: the export that was interrupted has another {other[0]}: "

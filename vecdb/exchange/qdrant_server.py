@@ -16,7 +16,7 @@ from qdrant_client.http.exceptions import ApiException, UnexpectedResponse
 
 from vecdb.errors import InvalidInputError
 from vecdb.exchange.columns import PointId
-from vecdb.exchange.sides import Point
+from vecdb.exchange.sides import Point, dense, sparse
 from vecdb.models import (
     CollectionConfig,
     CollectionParams,
@@ -97,9 +97,6 @@ class Server:
         for part, kind in _PARTS.items():
             known = set(kind.__struct_fields__)
             fields[part] = {k: v for k, v in (said.get(part) or {}).items() if k in known}
-        sparse = params.get("sparse_vectors")
-        if sparse and "sparse_vectors" not in CollectionParams.__struct_fields__:
-            raise InvalidInputError(f"{self.url}: {name!r} has sparse vectors: {sorted(sparse)}")
         return coerce(CollectionConfig, fields, f"collection {name!r} of {self.url}")
 
     def create(self, name: str, config: CollectionConfig) -> None:
@@ -166,11 +163,16 @@ class There:
         self.where = f"collection {name!r} at {server.url}"
         with server.answering():
             params = server.client.get_collection(name).config.params
-        dense = params.vectors or {}
-        self.vectors = [
-            *(dense if isinstance(dense, dict) else [""]),
-            *(params.sparse_vectors or ()),
-        ]
+        given = params.vectors or {}
+        vectors = given if isinstance(given, dict) else {"": given}
+        self.vectors = {
+            name: dense(each.size, each.distance.value)
+            + (", many a point" if each.multivector_config else "")
+            for name, each in vectors.items()
+        } | {
+            name: sparse(each.modifier.value if each.modifier else None)
+            for name, each in (params.sparse_vectors or {}).items()
+        }
 
     def count(self) -> int:
         """How many points it has."""

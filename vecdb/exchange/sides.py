@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from msgspec import Struct
@@ -27,8 +27,8 @@ class Side(Protocol):
         """What to call it in a message."""
 
     @property
-    def vectors(self) -> Sequence[str]:
-        """The names of its vectors."""
+    def vectors(self) -> Mapping[str, str]:
+        """What the vectors of each name are, as ``dense`` and ``sparse`` say it."""
 
     def count(self) -> int:
         """How many points it has."""
@@ -49,14 +49,30 @@ class Side(Protocol):
         """The scores of the points nearest to a vector, found by an exact search, best first."""
 
 
+def dense(size: int, distance: str) -> str:
+    """What dense vectors are, as far as points and scores depend on it."""
+    return f"{size} numbers by {distance}"
+
+
+def sparse(modifier: str | None) -> str:
+    """What sparse vectors are, as far as points and scores depend on it."""
+    return f"sparse, with modifier {modifier or 'none'}"
+
+
 class Here:
     """A collection of an open database."""
 
     def __init__(self, collection: Collection) -> None:
         self._collection = collection
         self.where = f"collection {collection.name!r} here"
-        params = collection.info().config.params
-        self.vectors = [*vector_params(collection.info().config), *(params.sparse_vectors or ())]
+        config = collection.info().config
+        self.vectors = {
+            name: dense(params.size, params.distance.value)
+            for name, params in vector_params(config).items()
+        } | {
+            name: sparse(params.modifier.value if params.modifier else None)
+            for name, params in (config.params.sparse_vectors or {}).items()
+        }
 
     def count(self) -> int:
         """How many points it has."""

@@ -63,7 +63,8 @@ def push_collection(
     and the scores of exact searches; ``differences`` has what is not alike.
 
     Raises AlreadyExistsError (the server has a collection of that name), InvalidInputError (it
-    refuses something), ConnectionError (it does not answer).
+    refuses something, or with ``resume`` its collection has other vectors), ConnectionError (it
+    does not answer).
     """
     name = collection_name or collection.name
     server = _connect(url, api_key, prefer_grpc, grpc_port, timeout)
@@ -144,9 +145,7 @@ def _transfer(
     progress: Progress,
 ) -> TransferReport:
     """Copy all points, then compare."""
-    missing = [each for each in source.vectors if each not in target.vectors]
-    if missing:
-        raise InvalidInputError(f"{target.where} has no vector {missing[0]!r}")
+    _must_be_alike(source, target)
     chosen = _Sample(sample)
     next_id: PointId | None = None
     done = skipped = 0
@@ -169,6 +168,16 @@ def _transfer(
     return TransferReport(
         name, done, skipped, len(chosen.ids), _differences(source, target, chosen.ids)
     )
+
+
+def _must_be_alike(source: Side, target: Side) -> None:
+    """Raise InvalidInputError unless both sides have the same vectors: names, sizes, distances."""
+    for name in [*source.vectors, *target.vectors]:
+        sides = [side.vectors.get(name, "none") for side in (source, target)]
+        if sides[0] != sides[1]:
+            raise InvalidInputError(
+                f"vector {name!r}: {source.where} has {sides[0]}, {target.where} has {sides[1]}"
+            )
 
 
 class _Sample:
