@@ -473,7 +473,7 @@ def test_what_stands_beside_a_file_must_fit(db: VecDB, tmp_path: Path) -> None:
         imported(db, path)
     np.save(tmp_path / "x.npy.ids.npy", np.arange(5) * 10)
     (tmp_path / "x.npy.payload.jsonl").write_text('{"n": 1}\nnull\n')
-    with pytest.raises(InvalidInputError, match="expected a line a vector, got fewer"):
+    with pytest.raises(InvalidInputError, match="expected 5 payloads, one a line, got 2"):
         imported(db, path)
     (tmp_path / "x.npy.payload.jsonl").write_text('{"n": 1}\nnull\n{}\n{}\n{}\n')
     assert [(p.id, p.payload) for p in imported(db, path)] == [
@@ -602,6 +602,37 @@ def test_two_exports_to_one_file_do_not_meet(db: VecDB, tmp_path: Path) -> None:
         exchange.export_collection(given, path, resume=True)
     lock.release()
     assert exchange.export_collection(given, path, resume=True).points == 250
+
+
+@pytest.mark.usefixtures("small_parts")
+@pytest.mark.parametrize("how", [{"resume": True}, {"overwrite": True}])
+def test_an_export_that_runs_is_left_alone(db: VecDB, tmp_path: Path, how: dict[str, bool]) -> None:
+    """Another one threw away its parts before it looked whether somebody was at work."""
+    given = of_two_vectors(db)
+    path = tmp_path / "points.jsonl"
+    refused: list[LockedError] = []
+
+    def another(done: int, total: int | None) -> None:
+        try:
+            exchange.export_collection(given, path, **how)
+        except LockedError as error:
+            refused.append(error)
+
+    report = exchange.export_collection(given, path, progress=another)
+    assert len(refused) > 2
+    assert report.points == path.read_bytes().count(b"\n") == 250
+    assert names_in(tmp_path) == {"points.jsonl", "points.jsonl.collection.json"}
+
+
+@pytest.mark.parametrize("lines", [249, 251])
+def test_payloads_that_are_not_as_many_as_vectors(db: VecDB, tmp_path: Path, lines: int) -> None:
+    """One line too many moved all payloads behind it to other points."""
+    path = tmp_path / "x.npy"
+    np.save(path, np.ones((250, 4), dtype=np.float32))
+    (tmp_path / "x.npy.payload.jsonl").write_bytes(b'{"a": 1}\n' * lines)
+    with pytest.raises(InvalidInputError, match=f"expected 250 payloads, one a line, got {lines}"):
+        exchange.import_collection(db, "x", path, distance="Dot")
+    assert not db.collection_exists("x")
 
 
 def test_an_import_goes_on_where_it_was(db: VecDB, tmp_path: Path) -> None:

@@ -181,3 +181,14 @@ def test_what_is_no_result_is_refused(db: VecDB) -> None:
         exchange.to_pandas(db.scroll("c"))
     assert exchange.to_dicts([]) == []
     assert exchange.to_arrow([]).num_rows == 0
+
+
+def test_sparse_vectors_in_a_table() -> None:
+    """They were taken for lists of numbers."""
+    with VecDB(":memory:") as db:
+        db.create_collection("c", {}, sparse_vectors_config={"s": {}})
+        vector = {"indices": [3, 9], "values": [0.5, 2.0]}
+        db.upsert("c", [{"id": 1, "vector": {"s": vector}}, {"id": 2, "vector": {}}])
+        points = db.scroll("c", with_vectors=True)[0]
+        table = exchange.to_arrow(points)
+        assert table.column("vector_s").to_pylist() == [vector, None]

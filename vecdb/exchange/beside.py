@@ -96,6 +96,18 @@ def read_payloads(path: Path) -> Iterator[Payload | None] | None:
     return _payloads(file) if file.exists() else None
 
 
+def require_payloads(path: Path, count: int) -> None:
+    """Raise InvalidInputError unless there are payloads for so many rows, or none at all: one too
+    many, and those behind it would be other points'."""
+    file = _named(path, PAYLOAD)
+    if not file.exists():
+        return
+    with open(file, "rb") as lines:
+        found = sum(1 for _ in lines)
+    if found != count:
+        raise InvalidInputError(f"{file}: expected {count} payloads, one a line, got {found}")
+
+
 def _payloads(path: Path) -> Iterator[Payload | None]:
     with open(path, "rb") as file:
         for number, line in enumerate(file, 1):

@@ -16,7 +16,7 @@ from vecdb.errors import AlreadyExistsError, InvalidInputError, NotFoundError
 from vecdb.exchange import beside
 from vecdb.exchange.columns import config_with, vector_params
 from vecdb.exchange.formats import Format, format_of
-from vecdb.exchange.parts import SUFFIX, Parts, Request, remove
+from vecdb.exchange.parts import SUFFIX, Parts, Request, locked
 from vecdb.exchange.progress import Progress, ticking
 from vecdb.storage import fs
 
@@ -76,10 +76,15 @@ def export_collection(
         raise AlreadyExistsError(f"{target} exists; overwrite=True replaces it")
     if not target.parent.is_dir():
         raise InvalidInputError(f"{target}: the directory {target.parent} does not exist")
+    if directory.exists() and not resume and not overwrite:
+        raise AlreadyExistsError(
+            f"{directory}: an export was interrupted here; resume=True goes on with it, "
+            f"overwrite=True starts anew"
+        )
     with fs.raising_storage_full(target):
-        parts = _parts(directory, request, resume, overwrite)
-        lock = parts.lock()
+        lock = locked(directory)  # before anything in it is looked at: another may be at work
         try:
+            parts = (Parts.resume if resume else Parts.begin)(directory, request)
             points = _export(collection, target, kind, parts, progress)
         finally:
             lock.release()
@@ -105,20 +110,6 @@ def _export(
     fs.sync_dir(target.parent)
     parts.remove()
     return parts.count
-
-
-def _parts(directory: Path, request: Request, resume: bool, overwrite: bool) -> Parts:
-    """The parts of a new export, or of one to go on with."""
-    if directory.exists():
-        if resume:
-            return Parts.resume(directory, request)
-        if not overwrite:
-            raise AlreadyExistsError(
-                f"{directory}: an export was interrupted here; resume=True goes on with it, "
-                f"overwrite=True starts anew"
-            )
-        remove(directory)
-    return Parts.begin(directory, request)
 
 
 def _request(

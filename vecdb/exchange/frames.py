@@ -15,7 +15,14 @@ import numpy as np
 from vecdb.errors import InvalidInputError
 from vecdb.exchange.columns import column_of, json_of
 from vecdb.exchange.extras import library
-from vecdb.models import QueryResponse, Record, ScoredArrays, ScoredPoint
+from vecdb.models import (
+    QueryResponse,
+    Record,
+    ScoredArrays,
+    ScoredPoint,
+    SparseVector,
+    to_builtins,
+)
 
 Points = QueryResponse | ScoredArrays | Sequence[ScoredPoint] | Sequence[Record]
 """What verbs return."""
@@ -63,7 +70,8 @@ def _row(point: Any) -> dict[str, Any]:
 
 
 def to_arrow(points: Points) -> Any:
-    """Points as a ``pyarrow.Table``: vectors are lists of one length, payloads JSON, as in files of
+    """Points as a ``pyarrow.Table``: vectors are lists of one length, sparse ones structs of
+    ``indices`` and ``values``, payloads JSON, as in files of
     Parquet. Raises InvalidInputError if the extra ``arrow`` is not installed."""
     pa = library("pyarrow", "arrow")
     if isinstance(points, ScoredArrays):
@@ -80,11 +88,20 @@ def to_arrow(points: Points) -> Any:
         elif name == "payload":
             columns[name] = pa.array([json_of(value).decode() for value in values])
         elif name.startswith("vector"):
-            dim = next(len(value) for value in values if value is not None)
-            columns[name] = pa.array(values, pa.list_(pa.float32(), dim))
+            columns[name] = _vectors(pa, values)
         else:
             columns[name] = pa.array(values, pa.uint64() if name == "id" else pa.float64())
     return pa.table(columns)
+
+
+def _vectors(pa: Any, values: list[Any]) -> Any:
+    """The vectors of one name: lists of one length, or indices and values."""
+    some = next(value for value in values if value is not None)
+    if not isinstance(some, SparseVector):
+        return pa.array(values, pa.list_(pa.float32(), len(some)))
+    parts = [("indices", pa.list_(pa.uint32())), ("values", pa.list_(pa.float32()))]
+    given = [None if each is None else to_builtins(each) for each in values]
+    return pa.array(given, pa.struct(parts))
 
 
 def to_pandas(points: Points) -> Any:

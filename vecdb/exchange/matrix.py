@@ -52,6 +52,7 @@ class Matrix:
         self._path = path
         self._rows = rows
         self._ids = beside.read_ids(path, count)
+        beside.require_payloads(path, count)
         self.count = count
         self.config = beside.read_config(path)
         known = {} if self.config is None else beside.dims_of(self.config)

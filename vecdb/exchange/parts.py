@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import msgspec
 from msgspec import Struct
 
 from vecdb.collection import Collection
-from vecdb.errors import InvalidInputError
+from vecdb.errors import InvalidInputError, LockedError
 from vecdb.exchange import safetensors
 from vecdb.exchange.columns import (
     Columns,
@@ -94,11 +95,19 @@ def dims_of(request: Request) -> dict[str, int]:
     return {name: params.size for name, params in vector_params(request.config).items()}
 
 
-def remove(directory: Path) -> None:
-    """Remove the parts of an export. Without its request nobody goes on with some of them."""
-    fs.remove_file(directory / _REQUEST)
-    fs.sync_dir(directory)
-    fs.remove_tree(directory)
+def locked(directory: Path) -> fs.FileLock:
+    """Make the directory of an export, if it is not there, and keep others from it. Raises
+    LockedError."""
+    with suppress(FileExistsError):
+        fs.make_dir(directory)
+    try:
+        lock = fs.FileLock(directory / _LOCK, str(directory))
+        if lock.is_at(directory / _LOCK):
+            return lock
+        lock.release()
+    except FileNotFoundError:
+        pass
+    raise LockedError(f"{directory}: another export has just ended there; try again")
 
 
 class Parts:
@@ -114,8 +123,13 @@ class Parts:
 
     @classmethod
     def begin(cls, directory: Path, request: Request) -> Parts:
-        """Make the directory of a new export."""
-        fs.make_dir(directory)
+        """Begin a new export in its directory. Without a request nobody goes on with what is left
+        of another."""
+        fs.remove_file(directory / _REQUEST)
+        fs.sync_dir(directory)
+        for entry in directory.iterdir():
+            if entry.name != _LOCK:
+                fs.discard(entry)
         fs.write_file(directory / _REQUEST, msgspec.json.encode(request))
         fs.sync_dir(directory)
         return cls(directory, request)
@@ -127,7 +141,6 @@ class Parts:
         try:
             begun = json.loads((directory / _REQUEST).read_bytes())
         except (OSError, ValueError):  # it ended before it began
-            fs.discard(directory)
             return cls.begin(directory, request)
         asked = json.loads(msgspec.json.encode(request))
         other = [name for name in asked if begun.get(name) != asked[name]]
@@ -144,10 +157,6 @@ class Parts:
         fs.discard(directory / _NEW)
         fs.discard(directory / _FINISHED)
         return cls(directory, request)
-
-    def lock(self) -> fs.FileLock:
-        """Keep others from this export."""
-        return fs.FileLock(self._directory / _LOCK, str(self._directory))
 
     @property
     def next(self) -> PointId | None:
@@ -203,8 +212,11 @@ class Parts:
         return path
 
     def remove(self) -> None:
-        """Remove all parts: they are of no more use."""
-        remove(self._directory)
+        """Remove all parts: they are of no more use. Without its request nobody goes on with some
+        of them."""
+        fs.remove_file(self._directory / _REQUEST)
+        fs.sync_dir(self._directory)
+        fs.remove_tree(self._directory)
 
     # -- as a Whole ------------------------------------------------------------------------
 

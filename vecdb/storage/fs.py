@@ -410,6 +410,14 @@ class FileLock:
         stat = os.fstat(self._fd)
         return Mark(name, (stat.st_dev, stat.st_ino))
 
+    def is_at(self, path: Path) -> bool:
+        """Whether the file of this path is the one that is locked: it may have been removed before
+        the lock was had."""
+        with suppress(FileNotFoundError):
+            there, mine = os.stat(path), os.fstat(self._fd)
+            return (there.st_dev, there.st_ino) == (mine.st_dev, mine.st_ino)
+        return False
+
     def _holder(self) -> str:
         try:
             return os.pread(self._fd, 200, 0).decode("utf-8", "replace").strip()
