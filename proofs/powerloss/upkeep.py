@@ -292,16 +292,16 @@ class Optimize(Step):
 
     def perform_all(self, run: Run, lanes: Lanes) -> int:
         left = [task for lane in lanes for task in lane]
-        finish = SegmentBuilder.finish
+        finish_rows = SegmentBuilder.finish_rows  # no lock is held there
 
-        def finish_later(builder: SegmentBuilder, *arguments: Any) -> Any:
-            SegmentBuilder.finish = finish  # type: ignore[method-assign]
+        def finish_later(builder: SegmentBuilder) -> None:
+            SegmentBuilder.finish_rows = finish_rows  # type: ignore[method-assign]
             while left:
                 left.pop(0)()
-            return finish(builder, *arguments)
+            finish_rows(builder)
 
         if left:
-            SegmentBuilder.finish = finish_later  # type: ignore[method-assign, assignment]
+            SegmentBuilder.finish_rows = finish_later  # type: ignore[method-assign, assignment]
         store = run.db.collection(self.into)._store
         if not run.db.optimizer.run_once(store) or left:
             raise AssertionError(f"{self}: there was nothing to optimize")
