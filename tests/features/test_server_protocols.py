@@ -174,7 +174,15 @@ sparse = st.one_of(
     st.builds(
         lambda text, options: m.Document(text=text, model="qdrant/bm25", options=options),
         st.sampled_from(["Berlin and Oslo", "", "running dogs ☃"]),
-        st.none() | st.fixed_dictionaries({}, optional={"k": numbers, "language": keys}),
+        # Right ones: of two mistakes in one request either protocol may name the other.
+        st.none()
+        | st.fixed_dictionaries(
+            {},
+            optional={
+                "k": st.sampled_from([0.0, 1.2]),
+                "language": st.sampled_from(["english", "german"]),
+            },
+        ),
     ),
 )
 
