@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+import numpy as np
+import numpy.typing as npt
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -15,7 +17,14 @@ from vecdb import models
 from vecdb.errors import InvalidInputError
 from vecdb.storage.arrays import Placement
 from vecdb.storage.segment import Placements
-from vecdb.vectors.datatypes import SPARSE, bytes_per_vector
+from vecdb.vectors.datatypes import (
+    FLOAT32,
+    SPARSE,
+    UINT8,
+    bytes_per_vector,
+    of_unit_length,
+    wide,
+)
 
 Metric = Literal["dot", "euclid", "manhattan"]
 
@@ -38,6 +47,7 @@ class VectorSchema(Struct, frozen=True):
     always_ram: bool | None  # codes: anonymous, mapped, or like the originals
     on_disk: bool | None  # originals: mapped, anonymous, or by memmap_threshold
     idf: bool = False  # sparse: values of a query count by how rare their indices are
+    datatype: str = FLOAT32  # dense: what originals are kept in
 
     @property
     def is_sparse(self) -> bool:
@@ -49,7 +59,31 @@ class VectorSchema(Struct, frozen=True):
         """What its vectors are, in a few words."""
         if self.is_sparse:
             return "sparse with IDF" if self.idf else "sparse"
-        return f"{self.dim}-d {self.distance.value}"
+        narrow = "" if self.datatype == FLOAT32 else f" {self.datatype}"
+        return f"{self.dim}-d{narrow} {self.distance.value}"
+
+    @property
+    def is_normalized(self) -> bool:
+        """Whether vectors are scaled to length 1 on the way in. Bytes cannot be."""
+        return self.distance is models.Distance.COSINE and self.datatype != UINT8
+
+    @property
+    def of_originals(self) -> Metric | Literal["cosine"]:
+        """The metric by which originals have the scores that ``metric`` is of."""
+        if self.distance is models.Distance.COSINE and not self.is_normalized:
+            return "cosine"
+        return self.metric
+
+    def compared(self, originals: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        """Originals, ``(n, dim)`` of any datatype, as ``metric`` compares them: float32, and under
+        Cosine of length 1. They are the same array where they are that already."""
+        vectors = wide(originals)
+        return of_unit_length(vectors) if self.of_originals == "cosine" else vectors
+
+    @property
+    def bytes(self) -> int:
+        """Of the original of one row."""
+        return bytes_per_vector(self.dim, self.datatype)
 
 
 Schema = dict[str, VectorSchema]
@@ -90,6 +124,7 @@ def schema_of(config: models.CollectionConfig) -> Schema:
             codec=codec,
             always_ram=always_ram,
             on_disk=params.on_disk,
+            datatype=FLOAT32 if params.datatype is None else params.datatype.value,
         )
     for name, sparse in (config.params.sparse_vectors or {}).items():
         schema[name] = VectorSchema(
@@ -108,6 +143,11 @@ def schema_of(config: models.CollectionConfig) -> Schema:
 def dims_of(schema: Schema) -> dict[str, int]:
     """The dimension of every vector name."""
     return {name: vector.dim for name, vector in schema.items()}
+
+
+def datatypes_of(schema: Schema) -> dict[str, str]:
+    """The datatype of every vector name whose originals are not float32."""
+    return {n: vector.datatype for n, vector in schema.items() if vector.datatype != FLOAT32}
 
 
 def dense_of(schema: Schema) -> Schema:
@@ -163,14 +203,14 @@ def _codec(config: models.QuantizationConfig | None) -> tuple[dict[str, Any] | N
     return None, None
 
 
-def vector_kilobytes(rows: int, dim: int) -> int:
+def vector_kilobytes(rows: int, vector: VectorSchema) -> int:
     """The unit of every threshold: 1 KB is one 256-d float32 vector."""
-    return rows * bytes_per_vector(dim) // 1024
+    return rows * vector.bytes // 1024
 
 
 def row_bytes(schema: Schema) -> int:
-    """Bytes of the vectors of one row."""
-    return bytes_per_vector(*(vector.dim for vector in schema.values()))
+    """Bytes of the vectors of one row, as the log has them."""
+    return sum(bytes_per_vector(vector.dim) for vector in schema.values())
 
 
 def placements(vector: VectorSchema, rows: int, optimizer: models.OptimizersConfig) -> Placements:
@@ -178,7 +218,7 @@ def placements(vector: VectorSchema, rows: int, optimizer: models.OptimizersConf
     mapped = vector.on_disk
     if mapped is None:
         threshold = optimizer.memmap_threshold
-        mapped = bool(threshold) and vector_kilobytes(rows, vector.dim) >= (threshold or 0)
+        mapped = bool(threshold) and vector_kilobytes(rows, vector) >= (threshold or 0)
     originals: Literal["mapped", "anonymous"] = "mapped" if mapped else "anonymous"
     if vector.always_ram is None:
         return Placements(originals, originals)

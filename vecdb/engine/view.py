@@ -98,8 +98,8 @@ class Segment(Protocol):
     def entries(self, name: str, offsets: Offsets) -> int:
         """How many numbers several rows' sparse vectors have."""
 
-    def blocks(self, name: str, rows: int) -> Iterator[tuple[int, Floats]]:
-        """The dense vectors of a name as (first row, ``float32 (n, dim)``) pieces."""
+    def blocks(self, name: str, rows: int) -> Iterator[tuple[int, npt.NDArray[Any]]]:
+        """The dense vectors of a name as (first row, ``(n, dim)`` in their datatype) pieces."""
 
     def sparse_blocks(self, name: str, rows: int) -> Iterator[tuple[int, SparseBlock]]:
         """The sparse vectors of a name as (first row, block) pieces."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -212,23 +212,13 @@ class OptimizersConfig(Checked, frozen=True, kw_only=True):
     """A field of the payload that filters keep asking for gets an index by itself."""
 
 
-def _float32(value: Any) -> Any:
-    if value is None:
-        return None
-    datatype = converter(Literal["float32"])(value)
-    return Datatype(datatype)
-
-
-DenseDatatype = Annotated[Datatype | None, By(_float32, "'float32'")]
-
-
 class VectorParams(Checked, frozen=True, kw_only=True):
     size: Annotated[int, Meta(ge=1, le=MAX_DIMENSIONS)]
     distance: Distance
     hnsw_config: HnswConfigDiff | None = None
     quantization_config: QuantizationConfig | None = None
     on_disk: bool | None = None
-    datatype: DenseDatatype = None
+    datatype: Datatype | None = None
 
 
 class VectorParamsDiff(Checked, frozen=True, kw_only=True):
@@ -278,7 +268,7 @@ class DenseVectorConfig(Checked, frozen=True, kw_only=True):
 
     size: Annotated[int, Meta(ge=1, le=MAX_DIMENSIONS)]
     distance: Distance
-    datatype: DenseDatatype = None
+    datatype: Datatype | None = None
 
 
 class DenseVectorNameConfig(Checked, frozen=True, kw_only=True):

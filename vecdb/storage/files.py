@@ -22,7 +22,7 @@ from vecdb.quantization import binary, product
 from vecdb.storage import layout
 from vecdb.storage.format import FOOTER_SIZE, HEADER_SIZE, DamageError, DataHeader, Kind
 from vecdb.storage.segment_row import SegmentRow, VectorRow
-from vecdb.vectors.datatypes import INDICES, SPARSE, STORED
+from vecdb.vectors.datatypes import INDICES, NUMBERS, SPARSE, STORED
 
 Extent = tuple[int | None, tuple[int, ...]]
 """How many rows (None: any number, of bytes), and how many columns there may be."""
@@ -74,6 +74,7 @@ class FileKind(Struct, frozen=True):
     """The vector name, the operation or the field follows it if there may be more than one."""
     per: Literal["segment", "vector", "edit", "field"]
     dtype: str
+    """Of dense originals: ``dtype_of``."""
     extent: Callable[[int, VectorRow], Extent | None]
     """The extent, from the segment's rows and what is known of the vector name; None: there is no
     such file. Raises DamageError for what no vector can have."""
@@ -87,10 +88,14 @@ class FileKind(Struct, frozen=True):
         """The name of the file of a vector name or of a field."""
         return layout.file_of(self.name, name)
 
+    def dtype_of(self, vector: VectorRow) -> str:
+        """The type of its numbers."""
+        return NUMBERS[vector.datatype].str if self.kind is Kind.VECTORS else self.dtype
+
     def shape(self, rows: int, vector: VectorRow = NO_VECTOR) -> Shape | None:
         """What it must hold in a segment of so many rows; None: there is no such file."""
         extent = self.extent(rows, vector)
-        return None if extent is None else Shape(self.kind, self.dtype, *extent)
+        return None if extent is None else Shape(self.kind, self.dtype_of(vector), *extent)
 
 
 def _one_each(rows: int, vector: VectorRow) -> Extent:

@@ -6,6 +6,7 @@ One writer appends. Readers look at the rows that they know of, and may keep poi
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +14,15 @@ from msgspec import Struct
 
 from vecdb.storage.mapping import private_memory
 from vecdb.vectors.block import VectorBlock
-from vecdb.vectors.datatypes import INDICES, SPARSE, STORED, bytes_per_vector
+from vecdb.vectors.datatypes import (
+    FLOAT32,
+    INDICES,
+    NUMBERS,
+    SPARSE,
+    STORED,
+    bytes_per_vector,
+    narrow,
+)
 from vecdb.vectors.sparse import SparseBlock, rows_of
 
 Floats = npt.NDArray[np.float32]
@@ -24,9 +33,9 @@ _CHUNK_BYTES = 4 << 20
 _FIRST_CHUNK_BYTES = 256 << 10
 
 
-def vectors_of(dim: int) -> Vectors | SparseVectors:
+def vectors_of(dim: int, datatype: str = FLOAT32) -> Vectors | SparseVectors:
     """No vectors yet, of this dimension."""
-    return SparseVectors() if dim == SPARSE else Vectors(dim)
+    return SparseVectors() if dim == SPARSE else Vectors(dim, datatype)
 
 
 class Presence:
@@ -52,20 +61,21 @@ class Presence:
 
 
 class Vectors:
-    """Dense vectors."""
+    """Dense vectors, kept in a datatype."""
 
-    def __init__(self, dim: int) -> None:
+    def __init__(self, dim: int, datatype: str = FLOAT32) -> None:
         self.dim = dim
+        self._datatype, self._bytes = datatype, bytes_per_vector(dim, datatype)
         # Multiples of 8, so that a chunk's bits start at a whole byte of a mask.
-        self._first_rows = max(8, _FIRST_CHUNK_BYTES // bytes_per_vector(dim) // 8 * 8)
-        self._chunk_rows = max(64, _CHUNK_BYTES // bytes_per_vector(dim) // 8 * 8)
-        self.chunks: list[Floats] = []
+        self._first_rows = max(8, _FIRST_CHUNK_BYTES // self._bytes // 8 * 8)
+        self._chunk_rows = max(64, _CHUNK_BYTES // self._bytes // 8 * 8)
+        self.chunks: list[npt.NDArray[Any]] = []
         self.rows = 0
         self.has = Presence()
 
     def append(self, block: VectorBlock) -> None:
         """Add rows."""
-        count, values = len(block), block.values
+        count, values = len(block), narrow(block.values, self._datatype)
         self.has.append(self.rows, count, block.has)
         done = 0
         while done < count:
@@ -78,20 +88,24 @@ class Vectors:
             self.rows += step
             done += step
 
+    def bytes_of(self, block: VectorBlock) -> int:
+        """Bytes that a block takes here."""
+        return self._bytes * len(block)
+
     def _start(self, number: int) -> int:
         """The first row of a chunk."""
         return self._first_rows + (number - 1) * self._chunk_rows if number else 0
 
-    def _new_chunk(self) -> Floats:
+    def _new_chunk(self) -> npt.NDArray[Any]:
         number = len(self.chunks)
         rows = self._start(number + 1) - self._start(number)
         # There may be thousands of collections with a few rows each: no page is large before some
         # MB are filled.
-        memory = private_memory(bytes_per_vector(self.dim) * rows, huge=number > 1)
-        return np.frombuffer(memory, dtype=np.float32).reshape(rows, self.dim)
+        memory = private_memory(self._bytes * rows, huge=number > 1)
+        return np.frombuffer(memory, dtype=NUMBERS[self._datatype]).reshape(rows, self.dim)
 
-    def blocks(self, rows: int) -> Iterator[tuple[int, Floats]]:
-        """The first ``rows`` rows as (first row, ``float32 (n, dim)``) pieces."""
+    def blocks(self, rows: int) -> Iterator[tuple[int, npt.NDArray[Any]]]:
+        """The first ``rows`` rows as (first row, ``(n, dim)`` in the datatype) pieces."""
         for number, chunk in enumerate(self.chunks):
             base = self._start(number)
             if base >= rows:
@@ -130,6 +144,10 @@ class SparseVectors:
                 self._chunks.append(self._new_chunk(int(block.sizes[done])))
             self.rows += taken
             done += taken
+
+    def bytes_of(self, block: SparseBlock) -> int:
+        """Bytes that a block takes here."""
+        return block.nbytes
 
     def _new_chunk(self, least: int) -> _SparseChunk:
         """A chunk in which so many numbers have room, as long as it is empty."""

@@ -36,7 +36,7 @@ from vecdb.storage.sparse_files import Postings, SparseFiles
 from vecdb.storage.states import read_index, read_quantizer
 from vecdb.vectors.block import VectorBlock
 from vecdb.vectors.blocks import Block, none_of
-from vecdb.vectors.datatypes import SPARSE
+from vecdb.vectors.datatypes import SPARSE, wide
 from vecdb.vectors.sparse import SparseBlock
 
 _log = logging.getLogger("vecdb")
@@ -352,7 +352,7 @@ class FileSegment:
         if name in self.lacking:
             return np.zeros((len(offsets), self.lacking[name]), dtype=np.float32)
         vectors = self.originals[name].verify_rows(offsets)
-        return vectors[offsets].reshape(len(offsets), self.dims[name])
+        return wide(vectors[offsets]).reshape(len(offsets), self.dims[name])
 
     def block(self, name: str, offsets: Offsets) -> Block:
         """Copies of several rows' vectors, of either kind."""
@@ -382,8 +382,8 @@ class FileSegment:
             return np.zeros(-(-self.rows // 8), dtype=np.uint8)
         return self._present.get(name)
 
-    def blocks(self, name: str, rows: int) -> Iterator[tuple[int, Floats]]:
-        """All dense vectors of a name, verified: (0, ``float32 (rows, dim)``)."""
+    def blocks(self, name: str, rows: int) -> Iterator[tuple[int, npt.NDArray[Any]]]:
+        """All dense vectors of a name, verified: (0, ``(rows, dim)`` in their datatype)."""
         if self.rows and name not in self.lacking:
             yield 0, self.originals[name].verify().reshape(self.rows, self.dims[name])
 

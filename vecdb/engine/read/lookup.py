@@ -76,7 +76,7 @@ def looked_up(
         return SparseBlock(*gathered.parts), () if where.elsewhere else (key,)
     numbers = gathered.values[0]
     cosine = models.Distance.COSINE
-    if normalize and vector.distance is cosine and there.distance is not cosine:
+    if normalize and vector.distance is cosine and not there.is_normalized:
         numbers = vectors.to_query(numbers, vector.dim, normalize=True, what=what)
     return numbers, () if where.elsewhere else (key,)
 

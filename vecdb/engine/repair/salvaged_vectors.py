@@ -6,13 +6,14 @@ from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
+from msgspec.structs import replace
 
 from vecdb.engine.repair.salvage import SalvagedFile
 from vecdb.storage import files
 from vecdb.storage.files import FileKind
 from vecdb.vectors.block import VectorBlock
 from vecdb.vectors.blocks import Block
-from vecdb.vectors.datatypes import INDICES, SPARSE
+from vecdb.vectors.datatypes import INDICES, NUMBERS, SPARSE, wide
 from vecdb.vectors.sparse import SparseBlock, offsets_of, rows_of
 
 Flags = npt.NDArray[np.bool_]
@@ -20,17 +21,21 @@ Offsets = npt.NDArray[np.int64]
 Opened = Callable[[FileKind], SalvagedFile]
 
 
-def salvaged_vectors(opened: Opened, rows: int, dim: int) -> SalvagedVectors | SalvagedSparse:
+def salvaged_vectors(
+    opened: Opened, rows: int, dim: int, datatype: str
+) -> SalvagedVectors | SalvagedSparse:
     """What reads the vectors of a name in a segment of so many rows."""
-    return SalvagedSparse(opened, rows) if dim == SPARSE else SalvagedVectors(opened, rows, dim)
+    if dim == SPARSE:
+        return SalvagedSparse(opened, rows)
+    return SalvagedVectors(opened, rows, dim, datatype)
 
 
 class SalvagedVectors:
     """Dense vectors."""
 
-    def __init__(self, opened: Opened, rows: int, dim: int) -> None:
+    def __init__(self, opened: Opened, rows: int, dim: int, datatype: str) -> None:
         self._dim = dim
-        self._file = opened(files.VECTORS)
+        self._file = opened(replace(files.VECTORS, dtype=NUMBERS[datatype].str))
         self._file.expect(rows, dim)
         self.files = (self._file,)
 
@@ -39,7 +44,7 @@ class SalvagedVectors:
         zeros."""
         first = int(window[0])
         data, whole = self._file.rows(first, int(window[-1]) + 1, self._dim)
-        return VectorBlock(data[window - first]), whole[window - first]
+        return VectorBlock(wide(data[window - first])), whole[window - first]
 
 
 class SalvagedSparse:

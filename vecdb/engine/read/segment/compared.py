@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,7 @@ from vecdb.engine.read.segment.rules import Doubles, Rule
 from vecdb.engine.view import live_rows
 from vecdb.kernels import at_hand
 from vecdb.storage.format import unpack_bits
+from vecdb.vectors.datatypes import for_kernels
 from vecdb.vectors.sparse import SparseBlock
 
 Floats = npt.NDArray[np.float32]
@@ -93,7 +95,7 @@ def _best_of_blocks(search: SegmentSearch, rule: Rule, compiled: bool) -> _Best:
     blocks = segment_view.segment.blocks(name, segment_view.rows)
     pieces = _pieces(search, blocks)
 
-    def best_of(some: Iterator[tuple[int, Floats, Offsets]]) -> _Best:
+    def best_of(some: Iterator[tuple[int, npt.NDArray[Any], Offsets]]) -> _Best:
         best = _Best(rule, search.limit)
         for base, vectors, rows in some:
             scores = np.empty((len(search.queries), len(rows)), dtype=np.float32)
@@ -117,8 +119,8 @@ def _best_of_blocks(search: SegmentSearch, rule: Rule, compiled: bool) -> _Best:
 
 
 def _pieces(
-    search: SegmentSearch, blocks: Iterator[tuple[int, Floats]]
-) -> Iterator[tuple[int, Floats, Offsets]]:
+    search: SegmentSearch, blocks: Iterator[tuple[int, npt.NDArray[Any]]]
+) -> Iterator[tuple[int, npt.NDArray[Any], Offsets]]:
     """The allowed rows of blocks, some at a time: (first row of the block, the block, rows in
     it)."""
     step = _step(search)
@@ -143,9 +145,13 @@ def _compiled(search: SegmentSearch, rows: int) -> bool:
 
 
 def _score(
-    search: SegmentSearch, vectors: Floats, rows: Offsets, out: Floats, compiled: bool
+    search: SegmentSearch,
+    vectors: npt.NDArray[Any],
+    rows: Offsets,
+    out: Floats,
+    compiled: bool,
 ) -> None:
-    metric = search.vector.metric
+    metric = search.vector.of_originals
     if not compiled:
         chosen = vectors[rows]
         for number, example in enumerate(search.queries):
@@ -153,7 +159,7 @@ def _score(
         return
     score, code = score_rows(), metrics()[metric]
     for number, example in enumerate(search.queries):
-        score(code, vectors, example, rows, out[number])
+        score(code, for_kernels(vectors), example, rows, out[number])
 
 
 class _Best:
