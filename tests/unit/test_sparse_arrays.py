@@ -19,7 +19,8 @@ from vecdb.storage.memory_vectors import SparseVectors
 from vecdb.storage.states import read_terms
 from vecdb.vectors import to_sparse
 from vecdb.vectors.blocks import concat, none_of, replaced
-from vecdb.vectors.sparse import SparseBlock, ascend, offsets_of, weighted_sum
+from vecdb.vectors.ragged import offsets_of
+from vecdb.vectors.sparse import SparseBlock, ascend, weighted_sum
 
 ALL = np.empty(0, dtype=np.uint8)
 

@@ -15,7 +15,7 @@ from vecdb import models
 from vecdb.errors import InvalidInputError
 from vecdb.storage.arrays import Placement
 from vecdb.storage.segment import Placements
-from vecdb.vectors.datatypes import SPARSE, bytes_per_vector
+from vecdb.vectors.datatypes import SPARSE, bytes_per_vector, is_multi, is_ragged, many_of, size_of
 
 Metric = Literal["dot", "euclid", "manhattan"]
 
@@ -31,7 +31,7 @@ class VectorSchema(Struct, frozen=True):
     """One vector name of a collection. The unnamed vector has the name ''."""
 
     name: str
-    dim: int  # SPARSE: it has none
+    dim: int  # SPARSE: it has none; below 0: of multivectors, see `vectors.datatypes`
     distance: models.Distance
     metric: Metric
     codec: dict[str, Any] | None  # what codes should be; None: no quantization
@@ -45,11 +45,32 @@ class VectorSchema(Struct, frozen=True):
         return self.dim == SPARSE
 
     @property
+    def is_multi(self) -> bool:
+        """Whether vectors are multivectors."""
+        return is_multi(self.dim)
+
+    @property
+    def is_ragged(self) -> bool:
+        """Whether vectors are of unequal length: sparse, or multivectors."""
+        return is_ragged(self.dim)
+
+    @property
+    def size(self) -> int:
+        """How many numbers a dense vector has, or each vector of a multivector."""
+        return size_of(self.dim)
+
+    @property
+    def normalize(self) -> bool:
+        """Whether vectors are kept with length 1."""
+        return self.distance is models.Distance.COSINE
+
+    @property
     def kind(self) -> str:
         """What its vectors are, in a few words."""
         if self.is_sparse:
             return "sparse with IDF" if self.idf else "sparse"
-        return f"{self.dim}-d {self.distance.value}"
+        many = "many " if self.is_multi else ""
+        return f"{many}{self.size}-d {self.distance.value}"
 
 
 Schema = dict[str, VectorSchema]
@@ -81,13 +102,14 @@ def schema_of(config: models.CollectionConfig) -> Schema:
     """Every vector name and what is wanted of it."""
     schema = {}
     for name, params in dense_by_name(config).items():
+        multi = params.multivector_config is not None
         codec, always_ram = _codec(params.quantization_config or config.quantization_config)
         schema[name] = VectorSchema(
             name=name,
-            dim=params.size,
+            dim=many_of(params.size) if multi else params.size,
             distance=params.distance,
             metric=_METRICS[params.distance],
-            codec=codec,
+            codec=None if multi else codec,
             always_ram=always_ram,
             on_disk=params.on_disk,
         )
@@ -111,7 +133,7 @@ def dims_of(schema: Schema) -> dict[str, int]:
 
 
 def dense_of(schema: Schema) -> Schema:
-    """The vector names that are dense."""
+    """The vector names that are not sparse."""
     return {name: vector for name, vector in schema.items() if not vector.is_sparse}
 
 

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from vecdb.errors import InvalidInputError
+from vecdb.models.multivectors import MultiVectorConfig
 from vecdb.models.named import Datatype, vector_name
 from vecdb.models.payload_schema import Memory, PayloadFieldSchema
 from vecdb.models.reading import (
@@ -229,6 +230,8 @@ class VectorParams(Checked, frozen=True, kw_only=True):
     quantization_config: QuantizationConfig | None = None
     on_disk: bool | None = None
     datatype: DenseDatatype = None
+    multivector_config: MultiVectorConfig | None = None
+    """None: a point has one vector of this name."""
 
 
 class VectorParamsDiff(Checked, frozen=True, kw_only=True):
@@ -278,6 +281,7 @@ class DenseVectorConfig(Checked, frozen=True, kw_only=True):
 
     size: Annotated[int, Meta(ge=1, le=MAX_DIMENSIONS)]
     distance: Distance
+    multivector_config: MultiVectorConfig | None = None
     datatype: DenseDatatype = None
 
 
@@ -420,7 +424,12 @@ def parse_vector_name_config(
     if isinstance(given, SparseVectorNameConfig):
         return params_of(given.sparse)
     dense = given.dense
-    return VectorParams(size=dense.size, distance=dense.distance, datatype=dense.datatype)
+    return VectorParams(
+        size=dense.size,
+        distance=dense.distance,
+        datatype=dense.datatype,
+        multivector_config=dense.multivector_config,
+    )
 
 
 def parse_quantization_config(

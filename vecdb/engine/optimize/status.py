@@ -19,7 +19,14 @@ from vecdb.errors import CorruptionError
 from vecdb.models.payload_schema import type_of
 from vecdb.storage.derived import Index
 from vecdb.storage.format import count_set
-from vecdb.vectors.datatypes import INDICES, SPARSE, STORED, bytes_per_vector
+from vecdb.vectors.datatypes import (
+    INDICES,
+    STORED,
+    bytes_per_vector,
+    is_multi,
+    is_ragged,
+    size_of,
+)
 
 
 def collection_info(store: Store) -> models.CollectionInfo:
@@ -161,10 +168,13 @@ def _segment_info(segment_view: SegmentView) -> models.SegmentInfo:
 
 def _vector_bytes(segment_view: SegmentView, name: str, dim: int) -> int:
     """Bytes of the numbers of all rows, and of the indices of sparse ones."""
-    if dim != SPARSE:
+    if not is_ragged(dim):
         return bytes_per_vector(dim) * segment_view.rows
     entries = segment_view.segment.entries(name, np.arange(segment_view.rows))
-    return entries * (STORED.itemsize + INDICES.itemsize)
+    of_each = (
+        size_of(dim) * STORED.itemsize if is_multi(dim) else STORED.itemsize + INDICES.itemsize
+    )
+    return entries * of_each
 
 
 def _index_info(index: Index | None) -> models.IndexInfo | None:

@@ -58,7 +58,8 @@ def _meaning(params: models.VectorParams | models.SparseVectorParams) -> str:
     """What of a vector cannot change."""
     if isinstance(params, models.SparseVectorParams):
         return f"sparse, with modifier {(params.modifier or models.Modifier.NONE).value}"
-    return f"with size {params.size} and distance {params.distance.value}"
+    many = "" if params.multivector_config is None else "of many vectors "
+    return f"{many}with size {params.size} and distance {params.distance.value}"
 
 
 def remove_vector_name(store: Store, name: Any) -> None:
