@@ -142,6 +142,8 @@ class Both:
 
     def compare(self) -> None:
         """Every point, with its vectors."""
+        mine: Any
+        wanted: Any
         mine, _ = self.ours.scroll("c", limit=10_000, with_vectors=True)
         wanted, _ = self.theirs.scroll("c", limit=10_000, with_vectors=True)
         assert [p.id for p in mine] == sorted(p.id for p in wanted)

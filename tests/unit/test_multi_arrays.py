@@ -45,7 +45,9 @@ def max_sim(metric: str, query: npt.NDArray[Any], row: npt.NDArray[Any]) -> floa
 
 # Sizes around the tokens and lanes that go together, and none that is a multiple.
 @pytest.mark.parametrize("metric", METRICS)
-@pytest.mark.parametrize(("dim", "tokens", "most"), [(1, 1, 1), (7, 15, 5), (33, 17, 13), (128, 40, 6)])
+@pytest.mark.parametrize(
+    ("dim", "tokens", "most"), [(1, 1, 1), (7, 15, 5), (33, 17, 13), (128, 40, 6)]
+)
 def test_kernels_score_as_numpy(
     rng: np.random.Generator, metric: str, dim: int, tokens: int, most: int
 ) -> None:
@@ -66,9 +68,8 @@ def test_kernels_score_as_numpy(
         filled_to = scan_maxsim(
             *(code, *block.parts, packed, tokens, bits, 0, query.room(), scores, best, 0)
         )
-        ranked = sorted(
-            ((-score, row) for row, score in zip(rows.tolist(), out.tolist(), strict=True) if chosen[row])
-        )[:9]
+        scored = zip(rows.tolist(), out.tolist(), strict=True)
+        ranked = sorted((-score, row) for row, score in scored if chosen[row])[:9]
         got = sorted(zip((-scores[:filled_to]).tolist(), best[:filled_to].tolist(), strict=True))
         assert got == ranked  # to the last bit: a scan and single rows
 
@@ -85,10 +86,14 @@ def test_a_row_has_its_score_wherever_it_stands(rng: np.random.Generator) -> Non
 
 def test_scores_that_overflow_are_no_better_than_others() -> None:
     huge = np.full((1, 4), 3e38, dtype=np.float32)
-    block = MultiBlock.concat([MultiBlock.of_one(huge), MultiBlock.of_one(np.ones((1, 4), np.float32))])
+    block = MultiBlock.concat(
+        [MultiBlock.of_one(huge), MultiBlock.of_one(np.ones((1, 4), np.float32))]
+    )
     query = Query("dot", np.array([[1, -1, 1, -1]], dtype=np.float32) * np.float32(1e10))
     scores, rows = np.empty(2, np.float32), np.empty(2, np.int64)
-    filled_to = scan_maxsim(0, *block.parts, query.packed(), 1, ALL, 0, query.room(), scores, rows, 0)
+    filled_to = scan_maxsim(
+        0, *block.parts, query.packed(), 1, ALL, 0, query.room(), scores, rows, 0
+    )
     assert filled_to == 2
     assert sorted(rows.tolist()) == [0, 1]
     assert not np.isnan(scores).any()
@@ -108,7 +113,7 @@ def test_blocks_are_joined_taken_and_replaced(rng: np.random.Generator) -> None:
     some = joined.take([49, 0, 7])
     assert np.array_equal(some.row(0), other.row(29))
     which = rng.random(20) < 0.5
-    new = replaced(one, which, other.take(range(20)))
+    new: Any = replaced(one, which, other.take(range(20)))
     for number in range(20):
         assert np.array_equal(new.row(number), (other if which[number] else one).row(number))
     assert np.array_equal(filled(one), one.flags())
@@ -173,8 +178,8 @@ def test_any_form_of_the_same_multivector_comes_in_alike() -> None:
         assert np.array_equal(block.row(0), np.array(rows, dtype=np.float32))
     for alone in ([1.0, 2.0], np.array([1, 2])):
         assert np.array_equal(to_multi([alone], 2, normalize=False, what=["here"]).row(0), [[1, 2]])
-    scaled = to_multi([[[3, 4], [0, 0]]], 2, normalize=True, what=["here"])
-    assert np.allclose(scaled.values, [[0.6, 0.8], [0, 0]])
+    scaled = to_multi([[[3.0, 4.0], [0.0, 0.0]]], 2, normalize=True, what=["here"])
+    assert np.allclose(scaled.values, np.array([[0.6, 0.8], [0, 0]]))
 
 
 def test_the_callers_array_is_not_kept() -> None:
