@@ -22,7 +22,11 @@ from vecdb.vectors.datatypes import (
     SPARSE,
     UINT8,
     bytes_per_vector,
+    is_multi,
+    is_ragged,
+    many_of,
     of_unit_length,
+    size_of,
     wide,
 )
 
@@ -40,7 +44,7 @@ class VectorSchema(Struct, frozen=True):
     """One vector name of a collection. The unnamed vector has the name ''."""
 
     name: str
-    dim: int  # SPARSE: it has none
+    dim: int  # SPARSE: it has none; below 0: of multivectors, see `vectors.datatypes`
     distance: models.Distance
     metric: Metric
     codec: dict[str, Any] | None  # what codes should be; None: no quantization
@@ -55,24 +59,43 @@ class VectorSchema(Struct, frozen=True):
         return self.dim == SPARSE
 
     @property
+    def is_multi(self) -> bool:
+        """Whether vectors are multivectors."""
+        return is_multi(self.dim)
+
+    @property
+    def is_ragged(self) -> bool:
+        """Whether vectors are of unequal length: sparse, or multivectors."""
+        return is_ragged(self.dim)
+
+    @property
+    def size(self) -> int:
+        """How many numbers a dense vector has, or each vector of a multivector."""
+        return size_of(self.dim)
+
+    @property
+    def normalize(self) -> bool:
+        """Whether vectors are kept with length 1."""
+        return self.distance is models.Distance.COSINE
+
+    @property
     def kind(self) -> str:
         """What its vectors are, in a few words."""
         if self.is_sparse:
             return "sparse with IDF" if self.idf else "sparse"
+        many = "many " if self.is_multi else ""
         narrow = "" if self.datatype == FLOAT32 else f" {self.datatype}"
-        return f"{self.dim}-d{narrow} {self.distance.value}"
+        return f"{many}{self.size}-d{narrow} {self.distance.value}"
 
     @property
     def is_normalized(self) -> bool:
-        """Whether vectors are scaled to length 1 on the way in. Bytes cannot be."""
-        return self.distance is models.Distance.COSINE and self.datatype != UINT8
+        """Whether vectors are kept with length 1. Bytes cannot be."""
+        return self.normalize and self.datatype != UINT8
 
     @property
     def of_originals(self) -> Metric | Literal["cosine"]:
         """The metric by which originals have the scores that ``metric`` is of."""
-        if self.distance is models.Distance.COSINE and not self.is_normalized:
-            return "cosine"
-        return self.metric
+        return "cosine" if self.normalize and not self.is_normalized else self.metric
 
     def compared(self, originals: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         """Originals, ``(n, dim)`` of any datatype, as ``metric`` compares them: float32, and under
@@ -82,7 +105,7 @@ class VectorSchema(Struct, frozen=True):
 
     @property
     def bytes(self) -> int:
-        """Of the original of one row."""
+        """Of the original of one row; of what has no fixed size, what is usual."""
         return bytes_per_vector(self.dim, self.datatype)
 
 
@@ -115,13 +138,14 @@ def schema_of(config: models.CollectionConfig) -> Schema:
     """Every vector name and what is wanted of it."""
     schema = {}
     for name, params in dense_by_name(config).items():
+        multi = params.multivector_config is not None
         codec, always_ram = _codec(params.quantization_config or config.quantization_config)
         schema[name] = VectorSchema(
             name=name,
-            dim=params.size,
+            dim=many_of(params.size) if multi else params.size,
             distance=params.distance,
             metric=_METRICS[params.distance],
-            codec=codec,
+            codec=None if multi else codec,
             always_ram=always_ram,
             on_disk=params.on_disk,
             datatype=FLOAT32 if params.datatype is None else params.datatype.value,
@@ -151,7 +175,7 @@ def datatypes_of(schema: Schema) -> dict[str, str]:
 
 
 def dense_of(schema: Schema) -> Schema:
-    """The vector names that are dense."""
+    """The vector names that are not sparse."""
     return {name: vector for name, vector in schema.items() if not vector.is_sparse}
 
 

@@ -55,7 +55,7 @@ def new_builder(store: Store, sources: list[Source], schema: Schema) -> SegmentB
         entries={
             name: sum(source.segment.entries(name, source.rows) for source in sources)
             for name, vector in schema.items()
-            if vector.is_sparse
+            if vector.is_ragged
         },
     )
 

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from vecdb.errors import InvalidInputError
+from vecdb.models.multivectors import MultiVectorConfig, require_float32
 from vecdb.models.named import Datatype, vector_name
 from vecdb.models.payload_schema import Memory, PayloadFieldSchema
 from vecdb.models.reading import (
@@ -219,6 +220,12 @@ class VectorParams(Checked, frozen=True, kw_only=True):
     quantization_config: QuantizationConfig | None = None
     on_disk: bool | None = None
     datatype: Datatype | None = None
+    multivector_config: MultiVectorConfig | None = None
+    """None: a point has one vector of this name."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_float32(self)
 
 
 class VectorParamsDiff(Checked, frozen=True, kw_only=True):
@@ -268,7 +275,12 @@ class DenseVectorConfig(Checked, frozen=True, kw_only=True):
 
     size: Annotated[int, Meta(ge=1, le=MAX_DIMENSIONS)]
     distance: Distance
+    multivector_config: MultiVectorConfig | None = None
     datatype: Datatype | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_float32(self)
 
 
 class DenseVectorNameConfig(Checked, frozen=True, kw_only=True):
@@ -410,7 +422,12 @@ def parse_vector_name_config(
     if isinstance(given, SparseVectorNameConfig):
         return params_of(given.sparse)
     dense = given.dense
-    return VectorParams(size=dense.size, distance=dense.distance, datatype=dense.datatype)
+    return VectorParams(
+        size=dense.size,
+        distance=dense.distance,
+        datatype=dense.datatype,
+        multivector_config=dense.multivector_config,
+    )
 
 
 def parse_quantization_config(

@@ -34,7 +34,8 @@ from vecdb.storage.format import (
 )
 from vecdb.storage.row_block import RowBlock
 from vecdb.storage.segment_row import FileRow, SegmentRow, VectorRow, pack_segment
-from vecdb.vectors.datatypes import FLOAT32, SPARSE, narrow
+from vecdb.vectors.datatypes import FLOAT32, SPARSE, is_multi, narrow
+from vecdb.vectors.multi import MultiBlock
 from vecdb.vectors.sparse import SparseBlock
 
 Floats = npt.NDArray[np.float32]
@@ -149,7 +150,8 @@ class SegmentBuilder:
         datatypes: Mapping[str, str] | None = None,
     ) -> None:
         """``dims``: the vector names, with their dimensions; ``entries``: how many numbers there
-        are of each that is sparse; ``datatypes``: of those whose originals are not float32."""
+        are of each that is sparse, and tokens of multivectors; ``datatypes``: of those whose
+        originals are not float32."""
         self.path = segments / layout.segment_dir(segment_id)
         self.rows = rows
         self.dims = dims
@@ -187,6 +189,9 @@ class SegmentBuilder:
                 self._create(files.SPARSE_OFFSETS, name).append(np.zeros(1, dtype="<u8"))
                 self._create(files.SPARSE_INDICES, name, rows=entries[name])
                 self._create(files.SPARSE_VALUES, name, rows=entries[name])
+            elif is_multi(dim):
+                self._create(files.TOKEN_OFFSETS, name).append(np.zeros(1, dtype="<u8"))
+                self._create(files.TOKENS, name, rows=entries[name])
             else:
                 self._create(files.VECTORS, name)
 
@@ -207,6 +212,10 @@ class SegmentBuilder:
                 self._append(files.SPARSE_OFFSETS, block.offsets[1:] + self._entries[name], name)
                 self._append(files.SPARSE_INDICES, block.indices, name)
                 self._append(files.SPARSE_VALUES, block.values, name)
+                self._entries[name] += int(block.offsets[-1])
+            elif isinstance(block, MultiBlock):
+                self._append(files.TOKEN_OFFSETS, block.offsets[1:] + self._entries[name], name)
+                self._append(files.TOKENS, block.values, name)
                 self._entries[name] += int(block.offsets[-1])
             else:
                 numbers = narrow(block.values, self._vectors[name].datatype)

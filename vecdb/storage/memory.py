@@ -13,18 +13,18 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from msgspec.structs import replace
 
 from vecdb import ids
 from vecdb.errors import CorruptionError
 from vecdb.storage.arrays import PlacedArray
 from vecdb.storage.catalog import Bits
 from vecdb.storage.format import bits_at, pack_bits
-from vecdb.storage.memory_vectors import SparseVectors, Vectors, vectors_of
+from vecdb.storage.memory_vectors import RaggedVectors, Vectors, vectors_of
 from vecdb.storage.payload_edits import PayloadEdits
 from vecdb.vectors.block import VectorBlock
-from vecdb.vectors.blocks import Block
+from vecdb.vectors.blocks import Block, Ragged
 from vecdb.vectors.datatypes import FLOAT32
-from vecdb.vectors.sparse import SparseBlock
 
 Floats = npt.NDArray[np.float32]
 Flags = npt.NDArray[np.bool_]
@@ -160,15 +160,15 @@ class MemorySegment:
         return self._dense(name).take(offsets)
 
     def block(self, name: str, offsets: Offsets) -> Block:
-        """Copies of several rows' vectors, of either kind."""
+        """Copies of several rows' vectors, of any kind."""
         kept, has = self._vectors[name], self.has(name, offsets)
-        if isinstance(kept, SparseVectors):
-            return SparseBlock(*kept.take(offsets).parts, has)
+        if isinstance(kept, RaggedVectors):
+            return replace(kept.take(offsets), has=has)  # type: ignore[no-any-return]
         return VectorBlock(kept.take(offsets), has)
 
     def entries(self, name: str, offsets: Offsets) -> int:
-        """How many numbers several rows' sparse vectors have."""
-        return self._sparse(name).entries(offsets)
+        """How many numbers several rows' sparse vectors have, or tokens their multivectors."""
+        return self._ragged(name).entries(offsets)
 
     def has(self, name: str, offsets: Offsets) -> npt.NDArray[np.bool_] | None:
         """Which of the rows have this vector; None: all of them."""
@@ -185,18 +185,19 @@ class MemorySegment:
         datatype) pieces."""
         return self._dense(name).blocks(rows)
 
-    def sparse_blocks(self, name: str, rows: int) -> Iterator[tuple[int, SparseBlock]]:
-        """The sparse vectors of the first ``rows`` rows as (first row, block) pieces."""
-        return self._sparse(name).blocks(rows)
+    def ragged_blocks(self, name: str, rows: int) -> Iterator[tuple[int, Ragged]]:
+        """The sparse vectors, or multivectors, of the first ``rows`` rows as (first row, block)
+        pieces."""
+        return self._ragged(name).blocks(rows)
 
     def _dense(self, name: str) -> Vectors:
         kept = self._vectors[name]
         assert isinstance(kept, Vectors)
         return kept
 
-    def _sparse(self, name: str) -> SparseVectors:
+    def _ragged(self, name: str) -> RaggedVectors[Any]:
         kept = self._vectors[name]
-        assert isinstance(kept, SparseVectors)
+        assert isinstance(kept, RaggedVectors)
         return kept
 
     def vectors(self, name: str) -> None:

@@ -31,6 +31,7 @@ class VectorRow(Struct, frozen=True):
     """The files that a segment has of one vector name beside the originals."""
 
     dim: int
+    """What `vectors.datatypes` says: 0 of sparse vectors, below 0 of multivectors."""
     codec: dict[str, Any] | None
     """How codes were made; None: there are none."""
     index: tuple[int, int] | None
@@ -126,7 +127,7 @@ def _unpack_vector(vector: dict[str, Any]) -> VectorRow:
         blocks, size = typed(index, list)
         index = number(blocks), number(size)
     return VectorRow(
-        dim=number(vector["dim"]),
+        dim=_dimension(vector["dim"]),
         codec=None if codec is None else typed(codec, dict),
         index=index,
         datatype=_datatype(vector.get("datatype", FLOAT32)),  # rows of float32 have none
@@ -137,6 +138,10 @@ def _datatype(value: Any) -> str:
     if typed(value, str) not in NUMBERS:
         raise ValueError(f"unknown datatype {value!r:.60}")
     return str(value)
+
+
+def _dimension(value: Any) -> int:
+    return number(abs(typed(value, int))) * (-1 if value < 0 else 1)
 
 
 def _unpack_columns(columns: dict[str, Any]) -> dict[str, dict[str, Any]]:

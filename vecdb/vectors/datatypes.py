@@ -31,11 +31,36 @@ SPARSE: Final = 0
 _USUAL = 1024
 """Bytes of a sparse vector: 128 numbers and their indices, as a text has words. What is planned by
 sizes need not know them."""
+_USUAL_TOKENS = 64
+"""Vectors of a multivector, as a passage has tokens. The same goes for them."""
+
+
+def many_of(size: int) -> int:
+    """What stands for the dimension of multivectors, each of any number of vectors of ``size``
+    numbers: a number below 0, as no dense vector has."""
+    return -size
+
+
+def size_of(dim: int) -> int:
+    """How many numbers each of these has: a dense vector, or each vector of a multivector."""
+    return abs(dim)
+
+
+def is_multi(dim: int) -> bool:
+    """Whether it stands for multivectors."""
+    return dim < 0
+
+
+def is_ragged(dim: int) -> bool:
+    """Whether rows are of unequal length: sparse vectors, and multivectors."""
+    return dim <= SPARSE
 
 
 def bytes_per_vector(dim: int, datatype: str = FLOAT32) -> int:
-    """Bytes of a vector; of a sparse one, what is usual."""
-    return NUMBERS[datatype].itemsize * dim if dim != SPARSE else _USUAL
+    """Bytes of the vector of a row; of sparse ones and multivectors, what is usual."""
+    if dim == SPARSE:
+        return _USUAL
+    return NUMBERS[datatype].itemsize * size_of(dim) * (_USUAL_TOKENS if is_multi(dim) else 1)
 
 
 def narrow(values: npt.NDArray[np.float32], datatype: str) -> npt.NDArray[Any]:

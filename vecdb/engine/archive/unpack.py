@@ -281,8 +281,8 @@ def _verify_segment(segment: FileSegment, store: Store) -> None:
         if present is not None and segment.rows % 8 and present[-1] >> segment.rows % 8:
             file = segment.arrays[files.PRESENT.file(name)]
             raise CorruptionError(file.path, "goes beyond the last row")
-    for sparse in segment.sparse.values():
-        sparse.require_sound()
+    for ragged in segment.ragged.values():
+        ragged.require_sound()
     for name, originals in segment.originals.items():
         vector = store.schema[name]
         step = max(1, _READ_SIZE // vector.bytes)

@@ -144,7 +144,7 @@ def _build(
         everything = max(total, store.view.live)
         large = is_optimized(total, everything, pinned.schema, store.config.optimizer_config)
         quantized = [v for v in schema if large and v.codec is not None]
-        dense = [vector for vector in schema if not vector.is_sparse]
+        dense = [vector for vector in schema if not vector.is_ragged]
         clustered = dense if large and wants_index(total, store.config.optimizer_config) else []
         meter = Meter(total * (1 + len(quantized) + len(clustered)), cancelled, progress)
         arranged = _arrange(sources, leading(clustered), total, meter) if clustered else None

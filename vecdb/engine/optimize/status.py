@@ -161,10 +161,11 @@ def _segment_info(segment_view: SegmentView, schema: Schema) -> models.SegmentIn
 
 def _vector_bytes(segment_view: SegmentView, vector: VectorSchema) -> int:
     """Bytes of the numbers of all rows, and of the indices of sparse ones."""
-    if not vector.is_sparse:
+    if not vector.is_ragged:
         return vector.bytes * segment_view.rows
     entries = segment_view.segment.entries(vector.name, np.arange(segment_view.rows))
-    return entries * (STORED.itemsize + INDICES.itemsize)
+    of_index = INDICES.itemsize if vector.is_sparse else 0
+    return entries * (STORED.itemsize * (1 if vector.is_sparse else vector.size) + of_index)
 
 
 def _index_info(index: Index | None) -> models.IndexInfo | None:

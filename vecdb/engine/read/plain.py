@@ -223,7 +223,7 @@ def _options(params: Any) -> tuple[Any, ...] | None:
 
 def _plain(view: View, name: str, limit: int, params: models.SearchParams | None) -> _Plain | None:
     vector = view.schema.get(name)
-    if vector is None:
+    if vector is None or vector.is_ragged:
         return None
     nothing = np.empty((0, vector.dim), dtype=np.float32)
     request = Nearest(

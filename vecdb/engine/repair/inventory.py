@@ -39,7 +39,7 @@ from vecdb.storage.format import (
 )
 from vecdb.storage.format_line import unpack_format_line
 from vecdb.storage.segment_row import SegmentRow, unpack_segment
-from vecdb.vectors.datatypes import SPARSE
+from vecdb.vectors.datatypes import SPARSE, is_multi, size_of
 
 Flags = npt.NDArray[np.bool_]
 T = TypeVar("T")
@@ -268,7 +268,12 @@ class Inventory:
                 return vectors_by_name(config)[name]
         if dim == SPARSE:
             return models.SparseVectorParams()
-        return models.VectorParams(size=dim, distance=models.Distance.DOT)
+        many = models.MultiVectorConfig(comparator=models.MultiVectorComparator.MAX_SIM)
+        return models.VectorParams(
+            size=size_of(dim),
+            distance=models.Distance.DOT,
+            multivector_config=many if is_multi(dim) else None,
+        )
 
     # -- the segments ----------------------------------------------------------------------
 
