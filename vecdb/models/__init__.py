@@ -182,6 +182,7 @@ from vecdb.models.inputs import (
     WithPayloadInput,
     WithVectorsInput,
 )
+from vecdb.models.multivectors import MultiVectorComparator, MultiVectorConfig
 from vecdb.models.named import Datatype, VectorName
 from vecdb.models.payload_schema import (
     BoolIndexParams,
@@ -364,7 +365,8 @@ __all__ = [
     "LookupInput", "LookupLocation", "ManyVectorsInput", "Match", "MatchAny", "MatchExcept",
     "MatchPhrase", "MatchPrefix", "MatchSubstring", "MatchText", "MatchTextAny", "MatchValue",
     "MaxExpression", "MaxOptimizationThreadsSetting", "Memory", "MinExpression", "MinShould", "Mmr",
-    "Modifier", "MultExpression", "NaiveFeedbackStrategy", "NaiveFeedbackStrategyParams",
+    "Modifier", "MultExpression", "MultiVectorComparator", "MultiVectorConfig",
+    "NaiveFeedbackStrategy", "NaiveFeedbackStrategyParams",
     "NamedSparseVector", "NamedVector", "NearestQuery", "NegExpression", "Nested",
     "NestedCondition", "NoStemmer", "OptimizerProgress", "OptimizersConfig", "OptimizersConfigDiff",
     "OptimizersInput", "OptimizersStatusError", "OrderBy", "OrderByInput", "OrderByInterface",

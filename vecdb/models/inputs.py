@@ -39,6 +39,7 @@ from vecdb.models.requests import (
     DenseVector,
     FilterSelector,
     FusionQuery,
+    MultiVector,
     NamedVector,
     NearestQuery,
     OrderBy,
@@ -93,9 +94,10 @@ ManyVectorsInput: TypeAlias = (
 FilterInput: TypeAlias = Filter | Given
 QueryVectorInput: TypeAlias = (
     DenseVector
+    | MultiVector
     | SparseVector
     | Document
-    | tuple[str, DenseVector | SparseVector | Document]
+    | tuple[str, DenseVector | MultiVector | SparseVector | Document]
     | NamedVector
     | NamedSparseVector
     | Given
