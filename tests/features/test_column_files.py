@@ -16,8 +16,9 @@ from vecdb import VecDB, models
 from vecdb.engine import columns as engine_columns
 from vecdb.engine import columns as of_engine
 from vecdb.engine.archive import capture
-from vecdb.engine.columns import MANY_ROWS
+from vecdb.engine.columns import MANY_ROWS, Demand
 from vecdb.engine.optimize import columns as writing
+from vecdb.engine.optimize.optimizer import next_step
 from vecdb.engine.read import bounds, masks
 from vecdb.engine.repair.check import check_database
 from vecdb.payload import texts, words
@@ -300,6 +301,44 @@ def test_a_field_that_filters_keep_asking_for_gets_columns_by_itself(
     db.delete_payload_index("c", "kind")
     assert files_of(db) == [[], []]
     assert db.get_collection("c").columns == {}
+
+
+def test_a_field_whose_automatic_index_is_dropped_before_it_has_files_is_asked_for_anew(
+    open_db: OpenDB,
+) -> None:
+    """Reads went on making columns of it in memory, and it got none in files any more."""
+    db = open_db()
+    fill(db, MANY_ROWS)
+    for kind in range(3):
+        db.count("c", is_(kind))
+    next_step(db.collection("c")._store)
+    assert "kind" in db.collection("c")._view().fields
+    db.delete_payload_index("c", "kind")
+    assert "kind" not in db.collection("c")._view().fields
+    assert not db.optimizer.run_once()
+    for kind in range(3, 6):
+        db.count("c", is_(kind))
+    assert db.optimizer.run_once()
+    assert files_of(db) == [["column.kind"]]
+
+
+def test_an_index_is_dropped_while_reads_count_what_they_ask_for() -> None:
+    """What reads counted meanwhile stopped the drop with a RuntimeError."""
+
+    class Counts(dict[tuple[int, str], int]):
+        """Gets another entry while it is gone through."""
+
+        def items(self) -> Any:
+            for item in super().items():
+                self[len(self), "other"] = 1
+                yield item
+
+    demand = Demand(lambda: None)
+    for field in ("kind", "name"):
+        demand.note(1, {field}, MANY_ROWS)
+    demand._counts = Counts(demand._counts)
+    demand.forget("kind")
+    assert demand._counts == {(1, "name"): 1}
 
 
 def test_automatic_indexes_can_be_switched_off(open_db: OpenDB) -> None:
