@@ -726,10 +726,13 @@ def test_a_facet_of_texts_that_are_damaged_while_they_are_open_is_that_of_the_pa
     assert db.wait_for_optimizer("c")
 
 
-def test_groups_of_texts_that_are_damaged_while_they_are_open_come_to_an_end(
-    open_db: OpenDB,
+@pytest.mark.parametrize("upon", ["all points", "prefetches"])
+@pytest.mark.parametrize("harm", [b"commonrare 0", b"common", b"rare 1", b"rare 0rare 1rare 2"])
+def test_groups_of_texts_that_are_damaged_while_they_are_open_are_those_of_the_payloads(
+    open_db: OpenDB, harm: bytes, upon: str
 ) -> None:
-    """The same rows were searched again and again for groups that are not known yet."""
+    """The same rows were searched again and again for groups that are not known yet; later groups
+    were left out."""
     db = open_db()
     fill(db, 0)
     names = ["common" if n < 2900 else f"rare {n % 3}" for n in range(3000)]
@@ -740,13 +743,18 @@ def test_groups_of_texts_that_are_damaged_while_they_are_open_come_to_an_end(
     db.flush("c")
     db.create_payload_index("c", "name", "keyword")
 
-    def groups() -> list[Any]:
-        found = db.query_points_groups("c", "name", [1] * 4, limit=4, group_size=5)
-        return [group.id for group in found.groups]
+    prefetch = models.Prefetch(query=[1] * 4, limit=10) if upon == "prefetches" else None
 
-    assert sorted(groups()) == ["common", "rare 0", "rare 1", "rare 2"]
+    def groups() -> list[Any]:
+        found = db.query_points_groups(
+            "c", "name", [1] * 4, limit=4, group_size=5, prefetch=prefetch
+        )
+        return [(group.id, [hit.id for hit in group.hits]) for group in found.groups]
+
+    whole = groups()
+    assert sorted(name for name, _ in whole) == ["common", "rare 0", "rare 1", "rare 2"]
+    assert all(len(hits) == 5 for _, hits in whole)
     [path] = Path(db.path).rglob("column.name")
-    overwrite(path, b"commonrare 0")
-    assert groups()[0] == "common"
-    db.delete_payload_index("c", "name")
-    assert len(groups()) == 4
+    overwrite(path, harm)
+    assert groups() == whole
+    db.delete_payload_index("c", "name")  # the file is damaged
