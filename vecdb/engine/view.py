@@ -146,7 +146,7 @@ class SegmentView(Struct, frozen=True):
         """The encoded payload of one row."""
         if not self.edited:
             return self.segment.payload(row)
-        return self.payloads(np.array([row], dtype=np.int64))[0]
+        return self.edits.payload(row, self.seen, self.segment.payload)
 
     def payloads(self, rows: Offsets) -> list[Any]:
         """The encoded payloads of several rows."""
