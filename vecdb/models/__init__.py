@@ -101,7 +101,15 @@ from vecdb.models.config import (
     parse_vector_name_config,
     parse_vectors_config,
 )
-from vecdb.models.documents import Bm25Config, Document, is_document
+from vecdb.models.documents import (
+    Bm25Config,
+    Bm25Params,
+    Bm25Scoring,
+    Document,
+    TextQuery,
+    TextQueryInput,
+    is_document,
+)
 from vecdb.models.examples import (
     ContextInput,
     ContextPair,
@@ -342,6 +350,7 @@ __all__ = [
     "AbsExpression", "AcornSearchParams", "AcoshExpression", "AliasDescription", "AliasOperations",
     "AliasOperationsInput", "Batch", "BinaryQuantization", "BinaryQuantizationConfig",
     "BinaryQuantizationEncoding", "BinaryQuantizationQueryEncoding", "Bm25Config",
+    "Bm25Params", "Bm25Scoring",
     "BoolIndexParams", "BoolIndexType", "ClearPayloadOperation", "CollectionConfig",
     "CollectionDescription", "CollectionInfo", "CollectionParams", "CollectionParamsDiff",
     "CollectionStatus", "CollectionWarning", "CollectionsAliasesResponse", "CollectionsResponse",
@@ -391,7 +400,8 @@ __all__ = [
     "SnowballLanguage", "SnowballParams", "SparseIndexParams", "SparseVector", "SparseVectorConfig",
     "SparseVectorNameConfig", "SparseVectorParams", "SparseVectorsConfig",
     "SparseVectorsConfigInput", "SqrtExpression", "StartFrom", "StopwordsSet", "SumExpression",
-    "TextIndexParams", "TextIndexType", "TextScoringParams", "TextScoringType", "TokenizerType",
+    "TextIndexParams", "TextIndexType", "TextQuery", "TextQueryInput",
+    "TextScoringParams", "TextScoringType", "TokenizerType",
     "TurboQuantBitSize", "TurboQuantQuantizationConfig", "TurboQuantization", "UpdateMode",
     "UpdateModeInput", "UpdateOperation", "UpdateOperationsInput", "UpdateResult", "UpdateStatus",
     "UpdateVectors", "UpdateVectorsOperation", "UpsertOperation", "UuidIndexParams",

@@ -24,7 +24,7 @@ from vecdb.models.config import (
     VectorParamsDiff,
     WalConfigDiff,
 )
-from vecdb.models.documents import Document
+from vecdb.models.documents import Document, TextQuery
 from vecdb.models.examples import (
     ContextQuery,
     DiscoverQuery,
@@ -115,6 +115,7 @@ QueryInput: TypeAlias = (
     | FusionQuery
     | RrfQuery
     | FormulaQuery
+    | TextQuery
 )
 PrefetchInput: TypeAlias = Prefetch | Given | Sequence[Prefetch | Given]
 LookupInput: TypeAlias = LookupLocation | Given
