@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, NoReturn
 
 from vecdb import models, qdrant_arguments
+from vecdb.engine.budget import Budget, OverBudget, parse_limit, parse_over
 from vecdb.engine.database import Database
 from vecdb.engine.open import database_dir
 from vecdb.engine.optimize.optimizer import deadline_of
@@ -37,6 +38,11 @@ class VecDB(Verbs):
     is locked or written; what is seen is the state of the moment of opening, or of the last
     ``refresh``. Any number of processes may do so.
 
+    ``memory_limit``: how much private memory vecdb is to take, in bytes or as ``"512MB"`` or
+    ``"1GiB"``, beside Python and libraries (see docs/configuration.md); None: as much as there is.
+    Where what is to be in memory does not fit, opening raises OverBudgetError;
+    ``on_over_budget="demote"`` maps it instead.
+
     A collection of which files are damaged does not keep the others from opening: ``damaged``
     names it, and using it raises its error.
 
@@ -61,6 +67,8 @@ class VecDB(Verbs):
         sync: SyncLevel = "always",
         sync_interval: float = 1.0,
         read_only: bool = False,
+        memory_limit: int | str | None = None,
+        on_over_budget: OverBudget = "raise",
         **qdrant: Unpack[OfClient],
     ) -> None:
         qdrant_arguments.check("VecDB", qdrant, OfClient)
@@ -77,7 +85,10 @@ class VecDB(Verbs):
             raise InvalidInputError(
                 "read_only: a database in memory is new, and nobody else has it; expected a path"
             )
-        database = Database(given, sync=sync, sync_interval=sync_interval, read_only=read_only)
+        budget = Budget(parse_limit(memory_limit), parse_over(on_over_budget))
+        database = Database(
+            given, sync=sync, sync_interval=sync_interval, read_only=read_only, budget=budget
+        )
         super().__init__(database)
         self.path = database.path
         self.read_only = database.read_only

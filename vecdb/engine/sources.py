@@ -56,6 +56,7 @@ def new_builder(store: Store, sources: list[Source], schema: Schema) -> SegmentB
             for name, vector in schema.items()
             if vector.is_sparse
         },
+        room=store.budget.build,
     )
 
 
