@@ -38,10 +38,9 @@ class VecDB(Verbs):
     is locked or written; what is seen is the state of the moment of opening, or of the last
     ``refresh``. Any number of processes may do so.
 
-    ``memory_limit``: how much private memory vecdb is to take, in bytes or as ``"512MB"`` or
-    ``"1GiB"``, beside Python and libraries (see docs/configuration.md); None: as much as there is.
-    Where what is to be in memory does not fit, opening raises OverBudgetError;
-    ``on_over_budget="demote"`` maps it instead.
+    ``memory_limit``: how much private memory vecdb is to take, in bytes or as ``"512MB"``, beside
+    Python and libraries (docs/configuration.md). Where what is to be in memory does not fit,
+    opening raises OverBudgetError; ``on_over_budget="demote"`` maps it instead.
 
     A collection of which files are damaged does not keep the others from opening: ``damaged``
     names it, and using it raises its error.
@@ -86,9 +85,7 @@ class VecDB(Verbs):
                 "read_only: a database in memory is new, and nobody else has it; expected a path"
             )
         budget = Budget(parse_limit(memory_limit), parse_over(on_over_budget))
-        database = Database(
-            given, sync=sync, sync_interval=sync_interval, read_only=read_only, budget=budget
-        )
+        database = Database(given, budget, sync, sync_interval, read_only=read_only)
         super().__init__(database)
         self.path = database.path
         self.read_only = database.read_only
@@ -231,9 +228,8 @@ class VecDB(Verbs):
             optimizers_config = optimizer_config
         store = self._database.store(collection_name)
         vectors = vectors_config, sparse_vectors_config
-        update_config(
-            store, optimizers_config, hnsw_config, quantization_config, *vectors, metadata
-        )
+        changes = optimizers_config, hnsw_config, quantization_config, *vectors, metadata
+        update_config(store, *changes)
         store.changed()
         return True
 

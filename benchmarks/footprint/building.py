@@ -4,8 +4,8 @@
 
 Vectors are made by a seed, in a file that is mapped: they count for nobody. A process each ingests
 them, waits for the optimizer and searches. Its parent reads meanwhile what the kernel counts:
-``RssAnon`` of ``/proc/PID/status`` every few milliseconds, and ``Anonymous`` of
-``/proc/PID/smaps_rollup``, which takes longer, a few times a second.
+``RssAnon`` of ``/proc/PID/status`` a hundred times a second, and ``Anonymous`` of
+``/proc/PID/smaps_rollup``, which takes longer, every second.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from typing import Any
 
 import numpy as np
 
-_OFTEN = 0.004
-_SELDOM = 0.25
+_OFTEN = 0.01
+_SELDOM = 1.0
 _BATCH = 2000
 _SEARCHES = 500
 
@@ -37,6 +37,7 @@ def main() -> int:
     add("--codes", default="none", choices=("none", "scalar", "binary"))
     add("--in-ram", action="store_true", help="say nothing of where originals are")
     add("--payload", action="store_true", help="a payload, with two indexed fields")
+    add("--vectors", type=Path, help="a file of vectors: used if it is there, else made")
     add("--workdir", type=Path, help="must be a real disk")
     add("--json", type=Path)
     add("--child", help=argparse.SUPPRESS)
@@ -46,8 +47,9 @@ def main() -> int:
         return 0
     results = []
     with tempfile.TemporaryDirectory(prefix="vecdb-building-", dir=options.workdir) as folder:
-        vectors = Path(folder, "vectors.npy")
-        _make(vectors, options.rows, options.dim, options.seed)
+        vectors = options.vectors or Path(folder, "vectors.npy")
+        if not vectors.exists():
+            _make(vectors, options.rows, options.dim, options.seed)
         for number, limit in enumerate(options.limits.split(",")):
             order = {
                 "vectors": str(vectors),

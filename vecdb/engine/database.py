@@ -54,11 +54,11 @@ class Database:
     def __init__(
         self,
         path: Path | None,
-        *,
+        budget: Budget,
         sync: SyncLevel,
         sync_interval: float,
+        *,
         read_only: bool,
-        budget: Budget,
     ) -> None:
         self.holding = process.Holding()
         self._temporary = path is None

@@ -428,11 +428,9 @@ class Store:
         """The state now, as a read would see it."""
         segment_views = [state.view() for state in self.files.values()]
         segment_views += [view_of(memory) for memory in self.memories() if memory.rows]
+        own = self.config, self.schema, tuple(segment_views)
         remembered = self.budget.remembered_of(len(segment_views))
-        return View(
-            *(self.config, self.schema, tuple(segment_views)),
-            *(self.fields, self.demand, remembered),
-        )
+        return View(*own, self.fields, self.demand, remembered)
 
     def publish(self) -> None:
         """Let reads that start from now on see the state as it is."""
