@@ -146,21 +146,25 @@ class VecDB(Verbs):
         on_disk_payload: bool | None = None,
         metadata: models.Payload | None = None,
         sparse_vectors_config: models.SparseVectorsConfigInput | None = None,
+        payload: models.PayloadStorageInput | None = None,
+        id_tracker: models.IdTrackerInput | None = None,
         **qdrant: Unpack[OfCollections],
     ) -> bool:
         """Make an empty collection; durable when this returns.
 
         ``vectors_config``: ``VectorParams``, or a dict of them by vector name; without any, points
         have an id and a payload. ``sparse_vectors_config``: ``SparseVectorParams`` by vector name,
-        which no dense one has. ``metadata``: JSON that is kept with the configuration. Payloads
-        always stay on disk; ``hnsw_config``, ``wal_config`` and ``on_disk_payload`` are accepted
-        for compatibility.
+        which no dense one has. ``metadata``: JSON that is kept with the configuration.
+        ``memory`` of vectors, of their index, codes and field indexes, of ``payload`` and of
+        ``id_tracker`` says where each part is kept: "pinned", "cached" or "cold". What else
+        ``hnsw_config`` and ``wal_config`` say is accepted for compatibility.
         Raises AlreadyExistsError, InvalidInputError, StorageFullError.
         """
         qdrant_arguments.check("VecDB.create_collection", qdrant, OfCollections)
         name = database_dir.check_name(collection_name)
         given = vectors_config, sparse_vectors_config, quantization_config, optimizers_config
-        config = new_config(*given, hnsw_config, wal_config, on_disk_payload, metadata)
+        others = hnsw_config, wal_config, on_disk_payload, metadata, payload, id_tracker
+        config = new_config(*given, *others)
         self._database.create(name, config)
         return True
 
@@ -175,14 +179,16 @@ class VecDB(Verbs):
         on_disk_payload: bool | None = None,
         metadata: models.Payload | None = None,
         sparse_vectors_config: models.SparseVectorsConfigInput | None = None,
+        payload: models.PayloadStorageInput | None = None,
+        id_tracker: models.IdTrackerInput | None = None,
         **qdrant: Unpack[OfCollections],
     ) -> bool:
         """``delete_collection`` if it exists, then ``create_collection``."""
         qdrant_arguments.check("VecDB.recreate_collection", qdrant, OfCollections)
         name = database_dir.check_name(collection_name)
         given = vectors_config, sparse_vectors_config, quantization_config, optimizers_config
-        # What is wrong with it must be said before anything is deleted.
-        config = new_config(*given, hnsw_config, wal_config, on_disk_payload, metadata)
+        others = hnsw_config, wal_config, on_disk_payload, metadata, payload, id_tracker
+        config = new_config(*given, *others)  # before anything is deleted: it may be refused
         self._database.recreate(name, config)
         return True
 
@@ -201,28 +207,28 @@ class VecDB(Verbs):
         metadata: models.Payload | None = None,
         optimizer_config: models.OptimizersInput | None = None,
         sparse_vectors_config: models.SparseVectorsConfigInput | None = None,
+        collection_params: models.CollectionParamsDiffInput | None = None,
         **qdrant: Unpack[OfCollections],
     ) -> bool:
         """Change a collection's configuration.
 
         Fields not given stay. ``quantization_config`` may be ``"Disabled"``; ``vectors_config`` is
-        a dict by vector name (``""``: the unnamed one) whose entries may set ``on_disk``,
-        ``quantization_config`` and ``hnsw_config``; those of ``sparse_vectors_config`` ``index``
-        and ``modifier``. ``metadata`` is merged into that there is, key by key; None as a value
-        takes its key away. ``optimizer_config`` is the older name of ``optimizers_config``. A
-        change of where things live re-opens files; a change of codes is built by the optimizer in
-        the background.
+        a dict by vector name (``""``: the unnamed one) whose entries may set ``memory``,
+        ``on_disk``, ``quantization_config`` and ``hnsw_config``; those of ``sparse_vectors_config``
+        ``index`` and ``modifier``; ``collection_params`` ``payload``, ``on_disk_payload`` and
+        ``id_tracker``. ``metadata`` is merged into that there is, key by key; None as a value takes
+        its key away. ``optimizer_config`` is the older name of ``optimizers_config``. A change of
+        where things live re-opens files; a change of codes is built by the optimizer in the
+        background.
         """
         qdrant_arguments.check("VecDB.update_collection", qdrant, OfCollections)
         if optimizer_config is not None:
             if optimizers_config is not None:
                 raise InvalidInputError("optimizer_config: is optimizers_config's older name")
             optimizers_config = optimizer_config
+        given = optimizers_config, hnsw_config, quantization_config, vectors_config
         store = self._database.store(collection_name)
-        vectors = vectors_config, sparse_vectors_config
-        update_config(
-            store, optimizers_config, hnsw_config, quantization_config, *vectors, metadata
-        )
+        update_config(store, *given, sparse_vectors_config, metadata, collection_params)
         store.changed()
         return True
 

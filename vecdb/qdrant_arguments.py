@@ -43,10 +43,7 @@ class OfCollections(TypedDict, total=False):
 
     # Nothing depends on these where a collection is in one place, which is a directory.
     api_key: Any
-    collection_params: Any
     grpc_grace: Any
-    id_tracker: Any
-    payload: Any
     priority: Any
     replication_factor: Any
     shard_number: Any

@@ -16,7 +16,7 @@ ROWS, DIM = 1000, 64  # 250 KB
 RNG = np.random.default_rng(3)
 VECTORS = RNG.standard_normal((ROWS, DIM)).astype(np.float32)
 QUERIES = RNG.standard_normal((5, DIM)).astype(np.float32)
-RAM, DISK = "anonymous", "mapped"
+RAM, DISK, CODES_ON_DISK = "pinned", "cold", "cached"
 
 # always_ram of the codes, memmap_threshold, on_disk of the vector -> originals, codes
 MODES: dict[str, tuple[bool | None, int | None, bool | None, str, str]] = {
