@@ -43,8 +43,8 @@ from vecdb.storage.arrays import Expected, PlacedArray
 from vecdb.storage.catalog import DATA, Snapshot
 from vecdb.storage.format import DamageError, DataHeader, Kind, WalHeader, checksum
 from vecdb.storage.payload_edits import EditsFile, PayloadEdits
-from vecdb.storage.replay import Replay
 from vecdb.storage.placements import Placements, VectorPlacements
+from vecdb.storage.replay import Replay
 from vecdb.storage.segment import FileSegment
 from vecdb.storage.segment_row import FileRow, SegmentRow
 from vecdb.vectors.block import VectorBlock

@@ -13,8 +13,8 @@ from vecdb.errors import CorruptionError, FormatVersionError
 from vecdb.quantization import ScalarQuantizer
 from vecdb.storage.builder import SegmentBuilder
 from vecdb.storage.memory import MemorySegment, killed
-from vecdb.storage.row_block import RowBlock
 from vecdb.storage.placements import Placements, VectorPlacements
+from vecdb.storage.row_block import RowBlock
 from vecdb.storage.segment import FileSegment
 from vecdb.storage.segment_row import SegmentRow
 from vecdb.vectors.block import VectorBlock
