@@ -48,15 +48,16 @@ class Pin(Struct, frozen=True):
 
     collection: str
     segment: int
-    vector: str
-    part: Literal["codes", "originals"]
-    """Sketches and postings are with the codes."""
+    part: str
+    """As in ``storage/files.py``: originals, codes, …"""
+    of: str
+    """The vector name, or the field."""
     size: int
     asked: bool
     """Somebody has said so; else it is what is done where there is room."""
 
     def __str__(self) -> str:
-        of = f" of {self.vector!r}" if self.vector else ""
+        of = f" of {self.of!r}" if self.of else ""
         return f"{self.part}{of} in segment {self.segment} of {self.collection!r}: {self.size:,}"
 
 
@@ -148,16 +149,20 @@ class Budget:
 
     def grant(self, owner: Any, wanted: Iterable[Pin]) -> list[Pin]:
         """Which of the pins that a collection wants it has, from now on. What was asked for comes
-        first, then codes, without which nothing is fast; and small ones before large ones."""
+        first, then all but originals, of which a search reads few; small ones before large ones."""
         with self._lock:
             left = self.pins - sum(n for each, n in self._pinned.items() if each is not owner)
             granted = []
-            for pin in sorted(wanted, key=lambda each: (not each.asked, each.part, each.size)):
+            for pin in sorted(wanted, key=_rank):
                 if pin.size <= left:
                     granted.append(pin)
                     left -= pin.size
             self._pinned[owner] = sum(pin.size for pin in granted)
         return granted
+
+
+def _rank(pin: Pin) -> tuple[bool, bool, int]:
+    return not pin.asked, pin.part == "originals", pin.size
 
 
 def parse_limit(value: Any) -> int | None:

@@ -9,18 +9,13 @@ pins of one may leave no room for another's; then `require_fit` may refuse to op
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext, suppress
 
-from msgspec.structs import replace
-
 from vecdb.engine.budget import Budget, Pin
-from vecdb.engine.schema import VectorSchema
+from vecdb.engine.schema import Schema
 from vecdb.engine.store import Store
 from vecdb.errors import CorruptionError, OverBudgetError
-from vecdb.storage.files import FILES
-from vecdb.storage.segment import Placements
-from vecdb.storage.segment_row import SegmentRow
 
 _log = logging.getLogger("vecdb")
 
@@ -49,63 +44,56 @@ def settle(store: Store) -> None:
         return
     with store.maintenance:
         wanted = pins_of(store)
-        granted = set(store.budget.grant(store, wanted))
+        granted = store.budget.grant(store, wanted)
         demoted = tuple(pin for pin in wanted if pin.asked and pin not in granted)
         for pin in set(demoted) - set(store.demoted):
             _log.warning("%s bytes are mapped: memory_limit leaves no room for them", pin)
         store.demoted = demoted
         with suppress(OSError), store.place or nullcontext():
             # What loses its place first, or for a moment there would be both.
-            _move(store, {pin for pin in granted if _is_pinned(store, pin)})
+            _move(store, [pin for pin in granted if _is_pinned(store, pin)])
             _move(store, granted)
 
 
 def pins_of(store: Store) -> list[Pin]:
     """What the configuration wants in private memory, of the segments that there are."""
-    return [
-        pin
-        for state in list(store.files.values())
-        for pin in _pins_of(store, state.segment.row)
-        if pin.size
-    ]
+    pins = []
+    for segment_id, state in list(store.files.items()):
+        row = state.segment.row
+        wanted = store.wanted(row, store.schema, store.config)
+        for (part, of), size in wanted.pinned_parts(row).items():
+            asked = is_asked(store.schema, part, of)
+            pins.append(Pin(store.name, segment_id, part, of, size, asked))
+    return pins
 
 
-def _pins_of(store: Store, row: SegmentRow) -> Iterator[Pin]:
-    schema = store.schema
-    for name, wanted in store.wanted(row, schema, store.config).items():
-        sizes = {"originals": 0, "codes": 0}
-        for file in FILES:
-            if file.placed != "mapped" and file.file(name) in row.files:
-                sizes[file.placed] += row.files[file.file(name)].length
-        if wanted.originals == "anonymous":
-            asked = schema[name].on_disk is False
-            yield Pin(store.name, row.id, name, "originals", sizes["originals"], asked)
-        if wanted.codes == "anonymous":
-            asked = _asks_for_codes(schema[name])
-            yield Pin(store.name, row.id, name, "codes", sizes["codes"], asked)
-
-
-def _asks_for_codes(vector: VectorSchema) -> bool:
-    return bool(vector.always_ram) or (vector.always_ram is None and vector.on_disk is False)
+def is_asked(schema: Schema, part: str, of: str) -> bool:
+    """Whether the configuration says that a part is to be in memory, or it is only so where nothing
+    is said."""
+    if part not in ("originals", "codes", "index"):
+        return True
+    vector = schema[of]
+    parts = ["originals", "codes", "index"]
+    said = [vector.originals, None if vector.codec is None else vector.codes, vector.index]
+    # What nothing is said of is where that is which it stands for, see ``placements_of``.
+    return next((each == "pinned" for each in said[parts.index(part) :: -1] if each), False)
 
 
 def _is_pinned(store: Store, pin: Pin) -> bool:
-    placements = store.files[pin.segment].segment.placements[pin.vector]
-    return getattr(placements, pin.part) == "anonymous"
+    segment = store.files[pin.segment].segment
+    return (pin.part, pin.of) in segment.placements.pinned_parts(segment.row)
 
 
-def _move(store: Store, pinned: set[Pin]) -> None:
-    """Place every part of a collection's segments: these pinned, all others mapped."""
+def _move(store: Store, pinned: Sequence[Pin]) -> None:
+    """Place every part of a collection's segments: these pinned, what else would be so cached."""
     for segment_id, state in list(store.files.items()):
         segment = state.segment
-        places = dict.fromkeys(segment.row.vectors, Placements("mapped", "mapped"))
-        for pin in pinned:
-            if pin.segment == segment_id:
-                places[pin.vector] = replace(places[pin.vector], **{pin.part: "anonymous"})
-        if places == segment.placements:
+        kept = {(pin.part, pin.of) for pin in pinned if pin.segment == segment_id}
+        placements = store.wanted(segment.row, store.schema, store.config).demoted(kept)
+        if placements == segment.placements:
             continue
         with suppress(OSError, CorruptionError):  # whoever reads what is damaged will say so
-            moved = segment.moved(places)
+            moved = segment.moved(placements)
             with store.write:
                 if store.files.get(segment_id) is state:
                     state.segment = moved
@@ -122,6 +110,6 @@ def _refusal(budget: Budget, asked: list[Pin], need: int) -> str:
     return (
         f"memory_limit of {budget.limit:,} bytes leaves {budget.pins:,} for what is to be in "
         f"memory, and that takes {need:,}: {listed}{more}. Give memory_limit={enough:,}, or let "
-        f"vectors be on disk (update_collection: on_disk, always_ram), or open with "
+        f"vectors be on disk (update_collection: memory, on_disk, always_ram), or open with "
         f"on_over_budget='demote', which maps what does not fit"
     )

@@ -35,7 +35,7 @@ from vecdb.engine.bits import without
 from vecdb.engine.budget import Budget, Pin
 from vecdb.engine.columns import Demand, Fields, fields_of
 from vecdb.engine.rush import Rush
-from vecdb.engine.schema import Schema, dims_of, placed_once, placements, schema_of
+from vecdb.engine.schema import Schema, dims_of, placements_of, schema_of
 from vecdb.engine.view import SegmentView, View
 from vecdb.errors import ClosedError, NotBegunError, ReadOnlyError, ReentrantCallError
 from vecdb.storage import fs, layout
@@ -43,7 +43,8 @@ from vecdb.storage.catalog import Bits, Catalog
 from vecdb.storage.memory import MemorySegment
 from vecdb.storage.payload_edits import EditsFile, PayloadEdits
 from vecdb.storage.place import Place
-from vecdb.storage.segment import FileSegment, Placements
+from vecdb.storage.placements import Placements
+from vecdb.storage.segment import FileSegment
 from vecdb.storage.segment_row import SegmentRow
 from vecdb.storage.wal import Wal
 
@@ -160,6 +161,7 @@ class Store:
         self.columns = threading.RLock()
         self.maintenance = threading.RLock()
         self.write = threading.RLock()
+        self.pins = True  # False: nothing is read into memory, whatever the configuration says
         self.report = RecoveryReport()
         self.optimizer = OptimizerState()
         self.changed: Callable[[], None] = lambda: None  # wakes the optimizer
@@ -287,24 +289,20 @@ class Store:
         schema: Schema,
         config: models.CollectionConfig,
         there: FileSegment | None = None,
-    ) -> dict[str, Placements]:
-        """Where the files of each vector name live when a segment is opened. Within a budget that
-        is where they are, if the segment is ``there``, or else on disk: ``pins.settle`` comes
-        after it."""
+    ) -> Placements:
+        """The placements that a segment is opened with. Within a budget nothing is pinned by that,
+        but what is so in the segment that is ``there``: ``pins.settle`` comes after it."""
+        wanted = self.wanted(row, schema, config)
         if self.budget.limit is None:
-            return self.wanted(row, schema, config)
-        kept = {} if there is None else there.placements
-        return {name: kept.get(name, Placements("mapped", "mapped")) for name in row.vectors}
+            return wanted
+        return wanted.demoted(() if there is None else there.placements.pinned_parts(there.row))
 
     def wanted(
         self, row: SegmentRow, schema: Schema, config: models.CollectionConfig
-    ) -> dict[str, Placements]:
-        """Where the files of each vector name are to live."""
-        optimizer = config.optimizer_config
-        wanted = {name: placements(schema[name], row.rows, optimizer) for name in row.vectors}
-        if self.wal.level == "none":
-            return {name: placed_once(schema[name], each) for name, each in wanted.items()}
-        return wanted
+    ) -> Placements:
+        """The placements that the parts of a segment are to have."""
+        wanted = placements_of(row, schema, config, in_memory=self.wal.level == "none")
+        return wanted if self.pins else wanted.demoted()
 
     # -- under the write lock --------------------------------------------------------------
 

@@ -263,7 +263,7 @@ class SegmentBuilder:
         """What was written, of one vector name or once, ``(rows, columns)``."""
         name = file.file(vector_name)
         expected = Expected(self._uuid, self.segment_id, file.kind, self._files[name])
-        opened = PlacedArray(self.path / name, expected, "mapped")
+        opened = PlacedArray(self.path / name, expected, "cached")
         # These are our own bytes of a moment ago: they need no verification.
         return opened.array.reshape(opened.header.rows, opened.header.columns)
 

@@ -21,7 +21,7 @@ from vecdb.engine.budget import Budget
 from vecdb.engine.columns import automatic_in, fields_of
 from vecdb.engine.open.places import collection_name, read_format
 from vecdb.engine.operations import decode, require_fit
-from vecdb.engine.schema import dims_of, mapped_schema, schema_of
+from vecdb.engine.schema import dims_of, schema_of
 from vecdb.engine.store import FileState, RecoveryReport, Store
 from vecdb.engine.write.checkpoint import checkpoint, checkpoint_held, is_due
 from vecdb.engine.write.effects import apply, rewrite
@@ -101,9 +101,8 @@ def load(
     config = valid_config(path, snapshot, fields["uuid"])
     wal = Wal(path / layout.WAL, uuid, level)
     store = Store(collection_name(path), path, uuid, config, wal, budget or Budget())
-    if mapped:
-        store.schema = mapped_schema(store.schema)
     store.budget.enter(store)
+    store.pins = not mapped
     store.applied_seq = snapshot.applied_seq
     store.next_segment_id = snapshot.next_segment_id
     store.memory = store.new_memory()
