@@ -132,9 +132,7 @@ def _of_rows(
     return dict(sorted(found.items(), key=lambda group: group[1][0]))
 
 
-def _of_prefetched(
-    view: View, plan: Groups, prefetched: Prefetched, by_columns: bool
-) -> _Found:
+def _of_prefetched(view: View, plan: Groups, prefetched: Prefetched, by_columns: bool) -> _Found:
     """The groups of what was prefetched. Where that does not suffice, prefetches find more: of
     other groups, and then of those that have too few hits. What they find is no hit perhaps: it may
     lack the vector, or the score, that the query asks for. Then they find more, up to a bound."""
