@@ -72,7 +72,7 @@ class Optimizer:
         self._stopping = False
         self._running = threading.RLock()  # one step at a time, thread or run_once
         self._current: Store | None = None
-        # By something of each caller. Ctrl-C may come first: then it is taken away before it is there.
+        # By something of each caller. Ctrl-C may come first: it is removed before it is there.
         self._waited_for: dict[object, Store] = {}
         self._callers: set[object] = set()
         """Of those that want to do a step themselves."""
