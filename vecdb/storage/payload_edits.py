@@ -88,7 +88,7 @@ class EditsFile:
         self.name = name
         self.row = segment.files[name]
         expected = Expected(uuid, segment.id, PAYLOAD_EDITS.kind, self.row)
-        self.opened = PlacedArray(directory / name, expected, "mapped")
+        self.opened = PlacedArray(directory / name, expected, "cached")
         try:
             self.table = self._read_table(segment.rows)
         except DamageError as error:
