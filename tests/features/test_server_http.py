@@ -916,6 +916,18 @@ def test_what_the_optimizer_does(http: httpx.Client, path: str) -> None:
     assert "odd" in text
 
 
+def test_a_score_threshold_without_scores_is_refused_in_qdrants_words(
+    http: httpx.Client, path: str
+) -> None:
+    # The engine had other words than those that the server knew.
+    query = {"score_threshold": 10}
+    text = error(http.post(f"{path}/points/query", json=query), 400)
+    assert text.startswith("Bad request: A query is needed to use the score_threshold. Can't have")
+    query |= {"query": {"order_by": {"key": "n"}}}
+    text = error(http.post(f"{path}/points/query", json=query), 400)
+    assert text == "Bad request: Can't use score_threshold with an order_by query."
+
+
 def test_where_the_bytes_are(http: httpx.Client, path: str) -> None:
     memory = result(http.get(f"{path}/memory"))
     assert memory["total"]["ram_bytes"] > 0
