@@ -932,6 +932,34 @@ def test_where_the_bytes_are(http: httpx.Client, path: str) -> None:
     memory = result(http.get(f"{path}/memory"))
     assert memory["total"]["ram_bytes"] > 0
     assert memory["vectors"][0]["storage"].keys() == memory["total"].keys()
+    assert memory["sparse_vectors"] == []
+
+
+def test_where_the_bytes_of_each_vector_name_are(http: httpx.Client) -> None:
+    """Sparse vectors were in none of the lists."""
+    vectors = {"dense": {"size": 8, "distance": "Dot"}, "other": {"size": 4, "distance": "Dot"}}
+    body = {"vectors": vectors, "sparse_vectors": {"words": {}}}
+    result(http.put("/collections/bytes", json=body))
+    vector = {
+        "dense": [1.0] * 8,
+        "other": [1.0] * 4,
+        "words": {"indices": [1, 5], "values": [1.0, 2.0]},
+    }
+    points = [{"id": n, "vector": vector} for n in range(300)]
+    result(http.put("/collections/bytes/points?wait=true", json={"points": points}))
+    memory = result(http.get("/collections/bytes/memory"))
+    assert memory["other"]["memory_segment"]["ram_bytes"] > 300 * 4 * (8 + 4)
+    snapshot = http.post("/collections/bytes/snapshots", timeout=60)  # writes all to files first
+    assert snapshot.status_code == 200
+    memory = result(http.get("/collections/bytes/memory"))
+    of = {each["name"]: each["storage"]["disk_bytes"] for each in memory["vectors"]}
+    assert of.keys() == vectors.keys()
+    assert of["dense"] - of["other"] == 300 * 4 * (8 - 4)
+    [words] = memory["sparse_vectors"]
+    assert words["name"] == "words"
+    assert words["storage"]["disk_bytes"] > 300 * 2 * (4 + 4)
+    assert memory["total"]["disk_bytes"] > sum(of.values()) + words["storage"]["disk_bytes"]
+    result(http.delete("/collections/bytes"))
 
 
 def test_packed_bodies(http: httpx.Client, path: str) -> None:
