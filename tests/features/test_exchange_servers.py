@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from exchange_tools import of_two_vectors, points_of
+from exchange_tools import of_sparse_vectors, of_two_vectors, points_of
 from serving import Server, serving
 
 import vecdb
@@ -63,6 +63,19 @@ def test_a_collection_goes_there_and_back(db: VecDB, server: Server, grpc: bool)
     assert back.optimizer_config == mine.optimizer_config
     assert back.payload_schema == mine.payload_schema
     assert back.metadata == mine.metadata
+
+
+@pytest.mark.parametrize("grpc", [False, True], ids=["rest", "grpc"])
+def test_sparse_vectors_go_there_and_back(db: VecDB, server: Server, grpc: bool) -> None:
+    given = of_sparse_vectors(db)
+    options: dict[str, Any] = {"prefer_grpc": grpc, "grpc_port": grpc_port(server)}
+    there = f"sparse by {grpc}"
+    pushed = exchange.push_collection(given, server.url, there, batch_size=64, **options)
+    assert pushed == exchange.TransferReport(there, 250, 0, 20, [])
+    exchange.pull_collection(db, server.url, there, "back", batch_size=64, **options)
+    assert points_of(db.collection("back")) == points_of(given)
+    back = db.get_collection("back").config.params
+    assert back.sparse_vectors == given.info().config.params.sparse_vectors
 
 
 def test_the_unnamed_vector_goes_too(db: VecDB, server: Server) -> None:

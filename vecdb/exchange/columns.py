@@ -7,7 +7,7 @@ before the first row is read, as most formats have to say it in their head.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,10 +23,15 @@ from vecdb.models import (
     CollectionParams,
     Payload,
     Record,
+    SparseVector,
     VectorParams,
     coerce,
 )
+from vecdb.vectors import to_sparse
 from vecdb.vectors.block import Floats, VectorBlock
+from vecdb.vectors.blocks import Block
+from vecdb.vectors.datatypes import SPARSE
+from vecdb.vectors.sparse import SparseBlock
 
 PointId = int | str
 Tick = Callable[[int], None]
@@ -41,7 +46,7 @@ class Columns(Struct):
     """Points, one a row."""
 
     ids: list[PointId]
-    vectors: dict[str, VectorBlock]
+    vectors: Mapping[str, Block]
     payloads: list[Payload | None] | None = None
     """None: there are none, or they were not wanted."""
 
@@ -54,11 +59,23 @@ class Columns(Struct):
         return Batch(ids=self.ids, vectors=vectors, payloads=self.payloads)
 
 
-def _with_holes(block: VectorBlock) -> Any:
-    """An array; a list with None in the rows without a vector, if there are any."""
+def _with_holes(block: Block) -> Any:
+    """An array, or a list of sparse vectors; a list with None in the rows without a vector, if
+    there are any."""
+    if isinstance(block, SparseBlock):
+        return sparse_rows(block)
     if block.has is None:
         return block.values
     return [row if has else None for row, has in zip(block.values, block.has, strict=True)]
+
+
+def sparse_rows(block: SparseBlock) -> list[SparseVector | None]:
+    """The vectors of a block, row by row."""
+    rows: list[SparseVector | None] = []
+    for row, has in enumerate(block.flags().tolist()):
+        indices, values = block.row(row)
+        rows.append(SparseVector(indices=indices, values=values) if has else None)
+    return rows
 
 
 class Source(Protocol):
@@ -70,7 +87,7 @@ class Source(Protocol):
 
     @property
     def dims(self) -> dict[str, int]:
-        """How many numbers the vectors of each name have."""
+        """How many numbers the vectors of each name have; sparse ones: ``SPARSE``."""
 
     @property
     def config(self) -> CollectionConfig | None:
@@ -92,7 +109,7 @@ class Whole(Protocol):
 
     @property
     def dims(self) -> dict[str, int]:
-        """How many numbers the vectors of each name have."""
+        """How many numbers the vectors of each name have; sparse ones: ``SPARSE``."""
 
     @property
     def config(self) -> CollectionConfig:
@@ -118,9 +135,12 @@ class Whole(Protocol):
 
 def columns_of(records: Sequence[Record], dims: dict[str, int], *, with_payload: bool) -> Columns:
     """What ``scroll`` returned, as arrays."""
-    vectors = {}
+    vectors: dict[str, Block] = {}
     for name, dim in dims.items():
         given = [_vector(record, name) for record in records]
+        if dim == SPARSE:
+            vectors[name] = sparse_block_of(given, ["" for _ in given])
+            continue
         some = np.array([each for each in given if each is not None], dtype=np.float32)
         has = np.array([each is not None for each in given], dtype=np.bool_)
         vectors[name] = block_of(some.reshape(-1, dim), has)
@@ -132,6 +152,15 @@ def columns_of(records: Sequence[Record], dims: dict[str, int], *, with_payload:
 def block_of(some: Any, has: npt.NDArray[np.bool_]) -> VectorBlock:
     """A block of the vectors of the rows that have one."""
     return VectorBlock(some) if has.all() else VectorBlock.of_some(some, has)
+
+
+def sparse_block_of(given: Sequence[Any], what: Sequence[str]) -> SparseBlock:
+    """A block of sparse vectors, None where there is none. ``what`` each is, in errors. Raises
+    InvalidInputError."""
+    has = np.array([each is not None for each in given], dtype=np.bool_)
+    named = [(each, name) for each, name in zip(given, what, strict=True) if each is not None]
+    some = to_sparse([each for each, _ in named], [name for _, name in named])
+    return some if has.all() else SparseBlock.of_some(some, has)
 
 
 def _vector(record: Record, name: str) -> Any:
@@ -194,12 +223,20 @@ def vector_params(config: CollectionConfig) -> dict[str, VectorParams]:
     return {"": vectors} if isinstance(vectors, VectorParams) else dict(vectors)
 
 
+def dims_of(config: CollectionConfig) -> dict[str, int]:
+    """How many numbers the vectors of each name have; sparse ones: ``SPARSE``."""
+    dims = {name: params.size for name, params in vector_params(config).items()}
+    return dims | dict.fromkeys(config.params.sparse_vectors or (), SPARSE)
+
+
 def config_with(config: CollectionConfig, names: Sequence[str]) -> CollectionConfig:
-    """The same configuration with the dense vectors of some names only."""
-    vectors = {name: vector_params(config)[name] for name in names}
+    """The same configuration with the vectors of some names only."""
+    dense, sparse = vector_params(config), config.params.sparse_vectors or {}
+    vectors = {name: dense[name] for name in names if name in dense}
     params = CollectionParams(
         vectors=vectors[""] if list(vectors) == [""] else vectors,
         on_disk_payload=config.params.on_disk_payload,
+        sparse_vectors={name: sparse[name] for name in names if name in sparse} or None,
     )
     return msgspec.structs.replace(config, params=params)
 

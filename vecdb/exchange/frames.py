@@ -15,6 +15,7 @@ import numpy as np
 from vecdb.errors import InvalidInputError
 from vecdb.exchange.columns import column_of, json_of
 from vecdb.exchange.extras import library
+from vecdb.exchange.parquet import sparse_type
 from vecdb.models import (
     QueryResponse,
     Record,
@@ -99,9 +100,8 @@ def _vectors(pa: Any, values: list[Any]) -> Any:
     some = next(value for value in values if value is not None)
     if not isinstance(some, SparseVector):
         return pa.array(values, pa.list_(pa.float32(), len(some)))
-    parts = [("indices", pa.list_(pa.uint32())), ("values", pa.list_(pa.float32()))]
     given = [None if each is None else to_builtins(each) for each in values]
-    return pa.array(given, pa.struct(parts))
+    return pa.array(given, sparse_type(pa))
 
 
 def to_pandas(points: Points) -> Any:

@@ -1,8 +1,9 @@
 """Parquet, as data frames and analytical databases read it.
 
 A column ``id``, one for each vector name (``vector``, or ``vector_<name>``): lists of one length,
-and ``payload``: JSON. In files of others every column of equally long lists of floats is a vector,
-and what is neither vector nor id is a key of the payload.
+or of sparse vectors structs of the lists ``indices`` and ``values``; and ``payload``: JSON. In
+files of others every column of equally long lists of floats is a vector, and what is neither
+vector nor id is a key of the payload.
 """
 
 from __future__ import annotations
@@ -35,7 +36,11 @@ from vecdb.exchange.columns import (
 from vecdb.exchange.extras import library
 from vecdb.models import Payload
 from vecdb.storage.fs import AppendFile
+from vecdb.vectors import to_sparse
 from vecdb.vectors.block import VectorBlock
+from vecdb.vectors.blocks import Block
+from vecdb.vectors.datatypes import SPARSE, bytes_per_vector
+from vecdb.vectors.sparse import SparseBlock
 
 _CONFIG = b"vecdb"
 _GROUP_ROWS = 32_768  # that are compressed together, and read together
@@ -65,11 +70,12 @@ def write(whole: Whole, path: Path, tick: Tick) -> None:
     parquet = library("pyarrow.parquet", "arrow")
     fields = [pa.field("id", pa.uint64() if whole.numbers else pa.string(), nullable=False)]
     for name, dim in whole.dims.items():
-        fields.append(pa.field(column_of(name), pa.list_(pa.float32(), dim)))
+        kind = sparse_type(pa) if dim == SPARSE else pa.list_(pa.float32(), dim)
+        fields.append(pa.field(column_of(name), kind))
     if whole.with_payload:
         fields.append(pa.field("payload", pa.string()))
     schema = pa.schema(fields, metadata={_CONFIG: text_of_config(whole.config)})
-    rows = max(1, min(_GROUP_ROWS, _GROUP_BYTES // (4 * sum(whole.dims.values()) or 1)))
+    rows = max(1, min(_GROUP_ROWS, _GROUP_BYTES // (bytes_per_vector(*whole.dims.values()) or 1)))
     file = AppendFile(path)
     try:
         # Vectors repeat nothing: a dictionary of them would be a second copy.
@@ -90,11 +96,25 @@ def _arrays(pa: Any, whole: Whole, columns: Columns) -> list[Any]:
     for name, dim in whole.dims.items():
         block = columns.vectors[name]
         absent = None if block.has is None else pa.array(~block.has)
+        if isinstance(block, SparseBlock):
+            offsets = pa.array(block.offsets.astype(np.int32))
+            parts = [
+                pa.ListArray.from_arrays(offsets, pa.array(numbers))
+                for numbers in (block.indices, block.values)
+            ]
+            fields = [sparse_type(pa).field(n) for n in range(2)]
+            arrays.append(pa.StructArray.from_arrays(parts, fields=fields, mask=absent))
+            continue
         values = pa.array(block.values.reshape(-1))
         arrays.append(pa.FixedSizeListArray.from_arrays(values, dim, mask=absent))
     if whole.with_payload:
         arrays.append(pa.array([json_of(each).decode() for each in columns.payloads or ()]))
     return arrays
+
+
+def sparse_type(pa: Any) -> Any:
+    """The type of a column of sparse vectors."""
+    return pa.struct([("indices", pa.list_(pa.uint32())), ("values", pa.list_(pa.float32()))])
 
 
 class Parquet:
@@ -119,11 +139,16 @@ class Parquet:
         self._vectors = self._found_vectors(schema)
         if self.config is None and len(self._vectors) == 1:  # the only one needs no name
             self._vectors = {"": next(iter(self._vectors.values()))}
+        sparse = {name_of(f.name): f.name for f in schema if self._is_sparse(f.type)}
+        self._vectors |= sparse
         if not self._vectors and "id" not in self._columns:
             raise InvalidInputError(
                 f"{path}: expected a column of lists of floats, got {', '.join(self._columns)}"
             )
-        self.dims = {name: self._dim(column) for name, column in self._vectors.items()}
+        self.dims = {
+            name: SPARSE if name in sparse else self._dim(column)
+            for name, column in self._vectors.items()
+        }
 
     def _found_vectors(self, schema: Any) -> dict[str, str]:
         """Columns of lists by the names of their vectors; if some lists are all of one length by
@@ -139,6 +164,15 @@ class Parquet:
             if found:
                 return found
         return {}
+
+    def _is_sparse(self, kind: Any) -> bool:
+        """Whether a column is of structs of indices and values."""
+        types = self._pa.types
+        if not types.is_struct(kind) or {f.name for f in kind} != {"indices", "values"}:
+            return False
+        indices, values = kind.field("indices").type, kind.field("values").type
+        lists = [types.is_list(each) or types.is_large_list(each) for each in (indices, values)]
+        return all(lists) and types.is_integer(indices.value_type)
 
     def _is_text(self, kind: Any) -> bool:
         types = self._pa.types
@@ -182,9 +216,18 @@ class Parquet:
             return list(range(done, done + batch.num_rows))
         return [id_of_text(each) for each in batch.column("id").to_pylist()]
 
-    def _block(self, batch: Any, name: str, done: int) -> VectorBlock:
-        column, dim = batch.column(self._vectors[name]), self.dims[name]
+    def _block(self, batch: Any, name: str, done: int) -> Block:
+        column = batch.column(self._vectors[name])
         has = column.is_valid().to_numpy(zero_copy_only=False)
+        if self.dims[name] == SPARSE:
+            given = [each for each in column.to_pylist() if each is not None]
+            rows = np.flatnonzero(has).tolist()
+            block = to_sparse(given, [self._where(name, done + row) for row in rows])
+            return block if has.all() else SparseBlock.of_some(block, has)
+        return self._dense_block(column, has, name, done)
+
+    def _dense_block(self, column: Any, has: Any, name: str, done: int) -> VectorBlock:
+        dim = self.dims[name]
         lengths = self._compute.list_value_length(column).fill_null(dim).to_numpy(False)
         if (lengths != dim).any():
             row = int(np.argmax(lengths != dim))

@@ -2,7 +2,8 @@
 
 Eight bytes with the length of a JSON head, the head, the arrays. Points are ``ids``, ``vector`` (or
 ``vector_<name>`` of each), ``present_…`` where some points lack the vector, and ``payload``: bytes
-of JSON, a line a point.
+of JSON, a line a point. Sparse vectors are rows in compressed form (CSR): ``indptr_vector_<name>``,
+``indices_vector_<name>`` and ``values_vector_<name>``.
 """
 
 from __future__ import annotations
@@ -37,6 +38,9 @@ from vecdb.exchange.columns import (
 from vecdb.models import Payload
 from vecdb.storage.fs import AppendFile
 from vecdb.vectors.block import VectorBlock
+from vecdb.vectors.blocks import Block
+from vecdb.vectors.datatypes import SPARSE
+from vecdb.vectors.sparse import SparseBlock, ascend
 
 _TYPES = {
     "F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "BOOL": "?",
@@ -46,6 +50,8 @@ _TYPES = {
 _MAX_HEAD = 100_000_000  # what the library of that name allows
 _CONFIG = "vecdb"
 _NOT_VECTORS = ("ids", "payload")
+_PARTS = {"indptr": "I64", "indices": "U32", "values": "F32"}
+"""Of sparse vectors, with the types of their numbers."""
 
 
 class Tensor(Struct, frozen=True):
@@ -101,7 +107,13 @@ def _shapes(whole: Whole) -> dict[str, tuple[str, list[int]]]:
     shapes: dict[str, tuple[str, list[int]]] = {}
     shapes["ids"] = ("U64", [n]) if whole.numbers else ("U8", [n, 36])
     for name, dim in whole.dims.items():
-        shapes[column_of(name)] = "F32", [n, dim]
+        if dim == SPARSE:
+            pieces = whole.columns(ROWS, [name], with_payload=False)
+            numbers = sum(len(_sparse(columns, name).values) for columns in pieces)
+            for part, size in (("indptr", n + 1), ("indices", numbers), ("values", numbers)):
+                shapes[f"{part}_{column_of(name)}"] = _PARTS[part], [size]
+        else:
+            shapes[column_of(name)] = "F32", [n, dim]
     for name in whole.dims:
         if name in whole.holes:
             shapes[_present(name)] = "BOOL", [n]
@@ -121,14 +133,27 @@ def _arrays(whole: Whole, array: str, tick: Tick) -> Iterator[Any]:
             tick(len(columns))
             yield array_of_ids(columns.ids, numbers=whole.numbers)
     else:
-        name = name_of(array.removeprefix("present_"))
+        part, column = ("", array) if array.startswith("vector") else array.split("_", 1)
+        name = name_of(column)
+        if part == "indptr":
+            yield np.zeros(1, "<i8")
+        before = 0
         for columns in whole.columns(ROWS, [name], with_payload=False):
             block = columns.vectors[name]
-            yield (
-                block.flags()
-                if array.startswith("present_")
-                else np.ascontiguousarray(block.values, "<f4")
-            )
+            if part == "present":
+                yield block.flags()
+            elif part == "indptr":
+                yield _sparse(columns, name).offsets[1:] + before
+                before += len(_sparse(columns, name).values)
+            else:
+                numbers = _sparse(columns, name).indices if part == "indices" else block.values
+                yield np.ascontiguousarray(numbers, _TYPES[_PARTS.get(part, "F32")])
+
+
+def _sparse(columns: Columns, name: str) -> SparseBlock:
+    block = columns.vectors[name]
+    assert isinstance(block, SparseBlock)
+    return block
 
 
 def _lines(columns: Columns) -> Iterator[bytes]:
@@ -154,18 +179,31 @@ class Safetensors:
         self._vectors = {
             name_of(name): tensor for name, tensor in self.tensors.items() if _is_vector(tensor)
         }
-        if not self._vectors and "ids" not in self.tensors:
+        self._sparse = _sparse_parts(self.tensors)
+        if not self._vectors and not self._sparse and "ids" not in self.tensors:
             raise InvalidInputError(f"{path}: expected an array of vectors, (n, dim), got none")
         self.dims = {name: tensor.shape[1] for name, tensor in self._vectors.items()}
+        self.dims |= dict.fromkeys(self._sparse, SPARSE)
         others = ["ids", *map(_present, self.dims)]
         alike = [*self._vectors.values(), *(t for n, t in self.tensors.items() if n in others)]
-        self.count = alike[0].shape[0]
+        self.count = alike[0].shape[0] if alike else self._rows_of_sparse()
         for tensor in alike:
             if tensor.shape[0] != self.count:
                 raise InvalidInputError(
                     f"{path}: expected as many rows of {tensor.name!r} as of {alike[0].name!r}, "
                     f"{self.count}, got {tensor.shape[0]}"
                 )
+
+        for indptr, indices, values in self._sparse.values():
+            if indptr.shape != (self.count + 1,) or indices.shape != values.shape:
+                raise InvalidInputError(
+                    f"{path}: expected {self.count + 1} of {indptr.name!r} and as many "
+                    f"{indices.name!r} as values, got {indptr.shape}, {indices.shape} and "
+                    f"{values.shape}"
+                )
+
+    def _rows_of_sparse(self) -> int:
+        return next(iter(self._sparse.values()))[0].shape[0] - 1
 
     @property
     def holes(self) -> set[str]:
@@ -196,12 +234,32 @@ class Safetensors:
             some = None if payloads is None else [next(payloads) for _ in range(stop - start)]
             yield Columns(self._ids(start, stop), vectors, some)
 
-    def _block(self, name: str, start: int, stop: int) -> VectorBlock:
-        values = floats(self._vectors[name].rows(start, stop))
+    def _block(self, name: str, start: int, stop: int) -> Block:
         present = self.tensors.get(_present(name))
-        if present is None:
-            return VectorBlock(values)
-        return VectorBlock.of(values, present.rows(start, stop))
+        has = None if present is None else present.rows(start, stop)
+        if name in self._sparse:
+            block = self._sparse_block(name, start, stop)
+            return block if has is None else SparseBlock(*block.parts, has)
+        values = floats(self._vectors[name].rows(start, stop))
+        return VectorBlock(values) if has is None else VectorBlock.of(values, has)
+
+    def _sparse_block(self, name: str, start: int, stop: int) -> SparseBlock:
+        indptr, indices, values = self._sparse[name]
+        bounds = indptr.rows(start, stop + 1).astype(np.int64)
+        first, last = int(bounds[0]), int(bounds[-1])
+        if (bounds[1:] < bounds[:-1]).any() or first < 0 or last > values.shape[0]:
+            raise InvalidInputError(
+                f"{self._path}: {indptr.name!r}: expected rising numbers up to {values.shape[0]} "
+                f"in rows {start} to {stop - 1}"
+            )
+        places = indices.rows(first, last)
+        block = SparseBlock(bounds - first, places, floats(values.rows(first, last)))
+        if not ascend(block.offsets, places):
+            raise InvalidInputError(
+                f"{self._path}: {indices.name!r}: expected the indices of each row to rise in rows "
+                f"{start} to {stop - 1}"
+            )
+        return block
 
     def _ids(self, start: int, stop: int) -> list[PointId]:
         ids = self.tensors.get("ids")
@@ -221,6 +279,18 @@ class Safetensors:
                 if file.tell() > tensor.start + tensor.shape[0]:
                     raise InvalidInputError(f"{self._path}: expected a payload a row, got {row}")
                 yield payload_of(line, f"{self._path}: row {row}")
+
+
+def _sparse_parts(tensors: Mapping[str, Tensor]) -> dict[str, tuple[Tensor, Tensor, Tensor]]:
+    """The arrays of sparse vectors, by the names of these."""
+    found = {}
+    for array in tensors:
+        part, _, column = array.partition("_")
+        if part == "indptr" and column.startswith("vector"):
+            several = [tensors.get(f"{part}_{column}") for part in _PARTS]
+            if all(t is not None and len(t.shape) == 1 for t in several):
+                found[name_of(column)] = several
+    return found  # type: ignore[return-value]
 
 
 def _is_vector(tensor: Tensor) -> bool:
