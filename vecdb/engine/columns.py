@@ -112,4 +112,5 @@ class Demand:
     def forget(self, field: str) -> None:
         """Begin anew with a field."""
         self.due -= {field}
-        self._counts = {key: n for key, n in self._counts.items() if key[1] != field}
+        counts = self._counts.copy()  # reads go on counting
+        self._counts = {key: n for key, n in counts.items() if key[1] != field}

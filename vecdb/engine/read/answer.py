@@ -124,8 +124,8 @@ def hits_of_queries(view: View, search: Nearest, queries: Floats) -> list[Hits]:
 
 def _alike(search: Nearest) -> Any:
     """Equal for searches that differ in nothing but their vectors: they are made together."""
-    if search.excluded or search.sparse is not None:
-        return id(search)  # alone: its rows are its own, or its postings
+    if search.excluded or search.ragged is not None:
+        return id(search)  # alone: its rows are its own, or its way to find them
     condition = search.condition
     shared: Any = id(condition)
     if condition is not None and condition.bounds is None and condition.digest is not None:

@@ -24,7 +24,7 @@ from vecdb.engine.read.segment.rules import Rule
 from vecdb.engine.read.values import Values
 from vecdb.engine.schema import VectorSchema
 from vecdb.engine.view import View
-from vecdb.vectors.sparse import SparseBlock
+from vecdb.vectors.blocks import Ragged
 
 Floats = npt.NDArray[np.float32]
 
@@ -93,7 +93,8 @@ class Relevant(Struct, eq=False, gc=False):
 
 class Nearest(Struct, eq=False, gc=False):
     """A search for the points nearest to a vector. ``excluded``: the keys of points that are
-    examples themselves. ``sparse``: the vector, if it is sparse; then ``query`` is empty."""
+    examples themselves. ``ragged``: the vector, if it is sparse or a multivector; then ``query`` is
+    empty."""
 
     vector: VectorSchema
     query: Floats
@@ -105,12 +106,12 @@ class Nearest(Struct, eq=False, gc=False):
     wanted: Wanted
     threshold: float | None
     sources: Sources = ()
-    sparse: SparseBlock | None = None
+    ragged: Ragged | None = None
 
 
 class Combined(Struct, eq=False, gc=False):
     """A search for the points with the best scores that ``rule`` makes of those against several
-    examples, ``float32 (n, dim)``, or ``sparse`` ones of as many rows."""
+    examples, ``float32 (n, dim)``, or ``ragged`` ones of as many rows."""
 
     vector: VectorSchema
     examples: Floats
@@ -123,7 +124,7 @@ class Combined(Struct, eq=False, gc=False):
     wanted: Wanted
     threshold: float | None
     sources: Sources = ()
-    sparse: SparseBlock | None = None
+    ragged: Ragged | None = None
 
 
 class Mmr(Struct, eq=False, gc=False):
@@ -137,7 +138,7 @@ class Mmr(Struct, eq=False, gc=False):
     limit: int
     offset: int
     wanted: Wanted
-    sparse: SparseBlock | None = None
+    ragged: Ragged | None = None
 
 
 class Fused(Struct, eq=False, gc=False):
