@@ -26,6 +26,8 @@ from vecdb.storage.format import VERSION
 HERE = Path(__file__).resolve().parent
 NAME = f"format-{VERSION}-sparse-and-texts"
 DIM, ROWS = 8, 40
+SPARSE_ROWS = 266
+"""Fewer get no inverted index."""
 UUID = "6f9619ff-8b86-4d01-b42d-00c04fc9{:04x}"
 CODES: dict[str, Any] = {
     "scalar": {"scalar": {"type": "int8", "quantile": 0.99}},
@@ -57,6 +59,7 @@ def write_sparse(db: VecDB) -> None:
     db.create_collection(
         "words",
         {"dense": {"size": DIM, "distance": "Dot"}},
+        optimizers_config={"indexing_threshold": 1},
         sparse_vectors_config={"idf": {"modifier": "idf"}, "mapped": {"index": {"on_disk": True}}},
     )
     db.create_payload_index("words", "text", {"type": "text", "scoring": True})
@@ -65,20 +68,20 @@ def write_sparse(db: VecDB) -> None:
         made: list[dict[str, Any]] = []
         for n in range(first, last):
             vectors = {
-                "dense": block(3, ROWS)[n].tolist(),
+                "dense": block(3, SPARSE_ROWS)[n].tolist(),
                 "idf": sparse(n),
-                "mapped": sparse(99 - n),
+                "mapped": sparse(999 - n),
             }
             kept = {name: v for name, v in vectors.items() if (n + len(name)) % 5}
             text = " ".join(["red", "apple", "tree"][: n % 4] * (1 + n % 3))
             made.append({"id": n, "vector": kept, "payload": {"text": text}})
         return made
 
-    db.upsert("words", points(0, ROWS - 6))
+    db.upsert("words", points(0, SPARSE_ROWS - 6))
     db.delete("words", [3, 4, 5])
-    db.flush()
-    db.wait_for_optimizer()
-    db.upsert("words", points(ROWS - 6, ROWS))
+    db.flush("words")
+    db.wait_for_optimizer("words")
+    db.upsert("words", points(SPARSE_ROWS - 6, SPARSE_ROWS))
     db.update_vectors("words", [{"id": 7, "vector": {"idf": sparse(6)}}])
     db.delete_vectors("words", ["mapped"], [8, 9])
     db.set_payload("words", {"text": "tree tree"}, [10])
@@ -159,10 +162,10 @@ def of_words(collection: Collection, records: list[models.Record]) -> dict[str, 
         "text": {"text": "apple tree"},
     }
     hits = {
-        using: [
-            [hit.id, round(hit.score, 4)]
-            for hit in collection.query_points(each, using=using, limit=20).points
-        ]
+        using: sorted(
+            [-round(hit.score, 4), hit.id]
+            for hit in collection.query_points(each, using=using, limit=SPARSE_ROWS).points
+        )
         for using, each in asked.items()
     }
     return {

@@ -75,7 +75,9 @@ def write(whole: Whole, path: Path, tick: Tick) -> None:
     if whole.with_payload:
         fields.append(pa.field("payload", pa.string()))
     schema = pa.schema(fields, metadata={_CONFIG: text_of_config(whole.config)})
-    rows = max(1, min(_GROUP_ROWS, _GROUP_BYTES // (bytes_per_vector(*whole.dims.values()) or 1)))
+    rows = max(
+        1, min(_GROUP_ROWS, _GROUP_BYTES // (sum(map(bytes_per_vector, whole.dims.values())) or 1))
+    )
     file = AppendFile(path)
     try:
         # Vectors repeat nothing: a dictionary of them would be a second copy.

@@ -182,7 +182,7 @@ class Parts:
     ) -> tuple[list[Columns], PointId | None]:
         """The points of one part, and the id of the next."""
         names = list(self.dims)
-        numbers = bytes_per_vector(*self.dims.values()) // 4
+        numbers = sum(map(bytes_per_vector, self.dims.values())) // 4
         pages: list[Columns] = []
         rows = held = 0
         while True:
