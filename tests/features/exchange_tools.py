@@ -12,6 +12,8 @@ from vecdb import Collection, VecDB, models
 ONE_VECTOR = ("npy", "fvecs", "fbin", "hdf5")
 SEVERAL = ("jsonl", "parquet", "safetensors")
 FORMATS = (*SEVERAL, *ONE_VECTOR)
+MANY: Any = {"size": 2, "distance": "Dot", "multivector_config": {"comparator": "max_sim"}}
+"""Of multivectors."""
 
 
 def of_two_vectors(db: VecDB, name: str = "two", count: int = 250, seed: int = 0) -> Collection:
@@ -50,11 +52,12 @@ def of_two_vectors(db: VecDB, name: str = "two", count: int = 250, seed: int = 0
     return db.collection(name)
 
 
-def of_sparse_vectors(db: VecDB, dense: bool = True, count: int = 250) -> Collection:
-    """Points with sparse vectors of two names, of which some are absent, and some have nothing."""
+def of_unequal_vectors(db: VecDB, dense: bool = True, count: int = 250) -> Collection:
+    """Points with sparse vectors of two names, some of them with nothing, and with multivectors;
+    some of each are absent."""
     db.create_collection(
         "c",
-        {"d": {"size": 3, "distance": "Dot"}} if dense else {},
+        {"d": {"size": 3, "distance": "Dot"}, "many": MANY} if dense else {},
         sparse_vectors_config={
             "words": models.SparseVectorParams(modifier=models.Modifier.IDF),
             "plain": models.SparseVectorParams(index=models.SparseIndexParams(on_disk=True)),
@@ -63,6 +66,8 @@ def of_sparse_vectors(db: VecDB, dense: bool = True, count: int = 250) -> Collec
     rng, points = np.random.default_rng(4), []
     for number in range(count):
         vector: dict[str, Any] = {"d": rng.normal(size=3)} if dense and number % 4 else {}
+        if dense and number % 7:
+            vector["many"] = rng.normal(size=(int(rng.integers(1, 5)), 2))
         for name, share in (("words", 3), ("plain", 5)):
             if number % share:
                 size = int(rng.integers(0, 6))

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from exchange_tools import of_sparse_vectors, of_two_vectors, points_of
+from exchange_tools import of_two_vectors, of_unequal_vectors, points_of
 from serving import Server, serving
 
 import vecdb
@@ -66,8 +66,8 @@ def test_a_collection_goes_there_and_back(db: VecDB, server: Server, grpc: bool)
 
 
 @pytest.mark.parametrize("grpc", [False, True], ids=["rest", "grpc"])
-def test_sparse_vectors_go_there_and_back(db: VecDB, server: Server, grpc: bool) -> None:
-    given = of_sparse_vectors(db)
+def test_vectors_of_unequal_length_go_there_and_back(db: VecDB, server: Server, grpc: bool) -> None:
+    given = of_unequal_vectors(db)
     options: dict[str, Any] = {"prefer_grpc": grpc, "grpc_port": grpc_port(server)}
     there = f"sparse by {grpc}"
     pushed = exchange.push_collection(given, server.url, there, batch_size=64, **options)
@@ -76,6 +76,7 @@ def test_sparse_vectors_go_there_and_back(db: VecDB, server: Server, grpc: bool)
     assert points_of(db.collection("back")) == points_of(given)
     back = db.get_collection("back").config.params
     assert back.sparse_vectors == given.info().config.params.sparse_vectors
+    assert back.vectors == given.info().config.params.vectors
 
 
 def test_the_unnamed_vector_goes_too(db: VecDB, server: Server) -> None:
@@ -270,9 +271,7 @@ def test_the_key_is_sent_and_a_wrong_one_refused(db: VecDB, tmp_path: Path) -> N
             assert report.differences == []
 
 
-@pytest.mark.parametrize(
-    "more", [{"datatype": "turbo4"}, {"multivector_config": {"comparator": "max_sim"}}]
-)
+@pytest.mark.parametrize("more", [{"datatype": "turbo4"}])
 def test_what_vecdb_has_not_is_refused(server: Server, more: dict[str, Any]) -> None:
     """Not made without it, in silence."""
 

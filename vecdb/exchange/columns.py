@@ -27,10 +27,11 @@ from vecdb.models import (
     VectorParams,
     coerce,
 )
-from vecdb.vectors import to_sparse
+from vecdb.vectors import to_multi, to_sparse
 from vecdb.vectors.block import Floats, VectorBlock
-from vecdb.vectors.blocks import Block
-from vecdb.vectors.datatypes import SPARSE
+from vecdb.vectors.blocks import Block, Ragged
+from vecdb.vectors.datatypes import SPARSE, is_ragged, many_of, size_of
+from vecdb.vectors.multi import MultiBlock
 from vecdb.vectors.sparse import SparseBlock
 
 PointId = int | str
@@ -60,21 +61,26 @@ class Columns(Struct):
 
 
 def _with_holes(block: Block) -> Any:
-    """An array, or a list of sparse vectors; a list with None in the rows without a vector, if
-    there are any."""
-    if isinstance(block, SparseBlock):
-        return sparse_rows(block)
+    """An array, or a list of vectors of unequal length; a list with None in the rows without a
+    vector, if there are any."""
+    if not isinstance(block, VectorBlock):
+        return ragged_rows(block)
     if block.has is None:
         return block.values
     return [row if has else None for row, has in zip(block.values, block.has, strict=True)]
 
 
-def sparse_rows(block: SparseBlock) -> list[SparseVector | None]:
-    """The vectors of a block, row by row."""
-    rows: list[SparseVector | None] = []
+def ragged_rows(block: Ragged) -> list[Any]:
+    """The sparse vectors or multivectors of a block, row by row; None where there is none."""
+    rows: list[Any] = []
     for row, has in enumerate(block.flags().tolist()):
-        indices, values = block.row(row)
-        rows.append(SparseVector(indices=indices, values=values) if has else None)
+        if not has:
+            rows.append(None)
+        elif isinstance(block, MultiBlock):
+            rows.append(block.row(row))
+        else:
+            indices, values = block.row(row)
+            rows.append(SparseVector(indices=indices, values=values))
     return rows
 
 
@@ -87,7 +93,7 @@ class Source(Protocol):
 
     @property
     def dims(self) -> dict[str, int]:
-        """How many numbers the vectors of each name have; sparse ones: ``SPARSE``."""
+        """What stands for the dimension of each name, as ``dims_of`` has it."""
 
     @property
     def config(self) -> CollectionConfig | None:
@@ -109,7 +115,7 @@ class Whole(Protocol):
 
     @property
     def dims(self) -> dict[str, int]:
-        """How many numbers the vectors of each name have; sparse ones: ``SPARSE``."""
+        """What stands for the dimension of each name, as ``dims_of`` has it."""
 
     @property
     def config(self) -> CollectionConfig:
@@ -138,8 +144,8 @@ def columns_of(records: Sequence[Record], dims: dict[str, int], *, with_payload:
     vectors: dict[str, Block] = {}
     for name, dim in dims.items():
         given = [_vector(record, name) for record in records]
-        if dim == SPARSE:
-            vectors[name] = sparse_block_of(given, ["" for _ in given])
+        if is_ragged(dim):
+            vectors[name] = ragged_block(given, dim, [name] * len(given))
             continue
         some = np.array([each for each in given if each is not None], dtype=np.float32)
         has = np.array([each is not None for each in given], dtype=np.bool_)
@@ -154,13 +160,24 @@ def block_of(some: Any, has: npt.NDArray[np.bool_]) -> VectorBlock:
     return VectorBlock(some) if has.all() else VectorBlock.of_some(some, has)
 
 
-def sparse_block_of(given: Sequence[Any], what: Sequence[str]) -> SparseBlock:
-    """A block of sparse vectors, None where there is none. ``what`` each is, in errors. Raises
-    InvalidInputError."""
+def ragged_block(given: Sequence[Any], dim: int, what: Sequence[str]) -> Ragged:
+    """A block of sparse vectors or multivectors, as ``dim`` says, None where there is none.
+    ``what`` each is, in errors. Raises InvalidInputError."""
     has = np.array([each is not None for each in given], dtype=np.bool_)
     named = [(each, name) for each, name in zip(given, what, strict=True) if each is not None]
-    some = to_sparse([each for each, _ in named], [name for _, name in named])
-    return some if has.all() else SparseBlock.of_some(some, has)
+    some, names = [each for each, _ in named], [name for _, name in named]
+    if dim == SPARSE:
+        return ragged_of(to_sparse(some, names), has)
+    return ragged_of(to_multi(some, size_of(dim), normalize=False, what=names), has)
+
+
+def ragged_of(some: Ragged, has: npt.NDArray[np.bool_]) -> Ragged:
+    """A block of the vectors of the rows that have one."""
+    if has.all():
+        return some
+    if isinstance(some, SparseBlock):
+        return SparseBlock.of_some(some, has)
+    return MultiBlock.of_some(some, has)
 
 
 def _vector(record: Record, name: str) -> Any:
@@ -224,8 +241,12 @@ def vector_params(config: CollectionConfig) -> dict[str, VectorParams]:
 
 
 def dims_of(config: CollectionConfig) -> dict[str, int]:
-    """How many numbers the vectors of each name have; sparse ones: ``SPARSE``."""
-    dims = {name: params.size for name, params in vector_params(config).items()}
+    """What stands for the dimension of each name (`vecdb.vectors.datatypes`): how many numbers
+    dense vectors have, ``SPARSE``, or ``many_of`` so many."""
+    dims = {
+        name: params.size if params.multivector_config is None else many_of(params.size)
+        for name, params in vector_params(config).items()
+    }
     return dims | dict.fromkeys(config.params.sparse_vectors or (), SPARSE)
 
 

@@ -14,11 +14,12 @@ from vecdb import models
 from vecdb.collection import Collection
 from vecdb.errors import AlreadyExistsError, InvalidInputError, NotFoundError
 from vecdb.exchange import beside
-from vecdb.exchange.columns import config_with, dims_of, vector_params
+from vecdb.exchange.columns import config_with, dims_of
 from vecdb.exchange.formats import Format, format_of
 from vecdb.exchange.parts import SUFFIX, Parts, Request, locked
 from vecdb.exchange.progress import Progress, ticking
 from vecdb.storage import fs
+from vecdb.vectors.datatypes import is_ragged
 
 
 class ExportReport(Struct):
@@ -49,9 +50,9 @@ def export_collection(
 
     ``format``: ``jsonl``, ``parquet``, ``npy``, ``fvecs``, ``fbin``, ``hdf5`` or ``safetensors``;
     None: what the name of the file ends in. ``npy``, ``fvecs``, ``fbin`` and ``hdf5`` hold the
-    vectors of one name, which are not sparse: points that lack it are left out. ``vectors``: the
-    names of those that are wanted, ``""`` for the unnamed one. ``scroll_filter``: only the points
-    that match.
+    vectors of one name, which are all of one length: points that lack it are left out.
+    ``vectors``: the names of those that are wanted, ``""`` for the unnamed one. ``scroll_filter``:
+    only the points that match.
 
     Points are gathered in a directory beside the file, ``<path>.exporting``, of which the file is
     then made: for a while there must be room for both. The file appears when it is whole.
@@ -145,11 +146,11 @@ def _names(
                 f"vectors: there is no vector {name!r} in {collection.name!r}; there are: "
                 f"{', '.join(map(repr, known)) or 'none'}"
             )
-    dense = list(vector_params(config))
+    dense = [name for name, dim in known.items() if not is_ragged(dim)]
     if kind.one_vector and (len(names) != 1 or names[0] not in dense):
-        came = f", got {names[0]!r}, which is sparse" if len(names) == 1 else ""
+        came = f", got {names[0]!r}" if len(names) == 1 else ""
         raise InvalidInputError(
-            f"vectors: {kind.name} holds the vectors of one name, which are not sparse; choose one "
-            f"of {', '.join(map(repr, dense)) or 'none'}{came}"
+            f"vectors: {kind.name} holds the vectors of one name, which are all of one length; "
+            f"choose one of {', '.join(map(repr, dense)) or 'none'}{came}"
         )
     return names

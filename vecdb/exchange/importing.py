@@ -15,7 +15,7 @@ from vecdb.exchange.columns import Columns, Source, dims_of, vector_params
 from vecdb.exchange.creating import create_like
 from vecdb.exchange.formats import open_source
 from vecdb.exchange.progress import Progress, ticking
-from vecdb.vectors.datatypes import SPARSE
+from vecdb.vectors.datatypes import SPARSE, is_multi, size_of
 
 
 class ImportReport(Struct):
@@ -149,7 +149,13 @@ def _config(
         )
     params = {
         name: models.coerce(
-            models.VectorParams, {"size": dim, "distance": distance}, f"vectors[{name!r}]"
+            models.VectorParams,
+            {
+                "size": size_of(dim),
+                "distance": distance,
+                "multivector_config": {"comparator": "max_sim"} if is_multi(dim) else None,
+            },
+            f"vectors[{name!r}]",
         )
         for name, dim in dense.items()
     }
@@ -192,4 +198,6 @@ def _check(
 
 
 def _kind(dim: int) -> str:
-    return "sparse vectors" if dim == SPARSE else f"vectors of {dim} numbers"
+    if dim == SPARSE:
+        return "sparse vectors"
+    return f"{'multi' if is_multi(dim) else ''}vectors of {size_of(dim)} numbers"

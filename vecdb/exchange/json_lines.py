@@ -2,7 +2,7 @@
 
 ``{"id": 1, "vector": [0.1, 0.2], "payload": {"word": "one"}}``; with named vectors ``vector`` is an
 object. A point without a vector has an empty one. A sparse vector is an object of ``indices`` and
-``values``. The configuration stands in a file beside it.
+``values``, a multivector a list of lists. The configuration stands in a file beside it.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ from vecdb.exchange.columns import (
     json_error,
     json_of,
     must_be_numbers,
-    sparse_block_of,
-    sparse_rows,
+    ragged_block,
+    ragged_rows,
 )
 from vecdb.models.sparse import is_sparse
 from vecdb.storage.fs import AppendFile
 from vecdb.vectors.block import VectorBlock
 from vecdb.vectors.blocks import Block
-from vecdb.vectors.datatypes import SPARSE
-from vecdb.vectors.sparse import SparseBlock
+from vecdb.vectors.datatypes import SPARSE, is_ragged, many_of
+from vecdb.vectors.multi import MultiBlock
 
 _FIELDS = {"id", "vector", "payload"}
 _EMPTY = {"shard_key", "order_value"}
@@ -58,10 +58,7 @@ def write(whole: Whole, path: Path, tick: Tick) -> None:
 
 
 def _lines(columns: Columns) -> Iterator[bytes]:
-    rows: dict[str, list[Any]] = {
-        name: sparse_rows(block) if isinstance(block, SparseBlock) else block.values.tolist()
-        for name, block in columns.vectors.items()
-    }
+    rows = {name: _rows(block) for name, block in columns.vectors.items()}
     has = {name: block.flags().tolist() for name, block in columns.vectors.items()}
     alone = list(rows) == [""]
     for row, point_id in enumerate(columns.ids):
@@ -70,6 +67,13 @@ def _lines(columns: Columns) -> Iterator[bytes]:
         if columns.payloads is not None:
             line["payload"] = msgspec.Raw(json_of(columns.payloads[row]))
         yield msgspec.json.encode(line) + b"\n"
+
+
+def _rows(block: Block) -> list[Any]:
+    """The vectors as they are written."""
+    if isinstance(block, MultiBlock):
+        return [None if row is None else row.tolist() for row in ragged_rows(block)]
+    return block.values.tolist() if isinstance(block, VectorBlock) else ragged_rows(block)
 
 
 class JsonLines:
@@ -88,10 +92,7 @@ class JsonLines:
         first = next(self._points(), None)
         if first is None:
             raise InvalidInputError(f"{path}: expected a point in each line, got none")
-        self.dims = {
-            name: len(vector) if isinstance(vector, list) else SPARSE
-            for name, vector in first[1].items()
-        }
+        self.dims = {name: _dim_of(vector) for name, vector in first[1].items()}
 
     def columns(
         self, rows: int, names: Sequence[str] | None = None, with_payload: bool = True
@@ -115,9 +116,10 @@ class JsonLines:
 
     def _block(self, given: list[Any], name: str, done: int) -> Block:
         dim = self.dims[name]
-        if dim == SPARSE:
-            called = f"{self._path}: point {{}}: vector {name!r}"
-            return sparse_block_of(given, [called.format(done + row) for row in range(len(given))])
+        if is_ragged(dim):
+            called = f"vector {name!r}" if name else "vector"
+            where = [f"{self._path}: point {done + row}: {called}" for row in range(len(given))]
+            return ragged_block(given, dim, where)
         return self._dense_block(given, name, dim, done)
 
     def _dense_block(self, given: list[Any], name: str, dim: int, done: int) -> VectorBlock:
@@ -180,6 +182,13 @@ class JsonLines:
         if payload is not None and not isinstance(payload, dict):
             raise InvalidInputError(f"{where}: expected an object as payload, got {payload!r:.60}")
         return point["id"], vectors, payload
+
+
+def _dim_of(vector: Any) -> int:
+    """What stands for the dimension of a vector (`vecdb.vectors.datatypes`)."""
+    if not isinstance(vector, list):
+        return SPARSE
+    return many_of(len(vector[0])) if vector and isinstance(vector[0], list) else len(vector)
 
 
 def _is_vector(value: Any) -> bool:

@@ -3,7 +3,8 @@
 Eight bytes with the length of a JSON head, the head, the arrays. Points are ``ids``, ``vector`` (or
 ``vector_<name>`` of each), ``present_…`` where some points lack the vector, and ``payload``: bytes
 of JSON, a line a point. Sparse vectors are rows in compressed form (CSR): ``indptr_vector_<name>``,
-``indices_vector_<name>`` and ``values_vector_<name>``.
+``indices_vector_<name>`` and ``values_vector_<name>``. Of multivectors all vectors stand in
+``tokens_vector_<name>``, those of a point from one number of ``indptr_…`` to the next.
 """
 
 from __future__ import annotations
@@ -38,8 +39,9 @@ from vecdb.exchange.columns import (
 from vecdb.models import Payload
 from vecdb.storage.fs import AppendFile
 from vecdb.vectors.block import VectorBlock
-from vecdb.vectors.blocks import Block
-from vecdb.vectors.datatypes import SPARSE
+from vecdb.vectors.blocks import Block, Ragged
+from vecdb.vectors.datatypes import SPARSE, is_ragged, many_of, size_of
+from vecdb.vectors.multi import MultiBlock
 from vecdb.vectors.sparse import SparseBlock, ascend
 
 _TYPES = {
@@ -50,8 +52,8 @@ _TYPES = {
 _MAX_HEAD = 100_000_000  # what the library of that name allows
 _CONFIG = "vecdb"
 _NOT_VECTORS = ("ids", "payload")
-_PARTS = {"indptr": "I64", "indices": "U32", "values": "F32"}
-"""Of sparse vectors, with the types of their numbers."""
+_PARTS = {"indptr": "I64", "indices": "U32", "values": "F32", "tokens": "F32"}
+"""Of vectors of unequal length, with the types of their numbers."""
 
 
 class Tensor(Struct, frozen=True):
@@ -107,11 +109,14 @@ def _shapes(whole: Whole) -> dict[str, tuple[str, list[int]]]:
     shapes: dict[str, tuple[str, list[int]]] = {}
     shapes["ids"] = ("U64", [n]) if whole.numbers else ("U8", [n, 36])
     for name, dim in whole.dims.items():
-        if dim == SPARSE:
+        if is_ragged(dim):
             pieces = whole.columns(ROWS, [name], with_payload=False)
-            numbers = sum(len(_sparse(columns, name).values) for columns in pieces)
-            for part, size in (("indptr", n + 1), ("indices", numbers), ("values", numbers)):
-                shapes[f"{part}_{column_of(name)}"] = _PARTS[part], [size]
+            entries = sum(len(columns.vectors[name].values) for columns in pieces)
+            parts = {"indices": [entries], "values": [entries]}
+            if dim != SPARSE:
+                parts = {"tokens": [entries, size_of(dim)]}
+            for part, shape in {"indptr": [n + 1], **parts}.items():
+                shapes[f"{part}_{column_of(name)}"] = _PARTS[part], shape
         else:
             shapes[column_of(name)] = "F32", [n, dim]
     for name in whole.dims:
@@ -143,17 +148,14 @@ def _arrays(whole: Whole, array: str, tick: Tick) -> Iterator[Any]:
             if part == "present":
                 yield block.flags()
             elif part == "indptr":
-                yield _sparse(columns, name).offsets[1:] + before
-                before += len(_sparse(columns, name).values)
+                assert not isinstance(block, VectorBlock)
+                yield block.offsets[1:] + before
+                before += len(block.values)
+            elif part == "indices":
+                assert isinstance(block, SparseBlock)
+                yield np.ascontiguousarray(block.indices, _TYPES[_PARTS[part]])
             else:
-                numbers = _sparse(columns, name).indices if part == "indices" else block.values
-                yield np.ascontiguousarray(numbers, _TYPES[_PARTS.get(part, "F32")])
-
-
-def _sparse(columns: Columns, name: str) -> SparseBlock:
-    block = columns.vectors[name]
-    assert isinstance(block, SparseBlock)
-    return block
+                yield np.ascontiguousarray(block.values, _TYPES["F32"])
 
 
 def _lines(columns: Columns) -> Iterator[bytes]:
@@ -176,17 +178,19 @@ class Safetensors:
         self.notes, self.tensors = read_head(path)
         text = self.notes.get(_CONFIG)
         self.config = None if text is None else config_of_text(text, str(path))
+        self._ragged = _ragged_parts(self.tensors)
         self._vectors = {
-            name_of(name): tensor for name, tensor in self.tensors.items() if _is_vector(tensor)
+            name_of(name): tensor
+            for name, tensor in self.tensors.items()
+            if _is_vector(tensor) and not any(tensor in parts for parts in self._ragged.values())
         }
-        self._sparse = _sparse_parts(self.tensors)
-        if not self._vectors and not self._sparse and "ids" not in self.tensors:
+        if not self._vectors and not self._ragged and "ids" not in self.tensors:
             raise InvalidInputError(f"{path}: expected an array of vectors, (n, dim), got none")
         self.dims = {name: tensor.shape[1] for name, tensor in self._vectors.items()}
-        self.dims |= dict.fromkeys(self._sparse, SPARSE)
+        self.dims |= {name: _dim(parts) for name, parts in self._ragged.items()}
         others = ["ids", *map(_present, self.dims)]
         alike = [*self._vectors.values(), *(t for n, t in self.tensors.items() if n in others)]
-        self.count = alike[0].shape[0] if alike else self._rows_of_sparse()
+        self.count = alike[0].shape[0] if alike else self._rows_of_ragged()
         for tensor in alike:
             if tensor.shape[0] != self.count:
                 raise InvalidInputError(
@@ -194,16 +198,16 @@ class Safetensors:
                     f"{self.count}, got {tensor.shape[0]}"
                 )
 
-        for indptr, indices, values in self._sparse.values():
-            if indptr.shape != (self.count + 1,) or indices.shape != values.shape:
+        for indptr, *parts in self._ragged.values():
+            if indptr.shape != (self.count + 1,) or len({part.shape for part in parts}) > 1:
+                got = ", ".join(str(part.shape) for part in (indptr, *parts))
                 raise InvalidInputError(
                     f"{path}: expected {self.count + 1} of {indptr.name!r} and as many "
-                    f"{indices.name!r} as values, got {indptr.shape}, {indices.shape} and "
-                    f"{values.shape}"
+                    f"{parts[0].name!r} as values, got {got}"
                 )
 
-    def _rows_of_sparse(self) -> int:
-        return next(iter(self._sparse.values()))[0].shape[0] - 1
+    def _rows_of_ragged(self) -> int:
+        return next(iter(self._ragged.values()))[0].shape[0] - 1
 
     @property
     def holes(self) -> set[str]:
@@ -237,29 +241,30 @@ class Safetensors:
     def _block(self, name: str, start: int, stop: int) -> Block:
         present = self.tensors.get(_present(name))
         has = None if present is None else present.rows(start, stop)
-        if name in self._sparse:
-            block = self._sparse_block(name, start, stop)
-            return block if has is None else SparseBlock(*block.parts, has)
+        if name in self._ragged:
+            return self._ragged_block(name, start, stop, has)
         values = floats(self._vectors[name].rows(start, stop))
         return VectorBlock(values) if has is None else VectorBlock.of(values, has)
 
-    def _sparse_block(self, name: str, start: int, stop: int) -> SparseBlock:
-        indptr, indices, values = self._sparse[name]
+    def _ragged_block(self, name: str, start: int, stop: int, has: Any) -> Ragged:
+        indptr, *parts = self._ragged[name]
+        entries = parts[-1].shape[0]
         bounds = indptr.rows(start, stop + 1).astype(np.int64)
         first, last = int(bounds[0]), int(bounds[-1])
-        if (bounds[1:] < bounds[:-1]).any() or first < 0 or last > values.shape[0]:
+        where = f"in rows {start} to {stop - 1}"
+        if (bounds[1:] < bounds[:-1]).any() or first < 0 or last > entries:
             raise InvalidInputError(
-                f"{self._path}: {indptr.name!r}: expected rising numbers up to {values.shape[0]} "
-                f"in rows {start} to {stop - 1}"
+                f"{self._path}: {indptr.name!r}: expected rising numbers up to {entries} {where}"
             )
-        places = indices.rows(first, last)
-        block = SparseBlock(bounds - first, places, floats(values.rows(first, last)))
-        if not ascend(block.offsets, places):
+        values, offsets = floats(parts[-1].rows(first, last)), bounds - first
+        if len(parts) == 1:
+            return MultiBlock(offsets, values, has)
+        places = parts[0].rows(first, last)
+        if not ascend(offsets, places):
             raise InvalidInputError(
-                f"{self._path}: {indices.name!r}: expected the indices of each row to rise in rows "
-                f"{start} to {stop - 1}"
+                f"{self._path}: {parts[0].name!r}: expected the indices of each row to rise {where}"
             )
-        return block
+        return SparseBlock(offsets, places, values, has)
 
     def _ids(self, start: int, stop: int) -> list[PointId]:
         ids = self.tensors.get("ids")
@@ -281,16 +286,29 @@ class Safetensors:
                 yield payload_of(line, f"{self._path}: row {row}")
 
 
-def _sparse_parts(tensors: Mapping[str, Tensor]) -> dict[str, tuple[Tensor, Tensor, Tensor]]:
-    """The arrays of sparse vectors, by the names of these."""
+def _ragged_parts(tensors: Mapping[str, Tensor]) -> dict[str, list[Tensor]]:
+    """The arrays of vectors of unequal length, by the names of these: where rows begin, indices and
+    values of sparse ones, tokens of multivectors."""
     found = {}
-    for array in tensors:
+    for array, indptr in tensors.items():
         part, _, column = array.partition("_")
-        if part == "indptr" and column.startswith("vector"):
-            several = [tensors.get(f"{part}_{column}") for part in _PARTS]
-            if all(t is not None and len(t.shape) == 1 for t in several):
-                found[name_of(column)] = several
-    return found  # type: ignore[return-value]
+        if part != "indptr" or not column.startswith("vector") or len(indptr.shape) != 1:
+            continue
+        for kinds in (("indices", "values"), ("tokens",)):
+            parts = [tensors.get(f"{kind}_{column}") for kind in kinds]
+            several = [part for part in parts if part is not None]
+            if len(several) == len(kinds) and all(map(_is_part, several)):
+                found[name_of(column)] = [indptr, *several]
+    return found
+
+
+def _is_part(tensor: Tensor) -> bool:
+    return len(tensor.shape) == 2 if tensor.name.startswith("tokens_") else len(tensor.shape) == 1
+
+
+def _dim(parts: Sequence[Tensor]) -> int:
+    """What stands for the dimension of these vectors (`vecdb.vectors.datatypes`)."""
+    return SPARSE if len(parts) > 2 else many_of(parts[-1].shape[1])
 
 
 def _is_vector(tensor: Tensor) -> bool:

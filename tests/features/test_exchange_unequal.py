@@ -1,4 +1,4 @@
-"""Sparse vectors in files: what comes out goes in again, others read it, wrong ones are refused."""
+"""Sparse vectors and multivectors in files: what comes out goes in again, others read it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from exchange_tools import ONE_VECTOR, SEVERAL, of_sparse_vectors, points_of
+from exchange_tools import ONE_VECTOR, SEVERAL, of_unequal_vectors, points_of
 from safetensors.numpy import load_file, save_file
 
 from vecdb import VecDB, exchange, models
@@ -35,7 +35,7 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("dense", [True, False])
 @pytest.mark.parametrize("format", SEVERAL)
 def test_they_come_back(db: VecDB, tmp_path: Path, format: str, dense: bool) -> None:
-    given = of_sparse_vectors(db, dense)
+    given = of_unequal_vectors(db, dense)
     path = tmp_path / f"points.{format}"
     assert exchange.export_collection(given, path).points == 250
     exchange.import_collection(db, "copy", path, batch_size=33)
@@ -45,7 +45,7 @@ def test_they_come_back(db: VecDB, tmp_path: Path, format: str, dense: bool) -> 
 
 @pytest.mark.parametrize("format", SEVERAL)
 def test_one_name_alone_comes_back(db: VecDB, tmp_path: Path, format: str) -> None:
-    given = of_sparse_vectors(db)
+    given = of_unequal_vectors(db)
     path = tmp_path / f"points.{format}"
     exchange.export_collection(given, path, vectors="words", with_payload=False)
     exchange.import_collection(db, "copy", path)
@@ -57,10 +57,11 @@ def test_one_name_alone_comes_back(db: VecDB, tmp_path: Path, format: str) -> No
 
 @pytest.mark.parametrize("format", ONE_VECTOR)
 def test_files_of_one_array_have_no_room(db: VecDB, tmp_path: Path, format: str) -> None:
-    given, path = of_sparse_vectors(db), tmp_path / f"points.{format}"
-    expected = f"vectors: {format} holds the vectors of one name, which are not sparse; choose one"
-    with pytest.raises(InvalidInputError, match=rf"{expected} of 'd', got 'words', which is spars"):
-        exchange.export_collection(given, path, vectors="words")
+    given, path = of_unequal_vectors(db), tmp_path / f"points.{format}"
+    expected = f"{format} holds the vectors of one name, which are all of one length; choose one"
+    for name in ("words", "many"):
+        with pytest.raises(InvalidInputError, match=rf"{expected} of 'd', got '{name}'"):
+            exchange.export_collection(given, path, vectors=name)
     with pytest.raises(InvalidInputError, match=rf"{expected} of 'd'$"):
         exchange.export_collection(given, path)
     assert not list(tmp_path.iterdir())
@@ -70,14 +71,21 @@ def test_files_of_one_array_have_no_room(db: VecDB, tmp_path: Path, format: str)
 
 
 def test_others_read_them(db: VecDB, tmp_path: Path) -> None:
-    given = of_sparse_vectors(db, count=8)
-    vectors = [(p.vector or {}).get("words") for p in points_of(given)]  # type: ignore[union-attr]
+    given = of_unequal_vectors(db, count=8)
+    points = points_of(given)
+    vectors = [(p.vector or {}).get("words") for p in points]  # type: ignore[union-attr]
+    many = [(p.vector or {}).get("many") for p in points]  # type: ignore[union-attr]
     for format in SEVERAL:
         exchange.export_collection(given, tmp_path / f"x.{format}")
     lines = [json.loads(line) for line in (tmp_path / "x.jsonl").read_text().splitlines()]
     table = pq.read_table(tmp_path / "x.parquet").column("vector_words").to_pylist()
     arrays = load_file(tmp_path / "x.safetensors")
-    indptr = arrays["indptr_vector_words"]
+    indptr, of_many = arrays["indptr_vector_words"], arrays["indptr_vector_many"]
+    assert pq.read_table(tmp_path / "x.parquet").column("vector_many").to_pylist() == many
+    for row, tokens in enumerate(many):
+        assert lines[row]["vector"].get("many") == tokens
+        found = arrays["tokens_vector_many"][of_many[row] : of_many[row + 1]]
+        assert found.tolist() == (tokens or [])
     for row, vector in enumerate(vectors):
         wanted = vector and {"indices": vector.indices, "values": vector.values}
         assert lines[row]["vector"].get("words") == wanted
@@ -182,9 +190,46 @@ def test_indices_beyond_32_bits_are_refused(
         exchange.import_collection(db, "c", tmp_path / "x.safetensors")
 
 
+def test_multivectors_of_other_programs_come_in(db: VecDB, tmp_path: Path) -> None:
+    """Lists of lists, of one length by their type or not."""
+    rows: list[Any] = [[[1.0, 2.0]], [[0.5, 1.0], [2.0, 3.0]], None]
+    points = [{"id": n, "vector": {"m": row} if row else {}} for n, row in enumerate(rows)]
+    (tmp_path / "x.jsonl").write_text("\n".join(map(json.dumps, points)))
+    for number, kind in enumerate((pa.list_(pa.float64()), pa.list_(pa.float32(), 2))):
+        table = pa.table({"id": [0, 1, 2], "m": pa.array(rows, pa.list_(kind))})
+        pq.write_table(table, tmp_path / f"{number}.parquet")
+    csr = {"indptr_vector_m": np.array([0, 1, 3]), "tokens_vector_m": np.array(rows[0] + rows[1])}
+    save_file(csr, tmp_path / "x.safetensors")
+    for number, name in enumerate(("x.jsonl", "0.parquet", "1.parquet", "x.safetensors")):
+        into = f"c{number}"
+        exchange.import_collection(db, into, tmp_path / name, distance="Dot", using="m")
+        params: Any = db.get_collection(into).config.params.vectors
+        assert (params["m"].size, params["m"].multivector_config is not None) == (2, True)
+        copies: Any = points_of(db.collection(into))
+        assert [(p.vector or {}).get("m") for p in copies] == rows[: len(copies)]
+
+
+@pytest.mark.parametrize(
+    ("vector", "message"),
+    [
+        ([[1.0, 2.0, 3.0]], "point 1: vector 'm': expected rows of 2 numbers"),
+        ([], "point 1: vector 'm': expected a multivector of at least one vector"),
+        ([[1.0, 2.0], [1.0]], "point 1: vector 'm': expected rows of equal length"),
+        ([["a", "b"]], "point 1: vector 'm': expected numbers"),
+        ({"indices": [1], "values": [1]}, "point 1: vector 'm': "),
+    ],
+)
+def test_wrong_multivectors_are_named(db: VecDB, tmp_path: Path, vector: Any, message: str) -> None:
+    path = tmp_path / "x.jsonl"
+    lines = ({"m": [[1.0, 2.0]]}, {"m": vector})
+    path.write_text("\n".join(json.dumps({"id": n, "vector": v}) for n, v in enumerate(lines)))
+    with pytest.raises(InvalidInputError, match=message):
+        exchange.import_collection(db, "c", path, distance="Dot")
+
+
 def test_kinds_are_compared_before_anything_is_written(db: VecDB, tmp_path: Path) -> None:
     path = tmp_path / "x.parquet"
-    exchange.export_collection(of_sparse_vectors(db), path, vectors="words")
+    exchange.export_collection(of_unequal_vectors(db), path, vectors="words")
     db.create_collection("other", {"words": {"size": 2, "distance": "Dot"}})
     expected = "expected vectors of 2 numbers, as 'other' has, got sparse vectors"
     with pytest.raises(InvalidInputError, match=expected):
