@@ -108,8 +108,14 @@ def test_nothing_is_written_into_what_is_there_unasked(db: VecDB, server: Server
 @pytest.mark.parametrize(
     ("mine", "message"),
     [
-        ({"": {"size": 4, "distance": "Dot"}}, "4 numbers by Cosine.*4 numbers by Dot"),
-        ({"": {"size": 5, "distance": "Cosine"}}, "4 numbers by Cosine.*5 numbers by Cosine"),
+        (
+            {"": {"size": 4, "distance": "Dot"}},
+            "4 numbers of float32 by Cosine.*4 numbers of float32 by Dot",
+        ),
+        (
+            {"": {"size": 5, "distance": "Cosine"}},
+            "4 numbers of float32 by Cosine.*5 numbers of float32 by Cosine",
+        ),
         ({"": {"size": 4, "distance": "Cosine"}, "words": {}}, "modifier idf.*modifier none"),
         ({"": {"size": 4, "distance": "Cosine"}}, "'words': .*modifier idf.*has none"),
     ],
