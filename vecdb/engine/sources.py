@@ -57,6 +57,7 @@ def new_builder(store: Store, sources: list[Source], schema: Schema) -> SegmentB
             for name, vector in schema.items()
             if vector.is_ragged
         },
+        room=store.budget.build,
     )
 
 

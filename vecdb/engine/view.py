@@ -8,6 +8,7 @@ neither misses a point nor sees it twice.
 from __future__ import annotations
 
 import heapq
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -146,7 +147,7 @@ class SegmentView(Struct, frozen=True):
         """The encoded payload of one row."""
         if not self.edited:
             return self.segment.payload(row)
-        return self.payloads(np.array([row], dtype=np.int64))[0]
+        return self.edits.payload(row, self.seen, self.segment.payload)
 
     def payloads(self, rows: Offsets) -> list[Any]:
         """The encoded payloads of several rows."""
@@ -208,6 +209,8 @@ class View(Struct, frozen=True):
     """The fields of the payload that segments have columns of, or are to get them."""
     demand: Demand | None = None
     """Takes note of fields that would have been of use."""
+    remembered: int = sys.maxsize
+    """Bytes that reads may remember of the filters of each segment."""
     plain: dict[Any, Any] = {}
     """What plain searches of this view take, see `read.plain`."""
 

@@ -7,6 +7,7 @@ the catalog does, and a directory the catalog does not list is removed when the 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -41,6 +42,7 @@ from vecdb.vectors.sparse import SparseBlock
 Floats = npt.NDArray[np.float32]
 Flags = npt.NDArray[np.bool_]
 
+_JOINED = 1 << 20  # bytes of payloads that are written together
 _AT_ONCE = 4096  # payloads whose bounds are numbers of Python together
 
 
@@ -148,10 +150,12 @@ class SegmentBuilder:
         payload_bytes: int,
         entries: Mapping[str, int] | None = None,
         datatypes: Mapping[str, str] | None = None,
+        room: int = sys.maxsize,
     ) -> None:
         """``dims``: the vector names, with their dimensions; ``entries``: how many numbers there
         are of each that is sparse, and tokens of multivectors; ``datatypes``: of those whose
-        originals are not float32."""
+        originals are not float32. ``room``: bytes of memory that it may take to derive files."""
+        self._room = room
         self.path = segments / layout.segment_dir(segment_id)
         self.rows = rows
         self.dims = dims
@@ -201,7 +205,8 @@ class SegmentBuilder:
         self._ids.append(keys)
         self._append(files.IDS, keys)
         self._append(files.SEQS, rows.seqs)
-        self._open[files.PAYLOAD.file()].append(b"".join(rows.payloads))
+        for some in _in_pieces(rows.payloads):
+            self._open[files.PAYLOAD.file()].append(b"".join(some))
         ends = self._payload_at + np.cumsum([len(p) for p in rows.payloads], dtype=np.uint64)
         self._append(files.PAYLOAD_OFFSETS, ends)
         if len(ends):
@@ -248,7 +253,7 @@ class SegmentBuilder:
             self._mapped(files.SPARSE_INDICES, name).reshape(-1),
             self._mapped(files.SPARSE_VALUES, name).reshape(-1),
         )
-        inverted = Inverted(block)
+        inverted = Inverted(block, self._room)
         self._create(files.POSTINGS, name, rows=len(block.indices))
         for piece in inverted.pieces():
             self._append(files.POSTINGS, piece, name)
@@ -273,7 +278,7 @@ class SegmentBuilder:
         """What was written, of one vector name or once, ``(rows, columns)``."""
         name = file.file(vector_name)
         expected = Expected(self._uuid, self.segment_id, file.kind, self._files[name])
-        opened = PlacedArray(self.path / name, expected, "mapped")
+        opened = PlacedArray(self.path / name, expected, "cached")
         # These are our own bytes of a moment ago: they need no verification.
         return opened.array.reshape(opened.header.rows, opened.header.columns)
 
@@ -403,3 +408,14 @@ class SegmentBuilder:
         blocks = pack_blocks({**meta, "arrays": described}, list(arrays.values()))
         data = b"".join(bytes(memoryview(block)) for block in blocks)
         self._write(file, np.frombuffer(data, dtype=np.uint8), vector_name)
+
+
+def _in_pieces(payloads: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    """Payloads in pieces of some megabyte: a thousand rows may have a gigabyte of them."""
+    first, size = 0, 0
+    for number, payload in enumerate(payloads):
+        size += len(payload)
+        if size >= _JOINED:
+            yield payloads[first : number + 1]
+            first, size = number + 1, 0
+    yield payloads[first:]

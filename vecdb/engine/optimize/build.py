@@ -29,6 +29,7 @@ from vecdb import models, quantization
 from vecdb.engine.bits import count_bits, gather_bits, none_if_all
 from vecdb.engine.commit import abandon, committing
 from vecdb.engine.optimize.indexing import Arrangement, Scorer, arrange, index, leading, scorer_of
+from vecdb.engine.pins import settle
 from vecdb.engine.planner import is_optimized, space_for, wants_index
 from vecdb.engine.schema import Schema, VectorSchema
 from vecdb.engine.signals import Uninterrupted
@@ -125,6 +126,8 @@ def build(
                 _build(store, sources, pinned, cancelled, progress)
     finally:
         store.building = ()
+    del states, sources  # what they have in memory makes room
+    settle(store)
 
 
 def _build(
@@ -147,13 +150,14 @@ def _build(
         dense = [vector for vector in schema if not vector.is_ragged]
         clustered = dense if large and wants_index(total, store.config.optimizer_config) else []
         meter = Meter(total * (1 + len(quantized) + len(clustered)), cancelled, progress)
-        arranged = _arrange(sources, leading(clustered), total, meter) if clustered else None
+        room = store.budget.build
+        arranged = _arrange(sources, leading(clustered), total, meter, room) if clustered else None
         order = np.arange(total) if arranged is None else arranged.order
         _copy(builder, sources, order, meter)
         scorers = {vector.name: _quantize(builder, vector, meter) for vector in quantized}
         for vector in clustered:
             scorer = scorers.get(vector.name)
-            index(builder, vector, arranged, scorer, meter.poll, meter.advance)
+            index(builder, vector, arranged, scorer, meter.poll, meter.advance, room)
         retired: list[FileSegment] | None = None
         while retired is None:
             fields = store.fields
@@ -181,7 +185,9 @@ def _require_space(store: Store, sources: list[Source]) -> None:
         raise OptimizerError(f"{store.path}: {free} bytes free, {need} needed to rewrite segments")
 
 
-def _arrange(sources: list[Source], vector: VectorSchema, total: int, meter: Meter) -> Arrangement:
+def _arrange(
+    sources: list[Source], vector: VectorSchema, total: int, meter: Meter, room: int
+) -> Arrangement:
     """The order of all sources' rows that makes partitions contiguous."""
     has = np.ones(total, dtype=np.bool_)
     for source, start in _starts(sources):
@@ -195,7 +201,7 @@ def _arrange(sources: list[Source], vector: VectorSchema, total: int, meter: Met
             out[positions] = vector.compared(source.segment.take(vector.name, offsets))
         return out
 
-    return arrange(vector, total, has, read, meter.poll)
+    return arrange(vector, total, has, read, meter.poll, room)
 
 
 def _copy(builder: SegmentBuilder, sources: list[Source], order: Offsets, meter: Meter) -> None:

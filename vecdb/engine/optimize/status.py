@@ -145,7 +145,7 @@ def _segment_info(segment_view: SegmentView, schema: Schema) -> models.SegmentIn
         quantized, originals = segment.codes(name), segment.vectors(name)
         vectors[name] = models.SegmentVectors(
             bytes=_vector_bytes(segment_view, schema[name]),
-            placement=originals.placement if originals is not None else "anonymous",
+            placement=originals.placement if originals is not None else "pinned",
             quantization=describe(quantized),
             codes_placement=quantized.codes.placement if quantized is not None else None,
             index=_index_info(segment.index(name)),

@@ -73,7 +73,7 @@ class _Part(Struct, eq=False, gc=False):
         index = search.segment_view.segment.index(search.vector.name)
         if visit is None or index is not visit.index:  # found damaged since
             return search_segment(search)[0]
-        if call is None or call.originals.cold or call.originals.unverified_blocks:
+        if call is None or call.originals.waits or call.originals.unverified_blocks:
             try:  # in a file, and not all of it in memory; or codes are used
                 return until_confident(search, visit)[0]
             except CorruptionError:

@@ -21,6 +21,7 @@ from typing import Any
 
 from vecdb import models
 from vecdb.engine.commit import committing
+from vecdb.engine.pins import settle
 from vecdb.engine.schema import VectorsByName, schema_of, vectors_by_name, with_vectors
 from vecdb.engine.signals import Uninterrupted
 from vecdb.engine.store import Store
@@ -89,6 +90,7 @@ def _change(store: Store, named: VectorsByName, removed: str | None) -> None:
             if is_due(store):
                 checkpoint_held(store)
             gone = _commit(store, config, removed)
+        settle(store)
         for path in gone:
             fs.discard(path)
 

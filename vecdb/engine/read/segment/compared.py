@@ -104,8 +104,9 @@ def _best_of_blocks(search: SegmentSearch, rule: Rule, compiled: bool) -> _Best:
         return best
 
     values = segment_view.rows * search.vector.dim * len(search.queries)
-    in_file = segment_view.segment.vectors(name) is not None
-    if not in_file or values < _SHARED_VALUES or rule.most < math.inf or processors() == 1:
+    vectors_file = segment_view.segment.vectors(name)
+    alone = vectors_file is None or vectors_file.placement == "cold"  # it comes in pieces
+    if alone or values < _SHARED_VALUES or rule.most < math.inf or processors() == 1:
         return best_of(pieces)
     every = list(pieces)
     count = processors()

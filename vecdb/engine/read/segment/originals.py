@@ -50,7 +50,7 @@ def originals(search: SegmentSearch, candidates: Candidates) -> Candidates:
     """
     rows, counts, queries = candidates.rows, candidates.counts, len(candidates.rows)
     vectors_file = search.originals
-    if vectors_file.cold:
+    if vectors_file.waits:
         vectors_file.ask_for(np.unique(rows))
     started = time.perf_counter()
     vectors = for_kernels(vectors_file.verify_rows(rows.ravel())).reshape(
@@ -75,9 +75,9 @@ def originals(search: SegmentSearch, candidates: Candidates) -> Candidates:
     return Candidates(best, counts, scores, sure=sure)
 
 
-def cold(search: SegmentSearch) -> bool:
+def waits(search: SegmentSearch) -> bool:
     """Whether the last rows came from the disk: then only what is needed should be read."""
-    return search.originals.cold
+    return search.originals.waits
 
 
 @contextmanager
@@ -85,7 +85,7 @@ def reading(search: SegmentSearch, rows: Offsets) -> Iterator[npt.NDArray[Any]]:
     """The vectors of a segment in their datatype, ``(n, dim)``, for a block that reads these
     ``rows`` of them."""
     originals = search.originals
-    if originals.cold:
+    if originals.waits:
         originals.ask_for(np.unique(rows))
     started = time.perf_counter()
     yield originals.verify_rows(rows).reshape(search.segment_view.rows, search.vector.dim)
@@ -105,7 +105,7 @@ def exact_scan(search: SegmentSearch, why: str = "no index") -> list[Best]:
         return [(np.empty(0, np.float32), np.empty(0, np.int64))] * len(search.queries)
     compiled = at_hand()
     few = mask is not None and in_file and count * _FEW <= segment_view.rows
-    if few and compiled and (search.originals.cold or search.originals.unverified_blocks):
+    if few and compiled and (search.originals.waits or search.originals.unverified_blocks):
         rows = np.empty(count + 64, dtype=np.int64)  # the kernel needs some room
         select_rows()(mask, 0, segment_view.rows, rows)
         counts = np.full(len(search.queries), count)
@@ -136,8 +136,12 @@ def _exact_scan(search: SegmentSearch, query: Floats, compiled: bool) -> Best:
         topk_sort(scores, rows, filled)
         return scores[:filled], rows[:filled]
 
-    in_file = segment_view.segment.vectors(vector.name) is not None
-    if not in_file or search.allowed * vector.dim < _SHARED_VALUES:
+    vectors_file = segment_view.segment.vectors(vector.name)
+    if (
+        vectors_file is None
+        or vectors_file.placement == "cold"  # it comes in pieces, and the disk is what takes time
+        or search.allowed * vector.dim < _SHARED_VALUES
+    ):
         return best_of(blocks)
     shares = [(lambda share=share: best_of(share)) for share in _shares(blocks, processors())]
     results = run_all(shares)

@@ -15,7 +15,7 @@ from vecdb import models
 from vecdb.engine.read.segment.candidates import Best, SegmentSearch
 from vecdb.engine.read.segment.estimates import Estimates
 from vecdb.engine.read.segment.kernels import metrics, scan_and_sort, until_sure
-from vecdb.engine.read.segment.originals import cold, exact_scan, reading
+from vecdb.engine.read.segment.originals import exact_scan, reading, waits
 from vecdb.vectors.datatypes import for_kernels
 
 Floats = npt.NDArray[np.float32]
@@ -69,7 +69,7 @@ def best_until_sure(
             exact = np.append(exact[:kept], np.empty(len(rows) - kept, np.float32))
             listed *= _LISTED_AGAIN
         upto = min(upto, len(rows))
-        stop = upto if cold(search) else 7 * len(rows) // 8
+        stop = upto if waits(search) else 7 * len(rows) // 8
         with reading(search, rows[kept : max(upto, stop)]) as vectors:
             if kept == 0:
                 known = estimates.cut_off(search.vector.compared(vectors[rows[:_FEWEST]]))

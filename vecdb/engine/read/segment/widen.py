@@ -115,7 +115,7 @@ def _cheapest(
     codec = {} if quantized is None else quantized.codec
     if codec.get("kind") == "scalar" and codec.get("quantile") is None:
         codes = _SCAN_BYTES + _HERE_AND_THERE * allowed * dim
-        if search.originals.placement == "mapped":
+        if search.originals.is_mapped:
             # These codes tell more: fewer originals are read.
             sketches, codes = _NEVER, _SCAN_BYTES + allowed * dim
     originals = search.vector.bytes * allowed
@@ -175,7 +175,7 @@ def _through_stages(search: SegmentSearch, visit: Visit) -> tuple[Candidates, Ef
     if search.mask is not None and scan_pays(search, visit):
         return None
     by_codes = visit.quantized if uses_codes(search, visit) else None
-    if by_codes is None and vectors_file.placement == "anonymous":
+    if by_codes is None and not vectors_file.is_mapped:
         vectors = for_kernels(vectors_file.array).reshape(
             search.segment_view.rows, search.vector.dim
         )
