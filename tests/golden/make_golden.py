@@ -24,7 +24,7 @@ from vecdb import VecDB
 from vecdb.storage.format import VERSION
 
 HERE = Path(__file__).resolve().parent
-NAME = f"format-{VERSION}-payload-edits"
+NAME = f"format-{VERSION}-datatypes"
 DIM, ROWS = 8, 40
 UUID = "6f9619ff-8b86-4d01-b42d-00c04fc9{:04x}"
 CODES: dict[str, Any] = {
@@ -32,6 +32,9 @@ CODES: dict[str, Any] = {
     "binary": {"binary": {"always_ram": True}},
     "product": {"product": {"compression": "x8"}},
 }
+
+
+DATATYPES = {"scalar": "float16", "binary": "uint8", "product": "float32"}
 
 
 def block(seed: int, count: int) -> np.ndarray:
@@ -47,7 +50,12 @@ def write(db: VecDB) -> None:
     db.create_collection(
         "Codes ü",
         {
-            name: {"size": DIM, "distance": "Euclid", "quantization_config": config}
+            name: {
+                "size": DIM,
+                "distance": "Euclid",
+                "datatype": DATATYPES[name],
+                "quantization_config": config,
+            }
             for name, config in CODES.items()
         },
         optimizers_config=small,
