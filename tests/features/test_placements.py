@@ -268,12 +268,16 @@ def test_another_word_is_refused(db: VecDB, change: dict[str, Any]) -> None:
 def test_switching_while_threads_search(db: VecDB) -> None:
     """Whoever reads keeps its view: every answer is the one that it was before."""
     collection, stop, wrong = db.collection("c"), threading.Event(), []
-    expected = [[hit.id for hit in collection.search(query, using="v")] for query in QUERIES]
+
+    def found_of(query: Any) -> list[Any]:
+        return [hit.id for hit in collection.query_points(query, using="v").points]
+
+    expected = [found_of(query) for query in QUERIES]
 
     def search() -> None:
         while not stop.is_set():
             for query, ids in zip(QUERIES, expected, strict=True):
-                found = [hit.id for hit in collection.search(query, using="v")]
+                found = found_of(query)
                 if found != ids:
                     wrong.append(found)
 
