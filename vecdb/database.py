@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, NoReturn
 
 from vecdb import models, qdrant_arguments
+from vecdb.engine.budget import Budget, OverBudget, parse_limit, parse_over
 from vecdb.engine.database import Database
 from vecdb.engine.open import database_dir
 from vecdb.engine.optimize.optimizer import deadline_of
@@ -37,6 +38,10 @@ class VecDB(Verbs):
     is locked or written; what is seen is the state of the moment of opening, or of the last
     ``refresh``. Any number of processes may do so.
 
+    ``memory_limit``: how much private memory vecdb is to take, in bytes or as ``"512MB"``, beside
+    Python and libraries (docs/configuration.md). Where what is to be in memory does not fit,
+    opening raises OverBudgetError; ``on_over_budget="demote"`` maps it instead.
+
     A collection of which files are damaged does not keep the others from opening: ``damaged``
     names it, and using it raises its error.
 
@@ -61,6 +66,8 @@ class VecDB(Verbs):
         sync: SyncLevel = "always",
         sync_interval: float = 1.0,
         read_only: bool = False,
+        memory_limit: int | str | None = None,
+        on_over_budget: OverBudget = "raise",
         **qdrant: Unpack[OfClient],
     ) -> None:
         qdrant_arguments.check("VecDB", qdrant, OfClient)
@@ -72,12 +79,14 @@ class VecDB(Verbs):
             )
         if not isinstance(read_only, bool):
             raise InvalidInputError(f"read_only: expected True or False, got {read_only!r:.60}")
-        given = _parse_place(path, location)
+        qdrant_arguments.check_place(path, location)
+        given = None if location is not None else database_dir.parse_path(path)
         if read_only and given is None:
             raise InvalidInputError(
                 "read_only: a database in memory is new, and nobody else has it; expected a path"
             )
-        database = Database(given, sync=sync, sync_interval=sync_interval, read_only=read_only)
+        budget = Budget(parse_limit(memory_limit), parse_over(on_over_budget))
+        database = Database(given, budget, sync, sync_interval, read_only=read_only)
         super().__init__(database)
         self.path = database.path
         self.read_only = database.read_only
@@ -425,22 +434,6 @@ class VecDB(Verbs):
         """Remove a snapshot of the whole database; False if there is none of that name."""
         qdrant_arguments.check("VecDB.delete_full_snapshot", qdrant, OfCollections)
         return self._database.delete_full_snapshot(snapshot_name)
-
-
-def _parse_place(path: object, location: object) -> Path | None:
-    """The directory meant; None for a database in memory."""
-    if location is None:
-        if isinstance(path, str) and "://" in path:  # it would become the directory "http:"
-            qdrant_arguments.refuse_address("path", path)
-        return database_dir.parse_path(path)
-    if location != ":memory:":
-        raise InvalidInputError(
-            f"location: expected ':memory:' or None, got {location!r:.60}; for Qdrant's client "
-            f"anything else is a server's address. path= is a directory"
-        )
-    if path not in (None, ":memory:"):
-        raise InvalidInputError(f"path: expected None beside location=':memory:', got {path!r:.60}")
-    return None
 
 
 def _described(aliases: dict[str, str]) -> models.CollectionsAliasesResponse:

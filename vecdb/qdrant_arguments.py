@@ -110,6 +110,20 @@ def check(verb: str, given: OfPoints | OfCollections | OfClient, kind: type = Of
             )
 
 
+def check_place(path: object, location: object) -> None:
+    """Raise InvalidInputError for what names no directory, or two places at once."""
+    if location is None:
+        if isinstance(path, str) and "://" in path:  # it would become the directory "http:"
+            refuse_address("path", path)
+    elif location != ":memory:":
+        raise InvalidInputError(
+            f"location: expected ':memory:' or None, got {location!r:.60}; for Qdrant's client "
+            f"anything else is a server's address. path= is a directory"
+        )
+    elif path not in (None, ":memory:"):
+        raise InvalidInputError(f"path: expected None beside location=':memory:', got {path!r:.60}")
+
+
 def refuse_address(name: str, given: str) -> NoReturn:
     """Raise InvalidInputError for an address where a directory was expected."""
     raise InvalidInputError(

@@ -14,6 +14,7 @@ from typing import Any
 from vecdb import models
 from vecdb.aio.verbs import AsyncVerbs
 from vecdb.database import VecDB
+from vecdb.engine.budget import OverBudget
 from vecdb.engine.repair.check import CheckReport
 from vecdb.qdrant_arguments import OfClient, OfCollections, Unpack
 from vecdb.storage.wal import SyncLevel
@@ -30,6 +31,8 @@ class AsyncDatabaseVerbs(AsyncVerbs):
         sync: SyncLevel = "always",
         sync_interval: float = 1.0,
         read_only: bool = False,
+        memory_limit: int | str | None = None,
+        on_over_budget: OverBudget = "raise",
         **qdrant: Unpack[OfClient],
     ) -> None:
         super().__init__(
@@ -40,6 +43,8 @@ class AsyncDatabaseVerbs(AsyncVerbs):
                 sync=sync,
                 sync_interval=sync_interval,
                 read_only=read_only,
+                memory_limit=memory_limit,
+                on_over_budget=on_over_budget,
                 **qdrant,
             ),
         )

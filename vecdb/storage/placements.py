@@ -7,12 +7,12 @@ of which part a file is. Nothing on disk depends on this: another placement open
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from msgspec import Struct, field
 
 from vecdb.storage.arrays import Placement
-from vecdb.storage.files import FileKind, may_have
+from vecdb.storage.files import FileKind, Part, may_have
 from vecdb.storage.segment_row import SegmentRow
 
 
@@ -55,27 +55,32 @@ class Placements(Struct, frozen=True):
                 placement = getattr(self.vectors.get(name, MAPPED), part)
         return placement
 
-    def pinned(self, row: SegmentRow) -> dict[str, int]:
-        """The files of a segment that are to be pinned, and the bytes that each will take. No file
-        is opened for it."""
-        return {
-            name: row.files[name].length
-            for name, file, of in may_have(row)
-            if name in row.files and self.of(file, of) == "pinned"
-        }
+    def pinned_parts(self, row: SegmentRow) -> dict[tuple[str, str], int]:
+        """The parts of a segment that are to be pinned, each with the vector name or field that it
+        is of, and the bytes that each will take. No file is opened for it."""
+        sizes: dict[tuple[str, str], int] = {}
+        for name, file, of in may_have(row):
+            if name in row.files and self.of(file, of) == "pinned":
+                part = file.placed, of
+                sizes[part] = sizes.get(part, 0) + row.files[name].length
+        return sizes
 
-    def demoted(self) -> Placements:
-        """The same with ``cached`` in place of ``pinned``."""
+    def demoted(self, kept: Collection[tuple[str, str]] = ()) -> Placements:
+        """The same with ``cached`` in place of ``pinned``, but for the parts that are ``kept``."""
 
-        def down(placement: Placement) -> Placement:
-            return "cached" if placement == "pinned" else placement
+        def down(placement: Placement, part: Part, of: str = "") -> Placement:
+            return "cached" if placement == "pinned" and (part, of) not in kept else placement
 
         return Placements(
             {
-                name: VectorPlacements(down(v.originals), down(v.codes), down(v.index))
+                name: VectorPlacements(
+                    down(v.originals, "originals", name),
+                    down(v.codes, "codes", name),
+                    down(v.index, "index", name),
+                )
                 for name, v in self.vectors.items()
             },
-            down(self.ids),
-            down(self.payload),
-            {field: down(placement) for field, placement in self.columns.items()},
+            down(self.ids, "ids"),
+            down(self.payload, "payload"),
+            {field: down(place, "columns", field) for field, place in self.columns.items()},
         )

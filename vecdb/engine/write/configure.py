@@ -10,6 +10,7 @@ import msgspec
 from vecdb import models
 from vecdb.engine.columns import fields_of
 from vecdb.engine.commit import committing
+from vecdb.engine.pins import settle
 from vecdb.engine.schema import dense_by_name, dense_of, schema_of, vector_schema
 from vecdb.engine.signals import Uninterrupted
 from vecdb.engine.store import Store
@@ -141,6 +142,7 @@ def drop_payload_index(store: Store, field: Any) -> None:
             with store.write:
                 store.demand.forget(path)
                 store.automatic -= {path}
+                store.publish()  # or its columns in memory went on, and it was never asked for
             for segment_id, state in store.files.items():
                 if path in state.segment.row.columns:
                     rows[segment_id] = state.segment.row.without_column(path)
@@ -226,7 +228,7 @@ def _commit(
     reopened = {}
     for segment_id, state in store.files.items():
         segment = state.segment
-        placements = store.placements(segment.row, schema, config)
+        placements = store.placements(segment.row, schema, config, segment)
         if segment_id in rows:
             reopened[segment_id] = store.open_segment(rows[segment_id], segment, config)
         elif placements != segment.placements:
@@ -249,3 +251,4 @@ def _commit(
             store.start_wal_file()  # the log can then tell an older configuration from this one
         except OSError:
             pass
+    settle(store)
