@@ -920,6 +920,11 @@ def test_where_the_bytes_are(http: httpx.Client, path: str) -> None:
     memory = result(http.get(f"{path}/memory"))
     assert memory["total"]["ram_bytes"] > 0
     assert memory["vectors"][0]["storage"].keys() == memory["total"].keys()
+    body = {"vectors": {"a": {"size": 4, "distance": "Dot"}}, "sparse_vectors": {"s": {}}}
+    result(http.put("/collections/of-two", json=body))
+    memory = result(http.get("/collections/of-two/memory"))
+    assert [each["name"] for each in memory["vectors"]] == ["a"]
+    assert [each["name"] for each in memory["sparse_vectors"]] == ["s"]
 
 
 def test_packed_bodies(http: httpx.Client, path: str) -> None:

@@ -31,8 +31,8 @@ Parts = dict[str, Figures]
 
 
 def memory_report(store: Store, resident: dict[str, int] | None = None) -> dict[str, Any]:
-    """Bytes by part, their ``total``, the same of each of the ``segments`` and its vector names,
-    and an ``explanation`` in words.
+    """Bytes by part, their ``total``, the same of each of the ``segments``, its ``vectors`` by name
+    and its ``columns`` by field, and an ``explanation`` in words.
 
     Parts: ``originals``, ``codes``, ``ids`` (with their order and presence bits), ``payload``,
     ``columns`` (of payload fields; those of points in memory and of edited payloads are private,
@@ -87,12 +87,15 @@ def _of_file(state: FileState, resident: dict[str, int]) -> dict[str, Any]:
     segment, edits = state.segment, state.edits
     parts: Parts = {}
     vectors: dict[str, Parts] = {}
+    fields: Parts = {}
     for name, file, of in may_have(segment.row):
         if name in segment.arrays:
             figures = _figures(segment.arrays[name], resident)
             _add(parts.setdefault(file.part, _nothing()), figures)
             if file.per == "vector":
                 _add(vectors.setdefault(of, {}).setdefault(file.part, _nothing()), figures)
+            elif file.per == "field":
+                fields[of] = figures
     for opened in (each.opened for each in edits.files):
         part = BY_KIND[opened.header.kind].part
         _add(parts.setdefault(part, _nothing()), _figures(opened, resident))
@@ -106,6 +109,7 @@ def _of_file(state: FileState, resident: dict[str, int]) -> dict[str, Any]:
         "points": state.live,
         "parts": parts,
         "vectors": vectors,
+        "columns": fields,
     }
 
 
@@ -119,6 +123,7 @@ def _of_memory(memory: MemorySegment) -> dict[str, Any]:
         "points": memory.live,
         "parts": parts,
         "vectors": {},
+        "columns": {},
     }
 
 
