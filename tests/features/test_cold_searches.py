@@ -1,4 +1,4 @@
-"""Cold originals where memory is short: a search reads its candidates' pages, and nothing around."""
+"""Cold originals where memory is short: a search reads its candidates, and nothing around them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from vecdb import VecDB, models
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 ROWS, DIM, SEARCHES = 16_000, 512, 100  # 33 MB of originals
-ALLOWED = 80 << 20
+LIMIT = 56 << 20  # of which the process itself takes some 30
 
 SEARCH = """
 import json, re, sys
@@ -66,15 +66,13 @@ def test_a_search_reads_what_it_needs(disk: Path) -> None:
         db.flush("c")
         assert db.wait_for_optimizer("c", timeout=300)
         expected = [[hit.id for hit in db.search("c", query)] for query in queries]
-        candidates = db.get_collection("c").segments[0].vectors[""].index
-        assert candidates is not None
+        index = db.get_collection("c").segments[0].vectors[""].index
+        assert index is not None
     drop_from_cache(disk / "db")
-    limit = ALLOWED + ROWS * DIM
-    found = search(disk / "db", disk / "queries.npy", limit)
+    found = search(disk / "db", disk / "queries.npy", LIMIT)
     assert found["found"] == expected
-    # Each candidate is in at most two pages beside those of its block, which are read once to be
-    # verified. With what the kernel reads around, a page at a time, it was thousands.
-    blocks = ROWS * DIM * 4 // 4096
-    assert sum(found["pages"]) <= blocks + 2 * SEARCHES * max(
-        e.candidates for e in candidates.efforts
-    )
+    # A candidate is in two pages at most, beside the block that is read once to be verified. With
+    # what the kernel reads around each it was the whole file for every few of them.
+    candidates = max(effort.candidates for effort in index.efforts)
+    verified, rows = ROWS * DIM * 4 // 4096, 2 * SEARCHES * candidates
+    assert sum(found["pages"]) <= verified + rows
