@@ -110,7 +110,6 @@ def _of_file(state: FileState, resident: dict[str, int]) -> dict[str, Any]:
         "parts": parts,
         "vectors": vectors,
         "columns": fields,
-        "columns": fields,
     }
 
 
@@ -124,7 +123,6 @@ def _of_memory(memory: MemorySegment) -> dict[str, Any]:
         "points": memory.live,
         "parts": parts,
         "vectors": {},
-        "columns": {},
         "columns": {},
     }
 
