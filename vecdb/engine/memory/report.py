@@ -59,7 +59,16 @@ def memory_report(store: Store, resident: dict[str, int] | None = None) -> dict[
         parts["wal"]["file"] = store.wal.size
         with suppress(OSError):  # its directory was moved or removed
             parts["catalog"]["file"] = (store.path / layout.CATALOG / DATA).stat().st_size
-    return {"parts": parts, "total": _sum(parts.values())}
+    return {"parts": parts, "total": _sum(parts.values()), "demoted": _demoted(store)}
+
+
+def _demoted(store: Store) -> list[dict[str, Any]]:
+    """The parts that are said to be in memory, and are mapped, as ``memory_limit`` leaves no room
+    for them."""
+    return [
+        {"segment": f"{pin.segment:016x}", "part": pin.part, "of": pin.of, "bytes": pin.size}
+        for pin in store.demoted
+    ]
 
 
 def _held(store: Store) -> Iterator[Segment | PayloadEdits | EditsFile]:
@@ -73,12 +82,14 @@ def _held(store: Store) -> Iterator[Segment | PayloadEdits | EditsFile]:
         yield from state.edits.files
 
 
-def memory_reports(root: Path, stores: Iterable[Store]) -> dict[str, Any]:
-    """The reports of all collections in a directory by name, and their ``total``. The kernel is
-    asked only once: an answer takes longer the more is mapped."""
+def memory_reports(root: Path, stores: Iterable[Store], limit: int | None) -> dict[str, Any]:
+    """The reports of all collections in a directory by name, their ``total``, and the
+    ``memory_limit`` in bytes. The kernel is asked only once: an answer takes longer the more is
+    mapped."""
     resident = resident_by_file(root)
     reports = {store.name: memory_report(store, resident) for store in stores}
-    return {"collections": reports, "total": _sum(r["total"] for r in reports.values())}
+    total = _sum(report["total"] for report in reports.values())
+    return {"collections": reports, "total": total, "memory_limit": limit}
 
 
 def _sum(parts: Iterable[dict[str, int]]) -> dict[str, int]:
