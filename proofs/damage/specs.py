@@ -187,6 +187,25 @@ COLLECTIONS: dict[str, Spec] = {
             "second": [("upsert", 320, 9), ("set", [2, 43]), ("flush",)],
         },
     ),
+    # Multivectors, which not every point has.
+    "multi": Spec(
+        {"a": (8, "Dot"), "m": (6, "Many Cosine")},
+        {
+            "vectors_config": {
+                "a": _vector(8, "Dot"),
+                "m": _vector(
+                    6, "Cosine", on_disk=True, multivector_config={"comparator": "max_sim"}
+                ),
+            }
+        },
+        mapped=("tokens.m",),
+        rebuild={"quantization_config": QUANTILE},
+        **{
+            **_WRITES,
+            "first": [("upsert", 0, 320), ("delete", [3, 4]), ("flush",), ("delete", [1])],
+            "second": [("upsert", 320, 9), ("set", [2, 43]), ("flush",)],
+        },
+    ),
     # No vectors. Nothing asks for other codes here: all segments become one.
     "payloads": Spec(
         {},
@@ -222,5 +241,5 @@ COLLECTIONS: dict[str, Spec] = {
         fourth=[("set", [5])],
     ),
 }
-ORDER = ["scalar", "binary", "named", "indexed", "sparse", "payloads", "large", "plain"]
+ORDER = ["scalar", "binary", "named", "indexed", "sparse", "multi", "payloads", "large", "plain"]
 """``plain`` is last: the process dies in it."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from random import Random
 from typing import Any
 
+from proofs.model.multi import params_of
 from proofs.model.sparse import MODIFIERS
 from vecdb import VecDB, models
 
@@ -77,7 +78,7 @@ def create(
 ) -> None:
     """A new collection that has the settings from the start; ``again``: in place of an old one."""
     named = {
-        name: {"size": dim, "distance": distance, **settings["vectors_config"][name]}
+        name: {**params_of(dim, distance), **settings["vectors_config"][name]}
         for name, (dim, distance) in vectors.items()
         if distance not in MODIFIERS
     }

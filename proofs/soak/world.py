@@ -36,6 +36,7 @@ SCHEMAS: list[dict[str, tuple[int, str]]] = [
     {"a": (32, "Dot"), "b": (16, "Cosine")},
     {"": (32, "Euclid")},
     {"a": (32, "Cosine"), "words": (PLACES, "Idf"), "s": (PLACES, "Sparse")},
+    {"a": (32, "Dot"), "m": (8, "Many Cosine"), "n": (5, "Many Euclid")},
 ]
 
 # How often each verb of the API is drawn.

@@ -692,8 +692,8 @@ REFUSALS: list[tuple[str, Any, str]] = [
     ),
     (
         "VectorParams",
-        {"size": 4, "distance": "Dot", "datatype": "float16"},
-        "x.datatype: expected 'float32', got 'float16' (str)",
+        {"size": 4, "distance": "Dot", "datatype": "turbo4"},
+        "x.datatype: expected one of 'float32', 'float16', 'uint8', got 'turbo4' (str)",
     ),
     (
         "VectorParams",

@@ -101,7 +101,7 @@ def _search(view: View, arguments: Mapping[str, Any]) -> bool:
 
 def _is_little(view: View, vector: VectorSchema, chosen: bool) -> bool:
     """Whether little is read, at worst, for the nearest points to one query."""
-    if vector.is_sparse:  # what its postings take is not known before
+    if vector.is_ragged:  # what its postings take is not known before
         return False
     scanned = total = segments = 0
     for segment_view in view.segments:

@@ -253,7 +253,7 @@ def wants_index(rows: int, optimizer: models.OptimizersConfig) -> bool:
 
 def _kilobytes(rows: int, schema: Schema, data: int = 0) -> int:
     """The size of so many rows. ``data``: the bytes that they take where they have no vectors."""
-    sizes = (vector_kilobytes(rows, vector.dim) for vector in schema.values())
+    sizes = (vector_kilobytes(rows, vector) for vector in schema.values())
     return max(sizes, default=data // 1024)
 
 
@@ -282,7 +282,7 @@ def _wants_files(stats: Stats, schema: Schema, optimizer: models.OptimizersConfi
 def _belongs_on_disk(stats: Stats, schema: Schema) -> bool:
     """Whether files would take the rows out of memory: there may be thousands of collections, none
     of them large. Else each pause in writing would leave a segment behind."""
-    mapped = sum(vector_kilobytes(stats.memory_rows, v.dim) for v in schema.values() if v.on_disk)
+    mapped = sum(vector_kilobytes(stats.memory_rows, v) for v in schema.values() if v.on_disk)
     return mapped >= _IDLE_KB or stats.payload_bytes >= _IDLE_PAYLOAD
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+import numpy as np
+import numpy.typing as npt
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -17,7 +19,18 @@ from vecdb.payload.columns import canonical
 from vecdb.storage.arrays import Placement
 from vecdb.storage.placements import Placements, VectorPlacements
 from vecdb.storage.segment_row import SegmentRow
-from vecdb.vectors.datatypes import SPARSE, bytes_per_vector
+from vecdb.vectors.datatypes import (
+    FLOAT32,
+    SPARSE,
+    UINT8,
+    bytes_per_vector,
+    is_multi,
+    is_ragged,
+    many_of,
+    of_unit_length,
+    size_of,
+    wide,
+)
 
 Metric = Literal["dot", "euclid", "manhattan"]
 
@@ -33,7 +46,7 @@ class VectorSchema(Struct, frozen=True):
     """One vector name of a collection. The unnamed vector has the name ''."""
 
     name: str
-    dim: int  # SPARSE: it has none
+    dim: int  # SPARSE: it has none; below 0: of multivectors, see `vectors.datatypes`
     distance: models.Distance
     metric: Metric
     codec: dict[str, Any] | None  # what codes should be; None: no quantization
@@ -41,11 +54,33 @@ class VectorSchema(Struct, frozen=True):
     codes: Placement | None
     index: Placement | None
     idf: bool = False  # sparse: values of a query count by how rare their indices are
+    datatype: str = FLOAT32  # dense: what originals are kept in
 
     @property
     def is_sparse(self) -> bool:
         """Whether vectors are sparse. Their scores are inner products."""
         return self.dim == SPARSE
+
+    @property
+    @property
+    def is_multi(self) -> bool:
+        """Whether vectors are multivectors."""
+        return is_multi(self.dim)
+
+    @property
+    def is_ragged(self) -> bool:
+        """Whether vectors are of unequal length: sparse, or multivectors."""
+        return is_ragged(self.dim)
+
+    @property
+    def size(self) -> int:
+        """How many numbers a dense vector has, or each vector of a multivector."""
+        return size_of(self.dim)
+
+    @property
+    def normalize(self) -> bool:
+        """Whether vectors are kept with length 1."""
+        return self.distance is models.Distance.COSINE
 
     @property
     def on_disk(self) -> bool:
@@ -58,7 +93,30 @@ class VectorSchema(Struct, frozen=True):
         """What its vectors are, in a few words."""
         if self.is_sparse:
             return "sparse with IDF" if self.idf else "sparse"
-        return f"{self.dim}-d {self.distance.value}"
+        many = "many " if self.is_multi else ""
+        narrow = "" if self.datatype == FLOAT32 else f" {self.datatype}"
+        return f"{many}{self.size}-d{narrow} {self.distance.value}"
+
+    @property
+    def is_normalized(self) -> bool:
+        """Whether vectors are kept with length 1. Bytes cannot be."""
+        return self.normalize and self.datatype != UINT8
+
+    @property
+    def of_originals(self) -> Metric | Literal["cosine"]:
+        """The metric by which originals have the scores that ``metric`` is of."""
+        return "cosine" if self.normalize and not self.is_normalized else self.metric
+
+    def compared(self, originals: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        """Originals, ``(n, dim)`` of any datatype, as ``metric`` compares them: float32, and under
+        Cosine of length 1. They are the same array where they are that already."""
+        vectors = wide(originals)
+        return of_unit_length(vectors) if self.of_originals == "cosine" else vectors
+
+    @property
+    def bytes(self) -> int:
+        """Of the original of one row; of what has no fixed size, what is usual."""
+        return bytes_per_vector(self.dim, self.datatype)
 
 
 Schema = dict[str, VectorSchema]
@@ -90,17 +148,19 @@ def schema_of(config: models.CollectionConfig) -> Schema:
     """Every vector name and what is wanted of it."""
     schema = {}
     for name, params in dense_by_name(config).items():
+        multi = params.multivector_config is not None
         quantization = params.quantization_config or config.quantization_config
         hnsw = [params.hnsw_config, config.hnsw_config]
         schema[name] = VectorSchema(
             name=name,
-            dim=params.size,
+            dim=many_of(params.size) if multi else params.size,
             distance=params.distance,
             metric=_METRICS[params.distance],
-            codec=_codec(quantization),
+            codec=None if multi else _codec(quantization),
             originals=_said(params.memory, params.on_disk),
             codes=_codes_said(quantization),
             index=next(filter(None, map(_index_said, hnsw)), None),
+            datatype=FLOAT32 if params.datatype is None else params.datatype.value,
         )
     for name, sparse in (config.params.sparse_vectors or {}).items():
         schema[name] = VectorSchema(
@@ -122,8 +182,13 @@ def dims_of(schema: Schema) -> dict[str, int]:
     return {name: vector.dim for name, vector in schema.items()}
 
 
+def datatypes_of(schema: Schema) -> dict[str, str]:
+    """The datatype of every vector name whose originals are not float32."""
+    return {n: vector.datatype for n, vector in schema.items() if vector.datatype != FLOAT32}
+
+
 def dense_of(schema: Schema) -> Schema:
-    """The vector names that are dense."""
+    """The vector names that are not sparse."""
     return {name: vector for name, vector in schema.items() if not vector.is_sparse}
 
 
@@ -173,14 +238,14 @@ def _codec(config: models.QuantizationConfig | None) -> dict[str, Any] | None:
     return None
 
 
-def vector_kilobytes(rows: int, dim: int) -> int:
+def vector_kilobytes(rows: int, vector: VectorSchema) -> int:
     """The unit of every threshold: 1 KB is one 256-d float32 vector."""
-    return rows * bytes_per_vector(dim) // 1024
+    return rows * vector.bytes // 1024
 
 
 def row_bytes(schema: Schema) -> int:
-    """Bytes of the vectors of one row."""
-    return bytes_per_vector(*(vector.dim for vector in schema.values()))
+    """Bytes of the vectors of one row, as the log has them."""
+    return sum(bytes_per_vector(vector.dim) for vector in schema.values())
 
 
 def _said(memory: models.Memory | None, on_disk: bool | None) -> Placement | None:
@@ -238,7 +303,7 @@ def _of_vector(
 ) -> VectorPlacements:
     """The placements of a vector's parts in a segment of ``rows`` rows."""
     threshold = optimizer.memmap_threshold
-    mapped = bool(threshold) and vector_kilobytes(rows, vector.dim) >= (threshold or 0)
+    mapped = bool(threshold) and vector_kilobytes(rows, vector) >= (threshold or 0)
     if vector.is_sparse:
         index = vector.index or ("cached" if mapped else "pinned")
         return VectorPlacements("cold" if index == "cold" else "cached", "cached", index)

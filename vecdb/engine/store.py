@@ -35,7 +35,7 @@ from vecdb.engine.bits import without
 from vecdb.engine.budget import Budget, Pin
 from vecdb.engine.columns import Demand, Fields, fields_of
 from vecdb.engine.rush import Rush
-from vecdb.engine.schema import Schema, dims_of, placements_of, schema_of
+from vecdb.engine.schema import Schema, datatypes_of, dims_of, placements_of, schema_of
 from vecdb.engine.view import SegmentView, View
 from vecdb.errors import ClosedError, NotBegunError, ReadOnlyError, ReentrantCallError
 from vecdb.storage import fs, layout
@@ -209,7 +209,8 @@ class Store:
     def new_memory(self) -> MemorySegment:
         """An empty memory segment with the collection's vector names."""
         self.next_segment_id += 1
-        return MemorySegment(self.next_segment_id - 1, dims_of(self.schema))
+        dims, datatypes = dims_of(self.schema), datatypes_of(self.schema)
+        return MemorySegment(self.next_segment_id - 1, dims, datatypes)
 
     def memories(self) -> list[MemorySegment]:
         """The frozen memory segments, then the one that takes new rows."""

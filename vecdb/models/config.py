@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 from msgspec import Meta
 
 from vecdb.errors import InvalidInputError
+from vecdb.models.multivectors import MultiVectorConfig, require_float32
 from vecdb.models.named import Datatype, vector_name
 from vecdb.models.payload_schema import Memory, PayloadFieldSchema
 from vecdb.models.quantization import QuantizationConfig, QuantizationConfigDiff
@@ -123,16 +124,6 @@ class OptimizersConfig(Checked, frozen=True, kw_only=True):
     """A field of the payload that filters keep asking for gets an index by itself."""
 
 
-def _float32(value: Any) -> Any:
-    if value is None:
-        return None
-    datatype = converter(Literal["float32"])(value)
-    return Datatype(datatype)
-
-
-DenseDatatype = Annotated[Datatype | None, By(_float32, "'float32'")]
-
-
 class VectorParams(Checked, frozen=True, kw_only=True):
     size: Annotated[int, Meta(ge=1, le=MAX_DIMENSIONS)]
     distance: Distance
@@ -141,7 +132,13 @@ class VectorParams(Checked, frozen=True, kw_only=True):
     on_disk: bool | None = None
     memory: Memory | None = None
     """Where originals are kept; it counts more than ``on_disk``."""
-    datatype: DenseDatatype = None
+    datatype: Datatype | None = None
+    multivector_config: MultiVectorConfig | None = None
+    """None: a point has one vector of this name."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_float32(self)
 
 
 class VectorParamsDiff(Checked, frozen=True, kw_only=True):
@@ -192,7 +189,12 @@ class DenseVectorConfig(Checked, frozen=True, kw_only=True):
 
     size: Annotated[int, Meta(ge=1, le=MAX_DIMENSIONS)]
     distance: Distance
-    datatype: DenseDatatype = None
+    multivector_config: MultiVectorConfig | None = None
+    datatype: Datatype | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_float32(self)
 
 
 class DenseVectorNameConfig(Checked, frozen=True, kw_only=True):
@@ -345,4 +347,9 @@ def parse_vector_name_config(
     if isinstance(given, SparseVectorNameConfig):
         return params_of(given.sparse)
     dense = given.dense
-    return VectorParams(size=dense.size, distance=dense.distance, datatype=dense.datatype)
+    return VectorParams(
+        size=dense.size,
+        distance=dense.distance,
+        datatype=dense.datatype,
+        multivector_config=dense.multivector_config,
+    )

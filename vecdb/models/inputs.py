@@ -25,7 +25,7 @@ from vecdb.models.config import (
     VectorParamsDiff,
     WalConfigDiff,
 )
-from vecdb.models.documents import Document
+from vecdb.models.documents import Document, TextQuery
 from vecdb.models.examples import (
     ContextQuery,
     DiscoverQuery,
@@ -41,6 +41,7 @@ from vecdb.models.requests import (
     DenseVector,
     FilterSelector,
     FusionQuery,
+    MultiVector,
     NamedVector,
     NearestQuery,
     OrderBy,
@@ -95,9 +96,10 @@ ManyVectorsInput: TypeAlias = (
 FilterInput: TypeAlias = Filter | Given
 QueryVectorInput: TypeAlias = (
     DenseVector
+    | MultiVector
     | SparseVector
     | Document
-    | tuple[str, DenseVector | SparseVector | Document]
+    | tuple[str, DenseVector | MultiVector | SparseVector | Document]
     | NamedVector
     | NamedSparseVector
     | Given
@@ -115,6 +117,7 @@ QueryInput: TypeAlias = (
     | FusionQuery
     | RrfQuery
     | FormulaQuery
+    | TextQuery
 )
 PrefetchInput: TypeAlias = Prefetch | Given | Sequence[Prefetch | Given]
 LookupInput: TypeAlias = LookupLocation | Given

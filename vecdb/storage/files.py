@@ -22,7 +22,7 @@ from vecdb.quantization import binary, product
 from vecdb.storage import layout
 from vecdb.storage.format import FOOTER_SIZE, HEADER_SIZE, DamageError, DataHeader, Kind
 from vecdb.storage.segment_row import SegmentRow, VectorRow
-from vecdb.vectors.datatypes import INDICES, SPARSE, STORED
+from vecdb.vectors.datatypes import INDICES, NUMBERS, SPARSE, STORED, is_multi, is_ragged, size_of
 
 Extent = tuple[int | None, tuple[int, ...]]
 """How many rows (None: any number, of bytes), and how many columns there may be."""
@@ -77,6 +77,7 @@ class FileKind(Struct, frozen=True):
     """The vector name, the operation or the field follows it if there may be more than one."""
     per: Literal["segment", "vector", "edit", "field"]
     dtype: str
+    """Of dense originals: ``dtype_of``."""
     extent: Callable[[int, VectorRow], Extent | None]
     """The extent, from the segment's rows and what is known of the vector name; None: there is no
     such file. Raises DamageError for what no vector can have."""
@@ -92,10 +93,14 @@ class FileKind(Struct, frozen=True):
         """The name of the file of a vector name or of a field."""
         return layout.file_of(self.name, name)
 
+    def dtype_of(self, vector: VectorRow) -> str:
+        """The type of its numbers."""
+        return NUMBERS[vector.datatype].str if self.kind is Kind.VECTORS else self.dtype
+
     def shape(self, rows: int, vector: VectorRow = NO_VECTOR) -> Shape | None:
         """What it must hold in a segment of so many rows; None: there is no such file."""
         extent = self.extent(rows, vector)
-        return None if extent is None else Shape(self.kind, self.dtype, *extent)
+        return None if extent is None else Shape(self.kind, self.dtype_of(vector), *extent)
 
 
 def _one_each(rows: int, vector: VectorRow) -> Extent:
@@ -106,18 +111,24 @@ def _any_bytes(rows: int, vector: VectorRow) -> Extent:
     return _BYTES
 
 
-def _sparse(
-    extent: Extent, more_rows: int | None = None
+def _only(
+    applies: Callable[[int], bool],
+    columns: Callable[[int], int] = lambda dim: 1,
+    more_rows: int | None = None,
 ) -> Callable[[int, VectorRow], Extent | None]:
-    """The extent of a file that only sparse vectors have; with so many rows more than the
+    """The extent of a file that only some kind of vectors has; with so many rows more than the
     segment, if a number is given."""
 
-    def of(rows: int, vector: VectorRow) -> Extent | None:
-        if vector.dim != SPARSE:
+    def extent(rows: int, vector: VectorRow) -> Extent | None:
+        if not applies(vector.dim):
             return None
-        return extent if more_rows is None else (rows + more_rows, extent[1])
+        return None if more_rows is None else rows + more_rows, (columns(vector.dim),)
 
-    return of
+    return extent
+
+
+def _is_sparse(dim: int) -> bool:
+    return dim == SPARSE
 
 
 def _codes(rows: int, vector: VectorRow) -> Extent | None:
@@ -170,7 +181,7 @@ VECTORS = FileKind(
     "vectors",
     "vector",
     STORED.str,
-    lambda rows, vector: None if vector.dim == SPARSE else (rows, (vector.dim,)),
+    lambda rows, vector: None if is_ragged(vector.dim) else (rows, (vector.dim,)),
     "originals",
     placed="originals",
 )
@@ -179,7 +190,7 @@ SPARSE_OFFSETS = FileKind(
     "sparse-offsets",
     "vector",
     "<u8",
-    _sparse(_BYTES, 1),
+    _only(_is_sparse, more_rows=1),
     "originals",
     placed="originals",
 )
@@ -188,7 +199,7 @@ SPARSE_INDICES = FileKind(
     "sparse-indices",
     "vector",
     INDICES.str,
-    _sparse(_BYTES),
+    _only(_is_sparse),
     "originals",
     placed="originals",
 )
@@ -197,7 +208,25 @@ SPARSE_VALUES = FileKind(
     "sparse-values",
     "vector",
     STORED.str,
-    _sparse(_BYTES),
+    _only(_is_sparse),
+    "originals",
+    placed="originals",
+)
+TOKEN_OFFSETS = FileKind(
+    Kind.TOKEN_OFFSETS,
+    "token-offsets",
+    "vector",
+    "<u8",
+    _only(is_multi, more_rows=1),
+    "originals",
+    placed="originals",
+)
+TOKENS = FileKind(
+    Kind.TOKENS,
+    "tokens",
+    "vector",
+    STORED.str,
+    _only(is_multi, size_of),
     "originals",
     placed="originals",
 )
@@ -242,7 +271,7 @@ TERMS = FileKind(
     "terms",
     "vector",
     "<u1",
-    _sparse(_BYTES),
+    _only(_is_sparse),
     "indexes",
     placed="index",
     derived=True,
@@ -253,7 +282,7 @@ POSTINGS = FileKind(
     "postings",
     "vector",
     "<u1",
-    _sparse((None, (3,))),
+    _only(_is_sparse, lambda dim: 3),
     "indexes",
     placed="index",
     derived=True,
@@ -288,6 +317,8 @@ FILES = (
     SPARSE_OFFSETS,
     SPARSE_INDICES,
     SPARSE_VALUES,
+    TOKEN_OFFSETS,
+    TOKENS,
     CODES,
     QUANTIZER,
     SKETCH,

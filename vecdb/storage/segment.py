@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from msgspec.structs import replace
 
 from vecdb import ids
 from vecdb.errors import CorruptionError
@@ -30,14 +31,14 @@ from vecdb.storage.catalog import Bits
 from vecdb.storage.derived import Index, QuantizedVectors, without_rows
 from vecdb.storage.files import FileKind, expected_files, is_outdated
 from vecdb.storage.format import MAX_PAYLOAD, DamageError, bits_at
+from vecdb.storage.multi_files import MultiFiles
 from vecdb.storage.placements import Placements
 from vecdb.storage.segment_row import SegmentRow
 from vecdb.storage.sparse_files import Postings, SparseFiles
 from vecdb.storage.states import read_index, read_quantizer
 from vecdb.vectors.block import VectorBlock
-from vecdb.vectors.blocks import Block, none_of
-from vecdb.vectors.datatypes import SPARSE
-from vecdb.vectors.sparse import SparseBlock
+from vecdb.vectors.blocks import Block, Ragged, none_of
+from vecdb.vectors.datatypes import SPARSE, is_multi, wide
 
 _log = logging.getLogger("vecdb")
 
@@ -98,7 +99,8 @@ class FileSegment:
         self._payload = self._open(files.PAYLOAD)
         self._payload_offsets = self._open_offsets()
         self.originals: dict[str, PlacedArray] = {}
-        self.sparse: dict[str, SparseFiles] = {}
+        self.ragged: dict[str, SparseFiles | MultiFiles] = {}
+        """By name: sparse vectors and multivectors."""
         self.inverted: dict[str, Postings] = {}
         self.quantized: dict[str, QuantizedVectors] = {}
         self.indexes: dict[str, Index] = {}
@@ -155,6 +157,10 @@ class FileSegment:
         if self.dims[name] == SPARSE:
             self._open_sparse(name)
             return
+        if is_multi(self.dims[name]):
+            offsets, tokens = self._open(files.TOKEN_OFFSETS, name), self._open(files.TOKENS, name)
+            self.ragged[name] = MultiFiles(offsets, tokens, self._present.get(name))
+            return
         self.originals[name] = self._open(files.VECTORS, name)
         if codec is None:
             return
@@ -172,12 +178,12 @@ class FileSegment:
 
     def _open_sparse(self, name: str) -> None:
         parts = (files.SPARSE_OFFSETS, files.SPARSE_INDICES, files.SPARSE_VALUES)
-        self.sparse[name] = SparseFiles(*(self._open(file, name) for file in parts))
+        sparse = self.ragged[name] = SparseFiles(*(self._open(file, name) for file in parts))
         if files.TERMS.file(name) not in self.row.files:
             return
         try:
             terms, postings = self._open(files.TERMS, name), self._open(files.POSTINGS, name)
-            self.inverted[name] = Postings(terms, postings, self.sparse[name])
+            self.inverted[name] = Postings(terms, postings, sparse)
         except CorruptionError as error:
             self._note(error)
 
@@ -340,20 +346,20 @@ class FileSegment:
         if name in self.lacking:
             return np.zeros((len(offsets), self.lacking[name]), dtype=np.float32)
         vectors = self.originals[name].verify_rows(offsets)
-        return vectors[offsets].reshape(len(offsets), self.dims[name])
+        return wide(vectors[offsets]).reshape(len(offsets), self.dims[name])
 
     def block(self, name: str, offsets: Offsets) -> Block:
-        """Copies of several rows' vectors, of either kind."""
+        """Copies of several rows' vectors, of any kind."""
         if name in self.lacking:
             return none_of(len(offsets), self.lacking[name])
         has = self.has(name, offsets)
-        if name in self.sparse:
-            return SparseBlock(*self.sparse[name].take(offsets).parts, has)
+        if name in self.ragged:
+            return replace(self.ragged[name].take(offsets), has=has)
         return VectorBlock(self.take(name, offsets), has)
 
     def entries(self, name: str, offsets: Offsets) -> int:
-        """How many numbers several rows' sparse vectors have."""
-        return 0 if name in self.lacking else self.sparse[name].entries(offsets)
+        """How many numbers several rows' sparse vectors have, or tokens their multivectors."""
+        return 0 if name in self.lacking else self.ragged[name].entries(offsets)
 
     def has(self, name: str, offsets: Offsets) -> npt.NDArray[np.bool_] | None:
         """Which of the rows have this vector; None: all of them."""
@@ -370,9 +376,9 @@ class FileSegment:
             return np.zeros(-(-self.rows // 8), dtype=np.uint8)
         return self._present.get(name)
 
-    def blocks(self, name: str, rows: int) -> Iterator[tuple[int, Floats]]:
-        """All dense vectors of a name, verified, as (first row, ``float32 (n, dim)``): in one
-        piece, unless the file is cold."""
+    def blocks(self, name: str, rows: int) -> Iterator[tuple[int, npt.NDArray[Any]]]:
+        """All dense vectors of a name, verified, as (first row, ``(n, dim)`` in their datatype):
+        in one piece, unless the file is cold."""
         if self.rows and name not in self.lacking:
             opened = self.originals[name]
             vectors = opened.array.reshape(self.rows, self.dims[name])
@@ -380,10 +386,10 @@ class FileSegment:
                 opened.verify_span(start, stop)
                 yield start, vectors[start:stop]
 
-    def sparse_blocks(self, name: str, rows: int) -> Iterator[tuple[int, SparseBlock]]:
-        """All sparse vectors of a name, verified: (0, block)."""
+    def ragged_blocks(self, name: str, rows: int) -> Iterator[tuple[int, Ragged]]:
+        """All sparse vectors, or multivectors, of a name, verified: (0, block)."""
         if self.rows and name not in self.lacking:
-            yield 0, self.sparse[name].all()
+            yield 0, self.ragged[name].all()
 
     def postings(self, name: str) -> Postings | None:
         """The inverted index of a vector name; None: it has none, or a damaged one."""

@@ -21,7 +21,7 @@ from vecdb.engine.budget import Budget
 from vecdb.engine.columns import automatic_in, fields_of
 from vecdb.engine.open.places import collection_name, read_format
 from vecdb.engine.operations import decode, require_fit
-from vecdb.engine.schema import dims_of, schema_of
+from vecdb.engine.schema import datatypes_of, dims_of, schema_of
 from vecdb.engine.store import FileState, RecoveryReport, Store
 from vecdb.engine.write.checkpoint import checkpoint, checkpoint_held, is_due
 from vecdb.engine.write.effects import apply, rewrite
@@ -126,7 +126,8 @@ def valid_config(path: Path, snapshot: Snapshot, uuid: str) -> models.Collection
         raise CorruptionError(path / layout.CATALOG / DATA, "belongs to another collection")
     try:
         config = models.coerce(models.CollectionConfig, snapshot.config)
-        validate(snapshot, dims_of(schema_of(config)))
+        schema = schema_of(config)
+        validate(snapshot, dims_of(schema), datatypes_of(schema))
         fields_of(config, automatic_in(snapshot.segments))
     except InvalidInputError as error:
         detail = f"configuration: {error}"

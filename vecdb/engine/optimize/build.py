@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -146,7 +147,7 @@ def _build(
         everything = max(total, store.view.live)
         large = is_optimized(total, everything, pinned.schema, store.config.optimizer_config)
         quantized = [v for v in schema if large and v.codec is not None]
-        dense = [vector for vector in schema if not vector.is_sparse]
+        dense = [vector for vector in schema if not vector.is_ragged]
         clustered = dense if large and wants_index(total, store.config.optimizer_config) else []
         meter = Meter(total * (1 + len(quantized) + len(clustered)), cancelled, progress)
         room = store.budget.build
@@ -197,7 +198,7 @@ def _arrange(
     def read(rows: Offsets) -> Floats:
         out = np.empty((len(rows), vector.dim), dtype=np.float32)
         for source, positions, offsets in _by_source(sources, rows):
-            out[positions] = source.segment.take(vector.name, offsets)
+            out[positions] = vector.compared(source.segment.take(vector.name, offsets))
         return out
 
     return arrange(vector, total, has, read, meter.poll, room)
@@ -245,12 +246,12 @@ def _quantize(builder: SegmentBuilder, vector: VectorSchema, meter: Meter) -> Sc
     """Write the codes of one vector name. Returns a function that scores rows by them."""
     codec = vector.codec
     assert codec is not None
-    vectors = builder.vectors(vector.name)
+    written = builder.vectors(vector.name)
     kind = quantization.QUANTIZERS[codec["kind"]]
     options = {key: value for key, value in codec.items() if key not in ("kind", "layout")}
     try:
         quantizer = kind.fit(
-            _sample(builder, vector.name, vectors, kind.sample_size(vector.dim)),
+            vector.compared(_sample(builder, vector.name, written, kind.sample_size(vector.dim))),
             vector.metric,
             cancelled=meter.cancelled,
             **options,
@@ -260,9 +261,9 @@ def _quantize(builder: SegmentBuilder, vector: VectorSchema, meter: Meter) -> Sc
 
     def pieces() -> Iterator[Floats]:
         step = max(32, (8 << 20) // bytes_per_vector(vector.dim) // 32 * 32)
-        for start in range(0, len(vectors), step):
+        for start in range(0, len(written), step):
             meter.poll()
-            yield vectors[start : start + step]
+            yield vector.compared(written[start : start + step])
 
     if isinstance(quantizer, quantization.ScalarQuantizer) and codec["quantile"] is None:
         for piece in pieces():
@@ -280,7 +281,9 @@ def _quantize(builder: SegmentBuilder, vector: VectorSchema, meter: Meter) -> Sc
     return scorer_of(quantizer, builder.add_codes(vector.name, codec, quantizer, codes()))
 
 
-def _sample(builder: SegmentBuilder, name: str, vectors: Floats, size: int) -> Floats:
+def _sample(
+    builder: SegmentBuilder, name: str, vectors: npt.NDArray[Any], size: int
+) -> npt.NDArray[Any]:
     """At most ``size`` rows that have the vector, picked evenly at random, in row order."""
     rows = builder.rows_with(name)
     if len(rows) == 0:

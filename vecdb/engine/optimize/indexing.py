@@ -73,7 +73,7 @@ class Arrangement(Struct, frozen=True):
 def leading(schema: Sequence[VectorSchema]) -> VectorSchema:
     """The vector name whose partitions decide the order of rows: the one with most bytes to
     read."""
-    return max(schema, key=lambda vector: vector.dim)
+    return max(schema, key=lambda vector: vector.bytes)
 
 
 # Numbers that overflow become infinite, which is handled. A warning would end every build in a
@@ -114,12 +114,16 @@ def index(
     """Write the sketches and the index of one vector name. ``arranged``: the partitions in whose
     order the rows stand; they count if they are of this name. ``by_codes(query, rows)``: scores by
     its codes. ``room``: as for `arrange`."""
-    vectors = builder.vectors(vector.name)
+    written = builder.vectors(vector.name)
+
+    def read(rows: npt.NDArray[Any]) -> Floats:
+        return vector.compared(written[rows])
+
     has = np.zeros(builder.rows, dtype=np.bool_)
     has[builder.rows_with(vector.name)] = True
     own = np.empty(0, dtype=np.uint32)
     if arranged is None or arranged.name != vector.name:
-        arranged = arrange(vector, builder.rows, has, lambda rows: vectors[rows], poll, room)
+        arranged = arrange(vector, builder.rows, has, read, poll, room)
         own = arranged.order[: arranged.starts[-1]].astype(np.uint32)
     count = int(arranged.starts[-1])
     labels = np.repeat(
@@ -127,7 +131,7 @@ def index(
     )
 
     def at(positions: Offsets) -> Floats:
-        return vectors[own[positions]] if len(own) else vectors[positions]
+        return read(own[positions]) if len(own) else read(positions)
 
     bonuses = np.zeros(arranged.clustering.partitions, dtype=np.float32)
     bonuses[len(bonuses) - arranged.heaps :] = ASIDE

@@ -37,6 +37,7 @@ from vecdb.storage.arrays import PlacedArray
 from vecdb.storage.catalog import Bits
 from vecdb.storage.format import BLOCK_SIZE
 from vecdb.vectors import plain_query
+from vecdb.vectors.datatypes import for_kernels
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
@@ -222,7 +223,7 @@ def _options(params: Any) -> tuple[Any, ...] | None:
 
 def _plain(view: View, name: str, limit: int, params: models.SearchParams | None) -> _Plain | None:
     vector = view.schema.get(name)
-    if vector is None:
+    if vector is None or vector.is_ragged:
         return None
     nothing = np.empty((0, vector.dim), dtype=np.float32)
     request = Nearest(
@@ -272,8 +273,8 @@ def _call(search: SegmentSearch, visit: Visit) -> _Call | None:
             sketches.reshape(clustered.sketch_shape),
             visit.candidates,
             effort.gap,
-            metrics()[search.vector.metric],
-            search.originals.array.reshape(segment_view.rows, search.vector.dim),
+            metrics()[search.vector.of_originals],
+            for_kernels(search.originals.array).reshape(segment_view.rows, search.vector.dim),
             search.limit,
             search.mask,
         ),

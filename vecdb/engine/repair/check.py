@@ -224,9 +224,11 @@ def _check_segment(
     for column, opened in segment.columns.items():
         with _noted(report, opened.path):
             _check_column(column, opened.verify(), segment)
-    for name, postings in segment.inverted.items():
+    for ragged in segment.ragged.values():
+        with _noted(report, directory):
+            ragged.require_sound()
+    for postings in segment.inverted.values():
         with _noted(report, postings.postings.path):
-            segment.sparse[name].require_sound()
             _check_postings(postings)
     for name in row.edits:
         with _noted(report, directory / name):

@@ -142,6 +142,7 @@ def drop_payload_index(store: Store, field: Any) -> None:
             with store.write:
                 store.demand.forget(path)
                 store.automatic -= {path}
+                store.publish()  # or its columns in memory went on, and it was never asked for
             for segment_id, state in store.files.items():
                 if path in state.segment.row.columns:
                     rows[segment_id] = state.segment.row.without_column(path)

@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from vecdb.index.sparse.terms import POSTING_BYTES, WINDOW, Indices, Offsets, Terms
-from vecdb.vectors.sparse import SparseBlock, offsets_of
+from vecdb.vectors.ragged import offsets_of
+from vecdb.vectors.sparse import SparseBlock
 
 FEWEST_ROWS = 256
 """Fewer rows are looked through in the time it takes to ask an index."""

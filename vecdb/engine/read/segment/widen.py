@@ -27,6 +27,7 @@ from vecdb.engine.read.segment.until_sure import FEWEST_DIMENSIONS, best_until_s
 from vecdb.index import Effort
 from vecdb.storage.derived import Index, QuantizedVectors
 from vecdb.storage.memory import all_alive
+from vecdb.vectors.datatypes import for_kernels
 
 _SCAN_BYTES = 256 << 10
 """To prepare a query for a scan of estimates, and to score some dozen candidates, takes as long as
@@ -117,7 +118,8 @@ def _cheapest(
         if search.originals.is_mapped:
             # These codes tell more: fewer originals are read.
             sketches, codes = _NEVER, _SCAN_BYTES + allowed * dim
-    if _MOST_RESULTS * search.limit > allowed or 4 * dim * allowed <= min(sketches, codes):
+    originals = search.vector.bytes * allowed
+    if _MOST_RESULTS * search.limit > allowed or originals <= min(sketches, codes):
         return None
     if quantized is not None and codes < sketches:
         return CodeEstimates(quantized, count, search.mask)
@@ -174,7 +176,9 @@ def _through_stages(search: SegmentSearch, visit: Visit) -> tuple[Candidates, Ef
         return None
     by_codes = visit.quantized if uses_codes(search, visit) else None
     if by_codes is None and not vectors_file.is_mapped:
-        vectors = vectors_file.array.reshape(search.segment_view.rows, search.vector.dim)
+        vectors = for_kernels(vectors_file.array).reshape(
+            search.segment_view.rows, search.vector.dim
+        )
         found = sketches_and_originals(search, visit, vectors)  # verified when loaded
         if found is not None:
             return found, effort
