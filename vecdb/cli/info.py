@@ -7,7 +7,15 @@ from collections.abc import Iterator
 from typing import Any
 
 import vecdb
-from vecdb.cli.command import DAMAGED, Commands, add_command, keep_log_quiet, path, print_json
+from vecdb.cli.command import (
+    DAMAGED,
+    Commands,
+    add_command,
+    keep_log_quiet,
+    path,
+    print_json,
+    size_of,
+)
 from vecdb.cli.terminal import Screen, count, size
 
 _RECALLS = (0.8, 0.9, 0.95, 0.97, 0.98, 0.99, 0.998)  # of a table that has more lines
@@ -25,6 +33,7 @@ def add_to(commands: Commands) -> None:
         "vecdb info my.db",
     )
     command.add_argument("directory", metavar="DIR", type=path, help="the database")
+    command.add_argument("--memory-limit", metavar="SIZE", help="as 512MB: does it fit?")
 
 
 def _info(arguments: argparse.Namespace) -> int:
@@ -34,7 +43,10 @@ def _info(arguments: argparse.Namespace) -> int:
 
     keep_log_quiet()
     collections: dict[str, dict[str, Any]] = {}
-    with VecDB(arguments.directory, read_only=True) as db:
+    limit = size_of(arguments.memory_limit)
+    with VecDB(
+        arguments.directory, read_only=True, memory_limit=limit, on_over_budget="demote"
+    ) as db:
         memory = db.memory_report()["collections"]
         for name in sorted(memory):
             info: dict[str, Any] = msgspec.to_builtins(db.get_collection(name))
@@ -57,10 +69,32 @@ def _info(arguments: argparse.Namespace) -> int:
     for name, info in collections.items():
         screen.line()
         _show(screen, name, info)
+    if limit is not None:
+        _show_limit(screen, limit, memory)
     for name, error in damaged.items():
         screen.line()
         screen.paragraph(f"{name}: cannot be opened: {error}. Next: vecdb check", "")
     return code
+
+
+def _show_limit(screen: Screen, limit: int, memory: dict[str, dict[str, Any]]) -> None:
+    """Whether all that is said to be in memory has room within a limit."""
+    demoted = [(name, each) for name, of in memory.items() for each in of["demoted"]]
+    screen.line()
+    if not demoted:
+        screen.line(f"Within {size(limit)} all that is said to be in memory has room.")
+        return
+    parts = [
+        f"{each['part']} of {name}, segment {_short({'id': each['segment']})}: "
+        f"{size(each['bytes'])}"
+        for name, each in demoted
+    ]
+    screen.paragraph(
+        f"Within {size(limit)} there is no room for what is said to be in memory: "
+        f"{'; '.join(parts)}. Opening it for writing takes a larger memory_limit, other "
+        f"placements, or on_over_budget='demote'.",
+        "",
+    )
 
 
 def _show(screen: Screen, name: str, info: dict[str, Any]) -> None:
