@@ -16,8 +16,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+from snapshot_tools import run
 
 from vecdb import AsyncVecDB, VecDB, models
+from vecdb.cli import main
 from vecdb.engine.budget import LEAST, Budget
 from vecdb.engine.read import remembered
 from vecdb.errors import InvalidInputError, OverBudgetError
@@ -339,3 +341,42 @@ def test_without_a_limit_nothing_is_counted(tmp_path: Path) -> None:
         assert isinstance(budget, Budget)
         assert budget.limit is None
         assert budget.pinned == 0 < anonymous(db)
+
+
+def test_info_says_whether_it_fits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pinned(tmp_path, on_disk=False)
+    assert main(["info", str(tmp_path), "--memory-limit", "32MiB"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "there is no room for what is said to be in memory: originals of c, segment" in said
+    assert "24.6 MB" in said
+    assert main(["info", str(tmp_path), "--memory-limit", str(128 << 20)]) == 0
+    assert "all that is said to be in memory has room" in capsys.readouterr().out
+    assert main(["info", str(tmp_path), "--memory-limit", "32"]) == 2
+    assert "memory_limit: expected" in capsys.readouterr().err
+
+
+def test_a_server_gives_its_processes_equal_parts(tmp_path: Path) -> None:
+    pytest.importorskip("uvicorn")
+    from vecdb.server.settings import Settings
+
+    settings = Settings(directory=tmp_path, workers=4, memory_limit=4 * LEAST)
+    assert Settings.unpacked(settings.packed()).memory_of_each == LEAST
+    assert Settings(directory=tmp_path, workers=4).memory_of_each is None
+
+
+def test_a_server_with_too_little_for_each_process_does_not_start(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("uvicorn")
+    command = ["serve", str(tmp_path / "db"), "--memory-limit", "100MB", "--workers", "4"]
+    assert main(command) == 2
+    assert "memory_limit: expected at least" in capsys.readouterr().err
+    assert not (tmp_path / "db").exists()
+
+
+def test_a_server_opens_its_database_with_it(tmp_path: Path) -> None:
+    pytest.importorskip("uvicorn")
+    pinned(tmp_path / "db", on_disk=False)
+    found = run("serve", tmp_path / "db", "--memory-limit", "32MiB", "--port", "0")
+    assert found.returncode == 2
+    assert "on_over_budget" in found.stderr
