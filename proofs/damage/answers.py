@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from proofs.model.multi import MANY
 from proofs.model.oracle import Oracle
 from proofs.model.sparse import MODIFIERS, given
 from vecdb import ids
@@ -128,6 +129,8 @@ def query_of(name: str, kind: tuple[int, str]) -> Any:
     """What every search by a vector name looks for; ``kind``: its dimension and distance."""
     dim, distance = kind
     query = np.random.default_rng([dim, len(name)]).standard_normal(dim).astype(np.float32)
+    if distance in MANY:
+        return np.stack([query, -query, query[::-1]])
     return given(query) if distance in MODIFIERS else query
 
 

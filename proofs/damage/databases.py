@@ -34,6 +34,7 @@ import numpy as np
 import numpy.random  # takes random bits when it is loaded, which must not be ours
 
 from proofs.damage.specs import COLLECTIONS, MANUAL, ORDER, Spec, Step
+from proofs.model.multi import MANY
 from proofs.model.oracle import Oracle, PointId
 from proofs.model.sparse import MODIFIERS, given
 from proofs.model.writes import Row, Write, perform, take
@@ -87,6 +88,8 @@ def rows_of(spec: Spec, start: int, count: int, seed: int, seq: int) -> list[Row
             for name, (dim, _) in spec.vectors.items()
         }
         for name, (_, distance) in spec.vectors.items():
+            if distance in MANY:
+                vectors[name] = np.stack([vectors[name] + n for n in range(1 + number % 4)])
             if distance in MODIFIERS:
                 vectors[name] = given(np.where(vectors[name] > 0.3, vectors[name], np.float32(0)))
         for position, name in enumerate(spec.vectors):

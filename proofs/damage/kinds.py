@@ -39,7 +39,7 @@ EXHAUSTIVE = {
     "sketch": (),
     "index": (),
     **dict.fromkeys(("sparse-offsets", "sparse-indices", "sparse-values"), ()),
-    **dict.fromkeys(("terms", "postings"), ()),
+    **dict.fromkeys(("terms", "postings", "token-offsets", "tokens"), ()),
     "column": ("payloads",),
     **dict.fromkeys(("ids", "payload"), ("named", "plain")),
     "payload-edits": ("named", "plain"),

@@ -148,12 +148,14 @@ COLLECTIONS: dict[str, Spec] = {
         },
     ),
     # Indexes: of the name that the rows are in order of, and of one that has its own order; some
-    # points have no vector of a name. The other segment is too small for one.
+    # points have no vector of a name. The other segment is too small for one. One is of float16.
     "indexed": Spec(
-        {"a": (64, "Euclid"), "b": (32, "Dot")},
+        {"a": (64, "float16 Euclid"), "b": (32, "Dot")},
         {
             "vectors_config": {
-                "a": _vector(64, "Euclid", on_disk=True, quantization_config=SCALAR),
+                "a": _vector(
+                    *(64, "Euclid"), datatype="float16", on_disk=True, quantization_config=SCALAR
+                ),
                 "b": _vector(32, "Dot"),
             },
         },
@@ -180,6 +182,25 @@ COLLECTIONS: dict[str, Spec] = {
             "sparse_vectors_config": {"s": {"modifier": "idf", "index": {"on_disk": True}}},
         },
         mapped=("postings.s", "sparse-indices.s", "sparse-values.s"),
+        rebuild={"quantization_config": QUANTILE},
+        **{
+            **_WRITES,
+            "first": [("upsert", 0, 320), ("delete", [3, 4]), ("flush",), ("delete", [1])],
+            "second": [("upsert", 320, 9), ("set", [2, 43]), ("flush",)],
+        },
+    ),
+    # Multivectors, which not every point has.
+    "multi": Spec(
+        {"a": (8, "Dot"), "m": (6, "Many Cosine")},
+        {
+            "vectors_config": {
+                "a": _vector(8, "Dot"),
+                "m": _vector(
+                    6, "Cosine", on_disk=True, multivector_config={"comparator": "max_sim"}
+                ),
+            }
+        },
+        mapped=("tokens.m",),
         rebuild={"quantization_config": QUANTILE},
         **{
             **_WRITES,
@@ -222,5 +243,5 @@ COLLECTIONS: dict[str, Spec] = {
         fourth=[("set", [5])],
     ),
 }
-ORDER = ["scalar", "binary", "named", "indexed", "sparse", "payloads", "large", "plain"]
+ORDER = ["scalar", "binary", "named", "indexed", "sparse", "multi", "payloads", "large", "plain"]
 """``plain`` is last: the process dies in it."""

@@ -39,6 +39,8 @@ SCHEMAS: list[dict[str, tuple[int, str]]] = [
     {"a": (64, "Dot"), "b": (64, "Euclid"), "c": (3, "Cosine")},
     {"": (68, "Manhattan")},
     {"a": (64, "Dot"), "s": (PLACES, "Idf")},
+    {"a": (64, "Euclid"), "m": (16, "Many Cosine")},
+    {"a": (64, "uint8 Euclid"), "b": (64, "float16 Dot")},
     {},
 ]
 # What the parent waits for before it kills: how often that is drawn, and how many seconds more

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from proofs.model.oracle import Floats, Oracle, PointId
+from proofs.model.oracle import Oracle, PointId
 from proofs.model.searches import EXACT, Search, draw_search
 from proofs.model.writes import Pool, random_filter
 
@@ -52,8 +52,8 @@ class _Asked:
             self._examples.append(self._oracle.weighted(name, points[chosen].vectors[name]))
             return chosen
         vector = self._pool.vector(self._rng, name, self._oracle.vectors[name])
-        stored = self._oracle.stored(name, vector)
-        self._examples.append(self._oracle.weighted(name, stored))
+        asked = self._oracle.asked(name, vector)
+        self._examples.append(self._oracle.weighted(name, asked))
         return vector
 
     def _some(self, least: int, most: int) -> list[Any]:
@@ -88,7 +88,7 @@ class _Asked:
             "relevance_feedback": {"target": target, "feedback": feedback, "strategy": strategy}
         }
 
-    def scores(self, rows: Floats) -> Scores:
+    def scores(self, rows: Any) -> Scores:
         """Of some rows."""
         against = np.array(
             [self._oracle.similarities(self._name, rows, example) for example in self._examples]
@@ -175,7 +175,7 @@ def fitting(
         return f"{what}: {len(found)} points of {len(there)}"
     if not found:
         return None
-    rows = np.array([oracle.points[i].vectors[s.name] for i in there])
+    rows = oracle.rows(s.name, there)
     true = dict(zip(there, asked.scores(rows).tolist(), strict=True))
     given = {point.id: point.score for point in found}
     if len(given) != len(found) or not given.keys() <= true.keys():

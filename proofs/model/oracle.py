@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,9 @@ import numpy as np
 import numpy.typing as npt
 
 from proofs.model import meaning
+from proofs.model.multi import MANY, max_sims
+from proofs.model.narrow import plain as plain_distance
+from proofs.model.narrow import rounded
 from proofs.model.sparse import MODIFIERS, is_given, numbers_of
 
 Floats = npt.NDArray[np.float32]
@@ -25,7 +29,10 @@ PointId = int | str  # a str is a canonical UUID
 SCALE = max(1, int(os.environ.get("VECDB_TEST_SCALE", "1")))
 """How many times longer than by default the searches for bugs are."""
 
-SIMILARITIES = ("Cosine", "Dot", *MODIFIERS)
+SIMILARITIES = (
+    *("Cosine", "Dot", "Many Cosine", "Many Dot", "float16 Dot", "uint8 Dot"),
+    *MODIFIERS,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +59,7 @@ Points = dict[PointId, Point]
 
 class Oracle:
     """``vectors``: name -> (dimension, distance); the unnamed vector is ``""``. Sparse vectors have
-    arrays, too, with zeros where they have no index."""
+    arrays, too, with zeros where they have no index; multivectors arrays of several rows."""
 
     def __init__(self, vectors: Mapping[str, tuple[int, str]]) -> None:
         self.vectors = dict(vectors)
@@ -70,13 +77,18 @@ class Oracle:
     # -- writing ---------------------------------------------------------------------------
 
     def stored(self, name: str, vector: Any) -> Floats:
-        """The vector as it is kept: float32, of length 1 under Cosine."""
+        """The vector as it is kept: as float32, of length 1 under Cosine."""
+        return rounded(self.asked(name, vector), self.vectors[name][1])
+
+    def asked(self, name: str, vector: Any) -> Floats:
+        """The same of a query, which is not rounded to what originals are kept in."""
         array = np.asarray(numbers_of(vector) if is_given(vector) else vector, dtype=np.float32)
-        assert array.shape == (self.vectors[name][0],)
-        if self.vectors[name][1] == "Cosine":
-            length = np.linalg.norm(array.astype(np.float64))
-            if length > 0:
-                array = (array / length).astype(np.float32)
+        dim, distance = self.vectors[name]
+        assert array.shape[-1] == dim
+        assert array.ndim == (2 if distance in MANY else 1)
+        if distance in ("Cosine", "Many Cosine"):
+            lengths = np.linalg.norm(array.astype(np.float64), axis=-1, keepdims=True)
+            array = (array / np.where(lengths > 0, lengths, 1)).astype(np.float32)
         return array
 
     def upsert(
@@ -182,34 +194,40 @@ class Oracle:
         """The public score of every matching point that has the vector, and, if vectors are sparse,
         an index in common with the query."""
         distance = self.vectors[name][1]
-        wanted = self.weighted(name, self.stored(name, query))
+        wanted = self.weighted(name, self.asked(name, query))
         ids = [i for i in self.matching(filter) if name in self.points[i].vectors]
         if not ids:
             return {}
-        rows = np.array([self.points[i].vectors[name] for i in ids], dtype=np.float64)
+        if distance in MANY:
+            near = self.similarities(name, self.rows(name, ids), wanted)
+            apart = np.sqrt(-near) if distance == "Many Euclid" else np.abs(near)
+            found = near if distance in SIMILARITIES else apart
+            return dict(zip(ids, found.tolist(), strict=True))
+        rows = self.rows(name, ids).astype(np.float64)
         if distance in MODIFIERS:
             shared = np.flatnonzero(((rows != 0) & (wanted != 0)).any(axis=1))
             ids, rows = [ids[row] for row in shared], rows[shared]
         if distance in SIMILARITIES:
             scores = rows @ wanted
-        elif distance == "Euclid":
+        elif plain_distance(distance) == "Euclid":
             scores = np.sqrt(np.square(rows - wanted).sum(axis=1))
         else:
             scores = np.abs(rows - wanted).sum(axis=1)
         return dict(zip(ids, scores.tolist(), strict=True))
 
+    def rows(self, name: str, ids: Iterable[PointId]) -> Any:
+        """The vectors of some points: an array, or a list of arrays if they are multivectors."""
+        rows = [self.points[i].vectors[name] for i in ids]
+        return rows if self.vectors[name][1] in MANY else np.array(rows)
+
     def similarities(
-        self, name: str, rows: Floats, example: npt.NDArray[Any]
+        self, name: str, rows: Any, example: npt.NDArray[Any]
     ) -> npt.NDArray[np.float64]:
         """How near rows are to an example, larger is nearer; squared under Euclid."""
-        distance, wide = self.vectors[name][1], rows.astype(np.float64)
-        if distance in SIMILARITIES:
-            products: npt.NDArray[np.float64] = wide @ example.astype(np.float64)
-            return products
-        between = wide - example
-        apart = np.square(between) if distance == "Euclid" else np.abs(between)
-        nearness: npt.NDArray[np.float64] = -apart.sum(axis=1)
-        return nearness
+        distance = self.vectors[name][1]
+        if distance not in MANY:
+            return _similarities(plain_distance(distance), rows, example)
+        return max_sims(partial(_similarities, MANY[distance]), rows, example)
 
     def weighted(self, name: str, query: Floats) -> npt.NDArray[np.float64]:
         """A query as it is compared with points: under IDF rare numbers count for more."""
@@ -268,7 +286,7 @@ class Oracle:
             if is_given(vector):
                 vector = numbers_of(vector)
             # Only what was normalised may be a little different: who did it rounded in his way.
-            error = 1e-6 + 1e-5 * np.abs(kept) if self.vectors[name][1] == "Cosine" else 0.0
+            error = 1e-6 + 1e-5 * np.abs(kept) if self.vectors[name][1].endswith("Cosine") else 0.0
             near = len(vector) == len(kept) and np.abs(vector - kept) <= error
             if not np.all(near):
                 return f"point {record.id!r}: vector {name!r} {vector}, not {kept}"
@@ -328,8 +346,8 @@ class Oracle:
             return f"{what}: {len(found)} of {min(limit, candidates, len(ids))} results"
         if not found:
             return None
-        rows = np.array([self.points[i].vectors[name] for i in ids])
-        wanted = self.stored(name, query)
+        rows = self.rows(name, ids)
+        wanted = self.asked(name, query)
         relevance = self.similarities(name, rows, wanted)
         ranked = self.similarities(name, rows, self.weighted(name, wanted))
         last = np.sort(ranked)[::-1][: min(candidates, len(ids))][-1]
@@ -351,6 +369,19 @@ class Oracle:
         true = self.scores(name, query, filter)
         wrong = [h.id for h in hits if not np.isclose(h.score, true[h.id], rtol=1e-4, atol=1e-4)]
         return f"{what}: wrong scores of {wrong}" if wrong else None
+
+
+def _similarities(
+    distance: str, rows: npt.NDArray[Any], example: npt.NDArray[Any]
+) -> npt.NDArray[np.float64]:
+    wide = rows.astype(np.float64)
+    if distance in SIMILARITIES:
+        products: npt.NDArray[np.float64] = wide @ example.astype(np.float64)
+        return products
+    between = wide - example
+    apart = np.square(between) if distance == "Euclid" else np.abs(between)
+    nearness: npt.NDArray[np.float64] = -apart.sum(axis=1)
+    return nearness
 
 
 def read(collection: Any) -> Points:

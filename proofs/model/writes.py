@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 
 from proofs.model.drawing import FIELDS, random_conditions, random_payload
+from proofs.model.multi import MANY, params_of
+from proofs.model.narrow import drawn
 from proofs.model.oracle import Floats, Oracle, PointId
 from proofs.model.sparse import MODIFIERS, PLACES, given
 from vecdb import models
@@ -100,11 +102,14 @@ class Pool:
 
     def vector(self, rng: Random, name: str, kind: tuple[int, str]) -> Any:
         """Of a dimension and a distance: often one of a few, sometimes zeros. Sparse ones have few
-        numbers."""
+        numbers, multivectors one to four vectors."""
         dim, distance = kind
         table = self._table(name, dim)
         vector: Floats = table[rng.randrange(len(table))]
-        vector = vector * np.float32(rng.choice((1, 1, -1, 0.5, 2)))
+        vector = drawn(vector * np.float32(rng.choice((1, 1, -1, 0.5, 2))), distance)
+        if distance in MANY:
+            more = table[[rng.randrange(len(table)) for _ in range(rng.randrange(4))]]
+            return np.concatenate([vector[None], more])
         if distance not in MODIFIERS:
             return vector
         return given(np.where(np.abs(vector) > 0.8, vector, 0.0).astype(np.float32))
@@ -140,7 +145,7 @@ def draw(
         return Write(verb, form, names=(rng.choice(FIELDS), kind))
     if verb in VECTOR_NAMES:
         verb = "delete_vector_name" if _NEW in oracle.vectors else "create_vector_name"
-        distance = rng.choice(("Dot", "Euclid", *MODIFIERS))
+        distance = rng.choice(("Dot", "Euclid", "Many Dot", "uint8 Euclid", *MODIFIERS))
         dim = PLACES if distance in MODIFIERS else rng.randint(2, 9)
         return Write(verb, form, names=(_NEW, str(dim), distance))
     if verb == "batch_update_points":
@@ -296,8 +301,7 @@ def perform(collection: Any, write: Write) -> Any:
                 return collection.create_vector_name(
                     name, {"sparse": {"modifier": MODIFIERS[distance]}}
                 )
-            dense = {"size": int(size), "distance": distance}
-            return collection.create_vector_name(name, {"dense": dense})
+            return collection.create_vector_name(name, {"dense": params_of(int(size), distance)})
         case "delete_vector_name":
             return collection.delete_vector_name(write.names[0])
         case "delete":
@@ -389,12 +393,13 @@ def _vector(vectors: dict[str, Any]) -> Any:
 
 
 def _columns(write: Write) -> tuple[list[PointId], Any, list[Any]]:
-    """Ids, vectors by name (an array, or a list with a None where a row has no such vector) and
+    """Ids, vectors by name (an array, or a list if a row has none or another number of them) and
     payloads."""
     ids, payloads, vectors = map(list, zip(*write.rows, strict=True))
     columns: dict[str, Any] = {}
     for name in dict.fromkeys(name for row in vectors for name in row):
         column = [row.get(name) for row in vectors]
-        whole = all(isinstance(row, np.ndarray) for row in column)
+        whole = len({row.shape if isinstance(row, np.ndarray) else None for row in column}) == 1
+        whole = whole and isinstance(column[0], np.ndarray)
         columns[name] = np.stack(column) if whole else column
     return ids, columns[""] if list(columns) == [""] else columns, payloads

@@ -19,6 +19,8 @@ from typing import Any
 
 import numpy as np
 
+from proofs.model.multi import MANY, kind_of, max_sims
+from proofs.model.narrow import plain
 from proofs.model.oracle import SIMILARITIES, Oracle, Points
 from proofs.model.oracle import read as read_points
 from proofs.model.sparse import MODIFIERS, PLACES, given
@@ -146,7 +148,7 @@ def config_of(config: Any) -> dict[str, Any]:
         **built["optimizer_config"],
         "codes": next(iter(codes)) if codes else None,
         "on_disk": one.get("on_disk"),
-        "vectors": {name: [v["size"], v["distance"]] for name, v in named.items()}
+        "vectors": {name: kind_of(v) for name, v in named.items()}
         | {name: [PLACES, means[v["modifier"]]] for name, v in sparse.items()},
         "metadata": built.get("metadata"),
         "payload_schema": built.get("payload_schema", {}),
@@ -158,16 +160,23 @@ def _search_difference(db: VecDB, name: str, model: Model) -> str | None:
     points = model.points
     for vector, (dim, distance) in SPACES[model.space].vectors.items():
         ids = [i for i, point in points.items() if vector in point.vectors]
-        rows = np.array([points[i].vectors[vector] for i in ids], dtype=np.float64).reshape(-1, dim)
+        several = [points[i].vectors[vector] for i in ids]
         query = np.arange(dim, dtype=np.float32) % 7 - 3
+        if distance in MANY:
+            query = np.stack([query, query[::-1]])
+        else:
+            rows = np.array(several, dtype=np.float64).reshape(-1, dim)
         if distance in MODIFIERS:
             shared = ((rows != 0) & (query != 0)).any(axis=1)
             ids, rows = [i for i, some in zip(ids, shared, strict=True) if some], rows[shared]
         similar = distance in SIMILARITIES
+        assert similar or distance not in MANY
         asked: Any = given(query) if distance in MODIFIERS else query
-        if similar:
+        if distance in MANY:
+            scores = max_sims(np.matmul, several, query)
+        elif similar:
             scores = rows @ query
-        elif distance == "Euclid":
+        elif plain(distance) == "Euclid":
             scores = -np.sqrt(np.square(rows - query).sum(axis=1))
         else:
             scores = -np.abs(rows - query).sum(axis=1)

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from proofs.model.multi import MANY
 from proofs.model.oracle import Oracle, PointId, Points
 from proofs.model.sparse import MODIFIERS, PLACES, given
 from proofs.model.writes import Row, Write, perform, take
@@ -59,6 +60,8 @@ class Space:
         dim, distance = self.vectors[name]
         first = number * 31 + version * 7 + len(name)
         numbers = ((first + 3 * np.arange(dim)) % 97).astype(np.float32)
+        if distance in MANY:
+            return numbers + np.arange(1 + first % 3, dtype=np.float32)[:, None]
         if distance not in MODIFIERS:
             return numbers
         return given(np.where(numbers % 3 == 0, numbers, np.float32(0)))
@@ -78,6 +81,8 @@ SPACES = {
     "clustered": Space({"": (6, "Euclid")}),
     "named": Space({**_A, **_B}, uuids=True),
     "sparse": Space({**_A, "s": (PLACES, "Sparse")}, uuids=True),
+    "narrow": Space({"a": (8, "float16 Dot"), "b": (6, "uint8 Euclid")}, uuids=True),
+    "multi": Space({**_A, "m": (6, "Many Dot")}, uuids=True),
     "named-abc": Space({**_A, **_B, "c": (5, "Euclid")}, uuids=True),
     "named-ac": Space({**_A, "c": (5, "Euclid")}, uuids=True),
     "named-acb": Space({**_A, "c": (5, "Euclid"), "b": (4, "Dot")}, uuids=True),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from proofs.model.multi import params_of
 from proofs.model.sparse import MODIFIERS
 from proofs.powerloss.steps import SPACES, Lanes, Model, Run, Space, State, Step
 from vecdb.storage.builder import SegmentBuilder
@@ -30,11 +31,7 @@ class Create(Step):
 
 
 def _parameters(space: Space) -> dict[str, Any]:
-    vectors = {
-        n: {"size": dim, "distance": d}
-        for n, (dim, d) in space.vectors.items()
-        if d not in MODIFIERS
-    }
+    vectors = {n: params_of(dim, d) for n, (dim, d) in space.vectors.items() if d not in MODIFIERS}
     sparse = {
         n: {"modifier": MODIFIERS[d]} for n, (_, d) in space.vectors.items() if d in MODIFIERS
     }
@@ -165,7 +162,7 @@ class Rename(Step):
             run.db.delete_vector_name(self.into, name)
         for name in after.keys() - before.keys():
             dim, distance = after[name]
-            config: Any = {"dense": {"size": dim, "distance": distance}}
+            config: Any = {"dense": params_of(dim, distance)}
             if distance in MODIFIERS:
                 config = {"sparse": {"modifier": MODIFIERS[distance]}}
             run.db.create_vector_name(self.into, name, config)

@@ -11,6 +11,7 @@ import numpy as np
 
 from proofs.model import by_examples, by_payload, by_prefetch, comparison
 from proofs.model.comparison import NO_POINT
+from proofs.model.multi import MANY
 from proofs.model.searches import EXACT, draw_search
 from proofs.model.sparse import MODIFIERS
 from proofs.model.writes import random_filter
@@ -63,7 +64,7 @@ def _search_batch(collection: Any, kept: Kept, rng: Random) -> str | None:
 def _search_arrays(collection: Any, kept: Kept, rng: Random) -> str | None:
     s = draw_search(rng, kept.oracle, kept.pool)
     kind = kept.oracle.vectors[s.name]
-    if kind[1] in MODIFIERS:
+    if kind[1] in (*MODIFIERS, *MANY):
         return s.difference(kept.oracle, collection.search(s.vector, s.filter, s.params, s.limit))
     vectors = [s.query, kept.pool.vector(rng, s.name, kind)]
     found = collection.search_arrays(np.stack(vectors), s.name, s.filter, s.params, s.limit)

@@ -15,6 +15,7 @@ import time
 import warnings
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,9 @@ import numpy as np
 import pytest
 
 from vecdb import AsyncCollection, AsyncVecDB, Collection, VecDB, errors, models
+from vecdb.aio import opening, writes
 from vecdb.aio.writes import Write, _answer
+from vecdb.engine import process
 from vecdb.storage import fs
 
 DIM = 8
@@ -516,6 +519,41 @@ def test_writes_are_made_in_the_order_in_which_they_were_called(
     asyncio.run(main())
 
 
+def test_points_that_come_together_are_checked_together_and_refused_apart(
+    tmp_path: Path, syncs: list[str]
+) -> None:
+    good = [{"id": n, "vector": [float(n)] * DIM} for n in range(1, 8)]
+    wrong = {"id": 100, "vector": [1.0]}
+    unknown = {"id": 101, "vector": [1.0] * DIM, "colour": "red"}
+    again = {"id": 1, "vector": [9.0] * DIM, "payload": {"n": 2}}
+    points = [*good[:3], wrong, *good[3:], unknown, again]
+
+    async def main() -> None:
+        async with AsyncVecDB(tmp_path / "db") as db:
+            await db.create_collection(NAME, CONFIG)
+            syncs.clear()
+            for some in (points, [*good, again]):
+                outcomes = await asyncio.gather(
+                    *(db.upsert(NAME, [each]) for each in some), return_exceptions=True
+                )
+                refused = [str(each) for each in outcomes if isinstance(each, Exception)]
+                if some is points:
+                    assert len(refused) == 2
+                    assert "point 100" in refused[0]
+                    assert "colour" in refused[1]
+                else:
+                    assert not refused
+                done = [e.operation_id for e in outcomes if isinstance(e, models.UpdateResult)]
+                assert done == list(range(done[0] or 0, (done[0] or 0) + len(good) + 1)), "in order"
+            assert len(syncs) == 2
+            found = await db.retrieve(NAME, range(1, 102), with_vectors=True)
+            assert [each.id for each in found] == list(range(1, 8))
+            assert found[0].payload == {"n": 2}
+            assert list(found[0].vector or []) == [9.0] * DIM
+
+    asyncio.run(main())
+
+
 class Stopping(list[Any]):
     """A list that cannot be read: an error in a program's own iterator."""
 
@@ -682,7 +720,7 @@ def test_a_cancelled_upload_ends_between_two_batches(tmp_path: Path) -> None:
             upload.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await upload
-            await until(lambda: db._calls._running == 0)
+            await until(lambda: not db._calls.threads._at_work)
             written = (await c.count()).count - 1
             assert written % 10 == 0
             assert next(sent) in (written, written + 10)
@@ -706,7 +744,7 @@ def test_who_no_longer_waits_for_the_optimizer_holds_no_thread(
             for task in waits[1:]:
                 task.cancel()
             await asyncio.gather(*waits[1:], return_exceptions=True)
-            await until(lambda: db._calls._running <= 1)
+            await until(lambda: len(db._calls.threads._at_work) <= 1)
             await db.close()
             assert await waits[0] is False
 
@@ -862,6 +900,90 @@ def test_opening_that_is_cancelled_leaves_nothing_open(
         await db.close()
         async with AsyncVecDB(tmp_path / "db"):
             pass
+
+    asyncio.run(main())
+
+
+def let_go_when_somebody_waits(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Set when somebody who opens a database waits for threads that may still have it."""
+    waited = threading.Event()
+    wait = process._wait_for_threads
+
+    def waiting(lock_file: Path) -> None:
+        waited.set()
+        wait(lock_file)
+
+    monkeypatch.setattr(process, "_wait_for_threads", waiting)
+    return waited
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_who_lets_go_of_one_may_open_it_again_while_a_thread_has_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: bool
+) -> None:
+    # There was LockedError for as long as the thread that had written was on its way out.
+    waited = let_go_when_somebody_waits(monkeypatch)
+    answer_all = writes._answer_all
+
+    def lingering(outcomes: Any) -> None:
+        answer_all(outcomes)
+        assert waited.wait(LONG)
+
+    async def main() -> None:
+        db = await AsyncVecDB(tmp_path / "db")
+        await with_points(db)
+        monkeypatch.setattr(writes, "_answer_all", lingering)
+        if fails:
+            with suppress(errors.InvalidInputError):
+                await db.upsert(NAME, batch([1], vectors(2)))
+        else:
+            await db.upsert(NAME, [point(1000)])
+        del db
+        async with AsyncVecDB(tmp_path / "db") as db:
+            assert waited.is_set()
+            assert (await db.count(NAME)).count == (50 if fails else 51)
+
+    asyncio.run(main())
+
+
+def test_who_lets_go_of_one_may_open_it_again_while_the_thread_that_opened_it_has_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited = let_go_when_somebody_waits(monkeypatch)
+    run = opening._run
+
+    def lingering(opened: Any, *more: Any) -> None:
+        run(opened, *more)
+        if not waited.is_set():
+            assert waited.wait(LONG)
+        assert opened.done()
+
+    monkeypatch.setattr(opening, "_run", lingering)
+
+    async def main() -> None:
+        db = await AsyncVecDB(tmp_path / "db")
+        del db
+        again = AsyncVecDB(tmp_path / "db")
+        await again
+        await again.close()
+
+    asyncio.run(main())
+
+
+def test_one_that_somebody_has_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        async with AsyncVecDB(tmp_path / "db") as db:
+            c = await with_points(db)
+            gate = Gate(monkeypatch)
+            write = asyncio.create_task(c.upsert([point(1000)]))
+            await gate.wait()
+            with pytest.raises(errors.LockedError):
+                await AsyncVecDB(tmp_path / "db")
+            assert not write.done()
+            gate.opened.set()
+            await write
 
     asyncio.run(main())
 

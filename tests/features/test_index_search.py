@@ -389,7 +389,9 @@ def test_a_point_as_the_query_is_not_in_its_answer(db: VecDB, distance: str) -> 
 
 
 def test_payloads_and_vectors_are_those_of_the_point(db: VecDB) -> None:
-    for hit in db.search("Euclid", QUERIES[3], with_vectors=True, query_filter=ranked_below(2500)):
+    hits = db.search("Euclid", QUERIES[3], with_vectors=True, query_filter=ranked_below(2500))
+    assert len(hits) == 10
+    for hit in hits:
         assert hit.payload == {"rank": int(RANKS[hit.id])}
         np.testing.assert_array_equal(np.array(hit.vector, np.float32), VECTORS[hit.id])
 
@@ -700,8 +702,8 @@ def test_three_storage_modes_give_the_same_answers(own_db: VecDB) -> None:
     segment = index(own_db, "c")
     expected = [plain(hits) for hits in ask(own_db, "c")]
     assert recall_of("Cosine", ask(own_db, "c")) >= 0.97 - MISS
-    modes = [(1000, True, "mapped", "anonymous"), (1000, False, "mapped", "mapped")]
-    modes += [(0, True, "anonymous", "anonymous")]
+    modes = [(1000, True, "cold", "pinned"), (1000, False, "cold", "cached")]
+    modes += [(0, True, "pinned", "pinned")]
     for threshold, ram, originals, codes in modes:
         own_db.update_collection(
             "c",

@@ -32,7 +32,6 @@ IGNORED: dict[str, Any] = {
     "api_key": "secret",
     "auth_token_provider": str,
     "check_compatibility": False,
-    "collection_params": {"replication_factor": 2},
     "consistency": "majority",
     "force_disable_check_same_thread": True,
     "grpc_grace": 1.0,
@@ -40,11 +39,9 @@ IGNORED: dict[str, Any] = {
     "grpc_port": 6334,
     "headers": {"a": "b"},
     "https": True,
-    "id_tracker": {"on_disk": True},
     "local_inference_batch_size": 8,
     "method": "fork",
     "ordering": "strong",
-    "payload": {"on_disk": True},
     "pool_size": 3,
     "port": 6333,
     "prefer_grpc": True,
@@ -119,7 +116,7 @@ def called(database: VecDB, directory: Path, verb: str, **extra: Any) -> Any:
     if verb == "update_vectors":
         least["points"] = [models.PointVectors(id=1, vector=[0.0, 1.0])]
     if verb in ("create_collection", "recreate_collection"):
-        least["collection_name"] = "new"
+        least |= {"collection_name": "new", "payload": None}
     if verb == "upload_collection":
         least |= {"vectors": [[1.0, 0.0]], "payload": None}
     if verb == "update_collection":

@@ -15,11 +15,12 @@ from vecdb.index.sparse import building
 from vecdb.kernels.sparse import scan_sparse, score_sparse, search_postings
 from vecdb.kernels.topk import topk_sort
 from vecdb.storage.format import DamageError, pack_bits, pack_blocks
-from vecdb.storage.memory_vectors import SparseVectors
+from vecdb.storage.memory_vectors import RaggedVectors
 from vecdb.storage.states import read_terms
 from vecdb.vectors import to_sparse
 from vecdb.vectors.blocks import concat, none_of, replaced
-from vecdb.vectors.sparse import SparseBlock, ascend, offsets_of, weighted_sum
+from vecdb.vectors.ragged import offsets_of
+from vecdb.vectors.sparse import SparseBlock, ascend, weighted_sum
 
 ALL = np.empty(0, dtype=np.uint8)
 
@@ -151,7 +152,7 @@ def test_what_is_no_sparse_vector_is_refused(given: Any, message: str) -> None:
 
 def test_memory_keeps_rows_where_they_are(rng: np.random.Generator) -> None:
     """In many chunks, a long one in a chunk of its own; and what was read before stays."""
-    kept, parts = SparseVectors(), []
+    kept, parts = RaggedVectors(SparseBlock.of_none(0)), []
     for number in range(40):
         block = random_block(rng, 997, 400, 90 if number % 3 else 3)
         if number == 20:

@@ -101,7 +101,7 @@ def _search(view: View, arguments: Mapping[str, Any]) -> bool:
 
 def _is_little(view: View, vector: VectorSchema, chosen: bool) -> bool:
     """Whether little is read, at worst, for the nearest points to one query."""
-    if vector.is_sparse:  # what its postings take is not known before
+    if vector.is_ragged:  # what its postings take is not known before
         return False
     scanned = total = segments = 0
     for segment_view in view.segments:
@@ -111,7 +111,7 @@ def _is_little(view: View, vector: VectorSchema, chosen: bool) -> bool:
         if _way(segment_view, vector.name, chosen) not in _warm.get(segment, ()):
             return False
         vectors = segment.vectors(vector.name)
-        if vectors is not None and vectors.cold:  # the last search has waited for the disk
+        if vectors is not None and vectors.waits:  # the last search has waited for the disk
             return False
         segments += 1
         total += values

@@ -16,9 +16,11 @@ from pathlib import Path
 from vecdb import models
 from vecdb.engine import process
 from vecdb.engine.archive import restore, snapshots
+from vecdb.engine.budget import Budget
 from vecdb.engine.open import database_dir, places
 from vecdb.engine.open.aliases import Aliases
 from vecdb.engine.open_collections import OpenCollections
+from vecdb.engine.pins import settle_all
 from vecdb.engine.repair.check import CheckReport, check_files
 from vecdb.engine.store import Store
 from vecdb.engine.write.checkpoint import checkpoint
@@ -50,7 +52,13 @@ class Database:
     """
 
     def __init__(
-        self, path: Path | None, *, sync: SyncLevel, sync_interval: float, read_only: bool
+        self,
+        path: Path | None,
+        budget: Budget,
+        sync: SyncLevel,
+        sync_interval: float,
+        *,
+        read_only: bool,
     ) -> None:
         self.holding = process.Holding()
         self._temporary = path is None
@@ -61,23 +69,27 @@ class Database:
         self._lock = threading.RLock()  # guards what is open; before any lock of a store
         self._place: Place | None = None  # held open, and locked, to be written to
         self._file_lock: fs.FileLock | None = None
-        self._collections = OpenCollections(self.path / layout.COLLECTIONS, self._level)
+        self._collections = OpenCollections(self.path / layout.COLLECTIONS, self._level, budget)
+        self.budget = budget
         self.optimizer = self._collections.optimizer
         self._aliases = Aliases(self.path, self._collections.__contains__)
         self._syncer = Syncer(self._collections.stores, sync_interval)
         self.closed = False
+        self._is_released = False
         process.enter(self)  # before there is a lock that a fork would copy
         if read_only:
             database_dir.require_database(self.path)
             self.refresh()
         else:
             self._open_for_writing()
-            try:
+        try:
+            settle_all(budget, self.stores())
+            if not read_only:
                 self._start_threads()
-            except BaseException:  # there may be too many of them
-                with suppress(Exception):
-                    self.close()
-                raise
+        except BaseException:  # there may be too many of them, or no room
+            with suppress(Exception):
+                self.close()
+            raise
 
     def _start_threads(self) -> None:
         self.optimizer.start()
@@ -121,26 +133,26 @@ class Database:
     # -- its end ---------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Stop the threads, checkpoint every collection, release the lock. May be repeated; does
-        nothing in a forked child."""
+        """Stop the threads, checkpoint every collection, release the lock. May be repeated, which
+        finishes what Ctrl-C has cut short; does nothing in a forked child."""
         if os.getpid() != self._pid:
             return
         with self._lock:
-            if self.closed:
+            if self._is_released:
                 return
             for store in self.stores():
                 store.require_outside()
-            self.closed = True
-            for store in self.stores():
-                store.closing = True  # the optimizer may wait for who writes columns
             try:
+                self.closed = True
+                for store in self.stores():
+                    store.closing = True  # the optimizer may wait for who writes columns
                 self._syncer.stop()
                 self.optimizer.stop()
             finally:
                 self._let_go(keep=not (self._temporary or self.read_only))
 
     def __del__(self) -> None:
-        if not self.closed and os.getpid() == self._pid:
+        if not self._is_released and os.getpid() == self._pid:
             process.end(self)
 
     def _let_go(self, *, keep: bool) -> None:
@@ -161,6 +173,7 @@ class Database:
             self._file_lock.release()
         if self._place is not None:
             self._place.close()
+        self._is_released = True
 
     def _remove(self) -> None:
         """Remove a temporary database, and nothing that was put in its place."""

@@ -16,9 +16,11 @@ from typing import Any
 from vecdb import models
 from vecdb.engine.archive import restore
 from vecdb.engine.archive.unpack import Unpacked
+from vecdb.engine.budget import Budget
 from vecdb.engine.open import database_dir, places, recovery
 from vecdb.engine.open.follower import Follower, identity
 from vecdb.engine.optimize.optimizer import Optimizer
+from vecdb.engine.pins import settle
 from vecdb.engine.signals import Uninterrupted
 from vecdb.engine.store import Store
 from vecdb.errors import (
@@ -46,9 +48,10 @@ class OpenCollections:
     store. Looking at them needs none.
     """
 
-    def __init__(self, parent: Path, level: LogLevel) -> None:
+    def __init__(self, parent: Path, level: LogLevel, budget: Budget) -> None:
         self._parent = parent
         self._level = level
+        self._budget = budget
         # It asks for the stores here, not the database: its thread would keep one that nobody else
         # can reach.
         self.optimizer = Optimizer(self.stores)
@@ -202,21 +205,18 @@ class OpenCollections:
         """Close every one whatever happens to another, then raise what came first. ``keep``: with
         a checkpoint. Whoever closes gives the database's lock back next, and another process may
         write: so one whose close was interrupted while it waited is closed all the same."""
-        first: BaseException | None = None
-        for store in self.stores():
-            try:
-                try:
-                    recovery.close_store(store, keep=keep)
-                finally:
-                    if not store.closed:
-                        with Uninterrupted():
-                            recovery.close_store(store, keep=False)
-            except BaseException as error:
-                first = first or error
+        errors: list[BaseException | None] = []
+        stores = self.stores()
+        try:
+            errors += [_error_of_close(store, keep=keep) for store in stores]
+        finally:
+            with Uninterrupted():
+                left = [store for store in stores if not store.closed]
+                errors += [_error_of_close(store, keep=False) for store in left]
         self._open.clear()  # a closed database may be kept for long, its collections for nothing
         self._followers.clear()
-        if first is not None:
-            raise first
+        for error in filter(None, errors):
+            raise error
 
     # -- reading what another process writes -------------------------------------------------
 
@@ -283,19 +283,25 @@ class OpenCollections:
     def _follow(self, path: Path) -> bool:
         follower = self._followers.get(path)
         if follower is not None:
-            return follower.refresh()
-        follower = Follower(path)
+            changed = follower.refresh()
+            if changed:
+                settle(follower.store)
+            return changed
+        follower = Follower(path, self._budget)
         places.require_own_name(path, follower.name)
         # The follower last, as it is also forgotten last: the next refresh then makes up for a
         # Ctrl-C in between.
         self._open[follower.name] = follower.store
         self._followers[path] = follower
+        settle(follower.store)
         return True
 
     # -- the parts -------------------------------------------------------------------------
 
     def _open_one(self, path: Path, *, new: bool = False) -> None:
-        store = recovery.open_store(path, self._level, new=new, database=self._database)
+        store = recovery.open_store(
+            path, self._level, new=new, database=self._database, budget=self._budget
+        )
         try:
             places.require_own_name(path, store.name)
         except CorruptionError:
@@ -303,6 +309,7 @@ class OpenCollections:
             raise
         store.changed = self.optimizer.wake
         self._open[store.name] = store
+        settle(store)
         self.optimizer.wake()
 
     def _set_aside(self, path: Path, error: CorruptionError | FormatVersionError) -> None:
@@ -327,6 +334,15 @@ class OpenCollections:
                 # place would do so at the next open.
                 if not places.exists(path):
                     del listed[key]
+
+
+def _error_of_close(store: Store, *, keep: bool) -> BaseException | None:
+    """Close one; what went wrong, which must not keep others from being closed."""
+    try:
+        recovery.close_store(store, keep=keep)
+    except BaseException as error:
+        return error
+    return None
 
 
 def _directory_at(path: Path) -> object:

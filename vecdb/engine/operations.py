@@ -20,8 +20,17 @@ from vecdb.errors import InvalidInputError
 from vecdb.storage.format import MAX_PAYLOAD, DamageError, pack_blocks, unpack_blocks
 from vecdb.vectors.block import VectorBlock
 from vecdb.vectors.blocks import Block, none_of
-from vecdb.vectors.datatypes import INDICES, SPARSE, STORED, bytes_per_vector
-from vecdb.vectors.sparse import SparseBlock, ascend, offsets_of
+from vecdb.vectors.datatypes import (
+    INDICES,
+    SPARSE,
+    STORED,
+    bytes_per_vector,
+    is_multi,
+    size_of,
+)
+from vecdb.vectors.multi import MultiBlock
+from vecdb.vectors.ragged import offsets_of
+from vecdb.vectors.sparse import SparseBlock, ascend
 
 Keys = list[int]
 
@@ -90,8 +99,10 @@ def encode(operation: Operation) -> list[Any]:
         meta["vectors"] = [[name, block.dim] for name, block in given.items()]
         meta["absent"] = list(flagged)
         for block in given.values():
+            if not isinstance(block, VectorBlock):
+                blocks.append(block.sizes.astype("<u4"))
             if isinstance(block, SparseBlock):
-                blocks += [block.sizes.astype("<u4"), block.indices.astype(INDICES, copy=False)]
+                blocks.append(block.indices.astype(INDICES, copy=False))
             blocks.append(block.values.astype(STORED, copy=False))
         blocks += [(~has).view(np.uint8) for has in flagged.values()]
     elif isinstance(operation, EditPayload):
@@ -154,11 +165,14 @@ def fitted(operation: Operation, schema: Schema) -> Operation:
 
 def _is_meant(name: str, operation: Upsert | EditVectors, schema: Schema) -> bool:
     """Whether a vector name is still what the operation was made for. Another of the same name has
-    another dimension, or a distance for which vectors may be kept in another form."""
+    another dimension, or a distance or datatype for which vectors may be kept in another form."""
     vector = schema.get(name)
     if vector is None or vector.dim != operation.vectors[name].dim:
         return False
-    return operation.schema is None or vector.distance is operation.schema[name].distance
+    if operation.schema is None:
+        return True
+    checked = operation.schema[name]
+    return (vector.distance, vector.datatype) == (checked.distance, checked.datatype)
 
 
 def _decode(meta: dict[str, Any], blocks: deque[memoryview]) -> Operation:
@@ -216,10 +230,12 @@ def _decode_vectors(meta: dict[str, Any], blocks: deque[memoryview], rows: int) 
     """Takes the arrays it uses off ``blocks``."""
     vectors: dict[str, Block] = {}
     for name, dim in meta["vectors"]:
-        _require(isinstance(name, str) and type(dim) is int and dim >= 0, "vector names")
+        _require(isinstance(name, str) and type(dim) is int, "vector names")
         _require(name not in vectors, "a vector name twice")
         if dim == SPARSE:
             vectors[name] = _decode_sparse(blocks, rows)
+        elif is_multi(dim):
+            vectors[name] = _decode_multi(blocks, rows, size_of(dim))
         else:
             vectors[name] = _decode_dense(blocks.popleft(), rows, dim)
     for name in _texts(meta["absent"]):
@@ -227,6 +243,11 @@ def _decode_vectors(meta: dict[str, Any], blocks: deque[memoryview], rows: int) 
         _require(name in vectors and vectors[name].has is None, "absent vectors")
         _require(len(absent) == rows and not (absent > 1).any(), "absent vectors")
         vectors[name] = replace(vectors[name], has=absent == 0)
+    for block in vectors.values():
+        if isinstance(block, MultiBlock):
+            _require(
+                bool(((block.sizes > 0) == block.flags()).all()), "multivectors without vectors"
+            )
     return vectors
 
 
@@ -246,3 +267,12 @@ def _decode_sparse(blocks: deque[memoryview], rows: int) -> SparseBlock:
     _require(bool(np.isfinite(values).all()), "values that are not finite")
     _require(ascend(offsets, indices), "indices that do not ascend")
     return SparseBlock(offsets, indices, values)
+
+
+def _decode_multi(blocks: deque[memoryview], rows: int, size: int) -> MultiBlock:
+    sizes = np.frombuffer(blocks.popleft(), dtype="<u4")
+    values = np.frombuffer(blocks.popleft(), dtype=STORED)
+    offsets = offsets_of(sizes)
+    _require(len(sizes) == rows and offsets[-1] * size == len(values), "size of an array")
+    _require(bool(np.isfinite(values).all()), "values that are not finite")
+    return MultiBlock(offsets, values.reshape(-1, size))

@@ -9,7 +9,7 @@ from vecdb.engine.planner import SegmentStats, Stats
 from vecdb.engine.store import FileState, Store
 from vecdb.storage import lookup
 from vecdb.storage.segment import FileSegment
-from vecdb.vectors.datatypes import SPARSE
+from vecdb.vectors.datatypes import is_ragged
 
 
 def statistics(store: Store, *, settled: bool, rushing: bool = False) -> Stats:
@@ -24,6 +24,7 @@ def statistics(store: Store, *, settled: bool, rushing: bool = False) -> Stats:
         payload_bytes=store.payload_bytes,
         pressed=store.pressed,
         rushing=rushing,
+        most_rows=store.budget.rows_of_build(len(store.fields)),
     )
 
 
@@ -51,7 +52,7 @@ def _of_segment(store: Store, state: FileState) -> SegmentStats:
         live=state.live,
         committed_live=state.committed_live,
         codecs={name: vector.codec for name, vector in row.vectors.items()},
-        indexed=all(v.index for v in row.vectors.values() if v.dim != SPARSE),
+        indexed=all(v.index for v in row.vectors.values() if not is_ragged(v.dim)),
         damaged=state.segment.is_damaged,
         columns_due=_columns_due(store, state.segment),
         file_bytes=state.segment.file_bytes + state.edits.file_bytes,

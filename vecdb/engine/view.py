@@ -8,6 +8,7 @@ neither misses a point nor sees it twice.
 from __future__ import annotations
 
 import heapq
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -25,8 +26,7 @@ from vecdb.storage.derived import Index, QuantizedVectors
 from vecdb.storage.format import bits_at, count_set, unpack_bits
 from vecdb.storage.payload_edits import PayloadEdits
 from vecdb.storage.sparse_files import Postings
-from vecdb.vectors.blocks import Block
-from vecdb.vectors.sparse import SparseBlock
+from vecdb.vectors.blocks import Block, Ragged
 
 Floats = npt.NDArray[np.float32]
 Offsets = npt.NDArray[np.int64]
@@ -93,16 +93,16 @@ class Segment(Protocol):
         """Bits of the rows that have this vector; None: all of them."""
 
     def block(self, name: str, offsets: Offsets) -> Block:
-        """Copies of several rows' vectors, of either kind."""
+        """Copies of several rows' vectors, of any kind."""
 
     def entries(self, name: str, offsets: Offsets) -> int:
-        """How many numbers several rows' sparse vectors have."""
+        """How many numbers several rows' sparse vectors have, or tokens their multivectors."""
 
-    def blocks(self, name: str, rows: int) -> Iterator[tuple[int, Floats]]:
-        """The dense vectors of a name as (first row, ``float32 (n, dim)``) pieces."""
+    def blocks(self, name: str, rows: int) -> Iterator[tuple[int, npt.NDArray[Any]]]:
+        """The dense vectors of a name as (first row, ``(n, dim)`` in their datatype) pieces."""
 
-    def sparse_blocks(self, name: str, rows: int) -> Iterator[tuple[int, SparseBlock]]:
-        """The sparse vectors of a name as (first row, block) pieces."""
+    def ragged_blocks(self, name: str, rows: int) -> Iterator[tuple[int, Ragged]]:
+        """The sparse vectors, or multivectors, of a name as (first row, block) pieces."""
 
     def vectors(self, name: str) -> PlacedArray | None:
         """The dense vectors of a name as one file; None: they are in memory, in pieces, or no row
@@ -147,7 +147,7 @@ class SegmentView(Struct, frozen=True):
         """The encoded payload of one row."""
         if not self.edited:
             return self.segment.payload(row)
-        return self.payloads(np.array([row], dtype=np.int64))[0]
+        return self.edits.payload(row, self.seen, self.segment.payload)
 
     def payloads(self, rows: Offsets) -> list[Any]:
         """The encoded payloads of several rows."""
@@ -209,6 +209,8 @@ class View(Struct, frozen=True):
     """The fields of the payload that segments have columns of, or are to get them."""
     demand: Demand | None = None
     """Takes note of fields that would have been of use."""
+    remembered: int = sys.maxsize
+    """Bytes that reads may remember of the filters of each segment."""
     plain: dict[Any, Any] = {}
     """What plain searches of this view take, see `read.plain`."""
 

@@ -15,6 +15,8 @@ from vecdb.kernels.partitions import INDEX, visit
 from vecdb.kernels.rescoring import rescore, survivors
 from vecdb.kernels.shortlist import allowed_first
 from vecdb.kernels.signatures import (
+    COSINE,
+    DOT,
     MANHATTAN,
     bytes_1,
     bytes_2,
@@ -23,6 +25,7 @@ from vecdb.kernels.signatures import (
     floats_2,
     i64,
     ints_1,
+    originals_2,
     out_floats_2,
     out_ints_1,
     out_ints_2,
@@ -56,10 +59,13 @@ def _allowed_rows(order, mask, depth, wanted, sketched, chosen, found, counted):
 
 
 @njit(
-    types.void(
-        *(floats_2, *INDEX, f32, i64, words_1, bytes_1, i64),
-        *(i64, floats_2, i64, out_floats_2, out_ints_2, out_ints_2, out_floats_2),
-    ),
+    [
+        types.void(
+            *(floats_2, *INDEX, f32, i64, words_1, bytes_1, i64),
+            *(i64, vectors, i64, out_floats_2, out_ints_2, out_ints_2, out_floats_2),
+        )
+        for vectors in originals_2
+    ],
     nogil=True,
     cache=True,
 )
@@ -140,11 +146,14 @@ def nearest(  # type: ignore[no-untyped-def]
 
 
 @njit(
-    types.void(
-        *(floats_2, *INDEX, f32, i64, words_1, bytes_1, i64),
-        *(bytes_2, bytes_2, floats_1, i64, floats_1, floats_1, i64, i64),
-        *(i64, floats_2, i64, out_floats_2, out_ints_2, out_ints_2, out_floats_2),
-    ),
+    [
+        types.void(
+            *(floats_2, *INDEX, f32, i64, words_1, bytes_1, i64),
+            *(bytes_2, bytes_2, floats_1, i64, floats_1, floats_1, i64, i64),
+            *(i64, vectors, i64, out_floats_2, out_ints_2, out_ints_2, out_floats_2),
+        )
+        for vectors in originals_2
+    ],
     nogil=True,
     cache=True,
 )
@@ -232,7 +241,7 @@ def nearest_by_codes(  # type: ignore[no-untyped-def]
     score_codes(codes, tables, numbers, codes_metric, point, step, chosen[0, :count], estimates[0])
     kept = min(kept, count)
     survivors(
-        metric,
+        DOT if metric == COSINE else metric,  # what estimates are of
         sketched[0, :count],
         bounds[0],
         measured if count >= wanted else 0,

@@ -29,7 +29,7 @@ Convert = Callable[[Any], Any]
 # "unknown" to somebody who moves working code over.
 # fmt: off
 _QDRANT_ONLY = frozenset({
-    "memory", "multivector_config", "order_value", "shard_key",
+    "memory", "order_value", "shard_key",
 })
 # fmt: on
 

@@ -31,9 +31,10 @@ def _unread(value: Any) -> Any:
 
 Payload = dict[str, Any]
 DenseVector = Sequence[float] | np.ndarray[Any, Any]
+MultiVector = Sequence[DenseVector] | np.ndarray[Any, Any]
 Vector = Annotated[DenseVector, By(_unread, "a vector")]
 VectorStruct = Annotated[
-    DenseVector | Mapping[str, DenseVector | SparseVector | Document],
+    DenseVector | MultiVector | Mapping[str, DenseVector | MultiVector | SparseVector | Document],
     By(_unread, "a vector or a dict of name to vector"),
 ]
 Limit = Annotated[int, Meta(ge=1)]

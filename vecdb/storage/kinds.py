@@ -30,6 +30,10 @@ class Kind(IntEnum):
     SPARSE_VALUES = 17
     TERMS = 18
     POSTINGS = 19
+    TOKEN_OFFSETS = 20
+    TOKENS = 21
+    TOKEN_LABELS = 22
+    TOKEN_INDEX = 23
 
 
 DTYPES: dict[int, np.dtype[Any]] = {
@@ -37,4 +41,5 @@ DTYPES: dict[int, np.dtype[Any]] = {
     2: np.dtype("<u4"),
     3: np.dtype("<u8"),
     4: np.dtype("<f4"),
+    5: np.dtype("<f2"),
 }

@@ -9,20 +9,22 @@ when its view was published. What the writer changes in place lies beyond every 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from msgspec.structs import replace
 
 from vecdb import ids
 from vecdb.errors import CorruptionError
 from vecdb.storage.arrays import PlacedArray
 from vecdb.storage.catalog import Bits
 from vecdb.storage.format import bits_at, pack_bits
-from vecdb.storage.memory_vectors import SparseVectors, Vectors, vectors_of
+from vecdb.storage.memory_vectors import RaggedVectors, Vectors, vectors_of
 from vecdb.storage.payload_edits import PayloadEdits
 from vecdb.vectors.block import VectorBlock
-from vecdb.vectors.blocks import Block
-from vecdb.vectors.sparse import SparseBlock
+from vecdb.vectors.blocks import Block, Ragged
+from vecdb.vectors.datatypes import FLOAT32
 
 Floats = npt.NDArray[np.float32]
 Flags = npt.NDArray[np.bool_]
@@ -39,7 +41,10 @@ class MemorySegment:
     columns: Mapping[str, PlacedArray] = {}
     """None: they are made with a file."""
 
-    def __init__(self, segment_id: int, dims: dict[str, int]) -> None:
+    def __init__(
+        self, segment_id: int, dims: dict[str, int], datatypes: Mapping[str, str] | None = None
+    ) -> None:
+        """``datatypes``: of the vector names whose originals are not float32."""
         self.id = segment_id
         self.dims = dims
         self.rows = 0
@@ -48,7 +53,10 @@ class MemorySegment:
         self.vector_bytes = 0
         self.payload_bytes = 0
         self.edits = PayloadEdits()
-        self._vectors = {name: vectors_of(dim) for name, dim in dims.items()}
+        self._vectors = {
+            name: vectors_of(dim, (datatypes or {}).get(name, FLOAT32))
+            for name, dim in dims.items()
+        }
         self._keys: list[int] = []
         self._seqs: list[int] = []
         self._payloads: list[bytes] = []
@@ -82,7 +90,7 @@ class MemorySegment:
         self._payloads.extend(payloads)
         for name, kept in self._vectors.items():
             kept.append(vectors[name])  # type: ignore[arg-type]
-            self.vector_bytes += vectors[name].nbytes
+            self.vector_bytes += kept.bytes_of(vectors[name])  # type: ignore[arg-type]
         self.payload_bytes += sum(map(len, payloads))
         latest.update(zip(keys, range(start, start + count), strict=True))
         self._grow_alive(start + count)
@@ -152,15 +160,15 @@ class MemorySegment:
         return self._dense(name).take(offsets)
 
     def block(self, name: str, offsets: Offsets) -> Block:
-        """Copies of several rows' vectors, of either kind."""
+        """Copies of several rows' vectors, of any kind."""
         kept, has = self._vectors[name], self.has(name, offsets)
-        if isinstance(kept, SparseVectors):
-            return SparseBlock(*kept.take(offsets).parts, has)
+        if isinstance(kept, RaggedVectors):
+            return replace(kept.take(offsets), has=has)  # type: ignore[no-any-return]
         return VectorBlock(kept.take(offsets), has)
 
     def entries(self, name: str, offsets: Offsets) -> int:
-        """How many numbers several rows' sparse vectors have."""
-        return self._sparse(name).entries(offsets)
+        """How many numbers several rows' sparse vectors have, or tokens their multivectors."""
+        return self._ragged(name).entries(offsets)
 
     def has(self, name: str, offsets: Offsets) -> npt.NDArray[np.bool_] | None:
         """Which of the rows have this vector; None: all of them."""
@@ -172,23 +180,24 @@ class MemorySegment:
         has = self._vectors[name].has.flags
         return None if has is None else pack_bits(has[:rows])
 
-    def blocks(self, name: str, rows: int) -> Iterator[tuple[int, Floats]]:
-        """The dense vectors of the first ``rows`` rows as (first row, ``float32 (n, dim)``)
-        pieces."""
+    def blocks(self, name: str, rows: int) -> Iterator[tuple[int, npt.NDArray[Any]]]:
+        """The dense vectors of the first ``rows`` rows as (first row, ``(n, dim)`` in their
+        datatype) pieces."""
         return self._dense(name).blocks(rows)
 
-    def sparse_blocks(self, name: str, rows: int) -> Iterator[tuple[int, SparseBlock]]:
-        """The sparse vectors of the first ``rows`` rows as (first row, block) pieces."""
-        return self._sparse(name).blocks(rows)
+    def ragged_blocks(self, name: str, rows: int) -> Iterator[tuple[int, Ragged]]:
+        """The sparse vectors, or multivectors, of the first ``rows`` rows as (first row, block)
+        pieces."""
+        return self._ragged(name).blocks(rows)
 
     def _dense(self, name: str) -> Vectors:
         kept = self._vectors[name]
         assert isinstance(kept, Vectors)
         return kept
 
-    def _sparse(self, name: str) -> SparseVectors:
+    def _ragged(self, name: str) -> RaggedVectors[Any]:
         kept = self._vectors[name]
-        assert isinstance(kept, SparseVectors)
+        assert isinstance(kept, RaggedVectors)
         return kept
 
     def vectors(self, name: str) -> None:

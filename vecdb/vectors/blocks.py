@@ -9,14 +9,19 @@ import numpy as np
 import numpy.typing as npt
 
 from vecdb.vectors.block import VectorBlock
-from vecdb.vectors.datatypes import SPARSE
+from vecdb.vectors.datatypes import SPARSE, is_multi, size_of
+from vecdb.vectors.multi import MultiBlock
 from vecdb.vectors.sparse import SparseBlock
 
-Block: TypeAlias = VectorBlock | SparseBlock
+Ragged: TypeAlias = SparseBlock | MultiBlock
+"""Vectors of unequal length."""
+Block: TypeAlias = VectorBlock | Ragged
 
 
 def none_of(rows: int, dim: int) -> Block:
     """A block of rows without vectors of this dimension."""
+    if is_multi(dim):
+        return MultiBlock.of_none(rows, size_of(dim))
     return SparseBlock.of_none(rows) if dim == SPARSE else VectorBlock.of_none(rows, dim)
 
 
@@ -34,8 +39,8 @@ def replaced(block: Block, which: npt.NDArray[np.bool_], by: Block) -> Block:
 
 
 def filled(block: Block) -> npt.NDArray[np.bool_]:
-    """Which rows have numbers that are not zero."""
+    """Which rows have numbers; dense ones some that are not zero."""
     flags: npt.NDArray[np.bool_] = (
-        block.sizes > 0 if isinstance(block, SparseBlock) else (block.values != 0).any(axis=1)
+        (block.values != 0).any(axis=1) if isinstance(block, VectorBlock) else block.sizes > 0
     )
     return flags

@@ -10,10 +10,10 @@ import numpy.typing as npt
 from msgspec import Struct
 
 from vecdb.vectors.datatypes import INDICES, SPARSE, STORED
+from vecdb.vectors.ragged import Offsets, offsets_of, taken
 
 Floats = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.uint32]
-Offsets = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 
 
@@ -109,22 +109,12 @@ class SparseBlock(Struct, frozen=True):
         return self.indices[start:stop].tolist(), self.values[start:stop].tolist()
 
 
-def offsets_of(sizes: npt.NDArray[Any]) -> Offsets:
-    """Where rows of these sizes begin, and where the last one ends."""
-    offsets = np.zeros(len(sizes) + 1, dtype=np.int64)
-    np.cumsum(sizes, out=offsets[1:])
-    return offsets
-
-
 def rows_of(
     offsets: npt.NDArray[Any], indices: Indices, values: Floats, rows: Offsets
 ) -> SparseBlock:
     """Copies of some rows, of which nothing says whether they have a vector."""
-    starts = offsets[rows].astype(np.int64)
-    sizes = offsets[rows + 1].astype(np.int64) - starts
-    begins = offsets_of(sizes)
-    at = np.arange(begins[-1]) + np.repeat(starts - begins[:-1], sizes)
-    return SparseBlock(begins, indices[at], values[at])
+    begins, columns = taken(offsets, (indices, values), rows)
+    return SparseBlock(begins, *columns)
 
 
 def ascend(offsets: Offsets, indices: Indices) -> bool:

@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 from vecdb.errors import InvalidInputError
 from vecdb.vectors.datatypes import INDICES, STORED
-from vecdb.vectors.sparse import SparseBlock, offsets_of
+from vecdb.vectors.ragged import offsets_of
+from vecdb.vectors.sparse import SparseBlock
 
 _MOST = (1 << 32) - 1
 _LONGEST = 1.8e19

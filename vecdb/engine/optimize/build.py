@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +29,7 @@ from vecdb import models, quantization
 from vecdb.engine.bits import count_bits, gather_bits, none_if_all
 from vecdb.engine.commit import abandon, committing
 from vecdb.engine.optimize.indexing import Arrangement, Scorer, arrange, index, leading, scorer_of
+from vecdb.engine.pins import settle
 from vecdb.engine.planner import is_optimized, space_for, wants_index
 from vecdb.engine.schema import Schema, VectorSchema
 from vecdb.engine.signals import Uninterrupted
@@ -57,6 +59,11 @@ Floats = npt.NDArray[np.float32]
 
 _TURN = 0.001
 """A build runs at most so many seconds before it lets searches take their turn."""
+_FEWEST = 256
+"""A quantizer is fit to no fewer rows, however little room there is."""
+_OF_SAMPLE = 8
+"""A sample, and the rows that are encoded at once, take so small a part of a build's room: fitting
+makes copies, and those of float64 are twice as large."""
 _SAMPLE_SEED = 20_240_229  # builds are repeatable: same rows, same codes
 
 
@@ -124,6 +131,8 @@ def build(
                 _build(store, sources, pinned, cancelled, progress)
     finally:
         store.building = ()
+    del states, sources  # what they have in memory makes room
+    settle(store)
 
 
 def _build(
@@ -143,16 +152,17 @@ def _build(
         everything = max(total, store.view.live)
         large = is_optimized(total, everything, pinned.schema, store.config.optimizer_config)
         quantized = [v for v in schema if large and v.codec is not None]
-        dense = [vector for vector in schema if not vector.is_sparse]
+        dense = [vector for vector in schema if not vector.is_ragged]
         clustered = dense if large and wants_index(total, store.config.optimizer_config) else []
         meter = Meter(total * (1 + len(quantized) + len(clustered)), cancelled, progress)
-        arranged = _arrange(sources, leading(clustered), total, meter) if clustered else None
+        room = store.budget.build
+        arranged = _arrange(sources, leading(clustered), total, meter, room) if clustered else None
         order = np.arange(total) if arranged is None else arranged.order
         _copy(builder, sources, order, meter)
-        scorers = {vector.name: _quantize(builder, vector, meter) for vector in quantized}
+        scorers = {vector.name: _quantize(builder, vector, meter, room) for vector in quantized}
         for vector in clustered:
             scorer = scorers.get(vector.name)
-            index(builder, vector, arranged, scorer, meter.poll, meter.advance)
+            index(builder, vector, arranged, scorer, meter.poll, meter.advance, room)
         retired: list[FileSegment] | None = None
         while retired is None:
             fields = store.fields
@@ -180,7 +190,9 @@ def _require_space(store: Store, sources: list[Source]) -> None:
         raise OptimizerError(f"{store.path}: {free} bytes free, {need} needed to rewrite segments")
 
 
-def _arrange(sources: list[Source], vector: VectorSchema, total: int, meter: Meter) -> Arrangement:
+def _arrange(
+    sources: list[Source], vector: VectorSchema, total: int, meter: Meter, room: int
+) -> Arrangement:
     """The order of all sources' rows that makes partitions contiguous."""
     has = np.ones(total, dtype=np.bool_)
     for source, start in _starts(sources):
@@ -191,10 +203,10 @@ def _arrange(sources: list[Source], vector: VectorSchema, total: int, meter: Met
     def read(rows: Offsets) -> Floats:
         out = np.empty((len(rows), vector.dim), dtype=np.float32)
         for source, positions, offsets in _by_source(sources, rows):
-            out[positions] = source.segment.take(vector.name, offsets)
+            out[positions] = vector.compared(source.segment.take(vector.name, offsets))
         return out
 
-    return arrange(vector, total, has, read, meter.poll)
+    return arrange(vector, total, has, read, meter.poll, room)
 
 
 def _copy(builder: SegmentBuilder, sources: list[Source], order: Offsets, meter: Meter) -> None:
@@ -235,16 +247,19 @@ def _interleaved(blocks: list[tuple[Offsets, RowBlock]]) -> RowBlock:
     return RowBlock.concat([rows for _, rows in blocks]).take(where)
 
 
-def _quantize(builder: SegmentBuilder, vector: VectorSchema, meter: Meter) -> Scorer:
-    """Write the codes of one vector name. Returns a function that scores rows by them."""
+def _quantize(builder: SegmentBuilder, vector: VectorSchema, meter: Meter, room: int) -> Scorer:
+    """Write the codes of one vector name. Returns a function that scores rows by them. ``room``:
+    bytes of memory that it may take."""
     codec = vector.codec
     assert codec is not None
-    vectors = builder.vectors(vector.name)
+    written = builder.vectors(vector.name)
     kind = quantization.QUANTIZERS[codec["kind"]]
     options = {key: value for key, value in codec.items() if key not in ("kind", "layout")}
+    size = bytes_per_vector(vector.dim)
+    wanted = min(kind.sample_size(vector.dim), max(_FEWEST, room // _OF_SAMPLE // size))
     try:
         quantizer = kind.fit(
-            _sample(builder, vector.name, vectors, kind.sample_size(vector.dim)),
+            vector.compared(_sample(builder, vector.name, written, wanted)),
             vector.metric,
             cancelled=meter.cancelled,
             **options,
@@ -253,10 +268,10 @@ def _quantize(builder: SegmentBuilder, vector: VectorSchema, meter: Meter) -> Sc
         raise Cancelled from None
 
     def pieces() -> Iterator[Floats]:
-        step = max(32, (8 << 20) // bytes_per_vector(vector.dim) // 32 * 32)
-        for start in range(0, len(vectors), step):
+        step = max(32, min(8 << 20, room // _OF_SAMPLE) // size // 32 * 32)
+        for start in range(0, len(written), step):
             meter.poll()
-            yield vectors[start : start + step]
+            yield vector.compared(written[start : start + step])
 
     if isinstance(quantizer, quantization.ScalarQuantizer) and codec["quantile"] is None:
         for piece in pieces():
@@ -274,7 +289,9 @@ def _quantize(builder: SegmentBuilder, vector: VectorSchema, meter: Meter) -> Sc
     return scorer_of(quantizer, builder.add_codes(vector.name, codec, quantizer, codes()))
 
 
-def _sample(builder: SegmentBuilder, name: str, vectors: Floats, size: int) -> Floats:
+def _sample(
+    builder: SegmentBuilder, name: str, vectors: npt.NDArray[Any], size: int
+) -> npt.NDArray[Any]:
     """At most ``size`` rows that have the vector, picked evenly at random, in row order."""
     rows = builder.rows_with(name)
     if len(rows) == 0:

@@ -30,6 +30,7 @@ from vecdb.engine.read.plan import (
     Nearest,
     Ordered,
     Plan,
+    Relevant,
     Rescored,
     Sampled,
     Scroll,
@@ -37,6 +38,7 @@ from vecdb.engine.read.plan import (
 )
 from vecdb.engine.read.reader import walk
 from vecdb.engine.read.rows import read_payloads, vectors_of
+from vecdb.engine.read.text import relevant
 from vecdb.engine.view import Segment, SegmentView, View
 from vecdb.storage.format import count_set
 
@@ -122,8 +124,8 @@ def hits_of_queries(view: View, search: Nearest, queries: Floats) -> list[Hits]:
 
 def _alike(search: Nearest) -> Any:
     """Equal for searches that differ in nothing but their vectors: they are made together."""
-    if search.excluded or search.sparse is not None:
-        return id(search)  # alone: its rows are its own, or its postings
+    if search.excluded or search.ragged is not None:
+        return id(search)  # alone: its rows are its own, or its way to find them
     condition = search.condition
     shared: Any = id(condition)
     if condition is not None and condition.bounds is None and condition.digest is not None:
@@ -138,6 +140,8 @@ def _read(view: View, leaf: Plan, explained: Explained | None = None) -> Hits:
         return _passing(leaf, hits)
     if isinstance(leaf, Combined):
         return combined(view, leaf, explained)
+    if isinstance(leaf, Relevant):
+        return relevant(view, leaf, explained)
     assert isinstance(leaf, Scroll | Ordered | Sampled)
     if explained is not None:
         _explain(view, leaf, explained)

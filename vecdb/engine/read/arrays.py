@@ -26,9 +26,10 @@ def scored_arrays(
     """The points nearest to each of many vectors: a request without a query says how. Raises
     InvalidInputError, NotFoundError."""
     vector = vector_schema(view.schema, "" if request.using is None else request.using)
-    if vector.is_sparse:
+    if vector.is_ragged:
+        are = "multivectors" if vector.is_multi else "sparse"
         raise InvalidInputError(
-            f"using: expected the name of dense vectors, got {vector.name!r}, which are sparse"
+            f"using: expected the name of dense vectors, got {vector.name!r}, which are {are}"
         )
     # What is the same for all queries is checked with one of them.
     request = replace(request, query=np.zeros(vector.dim, dtype=np.float32))

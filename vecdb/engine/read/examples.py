@@ -67,6 +67,11 @@ def _average(
             weights = [2 * each for each in weights] + [-1.0 / len(negative)] * len(negative)
         sparse = weighted_sum(concat([*positive, *negative]), weights)
         return search_of(asked, examples.schema, sparse, tuple(examples.keys))
+    if examples.schema.is_multi:
+        # As in Qdrant: nothing is averaged, all vectors are those of one query.
+        tokens = np.concatenate([concat(positive).values, *(-concat([n]).values for n in negative)])
+        query = read_vector(examples.schema, tokens, "query.recommend")
+        return search_of(asked, examples.schema, query, tuple(examples.keys))
     mean = _mean(positive)
     if negative:
         mean = mean + mean - _mean(negative)
@@ -172,12 +177,12 @@ class _Examples:
         """The plan of all."""
         asked = self._asked
         require_idf(asked, self.schema)
-        sparse = concat(examples) if self.schema.is_sparse else None
-        given: Any = examples if sparse is None else [_NO_NUMBERS] * len(examples)
+        ragged = concat(examples) if self.schema.is_ragged else None
+        given: Any = examples if ragged is None else [_NO_NUMBERS] * len(examples)
         return Combined(
             vector=self.schema,
             examples=np.ascontiguousarray(np.stack(given)),
-            sparse=sparse,
+            ragged=ragged,
             rule=rule,
             excluded=tuple(dict.fromkeys(self.keys)),
             condition=asked.condition,

@@ -8,13 +8,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from msgspec import Struct
+from msgspec.structs import replace
 
 from vecdb import ids, models, vectors
 from vecdb.engine.read.rows import gather
 from vecdb.engine.schema import VectorSchema, vector_schema
 from vecdb.engine.view import View
 from vecdb.errors import InvalidInputError, NotFoundError
-from vecdb.vectors.sparse import SparseBlock
+from vecdb.vectors.block import VectorBlock
+from vecdb.vectors.blocks import Ragged
+from vecdb.vectors.multi import MultiBlock
 
 Floats = npt.NDArray[np.float32]
 Elsewhere = Callable[[str], View]
@@ -51,7 +54,7 @@ def is_id(given: Any) -> bool:
 
 def looked_up(
     where: Lookup, point_id: Any, vector: VectorSchema, what: str, *, normalize: bool = True
-) -> tuple[Floats | SparseBlock, tuple[int, ...]]:
+) -> tuple[Floats | Ragged, tuple[int, ...]]:
     """The vector that an id stands for in a search by ``vector``, and the key of the point if it is
     not to be among the results. Raises InvalidInputError, NotFoundError."""
     name = vector.name if where.name is None else where.name
@@ -72,16 +75,21 @@ def looked_up(
             f"{what}: expected an id that stands for {_length(vector)}, got {point_id!r}, whose "
             f"vector {there.name!r}{_in(where)} has {_length(there)}"
         )
-    if isinstance(gathered, SparseBlock):
-        return SparseBlock(*gathered.parts), () if where.elsewhere else (key,)
-    numbers = gathered.values[0]
-    cosine = models.Distance.COSINE
-    if normalize and vector.distance is cosine and there.distance is not cosine:
-        numbers = vectors.to_query(numbers, vector.dim, normalize=True, what=what)
-    return numbers, () if where.elsewhere else (key,)
+    keys = () if where.elsewhere else (key,)
+    normalize = normalize and vector.normalize and not there.is_normalized
+    if isinstance(gathered, VectorBlock):
+        numbers = gathered.values[0]
+        if normalize:
+            numbers = vectors.to_query(numbers, vector.dim, normalize=True, what=what)
+        return numbers, keys
+    if isinstance(gathered, MultiBlock) and normalize:
+        gathered = vectors.to_multi([gathered.values], vector.size, normalize=True, what=[what])
+    return replace(gathered, has=None), keys
 
 
 def _length(vector: VectorSchema) -> str:
+    if vector.is_multi:
+        return f"many vectors of {vector.size} numbers"
     return "sparse numbers" if vector.is_sparse else f"{vector.dim} numbers"
 
 

@@ -14,12 +14,12 @@ from vecdb.engine.read.masks import allowed
 from vecdb.engine.read.ordered import drawn
 from vecdb.engine.read.reader import condition
 from vecdb.engine.read.rows import gather
-from vecdb.engine.read.segment.inverted import sparse_scores
 from vecdb.engine.read.segment.originals import exact_scores
+from vecdb.engine.read.segment.ragged import ragged_scores
 from vecdb.engine.schema import vector_schema
 from vecdb.engine.view import View, live_rows
 from vecdb.errors import InvalidInputError
-from vecdb.vectors.sparse import SparseBlock
+from vecdb.vectors.block import VectorBlock
 
 _LIMIT, _SAMPLE = 3, 10
 """As in Qdrant, if nothing is said."""
@@ -58,12 +58,14 @@ def matrix(view: View, filter: Any, limit: Any, sample: Any, using: Any) -> Matr
     keyed = sorted((view.segments[at].segment.key(row), at, row) for at, row in places)
     where, at = np.array([place[1:] for place in keyed], dtype=np.int64).T
     block = gather(view, where, at, vector.name)
+    if isinstance(block, VectorBlock):
+        block = VectorBlock(vector.compared(block.values))
     made = Matrix([ids.external(key) for key, _, _ in keyed], [], [], [])
     for number in range(len(block)):
-        if isinstance(block, SparseBlock):
-            scores, _ = sparse_scores(block, block.take([number]))
-        else:
+        if isinstance(block, VectorBlock):
             scores = exact_scores(vector.metric, block.values, block.values[number])
+        else:
+            scores, _ = ragged_scores(vector.metric, block, block.take([number]))
         nearest = np.lexsort((np.arange(len(scores)), -scores))
         nearest = nearest[nearest != number][:each]
         made.rows += [number] * len(nearest)

@@ -26,6 +26,7 @@ from vecdb.engine.read.plan import Combined, Nearest, Place
 from vecdb.engine.read.segment.candidates import MOST_AT_ONCE, Best, SegmentSearch
 from vecdb.engine.read.segment.scan import search_segment
 from vecdb.engine.view import SegmentView, View
+from vecdb.vectors.sparse import SparseBlock
 
 Floats = npt.NDArray[np.float32]
 Offsets = npt.NDArray[np.int64]
@@ -110,7 +111,7 @@ def search_segments(
     """For each query the ``limit`` best live points, best first, that have the vector and match.
 
     ``queries``: ``float32 (q, dim)``, normalised already under Cosine, empty for the one of a
-    sparse search; the rest is as ``request``.
+    search by a sparse vector or a multivector; the rest is as ``request``.
     Fewer than ``limit`` come back only when fewer match. What was done in each segment is added to
     ``explained``.
     """
@@ -138,9 +139,9 @@ def segment_searches(
     recall = params.recall
     if recall is None:
         recall = view.config.optimizer_config.recall
-    sparse = request.sparse
-    if sparse is not None and vector.idf:
-        sparse = weighted(view, vector.name, sparse, params)
+    ragged = request.ragged
+    if isinstance(ragged, SparseBlock) and vector.idf:
+        ragged = weighted(view, vector.name, ragged, params)
     for segment_view in view.segments:
         if segment_view.live == 0:
             continue
@@ -160,7 +161,7 @@ def segment_searches(
             mask=mask,
             allowed=many,
             explain=explain,
-            sparse=sparse,
+            ragged=ragged,
         )
 
 

@@ -8,6 +8,7 @@ scores, also where the candidates were found by codes.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,8 +16,8 @@ import numpy.typing as npt
 from vecdb import models
 from vecdb.engine.read.merge import Hits, Offsets
 from vecdb.engine.read.plan import Floats, Mmr
-from vecdb.engine.read.segment.inverted import sparse_scores
 from vecdb.engine.read.segment.originals import exact_scores
+from vecdb.engine.read.segment.ragged import ragged_scores
 from vecdb.vectors.blocks import concat
 
 Doubles = npt.NDArray[np.float64]
@@ -32,7 +33,7 @@ _LEAST = float(np.finfo(np.float32).min)
 def diverse(plan: Mmr, hits: Hits, explained: list[models.SegmentSearch] | None = None) -> Hits:
     """The page of the plan, in the order of choice, of the ``hits`` of its source. How many of each
     segment were candidates, and how many are on the page, is added to ``explained``."""
-    scores_against = _sparse(plan, hits) if plan.sparse is not None else _dense(plan, hits)
+    scores_against = _ragged(plan, hits) if plan.ragged is not None else _dense(plan, hits)
     order = _choose(plan, len(hits.scores), scores_against)[plan.offset :]
     page = hits.chosen(order)
     if explained is not None:
@@ -44,24 +45,27 @@ def _dense(plan: Mmr, hits: Hits) -> Against:
     """How near the hits are to one of them, or to the query."""
     vectors = np.empty((len(hits.scores), plan.vector.dim), dtype=np.float32)
     for segment_view, positions, rows in hits.by_segment:
-        vectors[np.asarray(positions)] = segment_view.segment.take(plan.vector.name, rows)
+        some = segment_view.segment.take(plan.vector.name, rows)
+        vectors[np.asarray(positions)] = plan.vector.compared(some)
     metric = plan.vector.metric
     return lambda hit: _scores(metric, vectors, plan.query if hit is None else vectors[hit])
 
 
-def _sparse(plan: Mmr, hits: Hits) -> Against:
-    """The same of sparse vectors."""
-    query = plan.sparse
+def _ragged(plan: Mmr, hits: Hits) -> Against:
+    """The same of sparse vectors and multivectors."""
+    query: Any = plan.ragged
     assert query is not None
     parts, places = [], []
     for segment_view, positions, rows in hits.by_segment:
         parts.append(segment_view.segment.block(plan.vector.name, rows))
         places.append(np.asarray(positions))
-    block = concat(parts).take(np.argsort(np.concatenate(places))) if parts else query.of_none(0)
+    block = concat(parts).take(np.argsort(np.concatenate(places))) if parts else query.take([])
 
     def against(hit: int | None) -> Doubles:
-        scores, _ = sparse_scores(block, query if hit is None else block.take([hit]))
-        return scores.astype(np.float64)
+        scores, _ = ragged_scores(
+            plan.vector.metric, block, query if hit is None else block.take([hit])
+        )
+        return np.maximum(scores.astype(np.float64), _LEAST)
 
     return against
 

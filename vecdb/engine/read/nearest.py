@@ -18,11 +18,11 @@ from vecdb.errors import InvalidInputError
 from vecdb.models.documents import is_document, makes_sparse
 from vecdb.models.reading import fields_of
 from vecdb.models.sparse import is_sparse
-from vecdb.vectors.sparse import SparseBlock
+from vecdb.vectors.blocks import Ragged
 
 Floats = npt.NDArray[np.float32]
 
-Vector = Floats | SparseBlock
+Vector = Floats | Ragged
 """A vector as it is searched with: its numbers, or a block of one row."""
 
 _NO_NUMBERS = np.empty(0, dtype=np.float32)
@@ -44,11 +44,11 @@ def search_of(
 ) -> Nearest:
     """The search for the points nearest to a vector that was read. Raises InvalidInputError."""
     require_idf(asked, vector)
-    dense, sparse = parted(query)
+    dense, ragged = parted(query)
     return Nearest(
         vector=vector,
         query=dense,
-        sparse=sparse,
+        ragged=ragged,
         excluded=excluded,
         condition=asked.condition,
         params=asked.params,
@@ -61,7 +61,7 @@ def search_of(
 
 def another(search: Any, query: Any) -> Nearest | None:
     """The same search for another vector. None: it has to be read as the first one was."""
-    if not isinstance(search, Nearest) or search.excluded:
+    if not isinstance(search, Nearest) or search.excluded or search.ragged is not None:
         return None
     cosine = search.vector.distance is models.Distance.COSINE
     vector = vectors.plain_query(query, search.vector.dim, normalize=cosine)
@@ -81,9 +81,9 @@ def require_idf(asked: Asked, vector: VectorSchema) -> None:
         )
 
 
-def parted(query: Vector) -> tuple[Floats, SparseBlock | None]:
-    """A vector as plans have it: its numbers, or nothing and the sparse vector."""
-    return (_NO_NUMBERS, query) if isinstance(query, SparseBlock) else (query, None)
+def parted(query: Vector) -> tuple[Floats, Ragged | None]:
+    """A vector as plans have it: its numbers, or nothing and the sparse vector or multivector."""
+    return (query, None) if isinstance(query, np.ndarray) else (_NO_NUMBERS, query)
 
 
 def nearest_query(view: View, query: models.NearestQuery, asked: Asked) -> Nearest | Mmr:
@@ -103,7 +103,7 @@ def _diverse(search: Nearest, mmr: models.Mmr) -> Mmr:
         sources=(candidates,),
         vector=search.vector,
         query=search.query,
-        sparse=search.sparse,
+        ragged=search.ragged,
         diversity=mmr.diversity,
         limit=search.limit,
         offset=search.offset,
@@ -137,8 +137,11 @@ def read_vector(vector: VectorSchema, given: Any, what: str, *, normalize: bool 
         return vectors.to_sparse([bm25.of_query(given, what) if text else given], [what])
     if text or is_sparse(given):
         came = "a text" if text else "a sparse vector"
-        raise InvalidInputError(f"{what}: expected {vector.dim} numbers, got {came}")
-    cosine = normalize and vector.distance is models.Distance.COSINE
+        many = "vectors of " if vector.is_multi else ""
+        raise InvalidInputError(f"{what}: expected {many}{vector.size} numbers, got {came}")
+    cosine = normalize and vector.normalize
+    if vector.is_multi:
+        return vectors.to_multi([given], vector.size, normalize=cosine, what=[what])
     return vectors.to_query(given, vector.dim, normalize=cosine, what=what)
 
 
@@ -158,8 +161,7 @@ def _named(query: Any, asked: Asked) -> tuple[Any, Any]:
         raise InvalidInputError(
             f"{asked.where}query: expected a vector, an id, a Document, (name, "
             f"vector), NamedVector, NamedSparseVector, or a query by nearest, recommend, discover, "
-            f"context, relevance_feedback, fusion, rrf, formula, order_by or sample, got "
-            f"{type(query).__name__} with {', '.join(map(repr, fields)) or 'nothing'} (rankings "
-            f"by an index of texts are Qdrant's, not supported by vecdb)"
+            f"context, relevance_feedback, fusion, rrf, formula, order_by, sample or text, got "
+            f"{type(query).__name__} with {', '.join(map(repr, fields)) or 'nothing'}"
         )
     return name, query

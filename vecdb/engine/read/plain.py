@@ -38,6 +38,7 @@ from vecdb.storage.arrays import PlacedArray
 from vecdb.storage.catalog import Bits
 from vecdb.storage.format import BLOCK_SIZE
 from vecdb.vectors import plain_query
+from vecdb.vectors.datatypes import for_kernels
 
 Floats = npt.NDArray[np.float32]
 
@@ -65,7 +66,7 @@ class _Call(Struct, eq=False, gc=False):
     def is_in_memory(self) -> bool:
         """Whether originals need not be waited for, nor verified."""
         originals = self.originals
-        return originals is None or not (originals.cold or originals.unverified_blocks)
+        return originals is None or not (originals.waits or originals.unverified_blocks)
 
 
 class _Part(Struct, eq=False, gc=False):
@@ -235,7 +236,7 @@ def _options(params: Any) -> tuple[Any, ...] | None:
 
 def _plain(view: View, name: str, limit: int, params: models.SearchParams | None) -> _Plain | None:
     vector = view.schema.get(name)
-    if vector is None:
+    if vector is None or vector.is_ragged:
         return None
     nothing = np.empty((0, vector.dim), dtype=np.float32)
     request = Nearest(
@@ -285,7 +286,8 @@ def _call(search: SegmentSearch, visit: Visit) -> _Call | None:
     if not is_plain(search, visit):
         return None
     segment_view, clustered, effort = search.segment_view, visit.index.clustered, visit.effort
-    vectors = search.originals.array.reshape(segment_view.rows, search.vector.dim)
+    vectors = for_kernels(search.originals.array)
+    vectors = vectors.reshape(segment_view.rows, search.vector.dim)
     by_codes = uses_codes(search, visit)
     if by_codes and not search.rescore:
         vectors = vectors[:0]

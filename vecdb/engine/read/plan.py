@@ -1,11 +1,12 @@
 """Plans: what a request is compiled to. A plan is a tree.
 
 A leaf reads the collection: a search for the points nearest to an example vector (`Nearest`), or
-for those that fit several best (`Combined`), points in the order of their ids (`Scroll`) or of a
-value of their payloads (`Ordered`), or some by chance (`Sampled`). With ``sources``, which are
-plans, it is made on what these find. Other nodes make another answer of what their sources found:
-one list of several (`Fused`), other scores (`Rescored`), a choice (`Mmr`). The root says which part
-of the answer is wanted and what to return of it; as a root, `Groups` puts the answer into groups.
+for those that fit several best (`Combined`), or a text (`Relevant`), points in the order of their
+ids (`Scroll`) or of a value of their payloads (`Ordered`), or some by chance (`Sampled`). With
+``sources``, which are plans, it is made on what these find. Other nodes make another answer of what
+their sources found: one list of several (`Fused`), other scores (`Rescored`), a choice (`Mmr`). The
+root says which part of the answer is wanted and what to return of it; as a root, `Groups` puts the
+answer into groups.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from vecdb.engine.read.segment.rules import Rule
 from vecdb.engine.read.values import Values
 from vecdb.engine.schema import VectorSchema
 from vecdb.engine.view import View
-from vecdb.vectors.sparse import SparseBlock
+from vecdb.vectors.blocks import Ragged
 
 Floats = npt.NDArray[np.float32]
 
@@ -72,9 +73,28 @@ class Sampled(Struct, frozen=True):
     sources: Sources = ()
 
 
+class Relevant(Struct, eq=False, gc=False):
+    """Points by how well the texts of a field fit a text: those whose texts have any of ``tokens``.
+    ``corpus``: among which points a token is rare; None: among all."""
+
+    field: str
+    index: models.TextIndexParams
+    tokens: list[str]
+    k: float
+    b: float
+    corpus: Condition | None
+    condition: Condition | None
+    limit: int
+    offset: int
+    wanted: Wanted
+    threshold: float | None
+    sources: Sources = ()
+
+
 class Nearest(Struct, eq=False, gc=False):
     """A search for the points nearest to a vector. ``excluded``: the keys of points that are
-    examples themselves. ``sparse``: the vector, if it is sparse; then ``query`` is empty."""
+    examples themselves. ``ragged``: the vector, if it is sparse or a multivector; then ``query`` is
+    empty."""
 
     vector: VectorSchema
     query: Floats
@@ -86,12 +106,12 @@ class Nearest(Struct, eq=False, gc=False):
     wanted: Wanted
     threshold: float | None
     sources: Sources = ()
-    sparse: SparseBlock | None = None
+    ragged: Ragged | None = None
 
 
 class Combined(Struct, eq=False, gc=False):
     """A search for the points with the best scores that ``rule`` makes of those against several
-    examples, ``float32 (n, dim)``, or ``sparse`` ones of as many rows."""
+    examples, ``float32 (n, dim)``, or ``ragged`` ones of as many rows."""
 
     vector: VectorSchema
     examples: Floats
@@ -104,7 +124,7 @@ class Combined(Struct, eq=False, gc=False):
     wanted: Wanted
     threshold: float | None
     sources: Sources = ()
-    sparse: SparseBlock | None = None
+    ragged: Ragged | None = None
 
 
 class Mmr(Struct, eq=False, gc=False):
@@ -118,7 +138,7 @@ class Mmr(Struct, eq=False, gc=False):
     limit: int
     offset: int
     wanted: Wanted
-    sparse: SparseBlock | None = None
+    ragged: Ragged | None = None
 
 
 class Fused(Struct, eq=False, gc=False):
@@ -146,7 +166,7 @@ class Rescored(Struct, eq=False, gc=False):
     sources: Sources = ()
 
 
-Leaf = Nearest | Combined | Scroll | Ordered | Sampled
+Leaf = Nearest | Combined | Relevant | Scroll | Ordered | Sampled
 """Reads the collection where it has no sources."""
 Plan = Leaf | Mmr | Fused | Rescored
 Sources = tuple[Plan, ...]

@@ -14,6 +14,7 @@ from vecdb.errors import CorruptionError
 from vecdb.payload import encoding
 from vecdb.storage.format import DamageError
 from vecdb.vectors.blocks import Block, concat, none_of
+from vecdb.vectors.multi import MultiBlock
 from vecdb.vectors.sparse import SparseBlock
 
 _AT_ONCE = 1024
@@ -89,6 +90,8 @@ def _external(block: Block) -> Any:
     if isinstance(block, SparseBlock):
         indices, values = block.row(0)
         return models.SparseVector(indices=indices, values=values)
+    if isinstance(block, MultiBlock):
+        return block.row(0).tolist()
     return block.values[0].tolist()
 
 

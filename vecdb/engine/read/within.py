@@ -6,6 +6,7 @@ Each row is scored by its original, so none is missing.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from msgspec.structs import replace
@@ -16,24 +17,23 @@ from vecdb.engine.read.idf import weighted
 from vecdb.engine.read.masks import allowed
 from vecdb.engine.read.merge import Hits
 from vecdb.engine.read.plan import Nearest
-from vecdb.engine.read.segment.inverted import sparse_scores
 from vecdb.engine.read.segment.originals import exact_scores
+from vecdb.engine.read.segment.ragged import ragged_scores
 from vecdb.engine.view import Offsets, SegmentView, View
 from vecdb.storage.format import unpack_bits
+from vecdb.vectors.datatypes import bytes_per_vector
 from vecdb.vectors.sparse import SparseBlock
 
-_USUAL = 128
-"""Numbers of a sparse vector, more or less."""
-_VALUES = 1 << 20
-"""So many values of vectors (4 MiB) are scored together."""
+_BYTES = 4 << 20
+"""So many bytes of vectors are scored together."""
 
 
 def within(view: View, plan: Nearest) -> Iterator[models.ScoredPoint]:
     """The points, segment by segment. Raises CorruptionError."""
-    if plan.sparse is not None and plan.vector.idf:
-        weights = weighted(view, plan.vector.name, plan.sparse, plan.params)
-        plan = replace(plan, sparse=weights)
-    step = max(1, _VALUES // (plan.vector.dim or _USUAL))
+    if isinstance(plan.ragged, SparseBlock) and plan.vector.idf:
+        weights = weighted(view, plan.vector.name, plan.ragged, plan.params)
+        plan = replace(plan, ragged=weights)
+    step = max(1, _BYTES // bytes_per_vector(plan.vector.dim))
     for segment_view in view.segments:
         rows = _rows(view, segment_view, plan)
         for start in range(0, len(rows), step):
@@ -54,14 +54,13 @@ def _near(plan: Nearest, segment_view: SegmentView, rows: Offsets) -> Hits:
     """Those of some rows that are near enough."""
     metric, threshold = plan.vector.metric, plan.threshold
     assert threshold is not None
-    if plan.sparse is not None:
-        block = segment_view.segment.block(plan.vector.name, rows)
-        assert isinstance(block, SparseBlock)
-        scores, shared = sparse_scores(block, plan.sparse)
-        scores, rows = scores[shared], rows[shared]
+    if plan.ragged is not None:
+        block: Any = segment_view.segment.block(plan.vector.name, rows)
+        scores, found = ragged_scores(metric, block, plan.ragged)
+        scores, rows = scores[found], rows[found]
     else:
         vectors = segment_view.segment.take(plan.vector.name, rows)
-        scores = exact_scores(metric, vectors, plan.query)
+        scores = exact_scores(plan.vector.of_originals, vectors, plan.query)
     passing = [
         position
         for position, score in enumerate(public_scores(metric, scores.tolist()))

@@ -39,7 +39,7 @@ from vecdb.storage.format import (
 )
 from vecdb.storage.format_line import unpack_format_line
 from vecdb.storage.segment_row import SegmentRow, unpack_segment
-from vecdb.vectors.datatypes import SPARSE
+from vecdb.vectors.datatypes import SPARSE, is_multi, size_of
 
 Flags = npt.NDArray[np.bool_]
 T = TypeVar("T")
@@ -60,10 +60,11 @@ class SegmentEntry(Struct, frozen=True):
     edits: tuple[str, ...] = ()
     """Its files of payload edits, the oldest first."""
 
-    def dim(self, name: str) -> int | None:
-        """The dimension of a vector name; None: it has nothing of it, or nothing tells."""
+    def kind(self, name: str) -> tuple[int, str] | None:
+        """The dimension and the datatype of a vector name; None: it has nothing of it, or nothing
+        tells."""
         vector = self.row.vectors.get(name) if self.row is not None else None
-        return None if vector is None else vector.dim
+        return None if vector is None else (vector.dim, vector.datatype)
 
     def file(self, file: FileKind, uuid: bytes | None, name: str | None = None) -> SalvagedFile:
         """One of its files; ``name``: what it is called, if there may be more than one."""
@@ -267,7 +268,12 @@ class Inventory:
                 return vectors_by_name(config)[name]
         if dim == SPARSE:
             return models.SparseVectorParams()
-        return models.VectorParams(size=dim, distance=models.Distance.DOT)
+        many = models.MultiVectorConfig(comparator=models.MultiVectorComparator.MAX_SIM)
+        return models.VectorParams(
+            size=size_of(dim),
+            distance=models.Distance.DOT,
+            multivector_config=many if is_multi(dim) else None,
+        )
 
     # -- the segments ----------------------------------------------------------------------
 

@@ -28,7 +28,7 @@ from vecdb.engine.repair.inventory import Inventory, SegmentEntry
 from vecdb.engine.repair.log_names import LogNames, names_after
 from vecdb.engine.repair.salvage import SalvagedFile, SalvagedLog
 from vecdb.engine.repair.salvaged_edits import SalvagedEdits
-from vecdb.engine.repair.salvaged_vectors import SalvagedSparse, SalvagedVectors, salvaged_vectors
+from vecdb.engine.repair.salvaged_vectors import Salvaged, salvaged_vectors
 from vecdb.engine.schema import dims_of, row_bytes, schema_of, vectors_by_name, with_vectors
 from vecdb.payload import encoding
 from vecdb.storage import files
@@ -277,14 +277,14 @@ class _SegmentRows:
         self._payload = self._open(files.PAYLOAD)
         self._offsets, self._offset_known = self._read_offsets()
         self._edits = SalvagedEdits(entry, self._uuid, held)
-        self._vectors: dict[str, SalvagedVectors | SalvagedSparse] = {}
+        self._vectors: dict[str, Salvaged] = {}
         self._present: dict[str, tuple[Flags, Flags]] = {}
         for name in salvaged.names:
-            dim = salvaged.schema[name].dim
-            if entry.row is not None and entry.dim(name) != dim:
+            dim, datatype = salvaged.schema[name].dim, salvaged.schema[name].datatype
+            if entry.row is not None and entry.kind(name) != (dim, datatype):
                 continue  # it came to the collection later
             self._vectors[name] = salvaged_vectors(
-                partial(self._open, vector_name=name), entry.rows, dim
+                partial(self._open, vector_name=name), entry.rows, dim, datatype
             )
             self._present[name] = self._read_present(name)
 

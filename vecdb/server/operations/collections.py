@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterable
 from typing import Any
 
 from vecdb import models
-from vecdb.server.requests import Bound, Fields, check_new_name, drop_or_refuse
+from vecdb.server.requests import Bound, Fields, check_new_name
 from vecdb.server.service import Service
 from vecdb.server.status import (
     EXISTS,
@@ -57,6 +58,7 @@ CREATE = Fields(
     "quantization_config",
     "on_disk_payload",
     "payload",
+    "id_tracker",
     "strict_mode_config",
     "metadata",
     "init_from",
@@ -158,7 +160,7 @@ async def create_collection(service: Service, call: Call) -> Any:
     """Make a collection."""
     check_new_name(call.collection)
     given = _without_old_names(CREATE.read(call.body))
-    _check_placement(given.get("payload"), "payload")
+    _check_payload(given, "")
     database = service.database.database
     if database.collection_exists(call.collection):
         if all(call.collection != each.name for each in database.get_collections().collections):
@@ -170,21 +172,12 @@ async def create_collection(service: Service, call: Call) -> Any:
     return await service.within(call.timeout, created)
 
 
-def _check_placement(payload: Any, where: str) -> None:
-    """Where payloads are meant to be. They stay where they are, on disk, whatever is said; but
-    what Qdrant refuses is refused."""
-    if payload is None:
-        return
-    if isinstance(payload, dict):
-        for key in payload:
-            if key != "memory":
-                drop_or_refuse(key, f"{where}.", "memory")
-    memory = payload.get("memory") if isinstance(payload, dict) else payload
-    if not isinstance(payload, dict) or memory not in (None, "cold", "cached", "pinned"):
-        raise malformed(f"{where}.memory: expected one of cold, cached, pinned, got {memory!r:.60}")
-    if memory == "pinned":
+def _check_payload(params: Any, where: str) -> None:
+    """Payloads can be pinned here; but what Qdrant refuses is refused."""
+    payload = params.get("payload") if isinstance(params, dict) else None
+    if isinstance(payload, dict) and payload.get("memory") == "pinned":
         problem = "`pinned` memory placement is not supported for payload storage"
-        raise out_of_range([f"{where}.memory: {problem}"])
+        raise out_of_range([f"{where}payload.memory: {problem}"])
 
 
 def _without_old_names(given: dict[str, Any]) -> dict[str, Any]:
@@ -210,9 +203,7 @@ async def update_collection(service: Service, call: Call) -> Any:
     given = _without_old_names(UPDATE.read(call.body))
     if given.pop("strict_mode_config", None):
         raise not_supported("strict_mode_config")
-    params = given.get("collection_params")
-    if isinstance(params, dict):
-        _check_placement(params.get("payload"), "params.payload")
+    _check_payload(given.get("collection_params"), "params.")
     changed = service.database.update_collection(call.collection, **given)
     return await service.within(call.timeout, changed)
 
@@ -326,50 +317,55 @@ def _running(progress: models.OptimizerProgress, segments: list[dict[str, Any]])
     }
 
 
-_LEAF = ("disk_bytes", "ram_bytes", "cached_bytes", "expected_cache_bytes")
-_MEMORY = {
-    "storage": ("originals", "memory_segment"),
+_LEAF = {
+    "disk_bytes": "file",
+    "ram_bytes": "anonymous",
+    "cached_bytes": "resident",
+    "expected_cache_bytes": "mapped",
+}
+_OF_VECTOR = {
+    "storage": ("originals",),
     "index": ("sketches", "indexes"),
     "quantized": ("codes", "quantizers"),
-    "payload": ("payload",),
-    "id_tracker": ("ids", "seqs", "masks"),
 }
+_OTHER = {"id_tracker": ("ids", "seqs", "masks"), "memory_segment": ("memory_segment",)}
 
 
 @operation(Right.READ, at_writer=True)
 async def memory(service: Service, call: Call) -> Any:
     """Show where the bytes of a collection are."""
     collection = await service.current(call.collection)
-    parts = (await service.lanes.read(None, collection.memory_report, call.timeout))["parts"]
+    report = await service.lanes.read(None, collection.memory_report, call.timeout)
+    params = collection.info().config.params
+    dense = params.vectors if isinstance(params.vectors, dict) else [""]
+    segments = [segment["vectors"] for segment in report["segments"]]
+    columns = [segment["columns"] for segment in report["segments"]]
+    fields = dict.fromkeys(field for of in columns for field in of)
 
-    def leaf(*names: str) -> dict[str, int]:
-        figures = [parts[name] for name in names]
-        return dict(
-            zip(
-                _LEAF,
-                (
-                    sum(each["file"] for each in figures),
-                    sum(each["anonymous"] for each in figures),
-                    sum(each["resident"] for each in figures),
-                    sum(each["mapped"] for each in figures),
-                ),
-                strict=True,
-            )
-        )
-
-    kinds = {name: leaf(*names) for name, names in _MEMORY.items()}
-    return {
-        "total": leaf(*parts),
-        "vectors": [
+    def vectors(names: Iterable[str]) -> list[dict[str, Any]]:
+        return [
             {
-                "name": "",
-                "storage": kinds["storage"],
-                "index": kinds["index"],
-                "quantized": kinds["quantized"],
+                "name": name,
+                **{
+                    kind: _leaf([of.get(name, {}) for of in segments], parts)
+                    for kind, parts in _OF_VECTOR.items()
+                },
             }
-        ],
-        "sparse_vectors": [],
-        "payload": kinds["payload"],
-        "payload_index": [],
-        "other": {"id_tracker": kinds["id_tracker"]},
+            for name in names
+        ]
+
+    parts = [report["parts"]]
+    return {
+        "total": _leaf(parts, tuple(report["parts"])),
+        "vectors": vectors(dense),
+        "sparse_vectors": vectors(params.sparse_vectors or ()),
+        "payload": _leaf(parts, ("payload",)),
+        "payload_index": [{"name": field, "index": _leaf(columns, (field,))} for field in fields],
+        "other": {name: _leaf(parts, of) for name, of in _OTHER.items()},
     }
+
+
+def _leaf(reports: list[dict[str, dict[str, int]]], names: Iterable[str]) -> dict[str, int]:
+    """The figures of some parts in Qdrant's words, added up."""
+    figures = [report[name] for report in reports for name in names if name in report]
+    return {word: sum(each[figure] for each in figures) for word, figure in _LEAF.items()}

@@ -17,7 +17,7 @@ from vecdb.engine.view import SegmentView
 from vecdb.storage.arrays import PlacedArray
 from vecdb.storage.catalog import Bits
 from vecdb.storage.derived import QuantizedVectors
-from vecdb.vectors.sparse import SparseBlock
+from vecdb.vectors.blocks import Ragged
 
 Floats = npt.NDArray[np.float32]
 Offsets = npt.NDArray[np.int64]
@@ -47,8 +47,9 @@ class SegmentSearch(Struct, eq=False, gc=False):
     """How many rows the mask allows."""
     explain: Explain | None
     """Called with what each stage did, if anybody wants to know."""
-    sparse: SparseBlock | None = None
-    """The queries of a search by sparse vectors; ``queries`` says how many there are."""
+    ragged: Ragged | None = None
+    """The queries of a search by sparse vectors or multivectors; ``queries`` says how many there
+    are."""
 
     def of(self, queries: Floats) -> SegmentSearch:
         """The same search for some of the queries."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,14 +17,14 @@ import numpy.typing as npt
 from vecdb import models
 from vecdb.engine.parallel import processors, run_all
 from vecdb.engine.read.segment.candidates import SegmentSearch
-from vecdb.engine.read.segment.inverted import sparse_scores
 from vecdb.engine.read.segment.kernels import metrics, score_rows
 from vecdb.engine.read.segment.originals import exact_scores, reading
+from vecdb.engine.read.segment.ragged import ragged_scores
 from vecdb.engine.read.segment.rules import Doubles, Rule
 from vecdb.engine.view import live_rows
 from vecdb.kernels import at_hand
 from vecdb.storage.format import unpack_bits
-from vecdb.vectors.sparse import SparseBlock
+from vecdb.vectors.datatypes import bytes_per_vector, for_kernels
 
 Floats = npt.NDArray[np.float32]
 Offsets = npt.NDArray[np.int64]
@@ -34,8 +35,6 @@ Best = tuple[Doubles, Offsets]
 _PIECE = 1 << 17
 """So many values (512 KiB) are scored against each example in turn: they stay in the processor's
 cache meanwhile."""
-_USUAL = 128
-"""Numbers of a sparse vector, more or less."""
 _NUMPY_VALUES = 4 << 20
 """Up to here numpy does, unless kernels are at hand."""
 _SHARED_VALUES = 8 << 20
@@ -46,8 +45,8 @@ _FEW = 8
 
 def scores_of(search: SegmentSearch, rows: Offsets) -> Floats:
     """The scores of some rows against each example: ``float32 (examples, n)``."""
-    if search.sparse is not None:
-        return _sparse_scores(search, rows)
+    if search.ragged is not None:
+        return _ragged_scores(search, rows)
     scores = np.empty((len(search.queries), len(rows)), dtype=np.float32)
     compiled = _compiled(search, len(rows))
     if search.segment_view.segment.vectors(search.vector.name) is None:
@@ -64,7 +63,7 @@ def best_of_all(search: SegmentSearch, rule: Rule, why: str) -> Best:
     segment_view, mask = search.segment_view, search.mask
     count = search.allowed
     compiled = _compiled(search, count)
-    if search.sparse is not None or (mask is not None and count * _FEW <= segment_view.rows):
+    if search.ragged is not None or (mask is not None and count * _FEW <= segment_view.rows):
         rows = live_rows(mask, segment_view.rows)
         best, step = _Best(rule, search.limit), _step(search)
         for start in range(0, len(rows), step):
@@ -79,13 +78,14 @@ def best_of_all(search: SegmentSearch, rule: Rule, why: str) -> Best:
     return best.ordered()
 
 
-def _sparse_scores(search: SegmentSearch, rows: Offsets) -> Floats:
-    """The same of sparse vectors: 0 where a row has no index in common with an example."""
-    block = search.segment_view.segment.block(search.vector.name, rows)
-    assert isinstance(block, SparseBlock)
-    assert search.sparse is not None
-    examples = [search.sparse.take([number]) for number in range(len(search.sparse))]
-    return np.stack([sparse_scores(block, example)[0] for example in examples])
+def _ragged_scores(search: SegmentSearch, rows: Offsets) -> Floats:
+    """The same of sparse vectors, 0 where a row has no index in common with an example, and of
+    multivectors."""
+    block: Any = search.segment_view.segment.block(search.vector.name, rows)
+    examples, metric = search.ragged, search.vector.metric
+    assert examples is not None
+    several = [examples.take([number]) for number in range(len(examples))]
+    return np.stack([ragged_scores(metric, block, example)[0] for example in several])
 
 
 def _best_of_blocks(search: SegmentSearch, rule: Rule, compiled: bool) -> _Best:
@@ -93,7 +93,7 @@ def _best_of_blocks(search: SegmentSearch, rule: Rule, compiled: bool) -> _Best:
     blocks = segment_view.segment.blocks(name, segment_view.rows)
     pieces = _pieces(search, blocks)
 
-    def best_of(some: Iterator[tuple[int, Floats, Offsets]]) -> _Best:
+    def best_of(some: Iterator[tuple[int, npt.NDArray[Any], Offsets]]) -> _Best:
         best = _Best(rule, search.limit)
         for base, vectors, rows in some:
             scores = np.empty((len(search.queries), len(rows)), dtype=np.float32)
@@ -104,8 +104,9 @@ def _best_of_blocks(search: SegmentSearch, rule: Rule, compiled: bool) -> _Best:
         return best
 
     values = segment_view.rows * search.vector.dim * len(search.queries)
-    in_file = segment_view.segment.vectors(name) is not None
-    if not in_file or values < _SHARED_VALUES or rule.most < math.inf or processors() == 1:
+    vectors_file = segment_view.segment.vectors(name)
+    alone = vectors_file is None or vectors_file.placement == "cold"  # it comes in pieces
+    if alone or values < _SHARED_VALUES or rule.most < math.inf or processors() == 1:
         return best_of(pieces)
     every = list(pieces)
     count = processors()
@@ -117,8 +118,8 @@ def _best_of_blocks(search: SegmentSearch, rule: Rule, compiled: bool) -> _Best:
 
 
 def _pieces(
-    search: SegmentSearch, blocks: Iterator[tuple[int, Floats]]
-) -> Iterator[tuple[int, Floats, Offsets]]:
+    search: SegmentSearch, blocks: Iterator[tuple[int, npt.NDArray[Any]]]
+) -> Iterator[tuple[int, npt.NDArray[Any], Offsets]]:
     """The allowed rows of blocks, some at a time: (first row of the block, the block, rows in
     it)."""
     step = _step(search)
@@ -133,7 +134,7 @@ def _pieces(
 
 
 def _step(search: SegmentSearch) -> int:
-    return max(16, _PIECE // (search.vector.dim or _USUAL))
+    return max(16, 4 * _PIECE // bytes_per_vector(search.vector.dim))
 
 
 def _compiled(search: SegmentSearch, rows: int) -> bool:
@@ -143,9 +144,13 @@ def _compiled(search: SegmentSearch, rows: int) -> bool:
 
 
 def _score(
-    search: SegmentSearch, vectors: Floats, rows: Offsets, out: Floats, compiled: bool
+    search: SegmentSearch,
+    vectors: npt.NDArray[Any],
+    rows: Offsets,
+    out: Floats,
+    compiled: bool,
 ) -> None:
-    metric = search.vector.metric
+    metric = search.vector.of_originals
     if not compiled:
         chosen = vectors[rows]
         for number, example in enumerate(search.queries):
@@ -153,7 +158,7 @@ def _score(
         return
     score, code = score_rows(), metrics()[metric]
     for number, example in enumerate(search.queries):
-        score(code, vectors, example, rows, out[number])
+        score(code, for_kernels(vectors), example, rows, out[number])
 
 
 class _Best:

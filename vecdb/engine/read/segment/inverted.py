@@ -34,8 +34,8 @@ _NUMPY_ENTRIES = 1 << 20
 
 def sparse_search(search: SegmentSearch) -> list[Best]:
     """The best allowed rows of a segment for each query. Raises CorruptionError."""
-    queries = search.sparse
-    assert queries is not None
+    queries = search.ragged
+    assert isinstance(queries, SparseBlock)
     if search.params.exact:
         return [_scan(search, query, "asked for") for query in _each(queries)]
     segment, name = search.segment_view.segment, search.vector.name
@@ -124,13 +124,14 @@ def _of_few(search: SegmentSearch, query: SparseBlock, postings: Postings) -> Be
 def _scan(search: SegmentSearch, query: SparseBlock, why: str) -> Best:
     """The best rows by their vectors, all that are allowed. ``why`` is for ``explain``."""
     segment_view, name = search.segment_view, search.vector.name
-    pieces = segment_view.segment.sparse_blocks(name, segment_view.rows)
+    pieces = segment_view.segment.ragged_blocks(name, segment_view.rows)
     limit = min(search.limit, segment_view.rows)
     scores, rows, filled = np.empty(limit, np.float32), np.empty(limit, np.int64), 0
     if at_hand() or segment_view.rows > _NUMPY_ENTRIES // 64:
         mask = _ALL if search.mask is None else search.mask
         scan, topk_sort = scan_sparse()
         for base, block in pieces:
+            assert isinstance(block, SparseBlock)
             parts = (*block.parts, query.indices, query.values)
             filled = scan(*parts, mask, base, scores, rows, filled)
         topk_sort(scores, rows, filled)
@@ -145,7 +146,8 @@ def _scan(search: SegmentSearch, query: SparseBlock, why: str) -> Best:
 def _numpy_scan(search: SegmentSearch, query: SparseBlock) -> Best:
     segment_view = search.segment_view
     found = [(np.empty(0, np.float32), np.empty(0, np.int64))]
-    for base, block in segment_view.segment.sparse_blocks(search.vector.name, segment_view.rows):
+    for base, block in segment_view.segment.ragged_blocks(search.vector.name, segment_view.rows):
+        assert isinstance(block, SparseBlock)
         scores, shared = block.dots(query)
         if search.mask is not None:
             shared &= unpack_bits(search.mask, segment_view.rows)[base : base + len(block)]

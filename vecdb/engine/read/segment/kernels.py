@@ -62,6 +62,23 @@ def search_postings() -> tuple[Callable[..., int], Callable[..., None]]:
 
 
 @cache
+def scan_maxsim() -> tuple[Callable[..., int], Callable[..., None]]:
+    """The best rows of a block by their multivectors, and the order of what is best."""
+    from vecdb.kernels.maxsim import scan_maxsim
+    from vecdb.kernels.topk import topk_sort
+
+    return scan_maxsim, topk_sort
+
+
+@cache
+def score_maxsim() -> Callable[..., None]:
+    """The kernel of that name."""
+    from vecdb.kernels.maxsim import score_maxsim
+
+    return score_maxsim
+
+
+@cache
 def until_sure() -> tuple[Callable[..., int], Callable[..., tuple[int, int, int]]]:
     """Candidates by their vectors: all of them, or until it is likely that they are enough."""
     from vecdb.kernels.certainty import rescore_until_sure, score_candidates

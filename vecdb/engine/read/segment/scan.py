@@ -19,8 +19,8 @@ from msgspec.structs import replace
 from vecdb.engine.read.segment.candidates import Best, SegmentSearch
 from vecdb.engine.read.segment.code_scan import code_scan
 from vecdb.engine.read.segment.codes import by_codes_too
-from vecdb.engine.read.segment.inverted import sparse_search
 from vecdb.engine.read.segment.originals import exact_scan
+from vecdb.engine.read.segment.ragged import ragged_search
 from vecdb.engine.read.segment.sketches import Visit, scan_pays, visit_pays
 from vecdb.engine.read.segment.widen import (
     all_allowed,
@@ -45,8 +45,8 @@ sketches would choose them."""
 
 def search_segment(search: SegmentSearch) -> list[Best]:
     """The best allowed rows of a segment, for each query."""
-    if search.sparse is not None:
-        return sparse_search(search)
+    if search.ragged is not None:
+        return ragged_search(search)
     if search.params.exact:
         return exact_scan(search, "asked for")
     segment, name = search.segment_view.segment, search.vector.name

@@ -6,6 +6,8 @@ search has to look deeper.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 from msgspec import Struct
@@ -52,16 +54,18 @@ def sketches(search: SegmentSearch, visit: Visit) -> Candidates:
     return Candidates(rows, counts, visited.scores, visited.bounds)
 
 
-def in_one_call(search: SegmentSearch, visit: Visit, vectors: Floats, limit: int) -> Search:
-    """A visit as one call of a kernel. ``vectors: float32 (rows, dim)``, in memory. Raises
-    CorruptionError."""
+def in_one_call(
+    search: SegmentSearch, visit: Visit, vectors: npt.NDArray[Any], limit: int
+) -> Search:
+    """A visit as one call of a kernel. ``vectors``: of all rows as kernels take them, in memory.
+    Raises CorruptionError."""
     clustered = visit.index.clustered
     return Search(
         index=clustered,
         blocks=visit.index.sketch.verify().reshape(clustered.sketch_shape),
         candidates=visit.candidates,
         gap=visit.effort.gap,
-        metric=metrics()[search.vector.metric],
+        metric=metrics()[search.vector.of_originals],
         vectors=vectors,
         limit=limit,
         mask=search.mask,
@@ -70,10 +74,10 @@ def in_one_call(search: SegmentSearch, visit: Visit, vectors: Floats, limit: int
 
 
 def sketches_and_originals(
-    search: SegmentSearch, visit: Visit, vectors: Floats
+    search: SegmentSearch, visit: Visit, vectors: npt.NDArray[Any]
 ) -> Candidates | None:
-    """Both stages in one call of a kernel. ``vectors: float32 (rows, dim)``, in memory. None: that
-    is not deep enough for the rows that the mask allows."""
+    """Both stages in one call of a kernel. ``vectors``: of all rows as kernels take them, in
+    memory. None: that is not deep enough for the rows that the mask allows."""
     limit = min(search.limit, visit.candidates)
     nearest = in_one_call(search, visit, vectors, limit).nearest()
     scores, rows, counts, sure = nearest(search.queries)
@@ -97,7 +101,7 @@ def scan_pays(search: SegmentSearch, visit: Visit) -> bool:
     sketches that a visit takes."""
     _, block_bytes = visit.index.clustered.sketch_shape
     sketched = visit.effort.rows * block_bytes // BLOCK_ROWS
-    return search.allowed <= visit.candidates or 4 * search.vector.dim * search.allowed <= sketched
+    return search.allowed <= visit.candidates or search.vector.bytes * search.allowed <= sketched
 
 
 def sketches_of_allowed(search: SegmentSearch, visit: Visit) -> tuple[Candidates, Effort] | None:
