@@ -396,13 +396,13 @@ def test_codes_between_sketches_and_originals_are_one_call(
     collection = make(db, distance, quantization_config=codes)
     for change in (lambda: None, lambda: collection.delete([1, 7, 9, 2000])):
         change()
+        taken.clear()
         for params in OPTIONS[5:8] + OPTIONS[9:11]:
-            taken.clear()
             for limit in (1, 10):
                 for query in ROWS[::150]:
                     options = models.coerce(models.SearchParams, params)
                     same(collection, query, limit=limit, search_params=options)
-            assert True in taken, params
+        assert True in taken
 
 
 def test_codes_alone_need_no_originals(db: vecdb.VecDB, taken: list[bool]) -> None:
