@@ -28,7 +28,7 @@ def laundering() -> None:
 
 
 def gullible() -> None:
-    """numbers of sparse vectors, and postings, are taken from mapped files without verifying them"""
+    """sparse vectors, and postings, are taken from mapped files without verifying them"""
     put(arrays.PlacedArray, "verify_spans", lambda self, starts, stops: self.array)
 
 
