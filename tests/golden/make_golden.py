@@ -36,6 +36,9 @@ CODES: dict[str, Any] = {
 }
 
 
+DATATYPES = {"scalar": "float16", "binary": "uint8", "product": "float32"}
+
+
 def block(seed: int, count: int) -> np.ndarray:
     """Values that float32 and JSON both have exactly."""
     random = np.random.default_rng(seed)
@@ -95,7 +98,12 @@ def write(db: VecDB) -> None:
     db.create_collection(
         "Codes ü",
         {
-            name: {"size": DIM, "distance": "Euclid", "quantization_config": config}
+            name: {
+                "size": DIM,
+                "distance": "Euclid",
+                "datatype": DATATYPES[name],
+                "quantization_config": config,
+            }
             for name, config in CODES.items()
         },
         optimizers_config=small,
