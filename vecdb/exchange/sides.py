@@ -49,9 +49,11 @@ class Side(Protocol):
         """The scores of the points nearest to a vector, found by an exact search, best first."""
 
 
-def dense(size: int, distance: str) -> str:
-    """What dense vectors are, as far as points and scores depend on it."""
-    return f"{size} numbers by {distance}"
+def dense(params: Any) -> str:
+    """What dense vectors are, ours or Qdrant's, as far as points and scores depend on it."""
+    datatype = "float32" if params.datatype is None else params.datatype.value
+    narrow = "" if datatype == "float32" else f" of {datatype}"
+    return f"{params.size} numbers{narrow} by {params.distance.value}"
 
 
 def sparse(modifier: str | None) -> str:
@@ -66,10 +68,7 @@ class Here:
         self._collection = collection
         self.where = f"collection {collection.name!r} here"
         config = collection.info().config
-        self.vectors = {
-            name: dense(params.size, params.distance.value)
-            for name, params in vector_params(config).items()
-        } | {
+        self.vectors = {name: dense(params) for name, params in vector_params(config).items()} | {
             name: sparse(params.modifier.value if params.modifier else None)
             for name, params in (config.params.sparse_vectors or {}).items()
         }
