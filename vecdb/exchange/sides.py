@@ -50,10 +50,11 @@ class Side(Protocol):
 
 
 def dense(params: Any) -> str:
-    """What dense vectors are, ours or Qdrant's, as far as points and scores depend on it."""
-    datatype = "float32" if params.datatype is None else params.datatype.value
-    narrow = "" if datatype == "float32" else f" of {datatype}"
-    return f"{params.size} numbers{narrow} by {params.distance.value}"
+    """What dense vectors are, as far as points and scores depend on it: by parameters of ours, or
+    of Qdrant's client."""
+    many = ", many a point" if params.multivector_config is not None else ""
+    kept = "float32" if params.datatype is None else params.datatype.value
+    return f"{params.size} numbers of {kept} by {params.distance.value}{many}"
 
 
 def sparse(modifier: str | None) -> str:
