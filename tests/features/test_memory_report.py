@@ -61,7 +61,7 @@ def make(path: Path, rows: int, dim: int, memmap: int = 0, always_ram: bool = Tr
 
 
 def check_shape(report: dict[str, Any]) -> None:
-    assert set(report) == {"parts", "total", "segments", "explanation"}
+    assert set(report) == {"parts", "total", "vectors", "columns", "segments", "explanation"}
     for part in [*report["parts"].values(), report["total"]]:
         assert set(part) == FIGURES
         assert all(type(value) is int and value >= 0 for value in part.values())
