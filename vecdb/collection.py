@@ -286,7 +286,8 @@ class Collection(Querying):
         """Bytes of every part: in files, in anonymous memory, mapped, and mapped and resident.
 
         ``parts``, their ``total``, those of each of the ``vectors`` and ``columns`` by name, the
-        same of each of the ``segments``, and an ``explanation`` in words.
+        same of each of the ``segments``, what ``memory_limit`` left no room for as ``demoted``, and
+        an ``explanation`` in words.
         """
         from vecdb.engine.memory.report import memory_report
 

@@ -7,7 +7,15 @@ from collections.abc import Iterator
 from typing import Any
 
 import vecdb
-from vecdb.cli.command import DAMAGED, Commands, add_command, keep_log_quiet, path, print_json
+from vecdb.cli.command import (
+    DAMAGED,
+    Commands,
+    add_command,
+    keep_log_quiet,
+    path,
+    print_json,
+    size_of,
+)
 from vecdb.cli.terminal import Screen, count, size
 
 _FIGURES = {
@@ -36,6 +44,7 @@ def add_to(commands: Commands) -> None:
         action="store_true",
         help="of memory only, and all of it: every segment, every part, and the process",
     )
+    command.add_argument("--memory-limit", metavar="SIZE", help="as 512MB: does it fit?")
 
 
 def _info(arguments: argparse.Namespace) -> int:
@@ -45,7 +54,10 @@ def _info(arguments: argparse.Namespace) -> int:
 
     keep_log_quiet()
     collections: dict[str, dict[str, Any]] = {}
-    with VecDB(arguments.directory, read_only=True) as db:
+    limit = size_of(arguments.memory_limit)
+    with VecDB(
+        arguments.directory, read_only=True, memory_limit=limit, on_over_budget="demote"
+    ) as db:
         report = db.memory_report()
         memory = report["collections"]
         for name in sorted(memory):
@@ -73,12 +85,34 @@ def _info(arguments: argparse.Namespace) -> int:
             _show_memory(screen, name, info["memory"])
         else:
             _show(screen, name, info)
+    if limit is not None:
+        _show_limit(screen, limit, memory)
     for name, error in damaged.items():
         screen.line()
         screen.paragraph(f"{name}: cannot be opened: {error}. Next: vecdb check", "")
     if arguments.memory:
         _show_process(screen, report)
     return code
+
+
+def _show_limit(screen: Screen, limit: int, memory: dict[str, dict[str, Any]]) -> None:
+    """Whether all that is said to be in memory has room within a limit."""
+    demoted = [(name, each) for name, of in memory.items() for each in of["demoted"]]
+    screen.line()
+    if not demoted:
+        screen.line(f"Within {size(limit)} all that is said to be in memory has room.")
+        return
+    parts = [
+        f"{each['part']} of {name}, segment {_short({'id': each['segment']})}: "
+        f"{size(each['bytes'])}"
+        for name, each in demoted
+    ]
+    screen.paragraph(
+        f"Within {size(limit)} there is no room for what is said to be in memory: "
+        f"{'; '.join(parts)}. Opening it for writing takes a larger memory_limit, other "
+        f"placements, or on_over_budget='demote'.",
+        "",
+    )
 
 
 def _show(screen: Screen, name: str, info: dict[str, Any]) -> None:

@@ -32,8 +32,8 @@ Parts = dict[str, Figures]
 
 def memory_report(store: Store, resident: dict[str, int] | None = None) -> dict[str, Any]:
     """Bytes by part, and their ``total``; of the ``vectors`` those of each name, by part, and of
-    the ``columns`` those of each field; all of that of each of the ``segments``; and an
-    ``explanation`` in words.
+    the ``columns`` those of each field; all of that of each of the ``segments``; what was
+    ``demoted``; and an ``explanation`` in words.
 
     Parts: ``originals``, ``codes``, ``ids`` (with their order and presence bits), ``payload``,
     ``columns`` (of payload fields; those of points in memory and of edited payloads are private,
@@ -68,18 +68,33 @@ def memory_report(store: Store, resident: dict[str, int] | None = None) -> dict[
         "vectors": named,
         "columns": fields,
         "segments": segments,
+        "demoted": _demoted(store),
         "explanation": explained(parts),
     }
 
 
-def memory_reports(root: Path, stores: Iterable[Store]) -> dict[str, Any]:
-    """The reports of all collections in a directory by name, their ``total``, and the ``process``:
-    what it has in all, and ``own``, what of it is no collection's. The kernel is asked only once:
-    an answer takes longer the more is mapped."""
+def _demoted(store: Store) -> list[dict[str, Any]]:
+    """The parts that are said to be in memory, and are mapped, as ``memory_limit`` leaves no room
+    for them."""
+    return [
+        {"segment": f"{pin.segment:016x}", "part": pin.part, "of": pin.of, "bytes": pin.size}
+        for pin in store.demoted
+    ]
+
+
+def memory_reports(root: Path, stores: Iterable[Store], limit: int | None) -> dict[str, Any]:
+    """The reports of all collections in a directory by name, their ``total``, the ``memory_limit``
+    in bytes, and the ``process``: what it has in all, and ``own``, what of it is no collection's.
+    The kernel is asked only once: an answer takes longer the more is mapped."""
     resident = resident_by_file(root)
     reports = {store.name: memory_report(store, resident) for store in stores}
     total = _sum(report["total"] for report in reports.values())
-    return {"collections": reports, "total": total, "process": _process(total)}
+    return {
+        "collections": reports,
+        "total": total,
+        "memory_limit": limit,
+        "process": _process(total),
+    }
 
 
 _PARTS = (
