@@ -129,8 +129,6 @@ class Budget:
     def fullest(self, owner: Any, size: int) -> Any:
         """Note that the rows in memory of a collection take so much. Returns the collection that
         has most, if all of them have more than there is room for."""
-        if self.limit is None:
-            return None
         with self._lock:
             self._total += size - self._rows.get(owner, 0)
             self._rows[owner] = size
