@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterable
 from typing import Any
 
 from vecdb import models
@@ -316,50 +317,55 @@ def _running(progress: models.OptimizerProgress, segments: list[dict[str, Any]])
     }
 
 
-_LEAF = ("disk_bytes", "ram_bytes", "cached_bytes", "expected_cache_bytes")
-_MEMORY = {
-    "storage": ("originals", "memory_segment"),
+_LEAF = {
+    "disk_bytes": "file",
+    "ram_bytes": "anonymous",
+    "cached_bytes": "resident",
+    "expected_cache_bytes": "mapped",
+}
+_OF_VECTOR = {
+    "storage": ("originals",),
     "index": ("sketches", "indexes"),
     "quantized": ("codes", "quantizers"),
-    "payload": ("payload",),
-    "id_tracker": ("ids", "seqs", "masks"),
 }
+_OTHER = {"id_tracker": ("ids", "seqs", "masks"), "memory_segment": ("memory_segment",)}
 
 
 @operation(Right.READ, at_writer=True)
 async def memory(service: Service, call: Call) -> Any:
     """Show where the bytes of a collection are."""
     collection = await service.current(call.collection)
-    parts = (await service.lanes.read(None, collection.memory_report, call.timeout))["parts"]
+    report = await service.lanes.read(None, collection.memory_report, call.timeout)
+    params = collection.info().config.params
+    dense = params.vectors if isinstance(params.vectors, dict) else [""]
+    segments = [segment["vectors"] for segment in report["segments"]]
+    columns = [segment["columns"] for segment in report["segments"]]
+    fields = dict.fromkeys(field for of in columns for field in of)
 
-    def leaf(*names: str) -> dict[str, int]:
-        figures = [parts[name] for name in names]
-        return dict(
-            zip(
-                _LEAF,
-                (
-                    sum(each["file"] for each in figures),
-                    sum(each["anonymous"] for each in figures),
-                    sum(each["resident"] for each in figures),
-                    sum(each["mapped"] for each in figures),
-                ),
-                strict=True,
-            )
-        )
-
-    kinds = {name: leaf(*names) for name, names in _MEMORY.items()}
-    return {
-        "total": leaf(*parts),
-        "vectors": [
+    def vectors(names: Iterable[str]) -> list[dict[str, Any]]:
+        return [
             {
-                "name": "",
-                "storage": kinds["storage"],
-                "index": kinds["index"],
-                "quantized": kinds["quantized"],
+                "name": name,
+                **{
+                    kind: _leaf([of.get(name, {}) for of in segments], parts)
+                    for kind, parts in _OF_VECTOR.items()
+                },
             }
-        ],
-        "sparse_vectors": [],
-        "payload": kinds["payload"],
-        "payload_index": [],
-        "other": {"id_tracker": kinds["id_tracker"]},
+            for name in names
+        ]
+
+    parts = [report["parts"]]
+    return {
+        "total": _leaf(parts, tuple(report["parts"])),
+        "vectors": vectors(dense),
+        "sparse_vectors": vectors(params.sparse_vectors or ()),
+        "payload": _leaf(parts, ("payload",)),
+        "payload_index": [{"name": field, "index": _leaf(columns, (field,))} for field in fields],
+        "other": {name: _leaf(parts, of) for name, of in _OTHER.items()},
     }
+
+
+def _leaf(reports: list[dict[str, dict[str, int]]], names: Iterable[str]) -> dict[str, int]:
+    """The figures of some parts in Qdrant's words, added up."""
+    figures = [report[name] for report in reports for name in names if name in report]
+    return {word: sum(each[figure] for each in figures) for word, figure in _LEAF.items()}
