@@ -71,7 +71,7 @@ class Budget:
         self.over = over
         self.begun = False
         """Whether the database is open: until then nothing is pinned."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal's handler may write in the middle of a call
         self._rows: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
         self._total = 0
         self._pinned: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
