@@ -27,7 +27,7 @@ from vecdb import VecDB, models
 Floats = npt.NDArray[np.float32]
 
 DIM = 128
-_WORDS, _TOPICS, _LENGTH, _TOKENS, _SEED = 20_000, 200, 60, 32, 1
+_WORDS, _MEANINGS, _TOPICS, _LENGTH, _TOKENS, _SEED = 20_000, 3000, 200, 60, 32, 1
 _BATCH = 250
 _LIMIT, _PREFETCHED = 10, 100
 
@@ -38,7 +38,10 @@ class Passages:
     def __init__(self, rows: int) -> None:
         self.rows = rows
         rng = np.random.default_rng(_SEED)
-        self._words = _unit(rng.standard_normal((_WORDS, DIM)))
+        # Words of a like meaning are near one another, as models put them.
+        meanings = _unit(rng.standard_normal((_MEANINGS, DIM)))
+        own = _unit(rng.standard_normal((_WORDS, DIM)))
+        self._words = _unit(meanings[rng.integers(_MEANINGS, size=_WORDS)] + 0.5 * own)
         self._topics = _unit(rng.standard_normal((_TOPICS, DIM)))
         shares = 1 / (np.arange(1, _WORDS + 1) + 2.7)
         self._cumulative = np.cumsum(shares / shares.sum())
@@ -52,13 +55,13 @@ class Passages:
         # Half of the words are those of the topic.
         own = (drawn * 31 + topic * 97) % (_WORDS // 8) + topic * 7
         words = np.where(rng.random(length) < 0.5, own % _WORDS, drawn)
-        return words, 0.5 * self._topics[topic] + 0.5 * _unit(rng.standard_normal(DIM))
+        return words, 0.4 * self._topics[topic] + 0.3 * _unit(rng.standard_normal(DIM))
 
     def tokens(self, number: int) -> Floats:
         """Those of a passage, ``float32 (n, 128)``."""
         words, moved = self._of(number)
         rng = np.random.default_rng([_SEED, number, 1])
-        noise = 0.4 * _unit(rng.standard_normal((len(words), DIM)))
+        noise = 0.3 * _unit(rng.standard_normal((len(words), DIM)))
         return _unit(self._words[words] + moved + noise)
 
     def queries(self, count: int) -> list[Floats]:
@@ -71,10 +74,10 @@ class Passages:
             some = (
                 self._words[asked]
                 + 0.7 * moved
-                + 0.5 * _unit(rng.standard_normal((len(asked), DIM)))
+                + 0.4 * _unit(rng.standard_normal((len(asked), DIM)))
             )
             masks = some[rng.integers(0, len(some), _TOKENS - len(some))]
-            masks = masks + 0.5 * _unit(rng.standard_normal((len(masks), DIM)))
+            masks = masks + 0.4 * _unit(rng.standard_normal((len(masks), DIM)))
             found.append(_unit(np.concatenate([some, masks])))
         return found
 
