@@ -4,6 +4,8 @@ A document has an index for each of its tokens, with the weight of the formula o
 others, without how rare the token is: that is the collection's part (``Modifier.IDF``). A query
 has the same indices with the value 1. An index is the hash of a token, as FastEmbed and Qdrant
 make it, so that vectors may come from any of the three.
+
+Queries by text (`vecdb.engine.read.text`) rank by the same formula, without vectors.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from vecdb.models.documents import NO_LANGUAGE, Bm25Config, Document
 from vecdb.models.payload_schema import (
@@ -23,11 +26,12 @@ from vecdb.models.payload_schema import (
     SnowballParams,
     TextIndexParams,
     TextIndexType,
-    TokenizerType,
 )
 from vecdb.models.sparse import SparseVector
 from vecdb.models.validation import coerce
-from vecdb.payload.texts import BREAK, Tokenize, query_tokenizer, tokenizer
+from vecdb.payload.texts import BREAK, Tokenize, ranking_tokenizer, tokenizer
+
+Doubles = npt.NDArray[np.float64]
 
 _DEFAULT = Bm25Config()
 
@@ -40,8 +44,21 @@ def of_document(given: Any, what: str) -> SparseVector:
     frequencies = Counter(tokens)
     counts = np.fromiter(frequencies.values(), np.float64, len(frequencies))
     length = 1 - config.b + config.b * len(tokens) / config.avg_len
-    weights = counts * (config.k + 1) / (counts + config.k * length)
+    weights = saturated(counts, length, config.k)
     return _vector(dict(zip(map(index_of, frequencies), weights.tolist(), strict=True)))
+
+
+def saturated(counts: Doubles, lengths: Doubles | float, k: float) -> Doubles:
+    """What tokens count that are so often, ``float64 (n)``, in texts of these lengths: 1 is that of
+    the average."""
+    weights: Doubles = counts * (k + 1) / (counts + k * lengths)
+    return weights
+
+
+def rarity(points: int, having: npt.NDArray[np.int64]) -> Doubles:
+    """What tokens count of which each is in so many of some points, ``float64 (n)``: their IDF."""
+    factors: Doubles = np.log1p((points - having + 0.5) / (having + 0.5))
+    return factors
 
 
 def of_query(given: Any, what: str) -> SparseVector:
@@ -72,9 +89,7 @@ def _tokenizers(config: Bm25Config) -> tuple[Tokenize, Tokenize]:
 def _made(encoded: bytes) -> tuple[Tokenize, Tokenize]:
     """The tokens of a document, and of a query."""
     params = _text_index(coerce(Bm25Config, msgspec.json.decode(encoded)))
-    # A name in camel case is ranked by its whole as well, which a filter need not look for.
-    code = params.tokenizer is TokenizerType.CODE
-    return tokenizer(params), (tokenizer if code else query_tokenizer)(params)
+    return tokenizer(params), ranking_tokenizer(params)
 
 
 def _text_index(config: Bm25Config) -> TextIndexParams:

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, NoReturn
 
 from vecdb import models, qdrant_arguments
+from vecdb.engine.budget import Budget, OverBudget, parse_limit, parse_over
 from vecdb.engine.database import Database
 from vecdb.engine.open import database_dir
 from vecdb.engine.optimize.optimizer import deadline_of
@@ -37,6 +38,10 @@ class VecDB(Verbs):
     is locked or written; what is seen is the state of the moment of opening, or of the last
     ``refresh``. Any number of processes may do so.
 
+    ``memory_limit``: how much private memory vecdb is to take, in bytes or as ``"512MB"``, beside
+    Python and libraries (docs/configuration.md). Where what is to be in memory does not fit,
+    opening raises OverBudgetError; ``on_over_budget="demote"`` maps it instead.
+
     A collection of which files are damaged does not keep the others from opening: ``damaged``
     names it, and using it raises its error.
 
@@ -61,6 +66,8 @@ class VecDB(Verbs):
         sync: SyncLevel = "always",
         sync_interval: float = 1.0,
         read_only: bool = False,
+        memory_limit: int | str | None = None,
+        on_over_budget: OverBudget = "raise",
         **qdrant: Unpack[OfClient],
     ) -> None:
         qdrant_arguments.check("VecDB", qdrant, OfClient)
@@ -72,12 +79,14 @@ class VecDB(Verbs):
             )
         if not isinstance(read_only, bool):
             raise InvalidInputError(f"read_only: expected True or False, got {read_only!r:.60}")
-        given = _parse_place(path, location)
+        qdrant_arguments.check_place(path, location)
+        given = None if location is not None else database_dir.parse_path(path)
         if read_only and given is None:
             raise InvalidInputError(
                 "read_only: a database in memory is new, and nobody else has it; expected a path"
             )
-        database = Database(given, sync=sync, sync_interval=sync_interval, read_only=read_only)
+        budget = Budget(parse_limit(memory_limit), parse_over(on_over_budget))
+        database = Database(given, budget, sync, sync_interval, read_only=read_only)
         super().__init__(database)
         self.path = database.path
         self.read_only = database.read_only
@@ -146,21 +155,25 @@ class VecDB(Verbs):
         on_disk_payload: bool | None = None,
         metadata: models.Payload | None = None,
         sparse_vectors_config: models.SparseVectorsConfigInput | None = None,
+        payload: models.PayloadStorageInput | None = None,
+        id_tracker: models.IdTrackerInput | None = None,
         **qdrant: Unpack[OfCollections],
     ) -> bool:
         """Make an empty collection; durable when this returns.
 
         ``vectors_config``: ``VectorParams``, or a dict of them by vector name; without any, points
         have an id and a payload. ``sparse_vectors_config``: ``SparseVectorParams`` by vector name,
-        which no dense one has. ``metadata``: JSON that is kept with the configuration. Payloads
-        always stay on disk; ``hnsw_config``, ``wal_config`` and ``on_disk_payload`` are accepted
-        for compatibility.
+        which no dense one has. ``metadata``: JSON that is kept with the configuration.
+        ``memory`` of vectors, of their index, codes and field indexes, of ``payload`` and of
+        ``id_tracker`` says where each part is kept: "pinned", "cached" or "cold". What else
+        ``hnsw_config`` and ``wal_config`` say is accepted for compatibility.
         Raises AlreadyExistsError, InvalidInputError, StorageFullError.
         """
         qdrant_arguments.check("VecDB.create_collection", qdrant, OfCollections)
         name = database_dir.check_name(collection_name)
         given = vectors_config, sparse_vectors_config, quantization_config, optimizers_config
-        config = new_config(*given, hnsw_config, wal_config, on_disk_payload, metadata)
+        others = hnsw_config, wal_config, on_disk_payload, metadata, payload, id_tracker
+        config = new_config(*given, *others)
         self._database.create(name, config)
         return True
 
@@ -175,14 +188,16 @@ class VecDB(Verbs):
         on_disk_payload: bool | None = None,
         metadata: models.Payload | None = None,
         sparse_vectors_config: models.SparseVectorsConfigInput | None = None,
+        payload: models.PayloadStorageInput | None = None,
+        id_tracker: models.IdTrackerInput | None = None,
         **qdrant: Unpack[OfCollections],
     ) -> bool:
         """``delete_collection`` if it exists, then ``create_collection``."""
         qdrant_arguments.check("VecDB.recreate_collection", qdrant, OfCollections)
         name = database_dir.check_name(collection_name)
         given = vectors_config, sparse_vectors_config, quantization_config, optimizers_config
-        # What is wrong with it must be said before anything is deleted.
-        config = new_config(*given, hnsw_config, wal_config, on_disk_payload, metadata)
+        others = hnsw_config, wal_config, on_disk_payload, metadata, payload, id_tracker
+        config = new_config(*given, *others)  # before anything is deleted: it may be refused
         self._database.recreate(name, config)
         return True
 
@@ -201,28 +216,28 @@ class VecDB(Verbs):
         metadata: models.Payload | None = None,
         optimizer_config: models.OptimizersInput | None = None,
         sparse_vectors_config: models.SparseVectorsConfigInput | None = None,
+        collection_params: models.CollectionParamsDiffInput | None = None,
         **qdrant: Unpack[OfCollections],
     ) -> bool:
         """Change a collection's configuration.
 
         Fields not given stay. ``quantization_config`` may be ``"Disabled"``; ``vectors_config`` is
-        a dict by vector name (``""``: the unnamed one) whose entries may set ``on_disk``,
-        ``quantization_config`` and ``hnsw_config``; those of ``sparse_vectors_config`` ``index``
-        and ``modifier``. ``metadata`` is merged into that there is, key by key; None as a value
-        takes its key away. ``optimizer_config`` is the older name of ``optimizers_config``. A
-        change of where things live re-opens files; a change of codes is built by the optimizer in
-        the background.
+        a dict by vector name (``""``: the unnamed one) whose entries may set ``memory``,
+        ``on_disk``, ``quantization_config`` and ``hnsw_config``; those of ``sparse_vectors_config``
+        ``index`` and ``modifier``; ``collection_params`` ``payload``, ``on_disk_payload`` and
+        ``id_tracker``. ``metadata`` is merged into that there is, key by key; None as a value takes
+        its key away. ``optimizer_config`` is the older name of ``optimizers_config``. A change of
+        where things live re-opens files; a change of codes is built by the optimizer in the
+        background.
         """
         qdrant_arguments.check("VecDB.update_collection", qdrant, OfCollections)
         if optimizer_config is not None:
             if optimizers_config is not None:
                 raise InvalidInputError("optimizer_config: is optimizers_config's older name")
             optimizers_config = optimizer_config
+        given = optimizers_config, hnsw_config, quantization_config, vectors_config
         store = self._database.store(collection_name)
-        vectors = vectors_config, sparse_vectors_config
-        update_config(
-            store, optimizers_config, hnsw_config, quantization_config, *vectors, metadata
-        )
+        update_config(store, *given, sparse_vectors_config, metadata, collection_params)
         store.changed()
         return True
 
@@ -419,22 +434,6 @@ class VecDB(Verbs):
         """Remove a snapshot of the whole database; False if there is none of that name."""
         qdrant_arguments.check("VecDB.delete_full_snapshot", qdrant, OfCollections)
         return self._database.delete_full_snapshot(snapshot_name)
-
-
-def _parse_place(path: object, location: object) -> Path | None:
-    """The directory meant; None for a database in memory."""
-    if location is None:
-        if isinstance(path, str) and "://" in path:  # it would become the directory "http:"
-            qdrant_arguments.refuse_address("path", path)
-        return database_dir.parse_path(path)
-    if location != ":memory:":
-        raise InvalidInputError(
-            f"location: expected ':memory:' or None, got {location!r:.60}; for Qdrant's client "
-            f"anything else is a server's address. path= is a directory"
-        )
-    if path not in (None, ":memory:"):
-        raise InvalidInputError(f"path: expected None beside location=':memory:', got {path!r:.60}")
-    return None
 
 
 def _described(aliases: dict[str, str]) -> models.CollectionsAliasesResponse:

@@ -17,6 +17,7 @@
     ├── WriteError (OSError)                    a write failed and its outcome is unknown
     ├── StorageFullError (OSError)              no space; nothing of the write was kept
     ├── NotBegunError (OSError)                 a shortage that passes; nothing was done
+    ├── OverBudgetError (MemoryError)           what is to be in memory exceeds memory_limit
     ├── RefreshError (OSError)                  some collections stay as they were
     ├── ReentrantCallError (RuntimeError)       called again from inside itself (signal handler)
     └── OptimizerError (RuntimeError)           a background build failed; the old segments serve
@@ -42,6 +43,7 @@ __all__ = [
     "NotBegunError",
     "NotFoundError",
     "OptimizerError",
+    "OverBudgetError",
     "PlaceTakenError",
     "ReadOnlyError",
     "ReentrantCallError",
@@ -123,6 +125,11 @@ class StorageFullError(VecdbError, OSError):
 class NotBegunError(VecdbError, OSError):
     """A change could not be begun, of which nothing was done: there was no descriptor left, or no
     memory. It may be tried again; the collection goes on working."""
+
+
+class OverBudgetError(VecdbError, MemoryError):
+    """What is to be in memory does not fit ``memory_limit``: the database was not opened. Says what
+    that is, how many bytes it takes, and what to change."""
 
 
 class RefreshError(VecdbError, OSError):

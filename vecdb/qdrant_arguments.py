@@ -43,10 +43,7 @@ class OfCollections(TypedDict, total=False):
 
     # Nothing depends on these where a collection is in one place, which is a directory.
     api_key: Any
-    collection_params: Any
     grpc_grace: Any
-    id_tracker: Any
-    payload: Any
     priority: Any
     replication_factor: Any
     shard_number: Any
@@ -111,6 +108,20 @@ def check(verb: str, given: OfPoints | OfCollections | OfClient, kind: type = Of
                 f"{name}: Qdrant's, not supported by vecdb: {_REFUSED[name]}; expected None, got "
                 f"{value!r:.60}"
             )
+
+
+def check_place(path: object, location: object) -> None:
+    """Raise InvalidInputError for what names no directory, or two places at once."""
+    if location is None:
+        if isinstance(path, str) and "://" in path:  # it would become the directory "http:"
+            refuse_address("path", path)
+    elif location != ":memory:":
+        raise InvalidInputError(
+            f"location: expected ':memory:' or None, got {location!r:.60}; for Qdrant's client "
+            f"anything else is a server's address. path= is a directory"
+        )
+    elif path not in (None, ":memory:"):
+        raise InvalidInputError(f"path: expected None beside location=':memory:', got {path!r:.60}")
 
 
 def refuse_address(name: str, given: str) -> NoReturn:

@@ -92,7 +92,7 @@ _UNSUPPORTED = re.compile(
     r"|\(('\w+'(?:, '\w+')*): Qdrant's, not supported by vecdb"
     r"|(?:request: )?([\w' ]+) is Qdrant's, and not supported by vecdb"
     r"|got (\w+ with [^()]*) \(rankings by an index of texts are Qdrant's"
-    r"|datatype: expected 'float32', got '(\w+)'"
+    r"|datatype: expected one of [^()]*, got '(\w+)'"
     r"|(running in standalone mode)"
 )
 

@@ -15,6 +15,7 @@ import time
 import warnings
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,9 @@ import numpy as np
 import pytest
 
 from vecdb import AsyncCollection, AsyncVecDB, Collection, VecDB, errors, models
+from vecdb.aio import opening, writes
 from vecdb.aio.writes import Write, _answer
+from vecdb.engine import process
 from vecdb.storage import fs
 
 DIM = 8
@@ -682,7 +685,7 @@ def test_a_cancelled_upload_ends_between_two_batches(tmp_path: Path) -> None:
             upload.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await upload
-            await until(lambda: db._calls._running == 0)
+            await until(lambda: not db._calls.threads._at_work)
             written = (await c.count()).count - 1
             assert written % 10 == 0
             assert next(sent) in (written, written + 10)
@@ -706,7 +709,7 @@ def test_who_no_longer_waits_for_the_optimizer_holds_no_thread(
             for task in waits[1:]:
                 task.cancel()
             await asyncio.gather(*waits[1:], return_exceptions=True)
-            await until(lambda: db._calls._running <= 1)
+            await until(lambda: len(db._calls.threads._at_work) <= 1)
             await db.close()
             assert await waits[0] is False
 
@@ -862,6 +865,90 @@ def test_opening_that_is_cancelled_leaves_nothing_open(
         await db.close()
         async with AsyncVecDB(tmp_path / "db"):
             pass
+
+    asyncio.run(main())
+
+
+def let_go_when_somebody_waits(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Set when somebody who opens a database waits for threads that may still have it."""
+    waited = threading.Event()
+    wait = process._wait_for_threads
+
+    def waiting(lock_file: Path) -> None:
+        waited.set()
+        wait(lock_file)
+
+    monkeypatch.setattr(process, "_wait_for_threads", waiting)
+    return waited
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_who_lets_go_of_one_may_open_it_again_while_a_thread_has_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: bool
+) -> None:
+    # There was LockedError for as long as the thread that had written was on its way out.
+    waited = let_go_when_somebody_waits(monkeypatch)
+    answer_all = writes._answer_all
+
+    def lingering(outcomes: Any) -> None:
+        answer_all(outcomes)
+        assert waited.wait(LONG)
+
+    async def main() -> None:
+        db = await AsyncVecDB(tmp_path / "db")
+        await with_points(db)
+        monkeypatch.setattr(writes, "_answer_all", lingering)
+        if fails:
+            with suppress(errors.InvalidInputError):
+                await db.upsert(NAME, batch([1], vectors(2)))
+        else:
+            await db.upsert(NAME, [point(1000)])
+        del db
+        async with AsyncVecDB(tmp_path / "db") as db:
+            assert waited.is_set()
+            assert (await db.count(NAME)).count == (50 if fails else 51)
+
+    asyncio.run(main())
+
+
+def test_who_lets_go_of_one_may_open_it_again_while_the_thread_that_opened_it_has_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited = let_go_when_somebody_waits(monkeypatch)
+    run = opening._run
+
+    def lingering(opened: Any, *more: Any) -> None:
+        run(opened, *more)
+        if not waited.is_set():
+            assert waited.wait(LONG)
+        assert opened.done()
+
+    monkeypatch.setattr(opening, "_run", lingering)
+
+    async def main() -> None:
+        db = await AsyncVecDB(tmp_path / "db")
+        del db
+        again = AsyncVecDB(tmp_path / "db")
+        await again
+        await again.close()
+
+    asyncio.run(main())
+
+
+def test_one_that_somebody_has_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        async with AsyncVecDB(tmp_path / "db") as db:
+            c = await with_points(db)
+            gate = Gate(monkeypatch)
+            write = asyncio.create_task(c.upsert([point(1000)]))
+            await gate.wait()
+            with pytest.raises(errors.LockedError):
+                await AsyncVecDB(tmp_path / "db")
+            assert not write.done()
+            gate.opened.set()
+            await write
 
     asyncio.run(main())
 

@@ -255,7 +255,7 @@ def test_info_names_every_part(demo: tuple[Path, dict[str, Any]]) -> None:
     path, _ = demo
     shown = run("info", path)
     assert (shown.returncode, shown.stderr) == (0, "")
-    for text in ("debian-packages: 5,000 points", "384-d Cosine", "scalar", "mapped", "catalog"):
+    for text in ("debian-packages: 5,000 points", "384-d Cosine", "scalar", "cached", "catalog"):
         assert text in shown.stdout
     assert max(map(len, shown.stdout.splitlines()[1:])) <= 90
 
@@ -264,7 +264,7 @@ def test_info_names_every_part(demo: tuple[Path, dict[str, Any]]) -> None:
     assert info["status"] == "green"
     assert info["config"]["quantization_config"]["scalar"]["always_ram"] is False
     (segment,) = info["segments"]
-    assert segment["vectors"][""]["codes_placement"] == "mapped"
+    assert segment["vectors"][""]["codes_placement"] == "cached"
     # What the report says is on disk is on disk.
     for part, pattern in (("originals", "vectors"), ("codes", "codes"), ("payload", "payload*")):
         found = sum(

@@ -16,8 +16,9 @@ from vecdb import VecDB, models
 from vecdb.engine import columns as engine_columns
 from vecdb.engine import columns as of_engine
 from vecdb.engine.archive import capture
-from vecdb.engine.columns import MANY_ROWS
+from vecdb.engine.columns import MANY_ROWS, Demand
 from vecdb.engine.optimize import columns as writing
+from vecdb.engine.optimize.optimizer import next_step
 from vecdb.engine.read import bounds, masks
 from vecdb.engine.repair.check import check_database
 from vecdb.payload import texts, words
@@ -300,6 +301,44 @@ def test_a_field_that_filters_keep_asking_for_gets_columns_by_itself(
     db.delete_payload_index("c", "kind")
     assert files_of(db) == [[], []]
     assert db.get_collection("c").columns == {}
+
+
+def test_a_field_whose_automatic_index_is_dropped_before_it_has_files_is_asked_for_anew(
+    open_db: OpenDB,
+) -> None:
+    """Reads went on making columns of it in memory, and it got none in files any more."""
+    db = open_db()
+    fill(db, MANY_ROWS)
+    for kind in range(3):
+        db.count("c", is_(kind))
+    next_step(db.collection("c")._store)
+    assert "kind" in db.collection("c")._view().fields
+    db.delete_payload_index("c", "kind")
+    assert "kind" not in db.collection("c")._view().fields
+    assert not db.optimizer.run_once()
+    for kind in range(3, 6):
+        db.count("c", is_(kind))
+    assert db.optimizer.run_once()
+    assert files_of(db) == [["column.kind"]]
+
+
+def test_an_index_is_dropped_while_reads_count_what_they_ask_for() -> None:
+    """What reads counted meanwhile stopped the drop with a RuntimeError."""
+
+    class Counts(dict[tuple[int, str], int]):
+        """Gets another entry while it is gone through."""
+
+        def items(self) -> Any:
+            for item in super().items():
+                self[len(self), "other"] = 1
+                yield item
+
+    demand = Demand(lambda: None)
+    for field in ("kind", "name"):
+        demand.note(1, {field}, MANY_ROWS)
+    demand._counts = Counts(demand._counts)
+    demand.forget("kind")
+    assert demand._counts == {(1, "name"): 1}
 
 
 def test_automatic_indexes_can_be_switched_off(open_db: OpenDB) -> None:
@@ -687,10 +726,13 @@ def test_a_facet_of_texts_that_are_damaged_while_they_are_open_is_that_of_the_pa
     assert db.wait_for_optimizer("c")
 
 
-def test_groups_of_texts_that_are_damaged_while_they_are_open_come_to_an_end(
-    open_db: OpenDB,
+@pytest.mark.parametrize("upon", ["all points", "prefetches"])
+@pytest.mark.parametrize("harm", [b"commonrare 0", b"common", b"rare 1", b"rare 0rare 1rare 2"])
+def test_groups_of_texts_that_are_damaged_while_they_are_open_are_those_of_the_payloads(
+    open_db: OpenDB, harm: bytes, upon: str
 ) -> None:
-    """The same rows were searched again and again for groups that are not known yet."""
+    """The same rows were searched again and again for groups that are not known yet; later groups
+    were left out."""
     db = open_db()
     fill(db, 0)
     names = ["common" if n < 2900 else f"rare {n % 3}" for n in range(3000)]
@@ -701,13 +743,18 @@ def test_groups_of_texts_that_are_damaged_while_they_are_open_come_to_an_end(
     db.flush("c")
     db.create_payload_index("c", "name", "keyword")
 
-    def groups() -> list[Any]:
-        found = db.query_points_groups("c", "name", [1] * 4, limit=4, group_size=5)
-        return [group.id for group in found.groups]
+    prefetch = models.Prefetch(query=[1] * 4, limit=10) if upon == "prefetches" else None
 
-    assert sorted(groups()) == ["common", "rare 0", "rare 1", "rare 2"]
+    def groups() -> list[Any]:
+        found = db.query_points_groups(
+            "c", "name", [1] * 4, limit=4, group_size=5, prefetch=prefetch
+        )
+        return [(group.id, [hit.id for hit in group.hits]) for group in found.groups]
+
+    whole = groups()
+    assert sorted(name for name, _ in whole) == ["common", "rare 0", "rare 1", "rare 2"]
+    assert all(len(hits) == 5 for _, hits in whole)
     [path] = Path(db.path).rglob("column.name")
-    overwrite(path, b"commonrare 0")
-    assert groups()[0] == "common"
-    db.delete_payload_index("c", "name")
-    assert len(groups()) == 4
+    overwrite(path, harm)
+    assert groups() == whole
+    db.delete_payload_index("c", "name")  # the file is damaged

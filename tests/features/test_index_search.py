@@ -700,8 +700,8 @@ def test_three_storage_modes_give_the_same_answers(own_db: VecDB) -> None:
     segment = index(own_db, "c")
     expected = [plain(hits) for hits in ask(own_db, "c")]
     assert recall_of("Cosine", ask(own_db, "c")) >= 0.97 - MISS
-    modes = [(1000, True, "mapped", "anonymous"), (1000, False, "mapped", "mapped")]
-    modes += [(0, True, "anonymous", "anonymous")]
+    modes = [(1000, True, "cold", "pinned"), (1000, False, "cold", "cached")]
+    modes += [(0, True, "pinned", "pinned")]
     for threshold, ram, originals, codes in modes:
         own_db.update_collection(
             "c",

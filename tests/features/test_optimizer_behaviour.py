@@ -105,7 +105,7 @@ def test_a_segment_is_converted_at_either_threshold(db: VecDB, threshold: str) -
     assert kinds(info) == ["scalar"]
     assert (info.points_count, info.indexed_vectors_count) == (500, 500)
     placement = info.segments[0].vectors[""].placement
-    assert placement == ("mapped" if threshold == "memmap_threshold" else "anonymous")
+    assert placement == ("cold" if threshold == "memmap_threshold" else "pinned")
     check(db, np.arange(500))
 
 

@@ -299,7 +299,7 @@ def test_a_doubtful_search_goes_on_where_it_was(
     monkeypatch.setattr(widen, "_tried", note)
     [file] = [s.segment.vectors("") for s in collection._view().segments if s.live]
     for query in unlike:
-        file.cold = False  # as it may be on a busy machine
+        file.waits = False  # as it may be on a busy machine
         collection.search(query)
         apart, visits[:] = visits[:], []
         collection.query_points(query, explain=True)
@@ -324,9 +324,9 @@ def test_a_file_whose_rows_are_waited_for_is_left_to_the_other_way(
     [file] = [s.segment.vectors("") for s in collection._view().segments if s.live]
     found = collection.search(SURE)
     file.has_taken(0.1)
-    assert file.cold
+    assert file.waits
     assert collection.search(SURE) == found
-    assert not file.cold
+    assert not file.waits
     assert collection.search(SURE) == found
     assert taken[-3:] == [True, False, True]
     file.unverified_blocks = 1

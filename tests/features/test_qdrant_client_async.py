@@ -284,7 +284,6 @@ def test_what_was_written_is_there_after_the_client_is_gone(tmp_path: Path) -> N
         await client.create_collection("c", vectors_config=PARAMS)
         await client.upsert("c", [POINT])
         del client
-        await asyncio.sleep(0.3)  # the thread that has written may hold it for a moment longer
         async with AsyncQdrantClient(path=str(tmp_path / "db")) as client:
             assert (await client.count("c")).count == 1
 

@@ -422,18 +422,19 @@ def test_where_things_are_may_be_said_in_the_newer_word() -> None:
             ),
         )
         for name in ("memory", "size", "hnsw_config", "quantization_config"):
-            assert params(name).on_disk is True
-        assert params("b").on_disk is False
-        assert params("b").quantization_config.binary.always_ram is False
+            assert params(name).memory is memory.COLD
+        assert params("b").on_disk is True
+        assert params("b").memory is memory.CACHED
+        assert params("b").quantization_config.binary.memory is memory.COLD
         codes = client.get_collection("c").config.quantization_config
         assert isinstance(codes, models.ScalarQuantization)
-        assert codes.scalar.always_ram is True
+        assert codes.scalar.memory is memory.PINNED
         client.update_collection("c", vectors_config={"b": models.VectorParamsDiff(memory="cold")})
-        assert params("b").on_disk is True
+        assert params("b").memory is memory.COLD
         given: Any = {"size": 8, "distance": "Dot", "memory": "cold"}
         client.recreate_collection("c", vectors_config=given)
-        assert params().on_disk is True
-        with pytest.raises(UnexpectedResponse, match="unknown field 'memory'"):
+        assert params().memory is memory.COLD
+        with pytest.raises(UnexpectedResponse, match="memory: expected one of 'cold'"):
             client.recreate_collection("c", vectors_config=given | {"memory": "warm"})
 
 

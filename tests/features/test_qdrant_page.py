@@ -137,12 +137,12 @@ def tune_accuracy_recall(client: VecDB, models: Any) -> None:
 
 
 EXAMPLES = {
-    "scalar": (scalar_quantization, 768, "scalar quantile=0.99", "anonymous", "anonymous"),
-    "binary": (binary_quantization, 1536, "binary", "anonymous", "anonymous"),
-    "product": (product_quantization, 768, "product compression=16", "anonymous", "anonymous"),
-    "original on disk": (original_on_disk_quantized_in_ram, 768, "scalar", "mapped", "anonymous"),
-    "all on disk": (all_on_disk, 768, "scalar", "mapped", "mapped"),
-    "quantile": (tune_accuracy_recall, 768, "scalar quantile=0.99", "anonymous", "anonymous"),
+    "scalar": (scalar_quantization, 768, "scalar quantile=0.99", "pinned", "pinned"),
+    "binary": (binary_quantization, 1536, "binary", "pinned", "pinned"),
+    "product": (product_quantization, 768, "product compression=16", "pinned", "pinned"),
+    "original on disk": (original_on_disk_quantized_in_ram, 768, "scalar", "cold", "pinned"),
+    "all on disk": (all_on_disk, 768, "scalar", "cold", "cached"),
+    "quantile": (tune_accuracy_recall, 768, "scalar quantile=0.99", "pinned", "pinned"),
 }
 
 
@@ -152,7 +152,7 @@ def test_create_collection(client: VecDB, models: Any, vectors: Any, example: st
     create(client, models)
     # The page's 20000 KB are 6667 of these vectors; lower thresholds do here.
     thresholds = models.OptimizersConfigDiff(indexing_threshold=1000)
-    if originals == "mapped":
+    if originals == "cold":
         thresholds = models.OptimizersConfigDiff(indexing_threshold=1000, memmap_threshold=1000)
     client.update_collection("{collection_name}", optimizers_config=thresholds)
     data = np.tile(vectors[:1000], 2) if dim > DIM else vectors[:1000]
@@ -344,7 +344,7 @@ def test_upload_then_search_at_the_pages_thresholds(client: VecDB, models: Any, 
     original_on_disk_quantized_in_ram(client, models)
     fill(client, models, vectors)  # 12000 KB: beyond indexing_threshold, not memmap_threshold
     info = client.get_collection(NAME)
-    assert {s.vectors[""].placement for s in info.segments} == {"anonymous"}
+    assert {s.vectors[""].placement for s in info.segments} == {"pinned"}
     assert info.indexed_vectors_count == ROWS
     assert info.status.value == "green"
     hits = client.search(NAME, vectors[17].tolist(), limit=1, with_payload=["city"])

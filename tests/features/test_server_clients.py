@@ -82,6 +82,8 @@ def fill(client: qdrant_client.QdrantClient) -> None:
     ]
     client.upsert("d", points)
     client.upsert("d", [models.PointStruct(id=UUID, vector=[1.0] * DIM, payload={})])
+    ranking = models.TextIndexParams(type=models.TextIndexType.TEXT, scoring=True)
+    client.create_payload_index("d", "words", ranking)
     client.create_collection(
         "n",
         vectors_config={
@@ -106,6 +108,7 @@ def payload(n: int) -> dict[str, Any]:
         "when": f"2024-01-{n % 28 + 1:02d}T00:00:00Z",
         "big": (1 << 63) - 1 - n,
         "text": 'quotes " and \\ and ☃ \u0000',
+        "words": f"{'often ' * (n % 4)}{['red', 'green'][n % 2]} {'long ' * (n % 9)}",
     }
 
 
@@ -246,7 +249,23 @@ EXAMPLES: dict[str, Any] = {
     ),
 }
 
+TEXT = models.TextQuery(
+    text=models.TextQueryInput(
+        query="often red", scoring=models.Bm25Scoring(bm25=models.Bm25Params(k=2.0, b=0.5))
+    )
+)
+
 READS: dict[str, Call] = {
+    "by text": lambda c: c.query_points("d", models.TextQuery(text="often green"), using="words"),
+    "by text, with numbers": lambda c: c.query_points(
+        "d", TEXT, using="words", query_filter=FILTERS["range"], score_threshold=0.5, limit=40
+    ),
+    "by text and by vector": lambda c: c.query_points(
+        "d", RRF, prefetch=[models.Prefetch(query=TEXT, using="words", limit=25), BOTH[0]]
+    ),
+    "groups by text": lambda c: c.query_points_groups(
+        "d", "city", query=TEXT, using="words", group_size=2
+    ),
     "fused": lambda c: c.query_points("d", query=RRF, prefetch=BOTH, limit=20),
     "fused by scores": lambda c: c.query_points(
         "d", query=models.FusionQuery(fusion=models.Fusion.DBSF), prefetch=BOTH, offset=3

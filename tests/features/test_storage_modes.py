@@ -16,21 +16,21 @@ ROWS, DIM = 1000, 64  # 250 KB
 RNG = np.random.default_rng(3)
 VECTORS = RNG.standard_normal((ROWS, DIM)).astype(np.float32)
 QUERIES = RNG.standard_normal((5, DIM)).astype(np.float32)
-RAM, DISK = "anonymous", "mapped"
+RAM, DISK, CACHED = "pinned", "cold", "cached"
 
 # always_ram of the codes, memmap_threshold, on_disk of the vector -> originals, codes
 MODES: dict[str, tuple[bool | None, int | None, bool | None, str, str]] = {
     "all in RAM": (True, None, None, RAM, RAM),
     "all in RAM, unset": (None, None, None, RAM, RAM),
     "originals on disk": (True, 100, None, DISK, RAM),
-    "all on disk": (False, 100, None, DISK, DISK),
-    "codes follow to disk": (None, 100, None, DISK, DISK),
+    "all on disk": (False, 100, None, DISK, CACHED),
+    "codes follow to disk": (None, 100, None, DISK, CACHED),
     "below the threshold": (None, 1000, None, RAM, RAM),
     "threshold zero": (None, 0, None, RAM, RAM),
     "vector on disk": (True, None, True, DISK, RAM),
-    "vector on disk, codes follow": (None, None, True, DISK, DISK),
+    "vector on disk, codes follow": (None, None, True, DISK, CACHED),
     "vector kept in RAM": (None, 100, False, RAM, RAM),
-    "only codes on disk": (False, None, None, RAM, DISK),
+    "only codes on disk": (False, None, None, RAM, CACHED),
 }
 
 
@@ -146,9 +146,9 @@ def test_switching_reopens_and_rewrites_nothing(open_db: Any, kind: str) -> None
     completed = db.get_collection("c").optimizer_progress.completed
     switches: list[tuple[dict[str, Any], str, str]] = [
         ({"optimizers_config": {"memmap_threshold": 100}}, DISK, RAM),
-        ({"quantization_config": config(False)}, DISK, DISK),
-        ({"optimizers_config": {"memmap_threshold": 0}}, RAM, DISK),
-        ({"vectors_config": {"": {"on_disk": True}}}, DISK, DISK),
+        ({"quantization_config": config(False)}, DISK, CACHED),
+        ({"optimizers_config": {"memmap_threshold": 0}}, RAM, CACHED),
+        ({"vectors_config": {"": {"on_disk": True}}}, DISK, CACHED),
         ({"quantization_config": config(True)}, DISK, RAM),
         ({"vectors_config": {"": {"on_disk": False}}}, RAM, RAM),
         ({"optimizers_config": {"memmap_threshold": 1}}, RAM, RAM),  # on_disk=False wins
@@ -158,7 +158,7 @@ def test_switching_reopens_and_rewrites_nothing(open_db: Any, kind: str) -> None
                 "quantization_config": config(False),
             },
             DISK,
-            DISK,
+            CACHED,
         ),
     ]
     for change, originals, codes in switches:
@@ -169,7 +169,7 @@ def test_switching_reopens_and_rewrites_nothing(open_db: Any, kind: str) -> None
         assert files(db) == stored
     assert db.get_collection("c").optimizer_progress.completed == completed
     db = open_db()
-    assert placements(db) == (DISK, DISK)
+    assert placements(db) == (DISK, CACHED)
     assert answers(db) == before
     assert files(db) == stored
 
@@ -202,7 +202,7 @@ def test_each_vector_name_has_its_own_place(open_db: Any) -> None:
     db.upsert("c", models.Batch(ids=np.arange(ROWS), vectors=columns))
     db.flush("c")
     assert db.wait_for_optimizer("c", timeout=60)
-    wanted = {"a": (DISK, RAM), "b": (RAM, None), "d": (RAM, DISK)}
+    wanted = {"a": (DISK, RAM), "b": (RAM, None), "d": (RAM, CACHED)}
     for _ in range(2):
         (segment,) = db.get_collection("c").segments
         found = {n: (v.placement, v.codes_placement) for n, v in segment.vectors.items()}

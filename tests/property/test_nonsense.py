@@ -43,8 +43,9 @@ from vecdb.storage.arrays import Expected, PlacedArray
 from vecdb.storage.catalog import DATA, Snapshot
 from vecdb.storage.format import DamageError, DataHeader, Kind, WalHeader, checksum
 from vecdb.storage.payload_edits import EditsFile, PayloadEdits
+from vecdb.storage.placements import Placements, VectorPlacements
 from vecdb.storage.replay import Replay
-from vecdb.storage.segment import FileSegment, Placements
+from vecdb.storage.segment import FileSegment
 from vecdb.storage.segment_row import FileRow, SegmentRow
 from vecdb.vectors.block import VectorBlock
 
@@ -221,7 +222,7 @@ def test_data_files(scratch: Path, seed: int, data: bytes) -> None:
         if rng.random() < 0.1:
             row = FileRow(rng.choice([row.length, *EXTREMES]), rng.choice([row.checksum, 0]))
         expected = Expected(UUID, 5, header.kind if rng.random() < 0.9 else Kind.IDS, row)
-        placement: Any = rng.choice(["mapped", "anonymous"])
+        placement: Any = rng.choice(["cached", "cold", "pinned"])
         attempt("data file", open_all, file, FILE_ERRORS)
 
 
@@ -247,7 +248,8 @@ def other_content(rng: Random, array: np.ndarray[Any, Any], data: bytes) -> byte
 
 def use_segment(path: Path, uuid: bytes, row: SegmentRow, where: Any, _: bytes) -> None:
     """Everything that reads do with a segment."""
-    segment = FileSegment(path, uuid, row, {name: Placements(where, where) for name in row.vectors})
+    vectors = dict.fromkeys(row.vectors, VectorPlacements(where, where, where))
+    segment = FileSegment(path, uuid, row, Placements(vectors, ids=where, payload=where))
     n = segment.rows
     everything = np.arange(n, dtype=np.int64)
     keys = [*ids.from_array(segment.id_array(everything)), 0, 2**70, 2**128 - 1]
@@ -285,7 +287,7 @@ def test_segments(base: Base, scratch: Path, seed: int) -> None:
         shutil.copytree(base.segment, directory, dirs_exist_ok=True)
     for _ in range(5):
         row = replace(base.row, files=dict(base.row.files))
-        where = rng.choice(["mapped", "anonymous"])
+        where = rng.choice(["cached", "cold", "pinned"])
         changed = rng.sample(sorted(row.files), rng.choice((1, 1, 2)))
         for name in changed:
             whole = (base.segment / name).read_bytes()
@@ -570,7 +572,7 @@ def placed(rows, columns, kind=Kind.VECTORS, dtype="<f4"):
     path.write_bytes(data)
     row = arrays.FileRow(len(data), int.from_bytes(data[-16:-8], "little"))
     expected = arrays.Expected(bytes(16), 1, kind, row)
-    return arrays.PlacedArray(path, expected, "anonymous")
+    return arrays.PlacedArray(path, expected, "pinned")
 
 def quantizer(kind, dim, arrays):
     meta = {"kind": kind, "metric": "dot", "dim": dim,

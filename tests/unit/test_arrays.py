@@ -34,7 +34,7 @@ def expected(tmp_path: Path) -> Expected:
 
 @pytest.fixture
 def placed(tmp_path: Path, expected: Expected) -> PlacedArray:
-    return PlacedArray(tmp_path / "vectors", expected, "mapped")
+    return PlacedArray(tmp_path / "vectors", expected, "cached")
 
 
 def resident(placed: PlacedArray, rows: np.ndarray) -> int:
@@ -52,16 +52,16 @@ def resident(placed: PlacedArray, rows: np.ndarray) -> int:
 
 @pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="needs Linux")
 def test_rows_that_are_asked_for_are_read_ahead(disk: Path) -> None:
-    placed = PlacedArray(disk / "vectors", write(disk / "vectors"), "mapped")
+    placed = PlacedArray(disk / "vectors", write(disk / "vectors"), "cached")
     rows = np.arange(0, ROWS, 1000)
     with open(placed.path, "rb") as file:
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
     if resident(placed, rows) > 2:
         pytest.skip("this file system keeps pages whatever is advised")
-    placed.cold = False
+    placed.waits = False
     placed.ask_for(rows)
     assert resident(placed, rows) <= 2
-    placed.cold = True
+    placed.waits = True
     placed.ask_for(rows)
     for _ in range(500):
         if resident(placed, rows) == len(rows):
@@ -76,6 +76,6 @@ def test_the_last_row_can_be_asked_for(placed: PlacedArray) -> None:
 
 
 def test_asking_in_anonymous_memory_does_nothing(tmp_path: Path, expected: Expected) -> None:
-    anonymous = PlacedArray(tmp_path / "vectors", expected, "anonymous")
-    assert not anonymous.cold
+    anonymous = PlacedArray(tmp_path / "vectors", expected, "pinned")
+    assert not anonymous.waits
     anonymous.ask_for(np.array([0]))

@@ -32,6 +32,9 @@ def contents(edits: PayloadEdits, seen: int) -> dict[int, tuple[bytes, int]]:
     """What is read of all rows, in any order of them."""
     rows = np.random.default_rng(seen).permutation(EVERYTHING)
     payloads = [bytes(payload) for payload in edits.payloads(rows, seen, base_payloads)]
+    for row, payload in zip(rows.tolist(), payloads, strict=True):
+        alone = edits.payload(row, seen, lambda row: base_payloads(np.array([row]))[0])
+        assert bytes(alone) == payload
     size = edits.payload_size(rows, seen, lambda some: sum(map(len, base_payloads(some))))
     assert size == sum(map(len, payloads))
     seqs = edits.seqs(rows, seen, base_seqs).tolist()

@@ -220,7 +220,7 @@ SHAPES: list[tuple[str, Any]] = [
         "OptimizerProgress",
         {"running": "merge", "rows_done": 1, "rows_total": 3, "pending": "vacuum", "completed": 2},
     ),
-    ("SegmentVectors", {"bytes": 3, "placement": "mapped"}),
+    ("SegmentVectors", {"bytes": 3, "placement": "cold"}),
     ("SearchEffort", {"recall": 0.9, "rows": 100, "candidates": 20, "survivors": 0}),
     (
         "IndexInfo",
@@ -228,7 +228,7 @@ SHAPES: list[tuple[str, Any]] = [
             "partitions": 10,
             "sketch_bytes": 4096,
             "bytes_per_vector": 52.5,
-            "placement": "mapped",
+            "placement": "cold",
             "efforts": [{"recall": 1.0, "rows": 100, "candidates": 20, "survivors": 10}],
         },
     ),
@@ -241,7 +241,7 @@ SHAPES: list[tuple[str, Any]] = [
             "kind": "memory",
             "points": 3,
             "deleted": 1,
-            "vectors": {"": {"bytes": 3, "placement": "anonymous"}},
+            "vectors": {"": {"bytes": 3, "placement": "pinned"}},
         },
     ),
     ("QueryResponse", {"points": [{"id": 1, "version": 3, "score": 0.5}]}),
@@ -692,8 +692,8 @@ REFUSALS: list[tuple[str, Any, str]] = [
     ),
     (
         "VectorParams",
-        {"size": 4, "distance": "Dot", "datatype": "float16"},
-        "x.datatype: expected 'float32', got 'float16' (str)",
+        {"size": 4, "distance": "Dot", "datatype": "turbo4"},
+        "x.datatype: expected one of 'float32', 'float16', 'uint8', got 'turbo4' (str)",
     ),
     (
         "VectorParams",

@@ -13,15 +13,23 @@ from vecdb.errors import CorruptionError, FormatVersionError
 from vecdb.quantization import ScalarQuantizer
 from vecdb.storage.builder import SegmentBuilder
 from vecdb.storage.memory import MemorySegment, killed
+from vecdb.storage.placements import Placements, VectorPlacements
 from vecdb.storage.row_block import RowBlock
-from vecdb.storage.segment import FileSegment, Placements
+from vecdb.storage.segment import FileSegment
 from vecdb.storage.segment_row import SegmentRow
 from vecdb.vectors.block import VectorBlock
 
 UUID = bytes(range(16))
 DIMS = {"": 3, "other name/é": 5}
-MAPPED = {name: Placements("mapped", "mapped") for name in DIMS}
-ANONYMOUS = {name: Placements("anonymous", "anonymous") for name in DIMS}
+MAPPED = Placements()
+COLD = Placements(
+    dict.fromkeys(DIMS, VectorPlacements("cold", "cold", "cold")), ids="cold", payload="cold"
+)
+PINNED = Placements(
+    dict.fromkeys(DIMS, VectorPlacements("pinned", "pinned", "pinned")),
+    ids="pinned",
+    payload="pinned",
+)
 
 
 def contents(rows: int, *, wide: bool = False, seed: int = 1) -> dict[str, Any]:
@@ -74,7 +82,7 @@ def write(path: Path, data: dict[str, Any], *, codes: bool = False, step: int = 
     return builder.finish({})
 
 
-@pytest.mark.parametrize("placements", [MAPPED, ANONYMOUS])
+@pytest.mark.parametrize("placements", [MAPPED, COLD, PINNED])
 @pytest.mark.parametrize("wide", [False, True])
 @pytest.mark.parametrize("rows", [0, 1, 7, 8, 9, 200])
 def test_round_trip(tmp_path: Path, rows: int, wide: bool, placements: Any) -> None:
@@ -106,8 +114,8 @@ def test_moving_parts_rewrites_nothing_and_keeps_what_stays(tmp_path: Path) -> N
     row = write(tmp_path, contents(100), codes=True)
     mapped = FileSegment(tmp_path / f"{5:016x}", UUID, row, MAPPED)
     before = {p.name: p.stat() for p in mapped.path.iterdir()}
-    moved = mapped.moved({**MAPPED, "": Placements("mapped", "anonymous")})
-    assert moved.quantized[""].codes.placement == "anonymous"
+    moved = mapped.moved(Placements({"": VectorPlacements(codes="pinned")}))
+    assert moved.quantized[""].codes.placement == "pinned"
     assert moved.originals[""] is mapped.originals[""]
     assert {p.name: p.stat() for p in mapped.path.iterdir()} == before
     assert (moved.quantized[""].codes.verify() == mapped.quantized[""].codes.verify()).all()
@@ -122,7 +130,7 @@ def read_all(path: Path, row: SegmentRow, placements: Any) -> None:
         file.verify()
 
 
-@pytest.mark.parametrize("placements", [MAPPED, ANONYMOUS])
+@pytest.mark.parametrize("placements", [MAPPED, COLD, PINNED])
 def test_every_flipped_byte_of_every_file_is_found_and_named(
     tmp_path: Path, placements: Any
 ) -> None:
@@ -189,7 +197,7 @@ def test_mapped_blocks_are_verified_when_first_used(tmp_path: Path) -> None:
     with pytest.raises(CorruptionError, match="block 5"):
         list(segment.blocks("", rows))
     with pytest.raises(CorruptionError, match="block 5"):
-        FileSegment(path.parent, UUID, row, ANONYMOUS)
+        FileSegment(path.parent, UUID, row, PINNED)
 
 
 @pytest.mark.parametrize("rows", [[13], [13, 13], [0, 7, 8, 23], [5], []])

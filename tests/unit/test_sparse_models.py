@@ -100,15 +100,11 @@ def test_an_update_leaves_what_it_does_not_say() -> None:
         models.changed_sparse_vectors(known, {"c": {}})
 
 
-def test_a_dense_vector_has_float32_only() -> None:
-    with pytest.raises(InvalidInputError, match="datatype: expected 'float32', got"):
-        models.VectorParams(size=3, distance=models.Distance.DOT, datatype=models.Datatype.UINT8)
-    assert (
-        models.VectorParams(
-            size=3, distance=models.Distance.DOT, datatype=models.Datatype.FLOAT32
-        ).datatype
-        is models.Datatype.FLOAT32
-    )
+@pytest.mark.parametrize("datatype", list(models.Datatype))
+def test_a_dense_vector_has_any_datatype(datatype: models.Datatype) -> None:
+    dot = models.Distance.DOT
+    for given in (datatype, datatype.value):
+        assert models.VectorParams(size=3, distance=dot, datatype=given).datatype is datatype  # type: ignore[arg-type]
 
 
 def test_a_name_for_a_later_vector() -> None:

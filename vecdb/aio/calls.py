@@ -1,9 +1,4 @@
-"""Calls of coroutines: run in the event loop or in threads, by what they are.
-
-Two sets of threads, which are started when they are needed: one for calls that end by themselves,
-one for those that may last (uploads, snapshots, waiting for the optimizer), so that however many of
-these there are, a search or a write finds a thread. All are the database's own.
-"""
+"""Calls of coroutines: run in the event loop or in threads, by what they are."""
 
 from __future__ import annotations
 
@@ -13,7 +8,6 @@ import os
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from functools import partial
 from itertools import islice
@@ -22,6 +16,7 @@ from weakref import WeakKeyDictionary
 
 from vecdb.aio.futures import raisable
 from vecdb.aio.handles import Reading, Stoppable
+from vecdb.aio.threads import Threads
 from vecdb.aio.turns import Turns
 from vecdb.aio.writes import Answer, Write, WriteQueues
 from vecdb.collection import Collection
@@ -35,8 +30,6 @@ _A = TypeVar("_A", bound=Answer)
 
 _PIECE = 1000
 """Of a stream, so many come from a thread at once."""
-_THREADS = min(32, (os.cpu_count() or 1) + 4)
-_LASTING = 32
 _SLICE = 0.25
 """Seconds that a thread waits for the optimizer before it looks whether anybody still does."""
 
@@ -46,14 +39,12 @@ class Calls:
 
     def __init__(self, database: VecDB, close: Callable[[], None] | None = None) -> None:
         self.database = database
+        self.threads = Threads(database.path)
         self._close_it = close or database.close
-        self._threads = ThreadPoolExecutor(_THREADS, "vecdb-async")
-        self._lasting = ThreadPoolExecutor(_LASTING, "vecdb-async-lasting")
-        self._queues = WriteQueues(partial(self._start, self._threads))
+        self._queues = WriteQueues(self.threads.start)  # not of this: that would be a cycle
         self._turns: WeakKeyDictionary[asyncio.AbstractEventLoop, Turns] = WeakKeyDictionary()
         self._pid = os.getpid()
-        self._condition = threading.Condition()
-        self._running = 0  # in threads, or on their way there
+        self._lock = threading.Lock()  # guards the beginning of the end
         self._closing = threading.Event()
         self._close_begun = False
         self._closed: concurrent.futures.Future[None] = concurrent.futures.Future()
@@ -87,7 +78,7 @@ class Calls:
             result: _R = await self._turns_of(loop).read(loop, function)
             return result
         before = collection.view()
-        result = await self._in_thread(self._threads, function)
+        result = await self._in_thread(function)
         collection.mark_warm(before, arguments)
         return result
 
@@ -136,7 +127,7 @@ class Calls:
     async def call(self, function: Callable[_P, _R], *args: _P.args, **kwargs: _P.kwargs) -> _R:
         """Any other function, in a thread."""
         self.require_open()
-        return await self._in_thread(self._threads, partial(function, *args, **kwargs))
+        return await self._in_thread(partial(function, *args, **kwargs))
 
     async def stream(
         self,
@@ -161,7 +152,7 @@ class Calls:
     async def last(self, function: Callable[_P, _R], *args: _P.args, **kwargs: _P.kwargs) -> _R:
         """A function that may last, in a thread."""
         self.require_open()
-        return await self._in_thread(self._lasting, partial(function, *args, **kwargs))
+        return await self._in_thread(partial(function, *args, **kwargs), lasting=True)
 
     def require_open(self) -> None:
         """Raise ClosedError once ``close`` was called, ForkError in a forked child."""
@@ -171,31 +162,11 @@ class Calls:
 
     # -- threads -------------------------------------------------------------------------------
 
-    async def _in_thread(self, threads: ThreadPoolExecutor, function: Callable[[], _R]) -> _R:
+    async def _in_thread(self, function: Callable[[], _R], *, lasting: bool = False) -> _R:
         """A call that was cancelled before a thread has begun it is not made; one that was begun
         goes on to its end."""
-        call = partial(_raisably, partial(copy_context().run, function))
-        return await asyncio.wrap_future(self._start(threads, call))
-
-    def _start(
-        self, threads: ThreadPoolExecutor, function: Callable[[], _R]
-    ) -> concurrent.futures.Future[_R]:
-        with self._condition:
-            self._running += 1
-        try:
-            future = threads.submit(function)
-        except BaseException as error:
-            self._ended()
-            if self._closing.is_set():
-                raise ClosedError(f"database {self.database.path} is closed") from error
-            raise
-        future.add_done_callback(self._ended)
-        return future
-
-    def _ended(self, future: object = None) -> None:
-        with self._condition:
-            self._running -= 1
-            self._condition.notify_all()
+        call = partial(copy_context().run, function)
+        return await asyncio.wrap_future(self.threads.start(call, lasting=lasting))
 
     def _turns_of(self, loop: asyncio.AbstractEventLoop) -> Turns:
         turns = self._turns.get(loop)
@@ -212,7 +183,7 @@ class Calls:
         if os.getpid() != self._pid:
             return
         loop = asyncio.get_running_loop()
-        with self._condition:
+        with self._lock:
             first = not self._closing.is_set()
             self._closing.set()
         if first:
@@ -225,7 +196,7 @@ class Calls:
 
     def begin_to_close(self) -> None:
         """Close the database, once, from a thread of its own."""
-        with self._condition:
+        with self._lock:
             if self._close_begun:
                 return
             self._close_begun = True
@@ -238,21 +209,11 @@ class Calls:
     def _close(self) -> None:
         try:
             try:
-                with self._condition:
-                    self._condition.wait_for(lambda: self._running == 0)
+                self.threads.join()
                 self._close_it()
             finally:
-                self._threads.shutdown()
-                self._lasting.shutdown()
+                self.threads.end()
         except BaseException as error:
             self._closed.set_exception(raisable(error))
         else:
             self._closed.set_result(None)
-
-
-def _raisably(function: Callable[[], _R]) -> _R:
-    """Call it; what it raises, a coroutine may raise."""
-    try:
-        return function()
-    except StopIteration as error:
-        raise raisable(error) from error

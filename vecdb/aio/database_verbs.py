@@ -14,6 +14,7 @@ from typing import Any
 from vecdb import models
 from vecdb.aio.verbs import AsyncVerbs
 from vecdb.database import VecDB
+from vecdb.engine.budget import OverBudget
 from vecdb.engine.repair.check import CheckReport
 from vecdb.qdrant_arguments import OfClient, OfCollections, Unpack
 from vecdb.storage.wal import SyncLevel
@@ -30,6 +31,8 @@ class AsyncDatabaseVerbs(AsyncVerbs):
         sync: SyncLevel = "always",
         sync_interval: float = 1.0,
         read_only: bool = False,
+        memory_limit: int | str | None = None,
+        on_over_budget: OverBudget = "raise",
         **qdrant: Unpack[OfClient],
     ) -> None:
         super().__init__(
@@ -40,6 +43,8 @@ class AsyncDatabaseVerbs(AsyncVerbs):
                 sync=sync,
                 sync_interval=sync_interval,
                 read_only=read_only,
+                memory_limit=memory_limit,
+                on_over_budget=on_over_budget,
                 **qdrant,
             ),
         )
@@ -69,15 +74,18 @@ class AsyncDatabaseVerbs(AsyncVerbs):
         on_disk_payload: bool | None = None,
         metadata: models.Payload | None = None,
         sparse_vectors_config: models.SparseVectorsConfigInput | None = None,
+        payload: models.PayloadStorageInput | None = None,
+        id_tracker: models.IdTrackerInput | None = None,
         **qdrant: Unpack[OfCollections],
     ) -> bool:
         """Make an empty collection; durable when this returns.
 
         ``vectors_config``: ``VectorParams``, or a dict of them by vector name; without any, points
         have an id and a payload. ``sparse_vectors_config``: ``SparseVectorParams`` by vector name,
-        which no dense one has. ``metadata``: JSON that is kept with the configuration. Payloads
-        always stay on disk; ``hnsw_config``, ``wal_config`` and ``on_disk_payload`` are accepted
-        for compatibility.
+        which no dense one has. ``metadata``: JSON that is kept with the configuration.
+        ``memory`` of vectors, of their index, codes and field indexes, of ``payload`` and of
+        ``id_tracker`` says where each part is kept: "pinned", "cached" or "cold". What else
+        ``hnsw_config`` and ``wal_config`` say is accepted for compatibility.
         Raises AlreadyExistsError, InvalidInputError, StorageFullError.
         """
         return await self._calls.call(
@@ -91,6 +99,8 @@ class AsyncDatabaseVerbs(AsyncVerbs):
             on_disk_payload=on_disk_payload,
             metadata=metadata,
             sparse_vectors_config=sparse_vectors_config,
+            payload=payload,
+            id_tracker=id_tracker,
             **qdrant,
         )
 
@@ -105,6 +115,8 @@ class AsyncDatabaseVerbs(AsyncVerbs):
         on_disk_payload: bool | None = None,
         metadata: models.Payload | None = None,
         sparse_vectors_config: models.SparseVectorsConfigInput | None = None,
+        payload: models.PayloadStorageInput | None = None,
+        id_tracker: models.IdTrackerInput | None = None,
         **qdrant: Unpack[OfCollections],
     ) -> bool:
         """``delete_collection`` if it exists, then ``create_collection``."""
@@ -119,6 +131,8 @@ class AsyncDatabaseVerbs(AsyncVerbs):
             on_disk_payload=on_disk_payload,
             metadata=metadata,
             sparse_vectors_config=sparse_vectors_config,
+            payload=payload,
+            id_tracker=id_tracker,
             **qdrant,
         )
 
@@ -140,17 +154,19 @@ class AsyncDatabaseVerbs(AsyncVerbs):
         metadata: models.Payload | None = None,
         optimizer_config: models.OptimizersInput | None = None,
         sparse_vectors_config: models.SparseVectorsConfigInput | None = None,
+        collection_params: models.CollectionParamsDiffInput | None = None,
         **qdrant: Unpack[OfCollections],
     ) -> bool:
         """Change a collection's configuration.
 
         Fields not given stay. ``quantization_config`` may be ``"Disabled"``; ``vectors_config`` is
-        a dict by vector name (``""``: the unnamed one) whose entries may set ``on_disk``,
-        ``quantization_config`` and ``hnsw_config``; those of ``sparse_vectors_config`` ``index``
-        and ``modifier``. ``metadata`` is merged into that there is, key by key; None as a value
-        takes its key away. ``optimizer_config`` is the older name of ``optimizers_config``. A
-        change of where things live re-opens files; a change of codes is built by the optimizer in
-        the background.
+        a dict by vector name (``""``: the unnamed one) whose entries may set ``memory``,
+        ``on_disk``, ``quantization_config`` and ``hnsw_config``; those of ``sparse_vectors_config``
+        ``index`` and ``modifier``; ``collection_params`` ``payload``, ``on_disk_payload`` and
+        ``id_tracker``. ``metadata`` is merged into that there is, key by key; None as a value takes
+        its key away. ``optimizer_config`` is the older name of ``optimizers_config``. A change of
+        where things live re-opens files; a change of codes is built by the optimizer in the
+        background.
         """
         return await self._calls.call(
             self.database.update_collection,
@@ -162,6 +178,7 @@ class AsyncDatabaseVerbs(AsyncVerbs):
             metadata=metadata,
             optimizer_config=optimizer_config,
             sparse_vectors_config=sparse_vectors_config,
+            collection_params=collection_params,
             **qdrant,
         )
 

@@ -23,11 +23,20 @@ _Self = TypeVar("_Self", bound="Opening")
 class Opening:
     """A database that ``make`` opens, in a thread, when it is awaited or entered."""
 
+    _opened: concurrent.futures.Future[Calls] | None = None
+    _opening: threading.Thread | None = None
+
     def __init__(self, make: Callable[[], VecDB]) -> None:
         self._make = make
         self._made_at = process.caller()
         self._lock = threading.Lock()
-        self._opened: concurrent.futures.Future[Calls] | None = None
+
+    def __del__(self) -> None:
+        """A thread on its way out of a call may refer to the database for a moment longer."""
+        opened = self._opened
+        if opened is not None and opened.done() and opened.exception() is None:
+            calls = opened.result()
+            calls.database._database.holding.left_to += filter(None, (self._opening, calls.threads))
 
     @property
     def database(self) -> VecDB:
@@ -59,12 +68,16 @@ class Opening:
 
     async def _open(self: _Self) -> _Self:
         """Raises as ``VecDB`` does. If the caller is cancelled, it is closed once it is open."""
+        # Until then the loop has what it told this task last: perhaps a database that the task has
+        # let go of, and that is in the same place.
+        await asyncio.sleep(0)
         with self._lock:
             if self._opened is None:
                 opened: concurrent.futures.Future[Calls] = concurrent.futures.Future()
                 arguments = opened, self._make, self._made_at
-                threading.Thread(target=_run, args=arguments, name="vecdb-open").start()
-                self._opened = opened
+                thread = threading.Thread(target=_run, args=arguments, name="vecdb-open")
+                thread.start()
+                self._opened, self._opening = opened, thread
         opened = self._opened
         try:
             calls = await asyncio.shield(asyncio.wrap_future(opened))

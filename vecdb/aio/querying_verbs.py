@@ -109,7 +109,8 @@ class AsyncQueryingVerbs(AsyncWritingVerbs):
         ``mmr`` chooses points that differ from each other. A ``RecommendQuery``, ``DiscoverQuery``,
         ``ContextQuery`` or ``RelevanceFeedbackQuery`` has several examples, vectors or ids. An
         ``OrderByQuery`` gives points in the order of a value of their payload, a ``SampleQuery``
-        some by chance. ``lookup_from``: the collection, and the name of its vectors, in which the
+        some by chance, a ``TextQuery`` those whose texts in the field ``using`` fit best.
+        ``lookup_from``: the collection, and the name of its vectors, in which the
         ids of a query are looked up.
 
         ``prefetch``: points are found first, by each `Prefetch` as many as its limit, and the query

@@ -111,7 +111,7 @@ def _is_little(view: View, vector: VectorSchema, chosen: bool) -> bool:
         if _way(segment_view, vector.name, chosen) not in _warm.get(segment, ()):
             return False
         vectors = segment.vectors(vector.name)
-        if vectors is not None and vectors.cold:  # the last search has waited for the disk
+        if vectors is not None and vectors.waits:  # the last search has waited for the disk
             return False
         segments += 1
         total += values

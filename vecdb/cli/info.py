@@ -207,7 +207,6 @@ def _vectors(config: dict[str, Any]) -> Iterator[str]:
 def _segment_rows(segment: dict[str, Any]) -> Iterator[list[str]]:
     """One row a named vector; the segment's own figures stand in the first only. One row if there
     are no vectors."""
-    where = {"anonymous": "RAM", "mapped": "mapped", None: "-"}
     own = [
         _short(segment),
         segment["kind"],
@@ -218,9 +217,9 @@ def _segment_rows(segment: dict[str, Any]) -> Iterator[list[str]]:
         yield [
             *own,
             name or "-",
-            f"{size(vector['bytes'])} {where[vector['placement']]}",
+            f"{size(vector['bytes'])} {vector['placement']}",
             vector["quantization"] or "no",
-            where[vector["codes_placement"]],
+            vector["codes_placement"] or "-",
         ]
         own = ["", "", "", ""]
     if not segment["vectors"]:

@@ -35,6 +35,8 @@ def add_to(commands: Commands) -> None:
     add("--read-only", action="store_true", help="follow the process that writes to it")
     add("--workers", metavar="N", type=_positive, default=1, help="processes that answer (1)")
     add("--sync", choices=("always", "interval", "never"), default="always", help="see VecDB")
+    add("--memory-limit", metavar="SIZE", help="as 512MB, of all processes together")
+    add("--on-over-budget", choices=("raise", "demote"), default="raise", help="see VecDB")
     add("--insecure", action="store_true", help="listen to other machines without a key")
     add("--tls-cert", metavar="FILE", type=path, help="certificate; SIGHUP reads it again")
     add("--tls-key", metavar="FILE", type=path, help="its key")
@@ -75,6 +77,8 @@ def _serve(arguments: argparse.Namespace) -> int:
         from vecdb.server import logs, running, settings
     except ModuleNotFoundError as error:
         raise InvalidInputError(f"{_NEEDS} (there is no {error.name})") from None
+    from vecdb.engine.budget import parse_limit
+
     host, port, grpc_port = settings.address_of(os.environ)
     port = port if arguments.port is None else arguments.port
     if arguments.grpc_port is not None:
@@ -82,6 +86,10 @@ def _serve(arguments: argparse.Namespace) -> int:
     elif grpc_port is None:
         grpc_port = settings.GRPC_PORT if port else 0
     keys, read_only_key = settings.keys_of(os.environ)
+    memory = arguments.memory_limit
+    if memory is not None:
+        memory = parse_limit(int(memory) if memory.isdigit() else memory)
+        parse_limit(memory // arguments.workers)  # each process has room for what it needs
     chosen = settings.Settings(
         directory=Path(arguments.directory),
         host=host if arguments.host is None else arguments.host,
@@ -91,6 +99,8 @@ def _serve(arguments: argparse.Namespace) -> int:
         sync=arguments.sync,
         read_only=arguments.read_only,
         workers=arguments.workers,
+        memory_limit=memory,
+        on_over_budget=arguments.on_over_budget,
         keys=keys,
         read_only_key=read_only_key,
         insecure=arguments.insecure,

@@ -28,7 +28,9 @@ class Field(Struct, frozen=True):
 
     def is_made(self, made: Mapping[str, Any]) -> bool:
         """Whether a column that was made so is what it is to be, whoever asked for it."""
-        return all(made.get(key) == self.made.get(key) for key in ("layout", "text", "words"))
+        return all(
+            made.get(key) == self.made.get(key) for key in ("layout", "text", "words", "counts")
+        )
 
 
 Fields = Mapping[str, Field]
@@ -45,6 +47,8 @@ _LONGEST = 200
 _LAYOUT = 1
 _WORDS = 2
 """Of stemmers and lists of stop words: others would find other tokens than a column has."""
+_COUNTS = 1
+"""Of how often rows have a token. Older columns have no such numbers, whatever their index."""
 _NAMED = Field({"layout": _LAYOUT})
 _AUTOMATIC = Field({"layout": _LAYOUT, "automatic": True})
 _MOST_COUNTED = 4096
@@ -61,6 +65,8 @@ def fields_of(config: models.CollectionConfig, automatic: Iterable[str]) -> Fiel
         made = {**_NAMED.made, "text": models.to_builtins(text)}
         if text.stopwords is not None or text.stemmer is not None:
             made["words"] = _WORDS
+        if columns.counts_tokens(text):
+            made["counts"] = _COUNTS
         fields[spelled(list(steps))] = Field(made, text)
     return fields
 
@@ -106,4 +112,5 @@ class Demand:
     def forget(self, field: str) -> None:
         """Begin anew with a field."""
         self.due -= {field}
-        self._counts = {key: n for key, n in self._counts.items() if key[1] != field}
+        counts = self._counts.copy()  # reads go on counting
+        self._counts = {key: n for key, n in counts.items() if key[1] != field}

@@ -16,9 +16,11 @@ from pathlib import Path
 from vecdb import models
 from vecdb.engine import process
 from vecdb.engine.archive import restore, snapshots
+from vecdb.engine.budget import Budget
 from vecdb.engine.open import database_dir, places
 from vecdb.engine.open.aliases import Aliases
 from vecdb.engine.open_collections import OpenCollections
+from vecdb.engine.pins import settle_all
 from vecdb.engine.repair.check import CheckReport, check_files
 from vecdb.engine.store import Store
 from vecdb.engine.write.checkpoint import checkpoint
@@ -50,7 +52,13 @@ class Database:
     """
 
     def __init__(
-        self, path: Path | None, *, sync: SyncLevel, sync_interval: float, read_only: bool
+        self,
+        path: Path | None,
+        budget: Budget,
+        sync: SyncLevel,
+        sync_interval: float,
+        *,
+        read_only: bool,
     ) -> None:
         self.holding = process.Holding()
         self._temporary = path is None
@@ -61,7 +69,8 @@ class Database:
         self._lock = threading.RLock()  # guards what is open; before any lock of a store
         self._place: Place | None = None  # held open, and locked, to be written to
         self._file_lock: fs.FileLock | None = None
-        self._collections = OpenCollections(self.path / layout.COLLECTIONS, self._level)
+        self._collections = OpenCollections(self.path / layout.COLLECTIONS, self._level, budget)
+        self.budget = budget
         self.optimizer = self._collections.optimizer
         self._aliases = Aliases(self.path, self._collections.__contains__)
         self._syncer = Syncer(self._collections.stores, sync_interval)
@@ -72,12 +81,14 @@ class Database:
             self.refresh()
         else:
             self._open_for_writing()
-            try:
+        try:
+            settle_all(budget, self.stores())
+            if not read_only:
                 self._start_threads()
-            except BaseException:  # there may be too many of them
-                with suppress(Exception):
-                    self.close()
-                raise
+        except BaseException:  # there may be too many of them, or no room
+            with suppress(Exception):
+                self.close()
+            raise
 
     def _start_threads(self) -> None:
         self.optimizer.start()

@@ -16,9 +16,11 @@ from typing import Any
 from vecdb import models
 from vecdb.engine.archive import restore
 from vecdb.engine.archive.unpack import Unpacked
+from vecdb.engine.budget import Budget
 from vecdb.engine.open import database_dir, places, recovery
 from vecdb.engine.open.follower import Follower, identity
 from vecdb.engine.optimize.optimizer import Optimizer
+from vecdb.engine.pins import settle
 from vecdb.engine.signals import Uninterrupted
 from vecdb.engine.store import Store
 from vecdb.errors import (
@@ -46,9 +48,10 @@ class OpenCollections:
     store. Looking at them needs none.
     """
 
-    def __init__(self, parent: Path, level: LogLevel) -> None:
+    def __init__(self, parent: Path, level: LogLevel, budget: Budget) -> None:
         self._parent = parent
         self._level = level
+        self._budget = budget
         # It asks for the stores here, not the database: its thread would keep one that nobody else
         # can reach.
         self.optimizer = Optimizer(self.stores)
@@ -283,19 +286,25 @@ class OpenCollections:
     def _follow(self, path: Path) -> bool:
         follower = self._followers.get(path)
         if follower is not None:
-            return follower.refresh()
-        follower = Follower(path)
+            changed = follower.refresh()
+            if changed:
+                settle(follower.store)
+            return changed
+        follower = Follower(path, self._budget)
         places.require_own_name(path, follower.name)
         # The follower last, as it is also forgotten last: the next refresh then makes up for a
         # Ctrl-C in between.
         self._open[follower.name] = follower.store
         self._followers[path] = follower
+        settle(follower.store)
         return True
 
     # -- the parts -------------------------------------------------------------------------
 
     def _open_one(self, path: Path, *, new: bool = False) -> None:
-        store = recovery.open_store(path, self._level, new=new, database=self._database)
+        store = recovery.open_store(
+            path, self._level, new=new, database=self._database, budget=self._budget
+        )
         try:
             places.require_own_name(path, store.name)
         except CorruptionError:
@@ -303,6 +312,7 @@ class OpenCollections:
             raise
         store.changed = self.optimizer.wake
         self._open[store.name] = store
+        settle(store)
         self.optimizer.wake()
 
     def _set_aside(self, path: Path, error: CorruptionError | FormatVersionError) -> None:

@@ -165,11 +165,14 @@ def fitted(operation: Operation, schema: Schema) -> Operation:
 
 def _is_meant(name: str, operation: Upsert | EditVectors, schema: Schema) -> bool:
     """Whether a vector name is still what the operation was made for. Another of the same name has
-    another dimension, or a distance for which vectors may be kept in another form."""
+    another dimension, or a distance or datatype for which vectors may be kept in another form."""
     vector = schema.get(name)
     if vector is None or vector.dim != operation.vectors[name].dim:
         return False
-    return operation.schema is None or vector.distance is operation.schema[name].distance
+    if operation.schema is None:
+        return True
+    checked = operation.schema[name]
+    return (vector.distance, vector.datatype) == (checked.distance, checked.datatype)
 
 
 def _decode(meta: dict[str, Any], blocks: deque[memoryview]) -> Operation:

@@ -30,6 +30,7 @@ Every step makes one of these conditions go away and none come back, so the plan
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
@@ -122,6 +123,8 @@ class Stats(Struct, frozen=True):
     """All collections have too much in memory, and this one is to give some back."""
     rushing: bool = False
     """Points come faster than an index of them could be built."""
+    most_rows: int = sys.maxsize
+    """A segment of more rows could not be built in the memory that there is for it."""
 
     @property
     def rows(self) -> int:
@@ -161,6 +164,7 @@ def absorbed(
     """
     limit = optimizer.max_segment_size or _MAX_SEGMENT_KB
     small = [s for s in stats.segments if s.live and 2 * _size(s, schema) <= limit]
+    small = [s for s in small if 2 * s.live <= stats.most_rows]
     free = sorted((s for s in small if s.id not in apart), key=lambda s: (s.live_bytes, s.id))
     most = max(_MOST_SEGMENTS, segment_number(optimizer) + _CROWD)
     excess = len(free) + 1 - max(2, most - (len(small) - len(free)))
@@ -170,7 +174,7 @@ def absorbed(
     rows, size = stats.memory_rows, stats.memory_bytes
     for segment in free:
         rows += segment.live
-        if _kilobytes(rows, schema, size + segment.live_bytes) > limit:
+        if _kilobytes(rows, schema, size + segment.live_bytes) > limit or rows > stats.most_rows:
             break
         if len(taken) >= excess and segment.live_bytes > max(size, _TRIFLE):
             break
@@ -194,14 +198,18 @@ def _wanted(stats: Stats, schema: Schema, optimizer: models.OptimizersConfig) ->
         return Plan("checkpoint")
 
     if stats.rushing:  # what a load leaves is indexed once, unless it is too large to be merged
-        segments = [s for s in segments if 2 * _size(s, schema) > limit]
+        segments = [
+            s for s in segments if 2 * _size(s, schema) > limit or 2 * s.live > stats.most_rows
+        ]
 
     wanted = segment_number(optimizer)
     excess = len(segments) - wanted
     settled = stats.settled and is_optimized(stats.rows, stats.rows, schema, optimizer)
     # While points are written one more than wanted is let be: merging two at a time would rewrite
     # the larger of them for every new small one.
-    merge = _merge(segments, schema, excess, limit) if excess >= (1 if settled else 2) else ()
+    merge: tuple[int, ...] = ()
+    if excess >= (1 if settled else 2):
+        merge = _merge(segments, schema, excess, limit, stats.most_rows)
     if merge:
         return Plan("merge", merge)
 
@@ -245,7 +253,7 @@ def wants_index(rows: int, optimizer: models.OptimizersConfig) -> bool:
 
 def _kilobytes(rows: int, schema: Schema, data: int = 0) -> int:
     """The size of so many rows. ``data``: the bytes that they take where they have no vectors."""
-    sizes = (vector_kilobytes(rows, vector.dim) for vector in schema.values())
+    sizes = (vector_kilobytes(rows, vector) for vector in schema.values())
     return max(sizes, default=data // 1024)
 
 
@@ -274,7 +282,7 @@ def _wants_files(stats: Stats, schema: Schema, optimizer: models.OptimizersConfi
 def _belongs_on_disk(stats: Stats, schema: Schema) -> bool:
     """Whether files would take the rows out of memory: there may be thousands of collections, none
     of them large. Else each pause in writing would leave a segment behind."""
-    mapped = sum(vector_kilobytes(stats.memory_rows, v.dim) for v in schema.values() if v.on_disk)
+    mapped = sum(vector_kilobytes(stats.memory_rows, v) for v in schema.values() if v.on_disk)
     return mapped >= _IDLE_KB or stats.payload_bytes >= _IDLE_PAYLOAD
 
 
@@ -349,7 +357,7 @@ def _mismatch(
 
 
 def _merge(
-    segments: Sequence[SegmentStats], schema: Schema, excess: int, limit: int
+    segments: Sequence[SegmentStats], schema: Schema, excess: int, limit: int, most_rows: int
 ) -> tuple[int, ...]:
     """The smallest segments, at most ``excess`` more than one, that are worth a merge.
 
@@ -359,11 +367,12 @@ def _merge(
     ranked = sorted(segments, key=lambda s: (s.live, s.id))
     sizes = [max(1, _size(segment, schema)) for segment in ranked]
     for first in range(len(ranked) - 1):
-        last, size = first + 1, sizes[first]
+        last, size, rows = first + 1, sizes[first], ranked[first].live
         while last < len(ranked) and last - first <= excess:
             total = size + sizes[last]
             worth = _WORTH_IF_CHEAP if total <= _CHEAP_KB else _WORTH_A_MERGE
-            if total > limit or sizes[last] > size * worth:
+            rows += ranked[last].live
+            if total > limit or rows > most_rows or sizes[last] > size * worth:
                 break
             last, size = last + 1, total
         if last - first >= 2:

@@ -26,6 +26,16 @@ _T = TypeVar("_T")
 
 _log = logging.getLogger("vecdb")
 
+_PATIENCE = 30.0
+"""Seconds: what a thread does may be waiting for this one."""
+
+
+class Threads(Protocol):
+    """A thread, or several."""
+
+    def join(self, timeout: float | None = None) -> None:
+        """Wait until it has ended what it was asked for, or for that many seconds."""
+
 
 class Holding:
     """Where a database was opened, and the lock file it holds. It does not refer to the database:
@@ -34,6 +44,7 @@ class Holding:
     def __init__(self) -> None:
         self.opened_at = caller()
         self.lock_file: tuple[int, int] | None = None  # device and inode; none when only reading
+        self.left_to: list[Threads] = []  # its user has let go of it; they do when they have ended
 
     def is_of(self, lock_file: Path) -> bool:
         """Whether it holds the file that has this path now."""
@@ -130,13 +141,25 @@ def _is_ours(module: dict[str, object]) -> bool:
 def holders(lock_file: Path) -> list[str]:
     """Where those were opened that hold this lock file. One that nobody can reach any more does not
     count: it is closed first."""
+    _wait_for_threads(lock_file)
     # It may be in a cycle. Another thread may have found that, and not have called ``end`` yet:
     # then nothing is known of it, and all that can be done is to wait for that thread.
     _collect_garbage()
     for database in _as_they_are(lambda: _ending):
         _close(database)
-    holdings = _as_they_are(_holdings.values)
-    return [holding.opened_at for holding in holdings if holding.is_of(lock_file)]
+    return [holding.opened_at for holding in _holdings_of(lock_file)]
+
+
+def _holdings_of(lock_file: Path) -> list[Holding]:
+    return [each for each in _as_they_are(_holdings.values) if each.is_of(lock_file)]
+
+
+def _wait_for_threads(lock_file: Path) -> None:
+    """Wait until those have let go of it to which users have left it."""
+    deadline = time.monotonic() + _PATIENCE
+    for holding in _holdings_of(lock_file):
+        for threads in list(holding.left_to):
+            threads.join(max(0.0, deadline - time.monotonic()))
 
 
 def _collect_garbage() -> None:

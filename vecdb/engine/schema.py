@@ -8,14 +8,29 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+import numpy as np
+import numpy.typing as npt
 from msgspec import Struct
 from msgspec.structs import replace
 
 from vecdb import models
 from vecdb.errors import InvalidInputError
+from vecdb.payload.columns import canonical
 from vecdb.storage.arrays import Placement
-from vecdb.storage.segment import Placements
-from vecdb.vectors.datatypes import SPARSE, bytes_per_vector, is_multi, is_ragged, many_of, size_of
+from vecdb.storage.placements import Placements, VectorPlacements
+from vecdb.storage.segment_row import SegmentRow
+from vecdb.vectors.datatypes import (
+    FLOAT32,
+    SPARSE,
+    UINT8,
+    bytes_per_vector,
+    is_multi,
+    is_ragged,
+    many_of,
+    of_unit_length,
+    size_of,
+    wide,
+)
 
 Metric = Literal["dot", "euclid", "manhattan"]
 
@@ -35,15 +50,18 @@ class VectorSchema(Struct, frozen=True):
     distance: models.Distance
     metric: Metric
     codec: dict[str, Any] | None  # what codes should be; None: no quantization
-    always_ram: bool | None  # codes: anonymous, mapped, or like the originals
-    on_disk: bool | None  # originals: mapped, anonymous, or by memmap_threshold
+    originals: Placement | None  # what is said of each part; None: nothing, see ``placements_of``
+    codes: Placement | None
+    index: Placement | None
     idf: bool = False  # sparse: values of a query count by how rare their indices are
+    datatype: str = FLOAT32  # dense: what originals are kept in
 
     @property
     def is_sparse(self) -> bool:
         """Whether vectors are sparse. Their scores are inner products."""
         return self.dim == SPARSE
 
+    @property
     @property
     def is_multi(self) -> bool:
         """Whether vectors are multivectors."""
@@ -65,12 +83,40 @@ class VectorSchema(Struct, frozen=True):
         return self.distance is models.Distance.COSINE
 
     @property
+    def on_disk(self) -> bool:
+        """Whether vectors are said to be on disk, however few or many there are."""
+        said = self.index if self.is_sparse else self.originals
+        return said is not None and said != "pinned"
+
+    @property
     def kind(self) -> str:
         """What its vectors are, in a few words."""
         if self.is_sparse:
             return "sparse with IDF" if self.idf else "sparse"
         many = "many " if self.is_multi else ""
-        return f"{many}{self.size}-d {self.distance.value}"
+        narrow = "" if self.datatype == FLOAT32 else f" {self.datatype}"
+        return f"{many}{self.size}-d{narrow} {self.distance.value}"
+
+    @property
+    def is_normalized(self) -> bool:
+        """Whether vectors are kept with length 1. Bytes cannot be."""
+        return self.normalize and self.datatype != UINT8
+
+    @property
+    def of_originals(self) -> Metric | Literal["cosine"]:
+        """The metric by which originals have the scores that ``metric`` is of."""
+        return "cosine" if self.normalize and not self.is_normalized else self.metric
+
+    def compared(self, originals: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        """Originals, ``(n, dim)`` of any datatype, as ``metric`` compares them: float32, and under
+        Cosine of length 1. They are the same array where they are that already."""
+        vectors = wide(originals)
+        return of_unit_length(vectors) if self.of_originals == "cosine" else vectors
+
+    @property
+    def bytes(self) -> int:
+        """Of the original of one row; of what has no fixed size, what is usual."""
+        return bytes_per_vector(self.dim, self.datatype)
 
 
 Schema = dict[str, VectorSchema]
@@ -103,15 +149,18 @@ def schema_of(config: models.CollectionConfig) -> Schema:
     schema = {}
     for name, params in dense_by_name(config).items():
         multi = params.multivector_config is not None
-        codec, always_ram = _codec(params.quantization_config or config.quantization_config)
+        quantization = params.quantization_config or config.quantization_config
+        hnsw = [params.hnsw_config, config.hnsw_config]
         schema[name] = VectorSchema(
             name=name,
             dim=many_of(params.size) if multi else params.size,
             distance=params.distance,
             metric=_METRICS[params.distance],
-            codec=None if multi else codec,
-            always_ram=always_ram,
-            on_disk=params.on_disk,
+            codec=None if multi else _codec(quantization),
+            originals=_said(params.memory, params.on_disk),
+            codes=_codes_said(quantization),
+            index=next(filter(None, map(_index_said, hnsw)), None),
+            datatype=FLOAT32 if params.datatype is None else params.datatype.value,
         )
     for name, sparse in (config.params.sparse_vectors or {}).items():
         schema[name] = VectorSchema(
@@ -120,8 +169,9 @@ def schema_of(config: models.CollectionConfig) -> Schema:
             distance=models.Distance.DOT,
             metric="dot",
             codec=None,
-            always_ram=None,
-            on_disk=None if sparse.index is None else sparse.index.on_disk,
+            originals=None,
+            codes=None,
+            index=_index_said(sparse.index),
             idf=sparse.modifier is models.Modifier.IDF,
         )
     return schema
@@ -132,14 +182,14 @@ def dims_of(schema: Schema) -> dict[str, int]:
     return {name: vector.dim for name, vector in schema.items()}
 
 
+def datatypes_of(schema: Schema) -> dict[str, str]:
+    """The datatype of every vector name whose originals are not float32."""
+    return {n: vector.datatype for n, vector in schema.items() if vector.datatype != FLOAT32}
+
+
 def dense_of(schema: Schema) -> Schema:
     """The vector names that are not sparse."""
     return {name: vector for name, vector in schema.items() if not vector.is_sparse}
-
-
-def mapped_schema(schema: Schema) -> Schema:
-    """The same with nothing in memory."""
-    return {n: replace(vector, on_disk=True, always_ram=False) for n, vector in schema.items()}
 
 
 _BITS = {
@@ -164,55 +214,127 @@ def _binary(bits: float) -> dict[str, Any]:
     return {"kind": "binary", "bits": bits, "layout": 2}
 
 
-def _codec(config: models.QuantizationConfig | None) -> tuple[dict[str, Any] | None, bool | None]:
+def _codec(config: models.QuantizationConfig | None) -> dict[str, Any] | None:
     """All that decides the bytes of codes, whatever their placement (which may change freely)."""
-    if isinstance(config, models.ScalarQuantization):
-        quantile = config.scalar.quantile
-        codec = {"kind": "scalar", "quantile": None if quantile == 1.0 else quantile}
-        return codec, config.scalar.always_ram
-    if isinstance(config, models.BinaryQuantization):
-        return _binary(_BITS[config.binary.encoding]), config.binary.always_ram
-    if isinstance(config, models.TurboQuantization):
-        if config.turbo.bits is models.TurboQuantBitSize.BITS8:
-            return _BYTES, config.turbo.always_ram
-        return _binary(_TURBO_BITS[config.turbo.bits]), config.turbo.always_ram
-    if isinstance(config, models.ProductQuantization):
-        compression = int(config.product.compression.value[1:])
-        if compression == 4:
-            return _BYTES, config.product.always_ram
-        codec = {"kind": "product", "compression": compression, "layout": 2}
-        return codec, config.product.always_ram
-    return None, None
+    match config:
+        case models.ScalarQuantization(scalar=scalar):
+            return {
+                "kind": "scalar",
+                "quantile": None if scalar.quantile == 1.0 else scalar.quantile,
+            }
+        case models.BinaryQuantization(binary=binary):
+            return _binary(_BITS[binary.encoding])
+        case models.TurboQuantization(turbo=turbo):
+            return (
+                _BYTES
+                if turbo.bits is models.TurboQuantBitSize.BITS8
+                else _binary(_TURBO_BITS[turbo.bits])
+            )
+        case models.ProductQuantization(product=product):
+            compression = int(product.compression.value[1:])
+            if compression == 4:
+                return _BYTES
+            return {"kind": "product", "compression": compression, "layout": 2}
+    return None
 
 
-def vector_kilobytes(rows: int, dim: int) -> int:
+def vector_kilobytes(rows: int, vector: VectorSchema) -> int:
     """The unit of every threshold: 1 KB is one 256-d float32 vector."""
-    return rows * bytes_per_vector(dim) // 1024
+    return rows * vector.bytes // 1024
 
 
 def row_bytes(schema: Schema) -> int:
-    """Bytes of the vectors of one row."""
-    return bytes_per_vector(*(vector.dim for vector in schema.values()))
+    """Bytes of the vectors of one row, as the log has them."""
+    return sum(bytes_per_vector(vector.dim) for vector in schema.values())
 
 
-def placements(vector: VectorSchema, rows: int, optimizer: models.OptimizersConfig) -> Placements:
-    """The placement of this vector's originals and codes in a segment of ``rows`` rows."""
-    mapped = vector.on_disk
-    if mapped is None:
-        threshold = optimizer.memmap_threshold
-        mapped = bool(threshold) and vector_kilobytes(rows, vector.dim) >= (threshold or 0)
-    originals: Literal["mapped", "anonymous"] = "mapped" if mapped else "anonymous"
-    if vector.always_ram is None:
-        return Placements(originals, originals)
-    return Placements(originals, "anonymous" if vector.always_ram else "mapped")
+def _said(memory: models.Memory | None, on_disk: bool | None) -> Placement | None:
+    """The placement that is said by ``memory``, or else by the older ``on_disk``."""
+    if memory is not None:
+        return memory.value
+    return None if on_disk is None else "cold" if on_disk else "pinned"
 
 
-def placed_once(vector: VectorSchema, wanted: Placements) -> Placements:
+def _index_said(params: Any) -> Placement | None:
+    """The placement that parameters of an index say. Of a dense one only ``on_disk=True`` counts:
+    False is what programs say that say nothing."""
+    if params is None:
+        return None
+    sparse = isinstance(params, models.SparseIndexParams)
+    return _said(params.memory, params.on_disk if sparse else params.on_disk or None)
+
+
+def _codes_said(config: models.QuantizationConfig | None) -> Placement | None:
+    """The placement that a quantization says of its codes."""
+    match config:
+        case (
+            models.ScalarQuantization(scalar=said)
+            | models.BinaryQuantization(binary=said)
+            | models.TurboQuantization(turbo=said)
+            | models.ProductQuantization(product=said)
+        ):
+            if said.memory is None and said.always_ram is not None:
+                return "pinned" if said.always_ram else "cached"
+            return _said(said.memory, None)
+    return None
+
+
+def placements_of(
+    row: SegmentRow, schema: Schema, config: models.CollectionConfig, *, in_memory: bool = False
+) -> Placements:
+    """The placements of all parts of a segment. ``in_memory``: its files are there."""
+    optimizer = config.optimizer_config
+    vectors = {name: _of_vector(schema[name], row.rows, optimizer) for name in row.vectors}
+    if in_memory:
+        vectors = {name: _placed_once(schema[name], each) for name, each in vectors.items()}
+    params = config.params
+    payload, id_tracker = params.payload, params.id_tracker
+    return Placements(
+        vectors,
+        ids=_said(None if id_tracker is None else id_tracker.memory, None) or "cached",
+        payload=_said(None if payload is None else payload.memory, params.on_disk_payload or None)
+        or "cached",
+        columns=_of_columns(config),
+    )
+
+
+def _of_vector(
+    vector: VectorSchema, rows: int, optimizer: models.OptimizersConfig
+) -> VectorPlacements:
+    """The placements of a vector's parts in a segment of ``rows`` rows."""
+    threshold = optimizer.memmap_threshold
+    mapped = bool(threshold) and vector_kilobytes(rows, vector) >= (threshold or 0)
+    if vector.is_sparse:
+        index = vector.index or ("cached" if mapped else "pinned")
+        return VectorPlacements("cold" if index == "cold" else "cached", "cached", index)
+    originals = vector.originals or ("cold" if mapped else "pinned")
+    # Codes and sketches are read by every search, and small: they are not cold unless said to be.
+    codes = vector.codes or _warm(originals)
+    index = vector.index or _warm(originals if vector.codec is None else codes)
+    return VectorPlacements(originals, codes, index)
+
+
+def _warm(placement: Placement) -> Placement:
+    return "cached" if placement == "cold" else placement
+
+
+def _placed_once(vector: VectorSchema, wanted: VectorPlacements) -> VectorPlacements:
     """The placements in a database whose files are in memory: what is loaded from them is there
     twice. Only sketches, which are small and searched faster in large pages, and codes that are
     said to be in RAM are worth that."""
-    codes: Placement = "mapped" if vector.codec and not vector.always_ram else wanted.codes
-    return Placements("mapped", codes)
+    codes = wanted.codes if vector.codes == "pinned" else "cached"
+    return VectorPlacements("cached", codes, wanted.index)
+
+
+def _of_columns(config: models.CollectionConfig) -> dict[str, Placement]:
+    """The placements of the columns of fields, as far as any is said."""
+    found = {}
+    for path, schema in (config.payload_schema or {}).items():
+        if not isinstance(schema, models.PayloadSchemaType):
+            said = _said(schema.memory, schema.on_disk or None)
+            if said is not None:
+                found[canonical(path)] = said
+    return found
 
 
 def vector_schema(schema: Schema, name: str, where: str = "this collection") -> VectorSchema:

@@ -9,7 +9,7 @@ import numpy as np
 from msgspec import Struct
 
 from vecdb.engine.columns import Fields
-from vecdb.engine.schema import Schema, dims_of
+from vecdb.engine.schema import Schema, datatypes_of, dims_of
 from vecdb.engine.store import Store
 from vecdb.engine.view import Offsets, Segment, SegmentView
 from vecdb.payload.columns import build
@@ -49,6 +49,7 @@ def new_builder(store: Store, sources: list[Source], schema: Schema) -> SegmentB
         store.take_segment_id(),
         sum(len(source.rows) for source in sources),
         dims_of(schema),
+        datatypes=datatypes_of(schema),
         wide_ids=any(source.segment.id_array(source.rows).ndim == 2 for source in sources),
         payload_bytes=sum(source.segment_view.payload_size(source.rows) for source in sources),
         entries={
@@ -56,13 +57,14 @@ def new_builder(store: Store, sources: list[Source], schema: Schema) -> SegmentB
             for name, vector in schema.items()
             if vector.is_ragged
         },
+        room=store.budget.build,
     )
 
 
 def blocks_of(offsets: Offsets, dims: dict[str, int]) -> Iterator[Offsets]:
     """``offsets`` in pieces whose vectors take about 1 MiB: a build's memory is bounded, and
     so is the time for which searches wait for its Python."""
-    step = max(1, _BLOCK_BYTES // max(_ROW_BYTES, bytes_per_vector(*dims.values())))
+    step = max(1, _BLOCK_BYTES // max(_ROW_BYTES, sum(map(bytes_per_vector, dims.values()))))
     for start in range(0, len(offsets), step):
         yield offsets[start : start + step]
 

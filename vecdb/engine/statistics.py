@@ -26,6 +26,7 @@ def statistics(store: Store, *, settled: bool, rushing: bool = False) -> Stats:
         payload_bytes=store.payload_bytes,
         pressed=store.pressed,
         rushing=rushing,
+        most_rows=store.budget.rows_of_build(len(store.fields)),
     )
 
 

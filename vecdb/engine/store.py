@@ -32,8 +32,10 @@ from msgspec import Struct, field
 
 from vecdb import ids, models
 from vecdb.engine.bits import without
+from vecdb.engine.budget import Budget, Pin
 from vecdb.engine.columns import Demand, Fields, fields_of
-from vecdb.engine.schema import Schema, dims_of, placed_once, placements, schema_of
+from vecdb.engine.rush import Rush
+from vecdb.engine.schema import Schema, datatypes_of, dims_of, placements_of, schema_of
 from vecdb.engine.view import SegmentView, View
 from vecdb.errors import ClosedError, NotBegunError, ReadOnlyError, ReentrantCallError
 from vecdb.storage import fs, layout
@@ -41,7 +43,8 @@ from vecdb.storage.catalog import Bits, Catalog
 from vecdb.storage.memory import MemorySegment
 from vecdb.storage.payload_edits import EditsFile, PayloadEdits
 from vecdb.storage.place import Place
-from vecdb.storage.segment import FileSegment, Placements
+from vecdb.storage.placements import Placements
+from vecdb.storage.segment import FileSegment
 from vecdb.storage.segment_row import SegmentRow
 from vecdb.storage.wal import Wal
 
@@ -49,7 +52,6 @@ _FIRST_DELAY = 1.0  # seconds until a failed step is tried again, doubled each t
 _LONGEST_DELAY = 300.0
 
 _MOST_KEPT = 64 << 20
-_INDEX_PACE = 16 << 20  # bytes of points a second: an index of them is built about as fast
 
 
 class FileState(Struct):
@@ -137,30 +139,6 @@ class OptimizerState(Struct):
         self.error, self.failures, self.retry_at = None, 0, 0.0
 
 
-class Rush(Struct):
-    """Tells whether points come faster than an index of them could be built. What is written fills
-    a bucket that leaks at that pace; it holds what leaks out in 3 seconds."""
-
-    _fill: float = 0.0
-    _at: float = 0.0
-
-    def add(self, size: int, now: float) -> None:
-        """So many bytes were written."""
-        self._fill = min(self._level(now) + size, 3.0 * _INDEX_PACE)
-        self._at = now
-
-    def held_up(self, since: float, now: float) -> None:
-        """Nothing could be written meanwhile, so this time is no pause."""
-        self._fill, self._at = self._level(since), max(self._at, now)
-
-    def left(self, now: float) -> float:
-        """Seconds until it is over if nothing more is written; 0 when there is none."""
-        return max(0.0, self._level(now) / _INDEX_PACE - 0.5)
-
-    def _level(self, now: float) -> float:
-        return max(0.0, self._fill - (now - self._at) * _INDEX_PACE)
-
-
 class Store:
     """One open collection. Constructed by ``recovery.load``."""
 
@@ -171,15 +149,19 @@ class Store:
         uuid: bytes,
         config: models.CollectionConfig,
         wal: Wal,
+        budget: Budget,
     ) -> None:
         self.name = name
         self.path = path
         self.uuid = uuid
+        self.budget = budget
+        self.demoted: tuple[Pin, ...] = ()  # what was asked for and has no room: see pins.py
         self.catalog: Catalog | None = None  # None: only read, see follower.py
         self.place: Place | None = None  # the directory that was opened to be written to
         self.columns = threading.RLock()
         self.maintenance = threading.RLock()
         self.write = threading.RLock()
+        self.pins = True  # False: nothing is read into memory, whatever the configuration says
         self.report = RecoveryReport()
         self.optimizer = OptimizerState()
         self.changed: Callable[[], None] = lambda: None  # wakes the optimizer
@@ -227,7 +209,8 @@ class Store:
     def new_memory(self) -> MemorySegment:
         """An empty memory segment with the collection's vector names."""
         self.next_segment_id += 1
-        return MemorySegment(self.next_segment_id - 1, dims_of(self.schema))
+        dims, datatypes = dims_of(self.schema), datatypes_of(self.schema)
+        return MemorySegment(self.next_segment_id - 1, dims, datatypes)
 
     def memories(self) -> list[MemorySegment]:
         """The frozen memory segments, then the one that takes new rows."""
@@ -256,7 +239,7 @@ class Store:
         configuration wants: the present one, or another that is about to be."""
         row = row.with_edits({})
         schema = self.schema if config is None else schema_of(config)
-        wanted = self.placements(row, schema, self.config if config is None else config)
+        wanted = self.placements(row, schema, self.config if config is None else config, reuse)
         path = self.segments_path / layout.segment_dir(row.id)
         # A segment that held its store would form a cycle with it, and its mappings would stay
         # until Python looks for cycles.
@@ -290,20 +273,37 @@ class Store:
         return self.memory.size + sum(state.edits.size for state in self.files.values())
 
     @property
+    def unwritten_size(self) -> int:
+        """The same, with what a checkpoint is at."""
+        frozen = () if self.frozen is None else self.frozen.memories
+        return self.memory_size + sum(memory.size for memory in frozen)
+
+    @property
     def payload_bytes(self) -> int:
         """How much of it is payloads."""
         edits = [self.memory.edits, *(state.edits for state in self.files.values())]
         return self.memory.payload_bytes + sum(each.size for each in edits)
 
     def placements(
+        self,
+        row: SegmentRow,
+        schema: Schema,
+        config: models.CollectionConfig,
+        there: FileSegment | None = None,
+    ) -> Placements:
+        """The placements that a segment is opened with. Within a budget nothing is pinned by that,
+        but what is so in the segment that is ``there``: ``pins.settle`` comes after it."""
+        wanted = self.wanted(row, schema, config)
+        if self.budget.limit is None:
+            return wanted
+        return wanted.demoted(() if there is None else there.placements.pinned_parts(there.row))
+
+    def wanted(
         self, row: SegmentRow, schema: Schema, config: models.CollectionConfig
-    ) -> dict[str, Placements]:
-        """Where the files of each vector name are to live."""
-        optimizer = config.optimizer_config
-        wanted = {name: placements(schema[name], row.rows, optimizer) for name in row.vectors}
-        if self.wal.level == "none":
-            return {name: placed_once(schema[name], each) for name, each in wanted.items()}
-        return wanted
+    ) -> Placements:
+        """The placements that the parts of a segment are to have."""
+        wanted = placements_of(row, schema, config, in_memory=self.wal.level == "none")
+        return wanted if self.pins else wanted.demoted()
 
     # -- under the write lock --------------------------------------------------------------
 
@@ -427,7 +427,9 @@ class Store:
         """The state now, as a read would see it."""
         segment_views = [state.view() for state in self.files.values()]
         segment_views += [view_of(memory) for memory in self.memories() if memory.rows]
-        return View(self.config, self.schema, tuple(segment_views), self.fields, self.demand)
+        own = self.config, self.schema, tuple(segment_views)
+        remembered = self.budget.remembered_of(len(segment_views))
+        return View(*own, self.fields, self.demand, remembered)
 
     def publish(self) -> None:
         """Let reads that start from now on see the state as it is."""

@@ -8,6 +8,7 @@ neither misses a point nor sees it twice.
 from __future__ import annotations
 
 import heapq
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -98,8 +99,8 @@ class Segment(Protocol):
     def entries(self, name: str, offsets: Offsets) -> int:
         """How many numbers several rows' sparse vectors have, or tokens their multivectors."""
 
-    def blocks(self, name: str, rows: int) -> Iterator[tuple[int, Floats]]:
-        """The dense vectors of a name as (first row, ``float32 (n, dim)``) pieces."""
+    def blocks(self, name: str, rows: int) -> Iterator[tuple[int, npt.NDArray[Any]]]:
+        """The dense vectors of a name as (first row, ``(n, dim)`` in their datatype) pieces."""
 
     def ragged_blocks(self, name: str, rows: int) -> Iterator[tuple[int, Ragged]]:
         """The sparse vectors, or multivectors, of a name as (first row, block) pieces."""
@@ -150,7 +151,7 @@ class SegmentView(Struct, frozen=True):
         """The encoded payload of one row."""
         if not self.edited:
             return self.segment.payload(row)
-        return self.payloads(np.array([row], dtype=np.int64))[0]
+        return self.edits.payload(row, self.seen, self.segment.payload)
 
     def payloads(self, rows: Offsets) -> list[Any]:
         """The encoded payloads of several rows."""
@@ -212,6 +213,8 @@ class View(Struct, frozen=True):
     """The fields of the payload that segments have columns of, or are to get them."""
     demand: Demand | None = None
     """Takes note of fields that would have been of use."""
+    remembered: int = sys.maxsize
+    """Bytes that reads may remember of the filters of each segment."""
     plain: dict[Any, Any] = {}
     """What plain searches of this view take, see `read.plain`."""
 

@@ -25,6 +25,7 @@ from vecdb.kernels.signatures import (
     floats_2,
     i64,
     ints_1,
+    originals_2,
     out_floats_1,
     out_ints_1,
     three_ints,
@@ -80,7 +81,10 @@ def scale_rows(blocks, first, positions, usual, scales):  # type: ignore[no-unty
 
 
 @njit(
-    i64(i64, floats_2, floats_1, ints_1, out_floats_1, out_floats_1, out_ints_1, i64),
+    [
+        i64(i64, vectors, floats_1, ints_1, out_floats_1, out_floats_1, out_ints_1, i64)
+        for vectors in originals_2
+    ],
     nogil=True,
     cache=True,
 )
@@ -257,11 +261,14 @@ def missed(estimates, scales, others, scores, allowed, deeper, last, known):  # 
 
 
 @njit(
-    three_ints(
-        *(i64, floats_2, floats_1, floats_1, floats_1, floats_2, ints_1),
-        *(i64, i64, i64, i64, i64, _f64, _f64),
-        *(out_floats_1, out_floats_1, out_ints_1, i64),
-    ),
+    [
+        three_ints(
+            *(i64, vectors, floats_1, floats_1, floats_1, floats_2, ints_1),
+            *(i64, i64, i64, i64, i64, _f64, _f64),
+            *(out_floats_1, out_floats_1, out_ints_1, i64),
+        )
+        for vectors in originals_2
+    ],
     nogil=True,
     cache=True,
 )

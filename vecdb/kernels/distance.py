@@ -1,4 +1,4 @@
-"""Exact scores of float32 vectors: scans with a running top-k, and scores of single rows.
+"""Exact scores of originals: scans with a running top-k, and scores of single rows.
 
 The plain loop over one row, with sums free to be reordered, is what LLVM turns into the fastest
 code: with rows asked for ahead, it reads at the speed of memory. Two things break that, both
@@ -13,6 +13,7 @@ import numpy as np
 from vecdb.kernels.compiling import njit, types
 from vecdb.kernels.prefetch import AHEAD, prefetch_row
 from vecdb.kernels.signatures import (
+    COSINE,
     DOT,
     EUCLID,
     MANHATTAN,
@@ -23,13 +24,14 @@ from vecdb.kernels.signatures import (
     bytes_1,
     f32,
     floats_1,
-    floats_2,
     i64,
     ints_1,
+    originals_2,
     out_floats_1,
     out_ints_1,
 )
 from vecdb.kernels.topk import BLOCK, check_mask, offer_rows, select_rows
+from vecdb.kernels.widening import widened
 
 __all__ = [
     "scan",
@@ -46,22 +48,33 @@ _LONG = 128
 """Dimensions."""
 
 # An unsigned row number spares the test for a negative index.
-_ROW = f32(floats_2, types.uint64, floats_1)
+_ROW = [f32(rows, types.uint64, floats_1) for rows in originals_2]
 
 
 @njit(_ROW, nogil=True, cache=True, fastmath=REASSOCIATE)
 def _dot(vectors, row, query):  # type: ignore[no-untyped-def]
     total = np.float32(0.0)
     for j in range(query.shape[0]):
-        total += vectors[row, j] * query[j]
+        total += widened(vectors[row, j]) * query[j]
     return total
+
+
+@njit(_ROW, nogil=True, cache=True, fastmath=REASSOCIATE)
+def _cosine(vectors, row, query):  # type: ignore[no-untyped-def]
+    total = np.float32(0.0)
+    square = np.float32(0.0)
+    for j in range(query.shape[0]):
+        number = widened(vectors[row, j])
+        total += number * query[j]
+        square += number * number
+    return total / np.sqrt(square) if square > np.float32(0.0) else np.float32(0.0)
 
 
 @njit(_ROW, nogil=True, cache=True, fastmath=REASSOCIATE)
 def _euclid(vectors, row, query):  # type: ignore[no-untyped-def]
     total = np.float32(0.0)
     for j in range(query.shape[0]):
-        difference = vectors[row, j] - query[j]
+        difference = widened(vectors[row, j]) - query[j]
         total += difference * difference
     return -total
 
@@ -70,11 +83,15 @@ def _euclid(vectors, row, query):  # type: ignore[no-untyped-def]
 def _manhattan(vectors, row, query):  # type: ignore[no-untyped-def]
     total = np.float32(0.0)
     for j in range(query.shape[0]):
-        total += abs(vectors[row, j] - query[j])
+        total += abs(widened(vectors[row, j]) - query[j])
     return -total
 
 
-@njit(types.void(i64, floats_2, floats_1, ints_1, i64, out_floats_1), nogil=True, cache=True)
+@njit(
+    [types.void(i64, rows, floats_1, ints_1, i64, out_floats_1) for rows in originals_2],
+    nogil=True,
+    cache=True,
+)
 def _score_rows(metric, vectors, query, row_numbers, ahead, out):  # type: ignore[no-untyped-def]
     """Score rows, of which others are asked for so many before they are needed; 0: none is."""
     m = row_numbers.shape[0]
@@ -88,6 +105,11 @@ def _score_rows(metric, vectors, query, row_numbers, ahead, out):  # type: ignor
             if ahead:
                 prefetch_row(vectors, row_numbers[min(i + ahead, m - 1)])
             out[i] = _euclid(vectors, np.uint64(row_numbers[i]), query)
+    elif metric == COSINE:
+        for i in range(m):
+            if ahead:
+                prefetch_row(vectors, row_numbers[min(i + ahead, m - 1)])
+            out[i] = _cosine(vectors, np.uint64(row_numbers[i]), query)
     else:
         for i in range(m):
             if ahead:
@@ -95,19 +117,23 @@ def _score_rows(metric, vectors, query, row_numbers, ahead, out):  # type: ignor
             out[i] = _manhattan(vectors, np.uint64(row_numbers[i]), query)
 
 
-@njit(types.void(i64, floats_2, floats_1, ints_1, out_floats_1), nogil=True, cache=True)
+@njit(
+    [types.void(i64, rows, floats_1, ints_1, out_floats_1) for rows in originals_2],
+    nogil=True,
+    cache=True,
+)
 def score_rows(metric, vectors, query, row_numbers, out):  # type: ignore[no-untyped-def]
     """Write the scores of the rows ``row_numbers: int64[m]`` to ``out: float32[m]``.
 
-    ``metric`` is a number of `signatures.METRIC_CODES`; ``vectors: float32[n, d]``,
+    ``metric`` is a number of `signatures.METRIC_CODES`; ``vectors[n, d]`` are `originals_2`,
     ``query: float32[d]``. Row numbers are not checked: each must be in ``0 .. n - 1``.
     """
-    ahead = 1 + AHEAD // (4 * query.shape[0] + 1)
+    ahead = 1 + AHEAD // (vectors.itemsize * query.shape[0] + 1)
     _score_rows(metric, vectors, query, row_numbers, ahead, out)
 
 
 @njit(
-    i64(i64, floats_2, floats_1, bytes_1, i64, out_floats_1, out_ints_1, i64),
+    [i64(i64, rows, floats_1, bytes_1, i64, out_floats_1, out_ints_1, i64) for rows in originals_2],
     nogil=True,
     cache=True,
 )
@@ -122,7 +148,7 @@ def scan(metric, vectors, query, mask, base, scores, rows, filled):  # type: ign
     block_scores = np.empty(BLOCK, np.float32)
     # Short rows one behind the other come by themselves, and to ask for them costs a fifth where
     # they are in a cache.
-    ahead = 1 + AHEAD // (4 * dim + 1) if dim >= _LONG or mask.shape[0] else 0
+    ahead = 1 + AHEAD // (vectors.itemsize * dim + 1) if dim >= _LONG or mask.shape[0] else 0
     row = 0
     while row < n:
         count, row = select_rows(mask, row, n, chosen)

@@ -27,6 +27,7 @@ from vecdb.kernels.signatures import (
     floats_2,
     i64,
     ints_1,
+    originals_2,
     out_floats_1,
     out_floats_2,
     out_ints_1,
@@ -314,21 +315,13 @@ def every(  # type: ignore[no-untyped-def]
 
 
 @njit(
-    types.void(
-        floats_2,
-        *_index,
-        f32,
-        i64,
-        uint32s_1,
-        bytes_1,
-        i64,
-        floats_2,
-        i64,
-        out_floats_2,
-        out_ints_2,
-        out_ints_2,
-        out_floats_2,
-    ),
+    [
+        types.void(
+            *(floats_2, *_index, f32, i64, uint32s_1, bytes_1, i64, vectors, i64),
+            *(out_floats_2, out_ints_2, out_ints_2, out_floats_2),
+        )
+        for vectors in originals_2
+    ],
     nogil=True,
     cache=True,
 )

@@ -21,6 +21,7 @@ from vecdb.kernels.signatures import (
     i64,
     ints_1,
     ints_2,
+    originals_2,
     out_floats_1,
     out_floats_2,
     out_ints_1,
@@ -206,10 +207,13 @@ def sureness(metric, estimates, scores, bound, measured, last):  # type: ignore[
 
 
 @njit(
-    types.void(
-        *(i64, floats_2, floats_2, ints_2, ints_1, floats_2, floats_2, i64),
-        *(out_floats_2, out_ints_2, out_floats_2),
-    ),
+    [
+        types.void(
+            *(i64, vectors, floats_2, ints_2, ints_1, floats_2, floats_2, i64),
+            *(out_floats_2, out_ints_2, out_floats_2),
+        )
+        for vectors in originals_2
+    ],
     nogil=True,
     cache=True,
 )

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from vecdb.kernels.compiling import types
 
 __all__ = [
+    "COSINE",
     "DOT",
     "EUCLID",
     "MANHATTAN",
@@ -31,6 +32,7 @@ __all__ = [
     "i64",
     "ints_1",
     "ints_2",
+    "originals_2",
     "out_bytes_1",
     "out_bytes_2",
     "out_floats_1",
@@ -55,7 +57,15 @@ Ints: TypeAlias = npt.NDArray[np.int64]
 DOT: Final = 0
 EUCLID: Final = 1
 MANHATTAN: Final = 2
-METRIC_CODES: Final[dict[str, int]] = {"dot": DOT, "euclid": EUCLID, "manhattan": MANHATTAN}
+COSINE: Final = 3
+"""The inner product over the length of the row; of a row of zeros, 0. For rows that could not be
+scaled to length 1; estimates of them are inner products."""
+METRIC_CODES: Final[dict[str, int]] = {
+    "dot": DOT,
+    "euclid": EUCLID,
+    "manhattan": MANHATTAN,
+    "cosine": COSINE,
+}
 
 REASSOCIATE: Final = {"reassoc", "contract", "nsz"}
 """What summing in vector lanes needs of fast-math, and no more: a NaN from inf - inf must still
@@ -83,6 +93,8 @@ codes_1: Final = [
 """Codes of columns, of any width."""
 floats_1: Final = _input(types.float32, 1)
 floats_2: Final = _input(types.float32, 2)
+originals_2: Final = (floats_2, _input(types.uint16, 2), bytes_2)
+"""Rows of float32, of float16 by their bits, and of uint8: what `widening.widened` takes."""
 ints_1: Final = _input(types.int64, 1)
 ints_2: Final = _input(types.int64, 2)
 out_bytes_1: Final = _output(types.uint8, 1)

@@ -6,9 +6,9 @@ Programs written for Qdrant import them, and pass them along.
 from __future__ import annotations
 
 from enum import Enum
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
-from vecdb.models.config import Positive
+from vecdb.models.config import IdTrackerParams, PayloadStorageParams, Positive
 from vecdb.models.reading import Model
 
 
@@ -41,12 +41,12 @@ class InitFrom(Model, frozen=True, kw_only=True):
 
 
 class CollectionParamsDiff(Model, frozen=True, kw_only=True):
-    """Accepted by ``update_collection``, and without effect."""
+    """What of a collection may change. Only where payloads and ids are kept has an effect."""
 
     replication_factor: Positive | None = None
     write_consistency_factor: Positive | None = None
     read_fan_out_factor: int | None = None
     read_fan_out_delay_ms: int | None = None
     on_disk_payload: bool | None = None
-    payload: Any = None
-    id_tracker: Any = None
+    payload: PayloadStorageParams | None = None
+    id_tracker: IdTrackerParams | None = None

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 from msgspec import Meta
 
 from vecdb.errors import InvalidInputError
-from vecdb.models.multivectors import MultiVectorConfig
+from vecdb.models.multivectors import MultiVectorConfig, require_float32
 from vecdb.models.named import Datatype, vector_name
 from vecdb.models.payload_schema import Memory, PayloadFieldSchema
+from vecdb.models.quantization import QuantizationConfig, QuantizationConfigDiff
 from vecdb.models.reading import (
     By,
     Model,
@@ -44,99 +45,9 @@ class Distance(str, Enum):
     MANHATTAN = "Manhattan"
 
 
-class ScalarType(str, Enum):
-    INT8 = "int8"
-
-
-class CompressionRatio(str, Enum):
-    X4 = "x4"
-    X8 = "x8"
-    X16 = "x16"
-    X32 = "x32"
-    X64 = "x64"
-
-
-class Disabled(str, Enum):
-    """In an update: take the quantization away."""
-
-    DISABLED = "Disabled"
-
-
-class ScalarQuantizationConfig(Checked, frozen=True, kw_only=True):
-    type: ScalarType
-    quantile: Annotated[float, Meta(ge=0.5, le=1.0)] | None = None
-    always_ram: bool | None = None
-
-
-class ScalarQuantization(Checked, frozen=True, kw_only=True):
-    scalar: ScalarQuantizationConfig
-
-
-class BinaryQuantizationEncoding(str, Enum):
-    ONE_BIT = "one_bit"
-    TWO_BITS = "two_bits"
-    ONE_AND_HALF_BITS = "one_and_half_bits"
-
-
-class BinaryQuantizationQueryEncoding(str, Enum):
-    """Accepted for compatibility: a query always has the most precise form, at no extra cost."""
-
-    DEFAULT = "default"
-    BINARY = "binary"
-    SCALAR4BITS = "scalar4bits"
-    SCALAR8BITS = "scalar8bits"
-
-
-class BinaryQuantizationConfig(Checked, frozen=True, kw_only=True):
-    always_ram: bool | None = None
-    encoding: BinaryQuantizationEncoding | None = None
-    """None: one bit a dimension."""
-    query_encoding: BinaryQuantizationQueryEncoding | None = None
-
-
-class BinaryQuantization(Checked, frozen=True, kw_only=True):
-    binary: BinaryQuantizationConfig
-
-
-class ProductQuantizationConfig(Checked, frozen=True, kw_only=True):
-    compression: CompressionRatio
-    always_ram: bool | None = None
-
-
-class ProductQuantization(Checked, frozen=True, kw_only=True):
-    product: ProductQuantizationConfig
-
-
-class TurboQuantBitSize(str, Enum):
-    BITS1 = "bits1"
-    BITS1_5 = "bits1_5"
-    BITS2 = "bits2"
-    BITS4 = "bits4"
-    BITS8 = "bits8"
-
-
-class TurboQuantQuantizationConfig(Checked, frozen=True, kw_only=True):
-    always_ram: bool | None = None
-    bits: TurboQuantBitSize | None = None
-    """None: four bits a dimension."""
-
-
-class TurboQuantization(Checked, frozen=True, kw_only=True):
-    """Qdrant's name for codes of the kind that binary quantization has here."""
-
-    turbo: TurboQuantQuantizationConfig
-
-
-QuantizationConfig = (
-    ScalarQuantization | ProductQuantization | BinaryQuantization | TurboQuantization
-)
-QuantizationConfigDiff = (
-    ScalarQuantization | ProductQuantization | BinaryQuantization | TurboQuantization | Disabled
-)
-
-
 class HnswConfigDiff(Checked, frozen=True, kw_only=True):
-    """Accepted and stored for compatibility; the clustered index has no use for it."""
+    """What of an index may be said. Its place is what it says; the clustered index has no use for
+    the rest, which is accepted and stored for compatibility."""
 
     m: Count | None = None
     ef_construct: Count | None = None
@@ -213,25 +124,21 @@ class OptimizersConfig(Checked, frozen=True, kw_only=True):
     """A field of the payload that filters keep asking for gets an index by itself."""
 
 
-def _float32(value: Any) -> Any:
-    if value is None:
-        return None
-    datatype = converter(Literal["float32"])(value)
-    return Datatype(datatype)
-
-
-DenseDatatype = Annotated[Datatype | None, By(_float32, "'float32'")]
-
-
 class VectorParams(Checked, frozen=True, kw_only=True):
     size: Annotated[int, Meta(ge=1, le=MAX_DIMENSIONS)]
     distance: Distance
     hnsw_config: HnswConfigDiff | None = None
     quantization_config: QuantizationConfig | None = None
     on_disk: bool | None = None
-    datatype: DenseDatatype = None
+    memory: Memory | None = None
+    """Where originals are kept; it counts more than ``on_disk``."""
+    datatype: Datatype | None = None
     multivector_config: MultiVectorConfig | None = None
     """None: a point has one vector of this name."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_float32(self)
 
 
 class VectorParamsDiff(Checked, frozen=True, kw_only=True):
@@ -240,6 +147,7 @@ class VectorParamsDiff(Checked, frozen=True, kw_only=True):
     hnsw_config: HnswConfigDiff | None = None
     quantization_config: QuantizationConfigDiff | None = None
     on_disk: bool | None = None
+    memory: Memory | None = None
 
 
 def _may_be_params(value: Any) -> bool:
@@ -282,7 +190,11 @@ class DenseVectorConfig(Checked, frozen=True, kw_only=True):
     size: Annotated[int, Meta(ge=1, le=MAX_DIMENSIONS)]
     distance: Distance
     multivector_config: MultiVectorConfig | None = None
-    datatype: DenseDatatype = None
+    datatype: Datatype | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_float32(self)
 
 
 class DenseVectorNameConfig(Checked, frozen=True, kw_only=True):
@@ -313,11 +225,22 @@ SparseVectorsConfig = Annotated[
 ]
 
 
+class PayloadStorageParams(Checked, frozen=True, kw_only=True):
+    memory: Memory | None = None
+    """It counts more than ``on_disk_payload``."""
+
+
+class IdTrackerParams(Checked, frozen=True, kw_only=True):
+    memory: Memory | None = None
+
+
 class CollectionParams(Checked, frozen=True, kw_only=True):
     vectors: VectorsConfig
     sparse_vectors: SparseVectorsConfig = None
     """By name; None: vectors are dense."""
     on_disk_payload: bool | None = None
+    payload: PayloadStorageParams | None = None
+    id_tracker: IdTrackerParams | None = None
 
     def _problem(self) -> str | None:
         dense = {} if isinstance(self.vectors, VectorParams) else self.vectors
@@ -430,19 +353,3 @@ def parse_vector_name_config(
         datatype=dense.datatype,
         multivector_config=dense.multivector_config,
     )
-
-
-def parse_quantization_config(
-    value: Any, what: str = "quantization_config"
-) -> QuantizationConfig | None:
-    """For a new collection; None means no quantization."""
-    config: QuantizationConfig | None = read(QuantizationConfig | None, value, what)
-    return config
-
-
-def parse_quantization_config_diff(
-    value: Any, what: str = "quantization_config"
-) -> QuantizationConfigDiff | None:
-    """For an update; None means no change, ``Disabled`` takes quantization away."""
-    config: QuantizationConfigDiff | None = read(QuantizationConfigDiff | None, value, what)
-    return config

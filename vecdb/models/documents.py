@@ -1,4 +1,4 @@
-"""Texts in the place of vectors: what a text is to be made a vector with."""
+"""Texts in queries, and in the place of vectors: what a text is to be made a vector with."""
 
 from __future__ import annotations
 
@@ -106,6 +106,41 @@ class Document(Model, frozen=True, kw_only=True):
 
 
 BM25 = "qdrant/bm25"
+
+
+class Bm25Params(Model, frozen=True, kw_only=True):
+    """The numbers of BM25."""
+
+    k: Annotated[float, Meta(ge=0.0, le=1e12)] | None = None
+    """The larger, the more it counts how often a token is in a text; None: 1.2."""
+    b: Annotated[float, Meta(ge=0.0, le=1.0)] | None = None
+    """How much less a token counts in a text that is longer than others: not at all to in full;
+    None: 0.75."""
+
+
+class Bm25Scoring(Model, frozen=True, kw_only=True):
+    """How the points of a text query are ranked. There is no other way than BM25."""
+
+    bm25: Bm25Params
+
+
+class TextQueryInput(Model, frozen=True, kw_only=True):
+    """A text to rank points by, and how."""
+
+    query: str
+    scoring: Bm25Scoring | None = None
+
+
+class TextQuery(Model, frozen=True, kw_only=True):
+    """Points by how well the texts of a field of their payload fit a text, as BM25 has it
+    (Robertson and Zaragoza 2009). ``using`` is the field, which has a text index with ``scoring``.
+
+    A point is a result if it has any token of the text; its score is the sum over these, each once,
+    of ``ln(1 + (N - n + 0.5) / (n + 0.5)) * f * (k + 1) / (f + k * (1 - b + b * l / L))``. ``N``
+    points have tokens there, and ``L`` on the average; ``n`` have this one. The point has ``l``, of
+    which ``f`` are this one. A length keeps its first 13 bits."""
+
+    text: str | TextQueryInput
 
 
 def is_document(value: Any) -> bool:

@@ -13,18 +13,19 @@ from uuid import UUID
 import numpy as np
 
 from vecdb.models.aliases import AliasOperations
+from vecdb.models.cluster import CollectionParamsDiff
 from vecdb.models.conditions import Filter
 from vecdb.models.config import (
     DenseVectorNameConfig,
     HnswConfigDiff,
+    IdTrackerParams,
     OptimizersConfigDiff,
-    QuantizationConfig,
-    QuantizationConfigDiff,
+    PayloadStorageParams,
     VectorParams,
     VectorParamsDiff,
     WalConfigDiff,
 )
-from vecdb.models.documents import Document
+from vecdb.models.documents import Document, TextQuery
 from vecdb.models.examples import (
     ContextQuery,
     DiscoverQuery,
@@ -34,6 +35,7 @@ from vecdb.models.examples import (
 )
 from vecdb.models.formulas import FormulaQuery
 from vecdb.models.payload_schema import PayloadSchemaParams, PayloadSchemaType
+from vecdb.models.quantization import QuantizationConfig, QuantizationConfigDiff
 from vecdb.models.requests import (
     Batch,
     DenseVector,
@@ -115,6 +117,7 @@ QueryInput: TypeAlias = (
     | FusionQuery
     | RrfQuery
     | FormulaQuery
+    | TextQuery
 )
 PrefetchInput: TypeAlias = Prefetch | Given | Sequence[Prefetch | Given]
 LookupInput: TypeAlias = LookupLocation | Given
@@ -138,5 +141,8 @@ QuantizationInput: TypeAlias = QuantizationConfig | Given
 QuantizationDiffInput: TypeAlias = QuantizationConfigDiff | str | Given
 OptimizersInput: TypeAlias = OptimizersConfigDiff | Given
 HnswInput: TypeAlias = HnswConfigDiff | Given
+CollectionParamsDiffInput: TypeAlias = CollectionParamsDiff | Given
+PayloadStorageInput: TypeAlias = PayloadStorageParams | Given
+IdTrackerInput: TypeAlias = IdTrackerParams | Given
 WalInput: TypeAlias = WalConfigDiff | Given
 FieldSchemaInput: TypeAlias = PayloadSchemaType | PayloadSchemaParams | str | Given

@@ -7,7 +7,11 @@ Interaction over BERT", SIGIR 2020.
 from __future__ import annotations
 
 from enum import Enum
+from typing import Any
 
+from vecdb.errors import InvalidInputError
+from vecdb.models.named import Datatype
+from vecdb.models.reading import show
 from vecdb.models.validation import Checked
 
 
@@ -21,3 +25,13 @@ class MultiVectorComparator(str, Enum):
 
 class MultiVectorConfig(Checked, frozen=True, kw_only=True):
     comparator: MultiVectorComparator
+
+
+def require_float32(params: Any) -> None:
+    """Raise InvalidInputError for parameters of multivectors with another datatype."""
+    narrow = params.datatype not in (None, Datatype.FLOAT32)
+    if narrow and params.multivector_config is not None:
+        raise InvalidInputError(
+            f"{type(params).__name__}.datatype: expected 'float32' for multivectors, got "
+            f"{show(params.datatype)}"
+        )

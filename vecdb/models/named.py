@@ -25,8 +25,9 @@ VectorName = Annotated[str, By(vector_name, "a vector name")]
 
 
 class Datatype(str, Enum):
-    """How originals are stored. Dense vectors have the first only: Qdrant's smaller types are the
-    job of quantization here."""
+    """How originals of dense vectors are stored: ``float16`` in half the bytes, rounded to the
+    nearest, at most 65504 in size; ``uint8`` in a quarter, without the fraction, from 0 to 255
+    (what is beyond becomes one of these)."""
 
     FLOAT32 = "float32"
     FLOAT16 = "float16"

@@ -61,7 +61,8 @@ class UuidIndexType(str, Enum):
 
 
 class Memory(str, Enum):
-    """Qdrant's word for where a part of a collection lives. Stored for compatibility."""
+    """Where a part of a collection is kept: cold and cached are mapped from disk, pinned is in
+    memory of the process's own."""
 
     COLD = "cold"
     CACHED = "cached"

@@ -142,13 +142,18 @@ def _text_test(
     if index is None:
         test, documents = document_test(match), _single_texts(path)
     else:
-        test = document_test(match, index)
-        inner = None if index.nested is None else _below([*parse_path(index.nested), None], path)
-        documents = _all_texts(path) if inner is None else inner
+        test, documents = document_test(match, index), documents_of(path, index)
     return lambda payload: any(map(test, documents(payload)))
 
 
 Documents = Callable[[Any], Sequence[Sequence[str]]]
+"""(a payload, or an object in it) -> its documents, each of which is some texts."""
+
+
+def documents_of(path: list[Step], index: TextIndexParams) -> Documents:
+    """The function that finds the documents of a field with a text index."""
+    inner = None if index.nested is None else _below([*parse_path(index.nested), None], path)
+    return _all_texts(path) if inner is None else inner
 
 
 def _texts(select: Select, payload: Any) -> list[str]:

@@ -52,6 +52,12 @@ def query_tokenizer(params: TextIndexParams = WITHOUT_INDEX) -> Tokenize:
     return _tokenizers(msgspec.json.encode(params))[1]
 
 
+def ranking_tokenizer(params: TextIndexParams = WITHOUT_INDEX) -> Tokenize:
+    """The function that gives the tokens of a query by which texts are ranked. A name in camel case
+    ranks by its whole as well, which a filter need not look for. Raises InvalidInputError."""
+    return (tokenizer if params.tokenizer is TokenizerType.CODE else query_tokenizer)(params)
+
+
 @lru_cache(maxsize=64)
 def _tokenizers(encoded: bytes) -> tuple[Tokenize, Tokenize]:
     """Of a text, and of a query."""

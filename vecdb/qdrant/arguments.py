@@ -16,7 +16,6 @@ from qdrant_client.local.qdrant_local import QdrantLocal
 
 from vecdb import models
 from vecdb.errors import InvalidInputError
-from vecdb.qdrant import placement
 
 # Uploads are written in batches, each of which is one write to disk. Qdrant's client makes them for
 # a network, 64 points each.
@@ -26,10 +25,8 @@ _BATCH = 1000
 _OF_CLUSTERS = frozenset(
     {
         "append_payload",
-        "collection_params",
         "consistency",
         "grpc_grace",
-        "id_tracker",
         "method",
         "ordering",
         "replication_factor",
@@ -135,12 +132,6 @@ def _create_collection(arguments: dict[str, Any]) -> None:
     given = arguments.setdefault("vectors_config", None)
     if isinstance(given, Mapping) and given.keys() == {""}:
         arguments["vectors_config"] = given[""]
-    _place(arguments)
-
-
-def _place(arguments: dict[str, Any]) -> None:
-    arguments["vectors_config"] = placement.of_vectors(arguments.get("vectors_config"))
-    arguments["quantization_config"] = placement.of_codes(arguments.get("quantization_config"))
 
 
 def _retrieve(arguments: dict[str, Any]) -> None:
@@ -183,7 +174,6 @@ _CHANGED: dict[str, Callable[[dict[str, Any]], None]] = {
     "delete": _delete,
     "recreate_collection": _create_collection,
     "retrieve": _retrieve,
-    "update_collection": _place,
     "upload_collection": _upload,
     "upload_points": _upload_points,
     "upsert": _upsert,

@@ -16,12 +16,13 @@ from qdrant_client import models
 from vecdb.database import VecDB
 from vecdb.qdrant.coroutines import AsyncVecDBLocal
 from vecdb.qdrant.local import VecDBLocal
-from vecdb.qdrant.opening import MEMORY
+from vecdb.qdrant.opening import MEMORY, OF_BUDGET
 
 _USED_THERE = ("cloud_inference", "local_inference_batch_size")
 # Arguments that a constructor takes without naming them: those of the HTTP client of a server, two
 # that it reads before, and one that newer versions name.
 _FURTHER = {*signature(httpx.Client).parameters, "grpc_compression", "metadata", "pool_size"}
+_FURTHER |= {*OF_BUDGET}  # and those of ``VecDB``
 
 
 class QdrantClient(qdrant_client.QdrantClient):
@@ -30,7 +31,8 @@ class QdrantClient(qdrant_client.QdrantClient):
     ``path``: the directory, made with its parents if it is not there. ``location=":memory:"``: a
     temporary database. An address (``url``, ``host``, another ``location``, or none of all this,
     which is localhost) is refused, unless addresses lead to a path (``install``). What else the
-    constructor of Qdrant's client takes, from version 1.15 on, is accepted.
+    constructor of Qdrant's client takes, from version 1.15 on, is accepted; ``memory_limit`` and
+    ``on_over_budget`` are those of ``VecDB``.
 
     Its verbs take and return what Qdrant's do, its errors are those of ``vecdb.qdrant.errors``, and
     what ``VecDB`` has besides (``search``, ``flush``, ``wait_for_optimizer``) is there, too.

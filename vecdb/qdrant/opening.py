@@ -20,6 +20,11 @@ MEMORY = ":memory:"
 # A directory that clients open which are made with an address.
 VARIABLE = "VECDB_QDRANT_PATH"
 
+OF_BUDGET = ("memory_limit", "on_over_budget")
+"""What a client's constructor takes for that of ``VecDB``; of those that share a database the first
+decides."""
+_UNLIMITED: dict[str, Any] = {}
+
 # Held to look at what follows and at holders, never while a database is opened or closed.
 # Re-entrant, as whatever is finalized meanwhile may close a client.
 _lock = threading.RLock()
@@ -41,12 +46,13 @@ class Opened:
         self._busy_in = threading.get_ident()  # the thread in whose hands it is, or was
         self._idle = threading.Event()
 
-    def open(self, path: str | os.PathLike[str], holder: object) -> None:
-        """Open it, for its first holder. Raises what ``VecDB`` raises, and so does
-        ``wait_until_idle``; but what interrupts this thread (KeyboardInterrupt) is not for others.
+    def open(self, path: str | os.PathLike[str], holder: object, budget: dict[str, Any]) -> None:
+        """Open it, for its first holder, with these arguments of ``VecDB``. Raises what that
+        raises, and so does ``wait_until_idle``; but what interrupts this thread
+        (KeyboardInterrupt) is not for others.
         """
         try:
-            self.database = VecDB(path)
+            self.database = VecDB(path, **budget)
             if path != MEMORY:
                 self.location = str(self.database.path)
             self.holders.add(holder)
@@ -105,23 +111,22 @@ class Opened:
             self._idle.set()
 
 
-def open_memory(holder: object) -> Opened:
-    """A database of its own, which ends with its client."""
-    return open_path(MEMORY, holder)
-
-
-def open_path(path: str | os.PathLike[str], holder: object) -> Opened:
+def open_path(
+    path: str | os.PathLike[str], holder: object, budget: dict[str, Any] = _UNLIMITED
+) -> Opened:
     """The database of a directory, which is made with its parents if it is not there.
 
     Raises AlreadyOpen, which says where, and what ``VecDB`` raises.
     """
     opened = Opened()
     with raised_as_there():
-        opened.open(path, holder)
+        opened.open(path, holder, budget)
     return opened
 
 
-def open_shared(path: str | os.PathLike[str], holder: object) -> Opened:
+def open_shared(
+    path: str | os.PathLike[str], holder: object, budget: dict[str, Any] = _UNLIMITED
+) -> Opened:
     """The same for all that ask for this directory: the first opens it, others wait for that, and
     for its end while it is closed.
 
@@ -139,7 +144,7 @@ def open_shared(path: str | os.PathLike[str], holder: object) -> Opened:
                     return there
                 there.require_elsewhere()
             there.wait_until_idle()
-        opened.open(path, holder)
+        opened.open(path, holder, budget)
     return opened
 
 
@@ -182,16 +187,17 @@ def open_given(given: dict[str, Any], holder: object) -> Opened:
     Qdrant's client connects to localhost then, where what is written stays.
     """
     location, path = given.get("location"), given.get("path")
+    budget = {name: given[name] for name in OF_BUDGET if given.get(name) is not None}
     named = [n for n in ("location", "url", "host", "path") if given.get(n) is not None]
     if len(named) > 1:
         raise InvalidInputError(f"expected one of location, url, host and path, got {named}")
     if path is not None:
-        return open_path(path, holder)
-    if location == MEMORY:
-        return open_memory(holder)
+        return open_path(path, holder, budget)
+    if location == MEMORY:  # one of its own, which ends with its client
+        return open_path(MEMORY, holder, budget)
     served = _served or os.environ.get(VARIABLE) or None
     if served is not None:
-        return open_shared(served, holder)
+        return open_shared(served, holder, budget)
     asked = f"{named[0]}={given[named[0]]!r}" if named else "no place, which means localhost"
     raise InvalidInputError(
         f"{asked}: vecdb connects to no server. Give path=, the directory of the database, or "

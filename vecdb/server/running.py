@@ -57,6 +57,8 @@ async def _run(settings: Settings, tell: Tell) -> None:
             settings.directory,
             sync=settings.sync,  # type: ignore[arg-type]  # the command line has a choice of them
             read_only=settings.read_only,
+            memory_limit=settings.memory_of_each,
+            on_over_budget=settings.on_over_budget,
         )
         async with database:
             running = Running(settings, database, port, transport)

@@ -6,6 +6,7 @@ import ipaddress
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 from msgspec import Struct
@@ -34,6 +35,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     sync: str = "always"
     read_only: bool = False
     workers: int = 1
+    memory_limit: int | None = None
+    """Bytes for all its processes, each of which has an equal part."""
+    on_over_budget: Literal["raise", "demote"] = "raise"
     """Processes that answer."""
     keys: tuple[str, ...] = ()
     """Each may do everything."""
@@ -97,6 +101,11 @@ class Settings(Struct, frozen=True, kw_only=True):
     def address(self, port: int) -> str:
         """Where a port is reached."""
         return f"[{self.host}]:{port}" if ":" in self.host else f"{self.host}:{port}"
+
+    @property
+    def memory_of_each(self) -> int | None:
+        """The ``memory_limit`` of one process."""
+        return None if self.memory_limit is None else self.memory_limit // self.workers
 
     def problem(self) -> str | None:
         """Why it should not be served like this."""

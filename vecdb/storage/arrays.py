@@ -1,9 +1,10 @@
 """Data files as numpy arrays, placed in anonymous memory or mapped from disk.
 
-*Anonymous*: the file is read into private memory, every block is verified on the way in, and the
-pages are ours until closed. *Mapped*: the kernel pages the file in and out as it likes; a block
-is verified the first time anything in it is used. Either way bytes that do not match their
-checksum raise CorruptionError with the file's name and are never served.
+*Pinned*: the file is read into private memory, every block is verified on the way in, and the
+pages are ours until closed. *Cached* and *cold*: the file is mapped, and the kernel pages it in and
+out as it likes; a block is verified the first time anything in it is used. Of a cached file the
+kernel reads more than is used, of a cold one nothing beside it. Either way bytes that do not match
+their checksum raise CorruptionError with the file's name and are never served.
 
 The length of a file is compared with the catalog before it is mapped: reading past the end of a
 shortened file would kill the process. Files are immutable and removed by unlink only, so a
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import mmap
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -36,13 +38,16 @@ from vecdb.storage.format import (
 from vecdb.storage.mapping import Mapping, private_memory
 from vecdb.storage.segment_row import FileRow
 
-Placement = Literal["anonymous", "mapped"]
+Placement = Literal["pinned", "cached", "cold"]
 
 _READ_SIZE = 64 * BLOCK_SIZE
 # Below this a huge page would be mostly empty.
 _HUGE_PAGE_MIN = 4 << 20
 _WAITED = 0.001
 """Rows that took so many seconds to read have been waited for."""
+_AHEAD = 4 << 20
+"""So many bytes of a cold file are asked for at once where all of it is read."""
+_BLOCKS_AHEAD = _AHEAD // BLOCK_SIZE
 
 
 class Expected(Struct, frozen=True):
@@ -63,7 +68,8 @@ class PlacedArray:
     def __init__(self, path: Path, expected: Expected, placement: Placement) -> None:
         self.path = path
         self.placement: Placement = placement
-        self.cold = placement == "mapped"
+        self.is_mapped = placement != "pinned"
+        self.waits = self.is_mapped
         """Whether the last rows that were read had to be waited for. Readers say; see ``has_taken``
         and ``ask_for``."""
         self._map: Mapping | None = None
@@ -102,13 +108,13 @@ class PlacedArray:
         self.unverified_blocks = header.blocks
         """How many blocks have not been verified by any call yet."""
         self._stride = header.columns * header.dtype.itemsize
-        if placement == "anonymous":
+        if not self.is_mapped:
             buffer: Any = self._read(fd, padded)
             self.anonymous_size = len(buffer)
             self._bytes = np.frombuffer(buffer, dtype=np.uint8)[:padded]
         elif padded:
             # The mapping outlives this object in every array made from it.
-            self._map = Mapping(fd, HEADER_SIZE + padded)
+            self._map = Mapping(fd, HEADER_SIZE + padded, read_ahead=placement == "cached")
             self.mapped_size = -(-self._map.size // mmap.PAGESIZE) * mmap.PAGESIZE
             self._bytes = self._map.array()[HEADER_SIZE:]
         else:
@@ -142,20 +148,57 @@ class PlacedArray:
         """Let the kernel read the pages of scattered rows, all at once, before they are used.
 
         Waiting for forty rows one after the other takes forty times the latency of a disk. Does
-        nothing unless ``cold``: asking for what is in memory would cost as much as reading it.
+        nothing unless the last rows were waited for: asking for what is in memory would cost as
+        much as reading it.
         """
-        if not self.cold or self._map is None:
+        if not self.waits or self._map is None:
             return
-        page = mmap.PAGESIZE
-        starts = (HEADER_SIZE + rows * self._stride) // page * page
-        ends = HEADER_SIZE + (rows + 1) * self._stride
-        for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
-            self._map.ask_for(start, end)
+        starts, ends = rows * self._stride, (rows + 1) * self._stride
+        if self.unverified_blocks:  # to be read whole
+            first, last = starts // BLOCK_SIZE, (ends - 1) // BLOCK_SIZE
+            starts = np.where(self._unverified[first], first * BLOCK_SIZE, starts)
+            ends = np.where(self._unverified[last], (last + 1) * BLOCK_SIZE, ends)
+        self._map.ask_for(HEADER_SIZE + starts, HEADER_SIZE + ends)
+
+    def is_copied(self) -> None:
+        """Note that whoever opened the file has a copy in private memory of what is in it."""
+        self.let_go()
+        self.anonymous_size = self.header.data_size
+
+    def let_go(self, start: int = 0, stop: int | None = None) -> None:
+        """Have the process give up the pages of rows ``start:stop`` that are mapped. They come
+        back when they are used."""
+        if self._map is not None:
+            page, size = mmap.PAGESIZE, self._map.size
+            begin = -(-(HEADER_SIZE + start * self._stride) // page) * page if start else 0
+            end = size if stop is None else HEADER_SIZE + stop * self._stride
+            if begin < end:
+                self._map.let_go(begin, end)
+
+    def pieces(self) -> Iterator[tuple[int, int]]:
+        """All rows in spans ``start, stop``, to be read one after the other. Of a cold file each
+        span is asked for while the one before it is read, and given up afterwards."""
+        rows = self.header.rows
+        if self.placement != "cold":
+            yield 0, rows
+            return
+        step = max(8, _AHEAD // max(self._stride, 1) & ~7)  # whole bytes of a mask
+        self._ask_for_span(0, step)
+        for start in range(0, rows, step):
+            self._ask_for_span(start + step, start + 2 * step)
+            yield start, min(start + step, rows)
+            self.let_go(start, min(start + step, rows))
+
+    def _ask_for_span(self, start: int, stop: int) -> None:
+        stop = min(stop, self.header.rows)
+        if self._map is not None and start < stop:
+            at = np.array([start, stop]) * self._stride + HEADER_SIZE
+            self._map.ask_for(at[:1], at[1:])
 
     def has_taken(self, seconds: float) -> None:
         """Note how long a read of some scattered rows took, and whether that was waiting."""
-        if self.placement == "mapped":
-            self.cold = seconds > _WAITED
+        if self.is_mapped:
+            self.waits = seconds > _WAITED
 
     def verify(self) -> npt.NDArray[Any]:
         """The array, with every block verified. Raises CorruptionError."""
@@ -209,9 +252,16 @@ class PlacedArray:
         return self.array
 
     def _verify_blocks(self, blocks: npt.NDArray[np.int64]) -> None:
-        for block in blocks.tolist():
+        for number, block in enumerate(blocks.tolist()):
+            if self.placement == "cold" and number % _BLOCKS_AHEAD == 0:
+                self._ask_for_blocks(blocks[number : number + 2 * _BLOCKS_AHEAD])
             data = self._bytes[block * BLOCK_SIZE : (block + 1) * BLOCK_SIZE]
             if checksum(data) != self._table[block]:
                 raise CorruptionError(self.path, f"block {block} does not match its checksum")
             self._unverified[block] = False
         self.unverified_blocks = int(np.count_nonzero(self._unverified))
+
+    def _ask_for_blocks(self, blocks: npt.NDArray[np.int64]) -> None:
+        if self._map is not None:
+            starts = HEADER_SIZE + blocks * BLOCK_SIZE
+            self._map.ask_for(starts, starts + BLOCK_SIZE)

@@ -7,6 +7,7 @@ the catalog does, and a directory the catalog does not list is removed when the 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -34,13 +35,14 @@ from vecdb.storage.format import (
 )
 from vecdb.storage.row_block import RowBlock
 from vecdb.storage.segment_row import FileRow, SegmentRow, VectorRow, pack_segment
-from vecdb.vectors.datatypes import SPARSE, is_multi
+from vecdb.vectors.datatypes import FLOAT32, SPARSE, is_multi, narrow
 from vecdb.vectors.multi import MultiBlock
 from vecdb.vectors.sparse import SparseBlock
 
 Floats = npt.NDArray[np.float32]
 Flags = npt.NDArray[np.bool_]
 
+_JOINED = 1 << 20  # bytes of payloads that are written together
 _AT_ONCE = 4096  # payloads whose bounds are numbers of Python together
 
 
@@ -147,9 +149,13 @@ class SegmentBuilder:
         wide_ids: bool,
         payload_bytes: int,
         entries: Mapping[str, int] | None = None,
+        datatypes: Mapping[str, str] | None = None,
+        room: int = sys.maxsize,
     ) -> None:
         """``dims``: the vector names, with their dimensions; ``entries``: how many numbers there
-        are of each that is sparse, and tokens of multivectors."""
+        are of each that is sparse, and tokens of multivectors; ``datatypes``: of those whose
+        originals are not float32. ``room``: bytes of memory that it may take to derive files."""
+        self._room = room
         self.path = segments / layout.segment_dir(segment_id)
         self.rows = rows
         self.dims = dims
@@ -158,7 +164,10 @@ class SegmentBuilder:
         self.segment_id = segment_id
         self._files: dict[str, FileRow] = {}
         self._columns: dict[str, dict[str, Any]] = {}
-        self._vectors = {name: VectorRow(dim, None, None) for name, dim in dims.items()}
+        self._vectors = {
+            name: VectorRow(dim, None, None, (datatypes or {}).get(name, FLOAT32))
+            for name, dim in dims.items()
+        }
         self._open: dict[str, DataWriter] = {}
         self._ids: list[ids.IdArray] = []
         self._wide = wide_ids
@@ -196,7 +205,8 @@ class SegmentBuilder:
         self._ids.append(keys)
         self._append(files.IDS, keys)
         self._append(files.SEQS, rows.seqs)
-        self._open[files.PAYLOAD.file()].append(b"".join(rows.payloads))
+        for some in _in_pieces(rows.payloads):
+            self._open[files.PAYLOAD.file()].append(b"".join(some))
         ends = self._payload_at + np.cumsum([len(p) for p in rows.payloads], dtype=np.uint64)
         self._append(files.PAYLOAD_OFFSETS, ends)
         if len(ends):
@@ -213,7 +223,8 @@ class SegmentBuilder:
                 self._append(files.TOKENS, block.values, name)
                 self._entries[name] += int(block.offsets[-1])
             else:
-                self._append(files.VECTORS, block.values, name)
+                numbers = narrow(block.values, self._vectors[name].datatype)
+                self._append(files.VECTORS, numbers, name)
             self._flags[name].append(block.flags())
 
     def finish_rows(self) -> None:
@@ -242,7 +253,7 @@ class SegmentBuilder:
             self._mapped(files.SPARSE_INDICES, name).reshape(-1),
             self._mapped(files.SPARSE_VALUES, name).reshape(-1),
         )
-        inverted = Inverted(block)
+        inverted = Inverted(block, self._room)
         self._create(files.POSTINGS, name, rows=len(block.indices))
         for piece in inverted.pieces():
             self._append(files.POSTINGS, piece, name)
@@ -258,15 +269,16 @@ class SegmentBuilder:
             ends = offsets[start : start + _AT_ONCE + 1].tolist()
             yield from (data[begin:end] for begin, end in pairwise(ends))
 
-    def vectors(self, name: str) -> Floats:
-        """The vectors as written, mapped: ``float32 (rows, dim)``. After ``finish_rows``."""
+    def vectors(self, name: str) -> npt.NDArray[Any]:
+        """The vectors as written, mapped, in their datatype: ``(rows, dim)``. After
+        ``finish_rows``."""
         return self._mapped(files.VECTORS, name)
 
     def _mapped(self, file: FileKind, vector_name: str = "") -> npt.NDArray[Any]:
         """What was written, of one vector name or once, ``(rows, columns)``."""
         name = file.file(vector_name)
         expected = Expected(self._uuid, self.segment_id, file.kind, self._files[name])
-        opened = PlacedArray(self.path / name, expected, "mapped")
+        opened = PlacedArray(self.path / name, expected, "cached")
         # These are our own bytes of a moment ago: they need no verification.
         return opened.array.reshape(opened.header.rows, opened.header.columns)
 
@@ -373,7 +385,7 @@ class SegmentBuilder:
         assert shape is not None
         rows = rows if shape.rows is None else shape.rows
         columns = columns if len(shape.columns) > 1 else shape.columns[0]
-        dtype = np.dtype(file.dtype)
+        dtype = np.dtype(file.dtype_of(vector))
         header = DataHeader(file.kind, dtype, rows, columns, self._uuid, self.segment_id)
         name = file.file(of)
         writer = self._open[name] = DataWriter(self.path / name, header)
@@ -382,7 +394,8 @@ class SegmentBuilder:
     def _append(self, file: FileKind, array: npt.NDArray[Any], of: str = "") -> None:
         """The next rows of a file."""
         writer = self._open[file.file(of)]
-        writer.append(np.ascontiguousarray(array, dtype=file.dtype))
+        vector = self._vectors[of] if file.per == "vector" else files.NO_VECTOR
+        writer.append(np.ascontiguousarray(array, dtype=file.dtype_of(vector)))
 
     def _finish(self, file: FileKind, of: str) -> None:
         name = file.file(of)
@@ -414,3 +427,14 @@ class SegmentBuilder:
         blocks = pack_blocks({**meta, "arrays": described}, list(arrays.values()))
         data = b"".join(bytes(memoryview(block)) for block in blocks)
         self._write(file, np.frombuffer(data, dtype=np.uint8), vector_name)
+
+
+def _in_pieces(payloads: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    """Payloads in pieces of some megabyte: a thousand rows may have a gigabyte of them."""
+    first, size = 0, 0
+    for number, payload in enumerate(payloads):
+        size += len(payload)
+        if size >= _JOINED:
+            yield payloads[first : number + 1]
+            first, size = number + 1, 0
+    yield payloads[first:]

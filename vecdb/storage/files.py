@@ -5,14 +5,14 @@ kind of file is a row here, a number in ``format.Kind``, a line in ``docs/file-f
 code that writes and uses it. ``layout.py`` makes the names.
 
 A *derived* file can be made from the others: damage there loses nothing. An *optional* one may be
-missing. A file has the *placement* of the originals or of the codes of its vector name, or is
-always mapped. Payload edits and columns come to a segment, and go, after it was built; all other
-files stay as they are.
+missing. A file is *placed* as the part of the segment that it is of; ``placements.py`` says what
+placements there are. Payload edits and columns come to a segment, and go, after it was built; all
+other files stay as they are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal
 
 import numpy as np
@@ -22,10 +22,13 @@ from vecdb.quantization import binary, product
 from vecdb.storage import layout
 from vecdb.storage.format import FOOTER_SIZE, HEADER_SIZE, DamageError, DataHeader, Kind
 from vecdb.storage.segment_row import SegmentRow, VectorRow
-from vecdb.vectors.datatypes import INDICES, SPARSE, STORED, is_multi, is_ragged, size_of
+from vecdb.vectors.datatypes import INDICES, NUMBERS, SPARSE, STORED, is_multi, is_ragged, size_of
 
 Extent = tuple[int | None, tuple[int, ...]]
 """How many rows (None: any number, of bytes), and how many columns there may be."""
+
+Part = Literal["originals", "codes", "index", "ids", "payload", "columns"]
+"""What has a placement. The first three are of a vector name, the last of a field."""
 
 _BYTES: Extent = (None, (1,))
 NO_VECTOR = VectorRow(0, None, None)
@@ -74,12 +77,15 @@ class FileKind(Struct, frozen=True):
     """The vector name, the operation or the field follows it if there may be more than one."""
     per: Literal["segment", "vector", "edit", "field"]
     dtype: str
+    """Of dense originals: ``dtype_of``."""
     extent: Callable[[int, VectorRow], Extent | None]
     """The extent, from the segment's rows and what is known of the vector name; None: there is no
     such file. Raises DamageError for what no vector can have."""
     part: str
     """What the memory report counts it as."""
-    placed: Literal["mapped", "originals", "codes"] = "mapped"
+    placed: Part | Literal["cached", "cold"]
+    """What it is placed with; or the placement that it always has. *Cold* is of what nothing is
+    read once it is opened."""
     derived: bool = False
     optional: bool = False
 
@@ -87,10 +93,14 @@ class FileKind(Struct, frozen=True):
         """The name of the file of a vector name or of a field."""
         return layout.file_of(self.name, name)
 
+    def dtype_of(self, vector: VectorRow) -> str:
+        """The type of its numbers."""
+        return NUMBERS[vector.datatype].str if self.kind is Kind.VECTORS else self.dtype
+
     def shape(self, rows: int, vector: VectorRow = NO_VECTOR) -> Shape | None:
         """What it must hold in a segment of so many rows; None: there is no such file."""
         extent = self.extent(rows, vector)
-        return None if extent is None else Shape(self.kind, self.dtype, *extent)
+        return None if extent is None else Shape(self.kind, self.dtype_of(vector), *extent)
 
 
 def _one_each(rows: int, vector: VectorRow) -> Extent:
@@ -137,10 +147,16 @@ def _sketches(rows: int, vector: VectorRow) -> Extent | None:
     return blocks, (size,)
 
 
-IDS = FileKind(Kind.IDS, "ids", "segment", "<u8", lambda rows, _: (rows, (1, 2)), "ids")
-ORDER = FileKind(Kind.ORDER, "order", "segment", "<u4", _one_each, "ids", derived=True)
-SEQS = FileKind(Kind.SEQS, "seqs", "segment", "<u8", _one_each, "seqs")
-PAYLOAD = FileKind(Kind.PAYLOAD, "payload", "segment", "<u1", _any_bytes, "payload")
+IDS = FileKind(
+    Kind.IDS, "ids", "segment", "<u8", lambda rows, _: (rows, (1, 2)), "ids", placed="ids"
+)
+ORDER = FileKind(
+    Kind.ORDER, "order", "segment", "<u4", _one_each, "ids", placed="ids", derived=True
+)
+SEQS = FileKind(Kind.SEQS, "seqs", "segment", "<u8", _one_each, "seqs", placed="ids")
+PAYLOAD = FileKind(
+    Kind.PAYLOAD, "payload", "segment", "<u1", _any_bytes, "payload", placed="payload"
+)
 PAYLOAD_OFFSETS = FileKind(
     Kind.PAYLOAD_OFFSETS,
     "payload-offsets",
@@ -148,9 +164,17 @@ PAYLOAD_OFFSETS = FileKind(
     "<u8",
     lambda rows, _: (rows + 1, (1,)),
     "payload",
+    placed="payload",
 )
 PAYLOAD_EDITS = FileKind(
-    Kind.PAYLOAD_EDITS, "payload-edits", "edit", "<u1", _any_bytes, "payload", optional=True
+    Kind.PAYLOAD_EDITS,
+    "payload-edits",
+    "edit",
+    "<u1",
+    _any_bytes,
+    "payload",
+    placed="cached",
+    optional=True,
 )
 VECTORS = FileKind(
     Kind.VECTORS,
@@ -168,15 +192,34 @@ SPARSE_OFFSETS = FileKind(
     "<u8",
     _only(_is_sparse, more_rows=1),
     "originals",
+    placed="originals",
 )
 SPARSE_INDICES = FileKind(
-    Kind.SPARSE_INDICES, "sparse-indices", "vector", INDICES.str, _only(_is_sparse), "originals"
+    Kind.SPARSE_INDICES,
+    "sparse-indices",
+    "vector",
+    INDICES.str,
+    _only(_is_sparse),
+    "originals",
+    placed="originals",
 )
 SPARSE_VALUES = FileKind(
-    Kind.SPARSE_VALUES, "sparse-values", "vector", STORED.str, _only(_is_sparse), "originals"
+    Kind.SPARSE_VALUES,
+    "sparse-values",
+    "vector",
+    STORED.str,
+    _only(_is_sparse),
+    "originals",
+    placed="originals",
 )
 TOKEN_OFFSETS = FileKind(
-    Kind.TOKEN_OFFSETS, "token-offsets", "vector", "<u8", _only(is_multi, more_rows=1), "originals"
+    Kind.TOKEN_OFFSETS,
+    "token-offsets",
+    "vector",
+    "<u8",
+    _only(is_multi, more_rows=1),
+    "originals",
+    placed="originals",
 )
 TOKENS = FileKind(
     Kind.TOKENS,
@@ -215,6 +258,7 @@ PRESENT = FileKind(
     "<u1",
     lambda rows, _: (-(-rows // 8), (1,)),
     "ids",
+    placed="ids",
     optional=True,
 )
 CODES = FileKind(
@@ -227,10 +271,11 @@ QUANTIZER = FileKind(
     "<u1",
     lambda _, vector: None if vector.codec is None else _BYTES,
     "quantizers",
+    placed="cold",
     derived=True,
 )
 SKETCH = FileKind(
-    Kind.SKETCH, "sketch", "vector", "<u1", _sketches, "sketches", placed="codes", derived=True
+    Kind.SKETCH, "sketch", "vector", "<u1", _sketches, "sketches", placed="index", derived=True
 )
 INDEX = FileKind(
     Kind.INDEX,
@@ -239,6 +284,7 @@ INDEX = FileKind(
     "<u1",
     lambda _, vector: None if vector.index is None else _BYTES,
     "indexes",
+    placed="cold",
     derived=True,
 )
 TERMS = FileKind(
@@ -248,6 +294,7 @@ TERMS = FileKind(
     "<u1",
     _only(_is_sparse),
     "indexes",
+    placed="index",
     derived=True,
     optional=True,
 )
@@ -258,12 +305,20 @@ POSTINGS = FileKind(
     "<u1",
     _only(_is_sparse, lambda dim: 3),
     "indexes",
-    placed="codes",
+    placed="index",
     derived=True,
     optional=True,
 )
 COLUMN = FileKind(
-    Kind.COLUMN, layout.COLUMN, "field", "<u1", _any_bytes, "columns", derived=True, optional=True
+    Kind.COLUMN,
+    layout.COLUMN,
+    "field",
+    "<u1",
+    _any_bytes,
+    "columns",
+    placed="columns",
+    derived=True,
+    optional=True,
 )
 MANIFEST = FileKind(
     Kind.MANIFEST,
@@ -272,6 +327,7 @@ MANIFEST = FileKind(
     "<u1",
     _any_bytes,
     "manifests",
+    placed="cold",
     derived=True,
     optional=True,
 )
@@ -322,22 +378,24 @@ def may_be_left_over(name: str) -> bool:
 def expected_files(row: SegmentRow) -> dict[str, Shape]:
     """Every file that a segment may have, and the shape of each. Raises DamageError for a codec
     that does not exist."""
-    return dict(_expected(row))
+    shapes = {
+        name: file.shape(row.rows, row.vectors[of] if file.per == "vector" else NO_VECTOR)
+        for name, file, of in may_have(row)
+    }
+    return {name: shape for name, shape in shapes.items() if shape is not None}
 
 
-def _expected(row: SegmentRow) -> Iterator[tuple[str, Shape]]:
+def may_have(row: SegmentRow) -> Iterator[tuple[str, FileKind, str]]:
+    """Every file that a segment may have: its name, what it is, and the vector name or field that
+    it is of, if any."""
     for file in FILES:
-        names: dict[str, VectorRow]
-        if file.per == "vector":
-            names = {file.file(name): vector for name, vector in row.vectors.items()}
-        elif file.per == "field":
-            names = {file.file(field): NO_VECTOR for field in row.columns}
-        else:
-            names = dict.fromkeys(row.edits if file.per == "edit" else [file.file()], NO_VECTOR)
-        for name, vector in names.items():
-            shape = file.shape(row.rows, vector)
-            if shape is not None:
-                yield name, shape
+        if file.per == "edit":
+            yield from ((name, file, "") for name in row.edits)
+            continue
+        of: Iterable[str] = ("",)
+        if file.per in ("vector", "field"):
+            of = row.vectors if file.per == "vector" else row.columns
+        yield from ((file.file(name), file, name) for name in of)
 
 
 def _codes_shape(codec: dict[str, Any], dim: int, rows: int) -> tuple[int, int]:

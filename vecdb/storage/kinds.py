@@ -41,4 +41,5 @@ DTYPES: dict[int, np.dtype[Any]] = {
     2: np.dtype("<u4"),
     3: np.dtype("<u8"),
     4: np.dtype("<f4"),
+    5: np.dtype("<f2"),
 }

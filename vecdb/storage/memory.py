@@ -24,6 +24,7 @@ from vecdb.storage.memory_vectors import RaggedVectors, Vectors, vectors_of
 from vecdb.storage.payload_edits import PayloadEdits
 from vecdb.vectors.block import VectorBlock
 from vecdb.vectors.blocks import Block, Ragged
+from vecdb.vectors.datatypes import FLOAT32
 
 Floats = npt.NDArray[np.float32]
 Flags = npt.NDArray[np.bool_]
@@ -40,7 +41,10 @@ class MemorySegment:
     columns: Mapping[str, PlacedArray] = {}
     """None: they are made with a file."""
 
-    def __init__(self, segment_id: int, dims: dict[str, int]) -> None:
+    def __init__(
+        self, segment_id: int, dims: dict[str, int], datatypes: Mapping[str, str] | None = None
+    ) -> None:
+        """``datatypes``: of the vector names whose originals are not float32."""
         self.id = segment_id
         self.dims = dims
         self.rows = 0
@@ -49,7 +53,10 @@ class MemorySegment:
         self.vector_bytes = 0
         self.payload_bytes = 0
         self.edits = PayloadEdits()
-        self._vectors = {name: vectors_of(dim) for name, dim in dims.items()}
+        self._vectors = {
+            name: vectors_of(dim, (datatypes or {}).get(name, FLOAT32))
+            for name, dim in dims.items()
+        }
         self._keys: list[int] = []
         self._seqs: list[int] = []
         self._payloads: list[bytes] = []
@@ -83,7 +90,7 @@ class MemorySegment:
         self._payloads.extend(payloads)
         for name, kept in self._vectors.items():
             kept.append(vectors[name])  # type: ignore[arg-type]
-            self.vector_bytes += vectors[name].nbytes
+            self.vector_bytes += kept.bytes_of(vectors[name])  # type: ignore[arg-type]
         self.payload_bytes += sum(map(len, payloads))
         latest.update(zip(keys, range(start, start + count), strict=True))
         self._grow_alive(start + count)
@@ -173,9 +180,9 @@ class MemorySegment:
         has = self._vectors[name].has.flags
         return None if has is None else pack_bits(has[:rows])
 
-    def blocks(self, name: str, rows: int) -> Iterator[tuple[int, Floats]]:
-        """The dense vectors of the first ``rows`` rows as (first row, ``float32 (n, dim)``)
-        pieces."""
+    def blocks(self, name: str, rows: int) -> Iterator[tuple[int, npt.NDArray[Any]]]:
+        """The dense vectors of the first ``rows`` rows as (first row, ``(n, dim)`` in their
+        datatype) pieces."""
         return self._dense(name).blocks(rows)
 
     def ragged_blocks(self, name: str, rows: int) -> Iterator[tuple[int, Ragged]]:

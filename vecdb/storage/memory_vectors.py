@@ -16,7 +16,7 @@ from msgspec import Struct
 from vecdb.storage.mapping import private_memory
 from vecdb.vectors.block import VectorBlock
 from vecdb.vectors.blocks import Ragged, concat, none_of
-from vecdb.vectors.datatypes import bytes_per_vector, is_ragged
+from vecdb.vectors.datatypes import FLOAT32, NUMBERS, bytes_per_vector, is_ragged, narrow
 from vecdb.vectors.multi import MultiBlock
 from vecdb.vectors.ragged import Columns, taken
 from vecdb.vectors.sparse import SparseBlock
@@ -30,9 +30,9 @@ _CHUNK_BYTES = 4 << 20
 _FIRST_CHUNK_BYTES = 256 << 10
 
 
-def vectors_of(dim: int) -> Vectors | RaggedVectors[Any]:
+def vectors_of(dim: int, datatype: str = FLOAT32) -> Vectors | RaggedVectors[Any]:
     """No vectors yet, of this dimension."""
-    return RaggedVectors(none_of(0, dim)) if is_ragged(dim) else Vectors(dim)
+    return RaggedVectors(none_of(0, dim)) if is_ragged(dim) else Vectors(dim, datatype)
 
 
 class Presence:
@@ -58,20 +58,21 @@ class Presence:
 
 
 class Vectors:
-    """Dense vectors."""
+    """Dense vectors, kept in a datatype."""
 
-    def __init__(self, dim: int) -> None:
+    def __init__(self, dim: int, datatype: str = FLOAT32) -> None:
         self.dim = dim
+        self._datatype, self._bytes = datatype, bytes_per_vector(dim, datatype)
         # Multiples of 8, so that a chunk's bits start at a whole byte of a mask.
-        self._first_rows = max(8, _FIRST_CHUNK_BYTES // bytes_per_vector(dim) // 8 * 8)
-        self._chunk_rows = max(64, _CHUNK_BYTES // bytes_per_vector(dim) // 8 * 8)
-        self.chunks: list[Floats] = []
+        self._first_rows = max(8, _FIRST_CHUNK_BYTES // self._bytes // 8 * 8)
+        self._chunk_rows = max(64, _CHUNK_BYTES // self._bytes // 8 * 8)
+        self.chunks: list[npt.NDArray[Any]] = []
         self.rows = 0
         self.has = Presence()
 
     def append(self, block: VectorBlock) -> None:
         """Add rows."""
-        count, values = len(block), block.values
+        count, values = len(block), narrow(block.values, self._datatype)
         self.has.append(self.rows, count, block.has)
         done = 0
         while done < count:
@@ -84,20 +85,24 @@ class Vectors:
             self.rows += step
             done += step
 
+    def bytes_of(self, block: VectorBlock) -> int:
+        """Bytes that a block takes here."""
+        return self._bytes * len(block)
+
     def _start(self, number: int) -> int:
         """The first row of a chunk."""
         return self._first_rows + (number - 1) * self._chunk_rows if number else 0
 
-    def _new_chunk(self) -> Floats:
+    def _new_chunk(self) -> npt.NDArray[Any]:
         number = len(self.chunks)
         rows = self._start(number + 1) - self._start(number)
         # There may be thousands of collections with a few rows each: no page is large before some
         # MB are filled.
-        memory = private_memory(bytes_per_vector(self.dim) * rows, huge=number > 1)
-        return np.frombuffer(memory, dtype=np.float32).reshape(rows, self.dim)
+        memory = private_memory(self._bytes * rows, huge=number > 1)
+        return np.frombuffer(memory, dtype=NUMBERS[self._datatype]).reshape(rows, self.dim)
 
-    def blocks(self, rows: int) -> Iterator[tuple[int, Floats]]:
-        """The first ``rows`` rows as (first row, ``float32 (n, dim)``) pieces."""
+    def blocks(self, rows: int) -> Iterator[tuple[int, npt.NDArray[Any]]]:
+        """The first ``rows`` rows as (first row, ``(n, dim)`` in the datatype) pieces."""
         for number, chunk in enumerate(self.chunks):
             base = self._start(number)
             if base >= rows:
@@ -141,6 +146,10 @@ class RaggedVectors(Generic[B]):
                 self._chunks.append(self._new_chunk(int(block.sizes[done])))
             self.rows += taken
             done += taken
+
+    def bytes_of(self, block: Ragged) -> int:
+        """Bytes that a block takes here."""
+        return block.nbytes
 
     def _new_chunk(self, least: int) -> _Chunk:
         """A chunk in which so many entries have room, as long as it is empty."""

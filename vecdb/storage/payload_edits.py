@@ -88,7 +88,7 @@ class EditsFile:
         self.name = name
         self.row = segment.files[name]
         expected = Expected(uuid, segment.id, PAYLOAD_EDITS.kind, self.row)
-        self.opened = PlacedArray(directory / name, expected, "mapped")
+        self.opened = PlacedArray(directory / name, expected, "cached")
         try:
             self.table = self._read_table(segment.rows)
         except DamageError as error:
@@ -128,6 +128,11 @@ class EditsFile:
             self.opened.verify_span(start, stop)
         data = self.opened.array.data
         return [data[start:stop] for start, stop in spans]
+
+    def payload(self, position: int) -> Any:
+        """The payload at one position. Raises CorruptionError."""
+        start, stop = (self.table.starts[position : position + 2] + self._begin).tolist()
+        return self.opened.verify_span(start, stop)[start:stop].data
 
 
 def write_edits(
@@ -173,7 +178,7 @@ class PayloadEdits:
         self.size = 0
         """About how much memory they take."""
         self._bits: tuple[tuple[int, int], Bits] = ((-1, 0), np.empty(0, dtype=np.uint8))
-        self._rows: list[int] = []
+        self._rows: Offsets = np.empty(0, dtype=np.int64)  # has room for more entries
         self._seqs: list[int] = []
         self._payloads: list[bytes] = []
         self._previous: list[int] = []  # the entry of the same row before this one, or -1
@@ -185,7 +190,7 @@ class PayloadEdits:
         """Give rows new payloads, by these operations."""
         latest, previous = self._latest, self._previous
         self._seqs.extend(seqs)
-        self._rows.extend(rows)
+        self._add_rows(rows)
         self._payloads.extend(payloads)
         # A reader following _previous never sees a gap.
         for entry, row in enumerate(rows, self.count):
@@ -193,6 +198,15 @@ class PayloadEdits:
             latest[row] = entry
         self.size += sum(map(len, payloads)) + _ENTRY_OVERHEAD * len(rows)
         self.count += len(rows)
+
+    def _add_rows(self, rows: Sequence[int]) -> None:
+        """Readers hold parts of the array: one that is too short is replaced."""
+        end = self.count + len(rows)
+        if end > len(self._rows):
+            grown = np.empty(2 * end, dtype=np.int64)
+            grown[: self.count] = self._rows[: self.count]
+            self._rows = grown
+        self._rows[self.count : end] = rows
 
     def copy(self) -> PayloadEdits:
         """The same, which goes its own way from now on."""
@@ -206,7 +220,7 @@ class PayloadEdits:
     def take_over(self, other: PayloadEdits, since: int, new_rows: Offsets | None = None) -> None:
         """Take over the entries of another from ``since`` on. ``new_rows``: for each row there its
         row here, or -1; None: the same."""
-        rows = np.array(other._rows[since:], dtype=np.int64)
+        rows = other._rows[since : other.count]
         rows = rows if new_rows is None else new_rows[rows]
         kept = np.flatnonzero(rows >= 0)
         entries = (kept + since).tolist()
@@ -220,12 +234,26 @@ class PayloadEdits:
 
     def rows(self, seen: int, files: Sequence[EditsFile], since: int = 0) -> Offsets:
         """The rows that were edited, ascending: in these files, or by entries from ``since`` on."""
-        entries = np.array(self._rows[since:seen], dtype=np.int64)
+        entries = self._rows[since:seen]
         return np.unique(np.concatenate([entries, *(file.rows for file in files)]))
 
     def entries(self, first: int, last: int) -> tuple[Offsets, list[bytes]]:
         """Entries in memory: the row of each, and the payload that it was given."""
-        return np.array(self._rows[first:last], dtype=np.int64), self._payloads[first:last]
+        return self._rows[first:last], self._payloads[first:last]
+
+    def payload(self, row: int, seen: int, base: Callable[[int], Any]) -> Any:
+        """The payload of one row, as ``payloads`` gives it; in a tenth of the time, as who walks
+        through rows reads them one by one."""
+        entry = self._latest.get(row, -1) if seen else -1
+        while entry >= seen:  # made after the reader's view was published
+            entry = self._previous[entry]
+        if entry >= 0:
+            return self._payloads[entry]
+        for file in reversed(self.files):
+            position = int(file.rows.searchsorted(row))
+            if position < len(file.rows) and file.rows[position] == row:
+                return file.payload(position)
+        return base(row)
 
     def payloads(self, rows: Offsets, seen: int, base: Callable[[Offsets], list[Any]]) -> list[Any]:
         """The payloads of some rows; ``base`` gives those that were never edited."""

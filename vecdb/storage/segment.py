@@ -2,7 +2,7 @@
 
 ``files.py`` says which files there are, ``format.py`` what is in them. Ids, their order and the
 payload offsets are small and verified when opened. Payloads are verified block by block as they are
-used, and so are originals and codes that are mapped.
+used, and so is all else that is mapped.
 
 Some files are derived from the others: codes and their quantizer, sketches and their index, columns
 of payload fields, the order of the ids, the manifest (``FileKind.derived``). Damage there loses
@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from msgspec import Struct
 from msgspec.structs import replace
 
 from vecdb import ids
@@ -33,12 +32,13 @@ from vecdb.storage.derived import Index, QuantizedVectors, without_rows
 from vecdb.storage.files import FileKind, expected_files, is_outdated
 from vecdb.storage.format import MAX_PAYLOAD, DamageError, bits_at
 from vecdb.storage.multi_files import MultiFiles, TokenIndex
+from vecdb.storage.placements import Placements
 from vecdb.storage.segment_row import SegmentRow
 from vecdb.storage.sparse_files import Postings, SparseFiles
 from vecdb.storage.states import read_index, read_quantizer
 from vecdb.vectors.block import VectorBlock
 from vecdb.vectors.blocks import Block, Ragged, none_of
-from vecdb.vectors.datatypes import SPARSE, is_multi
+from vecdb.vectors.datatypes import SPARSE, is_multi, wide
 
 _log = logging.getLogger("vecdb")
 
@@ -57,22 +57,6 @@ _SPARED = (
 """The files that a search can do without, and where a segment holds what is in them."""
 
 
-class Placements(Struct, frozen=True):
-    """The placement of the originals and of the codes of one vector name."""
-
-    originals: Placement
-    codes: Placement
-
-    def of(self, file: FileKind) -> Placement:
-        """The placement of one of its files."""
-        match file.placed:
-            case "originals":
-                return self.originals
-            case "codes":
-                return self.codes
-        return "mapped"
-
-
 class FileSegment:
     """Rows of a segment directory. Immutable and thread-safe.
 
@@ -87,7 +71,7 @@ class FileSegment:
         path: Path,
         uuid: bytes,
         row: SegmentRow,
-        placements: dict[str, Placements],
+        placements: Placements,
         reuse: FileSegment | None = None,
         on_damage: Callable[[], None] = lambda: None,
         lacking: Mapping[str, int] | None = None,
@@ -136,7 +120,9 @@ class FileSegment:
             except CorruptionError as error:
                 self._note(error)
         try:
-            self._open(files.MANIFEST).verify()
+            opened = self._open(files.MANIFEST)
+            opened.verify()
+            opened.let_go()
         except CorruptionError as error:
             self._note(error)
         self._old = {}
@@ -149,7 +135,7 @@ class FileSegment:
         """Open one file. ``of``: the vector name, or the field. ``placement``: another than the
         wanted one."""
         if placement is None:
-            placement = self.placements[of].of(file) if file.per == "vector" else "mapped"
+            placement = self.placements.of(file, of)
         name = file.file(of)
         old = self._old.get(name)
         if old is not None and old.placement == placement:
@@ -224,6 +210,7 @@ class FileSegment:
                 clustered = read_index(opened.verify(), self.dims[name], self.rows)
                 if (sketch.header.rows, sketch.header.columns) != clustered.sketch_shape:
                     raise DamageError("does not fit its sketches")
+                opened.is_copied()
             except DamageError as error:
                 raise CorruptionError(opened.path, str(error)) from error
         except CorruptionError as error:
@@ -236,7 +223,7 @@ class FileSegment:
         """Open files of outdated codes: they count, and are checked, but are of no use."""
         for file in (files.CODES, files.QUANTIZER):
             try:
-                self._open(file, name, "mapped")
+                self._open(file, name, "cached")
             except CorruptionError as error:
                 self._note(error)
 
@@ -246,6 +233,7 @@ class FileSegment:
             quantizer = read_quantizer(opened.verify(), codec["kind"], self.dims[name])
             if len(quantizer.strays) and quantizer.strays[-1] >= self.rows:
                 raise DamageError("names rows that there are not")
+            opened.is_copied()
             return quantizer
         except DamageError as error:
             raise CorruptionError(opened.path, str(error)) from error
@@ -315,7 +303,7 @@ class FileSegment:
             if self.row.files[name] == row.files.get(name) and str(array.path) not in self.damage
         }
 
-    def moved(self, placements: dict[str, Placements]) -> FileSegment:
+    def moved(self, placements: Placements) -> FileSegment:
         """The same segment with its files placed otherwise; nothing is rewritten."""
         return FileSegment(
             self.path, self._uuid, self.row, placements, self, self._on_damage, self.lacking
@@ -373,7 +361,7 @@ class FileSegment:
         if name in self.lacking:
             return np.zeros((len(offsets), self.lacking[name]), dtype=np.float32)
         vectors = self.originals[name].verify_rows(offsets)
-        return vectors[offsets].reshape(len(offsets), self.dims[name])
+        return wide(vectors[offsets]).reshape(len(offsets), self.dims[name])
 
     def block(self, name: str, offsets: Offsets) -> Block:
         """Copies of several rows' vectors, of any kind."""
@@ -403,10 +391,15 @@ class FileSegment:
             return np.zeros(-(-self.rows // 8), dtype=np.uint8)
         return self._present.get(name)
 
-    def blocks(self, name: str, rows: int) -> Iterator[tuple[int, Floats]]:
-        """All dense vectors of a name, verified: (0, ``float32 (rows, dim)``)."""
+    def blocks(self, name: str, rows: int) -> Iterator[tuple[int, npt.NDArray[Any]]]:
+        """All dense vectors of a name, verified, as (first row, ``(n, dim)`` in their datatype):
+        in one piece, unless the file is cold."""
         if self.rows and name not in self.lacking:
-            yield 0, self.originals[name].verify().reshape(self.rows, self.dims[name])
+            opened = self.originals[name]
+            vectors = opened.array.reshape(self.rows, self.dims[name])
+            for start, stop in opened.pieces():
+                opened.verify_span(start, stop)
+                yield start, vectors[start:stop]
 
     def ragged_blocks(self, name: str, rows: int) -> Iterator[tuple[int, Ragged]]:
         """All sparse vectors, or multivectors, of a name, verified: (0, block)."""

@@ -13,6 +13,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from vecdb.storage import layout
+from vecdb.vectors.datatypes import FLOAT32, NUMBERS
 
 T = TypeVar("T")
 
@@ -35,6 +36,8 @@ class VectorRow(Struct, frozen=True):
     """How codes were made; None: there are none."""
     index: tuple[int, int] | None
     """The shape of the sketches, (blocks, bytes); None: there is no index."""
+    datatype: str = FLOAT32
+    """Of the originals."""
 
 
 class SegmentRow(Struct, frozen=True):
@@ -113,7 +116,8 @@ def unpack_segment(value: dict[str, Any]) -> SegmentRow:
 
 def _pack_vector(vector: VectorRow) -> dict[str, Any]:
     index = None if vector.index is None else list(vector.index)
-    return {"dim": vector.dim, "codec": vector.codec, "index": index}
+    packed = {"dim": vector.dim, "codec": vector.codec, "index": index}
+    return packed if vector.datatype == FLOAT32 else {**packed, "datatype": vector.datatype}
 
 
 def _unpack_vector(vector: dict[str, Any]) -> VectorRow:
@@ -126,7 +130,14 @@ def _unpack_vector(vector: dict[str, Any]) -> VectorRow:
         dim=_dimension(vector["dim"]),
         codec=None if codec is None else typed(codec, dict),
         index=index,
+        datatype=_datatype(vector.get("datatype", FLOAT32)),  # rows of float32 have none
     )
+
+
+def _datatype(value: Any) -> str:
+    if typed(value, str) not in NUMBERS:
+        raise ValueError(f"unknown datatype {value!r:.60}")
+    return str(value)
 
 
 def _dimension(value: Any) -> int:

@@ -2,7 +2,8 @@
 
 Refused: wrong dimension, NaN or infinity, masked arrays, and lengths beyond 1.8e19, whose scores
 would overflow float32. Under Cosine vectors are scaled to length 1 once, here (a zero vector stays
-zero).
+zero). Those of length 1 are left alone: what is read and written again stays the same to the bit.
+What is kept as float16 or uint8 is rounded to that here, too; queries never are.
 """
 
 from __future__ import annotations
@@ -14,10 +15,15 @@ import numpy.typing as npt
 
 from vecdb.errors import InvalidInputError
 from vecdb.linear_algebra import dot
+from vecdb.vectors.datatypes import FLOAT16, FLOAT32, UINT8, held
 
 Floats = npt.NDArray[np.float32]
 
 _TINY = 1e-30  # a squared length below this has lost its digits in float32
+_UNIT = 2e-6
+"""A squared length that is no farther from 1 is as near as float32 makes it."""
+_UNIT_OF_HALVES = 1.02 * 2.0**-10
+"""The same of numbers that have been rounded to float16."""
 
 
 def plain_query(value: Any, dim: int, *, normalize: bool) -> Floats | None:
@@ -29,6 +35,8 @@ def plain_query(value: Any, dim: int, *, normalize: bool) -> Floats | None:
     if not length < np.inf:
         return None
     if not normalize:
+        return _for_kernels(value)
+    if abs(length - 1.0) <= _UNIT:
         return _for_kernels(value)
     if not length > _TINY:
         return None
@@ -43,6 +51,8 @@ def to_query(value: Any, dim: int, *, normalize: bool, what: str) -> Floats:
     length = dot(vector, vector)
     if not length < np.inf:  # NaN fails the comparison too
         _refuse(vector[None], value, what)
+    if normalize and abs(length - 1.0) <= _UNIT:
+        return _for_kernels(vector)
     if normalize and length > _TINY:
         return vector / np.float32(length**0.5)
     if normalize:
@@ -50,8 +60,11 @@ def to_query(value: Any, dim: int, *, normalize: bool, what: str) -> Floats:
     return _for_kernels(vector)
 
 
-def to_matrix(value: Any, dim: int, *, normalize: bool, what: str) -> Floats:
-    """Rows of vectors: C-contiguous ``float32 (n, dim)``. Raises InvalidInputError."""
+def to_matrix(
+    value: Any, dim: int, *, normalize: bool, what: str, datatype: str = FLOAT32
+) -> Floats:
+    """Rows of vectors: C-contiguous ``float32 (n, dim)``, of numbers that originals of the datatype
+    hold. Raises InvalidInputError."""
     matrix = _floats(value, what)
     if matrix.ndim != 2 or matrix.shape[1] != dim:
         raise InvalidInputError(f"{what}: expected rows of {dim} numbers, got {_shape(matrix)}")
@@ -59,9 +72,16 @@ def to_matrix(value: Any, dim: int, *, normalize: bool, what: str) -> Floats:
         lengths = np.einsum("ij,ij->i", matrix, matrix)
     if not np.isfinite(lengths).all():
         _refuse(matrix, value, what)
+    if datatype == UINT8:
+        return held(matrix, UINT8)
     if normalize:
-        matrix = _normalized(matrix, lengths)
-    elif isinstance(value, np.ndarray) and np.may_share_memory(matrix, value):
+        matrix = _normalized(matrix, lengths, datatype)
+    if datatype == FLOAT16:
+        halves = held(matrix, FLOAT16)
+        if not np.isfinite(halves).all():
+            _refuse(halves, value, what, FLOAT16)
+        return _for_kernels(halves)
+    if isinstance(value, np.ndarray) and np.may_share_memory(matrix, value):
         # The caller may change its array while the copy here is checksummed, written and kept.
         matrix = matrix.copy()
     return _for_kernels(matrix)
@@ -98,7 +118,19 @@ def _is_masked(value: Any) -> bool:
     return any(issubclass(kind, np.ndarray) and hasattr(kind, "mask") for kind in kinds)
 
 
-def _normalized(matrix: Floats, lengths: Floats) -> Floats:
+def _normalized(matrix: Floats, lengths: Floats, datatype: str = FLOAT32) -> Floats:
+    far = np.abs(lengths - 1) > _UNIT
+    if datatype == FLOAT16 and far.any():
+        near = far & (np.abs(lengths - 1) <= _UNIT_OF_HALVES)
+        far[near] = (held(matrix[near], FLOAT16) != matrix[near]).any(axis=1)
+    if far.all():
+        return _scaled(matrix, lengths)
+    result = matrix.copy()
+    result[far] = _scaled(matrix[far], lengths[far])
+    return result
+
+
+def _scaled(matrix: Floats, lengths: Floats) -> Floats:
     # Squares of very small components vanish in float32: those rows are measured in float64.
     norms = np.sqrt(lengths)
     tiny = lengths <= _TINY
@@ -109,13 +141,13 @@ def _normalized(matrix: Floats, lengths: Floats) -> Floats:
     return scaled
 
 
-def _refuse(matrix: Floats, value: Any, what: str) -> None:
-    """Say what is wrong with some row of ``value``, which as float32 is ``matrix``."""
+def _refuse(matrix: Floats, value: Any, what: str, datatype: str = FLOAT32) -> None:
+    """Say what is wrong with some row of ``value``, which in the datatype is ``matrix``."""
     bad = ~np.isfinite(matrix)
     if bad.any():
         row, column = (int(i) for i in np.argwhere(bad)[0])
         came = np.asarray(value).reshape(matrix.shape)[row, column]
-        too_large = ", which float32 cannot hold," if np.isfinite(came) else ""
+        too_large = f", which {datatype} cannot hold," if np.isfinite(came) else ""
         where = f"row {row}, component {column}" if len(matrix) > 1 else f"component {column}"
         raise InvalidInputError(
             f"{what}: expected finite numbers, got {came}{too_large} at {where}"

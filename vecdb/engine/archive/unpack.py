@@ -24,7 +24,7 @@ from vecdb.engine.archive.manifest import MAX_MANIFEST, Manifest, Member, member
 from vecdb.engine.archive.snapshots import require_space
 from vecdb.engine.open import database_dir, places, recovery
 from vecdb.engine.repair.check import check_directory
-from vecdb.engine.schema import dims_of, schema_of
+from vecdb.engine.schema import datatypes_of, dims_of, schema_of
 from vecdb.engine.store import Store
 from vecdb.errors import (
     CorruptionError,
@@ -41,7 +41,6 @@ from vecdb.storage.segment import FileSegment
 from vecdb.storage.segment_row import SegmentRow
 from vecdb.storage.tar import Progress, TarReader, member_size, no_progress
 from vecdb.storage.validate import validate
-from vecdb.vectors.datatypes import bytes_per_vector
 
 _READ_SIZE = 4 << 20
 
@@ -167,7 +166,8 @@ class Archive:
             config = models.coerce(models.CollectionConfig, snapshot.config)
         except InvalidInputError as error:
             raise DamageError(f"not a valid manifest: {error}") from None
-        validate(snapshot, dims_of(schema_of(config)))
+        schema = schema_of(config)
+        validate(snapshot, dims_of(schema), datatypes_of(schema))
         return replace(snapshot, config=models.to_builtins(config))
 
     def _content(self, member: Member) -> bytes:
@@ -285,7 +285,7 @@ def _verify_segment(segment: FileSegment, store: Store) -> None:
         ragged.require_sound()
     for name, originals in segment.originals.items():
         vector = store.schema[name]
-        step = max(1, _READ_SIZE // bytes_per_vector(vector.dim))
+        step = max(1, _READ_SIZE // vector.bytes)
         for start in range(0, segment.rows, step):
             if not np.isfinite(
                 originals.verify_span(start, start + step)[start : start + step]

@@ -103,7 +103,7 @@ _PARTS = (
 def _add(part: dict[str, int], array: PlacedArray, resident: dict[str, int]) -> None:
     part["file"] += array.file_size
     part["anonymous"] += array.anonymous_size
-    if array.placement == "mapped":
+    if array.is_mapped:
         part["mapped"] += array.mapped_size
         part["resident"] += resident.get(str(array.path.resolve()), 0)
 

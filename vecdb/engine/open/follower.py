@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from vecdb.engine.budget import Budget
 from vecdb.engine.open.places import current_dir, exists, read_format
 from vecdb.engine.open.recovery import load, replay_into
 from vecdb.engine.store import RecoveryReport, Store
@@ -32,9 +33,10 @@ _WORTH_GIVING_BACK = 8 << 20  # bytes of rows in memory: to give memory back tak
 class Follower:
     """One collection, as it was at the last ``refresh``. The caller orders the refreshes."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, budget: Budget) -> None:
         """Raises CorruptionError and FormatVersionError, naming the file."""
         self.path = path
+        self._budget = budget
         self._moving = False  # a refresh is under way, or one did not get to its end
         self.store = self._read(None)
         self.store.report = RecoveryReport(
@@ -92,7 +94,7 @@ class Follower:
 
     def _read(self, reuse: Store | None) -> Store:
         def read(path: Path, fields: dict[str, str], snapshot: Snapshot) -> tuple[Store, Replay]:
-            store, replay = load(path, snapshot, "never", reuse)
+            store, replay = load(path, snapshot, "never", reuse, budget=self._budget)
             require_same(path, fields)
             require_current(store, snapshot)
             self._fields = fields

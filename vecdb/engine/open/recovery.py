@@ -17,10 +17,11 @@ import time
 from pathlib import Path
 
 from vecdb import models
+from vecdb.engine.budget import Budget
 from vecdb.engine.columns import automatic_in, fields_of
 from vecdb.engine.open.places import collection_name, read_format
 from vecdb.engine.operations import decode, require_fit
-from vecdb.engine.schema import dims_of, mapped_schema, schema_of
+from vecdb.engine.schema import datatypes_of, dims_of, schema_of
 from vecdb.engine.store import FileState, RecoveryReport, Store
 from vecdb.engine.write.checkpoint import checkpoint, checkpoint_held, is_due
 from vecdb.engine.write.effects import apply, rewrite
@@ -35,22 +36,27 @@ from vecdb.storage.wal import LogLevel, Wal
 
 
 def open_store(
-    path: Path, level: LogLevel, *, new: bool = False, database: Place | None = None
+    path: Path,
+    level: LogLevel,
+    *,
+    new: bool = False,
+    database: Place | None = None,
+    budget: Budget | None = None,
 ) -> Store:
     """Open a collection for writing. Raises CorruptionError and FormatVersionError, naming the
     file. ``new``: it was just made, so it is of no use if it can only be read. ``database``: its
-    parent directory, which is held open."""
+    parent directory, which is held open. ``budget``: the database's; None: without end."""
     with fs.must_exist(path, "directory"):
         place = Place(path, database)
     try:
         with place:
-            return _open_store(place, level, new)
+            return _open_store(place, level, new, budget)
     except BaseException:
         place.close()
         raise
 
 
-def _open_store(place: Place, level: LogLevel, new: bool) -> Store:
+def _open_store(place: Place, level: LogLevel, new: bool, budget: Budget | None) -> Store:
     started, path = time.monotonic(), place.path
     catalog = Catalog(path / layout.CATALOG)
     # A process killed in its commit may have written it and not synced it. What begins now refers
@@ -60,7 +66,7 @@ def _open_store(place: Place, level: LogLevel, new: bool) -> Store:
     fs.sync_file(path / layout.CATALOG / DATA)
     with fs.must_exist(path / layout.WAL, "directory"):
         fs.sync_dir(path / layout.WAL)
-    store, replay = load(path, catalog.read(), level)
+    store, replay = load(path, catalog.read(), level, budget=budget)
     store.catalog, store.place = catalog, place
     removed = _clean(store)
     store.publish()
@@ -85,6 +91,7 @@ def load(
     reuse: Store | None = None,
     *,
     mapped: bool = False,
+    budget: Budget | None = None,
 ) -> tuple[Store, Replay]:
     """Load a collection in the state that its catalog and its WAL describe. Changes no file.
     ``reuse``: an earlier state of it; segments that are still the same are taken over. ``mapped``:
@@ -93,9 +100,9 @@ def load(
     uuid = bytes.fromhex(fields["uuid"])
     config = valid_config(path, snapshot, fields["uuid"])
     wal = Wal(path / layout.WAL, uuid, level)
-    store = Store(collection_name(path), path, uuid, config, wal)
-    if mapped:
-        store.schema = mapped_schema(store.schema)
+    store = Store(collection_name(path), path, uuid, config, wal, budget or Budget())
+    store.budget.enter(store)
+    store.pins = not mapped
     store.applied_seq = snapshot.applied_seq
     store.next_segment_id = snapshot.next_segment_id
     store.memory = store.new_memory()
@@ -119,7 +126,8 @@ def valid_config(path: Path, snapshot: Snapshot, uuid: str) -> models.Collection
         raise CorruptionError(path / layout.CATALOG / DATA, "belongs to another collection")
     try:
         config = models.coerce(models.CollectionConfig, snapshot.config)
-        validate(snapshot, dims_of(schema_of(config)))
+        schema = schema_of(config)
+        validate(snapshot, dims_of(schema), datatypes_of(schema))
         fields_of(config, automatic_in(snapshot.segments))
     except InvalidInputError as error:
         detail = f"configuration: {error}"
@@ -215,6 +223,7 @@ def close_store(store: Store, *, keep: bool = True) -> None:
                 if store.place is not None:
                     store.place.close()
                 store.release()
+                store.budget.forget(store)
 
 
 def _last_checkpoint(store: Store) -> None:

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +30,7 @@ from vecdb.engine.bits import count_bits, gather_bits, none_if_all
 from vecdb.engine.commit import abandon, committing
 from vecdb.engine.optimize.indexing import Arrangement, Scorer, arrange, index, leading, scorer_of
 from vecdb.engine.optimize.tokens import index_tokens
+from vecdb.engine.pins import settle
 from vecdb.engine.planner import is_optimized, space_for, wants_index
 from vecdb.engine.schema import Schema, VectorSchema
 from vecdb.engine.signals import Uninterrupted
@@ -125,6 +127,8 @@ def build(
                 _build(store, sources, pinned, cancelled, progress)
     finally:
         store.building = ()
+    del states, sources  # what they have in memory makes room
+    settle(store)
 
 
 def _build(
@@ -148,13 +152,14 @@ def _build(
         indexed = large and wants_index(total, store.config.optimizer_config)
         clustered = dense if indexed else []
         meter = Meter(total * (1 + len(quantized) + len(clustered)), cancelled, progress)
-        arranged = _arrange(sources, leading(clustered), total, meter) if clustered else None
+        room = store.budget.build
+        arranged = _arrange(sources, leading(clustered), total, meter, room) if clustered else None
         order = np.arange(total) if arranged is None else arranged.order
         _copy(builder, sources, order, meter)
         scorers = {vector.name: _quantize(builder, vector, meter) for vector in quantized}
         for vector in clustered:
             scorer = scorers.get(vector.name)
-            index(builder, vector, arranged, scorer, meter.poll, meter.advance)
+            index(builder, vector, arranged, scorer, meter.poll, meter.advance, room)
         for vector in schema:
             if indexed and vector.is_multi:
                 index_tokens(builder, vector, meter.poll)
@@ -185,7 +190,9 @@ def _require_space(store: Store, sources: list[Source]) -> None:
         raise OptimizerError(f"{store.path}: {free} bytes free, {need} needed to rewrite segments")
 
 
-def _arrange(sources: list[Source], vector: VectorSchema, total: int, meter: Meter) -> Arrangement:
+def _arrange(
+    sources: list[Source], vector: VectorSchema, total: int, meter: Meter, room: int
+) -> Arrangement:
     """The order of all sources' rows that makes partitions contiguous."""
     has = np.ones(total, dtype=np.bool_)
     for source, start in _starts(sources):
@@ -196,10 +203,10 @@ def _arrange(sources: list[Source], vector: VectorSchema, total: int, meter: Met
     def read(rows: Offsets) -> Floats:
         out = np.empty((len(rows), vector.dim), dtype=np.float32)
         for source, positions, offsets in _by_source(sources, rows):
-            out[positions] = source.segment.take(vector.name, offsets)
+            out[positions] = vector.compared(source.segment.take(vector.name, offsets))
         return out
 
-    return arrange(vector, total, has, read, meter.poll)
+    return arrange(vector, total, has, read, meter.poll, room)
 
 
 def _copy(builder: SegmentBuilder, sources: list[Source], order: Offsets, meter: Meter) -> None:
@@ -244,12 +251,12 @@ def _quantize(builder: SegmentBuilder, vector: VectorSchema, meter: Meter) -> Sc
     """Write the codes of one vector name. Returns a function that scores rows by them."""
     codec = vector.codec
     assert codec is not None
-    vectors = builder.vectors(vector.name)
+    written = builder.vectors(vector.name)
     kind = quantization.QUANTIZERS[codec["kind"]]
     options = {key: value for key, value in codec.items() if key not in ("kind", "layout")}
     try:
         quantizer = kind.fit(
-            _sample(builder, vector.name, vectors, kind.sample_size(vector.dim)),
+            vector.compared(_sample(builder, vector.name, written, kind.sample_size(vector.dim))),
             vector.metric,
             cancelled=meter.cancelled,
             **options,
@@ -259,9 +266,9 @@ def _quantize(builder: SegmentBuilder, vector: VectorSchema, meter: Meter) -> Sc
 
     def pieces() -> Iterator[Floats]:
         step = max(32, (8 << 20) // bytes_per_vector(vector.dim) // 32 * 32)
-        for start in range(0, len(vectors), step):
+        for start in range(0, len(written), step):
             meter.poll()
-            yield vectors[start : start + step]
+            yield vector.compared(written[start : start + step])
 
     if isinstance(quantizer, quantization.ScalarQuantizer) and codec["quantile"] is None:
         for piece in pieces():
@@ -279,7 +286,9 @@ def _quantize(builder: SegmentBuilder, vector: VectorSchema, meter: Meter) -> Sc
     return scorer_of(quantizer, builder.add_codes(vector.name, codec, quantizer, codes()))
 
 
-def _sample(builder: SegmentBuilder, name: str, vectors: Floats, size: int) -> Floats:
+def _sample(
+    builder: SegmentBuilder, name: str, vectors: npt.NDArray[Any], size: int
+) -> npt.NDArray[Any]:
     """At most ``size`` rows that have the vector, picked evenly at random, in row order."""
     rows = builder.rows_with(name)
     if len(rows) == 0:

@@ -12,6 +12,7 @@ its own order of rows.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -46,6 +47,13 @@ Rows = Callable[[Offsets], Floats]
 
 _SEED = 20_240_610
 _BLOCK_BYTES = 4 << 20
+_COMPARED = 1 << 21
+"""So many pairs of a query and a row are compared at once, at most; each takes so many bytes of a
+build's, with all that it holds meanwhile:"""
+_EACH_COMPARED = 32
+_COPIES = 4
+"""A sample, what is left of it without rows that come twice, and as much again for the centroids
+and for what else a build holds meanwhile."""
 _EVERYTHING = float(np.finfo(np.float32).max)
 """A gap that leaves no partition out."""
 
@@ -65,7 +73,7 @@ class Arrangement(Struct, frozen=True):
 def leading(schema: Sequence[VectorSchema]) -> VectorSchema:
     """The vector name whose partitions decide the order of rows: the one with most bytes to
     read."""
-    return max(schema, key=lambda vector: vector.dim)
+    return max(schema, key=lambda vector: vector.bytes)
 
 
 # Numbers that overflow become infinite, which is handled. A warning would end every build in a
@@ -75,11 +83,12 @@ _overflow = np.errstate(over="ignore", invalid="ignore")
 
 @_overflow
 def arrange(
-    vector: VectorSchema, total: int, has: npt.NDArray[np.bool_], read: Rows, poll: Poll
+    vector: VectorSchema, total: int, has: npt.NDArray[np.bool_], read: Rows, poll: Poll, room: int
 ) -> Arrangement:
-    """Partition the rows 0 .. total - 1; ``has`` says which of them have the vector."""
+    """Partition the rows 0 .. total - 1; ``has`` says which of them have the vector. ``room``:
+    bytes of memory that it may take."""
     present = np.flatnonzero(has)
-    clustering, heaps = _cluster(vector.dim, present, read, poll)
+    clustering, heaps = _cluster(vector.dim, present, read, poll, room)
     labels = np.full(total, -1, dtype=np.int32)
     for rows in _pieces(present, vector.dim):
         poll()
@@ -100,16 +109,21 @@ def index(
     by_codes: Scorer | None,
     poll: Poll,
     advance: Callable[[int], None],
+    room: int,
 ) -> None:
     """Write the sketches and the index of one vector name. ``arranged``: the partitions in whose
     order the rows stand; they count if they are of this name. ``by_codes(query, rows)``: scores by
-    its codes."""
-    vectors = builder.vectors(vector.name)
+    its codes. ``room``: as for `arrange`."""
+    written = builder.vectors(vector.name)
+
+    def read(rows: npt.NDArray[Any]) -> Floats:
+        return vector.compared(written[rows])
+
     has = np.zeros(builder.rows, dtype=np.bool_)
     has[builder.rows_with(vector.name)] = True
     own = np.empty(0, dtype=np.uint32)
     if arranged is None or arranged.name != vector.name:
-        arranged = arrange(vector, builder.rows, has, lambda rows: vectors[rows], poll)
+        arranged = arrange(vector, builder.rows, has, read, poll, room)
         own = arranged.order[: arranged.starts[-1]].astype(np.uint32)
     count = int(arranged.starts[-1])
     labels = np.repeat(
@@ -117,7 +131,7 @@ def index(
     )
 
     def at(positions: Offsets) -> Floats:
-        return vectors[own[positions]] if len(own) else vectors[positions]
+        return read(own[positions]) if len(own) else read(positions)
 
     bonuses = np.zeros(arranged.clustering.partitions, dtype=np.float32)
     bonuses[len(bonuses) - arranged.heaps :] = ASIDE
@@ -152,7 +166,8 @@ def index(
         sketcher.width,
         np.zeros(vector.dim, dtype=np.float32),
     )
-    builder.add_index(vector.name, _measured(unmeasured, blocks, at, spreads, by_codes, poll))
+    measured = _measured(unmeasured, blocks, at, spreads, by_codes, poll, room)
+    builder.add_index(vector.name, measured)
 
 
 def _measured(
@@ -162,6 +177,7 @@ def _measured(
     spreads: npt.NDArray[np.float64],
     by_codes: Scorer | None,
     poll: Poll,
+    room: int,
 ) -> ClusteredIndex:
     """The index with its bonuses and its table of efforts."""
     own = pick_queries(index.rows)
@@ -172,7 +188,10 @@ def _measured(
     if index.rows >= INDEX_ROWS:
         others = strangers(rows, middle, distance=index.distance)
     queries = np.concatenate((rows, others))
-    pieces = ((int(some[0]), at(some)) for some in _pieces(np.arange(index.rows), index.dim))
+    at_once = min(_COMPARED, room // _EACH_COMPARED) // max(1, len(queries))
+    pieces = (
+        (int(some[0]), at(some)) for some in _pieces(np.arange(index.rows), index.dim, at_once)
+    )
     near = queries
     if index.distance:  # far from 0 rounding leaves nothing of how far rows are apart
         pieces = ((start, vectors - middle) for start, vectors in pieces)
@@ -199,12 +218,17 @@ def _measured(
     return calibrate(index, blocks, rows, means, known, exact, scorer, poll, unlike)
 
 
-def _cluster(dim: int, present: Offsets, read: Rows, poll: Poll) -> tuple[Clustering, Heaps]:
+def _cluster(
+    dim: int, present: Offsets, read: Rows, poll: Poll, room: int
+) -> tuple[Clustering, Heaps]:
     partitions = partitions_for(len(present))
     sample = np.zeros((1, dim), dtype=np.float32)
     if len(present):
-        sample = read(present[_pick(len(present), clustering_sample(len(present)))])
-    return fit_clustering(sample, partitions, poll), Heaps.of(sample, len(present), partitions)
+        fitting = room // (_COPIES * bytes_per_vector(dim))
+        size = min(clustering_sample(len(present)), max(partitions, fitting))
+        sample = read(present[_pick(len(present), size)])
+    heaps = Heaps.of(sample, len(present), partitions)
+    return fit_clustering(sample, partitions, poll, overwrite=True), heaps
 
 
 def _pick(count: int, size: int) -> Offsets:
@@ -214,9 +238,9 @@ def _pick(count: int, size: int) -> Offsets:
     return np.sort(np.random.default_rng(_SEED).choice(count, size, replace=False))
 
 
-def _pieces(rows: Offsets, dim: int) -> Iterator[Offsets]:
-    """Rows in pieces of a multiple of 32, whose vectors take some MB."""
-    step = max(32, _BLOCK_BYTES // bytes_per_vector(dim) // 32 * 32)
+def _pieces(rows: Offsets, dim: int, most: int = sys.maxsize) -> Iterator[Offsets]:
+    """Rows in pieces of a multiple of 32, whose vectors take some MB; ``most`` rows or fewer."""
+    step = max(32, min(most, _BLOCK_BYTES // bytes_per_vector(dim)) // 32 * 32)
     for start in range(0, len(rows), step):
         yield rows[start : start + step]
 

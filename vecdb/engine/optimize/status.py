@@ -11,7 +11,7 @@ from vecdb.engine.columns import fields_of
 from vecdb.engine.optimize.optimizer import next_step
 from vecdb.engine.read import masks
 from vecdb.engine.read.segment.codes import describe
-from vecdb.engine.schema import dense_by_name
+from vecdb.engine.schema import Schema, VectorSchema, dense_by_name
 from vecdb.engine.statistics import kept_columns
 from vecdb.engine.store import Store
 from vecdb.engine.view import SegmentView, View
@@ -19,14 +19,7 @@ from vecdb.errors import CorruptionError
 from vecdb.models.payload_schema import type_of
 from vecdb.storage.derived import Index
 from vecdb.storage.format import count_set
-from vecdb.vectors.datatypes import (
-    INDICES,
-    STORED,
-    bytes_per_vector,
-    is_multi,
-    is_ragged,
-    size_of,
-)
+from vecdb.vectors.datatypes import INDICES, STORED
 
 
 def collection_info(store: Store) -> models.CollectionInfo:
@@ -44,7 +37,7 @@ def collection_info(store: Store) -> models.CollectionInfo:
             for path, detail in state.segment.damage.items()
         ]
         columns = _columns(store)
-    segments = [_segment_info(segment_view) for segment_view in view.segments]
+    segments = [_segment_info(segment_view, view.schema) for segment_view in view.segments]
     vectors = sum(_vector_count(segment_view) for segment_view in view.segments)
     pending = next_step(store)
     if failure is not None or error is not None:
@@ -145,14 +138,14 @@ def _vector_count(segment_view: SegmentView) -> int:
     return count
 
 
-def _segment_info(segment_view: SegmentView) -> models.SegmentInfo:
+def _segment_info(segment_view: SegmentView, schema: Schema) -> models.SegmentInfo:
     segment = segment_view.segment
     vectors = {}
-    for name, dim in segment.dims.items():
+    for name in segment.dims:
         quantized, originals = segment.codes(name), segment.vectors(name)
         vectors[name] = models.SegmentVectors(
-            bytes=_vector_bytes(segment_view, name, dim),
-            placement=originals.placement if originals is not None else "anonymous",
+            bytes=_vector_bytes(segment_view, schema[name]),
+            placement=originals.placement if originals is not None else "pinned",
             quantization=describe(quantized),
             codes_placement=quantized.codes.placement if quantized is not None else None,
             index=_index_info(segment.index(name)),
@@ -166,15 +159,13 @@ def _segment_info(segment_view: SegmentView) -> models.SegmentInfo:
     )
 
 
-def _vector_bytes(segment_view: SegmentView, name: str, dim: int) -> int:
+def _vector_bytes(segment_view: SegmentView, vector: VectorSchema) -> int:
     """Bytes of the numbers of all rows, and of the indices of sparse ones."""
-    if not is_ragged(dim):
-        return bytes_per_vector(dim) * segment_view.rows
-    entries = segment_view.segment.entries(name, np.arange(segment_view.rows))
-    of_each = (
-        size_of(dim) * STORED.itemsize if is_multi(dim) else STORED.itemsize + INDICES.itemsize
-    )
-    return entries * of_each
+    if not vector.is_ragged:
+        return vector.bytes * segment_view.rows
+    entries = segment_view.segment.entries(vector.name, np.arange(segment_view.rows))
+    of_index = INDICES.itemsize if vector.is_sparse else 0
+    return entries * (STORED.itemsize * (1 if vector.is_sparse else vector.size) + of_index)
 
 
 def _index_info(index: Index | None) -> models.IndexInfo | None:

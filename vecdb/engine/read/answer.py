@@ -30,6 +30,7 @@ from vecdb.engine.read.plan import (
     Nearest,
     Ordered,
     Plan,
+    Relevant,
     Rescored,
     Sampled,
     Scroll,
@@ -37,6 +38,7 @@ from vecdb.engine.read.plan import (
 )
 from vecdb.engine.read.reader import walk
 from vecdb.engine.read.rows import read_payloads, vectors_of
+from vecdb.engine.read.text import relevant
 from vecdb.engine.view import Segment, SegmentView, View
 from vecdb.storage.format import count_set
 
@@ -138,6 +140,8 @@ def _read(view: View, leaf: Plan, explained: Explained | None = None) -> Hits:
         return _passing(leaf, hits)
     if isinstance(leaf, Combined):
         return combined(view, leaf, explained)
+    if isinstance(leaf, Relevant):
+        return relevant(view, leaf, explained)
     assert isinstance(leaf, Scroll | Ordered | Sampled)
     if explained is not None:
         _explain(view, leaf, explained)

@@ -64,11 +64,14 @@ def answered_by_columns(
     field: str,
     among: Bits,
     read: Callable[[Column | Joined, Bits], T],
+    *,
+    texts: bool = False,
 ) -> tuple[list[tuple[T, Offsets | None]], Offsets]:
     """What ``read`` makes of each column of a field and of a mask of its payloads, with the rows
     that these are of (None: the first payload is of the first row, …), and the rows of ``among``
     that are in no mask: their payloads tell. No column, and all of them, if the field has none.
-    ``read`` must leave nothing of the column to be read later, when it may be damaged."""
+    ``read`` must leave nothing of the column to be read later, when it may be damaged. ``texts``:
+    it reads tokens, which a column has of every text, also of those it has not."""
     count, found = columns_of(view, segment_view, {field})
     column = found.get(field)
     left = unpack_bits(among, segment_view.rows)
@@ -81,12 +84,12 @@ def answered_by_columns(
     if segment_view.edited:
         bits = segment_view.edits.bits(segment_view.seen, segment_view.rows)
         written, edited = among & ~bits, unpack_bits(among & bits, segment_view.rows)
-    mask = _told(column, written, count)
+    mask = _told(None if texts else column.open, written, count)
     try:
         told: list[tuple[T, Offsets | None]] = [(read(column, mask), None)]
     except DamageError:
         without_damaged(segment_view, found, lambda some: read(some[field], mask))
-        return answered_by_columns(view, segment_view, field, among, read)
+        return answered_by_columns(view, segment_view, field, among, read, texts=texts)
     left &= ~unpack_bits(mask, count)[: len(left)]
     if not edited.any():
         return told, np.flatnonzero(left)
@@ -97,17 +100,18 @@ def answered_by_columns(
         edited[rows] = False  # older payloads of these rows tell nothing
         column = found.get(field)
         if column is not None:
-            mask = _told(column, pack_bits(newest), count)
+            mask = _told(None if texts else column.open, pack_bits(newest), count)
             told.append((read(column, mask), rows))
             left[rows[unpack_bits(mask, count)[: len(rows)]]] = False
     return told, np.flatnonzero(left)
 
 
-def _told(column: Column | Joined, among: Bits, count: int) -> Bits:
-    """The mask of those of its ``count`` payloads of which a column has all values."""
+def _told(open_: Bits | None, among: Bits, count: int) -> Bits:
+    """The mask of those of its ``count`` payloads of which a column has all values; ``open_``: it
+    has not those of these."""
     mask = np.zeros(-(-count // 8), dtype=np.uint8)
     mask[: len(among)] = among
-    return mask if column.open is None else mask & ~column.open
+    return mask if open_ is None else mask & ~open_
 
 
 def is_ready(view: View, segment_view: SegmentView, fields: Set[str]) -> bool:

@@ -44,6 +44,8 @@ _SHARE = 8
 _SHARE_WITH_COLUMN = 256
 """… and for this share than to read a column."""
 
+_NO_ROWS: Offsets = np.empty(0, dtype=np.int64)
+
 _Found = dict[models.GroupId, list[Hit]]
 """The hits of each group, best first; the group with the best hit first."""
 
@@ -55,17 +57,13 @@ Lookup = tuple[View, Wanted]
 
 def grouped(view: View, plan: Groups, lookup: Lookup | None) -> list[models.PointGroup]:
     """The groups; each with the point that has its value as an id, if such are to be looked up."""
-    source = plan.source
-    if source.sources and not isinstance(source, Mmr):
-        found = _of_prefetched(view, plan, Prefetched(view, source))
-    else:
-        found, all_of_them = _of_hits(view, plan)
-        if not all_of_them:
-            assert isinstance(source, Nearest | Combined)
-            found = _of_rows(view, plan, source, found)
+    try:
+        found = _groups(view, plan, by_columns=True)
+    except _Contradicted:
+        found = _groups(view, plan, by_columns=False)
     hits = [hit for group in found.values() for hit in group]
     read = hits_of(view, [-score for score, _, _ in hits], [hit[1:] for hit in hits])
-    points = iter(points_of(view, source, plan.wanted, read))
+    points = iter(points_of(view, plan.source, plan.wanted, read))
     records = {} if lookup is None else _looked_up(lookup, found)
     return [
         models.PointGroup([next(points) for _ in group], group_id, records.get(group_id))
@@ -86,6 +84,18 @@ def _looked_up(
     return {group_id: records[key] for group_id, key in keys.items() if key in records}
 
 
+def _groups(view: View, plan: Groups, *, by_columns: bool) -> _Found:
+    """The groups with their hits. Raises _Contradicted, if ``by_columns``."""
+    source = plan.source
+    if source.sources and not isinstance(source, Mmr):
+        return _of_prefetched(view, plan, Prefetched(view, source), by_columns)
+    found, all_of_them = _of_hits(view, plan)
+    if all_of_them:
+        return found
+    assert isinstance(source, Nearest | Combined)
+    return _of_rows(view, plan, source, found, by_columns)
+
+
 def _of_hits(view: View, plan: Groups) -> tuple[_Found, bool]:
     """The groups among the first hits of the source, and whether these are all that is wanted."""
     depth = plan.limit * plan.size
@@ -100,16 +110,20 @@ def _of_hits(view: View, plan: Groups) -> tuple[_Found, bool]:
             return found, False
 
 
-def _of_rows(view: View, plan: Groups, source: Nearest | Combined, found: _Found) -> _Found:
+def _of_rows(
+    view: View, plan: Groups, source: Nearest | Combined, found: _Found, by_columns: bool
+) -> _Found:
     """The groups, of which the first are found: the rest, and all with as many hits as they
     have."""
-    members = _members(view, plan)
+    members = _members(view, plan, by_columns)
     depth = plan.limit * plan.size
     while len(found) < plan.limit and (others := members.outside(found)):
         hits = _hits(view, replace(source, condition=masks.only(others)), depth)
         more = _put_together(view, plan, hits, found)
-        if not more:  # a damaged column may say of a group's rows that they are in none
-            break
+        if not more:
+            if hits and by_columns:  # of groups that are known, and by the column are not
+                raise _Contradicted
+            break  # they have no such vector
         found |= more
     for group_id, rows in members.of(found).items():
         if len(found[group_id]) < min(plan.size, _count(rows)):
@@ -118,7 +132,7 @@ def _of_rows(view: View, plan: Groups, source: Nearest | Combined, found: _Found
     return dict(sorted(found.items(), key=lambda group: group[1][0]))
 
 
-def _of_prefetched(view: View, plan: Groups, prefetched: Prefetched) -> _Found:
+def _of_prefetched(view: View, plan: Groups, prefetched: Prefetched, by_columns: bool) -> _Found:
     """The groups of what was prefetched. Where that does not suffice, prefetches find more: of
     other groups, and then of those that have too few hits. What they find is no hit perhaps: it may
     lack the vector, or the score, that the query asks for. Then they find more, up to a bound."""
@@ -129,7 +143,7 @@ def _of_prefetched(view: View, plan: Groups, prefetched: Prefetched) -> _Found:
     found = groups()
     if _is_full(plan, found):
         return found
-    members = _members(view, plan)
+    members = _members(view, plan, by_columns)
     depth = plan.limit * plan.size
     while len(found) < plan.limit and (others := members.outside(found)):
         prefetched.add([(others, depth)])
@@ -150,7 +164,7 @@ def _of_prefetched(view: View, plan: Groups, prefetched: Prefetched) -> _Found:
             tried[group_id] = max(plan.size, _MORE * tried.get(group_id, 0))
         prefetched.add([(own[group_id], tried[group_id]) for group_id in few])
         found = groups()
-        own |= members.of(found.keys() - own.keys())
+        own |= members.of({g: hits for g, hits in found.items() if g not in own})
     return found
 
 
@@ -203,23 +217,33 @@ def group_ids(values: Sequence[Any]) -> Collection[models.GroupId]:
     return dict.fromkeys(values)
 
 
+class _Contradicted(Exception):
+    """A column says something else of groups than payloads: it was damaged after it had been
+    verified."""
+
+
 class _Members(Struct):
     """Which rows are in which group: entries, each with the position of its segment in the view.
     No value is read but those of the groups that are asked for."""
 
     view: View
+    by_columns: bool
     entries: list[tuple[int, Entries]]
 
-    def of(self, groups: Iterable[models.GroupId]) -> dict[models.GroupId, Rows]:
-        """The rows of each of these groups."""
-        groups = list(groups)
-        found: dict[models.GroupId, Rows] = {group_id: {} for group_id in groups}
-        for segment, entries, codes in self._by_code(groups):
+    def of(self, found: _Found) -> dict[models.GroupId, Rows]:
+        """The rows of each of these groups. Raises _Contradicted where by the columns its best hit
+        is in none."""
+        members: dict[models.GroupId, Rows] = {group_id: {} for group_id in found}
+        for segment, entries, codes in self._by_code(list(found)):
             wanted = np.isin(entries.codes, list(codes))
             some, rows = entries.codes[wanted], entries.rows[wanted]
             for code, group_id in codes.items():
-                _add(found[group_id], segment, rows[some == code])
-        return found
+                _add(members[group_id], segment, rows[some == code])
+        for group_id, ((_, number, row), *_) in found.items():
+            own = members[group_id].get(self.view.segments[number].segment, _NO_ROWS)
+            if self.by_columns and not (own == row).any():
+                raise _Contradicted
+        return members
 
     def outside(self, groups: Iterable[models.GroupId]) -> Rows:
         """The rows that are in a group which is none of these."""
@@ -247,14 +271,14 @@ def _count(rows: Rows) -> int:
     return sum(map(len, rows.values()))
 
 
-def _members(view: View, plan: Groups) -> _Members:
+def _members(view: View, plan: Groups, by_columns: bool) -> _Members:
     """The rows of the groups that there are: by the column of the field, or by all payloads."""
-    members = _Members(view, [])
+    members = _Members(view, by_columns, [])
     for number, segment_view in enumerate(view.segments):
         if not segment_view.live:
             continue
         told, left = answered_by_columns(
-            view,
+            view if by_columns else replace(view, fields={}, demand=None),
             segment_view,
             plan.values.field,
             masks.that_match(view, segment_view, plan.condition),

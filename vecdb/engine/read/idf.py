@@ -19,6 +19,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from vecdb import models
+from vecdb.bm25 import rarity
 from vecdb.engine.read.masks import Condition, allowed
 from vecdb.engine.read.reader import condition
 from vecdb.engine.view import Segment, SegmentView, View, live_rows
@@ -118,8 +119,7 @@ def weighted(
                 there, having = _among(view, segment_view, name, indices, corpus)
             points += there
             counts += having
-    factors = np.log1p((points - counts + 0.5) / (counts + 0.5))
-    values = (queries.values * factors[at]).astype(np.float32)
+    values = (queries.values * rarity(points, counts)[at]).astype(np.float32)
     return SparseBlock(queries.offsets, queries.indices, values, queries.has)
 
 

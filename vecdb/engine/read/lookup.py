@@ -76,7 +76,7 @@ def looked_up(
             f"vector {there.name!r}{_in(where)} has {_length(there)}"
         )
     keys = () if where.elsewhere else (key,)
-    normalize = normalize and vector.normalize and not there.normalize
+    normalize = normalize and vector.normalize and not there.is_normalized
     if isinstance(gathered, VectorBlock):
         numbers = gathered.values[0]
         if normalize:

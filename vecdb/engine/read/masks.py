@@ -159,7 +159,7 @@ def matching(
             known, good = untested, matched
             if condition.alone:
                 known, good = _live(segment_view), matches
-            remember(segment_view, condition.digest, known, good, len(rows))
+            remember(segment_view, condition.digest, known, good, len(rows), view.remembered)
         note(view, segment_view, condition, len(rows))
     if explain is not None:
         _explain(view, segment_view, condition, matches, explain, rows, remembered)
@@ -237,7 +237,8 @@ def bounds(view: View, segment_view: SegmentView, condition: Condition) -> Bound
         possibly = surely if possible is told else _alive_of(possible, segment_view)
         if condition.alone and condition.digest is not None and takes_long(view, condition.filter):
             settled = _live(segment_view) & ~(possibly & ~surely)
-            remember(segment_view, condition.digest, settled, surely, count_set(settled))
+            count = count_set(settled)
+            remember(segment_view, condition.digest, settled, surely, count, view.remembered)
     if known is None:
         return surely, possibly
     tested, matches = known
@@ -362,7 +363,8 @@ class RowTest:
         digest = self._condition.digest
         if digest is not None and is_worth_remembering(self._segment_view, digest, self._count):
             tested, matched = pack_bits(self._tested), pack_bits(self._matched)
-            remember(self._segment_view, digest, tested, matched, self._count)
+            room = self._view.remembered
+            remember(self._segment_view, digest, tested, matched, self._count, room)
         note(self._view, self._segment_view, self._condition, self._count)
 
 

@@ -58,6 +58,8 @@ def matrix(view: View, filter: Any, limit: Any, sample: Any, using: Any) -> Matr
     keyed = sorted((view.segments[at].segment.key(row), at, row) for at, row in places)
     where, at = np.array([place[1:] for place in keyed], dtype=np.int64).T
     block = gather(view, where, at, vector.name)
+    if isinstance(block, VectorBlock):
+        block = VectorBlock(vector.compared(block.values))
     made = Matrix([ids.external(key) for key, _, _ in keyed], [], [], [])
     for number in range(len(block)):
         if isinstance(block, VectorBlock):

@@ -45,7 +45,8 @@ def _dense(plan: Mmr, hits: Hits) -> Against:
     """How near the hits are to one of them, or to the query."""
     vectors = np.empty((len(hits.scores), plan.vector.dim), dtype=np.float32)
     for segment_view, positions, rows in hits.by_segment:
-        vectors[np.asarray(positions)] = segment_view.segment.take(plan.vector.name, rows)
+        some = segment_view.segment.take(plan.vector.name, rows)
+        vectors[np.asarray(positions)] = plan.vector.compared(some)
     metric = plan.vector.metric
     return lambda hit: _scores(metric, vectors, plan.query if hit is None else vectors[hit])
 

@@ -161,8 +161,7 @@ def _named(query: Any, asked: Asked) -> tuple[Any, Any]:
         raise InvalidInputError(
             f"{asked.where}query: expected a vector, an id, a Document, (name, "
             f"vector), NamedVector, NamedSparseVector, or a query by nearest, recommend, discover, "
-            f"context, relevance_feedback, fusion, rrf, formula, order_by or sample, got "
-            f"{type(query).__name__} with {', '.join(map(repr, fields)) or 'nothing'} (rankings "
-            f"by an index of texts are Qdrant's, not supported by vecdb)"
+            f"context, relevance_feedback, fusion, rrf, formula, order_by, sample or text, got "
+            f"{type(query).__name__} with {', '.join(map(repr, fields)) or 'nothing'}"
         )
     return name, query

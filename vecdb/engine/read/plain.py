@@ -37,6 +37,7 @@ from vecdb.storage.arrays import PlacedArray
 from vecdb.storage.catalog import Bits
 from vecdb.storage.format import BLOCK_SIZE
 from vecdb.vectors import plain_query
+from vecdb.vectors.datatypes import for_kernels
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
@@ -72,7 +73,7 @@ class _Part(Struct, eq=False, gc=False):
         index = search.segment_view.segment.index(search.vector.name)
         if visit is None or index is not visit.index:  # found damaged since
             return search_segment(search)[0]
-        if call is None or call.originals.cold or call.originals.unverified_blocks:
+        if call is None or call.originals.waits or call.originals.unverified_blocks:
             try:  # in a file, and not all of it in memory; or codes are used
                 return until_confident(search, visit)[0]
             except CorruptionError:
@@ -272,8 +273,8 @@ def _call(search: SegmentSearch, visit: Visit) -> _Call | None:
             sketches.reshape(clustered.sketch_shape),
             visit.candidates,
             effort.gap,
-            metrics()[search.vector.metric],
-            search.originals.array.reshape(segment_view.rows, search.vector.dim),
+            metrics()[search.vector.of_originals],
+            for_kernels(search.originals.array).reshape(segment_view.rows, search.vector.dim),
             search.limit,
             search.mask,
         ),

@@ -1,11 +1,12 @@
 """Plans: what a request is compiled to. A plan is a tree.
 
 A leaf reads the collection: a search for the points nearest to an example vector (`Nearest`), or
-for those that fit several best (`Combined`), points in the order of their ids (`Scroll`) or of a
-value of their payloads (`Ordered`), or some by chance (`Sampled`). With ``sources``, which are
-plans, it is made on what these find. Other nodes make another answer of what their sources found:
-one list of several (`Fused`), other scores (`Rescored`), a choice (`Mmr`). The root says which part
-of the answer is wanted and what to return of it; as a root, `Groups` puts the answer into groups.
+for those that fit several best (`Combined`), or a text (`Relevant`), points in the order of their
+ids (`Scroll`) or of a value of their payloads (`Ordered`), or some by chance (`Sampled`). With
+``sources``, which are plans, it is made on what these find. Other nodes make another answer of what
+their sources found: one list of several (`Fused`), other scores (`Rescored`), a choice (`Mmr`). The
+root says which part of the answer is wanted and what to return of it; as a root, `Groups` puts the
+answer into groups.
 """
 
 from __future__ import annotations
@@ -69,6 +70,24 @@ class Sampled(Struct, frozen=True):
     condition: Condition | None
     limit: int
     wanted: Wanted
+    sources: Sources = ()
+
+
+class Relevant(Struct, eq=False, gc=False):
+    """Points by how well the texts of a field fit a text: those whose texts have any of ``tokens``.
+    ``corpus``: among which points a token is rare; None: among all."""
+
+    field: str
+    index: models.TextIndexParams
+    tokens: list[str]
+    k: float
+    b: float
+    corpus: Condition | None
+    condition: Condition | None
+    limit: int
+    offset: int
+    wanted: Wanted
+    threshold: float | None
     sources: Sources = ()
 
 
@@ -147,7 +166,7 @@ class Rescored(Struct, eq=False, gc=False):
     sources: Sources = ()
 
 
-Leaf = Nearest | Combined | Scroll | Ordered | Sampled
+Leaf = Nearest | Combined | Relevant | Scroll | Ordered | Sampled
 """Reads the collection where it has no sources."""
 Plan = Leaf | Mmr | Fused | Rescored
 Sources = tuple[Plan, ...]

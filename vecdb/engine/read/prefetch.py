@@ -19,6 +19,7 @@ from vecdb.engine.read.plan import (
     Nearest,
     Ordered,
     Plan,
+    Relevant,
     Sampled,
     Scroll,
     Sources,
@@ -70,7 +71,7 @@ def _on(plan: Plan, sources: Sources) -> Plan:
     if isinstance(plan, Nearest | Combined):
         params = structs.replace(plan.params, exact=True)
         return structs.replace(plan, sources=sources, condition=None, params=params)
-    if isinstance(plan, Scroll | Ordered | Sampled):
+    if isinstance(plan, Relevant | Scroll | Ordered | Sampled):
         return structs.replace(plan, sources=sources, condition=None)
     return structs.replace(plan, sources=sources)
 

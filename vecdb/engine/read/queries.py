@@ -19,6 +19,7 @@ from vecdb.engine.read.fusion import fusion, rrf
 from vecdb.engine.read.nearest import PLAIN, nearest, nearest_query
 from vecdb.engine.read.ordered import in_order, sampled
 from vecdb.engine.read.plan import Plan
+from vecdb.engine.read.text import text
 from vecdb.engine.view import View
 from vecdb.errors import InvalidInputError
 from vecdb.models.reading import fields_of
@@ -43,6 +44,7 @@ KINDS = {
     "fusion": Kind(models.FusionQuery, fusion),
     "rrf": Kind(models.RrfQuery, rrf),
     "formula": Kind(models.FormulaQuery, formula),
+    "text": Kind(models.TextQuery, text),
 }
 """By the field that tells a kind in JSON. A query of no kind is a vector, or the id of a point."""
 SEARCHES = {"nearest": KINDS["nearest"]}
@@ -51,7 +53,7 @@ SEARCHES = {"nearest": KINDS["nearest"]}
 
 def plan_of(view: View, query: Any, asked: Asked, kinds: Mapping[str, Kind] = KINDS) -> Plan:
     """The plan of a query. Raises InvalidInputError, NotFoundError."""
-    if type(query) in PLAIN:
+    if type(query) in PLAIN or models.is_document(query):  # a document has a text, too
         return nearest(view, query, asked)
     fields = fields_of(query)
     for name, kind in kinds.items():

@@ -93,13 +93,16 @@ def _is_much(tested: int, rows: int) -> bool:
 
 
 def remember(
-    segment_view: SegmentView, digest: bytes, known: Bits, matches: Bits, tested: int
+    segment_view: SegmentView, digest: bytes, known: Bits, matches: Bits, tested: int, room: int
 ) -> None:
     """Remember which rows are known now, by their payloads in the view, and which of them match.
-    ``tested``: it took the test of so many rows, or as long."""
+    ``tested``: it took the test of so many rows, or as long. ``room``: bytes for the filters of the
+    segment, see `View.remembered`."""
     if segment_view.edited:
         edited = segment_view.edits.bits(segment_view.seen, segment_view.rows)
-        _remember_edits(segment_view, digest, known & edited, matches & edited, edited, tested)
+        _remember_edits(
+            segment_view, digest, known & edited, matches & edited, edited, tested, room
+        )
         known, matches = known & ~edited, matches & ~edited
     kept = matches_of(segment_view.segment)
     before = kept.pop(digest, None)
@@ -108,7 +111,7 @@ def remember(
     elif not _is_much(tested, segment_view.live):
         return
     kept[digest] = known, matches
-    _forget_oldest(kept, segment_view.rows)
+    _forget_oldest(kept, segment_view.rows, room)
 
 
 def _known_of_edits(segment_view: SegmentView, digest: bytes) -> tuple[Bits, Bits]:
@@ -131,6 +134,7 @@ def _remember_edits(
     matches: Bits,
     edited: Bits,
     tested: int,
+    room: int,
 ) -> None:
     kept = _matches_of_edits(segment_view.edits)
     sure, good = _known_of_edits(segment_view, digest)
@@ -141,11 +145,12 @@ def _remember_edits(
     if before is None and not _is_much(tested, count_set(edited)):
         return
     kept[digest] = segment_view.seen, sure | known, good | matches
-    _forget_oldest(kept, segment_view.rows)
+    _forget_oldest(kept, segment_view.rows, room)
 
 
-def _forget_oldest(kept: dict[bytes, Any], rows: int) -> None:
-    most = max(_REMEMBERED, _BYTES // (_EACH + rows // 4))
+def _forget_oldest(kept: dict[bytes, Any], rows: int, room: int) -> None:
+    size = _EACH + rows // 4
+    most = max(1, min(max(_REMEMBERED, _BYTES // size), room // size))
     if len(kept) > most:
         for oldest in list(kept)[:-most]:
             kept.pop(oldest, None)

@@ -60,7 +60,7 @@ def _near(plan: Nearest, segment_view: SegmentView, rows: Offsets) -> Hits:
         scores, rows = scores[found], rows[found]
     else:
         vectors = segment_view.segment.take(plan.vector.name, rows)
-        scores = exact_scores(metric, vectors, plan.query)
+        scores = exact_scores(plan.vector.of_originals, vectors, plan.query)
     passing = [
         position
         for position, score in enumerate(public_scores(metric, scores.tolist()))

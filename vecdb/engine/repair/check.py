@@ -33,8 +33,9 @@ from vecdb.storage.catalog import Snapshot, read_unlocked
 from vecdb.storage.catalog_file import require_lock_file
 from vecdb.storage.format import DamageError, unpack_bits
 from vecdb.storage.payload_edits import EditsFile
+from vecdb.storage.placements import Placements
 from vecdb.storage.replay import Replay
-from vecdb.storage.segment import FileSegment, Placements
+from vecdb.storage.segment import FileSegment
 from vecdb.storage.segment_row import SegmentRow
 from vecdb.storage.sparse_files import Postings
 
@@ -199,8 +200,7 @@ def _check_segment(
 ) -> ids.IdArray:
     """Check all of one segment. Returns the ids that live in it."""
     directory = path / layout.SEGMENTS / layout.segment_dir(row.id)
-    mapped = {name: Placements("mapped", "mapped") for name in row.vectors}
-    segment = FileSegment(directory, uuid, row, mapped)
+    segment = FileSegment(directory, uuid, row, Placements())
     for file, detail in segment.damage.items():
         report.add(file, detail)
     for array in segment.arrays.values():

@@ -60,10 +60,11 @@ class SegmentEntry(Struct, frozen=True):
     edits: tuple[str, ...] = ()
     """Its files of payload edits, the oldest first."""
 
-    def dim(self, name: str) -> int | None:
-        """The dimension of a vector name; None: it has nothing of it, or nothing tells."""
+    def kind(self, name: str) -> tuple[int, str] | None:
+        """The dimension and the datatype of a vector name; None: it has nothing of it, or nothing
+        tells."""
         vector = self.row.vectors.get(name) if self.row is not None else None
-        return None if vector is None else vector.dim
+        return None if vector is None else (vector.dim, vector.datatype)
 
     def file(self, file: FileKind, uuid: bytes | None, name: str | None = None) -> SalvagedFile:
         """One of its files; ``name``: what it is called, if there may be more than one."""

@@ -280,11 +280,11 @@ class _SegmentRows:
         self._vectors: dict[str, Salvaged] = {}
         self._present: dict[str, tuple[Flags, Flags]] = {}
         for name in salvaged.names:
-            dim = salvaged.schema[name].dim
-            if entry.row is not None and entry.dim(name) != dim:
+            dim, datatype = salvaged.schema[name].dim, salvaged.schema[name].datatype
+            if entry.row is not None and entry.kind(name) != (dim, datatype):
                 continue  # it came to the collection later
             self._vectors[name] = salvaged_vectors(
-                partial(self._open, vector_name=name), entry.rows, dim
+                partial(self._open, vector_name=name), entry.rows, dim, datatype
             )
             self._present[name] = self._read_present(name)
 

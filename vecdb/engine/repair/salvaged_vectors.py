@@ -7,13 +7,14 @@ from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+from msgspec.structs import replace
 
 from vecdb.engine.repair.salvage import SalvagedFile
 from vecdb.storage import files
 from vecdb.storage.files import FileKind
 from vecdb.vectors.block import VectorBlock
 from vecdb.vectors.blocks import Block
-from vecdb.vectors.datatypes import INDICES, SPARSE, STORED, is_multi, size_of
+from vecdb.vectors.datatypes import INDICES, NUMBERS, SPARSE, STORED, is_multi, size_of, wide
 from vecdb.vectors.multi import MultiBlock
 from vecdb.vectors.ragged import offsets_of, taken
 from vecdb.vectors.sparse import SparseBlock, rows_of
@@ -26,19 +27,21 @@ Opened = Callable[[FileKind], SalvagedFile]
 Salvaged: TypeAlias = "SalvagedVectors | SalvagedSparse | SalvagedMulti"
 
 
-def salvaged_vectors(opened: Opened, rows: int, dim: int) -> Salvaged:
+def salvaged_vectors(opened: Opened, rows: int, dim: int, datatype: str) -> Salvaged:
     """What reads the vectors of a name in a segment of so many rows."""
+    if dim == SPARSE:
+        return SalvagedSparse(opened, rows)
     if is_multi(dim):
         return SalvagedMulti(opened, rows, size_of(dim))
-    return SalvagedSparse(opened, rows) if dim == SPARSE else SalvagedVectors(opened, rows, dim)
+    return SalvagedVectors(opened, rows, dim, datatype)
 
 
 class SalvagedVectors:
     """Dense vectors."""
 
-    def __init__(self, opened: Opened, rows: int, dim: int) -> None:
+    def __init__(self, opened: Opened, rows: int, dim: int, datatype: str) -> None:
         self._dim = dim
-        self._file = opened(files.VECTORS)
+        self._file = opened(replace(files.VECTORS, dtype=NUMBERS[datatype].str))
         self._file.expect(rows, dim)
         self.files = (self._file,)
 
@@ -47,7 +50,7 @@ class SalvagedVectors:
         zeros."""
         first = int(window[0])
         data, whole = self._file.rows(first, int(window[-1]) + 1, self._dim)
-        return VectorBlock(data[window - first]), whole[window - first]
+        return VectorBlock(wide(data[window - first])), whole[window - first]
 
 
 class SalvagedSparse:

@@ -30,6 +30,7 @@ import numpy as np
 from vecdb import models
 from vecdb.engine.bits import count_bits, gather_bits, none_if_all
 from vecdb.engine.commit import abandon, committing
+from vecdb.engine.pins import settle
 from vecdb.engine.planner import absorbed, space_for
 from vecdb.engine.schema import row_bytes
 from vecdb.engine.signals import Uninterrupted
@@ -44,7 +45,7 @@ from vecdb.engine.sources import (
 from vecdb.engine.statistics import statistics
 from vecdb.engine.store import FileState, Frozen, Store, view_of
 from vecdb.engine.view import SegmentView
-from vecdb.errors import CorruptionError, StorageFullError
+from vecdb.errors import CorruptionError, StorageFullError, VecdbError
 from vecdb.storage import fs, lookup
 from vecdb.storage.builder import SegmentBuilder
 from vecdb.storage.catalog import Bits, Change
@@ -68,17 +69,31 @@ itself."""
 
 
 def checkpoint_if_full(store: Store) -> None:
-    """The write that fills the memory segment pays for its checkpoint; others go on meanwhile."""
+    """The write that fills the memory segment pays for its checkpoint; others go on meanwhile. The
+    one that fills what there is for all collections pays for that of the fullest."""
     if _is_full(store):
         began = time.monotonic()
         with store.maintenance:
             if _is_full(store):
                 checkpoint_held(store)
         store.rush.held_up(began, time.monotonic())
+    fullest = store.budget.fullest(store, store.unwritten_size)
+    if fullest is not None:
+        _make_room(fullest)
+
+
+def _make_room(store: Store) -> None:
+    try:
+        if time.monotonic() >= store.optimizer.retry_at:
+            checkpoint(store)
+    except (OSError, VecdbError) as error:  # it is another one's write that has succeeded
+        _log.warning("collection %r: checkpoint: %s", store.name, error)
+    store.budget.fullest(store, store.unwritten_size)
 
 
 def _is_full(store: Store) -> bool:
-    if store.memory_size < MEMORY_LIMIT and store.wal.size < 4 * MEMORY_LIMIT:
+    limit = min(MEMORY_LIMIT, store.budget.rows)
+    if store.memory_size < limit and store.wal.size < 4 * limit:
         return False
     return time.monotonic() >= store.optimizer.retry_at  # not again at once after a failure
 
@@ -100,7 +115,9 @@ def checkpoint(store: Store) -> bool:
 def checkpoint_held(store: Store) -> bool:
     """``checkpoint``, under the maintenance lock."""
     with store.changing():
-        return _checkpoint(store)
+        done = _checkpoint(store)
+    settle(store)
+    return done
 
 
 def is_due(store: Store) -> bool:

@@ -10,6 +10,7 @@ import msgspec
 from vecdb import models
 from vecdb.engine.columns import fields_of
 from vecdb.engine.commit import committing
+from vecdb.engine.pins import settle
 from vecdb.engine.schema import dense_by_name, dense_of, schema_of, vector_schema
 from vecdb.engine.signals import Uninterrupted
 from vecdb.engine.store import Store
@@ -31,8 +32,10 @@ def new_config(
     optimizers_config: Any = None,
     hnsw_config: Any = None,
     wal_config: Any = None,
-    on_disk_payload: bool | None = None,
+    on_disk_payload: Any = None,
     metadata: Any = None,
+    payload: Any = None,
+    id_tracker: Any = None,
 ) -> models.CollectionConfig:
     """The configuration of a new collection. Raises InvalidInputError."""
     config = models.CollectionConfig(
@@ -40,6 +43,8 @@ def new_config(
             vectors=models.parse_vectors_config(vectors_config),
             sparse_vectors=models.parse_sparse_vectors_config(sparse_vectors_config),
             on_disk_payload=on_disk_payload,
+            payload=_storage(models.PayloadStorageParams, payload, "payload"),
+            id_tracker=_storage(models.IdTrackerParams, id_tracker, "id_tracker"),
         ),
         hnsw_config=models.merge(
             models.HnswConfig(), models.coerce(models.HnswConfigDiff, hnsw_config, "hnsw_config")
@@ -59,6 +64,10 @@ def new_config(
     return config
 
 
+def _storage(kind: Any, value: Any, what: str) -> Any:
+    return None if value is None else models.coerce(kind, value, what)
+
+
 def update_config(
     store: Store,
     optimizers_config: Any,
@@ -67,12 +76,19 @@ def update_config(
     vectors_config: Any,
     sparse_vectors_config: Any = None,
     metadata: Any = None,
+    collection_params: Any = None,
 ) -> None:
     """Commit a changed configuration, and open again the segments whose placements it changes."""
     optimizers = models.coerce(models.OptimizersConfigDiff, optimizers_config, "optimizers_config")
     hnsw = models.coerce(models.HnswConfigDiff, hnsw_config, "hnsw_config")
     quantization = models.parse_quantization_config_diff(quantization_config)
     additions = {} if metadata is None else _plain(metadata)
+    params = models.coerce(models.CollectionParamsDiff, collection_params, "collection_params")
+    moved = {
+        field: getattr(params, field)
+        for field in ("on_disk_payload", "payload", "id_tracker")
+        if getattr(params, field) is not None
+    }
 
     def changed(old: models.CollectionConfig) -> models.CollectionConfig:
         new_codes = old.quantization_config if quantization is None else quantization
@@ -84,6 +100,7 @@ def update_config(
                 sparse_vectors=models.changed_sparse_vectors(
                     old.params.sparse_vectors, sparse_vectors_config
                 ),
+                **moved,
             ),
             hnsw_config=models.merge(old.hnsw_config, hnsw),
             optimizer_config=models.merge(old.optimizer_config, optimizers),
@@ -125,6 +142,7 @@ def drop_payload_index(store: Store, field: Any) -> None:
             with store.write:
                 store.demand.forget(path)
                 store.automatic -= {path}
+                store.publish()  # or its columns in memory went on, and it was never asked for
             for segment_id, state in store.files.items():
                 if path in state.segment.row.columns:
                     rows[segment_id] = state.segment.row.without_column(path)
@@ -192,7 +210,7 @@ def _changed_vectors(old: models.CollectionConfig, vectors_config: Any, store: S
         diff = models.coerce(models.VectorParamsDiff, change, f"vectors_config[{name!r}]")
         changes = {
             field: getattr(diff, field)
-            for field in ("on_disk", "quantization_config", "hnsw_config")
+            for field in ("on_disk", "memory", "quantization_config", "hnsw_config")
             if getattr(diff, field) is not None
         }
         if changes.get("quantization_config") is models.Disabled.DISABLED:
@@ -210,7 +228,7 @@ def _commit(
     reopened = {}
     for segment_id, state in store.files.items():
         segment = state.segment
-        placements = store.placements(segment.row, schema, config)
+        placements = store.placements(segment.row, schema, config, segment)
         if segment_id in rows:
             reopened[segment_id] = store.open_segment(rows[segment_id], segment, config)
         elif placements != segment.placements:
@@ -233,3 +251,4 @@ def _commit(
             store.start_wal_file()  # the log can then tell an older configuration from this one
         except OSError:
             pass
+    settle(store)

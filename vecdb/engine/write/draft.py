@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from vecdb import ids
 from vecdb.engine.bits import without
 from vecdb.engine.operations import Delete, Operation, Upsert
-from vecdb.engine.schema import dims_of
+from vecdb.engine.schema import datatypes_of, dims_of
 from vecdb.engine.store import view_of
 from vecdb.engine.view import View
 from vecdb.engine.write.effects import Effect
@@ -28,7 +28,7 @@ class Draft:
         self.view = view
         self._parts = list(view.segments)
         self._own: set[int] = set()  # parts whose payload edits are a copy
-        self._added = MemorySegment(0, dims_of(view.schema))
+        self._added = MemorySegment(0, dims_of(view.schema), datatypes_of(view.schema))
 
     def apply(self, seq: int, operation: Operation, effect: Effect) -> None:
         """Go on to the state after an operation. ``effect`` is what it amounts to in ``view``."""

@@ -104,8 +104,13 @@ def _encode(keys: list[int], payloads: Sequence[Any]) -> list[bytes]:
 
 
 def _matrix(vector: VectorSchema, values: Any, what: str) -> Floats:
-    cosine = vector.distance is models.Distance.COSINE
-    return vectors.to_matrix(values, vector.dim, normalize=cosine, what=what)
+    return vectors.to_matrix(
+        values,
+        vector.dim,
+        normalize=vector.is_normalized,
+        what=what,
+        datatype=vector.datatype,
+    )
 
 
 def _columns_of_batch(schema: Schema, values: Any, count: int) -> dict[str, Block]:
@@ -192,10 +197,10 @@ def _rows_of_points(
         return _matrix(vector, given, what)
     except InvalidInputError:
         # To name the bad point, check one by one. A good batch never needs that.
-        cosine = vector.distance is models.Distance.COSINE
         for position, value in zip(where, given, strict=True):
             named = f"point {ids.external(keys[position])!r}, {what}"
-            vectors.to_query(value, vector.dim, normalize=cosine, what=named)
+            vectors.to_query(value, vector.dim, normalize=vector.is_normalized, what=named)
+            _matrix(vector, [value], named)
         raise
 
 

@@ -21,6 +21,7 @@ from typing import Any
 
 from vecdb import models
 from vecdb.engine.commit import committing
+from vecdb.engine.pins import settle
 from vecdb.engine.schema import VectorsByName, schema_of, vectors_by_name, with_vectors
 from vecdb.engine.signals import Uninterrupted
 from vecdb.engine.store import Store
@@ -59,7 +60,9 @@ def _meaning(params: models.VectorParams | models.SparseVectorParams) -> str:
     if isinstance(params, models.SparseVectorParams):
         return f"sparse, with modifier {(params.modifier or models.Modifier.NONE).value}"
     many = "" if params.multivector_config is None else "of many vectors "
-    return f"{many}with size {params.size} and distance {params.distance.value}"
+    datatype = models.Datatype.FLOAT32 if params.datatype is None else params.datatype
+    narrow = "" if datatype is models.Datatype.FLOAT32 else f" and datatype {datatype.value}"
+    return f"{many}with size {params.size} and distance {params.distance.value}{narrow}"
 
 
 def remove_vector_name(store: Store, name: Any) -> None:
@@ -87,6 +90,7 @@ def _change(store: Store, named: VectorsByName, removed: str | None) -> None:
             if is_due(store):
                 checkpoint_held(store)
             gone = _commit(store, config, removed)
+        settle(store)
         for path in gone:
             fs.discard(path)
 

@@ -73,19 +73,24 @@ def sample_size(rows: int) -> int:
     return min(rows, _SAMPLE_PER_PARTITION * partitions_for(rows))
 
 
-def fit_clustering(sample: Floats, partitions: int, poll: Poll = lambda: None) -> Clustering:
+def fit_clustering(
+    sample: Floats, partitions: int, poll: Poll = lambda: None, *, overwrite: bool = False
+) -> Clustering:
     """k-means (Lloyd's) of ``sample: float32[m, d]``, from rows picked at random.
 
     A centroid that loses its rows moves next to the one that has most: it halves the largest
-    partition. ``poll`` is called between steps and may raise.
+    partition. ``poll`` is called between steps and may raise. ``overwrite``: the sample is not
+    needed any more, and no copy of it is made.
     """
     from vecdb.kernels.clustering import add_up
 
     random = np.random.default_rng(_SEED)
     # What is far from 0 has squares that leave nothing of how far rows are apart.
     middle = np.median(sample[:: max(1, len(sample) // _MIDDLE_ROWS)], axis=0)
-    sample = sample - middle
-    sample = sample[distinct(sample)]
+    sample = np.subtract(sample, middle, out=sample if overwrite else None)
+    firsts = distinct(sample)
+    if len(firsts) < len(sample):
+        sample = sample[firsts]
     count = len(sample)
     partitions = max(1, min(partitions, count))
     centroids = sample[random.choice(count, partitions, replace=False)].copy()

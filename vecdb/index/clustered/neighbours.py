@@ -173,6 +173,10 @@ def _compared(metric: str, queries: Floats, vectors: Floats) -> tuple[Floats, Fl
             np.abs(vectors - query).sum(axis=1, out=line)
         return -sums, sums * sums
     products = product(queries, vectors.T)
-    nearness = 2.0 * products - np.einsum("ij,ij->i", vectors, vectors)
-    distances = np.einsum("ij,ij->i", queries, queries)[:, None] - nearness
-    return (nearness if metric == "euclid" else products), distances
+    # In place where that can be: two such arrays are most of what a build holds.
+    nearness = np.multiply(products, 2.0, out=products if metric == "euclid" else None)
+    nearness -= np.einsum("ij,ij->i", vectors, vectors)
+    squares = np.einsum("ij,ij->i", queries, queries)[:, None]
+    if metric == "euclid":
+        return nearness, squares - nearness
+    return products, np.subtract(squares, nearness, out=nearness)

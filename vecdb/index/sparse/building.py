@@ -5,6 +5,7 @@ The postings come some terms at a time, so that memory stays bounded whatever th
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 
 import numpy as np
@@ -18,13 +19,17 @@ FEWEST_ROWS = 256
 """Fewer rows are looked through in the time it takes to ask an index."""
 
 _AT_ONCE = 1 << 22
-"""Postings that are sorted together: 50 MB."""
+"""Postings that are sorted together at most."""
+_EACH = 24
+"""Bytes that each of them takes meanwhile."""
 
 
 class Inverted:
     """The postings of sparse vectors, and the terms once all postings were taken."""
 
-    def __init__(self, block: SparseBlock) -> None:
+    def __init__(self, block: SparseBlock, room: int = sys.maxsize) -> None:
+        """``room``: bytes of memory that postings may take while they are sorted."""
+        self._at_once = min(_AT_ONCE, room // _EACH)
         self._block = block
         self._terms = _distinct(block.indices)
         self._table = _table_of(self._terms)
@@ -44,7 +49,7 @@ class Inverted:
         firsts, count = self._firsts, len(self._terms)
         start = 0
         while start < count:
-            stop = int(np.searchsorted(firsts, firsts[start] + _AT_ONCE, side="right")) - 1
+            stop = int(np.searchsorted(firsts, firsts[start] + self._at_once, side="right")) - 1
             stop = max(stop, start + 1)
             yield self._piece(start, stop)
             start = stop

@@ -15,9 +15,16 @@ from __future__ import annotations
 from vecdb.payload.columns.collecting import build
 from vecdb.payload.columns.column import Column
 from vecdb.payload.columns.entries import Entries
+from vecdb.payload.columns.frequencies import Occurrences
 from vecdb.payload.columns.growing import Growing, Joined
 from vecdb.payload.columns.logic import bounds
 from vecdb.payload.columns.naming import canonical
 from vecdb.payload.columns.three_valued import Bounds
+from vecdb.payload.columns.tokens import counts_tokens
 
-__all__ = ["Bounds", "Column", "Entries", "Growing", "Joined", "bounds", "build", "canonical"]
+# fmt: off
+__all__ = [
+    "Bounds", "Column", "Entries", "Growing", "Joined", "Occurrences", "bounds", "build",
+    "canonical", "counts_tokens",
+]
+# fmt: on

@@ -24,7 +24,7 @@ from vecdb.payload.columns.spellings import Moments, Spelling, Uuids, matrix
 from vecdb.payload.columns.strings import encoded
 from vecdb.payload.columns.texts import Dictionary, TextCoding
 from vecdb.payload.columns.three_valued import Bits
-from vecdb.payload.columns.tokens import Tokens, rules_of
+from vecdb.payload.columns.tokens import Tokens, counts_tokens, rules_of
 from vecdb.payload.encoding import field_decoder
 from vecdb.payload.geo import place
 from vecdb.payload.paths import parse_path, selector
@@ -83,7 +83,8 @@ class _Strings(_Pairs):
     def nbytes(self) -> int:
         return super().nbytes + self._bytes + sum(map(sys.getsizeof, (self._numbers, self.texts)))
 
-    def add(self, row: int, text: str) -> None:
+    def add(self, row: int, text: str) -> int:
+        """The number of the text."""
         number = self._numbers.get(text)
         if number is None:
             number = self._numbers[text] = len(self.texts)
@@ -91,6 +92,7 @@ class _Strings(_Pairs):
             self._bytes += sys.getsizeof(text) + sys.getsizeof(number)
         self.rows.append(row)
         self.values.append(number)
+        return number
 
 
 class Collector:
@@ -108,6 +110,10 @@ class Collector:
         self._longest = LONGEST if text is None else 0
         if text is not None:
             self._tokens, self._tokenize = _Strings(), tokenizer(text)
+            self._counts_tokens = counts_tokens(text)
+            self._of_row: list[str] = []  # the tokens of the row that is being taken
+            # Of rows: how many tokens they have; and those they have several times, and how often.
+            self._lengths, self._repeated = _Pairs("I"), _Pairs("I")
         self._empty, self._null, self._rest, self._huge, self._long = (array("I") for _ in range(5))
         # Rows where they are not as in most: the row, its fewest and most elements.
         self._counts = array("I")
@@ -117,7 +123,7 @@ class Collector:
         """About how much memory it takes."""
         values: list[_Pairs] = [self._bools, self._ints, self._floats, self._strings, self._places]
         if self._text is not None:
-            values.append(self._tokens)
+            values += [self._tokens, self._lengths, self._repeated]
         marks = self._empty, self._null, self._rest, self._huge, self._long, self._counts
         return sum(each.nbytes for each in values) + sum(map(sys.getsizeof, marks))
 
@@ -133,6 +139,8 @@ class Collector:
                 strings.add(row, found[0])  # the most frequent case, made fast
             else:
                 self._take(row, found)
+                if self._text is not None:
+                    self._end_text(row)
 
     def _take(self, row: int, found: Sequence[Any]) -> None:
         empty = True
@@ -159,9 +167,7 @@ class Collector:
             else:
                 self._long.append(row)
             if self._text is not None:
-                for token in set(self._tokenize(value)):
-                    if token != BREAK:
-                        self._tokens.add(row, token)
+                self._of_row += self._tokenize(value)
         elif kind is int:
             if LEAST <= value <= MOST:
                 self._ints.rows.append(row)
@@ -181,6 +187,22 @@ class Collector:
             if (at := place(value)) is not None:
                 self._places.rows.append(row)
                 self._places.values.extend(at)
+
+    def _end_text(self, row: int) -> None:
+        """Take the tokens of a row, which its texts have left."""
+        if not self._of_row:
+            return
+        found = Counter(self._of_row)
+        self._of_row.clear()
+        found.pop(BREAK, None)
+        for token, times in found.items():
+            number = self._tokens.add(row, token)
+            if times > 1 and self._counts_tokens:
+                self._repeated.rows.append(row)
+                self._repeated.values.extend((number, times))
+        if self._counts_tokens:
+            self._lengths.rows.append(row)
+            self._lengths.values.append(sum(found.values()))
 
     # -- the column ------------------------------------------------------------------------------
 
@@ -221,8 +243,15 @@ class Collector:
         if self._text is None:
             return None
         owners, numbers = self._tokens.between(begin, end)
-        rules = rules_of(self._text)
-        return Tokens.of(rules, end - begin, owners, numbers, self._tokens.texts)
+        rules, texts, rows = rules_of(self._text), self._tokens.texts, end - begin
+        if not self._counts_tokens:
+            return Tokens.of(rules, rows, owners, numbers, texts)
+        whose, found = self._lengths.between(begin, end)
+        lengths = np.zeros(rows, dtype=np.int64)
+        lengths[whose] = found
+        several, of_tokens = self._repeated.between(begin, end)
+        repeated = several, of_tokens.reshape(-1, 2).astype(np.int64)
+        return Tokens.of(rules, rows, owners, numbers, texts, lengths, repeated)
 
     def _count_arrays(self, begin: int, end: int, empty: Bits | None) -> tuple[Array, Array] | None:
         counted = np.array(self._counts).reshape(-1, 3).astype(np.int64)

@@ -15,6 +15,7 @@ from vecdb.models.payload_schema import TextIndexParams
 from vecdb.payload.columns.body import Array, Reader, Writer, whole
 from vecdb.payload.columns.codings import NumberCoding, Stepped, read_numbers
 from vecdb.payload.columns.entries import Entries, Facet, facet_of
+from vecdb.payload.columns.frequencies import Occurrences
 from vecdb.payload.columns.keys import (
     LEAST,
     MOST,
@@ -177,6 +178,11 @@ class Column:
         apart = isinstance(match, MatchPhrase) or one_object or params.nested is not None
         return (bits if one_is_enough or not apart else no_row(self.rows)), bits
 
+    def occurrences(self, tokens: Sequence[str], params: TextIndexParams) -> Occurrences | None:
+        """Where some tokens are, and how often; None: the column is of no such index."""
+        found = self._tokens_by(params)
+        return None if found is None else found.occurrences(tokens)
+
     def _tokens_by(self, params: TextIndexParams) -> Tokens | None:
         """The tokens, if it is this index that makes them."""
         tokens = self._tokens
@@ -333,6 +339,7 @@ class Column:
             "longest": self._longest,
             "places": self._places and self._places.pack(writer),
             "tokens": self._tokens and self._tokens.pack(writer),
+            "frequencies": self._tokens and self._tokens.pack_frequencies(writer),
         }
         return writer.pack(facts)
 
@@ -383,7 +390,9 @@ class Column:
             [texts(each) for each in several("texts", None)],
             whole(facts.get("longest"), 0, MOST),
             Places.read(several("places", 3), reader, rows) if facts.get("places") else None,
-            Tokens.read(several("tokens", 3), reader, rows) if facts.get("tokens") else None,
+            Tokens.read(several("tokens", 3), reader, rows, facts.get("frequencies"))
+            if facts.get("tokens")
+            else None,
         )
 
 

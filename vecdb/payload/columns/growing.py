@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from vecdb.models.payload_schema import TextIndexParams
 from vecdb.payload.columns.collecting import Collector
 from vecdb.payload.columns.column import Column
 from vecdb.payload.columns.entries import Entries, Facet
+from vecdb.payload.columns.frequencies import Occurrences
 from vecdb.payload.columns.sections import Offsets
 from vecdb.payload.columns.three_valued import Bits, Bounds, exactly
 from vecdb.payload.columns.tokens import TextMatch
@@ -95,6 +96,23 @@ class Joined:
         if len(told) < len(found):
             return None
         return _joined(told)
+
+    def occurrences(self, tokens: Sequence[str], params: TextIndexParams) -> Occurrences | None:
+        """As `Column.occurrences`."""
+        found = [(start, piece.occurrences(tokens, params)) for start, piece in self._starts()]
+        told = [(start, each) for start, each in found if each is not None]
+        if len(told) < len(found):
+            return None
+        return Occurrences(
+            np.concatenate([each.lengths for _, each in told]),
+            [
+                (
+                    np.concatenate([each.having[number][0] + start for start, each in told]),
+                    np.concatenate([each.having[number][1] for _, each in told]),
+                )
+                for number in range(len(tokens))
+            ],
+        )
 
     def counted(self, bounds: ValuesCount) -> Bounds:
         """As `Column.counted`."""

@@ -50,12 +50,28 @@ class Strings:
     def find(self, text: str) -> Interval:
         """The code of a text."""
         wanted = encoded(text)
-        code = self._from(wanted)
-        return (code, code) if code <= self.count and self._text(code) == wanted else NOTHING
+        if not wanted:  # the first of all, if it is there
+            return (1, 1) if self.count and self._lengths[0] == 0 else NOTHING
+        block = bisect_right(range(len(self._starts)), wanted, key=self._head) - 1
+        if block < 0:
+            return NOTHING
+        first, at = block * _BLOCK, int(self._starts[block])
+        ends = self._lengths[first : first + _BLOCK].cumsum(dtype=np.int64)
+        texts = bytes(self._texts[at : at + int(ends[-1])])
+        # The bytes may also stand inside a longer text, or across two.
+        where = texts.find(wanted)
+        while where >= 0:
+            number = int(ends.searchsorted(where, side="right"))
+            if int(ends[number]) == where + len(wanted):
+                begin = int(ends[number - 1]) if number else 0
+                if begin == where:
+                    return first + number + 1, first + number + 1
+            where = texts.find(wanted, where + 1)
+        return NOTHING
 
     def find_all(self, texts: Sequence[str]) -> list[Interval]:
         """The codes of those of some texts that there are."""
-        if _HEADS * len(texts) < len(self._starts):
+        if len(texts) == 1 or _HEADS * len(texts) < len(self._starts):
             return [self.find(text) for text in texts]
         heads = [self._head(block) for block in range(len(self._starts))]
         of_block: dict[int, list[bytes]] = {}

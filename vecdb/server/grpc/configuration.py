@@ -6,7 +6,7 @@ from typing import Any
 
 from vecdb.server.grpc.messages import Message
 from vecdb.server.grpc.naming import words
-from vecdb.server.grpc.shapes import read, reads, variant, write, writes
+from vecdb.server.grpc.shapes import read, reads, variant, write, write_plain, writes
 
 # -- vectors ---------------------------------------------------------------------------------------
 
@@ -130,6 +130,12 @@ def write_stopwords(value: str | dict[str, Any], message: Message) -> None:
     chosen = {"languages": [value]} if isinstance(value, str) else value
     message.languages.extend(chosen.get("languages") or ())
     message.custom.extend(chosen.get("custom") or ())
+
+
+@writes("TextIndexParams")
+def write_text_index(value: dict[str, Any], message: Message) -> None:
+    """Put a text index into a message. Of one that does not rank the message says nothing."""
+    write_plain({k: v for k, v in value.items() if k != "scoring" or v is not False}, message)
 
 
 @writes("TextScoringParams")

@@ -130,6 +130,14 @@ def read_idf(message: Message) -> str | dict[str, Any]:
     return {"corpus": read(message.corpus)} if message.HasField("corpus") else "global"
 
 
+@reads("TextQuery")
+def read_text(message: Message) -> dict[str, Any]:
+    """A text to rank by; the numbers of its scoring stand beside it."""
+    if not message.HasField("bm25"):
+        return {"query": message.query}
+    return {"query": message.query, "scoring": {"bm25": read(message.bm25)}}
+
+
 @reads("ShardKeySelector")
 def read_shard_key(message: Message) -> Any:
     """The keys of shards; none: all shards."""

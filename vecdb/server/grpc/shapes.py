@@ -64,6 +64,11 @@ def write(value: Any, message: Message) -> None:
     _writer(message.DESCRIPTOR)(value, message)
 
 
+def write_plain(value: dict[str, Any], message: Message) -> None:
+    """Put an object into a message, field by field, whatever else writes it."""
+    _plain_writer(message.DESCRIPTOR)(value, message)
+
+
 def refuse_unknown(message: Message) -> None:
     """Raise Refusal for a field that this version of the messages has not. Points are not looked
     through, as their vectors and payloads are nearly all of the bytes there are."""
@@ -296,6 +301,11 @@ def _writer(descriptor: Descriptor) -> Write:
         return special
     if name in naming.BARE:
         return _write_bare
+    return _plain_writer(descriptor)
+
+
+@cache
+def _plain_writer(descriptor: Descriptor) -> _PlainWriter:
     return _PlainWriter(descriptor)
 
 

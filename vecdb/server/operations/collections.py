@@ -6,7 +6,7 @@ import uuid
 from typing import Any
 
 from vecdb import models
-from vecdb.server.requests import Bound, Fields, check_new_name, drop_or_refuse
+from vecdb.server.requests import Bound, Fields, check_new_name
 from vecdb.server.service import Service
 from vecdb.server.status import (
     EXISTS,
@@ -57,6 +57,7 @@ CREATE = Fields(
     "quantization_config",
     "on_disk_payload",
     "payload",
+    "id_tracker",
     "strict_mode_config",
     "metadata",
     "init_from",
@@ -158,7 +159,7 @@ async def create_collection(service: Service, call: Call) -> Any:
     """Make a collection."""
     check_new_name(call.collection)
     given = _without_old_names(CREATE.read(call.body))
-    _check_placement(given.get("payload"), "payload")
+    _check_payload(given, "")
     database = service.database.database
     if database.collection_exists(call.collection):
         if all(call.collection != each.name for each in database.get_collections().collections):
@@ -170,21 +171,12 @@ async def create_collection(service: Service, call: Call) -> Any:
     return await service.within(call.timeout, created)
 
 
-def _check_placement(payload: Any, where: str) -> None:
-    """Where payloads are meant to be. They stay where they are, on disk, whatever is said; but
-    what Qdrant refuses is refused."""
-    if payload is None:
-        return
-    if isinstance(payload, dict):
-        for key in payload:
-            if key != "memory":
-                drop_or_refuse(key, f"{where}.", "memory")
-    memory = payload.get("memory") if isinstance(payload, dict) else payload
-    if not isinstance(payload, dict) or memory not in (None, "cold", "cached", "pinned"):
-        raise malformed(f"{where}.memory: expected one of cold, cached, pinned, got {memory!r:.60}")
-    if memory == "pinned":
+def _check_payload(params: Any, where: str) -> None:
+    """Payloads can be pinned here; but what Qdrant refuses is refused."""
+    payload = params.get("payload") if isinstance(params, dict) else None
+    if isinstance(payload, dict) and payload.get("memory") == "pinned":
         problem = "`pinned` memory placement is not supported for payload storage"
-        raise out_of_range([f"{where}.memory: {problem}"])
+        raise out_of_range([f"{where}payload.memory: {problem}"])
 
 
 def _without_old_names(given: dict[str, Any]) -> dict[str, Any]:
@@ -210,9 +202,7 @@ async def update_collection(service: Service, call: Call) -> Any:
     given = _without_old_names(UPDATE.read(call.body))
     if given.pop("strict_mode_config", None):
         raise not_supported("strict_mode_config")
-    params = given.get("collection_params")
-    if isinstance(params, dict):
-        _check_placement(params.get("payload"), "params.payload")
+    _check_payload(given.get("collection_params"), "params.")
     changed = service.database.update_collection(call.collection, **given)
     return await service.within(call.timeout, changed)
 

@@ -100,6 +100,8 @@ class _Worker:
             settings.directory,
             sync=settings.sync,  # type: ignore[arg-type]  # the command line has a choice of them
             read_only=not self._writes,
+            memory_limit=settings.memory_of_each,
+            on_over_budget=settings.on_over_budget,
         )
         async with database:
             if not self._stops:

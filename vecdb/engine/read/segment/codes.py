@@ -84,7 +84,7 @@ def _pays(search: SegmentSearch, effort: Effort) -> bool:
     """Whether codes save more than they cost: always where originals are on disk."""
     if not effort.survivors:
         return False
-    if search.originals.placement == "mapped":
+    if search.originals.is_mapped:
         return True
     saved = (effort.candidates - effort.survivors) * 4 * search.vector.dim
     return saved > _CODES_BYTES

@@ -24,7 +24,7 @@ from vecdb.engine.read.segment.rules import Doubles, Rule
 from vecdb.engine.view import live_rows
 from vecdb.kernels import at_hand
 from vecdb.storage.format import unpack_bits
-from vecdb.vectors.datatypes import bytes_per_vector
+from vecdb.vectors.datatypes import bytes_per_vector, for_kernels
 
 Floats = npt.NDArray[np.float32]
 Offsets = npt.NDArray[np.int64]
@@ -93,7 +93,7 @@ def _best_of_blocks(search: SegmentSearch, rule: Rule, compiled: bool) -> _Best:
     blocks = segment_view.segment.blocks(name, segment_view.rows)
     pieces = _pieces(search, blocks)
 
-    def best_of(some: Iterator[tuple[int, Floats, Offsets]]) -> _Best:
+    def best_of(some: Iterator[tuple[int, npt.NDArray[Any], Offsets]]) -> _Best:
         best = _Best(rule, search.limit)
         for base, vectors, rows in some:
             scores = np.empty((len(search.queries), len(rows)), dtype=np.float32)
@@ -104,8 +104,9 @@ def _best_of_blocks(search: SegmentSearch, rule: Rule, compiled: bool) -> _Best:
         return best
 
     values = segment_view.rows * search.vector.dim * len(search.queries)
-    in_file = segment_view.segment.vectors(name) is not None
-    if not in_file or values < _SHARED_VALUES or rule.most < math.inf or processors() == 1:
+    vectors_file = segment_view.segment.vectors(name)
+    alone = vectors_file is None or vectors_file.placement == "cold"  # it comes in pieces
+    if alone or values < _SHARED_VALUES or rule.most < math.inf or processors() == 1:
         return best_of(pieces)
     every = list(pieces)
     count = processors()
@@ -117,8 +118,8 @@ def _best_of_blocks(search: SegmentSearch, rule: Rule, compiled: bool) -> _Best:
 
 
 def _pieces(
-    search: SegmentSearch, blocks: Iterator[tuple[int, Floats]]
-) -> Iterator[tuple[int, Floats, Offsets]]:
+    search: SegmentSearch, blocks: Iterator[tuple[int, npt.NDArray[Any]]]
+) -> Iterator[tuple[int, npt.NDArray[Any], Offsets]]:
     """The allowed rows of blocks, some at a time: (first row of the block, the block, rows in
     it)."""
     step = _step(search)
@@ -143,9 +144,13 @@ def _compiled(search: SegmentSearch, rows: int) -> bool:
 
 
 def _score(
-    search: SegmentSearch, vectors: Floats, rows: Offsets, out: Floats, compiled: bool
+    search: SegmentSearch,
+    vectors: npt.NDArray[Any],
+    rows: Offsets,
+    out: Floats,
+    compiled: bool,
 ) -> None:
-    metric = search.vector.metric
+    metric = search.vector.of_originals
     if not compiled:
         chosen = vectors[rows]
         for number, example in enumerate(search.queries):
@@ -153,7 +158,7 @@ def _score(
         return
     score, code = score_rows(), metrics()[metric]
     for number, example in enumerate(search.queries):
-        score(code, vectors, example, rows, out[number])
+        score(code, for_kernels(vectors), example, rows, out[number])
 
 
 class _Best:

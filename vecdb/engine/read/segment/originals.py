@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,9 +24,12 @@ from vecdb.kernels import at_hand
 from vecdb.linear_algebra import dots
 from vecdb.storage.catalog import Bits
 from vecdb.storage.format import unpack_bits
+from vecdb.vectors.datatypes import for_kernels, of_unit_length, wide
 
 Floats = npt.NDArray[np.float32]
 Offsets = npt.NDArray[np.int64]
+Block = tuple[int, npt.NDArray[Any]]
+"""The first row of some, and their vectors in their datatype, ``(n, dim)``."""
 
 # Up to here (16 MiB of vectors: 2 ms) numpy does, unless kernels are at hand.
 _NUMPY_VALUES = 4 << 20
@@ -46,16 +50,16 @@ def originals(search: SegmentSearch, candidates: Candidates) -> Candidates:
     """
     rows, counts, queries = candidates.rows, candidates.counts, len(candidates.rows)
     vectors_file = search.originals
-    if vectors_file.cold:
+    if vectors_file.waits:
         vectors_file.ask_for(np.unique(rows))
     started = time.perf_counter()
-    vectors = vectors_file.verify_rows(rows.ravel()).reshape(
+    vectors = for_kernels(vectors_file.verify_rows(rows.ravel())).reshape(
         search.segment_view.rows, search.vector.dim
     )
     limit = min(search.limit, rows.shape[1])
     scores = np.empty((queries, limit), dtype=np.float32)
     best = np.empty((queries, limit), dtype=np.int64)
-    metric = metrics()[search.vector.metric]
+    metric = metrics()[search.vector.of_originals]
     sure = np.empty((queries, 2), dtype=np.float32)
     estimates, bounds = candidates.scores, candidates.bounds
     if bounds is None:
@@ -71,17 +75,17 @@ def originals(search: SegmentSearch, candidates: Candidates) -> Candidates:
     return Candidates(best, counts, scores, sure=sure)
 
 
-def cold(search: SegmentSearch) -> bool:
+def waits(search: SegmentSearch) -> bool:
     """Whether the last rows came from the disk: then only what is needed should be read."""
-    return search.originals.cold
+    return search.originals.waits
 
 
 @contextmanager
-def reading(search: SegmentSearch, rows: Offsets) -> Iterator[Floats]:
-    """The vectors of a segment, ``float32 (n, dim)``, for a block that reads these ``rows`` of
-    them."""
+def reading(search: SegmentSearch, rows: Offsets) -> Iterator[npt.NDArray[Any]]:
+    """The vectors of a segment in their datatype, ``(n, dim)``, for a block that reads these
+    ``rows`` of them."""
     originals = search.originals
-    if originals.cold:
+    if originals.waits:
         originals.ask_for(np.unique(rows))
     started = time.perf_counter()
     yield originals.verify_rows(rows).reshape(search.segment_view.rows, search.vector.dim)
@@ -101,7 +105,7 @@ def exact_scan(search: SegmentSearch, why: str = "no index") -> list[Best]:
         return [(np.empty(0, np.float32), np.empty(0, np.int64))] * len(search.queries)
     compiled = at_hand()
     few = mask is not None and in_file and count * _FEW <= segment_view.rows
-    if few and compiled and (search.originals.cold or search.originals.unverified_blocks):
+    if few and compiled and (search.originals.waits or search.originals.unverified_blocks):
         rows = np.empty(count + 64, dtype=np.int64)  # the kernel needs some room
         select_rows()(mask, 0, segment_view.rows, rows)
         counts = np.full(len(search.queries), count)
@@ -118,22 +122,26 @@ def _exact_scan(search: SegmentSearch, query: Floats, compiled: bool) -> Best:
     blocks = segment_view.segment.blocks(vector.name, segment_view.rows)
     limit = min(search.limit, segment_view.rows)
     if not compiled and segment_view.rows * vector.dim <= _NUMPY_VALUES:
-        return _numpy_scan(blocks, vector.metric, query, limit, mask)
+        return _numpy_scan(blocks, vector.of_originals, query, limit, mask)
     scan, topk_sort = scan_and_sort()
-    metric = metrics()[vector.metric]
+    metric = metrics()[vector.of_originals]
 
-    def best_of(pieces: Iterable[tuple[int, Floats]]) -> Best:
+    def best_of(pieces: Iterable[Block]) -> Best:
         scores = np.empty(limit, dtype=np.float32)
         rows = np.empty(limit, dtype=np.int64)
         filled = 0
         for base, block in pieces:
             bits = _ALL if mask is None else mask[base >> 3 : (base + len(block) + 7) >> 3]
-            filled = scan(metric, block, query, bits, base, scores, rows, filled)
+            filled = scan(metric, for_kernels(block), query, bits, base, scores, rows, filled)
         topk_sort(scores, rows, filled)
         return scores[:filled], rows[:filled]
 
-    in_file = segment_view.segment.vectors(vector.name) is not None
-    if not in_file or search.allowed * vector.dim < _SHARED_VALUES:
+    vectors_file = segment_view.segment.vectors(vector.name)
+    if (
+        vectors_file is None
+        or vectors_file.placement == "cold"  # it comes in pieces, and the disk is what takes time
+        or search.allowed * vector.dim < _SHARED_VALUES
+    ):
         return best_of(blocks)
     shares = [(lambda share=share: best_of(share)) for share in _shares(blocks, processors())]
     results = run_all(shares)
@@ -142,7 +150,7 @@ def _exact_scan(search: SegmentSearch, query: Floats, compiled: bool) -> Best:
     return scores[best], rows[best]
 
 
-def _shares(blocks: Iterable[tuple[int, Floats]], count: int) -> list[list[tuple[int, Floats]]]:
+def _shares(blocks: Iterable[Block], count: int) -> list[list[Block]]:
     """The one block of a file segment in ``count`` shares, each of whole bytes of a mask."""
     [(base, block)] = blocks
     step = max(8, -(-len(block) // count) + 7 & ~7)
@@ -150,7 +158,7 @@ def _shares(blocks: Iterable[tuple[int, Floats]], count: int) -> list[list[tuple
 
 
 def _numpy_scan(
-    blocks: Iterable[tuple[int, Floats]],
+    blocks: Iterable[Block],
     metric: str,
     query: Floats,
     limit: int,
@@ -172,11 +180,12 @@ def _numpy_scan(
     return scores[best], rows[best]
 
 
-def exact_scores(metric: str, vectors: Floats, query: Floats) -> Floats:
-    """Scores of rows of vectors, larger is better: ``float32 (n,)``."""
+def exact_scores(metric: str, vectors: npt.NDArray[Any], query: Floats) -> Floats:
+    """Scores of rows of vectors in any datatype, larger is better: ``float32 (n,)``."""
+    vectors = wide(vectors)
     scores: Floats
-    if metric == "dot":
-        scores = dots(vectors, query)
+    if metric in ("dot", "cosine"):
+        scores = dots(vectors if metric == "dot" else of_unit_length(vectors), query)
         return scores
     difference = vectors - query
     if metric == "euclid":

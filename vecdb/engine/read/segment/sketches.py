@@ -6,6 +6,8 @@ search has to look deeper.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 from msgspec import Struct
@@ -49,14 +51,14 @@ def sketches(search: SegmentSearch, visit: Visit) -> Candidates:
 
 
 def sketches_and_originals(
-    search: SegmentSearch, visit: Visit, vectors: Floats
+    search: SegmentSearch, visit: Visit, vectors: npt.NDArray[Any]
 ) -> Candidates | None:
-    """Both stages in one call of a kernel. ``vectors: float32 (rows, dim)``, in memory. None: that
-    is not deep enough for the rows that the mask allows."""
+    """Both stages in one call of a kernel. ``vectors``: of all rows as kernels take them, in
+    memory. None: that is not deep enough for the rows that the mask allows."""
     index, effort, candidates = visit.index, visit.effort, visit.candidates
     clustered = index.clustered
     blocks = index.sketch.verify().reshape(clustered.sketch_shape)
-    metric, limit = metrics()[search.vector.metric], min(search.limit, candidates)
+    metric, limit = metrics()[search.vector.of_originals], min(search.limit, candidates)
     nearest = clustered.nearest_by(
         blocks, candidates, effort.gap, metric, vectors, limit, search.mask
     )
@@ -81,7 +83,7 @@ def scan_pays(search: SegmentSearch, visit: Visit) -> bool:
     sketches that a visit takes."""
     _, block_bytes = visit.index.clustered.sketch_shape
     sketched = visit.effort.rows * block_bytes // BLOCK_ROWS
-    return search.allowed <= visit.candidates or 4 * search.vector.dim * search.allowed <= sketched
+    return search.allowed <= visit.candidates or search.vector.bytes * search.allowed <= sketched
 
 
 def sketches_of_allowed(search: SegmentSearch, visit: Visit) -> tuple[Candidates, Effort] | None:

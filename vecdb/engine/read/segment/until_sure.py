@@ -15,7 +15,8 @@ from vecdb import models
 from vecdb.engine.read.segment.candidates import Best, SegmentSearch
 from vecdb.engine.read.segment.estimates import Estimates
 from vecdb.engine.read.segment.kernels import metrics, scan_and_sort, until_sure
-from vecdb.engine.read.segment.originals import cold, exact_scan, reading
+from vecdb.engine.read.segment.originals import exact_scan, reading, waits
+from vecdb.vectors.datatypes import for_kernels
 
 Floats = npt.NDArray[np.float32]
 Offsets = npt.NDArray[np.int64]
@@ -46,7 +47,7 @@ def best_until_sure(
     as the recall rises: asking for more of either never gives less.
     """
     estimates.ask(query)
-    metric, strays = metrics()[search.vector.metric], estimates.strays
+    metric, strays = metrics()[search.vector.of_originals], estimates.strays
     limit, wanted = min(search.limit, search.allowed), min(wanted, search.allowed)
     allowed = search.allowed - len(strays)
     (score, rescore_until_sure), (_, topk_sort) = until_sure(), scan_and_sort()
@@ -54,7 +55,7 @@ def best_until_sure(
     if len(strays):
         with reading(search, strays) as vectors:
             exact = np.empty(len(strays), np.float32)
-            filled = score(metric, vectors, query, strays, exact, *best, filled)
+            filled = score(metric, for_kernels(vectors), query, strays, exact, *best, filled)
     kept, upto = 0, max(_FEWEST, int(estimates.first * limit))
     most = max(upto, allowed // _MOST)
     listed = max(estimates.listed_least, int(estimates.listed * upto))
@@ -68,12 +69,12 @@ def best_until_sure(
             exact = np.append(exact[:kept], np.empty(len(rows) - kept, np.float32))
             listed *= _LISTED_AGAIN
         upto = min(upto, len(rows))
-        stop = upto if cold(search) else 7 * len(rows) // 8
+        stop = upto if waits(search) else 7 * len(rows) // 8
         with reading(search, rows[kept : max(upto, stop)]) as vectors:
             if kept == 0:
-                known = estimates.cut_off(vectors[rows[:_FEWEST]])
+                known = estimates.cut_off(search.vector.compared(vectors[rows[:_FEWEST]]))
             kept, filled, sure = rescore_until_sure(
-                *(metric, vectors, query, estimated, scales, estimates.others, rows),
+                *(metric, for_kernels(vectors), query, estimated, scales, estimates.others, rows),
                 *(kept, upto, stop, allowed, most, may_be_missed, known, exact, *best, filled),
             )
         upto = 2 * kept
@@ -86,7 +87,7 @@ def best_until_sure(
             exact = np.empty(len(rows), np.float32)
         with reading(search, rows[kept:wanted]) as vectors:
             more = rows[kept:wanted], exact[kept:wanted]
-            filled = score(metric, vectors, query, *more, *best, filled)
+            filled = score(metric, for_kernels(vectors), query, *more, *best, filled)
         kept = min(wanted, len(rows))
     topk_sort(*best, filled)
     if search.explain is not None:

@@ -27,6 +27,7 @@ from vecdb.engine.read.segment.until_sure import FEWEST_DIMENSIONS, best_until_s
 from vecdb.index import Effort
 from vecdb.storage.derived import Index, QuantizedVectors
 from vecdb.storage.memory import all_alive
+from vecdb.vectors.datatypes import for_kernels
 
 _SCAN_BYTES = 256 << 10
 """To prepare a query for a scan of estimates, and to score some dozen candidates, takes as long as
@@ -114,10 +115,11 @@ def _cheapest(
     codec = {} if quantized is None else quantized.codec
     if codec.get("kind") == "scalar" and codec.get("quantile") is None:
         codes = _SCAN_BYTES + _HERE_AND_THERE * allowed * dim
-        if search.originals.placement == "mapped":
+        if search.originals.is_mapped:
             # These codes tell more: fewer originals are read.
             sketches, codes = _NEVER, _SCAN_BYTES + allowed * dim
-    if _MOST_RESULTS * search.limit > allowed or 4 * dim * allowed <= min(sketches, codes):
+    originals = search.vector.bytes * allowed
+    if _MOST_RESULTS * search.limit > allowed or originals <= min(sketches, codes):
         return None
     if quantized is not None and codes < sketches:
         return CodeEstimates(quantized, count, search.mask)
@@ -173,8 +175,10 @@ def _through_stages(search: SegmentSearch, visit: Visit) -> tuple[Candidates, Ef
     if search.mask is not None and scan_pays(search, visit):
         return None
     by_codes = visit.quantized if uses_codes(search, visit) else None
-    if by_codes is None and vectors_file.placement == "anonymous":
-        vectors = vectors_file.array.reshape(search.segment_view.rows, search.vector.dim)
+    if by_codes is None and not vectors_file.is_mapped:
+        vectors = for_kernels(vectors_file.array).reshape(
+            search.segment_view.rows, search.vector.dim
+        )
         found = sketches_and_originals(search, visit, vectors)  # verified when loaded
         if found is not None:
             return found, effort
