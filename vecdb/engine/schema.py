@@ -62,7 +62,6 @@ class VectorSchema(Struct, frozen=True):
         return self.dim == SPARSE
 
     @property
-    @property
     def is_multi(self) -> bool:
         """Whether vectors are multivectors."""
         return is_multi(self.dim)

@@ -237,6 +237,7 @@ TOKEN_INDEX = FileKind(
     "<u1",
     _only(is_multi),
     "indexes",
+    placed="index",
     derived=True,
     optional=True,
 )
@@ -247,7 +248,7 @@ TOKEN_LABELS = FileKind(
     "<u1",
     _only(is_multi, lambda dim: 2),
     "indexes",
-    placed="codes",
+    placed="index",
     derived=True,
     optional=True,
 )
