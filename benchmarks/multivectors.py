@@ -1,7 +1,8 @@
 """Multivectors beside Qdrant Edge: passages of made-up tokens, as late interaction has them.
 
     python -m benchmarks.multivectors FOLDER                20000 passages; Edge if it is installed
-    python -m benchmarks.multivectors FOLDER --rows 5000
+    python -m benchmarks.multivectors FOLDER --rows 2000
+    python -m benchmarks.multivectors FOLDER --plain        without HNSW, which takes Edge hours
 
 A passage is of one of some topics, and has some 60 tokens of 128 numbers: each is a word, moved by
 the topic and by the passage, under Cosine. A query has 32 tokens: some words of a passage, moved a
@@ -16,6 +17,7 @@ import argparse
 import json
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -156,8 +158,8 @@ def vecdb_contender(folder: Path, passages: Passages) -> Contender:
     }, info
 
 
-def edge_contender(folder: Path, passages: Passages) -> Contender:
-    """The same of Qdrant Edge, with HNSW over multivectors."""
+def edge_contender(folder: Path, passages: Passages, *, plain: bool) -> Contender:
+    """The same of Qdrant Edge, with HNSW over multivectors, or ``plain``: all are compared."""
     import qdrant_edge as edge
 
     started = time.perf_counter()
@@ -172,7 +174,9 @@ def edge_contender(folder: Path, passages: Passages) -> Contender:
                 "tokens": edge.EdgeVectorParams(size=DIM, distance=cosine, multivector_config=many),
                 "middle": edge.EdgeVectorParams(size=DIM, distance=cosine),
             },
-            optimizers=edge.EdgeOptimizersConfig(default_segment_number=1, indexing_threshold=100),
+            optimizers=edge.EdgeOptimizersConfig(
+                default_segment_number=1, indexing_threshold=0 if plain else 100
+            ),
             wal_enabled=False,
         )
         shard = edge.EdgeShard.create(str(folder), config)
@@ -208,6 +212,8 @@ def edge_contender(folder: Path, passages: Passages) -> Contender:
         for ef in (16, 32, 64, 128, 256)
     }
     exact = edge.SearchParams(exact=True)
+    if plain:
+        ways = {}
     return {"exact": lambda query: ids(query, exact), **ways, "rerank": rerank}, info
 
 
@@ -240,15 +246,19 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=20_000)
     parser.add_argument("--queries", type=int, default=100)
     parser.add_argument("--without-edge", action="store_true")
+    parser.add_argument("--plain", action="store_true", help="Edge without HNSW")
     arguments = parser.parse_args()
     arguments.folder.mkdir(parents=True, exist_ok=True)
     passages = Passages(arguments.rows)
     ways: dict[str, Search] = {}
-    for name, make in {"vecdb": vecdb_contender, "qdrant-edge": edge_contender}.items():
-        if name == "vecdb" or not arguments.without_edge:
-            found, info = make(arguments.folder / f"{name}-{arguments.rows}", passages)
-            print(name, json.dumps(info), flush=True)
-            ways |= {f"{name} {way}": search for way, search in found.items()}
+    edge = partial(edge_contender, plain=arguments.plain)
+    makes: dict[str, Callable[[Path, Passages], Contender]] = {"vecdb": vecdb_contender}
+    if not arguments.without_edge:
+        makes["qdrant-edge-plain" if arguments.plain else "qdrant-edge"] = edge
+    for name, make in makes.items():
+        found, info = make(arguments.folder / f"{name}-{arguments.rows}", passages)
+        print(name, json.dumps(info), flush=True)
+        ways |= {f"{name} {way}": search for way, search in found.items()}
     measure(ways, passages.queries(arguments.queries), ways["vecdb exact"])
 
 

@@ -233,6 +233,23 @@ def test_what_is_not_alike_is_told(
     assert "by vector 'b'" not in text.replace(f"point {points[9].id!r}", "")
 
 
+def test_multivectors_are_pushed_and_pulled(db: VecDB, server: Server) -> None:
+    many = {"size": 3, "distance": "Cosine", "multivector_config": {"comparator": "max_sim"}}
+    db.create_collection("late", {"m": many})
+    rows = [[[1.0 + i, 2.0, 3.0]] * (1 + i % 3) for i in range(30)]
+    db.upsert("late", [{"id": i, "vector": {"m": row} if i else {}} for i, row in enumerate(rows)])
+    for grpc in (False, True):
+        options: dict[str, Any] = {"prefer_grpc": grpc, "grpc_port": grpc_port(server)}
+        name = f"late by {grpc}"
+        report = exchange.push_collection(db.collection("late"), server.url, name, **options)
+        assert report.differences == []
+        report = exchange.pull_collection(db, server.url, name, **options)
+        assert report.differences == []
+        assert report.points == 30
+        [one] = db.retrieve(name, [4], with_vectors=True)
+        assert one.vector == db.retrieve("late", [4], with_vectors=True)[0].vector
+
+
 def test_a_server_that_does_not_answer_is_named(db: VecDB) -> None:
     given = of_two_vectors(db)
     for grpc in (False, True):
@@ -257,9 +274,7 @@ def test_the_key_is_sent_and_a_wrong_one_refused(db: VecDB, tmp_path: Path) -> N
             assert report.differences == []
 
 
-@pytest.mark.parametrize(
-    "more", [{"datatype": "turbo4"}, {"multivector_config": {"comparator": "max_sim"}}]
-)
+@pytest.mark.parametrize("more", [{"datatype": "turbo4"}])
 def test_what_vecdb_has_not_is_refused(server: Server, more: dict[str, Any]) -> None:
     """Not made without it, in silence."""
 

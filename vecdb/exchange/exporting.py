@@ -148,6 +148,11 @@ def _names(
                 f"vectors: there is no vector {name!r} in {collection.name!r}; there are: "
                 f"{', '.join(map(repr, known)) or 'none'}"
             )
+        if known[name].multivector_config is not None:
+            raise InvalidInputError(
+                f"vectors: {name!r} is of multivectors, which no file holds; choose among "
+                f"{[n for n, params in known.items() if params.multivector_config is None]}"
+            )
     if kind.one_vector and len(names) != 1:
         raise InvalidInputError(
             f"vectors: {kind.name} holds the vectors of one name; choose one of "

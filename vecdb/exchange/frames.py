@@ -95,9 +95,11 @@ def to_arrow(points: Points) -> Any:
 
 
 def _vectors(pa: Any, values: list[Any]) -> Any:
-    """The vectors of one name: lists of one length, or indices and values."""
+    """The vectors of one name: lists of one length, lists of these, or indices and values."""
     some = next(value for value in values if value is not None)
     if not isinstance(some, SparseVector):
+        if isinstance(some[0], list):
+            return pa.array(values, pa.list_(pa.list_(pa.float32(), len(some[0]))))
         return pa.array(values, pa.list_(pa.float32(), len(some)))
     parts = [("indices", pa.list_(pa.uint32())), ("values", pa.list_(pa.float32()))]
     given = [None if each is None else to_builtins(each) for each in values]

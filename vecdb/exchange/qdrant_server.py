@@ -166,8 +166,7 @@ class There:
         given = params.vectors or {}
         vectors = given if isinstance(given, dict) else {"": given}
         self.vectors = {
-            name: dense(each.size, each.distance.value)
-            + (", many a point" if each.multivector_config else "")
+            name: dense(each.size, each.distance.value, many=each.multivector_config is not None)
             for name, each in vectors.items()
         } | {
             name: sparse(each.modifier.value if each.modifier else None)

@@ -49,9 +49,9 @@ class Side(Protocol):
         """The scores of the points nearest to a vector, found by an exact search, best first."""
 
 
-def dense(size: int, distance: str) -> str:
-    """What dense vectors are, as far as points and scores depend on it."""
-    return f"{size} numbers by {distance}"
+def dense(size: int, distance: str, *, many: bool) -> str:
+    """What dense vectors are, or multivectors, as far as points and scores depend on it."""
+    return f"{size} numbers by {distance}{', many a point' if many else ''}"
 
 
 def sparse(modifier: str | None) -> str:
@@ -67,7 +67,9 @@ class Here:
         self.where = f"collection {collection.name!r} here"
         config = collection.info().config
         self.vectors = {
-            name: dense(params.size, params.distance.value)
+            name: dense(
+                params.size, params.distance.value, many=params.multivector_config is not None
+            )
             for name, params in vector_params(config).items()
         } | {
             name: sparse(params.modifier.value if params.modifier else None)
