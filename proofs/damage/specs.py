@@ -148,12 +148,14 @@ COLLECTIONS: dict[str, Spec] = {
         },
     ),
     # Indexes: of the name that the rows are in order of, and of one that has its own order; some
-    # points have no vector of a name. The other segment is too small for one.
+    # points have no vector of a name. The other segment is too small for one. One is of float16.
     "indexed": Spec(
-        {"a": (64, "Euclid"), "b": (32, "Dot")},
+        {"a": (64, "float16 Euclid"), "b": (32, "Dot")},
         {
             "vectors_config": {
-                "a": _vector(64, "Euclid", on_disk=True, quantization_config=SCALAR),
+                "a": _vector(
+                    *(64, "Euclid"), datatype="float16", on_disk=True, quantization_config=SCALAR
+                ),
                 "b": _vector(32, "Dot"),
             },
         },

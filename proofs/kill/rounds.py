@@ -40,6 +40,7 @@ SCHEMAS: list[dict[str, tuple[int, str]]] = [
     {"": (68, "Manhattan")},
     {"a": (64, "Dot"), "s": (PLACES, "Idf")},
     {"a": (64, "Euclid"), "m": (16, "Many Cosine")},
+    {"a": (64, "uint8 Euclid"), "b": (64, "float16 Dot")},
     {},
 ]
 # What the parent waits for before it kills: how often that is drawn, and how many seconds more

@@ -52,8 +52,8 @@ class _Asked:
             self._examples.append(self._oracle.weighted(name, points[chosen].vectors[name]))
             return chosen
         vector = self._pool.vector(self._rng, name, self._oracle.vectors[name])
-        stored = self._oracle.stored(name, vector)
-        self._examples.append(self._oracle.weighted(name, stored))
+        asked = self._oracle.asked(name, vector)
+        self._examples.append(self._oracle.weighted(name, asked))
         return vector
 
     def _some(self, least: int, most: int) -> list[Any]:

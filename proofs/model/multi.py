@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from proofs.model.narrow import NARROW
+
 MANY = {f"Many {name}": name for name in ("Cosine", "Dot", "Euclid", "Manhattan")}
 """What stands for a distance where vectors are multivectors, and their distance."""
 _MAX_SIM = {"comparator": "max_sim"}
@@ -18,6 +20,9 @@ Pairs = Callable[[npt.NDArray[Any], npt.NDArray[Any]], npt.NDArray[np.float64]]
 
 def params_of(dim: int, distance: str) -> dict[str, Any]:
     """What a collection is told of vectors that are not sparse."""
+    if distance in NARROW:
+        datatype, distance = NARROW[distance]
+        return {"size": dim, "distance": distance, "datatype": datatype}
     if distance not in MANY:
         return {"size": dim, "distance": distance}
     return {"size": dim, "distance": MANY[distance], "multivector_config": _MAX_SIM}
@@ -25,8 +30,8 @@ def params_of(dim: int, distance: str) -> dict[str, Any]:
 
 def kind_of(params: Mapping[str, Any]) -> list[Any]:
     """The inverse: dimension and distance."""
-    many = params.get("multivector_config") is not None
-    return [params["size"], f"Many {params['distance']}" if many else params["distance"]]
+    first = "Many" if params.get("multivector_config") is not None else params.get("datatype")
+    return [params["size"], f"{first} {params['distance']}" if first else params["distance"]]
 
 
 def max_sims(

@@ -19,6 +19,8 @@ import numpy.typing as npt
 
 from proofs.model import meaning
 from proofs.model.multi import MANY, max_sims
+from proofs.model.narrow import plain as plain_distance
+from proofs.model.narrow import rounded
 from proofs.model.sparse import MODIFIERS, is_given, numbers_of
 
 Floats = npt.NDArray[np.float32]
@@ -27,7 +29,10 @@ PointId = int | str  # a str is a canonical UUID
 SCALE = max(1, int(os.environ.get("VECDB_TEST_SCALE", "1")))
 """How many times longer than by default the searches for bugs are."""
 
-SIMILARITIES = ("Cosine", "Dot", "Many Cosine", "Many Dot", *MODIFIERS)
+SIMILARITIES = (
+    *("Cosine", "Dot", "Many Cosine", "Many Dot", "float16 Dot", "uint8 Dot"),
+    *MODIFIERS,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +77,11 @@ class Oracle:
     # -- writing ---------------------------------------------------------------------------
 
     def stored(self, name: str, vector: Any) -> Floats:
-        """The vector as it is kept: float32, of length 1 under Cosine."""
+        """The vector as it is kept: as float32, of length 1 under Cosine."""
+        return rounded(self.asked(name, vector), self.vectors[name][1])
+
+    def asked(self, name: str, vector: Any) -> Floats:
+        """The same of a query, which is not rounded to what originals are kept in."""
         array = np.asarray(numbers_of(vector) if is_given(vector) else vector, dtype=np.float32)
         dim, distance = self.vectors[name]
         assert array.shape[-1] == dim
@@ -185,7 +194,7 @@ class Oracle:
         """The public score of every matching point that has the vector, and, if vectors are sparse,
         an index in common with the query."""
         distance = self.vectors[name][1]
-        wanted = self.weighted(name, self.stored(name, query))
+        wanted = self.weighted(name, self.asked(name, query))
         ids = [i for i in self.matching(filter) if name in self.points[i].vectors]
         if not ids:
             return {}
@@ -200,7 +209,7 @@ class Oracle:
             ids, rows = [ids[row] for row in shared], rows[shared]
         if distance in SIMILARITIES:
             scores = rows @ wanted
-        elif distance == "Euclid":
+        elif plain_distance(distance) == "Euclid":
             scores = np.sqrt(np.square(rows - wanted).sum(axis=1))
         else:
             scores = np.abs(rows - wanted).sum(axis=1)
@@ -217,7 +226,7 @@ class Oracle:
         """How near rows are to an example, larger is nearer; squared under Euclid."""
         distance = self.vectors[name][1]
         if distance not in MANY:
-            return _similarities(distance, rows, example)
+            return _similarities(plain_distance(distance), rows, example)
         return max_sims(partial(_similarities, MANY[distance]), rows, example)
 
     def weighted(self, name: str, query: Floats) -> npt.NDArray[np.float64]:
@@ -338,7 +347,7 @@ class Oracle:
         if not found:
             return None
         rows = self.rows(name, ids)
-        wanted = self.stored(name, query)
+        wanted = self.asked(name, query)
         relevance = self.similarities(name, rows, wanted)
         ranked = self.similarities(name, rows, self.weighted(name, wanted))
         last = np.sort(ranked)[::-1][: min(candidates, len(ids))][-1]

@@ -17,6 +17,7 @@ import numpy as np
 
 from proofs.model.drawing import FIELDS, random_conditions, random_payload
 from proofs.model.multi import MANY, params_of
+from proofs.model.narrow import drawn
 from proofs.model.oracle import Floats, Oracle, PointId
 from proofs.model.sparse import MODIFIERS, PLACES, given
 from vecdb import models
@@ -105,7 +106,7 @@ class Pool:
         dim, distance = kind
         table = self._table(name, dim)
         vector: Floats = table[rng.randrange(len(table))]
-        vector = vector * np.float32(rng.choice((1, 1, -1, 0.5, 2)))
+        vector = drawn(vector * np.float32(rng.choice((1, 1, -1, 0.5, 2))), distance)
         if distance in MANY:
             more = table[[rng.randrange(len(table)) for _ in range(rng.randrange(4))]]
             return np.concatenate([vector[None], more])
@@ -144,7 +145,7 @@ def draw(
         return Write(verb, form, names=(rng.choice(FIELDS), kind))
     if verb in VECTOR_NAMES:
         verb = "delete_vector_name" if _NEW in oracle.vectors else "create_vector_name"
-        distance = rng.choice(("Dot", "Euclid", "Many Dot", *MODIFIERS))
+        distance = rng.choice(("Dot", "Euclid", "Many Dot", "uint8 Euclid", *MODIFIERS))
         dim = PLACES if distance in MODIFIERS else rng.randint(2, 9)
         return Write(verb, form, names=(_NEW, str(dim), distance))
     if verb == "batch_update_points":

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from proofs.model.multi import MANY, kind_of, max_sims
+from proofs.model.narrow import plain
 from proofs.model.oracle import SIMILARITIES, Oracle, Points
 from proofs.model.oracle import read as read_points
 from proofs.model.sparse import MODIFIERS, PLACES, given
@@ -174,7 +175,7 @@ def _search_difference(db: VecDB, name: str, model: Model) -> str | None:
             scores = max_sims(np.matmul, several, query)
         elif similar:
             scores = rows @ query
-        elif distance == "Euclid":
+        elif plain(distance) == "Euclid":
             scores = -np.sqrt(np.square(rows - query).sum(axis=1))
         else:
             scores = -np.abs(rows - query).sum(axis=1)

@@ -126,6 +126,13 @@ WORKLOADS: dict[str, Workload] = {
         ),
         setup=(Create(space="multi"), Put(0, 20, 0), Flush(), Put(14, 12, 1)),
     ),
+    "narrow": Workload(
+        (
+            *(PutVectors((0, 1, 15), 5, "b"), DropVectors((2, 3, 16), "b"), Put(5, 4, 6)),
+            *(Flush(), PutVectors((2, 7), 8, "a"), Optimize(DURING), Put(20, 3, 7)),
+        ),
+        setup=(Create(space="narrow"), Put(0, 20, 0), Flush(), Put(14, 12, 1)),
+    ),
     "multi-merge": Workload(
         (Put(310, 3, 5), Optimize(DURING), PutVectors((4,), 8, "m"), Rename("only-a"), Flush()),
         setup=(

@@ -36,6 +36,7 @@ SCHEMAS: list[dict[str, tuple[int, str]]] = [
     {"a": (32, "Dot"), "b": (16, "Cosine")},
     {"": (32, "Euclid")},
     {"a": (32, "Cosine"), "words": (PLACES, "Idf"), "s": (PLACES, "Sparse")},
+    {"a": (32, "float16 Dot"), "b": (16, "uint8 Euclid"), "c": (5, "float16 Manhattan")},
     {"a": (32, "Dot"), "m": (8, "Many Cosine"), "n": (5, "Many Euclid")},
 ]
 

@@ -153,7 +153,6 @@ SUITES = (
                 "unknown fields of points are refused",
                 said="unknown field `payload`",
             ),
-            Expected("::test_query_validation", "a refusal has other words", said="order_by query"),
             Expected(
                 "::test_formula",
                 "null is no number, as in local mode; Qdrant asks an index, which has none",

@@ -12,6 +12,8 @@ from vecdb import Collection, VecDB, models
 ONE_VECTOR = ("npy", "fvecs", "fbin", "hdf5")
 SEVERAL = ("jsonl", "parquet", "safetensors")
 FORMATS = (*SEVERAL, *ONE_VECTOR)
+MANY: Any = {"size": 2, "distance": "Dot", "multivector_config": {"comparator": "max_sim"}}
+"""Of multivectors."""
 
 
 def of_two_vectors(db: VecDB, name: str = "two", count: int = 250, seed: int = 0) -> Collection:
@@ -48,6 +50,33 @@ def of_two_vectors(db: VecDB, name: str = "two", count: int = 250, seed: int = 0
     db.create_payload_index(name, "number", "integer")
     db.create_payload_index(name, "text", {"type": "text", "tokenizer": "word", "lowercase": True})
     return db.collection(name)
+
+
+def of_unequal_vectors(db: VecDB, dense: bool = True, count: int = 250) -> Collection:
+    """Points with sparse vectors of two names, some of them with nothing, and with multivectors;
+    some of each are absent."""
+    db.create_collection(
+        "c",
+        {"d": {"size": 3, "distance": "Dot"}, "many": MANY} if dense else {},
+        sparse_vectors_config={
+            "words": models.SparseVectorParams(modifier=models.Modifier.IDF),
+            "plain": models.SparseVectorParams(index=models.SparseIndexParams(on_disk=True)),
+        },
+    )
+    rng, points = np.random.default_rng(4), []
+    for number in range(count):
+        vector: dict[str, Any] = {"d": rng.normal(size=3)} if dense and number % 4 else {}
+        if dense and number % 7:
+            vector["many"] = rng.normal(size=(int(rng.integers(1, 5)), 2))
+        for name, share in (("words", 3), ("plain", 5)):
+            if number % share:
+                size = int(rng.integers(0, 6))
+                indices = rng.choice([0, 1, 2, 7, 1000, 2**31, 2**32 - 1], size, replace=False)
+                values = rng.normal(size=size).astype(np.float32)
+                vector[name] = models.SparseVector(indices=indices.tolist(), values=values.tolist())
+        points.append({"id": number, "vector": vector, "payload": {"n": number}})
+    db.upsert("c", points)
+    return db.collection("c")
 
 
 def payload_of(row: int) -> dict[str, Any] | None:

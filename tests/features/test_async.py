@@ -519,6 +519,41 @@ def test_writes_are_made_in_the_order_in_which_they_were_called(
     asyncio.run(main())
 
 
+def test_points_that_come_together_are_checked_together_and_refused_apart(
+    tmp_path: Path, syncs: list[str]
+) -> None:
+    good = [{"id": n, "vector": [float(n)] * DIM} for n in range(1, 8)]
+    wrong = {"id": 100, "vector": [1.0]}
+    unknown = {"id": 101, "vector": [1.0] * DIM, "colour": "red"}
+    again = {"id": 1, "vector": [9.0] * DIM, "payload": {"n": 2}}
+    points = [*good[:3], wrong, *good[3:], unknown, again]
+
+    async def main() -> None:
+        async with AsyncVecDB(tmp_path / "db") as db:
+            await db.create_collection(NAME, CONFIG)
+            syncs.clear()
+            for some in (points, [*good, again]):
+                outcomes = await asyncio.gather(
+                    *(db.upsert(NAME, [each]) for each in some), return_exceptions=True
+                )
+                refused = [str(each) for each in outcomes if isinstance(each, Exception)]
+                if some is points:
+                    assert len(refused) == 2
+                    assert "point 100" in refused[0]
+                    assert "colour" in refused[1]
+                else:
+                    assert not refused
+                done = [e.operation_id for e in outcomes if isinstance(e, models.UpdateResult)]
+                assert done == list(range(done[0] or 0, (done[0] or 0) + len(good) + 1)), "in order"
+            assert len(syncs) == 2
+            found = await db.retrieve(NAME, range(1, 102), with_vectors=True)
+            assert [each.id for each in found] == list(range(1, 8))
+            assert found[0].payload == {"n": 2}
+            assert list(found[0].vector or []) == [9.0] * DIM
+
+    asyncio.run(main())
+
+
 class Stopping(list[Any]):
     """A list that cannot be read: an error in a program's own iterator."""
 

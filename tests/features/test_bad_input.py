@@ -1176,11 +1176,12 @@ def test_what_is_refused_is_not_among_what_is_expected(db: VecDB, refuses: Any) 
     for ask in (lambda: next(db.within("u", query, 0.5)), lambda: db.search("u", query)):
         message = refuses(InvalidInputError, ask)
         assert message.endswith("a vector, an id, or a query by nearest, got one by recommend")
-    for unscored in ({"order_by": "n"}, {"sample": "random"}, None):
+    unscored = {"in an order": {"order_by": "n"}, "in a sample": {"sample": "random"}}
+    for where, query in {**unscored, "without a query": None}.items():
         message = refuses(
-            InvalidInputError, lambda q=unscored: db.query_points("u", q, score_threshold=0.5)
+            InvalidInputError, lambda q=query: db.query_points("u", q, score_threshold=0.5)
         )
-        assert "None where points have no scores" in message
+        assert f"expected None {where}, where points have no scores" in message
 
 
 def test_a_look_up_says_whose_vector_names_it_means(db: VecDB, refuses: Any) -> None:

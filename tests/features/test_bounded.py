@@ -287,7 +287,7 @@ def test_collections_take_turns_and_one_that_is_waited_for_more_often(
         return left[store.name] >= 0
 
     monkeypatch.setattr(optimizer, "_step", step)
-    optimizer._waited_for = [stores["d"], stores["d"]]  # two callers
+    optimizer._waited_for = {1: stores["d"], 2: stores["d"]}  # two callers
     optimizer._look()
     assert turns[:8] == ["d", "a", "d", "b", "d", "c", "d", "d"]
     assert set(turns[8:11]) >= {"a"}

@@ -340,8 +340,7 @@ def test_edits_by_many_threads_lose_nothing(open_db: Callable[..., VecDB], vecto
 
     together(*map(writer, range(4)))
     wanted = {"on": True} | {f"{number}-{n}": n for number in range(4) for n in range(30)}
-    for record in collection.retrieve([1, 2]):
-        assert record.payload == wanted
+    assert [record.payload for record in collection.retrieve([1, 2])] == [wanted] * 2
 
 
 def test_close_while_others_write_and_read(open_db: Callable[..., VecDB], vectors: Any) -> None:

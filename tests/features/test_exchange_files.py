@@ -375,7 +375,9 @@ def test_wrong_dimensions_change_nothing(db: VecDB, tmp_path: Path) -> None:
         path = tmp_path / f"points.{format}"
         exchange.export_collection(given, path, vectors="a")
         db.recreate_collection("other", {"a": {"size": 6, "distance": "Dot"}})
-        with pytest.raises(InvalidInputError, match=r"expected vectors of 6 numbers.*got 7"):
+        with pytest.raises(
+            InvalidInputError, match=r"expected vectors of 6 numbers.*got vectors of 7"
+        ):
             exchange.import_collection(db, "other", path)
         assert len(db.collection("other")) == 0
     assert points_of(given) == before

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from exchange_tools import of_two_vectors, points_of
+from exchange_tools import of_two_vectors, of_unequal_vectors, points_of
 from serving import Server, serving
 
 import vecdb
@@ -65,6 +65,20 @@ def test_a_collection_goes_there_and_back(db: VecDB, server: Server, grpc: bool)
     assert back.metadata == mine.metadata
 
 
+@pytest.mark.parametrize("grpc", [False, True], ids=["rest", "grpc"])
+def test_vectors_of_unequal_length_go_there_and_back(db: VecDB, server: Server, grpc: bool) -> None:
+    given = of_unequal_vectors(db)
+    options: dict[str, Any] = {"prefer_grpc": grpc, "grpc_port": grpc_port(server)}
+    there = f"sparse by {grpc}"
+    pushed = exchange.push_collection(given, server.url, there, batch_size=64, **options)
+    assert pushed == exchange.TransferReport(there, 250, 0, 20, [])
+    exchange.pull_collection(db, server.url, there, "back", batch_size=64, **options)
+    assert points_of(db.collection("back")) == points_of(given)
+    back = db.get_collection("back").config.params
+    assert back.sparse_vectors == given.info().config.params.sparse_vectors
+    assert back.vectors == given.info().config.params.vectors
+
+
 def test_the_unnamed_vector_goes_too(db: VecDB, server: Server) -> None:
     db.create_collection("one", {"size": 4, "distance": "Cosine"}, {"binary": {"always_ram": True}})
     rows = np.random.default_rng(0).normal(size=(30, 4))
@@ -94,8 +108,14 @@ def test_nothing_is_written_into_what_is_there_unasked(db: VecDB, server: Server
 @pytest.mark.parametrize(
     ("mine", "message"),
     [
-        ({"": {"size": 4, "distance": "Dot"}}, "4 numbers by Cosine.*4 numbers by Dot"),
-        ({"": {"size": 5, "distance": "Cosine"}}, "4 numbers by Cosine.*5 numbers by Cosine"),
+        (
+            {"": {"size": 4, "distance": "Dot"}},
+            "4 numbers of float32 by Cosine.*4 numbers of float32 by Dot",
+        ),
+        (
+            {"": {"size": 5, "distance": "Cosine"}},
+            "4 numbers of float32 by Cosine.*5 numbers of float32 by Cosine",
+        ),
         ({"": {"size": 4, "distance": "Cosine"}, "words": {}}, "modifier idf.*modifier none"),
         ({"": {"size": 4, "distance": "Cosine"}}, "'words': .*modifier idf.*has none"),
     ],

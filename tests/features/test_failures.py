@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import errno
+import itertools
 import os
 import shutil
 import signal
@@ -15,6 +16,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,10 @@ import pytest
 
 import vecdb
 from vecdb import VecDB, models
+from vecdb.engine import database as engine_database
+from vecdb.engine import open_collections
 from vecdb.engine.open import places, recovery
+from vecdb.engine.optimize import optimizer as optimizer_module
 from vecdb.engine.repair.check import check_database
 from vecdb.engine.store import OptimizerState
 from vecdb.engine.write import writer as writer_module
@@ -578,6 +583,70 @@ def test_a_full_disk_at_open_leaves_the_collection_readable(
         put(db, 10, 10)
         assert len(tags(db)) == 20
     clean(tmp_path / "copy")
+
+
+def at_line(number: int, *modules: Any) -> Callable[..., Any]:
+    """What makes Python raise KeyboardInterrupt at one of the lines that run in some modules, as
+    Ctrl-C may; but for those that enter and leave blocks of locks, and the first of what is done in
+    any case: there it comes a moment later, when the call is done."""
+    lines = {module.__file__: Path(module.__file__).read_text().split("\n") for module in modules}
+    left = [number]
+
+    def local(frame: Any, event: str, _: Any) -> Any:
+        before, text = lines[frame.f_code.co_filename][frame.f_lineno - 2 : frame.f_lineno]
+        later = text.lstrip().startswith("with ") or before.strip() == "finally:"
+        if event == "line" and not later:
+            left[0] -= 1
+            if left[0] == 0:
+                raise KeyboardInterrupt
+        return local
+
+    return lambda frame, *_: local if frame.f_code.co_filename in lines else None
+
+
+def test_a_close_that_was_interrupted_anywhere_is_finished_by_the_next(tmp_path: Path) -> None:
+    """It was closed for itself and open for all others: the lock stayed with the process."""
+    every = []  # or they are finalized in the middle of others' closes
+    for number in itertools.count(1):
+        db = make(tmp_path / "db")
+        every.append(db)
+        put(db, 0, 10)
+        sys.settrace(at_line(number, engine_database, open_collections))
+        try:
+            db.close()
+            break
+        except KeyboardInterrupt:
+            pass
+        finally:
+            sys.settrace(None)
+        db.close()
+        with VecDB(tmp_path / "db") as again:
+            every.append(again)
+            assert len(tags(again)) == 10
+            again.delete_collection("c")
+    assert number > 20
+
+
+def test_who_waits_for_the_optimizer_may_be_interrupted_anywhere(tmp_path: Path) -> None:
+    """The optimizer waited for ever for who had gone, or took writing for paused."""
+    with VecDB(tmp_path / "db") as db:
+        db.create_collection(
+            "c", {"size": 2, "distance": "Dot"}, optimizers_config={"max_optimization_threads": 0}
+        )
+        store = db.collection("c")._store
+        for number in itertools.count(1):
+            sys.settrace(at_line(number, optimizer_module))
+            try:
+                assert db.wait_for_optimizer("c")
+                break
+            except KeyboardInterrupt:
+                pass
+            finally:
+                sys.settrace(None)
+            assert not store.waiting
+            assert not db.optimizer._callers
+            assert db.optimizer._current is None
+        assert number > 20
 
 
 def test_a_failed_close_gives_the_lock_back(

@@ -389,7 +389,9 @@ def test_a_point_as_the_query_is_not_in_its_answer(db: VecDB, distance: str) -> 
 
 
 def test_payloads_and_vectors_are_those_of_the_point(db: VecDB) -> None:
-    for hit in db.search("Euclid", QUERIES[3], with_vectors=True, query_filter=ranked_below(2500)):
+    hits = db.search("Euclid", QUERIES[3], with_vectors=True, query_filter=ranked_below(2500))
+    assert len(hits) == 10
+    for hit in hits:
         assert hit.payload == {"rank": int(RANKS[hit.id])}
         np.testing.assert_array_equal(np.array(hit.vector, np.float32), VECTORS[hit.id])
 

@@ -602,6 +602,7 @@ def test_without_a_catalog_deleted_points_may_be_back_and_are_counted(
     for collection in VECTORS:
         shutil.rmtree(path / "collections" / collection / "catalog")
     report = repaired(path, crashed.stories)
+    assert {found.name for found in report.collections} == VECTORS.keys()
     for found in report.collections:
         points = crashed.stories[found.name].oracle.points
         assert found.lost == found.partly_lost == 0

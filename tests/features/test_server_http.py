@@ -916,10 +916,44 @@ def test_what_the_optimizer_does(http: httpx.Client, path: str) -> None:
     assert "odd" in text
 
 
+def test_a_score_threshold_without_scores_is_refused_in_qdrants_words(
+    http: httpx.Client, path: str
+) -> None:
+    # The engine had other words than those that the server knew.
+    query = {"score_threshold": 10}
+    text = error(http.post(f"{path}/points/query", json=query), 400)
+    assert text.startswith("Bad request: A query is needed to use the score_threshold. Can't have")
+    query |= {"query": {"order_by": {"key": "n"}}}
+    text = error(http.post(f"{path}/points/query", json=query), 400)
+    assert text == "Bad request: Can't use score_threshold with an order_by query."
+
+
 def test_where_the_bytes_are(http: httpx.Client, path: str) -> None:
     memory = result(http.get(f"{path}/memory"))
     assert memory["total"]["ram_bytes"] > 0
     assert memory["vectors"][0]["storage"].keys() == memory["total"].keys()
+    assert memory["sparse_vectors"] == []
+
+
+def test_where_the_bytes_of_each_vector_name_are(http: httpx.Client) -> None:
+    """Sparse vectors were in none of the lists."""
+    vectors = {"dense": {"size": 8, "distance": "Dot"}, "other": {"size": 4, "distance": "Dot"}}
+    body = {"vectors": vectors, "sparse_vectors": {"words": {}}}
+    result(http.put("/collections/bytes", json=body))
+    vector = {
+        "dense": [1.0] * 8,
+        "other": [1.0] * 4,
+        "words": {"indices": [1, 5], "values": [1.0, 2.0]},
+    }
+    points = [{"id": n, "vector": vector} for n in range(300)]
+    result(http.put("/collections/bytes/points?wait=true", json={"points": points}))
+    memory = result(http.get("/collections/bytes/memory"))
+    assert memory["other"]["memory_segment"]["ram_bytes"] > 300 * 4 * (8 + 4)
+    assert [each["name"] for each in memory["vectors"]] == ["dense", "other"]
+    assert [each["name"] for each in memory["sparse_vectors"]] == ["words"]
+    keys = {"name", "storage", "index", "quantized"}
+    assert all(each.keys() == keys for each in memory["vectors"] + memory["sparse_vectors"])
+    result(http.delete("/collections/bytes"))
 
 
 def test_packed_bodies(http: httpx.Client, path: str) -> None:

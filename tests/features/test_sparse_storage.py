@@ -351,3 +351,22 @@ def test_an_index_takes_few_bytes(copied: tuple[Path, Oracle]) -> None:
     files = path.glob("collections/c/segments/*/*.words")
     size = sum(f.stat().st_size for f in files if f.name.startswith(("terms", "postings")))
     assert size < 6 * numbers + 1024
+
+
+def test_a_memory_report_tells_vector_names_apart(open_db: Callable[..., VecDB]) -> None:
+    """A server could not say where the bytes of sparse vectors were."""
+    db = open_db()
+    dense = {name: {"size": size, "distance": "Dot"} for name, size in (("a", 8), ("b", 4))}
+    db.create_collection("sizes", dense, sparse_vectors_config={"words": {}})
+    vector = {"a": [1.0] * 8, "b": [1.0] * 4, "words": {"indices": [1, 5], "values": [1.0, 2.0]}}
+    db.upsert("sizes", [{"id": n, "vector": vector} for n in range(300)])
+    db.flush("sizes")
+    report = db.memory_report("sizes")
+    files = {
+        name: sum(part["file"] for part in parts.values())
+        for name, parts in report["vectors"].items()
+    }
+    assert files["a"] - files["b"] == 300 * 4 * (8 - 4)
+    assert files["words"] > 300 * 2 * (4 + 4)
+    of_vectors = ("originals", "codes", "quantizers", "sketches", "indexes")
+    assert sum(files.values()) == sum(report["parts"][part]["file"] for part in of_vectors)

@@ -20,12 +20,14 @@ from typing import Any
 
 import numpy as np
 
-from vecdb import VecDB
+from vecdb import Collection, VecDB, models
 from vecdb.storage.format import VERSION
 
 HERE = Path(__file__).resolve().parent
-NAME = f"format-{VERSION}-payload-edits"
+NAME = f"format-{VERSION}-sparse-and-texts"
 DIM, ROWS = 8, 40
+SPARSE_ROWS = 266
+"""Fewer get no inverted index."""
 UUID = "6f9619ff-8b86-4d01-b42d-00c04fc9{:04x}"
 CODES: dict[str, Any] = {
     "scalar": {"scalar": {"type": "int8", "quantile": 0.99}},
@@ -34,10 +36,59 @@ CODES: dict[str, Any] = {
 }
 
 
+DATATYPES = {"scalar": "float16", "binary": "uint8", "product": "float32"}
+
+
 def block(seed: int, count: int) -> np.ndarray:
     """Values that float32 and JSON both have exactly."""
     random = np.random.default_rng(seed)
     return (random.integers(-64, 64, (count, DIM)) / 16).astype(np.float32)
+
+
+def sparse(number: int) -> dict[str, Any]:
+    """Some indices, small and large, and values as of ``block``; of every seventh none."""
+    random = np.random.default_rng(number)
+    size = number % 7
+    indices = random.choice([0, 1, 2, 3, 65_536, 2**31, 2**32 - 1], size, replace=False)
+    return {
+        "indices": np.sort(indices).tolist(),
+        "values": (random.integers(-32, 64, size) / 16).tolist(),
+    }
+
+
+def write_sparse(db: VecDB) -> None:
+    """Sparse vectors of two names beside dense ones, with postings, dead rows, rows without, and a
+    text index that counts; and of these operations beyond the checkpoint, too."""
+    db.create_collection(
+        "words",
+        {"dense": {"size": DIM, "distance": "Dot"}},
+        optimizers_config={"indexing_threshold": 1},
+        sparse_vectors_config={"idf": {"modifier": "idf"}, "mapped": {"index": {"on_disk": True}}},
+    )
+    db.create_payload_index("words", "text", {"type": "text", "scoring": True})
+
+    def points(first: int, last: int) -> list[dict[str, Any]]:
+        made: list[dict[str, Any]] = []
+        for n in range(first, last):
+            vectors = {
+                "dense": block(3, SPARSE_ROWS)[n].tolist(),
+                "idf": sparse(n),
+                "mapped": sparse(999 - n),
+            }
+            kept = {name: v for name, v in vectors.items() if (n + len(name)) % 5}
+            text = " ".join(["red", "apple", "tree"][: n % 4] * (1 + n % 3))
+            made.append({"id": n, "vector": kept, "payload": {"text": text}})
+        return made
+
+    db.upsert("words", points(0, SPARSE_ROWS - 6))
+    db.delete("words", [3, 4, 5])
+    db.flush("words")
+    db.wait_for_optimizer("words")
+    db.upsert("words", points(SPARSE_ROWS - 6, SPARSE_ROWS))
+    db.update_vectors("words", [{"id": 7, "vector": {"idf": sparse(6)}}])
+    db.delete_vectors("words", ["mapped"], [8, 9])
+    db.set_payload("words", {"text": "tree tree"}, [10])
+    db.delete("words", [11])
 
 
 def write(db: VecDB) -> None:
@@ -47,7 +98,12 @@ def write(db: VecDB) -> None:
     db.create_collection(
         "Codes ü",
         {
-            name: {"size": DIM, "distance": "Euclid", "quantization_config": config}
+            name: {
+                "size": DIM,
+                "distance": "Euclid",
+                "datatype": DATATYPES[name],
+                "quantization_config": config,
+            }
             for name, config in CODES.items()
         },
         optimizers_config=small,
@@ -78,6 +134,7 @@ def write(db: VecDB) -> None:
     db.update_vectors("plain", [{"id": 7, "vector": [1.0] * DIM}])
     db.delete_vectors("plain", [""], [9])
     db.upsert("plain", {"ids": [2**64 - 1], "vectors": [[0.5] * DIM], "payloads": [{"last": 1}]})
+    write_sparse(db)
 
 
 def contents(db: VecDB) -> dict[str, Any]:
@@ -86,6 +143,9 @@ def contents(db: VecDB) -> dict[str, Any]:
     for name in [c.name for c in db.get_collections().collections]:
         collection = db.collection(name)
         records, _ = collection.scroll(limit=1000, with_vectors=True)
+        if name == "words":
+            found[name] = of_words(collection, records)
+            continue
         names = list(CODES) if name != "plain" else [""]
         hits = {}
         for vector in names:
@@ -98,6 +158,28 @@ def contents(db: VecDB) -> dict[str, Any]:
         points = [[r.id, r.payload, r.vector or None] for r in records]
         found[name] = {"points": points, "hits": hits}
     return found
+
+
+def of_words(collection: Collection, records: list[models.Record]) -> dict[str, Any]:
+    """The same of sparse vectors and texts."""
+    query = {"indices": [0, 2, 65_536, 2**32 - 1], "values": [1.0, 0.5, 2.0, 1.5]}
+    asked: dict[str, Any] = {
+        "dense": np.linspace(-1, 1, DIM).tolist(),
+        "idf": query,
+        "mapped": query,
+        "text": {"text": "apple tree"},
+    }
+    hits = {
+        using: sorted(
+            [-round(hit.score, 4), hit.id]
+            for hit in collection.query_points(each, using=using, limit=SPARSE_ROWS).points
+        )
+        for using, each in asked.items()
+    }
+    return {
+        "points": models.to_builtins([[r.id, r.payload, r.vector] for r in records]),
+        "hits": hits,
+    }
 
 
 def main() -> None:

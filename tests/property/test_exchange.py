@@ -30,9 +30,21 @@ IDS = st.integers(0, 2**64 - 1) | st.integers(0, 2**96).map(lambda n: str(uuid.U
 NAMES = st.sampled_from(["", "a", "b", "vector", "ä ö", "payload", "ids"])
 
 
+SPARSE_NAMES = st.sampled_from(["words", "_vector", "values_vector", "ü"])
+
+
+@st.composite
+def sparse_vectors(draw: Any) -> models.SparseVector:
+    """Some of the first numbers and the last, in any order."""
+    indices = draw(st.lists(st.integers(0, 5) | st.just(2**32 - 1), max_size=4, unique=True))
+    numbers = st.floats(-1e6, 1e6, width=32)
+    values = draw(st.lists(numbers, min_size=len(indices), max_size=len(indices)))
+    return models.SparseVector(indices=indices, values=values)
+
+
 @st.composite
 def collections(draw: Any) -> tuple[dict[str, int], models.Batch]:
-    """Dimensions by vector name, and points."""
+    """Dimensions by vector name, 0 of sparse ones, and points."""
     names = draw(st.lists(NAMES, max_size=3, unique=True))
     dims = {name: draw(st.integers(1, 5)) for name in names}
     ids = draw(st.lists(IDS, max_size=12, unique=True))
@@ -42,6 +54,9 @@ def collections(draw: Any) -> tuple[dict[str, int], models.Batch]:
         rows = draw(arrays.arrays(np.float32, (len(ids), dim), elements=numbers))
         has = draw(st.lists(st.booleans(), min_size=len(ids), max_size=len(ids)))
         vectors[name] = [row if there else None for row, there in zip(rows, has, strict=True)]
+    for name in draw(st.lists(SPARSE_NAMES, max_size=2, unique=True)):
+        dims[name] = 0
+        vectors[name] = [draw(st.none() | sparse_vectors()) for _ in ids]
     objects = st.dictionaries(st.text(max_size=4), JSON, max_size=3)
     payloads = [draw(st.none() | objects) for _ in ids]
     return dims, models.Batch(ids=ids, vectors=vectors, payloads=payloads)
@@ -54,7 +69,7 @@ def points_of(db: VecDB, name: str, names: Any = True) -> list[models.Record]:
 def shown(point: models.Record) -> tuple[Any, ...]:
     """All of a point; 1 and 1.0 differ. An unnamed vector may stand alone."""
     vector = {"": point.vector} if isinstance(point.vector, list) else point.vector
-    return point.id, repr(point.payload), sorted((vector or {}).items())
+    return point.id, repr(point.payload), sorted((vector or {}).items(), key=lambda pair: pair[0])
 
 
 @settings(max_examples=25, deadline=None)
@@ -67,16 +82,18 @@ def test_any_collection_comes_back(
 ) -> None:
     dims, points = drawn
     with VecDB() as db, tempfile.TemporaryDirectory(dir="/dev/shm") as directory:
-        params = {name: {"size": dim, "distance": "Dot"} for name, dim in dims.items()}
-        db.create_collection("c", params)
+        dense = {name: dim for name, dim in dims.items() if dim}
+        params = {name: {"size": dim, "distance": "Dot"} for name, dim in dense.items()}
+        sparse: dict[str, Any] = {name: {"modifier": "idf"} for name in dims if name not in dense}
+        db.create_collection("c", params, sparse_vectors_config=sparse)
         if len(points.ids):
             db.upsert("c", points)
         path = Path(directory) / f"x.{format}"
         if format in ("jsonl", "parquet", "safetensors"):
             exchange.export_collection(db.collection("c"), path)
             expected = points_of(db, "c")
-        elif dims:
-            name = min(dims)
+        elif dense:
+            name = min(dense)
             exchange.export_collection(db.collection("c"), path, vectors=name)
             with_it = {"must": [{"has_vector": name}]}
             expected = db.scroll("c", with_it, limit=100, with_vectors=[name])[0]

@@ -102,9 +102,10 @@ def test_an_update_leaves_what_it_does_not_say() -> None:
 
 @pytest.mark.parametrize("datatype", list(models.Datatype))
 def test_a_dense_vector_has_any_datatype(datatype: models.Datatype) -> None:
-    dot = models.Distance.DOT
     for given in (datatype, datatype.value):
-        assert models.VectorParams(size=3, distance=dot, datatype=given).datatype is datatype  # type: ignore[arg-type]
+        params = models.parse_vectors_config({"size": 3, "distance": "Dot", "datatype": given})
+        assert isinstance(params, models.VectorParams)
+        assert params.datatype is datatype
 
 
 def test_a_name_for_a_later_vector() -> None:

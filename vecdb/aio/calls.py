@@ -92,7 +92,8 @@ class Calls:
         """A verb that writes once; it shares a commit with others that are called meanwhile."""
         self.require_open()
         loop = asyncio.get_running_loop()
-        write = Write(loop, lambda gathering: verb(gathering, *args, **kwargs))
+        point = None if args else _only_point(verb.__name__, kwargs)
+        write = Write(loop, lambda gathering: verb(gathering, *args, **kwargs), point)
         self._turns_of(loop).write(collection, write)
         answer: _A = await write.future
         return answer
@@ -217,3 +218,16 @@ class Calls:
             self._closed.set_exception(raisable(error))
         else:
             self._closed.set_result(None)
+
+
+_PLAIN = {"points", "wait", "update_filter", "update_mode"}
+
+
+def _only_point(verb: str, arguments: Mapping[str, Any]) -> Any:
+    """The point of an upsert that has only one and no condition; None: it is no such."""
+    if verb != "upsert" or arguments.keys() != _PLAIN:
+        return None
+    if arguments["update_filter"] is not None or arguments["update_mode"] is not None:
+        return None
+    points = arguments["points"]
+    return points[0] if type(points) is list and len(points) == 1 else None

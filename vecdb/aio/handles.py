@@ -13,6 +13,7 @@ from vecdb import models
 from vecdb.aio.short import is_short, mark_warm
 from vecdb.collection import Collection
 from vecdb.engine.view import View
+from vecdb.engine.write.ingest import prepare_each
 from vecdb.engine.write.writer import Request, submit_each
 from vecdb.errors import ClosedError
 
@@ -53,6 +54,17 @@ class Gathering(Collection):
     def keep(self, count: int) -> None:
         """Drop all writes but the first ``count``."""
         del self._requests[count:], self._ends[count:]
+
+    def upsert_each(self, points: list[Any]) -> bool:
+        """Keep an upsert for each of these points; False: some are not as they should be, and none
+        was kept. ``upsert`` says what is wrong."""
+        try:
+            requests = prepare_each(self._store.schema, points)
+        except Exception:
+            return False
+        for request in requests:
+            self._write_each([request], [1])
+        return True
 
     def commit(self) -> list[list[models.UpdateResult] | BaseException]:
         """Write what was kept, in as few group commits as it fits in; for each the results of its

@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from contextvars import Context, copy_context
+from itertools import groupby
 from typing import Any
 
 from vecdb import models
@@ -32,15 +33,24 @@ Answer = models.UpdateResult | list[models.UpdateResult]
 
 Outcome = Answer | BaseException
 
+_KEPT = models.UpdateResult(None, models.UpdateStatus.ACKNOWLEDGED)
+"""The answer of an upsert until it is committed."""
+
 
 class Write:
-    """A write that a coroutine waits for."""
+    """A write that a coroutine waits for. ``point``: all that it is, is an upsert of this one."""
 
-    __slots__ = ("context", "future", "loop", "verb")
+    __slots__ = ("context", "future", "loop", "point", "verb")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, verb: Callable[[Collection], Answer]):
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        verb: Callable[[Collection], Answer],
+        point: Any = None,
+    ) -> None:
         self.loop = loop
         self.verb = verb
+        self.point = point
         self.context: Context = copy_context()
         self.future: asyncio.Future[Any] = loop.create_future()
 
@@ -94,20 +104,26 @@ def _commit(collection: Collection, writes: list[Write]) -> None:
     gathering = Gathering(collection)
     outcomes: list[tuple[Write, Outcome]] = []
     kept: list[tuple[Write, Answer]] = []
-    for write in writes:
-        if write.future.cancelled():  # before anything of it was done
+    # Before anything of them was done some may have been cancelled.
+    waiting = (write for write in writes if not write.future.cancelled())
+    for are_points, alike in groupby(waiting, key=lambda write: write.point is not None):
+        some = list(alike)
+        # Not in their contexts, which say what becomes of unknown fields: such points are refused.
+        if are_points and len(some) > 1 and gathering.upsert_each([each.point for each in some]):
+            kept += [(write, _KEPT) for write in some]
             continue
-        try:
-            answer = write.context.run(write.verb, gathering)
-        except Exception as error:
-            gathering.keep(len(kept))
-            outcomes.append((write, error))
-        else:
-            if len(gathering) == len(kept):  # there was nothing to write
-                outcomes.append((write, answer))
-                continue
-            kept.append((write, answer))
-            assert len(gathering) == len(kept), "a verb that writes more than once"
+        for write in some:
+            try:
+                answer = write.context.run(write.verb, gathering)
+            except Exception as error:
+                gathering.keep(len(kept))
+                outcomes.append((write, error))
+            else:
+                if len(gathering) == len(kept):  # there was nothing to write
+                    outcomes.append((write, answer))
+                    continue
+                kept.append((write, answer))
+                assert len(gathering) == len(kept), "a verb that writes more than once"
     committed = gathering.commit() if kept else []
     for (write, answer), outcome in zip(kept, committed, strict=True):
         if isinstance(outcome, BaseException) or isinstance(answer, list):

@@ -75,6 +75,7 @@ class Database:
         self._aliases = Aliases(self.path, self._collections.__contains__)
         self._syncer = Syncer(self._collections.stores, sync_interval)
         self.closed = False
+        self._is_released = False
         process.enter(self)  # before there is a lock that a fork would copy
         if read_only:
             database_dir.require_database(self.path)
@@ -132,26 +133,26 @@ class Database:
     # -- its end ---------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Stop the threads, checkpoint every collection, release the lock. May be repeated; does
-        nothing in a forked child."""
+        """Stop the threads, checkpoint every collection, release the lock. May be repeated, which
+        finishes what Ctrl-C has cut short; does nothing in a forked child."""
         if os.getpid() != self._pid:
             return
         with self._lock:
-            if self.closed:
+            if self._is_released:
                 return
             for store in self.stores():
                 store.require_outside()
-            self.closed = True
-            for store in self.stores():
-                store.closing = True  # the optimizer may wait for who writes columns
             try:
+                self.closed = True
+                for store in self.stores():
+                    store.closing = True  # the optimizer may wait for who writes columns
                 self._syncer.stop()
                 self.optimizer.stop()
             finally:
                 self._let_go(keep=not (self._temporary or self.read_only))
 
     def __del__(self) -> None:
-        if not self.closed and os.getpid() == self._pid:
+        if not self._is_released and os.getpid() == self._pid:
             process.end(self)
 
     def _let_go(self, *, keep: bool) -> None:
@@ -172,6 +173,7 @@ class Database:
             self._file_lock.release()
         if self._place is not None:
             self._place.close()
+        self._is_released = True
 
     def _remove(self) -> None:
         """Remove a temporary database, and nothing that was put in its place."""

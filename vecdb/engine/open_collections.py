@@ -205,21 +205,18 @@ class OpenCollections:
         """Close every one whatever happens to another, then raise what came first. ``keep``: with
         a checkpoint. Whoever closes gives the database's lock back next, and another process may
         write: so one whose close was interrupted while it waited is closed all the same."""
-        first: BaseException | None = None
-        for store in self.stores():
-            try:
-                try:
-                    recovery.close_store(store, keep=keep)
-                finally:
-                    if not store.closed:
-                        with Uninterrupted():
-                            recovery.close_store(store, keep=False)
-            except BaseException as error:
-                first = first or error
+        errors: list[BaseException | None] = []
+        stores = self.stores()
+        try:
+            errors += [_error_of_close(store, keep=keep) for store in stores]
+        finally:
+            with Uninterrupted():
+                left = [store for store in stores if not store.closed]
+                errors += [_error_of_close(store, keep=False) for store in left]
         self._open.clear()  # a closed database may be kept for long, its collections for nothing
         self._followers.clear()
-        if first is not None:
-            raise first
+        for error in filter(None, errors):
+            raise error
 
     # -- reading what another process writes -------------------------------------------------
 
@@ -337,6 +334,15 @@ class OpenCollections:
                 # place would do so at the next open.
                 if not places.exists(path):
                     del listed[key]
+
+
+def _error_of_close(store: Store, *, keep: bool) -> BaseException | None:
+    """Close one; what went wrong, which must not keep others from being closed."""
+    try:
+        recovery.close_store(store, keep=keep)
+    except BaseException as error:
+        return error
+    return None
 
 
 def _directory_at(path: Path) -> object:

@@ -183,7 +183,7 @@ class Store:
         self.closed = False
         self.closed_because = "is closed"  # once it is; whoever drops it says more
         self.written_at = 0.0  # when the last write was applied, by time.monotonic
-        self.waiting = 0  # callers that wait for the optimizer
+        self.waiting: set[object] = set()  # something of each caller that waits for the optimizer
         self.rush = Rush()
         self.pressed = False  # to give memory back: written by the optimizer only
         self.room = 0  # bytes that may be written before the disk is asked whether it is full

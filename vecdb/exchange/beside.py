@@ -26,7 +26,6 @@ from vecdb.exchange.columns import (
     payload_of,
     source_error,
     text_of_config,
-    vector_params,
 )
 from vecdb.exchange.npy_head import npy_head
 from vecdb.models import CollectionConfig, Payload
@@ -122,11 +121,6 @@ def take_payloads(
     if len(some) < rows:
         raise InvalidInputError(f"{_named(path, PAYLOAD)}: expected a line a vector, got fewer")
     return some
-
-
-def dims_of(config: CollectionConfig) -> dict[str, int]:
-    """How many numbers the vectors of each name have."""
-    return {name: params.size for name, params in vector_params(config).items()}
 
 
 def ids_or_numbers(ids: npt.NDArray[Any] | None, start: int, stop: int) -> list[PointId]:

@@ -7,7 +7,7 @@ before the first row is read, as most formats have to say it in their head.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,10 +23,16 @@ from vecdb.models import (
     CollectionParams,
     Payload,
     Record,
+    SparseVector,
     VectorParams,
     coerce,
 )
+from vecdb.vectors import to_multi, to_sparse
 from vecdb.vectors.block import Floats, VectorBlock
+from vecdb.vectors.blocks import Block, Ragged
+from vecdb.vectors.datatypes import SPARSE, is_ragged, many_of, size_of
+from vecdb.vectors.multi import MultiBlock
+from vecdb.vectors.sparse import SparseBlock
 
 PointId = int | str
 Tick = Callable[[int], None]
@@ -41,7 +47,7 @@ class Columns(Struct):
     """Points, one a row."""
 
     ids: list[PointId]
-    vectors: dict[str, VectorBlock]
+    vectors: Mapping[str, Block]
     payloads: list[Payload | None] | None = None
     """None: there are none, or they were not wanted."""
 
@@ -54,11 +60,28 @@ class Columns(Struct):
         return Batch(ids=self.ids, vectors=vectors, payloads=self.payloads)
 
 
-def _with_holes(block: VectorBlock) -> Any:
-    """An array; a list with None in the rows without a vector, if there are any."""
+def _with_holes(block: Block) -> Any:
+    """An array, or a list of vectors of unequal length; a list with None in the rows without a
+    vector, if there are any."""
+    if not isinstance(block, VectorBlock):
+        return ragged_rows(block)
     if block.has is None:
         return block.values
     return [row if has else None for row, has in zip(block.values, block.has, strict=True)]
+
+
+def ragged_rows(block: Ragged) -> list[Any]:
+    """The sparse vectors or multivectors of a block, row by row; None where there is none."""
+    rows: list[Any] = []
+    for row, has in enumerate(block.flags().tolist()):
+        if not has:
+            rows.append(None)
+        elif isinstance(block, MultiBlock):
+            rows.append(block.row(row))
+        else:
+            indices, values = block.row(row)
+            rows.append(SparseVector(indices=indices, values=values))
+    return rows
 
 
 class Source(Protocol):
@@ -70,7 +93,7 @@ class Source(Protocol):
 
     @property
     def dims(self) -> dict[str, int]:
-        """How many numbers the vectors of each name have."""
+        """What stands for the dimension of each name, as ``dims_of`` has it."""
 
     @property
     def config(self) -> CollectionConfig | None:
@@ -92,7 +115,7 @@ class Whole(Protocol):
 
     @property
     def dims(self) -> dict[str, int]:
-        """How many numbers the vectors of each name have."""
+        """What stands for the dimension of each name, as ``dims_of`` has it."""
 
     @property
     def config(self) -> CollectionConfig:
@@ -118,9 +141,12 @@ class Whole(Protocol):
 
 def columns_of(records: Sequence[Record], dims: dict[str, int], *, with_payload: bool) -> Columns:
     """What ``scroll`` returned, as arrays."""
-    vectors = {}
+    vectors: dict[str, Block] = {}
     for name, dim in dims.items():
         given = [_vector(record, name) for record in records]
+        if is_ragged(dim):
+            vectors[name] = ragged_block(given, dim, [name] * len(given))
+            continue
         some = np.array([each for each in given if each is not None], dtype=np.float32)
         has = np.array([each is not None for each in given], dtype=np.bool_)
         vectors[name] = block_of(some.reshape(-1, dim), has)
@@ -132,6 +158,26 @@ def columns_of(records: Sequence[Record], dims: dict[str, int], *, with_payload:
 def block_of(some: Any, has: npt.NDArray[np.bool_]) -> VectorBlock:
     """A block of the vectors of the rows that have one."""
     return VectorBlock(some) if has.all() else VectorBlock.of_some(some, has)
+
+
+def ragged_block(given: Sequence[Any], dim: int, what: Sequence[str]) -> Ragged:
+    """A block of sparse vectors or multivectors, as ``dim`` says, None where there is none.
+    ``what`` each is, in errors. Raises InvalidInputError."""
+    has = np.array([each is not None for each in given], dtype=np.bool_)
+    named = [(each, name) for each, name in zip(given, what, strict=True) if each is not None]
+    some, names = [each for each, _ in named], [name for _, name in named]
+    if dim == SPARSE:
+        return ragged_of(to_sparse(some, names), has)
+    return ragged_of(to_multi(some, size_of(dim), normalize=False, what=names), has)
+
+
+def ragged_of(some: Ragged, has: npt.NDArray[np.bool_]) -> Ragged:
+    """A block of the vectors of the rows that have one."""
+    if has.all():
+        return some
+    if isinstance(some, SparseBlock):
+        return SparseBlock.of_some(some, has)
+    return MultiBlock.of_some(some, has)
 
 
 def _vector(record: Record, name: str) -> Any:
@@ -194,12 +240,24 @@ def vector_params(config: CollectionConfig) -> dict[str, VectorParams]:
     return {"": vectors} if isinstance(vectors, VectorParams) else dict(vectors)
 
 
+def dims_of(config: CollectionConfig) -> dict[str, int]:
+    """What stands for the dimension of each name (`vecdb.vectors.datatypes`): how many numbers
+    dense vectors have, ``SPARSE``, or ``many_of`` so many."""
+    dims = {
+        name: params.size if params.multivector_config is None else many_of(params.size)
+        for name, params in vector_params(config).items()
+    }
+    return dims | dict.fromkeys(config.params.sparse_vectors or (), SPARSE)
+
+
 def config_with(config: CollectionConfig, names: Sequence[str]) -> CollectionConfig:
-    """The same configuration with the dense vectors of some names only."""
-    vectors = {name: vector_params(config)[name] for name in names}
+    """The same configuration with the vectors of some names only."""
+    dense, sparse = vector_params(config), config.params.sparse_vectors or {}
+    vectors = {name: dense[name] for name in names if name in dense}
     params = CollectionParams(
         vectors=vectors[""] if list(vectors) == [""] else vectors,
         on_disk_payload=config.params.on_disk_payload,
+        sparse_vectors={name: sparse[name] for name in names if name in sparse} or None,
     )
     return msgspec.structs.replace(config, params=params)
 

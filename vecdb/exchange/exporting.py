@@ -14,11 +14,12 @@ from vecdb import models
 from vecdb.collection import Collection
 from vecdb.errors import AlreadyExistsError, InvalidInputError, NotFoundError
 from vecdb.exchange import beside
-from vecdb.exchange.columns import config_with, vector_params
+from vecdb.exchange.columns import config_with, dims_of
 from vecdb.exchange.formats import Format, format_of
 from vecdb.exchange.parts import SUFFIX, Parts, Request, locked
 from vecdb.exchange.progress import Progress, ticking
 from vecdb.storage import fs
+from vecdb.vectors.datatypes import is_ragged
 
 
 class ExportReport(Struct):
@@ -49,8 +50,9 @@ def export_collection(
 
     ``format``: ``jsonl``, ``parquet``, ``npy``, ``fvecs``, ``fbin``, ``hdf5`` or ``safetensors``;
     None: what the name of the file ends in. ``npy``, ``fvecs``, ``fbin`` and ``hdf5`` hold the
-    vectors of one name: points that lack it are left out. ``vectors``: the names of those that are
-    wanted, ``""`` for the unnamed one. ``scroll_filter``: only the points that match.
+    vectors of one name, which are all of one length: points that lack it are left out.
+    ``vectors``: the names of those that are wanted, ``""`` for the unnamed one. ``scroll_filter``:
+    only the points that match.
 
     Points are gathered in a directory beside the file, ``<path>.exporting``, of which the file is
     then made: for a while there must be room for both. The file appears when it is whole.
@@ -133,29 +135,22 @@ def _request(
 def _names(
     collection: Collection, config: models.CollectionConfig, kind: Format, vectors: Any
 ) -> list[str]:
-    known = vector_params(config)
+    known = dims_of(config)
     if vectors is None:
-        names = [*known, *(config.params.sparse_vectors or ())]
+        names = list(known)
     else:
         names = [vectors] if isinstance(vectors, str) else list(vectors)
     for name in names:
-        if name in (config.params.sparse_vectors or ()):
-            raise InvalidInputError(
-                f"vectors: {name!r} is sparse; files hold dense vectors: {sorted(known)}"
-            )
         if name not in known:
             raise NotFoundError(
                 f"vectors: there is no vector {name!r} in {collection.name!r}; there are: "
                 f"{', '.join(map(repr, known)) or 'none'}"
             )
-        if known[name].multivector_config is not None:
-            raise InvalidInputError(
-                f"vectors: {name!r} is of multivectors, which no file holds; choose among "
-                f"{[n for n, params in known.items() if params.multivector_config is None]}"
-            )
-    if kind.one_vector and len(names) != 1:
+    dense = [name for name, dim in known.items() if not is_ragged(dim)]
+    if kind.one_vector and (len(names) != 1 or names[0] not in dense):
+        came = f", got {names[0]!r}" if len(names) == 1 else ""
         raise InvalidInputError(
-            f"vectors: {kind.name} holds the vectors of one name; choose one of "
-            f"{', '.join(map(repr, known)) or 'none'}"
+            f"vectors: {kind.name} holds the vectors of one name, which are all of one length; "
+            f"choose one of {', '.join(map(repr, dense)) or 'none'}{came}"
         )
     return names

@@ -15,6 +15,7 @@ import numpy as np
 from vecdb.errors import InvalidInputError
 from vecdb.exchange.columns import column_of, json_of
 from vecdb.exchange.extras import library
+from vecdb.exchange.parquet import type_of
 from vecdb.models import (
     QueryResponse,
     Record,
@@ -23,6 +24,7 @@ from vecdb.models import (
     SparseVector,
     to_builtins,
 )
+from vecdb.vectors.datatypes import SPARSE, many_of
 
 Points = QueryResponse | ScoredArrays | Sequence[ScoredPoint] | Sequence[Record]
 """What verbs return."""
@@ -71,8 +73,8 @@ def _row(point: Any) -> dict[str, Any]:
 
 def to_arrow(points: Points) -> Any:
     """Points as a ``pyarrow.Table``: vectors are lists of one length, sparse ones structs of
-    ``indices`` and ``values``, payloads JSON, as in files of
-    Parquet. Raises InvalidInputError if the extra ``arrow`` is not installed."""
+    ``indices`` and ``values``, multivectors lists of lists, payloads JSON, as in files of Parquet.
+    Raises InvalidInputError if the extra ``arrow`` is not installed."""
     pa = library("pyarrow", "arrow")
     if isinstance(points, ScoredArrays):
         found = np.arange(points.scores.shape[1]) < points.counts[:, None]
@@ -95,15 +97,13 @@ def to_arrow(points: Points) -> Any:
 
 
 def _vectors(pa: Any, values: list[Any]) -> Any:
-    """The vectors of one name: lists of one length, lists of these, or indices and values."""
+    """The vectors of one name: lists of one length, or indices and values."""
     some = next(value for value in values if value is not None)
-    if not isinstance(some, SparseVector):
-        if isinstance(some[0], list):
-            return pa.array(values, pa.list_(pa.list_(pa.float32(), len(some[0]))))
-        return pa.array(values, pa.list_(pa.float32(), len(some)))
-    parts = [("indices", pa.list_(pa.uint32())), ("values", pa.list_(pa.float32()))]
-    given = [None if each is None else to_builtins(each) for each in values]
-    return pa.array(given, pa.struct(parts))
+    if isinstance(some, SparseVector):
+        given = [None if each is None else to_builtins(each) for each in values]
+        return pa.array(given, type_of(pa, SPARSE))
+    many = isinstance(some[0], list)
+    return pa.array(values, type_of(pa, many_of(len(some[0])) if many else len(some)))
 
 
 def to_pandas(points: Points) -> Any:

@@ -11,10 +11,11 @@ from vecdb import models
 from vecdb.collection import Collection
 from vecdb.database import VecDB
 from vecdb.errors import InvalidInputError
-from vecdb.exchange.columns import Columns, Source, vector_params
+from vecdb.exchange.columns import Columns, Source, dims_of, vector_params
 from vecdb.exchange.creating import create_like
 from vecdb.exchange.formats import open_source
 from vecdb.exchange.progress import Progress, ticking
+from vecdb.vectors.datatypes import SPARSE, is_multi, size_of
 
 
 class ImportReport(Struct):
@@ -125,7 +126,7 @@ def _names(
     """Under which name of the collection the vectors of each name of the file go."""
     if using is None:
         if len(source.dims) == 1 and db.collection_exists(collection_name):
-            known = vector_params(db.get_collection(collection_name).config)
+            known = dims_of(db.get_collection(collection_name).config)
             if len(known) == 1:  # there is no doubt which is meant
                 return dict(zip(source.dims, known, strict=True))
         return {name: name for name in source.dims}
@@ -140,19 +141,29 @@ def _config(
     source: Source, distance: models.Distance | None, names: dict[str, str], file: Path
 ) -> models.CollectionConfig:
     """The configuration of a collection for another program's file."""
-    if distance is None:
+    dense = {names[name]: dim for name, dim in source.dims.items() if dim != SPARSE}
+    if distance is None and dense:
         raise InvalidInputError(
             f"distance: {file} does not say how its vectors compare; expected one of "
             f"{', '.join(each.value for each in models.Distance)}"
         )
     params = {
-        names[name]: models.coerce(
-            models.VectorParams, {"size": dim, "distance": distance}, f"vectors[{name!r}]"
+        name: models.coerce(
+            models.VectorParams,
+            {
+                "size": size_of(dim),
+                "distance": distance,
+                "multivector_config": {"comparator": "max_sim"} if is_multi(dim) else None,
+            },
+            f"vectors[{name!r}]",
         )
-        for name, dim in source.dims.items()
+        for name, dim in dense.items()
     }
     vectors = params[""] if list(params) == [""] else params
-    return models.CollectionConfig(params=models.CollectionParams(vectors=vectors))
+    sparse = {names[n]: models.SparseVectorParams() for n in source.dims if names[n] not in dense}
+    return models.CollectionConfig(
+        params=models.CollectionParams(vectors=vectors, sparse_vectors=sparse or None)
+    )
 
 
 def _check(
@@ -166,7 +177,7 @@ def _check(
 ) -> None:
     """Raise InvalidInputError unless a collection of this configuration takes the vectors, and
     compares them as was asked for."""
-    known = vector_params(config)
+    known, distances = dims_of(config), vector_params(config)
     for name, dim in source.dims.items():
         into = names[name]
         if into not in known:
@@ -174,13 +185,19 @@ def _check(
             if using is not None:
                 raise InvalidInputError(f"using: there is no vector {using!r}; {whose} has {there}")
             raise InvalidInputError(f"{file}: has vectors {name!r}, and {whose} has {there}")
-        if known[into].size != dim:
+        if known[into] != dim:
             raise InvalidInputError(
-                f"{file}: expected vectors of {known[into].size} numbers, as {whose} has, got {dim}"
+                f"{file}: expected {_kind(known[into])}, as {whose} has, got {_kind(dim)}"
             )
-        if distance not in (None, known[into].distance):
+        if distance is not None and dim != SPARSE and distance is not distances[into].distance:
             called = f" for {into!r}" if into else ""
             raise InvalidInputError(
-                f"distance: {whose} has {known[into].distance.value!r}{called}, got "
+                f"distance: {whose} has {distances[into].distance.value!r}{called}, got "
                 f"{distance.value!r}"
             )
+
+
+def _kind(dim: int) -> str:
+    if dim == SPARSE:
+        return "sparse vectors"
+    return f"{'multi' if is_multi(dim) else ''}vectors of {size_of(dim)} numbers"

@@ -1,7 +1,8 @@
 """JSON lines: a point a line, in the shape in which Qdrant writes points.
 
 ``{"id": 1, "vector": [0.1, 0.2], "payload": {"word": "one"}}``; with named vectors ``vector`` is an
-object. A point without a vector has an empty one. The configuration stands in a file beside it.
+object. A point without a vector has an empty one. A sparse vector is an object of ``indices`` and
+``values``, a multivector a list of lists. The configuration stands in a file beside it.
 """
 
 from __future__ import annotations
@@ -23,13 +24,20 @@ from vecdb.exchange.columns import (
     Tick,
     Whole,
     block_of,
+    dims_of,
     floats,
     json_error,
     json_of,
     must_be_numbers,
+    ragged_block,
+    ragged_rows,
 )
+from vecdb.models.sparse import is_sparse
 from vecdb.storage.fs import AppendFile
 from vecdb.vectors.block import VectorBlock
+from vecdb.vectors.blocks import Block
+from vecdb.vectors.datatypes import SPARSE, is_ragged, many_of
+from vecdb.vectors.multi import MultiBlock
 
 _FIELDS = {"id", "vector", "payload"}
 _EMPTY = {"shard_key", "order_value"}
@@ -50,7 +58,7 @@ def write(whole: Whole, path: Path, tick: Tick) -> None:
 
 
 def _lines(columns: Columns) -> Iterator[bytes]:
-    rows = {name: block.values.tolist() for name, block in columns.vectors.items()}
+    rows = {name: _rows(block) for name, block in columns.vectors.items()}
     has = {name: block.flags().tolist() for name, block in columns.vectors.items()}
     alone = list(rows) == [""]
     for row, point_id in enumerate(columns.ids):
@@ -59,6 +67,13 @@ def _lines(columns: Columns) -> Iterator[bytes]:
         if columns.payloads is not None:
             line["payload"] = msgspec.Raw(json_of(columns.payloads[row]))
         yield msgspec.json.encode(line) + b"\n"
+
+
+def _rows(block: Block) -> list[Any]:
+    """The vectors as they are written."""
+    if isinstance(block, MultiBlock):
+        return [None if row is None else row.tolist() for row in ragged_rows(block)]
+    return block.values.tolist() if isinstance(block, VectorBlock) else ragged_rows(block)
 
 
 class JsonLines:
@@ -72,12 +87,12 @@ class JsonLines:
         self._path = path
         self.config = beside.read_config(path)
         if self.config is not None:
-            self.dims = beside.dims_of(self.config)
+            self.dims = dims_of(self.config)
             return
         first = next(self._points(), None)
         if first is None:
             raise InvalidInputError(f"{path}: expected a point in each line, got none")
-        self.dims = {name: len(vector) for name, vector in first[1].items()}
+        self.dims = {name: _dim_of(vector) for name, vector in first[1].items()}
 
     def columns(
         self, rows: int, names: Sequence[str] | None = None, with_payload: bool = True
@@ -99,9 +114,21 @@ class JsonLines:
             yield Columns([each[0] for each in some], vectors, [each[2] for each in some])
             done += len(some)
 
-    def _block(self, given: list[Any], name: str, done: int) -> VectorBlock:
+    def _block(self, given: list[Any], name: str, done: int) -> Block:
         dim = self.dims[name]
+        if is_ragged(dim):
+            called = f"vector {name!r}" if name else "vector"
+            where = [f"{self._path}: point {done + row}: {called}" for row in range(len(given))]
+            return ragged_block(given, dim, where)
+        return self._dense_block(given, name, dim, done)
+
+    def _dense_block(self, given: list[Any], name: str, dim: int, done: int) -> VectorBlock:
         for row, vector in enumerate(given, done):
+            if isinstance(vector, dict):
+                raise InvalidInputError(
+                    f"{self._path}: point {row}: expected {dim} numbers of {name!r}, got a sparse "
+                    f"vector"
+                )
             if vector is not None and len(vector) != dim:
                 called = f"vector {name!r}" if name else "vector"
                 raise InvalidInputError(
@@ -146,15 +173,26 @@ class JsonLines:
             )
         vector = point.get("vector")
         vectors = {"": vector} if isinstance(vector, list) else vector or {}
-        if not isinstance(vectors, dict) or not all(isinstance(v, list) for v in vectors.values()):
+        if not isinstance(vectors, dict) or not all(map(_is_vector, vectors.values())):
             raise InvalidInputError(
-                f"{where}: expected a list of numbers as vector, or lists by name, got "
-                f"{vector!r:.60}"
+                f"{where}: expected a list of numbers as vector, or by name lists or objects of "
+                f"indices and values, got {vector!r:.60}"
             )
         payload = point.get("payload")
         if payload is not None and not isinstance(payload, dict):
             raise InvalidInputError(f"{where}: expected an object as payload, got {payload!r:.60}")
         return point["id"], vectors, payload
+
+
+def _dim_of(vector: Any) -> int:
+    """What stands for the dimension of a vector (`vecdb.vectors.datatypes`)."""
+    if not isinstance(vector, list):
+        return SPARSE
+    return many_of(len(vector[0])) if vector and isinstance(vector[0], list) else len(vector)
+
+
+def _is_vector(value: Any) -> bool:
+    return isinstance(value, list) or is_sparse(value)
 
 
 def _refuse(constant: str) -> None:

@@ -21,6 +21,7 @@ from vecdb.exchange.columns import (
     Columns,
     Tick,
     Whole,
+    dims_of,
     floats,
     must_be_matrix,
     must_be_numbers,
@@ -55,7 +56,7 @@ class Matrix:
         beside.require_payloads(path, count)
         self.count = count
         self.config = beside.read_config(path)
-        known = {} if self.config is None else beside.dims_of(self.config)
+        known = {} if self.config is None else dims_of(self.config)
         self.dims = {next(iter(known), ""): dim}
 
     def columns(
@@ -134,7 +135,7 @@ def open_vecs(path: Path) -> Matrix:
         head = file.read(4)
     known = beside.read_config(path)
     if not head and known is not None:  # of no points at all
-        head = struct.pack("<i", *beside.dims_of(known).values())
+        head = struct.pack("<i", *dims_of(known).values())
     if len(head) < 4:
         raise InvalidInputError(f"{path}: expected a length and a vector, got {len(head)} bytes")
     (dim,) = struct.unpack("<i", head)

@@ -1,8 +1,9 @@
 """Parquet, as data frames and analytical databases read it.
 
 A column ``id``, one for each vector name (``vector``, or ``vector_<name>``): lists of one length,
-and ``payload``: JSON. In files of others every column of equally long lists of floats is a vector,
-and what is neither vector nor id is a key of the payload.
+or of sparse vectors structs of the lists ``indices`` and ``values``, or of multivectors lists of
+such lists; and ``payload``: JSON. In files of others every column of equally long lists of floats
+is a vector, and what is neither vector nor id is a key of the payload.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from vecdb.exchange.columns import (
     json_of,
     name_of,
     payload_of,
+    ragged_block,
     source_error,
     text_of_config,
 )
@@ -36,6 +38,17 @@ from vecdb.exchange.extras import library
 from vecdb.models import Payload
 from vecdb.storage.fs import AppendFile
 from vecdb.vectors.block import VectorBlock
+from vecdb.vectors.blocks import Block
+from vecdb.vectors.datatypes import (
+    SPARSE,
+    bytes_per_vector,
+    is_multi,
+    is_ragged,
+    many_of,
+    size_of,
+)
+from vecdb.vectors.multi import MultiBlock
+from vecdb.vectors.sparse import SparseBlock
 
 _CONFIG = b"vecdb"
 _GROUP_ROWS = 32_768  # that are compressed together, and read together
@@ -65,11 +78,13 @@ def write(whole: Whole, path: Path, tick: Tick) -> None:
     parquet = library("pyarrow.parquet", "arrow")
     fields = [pa.field("id", pa.uint64() if whole.numbers else pa.string(), nullable=False)]
     for name, dim in whole.dims.items():
-        fields.append(pa.field(column_of(name), pa.list_(pa.float32(), dim)))
+        fields.append(pa.field(column_of(name), type_of(pa, dim)))
     if whole.with_payload:
         fields.append(pa.field("payload", pa.string()))
     schema = pa.schema(fields, metadata={_CONFIG: text_of_config(whole.config)})
-    rows = max(1, min(_GROUP_ROWS, _GROUP_BYTES // (4 * sum(whole.dims.values()) or 1)))
+    rows = max(
+        1, min(_GROUP_ROWS, _GROUP_BYTES // (sum(map(bytes_per_vector, whole.dims.values())) or 1))
+    )
     file = AppendFile(path)
     try:
         # Vectors repeat nothing: a dictionary of them would be a second copy.
@@ -90,11 +105,40 @@ def _arrays(pa: Any, whole: Whole, columns: Columns) -> list[Any]:
     for name, dim in whole.dims.items():
         block = columns.vectors[name]
         absent = None if block.has is None else pa.array(~block.has)
+        if isinstance(block, MultiBlock):
+            tokens = pa.FixedSizeListArray.from_arrays(
+                pa.array(block.values.reshape(-1)), size_of(dim)
+            )
+            offsets = pa.array(block.offsets.astype(np.int32), mask=_absent_offsets(block.has))
+            arrays.append(pa.ListArray.from_arrays(offsets, tokens))
+            continue
+        if isinstance(block, SparseBlock):
+            offsets = pa.array(block.offsets.astype(np.int32))
+            parts = [
+                pa.ListArray.from_arrays(offsets, pa.array(numbers))
+                for numbers in (block.indices, block.values)
+            ]
+            fields = [type_of(pa, SPARSE).field(n) for n in range(2)]
+            arrays.append(pa.StructArray.from_arrays(parts, fields=fields, mask=absent))
+            continue
         values = pa.array(block.values.reshape(-1))
         arrays.append(pa.FixedSizeListArray.from_arrays(values, dim, mask=absent))
     if whole.with_payload:
         arrays.append(pa.array([json_of(each).decode() for each in columns.payloads or ()]))
     return arrays
+
+
+def type_of(pa: Any, dim: int) -> Any:
+    """The type of a column of vectors, by what stands for their dimension."""
+    if dim == SPARSE:
+        return pa.struct([("indices", pa.list_(pa.uint32())), ("values", pa.list_(pa.float32()))])
+    of_one = pa.list_(pa.float32(), size_of(dim))
+    return pa.list_(of_one) if is_multi(dim) else of_one
+
+
+def _absent_offsets(has: Any) -> Any:
+    """Which offsets say that a list is null: that of the row itself; there is one offset more."""
+    return None if has is None else np.append(~has, False)
 
 
 class Parquet:
@@ -119,11 +163,16 @@ class Parquet:
         self._vectors = self._found_vectors(schema)
         if self.config is None and len(self._vectors) == 1:  # the only one needs no name
             self._vectors = {"": next(iter(self._vectors.values()))}
+        ragged = {f.name: dim for f in schema if (dim := self._ragged_dim(f)) is not None}
+        self._vectors |= {name_of(column): column for column in ragged}
         if not self._vectors and "id" not in self._columns:
             raise InvalidInputError(
                 f"{path}: expected a column of lists of floats, got {', '.join(self._columns)}"
             )
-        self.dims = {name: self._dim(column) for name, column in self._vectors.items()}
+        self.dims = {
+            name: ragged[column] if column in ragged else self._dim(column)
+            for name, column in self._vectors.items()
+        }
 
     def _found_vectors(self, schema: Any) -> dict[str, str]:
         """Columns of lists by the names of their vectors; if some lists are all of one length by
@@ -140,6 +189,29 @@ class Parquet:
                 return found
         return {}
 
+    def _ragged_dim(self, field: Any) -> int | None:
+        """What stands for the dimension of a column of sparse vectors or multivectors; None: it is
+        of neither."""
+        types, kind = self._pa.types, field.type
+        if self._is_sparse(kind):
+            return SPARSE
+        if not (types.is_list(kind) or types.is_large_list(kind)):
+            return None
+        of_one = kind.value_type
+        lists = types.is_fixed_size_list, types.is_list, types.is_large_list
+        if not any(is_one(of_one) for is_one in lists) or not types.is_floating(of_one.value_type):
+            return None
+        return many_of(self._dim(field.name))
+
+    def _is_sparse(self, kind: Any) -> bool:
+        """Whether a column is of structs of indices and values."""
+        types = self._pa.types
+        if not types.is_struct(kind) or {f.name for f in kind} != {"indices", "values"}:
+            return False
+        indices, values = kind.field("indices").type, kind.field("values").type
+        lists = [types.is_list(each) or types.is_large_list(each) for each in (indices, values)]
+        return all(lists) and types.is_integer(indices.value_type)
+
     def _is_text(self, kind: Any) -> bool:
         types = self._pa.types
         return bool(types.is_string(kind) or types.is_large_string(kind))
@@ -147,11 +219,15 @@ class Parquet:
     def _dim(self, column: str) -> int:
         """The length of the first vector of a column."""
         kind = self._file.schema_arrow.field(column).type
+        if self._pa.types.is_nested(kind.value_type):  # of a multivector
+            kind = kind.value_type
         if self._pa.types.is_fixed_size_list(kind):
             return int(kind.list_size)
         for batch in self._file.iter_batches(1024, columns=[column]):
-            for vector in batch.column(0):
-                if vector.is_valid and len(vector):
+            for vector in batch.column(0).to_pylist():
+                while vector and isinstance(vector[0], list):
+                    vector = vector[0]
+                if vector:
                     return len(vector)
         raise InvalidInputError(f"{self._path}: no row has a vector in {column!r}")
 
@@ -182,9 +258,16 @@ class Parquet:
             return list(range(done, done + batch.num_rows))
         return [id_of_text(each) for each in batch.column("id").to_pylist()]
 
-    def _block(self, batch: Any, name: str, done: int) -> VectorBlock:
-        column, dim = batch.column(self._vectors[name]), self.dims[name]
+    def _block(self, batch: Any, name: str, done: int) -> Block:
+        column = batch.column(self._vectors[name])
         has = column.is_valid().to_numpy(zero_copy_only=False)
+        if is_ragged(self.dims[name]):
+            where = [self._where(name, done + row) for row in range(len(column))]
+            return ragged_block(column.to_pylist(), self.dims[name], where)
+        return self._dense_block(column, has, name, done)
+
+    def _dense_block(self, column: Any, has: Any, name: str, done: int) -> VectorBlock:
+        dim = self.dims[name]
         lengths = self._compute.list_value_length(column).fill_null(dim).to_numpy(False)
         if (lengths != dim).any():
             row = int(np.argmax(lengths != dim))

@@ -24,11 +24,12 @@ from vecdb.exchange.columns import (
     PointId,
     Tick,
     columns_of,
+    dims_of,
     json_of,
-    vector_params,
 )
 from vecdb.models import CollectionConfig
 from vecdb.storage import fs
+from vecdb.vectors.datatypes import bytes_per_vector
 
 SUFFIX = ".exporting"
 _REQUEST = "request.json"
@@ -66,7 +67,7 @@ class _Gathered(Struct):
 
     @property
     def dims(self) -> dict[str, int]:
-        return dims_of(self.request)
+        return dims_of(self.request.config)
 
     @property
     def config(self) -> CollectionConfig:
@@ -88,11 +89,6 @@ class _Gathered(Struct):
         self, rows: int, names: Sequence[str] | None = None, with_payload: bool = True
     ) -> Iterator[Columns]:
         return iter(self.gathered)
-
-
-def dims_of(request: Request) -> dict[str, int]:
-    """How many numbers the vectors of each wanted name have."""
-    return {name: params.size for name, params in vector_params(request.config).items()}
 
 
 def locked(directory: Path) -> fs.FileLock:
@@ -117,7 +113,7 @@ class Parts:
         self._directory = directory
         self.request = request
         self.config = request.config
-        self.dims = dims_of(request)
+        self.dims = dims_of(request.config)
         self.with_payload = request.with_payload
         self._parts = [safetensors.Safetensors(path) for path in sorted(directory.glob("*.part"))]
 
@@ -186,7 +182,7 @@ class Parts:
     ) -> tuple[list[Columns], PointId | None]:
         """The points of one part, and the id of the next."""
         names = list(self.dims)
-        numbers = sum(self.dims.values())
+        numbers = sum(map(bytes_per_vector, self.dims.values())) // 4
         pages: list[Columns] = []
         rows = held = 0
         while True:
@@ -200,7 +196,8 @@ class Parts:
             page = columns_of(records, self.dims, with_payload=self.with_payload)
             pages.append(page)
             rows += len(page)
-            held += 4 * numbers * len(page) + sum(len(json_of(p)) for p in page.payloads or ())
+            held += sum(block.nbytes for block in page.vectors.values())
+            held += sum(len(json_of(p)) for p in page.payloads or ())
             tick(len(page))
             if next_id is None or rows >= _PART_ROWS or held >= _PART_BYTES:
                 return pages, next_id

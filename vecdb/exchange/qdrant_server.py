@@ -165,10 +165,7 @@ class There:
             params = server.client.get_collection(name).config.params
         given = params.vectors or {}
         vectors = given if isinstance(given, dict) else {"": given}
-        self.vectors = {
-            name: dense(each.size, each.distance.value, many=each.multivector_config is not None)
-            for name, each in vectors.items()
-        } | {
+        self.vectors = {name: dense(each) for name, each in vectors.items()} | {
             name: sparse(each.modifier.value if each.modifier else None)
             for name, each in (params.sparse_vectors or {}).items()
         }

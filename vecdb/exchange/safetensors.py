@@ -2,7 +2,9 @@
 
 Eight bytes with the length of a JSON head, the head, the arrays. Points are ``ids``, ``vector`` (or
 ``vector_<name>`` of each), ``present_…`` where some points lack the vector, and ``payload``: bytes
-of JSON, a line a point.
+of JSON, a line a point. Sparse vectors are rows in compressed form (CSR): ``indptr_vector_<name>``,
+``indices_vector_<name>`` and ``values_vector_<name>``. Of multivectors all vectors stand in
+``tokens_vector_<name>``, those of a point from one number of ``indptr_…`` to the next.
 """
 
 from __future__ import annotations
@@ -37,6 +39,10 @@ from vecdb.exchange.columns import (
 from vecdb.models import Payload
 from vecdb.storage.fs import AppendFile
 from vecdb.vectors.block import VectorBlock
+from vecdb.vectors.blocks import Block, Ragged
+from vecdb.vectors.datatypes import SPARSE, is_ragged, many_of, size_of
+from vecdb.vectors.multi import MultiBlock
+from vecdb.vectors.sparse import SparseBlock, ascend
 
 _TYPES = {
     "F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "BOOL": "?",
@@ -46,6 +52,8 @@ _TYPES = {
 _MAX_HEAD = 100_000_000  # what the library of that name allows
 _CONFIG = "vecdb"
 _NOT_VECTORS = ("ids", "payload")
+_PARTS = {"indptr": "I64", "indices": "U32", "values": "F32", "tokens": "F32"}
+"""Of vectors of unequal length, with the types of their numbers."""
 
 
 class Tensor(Struct, frozen=True):
@@ -101,7 +109,16 @@ def _shapes(whole: Whole) -> dict[str, tuple[str, list[int]]]:
     shapes: dict[str, tuple[str, list[int]]] = {}
     shapes["ids"] = ("U64", [n]) if whole.numbers else ("U8", [n, 36])
     for name, dim in whole.dims.items():
-        shapes[column_of(name)] = "F32", [n, dim]
+        if is_ragged(dim):
+            pieces = whole.columns(ROWS, [name], with_payload=False)
+            entries = sum(len(columns.vectors[name].values) for columns in pieces)
+            parts = {"indices": [entries], "values": [entries]}
+            if dim != SPARSE:
+                parts = {"tokens": [entries, size_of(dim)]}
+            for part, shape in {"indptr": [n + 1], **parts}.items():
+                shapes[f"{part}_{column_of(name)}"] = _PARTS[part], shape
+        else:
+            shapes[column_of(name)] = "F32", [n, dim]
     for name in whole.dims:
         if name in whole.holes:
             shapes[_present(name)] = "BOOL", [n]
@@ -121,14 +138,24 @@ def _arrays(whole: Whole, array: str, tick: Tick) -> Iterator[Any]:
             tick(len(columns))
             yield array_of_ids(columns.ids, numbers=whole.numbers)
     else:
-        name = name_of(array.removeprefix("present_"))
+        part, column = ("", array) if array.startswith("vector") else array.split("_", 1)
+        name = name_of(column)
+        if part == "indptr":
+            yield np.zeros(1, "<i8")
+        before = 0
         for columns in whole.columns(ROWS, [name], with_payload=False):
             block = columns.vectors[name]
-            yield (
-                block.flags()
-                if array.startswith("present_")
-                else np.ascontiguousarray(block.values, "<f4")
-            )
+            if part == "present":
+                yield block.flags()
+            elif part == "indptr":
+                assert not isinstance(block, VectorBlock)
+                yield block.offsets[1:] + before
+                before += len(block.values)
+            elif part == "indices":
+                assert isinstance(block, SparseBlock)
+                yield np.ascontiguousarray(block.indices, _TYPES[_PARTS[part]])
+            else:
+                yield np.ascontiguousarray(block.values, _TYPES["F32"])
 
 
 def _lines(columns: Columns) -> Iterator[bytes]:
@@ -151,21 +178,36 @@ class Safetensors:
         self.notes, self.tensors = read_head(path)
         text = self.notes.get(_CONFIG)
         self.config = None if text is None else config_of_text(text, str(path))
+        self._ragged = _ragged_parts(self.tensors)
         self._vectors = {
-            name_of(name): tensor for name, tensor in self.tensors.items() if _is_vector(tensor)
+            name_of(name): tensor
+            for name, tensor in self.tensors.items()
+            if _is_vector(tensor) and not any(tensor in parts for parts in self._ragged.values())
         }
-        if not self._vectors and "ids" not in self.tensors:
+        if not self._vectors and not self._ragged and "ids" not in self.tensors:
             raise InvalidInputError(f"{path}: expected an array of vectors, (n, dim), got none")
         self.dims = {name: tensor.shape[1] for name, tensor in self._vectors.items()}
+        self.dims |= {name: _dim(parts) for name, parts in self._ragged.items()}
         others = ["ids", *map(_present, self.dims)]
         alike = [*self._vectors.values(), *(t for n, t in self.tensors.items() if n in others)]
-        self.count = alike[0].shape[0]
+        self.count = alike[0].shape[0] if alike else self._rows_of_ragged()
         for tensor in alike:
             if tensor.shape[0] != self.count:
                 raise InvalidInputError(
                     f"{path}: expected as many rows of {tensor.name!r} as of {alike[0].name!r}, "
                     f"{self.count}, got {tensor.shape[0]}"
                 )
+
+        for indptr, *parts in self._ragged.values():
+            if indptr.shape != (self.count + 1,) or len({part.shape for part in parts}) > 1:
+                got = ", ".join(str(part.shape) for part in (indptr, *parts))
+                raise InvalidInputError(
+                    f"{path}: expected {self.count + 1} of {indptr.name!r} and as many "
+                    f"{parts[0].name!r} as values, got {got}"
+                )
+
+    def _rows_of_ragged(self) -> int:
+        return next(iter(self._ragged.values()))[0].shape[0] - 1
 
     @property
     def holes(self) -> set[str]:
@@ -196,12 +238,33 @@ class Safetensors:
             some = None if payloads is None else [next(payloads) for _ in range(stop - start)]
             yield Columns(self._ids(start, stop), vectors, some)
 
-    def _block(self, name: str, start: int, stop: int) -> VectorBlock:
-        values = floats(self._vectors[name].rows(start, stop))
+    def _block(self, name: str, start: int, stop: int) -> Block:
         present = self.tensors.get(_present(name))
-        if present is None:
-            return VectorBlock(values)
-        return VectorBlock.of(values, present.rows(start, stop))
+        has = None if present is None else present.rows(start, stop)
+        if name in self._ragged:
+            return self._ragged_block(name, start, stop, has)
+        values = floats(self._vectors[name].rows(start, stop))
+        return VectorBlock(values) if has is None else VectorBlock.of(values, has)
+
+    def _ragged_block(self, name: str, start: int, stop: int, has: Any) -> Ragged:
+        indptr, *parts = self._ragged[name]
+        entries = parts[-1].shape[0]
+        bounds = indptr.rows(start, stop + 1).astype(np.int64)
+        first, last = int(bounds[0]), int(bounds[-1])
+        where = f"in rows {start} to {stop - 1}"
+        if (bounds[1:] < bounds[:-1]).any() or first < 0 or last > entries:
+            raise InvalidInputError(
+                f"{self._path}: {indptr.name!r}: expected rising numbers up to {entries} {where}"
+            )
+        values, offsets = floats(parts[-1].rows(first, last)), bounds - first
+        if len(parts) == 1:
+            return MultiBlock(offsets, values, has)
+        places = parts[0].rows(first, last)
+        if not ascend(offsets, places):
+            raise InvalidInputError(
+                f"{self._path}: {parts[0].name!r}: expected the indices of each row to rise {where}"
+            )
+        return SparseBlock(offsets, places, values, has)
 
     def _ids(self, start: int, stop: int) -> list[PointId]:
         ids = self.tensors.get("ids")
@@ -221,6 +284,31 @@ class Safetensors:
                 if file.tell() > tensor.start + tensor.shape[0]:
                     raise InvalidInputError(f"{self._path}: expected a payload a row, got {row}")
                 yield payload_of(line, f"{self._path}: row {row}")
+
+
+def _ragged_parts(tensors: Mapping[str, Tensor]) -> dict[str, list[Tensor]]:
+    """The arrays of vectors of unequal length, by the names of these: where rows begin, indices and
+    values of sparse ones, tokens of multivectors."""
+    found = {}
+    for array, indptr in tensors.items():
+        part, _, column = array.partition("_")
+        if part != "indptr" or not column.startswith("vector") or len(indptr.shape) != 1:
+            continue
+        for kinds in (("indices", "values"), ("tokens",)):
+            parts = [tensors.get(f"{kind}_{column}") for kind in kinds]
+            several = [part for part in parts if part is not None]
+            if len(several) == len(kinds) and all(map(_is_part, several)):
+                found[name_of(column)] = [indptr, *several]
+    return found
+
+
+def _is_part(tensor: Tensor) -> bool:
+    return len(tensor.shape) == 2 if tensor.name.startswith("tokens_") else len(tensor.shape) == 1
+
+
+def _dim(parts: Sequence[Tensor]) -> int:
+    """What stands for the dimension of these vectors (`vecdb.vectors.datatypes`)."""
+    return SPARSE if len(parts) > 2 else many_of(parts[-1].shape[1])
 
 
 def _is_vector(tensor: Tensor) -> bool:

@@ -49,9 +49,12 @@ class Side(Protocol):
         """The scores of the points nearest to a vector, found by an exact search, best first."""
 
 
-def dense(size: int, distance: str, *, many: bool) -> str:
-    """What dense vectors are, or multivectors, as far as points and scores depend on it."""
-    return f"{size} numbers by {distance}{', many a point' if many else ''}"
+def dense(params: Any) -> str:
+    """What dense vectors are, as far as points and scores depend on it: by parameters of ours, or
+    of Qdrant's client."""
+    many = ", many a point" if params.multivector_config is not None else ""
+    kept = "float32" if params.datatype is None else params.datatype.value
+    return f"{params.size} numbers of {kept} by {params.distance.value}{many}"
 
 
 def sparse(modifier: str | None) -> str:
@@ -66,12 +69,7 @@ class Here:
         self._collection = collection
         self.where = f"collection {collection.name!r} here"
         config = collection.info().config
-        self.vectors = {
-            name: dense(
-                params.size, params.distance.value, many=params.multivector_config is not None
-            )
-            for name, params in vector_params(config).items()
-        } | {
+        self.vectors = {name: dense(params) for name, params in vector_params(config).items()} | {
             name: sparse(params.modifier.value if params.modifier else None)
             for name, params in (config.params.sparse_vectors or {}).items()
         }

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from functools import lru_cache
 from gzip import compress
 from typing import Any, NoReturn
 from urllib.parse import parse_qsl
@@ -340,11 +341,11 @@ class App:
 
 def _read_options(call: Call, right: Right, query: bytes) -> None:
     """What stands beside the body: in HTTP, behind the question mark."""
+    parse = _parsed if len(query) <= _SHORT_QUERY else _parse
     try:
-        options = dict(parse_qsl(query.decode("ascii"), max_num_fields=100, strict_parsing=False))
+        options = call.options = parse(query)
     except ValueError:
         raise Refusal(WRONG, "Deserialize error in query parameters: not valid") from None
-    call.options = options
     wait = options.get("wait", "false")
     if wait not in ("true", "false"):
         raise _wrong_option("wait", "`true` or `false`")
@@ -365,6 +366,15 @@ def _read_options(call: Call, right: Right, query: bytes) -> None:
     consistency = options.get("consistency", "all")
     if consistency not in ("majority", "quorum", "all", "") and not whole(consistency):
         raise _wrong_option("consistency", "a number, majority, quorum or all")
+
+
+def _parse(query: bytes) -> Mapping[str, str]:
+    return dict(parse_qsl(query.decode("ascii"), max_num_fields=100, strict_parsing=False))
+
+
+_parsed = lru_cache(256)(_parse)
+"""A client asks with the same few again and again."""
+_SHORT_QUERY = 256
 
 
 async def _has_broken() -> NoReturn:

@@ -180,6 +180,10 @@ _WORDS: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = (
         ),
     ),
     (
+        re.compile(r"score_threshold: expected None in an order"),
+        lambda found: "Bad request: Can't use score_threshold with an order_by query.",
+    ),
+    (
         re.compile(r".*query\.recommend(?:\.positive)?: expected at least one example"),
         lambda found: f"Validation error in JSON body: [{found.string}]",
     ),

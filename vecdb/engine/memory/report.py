@@ -26,7 +26,7 @@ FIGURES = ("file", "anonymous", "mapped", "resident")
 
 
 def memory_report(store: Store, resident: dict[str, int] | None = None) -> dict[str, Any]:
-    """Bytes by part, and their ``total``.
+    """Bytes by part, and their ``total``; and by vector name those of its files, by part.
 
     Parts: ``originals``, ``codes``, ``ids`` (with their order and presence bits), ``payload``,
     ``columns`` (of payload fields; those of points in memory and of edited payloads are private,
@@ -59,7 +59,18 @@ def memory_report(store: Store, resident: dict[str, int] | None = None) -> dict[
         parts["wal"]["file"] = store.wal.size
         with suppress(OSError):  # its directory was moved or removed
             parts["catalog"]["file"] = (store.path / layout.CATALOG / DATA).stat().st_size
-    return {"parts": parts, "total": _sum(parts.values())}
+        named = {name: _of_vector(store, name, resident) for name in store.schema}
+    return {"parts": parts, "total": _sum(parts.values()), "vectors": named}
+
+
+def _of_vector(store: Store, name: str, resident: dict[str, int]) -> dict[str, dict[str, int]]:
+    found: dict[str, dict[str, int]] = {}
+    for kind in (file for file in FILES if file.per == "vector"):
+        for state in store.files.values():
+            array = state.segment.arrays.get(kind.file(name))
+            if array is not None:
+                _add(found.setdefault(kind.part, dict.fromkeys(FIGURES, 0)), array, resident)
+    return found
 
 
 def _held(store: Store) -> Iterator[Segment | PayloadEdits | EditsFile]:

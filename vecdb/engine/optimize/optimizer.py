@@ -43,7 +43,7 @@ def next_step(store: Store, *, patient: bool = False) -> Plan | None:
         if store.frozen is not None:  # a checkpoint that failed half-way, or one at work
             return Plan("checkpoint")
         _take_demand(store)
-        settled = store.waiting > 0 or _pause(store) <= 0.0
+        settled = bool(store.waiting) or _pause(store) <= 0.0
         rushing = patient and not settled and store.rush.left(time.monotonic()) > 0.0
         stats = statistics(store, settled=settled, rushing=rushing)
         return plan(stats, store.schema, store.config.optimizer_config)
@@ -72,8 +72,10 @@ class Optimizer:
         self._stopping = False
         self._running = threading.RLock()  # one step at a time, thread or run_once
         self._current: Store | None = None
-        self._waited_for: list[Store] = []  # once a caller
-        self._callers = 0  # that want to do a step themselves
+        # By something of each caller. Ctrl-C may come first: it is removed before it is there.
+        self._waited_for: dict[object, Store] = {}
+        self._callers: set[object] = set()
+        """Of those that want to do a step themselves."""
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -117,18 +119,18 @@ class Optimizer:
         optimizer was stopped. Raises OptimizerError if a step that began since fails, or a failure
         has closed the collection to writes. What failed before is tried again at once: much may
         have changed."""
-        deadline = deadline_of(timeout)
-        with store.write:
-            store.waiting += 1
-            self._waited_for.append(store)
+        deadline, caller = deadline_of(timeout), object()
         try:
+            store.waiting.add(caller)
+            self._waited_for[caller] = store
             store.optimizer.retry_at = 0.0
             self.wake()
             return self._wait(store, deadline, store.optimizer.begun)
         finally:
-            with store.write:
-                store.waiting -= 1
-                self._waited_for.remove(store)
+            try:
+                self._waited_for.pop(caller, None)
+            finally:
+                store.waiting.discard(caller)
 
     def _wait(self, store: Store, deadline: float | None, begun: int) -> bool:
         while True:
@@ -189,14 +191,14 @@ class Optimizer:
         """Do a step of each collection that has one. Returns whether any was done."""
         done = False
         for store in self._stores():
-            for each in (*set(self._waited_for), store):
+            for each in (*set(self._waited_for.values()), store):
                 done |= self._turn(each)
         return done
 
     def _turn(self, store: Store) -> bool:
         """Do one step of a collection, unless it is to wait. Returns whether it was done."""
         with self._condition:  # callers go first: a lock does not tell who has waited longest
-            self._condition.wait_for(lambda: self._stopping or self._callers == 0)
+            self._condition.wait_for(lambda: self._stopping or not self._callers)
         if _disabled(store) or store.optimizer.retry_at > time.monotonic():
             return False
         try:
@@ -228,13 +230,13 @@ class Optimizer:
 
     def _step_here(self, store: Store) -> bool:
         """Do a step in the caller's thread, before the next one in the background."""
-        with self._condition:
-            self._callers += 1
+        caller = object()
         try:
+            self._callers.add(caller)
             return self._step(store)
         finally:
+            self._callers.discard(caller)
             with self._condition:
-                self._callers -= 1
                 self._tell()
 
     def _step(self, store: Store, *, patient: bool = False) -> bool:
@@ -247,10 +249,10 @@ class Optimizer:
                 state.succeeded()
             if step is None or self._stopping:
                 return False
-            self._current = store
-            state.begun += 1
-            state.task, state.done_rows, state.total_rows = step.task, 0, 0
             try:
+                self._current = store
+                state.begun += 1
+                state.task, state.done_rows, state.total_rows = step.task, 0, 0
                 self._run(store, step)
             except Cancelled:
                 return False

@@ -44,8 +44,6 @@ _SHARE = 8
 _SHARE_WITH_COLUMN = 256
 """… and for this share than to read a column."""
 
-_NO_ROWS: Offsets = np.empty(0, dtype=np.int64)
-
 _Found = dict[models.GroupId, list[Hit]]
 """The hits of each group, best first; the group with the best hit first."""
 
@@ -125,7 +123,9 @@ def _of_rows(
                 raise _Contradicted
             break  # they have no such vector
         found |= more
-    for group_id, rows in members.of(found).items():
+    members.require(found)
+    too_few = {group_id for group_id, hits in found.items() if len(hits) < plan.size}
+    for group_id, rows in members.of(too_few).items():
         if len(found[group_id]) < min(plan.size, _count(rows)):
             own = replace(source, condition=masks.only(rows))
             found[group_id] = _hits(view, own, plan.size) or found[group_id]
@@ -152,6 +152,7 @@ def _of_prefetched(view: View, plan: Groups, prefetched: Prefetched, by_columns:
             if depth >= min(_MOST_ADDED, _count(others)):
                 break
             depth *= _MORE
+    members.require(found)
     own = members.of(found)
     tried: dict[models.GroupId, int] = {}
     while few := [
@@ -164,7 +165,8 @@ def _of_prefetched(view: View, plan: Groups, prefetched: Prefetched, by_columns:
             tried[group_id] = max(plan.size, _MORE * tried.get(group_id, 0))
         prefetched.add([(own[group_id], tried[group_id]) for group_id in few])
         found = groups()
-        own |= members.of({g: hits for g, hits in found.items() if g not in own})
+        members.require(found)
+        own |= members.of(found.keys() - own.keys())
     return found
 
 
@@ -230,20 +232,32 @@ class _Members(Struct):
     by_columns: bool
     entries: list[tuple[int, Entries]]
 
-    def of(self, found: _Found) -> dict[models.GroupId, Rows]:
-        """The rows of each of these groups. Raises _Contradicted where by the columns its best hit
-        is in none."""
-        members: dict[models.GroupId, Rows] = {group_id: {} for group_id in found}
-        for segment, entries, codes in self._by_code(list(found)):
+    def require(self, found: _Found) -> None:
+        """Raise _Contradicted where by a column the best hit of a group is none of its rows."""
+        best = {group_id: hits[0] for group_id, hits in found.items()}
+        known: set[models.GroupId] = set()
+        for number, entries in self.entries:
+            here = {
+                group_id: row for group_id, (_, segment, row) in best.items() if segment == number
+            }
+            flags = np.zeros(self.view.segments[number].rows, dtype=np.bool_)
+            flags[list(here.values())] = True
+            at = np.flatnonzero(flags[entries.rows])
+            pairs = set(zip(entries.rows[at].tolist(), entries.codes[at].tolist(), strict=True))
+            known |= {each for each, row in here.items() if (row, entries.code(each)) in pairs}
+        if self.by_columns and known != best.keys():
+            raise _Contradicted
+
+    def of(self, groups: Iterable[models.GroupId]) -> dict[models.GroupId, Rows]:
+        """The rows of each of these groups."""
+        groups = list(groups)
+        found: dict[models.GroupId, Rows] = {group_id: {} for group_id in groups}
+        for segment, entries, codes in self._by_code(groups):
             wanted = np.isin(entries.codes, list(codes))
             some, rows = entries.codes[wanted], entries.rows[wanted]
             for code, group_id in codes.items():
-                _add(members[group_id], segment, rows[some == code])
-        for group_id, ((_, number, row), *_) in found.items():
-            own = members[group_id].get(self.view.segments[number].segment, _NO_ROWS)
-            if self.by_columns and not (own == row).any():
-                raise _Contradicted
-        return members
+                _add(found[group_id], segment, rows[some == code])
+        return found
 
     def outside(self, groups: Iterable[models.GroupId]) -> Rows:
         """The rows that are in a group which is none of these."""

@@ -11,6 +11,7 @@ is no lock: at worst two threads count the same rows.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -63,31 +64,43 @@ class _Counted(Struct, frozen=True):
 
     def with_rows(self, segment_view: SegmentView, name: str, rows: Counts, step: int) -> _Counted:
         """The same with some rows counted once more, or once less."""
-        counted = self
-        for start in range(0, len(rows), _ROWS):
-            block = segment_view.segment.block(name, rows[start : start + _ROWS])
-            assert isinstance(block, SparseBlock)
-            indices, many = np.unique(block.indices, return_counts=True)
-            recent = dict(counted.recent)
-            if len(recent) + len(indices) <= _RECENT:
-                for index, each in zip(indices.tolist(), many.tolist(), strict=True):
-                    recent[index] = recent.get(index, 0) + step * each
-                counted = replace(counted, recent=recent)
-                continue
-            every = counted.indices, np.array(list(recent), dtype=np.uint32), indices
-            counts = counted.counts, np.array(list(recent.values()), dtype=np.int64), step * many
-            sorted_, at = np.unique(np.concatenate(every), return_inverse=True)
-            sums = np.zeros(len(sorted_), dtype=np.int64)
-            np.add.at(sums, at, np.concatenate(counts))
-            some = sums != 0
-            counted = replace(counted, indices=sorted_[some], counts=sums[some], recent={})
-        return counted
+        pieces = [
+            np.unique(
+                _block(segment_view, name, rows[start : start + _ROWS]).indices, return_counts=True
+            )
+            for start in range(0, len(rows), _ROWS)
+        ]
+        indices, many = pieces[0] if len(pieces) == 1 else _summed(pieces)
+        if len(self.recent) + len(indices) <= _RECENT:
+            recent = dict(self.recent)
+            for index, each in zip(indices.tolist(), many.tolist(), strict=True):
+                recent[index] = recent.get(index, 0) + step * each
+            return replace(self, recent=recent)
+        kept = np.array(list(self.recent), dtype=np.uint32), np.array(list(self.recent.values()))
+        indices, counts = _summed([(self.indices, self.counts), kept, (indices, step * many)])
+        return replace(self, indices=indices, counts=counts, recent={})
 
     @property
     def nbytes(self) -> int:
         """About how much memory it takes."""
         arrays = self.rows.nbytes + self.indices.nbytes + self.counts.nbytes
         return arrays + _ENTRY * len(self.recent)
+
+
+def _block(segment_view: SegmentView, name: str, rows: Counts) -> SparseBlock:
+    block = segment_view.segment.block(name, rows)
+    assert isinstance(block, SparseBlock)
+    return block
+
+
+def _summed(pieces: Sequence[tuple[Indices, Counts]]) -> tuple[Indices, Counts]:
+    """The indices of all pieces, each once and ascending, with the sums of their counts; those of
+    which nothing is left are left out."""
+    indices, at = np.unique(np.concatenate([each for each, _ in pieces]), return_inverse=True)
+    sums = np.zeros(len(indices), dtype=np.int64)
+    np.add.at(sums, at, np.concatenate([counts for _, counts in pieces]).astype(np.int64))
+    some = sums != 0
+    return indices[some], sums[some]
 
 
 _ENTRY = 100
@@ -149,8 +162,7 @@ def _among(
     assert mask is not None
     rows = live_rows(mask, segment_view.rows)
     for start in range(0, len(rows), _ROWS):
-        block = segment_view.segment.block(name, rows[start : start + _ROWS])
-        assert isinstance(block, SparseBlock)
+        block = _block(segment_view, name, rows[start : start + _ROWS])
         places = np.searchsorted(indices, block.indices[np.isin(block.indices, indices)])
         counts += np.bincount(places, minlength=len(indices))
     return len(rows), counts

@@ -33,7 +33,7 @@ _Entry = tuple[int | float, int, int, int]
 
 def in_order(view: View, query: models.OrderByQuery, asked: Asked) -> Ordered:
     """The plan of a query for points in the order of a value. Raises InvalidInputError."""
-    _check_unscored(view, asked)
+    _check_unscored(view, asked, "in an order")
     order = models.parse_order_by(query.order_by, f"{asked.where}query.order_by")
     return ordered(order, asked.condition, asked.limit, asked.offset, asked.wanted)
 
@@ -56,26 +56,26 @@ def ordered(
 
 def sampled(view: View, query: models.SampleQuery, asked: Asked) -> Sampled:
     """The plan of a query for points by chance. Raises InvalidInputError."""
-    _check_unscored(view, asked)
+    _check_unscored(view, asked, "in a sample")
     return Sampled(condition=asked.condition, limit=asked.limit, wanted=asked.wanted)
 
 
 def by_id(view: View, asked: Asked) -> Scroll:
     """The plan of a request without a query. Raises InvalidInputError."""
-    _check_unscored(view, asked)
+    _check_unscored(view, asked, "without a query")
     return Scroll(
         condition=asked.condition, limit=asked.limit, skipped=asked.offset, wanted=asked.wanted
     )
 
 
-def _check_unscored(view: View, asked: Asked) -> None:
+def _check_unscored(view: View, asked: Asked, where: str) -> None:
     """Raise InvalidInputError for what only points with scores have."""
     if asked.using is not None:
         vector_schema(view.schema, asked.using)
     if asked.threshold is not None:
         raise InvalidInputError(
-            f"{asked.where}score_threshold: expected None where points have no scores (without a "
-            f"query, in an order or a sample), got {asked.threshold!r:.60}"
+            f"{asked.where}score_threshold: expected None {where}, where points have no scores, "
+            f"got {asked.threshold!r:.60}"
         )
 
 

@@ -119,8 +119,7 @@ def relevant(
             read = sum(len(each.rows) for each in several if each.rows is not None)
             why = f"{plan.field}: {f'{read} payloads read' if read else 'column'}"
             explain(models.SearchStage("text", len(rows), min(count, len(rows)), why))
-        order = np.lexsort((rows, -scores))[:count]
-        results.append((segment_view, (scores[order], rows[order])))
+        results.append((segment_view, _best(scores, rows, count)))
     return merged_hits(results, count).between(plan.offset, count)
 
 
@@ -171,6 +170,17 @@ def _scored(
         passing = narrow > plan.threshold
         narrow, rows = narrow[passing], rows[passing]
     return narrow, rows
+
+
+def _best(
+    scores: npt.NDArray[np.float32], rows: Offsets, count: int
+) -> tuple[npt.NDArray[np.float32], Offsets]:
+    """The first so many rows by their scores, of equal ones those that stand first."""
+    if count < len(rows):
+        enough = scores >= np.partition(scores, len(rows) - count)[len(rows) - count]
+        scores, rows = scores[enough], rows[enough]
+    order = np.lexsort((rows, -scores))[:count]
+    return scores[order], rows[order]
 
 
 def _rounded(lengths: npt.NDArray[Any]) -> npt.NDArray[Any]:

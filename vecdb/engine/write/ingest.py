@@ -16,6 +16,7 @@ from vecdb import bm25, ids, models, vectors
 from vecdb.engine.operations import EditVectors, Upsert
 from vecdb.engine.schema import Schema, VectorSchema, vector_schema
 from vecdb.errors import InvalidInputError
+from vecdb.models import parse_points
 from vecdb.models.validation import read
 from vecdb.payload import encoding
 from vecdb.vectors.block import VectorBlock
@@ -33,6 +34,13 @@ def prepare_upsert(schema: Schema, points: Points) -> Upsert:
     upsert = rows_of_points(schema, points)
     last = _last_of_each(upsert.keys)
     return upsert if last is None else rows_of_upsert(upsert, last)
+
+
+def prepare_each(schema: Schema, points: list[Any]) -> list[Upsert]:
+    """Points in any form as one operation each, all made together: that is quicker than one after
+    the other. Raises InvalidInputError, which may be of any of them."""
+    rows = rows_of_points(schema, parse_points(points))
+    return [rows_of_upsert(rows, [row]) for row in range(len(points))]
 
 
 def rows_of_points(schema: Schema, points: Points) -> Upsert:

@@ -49,17 +49,19 @@ class Frequencies:
 
     def counts(self, code: int, rows: Offsets) -> Counts:
         """How often each of the rows that have a token has it. Raises DamageError."""
-        counts = np.ones(len(rows), dtype=np.int64)
         if code > np.iinfo(self._codes.dtype).max:
-            return counts
+            return np.ones(len(rows), dtype=np.int64)
         wanted = self._codes.dtype.type(code)
         first, last = (np.searchsorted(self._codes, wanted, side=side) for side in _SIDES)
-        several = self._rows[first:last].astype(np.int64)
-        if len(several):
-            at = np.searchsorted(rows, several)
-            if not len(rows) or not np.array_equal(rows[at.clip(max=len(rows) - 1)], several):
-                raise DamageError("a column has a token several times where it has it not at all")
-            counts[at] = self._times[first:last]
+        several = self._rows[first:last]
+        if not len(several):
+            return np.ones(len(rows), dtype=np.int64)
+        of_all = np.zeros(len(self.lengths), dtype=np.int64)
+        of_all[rows] = 1
+        if several.max() >= len(of_all) or not of_all[several].all():
+            raise DamageError("a column has a token several times where it has it not at all")
+        of_all[several] = self._times[first:last]
+        counts: Counts = of_all[rows]
         return counts
 
     @property

@@ -130,9 +130,10 @@ class Section:
     def pairs(self, mask: Bits | None) -> Iterator[tuple[Offsets, Array]]:
         """Rows of a mask and their codes, in pieces. Raises DamageError."""
         if self._dense is not None:
-            rows = np.flatnonzero(self._dense)
-            if mask is not None:
-                rows = rows[bits_at(mask, rows)]
+            some = self._dense != 0
+            if mask is not None:  # before rows are numbers: their bits one by one take ten times
+                some &= unpack_bits(mask, self.rows)
+            rows = np.flatnonzero(some)
             yield rows, self._dense[rows]
         for code, bits in zip(self._common, self._bits, strict=True):
             rows = np.flatnonzero(unpack_bits(bits if mask is None else bits & mask, self.rows))

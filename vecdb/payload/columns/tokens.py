@@ -1,5 +1,4 @@
-"""Tokens: which rows have which tokens of a text index (`vecdb.payload.texts`) in their texts, and
-how often, where the index ranks them."""
+"""Tokens: which rows have which tokens of a text index (`vecdb.payload.texts`), and how often."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
 from typing import Any
 
 from vecdb import models
@@ -316,13 +317,16 @@ def _running(progress: models.OptimizerProgress, segments: list[dict[str, Any]])
     }
 
 
-_LEAF = ("disk_bytes", "ram_bytes", "cached_bytes", "expected_cache_bytes")
-_MEMORY = {
-    "storage": ("originals", "memory_segment"),
+_LEAF = {
+    "disk_bytes": "file",
+    "ram_bytes": "anonymous",
+    "cached_bytes": "resident",
+    "expected_cache_bytes": "mapped",
+}
+_OF_VECTOR = {
+    "storage": ("originals",),
     "index": ("sketches", "indexes"),
     "quantized": ("codes", "quantizers"),
-    "payload": ("payload",),
-    "id_tracker": ("ids", "seqs", "masks"),
 }
 
 
@@ -330,36 +334,27 @@ _MEMORY = {
 async def memory(service: Service, call: Call) -> Any:
     """Show where the bytes of a collection are."""
     collection = await service.current(call.collection)
-    parts = (await service.lanes.read(None, collection.memory_report, call.timeout))["parts"]
-
-    def leaf(*names: str) -> dict[str, int]:
-        figures = [parts[name] for name in names]
-        return dict(
-            zip(
-                _LEAF,
-                (
-                    sum(each["file"] for each in figures),
-                    sum(each["anonymous"] for each in figures),
-                    sum(each["resident"] for each in figures),
-                    sum(each["mapped"] for each in figures),
-                ),
-                strict=True,
-            )
-        )
-
-    kinds = {name: leaf(*names) for name, names in _MEMORY.items()}
-    return {
-        "total": leaf(*parts),
-        "vectors": [
-            {
-                "name": "",
-                "storage": kinds["storage"],
-                "index": kinds["index"],
-                "quantized": kinds["quantized"],
-            }
-        ],
-        "sparse_vectors": [],
-        "payload": kinds["payload"],
-        "payload_index": [],
-        "other": {"id_tracker": kinds["id_tracker"]},
+    report = await service.lanes.read(None, collection.memory_report, call.timeout)
+    info = await service.lanes.read((call.collection, "info"), collection.info, call.timeout)
+    parts, sparse = report["parts"], info.config.params.sparse_vectors or {}
+    vectors = {
+        name: {"name": name, **{key: _leaf(own, *names) for key, names in _OF_VECTOR.items()}}
+        for name, own in report["vectors"].items()
     }
+    return {
+        "total": _leaf(parts, *parts),
+        "vectors": [each for name, each in vectors.items() if name not in sparse],
+        "sparse_vectors": [each for name, each in vectors.items() if name in sparse],
+        "payload": _leaf(parts, "payload"),
+        "payload_index": [],
+        "other": {
+            "id_tracker": _leaf(parts, "ids", "seqs", "masks"),
+            "memory_segment": _leaf(parts, "memory_segment"),
+        },
+    }
+
+
+def _leaf(parts: Mapping[str, Mapping[str, int]], *names: str) -> dict[str, int]:
+    """The bytes of some parts, as far as there are any, in Qdrant's words."""
+    figures = [parts[name] for name in names if name in parts]
+    return {key: sum(each[figure] for each in figures) for key, figure in _LEAF.items()}
