@@ -283,7 +283,8 @@ class Collection(Querying):
         return collection_info(self._store)
 
     def memory_report(self) -> dict[str, Any]:
-        """Bytes of every part: in files, in anonymous memory, mapped, and mapped and resident."""
+        """Bytes of every part: in files, in anonymous memory, mapped, and mapped and resident; and
+        what ``memory_limit`` left no room for, as ``demoted``."""
         from vecdb.engine.memory.report import memory_report
 
         self._view()

@@ -263,5 +263,6 @@ class AsyncCollection(AsyncQuerying):
         return await self._calls.call(self._collection.info)
 
     async def memory_report(self) -> dict[str, Any]:
-        """Bytes of every part: in files, in anonymous memory, mapped, and mapped and resident."""
+        """Bytes of every part: in files, in anonymous memory, mapped, and mapped and resident; and
+        what ``memory_limit`` left no room for, as ``demoted``."""
         return await self._calls.call(self._collection.memory_report)

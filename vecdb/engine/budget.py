@@ -92,7 +92,7 @@ class Budget:
         """Bytes that is remembered of the filters of a segment, where a collection has so many."""
         if self.limit is None:
             return _ENDLESS
-        return self.limit // _REMEMBERED // max(1, len(self._rows) * segments)
+        return self.limit // _REMEMBERED // (max(1, len(self._rows)) * max(1, segments))
 
     @property
     def pins(self) -> int:
