@@ -910,6 +910,8 @@ def let_go_when_somebody_waits(monkeypatch: pytest.MonkeyPatch) -> threading.Eve
     wait = process._wait_for_threads
 
     def waiting(lock_file: Path) -> None:
+        holdings = process._holdings_of(lock_file)
+        assert all(each.left_to for each in holdings), "nobody knows that threads have it"
         waited.set()
         wait(lock_file)
 
@@ -928,6 +930,7 @@ def test_who_lets_go_of_one_may_open_it_again_while_a_thread_has_it(
     def lingering(outcomes: Any) -> None:
         answer_all(outcomes)
         assert waited.wait(LONG)
+        assert outcomes
 
     async def main() -> None:
         db = await AsyncVecDB(tmp_path / "db")
