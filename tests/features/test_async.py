@@ -624,11 +624,12 @@ def test_an_error_that_cannot_be_handed_on_keeps_no_other_from_its_answer() -> N
         loop = asyncio.get_running_loop()
         first, second = Write(loop, lambda c: c.delete([1])), Write(loop, lambda c: c.delete([1]))
         first.future = Refusing()
+        futures = first.future, second.future
         _answer([(first, KeyError("a")), (second, ValueError("b"))])
         with pytest.raises(RuntimeError, match="KeyError"):
-            await first.future
+            await futures[0]
         with pytest.raises(ValueError, match="b"):
-            await second.future
+            await futures[1]
 
     asyncio.run(main())
 
