@@ -670,6 +670,8 @@ def test_a_close_that_was_interrupted_anywhere_is_finished_by_the_next(tmp_path:
         finally:
             sys.settrace(None)
         db.close()
+        assert db.optimizer._thread is not None
+        assert not db.optimizer._thread.is_alive()
         with VecDB(tmp_path / "db") as again:
             every.append(again)
             assert len(tags(again)) == 10
