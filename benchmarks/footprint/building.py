@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import select
 import subprocess
 import sys
 import tempfile
@@ -79,23 +81,23 @@ def _make(path: Path, rows: int, dim: int, seed: int) -> None:
 
 
 def _measure(order: dict[str, Any]) -> dict[str, Any]:
-    """Run one child; the most of each figure in each of its phases, and the seconds."""
+    """Run one child; the most of each figure in each of its phases, and the seconds: of the clock,
+    and of processors."""
     command = [sys.executable, "-m", "benchmarks.footprint.building", "--child", json.dumps(order)]
     child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert child.stdout is not None
     phases: dict[str, dict[str, float]] = {}
-    phase, began, slow = "start", time.monotonic(), 0.0
+    phase, began, slow, worked = "start", time.monotonic(), 0.0, 0.0
     status, rollup = (Path(f"/proc/{child.pid}/{name}") for name in ("status", "smaps_rollup"))
-    import select
-
     said: dict[str, Any] = {}
     while True:
         now = time.monotonic()
-        most = phases.setdefault(phase, {"rss": 0, "smaps": 0, "seconds": 0.0})
+        most = phases.setdefault(phase, {"rss": 0, "smaps": 0, "seconds": 0.0, "cpu": 0.0})
         most["seconds"] = now - began
         most["rss"] = max(most["rss"], _figure(status, "RssAnon:"))
         if now - slow > _SELDOM:
             slow = now
+            most["cpu"] = _processor_seconds(child.pid) - worked
             most["smaps"] = max(most["smaps"], _figure(rollup, "Anonymous:"))
         if select.select([child.stdout], [], [], _OFTEN)[0]:
             line = child.stdout.readline()
@@ -103,12 +105,24 @@ def _measure(order: dict[str, Any]) -> dict[str, Any]:
                 break
             word, _, rest = line.strip().partition(" ")
             if word == "phase":
+                most["cpu"] = _processor_seconds(child.pid) - worked
+                worked += most["cpu"]
+                print(f"{order['limit']}: {phase}: {most}", file=sys.stderr, flush=True)
                 phase, began = rest, now
             else:
                 said[word] = json.loads(rest)
     if child.wait() != 0:
         raise SystemExit(f"building: the process of {order} failed")
     return {"limit": order["limit"], "codes": order["codes"], "phases": phases, **said}
+
+
+def _processor_seconds(pid: int) -> float:
+    """Of all threads of a process; 0 when it is gone."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _figure(path: Path, name: str) -> int:
@@ -126,7 +140,10 @@ def _show(result: dict[str, Any]) -> None:
     print(f"limit {result['limit'] or 'none'}, codes {result['codes']}")
     for phase, figures in result["phases"].items():
         rss, smaps = (figures[name] / 2**20 for name in ("rss", "smaps"))
-        print(f"  {phase:10} {rss:8.1f} MiB ({smaps:8.1f}) {figures['seconds']:8.1f} s")
+        print(
+            f"  {phase:10} {rss:8.1f} MiB ({smaps:8.1f}) {figures['seconds']:8.1f} s, "
+            f"{figures['cpu']:8.1f} s of processors"
+        )
     print(f"  {result.get('report')}", flush=True)
 
 

@@ -43,8 +43,10 @@ class Default(System):
         super().arrange(codes, mode)
         if codes != "none":
             [(kind, options)] = CODES[codes].items()
-            _, always_ram = MODES[mode]
-            self.config = {"quantization_config": {kind: {**options, "always_ram": always_ram}}}
+            on_disk, always_ram = MODES[mode]
+            if on_disk:  # beside originals in RAM the default is the best
+                options = {**options, "always_ram": always_ram}
+            self.config = {"quantization_config": {kind: options}}
 
     def move(self) -> None:
         on_disk, _ = MODES[self.mode]

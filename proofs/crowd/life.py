@@ -191,7 +191,9 @@ class Crowd:
 
     def _opened(self, step: Step, *, read_only: bool) -> None:
         sync: Any = Random(step.number).choice(("always", "interval", "never", "never"))
-        db = VecDB(self.root / step.source, sync=sync, sync_interval=0.05, read_only=read_only)
+        limit = Random(f"limit {step.number}").choice((None, "32MiB"))
+        options: Any = {"memory_limit": limit, "on_over_budget": "demote", "read_only": read_only}
+        db = VecDB(self.root / step.source, sync=sync, sync_interval=0.05, **options)
         self.open[step.number] = db
         database = self.world.at(step.source)
         assert database is not None

@@ -22,6 +22,7 @@ CODES: list[Any] = [
     {"turbo": {}},
     {"product": {"compression": "x16"}},
 ]
+MEMORY = ("pinned", "cached", "cold")
 OPTIMIZER: dict[str, tuple[Any, ...]] = {
     "max_optimization_threads": (0, 1, 1, 1),
     "indexing_threshold": (0, 1, 1, 8),
@@ -37,17 +38,27 @@ def draw_settings(rng: Random, vectors: Mapping[str, tuple[int, str]]) -> Settin
     codes = rng.choice(CODES)
     if codes != "Disabled":
         kind, options = next(iter(codes.items()))
-        codes = {kind: {**options, "always_ram": rng.random() < 0.5}}
+        said: dict[str, Any] = {"always_ram": rng.random() < 0.5}
+        if rng.random() < 0.5:
+            said["memory"] = rng.choice(MEMORY)
+        codes = {kind: {**options, **said}}
     return {
         "metadata": {"of": rng.randrange(8)},
         "optimizers_config": {name: rng.choice(values) for name, values in OPTIMIZER.items()},
         "quantization_config": codes,
         "vectors_config": {
-            name: {"on_disk": rng.random() < 0.5}
+            name: {"on_disk": rng.random() < 0.5, "memory": rng.choice(MEMORY)}
             for name, (_, distance) in vectors.items()
             if distance not in MODIFIERS
         },
+        **placed(*(rng.choice(MEMORY) for _ in range(3))),
     }
+
+
+def placed(index: str, payload: str, ids: str) -> Settings:
+    """Where the parts are that are of no vector name and have no codes."""
+    storage = {"payload": {"memory": payload}, "id_tracker": {"memory": ids}}
+    return {"hnsw_config": {"memory": index}, "collection_params": storage}
 
 
 def settings_of(config: models.CollectionConfig) -> Settings:
@@ -63,7 +74,13 @@ def settings_of(config: models.CollectionConfig) -> Settings:
         "optimizers_config": {name: found["optimizer_config"][name] for name in OPTIMIZER},
         "quantization_config": codes,
         "vectors_config": {
-            name: {"on_disk": v["on_disk"]} for name, v in named.items() if "on_disk" in v
+            name: {"on_disk": v["on_disk"], "memory": v["memory"]}
+            for name, v in named.items()
+            if "on_disk" in v
+        },
+        "hnsw_config": {"memory": found["hnsw_config"].get("memory")},
+        "collection_params": {
+            part: found["params"].get(part) for part in ("payload", "id_tracker")
         },
     }
 
@@ -94,5 +111,7 @@ def create(
         sparse_vectors_config=sparse or None,
         quantization_config=None if codes == "Disabled" else codes,
         optimizers_config=settings["optimizers_config"],
+        hnsw_config=settings["hnsw_config"],
+        **settings["collection_params"],
         metadata=settings["metadata"],
     )

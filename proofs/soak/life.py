@@ -46,6 +46,9 @@ class Plan:
     """Of operations."""
     sync: Any
     memory_limit: int
+    """Of the memory segment."""
+    budget: str | None
+    """``memory_limit`` of the database."""
     end: str
     """``close``, ``crash``, or ``torn``: a crash while the last operation was being written."""
     reader: bool
@@ -60,6 +63,7 @@ def draw_plan(seed: int, number: int, first: int, count: int) -> Plan:
         count=count,
         sync=rng.choice(("always", "interval", "never")),
         memory_limit=rng.choice((64 << 10, 512 << 10, 64 << 20)),
+        budget=Random(f"{seed}/budget {number}").choice((None, None, "32MiB", "1GiB")),
         end=rng.choice(("close", "crash", "torn")) if count else "close",
         reader=count > 0 and rng.random() < 0.5,
     )
@@ -257,7 +261,8 @@ def live(path: Path, world: World, plan: Plan, done: Any, say: Say) -> None:
     counts: Counter[str] = Counter()
     with Reader(path, world, plan) as reader:
         started = time.perf_counter()
-        db = VecDB(path, sync=plan.sync, sync_interval=0.01)
+        options: Any = {"memory_limit": plan.budget, "on_over_budget": "demote"}
+        db = VecDB(path, sync=plan.sync, sync_interval=0.01, **options)
         seconds = time.perf_counter() - started
         soak = Soak(db, world)
         if plan.number == 0:

@@ -11,7 +11,7 @@ from random import Random
 from typing import Any
 
 from proofs.model.oracle import Oracle, PointId
-from proofs.model.settings import Settings, draw_settings
+from proofs.model.settings import Settings, draw_settings, placed
 from proofs.model.sparse import MODIFIERS, PLACES
 from proofs.model.writes import INDEXES, UPLOADS, VECTOR_NAMES, WEIGHTS, Pool, Write, draw, take
 
@@ -28,7 +28,11 @@ KINDS: dict[str, Any] = {
     "product": {"product": {"compression": "x8"}},
 }
 # Where the originals are and where the codes: on_disk, memmap_threshold, always_ram.
-PLACEMENTS = {"ram": (False, 0, True), "codes-in-ram": (True, 16, True), "disk": (True, 16, False)}
+PLACEMENTS = {
+    "ram": (False, 0, True, "pinned"),
+    "codes-in-ram": (True, 16, True, "cold"),
+    "disk": (True, 16, False, "cached"),
+}
 SCHEMAS: list[dict[str, tuple[int, str]]] = [
     {"": (32, "Cosine")},
     {"a": (32, "Euclid"), "b": (7, "Manhattan")},
@@ -209,7 +213,7 @@ class World:
 
 
 def _home(vectors: dict[str, tuple[int, str]], codes: str, placement: str) -> Settings:
-    on_disk, memmap_threshold, always_ram = PLACEMENTS[placement]
+    on_disk, memmap_threshold, always_ram, memory = PLACEMENTS[placement]
     config = KINDS[codes]
     if config != "Disabled":
         kind, options = next(iter(config.items()))
@@ -226,8 +230,9 @@ def _home(vectors: dict[str, tuple[int, str]], codes: str, placement: str) -> Se
         },
         "quantization_config": config,
         "vectors_config": {
-            name: {"on_disk": on_disk}
+            name: {"on_disk": on_disk, "memory": memory}
             for name, (_, distance) in vectors.items()
             if distance not in MODIFIERS
         },
+        **placed("pinned" if always_ram else "cold", memory, memory),
     }

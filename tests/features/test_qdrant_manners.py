@@ -116,7 +116,7 @@ def called(database: VecDB, directory: Path, verb: str, **extra: Any) -> Any:
     if verb == "update_vectors":
         least["points"] = [models.PointVectors(id=1, vector=[0.0, 1.0])]
     if verb in ("create_collection", "recreate_collection"):
-        least["collection_name"] = "new"
+        least |= {"collection_name": "new", "payload": None}
     if verb == "upload_collection":
         least |= {"vectors": [[1.0, 0.0]], "payload": None}
     if verb == "update_collection":

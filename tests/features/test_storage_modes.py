@@ -21,15 +21,15 @@ RAM, DISK, CACHED = "pinned", "cold", "cached"
 # always_ram of the codes, memmap_threshold, on_disk of the vector -> originals, codes
 MODES: dict[str, tuple[bool | None, int | None, bool | None, str, str]] = {
     "all in RAM": (True, None, None, RAM, RAM),
-    "all in RAM, unset": (None, None, None, RAM, RAM),
+    "all in RAM, unset": (None, None, None, RAM, CACHED),
     "originals on disk": (True, 100, None, DISK, RAM),
     "all on disk": (False, 100, None, DISK, CACHED),
     "codes follow to disk": (None, 100, None, DISK, CACHED),
-    "below the threshold": (None, 1000, None, RAM, RAM),
-    "threshold zero": (None, 0, None, RAM, RAM),
+    "below the threshold": (None, 1000, None, RAM, CACHED),
+    "threshold zero": (None, 0, None, RAM, CACHED),
     "vector on disk": (True, None, True, DISK, RAM),
     "vector on disk, codes follow": (None, None, True, DISK, CACHED),
-    "vector kept in RAM": (None, 100, False, RAM, RAM),
+    "vector kept in RAM": (None, 100, False, RAM, CACHED),
     "only codes on disk": (False, None, None, RAM, CACHED),
 }
 

@@ -76,7 +76,9 @@ SHAPES: list[tuple[str, Any]] = [
     ("InitFrom", {"collection": "c"}),
     ("DenseVectorConfig", {"size": 4, "distance": "Dot", "datatype": "float32"}),
     ("DenseVectorNameConfig", {"dense": {"size": 4, "distance": "Cosine"}}),
-    ("CollectionParamsDiff", {"replication_factor": 2, "on_disk_payload": True}),
+    ("CollectionParamsDiff", {"replication_factor": 2, "payload": {"memory": "cold"}}),
+    ("PayloadStorageParams", {"memory": "cached"}),
+    ("IdTrackerParams", {"memory": "pinned"}),
     ("PointsList", {"points": [{"id": 1, "vector": [1.0]}], "update_mode": "insert_only"}),
     (
         "PointsBatch",

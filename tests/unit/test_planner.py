@@ -254,6 +254,28 @@ def test_a_checkpoint_leaves_alone_what_is_being_rewritten() -> None:
     assert absorb([1] * 12, 1, set(range(10))) == [1, 1]
 
 
+def test_no_segment_is_planned_that_a_build_has_no_room_for() -> None:
+    conf = config(default_segment_number=1)
+    schema, optimizer = schema_of(conf), conf.optimizer_config
+
+    def planned(most_rows: int, **more: Any) -> Plan | None:
+        segments = [segment(n, 2000, codec=SCALAR) for n in (1, 2, 3)]
+        return plan(Stats(segments, most_rows=most_rows, **more), schema, optimizer)
+
+    assert planned(6000, settled=True) == Plan("merge", (1, 2, 3))
+    assert planned(5999, settled=True) == Plan("merge", (1, 2))
+    assert planned(3999, settled=True) is None
+    # What cannot be merged with another of its size is indexed in the middle of a load.
+    raw = [segment(1, 2000), segment(2, 10)]
+    for most_rows, wanted in ((4000, None), (3999, Plan("convert", (1,)))):
+        stats = Stats(raw, rushing=True, most_rows=most_rows)
+        assert plan(stats, schema, optimizer) == wanted
+    crowd = [segment(n, 700) for n in range(20)]
+    for most_rows, taken in ((1399, 0), (1400, 1), (2109, 2)):
+        stats = Stats(crowd, 10, most_rows=most_rows)
+        assert len(absorbed(stats, set(), schema, optimizer)) == taken
+
+
 @pytest.mark.parametrize("kind", ["points", "loads", "anything"])
 def test_taking_along_keeps_few_segments_and_writes_little_again(kind: str) -> None:
     rng = random.Random(3)

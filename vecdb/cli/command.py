@@ -52,3 +52,10 @@ def print_json(value: Any) -> None:
 
     # Structs become plain values there; the standard module then indents them.
     print(json.dumps(msgspec.to_builtins(value), indent=2))
+
+
+def size_of(text: str | None) -> int | None:
+    """A ``memory_limit`` of the command line in bytes. Raises InvalidInputError."""
+    from vecdb.engine.budget import parse_limit
+
+    return parse_limit(int(text) if text is not None and text.isdigit() else text)

@@ -7,9 +7,23 @@ from collections.abc import Iterator
 from typing import Any
 
 import vecdb
-from vecdb.cli.command import DAMAGED, Commands, add_command, keep_log_quiet, path, print_json
+from vecdb.cli.command import (
+    DAMAGED,
+    Commands,
+    add_command,
+    keep_log_quiet,
+    path,
+    print_json,
+    size_of,
+)
 from vecdb.cli.terminal import Screen, count, size
 
+_FIGURES = {
+    "on disk": "file",
+    "private RAM": "anonymous",
+    "mapped": "mapped",
+    "resident": "resident",
+}
 _RECALLS = (0.8, 0.9, 0.95, 0.97, 0.98, 0.99, 0.998)  # of a table that has more lines
 
 
@@ -25,6 +39,12 @@ def add_to(commands: Commands) -> None:
         "vecdb info my.db",
     )
     command.add_argument("directory", metavar="DIR", type=path, help="the database")
+    command.add_argument(
+        "--memory",
+        action="store_true",
+        help="of memory only, and all of it: every segment, every part, and the process",
+    )
+    command.add_argument("--memory-limit", metavar="SIZE", help="as 512MB: does it fit?")
 
 
 def _info(arguments: argparse.Namespace) -> int:
@@ -34,8 +54,12 @@ def _info(arguments: argparse.Namespace) -> int:
 
     keep_log_quiet()
     collections: dict[str, dict[str, Any]] = {}
-    with VecDB(arguments.directory, read_only=True) as db:
-        memory = db.memory_report()["collections"]
+    limit = size_of(arguments.memory_limit)
+    with VecDB(
+        arguments.directory, read_only=True, memory_limit=limit, on_over_budget="demote"
+    ) as db:
+        report = db.memory_report()
+        memory = report["collections"]
         for name in sorted(memory):
             info: dict[str, Any] = msgspec.to_builtins(db.get_collection(name))
             info["memory"] = memory[name]
@@ -47,6 +71,7 @@ def _info(arguments: argparse.Namespace) -> int:
     code = DAMAGED if damaged or partly else 0
     if arguments.json:
         document = {"version": vecdb.__version__, "path": where, "collections": collections}
+        document["process"] = report["process"]
         print_json(document | {"damaged": damaged})
         return code
     screen = Screen()
@@ -56,11 +81,38 @@ def _info(arguments: argparse.Namespace) -> int:
     )
     for name, info in collections.items():
         screen.line()
-        _show(screen, name, info)
+        if arguments.memory:
+            _show_memory(screen, name, info["memory"])
+        else:
+            _show(screen, name, info)
+    if limit is not None:
+        _show_limit(screen, limit, memory)
     for name, error in damaged.items():
         screen.line()
         screen.paragraph(f"{name}: cannot be opened: {error}. Next: vecdb check", "")
+    if arguments.memory:
+        _show_process(screen, report)
     return code
+
+
+def _show_limit(screen: Screen, limit: int, memory: dict[str, dict[str, Any]]) -> None:
+    """Whether all that is said to be in memory has room within a limit."""
+    demoted = [(name, each) for name, of in memory.items() for each in of["demoted"]]
+    screen.line()
+    if not demoted:
+        screen.line(f"Within {size(limit)} all that is said to be in memory has room.")
+        return
+    parts = [
+        f"{each['part']} of {name}, segment {_short({'id': each['segment']})}: "
+        f"{size(each['bytes'])}"
+        for name, each in demoted
+    ]
+    screen.paragraph(
+        f"Within {size(limit)} there is no room for what is said to be in memory: "
+        f"{'; '.join(parts)}. Opening it for writing takes a larger memory_limit, other "
+        f"placements, or on_over_budget='demote'.",
+        "",
+    )
 
 
 def _show(screen: Screen, name: str, info: dict[str, Any]) -> None:
@@ -107,18 +159,50 @@ def _show(screen: Screen, name: str, info: dict[str, Any]) -> None:
                 recall = info["config"]["optimizer_config"]["recall"]
                 _show_index(screen, segment, vector, figures["index"], recall)
     screen.line()
-    parts = info["memory"]["parts"] | {"total": info["memory"]["total"]}
-    screen.table(
-        ["part", "on disk", "private RAM", "mapped", "resident"],
-        [
-            [
-                part.replace("_", " "),
-                *(size(figures[key]) for key in ("file", "anonymous", "mapped", "resident")),
-            ]
-            for part, figures in parts.items()
-            if any(figures.values())
-        ],
-        indent="  ",
+    _show_parts(screen, info["memory"])
+
+
+def _show_parts(screen: Screen, report: dict[str, Any]) -> None:
+    parts = report["parts"] | {"total": report["total"]}
+    screen.table(["part", *_FIGURES], list(_part_rows(parts)), indent="  ")
+    screen.line()
+    screen.paragraph(f"In short: {report['explanation']}.", "  ")
+
+
+def _part_rows(parts: dict[str, dict[str, int]]) -> Iterator[list[str]]:
+    """What there is something of."""
+    for part, figures in parts.items():
+        if any(figures.values()):
+            yield [part.replace("_", " "), *(size(figures[key]) for key in _FIGURES.values())]
+
+
+def _show_memory(screen: Screen, name: str, report: dict[str, Any]) -> None:
+    """A ``memory_report``: of the collection, then of each segment and of its vector names."""
+    screen.line(screen.bold(name))
+    _show_parts(screen, report)
+    rows = []
+    for segment in report["segments"]:
+        label = [_short(segment), segment["kind"]]
+        others = {part: dict(figures) for part, figures in segment["parts"].items()}
+        for vector, parts in segment["vectors"].items():
+            rows += [[*label, vector or "-", *row] for row in _part_rows(parts)]
+            for part, figures in parts.items():
+                for figure, value in figures.items():
+                    others[part][figure] -= value
+        rows += [[*label, "", *row] for row in _part_rows(others)]
+    if rows:
+        screen.line()
+        screen.table(["segment", "kind", "vector", "part", *_FIGURES], rows, left=4, indent="  ")
+
+
+def _show_process(screen: Screen, report: dict[str, Any]) -> None:
+    process, own = report["process"], report["process"]["own"]
+    screen.line()
+    screen.paragraph(
+        f"The process has {size(process['anonymous'])} of private RAM and "
+        f"{size(process['resident'])} of files resident; {size(own['anonymous'])} and "
+        f"{size(own['resident'])} of that are its own: Python and libraries.",
+        "",
     )
 
 

@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from vecdb.cli.command import Commands, add_command, path, print_json
+from vecdb.cli.command import Commands, add_command, path, print_json, size_of
 from vecdb.errors import InvalidInputError
 
 _NEEDS = "vecdb serve needs more packages: pip install 'vecdb-embedded[server]'"
@@ -77,8 +77,6 @@ def _serve(arguments: argparse.Namespace) -> int:
         from vecdb.server import logs, running, settings
     except ModuleNotFoundError as error:
         raise InvalidInputError(f"{_NEEDS} (there is no {error.name})") from None
-    from vecdb.engine.budget import parse_limit
-
     host, port, grpc_port = settings.address_of(os.environ)
     port = port if arguments.port is None else arguments.port
     if arguments.grpc_port is not None:
@@ -86,10 +84,9 @@ def _serve(arguments: argparse.Namespace) -> int:
     elif grpc_port is None:
         grpc_port = settings.GRPC_PORT if port else 0
     keys, read_only_key = settings.keys_of(os.environ)
-    memory = arguments.memory_limit
+    memory = size_of(arguments.memory_limit)
     if memory is not None:
-        memory = parse_limit(int(memory) if memory.isdigit() else memory)
-        parse_limit(memory // arguments.workers)  # each process has room for what it needs
+        size_of(str(memory // arguments.workers))  # each process has room for what it needs
     chosen = settings.Settings(
         directory=Path(arguments.directory),
         host=host if arguments.host is None else arguments.host,

@@ -10,20 +10,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from vecdb.engine.memory.explanation import size as size
+
 _LARGEST_WIDTH = 100  # longer lines are hard to read, however wide the window is
 _LABEL_WIDTH = 30
-
-
-def size(count: int) -> str:
-    """Bytes in words, by thousands: ``7.68 MB``."""
-    if count < 1000:
-        return f"{count} B"
-    value = float(count)
-    for unit in ("kB", "MB", "GB", "TB"):
-        value /= 1000
-        if value < 999.5 or unit == "TB":
-            break
-    return f"{value:.{2 if value < 10 else 1 if value < 100 else 0}f} {unit}"
 
 
 def duration(seconds: float) -> str:

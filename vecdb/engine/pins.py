@@ -46,8 +46,11 @@ def settle(store: Store) -> None:
         wanted = pins_of(store)
         granted = store.budget.grant(store, wanted)
         demoted = tuple(pin for pin in wanted if pin.asked and pin not in granted)
-        for pin in set(demoted) - set(store.demoted):
-            _log.warning("%s bytes are mapped: memory_limit leaves no room for them", pin)
+        known = {(pin.part, pin.of) for pin in store.demoted}
+        for pin in demoted:
+            if (pin.part, pin.of) not in known:
+                known.add((pin.part, pin.of))  # once, and not for each new segment
+                _log.warning("%s bytes are mapped: memory_limit leaves no room for them", pin)
         store.demoted = demoted
         with suppress(OSError), store.place or nullcontext():
             # What loses its place first, or for a moment there would be both.

@@ -307,14 +307,11 @@ def _of_vector(
         index = vector.index or ("cached" if mapped else "pinned")
         return VectorPlacements("cold" if index == "cold" else "cached", "cached", index)
     originals = vector.originals or ("cold" if mapped else "pinned")
-    # Codes and sketches are read by every search, and small: they are not cold unless said to be.
-    codes = vector.codes or _warm(originals)
-    index = vector.index or _warm(originals if vector.codec is None else codes)
+    # Beside originals that are pinned nearly no search reads codes; beside others every one does,
+    # as it reads sketches: they stay in the page cache then, which is as good.
+    codes = vector.codes or "cached"
+    index = vector.index or ("pinned" if "pinned" in (originals, codes) else "cached")
     return VectorPlacements(originals, codes, index)
-
-
-def _warm(placement: Placement) -> Placement:
-    return "cached" if placement == "cold" else placement
 
 
 def _placed_once(vector: VectorSchema, wanted: VectorPlacements) -> VectorPlacements:

@@ -20,6 +20,8 @@ def create_like(db: VecDB, name: str, config: CollectionConfig) -> None:
         hnsw_config=_said(config.hnsw_config),
         wal_config=_said(config.wal_config),
         on_disk_payload=config.params.on_disk_payload,
+        payload=config.params.payload,
+        id_tracker=config.params.id_tracker,
         metadata=config.metadata,
         sparse_vectors_config=config.params.sparse_vectors,
     )

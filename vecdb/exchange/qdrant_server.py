@@ -103,13 +103,16 @@ class Server:
         """Make an empty collection with this configuration and these payload indexes; of what is as
         vecdb has it by itself, the server decides."""
         said = msgspec.to_builtins(config)
+        vectors = said["params"]["vectors"]
+        if isinstance(config.params.vectors, dict):
+            vectors = {each: _not_pinned(params) for each, params in vectors.items()}
+        else:
+            vectors = _not_pinned(vectors)
         optimizers = _changed(config.optimizer_config, OptimizersConfig())
         with self.answering():
             self.client.create_collection(
                 name,
-                vectors_config=_read(
-                    theirs.VectorsConfig, _without_none(said["params"]["vectors"])
-                ),
+                vectors_config=_read(theirs.VectorsConfig, vectors),
                 sparse_vectors_config=_read(
                     dict[str, theirs.SparseVectorParams] | None,
                     _without_none(said["params"].get("sparse_vectors")),
@@ -126,6 +129,12 @@ class Server:
                     theirs.QuantizationConfig | None, _without_none(said["quantization_config"])
                 ),
                 on_disk_payload=config.params.on_disk_payload,
+                payload=_read(
+                    theirs.PayloadStorageParams | None, _not_pinned(said["params"]["payload"])
+                ),
+                id_tracker=_read(
+                    theirs.IdTrackerParams | None, _without_none(said["params"]["id_tracker"])
+                ),
                 metadata=config.metadata,
             )
             for field, schema in (config.payload_schema or {}).items():
@@ -141,6 +150,13 @@ def _changed(part: Any, usual: Any) -> dict[str, Any]:
     before = msgspec.to_builtins(usual)
     after = msgspec.to_builtins(part)
     return {name: value for name, value in after.items() if value != before[name]}
+
+
+def _not_pinned(params: Any) -> Any:
+    """Without ``pinned`` where Qdrant refuses it, of originals and payloads: it says where they are
+    then."""
+    said = _without_none(params)
+    return {k: v for k, v in said.items() if (k, v) != ("memory", "pinned")} if said else None
 
 
 def _without_none(value: Any) -> Any:

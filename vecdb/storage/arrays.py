@@ -35,7 +35,7 @@ from vecdb.storage.format import (
     padding,
     unpack_footer,
 )
-from vecdb.storage.mapping import Mapping, private_memory
+from vecdb.storage.mapping import Mapping, has_read, private_memory
 from vecdb.storage.segment_row import FileRow
 
 Placement = Literal["pinned", "cached", "cold"]
@@ -43,8 +43,8 @@ Placement = Literal["pinned", "cached", "cold"]
 _READ_SIZE = 64 * BLOCK_SIZE
 # Below this a huge page would be mostly empty.
 _HUGE_PAGE_MIN = 4 << 20
-_WAITED = 0.001
-"""Rows that took so many seconds to read have been waited for."""
+_NO_DISK = 50e-6
+"""In fewer seconds nothing comes from a disk."""
 _AHEAD = 4 << 20
 """So many bytes of a cold file are asked for at once where all of it is read."""
 _BLOCKS_AHEAD = _AHEAD // BLOCK_SIZE
@@ -196,9 +196,10 @@ class PlacedArray:
             self._map.ask_for(at[:1], at[1:])
 
     def has_taken(self, seconds: float) -> None:
-        """Note how long a read of some scattered rows took, and whether that was waiting."""
+        """Note how long a read of some scattered rows took, and whether that was waiting for the
+        disk. The last rows of this thread are meant."""
         if self.is_mapped:
-            self.waits = seconds > _WAITED
+            self.waits = seconds > _NO_DISK and has_read()
 
     def verify(self) -> npt.NDArray[Any]:
         """The array, with every block verified. Raises CorruptionError."""

@@ -9,6 +9,8 @@ from __future__ import annotations
 import ctypes
 import mmap
 import os
+import resource
+import threading
 from contextlib import suppress
 from typing import Any
 
@@ -33,6 +35,7 @@ _PROCESS_MADVISE = 440  # on every kind of processor
 _MOST_SPANS = 1024  # of one call, IOV_MAX
 _at_once = hasattr(os, "pidfd_open") and hasattr(mmap, "MADV_WILLNEED")
 """Whether process_madvise may be tried: some kernels refuse it to whoever is not root."""
+_of_thread = threading.local()
 
 Offsets = npt.NDArray[np.int64]
 
@@ -107,6 +110,16 @@ def _will_need(spans: npt.NDArray[np.uint64]) -> None:
             _at_once = False
     for start, size in spans.tolist():
         _libc.madvise(start, size, mmap.MADV_WILLNEED)
+
+
+def has_read() -> bool:
+    """Whether the disk had to read for this thread since it asked last: by a fault, or by
+    ``ask_for``. Where the system does not count that, it always had to."""
+    if not hasattr(resource, "RUSAGE_THREAD"):
+        return True
+    before = getattr(_of_thread, "blocks", 0)
+    _of_thread.blocks = resource.getrusage(resource.RUSAGE_THREAD).ru_inblock
+    return bool(_of_thread.blocks != before)
 
 
 def private_memory(size: int, *, huge: bool) -> mmap.mmap:

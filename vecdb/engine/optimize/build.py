@@ -29,6 +29,7 @@ from vecdb import models, quantization
 from vecdb.engine.bits import count_bits, gather_bits, none_if_all
 from vecdb.engine.commit import abandon, committing
 from vecdb.engine.optimize.indexing import Arrangement, Scorer, arrange, index, leading, scorer_of
+from vecdb.engine.optimize.tokens import index_tokens
 from vecdb.engine.pins import settle
 from vecdb.engine.planner import is_optimized, space_for, wants_index
 from vecdb.engine.schema import Schema, VectorSchema
@@ -59,6 +60,11 @@ Floats = npt.NDArray[np.float32]
 
 _TURN = 0.001
 """A build runs at most so many seconds before it lets searches take their turn."""
+_FEWEST = 256
+"""A quantizer is fit to no fewer rows, however little room there is."""
+_OF_SAMPLE = 8
+"""A sample, and the rows that are encoded at once, take so small a part of a build's room: fitting
+makes copies, and those of float64 are twice as large."""
 _SAMPLE_SEED = 20_240_229  # builds are repeatable: same rows, same codes
 
 
@@ -148,16 +154,20 @@ def _build(
         large = is_optimized(total, everything, pinned.schema, store.config.optimizer_config)
         quantized = [v for v in schema if large and v.codec is not None]
         dense = [vector for vector in schema if not vector.is_ragged]
-        clustered = dense if large and wants_index(total, store.config.optimizer_config) else []
+        indexed = large and wants_index(total, store.config.optimizer_config)
+        clustered = dense if indexed else []
         meter = Meter(total * (1 + len(quantized) + len(clustered)), cancelled, progress)
         room = store.budget.build
         arranged = _arrange(sources, leading(clustered), total, meter, room) if clustered else None
         order = np.arange(total) if arranged is None else arranged.order
         _copy(builder, sources, order, meter)
-        scorers = {vector.name: _quantize(builder, vector, meter) for vector in quantized}
+        scorers = {vector.name: _quantize(builder, vector, meter, room) for vector in quantized}
         for vector in clustered:
             scorer = scorers.get(vector.name)
             index(builder, vector, arranged, scorer, meter.poll, meter.advance, room)
+        for vector in schema:
+            if indexed and vector.is_multi:
+                index_tokens(builder, vector, meter.poll)
         retired: list[FileSegment] | None = None
         while retired is None:
             fields = store.fields
@@ -242,16 +252,19 @@ def _interleaved(blocks: list[tuple[Offsets, RowBlock]]) -> RowBlock:
     return RowBlock.concat([rows for _, rows in blocks]).take(where)
 
 
-def _quantize(builder: SegmentBuilder, vector: VectorSchema, meter: Meter) -> Scorer:
-    """Write the codes of one vector name. Returns a function that scores rows by them."""
+def _quantize(builder: SegmentBuilder, vector: VectorSchema, meter: Meter, room: int) -> Scorer:
+    """Write the codes of one vector name. Returns a function that scores rows by them. ``room``:
+    bytes of memory that it may take."""
     codec = vector.codec
     assert codec is not None
     written = builder.vectors(vector.name)
     kind = quantization.QUANTIZERS[codec["kind"]]
     options = {key: value for key, value in codec.items() if key not in ("kind", "layout")}
+    size = bytes_per_vector(vector.dim)
+    wanted = min(kind.sample_size(vector.dim), max(_FEWEST, room // _OF_SAMPLE // size))
     try:
         quantizer = kind.fit(
-            vector.compared(_sample(builder, vector.name, written, kind.sample_size(vector.dim))),
+            vector.compared(_sample(builder, vector.name, written, wanted)),
             vector.metric,
             cancelled=meter.cancelled,
             **options,
@@ -260,7 +273,7 @@ def _quantize(builder: SegmentBuilder, vector: VectorSchema, meter: Meter) -> Sc
         raise Cancelled from None
 
     def pieces() -> Iterator[Floats]:
-        step = max(32, (8 << 20) // bytes_per_vector(vector.dim) // 32 * 32)
+        step = max(32, min(8 << 20, room // _OF_SAMPLE) // size // 32 * 32)
         for start in range(0, len(written), step):
             meter.poll()
             yield vector.compared(written[start : start + step])

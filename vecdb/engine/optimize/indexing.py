@@ -54,6 +54,8 @@ _EACH_COMPARED = 32
 _COPIES = 4
 """A sample, what is left of it without rows that come twice, and as much again for the centroids
 and for what else a build holds meanwhile."""
+_FEWEST = 512
+"""A codebook takes no fewer rows, however little room there is."""
 _EVERYTHING = float(np.finfo(np.float32).max)
 """A gap that leaves no partition out."""
 
@@ -136,7 +138,9 @@ def index(
     bonuses = np.zeros(arranged.clustering.partitions, dtype=np.float32)
     bonuses[len(bonuses) - arranged.heaps :] = ASIDE
     # A codebook would learn what is set aside, and nothing of the others.
-    picked = _pick(int(arranged.starts[len(bonuses) - arranged.heaps]), sketch_sample(vector.dim))
+    fitting = max(_FEWEST, room // (2 * _COPIES * bytes_per_vector(vector.dim)))
+    size = min(fitting, sketch_sample(vector.dim))
+    picked = _pick(int(arranged.starts[len(bonuses) - arranged.heaps]), size)
     sample = at(picked) if count else np.zeros((1, vector.dim), dtype=np.float32)
     sketcher = Sketcher.fit(
         sample,
@@ -180,7 +184,7 @@ def _measured(
     room: int,
 ) -> ClusteredIndex:
     """The index with its bonuses and its table of efforts."""
-    own = pick_queries(index.rows)
+    own = pick_queries(index.rows, room)
     middle = index.clustering.middle
     own = own[distinct(at(own) - middle)] if len(own) else own
     rows = breaking_ties(at(own))

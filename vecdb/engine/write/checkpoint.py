@@ -45,7 +45,13 @@ from vecdb.engine.sources import (
 from vecdb.engine.statistics import statistics
 from vecdb.engine.store import FileState, Frozen, Store, view_of
 from vecdb.engine.view import SegmentView
-from vecdb.errors import CorruptionError, StorageFullError, VecdbError
+from vecdb.errors import (
+    ClosedError,
+    CorruptionError,
+    ReentrantCallError,
+    StorageFullError,
+    VecdbError,
+)
 from vecdb.storage import fs, lookup
 from vecdb.storage.builder import SegmentBuilder
 from vecdb.storage.catalog import Bits, Change
@@ -77,17 +83,21 @@ def checkpoint_if_full(store: Store) -> None:
             if _is_full(store):
                 checkpoint_held(store)
         store.rush.held_up(began, time.monotonic())
-    fullest = store.budget.fullest(store, store.unwritten_size)
-    if fullest is not None:
-        _make_room(fullest)
+    if store.budget.limit is not None:
+        fullest = store.budget.fullest(store, store.unwritten_size)
+        if fullest is not None:
+            _make_room(fullest)
 
 
 def _make_room(store: Store) -> None:
+    """Make a checkpoint of the collection that has most in memory, whichever was written to."""
     try:
         if time.monotonic() >= store.optimizer.retry_at:
             checkpoint(store)
-    except (OSError, VecdbError) as error:  # it is another one's write that has succeeded
-        _log.warning("collection %r: checkpoint: %s", store.name, error)
+    except (ClosedError, ReentrantCallError):
+        pass  # it has nothing any more; or a signal's handler has come into a change of it
+    except (OSError, VecdbError) as error:  # the write has succeeded, of whichever it was
+        store.optimizer.failed("checkpoint", error)
     store.budget.fullest(store, store.unwritten_size)
 
 

@@ -13,8 +13,9 @@ what counts is the lower recall of the two.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -101,8 +102,7 @@ def calibrate(
     bonuses, gaps = _choose_bonuses(index, queries, spreads, home[known[-1].positions[:, :10]])
     index = replace(index, bonuses=bonuses)
     deepest = max(_DEPTH.values()) + max(len(rows) for each in known for rows in each.left_out)
-    looked = _looked_at(index, blocks, queries, deepest, poll)
-    others = _looked_at(index, blocks, unlike.queries, deepest, poll) if unlike else []
+    looked = list(_looked_at(index, blocks, queries, deepest, poll))
     among = _among(index.rows)
     tables = []
     for limit in MEASURED:
@@ -138,8 +138,10 @@ def calibrate(
         tables.append(_cheapest(index, blocks, limit, steps, rows, recalls[0], by_codes))
 
     some = asked_again(len(queries))
-    both = [(looked[i], known[-1], i) for i in some]
-    both += [(each, unlike.known, i) for i, each in enumerate(others) if unlike]
+    both: Iterable[tuple[Asked, Neighbours, int]] = [(looked[i], known[-1], i) for i in some]
+    if unlike:  # looked at one by one: what is found for all of them is many megabytes
+        others = _looked_at(index, blocks, unlike.queries, deepest, poll)
+        both = chain(both, ((each, unlike.known, i) for i, each in enumerate(others)))
     same = tables[0] == tables[1]  # nearly always
     beyond = [_beyond(index, gaps, table, deepest) for table in tables]
     tried = [table + deeper for table, deeper in zip(tables, beyond, strict=True)]
@@ -207,8 +209,9 @@ def _looked_at(
     queries: Floats,
     deepest: int,
     poll: Poll,
-) -> list[Asked]:
-    """What is best for some queries by the sketches, and how far away their partitions are."""
+) -> Iterator[Asked]:
+    """What is best for some queries by the sketches, and how far away their partitions are: one
+    after the other."""
     priorities, inverses = index.priorities(queries)
     priorities = priorities * inverses[:, None] + index.bonuses
     best = priorities.max(axis=1)
@@ -216,15 +219,13 @@ def _looked_at(
     deepest = min(deepest, index.rows - sum(np.diff(index.starts)[list(index.aside)].tolist()))
     moved = queries - index.clustering.middle
     squares = np.einsum("ij,ij->i", moved, moved) if index.distance else np.zeros(len(queries))
-    asked = []
     for i, query in enumerate(queries):
         poll()
         found = index.visit(queries[i : i + 1], blocks, deepest, gap)
         order = np.argsort(-found.scores[0, : found.counts[0, 0]], kind="stable")
         bound = (float(best[i] / inverses[i] - squares[i]), float(inverses[i]))
         positions, scores = found.positions[0, order], found.scores[0, order]
-        asked.append(Asked(query, positions, scores, best[i] - priorities[i], bound))
-    return asked
+        yield Asked(query, positions, scores, best[i] - priorities[i], bound)
 
 
 def _tied(known: Neighbours, query: int, limit: int) -> bool:

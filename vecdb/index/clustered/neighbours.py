@@ -6,6 +6,7 @@ for its neighbours twice, with its copies and as if there were none, as for a qu
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple
 
@@ -23,6 +24,8 @@ MOST: Final = 101
 QUERIES: Final = 400
 _FEWEST_QUERIES = 100
 """A small segment is searched fast whatever is measured; its build should be short, too."""
+_OF_A_QUERY = 1 << 17
+"""Bytes: thousands of rows by their sketches, as calibration looks at them, and its own numbers."""
 _SEED = 20_240_609
 _COPY = 0.1
 """A row so near to another, in parts of what two rows are apart in the median, is its copy. At
@@ -50,9 +53,11 @@ class Neighbours(NamedTuple):
     """For each query itself, and maybe its copies."""
 
 
-def pick_queries(rows: int) -> Ints:
-    """Positions that serve as queries: ``int64``, rising."""
-    count = min(rows, QUERIES, max(_FEWEST_QUERIES, rows // 20))
+def pick_queries(rows: int, room: int = sys.maxsize) -> Ints:
+    """Positions that serve as queries: ``int64``, rising. ``room``: bytes of memory that they, and
+    what is found for them, may take."""
+    most = max(_FEWEST_QUERIES, min(QUERIES, room // _OF_A_QUERY))
+    count = min(rows, most, max(_FEWEST_QUERIES, rows // 20))
     return np.sort(np.random.default_rng(_SEED).choice(rows, count, replace=False))
 
 

@@ -346,7 +346,10 @@ async def memory(service: Service, call: Call) -> Any:
         "vectors": [each for name, each in vectors.items() if name not in sparse],
         "sparse_vectors": [each for name, each in vectors.items() if name in sparse],
         "payload": _leaf(parts, "payload"),
-        "payload_index": [],
+        "payload_index": [
+            {"name": field, "index": _leaf({field: figures}, field)}
+            for field, figures in report["columns"].items()
+        ],
         "other": {
             "id_tracker": _leaf(parts, "ids", "seqs", "masks"),
             "memory_segment": _leaf(parts, "memory_segment"),
