@@ -591,7 +591,8 @@ def test_ctrl_c_at_the_end_of_a_write_leaves_no_other_signal_held_back(
 ) -> None:
     """It came between the return of its own handler and that of the others, which never returned:
     SIGTERM was held back until the process was killed."""
-    real, came = signal.signal, []
+    real = signal.signal
+    came: list[int] = []
 
     def signaled(number: int, handler: Any) -> Any:
         before = real(number, handler)
@@ -656,7 +657,7 @@ def at_line(number: int, *modules: Any) -> Callable[..., Any]:
 
 def test_a_close_that_was_interrupted_anywhere_is_finished_by_the_next(tmp_path: Path) -> None:
     """It was closed for itself and open for all others: the lock stayed with the process."""
-    every = []  # or they are finalized in the middle of others' closes
+    every: list[VecDB] = []  # or they are finalized in the middle of others' closes
     for number in itertools.count(1):
         db = make(tmp_path / "db")
         every.append(db)
@@ -670,6 +671,8 @@ def test_a_close_that_was_interrupted_anywhere_is_finished_by_the_next(tmp_path:
         finally:
             sys.settrace(None)
         db.close()
+        assert db.optimizer._thread is not None
+        assert not db.optimizer._thread.is_alive()
         with VecDB(tmp_path / "db") as again:
             every.append(again)
             assert len(tags(again)) == 10

@@ -96,6 +96,11 @@ class Database:
         if self._level == "interval":
             self._syncer.start()
 
+    def _stop_threads(self) -> None:
+        """Harmless when they have been stopped."""
+        self._syncer.stop()
+        self.optimizer.stop()
+
     def _open_for_writing(self) -> None:
         if not self._temporary:
             database_dir.prepare(self.path)
@@ -146,8 +151,7 @@ class Database:
                 self.closed = True
                 for store in self.stores():
                     store.closing = True  # the optimizer may wait for who writes columns
-                self._syncer.stop()
-                self.optimizer.stop()
+                self._stop_threads()
             finally:
                 self._let_go(keep=not (self._temporary or self.read_only))
 
@@ -168,7 +172,8 @@ class Database:
             give_back_freed_memory()
 
     def _release(self) -> None:
-        """Give back the lock and the directory."""
+        """Give back the lock and the directory. Threads were stopped, unless Ctrl-C was faster."""
+        self._stop_threads()
         if self._file_lock is not None:
             self._file_lock.release()
         if self._place is not None:
