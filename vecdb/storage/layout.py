@@ -17,6 +17,8 @@
                                  sketch[.<name>] index[.<name>]
                                  sparse-offsets[.<name>] sparse-indices[.<name>]
                                  sparse-values[.<name>] terms[.<name>] postings[.<name>]
+                                 token-offsets[.<name>] tokens[.<name>]
+                                 token-index[.<name>] token-labels[.<name>]
                                  payload-edits.<seq> column.<field>
       snapshots/                 full-snapshot-<number>-<time>.snapshot and .snapshot.sha256
       snapshots/<name>/          <name>-<number>-<time>.snapshot and .snapshot.sha256
