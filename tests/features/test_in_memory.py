@@ -246,7 +246,7 @@ def test_what_a_killed_process_left_is_removed_by_the_next(signalled: signal.Sig
     killed, left = _started()
     living, kept = _started()
     killed.send_signal(signalled)
-    killed.wait()
+    killed.communicate()  # closes the pipes, too
     with VecDB(":memory:") as db:
         assert Path(db.path) not in (left, kept)
         assert not left.exists()
