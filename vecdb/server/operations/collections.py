@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vecdb import models
-from vecdb.server.requests import Bound, Fields, check_new_name
+from vecdb.server.requests import Bound, Fields, check_new_name, drop_or_refuse
 from vecdb.server.service import Service
 from vecdb.server.status import (
     EXISTS,
@@ -160,7 +160,7 @@ async def create_collection(service: Service, call: Call) -> Any:
     """Make a collection."""
     check_new_name(call.collection)
     given = _without_old_names(CREATE.read(call.body))
-    _check_payload(given, "")
+    _check_storage(given, "")
     database = service.database.database
     if database.collection_exists(call.collection):
         if all(call.collection != each.name for each in database.get_collections().collections):
@@ -172,12 +172,19 @@ async def create_collection(service: Service, call: Call) -> Any:
     return await service.within(call.timeout, created)
 
 
-def _check_payload(params: Any, where: str) -> None:
-    """Payloads can be pinned here; but what Qdrant refuses is refused."""
-    payload = params.get("payload") if isinstance(params, dict) else None
-    if isinstance(payload, dict) and payload.get("memory") == "pinned":
-        problem = "`pinned` memory placement is not supported for payload storage"
-        raise out_of_range([f"{where}payload.memory: {problem}"])
+def _check_storage(params: Any, where: str) -> None:
+    """Where payloads and ids are to be. Payloads can be pinned here; but what Qdrant refuses is
+    refused."""
+    for part in ("payload", "id_tracker"):
+        said = params.get(part) if isinstance(params, dict) else None
+        if not isinstance(said, dict):
+            continue
+        for key in [key for key in said if key != "memory"]:
+            drop_or_refuse(key, f"{where}{part}.", "memory")
+            del said[key]
+        if part == "payload" and said.get("memory") == "pinned":
+            problem = "`pinned` memory placement is not supported for payload storage"
+            raise out_of_range([f"{where}payload.memory: {problem}"])
 
 
 def _without_old_names(given: dict[str, Any]) -> dict[str, Any]:
@@ -203,7 +210,7 @@ async def update_collection(service: Service, call: Call) -> Any:
     given = _without_old_names(UPDATE.read(call.body))
     if given.pop("strict_mode_config", None):
         raise not_supported("strict_mode_config")
-    _check_payload(given.get("collection_params"), "params.")
+    _check_storage(given.get("collection_params"), "params.")
     changed = service.database.update_collection(call.collection, **given)
     return await service.within(call.timeout, changed)
 
