@@ -61,7 +61,7 @@ def make(path: Path, rows: int, dim: int, memmap: int = 0, always_ram: bool = Tr
 
 
 def check_shape(report: dict[str, Any]) -> None:
-    assert set(report) == {"parts", "total", "segments", "explanation"}
+    assert set(report) == {"parts", "total", "segments", "demoted", "explanation"}
     for part in [*report["parts"].values(), report["total"]]:
         assert set(part) == FIGURES
         assert all(type(value) is int and value >= 0 for value in part.values())
@@ -200,7 +200,7 @@ def test_one_look_at_the_process_does_for_all_collections(
             )
             report = db.memory_report()
         assert len(looks) == 1
-        assert set(report) == {"collections", "total", "process"}
+        assert set(report) == {"collections", "total", "process", "memory_limit"}
         process = report["process"]
         assert process["own"]["anonymous"] == process["anonymous"] - report["total"]["anonymous"]
         assert process["own"]["resident"] == process["resident"] - report["total"]["resident"]
