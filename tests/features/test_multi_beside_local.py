@@ -173,7 +173,7 @@ def test_every_answer_is_that_of_local_mode(open_db: Callable[..., VecDB], seed:
             both.ask()
     both.ours.update_collection("c", optimizers_config={"indexing_threshold": 1})
     both.ours.flush()
-    assert both.ours.wait_for_optimizer("c", timeout=60)
+    assert both.ours.wait_for_optimizer("c", timeout=300)
     both.reopen()
     both.ask()
 
