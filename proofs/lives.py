@@ -37,6 +37,7 @@ _MODULES = (
     "vecdb.kernels.clustering",
     "vecdb.kernels.codes",
     "vecdb.kernels.distance",
+    "vecdb.kernels.nearest",
     "vecdb.kernels.partitions",
     "vecdb.kernels.residuals",
 )

@@ -42,6 +42,7 @@ def warm() -> None:
     logging.getLogger("vecdb").setLevel(logging.CRITICAL)  # what it says of damage is checked
     import vecdb.kernels.codes
     import vecdb.kernels.distance
+    import vecdb.kernels.nearest
     import vecdb.kernels.partitions
     import vecdb.kernels.residuals  # noqa: F401
 

@@ -79,7 +79,8 @@ class Asking:
     recall: float | None = None
     filtered: str = ""
     """``tenth``: a filter that leaves so much, here and there. ``side``: one that leaves half, one
-    side of the data. ``visit``: the same, tried by near partitions as in a large collection."""
+    side of the data. ``visit``: the same, tried by near partitions as if nearly all rows were left.
+    ``deep``: by near partitions, as deep as half of the rows takes in a large collection."""
     oversampling: float | None = None
     hnsw_ef: int | None = None
     exact: bool = False
@@ -134,6 +135,8 @@ GROUPS: dict[str, Asking] = {
     "k=1 visit": Asking(k=1, filtered="visit"),
     "k=10 visit": Asking(k=10, filtered="visit"),
     "k=50 visit": Asking(k=50, filtered="visit"),
+    "k=1 deep": Asking(k=1, filtered="deep"),
+    "k=10 deep": Asking(k=10, filtered="deep"),
 }
 # What is said besides, in some collections: of a group, or of ten results from all rows.
 MORE: dict[str, dict[str, Any]] = {
@@ -163,7 +166,7 @@ def askings(place: Place) -> list[Asking]:
     ]
     group = GROUPS[place.group]
     wanted += [replace(group, recall=0.9), group, replace(group, recall=0.99)]
-    if group.filtered == "visit":
+    if group.filtered in ("visit", "deep"):
         wanted += [replace(each, filtered="side") for each in wanted[-3:]]
     wanted += [replace(base, **MORE[place.more]) for base in (ten, group)]
     return list(dict.fromkeys(wanted))

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from proofs.recall.cells import Asking
 from proofs.recall.stored import Stored
 from vecdb import models
-from vecdb.engine.read.segment import sketches, widen
+from vecdb.engine.read.segment import scan, sketches, widen
 
 _NEVER = 1 << 62
 
@@ -157,10 +157,11 @@ def _put(answers: Answers, number: int, points: list[models.ScoredPoint]) -> Non
 def _as_in_large_segments(asking: Asking) -> Iterator[None]:
     """What matches a filter is looked for by sketches, not scanned: those of near partitions for a
     visit, else all."""
-    was = sketches._MOST_MATCH, widen._SCAN_BYTES
+    was = sketches._MOST_MATCH, widen._SCAN_BYTES, scan._MOST_VISITED
     sketches._MOST_MATCH = 0.0 if asking.filtered == "visit" else _NEVER
     widen._SCAN_BYTES = -_NEVER
+    scan._MOST_VISITED = 0 if asking.filtered == "deep" else _NEVER
     try:
         yield
     finally:
-        sketches._MOST_MATCH, widen._SCAN_BYTES = was
+        sketches._MOST_MATCH, widen._SCAN_BYTES, scan._MOST_VISITED = was

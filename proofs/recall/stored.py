@@ -33,7 +33,7 @@ class Stored:
             "tenth": {"must": [{"key": "tenth", "match": {"value": 3}}]},
             "side": {"must": [{"key": "half", "match": {"value": True}}]},
         }
-        self.filters["visit"] = self.filters["side"]
+        self.filters["visit"] = self.filters["deep"] = self.filters["side"]
         self.using = _NAME if place.way == "second" else None
         self._db, self._place = db, place
         self.collection = self._create(data.base.shape[1])
@@ -47,7 +47,7 @@ class Stored:
             self.collection.delete(dead.tolist())
             there[dead] = False
         self.masks = {"": there, "tenth": there & (tenth == 3), "side": there & half}
-        self.masks["visit"] = self.masks["side"]
+        self.masks["visit"] = self.masks["deep"] = self.masks["side"]
         self.problems = self._problems()
 
     def close(self) -> None:

@@ -30,6 +30,7 @@ from vecdb.engine import open_collections
 from vecdb.engine.open import places, recovery
 from vecdb.engine.optimize import optimizer as optimizer_module
 from vecdb.engine.repair.check import check_database
+from vecdb.engine.signals import Uninterrupted
 from vecdb.engine.store import OptimizerState
 from vecdb.engine.write import writer as writer_module
 from vecdb.engine.write.ingest import prepare_upsert
@@ -583,6 +584,55 @@ def test_a_full_disk_at_open_leaves_the_collection_readable(
         put(db, 10, 10)
         assert len(tags(db)) == 20
     clean(tmp_path / "copy")
+
+
+def test_ctrl_c_at_the_end_of_a_write_leaves_no_other_signal_held_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It came between the return of its own handler and that of the others, which never returned:
+    SIGTERM was held back until the process was killed."""
+    real, came = signal.signal, []
+
+    def signaled(number: int, handler: Any) -> Any:
+        before = real(number, handler)
+        if number == signal.SIGINT and handler is signal.default_int_handler:
+            raise KeyboardInterrupt
+        return before
+
+    before = real(signal.SIGTERM, lambda *_: came.append(1))
+    try:
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt), Uninterrupted():
+            patch.setattr(signal, "signal", signaled)
+        signal.raise_signal(signal.SIGTERM)
+    finally:
+        real(signal.SIGTERM, before)
+    assert came == [1]
+
+
+def test_a_handler_that_raises_before_it_is_held_back_leaves_ctrl_c_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Ctrl-C was held back for ever."""
+    real = signal.signal
+
+    def signaled(number: int, handler: Any) -> Any:
+        if number == signal.SIGTERM and handler is not its_own:
+            raise SystemExit
+        return real(number, handler)
+
+    def its_own(*_: Any) -> None:
+        pass
+
+    before = real(signal.SIGTERM, its_own)
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(signal, "signal", signaled)
+            with pytest.raises(SystemExit):
+                Uninterrupted().__enter__()
+    finally:
+        real(signal.SIGTERM, before)
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
 
 
 def at_line(number: int, *modules: Any) -> Callable[..., Any]:

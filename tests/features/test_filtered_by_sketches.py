@@ -270,3 +270,30 @@ def test_a_filter_that_leaves_nearly_all_goes_by_near_partitions(made: Made) -> 
     stages = [stage for stage in found.explanation[0].stages if stage.by == "sketches"]
     assert "partitions" in stages[0].reason
     assert recall(db, queries, filter, 10) >= 0.93
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_half_of_the_rows_are_looked_for_near_the_query(metric: str, made: Made) -> None:
+    """All sketches of what matches were read, wherever that was. Where what matches is rare near
+    the query, they still are."""
+    _, queries = rows_and_queries()
+    db = made(metric)
+    half = {"must": [{"key": "n", "range": {"lt": 5}}]}
+    found = [visited(db, query, half) for query in queries]
+    assert np.median(found) < ROWS / 2
+    assert recall(db, queries, half, 10) >= 0.97
+    assert recall(db, queries, half, 1) >= 0.97
+    far = {"must_not": [{"has_id": nearest(db, queries, 400)}]}
+    assert recall(db, queries, far, 10) >= 0.97
+
+
+def visited(db: VecDB, query: Any, filter: Any) -> int:
+    """How many sketches are read."""
+    explanation = db.query_points("c", query, query_filter=filter, explain=True).explanation
+    assert explanation is not None
+    return sum(s.rows for one in explanation for s in one.stages if s.by == "sketches")
+
+
+def nearest(db: VecDB, queries: Any, count: int) -> list[int]:
+    """The ids of what is nearest to any of the queries."""
+    return sorted({hit.id for q in queries for hit in db.search("c", q, limit=count)})  # type: ignore[misc]

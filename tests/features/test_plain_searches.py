@@ -283,12 +283,10 @@ def test_more_than_there_are_is_not_searched_plainly(db: vecdb.VecDB, taken: lis
 def test_a_doubtful_search_goes_on_where_it_was(
     db: vecdb.VecDB, taken: list[bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """All of it was made again before it went deeper."""
+    """All of it was made again before it went deeper. It goes deeper by calls of kernels, until
+    there is no deeper visit."""
     collection = make(db)
     unlike = RNG.standard_normal((50, DIM)).astype(np.float32)
-    for query in unlike:
-        same(collection, query)
-    assert taken.count(False) > 20
     visits: list[int] = []
     tried = widen._tried
 
@@ -300,11 +298,26 @@ def test_a_doubtful_search_goes_on_where_it_was(
     [file] = [s.segment.vectors("") for s in collection._view().segments if s.live]
     for query in unlike:
         file.waits = False  # as it may be on a busy machine
+        same(collection, query)
+    [(_, remembered)] = collection._view().plain.values()
+    calls = []
+    [part] = [part for part in remembered.parts if part.call is not None]
+    call = part.call
+    while call is not None:
+        calls.append(call.visit.candidates)
+        call = call.deeper
+    assert len(calls) > 1
+    depths = set()
+    for query in (SURE, *unlike):
+        file.waits = False
+        visits.clear()
         collection.search(query)
         apart, visits[:] = visits[:], []
         collection.query_points(query, explain=True)
-        assert visits[1:] == apart
-        visits.clear()
+        depths.add(len(visits))
+        assert visits == calls[: len(visits)]
+        assert not apart
+    assert len(depths) > 1
 
 
 def test_few_kinds_are_remembered(db: vecdb.VecDB) -> None:
@@ -370,3 +383,34 @@ def test_a_closed_collection_is_closed(db: vecdb.VecDB) -> None:
     db.delete_collection("c")
     with pytest.raises(vecdb.errors.ClosedError):
         collection.search(SURE)
+
+
+@pytest.mark.parametrize("distance", ["Cosine", "Dot", "Euclid", "Manhattan"])
+@pytest.mark.parametrize(
+    "codes", [{"scalar": {"type": "int8"}}, {"binary": {}}, {"product": {"compression": "x16"}}]
+)
+def test_codes_between_sketches_and_originals_are_one_call(
+    db: vecdb.VecDB, taken: list[bool], codes: Any, distance: str
+) -> None:
+    """Each stage was several calls: twice the time of a search without codes."""
+    collection = make(db, distance, quantization_config=codes)
+    for change in (lambda: None, lambda: collection.delete([1, 7, 9, 2000])):
+        change()
+        for params in OPTIONS[5:8] + OPTIONS[9:11]:
+            taken.clear()
+            for limit in (1, 10):
+                for query in ROWS[::150]:
+                    options = models.coerce(models.SearchParams, params)
+                    same(collection, query, limit=limit, search_params=options)
+            assert True in taken, params
+
+
+def test_codes_alone_need_no_originals(db: vecdb.VecDB, taken: list[bool]) -> None:
+    """Whether these are in memory does not matter."""
+    collection = make(db, quantization_config={"scalar": {"type": "int8"}})
+    [file] = [s.segment.vectors("") for s in collection._view().segments if s.live]
+    options = models.coerce(models.SearchParams, {"quantization": {"rescore": False}})
+    for query in ROWS[::300]:
+        file.waits = True
+        same(collection, query, search_params=options)
+    assert all(taken)

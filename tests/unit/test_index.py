@@ -14,6 +14,7 @@ from vecdb.index.clustered.calibration import Stranger, calibrate
 from vecdb.index.clustered.clustering import partition_order, partitions_for, sample_size
 from vecdb.index.clustered.effort import TABLE_LIMITS, Effort, usual_calm
 from vecdb.index.clustered.margins import strangers
+from vecdb.index.clustered.nearest import Search
 from vecdb.index.clustered.neighbours import nearest_others, pick_queries
 from vecdb.index.clustered.sketch import Sketcher
 from vecdb.kernels.signatures import METRIC_CODES
@@ -80,7 +81,7 @@ def recall(
     effort: Effort | None = index.effort(target, limit)
     while effort is not None and not effort.everything and len(left):
         some = effort.candidates, effort.gap, METRIC_CODES[index.metric], vectors, limit
-        _, rows, counts, sure = index.nearest_by(blocks, *some)(queries[left])
+        _, rows, counts, sure = Search(index, blocks, *some).nearest()(queries[left])
         for query, mine, count in zip(left, rows, counts[:, 0], strict=True):
             hits[query] = np.count_nonzero(scores[query, mine[:count]] >= worst[query] - 1e-4)
         enough = effort.sure_enough(index.effort(target, limit), target)
@@ -237,7 +238,9 @@ def test_queries_that_are_unlike_the_rows_are_doubted(metric: str) -> None:
         effort = index.effort(target, limit)
         doubted = []
         for asked in (queries, -queries):
-            nearest = index.nearest_by(blocks, effort.candidates, effort.gap, code, rows, limit)
+            nearest = Search(
+                *(index, blocks, effort.candidates, effort.gap, code, rows, limit)
+            ).nearest()
             sure = nearest(asked)[3]
             doubted.append(float(np.mean((sure < (effort.calm, effort.reach)).any(axis=1))))
         assert doubted[0] < (0.5 if metric == "manhattan" else 0.15)

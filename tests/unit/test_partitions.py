@@ -9,6 +9,8 @@ import pytest
 from block_layout import packed
 
 from vecdb.kernels import partitions, priorities
+from vecdb.kernels.codes import score_codes
+from vecdb.kernels.nearest import TOO_MANY_LEFT_OUT, nearest, nearest_by_codes
 from vecdb.kernels.rescoring import rescore
 from vecdb.kernels.shortlist import allowed_first
 
@@ -314,9 +316,12 @@ def test_partitions_whose_priority_overflows_are_found(asked: int, spoiled: list
 @pytest.mark.parametrize("metric", [0, 1, 2])
 @pytest.mark.parametrize("moved", [False, True])
 @pytest.mark.parametrize("share", [1.0, 0.97, 0.6])
-@pytest.mark.parametrize(("asked", "candidates", "k"), [(1, 40, 10), (3, 7, 7), (2, 500, 60)])
+@pytest.mark.parametrize(
+    ("asked", "candidates", "k", "depth"),
+    [(1, 40, 10, 10), (3, 7, 7, 7), (2, 500, 60, 60), (2, 90, 10, 20)],
+)
 def test_nearest_visits_and_rescores_what_a_mask_allows(
-    metric: int, moved: bool, share: float, asked: int, candidates: int, k: int
+    metric: int, moved: bool, share: float, asked: int, candidates: int, k: int, depth: int
 ) -> None:
     data = made(16, 500, 40, 17, 4)
     random = np.random.default_rng(17)
@@ -327,9 +332,9 @@ def test_nearest_visits_and_rescores_what_a_mask_allows(
     mask = np.packbits(allowed, bitorder="little") if share < 1.0 else np.empty(0, np.uint8)
     scores, rows = np.empty((asked, k), np.float32), np.empty((asked, k), np.int64)
     counts, sure = np.zeros((asked, 3), np.int64), np.empty((asked, 2), np.float32)
-    partitions.nearest(
-        *(queries, *of_index(data, 4), 1.0, candidates, order, mask, metric, vectors),
-        *(k, scores, rows, counts, sure),
+    nearest(
+        *(queries, *of_index(data, 4), 1.0, candidates, order, mask, depth),
+        *(metric, vectors, k, scores, rows, counts, sure),
     )
     for q in range(asked):
         data["query"] = queries[q]
@@ -337,7 +342,7 @@ def test_nearest_visits_and_rescores_what_a_mask_allows(
         found = order[found].astype(np.int64) if moved else found
         left = allowed[found]
         worst = np.sort(estimates[left])[-k] if left.sum() >= k else -np.inf
-        deep = (estimates >= worst).sum() <= k + k // partitions.TOO_MANY_LEFT_OUT
+        deep = (estimates >= worst).sum() <= depth + depth // TOO_MANY_LEFT_OUT
         if share < 1.0 and not (left.all() or (left.sum() >= k and deep)):
             assert counts[q].tolist() == [0, ranges, seen]
             assert (sure[q] == -np.inf).all()
@@ -350,6 +355,56 @@ def test_nearest_visits_and_rescores_what_a_mask_allows(
         rescore(metric, vectors, queries[q : q + 1], *left_out, none, k, want, where, none.copy())
         np.testing.assert_array_equal(scores[q], want[0])
         np.testing.assert_array_equal(rows[q], where[0])
+
+
+@pytest.mark.parametrize("metric", [0, 1, 2])
+@pytest.mark.parametrize("moved", [False, True])
+@pytest.mark.parametrize("share", [1.0, 0.97])
+@pytest.mark.parametrize(("candidates", "kept", "k"), [(40, 20, 10), (7, 7, 7), (500, 90, 60)])
+def test_codes_choose_among_candidates_and_vectors_decide(
+    metric: int, moved: bool, share: float, candidates: int, kept: int, k: int
+) -> None:
+    """Or codes decide, if there are no vectors."""
+    data = made(18, 500, 40, 17, 4)
+    random = np.random.default_rng(19)
+    vectors = random.standard_normal((501, 40)).astype(np.float32)
+    codes = random.integers(0, 256, (501, 40), dtype=np.uint8)
+    query = random.standard_normal((1, 40)).astype(np.float32)
+    prepared = (np.empty((1, 0), np.uint8), np.float32([0.3]), metric)
+    prepared = (*prepared, *random.standard_normal((2, 40)).astype(np.float32))
+    order = random.permutation(501)[:500].astype(np.uint32) if moved else np.empty(0, np.uint32)
+    allowed = random.random(501) < share
+    mask = np.packbits(allowed, bitorder="little") if share < 1.0 else np.empty(0, np.uint8)
+    data["query"] = query[0]
+    estimates, found, ranges, seen = visited(data, 4, candidates, 1.0)
+    found = order[found].astype(np.int64) if moved else found
+    left = allowed[found] | (share == 1.0)
+    worst = np.sort(estimates[left])[-k]
+    deep = (estimates >= worst).sum() <= k + k // TOO_MANY_LEFT_OUT
+    found = found[left]
+    by_codes = np.empty(len(found), np.float32)
+    score_codes(codes, *prepared, found, by_codes)
+    best = np.lexsort((found, -by_codes))[:kept]
+    for originals in (vectors, vectors[:0]):
+        scores, rows = np.empty((1, k), np.float32), np.empty((1, k), np.int64)
+        counts, sure = np.zeros((1, 3), np.int64), np.empty((1, 2), np.float32)
+        nearest_by_codes(
+            *(query, *of_index(data, 4), 1.0, candidates, order, mask, k),
+            *(codes, *prepared, kept, 1, metric, originals, k, scores, rows, counts, sure),
+        )
+        if not deep and not left.all():
+            assert counts.tolist() == [[0, ranges, seen]]
+            assert (sure == -np.inf).all()
+            continue
+        assert counts.tolist() == [[len(found), ranges, seen]]
+        want, where = by_codes[best][None, :k], found[best][None, :k]
+        if len(originals):
+            want, where = np.empty((1, k), np.float32), np.empty((1, k), np.int64)
+            some = (found[best][None], np.array([len(best)]), np.empty((1, 0), np.float32))
+            none = np.empty((1, 2), np.float32)
+            rescore(metric, vectors, query, *some, none, k, want, where, none.copy())
+        np.testing.assert_array_equal(scores, want)
+        np.testing.assert_array_equal(rows, where)
 
 
 @pytest.mark.parametrize("count", [1, 7, 64, 333])

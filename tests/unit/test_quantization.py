@@ -227,7 +227,7 @@ def test_so_it_is_of_product_codes_but_for_the_bytes_of_the_tables(compression, 
         prepared = quantizer.prepare(query)
         error = prepared.score_all(codes, 700) - REFERENCE[metric](decoded, query.astype(float))
         # Half a step in each sub-quantizer at the very most.
-        assert np.abs(error).max() <= 0.51 * prepared.step * quantizer.chunks + 1e-3
+        assert np.abs(error).max() <= 0.51 * prepared.numbers[0] * quantizer.chunks + 1e-3
 
 
 @pytest.mark.parametrize("metric", METRICS)

@@ -197,7 +197,7 @@ def answers_of(truth: Truth, k: int = 10, mask: Any = None, queries: int = 100) 
 def wrong(truth: Truth, found: dict[Asking, Answers], mask: Any = None) -> dict[str, list[str]]:
     """The kinds of wrong by asking."""
     masks = dict.fromkeys(
-        ("", "tenth", "side", "visit"), np.ones(1000, np.bool_) if mask is None else mask
+        ("", "tenth", "side", "visit", "deep"), np.ones(1000, np.bool_) if mask is None else mask
     )
     cells, _ = judge(PLACE, found, truth, masks)
     return {c.asking.name: [why.split(":")[0] for why in c.wrong] for c in cells if c.wrong}
@@ -323,7 +323,7 @@ def test_equal_rows_count_whichever_is_found() -> None:
 
 
 def test_what_is_not_sure_is_measured_with_more_queries(truth: Truth) -> None:
-    masks = dict.fromkeys(("", "tenth", "side", "visit"), np.ones(1000, np.bool_))
+    masks = dict.fromkeys(("", "tenth", "side", "visit", "deep"), np.ones(1000, np.bool_))
     for share, doubtful in ((0.0, []), (0.4, [Asking()]), (1.0, [])):
         found = {Asking(): lose(answers_of(truth), truth, share)}
         assert judge(PLACE, found, truth, masks)[1] == doubtful

@@ -17,7 +17,7 @@ from vecdb import models
 from vecdb.engine import process
 from vecdb.engine.archive import restore, snapshots
 from vecdb.engine.budget import Budget
-from vecdb.engine.open import database_dir, places
+from vecdb.engine.open import database_dir, places, temporary
 from vecdb.engine.open.aliases import Aliases
 from vecdb.engine.open_collections import OpenCollections
 from vecdb.engine.pins import settle_all
@@ -62,7 +62,7 @@ class Database:
     ) -> None:
         self.holding = process.Holding()
         self._temporary = path is None
-        self.path = fs.make_temporary_dir() if path is None else path
+        self.path = temporary.make() if path is None else path
         self.read_only = read_only
         self._level: LogLevel = "none" if self._temporary else sync
         self._pid = os.getpid()

@@ -18,7 +18,6 @@ import numpy as np
 
 from vecdb.kernels.compiling import njit, types
 from vecdb.kernels.distance import score_rows
-from vecdb.kernels.prefetch import prefetch_row
 from vecdb.kernels.signatures import (
     f32,
     floats_1,
@@ -48,8 +47,6 @@ HOPELESS: Final = 2
 """What `rescore_until_sure` says of some candidates."""
 
 _ROUNDING: Final = 4e-7
-_AHEAD: Final = 4
-"""Rows that are fetched while one is scored."""
 _FEWEST: Final = 4
 """Scores that a line is drawn through; copies of a row are one."""
 _NEAR: Final = 0.1
@@ -90,18 +87,9 @@ def scale_rows(blocks, first, positions, usual, scales):  # type: ignore[no-unty
 )
 def score_candidates(metric, vectors, query, rows, found, scores, best, filled):  # type: ignore[no-untyped-def]
     """Write the scores of ``rows: int64[m]`` to ``found: float32[m]``, and offer them to the
-    running top-k ``scores``, ``best`` of `topk`; returns the new ``filled``.
-
-    Rows come from anywhere in memory. Each is fetched while others are scored; else waiting for
-    them would be most of the work.
-    """
-    count = rows.shape[0]
-    for i in range(min(_AHEAD, count)):
-        prefetch_row(vectors, rows[i])
-    for i in range(count):
-        if i + _AHEAD < count:
-            prefetch_row(vectors, rows[i + _AHEAD])
-        score_rows(metric, vectors, query, rows[i : i + 1], found[i : i + 1])
+    running top-k ``scores``, ``best`` of `topk`; returns the new ``filled``."""
+    score_rows(metric, vectors, query, rows, found)
+    for i in range(rows.shape[0]):
         filled = topk_push(scores, best, filled, found[i], rows[i])
     return filled
 

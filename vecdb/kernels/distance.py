@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from vecdb.kernels.compiling import njit, types
-from vecdb.kernels.prefetch import AHEAD, prefetch_row
+from vecdb.kernels.prefetch import prefetch_row, rows_ahead
 from vecdb.kernels.signatures import (
     COSINE,
     DOT,
@@ -43,9 +43,6 @@ __all__ = [
     "score_rows_euclid",
     "score_rows_manhattan",
 ]
-
-_LONG = 128
-"""Dimensions."""
 
 # An unsigned row number spares the test for a negative index.
 _ROW = [f32(rows, types.uint64, floats_1) for rows in originals_2]
@@ -95,6 +92,8 @@ def _manhattan(vectors, row, query):  # type: ignore[no-untyped-def]
 def _score_rows(metric, vectors, query, row_numbers, ahead, out):  # type: ignore[no-untyped-def]
     """Score rows, of which others are asked for so many before they are needed; 0: none is."""
     m = row_numbers.shape[0]
+    for i in range(min(ahead, m)):
+        prefetch_row(vectors, row_numbers[i])
     if metric == DOT:
         for i in range(m):
             if ahead:
@@ -127,8 +126,11 @@ def score_rows(metric, vectors, query, row_numbers, out):  # type: ignore[no-unt
 
     ``metric`` is a number of `signatures.METRIC_CODES`; ``vectors[n, d]`` are `originals_2`,
     ``query: float32[d]``. Row numbers are not checked: each must be in ``0 .. n - 1``.
+
+    The rows come from anywhere in memory. Others are fetched while one is scored; else waiting for
+    them would be most of the work.
     """
-    ahead = 1 + AHEAD // (vectors.itemsize * query.shape[0] + 1)
+    ahead = rows_ahead(vectors.itemsize * query.shape[0], 1)
     _score_rows(metric, vectors, query, row_numbers, ahead, out)
 
 
@@ -146,9 +148,7 @@ def scan(metric, vectors, query, mask, base, scores, rows, filled):  # type: ign
     n, dim = vectors.shape
     chosen = np.empty(BLOCK, np.int64)
     block_scores = np.empty(BLOCK, np.float32)
-    # Short rows one behind the other come by themselves, and to ask for them costs a fifth where
-    # they are in a cache.
-    ahead = 1 + AHEAD // (vectors.itemsize * dim + 1) if dim >= _LONG or mask.shape[0] else 0
+    ahead = rows_ahead(vectors.itemsize * dim, mask.shape[0])
     row = 0
     while row < n:
         count, row = select_rows(mask, row, n, chosen)

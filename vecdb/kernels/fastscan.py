@@ -43,6 +43,7 @@ from vecdb.kernels.blocks import (
     sums_of_two,
 )
 from vecdb.kernels.compiling import njit, types
+from vecdb.kernels.prefetch import prefetch_row, rows_ahead
 from vecdb.kernels.shortlist import best_first, make_heap, thin
 from vecdb.kernels.shuffle import BLOCK_ROWS
 from vecdb.kernels.signatures import (
@@ -178,14 +179,22 @@ def score_rows(blocks, tables, step, offset, bias, row_numbers, out):  # type: i
     """Write the scores of the rows ``row_numbers: int64[r]`` to ``out: float32[r]``.
 
     The whole block of a row is summed, once for neighbours in the list: the look-ups of one row
-    alone take as long as those of eight blocks.
+    alone take as long as those of eight blocks. Blocks come from anywhere in memory, and others are
+    fetched meanwhile.
     """
+    count = row_numbers.shape[0]
+    ahead = rows_ahead(blocks.shape[1], 1)
+    for i in range(min(ahead, count)):
+        prefetch_row(blocks, row_numbers[i] >> 5)
     query = np.zeros(1, np.int64)
     sums = np.empty(BLOCK_ROWS, np.int32)
     block_scores = np.empty(BLOCK_ROWS, np.float32)
     last = np.int64(-1)
-    for i in range(row_numbers.shape[0]):
+    for i in range(count):
         block = row_numbers[i] >> 5
+        following = row_numbers[min(i + ahead, count - 1)] >> 5
+        if following != block:
+            prefetch_row(blocks, following)
         if block != last:
             sums_of_one(blocks, block, tables, query, 0, sums)
             scores_of_block(

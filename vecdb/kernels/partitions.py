@@ -17,8 +17,6 @@ from vecdb.kernels.blocks import LANES, count_trailing_zeros, products_of_sub, w
 from vecdb.kernels.compiling import njit, types
 from vecdb.kernels.fastscan import quantize_tables, scan
 from vecdb.kernels.priorities import beyond, gaps, inverse_spans, priorities, product
-from vecdb.kernels.rescoring import rescore
-from vecdb.kernels.shortlist import allowed_first
 from vecdb.kernels.signatures import (
     bytes_1,
     bytes_2,
@@ -27,7 +25,6 @@ from vecdb.kernels.signatures import (
     floats_2,
     i64,
     ints_1,
-    originals_2,
     out_floats_1,
     out_floats_2,
     out_ints_1,
@@ -37,9 +34,8 @@ from vecdb.kernels.topk import topk_sort
 from vecdb.kernels.views import flat
 
 __all__ = [
-    "TOO_MANY_LEFT_OUT",
+    "INDEX",
     "every",
-    "nearest",
     "query_tables",
     "visit",
 ]
@@ -47,17 +43,12 @@ __all__ = [
 ENTRIES: Final = 16
 _TIERS: Final = 2
 _MORE_TIERS: Final = 24
-TOO_MANY_LEFT_OUT: Final = 4
-"""Where a mask leaves out more than one candidate for so many results, among those that are as
-good, a search was not as deep as it had to be."""
-
 bytes_table: Final[Any] = types.Array(types.uint8, 2, "C")
-uint32s_1: Final[Any] = types.Array(types.uint32, 1, "C", readonly=True)
-_index: Final[Any] = (
+INDEX: Final[Any] = (
     *(bytes_2, floats_1, floats_1, floats_1, floats_1, floats_1, floats_1, ints_1),
     *(floats_2, i64, f32, floats_1, f32, f32, bytes_2),
 )
-"""The types of the arguments that `visit` and `nearest` share, from ``centroids`` to ``blocks``."""
+"""The types of the arguments that searches share, from ``centroids`` to ``blocks``."""
 
 
 @njit(types.void(floats_1, floats_2, i64, out_floats_2), nogil=True, cache=True)
@@ -85,7 +76,7 @@ def _bytes_of_tables(queries, codebook, width, steps, offsets):  # type: ignore[
 @njit(
     types.void(
         floats_2,
-        *_index,
+        *INDEX,
         f32,
         out_floats_2,
         out_ints_2,
@@ -242,7 +233,7 @@ def visit(  # type: ignore[no-untyped-def]
 
 
 @njit(
-    types.void(floats_2, *_index, bytes_1, out_floats_2, out_ints_2, out_ints_1),
+    types.void(floats_2, *INDEX, bytes_1, out_floats_2, out_ints_2, out_ints_1),
     nogil=True,
     cache=True,
 )
@@ -312,97 +303,3 @@ def every(  # type: ignore[no-untyped-def]
             for i in range(filled[q]):
                 scores[q, i] -= square
         topk_sort(scores[q], positions[q], filled[q])
-
-
-@njit(
-    [
-        types.void(
-            *(floats_2, *_index, f32, i64, uint32s_1, bytes_1, i64, vectors, i64),
-            *(out_floats_2, out_ints_2, out_ints_2, out_floats_2),
-        )
-        for vectors in originals_2
-    ],
-    nogil=True,
-    cache=True,
-)
-def nearest(  # type: ignore[no-untyped-def]
-    queries,
-    centroids,
-    low,
-    scale,
-    middle,
-    stretch,
-    constants,
-    bonuses,
-    starts,
-    codebook,
-    width,
-    factor,
-    common,
-    typical,
-    radius,
-    blocks,
-    gap,
-    candidates,
-    order,
-    mask,
-    metric,
-    vectors,
-    measured,
-    scores,
-    rows,
-    counts,
-    margins,
-):
-    """`visit`, then `rescore`, in one call: a second one would take a fifth of a search.
-
-    ``order: uint32[n]``: the row at each position, empty if they are the same. Candidates that the
-    mask does not allow, whose bits are of rows, are left out. Where so many stand before the
-    results that this was no search for these (`TOO_MANY_LEFT_OUT`), margins are minus infinity, and
-    there are no results.
-    """
-    n_queries = queries.shape[0]
-    sketched = np.empty((n_queries, candidates), np.float32)
-    chosen = np.empty((n_queries, candidates), np.int64)
-    bounds = np.empty((n_queries, 2), np.float32)
-    visit(
-        queries,
-        centroids,
-        low,
-        scale,
-        middle,
-        stretch,
-        constants,
-        bonuses,
-        starts,
-        codebook,
-        width,
-        factor,
-        common,
-        typical,
-        radius,
-        blocks,
-        gap,
-        sketched,
-        chosen,
-        counts,
-        bounds,
-    )
-    if order.shape[0]:
-        for q in range(n_queries):
-            for i in range(counts[q, 0]):
-                chosen[q, i] = order[chosen[q, i]]
-    counted = counts[:, 0].copy()
-    if mask.shape[0]:
-        wanted = scores.shape[1]
-        for q in range(n_queries):
-            allowed, depth = allowed_first(mask, wanted, sketched[q], chosen[q], counted[q])
-            enough = depth > 0 and depth - wanted <= wanted // TOO_MANY_LEFT_OUT
-            counted[q] = allowed if enough else 0
-    rescore(
-        metric, vectors, queries, chosen, counted, sketched, bounds, measured, scores, rows, margins
-    )
-    for q in range(n_queries):
-        if counted[q] == 0 and counts[q, 0] > 0:
-            margins[q] = -np.inf
-        counts[q, 0] = counted[q]

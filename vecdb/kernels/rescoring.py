@@ -9,7 +9,6 @@ import numpy as np
 
 from vecdb.kernels.compiling import njit, types
 from vecdb.kernels.distance import score_rows
-from vecdb.kernels.prefetch import prefetch_row
 from vecdb.kernels.shortlist import best_first, make_heap
 from vecdb.kernels.signatures import (
     DOT,
@@ -40,8 +39,6 @@ _MOST: Final = 100.0
 _GIANT: Final = np.float32(10.0)
 """A candidate whose score is so many times as large as the median one is a giant."""
 _four: Final[Any] = types.UniTuple(types.float32, 4)
-_AHEAD: Final = 4
-"""Rows that are fetched while one is scored."""
 
 
 @njit(f32(i64, floats_1, floats_1), nogil=True, cache=True)
@@ -233,8 +230,7 @@ def rescore(  # type: ignore[no-untyped-def]
     """Write the best rows for each query by their vectors, best first.
 
     ``candidates[q, : counts[q]]`` are the rows; ``min(k, counts[q])`` results go to ``scores:
-    float32[q, k]``, ``rows: int64[q, k]``. The candidates' vectors come from anywhere in memory.
-    Each is fetched while others are scored; else waiting for them would be most of the work.
+    float32[q, k]``, ``rows: int64[q, k]``.
 
     ``estimates: float32[q, c]`` are the scores by which the candidates were chosen, if they are
     known, and ``bounds: float32[q, 2]`` what `partitions.visit` says of the others. ``sure:
@@ -248,13 +244,10 @@ def rescore(  # type: ignore[no-untyped-def]
     for q in range(queries.shape[0]):
         count = counts[q]
         sure[q] = np.inf
-        for i in range(min(_AHEAD, count)):
-            prefetch_row(vectors, candidates[q, i])
         for i in range(count):
-            if i + _AHEAD < count:
-                prefetch_row(vectors, candidates[q, i + _AHEAD])
             order[i] = candidates[q, i]
-            score_rows(metric, vectors, queries[q], order[i : i + 1], exact[i : i + 1])
+        score_rows(metric, vectors, queries[q], order[:count], exact)
+        for i in range(count):
             if exact[i] != exact[i]:
                 exact[i] = np.float32(-np.inf)
         k = min(most, count)

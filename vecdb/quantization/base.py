@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 __all__ = [
     "METRICS",
+    "NO_TABLES",
     "Bytes",
     "Cancelled",
     "Floats",
@@ -31,6 +32,8 @@ __all__ = [
 ]
 
 MAX_DIM: Final = 65536
+NO_TABLES: Final = np.empty((1, 0), np.uint8)
+"""Stands for the tables of codes that have none, in `PreparedQuery.arguments`."""
 
 Metric: TypeAlias = Literal["dot", "euclid", "manhattan"]
 METRICS: Final[tuple[Metric, ...]] = ("dot", "euclid", "manhattan")
@@ -44,6 +47,11 @@ Cancelled: TypeAlias = Callable[[], bool]
 
 class PreparedQuery(Protocol):
     """One query, worked out for codes of one quantizer; use it on any number of blocks."""
+
+    @property
+    def arguments(self) -> tuple[Any, ...]:
+        """What `kernels.codes.score_codes` takes from ``tables`` to ``step``."""
+        ...
 
     def scan(
         self,

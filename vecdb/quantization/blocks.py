@@ -7,6 +7,7 @@ in what the codes of a row mean, and so in what the tables of a query hold.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from msgspec import Struct
@@ -15,6 +16,7 @@ from vecdb.quantization.base import Bytes, Floats, Ints, as_codes
 
 __all__ = ["PreparedBlocks", "blocks_shape", "prepare_blocks", "scan_together"]
 
+_NOTHING = np.empty(0, np.float32)
 BLOCK_ROWS = 32  # as in the kernels, which load numba
 
 
@@ -33,14 +35,15 @@ class PreparedBlocks(Struct, frozen=True):
 
     tables: Bytes
     """uint8[1, 64 * quads]"""
-    step: np.float32
-    offset: np.float32
-    bias: np.float32
-    root: np.float32
-    scale: np.float32
-    """Above 0, so that it changes no order."""
+    numbers: Floats
+    """float32[5]: step, offset, bias, root and scale, which is above 0, so that it changes no
+    order."""
     width: int
     """Bytes of a block."""
+
+    @property
+    def arguments(self) -> tuple[Any, ...]:
+        return self.tables, self.numbers, 0, _NOTHING, _NOTHING
 
     def scan(
         self,
@@ -57,36 +60,36 @@ class PreparedBlocks(Struct, frozen=True):
         return int(counts[0])
 
     def score_rows(self, codes: Bytes, row_numbers: Ints) -> Floats:
-        from vecdb.kernels import fastscan
+        from vecdb.kernels.codes import score_codes
 
         out = np.empty(row_numbers.shape[0], np.float32)
-        numbers = (self.step, self.offset, self.bias)
         as_codes(codes, (codes.shape[0], self.width))
-        fastscan.score_rows(codes, self.tables, *numbers, row_numbers, out)
-        return self._finished(out)
+        score_codes(codes, *self.arguments, row_numbers, out)
+        return out
 
     def score_all(self, codes: Bytes, count: int) -> Floats:
         from vecdb.kernels import fastscan
 
         as_codes(codes, (-(-count // BLOCK_ROWS), self.width))
         out = np.empty(count, np.float32)
-        numbers = (self.step, self.offset, self.bias)
-        fastscan.score_all(codes, self.tables, *numbers, out)
+        fastscan.score_all(codes, self.tables, *self.numbers[:3], out)
         return self._finished(out)
 
     @property
     def _unfinished(self) -> bool:
         """Whether the kernels' sums still have to be turned into scores."""
-        return bool(self.root) or self.scale != 1.0
+        _, _, _, root, scale = self.numbers.tolist()
+        return bool(root) or scale != 1.0
 
     def _finished(self, scores: Floats) -> Floats:
-        if self.root:
+        _, _, _, root, scale = self.numbers
+        if root:
             np.maximum(-scores, np.float32(0.0), out=scores)
             np.sqrt(scores, out=scores)
-            scores *= -self.root
-        if self.scale != 1.0:
+            scores *= -root
+        if scale != 1.0:
             with np.errstate(over="ignore"):  # where the exact score overflows, too
-                scores *= self.scale
+                scores *= scale
         return scores
 
 
@@ -98,8 +101,8 @@ def prepare_blocks(
 
     tables = np.empty((1, 64 * -(-numbers.shape[0] // 4)), np.uint8)
     step, offset = fastscan.quantize_tables(numbers, tables[0])
-    one = np.float32
-    return PreparedBlocks(tables, one(step), one(offset), one(bias), one(root), one(scale), width)
+    scored = np.array([step, offset, bias, root, scale], np.float32)
+    return PreparedBlocks(tables, scored, width)
 
 
 def scan_together(
@@ -124,9 +127,7 @@ def scan_together(
     check_mask(mask, count)
     ranges = np.array([[0, count]], np.int64)
     tables = queries[0].tables if q == 1 else np.concatenate([x.tables for x in queries])
-    steps = np.array([x.step for x in queries], np.float32)
-    offsets = np.array([x.offset for x in queries], np.float32)
-    biases = np.array([x.bias for x in queries], np.float32)
+    steps, offsets, biases, _, _ = np.stack([x.numbers for x in queries], axis=1)
     starts = np.array([0, q], np.int64)
     every = np.arange(q, dtype=np.int64)
     if not any(query._unfinished for query in queries):

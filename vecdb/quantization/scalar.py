@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from vecdb.linear_algebra import dot
 from vecdb.quantization.base import (
+    NO_TABLES,
     Bytes,
     Cancelled,
     Floats,
@@ -40,6 +41,8 @@ LEVELS = 256
 SAMPLE_ROWS = 20_000
 SAMPLE_VALUES = 8_000_000
 """32 MB of float32: beyond 400 dimensions the sample has fewer rows, down to a thousand."""
+
+_ZERO = np.zeros(1, np.float32)
 
 # Dimensions to sort at a time: bounds memory, and gives cancelling a chance.
 _COLUMNS_AT_ONCE = 64
@@ -183,8 +186,9 @@ class ScalarQuantizer:
         with np.errstate(over="ignore"):
             if self.metric == "dot":
                 constant = dot(query.astype(np.float64), self.lower.astype(np.float64))
-                return PreparedScalar(code, query, query * self._step, np.float32(constant))
-            return PreparedScalar(code, query - self.lower, self._step, np.float32(0.0))
+                numbers = np.array([constant], np.float32)
+                return PreparedScalar(code, query, query * self._step, numbers)
+            return PreparedScalar(code, query - self.lower, self._step, _ZERO)
 
     def state(self) -> dict[str, npt.NDArray[Any]]:
         """``lower`` and ``upper``, float32[dim]; ``quantile``, float64[1]; ``strays``, float64."""
@@ -211,7 +215,12 @@ class PreparedScalar(Struct, frozen=True):
     metric_code: int
     point: Floats
     step: Floats
-    constant: np.float32
+    numbers: Floats
+    """The constant that is added: ``float32[1]``."""
+
+    @property
+    def arguments(self) -> tuple[Any, ...]:
+        return NO_TABLES, self.numbers, self.metric_code, self.point, self.step
 
     def scan(
         self,
@@ -228,16 +237,15 @@ class PreparedScalar(Struct, frozen=True):
 
         as_codes(codes, (count, self.point.shape[0]))
         check_mask(mask, count)
-        numbers = (self.point, self.step, self.constant)
-        return int(scan_scalar(self.metric_code, codes, *numbers, mask, base, scores, rows, filled))
+        query = (self.point, self.step, self.numbers[0])
+        return int(scan_scalar(self.metric_code, codes, *query, mask, base, scores, rows, filled))
 
     def score_rows(self, codes: Bytes, row_numbers: Ints) -> Floats:
-        from vecdb.kernels.codes import score_scalar_rows
+        from vecdb.kernels.codes import score_codes
 
         as_codes(codes, (codes.shape[0], self.point.shape[0]))
         out = np.empty(row_numbers.shape[0], np.float32)
-        numbers = (self.point, self.step, self.constant)
-        score_scalar_rows(self.metric_code, codes, *numbers, row_numbers, out)
+        score_codes(codes, *self.arguments, row_numbers, out)
         return out
 
     def score_all(self, codes: Bytes, count: int) -> Floats:

@@ -9,7 +9,7 @@ segment has, or lacks, is left to `search_segment`. So both ways find the same.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import repeat
 from typing import Any
 
@@ -27,12 +27,13 @@ from vecdb.engine.read.plan import NOTHING, Nearest
 from vecdb.engine.read.reader import condition
 from vecdb.engine.read.rows import read_payloads
 from vecdb.engine.read.segment.candidates import Best, SegmentSearch
-from vecdb.engine.read.segment.kernels import metrics
+from vecdb.engine.read.segment.codes import rescored_of, uses_codes
 from vecdb.engine.read.segment.scan import first_visit, is_plain, search_segment
-from vecdb.engine.read.segment.sketches import Visit
-from vecdb.engine.read.segment.widen import searched_deeper, until_confident
+from vecdb.engine.read.segment.sketches import Visit, in_one_call
+from vecdb.engine.read.segment.widen import deeper_visit, searched_deeper, until_confident
 from vecdb.engine.view import SegmentView, View
 from vecdb.errors import CorruptionError
+from vecdb.index.clustered.nearest import Search, Searcher
 from vecdb.storage.arrays import PlacedArray
 from vecdb.storage.catalog import Bits
 from vecdb.storage.format import BLOCK_SIZE
@@ -40,7 +41,6 @@ from vecdb.vectors import plain_query
 from vecdb.vectors.datatypes import for_kernels
 
 Floats = npt.NDArray[np.float32]
-Ints = npt.NDArray[np.int64]
 
 _MOST = 64
 """So many kinds of plain searches are remembered of a view. A program has a few."""
@@ -52,11 +52,21 @@ _FLAGS = (None, True, False)
 class _Call(Struct, eq=False, gc=False):
     """A visit of an index as one call of a kernel, originals and all."""
 
-    originals: PlacedArray
-    nearest: Callable[[Floats], tuple[Floats, Ints, Ints, Floats]]
+    visit: Visit
+    originals: PlacedArray | None
+    """None: codes have the last word."""
+    nearest: Searcher
     calm: float
     reach: float
     """How sure an answer has to be."""
+    deeper: _Call | None = None
+    """What goes on where it is not. None: not known yet, or it takes something else."""
+
+    @property
+    def is_in_memory(self) -> bool:
+        """Whether originals need not be waited for, nor verified."""
+        originals = self.originals
+        return originals is None or not (originals.waits or originals.unverified_blocks)
 
 
 class _Part(Struct, eq=False, gc=False):
@@ -73,20 +83,23 @@ class _Part(Struct, eq=False, gc=False):
         index = search.segment_view.segment.index(search.vector.name)
         if visit is None or index is not visit.index:  # found damaged since
             return search_segment(search)[0]
-        if call is None or call.originals.waits or call.originals.unverified_blocks:
-            try:  # in a file, and not all of it in memory; or codes are used
-                return until_confident(search, visit)[0]
-            except CorruptionError:
-                return search_segment(search)[0]  # does without what is damaged
-        started = time.perf_counter()
-        scores, rows, counts, sure = call.nearest(queries)
-        call.originals.has_taken(time.perf_counter() - started)
-        [(calm, reach)] = sure.tolist()
-        if counts[0, 0] < search.limit:  # too many of those near the query are not allowed
-            return until_confident(search, visit)[0]
-        if calm < call.calm or reach < call.reach:
-            return searched_deeper(search, visit)[0]
-        return scores[0], rows[0]
+        if call is None:
+            return _until_confident(search, visit)
+        while call.is_in_memory:
+            started = time.perf_counter()
+            scores, rows, counts, sure = call.nearest(queries)
+            if call.originals is not None:
+                call.originals.has_taken(time.perf_counter() - started)
+            [(calm, reach)] = sure.tolist()
+            if counts[0, 0] < search.limit:  # too many of those near the query are not allowed
+                break
+            if calm >= call.calm and reach >= call.reach:
+                return scores[0], rows[0]
+            deeper = call.deeper or _deeper(search, call)
+            if deeper is None:
+                return searched_deeper(search, call.visit)[0]
+            call = deeper
+        return _until_confident(search, call.visit)
 
     def best_of(self, mask: Bits, queries: Floats) -> Best | None:
         """The best of the rows of a mask that was made by a filter; None: there are none."""
@@ -254,12 +267,33 @@ def _part(search: SegmentSearch) -> _Part:
     return _Part(search, visit, None if visit is None else _call(search, visit))
 
 
+def _until_confident(search: SegmentSearch, visit: Visit) -> Best:
+    try:
+        return until_confident(search, visit)[0]
+    except CorruptionError:
+        return search_segment(search)[0]  # does without what is damaged
+
+
+def _deeper(search: SegmentSearch, call: _Call) -> _Call | None:
+    """What goes on where a call leaves doubts, if that is a call, too; it is remembered."""
+    visit = deeper_visit(search, call.visit)
+    if visit is not None:
+        call.deeper = _call(search, visit)
+    return call.deeper
+
+
 def _call(search: SegmentSearch, visit: Visit) -> _Call | None:
     if not is_plain(search, visit):
         return None
     segment_view, clustered, effort = search.segment_view, visit.index.clustered, visit.effort
+    vectors = for_kernels(search.originals.array)
+    vectors = vectors.reshape(segment_view.rows, search.vector.dim)
+    by_codes = uses_codes(search, visit)
+    if by_codes and not search.rescore:
+        vectors = vectors[:0]
     try:
-        sketches = visit.index.sketch.verify()
+        call = in_one_call(search, visit, vectors, search.limit)
+        nearest = _by_codes(search, visit, call) if by_codes else call.nearest()
         # Of one row in each block: what is verified wholly is read sooner.
         segment_view.seqs(np.arange(0, segment_view.rows, BLOCK_SIZE // 8))
     except CorruptionError:
@@ -268,16 +302,21 @@ def _call(search: SegmentSearch, visit: Visit) -> _Call | None:
     calm, reach = effort.sure_enough(asked, search.recall)
     without_doubts = visit.last or visit.candidates >= clustered.rows
     return _Call(
-        originals=search.originals,
-        nearest=clustered.nearest_by(
-            sketches.reshape(clustered.sketch_shape),
-            visit.candidates,
-            effort.gap,
-            metrics()[search.vector.of_originals],
-            for_kernels(search.originals.array).reshape(segment_view.rows, search.vector.dim),
-            search.limit,
-            search.mask,
-        ),
+        visit=visit,
+        originals=search.originals if len(vectors) else None,
+        nearest=nearest,
         calm=-np.inf if without_doubts else calm,
         reach=-np.inf if without_doubts else reach,
+    )
+
+
+def _by_codes(search: SegmentSearch, visit: Visit, call: Search) -> Searcher:
+    quantized = visit.quantized
+    assert quantized is not None
+    quantizer, rows = quantized.quantizer, search.segment_view.rows
+    return call.nearest_by_codes(
+        quantized.codes.verify().reshape(quantizer.codes_shape(rows)),
+        lambda query: quantizer.prepare(query).arguments,
+        rescored_of(search, visit) if search.rescore else search.limit,
+        judged=search.exactly(quantized) is None,
     )

@@ -95,6 +95,11 @@ class Effort(Struct, frozen=True):
         return cls(recall, float(row[1]), candidates, rows, survivors, calm, reach)
 
 
+def measured_of(limit: int) -> int:
+    """The number of results that a search for ``limit`` is judged by: as many as were measured."""
+    return max(limit, MEASURED[0] if limit <= MEASURED[0] else MEASURED[-1])
+
+
 def usual_calm(recall: float) -> float:
     """What is calm enough whatever that of rows is, if strangers agree: where sketches tell much,
     theirs is far more."""

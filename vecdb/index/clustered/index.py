@@ -15,6 +15,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from math import log
 from typing import Any
 
 import numpy as np
@@ -36,13 +37,9 @@ Ints = npt.NDArray[np.int64]
 
 _SMALLER = TABLE_LIMITS[:-1]
 _TINY = 1e-6
-_TOGETHER = 64
-"""So many queries go through the partitions together: what is kept of more would not stay in a
-processor's own cache."""
 _SHARES = 0.5 ** np.array([1, 2, 3, 4, 5, 6, 6])
 """Shares of the rows, those with the smallest scales first: the larger a scale, the more it counts
 that it is not taken for a smaller one."""
-_EVERY_ROW: Bytes = np.empty(0, dtype=np.uint8)  # the kernels' mask
 _LONGEST = 1e30
 """No vector is longer, unless its scores overflow."""
 
@@ -106,7 +103,8 @@ class ClusteredIndex:
     """The partitions that have rows set aside, see `heaps`."""
     sketch_shape: tuple[int, int] = field(init=False)
     """The shape of the sketches: blocks of 32 rows, and bytes a block."""
-    _for_kernel: tuple[Any, ...] = field(init=False, repr=False)
+    for_kernel: tuple[Any, ...] = field(init=False, repr=False)
+    """The arguments of kernels from ``centroids`` to ``radius``."""
     _recalls: list[list[float]] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -138,7 +136,7 @@ class ClusteredIndex:
             self.typical,
             self.radius,
         )
-        object.__setattr__(self, "_for_kernel", kernel)
+        object.__setattr__(self, "for_kernel", kernel)
         recalls = [[effort.recall for effort in table] for table in self.efforts]
         object.__setattr__(self, "_recalls", recalls)
 
@@ -172,6 +170,22 @@ class ClusteredIndex:
             limit
         )
 
+    def effort_at(self, recall: float, depth: int) -> Effort:
+        """The effort for results that are among the ``depth`` best, up to 100: between those that
+        were measured for 10 and for 100, as candidates, rows and gaps grow with the logarithm."""
+        few, many = (self.effort(recall, limit) for limit in MEASURED)
+        if few.everything or many.everything:
+            return many
+        part = log(max(depth / MEASURED[0], 1.0)) / log(MEASURED[1] / MEASURED[0])
+        return replace(
+            many,
+            gap=few.gap + part * (many.gap - few.gap),
+            candidates=max(depth, round(few.candidates ** (1.0 - part) * many.candidates**part)),
+            rows=round(few.rows ** (1.0 - part) * many.rows**part),
+            calm=max(many.calm, few.calm + part * (many.calm - few.calm)),
+            reach=max(many.reach, few.reach + part * (many.reach - few.reach)),
+        )
+
     def deeper(self, effort: Effort, candidates: int, limit: int) -> Effort | None:
         """What to search with again where an effort, with so many candidates, leaves doubts: the
         next that was measured. None: look at all rows."""
@@ -200,8 +214,8 @@ class ClusteredIndex:
         counts = np.zeros((asked, 3), dtype=np.int64)
         bounds = np.full((asked, 2), -np.inf, dtype=np.float32)
         if candidates:
-            visit, _, _ = _kernels()
-            visit(queries, *self._for_kernel, blocks, gap, scores, positions, counts, bounds)
+            visit, _ = _kernels()
+            visit(queries, *self.for_kernel, blocks, gap, scores, positions, counts, bounds)
         return Found(positions, scores, counts, bounds)
 
     def every(self, query: Floats, blocks: Bytes, wanted: int, mask: Bytes) -> tuple[Floats, Ints]:
@@ -211,46 +225,9 @@ class ClusteredIndex:
         scores = np.empty((1, wanted), dtype=np.float32)
         positions = np.empty((1, wanted), dtype=np.int64)
         filled = np.zeros(1, dtype=np.int64)
-        _, _, every = _kernels()
-        every(query[None], *self._for_kernel, blocks, mask, scores, positions, filled)
+        _, every = _kernels()
+        every(query[None], *self.for_kernel, blocks, mask, scores, positions, filled)
         return scores[0, : filled[0]], positions[0, : filled[0]]
-
-    def nearest_by(
-        self,
-        blocks: Bytes,
-        candidates: int,
-        gap: float,
-        metric: int,
-        vectors: Floats,
-        limit: int,
-        mask: Bytes | None = None,
-    ) -> Callable[[Floats], tuple[Floats, Ints, Ints, Floats]]:
-        """What tells of queries: what `visit` finds of the rows of a mask, put in order by
-        ``vectors: float32[rows, d]`` under a metric of the kernels: scores and rows, best first,
-        ``(q, limit)``, the counts of `Found`, and how sure that is: ``(q, 2)``, see `rescore`;
-        minus infinity where that search was not deep enough for the mask."""
-        _, kernel, _ = _kernels()
-        bits = _EVERY_ROW if mask is None else mask
-        index = (*self._for_kernel, blocks, gap, min(candidates, self.rows), self.order, bits)
-        originals = (metric, vectors, measured_of(limit))
-        empty, zeros, float32, int64 = np.empty, np.zeros, np.float32, np.int64
-
-        def nearest(queries: Floats) -> tuple[Floats, Ints, Ints, Floats]:
-            asked = len(queries)
-            scores = empty((asked, limit), float32)
-            rows = empty((asked, limit), int64)
-            counts = zeros((asked, 3), int64)
-            sure = empty((asked, 2), float32)
-            found = scores, rows, counts, sure
-            if asked <= _TOGETHER:  # slices cost a search alone a microsecond
-                kernel(queries, *index, *originals, *found)
-                return found
-            for start in range(0, asked, _TOGETHER):
-                some = slice(start, start + _TOGETHER)
-                kernel(queries[some], *index, *originals, *(each[some] for each in found))
-            return found
-
-        return nearest
 
     def spread(self, blocks: Bytes) -> Spread:
         """How exact the sketches of some rows are beside those of others."""
@@ -388,17 +365,12 @@ def _table_of(limit: int) -> int:
     return bisect_left(_SMALLER, limit)
 
 
-def measured_of(limit: int) -> int:
-    """The number of results that a search for ``limit`` is judged by: as many as were measured."""
-    return max(limit, MEASURED[0] if limit <= MEASURED[0] else MEASURED[-1])
-
-
 @cache
-def _kernels() -> tuple[Callable[..., None], Callable[..., None], Callable[..., None]]:
+def _kernels() -> tuple[Callable[..., None], Callable[..., None]]:
     """Imported once; an import statement in each search would take longer than it looks."""
-    from vecdb.kernels.partitions import every, nearest, visit
+    from vecdb.kernels.partitions import every, visit
 
-    return visit, nearest, every
+    return visit, every
 
 
 @cache

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import Any
 
 from vecdb import models
@@ -328,7 +328,6 @@ _OF_VECTOR = {
     "index": ("sketches", "indexes"),
     "quantized": ("codes", "quantizers"),
 }
-_OTHER = {"id_tracker": ("ids", "seqs", "masks"), "memory_segment": ("memory_segment",)}
 
 
 @operation(Right.READ, at_writer=True)
@@ -336,36 +335,29 @@ async def memory(service: Service, call: Call) -> Any:
     """Show where the bytes of a collection are."""
     collection = await service.current(call.collection)
     report = await service.lanes.read(None, collection.memory_report, call.timeout)
-    params = collection.info().config.params
-    dense = params.vectors if isinstance(params.vectors, dict) else [""]
-    segments = [segment["vectors"] for segment in report["segments"]]
-    columns = [segment["columns"] for segment in report["segments"]]
-    fields = dict.fromkeys(field for of in columns for field in of)
-
-    def vectors(names: Iterable[str]) -> list[dict[str, Any]]:
-        return [
-            {
-                "name": name,
-                **{
-                    kind: _leaf([of.get(name, {}) for of in segments], parts)
-                    for kind, parts in _OF_VECTOR.items()
-                },
-            }
-            for name in names
-        ]
-
-    parts = [report["parts"]]
+    info = await service.lanes.read((call.collection, "info"), collection.info, call.timeout)
+    parts, sparse = report["parts"], info.config.params.sparse_vectors or {}
+    vectors = {
+        name: {"name": name, **{key: _leaf(own, *names) for key, names in _OF_VECTOR.items()}}
+        for name, own in report["vectors"].items()
+    }
     return {
-        "total": _leaf(parts, tuple(report["parts"])),
-        "vectors": vectors(dense),
-        "sparse_vectors": vectors(params.sparse_vectors or ()),
-        "payload": _leaf(parts, ("payload",)),
-        "payload_index": [{"name": field, "index": _leaf(columns, (field,))} for field in fields],
-        "other": {name: _leaf(parts, of) for name, of in _OTHER.items()},
+        "total": _leaf(parts, *parts),
+        "vectors": [each for name, each in vectors.items() if name not in sparse],
+        "sparse_vectors": [each for name, each in vectors.items() if name in sparse],
+        "payload": _leaf(parts, "payload"),
+        "payload_index": [
+            {"name": field, "index": _leaf({field: figures}, field)}
+            for field, figures in report["columns"].items()
+        ],
+        "other": {
+            "id_tracker": _leaf(parts, "ids", "seqs", "masks"),
+            "memory_segment": _leaf(parts, "memory_segment"),
+        },
     }
 
 
-def _leaf(reports: list[dict[str, dict[str, int]]], names: Iterable[str]) -> dict[str, int]:
-    """The figures of some parts in Qdrant's words, added up."""
-    figures = [report[name] for report in reports for name in names if name in report]
-    return {word: sum(each[figure] for each in figures) for word, figure in _LEAF.items()}
+def _leaf(parts: Mapping[str, Mapping[str, int]], *names: str) -> dict[str, int]:
+    """The bytes of some parts, as far as there are any, in Qdrant's words."""
+    figures = [parts[name] for name in names if name in parts]
+    return {key: sum(each[figure] for each in figures) for key, figure in _LEAF.items()}

@@ -10,7 +10,7 @@ from vecdb.engine.read.segment.candidates import Candidates, SegmentSearch
 from vecdb.engine.read.segment.kernels import metrics, survivors
 from vecdb.engine.read.segment.sketches import Visit
 from vecdb.index import Effort
-from vecdb.index.clustered.index import measured_of
+from vecdb.index.clustered.effort import measured_of
 from vecdb.storage.derived import QuantizedVectors
 
 Floats = npt.NDArray[np.float32]
@@ -86,7 +86,7 @@ def _pays(search: SegmentSearch, effort: Effort) -> bool:
         return False
     if search.originals.is_mapped:
         return True
-    saved = (effort.candidates - effort.survivors) * 4 * search.vector.dim
+    saved = (effort.candidates - effort.survivors) * search.vector.bytes
     return saved > _CODES_BYTES
 
 

@@ -19,7 +19,7 @@ from vecdb import models
 from vecdb.engine.parallel import processors, run_all
 from vecdb.engine.read.segment.candidates import Best, Candidates, SegmentSearch
 from vecdb.engine.read.segment.kernels import metrics, rescore, scan_and_sort, select_rows
-from vecdb.index.clustered.index import measured_of
+from vecdb.index.clustered.effort import measured_of
 from vecdb.kernels import at_hand
 from vecdb.linear_algebra import dots
 from vecdb.storage.catalog import Bits

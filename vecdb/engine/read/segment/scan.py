@@ -12,11 +12,13 @@ A damaged index or damaged codes are not needed: without them a segment is scann
 
 from __future__ import annotations
 
+from math import ceil, sqrt
+
 from msgspec.structs import replace
 
 from vecdb.engine.read.segment.candidates import Best, SegmentSearch
 from vecdb.engine.read.segment.code_scan import code_scan
-from vecdb.engine.read.segment.codes import by_codes_too, uses_codes
+from vecdb.engine.read.segment.codes import by_codes_too
 from vecdb.engine.read.segment.originals import exact_scan
 from vecdb.engine.read.segment.ragged import ragged_search
 from vecdb.engine.read.segment.sketches import Visit, scan_pays, visit_pays
@@ -27,9 +29,15 @@ from vecdb.engine.read.segment.widen import (
 )
 from vecdb.errors import CorruptionError
 from vecdb.index import Effort
+from vecdb.index.clustered.effort import MEASURED
 from vecdb.index.clustered.heaps import KEPT
 from vecdb.storage.derived import Index, QuantizedVectors
 
+_DEVIATIONS = 1.0
+"""By chance fewer of the rows near a query match than anywhere: so many deviations fewer, and a
+quarter more, hardly ever."""
+_MOST_VISITED = 2
+"""Where a deep visit takes more than one row of so many, it takes less to look at all sketches."""
 _CHOICE = 2
 """So many times as many rows come from sketches as originals are read of the best by codes: else
 sketches would choose them."""
@@ -68,10 +76,9 @@ def first_visit(search: SegmentSearch) -> Visit | None:
 
 
 def is_plain(search: SegmentSearch, visit: Visit) -> bool:
-    """Whether a visit is made of sketches and originals, and nothing else is looked at unless it
-    leaves doubts."""
+    """Whether a visit is all that is looked at, unless it leaves doubts."""
     aside, masked = visit.index.clustered.aside, search.mask is not None
-    if uses_codes(search, visit) or search.limit > visit.index.clustered.rows:
+    if search.limit > visit.index.clustered.rows:
         return False
     if aside and (masked or search.limit > KEPT):
         return False
@@ -84,7 +91,10 @@ def _index_scan(
     if not search.by_codes(quantized):
         quantized = None
     if search.filtered and not visit_pays(search, index):
-        return all_allowed(search, index, quantized)
+        deep = _deep_visit(search, index, quantized)
+        if deep is None:
+            return all_allowed(search, index, quantized)
+        return until_confident(search, deep)
     visit = _visit(search, index, quantized)
     if visit is None:
         return all_rows(search, quantized, f"for a recall of {search.recall:g}")
@@ -113,6 +123,26 @@ def _visit(search: SegmentSearch, index: Index, quantized: QuantizedVectors | No
         calm, reach = max(effort.calm, wide.calm), max(effort.reach, wide.reach)
         effort = replace(wide, calm=calm, reach=reach)
     return _of_effort(search, index, quantized, effort)
+
+
+def _deep_visit(
+    search: SegmentSearch, index: Index, quantized: QuantizedVectors | None
+) -> Visit | None:
+    """A visit of near partitions, deep enough to find the rows that match a filter if these are no
+    rarer there than anywhere. None: to look at the sketches of all of them takes less, or the
+    caller says how many candidates there are to be."""
+    clustered, limit = index.clustered, search.limit
+    if not search.rescore or search.params.hnsw_ef or search.oversampled(quantized) is not None:
+        return None
+    depth = ceil((limit + _DEVIATIONS * sqrt(limit)) * clustered.rows / search.allowed)
+    if depth > MEASURED[-1]:
+        return None
+    effort = clustered.effort_at(search.recall, depth)
+    if effort.everything or _MOST_VISITED * effort.rows > clustered.rows:
+        return None
+    by_codes = quantized if by_codes_too(search, effort, quantized) else None
+    why = f" of {depth} results, because not all rows match the filter"
+    return Visit(index, by_codes, effort, effort.candidates, why, depth=depth)
 
 
 def _of_effort(

@@ -16,6 +16,7 @@ from vecdb import models
 from vecdb.engine.read.segment.candidates import Candidates, SegmentSearch
 from vecdb.engine.read.segment.kernels import allowed_first, metrics
 from vecdb.index import Effort, Found
+from vecdb.index.clustered.nearest import Search
 from vecdb.storage.catalog import Bits
 from vecdb.storage.derived import Index, QuantizedVectors
 
@@ -41,6 +42,9 @@ class Visit(Struct, frozen=True, eq=False, gc=False):
     candidates: int
     why: str = ""
     last: bool = False
+    depth: int = 0
+    """The results are among so many that a search without a filter would have; 0: as many as are
+    asked for."""
 
 
 def sketches(search: SegmentSearch, visit: Visit) -> Candidates:
@@ -50,18 +54,32 @@ def sketches(search: SegmentSearch, visit: Visit) -> Candidates:
     return Candidates(rows, counts, visited.scores, visited.bounds)
 
 
+def in_one_call(
+    search: SegmentSearch, visit: Visit, vectors: npt.NDArray[Any], limit: int
+) -> Search:
+    """A visit as one call of a kernel. ``vectors``: of all rows as kernels take them, in memory.
+    Raises CorruptionError."""
+    clustered = visit.index.clustered
+    return Search(
+        index=clustered,
+        blocks=visit.index.sketch.verify().reshape(clustered.sketch_shape),
+        candidates=visit.candidates,
+        gap=visit.effort.gap,
+        metric=metrics()[search.vector.of_originals],
+        vectors=vectors,
+        limit=limit,
+        mask=search.mask,
+        depth=visit.depth,
+    )
+
+
 def sketches_and_originals(
     search: SegmentSearch, visit: Visit, vectors: npt.NDArray[Any]
 ) -> Candidates | None:
     """Both stages in one call of a kernel. ``vectors``: of all rows as kernels take them, in
     memory. None: that is not deep enough for the rows that the mask allows."""
-    index, effort, candidates = visit.index, visit.effort, visit.candidates
-    clustered = index.clustered
-    blocks = index.sketch.verify().reshape(clustered.sketch_shape)
-    metric, limit = metrics()[search.vector.of_originals], min(search.limit, candidates)
-    nearest = clustered.nearest_by(
-        blocks, candidates, effort.gap, metric, vectors, limit, search.mask
-    )
+    limit = min(search.limit, visit.candidates)
+    nearest = in_one_call(search, visit, vectors, limit).nearest()
     scores, rows, counts, sure = nearest(search.queries)
     if search.mask is not None and bool((sure == -np.inf).any()):
         return None
@@ -98,7 +116,7 @@ def sketches_of_allowed(search: SegmentSearch, visit: Visit) -> tuple[Candidates
     clustered, mask = visit.index.clustered, search.mask
     effort, candidates = visit.effort, visit.candidates
     assert mask is not None
-    depth, why = search.limit, visit.why
+    depth, why = visit.depth or search.limit, visit.why
     while True:
         visited = _visit(search, Visit(visit.index, None, effort, candidates, why))
         rows, scores = clustered.rows_at(visited.positions), visited.scores

@@ -88,28 +88,28 @@ def all_allowed(
 ) -> list[Best]:
     """The best of all rows that are allowed: by whatever takes least to read of originals, codes
     and sketches, or by codes where these decide."""
-    if not search.rescore and quantized is not None:
-        return code_scan(search, quantized, why)
-    estimates = None
-    if search.vector.dim >= FEWEST_DIMENSIONS and search.recall < 1.0:
+    if search.rescore or quantized is None:
         estimates = _cheapest(search, index, quantized)
-    if estimates is None:
-        return exact_scan(search, why)
-    if quantized is not None and search.exactly(quantized) is not None:
-        return code_scan(search, quantized, why)
-    wanted = max(search.params.hnsw_ef or 0, search.oversampled(quantized) or 0)
-    return [best_until_sure(search, query, estimates, wanted) for query in search.queries]
+        if estimates is None:
+            return exact_scan(search, why)
+        if search.exactly(quantized) is None:
+            wanted = max(search.params.hnsw_ef or 0, search.oversampled(quantized) or 0)
+            return [best_until_sure(search, query, estimates, wanted) for query in search.queries]
+    return all_rows(search, quantized, why)
 
 
 def _cheapest(
     search: SegmentSearch, index: Index, quantized: QuantizedVectors | None
 ) -> Estimates | None:
-    """What to estimate the rows that are allowed by. None: their originals had better be read.
+    """What to estimate the rows that are allowed by. None: their originals have to be read, or had
+    better be.
 
     Of codes it may be those of 8 bits that clip nothing. Others stand in blocks, as sketches do,
     and tell less. What is clipped shows in few candidates: of heavy tails 0.94 was found of 0.97.
     """
     dim, allowed, count = search.vector.dim, search.allowed, search.segment_view.rows
+    if dim < FEWEST_DIMENSIONS or search.recall >= 1.0:
+        return None
     blocks, block_bytes = index.clustered.sketch_shape
     sketches, codes = _SCAN_BYTES + min(blocks, allowed) * block_bytes, _NEVER
     codec = {} if quantized is None else quantized.codec
@@ -127,17 +127,24 @@ def _cheapest(
     return SketchEstimates(index, mask, allowed)
 
 
+def deeper_visit(search: SegmentSearch, visit: Visit) -> Visit | None:
+    """How to go on where a visit leaves doubts. None: all rows are looked at, as they are at once
+    where a filter has made the first visit deeper."""
+    if visit.depth:
+        return None
+    effort = visit.index.clustered.deeper(visit.effort, visit.candidates, search.limit)
+    if effort is None:
+        return None
+    why = " of a query unlike the rows"
+    return Visit(visit.index, visit.quantized, effort, effort.candidates, why)
+
+
 def _deeper_pieces(
     search: SegmentSearch, visit: Visit, numbers: list[int]
 ) -> list[tuple[Visit | None, list[int]]]:
-    """How to search doubtful queries again: pieces of them with the deeper visit for each. None:
-    all rows are scored."""
-    effort = visit.index.clustered.deeper(visit.effort, visit.candidates, search.limit)
-    wider = None
-    if effort is not None:
-        why = " of a query unlike the rows"
-        wider = Visit(visit.index, visit.quantized, effort, effort.candidates, why)
-    at_once = max(1, MOST_AT_ONCE // (effort or visit.effort).candidates)
+    """How to search doubtful queries again: pieces of them with the deeper visit for each."""
+    wider = deeper_visit(search, visit)
+    at_once = max(1, MOST_AT_ONCE // (wider or visit).effort.candidates)
     return [(wider, numbers[start : start + at_once]) for start in range(0, len(numbers), at_once)]
 
 
@@ -152,7 +159,8 @@ def _tried(search: SegmentSearch, visit: Visit) -> tuple[list[Best], list[int]]:
     best = with_equals(search, visit, candidates.best())
     if visit.last or visit.candidates >= visit.index.clustered.rows:
         return best, []
-    asked = visit.index.clustered.effort(search.recall, search.limit)
+    clustered = visit.index.clustered
+    asked = visit.effort if visit.depth else clustered.effort(search.recall, search.limit)
     least, nearest = visit.effort.sure_enough(asked, search.recall)
     if deepest is not visit.effort:
         # A gap is measured from the best partition. Where all near rows are deleted, that one tells
