@@ -129,7 +129,8 @@ class Both:
             self.asked(query=theirs.DiscoverQuery(discover=discover), using=name)
             self.asked(query=theirs.ContextQuery(context=pairs), using=name)
             prefetch = [
-                theirs.Prefetch(query=some[0], using=name, limit=20, filter=query_filter),
+                # Without a cut: of equal scores at one, either side may take another point.
+                theirs.Prefetch(query=some[0], using=name, limit=2000, filter=query_filter),
                 theirs.Prefetch(query=[1.0, 0.0, 2.0], using=DENSE, limit=2000),
             ]
             self.asked(query=some[3], using=name, prefetch=prefetch)

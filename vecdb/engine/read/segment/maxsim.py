@@ -18,7 +18,7 @@ from vecdb import models
 from vecdb.engine.parallel import processors, run_all
 from vecdb.engine.read.segment.candidates import Best, SegmentSearch
 from vecdb.engine.read.segment.kernels import metrics, scan_maxsim, score_maxsim
-from vecdb.engine.read.segment.tokens import Query, by_tokens
+from vecdb.engine.read.segment.tokens import Query, by_tokens, rescored
 from vecdb.engine.view import live_rows
 from vecdb.errors import CorruptionError
 from vecdb.kernels import at_hand
@@ -118,9 +118,16 @@ def _scan(search: SegmentSearch, tokens: Floats, why: str) -> Best:
 
 def _of_rows(search: SegmentSearch, tokens: Floats, rows: Offsets) -> Best:
     """The best of some rows."""
+    metric, index = (
+        search.vector.metric,
+        search.segment_view.segment.token_index(search.vector.name),
+    )
+    if index is not None:  # it knows the file: nothing need be copied
+        rows = rows[index.originals.offsets[rows + 1] > index.originals.offsets[rows]]
+        return _best(rescored(Query(metric, tokens), index, rows), rows, search.limit)
     block = search.segment_view.segment.block(search.vector.name, rows)
     assert isinstance(block, MultiBlock)
-    return _best(multi_scores(search.vector.metric, block, tokens), rows, search.limit)
+    return _best(multi_scores(metric, block, tokens), rows, search.limit)
 
 
 def _best(scores: Floats, rows: Offsets, limit: int) -> Best:

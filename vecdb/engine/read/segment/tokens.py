@@ -65,7 +65,7 @@ def by_tokens(search: SegmentSearch, query: Query, index: TokenIndex) -> Best:
     rows = live_rows(search.mask, search.segment_view.rows)
     rows = rows[offsets[rows + 1] > offsets[rows]]
     if len(rows) <= max(_FEW, search.limit):
-        scores = _rescored(query, index, rows)
+        scores = rescored(query, index, rows)
         return _best(search, scores, rows, "originals", len(rows), "few rows are allowed")
     estimates = _estimates(search, query, index)[rows]
     if search.explain is not None:
@@ -84,7 +84,7 @@ def _best(
     return scores[order], rows[order]
 
 
-def _rescored(query: Query, index: TokenIndex, rows: Offsets) -> Floats:
+def rescored(query: Query, index: TokenIndex, rows: Offsets) -> Floats:
     """The scores of some rows by their tokens."""
     originals, out = index.originals, np.empty(len(rows), dtype=np.float32)
     originals.verify_rows(rows)
@@ -137,7 +137,7 @@ def _until_sure(
         stop = min(len(rows), len(scores) + step)
         if stop > len(ordered):
             ordered = _first(estimates, _WIDE * stop)
-        more = _rescored(query, index, rows[ordered[len(scores) : stop]])
+        more = rescored(query, index, rows[ordered[len(scores) : stop]])
         scores = np.concatenate([scores, more])
         chosen = ordered[:stop]
         if (
