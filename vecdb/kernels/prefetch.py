@@ -13,6 +13,8 @@ _AHEAD: Final = 4096
 _SHORT: Final = 256
 """Rows of fewer bytes that stand one behind the other come by themselves, and to ask for them costs
 a fifth where they are in a cache."""
+_FEWEST: Final = 4
+"""Rows that are asked for at once where the processor cannot know which follow."""
 _LINE: Final = 64
 """Bytes that come at once, on every processor we know."""
 
@@ -21,7 +23,10 @@ _LINE: Final = 64
 def rows_ahead(row_bytes, scattered):  # type: ignore[no-untyped-def]
     """How many rows before one is needed it is to be asked for; 0: it comes by itself. Rows are
     ``scattered``, not 0, if some between them are left out."""
-    return 1 + _AHEAD // (row_bytes + 1) if scattered or row_bytes >= _SHORT else 0
+    ahead = 1 + _AHEAD // (row_bytes + 1)
+    if scattered:
+        return max(_FEWEST, ahead)
+    return ahead if row_bytes >= _SHORT else 0
 
 
 @intrinsic
