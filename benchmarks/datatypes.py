@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.data import METRICS, Data, Floats, K
+from benchmarks.data import METRICS, Data, Floats, K, base_of
 from vecdb import VecDB, models
 
 DATATYPES = ("float32", "float16", "uint8")
@@ -116,6 +116,17 @@ class Edge:
         return [point.id for point in self.shard.query(request)]
 
 
+def first_rows(source: Path, folder: Path, rows: int) -> Path:
+    """A folder with the first rows of another one, and its queries."""
+    into = folder / f"{source.name}-{rows}"
+    into.mkdir(parents=True, exist_ok=True)
+    np.save(into / "base.npy", np.load(base_of(source), mmap_mode="r")[:rows])
+    np.save(into / "queries.npy", np.load(source / "queries.npy"))
+    if (source / "stats.json").exists():
+        (into / "stats.json").write_text((source / "stats.json").read_text())
+    return into
+
+
 def measure(searches: dict[str, Search], data: Data, exact: bool) -> dict[str, Any]:
     """Microseconds of each, in turns, and their recall."""
     queries = data.queries[: _EXACT if exact else len(data.queries)]
@@ -145,10 +156,14 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--metric", choices=METRICS)
+    parser.add_argument("--rows", type=int, help="only the first ones")
     parser.add_argument("--queries", type=int, default=500)
     parser.add_argument("--without-edge", action="store_true")
     arguments = parser.parse_args()
-    data = Data(arguments.data, arguments.metric, arguments.queries)
+    source = arguments.data
+    if arguments.rows is not None:
+        source = first_rows(source, arguments.folder, arguments.rows)
+    data = Data(source, arguments.metric, arguments.queries)
     whole = bool((data.base[:1000] == np.clip(np.trunc(data.base[:1000]), 0, 255)).all())
     folder = arguments.folder / f"{data.name}-{data.metric}"
     folder.mkdir(parents=True, exist_ok=True)
@@ -165,7 +180,8 @@ def main() -> None:
     if edges:
         wanted = data.recall([searches["vecdb float32"](q, False) for q in data.queries])
         first = edges["edge float32"]
-        for first.ef in _EFS:
+        for ef in _EFS:
+            first.ef = ef
             if data.recall([first.search(query, False) for query in data.queries]) >= wanted:
                 break
         for other in edges.values():

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.common import Floats, K, Run, spread
+from benchmarks.common import K, Run, spread
+from vecdb.vectors.datatypes import for_kernels
 
 _ALL = np.empty(0, dtype=np.uint8)
 FULL_BYTES = 256 << 20
@@ -31,17 +32,20 @@ def measure(run: Run) -> dict[str, Any]:
 
     vectors = random.standard_normal((size // (4 * DIM), DIM), dtype=np.float32)
     query = random.standard_normal(DIM, dtype=np.float32)
-    for code, metric in enumerate(("dot", "euclid", "manhattan")):
-
-        def floats(scores: Any, rows: Any, code: int = code, vectors: Floats = vectors) -> None:
-            distance.scan(code, vectors, query, _ALL, 0, scores, rows, 0)
-
-        scan(f"float32 {metric}", vectors.nbytes, floats)
-
     data = random.integers(0, 256, size, dtype=np.uint8)
     words = data[: size // 8 * 8].view(np.int64)
-    scan(READ, words.nbytes, lambda scores, rows: words.sum())
     scalar = data[: size // DIM * DIM].reshape(-1, DIM)
+    halves = np.concatenate([vectors.astype(np.float16)] * 2)
+    originals = {"float32": vectors, "float16": for_kernels(halves), "uint8": scalar}
+    for datatype, numbers in originals.items():
+        for code, metric in enumerate(("dot", "euclid", "manhattan")):
+
+            def floats(scores: Any, rows: Any, code: int = code, numbers: Any = numbers) -> None:
+                distance.scan(code, numbers, query, _ALL, 0, scores, rows, 0)
+
+            scan(f"{datatype} {metric}", numbers.nbytes, floats)
+
+    scan(READ, words.nbytes, lambda scores, rows: words.sum())
     step, nothing = np.float32(0.01) * query, np.float32(0.0)
 
     def bytes_(scores: Any, rows: Any) -> None:

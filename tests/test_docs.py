@@ -275,6 +275,8 @@ EXTENTS = {
     "bytes x 1": (None, (1,)),
     "numbers x 1": (None, (1,)),
     "numbers x 3": (None, (3,)),
+    "tokens x numbers of each": (None, (24,)),
+    "tokens x 2": (None, (2,)),
     "blocks of 32 rows x their size": (32, (200,)),
     "rows x code size, or blocks of 32 rows x their size": (1000, (24,)),
 }
@@ -287,8 +289,8 @@ def test_the_table_of_kinds_is_the_table_of_files() -> None:
         file = files.BY_KIND[format.Kind(int(number))]
         assert (file.name, file.dtype) == (name.split(".")[0], dtype)
         assert name.endswith(".<seq>") == (file.per == "edit")
-        shape = file.shape(1000, vector) or file.shape(1000, VectorRow(0, None, None))
-        assert shape is not None
+        vectors = (vector, VectorRow(0, None, None), VectorRow(-24, None, None))
+        shape = next(shape for v in vectors if (shape := file.shape(1000, v)) is not None)
         assert (shape.rows, shape.columns) == EXTENTS[extent], name
 
 

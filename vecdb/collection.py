@@ -283,8 +283,12 @@ class Collection(Querying):
         return collection_info(self._store)
 
     def memory_report(self) -> dict[str, Any]:
-        """Bytes of every part: in files, in anonymous memory, mapped, and mapped and resident; and
-        what ``memory_limit`` left no room for, as ``demoted``."""
+        """Bytes of every part: in files, in anonymous memory, mapped, and mapped and resident.
+
+        ``parts``, their ``total``, those of each of the ``vectors`` and ``columns`` by name, the
+        same of each of the ``segments``, what ``memory_limit`` left no room for as ``demoted``, and
+        an ``explanation`` in words.
+        """
         from vecdb.engine.memory.report import memory_report
 
         self._view()

@@ -317,8 +317,8 @@ class VecDB(Verbs):
 
     def memory_report(self, collection_name: str | None = None) -> dict[str, Any]:
         """Of one collection, see ``Collection.memory_report``; or of all: their reports by name, as
-        ``collections``, the ``total``, and the ``memory_limit`` in bytes. Asking for all at once
-        takes no longer than for one."""
+        ``collections``, the ``total``, the ``memory_limit`` in bytes, and what the ``process`` has,
+        of that what is its ``own``. Asking for all at once takes no longer than for one."""
         if collection_name is not None:
             return self.collection(collection_name).memory_report()
         from vecdb.engine.memory.report import memory_reports

@@ -27,6 +27,11 @@ def laundering() -> None:
     put(arrays.PlacedArray, "verify_rows", lambda self, rows: self.array)
 
 
+def gullible() -> None:
+    """sparse vectors, and postings, are taken from mapped files without verifying them"""
+    put(arrays.PlacedArray, "verify_spans", lambda self, starts, stops: self.array)
+
+
 def credulous() -> None:
     """LMDB opens a catalog whatever its pages say"""
     put(catalog, "require_sound", lambda path: None)
@@ -88,6 +93,7 @@ MUTANTS: dict[str, Mutant[str]] = {
     for mutant in (
         Mutant(blind, "read:collections/large/segments/0000000000000004/vectors:flip"),
         Mutant(laundering, "build:collections/large/segments/0000000000000004/vectors:flip"),
+        Mutant(gullible, "/sparse-values.s:flip"),
         Mutant(credulous, "closed:read:collections/named/catalog/data.mdb:flip"),
         Mutant(unsigned, "closed:read:collections/named/catalog/data.mdb:flip"),
         Mutant(lenient, "killed:read:collections/binary/wal/00000000000000000007.wal:flip"),

@@ -81,7 +81,7 @@ SPACES = {
     "clustered": Space({"": (6, "Euclid")}),
     "named": Space({**_A, **_B}, uuids=True),
     "sparse": Space({**_A, "s": (PLACES, "Sparse")}, uuids=True),
-    "narrow": Space({"a": (8, "float16 Dot"), "b": (6, "uint8 Euclid")}, uuids=True),
+    "narrow": Space({**_A, "h": (5, "float16 Dot"), "n": (6, "uint8 Euclid")}, uuids=True),
     "multi": Space({**_A, "m": (6, "Many Dot")}, uuids=True),
     "named-abc": Space({**_A, **_B, "c": (5, "Euclid")}, uuids=True),
     "named-ac": Space({**_A, "c": (5, "Euclid")}, uuids=True),

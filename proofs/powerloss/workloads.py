@@ -128,10 +128,18 @@ WORKLOADS: dict[str, Workload] = {
     ),
     "narrow": Workload(
         (
-            *(PutVectors((0, 1, 15), 5, "b"), DropVectors((2, 3, 16), "b"), Put(5, 4, 6)),
-            *(Flush(), PutVectors((2, 7), 8, "a"), Optimize(DURING), Put(20, 3, 7)),
+            *(PutVectors((0, 1, 15), 5, "n"), DropVectors((2, 3, 16), "h"), Put(5, 4, 6)),
+            *(Flush(), PutVectors((2, 7), 8, "h"), Delete((8, 9)), Put(20, 3, 7)),
         ),
         setup=(Create(space="narrow"), Put(0, 20, 0), Flush(), Put(14, 12, 1)),
+    ),
+    "narrow-merge": Workload(
+        (Put(310, 3, 5), Optimize(DURING), PutVectors((4,), 8, "h"), Rename("only-a"), Flush()),
+        setup=(
+            Create(space="narrow"),
+            *(step for n in range(3) for step in (Put(100 * n, 110, n), Flush())),
+            ONE_SEGMENT,
+        ),
     ),
     "multi-merge": Workload(
         (Put(310, 3, 5), Optimize(DURING), PutVectors((4,), 8, "m"), Rename("only-a"), Flush()),

@@ -632,7 +632,7 @@ def test_query_points_by_id_and_without_a_query(db: VecDB) -> None:
     browsed = db.query_points("c", limit=9, offset=18).points
     assert [point.id for point in browsed] == [18, 19, *UUIDS[:7]]
     assert all(point.score == 1 for point in browsed)
-    with pytest.raises(InvalidInputError, match="score_threshold: expected None where points"):
+    with pytest.raises(InvalidInputError, match="score_threshold: expected None without a query"):
         db.query_points("c", score_threshold=0.5)
     odd = models.Filter(must=models.FieldCondition(key="n", range=models.Range(gte=26)))
     assert [p.id for p in db.query_points("c", query_filter=odd).points] == UUIDS[6:]

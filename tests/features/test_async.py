@@ -624,11 +624,12 @@ def test_an_error_that_cannot_be_handed_on_keeps_no_other_from_its_answer() -> N
         loop = asyncio.get_running_loop()
         first, second = Write(loop, lambda c: c.delete([1])), Write(loop, lambda c: c.delete([1]))
         first.future = Refusing()
+        futures = first.future, second.future
         _answer([(first, KeyError("a")), (second, ValueError("b"))])
         with pytest.raises(RuntimeError, match="KeyError"):
-            await first.future
+            await futures[0]
         with pytest.raises(ValueError, match="b"):
-            await second.future
+            await futures[1]
 
     asyncio.run(main())
 
@@ -910,6 +911,8 @@ def let_go_when_somebody_waits(monkeypatch: pytest.MonkeyPatch) -> threading.Eve
     wait = process._wait_for_threads
 
     def waiting(lock_file: Path) -> None:
+        holdings = process._holdings_of(lock_file)
+        assert all(each.left_to for each in holdings), "nobody knows that threads have it"
         waited.set()
         wait(lock_file)
 
@@ -928,6 +931,7 @@ def test_who_lets_go_of_one_may_open_it_again_while_a_thread_has_it(
     def lingering(outcomes: Any) -> None:
         answer_all(outcomes)
         assert waited.wait(LONG)
+        assert outcomes
 
     async def main() -> None:
         db = await AsyncVecDB(tmp_path / "db")

@@ -273,6 +273,25 @@ def test_info_names_every_part(demo: tuple[Path, dict[str, Any]]) -> None:
         assert info["memory"]["parts"][part]["file"] == found
 
 
+def test_info_of_memory_goes_down_to_the_parts_of_segments(
+    demo: tuple[Path, dict[str, Any]],
+) -> None:
+    path, _ = demo
+    shown = run("info", path, "--memory")
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert "status" not in shown.stdout
+    document = json.loads(run("info", path, "--json").stdout)
+    memory = document["collections"]["debian-packages"]["memory"]
+    assert memory["explanation"].partition(" ")[0] == "originals"
+    words = " ".join(shown.stdout.split())
+    for text in ("In short: originals", "The process has", "Python and libraries"):
+        assert text in words
+    rows = [line.split() for line in shown.stdout.splitlines()]
+    for part in memory["segments"][0]["vectors"][""]:
+        assert any(row[1:4] == ["file", "-", part] for row in rows)
+    assert document["process"]["own"]["anonymous"] > 1_000_000
+
+
 def test_info_shows_the_index_and_what_which_recall_takes(
     demo: tuple[Path, dict[str, Any]],
 ) -> None:

@@ -20,6 +20,7 @@ from proofs.model.oracle import require_sound
 from vecdb import AsyncVecDB, VecDB, exchange, models
 from vecdb.cli.main import main
 from vecdb.engine.repair.rebuild import repair_database
+from vecdb.errors import InvalidInputError
 
 ROWS, DIM = 120, 6
 RNG = np.random.default_rng(2)
@@ -198,3 +199,15 @@ def test_through_a_log_an_archive_and_a_repair(tmp_path: Path, expected: dict[An
             if record.id != 1:  # whose vectors are in the log, too
                 del vector["byte"]
             assert record.vector == vector
+
+
+def test_a_transfer_into_another_datatype_is_refused(server: Server) -> None:
+    """What is there would not be what was sent."""
+    with VecDB(":memory:") as db:
+        wide = {"size": 4, "distance": "Dot"}
+        db.create_collection("c", wide)
+        db.upsert("c", [models.PointStruct(id=1, vector=[1.5, 2, 3, 4])])
+        exchange.push_collection(db.collection("c"), server.url, "wide")
+        db.create_collection("narrow", {**wide, "datatype": "uint8"})
+        with pytest.raises(InvalidInputError, match="4 numbers of uint8 by Dot"):
+            exchange.push_collection(db.collection("narrow"), server.url, "wide", resume=True)

@@ -402,6 +402,20 @@ def test_what_is_no_number_is_refused_by_its_row(db: VecDB, tmp_path: Path, wron
         assert len(db.collection(name)) == 20  # the batches before it
 
 
+@pytest.mark.parametrize("format", SEVERAL)
+def test_what_json_has_not_is_null(db: VecDB, tmp_path: Path, format: str) -> None:
+    """As Qdrant's client sends it to a server. Here it stays what it is."""
+    db.create_collection("c")
+    odd = {"a": float("nan"), "b": [float("inf"), 1.5], "c": {"d": -float("inf")}}
+    db.upsert("c", [{"id": 1, "vector": {}, "payload": odd}])
+    [record] = db.retrieve("c", [1])
+    assert repr(record.payload) == repr(odd)
+    exchange.export_collection(db.collection("c"), tmp_path / f"x.{format}")
+    exchange.import_collection(db, "copy", tmp_path / f"x.{format}")
+    [copy] = db.retrieve("copy", [1])
+    assert copy.payload == {"a": None, "b": [None, 1.5], "c": {"d": None}}
+
+
 def test_records_that_qdrants_client_dumped_come_in(db: VecDB, tmp_path: Path) -> None:
     """They have keys that are null where nobody asked for them."""
     theirs = pytest.importorskip("qdrant_client.models")

@@ -253,6 +253,23 @@ def test_what_is_not_alike_is_told(
     assert "by vector 'b'" not in text.replace(f"point {points[9].id!r}", "")
 
 
+def test_multivectors_are_pushed_and_pulled(db: VecDB, server: Server) -> None:
+    many = {"size": 3, "distance": "Cosine", "multivector_config": {"comparator": "max_sim"}}
+    db.create_collection("late", {"m": many})
+    rows = [[[1.0 + i, 2.0, 3.0]] * (1 + i % 3) for i in range(30)]
+    db.upsert("late", [{"id": i, "vector": {"m": row} if i else {}} for i, row in enumerate(rows)])
+    for grpc in (False, True):
+        options: dict[str, Any] = {"prefer_grpc": grpc, "grpc_port": grpc_port(server)}
+        name = f"late by {grpc}"
+        report = exchange.push_collection(db.collection("late"), server.url, name, **options)
+        assert report.differences == []
+        report = exchange.pull_collection(db, server.url, name, **options)
+        assert report.differences == []
+        assert report.points == 30
+        [one] = db.retrieve(name, [4], with_vectors=True)
+        assert one.vector == db.retrieve("late", [4], with_vectors=True)[0].vector
+
+
 def test_a_server_that_does_not_answer_is_named(db: VecDB) -> None:
     given = of_two_vectors(db)
     for grpc in (False, True):

@@ -30,6 +30,7 @@ from vecdb.engine import open_collections
 from vecdb.engine.open import places, recovery
 from vecdb.engine.optimize import optimizer as optimizer_module
 from vecdb.engine.repair.check import check_database
+from vecdb.engine.signals import Uninterrupted
 from vecdb.engine.store import OptimizerState
 from vecdb.engine.write import writer as writer_module
 from vecdb.engine.write.ingest import prepare_upsert
@@ -585,6 +586,56 @@ def test_a_full_disk_at_open_leaves_the_collection_readable(
     clean(tmp_path / "copy")
 
 
+def test_ctrl_c_at_the_end_of_a_write_leaves_no_other_signal_held_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It came between the return of its own handler and that of the others, which never returned:
+    SIGTERM was held back until the process was killed."""
+    real = signal.signal
+    came: list[int] = []
+
+    def signaled(number: int, handler: Any) -> Any:
+        before = real(number, handler)
+        if number == signal.SIGINT and handler is signal.default_int_handler:
+            raise KeyboardInterrupt
+        return before
+
+    before = real(signal.SIGTERM, lambda *_: came.append(1))
+    try:
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt), Uninterrupted():
+            patch.setattr(signal, "signal", signaled)
+        signal.raise_signal(signal.SIGTERM)
+    finally:
+        real(signal.SIGTERM, before)
+    assert came == [1]
+
+
+def test_a_handler_that_raises_before_it_is_held_back_leaves_ctrl_c_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Ctrl-C was held back for ever."""
+    real = signal.signal
+
+    def signaled(number: int, handler: Any) -> Any:
+        if number == signal.SIGTERM and handler is not its_own:
+            raise SystemExit
+        return real(number, handler)
+
+    def its_own(*_: Any) -> None:
+        pass
+
+    before = real(signal.SIGTERM, its_own)
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(signal, "signal", signaled)
+            with pytest.raises(SystemExit):
+                Uninterrupted().__enter__()
+    finally:
+        real(signal.SIGTERM, before)
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+
+
 def at_line(number: int, *modules: Any) -> Callable[..., Any]:
     """What makes Python raise KeyboardInterrupt at one of the lines that run in some modules, as
     Ctrl-C may; but for those that enter and leave blocks of locks, and the first of what is done in
@@ -606,7 +657,7 @@ def at_line(number: int, *modules: Any) -> Callable[..., Any]:
 
 def test_a_close_that_was_interrupted_anywhere_is_finished_by_the_next(tmp_path: Path) -> None:
     """It was closed for itself and open for all others: the lock stayed with the process."""
-    every = []  # or they are finalized in the middle of others' closes
+    every: list[VecDB] = []  # or they are finalized in the middle of others' closes
     for number in itertools.count(1):
         db = make(tmp_path / "db")
         every.append(db)
@@ -620,6 +671,8 @@ def test_a_close_that_was_interrupted_anywhere_is_finished_by_the_next(tmp_path:
         finally:
             sys.settrace(None)
         db.close()
+        assert db.optimizer._thread is not None
+        assert not db.optimizer._thread.is_alive()
         with VecDB(tmp_path / "db") as again:
             every.append(again)
             assert len(tags(again)) == 10

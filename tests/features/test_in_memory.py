@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -216,3 +217,56 @@ def test_to_read_a_database_no_directory_is_written_to(
                 db.upsert("c", [{"id": 2, "vector": [1, 2]}])
                 reader.refresh()
                 assert reader.count("c").count == 2
+
+
+_FILLS = """
+import os, sys
+from vecdb import VecDB
+
+db = VecDB(":memory:")
+db.create_collection("c", {"size": 4, "distance": "Dot"})
+db.upsert("c", {"ids": [1], "vectors": [[1.0, 2.0, 3.0, 4.0]]})
+db.flush()
+print(db.path, flush=True)
+sys.stdin.read()
+"""
+
+
+def _started() -> tuple[subprocess.Popen[str], Path]:
+    """A process that has a database in memory, and where."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", _FILLS], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    return process, Path(process.stdout.readline().strip())
+
+
+@pytest.mark.parametrize("signalled", [signal.SIGKILL, signal.SIGTERM])
+def test_what_a_killed_process_left_is_removed_by_the_next(signalled: signal.Signals) -> None:
+    killed, left = _started()
+    living, kept = _started()
+    killed.send_signal(signalled)
+    killed.communicate()  # closes the pipes, too
+    with VecDB(":memory:") as db:
+        assert Path(db.path) not in (left, kept)
+        assert not left.exists()
+        assert (kept / "collections").is_dir()
+    living.communicate("")
+    assert living.returncode == 0
+    assert not kept.exists()
+
+
+def test_what_is_no_temporary_database_is_left_alone(tmp_path: Path) -> None:
+    """It may have such a name, and a process that is gone."""
+    with VecDB(":memory:") as db:
+        where = Path(db.path).parent
+    mine = where / f"{fs.TEMPORARY_PREFIX}of-{tmp_path.name}"
+    try:
+        with VecDB(mine) as db:
+            db.create_collection("c", {"size": 4, "distance": "Dot"})
+        (mine / "LOCK").write_text(f"pid {2**22 + 1} on elsewhere\n")
+        VecDB(":memory:").close()
+        with VecDB(mine) as db:
+            assert db.collection_exists("c")
+    finally:
+        fs.remove_tree(mine)

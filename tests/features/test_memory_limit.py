@@ -19,7 +19,7 @@ import pytest
 from snapshot_tools import run
 
 from vecdb import AsyncVecDB, VecDB, models
-from vecdb.cli import main
+from vecdb.cli.main import main
 from vecdb.engine.budget import LEAST, Budget
 from vecdb.engine.read import remembered
 from vecdb.errors import InvalidInputError, OverBudgetError
@@ -200,7 +200,7 @@ def test_what_does_not_fit_is_mapped_on_request_which_the_report_says(
     [warning] = [each.message for each in caplog.records if "leaves no room" in each.message]
     assert "originals in segment" in warning
     with VecDB(tmp_path) as db:  # without a limit they are where they were
-        assert anonymous(db) > 6000 * ROW
+        assert anonymous(db) >= 6000 * ROW
         report = db.memory_report()
         assert report["memory_limit"] is None
         assert report["collections"]["c"]["demoted"] == []
@@ -212,7 +212,7 @@ def test_what_nobody_asked_for_is_pinned_where_there_is_room(tmp_path: Path) -> 
         assert anonymous(db) == 0 < anonymous(db, "sketches")
         assert db.memory_report("c")["demoted"] == []
     with VecDB(tmp_path, memory_limit="128MB") as db:
-        assert anonymous(db) > 6000 * ROW
+        assert anonymous(db) >= 6000 * ROW
 
 
 def test_a_change_of_the_configuration_keeps_to_the_limit_at_once(tmp_path: Path) -> None:
@@ -231,7 +231,7 @@ def test_a_change_of_the_configuration_keeps_to_the_limit_at_once(tmp_path: Path
         assert db.memory_report("c")["demoted"] == []
     with VecDB(tmp_path, memory_limit="128MB") as db:
         place("pinned")
-        assert anonymous(db) > 6000 * ROW
+        assert anonymous(db) >= 6000 * ROW
         place("cold")
         assert anonymous(db) == 0
 

@@ -61,7 +61,9 @@ def make(path: Path, rows: int, dim: int, memmap: int = 0, always_ram: bool = Tr
 
 
 def check_shape(report: dict[str, Any]) -> None:
-    assert set(report) == {"parts", "total", "segments", "explanation"}
+    assert set(report) == {
+        *("parts", "total", "vectors", "columns", "segments", "demoted", "explanation")
+    }
     for part in [*report["parts"].values(), report["total"]]:
         assert set(part) == FIGURES
         assert all(type(value) is int and value >= 0 for value in part.values())
@@ -200,7 +202,7 @@ def test_one_look_at_the_process_does_for_all_collections(
             )
             report = db.memory_report()
         assert len(looks) == 1
-        assert set(report) == {"collections", "total", "process"}
+        assert set(report) == {"collections", "total", "memory_limit", "process"}
         process = report["process"]
         assert process["own"]["anonymous"] == process["anonymous"] - report["total"]["anonymous"]
         assert process["own"]["resident"] == process["resident"] - report["total"]["resident"]
@@ -266,11 +268,15 @@ def test_figures_agree_with_the_kernel(
         assert resident == sum(m.rss for m in maps if m.path in names)
         assert parts["catalog"]["resident"] == resident_of([mdb])
 
-        # and after every page has been touched
+        # and after every page has been touched: those of a cold file are given up behind
         db.scroll("c", limit=rows, with_vectors=True)
         db.search("c", np.ones(dim), limit=5, search_params={"exact": True})
         parts = db.memory_report("c")["parts"]
         if originals == "mapped":
+            assert parts["originals"]["resident"] < rows * dim
+            db.update_collection("c", vectors_config={"": {"memory": "cached"}})
+            db.search("c", np.ones(dim), limit=5, search_params={"exact": True})
+            parts = db.memory_report("c")["parts"]
             assert parts["originals"]["resident"] >= 4 * rows * dim
         resident = sum(parts[n]["resident"] for n in parts if n not in ("wal", "catalog"))
         assert resident == resident_of(files)

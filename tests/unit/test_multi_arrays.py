@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,11 @@ import numpy.typing as npt
 import pytest
 
 from vecdb.engine.operations import Upsert, decode, encode
-from vecdb.engine.read.segment.maxsim import Query
+from vecdb.engine.read.segment import tokens as searched
+from vecdb.engine.read.segment.tokens import Query
 from vecdb.errors import InvalidInputError
-from vecdb.kernels.maxsim import scan_maxsim, score_maxsim
+from vecdb.index.centroids import centroids_for, fit_centroids, read_centroids, sample_for
+from vecdb.kernels.maxsim import LANES, NARROW, add_best, scan_maxsim, score_maxsim
 from vecdb.storage.format import DamageError
 from vecdb.storage.memory_vectors import RaggedVectors
 from vecdb.vectors import to_multi
@@ -72,6 +75,55 @@ def test_kernels_score_as_numpy(
         ranked = sorted((-score, row) for row, score in scored if chosen[row])[:9]
         got = sorted(zip((-scores[:filled_to]).tolist(), best[:filled_to].tolist(), strict=True))
         assert got == ranked  # to the last bit: a scan and single rows
+
+
+@pytest.mark.parametrize("most", [1, 7])
+def test_the_best_of_a_table_is_added_up_as_numpy_does(rng: np.random.Generator, most: int) -> None:
+    block = random_block(rng, 75, 1, most)
+    labels = rng.integers(300, size=len(block.values)).astype(np.uint16)
+    table = rng.integers(256, size=(300, NARROW)).astype(np.uint8)
+    wanted = [
+        int(table[labels[a:b]].max(axis=0, initial=0).sum()) for a, b in pairwise(block.offsets)
+    ]
+    sums = np.full(75, 5, dtype=np.int32)
+    add_best(block.offsets, labels, table, ALL, sums)
+    assert sums.tolist() == [5 + each for each in wanted]
+    mask = np.packbits(rng.random(80) < 0.5, bitorder="little")
+    allowed = np.unpackbits(mask, count=75, bitorder="little")
+    sums[:] = 0
+    add_best(block.offsets, labels, table, mask, sums)
+    assert sums.tolist() == (allowed * np.array(wanted)).tolist()
+
+
+def test_the_engine_has_the_widths_of_the_kernels() -> None:
+    assert (searched._LANES, searched._NARROW) == (LANES, NARROW)
+
+
+# -- centroids -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("tokens", "size"), [(1, 3), (40, 1), (3000, 8)])
+def test_a_token_has_a_centroid_about_as_near_as_any(
+    rng: np.random.Generator, tokens: int, size: int
+) -> None:
+    values = rng.standard_normal((tokens, size)).astype(np.float32)
+    made = fit_centroids(values[: sample_for(tokens)], centroids_for(tokens))
+    labels = made.assign(values)
+    centroids = read_centroids(made.state(), size)
+    assert labels.max() < len(centroids) == made.starts[-1]
+    apart = np.square(values[:, None] - centroids).sum(axis=2)
+    near = apart[np.arange(tokens), labels].mean()
+    assert near <= 1.5 * apart.min(axis=1).mean() + 1e-6
+    assert near <= 0.7 * np.square(values - values.mean(axis=0)).sum(axis=1).mean() + 1e-6
+
+
+def test_centroids_that_nobody_wrote_are_refused() -> None:
+    for values in (np.zeros((2, 3), np.float64), np.zeros((2, 4), np.float32)):
+        with pytest.raises(ValueError, match="centroids are"):
+            read_centroids({"centroids": values}, 3)
+    for numbers in (np.full((1, 3), np.nan, np.float32), np.zeros((0, 3), np.float32)):
+        with pytest.raises(ValueError, match="cannot be"):
+            read_centroids({"centroids": numbers}, 3)
 
 
 def test_a_row_has_its_score_wherever_it_stands(rng: np.random.Generator) -> None:

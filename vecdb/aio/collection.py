@@ -263,6 +263,10 @@ class AsyncCollection(AsyncQuerying):
         return await self._calls.call(self._collection.info)
 
     async def memory_report(self) -> dict[str, Any]:
-        """Bytes of every part: in files, in anonymous memory, mapped, and mapped and resident; and
-        what ``memory_limit`` left no room for, as ``demoted``."""
+        """Bytes of every part: in files, in anonymous memory, mapped, and mapped and resident.
+
+        ``parts``, their ``total``, those of each of the ``vectors`` and ``columns`` by name, the
+        same of each of the ``segments``, what ``memory_limit`` left no room for as ``demoted``, and
+        an ``explanation`` in words.
+        """
         return await self._calls.call(self._collection.memory_report)

@@ -251,8 +251,8 @@ class AsyncDatabaseVerbs(AsyncVerbs):
 
     async def memory_report(self, collection_name: str | None = None) -> dict[str, Any]:
         """Of one collection, see ``Collection.memory_report``; or of all: their reports by name, as
-        ``collections``, the ``total``, and the ``memory_limit`` in bytes. Asking for all at once
-        takes no longer than for one."""
+        ``collections``, the ``total``, the ``memory_limit`` in bytes, and what the ``process`` has,
+        of that what is its ``own``. Asking for all at once takes no longer than for one."""
         return await self._calls.call(self.database.memory_report, collection_name=collection_name)
 
     async def check(self) -> CheckReport:

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
-from vecdb.aio.futures import raisable
+from vecdb.aio.futures import handed_over
 from vecdb.errors import ClosedError
 
 _R = TypeVar("_R")
@@ -96,7 +96,7 @@ class _Work:
             result = function()
         except BaseException as error:
             del function  # the error has this frame
-            future.set_exception(raisable(error))
+            future.set_exception(handed_over(error))
             del future
         else:
             future.set_result(result)

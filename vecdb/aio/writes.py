@@ -19,7 +19,7 @@ from itertools import groupby
 from typing import Any
 
 from vecdb import models
-from vecdb.aio.futures import raisable
+from vecdb.aio.futures import handed_over
 from vecdb.aio.handles import Gathering
 from vecdb.collection import Collection
 from vecdb.errors import copy_of
@@ -147,12 +147,16 @@ def _answer_all(outcomes: list[tuple[Write, Outcome]]) -> None:
 
 def _answer(outcomes: list[tuple[Write, Any]]) -> None:
     for write, outcome in outcomes:
-        if write.future.done():
+        future = write.future
+        if future.done():
             continue
+        # The thread has the write for a moment longer. It must not have what its caller raises.
+        write.future = write.loop.create_future()
+        write.future.cancel()
         if not isinstance(outcome, BaseException):
-            write.future.set_result(outcome)
+            future.set_result(outcome)
             continue
         try:
-            write.future.set_exception(raisable(outcome))
+            future.set_exception(handed_over(outcome))
         except Exception as error:  # those after it are to be answered all the same
-            write.future.set_exception(RuntimeError(f"{type(outcome).__name__}: {error}"))
+            future.set_exception(RuntimeError(f"{type(outcome).__name__}: {error}"))

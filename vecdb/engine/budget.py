@@ -71,7 +71,7 @@ class Budget:
         self.over = over
         self.begun = False
         """Whether the database is open: until then nothing is pinned."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal's handler may write in the middle of a call
         self._rows: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
         self._total = 0
         self._pinned: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
@@ -129,8 +129,6 @@ class Budget:
     def fullest(self, owner: Any, size: int) -> Any:
         """Note that the rows in memory of a collection take so much. Returns the collection that
         has most, if all of them have more than there is room for."""
-        if self.limit is None:
-            return None
         with self._lock:
             self._total += size - self._rows.get(owner, 0)
             self._rows[owner] = size

@@ -17,7 +17,7 @@ from vecdb import models
 from vecdb.engine import process
 from vecdb.engine.archive import restore, snapshots
 from vecdb.engine.budget import Budget
-from vecdb.engine.open import database_dir, places
+from vecdb.engine.open import database_dir, places, temporary
 from vecdb.engine.open.aliases import Aliases
 from vecdb.engine.open_collections import OpenCollections
 from vecdb.engine.pins import settle_all
@@ -62,7 +62,7 @@ class Database:
     ) -> None:
         self.holding = process.Holding()
         self._temporary = path is None
-        self.path = fs.make_temporary_dir() if path is None else path
+        self.path = temporary.make() if path is None else path
         self.read_only = read_only
         self._level: LogLevel = "none" if self._temporary else sync
         self._pid = os.getpid()
@@ -95,6 +95,11 @@ class Database:
         self.optimizer.start()
         if self._level == "interval":
             self._syncer.start()
+
+    def _stop_threads(self) -> None:
+        """Harmless when they have been stopped."""
+        self._syncer.stop()
+        self.optimizer.stop()
 
     def _open_for_writing(self) -> None:
         if not self._temporary:
@@ -146,8 +151,7 @@ class Database:
                 self.closed = True
                 for store in self.stores():
                     store.closing = True  # the optimizer may wait for who writes columns
-                self._syncer.stop()
-                self.optimizer.stop()
+                self._stop_threads()
             finally:
                 self._let_go(keep=not (self._temporary or self.read_only))
 
@@ -168,7 +172,8 @@ class Database:
             give_back_freed_memory()
 
     def _release(self) -> None:
-        """Give back the lock and the directory."""
+        """Give back the lock and the directory. Threads were stopped, unless Ctrl-C was faster."""
+        self._stop_threads()
         if self._file_lock is not None:
             self._file_lock.release()
         if self._place is not None:

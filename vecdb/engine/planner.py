@@ -88,7 +88,7 @@ class SegmentStats(Struct, frozen=True):
     committed_live: int
     codecs: dict[str, dict[str, Any] | None] = field(default_factory=dict)
     indexed: bool = False
-    """Every dense vector name has an index; sparse ones have theirs from the start."""
+    """Every vector name has an index; sparse ones have theirs from the start."""
     damaged: bool = False
     """A derived file is damaged: the rows are well, the segment has to be written anew."""
     columns_due: bool = False

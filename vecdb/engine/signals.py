@@ -20,12 +20,17 @@ class Uninterrupted:
     def __enter__(self) -> None:
         self._pending: list[Any] = []
         self._handlers: dict[int, Any] = {}
-        if threading.current_thread() is threading.main_thread():
+        if threading.current_thread() is not threading.main_thread():
+            return
+        try:
             for number in self._SIGNALS:
                 handler = signal.getsignal(number)
                 if callable(handler):
                     self._handlers[number] = handler
                     signal.signal(number, lambda *args: self._pending.append(args))
+        except BaseException:  # of a handler that was not held back yet
+            self._restore()
+            raise
 
     def __exit__(
         self,
@@ -33,7 +38,11 @@ class Uninterrupted:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for number, handler in self._handlers.items():
-            signal.signal(number, handler)
+        self._restore()
         for number, frame in self._pending:
             self._handlers[number](number, frame)
+
+    def _restore(self) -> None:
+        """Ctrl-C last: it may come at once, and would leave the others held back for ever."""
+        for number, handler in reversed(self._handlers.items()):
+            signal.signal(number, handler)

@@ -8,8 +8,10 @@ from vecdb.engine.columns import Fields
 from vecdb.engine.planner import SegmentStats, Stats
 from vecdb.engine.store import FileState, Store
 from vecdb.storage import lookup
+from vecdb.storage.files import TOKEN_INDEX
 from vecdb.storage.segment import FileSegment
-from vecdb.vectors.datatypes import is_ragged
+from vecdb.storage.segment_row import SegmentRow
+from vecdb.vectors.datatypes import is_multi, is_ragged
 
 
 def statistics(store: Store, *, settled: bool, rushing: bool = False) -> Stats:
@@ -44,6 +46,15 @@ def _columns_due(store: Store, segment: FileSegment) -> bool:
     return kept < len(row.columns) or (kept < len(fields) and row.id not in store.unreadable)
 
 
+def _is_indexed(row: SegmentRow, name: str) -> bool:
+    """Whether a vector name has the index that a build gives it; the inverted one of sparse vectors
+    is there from the start."""
+    vector = row.vectors[name]
+    if is_multi(vector.dim):
+        return TOKEN_INDEX.file(name) in row.files
+    return is_ragged(vector.dim) or vector.index is not None
+
+
 def _of_segment(store: Store, state: FileState) -> SegmentStats:
     row = state.segment.row
     return SegmentStats(
@@ -52,7 +63,7 @@ def _of_segment(store: Store, state: FileState) -> SegmentStats:
         live=state.live,
         committed_live=state.committed_live,
         codecs={name: vector.codec for name, vector in row.vectors.items()},
-        indexed=all(v.index for v in row.vectors.values() if not is_ragged(v.dim)),
+        indexed=all(_is_indexed(row, name) for name in row.vectors),
         damaged=state.segment.is_damaged,
         columns_due=_columns_due(store, state.segment),
         file_bytes=state.segment.file_bytes + state.edits.file_bytes,

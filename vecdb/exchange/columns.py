@@ -257,9 +257,9 @@ def config_with(config: CollectionConfig, names: Sequence[str]) -> CollectionCon
     params = CollectionParams(
         vectors=vectors[""] if list(vectors) == [""] else vectors,
         on_disk_payload=config.params.on_disk_payload,
-        sparse_vectors={name: sparse[name] for name in names if name in sparse} or None,
         payload=config.params.payload,
         id_tracker=config.params.id_tracker,
+        sparse_vectors={name: sparse[name] for name in names if name in sparse} or None,
     )
     return msgspec.structs.replace(config, params=params)
 

@@ -17,25 +17,41 @@ from typing import Any, Final
 
 import numpy as np
 
-from vecdb.kernels.compiling import cgutils, intrinsic, njit, types
-from vecdb.kernels.shuffle import FLOAT, LONG, call, load, splat, spread, store, variable
+from vecdb.kernels.compiling import cgutils, intrinsic, ir, njit, types
+from vecdb.kernels.shuffle import (
+    BYTE,
+    FLOAT,
+    LONG,
+    SHORT,
+    call,
+    load,
+    splat,
+    spread,
+    store,
+    variable,
+)
 from vecdb.kernels.signatures import (
     DOT,
     EUCLID,
     bytes_1,
+    bytes_2,
     f32,
     floats_2,
     i64,
     ints_1,
     out_floats_1,
+    out_int32s_1,
     out_ints_1,
+    shorts_1,
 )
 from vecdb.kernels.topk import topk_push
 
-__all__ = ["LANES", "scan_maxsim", "score_maxsim"]
+__all__ = ["LANES", "NARROW", "add_best", "scan_maxsim", "score_maxsim"]
 
 LANES: Final = 16
 """Tokens of a query that are scored together: two registers of 32 bytes."""
+NARROW: Final = 32
+"""Tokens of a query whose scores are bytes that are looked up together."""
 _TOKENS: Final = 6
 """Tokens of a row that are: their sums and the numbers of the query fill 16 registers."""
 _FUSED: Final = ("contract",)
@@ -167,3 +183,38 @@ def score_maxsim(metric, offsets, tokens, packed, queries, best, row_numbers, ou
     for i in range(row_numbers.shape[0]):
         row = row_numbers[i]
         out[i] = _score(metric, tokens, offsets[row], offsets[row + 1], packed, queries, best)
+
+
+@intrinsic
+def _sum_of_best(typing_context: Any, labels: Any, start: Any, stop: Any, table: Any) -> Any:
+    """The sum of the largest bytes, in each of the 32 columns, of the lines of ``table: uint8[c,
+    32]`` that ``labels: uint16[start : stop]`` name."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        of_tokens, lines = (
+            context.make_array(signature.args[i])(context, builder, arguments[i]) for i in (0, 3)
+        )
+        most = variable(builder, splat(BYTE, NARROW, 0))
+        with cgutils.for_range_slice(builder, arguments[1], arguments[2], LONG(1)) as (at, _):
+            label = builder.zext(builder.load(builder.gep(of_tokens.data, [at])), LONG)
+            line = load(builder, lines.data, builder.mul(label, LONG(NARROW)), BYTE, NARROW)
+            before = builder.load(most)
+            larger = builder.icmp_unsigned(">", line, before)
+            builder.store(builder.select(larger, line, before), most)
+        wide = builder.zext(builder.load(most), ir.VectorType(SHORT, NARROW))
+        total = call(builder, f"llvm.vector.reduce.add.v{NARROW}i16", SHORT, wide)
+        return builder.zext(total, LONG)
+
+    return i64(labels, i64, i64, table), generate
+
+
+@njit(types.void(ints_1, shorts_1, bytes_2, bytes_1, out_int32s_1), nogil=True, cache=True)
+def add_best(offsets, labels, table, mask, sums):  # type: ignore[no-untyped-def]
+    """Add to ``sums: int32[n]``, of each allowed row that has a token, about what 32 tokens of a
+    query score: the best bytes by the labels of its tokens, ``labels: uint16[m]``, which name lines
+    of ``table: uint8[c, 32]``. Labels are not checked."""
+    for row in range(offsets.shape[0] - 1):
+        if offsets[row] == offsets[row + 1]:
+            continue
+        if mask.shape[0] == 0 or (mask[row >> 3] >> (row & 7)) & 1:
+            sums[row] += _sum_of_best(labels, offsets[row], offsets[row + 1], table)

@@ -122,7 +122,8 @@ class SearchStage(Result, forbid_unknown_fields=True):
 
     by: str
     """``filter``, ``condition`` (one in the filter, by itself), ``sketches``, ``codes``,
-    ``postings`` (of an inverted index: ``rows`` are these), ``originals``, ``examples``, ``text``,
+    ``postings`` (of an inverted index: ``rows`` are these), ``estimates`` (by centroids of tokens),
+    ``originals``, ``examples``, ``text``,
     ``mmr``; without scores ``ids``, ``values`` or ``sample``."""
     rows: int
     kept: int

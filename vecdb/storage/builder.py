@@ -282,6 +282,11 @@ class SegmentBuilder:
         # These are our own bytes of a moment ago: they need no verification.
         return opened.array.reshape(opened.header.rows, opened.header.columns)
 
+    def tokens(self, name: str) -> Floats:
+        """The tokens of all multivectors as written, mapped: ``float32 (m, dim)``. After
+        ``finish_rows``."""
+        return self._mapped(files.TOKENS, name)
+
     def rows_with(self, name: str) -> npt.NDArray[np.int64]:
         """The rows that have this vector. After ``finish_rows``."""
         return np.flatnonzero(self._has[name])
@@ -318,6 +323,20 @@ class SegmentBuilder:
         """Write the index of one vector name. After ``add_sketch``."""
         meta = {"metric": index.metric, "dim": index.dim}
         self._write_state(files.INDEX, name, meta, index.state())
+
+    def add_token_index(
+        self,
+        name: str,
+        state: Mapping[str, npt.NDArray[Any]],
+        tokens: int,
+        labels: Iterator[npt.NDArray[np.uint8]],
+    ) -> None:
+        """Write the centroids of so many tokens, and the labels of these, in their order."""
+        self._write_state(files.TOKEN_INDEX, name, {"tokens": tokens}, state)
+        self._create(files.TOKEN_LABELS, name, rows=tokens)
+        for piece in labels:
+            self._append(files.TOKEN_LABELS, piece, name)
+        self._finish(files.TOKEN_LABELS, name)
 
     @property
     def columns(self) -> Mapping[str, dict[str, Any]]:

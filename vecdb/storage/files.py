@@ -230,6 +230,28 @@ TOKENS = FileKind(
     "originals",
     placed="originals",
 )
+TOKEN_INDEX = FileKind(
+    Kind.TOKEN_INDEX,
+    "token-index",
+    "vector",
+    "<u1",
+    _only(is_multi),
+    "indexes",
+    placed="index",
+    derived=True,
+    optional=True,
+)
+TOKEN_LABELS = FileKind(
+    Kind.TOKEN_LABELS,
+    "token-labels",
+    "vector",
+    "<u1",
+    _only(is_multi, lambda dim: 2),
+    "indexes",
+    placed="index",
+    derived=True,
+    optional=True,
+)
 PRESENT = FileKind(
     Kind.PRESENT,
     "present",
@@ -325,6 +347,8 @@ FILES = (
     INDEX,
     TERMS,
     POSTINGS,
+    TOKEN_INDEX,
+    TOKEN_LABELS,
     IDS,
     ORDER,
     PRESENT,

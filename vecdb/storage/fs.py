@@ -88,6 +88,9 @@ def make_dir(path: Path) -> None:
         os.mkdir(name, 0o700, dir_fd=within)
 
 
+TEMPORARY_PREFIX = "vecdb-"
+
+
 def make_temporary_dir() -> Path:
     """Create a private directory: in memory if the system offers enough of it. A container may have
     64 MB, or none that can be written to."""
@@ -97,8 +100,8 @@ def make_temporary_dir() -> Path:
     roomy = (lookup.free_bytes(memory) or 0) >= min(_ROOMY, lookup.free_bytes(usual) or 0)
     for parent in (memory, usual) if roomy else (usual, memory):
         with suppress(OSError):
-            return Path(tempfile.mkdtemp(prefix="vecdb-", dir=parent))
-    return Path(tempfile.mkdtemp(prefix="vecdb-"))  # the error is the usual place's
+            return Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, dir=parent))
+    return Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX))  # the error is the usual place's
 
 
 @contextmanager

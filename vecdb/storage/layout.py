@@ -6,6 +6,7 @@
       FORMAT                     format version and uuid, one checked line
       LOCK                       flock target, never removed
       ALIASES                    other names of collections; not there before the first
+      TEMPORARY                  of one in memory: it may be removed when its process is gone
       collections/<name>/
         FORMAT
         catalog/data.mdb         LMDB: the only truth about what exists
@@ -16,6 +17,8 @@
                                  sketch[.<name>] index[.<name>]
                                  sparse-offsets[.<name>] sparse-indices[.<name>]
                                  sparse-values[.<name>] terms[.<name>] postings[.<name>]
+                                 token-offsets[.<name>] tokens[.<name>]
+                                 token-index[.<name>] token-labels[.<name>]
                                  payload-edits.<seq> column.<field>
       snapshots/                 full-snapshot-<number>-<time>.snapshot and .snapshot.sha256
       snapshots/<name>/          <name>-<number>-<time>.snapshot and .snapshot.sha256
@@ -36,6 +39,7 @@ FORMAT = "FORMAT"
 WITHDRAWN = "WITHDRAWN"
 """The name of the FORMAT of a restored collection that is not to take its place."""
 LOCK = "LOCK"
+TEMPORARY = "TEMPORARY"
 ALIASES = "ALIASES"
 COLLECTIONS = "collections"
 CATALOG = "catalog"

@@ -212,6 +212,9 @@ class MemorySegment:
     def postings(self, name: str) -> None:
         """None: they are made with a file."""
 
+    def token_index(self, name: str) -> None:
+        """None: it is made with a file."""
+
     def quarantine(self, name: str, error: CorruptionError) -> None:
         """Nothing here is derived."""
         raise error

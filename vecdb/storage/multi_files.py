@@ -1,6 +1,9 @@
-"""The multivectors of one name in the files of a segment."""
+"""The multivectors of one name in the files of a segment, and the index of their tokens."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -8,7 +11,8 @@ import numpy.typing as npt
 from vecdb.errors import CorruptionError
 from vecdb.storage.arrays import PlacedArray
 from vecdb.storage.catalog import Bits
-from vecdb.storage.format import unpack_bits
+from vecdb.storage.format import DamageError, unpack_bits
+from vecdb.storage.states import read_token_index
 from vecdb.vectors.multi import MultiBlock
 from vecdb.vectors.ragged import taken
 
@@ -17,6 +21,44 @@ Floats = npt.NDArray[np.float32]
 
 _LOOKED_AT = 1 << 16
 """Tokens that are looked through together, some 30 MB."""
+
+
+@dataclass(frozen=True, eq=False)
+class TokenIndex:
+    """The centroids of the tokens, and which is the nearest of each. They are read when they are
+    first asked for."""
+
+    opened: PlacedArray
+    """Of the centroids."""
+    labels: PlacedArray
+    originals: MultiFiles
+
+    def require_fit(self) -> None:
+        """Raise CorruptionError unless there is a label for each token."""
+        if self.labels.header.rows != self.originals.tokens.header.rows:
+            raise CorruptionError(self.labels.path, "does not label each token")
+
+    @cached_property
+    def centroids(self) -> Floats:
+        """``float32 (c, dim)``. Raises CorruptionError."""
+        try:
+            size = self.originals.tokens.header.columns
+            return read_token_index(self.opened.verify(), size, self.labels.header.rows)
+        except DamageError as error:
+            raise CorruptionError(self.opened.path, str(error)) from None
+
+    @cached_property
+    def of_tokens(self) -> npt.NDArray[np.uint16]:
+        """The centroid of each token, ``uint16 (m,)``. Raises CorruptionError."""
+        labels: npt.NDArray[np.uint16] = self.labels.verify().reshape(-1).view("<u2")
+        if len(labels) and int(labels.max()) >= len(self.centroids):
+            raise CorruptionError(self.labels.path, "names centroids that there are not")
+        return labels
+
+    @property
+    def file_bytes(self) -> int:
+        """Of both files."""
+        return self.opened.file_size + self.labels.file_size
 
 
 class MultiFiles:

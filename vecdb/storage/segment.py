@@ -31,7 +31,7 @@ from vecdb.storage.catalog import Bits
 from vecdb.storage.derived import Index, QuantizedVectors, without_rows
 from vecdb.storage.files import FileKind, expected_files, is_outdated
 from vecdb.storage.format import MAX_PAYLOAD, DamageError, bits_at
-from vecdb.storage.multi_files import MultiFiles
+from vecdb.storage.multi_files import MultiFiles, TokenIndex
 from vecdb.storage.placements import Placements
 from vecdb.storage.segment_row import SegmentRow
 from vecdb.storage.sparse_files import Postings, SparseFiles
@@ -50,6 +50,8 @@ _SPARED = (
     (files.CODES, "quantized"),
     (files.TERMS, "inverted"),
     (files.POSTINGS, "inverted"),
+    (files.TOKEN_INDEX, "token_indexes"),
+    (files.TOKEN_LABELS, "token_indexes"),
     (files.COLUMN, "columns"),
 )
 """The files that a search can do without, and where a segment holds what is in them."""
@@ -102,6 +104,7 @@ class FileSegment:
         self.ragged: dict[str, SparseFiles | MultiFiles] = {}
         """By name: sparse vectors and multivectors."""
         self.inverted: dict[str, Postings] = {}
+        self.token_indexes: dict[str, TokenIndex] = {}
         self.quantized: dict[str, QuantizedVectors] = {}
         self.indexes: dict[str, Index] = {}
         self.columns: dict[str, PlacedArray] = {}
@@ -158,8 +161,7 @@ class FileSegment:
             self._open_sparse(name)
             return
         if is_multi(self.dims[name]):
-            offsets, tokens = self._open(files.TOKEN_OFFSETS, name), self._open(files.TOKENS, name)
-            self.ragged[name] = MultiFiles(offsets, tokens, self._present.get(name))
+            self._open_multi(name)
             return
         self.originals[name] = self._open(files.VECTORS, name)
         if codec is None:
@@ -184,6 +186,19 @@ class FileSegment:
         try:
             terms, postings = self._open(files.TERMS, name), self._open(files.POSTINGS, name)
             self.inverted[name] = Postings(terms, postings, sparse)
+        except CorruptionError as error:
+            self._note(error)
+
+    def _open_multi(self, name: str) -> None:
+        offsets, tokens = self._open(files.TOKEN_OFFSETS, name), self._open(files.TOKENS, name)
+        multi = self.ragged[name] = MultiFiles(offsets, tokens, self._present.get(name))
+        if files.TOKEN_INDEX.file(name) not in self.row.files:
+            return
+        try:
+            index, labels = (self._open(f, name) for f in (files.TOKEN_INDEX, files.TOKEN_LABELS))
+            opened = TokenIndex(index, labels, multi)
+            opened.require_fit()
+            self.token_indexes[name] = opened
         except CorruptionError as error:
             self._note(error)
 
@@ -277,7 +292,7 @@ class FileSegment:
     @property
     def searched_by_index(self) -> set[str]:
         """The vector names of which not all originals need be looked at."""
-        return {*self.indexes, *self.quantized, *self.inverted}
+        return {*self.indexes, *self.quantized, *self.inverted, *self.token_indexes}
 
     def kept_by(self, row: SegmentRow) -> dict[str, PlacedArray]:
         """Its files that are still there in another state of the segment. One that was damaged may
@@ -394,6 +409,10 @@ class FileSegment:
     def postings(self, name: str) -> Postings | None:
         """The inverted index of a vector name; None: it has none, or a damaged one."""
         return self.inverted.get(name)
+
+    def token_index(self, name: str) -> TokenIndex | None:
+        """The index of a name of multivectors; None: it has none, or a damaged one."""
+        return self.token_indexes.get(name)
 
     def vectors(self, name: str) -> PlacedArray | None:
         """The dense vectors of a name as one file; None: no row has one."""

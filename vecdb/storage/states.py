@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vecdb.index import ClusteredIndex, Terms
+from vecdb.index.centroids import read_centroids
 from vecdb.quantization import Quantizer, from_state
 from vecdb.storage.format import DamageError, unpack_blocks
 
@@ -46,6 +47,20 @@ def read_terms(data: npt.NDArray[np.uint8], postings: int) -> Terms:
         return Terms.from_state(meta["window"], postings, state)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise DamageError(f"not valid terms: {error}") from None
+
+
+def read_token_index(
+    data: npt.NDArray[np.uint8], size: int, tokens: int
+) -> npt.NDArray[np.float32]:
+    """The centroids of so many tokens of ``size`` numbers from the bytes of their file. Raises
+    DamageError."""
+    try:
+        meta, state = _read_state(memoryview(data.tobytes()), ("<f4",))
+        if meta["tokens"] != tokens:
+            raise ValueError(f"of {meta['tokens']!r:.60} tokens, not {tokens}")
+        return read_centroids(state, size)
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise DamageError(f"not valid centroids: {error}") from None
 
 
 def _read_state(

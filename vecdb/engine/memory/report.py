@@ -31,8 +31,9 @@ Parts = dict[str, Figures]
 
 
 def memory_report(store: Store, resident: dict[str, int] | None = None) -> dict[str, Any]:
-    """Bytes by part, their ``total``, the same of each of the ``segments``, its ``vectors`` by name
-    and its ``columns`` by field, what was ``demoted``, and an ``explanation`` in words.
+    """Bytes by part, and their ``total``; of the ``vectors`` those of each name, by part, and of
+    the ``columns`` those of each field; all of that of each of the ``segments``; what was
+    ``demoted``; and an ``explanation`` in words.
 
     Parts: ``originals``, ``codes``, ``ids`` (with their order and presence bits), ``payload``,
     ``columns`` (of payload fields; those of points in memory and of edited payloads are private,
@@ -53,9 +54,19 @@ def memory_report(store: Store, resident: dict[str, int] | None = None) -> dict[
         parts["wal"]["file"] = store.wal.size
         with suppress(OSError):  # its directory was moved or removed
             parts["catalog"]["file"] = (store.path / layout.CATALOG / DATA).stat().st_size
+        named: dict[str, Parts] = {name: {} for name in store.schema}
+        fields: Parts = {}
+        for segment in segments:
+            for name, of in segment["vectors"].items():
+                for part, figures in of.items():
+                    _add(named.setdefault(name, {}).setdefault(part, _nothing()), figures)
+            for field, figures in segment["columns"].items():
+                _add(fields.setdefault(field, _nothing()), figures)
     return {
         "parts": parts,
         "total": _sum(parts.values()),
+        "vectors": named,
+        "columns": fields,
         "segments": segments,
         "demoted": _demoted(store),
         "explanation": explained(parts),

@@ -29,6 +29,7 @@ from vecdb import models, quantization
 from vecdb.engine.bits import count_bits, gather_bits, none_if_all
 from vecdb.engine.commit import abandon, committing
 from vecdb.engine.optimize.indexing import Arrangement, Scorer, arrange, index, leading, scorer_of
+from vecdb.engine.optimize.tokens import index_tokens
 from vecdb.engine.pins import settle
 from vecdb.engine.planner import is_optimized, space_for, wants_index
 from vecdb.engine.schema import Schema, VectorSchema
@@ -153,7 +154,8 @@ def _build(
         large = is_optimized(total, everything, pinned.schema, store.config.optimizer_config)
         quantized = [v for v in schema if large and v.codec is not None]
         dense = [vector for vector in schema if not vector.is_ragged]
-        clustered = dense if large and wants_index(total, store.config.optimizer_config) else []
+        indexed = large and wants_index(total, store.config.optimizer_config)
+        clustered = dense if indexed else []
         meter = Meter(total * (1 + len(quantized) + len(clustered)), cancelled, progress)
         room = store.budget.build
         arranged = _arrange(sources, leading(clustered), total, meter, room) if clustered else None
@@ -163,6 +165,9 @@ def _build(
         for vector in clustered:
             scorer = scorers.get(vector.name)
             index(builder, vector, arranged, scorer, meter.poll, meter.advance, room)
+        for vector in schema:
+            if indexed and vector.is_multi:
+                index_tokens(builder, vector, meter.poll)
         retired: list[FileSegment] | None = None
         while retired is None:
             fields = store.fields

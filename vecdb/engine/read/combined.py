@@ -43,8 +43,8 @@ def _search(
     view: View, plan: Combined, limit: int, explained: Explained | None = None
 ) -> list[Hits]:
     """The best ``limit`` rows by the rule."""
-    if is_exact(view, plan):
-        why = "asked for" if plan.params.exact else "no index"
+    if is_exact(view, plan) or plan.ragged is not None:
+        why = "asked for" if plan.params.exact else "no index that tells which"
         return [_of_all(view, plan, limit, explained, why)]
     near = plan.rule.near(plan.examples, plan.vector.metric)
     if near is None:

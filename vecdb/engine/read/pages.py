@@ -73,7 +73,9 @@ def is_exact(view: View, request: Nearest | Combined) -> bool:
     those of one for fewer."""
     name = request.vector.name
     return request.params.exact or not any(
-        segment_view.segment.index(name) is not None or segment_view.segment.codes(name) is not None
+        segment_view.segment.index(name) is not None
+        or segment_view.segment.codes(name) is not None
+        or segment_view.segment.token_index(name) is not None
         for segment_view in view.segments
     )
 

@@ -227,6 +227,9 @@ def _check_segment(
     for ragged in segment.ragged.values():
         with _noted(report, directory):
             ragged.require_sound()
+    for index in segment.token_indexes.values():
+        with _noted(report, index.labels.path):
+            index.of_tokens.max(initial=0)
     for postings in segment.inverted.values():
         with _noted(report, postings.postings.path):
             _check_postings(postings)

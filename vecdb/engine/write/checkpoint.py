@@ -83,9 +83,10 @@ def checkpoint_if_full(store: Store) -> None:
             if _is_full(store):
                 checkpoint_held(store)
         store.rush.held_up(began, time.monotonic())
-    fullest = store.budget.fullest(store, store.unwritten_size)
-    if fullest is not None:
-        _make_room(fullest)
+    if store.budget.limit is not None:
+        fullest = store.budget.fullest(store, store.unwritten_size)
+        if fullest is not None:
+            _make_room(fullest)
 
 
 def _make_room(store: Store) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import Any
 
 from vecdb import models
-from vecdb.server.requests import Bound, Fields, check_new_name
+from vecdb.server.requests import Bound, Fields, check_new_name, drop_or_refuse
 from vecdb.server.service import Service
 from vecdb.server.status import (
     EXISTS,
@@ -160,7 +160,7 @@ async def create_collection(service: Service, call: Call) -> Any:
     """Make a collection."""
     check_new_name(call.collection)
     given = _without_old_names(CREATE.read(call.body))
-    _check_payload(given, "")
+    _check_storage(given, "")
     database = service.database.database
     if database.collection_exists(call.collection):
         if all(call.collection != each.name for each in database.get_collections().collections):
@@ -172,12 +172,19 @@ async def create_collection(service: Service, call: Call) -> Any:
     return await service.within(call.timeout, created)
 
 
-def _check_payload(params: Any, where: str) -> None:
-    """Payloads can be pinned here; but what Qdrant refuses is refused."""
-    payload = params.get("payload") if isinstance(params, dict) else None
-    if isinstance(payload, dict) and payload.get("memory") == "pinned":
-        problem = "`pinned` memory placement is not supported for payload storage"
-        raise out_of_range([f"{where}payload.memory: {problem}"])
+def _check_storage(params: Any, where: str) -> None:
+    """Where payloads and ids are to be. Payloads can be pinned here; but what Qdrant refuses is
+    refused."""
+    for part in ("payload", "id_tracker"):
+        said = params.get(part) if isinstance(params, dict) else None
+        if not isinstance(said, dict):
+            continue
+        for key in [key for key in said if key != "memory"]:
+            drop_or_refuse(key, f"{where}{part}.", "memory")
+            del said[key]
+        if part == "payload" and said.get("memory") == "pinned":
+            problem = "`pinned` memory placement is not supported for payload storage"
+            raise out_of_range([f"{where}payload.memory: {problem}"])
 
 
 def _without_old_names(given: dict[str, Any]) -> dict[str, Any]:
@@ -203,7 +210,7 @@ async def update_collection(service: Service, call: Call) -> Any:
     given = _without_old_names(UPDATE.read(call.body))
     if given.pop("strict_mode_config", None):
         raise not_supported("strict_mode_config")
-    _check_payload(given.get("collection_params"), "params.")
+    _check_storage(given.get("collection_params"), "params.")
     changed = service.database.update_collection(call.collection, **given)
     return await service.within(call.timeout, changed)
 
@@ -328,7 +335,6 @@ _OF_VECTOR = {
     "index": ("sketches", "indexes"),
     "quantized": ("codes", "quantizers"),
 }
-_OTHER = {"id_tracker": ("ids", "seqs", "masks"), "memory_segment": ("memory_segment",)}
 
 
 @operation(Right.READ, at_writer=True)
@@ -336,36 +342,29 @@ async def memory(service: Service, call: Call) -> Any:
     """Show where the bytes of a collection are."""
     collection = await service.current(call.collection)
     report = await service.lanes.read(None, collection.memory_report, call.timeout)
-    params = collection.info().config.params
-    dense = params.vectors if isinstance(params.vectors, dict) else [""]
-    segments = [segment["vectors"] for segment in report["segments"]]
-    columns = [segment["columns"] for segment in report["segments"]]
-    fields = dict.fromkeys(field for of in columns for field in of)
-
-    def vectors(names: Iterable[str]) -> list[dict[str, Any]]:
-        return [
-            {
-                "name": name,
-                **{
-                    kind: _leaf([of.get(name, {}) for of in segments], parts)
-                    for kind, parts in _OF_VECTOR.items()
-                },
-            }
-            for name in names
-        ]
-
-    parts = [report["parts"]]
+    info = await service.lanes.read((call.collection, "info"), collection.info, call.timeout)
+    parts, sparse = report["parts"], info.config.params.sparse_vectors or {}
+    vectors = {
+        name: {"name": name, **{key: _leaf(own, *names) for key, names in _OF_VECTOR.items()}}
+        for name, own in report["vectors"].items()
+    }
     return {
-        "total": _leaf(parts, tuple(report["parts"])),
-        "vectors": vectors(dense),
-        "sparse_vectors": vectors(params.sparse_vectors or ()),
-        "payload": _leaf(parts, ("payload",)),
-        "payload_index": [{"name": field, "index": _leaf(columns, (field,))} for field in fields],
-        "other": {name: _leaf(parts, of) for name, of in _OTHER.items()},
+        "total": _leaf(parts, *parts),
+        "vectors": [each for name, each in vectors.items() if name not in sparse],
+        "sparse_vectors": [each for name, each in vectors.items() if name in sparse],
+        "payload": _leaf(parts, "payload"),
+        "payload_index": [
+            {"name": field, "index": _leaf({field: figures}, field)}
+            for field, figures in report["columns"].items()
+        ],
+        "other": {
+            "id_tracker": _leaf(parts, "ids", "seqs", "masks"),
+            "memory_segment": _leaf(parts, "memory_segment"),
+        },
     }
 
 
-def _leaf(reports: list[dict[str, dict[str, int]]], names: Iterable[str]) -> dict[str, int]:
-    """The figures of some parts in Qdrant's words, added up."""
-    figures = [report[name] for report in reports for name in names if name in report]
-    return {word: sum(each[figure] for each in figures) for word, figure in _LEAF.items()}
+def _leaf(parts: Mapping[str, Mapping[str, int]], *names: str) -> dict[str, int]:
+    """The bytes of some parts, as far as there are any, in Qdrant's words."""
+    figures = [parts[name] for name in names if name in parts]
+    return {key: sum(each[figure] for each in figures) for key, figure in _LEAF.items()}

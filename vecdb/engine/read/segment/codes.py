@@ -86,7 +86,7 @@ def _pays(search: SegmentSearch, effort: Effort) -> bool:
         return False
     if search.originals.is_mapped:
         return True
-    saved = (effort.candidates - effort.survivors) * 4 * search.vector.dim
+    saved = (effort.candidates - effort.survivors) * search.vector.bytes
     return saved > _CODES_BYTES
 
 

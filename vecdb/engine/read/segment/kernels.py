@@ -71,6 +71,14 @@ def scan_maxsim() -> tuple[Callable[..., int], Callable[..., None]]:
 
 
 @cache
+def add_best() -> Callable[..., None]:
+    """The kernel of that name."""
+    from vecdb.kernels.maxsim import add_best
+
+    return add_best
+
+
+@cache
 def score_maxsim() -> Callable[..., None]:
     """The kernel of that name."""
     from vecdb.kernels.maxsim import score_maxsim

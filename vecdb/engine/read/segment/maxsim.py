@@ -1,7 +1,8 @@
 """MaxSim: the answer of a segment to a search by a multivector.
 
 Each token of the query has its best score against any token of a row; the score of the row is the
-sum of these.
+sum of these. Where tokens have an index, `tokens` finds rows that may be among the best; else all
+rows are scored, or those a filter has left.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from vecdb import models
 from vecdb.engine.parallel import processors, run_all
 from vecdb.engine.read.segment.candidates import Best, SegmentSearch
 from vecdb.engine.read.segment.kernels import metrics, scan_maxsim, score_maxsim
+from vecdb.engine.read.segment.tokens import Query, by_tokens, rescored
 from vecdb.engine.view import live_rows
+from vecdb.errors import CorruptionError
 from vecdb.kernels import at_hand
 from vecdb.linear_algebra import product
 from vecdb.vectors.multi import MultiBlock
@@ -28,8 +31,6 @@ Piece = tuple[int, MultiBlock]
 """The first row of a block in its segment, and the block."""
 
 _ALL = np.empty(0, dtype=np.uint8)  # the kernels' mask for "every row"
-_LANES = 16
-"""As the kernels have it, which are not loaded where numpy does."""
 _FEW = 8
 """If at most one row of so many is allowed, no others are read from a file, or verified."""
 _NUMPY_PRODUCTS = 8 << 20
@@ -40,32 +41,25 @@ _AT_ONCE = 1 << 15
 """Tokens of rows that numpy scores together."""
 
 
-class Query:
-    """A multivector to search with, in the forms that kernels and numpy take."""
-
-    def __init__(self, metric: str, tokens: Floats) -> None:
-        self.metric, self.tokens = metric, tokens
-        self.groups = -(-len(tokens) // _LANES)
-
-    def packed(self) -> Floats:
-        """The tokens as `kernels.maxsim` takes them, the first two axes as one."""
-        count, dim = self.tokens.shape
-        padded = np.zeros((self.groups * _LANES, dim), dtype=np.float32)
-        padded[:count] = self.tokens
-        lanes = padded.reshape(self.groups, _LANES, dim).transpose(0, 2, 1)
-        return np.ascontiguousarray(lanes).reshape(-1, _LANES)
-
-    def room(self) -> Floats:
-        """What a kernel keeps the best scores in."""
-        return np.empty(self.groups * _LANES, dtype=np.float32)
-
-
 def multi_search(search: SegmentSearch) -> list[Best]:
     """The best allowed rows of a segment for each query. Raises CorruptionError."""
     queries = search.ragged
     assert isinstance(queries, MultiBlock)
-    why = "asked for" if search.params.exact else ""
-    return [_scan(search, queries.row(number), why) for number in range(len(queries))]
+    return [_answer(search, queries.row(number)) for number in range(len(queries))]
+
+
+def _answer(search: SegmentSearch, tokens: Floats) -> Best:
+    segment, name = search.segment_view.segment, search.vector.name
+    if search.params.exact:
+        return _scan(search, tokens, "asked for")
+    index = segment.token_index(name)
+    if index is None:
+        return _scan(search, tokens, "no index" if segment.kind == "file" else "not in a file yet")
+    try:
+        return by_tokens(search, Query(search.vector.metric, tokens), index)
+    except CorruptionError as error:
+        segment.quarantine(name, error)
+        return _answer(search, tokens)
 
 
 def multi_scores(metric: str, block: MultiBlock, tokens: Floats) -> Floats:
@@ -112,7 +106,7 @@ def _scan(search: SegmentSearch, tokens: Floats, why: str) -> Best:
     segment_view, name = search.segment_view, search.vector.name
     if search.mask is not None and search.allowed * _FEW <= segment_view.rows:
         best = _of_rows(search, tokens, live_rows(search.mask, segment_view.rows))
-        why = why or "few rows are allowed"
+        why = "few rows are allowed"
     else:
         best = _of_blocks(
             search, tokens, segment_view.segment.ragged_blocks(name, segment_view.rows)
@@ -124,9 +118,16 @@ def _scan(search: SegmentSearch, tokens: Floats, why: str) -> Best:
 
 def _of_rows(search: SegmentSearch, tokens: Floats, rows: Offsets) -> Best:
     """The best of some rows."""
+    metric, index = (
+        search.vector.metric,
+        search.segment_view.segment.token_index(search.vector.name),
+    )
+    if index is not None:  # it knows the file: nothing need be copied
+        rows = rows[index.originals.offsets[rows + 1] > index.originals.offsets[rows]]
+        return _best(rescored(Query(metric, tokens), index, rows), rows, search.limit)
     block = search.segment_view.segment.block(search.vector.name, rows)
     assert isinstance(block, MultiBlock)
-    return _best(multi_scores(search.vector.metric, block, tokens), rows, search.limit)
+    return _best(multi_scores(metric, block, tokens), rows, search.limit)
 
 
 def _best(scores: Floats, rows: Offsets, limit: int) -> Best:
