@@ -53,14 +53,22 @@ def _make(path: Path, quantization: Any) -> None:
         for name in ("c", "other"):
             db.create_collection(
                 name,
-                {"size": DIM, "distance": "Euclid"},
+                {
+                    "": {"size": DIM, "distance": "Euclid"},
+                    "m": {
+                        "size": 4,
+                        "distance": "Dot",
+                        "multivector_config": {"comparator": "max_sim"},
+                    },
+                },
                 sparse_vectors_config={"s": {}},
                 quantization_config=quantization,
                 optimizers_config={"indexing_threshold": 1, "memmap_threshold": 1},
             )
             sparse = [{"indices": [i % 5, 5 + i % 9], "values": [1.0, 2.0]} for i in range(ROWS)]
-            both = {"": vectors(), "s": sparse}
-            db.upsert(name, models.Batch(ids=range(ROWS), vectors=both))
+            many = [[[i % 7, i % 5, 1, 2], [i % 3, 1, i % 4, 3]] for i in range(ROWS)]
+            all_kinds = {"": vectors(), "s": sparse, "m": many}
+            db.upsert(name, models.Batch(ids=range(ROWS), vectors=all_kinds))
             db.delete(name, [7])
         assert db.wait_for_optimizer()
 
@@ -92,6 +100,8 @@ def use(db: VecDB, file: str) -> None:
     hits = db.query_points("c", words, using="s", limit=ROWS).points
     wanted = [number for number in range(ROWS) if (number % 5 == 3 or number % 9 == 2)]
     assert {hit.id for hit in hits} == set(wanted) - {7}
+    hits = db.query_points("c", [[1.0, 1.0, 0.0, 0.0]], using="m", limit=20).points
+    assert [hit.score for hit in hits] == [10.0] * 20  # the most: 6 + 4
 
 
 def flip(path: Path, at: int) -> None:
@@ -101,9 +111,10 @@ def flip(path: Path, at: int) -> None:
 
 
 def file_of(root: Path, name: str) -> Path:
-    """Of the dense vectors, if they have one of this name, else of the sparse ones."""
+    """Of the dense vectors, if they have one of this name, else of the others."""
     segments = root / "collections" / "c" / "segments"
-    [found] = list(segments.glob(f"*/{name}")) or list(segments.glob(f"*/{name}.s"))
+    names = (name, f"{name}.s", f"{name}.m")
+    [found, *_] = [path for each in names for path in segments.glob(f"*/{each}")]
     return found
 
 

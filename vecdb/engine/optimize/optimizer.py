@@ -101,7 +101,9 @@ class Optimizer:
         with self._condition:
             self._stopping = True
             self._tell()
-        if self._thread is not None and self._thread is not threading.current_thread():
+        ours = self._thread
+        begun = ours is not None and ours.ident is not None  # there may be too many threads
+        if ours is not None and begun and ours is not threading.current_thread():
             self._thread.join()
         with self._running:
             pass
