@@ -54,8 +54,25 @@ def batch(start, size):
     points = np.random.default_rng(1).standard_normal((200, dim), dtype=np.float32)
     return points[random.integers(200, size=size)] + random.standard_normal((size, dim), np.float32)
 
-batch(0, 10) @ batch(0, 10).T
+def payloads_of(ids):
+    return [{"word": f"word {n % 97}", "text": "z" * 200} for n in ids]
+
+# What a process has that has used all of vecdb once, and what the caller holds, are not the
+# database's.
+with VecDB(path + "-small", sync="never") as db:
+    db.create_collection(
+        "c",
+        models.VectorParams(size=dim, distance="Cosine"),
+        quantization_config=None if codes == "none" else {codes: {"always_ram": True}},
+        optimizers_config={"indexing_threshold": 1},
+    )
+    db.create_payload_index("c", "word", "keyword")
+    held = models.Batch(ids=range(500), vectors=batch(0, 500), payloads=payloads_of(range(500)))
+    db.upsert("c", held)
+    db.wait_for_optimizer("c")
+    db.query_points("c", query=batch(0, 10)[7], limit=5)
 own = anonymous()
+del held
 print(json.dumps({"own": own}), flush=True)
 with VecDB(path, memory_limit=limit, sync="never") as db:
     db.create_collection(
@@ -67,7 +84,7 @@ with VecDB(path, memory_limit=limit, sync="never") as db:
     for start in range(0, count, 500):
         size = min(500, count - start)
         ids = range(start, start + size)
-        payloads = [{"word": f"word {n % 97}", "text": "z" * 200} for n in ids]
+        payloads = payloads_of(ids)
         db.upsert("c", models.Batch(ids=ids, vectors=batch(start, size), payloads=payloads))
     assert db.wait_for_optimizer("c", timeout=600)
     words = models.Filter(must=[models.FieldCondition(key="word", match={"value": "word 5"})])

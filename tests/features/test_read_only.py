@@ -443,12 +443,12 @@ def test_a_segment_that_is_being_removed_is_not_damaged(
     [order, *_] = sorted(db_path.glob("collections/c/segments/*/order"))
     load, calls = follower.load, []
 
-    def overtaken(*arguments: Any) -> Any:
+    def overtaken(*arguments: Any, **options: Any) -> Any:
         calls.append(1)
         if len(calls) > 1:
-            return load(*arguments)
+            return load(*arguments, **options)
         order.unlink()
-        loaded = load(*arguments)
+        loaded = load(*arguments, **options)
         writer.delete("c", list(range(10)))
         writer.flush()  # nothing in it lives: it goes
         return loaded

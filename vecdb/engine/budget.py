@@ -34,7 +34,7 @@ _ENDLESS = 1 << 62
 _ROWS = 8
 _BUILD = 4
 _REMEMBERED = 32
-_SMALL = 8
+_SMALL = 4
 
 _UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 _ROW_OF_BUILD = 64
