@@ -474,8 +474,8 @@ def test_what_a_page_names_of_the_code_is_there(page: Path) -> None:
             assert not missing, f"`{named}` in {name_of(page)}: there is no {missing[0]}"
 
 
-NO_CODE = {"md", "py", "vecdb"}
-"""Parts of file names."""
+NO_CODE = {"md", "py", "vecdb", "vcvtph2ps", "vpmovzxbd"}
+"""Parts of file names, and instructions of processors."""
 
 
 @pytest.mark.parametrize(

@@ -762,14 +762,19 @@ class Dumped:
 TEXT_QUERY = {"text": {"query": "x"}}
 
 
-@pytest.mark.parametrize("fields", [{"nearest": TEXT_QUERY}, TEXT_QUERY, {}], ids=str)
-def test_queries_that_only_qdrant_has(db: VecDB, refuses: Any, fields: dict[str, Any]) -> None:
-    """They were called NamedVectors without a name, or numbers of a wrong type."""
+@pytest.mark.parametrize("fields", [{"nearest": TEXT_QUERY}, {}], ids=str)
+def test_what_is_no_query(db: VecDB, refuses: Any, fields: dict[str, Any]) -> None:
+    """It was called a NamedVector without a name, or a number of a wrong type."""
     for query in (fields, Dumped(**fields)):
         refuses(InvalidInputError, lambda q=query: db.query_points("u", q), "query")
         refuses(InvalidInputError, lambda q=query: db.query_batch_points("u", [{"query": q}]))
-        with pytest.raises(InvalidInputError, match=r"^query.*Qdrant.*not supported"):
+        with pytest.raises(InvalidInputError, match=r"^query: expected a vector, an id, "):
             db.query_points("u", query)
+
+
+def test_a_text_query_without_a_field(db: VecDB, refuses: Any) -> None:
+    for query in (TEXT_QUERY, Dumped(**TEXT_QUERY)):
+        refuses(InvalidInputError, lambda q=query: db.query_points("u", q), "using")
 
 
 SPARSE = {"indices": [1], "values": [0.5]}

@@ -88,7 +88,7 @@ def test_it_is_of_one_state(tmp_path: Path) -> None:
 def test_large_pieces(monkeypatch: pytest.MonkeyPatch, db: VecDB) -> None:
     """Not one piece only."""
     whole = sorted((p.id, p.score) for p in db.within("c", ROWS[1], 0.5, "a"))
-    monkeypatch.setattr("vecdb.engine.read.within._VALUES", 50 * DIM)
+    monkeypatch.setattr("vecdb.engine.read.within._BYTES", 50 * 4 * DIM)
     pieces = sorted((p.id, p.score) for p in db.within("c", ROWS[1], 0.5, "a"))
     assert [each[0] for each in pieces] == [each[0] for each in whole]
     assert [each[1] for each in pieces] == pytest.approx([each[1] for each in whole], abs=1e-6)

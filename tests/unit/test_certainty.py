@@ -160,6 +160,7 @@ def test_candidates_are_scored_and_the_best_kept(metric: str, count: int) -> Non
         "dot": vectors[rows] @ vectors[0],
         "euclid": -(away**2).sum(axis=1),
         "manhattan": -np.abs(away).sum(axis=1),
+        "cosine": vectors[rows] @ vectors[0] / np.linalg.norm(vectors[rows], axis=1),
     }[metric]
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
     assert filled == min(4, count)

@@ -297,6 +297,11 @@ SHAPES: list[tuple[str, Any]] = [
     ("DisabledStemmerParams", {"type": "none"}),
     ("StopwordsSet", {"custom": ["a"]}),
     ("TextScoringParams", {"type": "bm25"}),
+    ("Bm25Params", {"k": 1.5, "b": 0.5}),
+    ("Bm25Scoring", {"bm25": {"k": 1.5}}),
+    ("TextQueryInput", {"query": "a word", "scoring": {"bm25": {"b": 0.5}}}),
+    ("TextQuery", {"text": "a word"}),
+    ("MultiVectorConfig", {"comparator": "max_sim"}),
     ("PayloadIndexInfo", {"data_type": "keyword", "points": 3}),
     (
         "PayloadIndexInfo",
@@ -492,7 +497,7 @@ def test_every_struct_has_a_shape() -> None:
 def test_public_names_exist_and_enums_agree_with_qdrant() -> None:
     assert all(hasattr(m, name) for name in m.__all__)
     enums = [v for v in vars(m).values() if isinstance(v, type) and issubclass(v, Enum)]
-    assert len(enums) == 37
+    assert len(enums) == 38
     for enum in enums:
         for member in enum:
             assert getattr(theirs, enum.__name__)[member.name].value == member.value

@@ -153,10 +153,10 @@ def test_a_new_collection_that_cannot_be_read_is_not_said_to_be_none(tmp_path: P
         pair.create("new")
         plain = Follower.__init__
 
-        def begin(self: Follower, path: Path) -> None:
+        def begin(self: Follower, path: Path, *others: Any) -> None:
             if path.name == "new":
                 raise PermissionError(13, f"{path}: Permission denied")
-            plain(self, path)
+            plain(self, path, *others)
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(Follower, "__init__", begin)

@@ -1,5 +1,6 @@
-"""Scores of scalar codes, one byte a dimension; codes of four bits have `fastscan`. Scores of rows
-by codes of any kind.
+"""Scores of scalar codes, one byte a dimension, and scores of rows by codes of any kind.
+
+Codes of four bits have `fastscan`.
 
 A byte c stands for ``lower[j] + step[j] * c``. Converting it to float32 costs two instructions per
 register, which the memory bus hides: the query needs no quantization of its own, there is no

@@ -141,6 +141,8 @@ def _deep_visit(
     if effort.everything or _MOST_VISITED * effort.rows > clustered.rows:
         return None
     by_codes = quantized if by_codes_too(search, effort, quantized) else None
+    if by_codes is None and quantized is not None and search.originals.is_mapped:
+        return None  # codes of all that match leave fewer originals to be read
     why = f" of {depth} results, because not all rows match the filter"
     return Visit(index, by_codes, effort, effort.candidates, why, depth=depth)
 
