@@ -128,11 +128,21 @@ class Both:
             discover = theirs.DiscoverInput(target=some[0], context=pairs)
             self.asked(query=theirs.DiscoverQuery(discover=discover), using=name)
             self.asked(query=theirs.ContextQuery(context=pairs), using=name)
+            enough = self._uncut(some[0], name, query_filter, 20)
             prefetch = [
-                theirs.Prefetch(query=some[0], using=name, limit=20, filter=query_filter),
+                theirs.Prefetch(query=some[0], using=name, limit=enough, filter=query_filter),
                 theirs.Prefetch(query=[1.0, 0.0, 2.0], using=DENSE, limit=2000),
             ]
             self.asked(query=some[3], using=name, prefetch=prefetch)
+
+    def _uncut(self, query: Any, name: str, query_filter: Any, least: int) -> int:
+        """A limit that does not go through points with equal scores, of which either may come."""
+        found = self.theirs.query_points(
+            "c", query=query, using=name, query_filter=query_filter, limit=1000
+        ).points
+        scores = [point.score for point in found]
+        cuts = (n for n in range(least, len(scores)) if scores[n - 1] - scores[n] > 1e-4)
+        return next(cuts, 1000)
 
     def _has(self, point_id: int, name: str) -> bool:
         [record] = self.theirs.retrieve("c", [point_id], with_vectors=True)
