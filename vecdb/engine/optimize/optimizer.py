@@ -101,10 +101,10 @@ class Optimizer:
         with self._condition:
             self._stopping = True
             self._tell()
-        ours = self._thread
-        begun = ours is not None and ours.ident is not None  # there may be too many threads
-        if ours is not None and begun and ours is not threading.current_thread():
-            self._thread.join()
+        thread = self._thread
+        # One that could not be started, as there are too many, has no identity.
+        if thread is not None and thread.ident not in (None, threading.get_ident()):
+            thread.join()
         with self._running:
             pass
 
