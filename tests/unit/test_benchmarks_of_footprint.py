@@ -293,7 +293,8 @@ def test_modes_differ_in_what_is_anonymous(file: Path) -> None:
 
     # Scalar codes are a quarter of the originals.
     assert anonymous("none", ALL_IN_RAM) - anonymous("none", ALL_ON_DISK) > 0.9 * originals
-    assert anonymous("scalar", ALL_IN_RAM) - anonymous("scalar", CODES_IN_RAM) > 0.9 * originals
+    # Codes are not in RAM, too, where originals are.
+    assert anonymous("scalar", ALL_IN_RAM) - anonymous("scalar", CODES_IN_RAM) > 0.65 * originals
     assert anonymous("scalar", CODES_IN_RAM) - anonymous("scalar", ALL_ON_DISK) > 0.2 * originals
     for cell in cells.values():
         free = cell["free"]
