@@ -38,7 +38,7 @@ from vecdb.storage.arrays import PlacedArray
 from vecdb.storage.catalog import Bits
 from vecdb.storage.format import BLOCK_SIZE
 from vecdb.vectors import plain_query
-from vecdb.vectors.datatypes import for_kernels
+from vecdb.vectors.datatypes import FLOAT32
 
 Floats = npt.NDArray[np.float32]
 
@@ -47,6 +47,7 @@ _MOST = 64
 _NO_PARAMS = models.SearchParams()
 _NO_CODES = models.QuantizationSearchParams()
 _FLAGS = (None, True, False)
+_NO_VECTORS = np.empty((0, 0), dtype=np.float32)
 
 
 class _Call(Struct, eq=False, gc=False):
@@ -286,11 +287,13 @@ def _call(search: SegmentSearch, visit: Visit) -> _Call | None:
     if not is_plain(search, visit):
         return None
     segment_view, clustered, effort = search.segment_view, visit.index.clustered, visit.effort
-    vectors = for_kernels(search.originals.array)
-    vectors = vectors.reshape(segment_view.rows, search.vector.dim)
     by_codes = uses_codes(search, visit)
     if by_codes and not search.rescore:
-        vectors = vectors[:0]
+        vectors = _NO_VECTORS
+    elif search.vector.datatype == FLOAT32:
+        vectors = search.originals.array.reshape(segment_view.rows, search.vector.dim)
+    else:
+        return None
     try:
         call = in_one_call(search, visit, vectors, search.limit)
         nearest = _by_codes(search, visit, call) if by_codes else call.nearest()

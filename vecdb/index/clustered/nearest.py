@@ -32,7 +32,7 @@ class Search(Struct, frozen=True, eq=False):
     """What is the same for all queries.
 
     ``candidates`` in partitions within ``gap`` come from the sketches, ``blocks``; rows rank by
-    ``vectors[rows, d]``, as kernels take them, under a metric of theirs. Only rows of the mask are
+    ``vectors: float32[rows, d]`` under a metric of the kernels. Only rows of the mask are
     found, where they are among the ``depth`` best of all rows.
     """
 
@@ -41,7 +41,7 @@ class Search(Struct, frozen=True, eq=False):
     candidates: int
     gap: float
     metric: int
-    vectors: npt.NDArray[Any]
+    vectors: Floats
     limit: int
     mask: Bytes | None = None
     depth: int = 0

@@ -6,8 +6,6 @@ search has to look deeper.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 from msgspec import Struct
@@ -54,11 +52,9 @@ def sketches(search: SegmentSearch, visit: Visit) -> Candidates:
     return Candidates(rows, counts, visited.scores, visited.bounds)
 
 
-def in_one_call(
-    search: SegmentSearch, visit: Visit, vectors: npt.NDArray[Any], limit: int
-) -> Search:
-    """A visit as one call of a kernel. ``vectors``: of all rows as kernels take them, in memory.
-    Raises CorruptionError."""
+def in_one_call(search: SegmentSearch, visit: Visit, vectors: Floats, limit: int) -> Search:
+    """A visit as one call of a kernel. ``vectors``: of all rows, in memory. Raises
+    CorruptionError."""
     clustered = visit.index.clustered
     return Search(
         index=clustered,
@@ -74,10 +70,10 @@ def in_one_call(
 
 
 def sketches_and_originals(
-    search: SegmentSearch, visit: Visit, vectors: npt.NDArray[Any]
+    search: SegmentSearch, visit: Visit, vectors: Floats
 ) -> Candidates | None:
-    """Both stages in one call of a kernel. ``vectors``: of all rows as kernels take them, in
-    memory. None: that is not deep enough for the rows that the mask allows."""
+    """Both stages in one call of a kernel. ``vectors``: of all rows, in memory. None: that is not
+    deep enough for the rows that the mask allows."""
     limit = min(search.limit, visit.candidates)
     nearest = in_one_call(search, visit, vectors, limit).nearest()
     scores, rows, counts, sure = nearest(search.queries)

@@ -27,7 +27,7 @@ from vecdb.engine.read.segment.until_sure import FEWEST_DIMENSIONS, best_until_s
 from vecdb.index import Effort
 from vecdb.storage.derived import Index, QuantizedVectors
 from vecdb.storage.memory import all_alive
-from vecdb.vectors.datatypes import for_kernels
+from vecdb.vectors.datatypes import FLOAT32
 
 _SCAN_BYTES = 256 << 10
 """To prepare a query for a scan of estimates, and to score some dozen candidates, takes as long as
@@ -183,10 +183,8 @@ def _through_stages(search: SegmentSearch, visit: Visit) -> tuple[Candidates, Ef
     if search.mask is not None and scan_pays(search, visit):
         return None
     by_codes = visit.quantized if uses_codes(search, visit) else None
-    if by_codes is None and not vectors_file.is_mapped:
-        vectors = for_kernels(vectors_file.array).reshape(
-            search.segment_view.rows, search.vector.dim
-        )
+    if by_codes is None and not vectors_file.is_mapped and search.vector.datatype == FLOAT32:
+        vectors = vectors_file.array.reshape(search.segment_view.rows, search.vector.dim)
         found = sketches_and_originals(search, visit, vectors)  # verified when loaded
         if found is not None:
             return found, effort
