@@ -5,7 +5,6 @@ to that one whenever there is more to do.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -89,12 +88,6 @@ def warm(collection: Any) -> None:
     """Of a file every block is verified once, when it is first read."""
     for row in ROWS[::7]:
         collection.query_points(row, limit=60, explain=True)
-
-
-@pytest.fixture
-def db() -> Iterator[vecdb.VecDB]:
-    with vecdb.VecDB(":memory:") as opened:
-        yield opened
 
 
 def same(collection: Any, query: Any, **options: Any) -> None:
