@@ -97,6 +97,15 @@ def beside(path: Path, seed: int) -> Iterator[tuple[VecDB, qdrant_client.QdrantC
     client.close()
 
 
+@pytest.fixture(scope="module", params=range(3))
+def both(
+    request: Any, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[VecDB, qdrant_client.QdrantClient]]:
+    """`beside`, of three seeds."""
+    with beside(tmp_path_factory.mktemp("both") / "db", request.param) as two:
+        yield two
+
+
 def _point(number: int, rng: Random, version: int) -> theirs.PointStruct:
     row = ROWS[(number + version) % len(ROWS)].tolist()
     return theirs.PointStruct(id=point_id(number), vector=row, payload=payload(rng))
