@@ -1,5 +1,7 @@
-"""Searches beside each other: all get the same queries in turns, so that what else the machine does
-hits them alike."""
+"""Searches beside each other: all get the same queries, in turns.
+
+So what else the machine does hits them alike.
+"""
 
 from __future__ import annotations
 
