@@ -49,10 +49,10 @@ def shares_allowed(  # type: ignore[no-untyped-def]
     wanted,
     out,
 ):
-    """Write to ``out: float32[q]`` for what share of the rows near each query the bits of a mask are
-    set: of those in the partitions whose centroids are nearest, up to ``wanted`` rows or some more.
-    If it is less of the nearest ones among them, then that: what lies at the border of the rows
-    that match is not found as soon as what is among them.
+    """Write to ``out: float32[q]`` for what share of the rows near each query a mask has a bit: of
+    those in the partitions whose centroids are nearest, up to ``wanted`` rows or some more. If it
+    is less of the nearest ones among them, then that: what lies at the border of the rows that
+    match is not found as soon as what is among them.
 
     ``order: uint32[n]``: the row at each position, empty if they are the same. The others are those
     of `visit`. Of no rows the share is 0.
