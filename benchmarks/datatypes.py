@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.data import METRICS, Data, Floats, K, base_of
+from benchmarks.turns import in_turns, percentiles
 from vecdb import VecDB, models
 
 DATATYPES = ("float32", "float16", "uint8")
@@ -128,24 +128,16 @@ def first_rows(source: Path, folder: Path, rows: int) -> Path:
 
 
 def measure(searches: dict[str, Search], data: Data, exact: bool) -> dict[str, Any]:
-    """Microseconds of each, in turns, and their recall."""
-    queries = data.queries[: _EXACT if exact else len(data.queries)]
-    times: dict[str, list[float]] = {name: [] for name in searches}
-    found: dict[str, list[list[int]]] = {name: [] for name in searches}
-    for query in queries:
-        for name, search in searches.items():
-            search(query, exact)
-            started = time.perf_counter()
-            answer = search(query, exact)
-            times[name].append(1e6 * (time.perf_counter() - started))
-            found[name].append(answer)
+    """Microseconds of each, and their recall."""
+
+    def way(search: Search) -> Callable[[Floats], list[int]]:
+        return lambda query: search(query, exact)
+
+    ways = {name: way(search) for name, search in searches.items()}
+    found = in_turns(ways, data.queries[: _EXACT if exact else len(data.queries)])
     return {
-        name: {
-            "p50": round(float(np.median(each)), 1),
-            "p95": round(float(np.percentile(each, 95)), 1),
-            "recall": round(data.recall(found[name]), 4),
-        }
-        for name, each in times.items()
+        name: {**percentiles(seconds, 1e-6), "recall": round(data.recall(answers), 4)}
+        for name, (seconds, answers) in found.items()
     }
 
 

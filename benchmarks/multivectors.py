@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.turns import in_turns, percentiles
 from vecdb import VecDB, models
 
 Floats = npt.NDArray[np.float32]
@@ -217,25 +218,14 @@ def edge_contender(folder: Path, passages: Passages, *, plain: bool) -> Contende
     return {"exact": lambda query: ids(query, exact), **ways, "rerank": rerank}, info
 
 
-def measure(ways: dict[str, Search], queries: list[Floats], truth: Search) -> None:
-    """Print milliseconds and recall of each way, in turns."""
-    times: dict[str, list[float]] = {name: [] for name in ways}
-    found = dict.fromkeys(ways, 0)
-    for query in queries:
-        wanted = set(truth(query))
-        for name, search in ways.items():
-            search(query)
-            started = time.perf_counter()
-            answer = search(query)
-            times[name].append(1e3 * (time.perf_counter() - started))
-            found[name] += len(wanted.intersection(answer))
-    for name, each in times.items():
-        figures = {
-            "p50": round(float(np.median(each)), 3),
-            "p95": round(float(np.percentile(each, 95)), 3),
-            "recall": round(found[name] / (_LIMIT * len(queries)), 4),
-        }
-        print(name, json.dumps(figures), flush=True)
+def measure(ways: dict[str, Search], queries: list[Floats], truth: str) -> None:
+    """Print milliseconds and recall of each way; ``truth`` is the exact one."""
+    found = in_turns(ways, queries)
+    wanted = [set(ids) for ids in found[truth][1]]
+    for name, (seconds, answers) in found.items():
+        hits = sum(len(w.intersection(ids)) for w, ids in zip(wanted, answers, strict=True))
+        recall = round(hits / (_LIMIT * len(queries)), 4)
+        print(name, json.dumps({**percentiles(seconds, 1e-3), "recall": recall}), flush=True)
 
 
 def main() -> None:
@@ -259,7 +249,7 @@ def main() -> None:
         found, info = make(arguments.folder / f"{name}-{arguments.rows}", passages)
         print(name, json.dumps(info), flush=True)
         ways |= {f"{name} {way}": search for way, search in found.items()}
-    measure(ways, passages.queries(arguments.queries), ways["vecdb exact"])
+    measure(ways, passages.queries(arguments.queries), "vecdb exact")
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.turns import in_turns, percentiles
 from vecdb import VecDB, models
 
 Words = npt.NDArray[np.uint32]
@@ -147,26 +148,22 @@ def edge_search(folder: Path, texts: Texts) -> tuple[Search, dict[str, Any]]:
 
 
 def measure(searches: dict[str, Search], queries: list[Query]) -> dict[str, Any]:
-    """Milliseconds of each, in turns; and how many answers have other scores than the first's."""
-    times: dict[str, list[float]] = {name: [] for name in searches}
-    others = dict.fromkeys(searches, 0)
-    for query in queries:
-        first: list[float] | None = None
-        for name, search in searches.items():
-            search(query)
-            started = time.perf_counter()
-            answer = search(query)
-            times[name].append(1e3 * (time.perf_counter() - started))
-            scores = [score for _, score in answer]
-            first = first or scores
-            others[name] += not np.allclose(scores, first, rtol=1e-3)
+    """Milliseconds of each; and how many answers have other scores than the first's."""
+    found = in_turns(searches, queries)
+    scores = {
+        name: [[score for _, score in answer] for answer in answers]
+        for name, (_, answers) in found.items()
+    }
+    first = next(iter(scores.values()))
     return {
         name: {
-            "p50": round(float(np.median(each)), 3),
-            "p95": round(float(np.percentile(each, 95)), 3),
-            "other_scores": others[name],
+            **percentiles(seconds, 1e-3),
+            "other_scores": sum(
+                not np.allclose(one, other, rtol=1e-3)
+                for one, other in zip(scores[name], first, strict=True)
+            ),
         }
-        for name, each in times.items()
+        for name, (seconds, _) in found.items()
     }
 
 

@@ -157,23 +157,29 @@ def of_exchange() -> Iterator[str]:
 
 def of_models() -> Iterator[str]:
     """A table of every struct and enumeration, and the functions."""
+
+    def row(name: str, value: type, fields: str) -> str:
+        """A line of it: of what is said of a type the first paragraph."""
+        said = text_of(value.__doc__).split("\n\n")[0].replace("\n", " ").replace("|", "\\|")
+        return f"| `{name}` | {said} | {fields} |"
+
     yield "## models"
     yield (
         "`vecdb.models`: configuration, requests and results, with the names and fields of "
         "`qdrant_client.models`. Fields are given as keyword arguments; a field without a default "
         "is required."
     )
-    rows = ["| type | fields |", "|---|---|"]
+    rows = ["| type | what | fields |", "|---|---|---|"]
     functions = []
     others = []
     for name in models.__all__:
         value = getattr(models, name)
         if isinstance(value, type) and issubclass(value, msgspec.Struct):
             fields = ", ".join(map(field_of, msgspec.structs.fields(value)))
-            rows.append(f"| `{name}` | {fields} |")
+            rows.append(row(name, value, fields))
         elif isinstance(value, type) and issubclass(value, Enum):
             members = ", ".join(f"`{m.name}` = `{m.value!r}`" for m in value)
-            rows.append(f"| `{name}` | {members} |")
+            rows.append(row(name, value, members))
         elif inspect.isfunction(value):
             names = ", ".join(inspect.signature(value).parameters)
             functions.append(f"- `{name}({names})`: {text_of(value.__doc__)}")

@@ -86,6 +86,13 @@ def db_path(tmp_path: Path) -> Path:
     return tmp_path / "db"
 
 
+@pytest.fixture
+def db() -> Iterator[VecDB]:
+    """A temporary database."""
+    with VecDB() as db:
+        yield db
+
+
 @pytest.fixture(scope="module")
 def disk() -> Iterator[Path]:
     """A directory on a disk, for what memory does not do."""

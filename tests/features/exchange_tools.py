@@ -6,14 +6,23 @@ import uuid
 from typing import Any
 
 import numpy as np
+import pytest
 
 from vecdb import Collection, VecDB, models
+from vecdb.exchange import parts
 
 ONE_VECTOR = ("npy", "fvecs", "fbin", "hdf5")
 SEVERAL = ("jsonl", "parquet", "safetensors")
 FORMATS = (*SEVERAL, *ONE_VECTOR)
 MANY: Any = {"size": 2, "distance": "Dot", "multivector_config": {"comparator": "max_sim"}}
 """Of multivectors."""
+
+
+@pytest.fixture
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exports of many parts."""
+    monkeypatch.setattr(parts, "_PART_ROWS", 40)
+    monkeypatch.setattr(parts, "_PAGE_NUMBERS", 170)
 
 
 def of_two_vectors(db: VecDB, name: str = "two", count: int = 250, seed: int = 0) -> Collection:

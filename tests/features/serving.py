@@ -7,12 +7,14 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 
 import vecdb
 
@@ -103,6 +105,38 @@ def serving(
             process.kill()
             assert process.stdout is not None
             process.stdout.close()
+
+
+BEGUN = (
+    b"PUT /collections/c/points HTTP/1.1\r\nhost: localhost\r\n"
+    b"content-type: application/json\r\ncontent-length: 100\r\n\r\n{"
+)
+"""A request whose end does not come."""
+
+
+def end_by_two_signals(server: Server) -> None:
+    """Of a server with a request that does not end: it waits after the first signal, and not after
+    the second."""
+    time.sleep(0.2)
+    server.process.send_signal(signal.SIGTERM)
+    time.sleep(0.5)
+    assert server.process.poll() is None
+    server.process.send_signal(signal.SIGTERM)
+    assert server.process.wait(60) == 0
+
+
+def workers(server: Server) -> dict[int, psutil.Process]:
+    """The processes by their numbers."""
+    children = psutil.Process(server.process.pid).children()
+    found = {}
+    for child in children:
+        try:
+            words = child.cmdline()
+        except psutil.Error:  # it has just ended
+            continue
+        if "vecdb.server.workers.worker" in words:
+            found[int(words[words.index("vecdb.server.workers.worker") + 1])] = child
+    return found
 
 
 def result(response: httpx.Response) -> Any:

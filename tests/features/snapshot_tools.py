@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 import vecdb
 from proofs.model.oracle import canonical
@@ -47,6 +48,18 @@ def full_snapshot(db: VecDB) -> Path:
     db.create_collection("Ü / 3", VECTORS)
     put(db, 0, 7, "Ü / 3")
     return snapshot_path(db, db.create_full_snapshot())
+
+
+@pytest.fixture
+def db(open_db: OpenDb) -> VecDB:
+    """One that is `filled`."""
+    return filled(open_db())
+
+
+@pytest.fixture
+def full(db: VecDB) -> Path:
+    """A snapshot of all of it."""
+    return full_snapshot(db)
 
 
 def put(db: VecDB, first: int, count: int = 10, name: str = "c") -> None:

@@ -34,23 +34,42 @@ UUID = str(uuid.UUID(int=5))
 GOOD = {"id": 100, "vector": [1.0, 2.0]}
 
 
+@pytest.fixture(scope="module")
+def unchanged() -> Iterator[list[VecDB]]:
+    """A database for the next test: that of the last one, which has changed nothing."""
+    kept: list[VecDB] = []
+    yield kept
+    for database in kept:
+        database.close()
+
+
 @pytest.fixture
-def db() -> Iterator[VecDB]:
+def db(unchanged: list[VecDB]) -> Iterator[VecDB]:
     """``u``: one unnamed vector; ``n``: vectors a and b. Points in a file and in memory."""
-    with VecDB(":memory:") as database:
-        database.create_collection("u", {"size": 2, "distance": "Cosine"})
-        kinds = {"a": {"size": 2, "distance": "Dot"}, "b": {"size": 3, "distance": "Euclid"}}
-        database.create_collection("n", kinds)
-        database.upsert("u", [{"id": 1, "vector": [1, 0], "payload": {"k": 1}}])
-        database.upsert("n", [{"id": 1, "vector": {"a": [1, 2]}, "payload": {"k": [1]}}])
-        database.flush()
-        database.upsert("u", [{"id": UUID, "vector": [0, 1], "payload": {"k": {"deep": 2}}}])
-        yield database
+    database = unchanged.pop() if unchanged else filled()
+    before = state(database)
+    yield database
+    if not database._database.closed and state(database) == before:
+        unchanged.append(database)
+    else:
+        database.close()
+
+
+def filled() -> VecDB:
+    database = VecDB(":memory:")
+    database.create_collection("u", {"size": 2, "distance": "Cosine"})
+    kinds = {"a": {"size": 2, "distance": "Dot"}, "b": {"size": 3, "distance": "Euclid"}}
+    database.create_collection("n", kinds)
+    database.upsert("u", [{"id": 1, "vector": [1, 0], "payload": {"k": 1}}])
+    database.upsert("n", [{"id": 1, "vector": {"a": [1, 2]}, "payload": {"k": [1]}}])
+    database.flush()
+    database.upsert("u", [{"id": UUID, "vector": [0, 1], "payload": {"k": {"deep": 2}}}])
+    return database
 
 
 def state(db: VecDB) -> Any:
     """All there is to see, the last operation's number and the log's length included."""
-    seen: dict[str, Any] = {}
+    seen: dict[str, Any] = {"": db.get_aliases()}
     db.wait_for_optimizer()
     for description in db.get_collections().collections:
         collection = db.collection(description.name)

@@ -417,16 +417,25 @@ def descriptors_left(count: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
+@pytest.fixture(scope="module")
+def ten_segments(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A closed database, to be copied."""
+    path = tmp_path_factory.mktemp("ten") / "db"
+    with VecDB(path) as db:
+        create(db, max_optimization_threads=0, indexing_threshold=1)
+        for n in range(10):
+            put(db, np.arange(30 * n, 30 * n + 30))
+            db.flush("c")
+    return path
+
+
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="counts descriptors in /proc")
 @pytest.mark.parametrize("left", range(16))
-def test_a_shortage_of_descriptors_passes(tmp_path: Path, left: int) -> None:
+def test_a_shortage_of_descriptors_passes(ten_segments: Path, tmp_path: Path, left: int) -> None:
     """Where it struck between a rename and its sync, or before a commit, the collection took no
     more writes until it was opened again."""
+    shutil.copytree(ten_segments, tmp_path / "db")
     db = VecDB(tmp_path / "db")
-    create(db, max_optimization_threads=0, indexing_threshold=1)
-    for n in range(10):
-        put(db, np.arange(30 * n, 30 * n + 30))
-        db.flush("c")
     put(db, [1000])
     with descriptors_left(left):
         for attempt in (db.flush, db.wait_for_optimizer, lambda name: put(db, [1001])):

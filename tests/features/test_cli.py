@@ -497,20 +497,6 @@ def test_a_damaged_derived_file_is_in_the_result_of_info(small: Path) -> None:
 # -- warmup ------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
-def test_warmup_compiles_once(tmp_path: Path) -> None:
-    # A cache of its own, so that the first run really has to compile.
-    numba = {"NUMBA_CACHE_DIR": str(tmp_path), "VECDB_KERNELS": "jit"}
-    first = run("warmup", "--json", env=numba)
-    assert (first.returncode, first.stderr) == (0, "")
-    report = json.loads(first.stdout)
-    assert "distance.scan" in report["compiled"]
-    assert all(path.startswith(str(tmp_path)) for path in report["cache"])
-    second = run("warmup", env=numba)
-    assert "kernels were cached" in second.stdout
-    assert str(tmp_path) in second.stdout
-
-
 @pytest.mark.skipif(library.path() is None, reason="no kernels compiled ahead of time")
 def test_warmup_has_nothing_to_do_where_there_is_a_library() -> None:
     report = json.loads(run("warmup", "--json").stdout)

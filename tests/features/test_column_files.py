@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from payload_reads import tested as tested  # a fixture
 
 from vecdb import VecDB, models
 from vecdb.engine import columns as engine_columns
@@ -55,20 +56,6 @@ def files_of(db: VecDB) -> list[list[str]]:
     """The columns in each segment's directory."""
     directories = sorted((Path(db.path) / "collections/c/segments").iterdir())
     return [sorted(p.name for p in d.iterdir() if p.name.startswith("column")) for d in directories]
-
-
-@pytest.fixture
-def tested(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The rows whose payloads are read to test a filter."""
-    rows: list[int] = []
-    decoded = masks.decoded
-
-    def note(part: Any, row: int, data: Any) -> Any:
-        rows.append(row)
-        return decoded(part, row, data)
-
-    monkeypatch.setattr(masks, "decoded", note)
-    return rows
 
 
 def test_an_index_gives_every_segment_a_column_and_filters_read_no_payload(

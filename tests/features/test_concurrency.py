@@ -448,6 +448,19 @@ def test_overwriting_gives_the_space_back(open_db: Callable[..., VecDB], vectors
     assert collection.count().count == POINTS
 
 
+def build_while(db: VecDB, write: Callable[[], None], patch: pytest.MonkeyPatch) -> None:
+    """An optimizer's build; what is written after its copy of the rows, and before its commit."""
+    copy = builds._copy
+
+    def copy_then_write(*args: Any) -> None:
+        copy(*args)
+        write()
+
+    with patch.context() as patched:
+        patched.setattr(builds, "_copy", copy_then_write)
+        assert db.optimizer.run_once()
+
+
 def test_what_is_deleted_during_a_build_stays_deleted(
     open_db: Callable[..., VecDB], vectors: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -456,18 +469,14 @@ def test_what_is_deleted_during_a_build_stays_deleted(
     collection = create(db, max_optimization_threads=0)
     collection.upsert({"ids": list(range(POINTS)), "vectors": vectors})
     collection.flush()
-    copy = builds._copy
 
-    def copy_then_write(*args: Any) -> None:
-        copy(*args)
+    def write() -> None:
         collection.delete([0, 1, 2])
         collection.flush()
         collection.delete([3, 4, 5])
         collection.upsert([{"id": 6, "vector": vectors[7], "payload": {"new": True}}])
 
-    monkeypatch.setattr(builds, "_copy", copy_then_write)
-    assert db.optimizer.run_once()
-    monkeypatch.undo()
+    build_while(db, write, monkeypatch)
     for _ in range(2):
         assert [r.id for r in collection.scroll(limit=POINTS)[0]] == list(range(6, POINTS))
         [record] = collection.retrieve([6], with_vectors=True)
@@ -488,16 +497,12 @@ def test_space_of_what_is_deleted_during_a_build_comes_back(
     collection = create(db, max_optimization_threads=0)
     collection.upsert({"ids": list(range(POINTS)), "vectors": vectors})
     collection.flush()
-    copy = builds._copy
 
-    def copy_then_delete(*args: Any) -> None:
-        copy(*args)
+    def delete() -> None:
         collection.delete(list(range(POINTS)))
         collection.flush()
 
-    monkeypatch.setattr(builds, "_copy", copy_then_delete)
-    db.optimizer.run_once()
-    monkeypatch.undo()
+    build_while(db, delete, monkeypatch)
     assert collection.count().count == 0
     assert db.wait_for_optimizer()
     assert segment_bytes(db) == 0

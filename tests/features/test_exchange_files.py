@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import struct
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,26 +14,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from exchange_tools import FORMATS, ONE_VECTOR, SEVERAL, of_two_vectors, points_of, with_vector
+from exchange_tools import small_parts as small_parts  # a fixture
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from vecdb import VecDB, exchange, models
 from vecdb.errors import AlreadyExistsError, InvalidInputError, LockedError, NotFoundError
-from vecdb.exchange import extras, parts
+from vecdb.exchange import extras
 from vecdb.storage import fs
-
-
-@pytest.fixture
-def db() -> Iterator[VecDB]:
-    with VecDB() as db:
-        yield db
-
-
-@pytest.fixture
-def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Exports of many parts."""
-    monkeypatch.setattr(parts, "_PART_ROWS", 40)
-    monkeypatch.setattr(parts, "_PAGE_NUMBERS", 170)
 
 
 def names_in(directory: Path) -> set[str]:

@@ -23,12 +23,6 @@ from vecdb.exchange import qdrant_server, sides, transfer
 pytestmark = pytest.mark.filterwarnings("ignore:Api key is used with an insecure connection")
 
 
-@pytest.fixture
-def db() -> Iterator[VecDB]:
-    with VecDB() as db:
-        yield db
-
-
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with serving(tmp_path_factory.mktemp("server") / "there.db", "--grpc-port", "0") as server:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,23 +11,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from exchange_tools import ONE_VECTOR, SEVERAL, of_unequal_vectors, points_of
+from exchange_tools import small_parts as small_parts  # a fixture
 from safetensors.numpy import load_file, save_file
 
 from vecdb import VecDB, exchange, models
 from vecdb.errors import InvalidInputError
-from vecdb.exchange import parts
-
-
-@pytest.fixture
-def db() -> Iterator[VecDB]:
-    with VecDB() as db:
-        yield db
-
-
-@pytest.fixture
-def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Exports of many parts."""
-    monkeypatch.setattr(parts, "_PART_ROWS", 40)
 
 
 @pytest.mark.usefixtures("small_parts")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -14,19 +13,12 @@ from qdrant_client import models as theirs
 
 import vecdb.qdrant
 from tests.cases import first_few
-from tests.features.beside_local import FILTERS, beside, clients, drawn_filter, fields
+from tests.features.beside_local import FILTERS, clients, drawn_filter, fields
+from tests.features.beside_local import both as both  # a fixture
 from vecdb import AsyncVecDB, VecDB, models
 from vecdb.errors import ClosedError, InvalidInputError, NotFoundError
 
 KEYS = ["n", "small", "tag", "group", "tag[]", "tag[0]", "deep.list[].k", '"a b".c', "nowhere"]
-
-
-@pytest.fixture(scope="module", params=range(3))
-def both(
-    request: Any, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[VecDB, qdrant_client.QdrantClient]]:
-    with beside(tmp_path_factory.mktemp("facets") / "db", request.param) as two:
-        yield two
 
 
 @pytest.mark.parametrize("seed", first_few(10, range(40)))

@@ -18,12 +18,12 @@ from tests.cases import first_few
 from tests.features.beside_local import (
     DIM,
     FILTERS,
-    beside,
     clients,
     drawn_filter,
     fields,
     point_id,
 )
+from tests.features.beside_local import both as both  # a fixture
 from vecdb import AsyncVecDB, VecDB, models
 from vecdb.engine.read.values import Values
 from vecdb.errors import InvalidInputError, NotFoundError
@@ -31,14 +31,6 @@ from vecdb.errors import InvalidInputError, NotFoundError
 EXACT = models.SearchParams(exact=True)
 KEYS = ["n", "small", "tag", "group", "tag[]", "deep.list[].k", '"a b".c', "when", "nowhere"]
 Group = tuple[Any, list[tuple[Any, float]]]
-
-
-@pytest.fixture(scope="module", params=range(3))
-def both(
-    request: Any, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[VecDB, qdrant_client.QdrantClient]]:
-    with beside(tmp_path_factory.mktemp("groups") / "db", request.param) as two:
-        yield two
 
 
 def shown(result: Any) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -12,7 +11,8 @@ import pytest
 import qdrant_client
 
 from tests.cases import first_few
-from tests.features.test_prefetch import DISTANCES, EXACT, FILTERS, a_vector, as_theirs, fill, same
+from tests.features.test_prefetch import EXACT, FILTERS, a_vector, as_theirs, same
+from tests.features.test_prefetch import both as both  # a fixture
 from vecdb import VecDB, models
 
 ALL = 300
@@ -26,19 +26,6 @@ OWN: list[dict[str, Any]] = [
 ]
 """A point has the same score there, whatever else is found."""
 KEYS = ("tag", "n", "one")
-
-
-@pytest.fixture(scope="module", params=DISTANCES)
-def both(
-    request: Any, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[VecDB, qdrant_client.QdrantClient]]:
-    ours = VecDB(tmp_path_factory.mktemp("groups-of-prefetches") / "db")
-    client = qdrant_client.QdrantClient(":memory:")
-    for db in (ours, client):
-        fill(db, request.param)
-    yield ours, client
-    ours.close()
-    client.close()
 
 
 def few(rng: Random, name: str) -> dict[str, Any]:
@@ -83,7 +70,8 @@ def test_as_many_and_as_full_as_in_local_mode(
     key, size = rng.choice(KEYS), rng.choice((1, 4, ALL))
     found, expected = groups_of(ours, key, size, request), groups_of(client, key, size, request)
     assert len(found) == len(expected)
-    fullest = {group.id: len(group.hits) for group in groups_of(client, key, size, whole(request))}
+    every = expected if request["limit"] == ALL else groups_of(client, key, size, whole(request))
+    fullest = {group.id: len(group.hits) for group in every}
     assert all(len(group.hits) == fullest[group.id] for group in found)
     if request["limit"] == size == ALL:  # all points there are
         assert {group.id: ids_of(group) for group in found} == {

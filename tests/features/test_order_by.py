@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import tracemalloc
 from collections import Counter
-from collections.abc import Iterator
 from datetime import date, datetime, timezone
 from pathlib import Path
 from random import Random
@@ -19,19 +18,12 @@ from qdrant_client import models as theirs
 
 import vecdb.qdrant
 from tests.cases import first_few
-from tests.features.beside_local import FILTERS, TIMES, beside, clients, drawn_filter
+from tests.features.beside_local import FILTERS, TIMES, clients, drawn_filter
+from tests.features.beside_local import both as both  # a fixture
 from vecdb import AsyncVecDB, VecDB, models
 from vecdb.errors import InvalidInputError
 
 KEYS = ["n", "small", "when", "tag", "group", '"a b".c', "n[]", "n[0]", "when[]", "nowhere"]
-
-
-@pytest.fixture(scope="module", params=range(3))
-def both(
-    request: Any, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[VecDB, qdrant_client.QdrantClient]]:
-    with beside(tmp_path_factory.mktemp("order") / "db", request.param) as two:
-        yield two
 
 
 def drawn(rng: Random) -> theirs.OrderBy:

@@ -5,7 +5,8 @@ to that one whenever there is more to do.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
@@ -85,16 +86,24 @@ def make(db: vecdb.VecDB, distance: str = "Cosine", ids: Any = None, **more: Any
     return db.collection("c")
 
 
+@pytest.fixture(scope="module")
+def unchanged() -> Iterator[Callable[[str], Any]]:
+    """Collections by distance, for who changes nothing: to make one takes a second."""
+    made: dict[str, Any] = {}
+    with ExitStack() as opened:
+
+        def of(distance: str) -> Any:
+            if distance not in made:
+                made[distance] = make(opened.enter_context(vecdb.VecDB()), distance)
+            return made[distance]
+
+        yield of
+
+
 def warm(collection: Any) -> None:
     """Of a file every block is verified once, when it is first read."""
     for row in ROWS[::7]:
         collection.query_points(row, limit=60, explain=True)
-
-
-@pytest.fixture
-def db() -> Iterator[vecdb.VecDB]:
-    with vecdb.VecDB(":memory:") as opened:
-        yield opened
 
 
 def same(collection: Any, query: Any, **options: Any) -> None:
@@ -107,9 +116,10 @@ def same(collection: Any, query: Any, **options: Any) -> None:
 
 @pytest.mark.parametrize("distance", ["Cosine", "Dot", "Euclid", "Manhattan"])
 def test_they_find_what_all_searches_find(
-    db: vecdb.VecDB, taken: list[bool], distance: str
+    unchanged: Callable[[str], Any], taken: list[bool], distance: str
 ) -> None:
-    collection = make(db, distance)
+    collection = unchanged(distance)
+    taken.clear()
     for query in QUERIES:
         for limit in (1, 10, 50):
             for with_payload in (True, False):
@@ -232,8 +242,8 @@ def test_what_is_written_meanwhile_is_seen(db: vecdb.VecDB, taken: list[bool]) -
     ids=["float64", "list", "strided", "backwards", "zero", "tiny", "large", "misaligned", "id"],
 )
 @pytest.mark.parametrize("distance", ["Cosine", "Dot", "Euclid"])
-def test_any_form_of_a_query(db: vecdb.VecDB, query: Any, distance: str) -> None:
-    collection = make(db, distance)
+def test_any_form_of_a_query(unchanged: Callable[[str], Any], query: Any, distance: str) -> None:
+    collection = unchanged(distance)
     if isinstance(query, np.ndarray):
         query = query.astype(query.dtype, copy=False)
     if not isinstance(query, int):
@@ -265,9 +275,9 @@ def test_any_form_of_a_query(db: vecdb.VecDB, query: Any, distance: str) -> None
     ],
 )
 def test_what_is_wrong_is_refused_as_ever(
-    db: vecdb.VecDB, arguments: dict[str, Any], says: str
+    unchanged: Callable[[str], Any], arguments: dict[str, Any], says: str
 ) -> None:
-    collection = make(db)
+    collection = unchanged("Cosine")
     collection.search(QUERIES[0])
     with pytest.raises(vecdb.errors.InvalidInputError, match=says):
         collection.search(**{"query_vector": QUERIES[0], **arguments})

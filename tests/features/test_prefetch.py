@@ -65,7 +65,8 @@ def fill(db: VecDB | qdrant_client.QdrantClient, distance: str) -> None:
 def both(
     request: Any, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[VecDB, qdrant_client.QdrantClient]]:
-    ours = VecDB(tmp_path_factory.mktemp("prefetch") / "db")
+    """vecdb and Qdrant's local mode, filled alike."""
+    ours = VecDB(tmp_path_factory.mktemp("both") / "db")
     client = qdrant_client.QdrantClient(":memory:")
     for db in (ours, client):
         fill(db, request.param)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -79,12 +78,6 @@ def optimized(db: VecDB, name: str = "c") -> list[models.SegmentInfo]:
     info = db.get_collection(name)
     assert info.status is models.CollectionStatus.GREEN
     return info.segments
-
-
-@pytest.fixture
-def db() -> Iterator[VecDB]:
-    with VecDB(":memory:") as database:
-        yield database
 
 
 def create(db: VecDB, distance: str, quantization: Any = None, vectors: Any = VECTORS) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from payload_reads import tested as tested  # a fixture
 
 from vecdb import VecDB
 from vecdb.engine.read import masks, remembered
@@ -33,20 +34,6 @@ def db(open_db: OpenDB) -> VecDB:
     db.upload_collection("c", vectors, payload, range(ROWS))
     db.flush("c")
     return db
-
-
-@pytest.fixture
-def tested(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The rows whose payloads are read to test a filter."""
-    rows: list[int] = []
-    decoded = masks.decoded
-
-    def note(part: Any, row: int, data: Any) -> Any:
-        rows.append(row)
-        return decoded(part, row, data)
-
-    monkeypatch.setattr(masks, "decoded", note)
-    return rows
 
 
 def found(db: VecDB, kind: Any) -> set[Any]:

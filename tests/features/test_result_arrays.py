@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import uuid
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -16,12 +15,6 @@ from vecdb import AsyncVecDB, VecDB, exchange, models
 from vecdb.errors import InvalidInputError, NotFoundError
 
 DIM = 6
-
-
-@pytest.fixture
-def db() -> Iterator[VecDB]:
-    with VecDB() as db:
-        yield db
 
 
 def filled(db: VecDB, distance: str, ids: list[Any], name: str = "c") -> np.ndarray[Any, Any]:

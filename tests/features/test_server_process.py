@@ -13,7 +13,17 @@ from typing import Any
 
 import httpx
 import pytest
-from serving import error, log_of, new_collection, put, result, serving, start
+from serving import (
+    BEGUN,
+    end_by_two_signals,
+    error,
+    log_of,
+    new_collection,
+    put,
+    result,
+    serving,
+    start,
+)
 from snapshot_tools import run
 
 from vecdb import VecDB
@@ -62,16 +72,8 @@ def test_a_second_signal_does_not_wait_but_closes_the_database(tmp_path: Path) -
         with running.http() as http:
             put(http, new_collection(http, "c"), {"id": 1, "vector": [1, 2, 3, 4]})
         with socket.create_connection(("127.0.0.1", running.port)) as caller:
-            caller.sendall(
-                b"PUT /collections/c/points HTTP/1.1\r\nhost: localhost\r\n"
-                b"content-type: application/json\r\ncontent-length: 100\r\n\r\n{"
-            )
-            time.sleep(0.2)
-            running.process.send_signal(signal.SIGTERM)
-            time.sleep(0.5)
-            assert running.process.poll() is None
-            running.process.send_signal(signal.SIGTERM)
-            assert running.process.wait(60) == 0
+            caller.sendall(BEGUN)
+            end_by_two_signals(running)
     with VecDB(tmp_path / "db") as db:
         assert db.get_collection("c").segments[0].kind == "file"
 

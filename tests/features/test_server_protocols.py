@@ -706,7 +706,8 @@ writes = st.one_of(
 few = settings(
     max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True
 )
-many = settings(few, max_examples=3000, derandomize=False)
+# Of each engine for gRPC half: what they are given to answer with is the same code.
+many = settings(few, max_examples=1500, derandomize=False)
 
 
 def same_answers(both: Both, operation: Operation) -> None:
@@ -743,7 +744,7 @@ def test_writes_do_alike(both: Both, operations: list[Operation]) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(900)
 @many
 @given(operation=reads)
 def test_any_read_is_answered_alike(filled: Both, operation: Operation) -> None:
@@ -751,8 +752,8 @@ def test_any_read_is_answered_alike(filled: Both, operation: Operation) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
-@settings(many, max_examples=1000)
-@given(operations=st.lists(writes, min_size=1, max_size=3))
+@pytest.mark.timeout(900)
+@settings(many, max_examples=220)
+@given(operations=st.lists(writes, min_size=1, max_size=8))
 def test_any_writes_do_alike(both: Both, operations: list[Operation]) -> None:
     same_effects(both, operations)

@@ -23,7 +23,19 @@ import httpx
 import psutil
 import pytest
 from qdrant_client import grpc as q
-from serving import Server, error, log_of, new_collection, put, result, serving, start
+from serving import (
+    BEGUN,
+    Server,
+    end_by_two_signals,
+    error,
+    log_of,
+    new_collection,
+    put,
+    result,
+    serving,
+    start,
+    workers,
+)
 
 from vecdb import VecDB
 from vecdb.server.settings import MOST_WORKERS, Settings
@@ -47,20 +59,6 @@ def until(happened: Callable[[], Any], seconds: float = 60) -> Any:
             return found
         assert time.monotonic() < deadline, "it does not happen"
         time.sleep(0.02)
-
-
-def workers(server: Server) -> dict[int, psutil.Process]:
-    """The processes by their numbers."""
-    children = psutil.Process(server.process.pid).children()
-    found = {}
-    for child in children:
-        try:
-            words = child.cmdline()
-        except psutil.Error:  # it has just ended
-            continue
-        if "vecdb.server.workers.worker" in words:
-            found[int(words[words.index("vecdb.server.workers.worker") + 1])] = child
-    return found
 
 
 def connections_of(processes: Iterable[psutil.Process], port: int) -> list[int]:
@@ -158,16 +156,8 @@ def test_a_second_signal_does_not_wait(tmp_path: Path) -> None:
             put(clients[1], path, {"id": 1, "vector": [1, 2, 3, 4]})
         callers = [socket.create_connection(("127.0.0.1", running.port)) for _ in range(2)]
         for caller in callers:
-            caller.sendall(
-                b"PUT /collections/c/points HTTP/1.1\r\nhost: localhost\r\n"
-                b"content-type: application/json\r\ncontent-length: 100\r\n\r\n{"
-            )
-        time.sleep(0.2)
-        running.process.send_signal(signal.SIGTERM)
-        time.sleep(0.5)
-        assert running.process.poll() is None
-        running.process.send_signal(signal.SIGTERM)
-        assert running.process.wait(60) == 0
+            caller.sendall(BEGUN)
+        end_by_two_signals(running)
         for caller in callers:
             caller.close()
     with VecDB(tmp_path / "db") as db:

@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
-from serving import Server, log_of, new_collection, result, serving
+from serving import Server, log_of, new_collection, result, serving, workers
 
 from vecdb import VecDB
 
@@ -20,19 +20,6 @@ pytestmark = pytest.mark.crash
 
 WORKERS = 3
 CALLERS = 6
-
-
-def processes(server: Server) -> dict[int, psutil.Process]:
-    """The workers by their numbers."""
-    found = {}
-    for child in psutil.Process(server.process.pid).children():
-        try:
-            words = child.cmdline()
-        except psutil.Error:  # it has just ended
-            continue
-        if "vecdb.server.workers.worker" in words:
-            found[int(words[words.index("vecdb.server.workers.worker") + 1])] = child
-    return found
 
 
 class Load:
@@ -118,16 +105,16 @@ def test_any_process_may_be_killed_at_any_time(tmp_path: Path, sync: str) -> Non
         with Load(running) as load:
             for number in (1, 0, 2, 0):
                 load.wait_for(60)
-                victim = processes(running)[number]
+                victim = workers(running)[number]
                 victim.kill()
                 victim.wait(60)
                 deadline = time.monotonic() + 60
-                while processes(running).get(number, victim).pid == victim.pid:
+                while workers(running).get(number, victim).pid == victim.pid:
                     assert time.monotonic() < deadline
                     time.sleep(0.01)
             load.wait_for(60)
             assert not load.stale
-            left = processes(running).values()
+            left = workers(running).values()
             running.process.kill()
             running.process.wait(60)
     assert not psutil.wait_procs(left, 60)[1]  # they have noticed

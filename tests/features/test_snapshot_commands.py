@@ -23,13 +23,13 @@ from snapshot_tools import (
     OpenDb,
     content,
     files_of,
-    filled,
-    full_snapshot,
     hidden,
     put,
     run,
     snapshot_path,
 )
+from snapshot_tools import db as db  # fixtures
+from snapshot_tools import full as full
 
 from vecdb import VecDB
 from vecdb.engine.archive import restore
@@ -40,17 +40,6 @@ from vecdb.errors import (
     NotADatabaseError,
     NotFoundError,
 )
-
-
-@pytest.fixture
-def db(open_db: OpenDb) -> VecDB:
-    return filled(open_db())
-
-
-@pytest.fixture
-def full(db: VecDB) -> Path:
-    return full_snapshot(db)
-
 
 # -- while everything goes on ------------------------------------------------------------------
 

@@ -19,11 +19,12 @@ from snapshot_tools import (
     content,
     files_of,
     filled,
-    full_snapshot,
     hidden,
     put,
     snapshot_path,
 )
+from snapshot_tools import db as db  # fixtures
+from snapshot_tools import full as full
 
 from vecdb import VecDB
 from vecdb.engine.archive import restore, snapshots
@@ -36,16 +37,6 @@ from vecdb.errors import (
     WriteError,
 )
 from vecdb.storage import fs
-
-
-@pytest.fixture
-def db(open_db: OpenDb) -> VecDB:
-    return filled(open_db())
-
-
-@pytest.fixture
-def full(db: VecDB) -> Path:
-    return full_snapshot(db)
 
 
 class Faults:

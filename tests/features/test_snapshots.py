@@ -26,11 +26,11 @@ from snapshot_tools import (
     OpenDb,
     content,
     files_of,
-    filled,
     hidden,
     put,
     snapshot_path,
 )
+from snapshot_tools import db as db  # fixtures
 
 import vecdb
 from proofs.model.oracle import Oracle
@@ -47,12 +47,6 @@ from vecdb.errors import (
     ReadOnlyError,
 )
 from vecdb.storage import fs
-
-
-@pytest.fixture
-def db(open_db: OpenDb) -> VecDB:
-    return filled(open_db())
-
 
 # -- what is in one ----------------------------------------------------------------------------
 

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 from qdrant_client import models as theirs
+from random_life import live
 
-from proofs.model.comparison import difference
 from proofs.model.oracle import Oracle, require_sound
-from proofs.model.writes import INDEXES, VECTOR_NAMES, WEIGHTS, Pool, draw, perform, take
+from proofs.model.writes import INDEXES, VECTOR_NAMES, WEIGHTS, Pool
 from vecdb import VecDB, models
 from vecdb.engine.operations import Upsert
 from vecdb.engine.repair.check import check_database
@@ -386,23 +386,7 @@ def test_any_life(seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         {"scalar": {"type": "int8"}} if seed > 1 else None,
         {"max_optimization_threads": 0, "indexing_threshold": 1, "default_segment_number": 2},
     )
-    for _ in range(150):
-        write = draw(rng, oracle, pool, weights)
-        perform(db.collection("c"), write)
-        take(oracle, write)
-        chance = rng.random()
-        if chance < 0.1:
-            db.optimizer.run_once()
-        elif chance < 0.14:
-            if rng.random() < 0.5:
-                db.collection("c")._store.fail("so that closing writes nothing")
-            db.close()
-            require_sound(path)
-            db = VecDB(path, sync="never")
-        assert oracle.difference(db.collection("c")) is None, write
-    assert difference(db.collection("c"), oracle, pool, rng) is None
-    db.close()
-    require_sound(path)
+    live(db, oracle, pool, weights, rng)
 
 
 def test_repair_keeps_what_there_is(db: VecDB, tmp_path: Path) -> None:

@@ -18,10 +18,10 @@ import numpy as np
 import pytest
 import qdrant_client
 from qdrant_client import models as theirs
+from random_life import live
 
-from proofs.model.comparison import difference
 from proofs.model.oracle import Oracle, require_sound
-from proofs.model.writes import INDEXES, UPLOADS, VECTOR_NAMES, WEIGHTS, Pool, draw, perform, take
+from proofs.model.writes import INDEXES, UPLOADS, VECTOR_NAMES, WEIGHTS, Pool
 from vecdb import AsyncVecDB, VecDB, models
 from vecdb.engine.read.reader import Wanted
 from vecdb.engine.repair.rebuild import repair_database
@@ -506,23 +506,7 @@ def test_any_life(seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     db = VecDB(path, sync="never")
     settings = {"indexing_threshold": 1, "default_segment_number": 2}
     db.create_collection("c", None, {"scalar": {"type": "int8"}}, {**QUIET, **settings})
-    for _ in range(150):
-        write = draw(rng, oracle, pool, weights)
-        perform(db.collection("c"), write)
-        take(oracle, write)
-        chance = rng.random()
-        if chance < 0.1:
-            db.optimizer.run_once()
-        elif chance < 0.14:
-            if rng.random() < 0.5:
-                db.collection("c")._store.fail("so that closing writes nothing")
-            db.close()
-            require_sound(path)
-            db = VecDB(path, sync="never")
-        assert oracle.difference(db.collection("c")) is None, write
-    assert difference(db.collection("c"), oracle, pool, rng) is None
-    db.close()
-    require_sound(path)
+    live(db, oracle, pool, weights, rng)
 
 
 # -- points that lack vectors ----------------------------------------------------------------------

@@ -224,6 +224,7 @@ def test_libraries_take_the_place_of_those_of_other_sources(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_kernels_compile_for_another_kind_of_machine(tmp_path: Path) -> None:
     other = "neon" if platform.machine() == "x86_64" else "sse4"
     done = subprocess.run(
@@ -231,7 +232,7 @@ def test_kernels_compile_for_another_kind_of_machine(tmp_path: Path) -> None:
         env={**os.environ, "PYTHONPATH": str(ROOT), "NUMBA_CACHE_DIR": str(tmp_path / "cache")},
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=580,
     )
     assert done.returncode == 0, done.stderr
     machine = int.from_bytes((tmp_path / "other.o").read_bytes()[18:20], "little")

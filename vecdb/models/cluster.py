@@ -13,18 +13,24 @@ from vecdb.models.reading import Model
 
 
 class ReadConsistencyType(str, Enum):
+    """How many copies of a point a read asks. There is one here."""
+
     MAJORITY = "majority"
     QUORUM = "quorum"
     ALL = "all"
 
 
 class WriteOrdering(str, Enum):
+    """Which writes are seen in the order they were made. All are, here."""
+
     WEAK = "weak"
     MEDIUM = "medium"
     STRONG = "strong"
 
 
 class ShardingMethod(str, Enum):
+    """Who decides in which part of a collection a point is. There is one part here."""
+
     AUTO = "auto"
     CUSTOM = "custom"
 

@@ -87,6 +87,8 @@ Count = Annotated[int, Meta(ge=0)]
 
 
 class MatchValue(Strict, frozen=True, kw_only=True):
+    """A value that equals this one."""
+
     value: Keyword
 
 
@@ -121,6 +123,8 @@ class MatchSubstring(Strict, frozen=True, kw_only=True):
 
 
 class MatchAny(Strict, frozen=True, kw_only=True):
+    """A value that equals one of these."""
+
     any: KeywordList
 
 
@@ -134,10 +138,14 @@ class _AcceptsKeyword(KnowsItsFields):
 
 
 class MatchExcept(Strict, frozen=True, kw_only=True, metaclass=_AcceptsKeyword):
+    """A value that is not null and equals none of these."""
+
     except_: KeywordList = msgspec.field(name="except")
 
 
 class Range(Strict, frozen=True, kw_only=True):
+    """Numbers within all bounds that are given; ``gte`` and ``lte`` are within."""
+
     lt: Number | None = None
     gt: Number | None = None
     gte: Number | None = None
@@ -145,6 +153,8 @@ class Range(Strict, frozen=True, kw_only=True):
 
 
 class DatetimeRange(Strict, frozen=True, kw_only=True):
+    """Texts that are dates within all bounds that are given."""
+
     lt: Moment | None = None
     gt: Moment | None = None
     gte: Moment | None = None
@@ -152,6 +162,8 @@ class DatetimeRange(Strict, frozen=True, kw_only=True):
 
 
 class ValuesCount(Strict, frozen=True, kw_only=True):
+    """How many elements there are: 1 of what is no array, 0 of null and of a missing field."""
+
     lt: Count | None = None
     gt: Count | None = None
     gte: Count | None = None
@@ -215,6 +227,8 @@ RangeInterface = Annotated[Range | DatetimeRange, By(_range, "Range or DatetimeR
 
 
 class FieldCondition(Strict, frozen=True, kw_only=True):
+    """One test of what is at a path of the payload; of an array one element has to pass it."""
+
     key: str
     match: Match | None = None
     range: RangeInterface | None = None
@@ -237,22 +251,32 @@ class FieldCondition(Strict, frozen=True, kw_only=True):
 
 
 class PayloadField(Strict, frozen=True, kw_only=True):
+    """A path of the payload."""
+
     key: str
 
 
 class IsEmptyCondition(Strict, frozen=True, kw_only=True):
+    """The field is missing, null or an empty array."""
+
     is_empty: PayloadField
 
 
 class IsNullCondition(Strict, frozen=True, kw_only=True):
+    """The field is null, or an array that holds a null."""
+
     is_null: PayloadField
 
 
 class HasIdCondition(Strict, frozen=True, kw_only=True):
+    """The point has one of these ids."""
+
     has_id: list[ExtendedPointId]
 
 
 class HasVectorCondition(Strict, frozen=True, kw_only=True):
+    """The point has a vector of this name."""
+
     has_vector: str
     """``""`` is the vector of a collection that names none."""
 
@@ -270,19 +294,27 @@ class Slice(Strict, frozen=True, kw_only=True):
 
 
 class SliceCondition(Strict, frozen=True, kw_only=True):
+    """The point is in one of the equal parts of all."""
+
     slice: Slice
 
 
 class Nested(Strict, frozen=True, kw_only=True):
+    """An array of objects, and the filter that one of them has to satisfy by itself."""
+
     key: str
     filter: Filter
 
 
 class NestedCondition(Strict, frozen=True, kw_only=True):
+    """One object of an array satisfies a whole filter by itself."""
+
     nested: Nested
 
 
 class MinShould(Strict, frozen=True, kw_only=True):
+    """At least so many of these conditions."""
+
     conditions: list[Condition]
     min_count: Annotated[int, Meta(ge=1)]
 

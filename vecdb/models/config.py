@@ -39,6 +39,9 @@ Recall = Annotated[float, Meta(gt=0.0, le=1.0)]
 
 
 class Distance(str, Enum):
+    """How vectors are compared. The best score is the largest of ``Cosine`` and ``Dot``, and the
+    smallest of the others, which are distances."""
+
     COSINE = "Cosine"
     EUCLID = "Euclid"
     DOT = "Dot"
@@ -60,6 +63,8 @@ class HnswConfigDiff(Checked, frozen=True, kw_only=True):
 
 
 class HnswConfig(Checked, frozen=True, kw_only=True):
+    """What a collection says of its indexes, as `HnswConfigDiff`."""
+
     m: Count = 16
     ef_construct: Count = 100
     full_scan_threshold: Count = 10_000
@@ -71,12 +76,16 @@ class HnswConfig(Checked, frozen=True, kw_only=True):
 
 
 class WalConfigDiff(Checked, frozen=True, kw_only=True):
+    """Accepted, checked, stored and shown for compatibility; decides nothing."""
+
     wal_capacity_mb: Positive | None = None
     wal_segments_ahead: Count | None = None
     wal_retain_closed: Positive | None = None
 
 
 class WalConfig(Checked, frozen=True, kw_only=True):
+    """Accepted, checked, stored and shown for compatibility; decides nothing."""
+
     wal_capacity_mb: Positive = 32
     wal_segments_ahead: Count = 0
     wal_retain_closed: Positive = 1
@@ -89,6 +98,8 @@ class MaxOptimizationThreadsSetting(str, Enum):
 
 
 class OptimizersConfigDiff(Checked, frozen=True, kw_only=True):
+    """What is said of `OptimizersConfig`; None: what was said before, or its default."""
+
     deleted_threshold: Ratio | None = None
     vacuum_min_vector_number: Count | None = None
     default_segment_number: Count | None = None
@@ -125,6 +136,8 @@ class OptimizersConfig(Checked, frozen=True, kw_only=True):
 
 
 class VectorParams(Checked, frozen=True, kw_only=True):
+    """The vectors of one name: their size and metric, which stay, and how they are kept."""
+
     size: Annotated[int, Meta(ge=1, le=MAX_DIMENSIONS)]
     distance: Distance
     hnsw_config: HnswConfigDiff | None = None
@@ -198,6 +211,8 @@ class DenseVectorConfig(Checked, frozen=True, kw_only=True):
 
 
 class DenseVectorNameConfig(Checked, frozen=True, kw_only=True):
+    """What ``create_vector_name`` takes for vectors that are not sparse."""
+
     dense: DenseVectorConfig
 
 
@@ -226,15 +241,21 @@ SparseVectorsConfig = Annotated[
 
 
 class PayloadStorageParams(Checked, frozen=True, kw_only=True):
+    """Where payloads are kept."""
+
     memory: Memory | None = None
     """It counts more than ``on_disk_payload``."""
 
 
 class IdTrackerParams(Checked, frozen=True, kw_only=True):
+    """Where ids and versions are kept."""
+
     memory: Memory | None = None
 
 
 class CollectionParams(Checked, frozen=True, kw_only=True):
+    """The vectors of a collection, and where payloads and ids are kept."""
+
     vectors: VectorsConfig
     sparse_vectors: SparseVectorsConfig = None
     """By name; None: vectors are dense."""
@@ -272,6 +293,8 @@ class CollectionParams(Checked, frozen=True, kw_only=True):
 
 
 class CollectionConfig(Checked, frozen=True, kw_only=True):
+    """Everything that is configured of a collection."""
+
     params: CollectionParams
     hnsw_config: HnswConfig = HnswConfig()
     optimizer_config: OptimizersConfig = OptimizersConfig()

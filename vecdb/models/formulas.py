@@ -18,6 +18,8 @@ from vecdb.models.reading import By, Model, Refused, converter, fields_of, show
 
 
 class SumExpression(Model, frozen=True, kw_only=True):
+    """The sum of all; 0 of none."""
+
     sum: list[Expression]
 
 
@@ -29,6 +31,8 @@ class MultExpression(Model, frozen=True, kw_only=True):
 
 
 class MaxExpression(Model, frozen=True, kw_only=True):
+    """The largest."""
+
     max: list[Expression]
 
     def _problem(self) -> str | None:
@@ -36,6 +40,8 @@ class MaxExpression(Model, frozen=True, kw_only=True):
 
 
 class MinExpression(Model, frozen=True, kw_only=True):
+    """The smallest."""
+
     min: list[Expression]
 
     def _problem(self) -> str | None:
@@ -43,10 +49,14 @@ class MinExpression(Model, frozen=True, kw_only=True):
 
 
 class NegExpression(Model, frozen=True, kw_only=True):
+    """The number with the other sign."""
+
     neg: Expression
 
 
 class AbsExpression(Model, frozen=True, kw_only=True):
+    """The number without its sign."""
+
     abs: Expression
 
 
@@ -60,39 +70,57 @@ class DivParams(Model, frozen=True, kw_only=True):
 
 
 class DivExpression(Model, frozen=True, kw_only=True):
+    """``left / right``"""
+
     div: DivParams
 
 
 class SqrtExpression(Model, frozen=True, kw_only=True):
+    """The square root."""
+
     sqrt: Expression
 
 
 class PowParams(Model, frozen=True, kw_only=True):
+    """What a power is made of."""
+
     base: Expression
     exponent: Expression
 
 
 class PowExpression(Model, frozen=True, kw_only=True):
+    """``base ^ exponent``"""
+
     pow: PowParams
 
 
 class ExpExpression(Model, frozen=True, kw_only=True):
+    """The power of e."""
+
     exp: Expression
 
 
 class Log10Expression(Model, frozen=True, kw_only=True):
+    """The logarithm to the base 10."""
+
     log10: Expression
 
 
 class LnExpression(Model, frozen=True, kw_only=True):
+    """The natural logarithm."""
+
     ln: Expression
 
 
 class AcoshExpression(Model, frozen=True, kw_only=True):
+    """The inverse hyperbolic cosine."""
+
     acosh: Expression
 
 
 class GeoDistanceParams(Model, frozen=True, kw_only=True):
+    """From where to where."""
+
     origin: GeoPoint
     to: str
     """A path in the payload, to a place: ``{"lon": ..., "lat": ...}``."""

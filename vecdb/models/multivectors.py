@@ -24,6 +24,8 @@ class MultiVectorComparator(str, Enum):
 
 
 class MultiVectorConfig(Checked, frozen=True, kw_only=True):
+    """Points have many vectors of a name; how these are compared."""
+
     comparator: MultiVectorComparator
 
 

@@ -18,6 +18,8 @@ TokenLength = Annotated[int, Meta(ge=0)]
 
 
 class PayloadSchemaType(str, Enum):
+    """What a field is said to have. Other values in it are found as well."""
+
     KEYWORD = "keyword"
     INTEGER = "integer"
     FLOAT = "float"
@@ -29,34 +31,50 @@ class PayloadSchemaType(str, Enum):
 
 
 class KeywordIndexType(str, Enum):
+    """The ``type`` of `KeywordIndexParams`."""
+
     KEYWORD = "keyword"
 
 
 class IntegerIndexType(str, Enum):
+    """The ``type`` of `IntegerIndexParams`."""
+
     INTEGER = "integer"
 
 
 class FloatIndexType(str, Enum):
+    """The ``type`` of `FloatIndexParams`."""
+
     FLOAT = "float"
 
 
 class GeoIndexType(str, Enum):
+    """The ``type`` of `GeoIndexParams`."""
+
     GEO = "geo"
 
 
 class TextIndexType(str, Enum):
+    """The ``type`` of `TextIndexParams`."""
+
     TEXT = "text"
 
 
 class BoolIndexType(str, Enum):
+    """The ``type`` of `BoolIndexParams`."""
+
     BOOL = "bool"
 
 
 class DatetimeIndexType(str, Enum):
+    """The ``type`` of `DatetimeIndexParams`."""
+
     DATETIME = "datetime"
 
 
 class UuidIndexType(str, Enum):
+    """The ``type`` of `UuidIndexParams`."""
+
     UUID = "uuid"
 
 
@@ -70,6 +88,8 @@ class Memory(str, Enum):
 
 
 class TokenizerType(str, Enum):
+    """How a text is cut into tokens."""
+
     PREFIX = "prefix"
     WHITESPACE = "whitespace"
     WORD = "word"
@@ -78,10 +98,14 @@ class TokenizerType(str, Enum):
 
 
 class Snowball(str, Enum):
+    """The ``type`` of `SnowballParams`."""
+
     SNOWBALL = "snowball"
 
 
 class SnowballLanguage(str, Enum):
+    """The language of a stemmer."""
+
     ARABIC = "arabic"
     ARMENIAN = "armenian"
     DANISH = "danish"
@@ -139,32 +163,46 @@ class Language(str, Enum):
 
 
 class NoStemmer(str, Enum):
+    """The ``type`` of `DisabledStemmerParams`."""
+
     NONE = "none"
 
 
 class TextScoringType(str, Enum):
+    """The ``type`` of `TextScoringParams`."""
+
     BM25 = "bm25"
 
 
 class SnowballParams(Checked, frozen=True, kw_only=True):
+    """Words of a language are cut to their stems, as Snowball does it."""
+
     type: Snowball
     language: SnowballLanguage
 
 
 class DisabledStemmerParams(Checked, frozen=True, kw_only=True):
+    """Words stay as they are."""
+
     type: NoStemmer
 
 
 class StopwordsSet(Checked, frozen=True, kw_only=True):
+    """Words that are no tokens: those of some languages, and some of one's own."""
+
     languages: list[Language] | None = None
     custom: list[str] | None = None
 
 
 class TextScoringParams(Checked, frozen=True, kw_only=True):
+    """Queries by text may rank by this field."""
+
     type: TextScoringType
 
 
 class KeywordIndexParams(Checked, frozen=True, kw_only=True):
+    """An index of a field of strings."""
+
     type: KeywordIndexType
     is_tenant: bool | None = None
     on_disk: bool | None = None
@@ -175,6 +213,8 @@ class KeywordIndexParams(Checked, frozen=True, kw_only=True):
 
 
 class IntegerIndexParams(Checked, frozen=True, kw_only=True):
+    """An index of a field of integers."""
+
     type: IntegerIndexType
     lookup: bool | None = None
     range: bool | None = None
@@ -186,6 +226,8 @@ class IntegerIndexParams(Checked, frozen=True, kw_only=True):
 
 
 class FloatIndexParams(Checked, frozen=True, kw_only=True):
+    """An index of a field of numbers."""
+
     type: FloatIndexType
     is_principal: bool | None = None
     on_disk: bool | None = None
@@ -195,6 +237,8 @@ class FloatIndexParams(Checked, frozen=True, kw_only=True):
 
 
 class GeoIndexParams(Checked, frozen=True, kw_only=True):
+    """An index of a field of places."""
+
     type: GeoIndexType
     on_disk: bool | None = None
     memory: Memory | None = None
@@ -203,6 +247,8 @@ class GeoIndexParams(Checked, frozen=True, kw_only=True):
 
 
 class TextIndexParams(Checked, frozen=True, kw_only=True):
+    """An index of a field of texts, and what its tokens are."""
+
     type: TextIndexType
     tokenizer: TokenizerType | None = None
     min_token_len: TokenLength | None = None
@@ -226,6 +272,8 @@ class TextIndexParams(Checked, frozen=True, kw_only=True):
 
 
 class BoolIndexParams(Checked, frozen=True, kw_only=True):
+    """An index of a field of bools."""
+
     type: BoolIndexType
     on_disk: bool | None = None
     memory: Memory | None = None
@@ -234,6 +282,8 @@ class BoolIndexParams(Checked, frozen=True, kw_only=True):
 
 
 class DatetimeIndexParams(Checked, frozen=True, kw_only=True):
+    """An index of a field of dates."""
+
     type: DatetimeIndexType
     is_principal: bool | None = None
     on_disk: bool | None = None
@@ -243,6 +293,8 @@ class DatetimeIndexParams(Checked, frozen=True, kw_only=True):
 
 
 class UuidIndexParams(Checked, frozen=True, kw_only=True):
+    """An index of a field of UUIDs."""
+
     type: UuidIndexType
     is_tenant: bool | None = None
     on_disk: bool | None = None

@@ -12,10 +12,14 @@ from vecdb.models.validation import Checked, read
 
 
 class ScalarType(str, Enum):
+    """The one kind of scalar codes."""
+
     INT8 = "int8"
 
 
 class CompressionRatio(str, Enum):
+    """How many times smaller than ``float32`` product codes are."""
+
     X4 = "x4"
     X8 = "x8"
     X16 = "x16"
@@ -30,6 +34,8 @@ class Disabled(str, Enum):
 
 
 class ScalarQuantizationConfig(Checked, frozen=True, kw_only=True):
+    """How scalar codes are made, and where they are kept."""
+
     type: ScalarType
     quantile: Annotated[float, Meta(ge=0.5, le=1.0)] | None = None
     always_ram: bool | None = None
@@ -37,10 +43,14 @@ class ScalarQuantizationConfig(Checked, frozen=True, kw_only=True):
 
 
 class ScalarQuantization(Checked, frozen=True, kw_only=True):
+    """Codes of a byte for each dimension."""
+
     scalar: ScalarQuantizationConfig
 
 
 class BinaryQuantizationEncoding(str, Enum):
+    """Bits of a dimension."""
+
     ONE_BIT = "one_bit"
     TWO_BITS = "two_bits"
     ONE_AND_HALF_BITS = "one_and_half_bits"
@@ -56,6 +66,8 @@ class BinaryQuantizationQueryEncoding(str, Enum):
 
 
 class BinaryQuantizationConfig(Checked, frozen=True, kw_only=True):
+    """How binary codes are made, and where they are kept."""
+
     always_ram: bool | None = None
     memory: Memory | None = None
     encoding: BinaryQuantizationEncoding | None = None
@@ -64,20 +76,28 @@ class BinaryQuantizationConfig(Checked, frozen=True, kw_only=True):
 
 
 class BinaryQuantization(Checked, frozen=True, kw_only=True):
+    """Codes of one to two bits for each dimension."""
+
     binary: BinaryQuantizationConfig
 
 
 class ProductQuantizationConfig(Checked, frozen=True, kw_only=True):
+    """How product codes are made, and where they are kept."""
+
     compression: CompressionRatio
     always_ram: bool | None = None
     memory: Memory | None = None
 
 
 class ProductQuantization(Checked, frozen=True, kw_only=True):
+    """Codes that stand for some dimensions at once: the nearest of their frequent values."""
+
     product: ProductQuantizationConfig
 
 
 class TurboQuantBitSize(str, Enum):
+    """Bits of a dimension."""
+
     BITS1 = "bits1"
     BITS1_5 = "bits1_5"
     BITS2 = "bits2"
@@ -86,6 +106,8 @@ class TurboQuantBitSize(str, Enum):
 
 
 class TurboQuantQuantizationConfig(Checked, frozen=True, kw_only=True):
+    """How many bits codes have, and where they are kept."""
+
     always_ram: bool | None = None
     memory: Memory | None = None
     bits: TurboQuantBitSize | None = None

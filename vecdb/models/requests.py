@@ -43,12 +43,16 @@ Offset = Annotated[int, Meta(ge=0)]
 
 # Not a Model: points are made by the million, in an eighth of the time that a Model takes.
 class PointStruct(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A point to write: id, vector or vectors by name, payload."""
+
     id: ExtendedPointId
     vector: VectorStruct
     payload: Payload | None = None
 
 
 class PointVectors(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Vectors of a point that is there, for ``update_vectors``."""
+
     id: ExtendedPointId
     vector: VectorStruct
 
@@ -82,15 +86,21 @@ class Batch(Model, frozen=True, kw_only=True, eq=False):
 
 
 class NamedVector(Model, frozen=True, kw_only=True):
+    """The older form of a query by a vector of a name."""
+
     name: VectorName
     vector: Vector
 
 
 class PayloadSelectorInclude(Strict, frozen=True, kw_only=True):
+    """Nothing of the payload but these paths."""
+
     include: list[str]
 
 
 class PayloadSelectorExclude(Strict, frozen=True, kw_only=True):
+    """The payload without these paths."""
+
     exclude: list[str]
 
 
@@ -106,14 +116,20 @@ WithVector = bool | list[str]
 
 
 class PointIdsList(Strict, frozen=True, kw_only=True):
+    """The points with these ids."""
+
     points: list[ExtendedPointId]
 
 
 class FilterSelector(Strict, frozen=True, kw_only=True):
+    """The points that match a filter."""
+
     filter: Filter
 
 
 class QuantizationSearchParams(Model, frozen=True, kw_only=True):
+    """What a search makes of codes."""
+
     ignore: bool = False
     rescore: bool | None = None
     oversampling: Annotated[float, Meta(ge=1.0)] | None = None
@@ -127,6 +143,8 @@ class AcornSearchParams(Model, frozen=True, kw_only=True):
 
 
 class IdfScope(str, Enum):
+    """The points of the collection, among which an index is rare or frequent."""
+
     GLOBAL = "global"
 
 
@@ -143,6 +161,8 @@ def _candidates(value: Any) -> Any:
 
 
 class SearchParams(Model, frozen=True, kw_only=True):
+    """How much effort a search makes."""
+
     hnsw_ef: Annotated[int | None, By(_candidates, "an integer >= 0")] = None
     exact: bool = False
     quantization: QuantizationSearchParams | None = None
@@ -199,6 +219,8 @@ class NearestQuery(Model, frozen=True, kw_only=True):
 
 
 class Direction(str, Enum):
+    """Of an order."""
+
     ASC = "asc"
     DESC = "desc"
 
@@ -239,6 +261,8 @@ class OrderByQuery(Model, frozen=True, kw_only=True):
 
 
 class Sample(str, Enum):
+    """How a sample is drawn."""
+
     RANDOM = "random"
 
 

@@ -49,6 +49,8 @@ OrderValue = int | float
 
 
 class Record(Result, forbid_unknown_fields=True):
+    """A point that was read, without a score."""
+
     id: ExtendedPointId
     payload: Payload | None = None
     vector: VectorStruct | None = None
@@ -58,6 +60,8 @@ class Record(Result, forbid_unknown_fields=True):
 
 
 class ScoredPoint(Result, forbid_unknown_fields=True):
+    """A point that was found, with its score."""
+
     id: ExtendedPointId
     version: int
     score: float
@@ -102,6 +106,8 @@ class SearchMatrixPair(Result, forbid_unknown_fields=True):
 
 
 class SearchMatrixPairsResponse(Result, forbid_unknown_fields=True):
+    """The nearest neighbours of points of a sample, as pairs."""
+
     pairs: list[SearchMatrixPair]
     """In the order of ``a``; of each the nearest first."""
 
@@ -142,6 +148,8 @@ class SegmentSearch(Result, forbid_unknown_fields=True):
 
 
 class QueryResponse(Result, forbid_unknown_fields=True):
+    """The points that a query found, best first."""
+
     points: list[ScoredPoint]
     explanation: list[SegmentSearch] | None = None
     """Segment by segment what was scanned, if asked for with ``explain=True``."""
@@ -161,6 +169,8 @@ class PointGroup(Result, forbid_unknown_fields=True):
 
 
 class GroupsResult(Result, forbid_unknown_fields=True):
+    """Groups, that of the best point first."""
+
     groups: list[PointGroup]
 
 
@@ -168,26 +178,36 @@ FacetValue = bool | int | str
 
 
 class FacetValueHit(Result, forbid_unknown_fields=True):
+    """A value of a field."""
+
     value: FacetValue
     count: int
     """Points that have it."""
 
 
 class FacetResponse(Result, forbid_unknown_fields=True):
+    """The values of a field, the most frequent first."""
+
     hits: list[FacetValueHit]
 
 
 class CountResult(Result, forbid_unknown_fields=True):
+    """How many points there are."""
+
     count: int
 
 
 class UpdateStatus(str, Enum):
+    """How far a write has come."""
+
     ACKNOWLEDGED = "acknowledged"
     """In the log; it survives a crash, and searches may not see it yet."""
     COMPLETED = "completed"
 
 
 class UpdateResult(Result, forbid_unknown_fields=True):
+    """What became of a write."""
+
     operation_id: int | None
     status: UpdateStatus
     deleted: int | None = None
@@ -195,6 +215,8 @@ class UpdateResult(Result, forbid_unknown_fields=True):
 
 
 class CollectionStatus(str, Enum):
+    """Whether a collection is as it is configured."""
+
     GREEN = "green"
     """Everything is as configured."""
     YELLOW = "yellow"
@@ -206,10 +228,14 @@ class CollectionStatus(str, Enum):
 
 
 class OptimizersStatusError(Result, forbid_unknown_fields=True):
+    """Why the optimizer failed."""
+
     error: str
 
 
 class CollectionWarning(Result, forbid_unknown_fields=True):
+    """What the configuration has that is unlikely to be meant."""
+
     message: str
 
 
@@ -247,6 +273,8 @@ class SegmentVectors(Result, forbid_unknown_fields=True):
 
 
 class SegmentInfo(Result, forbid_unknown_fields=True):
+    """One segment: how many rows it has, of which some are dead, and its vectors."""
+
     id: str
     kind: str
     points: int
@@ -285,6 +313,8 @@ class ColumnInfo(Result, forbid_unknown_fields=True):
 
 
 class CollectionInfo(Result, kw_only=True, forbid_unknown_fields=True):
+    """A collection: how many points it has, what it is made of, what is being done with it."""
+
     status: CollectionStatus
     optimizer_status: Literal["ok"] | OptimizersStatusError
     points_count: int
@@ -305,14 +335,20 @@ class CollectionInfo(Result, kw_only=True, forbid_unknown_fields=True):
 
 
 class CollectionDescription(Result, forbid_unknown_fields=True):
+    """A collection's name."""
+
     name: str
 
 
 class CollectionsResponse(Result, forbid_unknown_fields=True):
+    """The collections of a database."""
+
     collections: list[CollectionDescription]
 
 
 class SnapshotDescription(Result, forbid_unknown_fields=True):
+    """A snapshot: a file with all of a collection."""
+
     name: str
     creation_time: str | None
     """UTC, ``2024-05-31T12:00:00``."""
@@ -322,6 +358,8 @@ class SnapshotDescription(Result, forbid_unknown_fields=True):
 
 
 class VersionInfo(Result, forbid_unknown_fields=True):
+    """What answers."""
+
     title: str
     version: str
     """Of vecdb, not of Qdrant."""

@@ -60,6 +60,8 @@ class Modifier(str, Enum):
 
 
 class SparseIndexParams(Checked, frozen=True, kw_only=True):
+    """Where sparse vectors and their inverted index are kept."""
+
     full_scan_threshold: Annotated[int, Meta(ge=0)] | None = None
     """Accepted for compatibility: a search takes what is faster."""
     on_disk: bool | None = None
@@ -70,6 +72,8 @@ class SparseIndexParams(Checked, frozen=True, kw_only=True):
 
 
 class SparseVectorParams(Checked, frozen=True, kw_only=True):
+    """The sparse vectors of one name."""
+
     index: SparseIndexParams | None = None
     modifier: Modifier | None = None
 
@@ -82,6 +86,8 @@ class SparseVectorConfig(Checked, frozen=True, kw_only=True):
 
 
 class SparseVectorNameConfig(Checked, frozen=True, kw_only=True):
+    """What ``create_vector_name`` takes for sparse vectors."""
+
     sparse: SparseVectorConfig
 
 

@@ -60,6 +60,8 @@ class SetPayload(Model, frozen=True, kw_only=True):
 
 
 class DeletePayload(Model, frozen=True, kw_only=True):
+    """Keys to take from payloads."""
+
     keys: list[str]
     points: list[ExtendedPointId] | None = None
     filter: Filter | None = None
@@ -69,6 +71,8 @@ class DeletePayload(Model, frozen=True, kw_only=True):
 
 
 class DeleteVectors(Model, frozen=True, kw_only=True):
+    """Names whose vectors are taken from points."""
+
     vector: list[str]
     points: list[ExtendedPointId] | None = None
     filter: Filter | None = None
@@ -78,6 +82,8 @@ class DeleteVectors(Model, frozen=True, kw_only=True):
 
 
 class UpdateVectors(Model, frozen=True, kw_only=True):
+    """Vectors of points that are there, and the filter that these have to match."""
+
     points: list[PointVectors]
     update_filter: Filter | None = None
 
@@ -89,34 +95,50 @@ def _unselected(given: SetPayload | DeletePayload | DeleteVectors) -> str | None
 
 
 class UpsertOperation(Model, frozen=True, kw_only=True):
+    """``upsert`` as an operation of ``batch_update_points``."""
+
     upsert: PointsBatch | PointsList
 
 
 class DeleteOperation(Model, frozen=True, kw_only=True):
+    """``delete`` as an operation of ``batch_update_points``."""
+
     delete: list[ExtendedPointId] | PointIdsList | FilterSelector | Filter
 
 
 class SetPayloadOperation(Model, frozen=True, kw_only=True):
+    """``set_payload`` as an operation of ``batch_update_points``."""
+
     set_payload: SetPayload
 
 
 class OverwritePayloadOperation(Model, frozen=True, kw_only=True):
+    """``overwrite_payload`` as an operation of ``batch_update_points``."""
+
     overwrite_payload: SetPayload
 
 
 class DeletePayloadOperation(Model, frozen=True, kw_only=True):
+    """``delete_payload`` as an operation of ``batch_update_points``."""
+
     delete_payload: DeletePayload
 
 
 class ClearPayloadOperation(Model, frozen=True, kw_only=True):
+    """``clear_payload`` as an operation of ``batch_update_points``."""
+
     clear_payload: list[ExtendedPointId] | PointIdsList | FilterSelector | Filter
 
 
 class UpdateVectorsOperation(Model, frozen=True, kw_only=True):
+    """``update_vectors`` as an operation of ``batch_update_points``."""
+
     update_vectors: UpdateVectors
 
 
 class DeleteVectorsOperation(Model, frozen=True, kw_only=True):
+    """``delete_vectors`` as an operation of ``batch_update_points``."""
+
     delete_vectors: DeleteVectors
 
 

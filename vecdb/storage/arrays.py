@@ -66,7 +66,7 @@ class PlacedArray:
     """
 
     def __init__(self, path: Path, expected: Expected, placement: Placement) -> None:
-        self.path = path
+        self._path = str(path)  # a Path of each file was 3 KB of every small collection
         self.placement: Placement = placement
         self.is_mapped = placement != "pinned"
         self.waits = self.is_mapped
@@ -143,6 +143,11 @@ class PlacedArray:
         self._unverified[:] = False
         self.unverified_blocks = 0
         return memory
+
+    @property
+    def path(self) -> Path:
+        """Where the file was when it was opened."""
+        return Path(self._path)
 
     def ask_for(self, rows: npt.NDArray[np.int64]) -> None:
         """Let the kernel read the pages of scattered rows, all at once, before they are used.

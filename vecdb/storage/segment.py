@@ -29,7 +29,7 @@ from vecdb.storage import files, fs, layout
 from vecdb.storage.arrays import Expected, PlacedArray, Placement
 from vecdb.storage.catalog import Bits
 from vecdb.storage.derived import Index, QuantizedVectors, without_rows
-from vecdb.storage.files import FileKind, expected_files, is_outdated
+from vecdb.storage.files import NO_VECTOR, FileKind, is_outdated
 from vecdb.storage.format import MAX_PAYLOAD, DamageError, bits_at
 from vecdb.storage.multi_files import MultiFiles, TokenIndex
 from vecdb.storage.placements import Placements
@@ -93,7 +93,6 @@ class FileSegment:
         self.damage: dict[str, str] = {}  # derived file -> what is wrong with it
         self._said: set[str] = set() if reuse is None else set(reuse._said)
         self._on_damage = on_damage
-        self._expected = expected_files(row)
         self._old = {} if reuse is None else reuse.kept_by(row)
         self._ids = self._open(files.IDS).verify()
         self._order = self._open_order()
@@ -142,13 +141,14 @@ class FileSegment:
             self.arrays[name] = old
             return old
         path = self.path / name
-        if name not in self.row.files:
+        shape = file.shape(self.rows, self.row.vectors[of] if file.per == "vector" else NO_VECTOR)
+        if name not in self.row.files or shape is None:
             raise CorruptionError(path, "the catalog does not know this file")
         expected = Expected(self._uuid, self.id, file.kind, self.row.files[name])
         with fs.must_be_readable(path) if file.derived else nullcontext():
             opened = PlacedArray(path, expected, placement)
         try:
-            self._expected[name].require(opened.header)
+            shape.require(opened.header)
         except DamageError as error:
             raise CorruptionError(path, str(error)) from None
         self.arrays[name] = opened
