@@ -6,17 +6,9 @@ from dataclasses import dataclass
 
 # What vecdb has not, and how the server calls it when it refuses it. The first that fits counts.
 NEEDS = {
-    "multivectors": r"multivector",
-    "recommend, discover": r"recommend|discover|context|relevance_feedback",
-    "fusion, prefetch, formulas": r"prefetch|fusion|rrf|formula",
-    "distance matrices": r"matri",
-    "full text": r"text|phrase|prefix",
-    "geo": r"geo_",
+    "other datatypes": r"turbo|for multivectors",
     "strict mode": r"strict_mode",
-    "slices": r"slice",
-    "other datatypes": r"datatype|turbo|uint8|float16",
-    "where memory is": r"memory|payload",
-    "inference": r"[Dd]ocument|[Ii]mage|[Ii]nference|bm25|model",
+    "inference": r"[Dd]ocument|[Ii]mage|[Ii]nference|model",
     "several machines": r"standalone mode|shard|init_from",
     "quotas": r"quota",
 }
@@ -129,9 +121,9 @@ SUITES = (
         expected=(
             Expected("test_deferred_points$", "points are found as soon as they are written"),
             Expected(
-                "::test_edit_collection_params",
-                "payloads stay on disk, and nothing is noted of what else was asked for",
-                said="on_disk_payload",
+                "test_pinned_dense_vector_storage_is_rejected|test_update_collection_memory_place",
+                "original vectors can be pinned",
+                said="assert 200 == 422",
             ),
             Expected(
                 "::test_search_matrix_(pairs|offsets)",
@@ -139,9 +131,19 @@ SUITES = (
                 said=r"1\.155\b",
             ),
             Expected(
-                "::test_search_groups_lookup_with_non_existing_collection",
-                "a refusal has other words",
-                said="doesn't exist!",
+                "test_query_full::test_recommend_lookup_validations",
+                "of two mistakes another is named first",
+                said="Fusion queries cannot be combined",
+            ),
+            Expected(
+                "test_query_full::test_query_validation",
+                "unknown fields are refused",
+                said="unknown field `vector`",
+            ),
+            Expected(
+                "test_query_full::test_random_rescore_with_offset",
+                "no points by chance come first, to be left out for an offset, as in local mode",
+                said="assert 2 == 1",
             ),
             Expected(
                 "::test_recommend_from_another_collection",
@@ -150,7 +152,7 @@ SUITES = (
             ),
             Expected(
                 "::test_update_vectors_unknown_point",
-                "unknown fields of points are refused",
+                "unknown fields are refused",
                 said="unknown field `payload`",
             ),
             Expected(
@@ -199,7 +201,6 @@ SUITES = (
         _JS,
         "packages/js-client-rest",
         (),
-        expected=(Expected("formula scoring", "fusion, prefetch, formulas"),),
     ),
     Suite("js-grpc", _JS, "packages/js-client-grpc", ()),
 )
