@@ -155,7 +155,7 @@ class Chroma(Contender):
     def fill(self, running: Running, data: Data) -> None:
         """As above; its index is there when a write has been answered."""
         configuration = {"hnsw": {"space": "cosine"}}
-        made = running.http.post(self._PATH, json={"name": "b", "configuration": configuration})
+        made = running.http.post(self._PATH, json={"name": "bench", "configuration": configuration})
         made.raise_for_status()
         self.settle(running)
         for first in range(0, data.rows, _BATCH):
@@ -171,7 +171,7 @@ class Chroma(Contender):
 
     def settle(self, running: Running) -> None:
         """Find the collection: its requests name it by an id."""
-        answer = running.http.get(f"{self._PATH}/b")
+        answer = running.http.get(f"{self._PATH}/bench")
         answer.raise_for_status()
         self._collection = f"{self._PATH}/{answer.json()['id']}"
 

@@ -117,9 +117,11 @@ def _check_lists(vectors: Any, where: str) -> None:
     problems = []
     for name, vector in named:
         at = f"{where}.?" if name else where
-        if vector == []:
+        if type(vector) is not list:  # an array, from gRPC
+            continue
+        if not vector:
             problems.append(f"{at}: dense vector must not be empty")
-        elif type(vector) is list and type(vector[0]) is list:
+        elif type(vector[0]) is list:
             lengths = [len(row) for row in vector if type(row) is list]
             other = next((length for length in lengths if length != lengths[0]), None)
             if not all(lengths):
