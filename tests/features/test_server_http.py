@@ -687,7 +687,9 @@ def test_groups(http: httpx.Client, path: str) -> None:
         for name in ("limit", "group_size"):
             text = error(http.post(url, json=body | {name: 0}), 422)
             assert text.endswith(f"[{name}: value 0 invalid, must be 1 or larger]")
-        assert "Collection none not found" in error(http.post(url, json=body | {"with_lookup": "none"}), 404)
+        assert "Collection none not found" in error(
+            http.post(url, json=body | {"with_lookup": "none"}), 404
+        )
         assert "unknown field `offset`" in error(http.post(url, json=body | {"offset": 1}), 400)
     http.delete("/collections/lookup")
 
