@@ -32,7 +32,7 @@ import psutil
 
 from benchmarks.data import Data, K
 from benchmarks.server import milvus
-from benchmarks.server.contenders import VECDB, Chroma, Contender, Running
+from benchmarks.server.contenders import VECDB, Chroma, Contender, Running, least_effort
 from benchmarks.server.load import Figures, over_grpc, over_http, post
 
 _PARTS = ("rest", "grpc", "workers", "upserts", "memory")
@@ -73,12 +73,13 @@ class Bench:
 
     def searches(self, contender: Contender, parts: set[str]) -> dict[str, Any]:
         """Over HTTP, and over gRPC where it has that, at the recall of vecdb or above."""
-        with contender.running(self.filled(contender), [self.server]) as running:
+        place = self.filled(contender)
+        figures: dict[str, Any] = {}
+        if contender.has_effort:
+            figures["effort"] = self.effort(contender, place)
+        with contender.running(place, [self.server]) as running:
             contender.settle(running)
-            effort = contender.reach(running, self.data, self.recall)
-            figures: dict[str, Any] = {"recall": contender.recall(running, self.data)}
-            if effort is not None:
-                figures["effort"] = effort
+            figures["recall"] = contender.recall(running, self.data)
             if "rest" in parts:
                 for name, with_payload, connections in (
                     ("with payload, 16", True, 16),
@@ -93,6 +94,19 @@ class Bench:
                     running.process, running.grpc_port, method, calls, 16, self.options.seconds
                 )
         return figures
+
+    def effort(self, contender: Contender, place: Path) -> int:
+        """The least that comes to the recall of vecdb; it is set."""
+
+        def found(effort: int) -> float:
+            with contender.running(place, self.options.cores) as running:
+                contender.settle(running)
+                contender.set_effort(running, effort)
+            with contender.running(place, self.options.cores) as running:
+                contender.settle(running)
+                return contender.recall(running, self.data)
+
+        return least_effort(found, self.recall)
 
     def workers(self) -> dict[str, Any]:
         """One process and two, which have both processors, as the callers have."""

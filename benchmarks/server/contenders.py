@@ -116,8 +116,11 @@ class Contender:
             time.sleep(0.5)
         raise RuntimeError(f"not indexed and at rest after {_SECONDS} seconds")
 
-    def reach(self, running: Running, data: Data, recall: float) -> int | None:
-        """Set the least search effort that comes to a recall; None: it has none to be set."""
+    has_effort = False
+
+    def set_effort(self, running: Running, effort: int) -> None:
+        """Set the effort of searches, from the next start of the server on."""
+        raise NotImplementedError(f"{self.name} has no search effort that can be set")
 
     def recall(self, running: Running, data: Data) -> float:
         """The share of true neighbours that it finds."""
@@ -175,15 +178,12 @@ class Chroma(Contender):
         answer.raise_for_status()
         self._collection = f"{self._PATH}/{answer.json()['id']}"
 
-    def reach(self, running: Running, data: Data, recall: float) -> int | None:
-        """As above: ``ef_search``."""
+    has_effort = True
 
-        def found(effort: int) -> float:
-            configuration = {"new_configuration": {"hnsw": {"ef_search": effort}}}
-            running.http.put(self._collection, json=configuration).raise_for_status()
-            return self.recall(running, data)
-
-        return least_effort(found, recall)
+    def set_effort(self, running: Running, effort: int) -> None:
+        """As above: ``ef_search``. A server goes on with that of the index it has loaded."""
+        configuration = {"new_configuration": {"hnsw": {"ef_search": effort}}}
+        running.http.put(self._collection, json=configuration).raise_for_status()
 
     def searches(self, data: Data, *, with_payload: bool) -> list[bytes]:
         """As above."""
