@@ -1,8 +1,8 @@
 """MaxSim by codes: what multivectors score by the codes of their tokens.
 
 Codes are of tokens, by the same quantizers as codes of rows. Those of a byte a number become
-float32 again, some thousand at a time, for the kernel that scores originals: that takes a third of
-what scoring them token by token takes. Those of 4 bits are looked up, in the blocks of 32 in which
+float32 again, some thousand at a time, for the kernel that scores originals: that takes less than
+half of what scoring them token by token takes. Those of 4 bits are looked up, in the blocks of 32 in which
 they are stored, by each token of the query in turn.
 """
 
