@@ -114,6 +114,8 @@ Search = Callable[[Floats], list[Any]]
 """The ids that a query finds."""
 Ways = dict[str, Search]
 """Ways to search, by name."""
+Asked = tuple[Floats, set[Any]]
+"""A query, and the ids that an exact search finds."""
 Figures = dict[str, dict[str, float]]
 """Of each way: milliseconds, recall, and originals that are read, if they are known."""
 
@@ -260,13 +262,12 @@ def edge_ways(folder: Path, passages: Passages, *, plain: bool) -> tuple[Ways, d
     return {"exact": lambda query: ids(query, exact), **ways, "rerank": rerank}, info
 
 
-def measure(ways: Ways, queries: list[Floats], truth: Search, of_vecdb: OfVecdb) -> Figures:
+def measure(ways: Ways, asked: list[Asked], of_vecdb: OfVecdb) -> Figures:
     """Print milliseconds and recall of each way, in turns."""
     times: dict[str, list[float]] = {name: [] for name in ways}
     found = dict.fromkeys(ways, 0)
     read = dict.fromkeys(ways, 0)
-    for query in queries:
-        wanted = set(truth(query))
+    for query, wanted in asked:
         for name, search in ways.items():
             of_vecdb.explain, of_vecdb.read = True, 0
             search(query)
@@ -281,8 +282,8 @@ def measure(ways: Ways, queries: list[Floats], truth: Search, of_vecdb: OfVecdb)
         figures[name] = {
             "p50": round(float(np.median(each)), 3),
             "p95": round(float(np.percentile(each, 95)), 3),
-            "recall": round(found[name] / (_LIMIT * len(queries)), 4),
-            **({"read": round(read[name] / len(queries), 1)} if read[name] else {}),
+            "recall": round(found[name] / (_LIMIT * len(asked)), 4),
+            **({"read": round(read[name] / len(asked), 1)} if read[name] else {}),
         }
         print(name, json.dumps(figures[name]), flush=True)
     return figures
@@ -305,7 +306,9 @@ def print_beside(figures: Figures) -> None:
             print(f"{name} {its['p50']} ms, {other} {p50} ms: {p50 / its['p50']:.0%}", flush=True)
 
 
-def _beside_edge(folder: Path, passages: Passages, count: int, *, edge: str) -> OfVecdb:
+def _beside_edge(
+    folder: Path, passages: Passages, count: int, *, edge: str
+) -> tuple[OfVecdb, list[Asked]]:
     """Both in turns, of the same passages. ``edge``: "hnsw", "plain", or "" for none."""
     of_vecdb = OfVecdb(folder / f"vecdb-{passages.rows}", passages)
     print(f"vecdb {passages.rows}", of_vecdb.seconds, "seconds", flush=True)
@@ -316,8 +319,9 @@ def _beside_edge(folder: Path, passages: Passages, count: int, *, edge: str) -> 
         found, info = edge_ways(path, passages, plain=edge == "plain")
         print(f"edge {edge} {passages.rows}", json.dumps(info), flush=True)
         ways |= {f"edge {edge} {name}": search for name, search in found.items()}
-    print_beside(measure(ways, passages.queries(count), mine["exact"], of_vecdb))
-    return of_vecdb
+    asked = [(query, set(mine["exact"](query))) for query in passages.queries(count)]
+    print_beside(measure(ways, asked, of_vecdb))
+    return of_vecdb, asked
 
 
 def main() -> None:
@@ -327,7 +331,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--rows", type=int, default=20_000)
     parser.add_argument("--graph-rows", type=int, default=1000)
-    parser.add_argument("--queries", type=int, default=30)
+    parser.add_argument("--queries", type=int, default=20)
     parser.add_argument("--without-edge", action="store_true")
     arguments = parser.parse_args()
     folder, count = arguments.folder, arguments.queries
@@ -336,15 +340,13 @@ def main() -> None:
         _beside_edge(folder, Passages(arguments.graph_rows), count, edge="hnsw")
     passages = Passages(arguments.rows)
     edge = "" if arguments.without_edge else "plain"
-    of_vecdb = _beside_edge(folder, passages, count, edge=edge)
-    exact = of_vecdb.ways()["exact"]
+    of_vecdb, asked = _beside_edge(folder, passages, count, edge=edge)
     for name, codes in {"no codes": "Disabled", **CODES}.items():
         print(name, json.dumps(of_vecdb.configure(on_disk=True, codes=codes)), flush=True)
         ways = of_vecdb.ways_by_codes()
         if codes == "Disabled":
             ways = {way: search for way, search in ways.items() if way.startswith("recall")}
-        named = {f"{name}, {way}": search for way, search in ways.items()}
-        measure(named, passages.queries(count), exact, of_vecdb)
+        measure({f"{name}, {way}": search for way, search in ways.items()}, asked, of_vecdb)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
 Codes are of tokens, by the same quantizers as codes of rows. Those of a byte a number become
 float32 again, some thousand at a time, for the kernel that scores originals: that takes less than
-half of what scoring them token by token takes. Those of 4 bits are looked up, in the blocks of 32 in which
-they are stored, by each token of the query in turn.
+half of what scoring them token by token takes. Those of 4 bits are looked up, in the blocks of 32
+in which they are stored, by each token of the query in turn.
 """
 
 from __future__ import annotations
