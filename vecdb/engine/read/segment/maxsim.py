@@ -119,7 +119,7 @@ def _of_rows(search: SegmentSearch, tokens: Floats, rows: Offsets) -> Best:
     """The best of some rows."""
     metric = search.vector.metric
     files = search.segment_view.segment.multivectors(search.vector.name)
-    if files is not None:  # nothing need be copied
+    if files is not None and at_hand():  # nothing need be copied
         rows = rows[files.offsets[rows + 1] > files.offsets[rows]]
         return _best(rescored(MultiQuery(metric, tokens), files, rows), rows, search.limit)
     block = search.segment_view.segment.block(search.vector.name, rows)
