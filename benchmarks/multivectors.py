@@ -1,14 +1,19 @@
 """Multivectors beside Qdrant Edge: passages of made-up tokens, as late interaction has them.
 
-    python -m benchmarks.multivectors FOLDER                20000 passages; Edge if it is installed
-    python -m benchmarks.multivectors FOLDER --rows 2000
-    python -m benchmarks.multivectors FOLDER --plain        without HNSW, which takes Edge hours
+    python -m benchmarks.multivectors FOLDER                 20000 passages; Edge if it is installed
+    python -m benchmarks.multivectors FOLDER --graph-rows 0  Edge without HNSW only
+
+All passages are searched by both, by Edge without HNSW: to make that takes it hours. Of
+``--graph-rows`` passages it has HNSW; beside each of its efforts stands the fastest way of vecdb
+that finds as much. Then the originals of all passages are on disk, with each quantization in turn:
+``read`` is how many of them a search reads.
 
 A passage is of one of some topics, and has some 60 tokens of 128 numbers: each is a word, moved by
 the topic and by the passage, under Cosine. A query has 32 tokens: some words of a passage, moved a
-little, and others made of these, as ColBERT's masks are. The folder keeps both databases: a second
-run measures only. Queries go to both in turns, on one thread; recall is that of the ten best of an
-exact search. The last line is of reranking 100 points, which a search by a dense vector found.
+little, and others made of these, as ColBERT's masks are. The folder keeps the databases: a second
+run measures, and quantizes again; with ``taskset -c 1`` on one processor. Queries go to both in
+turns; recall is that of the ten best of an exact search; ``rerank`` is of 100 points that a search
+by a dense vector found.
 """
 
 from __future__ import annotations
@@ -24,7 +29,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.turns import in_turns, percentiles
 from vecdb import VecDB, models
 
 Floats = npt.NDArray[np.float32]
@@ -32,6 +36,11 @@ Floats = npt.NDArray[np.float32]
 DIM = 128
 _WORDS, _MEANINGS, _TOPICS, _LENGTH, _TOKENS, _SEED = 20_000, 3000, 200, 60, 32, 1
 _BATCH = 250
+CODES: dict[str, Any] = {
+    "scalar": {"scalar": {"type": "int8"}},
+    "binary": {"binary": {}},
+    "product": {"product": {"compression": "x16"}},
+}
 _LIMIT, _PREFETCHED = 10, 100
 
 
@@ -103,19 +112,33 @@ def middle(tokens: Floats) -> Floats:
 
 Search = Callable[[Floats], list[Any]]
 """The ids that a query finds."""
-Contender = tuple[dict[str, Search], dict[str, Any]]
-"""Ways to search, by name, and what is known of the database."""
+Ways = dict[str, Search]
+"""Ways to search, by name."""
+Asked = tuple[Floats, set[Any]]
+"""A query, and the ids that an exact search finds."""
+Figures = dict[str, dict[str, float]]
+"""Of each way: milliseconds, recall, and originals that are read, if they are known."""
 
 
-def vecdb_contender(folder: Path, passages: Passages) -> Contender:
-    """Fill a database, if it is not there."""
-    is_new = not folder.exists()
-    db = VecDB(folder, sync="never")
-    started = time.perf_counter()
-    if is_new:
+class OfVecdb:
+    """A database of vecdb, which is filled if it is not there."""
+
+    def __init__(self, folder: Path, passages: Passages) -> None:
+        is_new = not folder.exists()
+        self._db = VecDB(folder, sync="never")
+        started = time.perf_counter()
+        if is_new:
+            self._fill(passages)
+        self.configure(on_disk=False, codes="Disabled")
+        self.seconds = round(time.perf_counter() - started, 1)
+        self.explain = False
+        """Whether searches say how many originals they have read."""
+        self.read = 0
+
+    def _fill(self, passages: Passages) -> None:
         many = models.MultiVectorConfig(comparator=models.MultiVectorComparator.MAX_SIM)
         cosine = models.Distance.COSINE
-        db.create_collection(
+        self._db.create_collection(
             "c",
             {
                 "tokens": models.VectorParams(size=DIM, distance=cosine, multivector_config=many),
@@ -124,42 +147,63 @@ def vecdb_contender(folder: Path, passages: Passages) -> Contender:
         )
         for numbers, batch in passages.batches():
             vectors = {"tokens": batch, "middle": [middle(tokens) for tokens in batch]}
-            db.upsert("c", models.Batch(ids=list(numbers), vectors=vectors))
-    db.flush("c")
-    db.wait_for_optimizer("c")
-    report = db.memory_report("c")["parts"]
-    info = {
-        "seconds": round(time.perf_counter() - started, 1),
-        "segments": db.get_collection("c").segments_count,
-        "index_bytes": report["indexes"]["file"] + report["sketches"]["file"],
-        "originals_bytes": report["originals"]["file"],
-    }
+            self._db.upsert("c", models.Batch(ids=list(numbers), vectors=vectors))
+        self._db.flush("c")
 
-    def ids(query: Floats, **given: Any) -> list[Any]:
-        found = db.query_points(
-            "c", query, using="tokens", limit=_LIMIT, with_payload=False, **given
+    def configure(self, *, on_disk: bool, codes: Any) -> dict[str, Any]:
+        """Place originals, and quantize them. Returns what is then where."""
+        started = time.perf_counter()
+        tokens: Any = {"on_disk": on_disk, "quantization_config": codes}
+        self._db.update_collection("c", vectors_config={"tokens": tokens})
+        self._db.wait_for_optimizer("c")
+        parts = self._db.memory_report("c")["vectors"]["tokens"]
+        return {
+            "seconds": round(time.perf_counter() - started, 1),
+            "segments": self._db.get_collection("c").segments_count,
+            **{f"{part}_bytes": parts[part]["file"] for part in sorted(parts)},
+        }
+
+    def ids(self, query: Floats, **given: Any) -> list[Any]:
+        """The ids that a search finds."""
+        answer = self._db.query_points(
+            "c",
+            query,
+            using="tokens",
+            limit=_LIMIT,
+            with_payload=False,
+            explain=self.explain,
+            **given,
         )
-        return [point.id for point in found.points]
+        stages = [stage for segment in answer.explanation or [] for stage in segment.stages]
+        self.read = sum(stage.rows for stage in stages if stage.by == "originals")
+        return [point.id for point in answer.points]
 
-    def rerank(query: Floats) -> list[Any]:
+    def rerank(self, query: Floats) -> list[Any]:
+        """Of a search by a dense vector."""
         first = models.Prefetch(query=middle(query), using="middle", limit=_PREFETCHED)
-        return ids(query, prefetch=first)
+        return self.ids(query, prefetch=first)
 
-    recalls = {f"recall {r}": models.SearchParams(recall=r) for r in (0.9, 0.97, 0.99)}
-    ways: dict[str, Search] = {
-        name: lambda query, params=params: ids(query, search_params=params)  # type: ignore[misc]
-        for name, params in recalls.items()
-    }
-    exact = models.SearchParams(exact=True)
-    return {
-        "exact": lambda query: ids(query, search_params=exact),
-        "default": ids,
-        **ways,
-        "rerank": rerank,
-    }, info
+    def ways(self) -> Ways:
+        """Without codes, where originals are in RAM."""
+        return {
+            **self._by({"exact": {"exact": True}, "default": {}}),
+            **self._by({f"recall {r}": {"recall": r} for r in (0.8, 0.9, 0.97, 0.99)}),
+            "rerank": self.rerank,
+        }
+
+    def ways_by_codes(self) -> Ways:
+        """With them, where originals are on disk."""
+        return {
+            **self._by({f"recall {r}": {"recall": r} for r in (0.9, 0.97, 0.99)}),
+            **self._by({"oversampling 4": {"quantization": {"oversampling": 4.0}}}),
+            **self._by({"codes only": {"quantization": {"rescore": False}}}),
+        }
+
+    def _by(self, params: dict[str, dict[str, Any]]) -> Ways:
+        return {name: partial(self.ids, search_params=each) for name, each in params.items()}
 
 
-def edge_contender(folder: Path, passages: Passages, *, plain: bool) -> Contender:
+def edge_ways(folder: Path, passages: Passages, *, plain: bool) -> tuple[Ways, dict[str, Any]]:
     """The same of Qdrant Edge, with HNSW over multivectors, or ``plain``: all are compared."""
     import qdrant_edge as edge
 
@@ -208,8 +252,8 @@ def edge_contender(folder: Path, passages: Passages, *, plain: bool) -> Contende
         nearest = edge.Query.Nearest(middle(query).tolist(), using="middle")
         return ids(query, prefetch=[edge.Prefetch(query=nearest, limit=_PREFETCHED)])
 
-    ways: dict[str, Search] = {
-        f"ef {ef}": lambda query, ef=ef: ids(query, edge.SearchParams(hnsw_ef=ef))  # type: ignore[misc]
+    ways: Ways = {
+        f"ef {ef}": partial(ids, params=edge.SearchParams(hnsw_ef=ef))
         for ef in (16, 32, 64, 128, 256)
     }
     exact = edge.SearchParams(exact=True)
@@ -218,14 +262,66 @@ def edge_contender(folder: Path, passages: Passages, *, plain: bool) -> Contende
     return {"exact": lambda query: ids(query, exact), **ways, "rerank": rerank}, info
 
 
-def measure(ways: dict[str, Search], queries: list[Floats], truth: str) -> None:
-    """Print milliseconds and recall of each way; ``truth`` is the exact one."""
-    found = in_turns(ways, queries)
-    wanted = [set(ids) for ids in found[truth][1]]
-    for name, (seconds, answers) in found.items():
-        hits = sum(len(w.intersection(ids)) for w, ids in zip(wanted, answers, strict=True))
-        recall = round(hits / (_LIMIT * len(queries)), 4)
-        print(name, json.dumps({**percentiles(seconds, 1e-3), "recall": recall}), flush=True)
+def measure(ways: Ways, asked: list[Asked], of_vecdb: OfVecdb) -> Figures:
+    """Print milliseconds and recall of each way, in turns."""
+    times: dict[str, list[float]] = {name: [] for name in ways}
+    found = dict.fromkeys(ways, 0)
+    read = dict.fromkeys(ways, 0)
+    for query, wanted in asked:
+        for name, search in ways.items():
+            of_vecdb.explain, of_vecdb.read = True, 0
+            search(query)
+            read[name] += of_vecdb.read
+            of_vecdb.explain = False
+            started = time.perf_counter()
+            answer = search(query)
+            times[name].append(1e3 * (time.perf_counter() - started))
+            found[name] += len(wanted.intersection(answer))
+    figures: Figures = {}
+    for name, each in times.items():
+        figures[name] = {
+            "p50": round(float(np.median(each)), 3),
+            "p95": round(float(np.percentile(each, 95)), 3),
+            "recall": round(found[name] / (_LIMIT * len(asked)), 4),
+            **({"read": round(read[name] / len(asked), 1)} if read[name] else {}),
+        }
+        print(name, json.dumps(figures[name]), flush=True)
+    return figures
+
+
+def print_beside(figures: Figures) -> None:
+    """Beside each of Edge's ways the fastest of vecdb's that finds as much."""
+    for name, its in figures.items():
+        if not name.startswith("edge"):
+            continue
+        better = [
+            (mine["p50"], other)
+            for other, mine in figures.items()
+            if other.startswith("vecdb")
+            and mine["recall"] >= its["recall"]
+            and other.endswith("rerank") == name.endswith("rerank")
+        ]
+        if better:
+            p50, other = min(better)
+            print(f"{name} {its['p50']} ms, {other} {p50} ms: {p50 / its['p50']:.0%}", flush=True)
+
+
+def _beside_edge(
+    folder: Path, passages: Passages, count: int, *, edge: str
+) -> tuple[OfVecdb, list[Asked]]:
+    """Both in turns, of the same passages. ``edge``: "hnsw", "plain", or "" for none."""
+    of_vecdb = OfVecdb(folder / f"vecdb-{passages.rows}", passages)
+    print(f"vecdb {passages.rows}", of_vecdb.seconds, "seconds", flush=True)
+    mine = of_vecdb.ways()
+    ways = {f"vecdb {name}": search for name, search in mine.items()}
+    if edge:
+        path = folder / f"edge-{edge}-{passages.rows}"
+        found, info = edge_ways(path, passages, plain=edge == "plain")
+        print(f"edge {edge} {passages.rows}", json.dumps(info), flush=True)
+        ways |= {f"edge {edge} {name}": search for name, search in found.items()}
+    asked = [(query, set(mine["exact"](query))) for query in passages.queries(count)]
+    print_beside(measure(ways, asked, of_vecdb))
+    return of_vecdb, asked
 
 
 def main() -> None:
@@ -234,22 +330,23 @@ def main() -> None:
     )
     parser.add_argument("folder", type=Path)
     parser.add_argument("--rows", type=int, default=20_000)
-    parser.add_argument("--queries", type=int, default=100)
+    parser.add_argument("--graph-rows", type=int, default=1000)
+    parser.add_argument("--queries", type=int, default=20)
     parser.add_argument("--without-edge", action="store_true")
-    parser.add_argument("--plain", action="store_true", help="Edge without HNSW")
     arguments = parser.parse_args()
-    arguments.folder.mkdir(parents=True, exist_ok=True)
+    folder, count = arguments.folder, arguments.queries
+    folder.mkdir(parents=True, exist_ok=True)
+    if arguments.graph_rows and not arguments.without_edge:
+        _beside_edge(folder, Passages(arguments.graph_rows), count, edge="hnsw")
     passages = Passages(arguments.rows)
-    ways: dict[str, Search] = {}
-    edge = partial(edge_contender, plain=arguments.plain)
-    makes: dict[str, Callable[[Path, Passages], Contender]] = {"vecdb": vecdb_contender}
-    if not arguments.without_edge:
-        makes["qdrant-edge-plain" if arguments.plain else "qdrant-edge"] = edge
-    for name, make in makes.items():
-        found, info = make(arguments.folder / f"{name}-{arguments.rows}", passages)
-        print(name, json.dumps(info), flush=True)
-        ways |= {f"{name} {way}": search for way, search in found.items()}
-    measure(ways, passages.queries(arguments.queries), "vecdb exact")
+    edge = "" if arguments.without_edge else "plain"
+    of_vecdb, asked = _beside_edge(folder, passages, count, edge=edge)
+    for name, codes in {"no codes": "Disabled", **CODES}.items():
+        print(name, json.dumps(of_vecdb.configure(on_disk=True, codes=codes)), flush=True)
+        ways = of_vecdb.ways_by_codes()
+        if codes == "Disabled":
+            ways = {way: search for way, search in ways.items() if way.startswith("recall")}
+        measure({f"{name}, {way}": search for way, search in ways.items()}, asked, of_vecdb)
 
 
 if __name__ == "__main__":

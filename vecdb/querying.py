@@ -28,7 +28,7 @@ from vecdb.engine.read.request import (
 from vecdb.engine.read.values import Values
 from vecdb.engine.read.within import within
 from vecdb.engine.view import View
-from vecdb.errors import ClosedError
+from vecdb.errors import ClosedError, NotFoundError
 from vecdb.ids import keys_of
 from vecdb.models.validation import read
 from vecdb.qdrant_arguments import OfPoints, Unpack
@@ -327,5 +327,8 @@ class Querying(Writing):
         if given is None:
             return None
         asked = models.parse_with_lookup(given)
-        view = self._view_of(asked.collection)
+        try:
+            view = self._view_of(asked.collection)
+        except NotFoundError as error:
+            raise NotFoundError(f"with_lookup: {error}") from None
         return view, reader.wanted(view, asked.with_payload, asked.with_vectors, "with_lookup.")

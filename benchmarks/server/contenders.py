@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,10 @@ from benchmarks.server.load import post
 _BATCH = 500
 _SECONDS = 600
 _REST = 5.0
+ASKED = 300
+"""Searches of which recall is measured."""
+EFFORTS = (10, 12, 16, 20, 24, 32, 40, 50, 64, 80, 100, 150, 200, 400)
+"""Of graphs: how many candidates a search keeps."""
 VECDB = (
     f"{shlex.quote(sys.executable)} -m vecdb serve {{directory}} "
     "--port {port} --grpc-port {grpc_port} --sync {sync}"
@@ -30,22 +34,26 @@ VECDB = (
 
 class Contender:
     """One that speaks Qdrant's interface. ``command``: how it is started, with places for
-    ``{directory}``, ``{port}``, ``{grpc_port}`` and ``{sync}``."""
+    ``{directory}`` (or ``{filled}``: the database that vecdb has filled), ``{port}``,
+    ``{grpc_port}`` and ``{sync}``."""
 
     def __init__(self, name: str, command: str) -> None:
         self.name = name
-        self.command = command
+        self.command = command.replace("{filled}", "{directory}")
+        self.opens_vecdbs = "{filled}" in command
 
     @contextmanager
-    def running(self, directory: Path, core: int, sync: str = "never") -> Iterator[Running]:
-        """The server, on one processor, for the length of the block."""
+    def running(
+        self, directory: Path, cores: Sequence[int], sync: str = "never"
+    ) -> Iterator[Running]:
+        """The server, on these processors, for the length of the block."""
         ports = {"port": _free_port(), "grpc_port": _free_port()}
         words = shlex.split(self.command.format(directory=directory / "db", sync=sync, **ports))
         with (directory / "log").open("ab") as log:
             process = subprocess.Popen(
                 words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=directory
             )
-        psutil.Process(process.pid).cpu_affinity([core])
+        psutil.Process(process.pid).cpu_affinity(list(cores))
         try:
             with httpx.Client(
                 base_url=f"http://127.0.0.1:{ports['port']}", timeout=_SECONDS, trust_env=False
@@ -92,7 +100,32 @@ class Contender:
             ]
             body = msgspec.json.encode({"points": points})
             running.put("/collections/b/points?wait=true", body)
-        _wait_for_rest(running)
+        self.settle(running)
+
+    def settle(self, running: Running) -> None:
+        """Wait until all is indexed, and stays as it is: seconds after a load vecdb merges what the
+        load has left, which takes half of the processor from the searches meanwhile."""
+        deadline, since, before = time.monotonic() + _SECONDS, time.monotonic(), None
+        while time.monotonic() < deadline:
+            info = running.http.get("/collections/b").json()["result"]
+            state = info["status"], info["segments_count"], info["indexed_vectors_count"]
+            if state != before or state[0] != "green" or not state[2]:
+                since, before = time.monotonic(), state
+            elif time.monotonic() - since > _REST:
+                return
+            time.sleep(0.5)
+        raise RuntimeError(f"not indexed and at rest after {_SECONDS} seconds")
+
+    has_effort = False
+
+    def set_effort(self, running: Running, effort: int) -> None:
+        """Set the effort of searches, from the next start of the server on."""
+        raise NotImplementedError(f"{self.name} has no search effort that can be set")
+
+    def recall(self, running: Running, data: Data) -> float:
+        """The share of true neighbours that it finds."""
+        asked = self.searches(data, with_payload=False)[:ASKED]
+        return data.recall([self.found(running.ask(each)) for each in asked])
 
     def searches(self, data: Data, *, with_payload: bool) -> list[bytes]:
         """A request for each query."""
@@ -117,20 +150,17 @@ class Chroma(Contender):
     ready = "/api/v2/heartbeat"
     _PATH = "/api/v2/tenants/default_tenant/databases/default_database/collections"
 
-    def __init__(self, ef: int = 100) -> None:
+    def __init__(self) -> None:
         chroma = shlex.quote(str(Path(sys.executable).with_name("chroma")))
         super().__init__("ChromaDB", f"{chroma} run --path {{directory}} --port {{port}}")
-        self._ef = ef
         self._collection = ""
 
     def fill(self, running: Running, data: Data) -> None:
         """As above; its index is there when a write has been answered."""
-        hnsw = {"space": "cosine", "ef_search": self._ef}
-        made = running.http.post(
-            self._PATH, json={"name": "bench", "configuration": {"hnsw": hnsw}}
-        )
+        configuration = {"hnsw": {"space": "cosine"}}
+        made = running.http.post(self._PATH, json={"name": "bench", "configuration": configuration})
         made.raise_for_status()
-        self._collection = f"{self._PATH}/{made.json()['id']}"
+        self.settle(running)
         for first in range(0, data.rows, _BATCH):
             rows = range(first, min(first + _BATCH, data.rows))
             body: dict[str, Any] = {
@@ -141,6 +171,19 @@ class Chroma(Contender):
                 body["metadatas"] = [_flat(data.payload[n]) for n in rows]
             answer = running.http.post(f"{self._collection}/upsert", json=body)
             answer.raise_for_status()
+
+    def settle(self, running: Running) -> None:
+        """Find the collection: its requests name it by an id."""
+        answer = running.http.get(f"{self._PATH}/bench")
+        answer.raise_for_status()
+        self._collection = f"{self._PATH}/{answer.json()['id']}"
+
+    has_effort = True
+
+    def set_effort(self, running: Running, effort: int) -> None:
+        """As above: ``ef_search``. A server goes on with that of the index it has loaded."""
+        configuration = {"new_configuration": {"hnsw": {"ef_search": effort}}}
+        running.http.put(self._collection, json=configuration).raise_for_status()
 
     def searches(self, data: Data, *, with_payload: bool) -> list[bytes]:
         """As above."""
@@ -158,6 +201,14 @@ class Chroma(Contender):
     def found(self, answer: Any) -> list[int]:
         """As above."""
         return [int(id) for id in answer["ids"][0]]
+
+
+def least_effort(found: Callable[[int], float], recall: float) -> int:
+    """The first effort whose recall is that, or more; the largest if none is. It is set last."""
+    for effort in EFFORTS:
+        if found(effort) >= recall:
+            return effort
+    return EFFORTS[-1]
 
 
 def _flat(payload: dict[str, Any]) -> dict[str, Any]:
@@ -202,18 +253,3 @@ def _free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
-
-
-def _wait_for_rest(running: Running) -> None:
-    """Wait until all is indexed, and stays as it is: seconds after a load vecdb merges what the
-    load has left, which takes half of the processor from the searches meanwhile."""
-    deadline, since, before = time.monotonic() + _SECONDS, time.monotonic(), None
-    while time.monotonic() < deadline:
-        info = running.http.get("/collections/b").json()["result"]
-        state = info["status"], info["segments_count"], info["indexed_vectors_count"]
-        if state != before or state[0] != "green" or not state[2]:
-            since, before = time.monotonic(), state
-        elif time.monotonic() - since > _REST:
-            return
-        time.sleep(0.5)
-    raise RuntimeError(f"not indexed and at rest after {_SECONDS} seconds")

@@ -7,17 +7,15 @@ import socket
 import sys
 import threading
 import time
-from pathlib import Path
 from typing import Any
 
 import psutil
 
 from benchmarks.data import Data, K
-from benchmarks.server.contenders import Contender, Running
+from benchmarks.server.contenders import ASKED, Contender, Running, least_effort
 from benchmarks.server.load import WARM_UP, Figures, cpu_seconds, figures_of
 
 _BATCH = 500
-_EF = 100
 _FIELDS = ("id", "vector")
 
 
@@ -37,12 +35,10 @@ class Milvus(Contender):
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", running.port)) == 0
 
+    def fill(self, running: Running, data: Data) -> None:
+        """As above, by its client."""
+        from pymilvus import DataType, MilvusClient
 
-def measure(data: Data, place: Path, core: int, seconds: float) -> dict[str, Any]:
-    """Its recall, and its searches for ids by 16 threads and by one."""
-    from pymilvus import DataType, MilvusClient
-
-    with Milvus().running(place, core) as running:
         client = MilvusClient(uri=f"http://127.0.0.1:{running.port}")
         schema = client.create_schema()
         schema.add_field("id", DataType.INT64, is_primary=True)
@@ -59,18 +55,33 @@ def measure(data: Data, place: Path, core: int, seconds: float) -> dict[str, Any
         client.flush("b")
         client.release_collection("b")  # loading makes the index, if it is not loaded
         client.load_collection("b")
-        queries = [query.tolist() for query in data.queries]
-
-        def search(number: int) -> list[int]:
-            query = queries[number % len(queries)]
-            (hits,) = client.search("b", [query], limit=K, search_params={"params": {"ef": _EF}})
-            return [hit["id"] for hit in hits]
-
-        found: dict[str, Any] = {"recall": data.recall([search(n) for n in range(200)])}
-        for threads in (16, 1):
-            found[f"by its client, {threads}"] = _load(running.process, search, threads, seconds)
         client.close()
-        return found
+
+
+def measure(running: Running, data: Data, recall: float, seconds: float) -> dict[str, Any]:
+    """Its recall, at least that, and its searches for ids by 16 threads and by one."""
+    from pymilvus import MilvusClient
+
+    client = MilvusClient(uri=f"http://127.0.0.1:{running.port}")
+    client.load_collection("b")
+    queries = [query.tolist() for query in data.queries]
+
+    def search(number: int, effort: int) -> list[int]:
+        query = queries[number % len(queries)]
+        (hits,) = client.search("b", [query], limit=K, search_params={"params": {"ef": effort}})
+        return [hit["id"] for hit in hits]
+
+    def found(effort: int) -> float:
+        return data.recall([search(n, effort) for n in range(ASKED)])
+
+    effort = least_effort(found, recall)
+    figures: dict[str, Any] = {"recall": found(effort), "effort": effort}
+    for threads in (16, 1):
+        figures[f"by its client, {threads}"] = _load(
+            running.process, lambda number: search(number, effort), threads, seconds
+        )
+    client.close()
+    return figures
 
 
 def _load(server: psutil.Process, search: Any, threads: int, seconds: float) -> Figures:

@@ -58,8 +58,8 @@ def segments_are_shown(context: BrowserContext, server: Server) -> None:
     [row] = rows(page, "Segments")
     assert row[0] == segment["id"].lstrip("0")
     assert row[1:5] == ["file", f"{POINTS:,}", "0", "unnamed"]
-    assert row[5] == f"{size(vector['bytes'])}, RAM"
-    assert row[6] == "binary, RAM"
+    assert row[5] == f"{size(vector['bytes'])}, {vector['placement']}"
+    assert row[6] == f"binary, {vector['codes_placement']}"
     assert row[7].startswith(f"{vector['index']['partitions']} partitions")
     page = tab.open(ODD)
     assert [row[4] for row in rows(page, "Segments")] == ["text", "image"]

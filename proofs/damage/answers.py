@@ -17,6 +17,8 @@ from proofs.model.oracle import Oracle
 from proofs.model.sparse import MODIFIERS, given
 from vecdb import ids
 from vecdb.engine.read.answer import public_scores
+from vecdb.engine.read.segment.multi_query import MultiQuery
+from vecdb.engine.read.segment.token_codes import scores_by_codes
 from vecdb.engine.view import live_rows
 from vecdb.errors import CorruptionError, VecdbError
 
@@ -139,19 +141,23 @@ def _scores_by_codes(collection: Any, name: str, query: Any) -> dict[Any, float]
     store = collection._store
     vector = store.schema[name]
     if vector.distance == "Cosine":
-        query = query / np.linalg.norm(query)
+        query = query / np.linalg.norm(query, axis=-1, keepdims=True)
     found: dict[Any, float] = {}
     for segment_view in store.view.segments:
         quantized = getattr(segment_view.segment, "quantized", {}).get(name)
         if quantized is None:
             continue
-        rows = np.arange(segment_view.segment.rows)
-        codes = quantized.codes.verify().reshape(quantized.quantizer.codes_shape(len(rows)))
-        scores = quantized.quantizer.prepare(query).score_rows(codes, rows)
+        rows = live_rows(segment_view.alive, segment_view.segment.rows)
+        if vector.is_multi:
+            offsets = segment_view.segment.multivectors(name).offsets
+            rows = rows[offsets[rows + 1] > offsets[rows]]
+            scores = scores_by_codes(quantized, offsets, rows, MultiQuery(vector.metric, query))
+        else:
+            shape = quantized.quantizer.codes_shape(segment_view.segment.rows)
+            codes = quantized.codes.verify().reshape(shape)
+            scores = quantized.quantizer.prepare(query).score_rows(codes, rows)
         keys = [ids.external(segment_view.segment.key(row)) for row in rows.tolist()]
-        live = live_rows(segment_view.alive, len(rows)).tolist()
-        public = public_scores(vector.metric, scores.tolist())
-        found |= {keys[row]: public[row] for row in live}
+        found |= dict(zip(keys, public_scores(vector.metric, scores.tolist()), strict=True))
     return found
 
 

@@ -208,6 +208,27 @@ COLLECTIONS: dict[str, Spec] = {
             "second": [("upsert", 320, 9), ("set", [2, 43]), ("flush",)],
         },
     ),
+    # Codes of tokens, with an index and without one, of which nothing is read from RAM.
+    "many-codes": Spec(
+        {"m": (6, "Many Dot"), "k": (5, "Many Euclid")},
+        {
+            "vectors_config": {
+                name: _vector(
+                    *(size, distance),
+                    on_disk=True,
+                    multivector_config={"comparator": "max_sim"},
+                    quantization_config=codes,
+                )
+                for name, size, distance, codes in (
+                    ("m", 6, "Dot", SCALAR),
+                    ("k", 5, "Euclid", PRODUCT),
+                )
+            }
+        },
+        mapped=("tokens.m", "tokens.k", "codes.m", "codes.k"),
+        rebuild={"vectors_config": {"m": {"quantization_config": QUANTILE}}},
+        **_WRITES,
+    ),
     # No vectors. Nothing asks for other codes here: all segments become one.
     "payloads": Spec(
         {},
@@ -243,5 +264,16 @@ COLLECTIONS: dict[str, Spec] = {
         fourth=[("set", [5])],
     ),
 }
-ORDER = ["scalar", "binary", "named", "indexed", "sparse", "multi", "payloads", "large", "plain"]
+ORDER = [
+    "scalar",
+    "binary",
+    "named",
+    "indexed",
+    "sparse",
+    "multi",
+    "many-codes",
+    "payloads",
+    "large",
+    "plain",
+]
 """``plain`` is last: the process dies in it."""

@@ -12,23 +12,6 @@ from pathlib import Path
 FLOWS = Path(__file__).with_name("flows")
 
 
-# What vecdb has not, and how an error says that a test needs it.
-NEEDS = {
-    "text match": r"'(?:text|text_any|phrase)': Qdrant's, not supported|TextIndexParams",
-    "multivectors": r"'multivector_config'|MultiVector",
-}
-
-
-@dataclass(frozen=True)
-class Expected:
-    """Tests of a program that pass on Qdrant's local mode and fail on vecdb, and may. ``tests``: a
-    pattern of their names, ``class::test[parameters]``, found anywhere. ``need``: one of NEEDS, of
-    which the error must speak."""
-
-    tests: str
-    need: str
-
-
 @dataclass(frozen=True)
 class Integration:
     """One program. ``requirements``: pinned, its own distribution first. ``bare``: those installed
@@ -40,7 +23,6 @@ class Integration:
     tests: tuple[str, ...] = ()
     flows: str | None = None
     bare: tuple[str, ...] = ()
-    expected: tuple[Expected, ...] = ()
 
     @property
     def distribution(self) -> str:
@@ -107,7 +89,6 @@ INTEGRATIONS = (
         "docarray",
         ("docarray==0.41.0", "qdrant-client==1.15.1"),
         flows="test_docarray.py",
-        expected=(Expected("test_words", "text match"),),
     ),
     Integration(
         "semantic-kernel",
@@ -118,7 +99,6 @@ INTEGRATIONS = (
         "langgraph-store",
         ("langgraph-store-qdrant==0.1.0", "qdrant-client==1.20.0"),
         flows="test_langgraph_store.py",
-        expected=(Expected(r"nearest_come_first|awaited\[with\]", "multivectors"),),
     ),
     Integration(
         "langchain-standard",

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from proofs.integrations import pages
-from proofs.integrations.catalog import INTEGRATIONS, Expected, Integration
+from proofs.integrations.catalog import Integration
 from proofs.integrations.environments import Environment
 from proofs.integrations.outcomes import Comparison, compare, read, table
 
@@ -35,16 +35,11 @@ def measure(directory: Path) -> Iterator[Comparison]:
         environment = Environment(replace(together, flows=flows), directory)
         environment.prepare()
         on_qdrant, on_vecdb = (read(environment.test(on)) for on in ("qdrant", "vecdb"))
-        found = compare(name, on_qdrant, on_vecdb, _expected(flows))
+        found = compare(name, on_qdrant, on_vecdb)
         said = pages.run(name, environment, directory / "pages")
         if said is not None:
             found.failures[f"docs/integrations/{name}.md"] = said
         yield found
-
-
-def _expected(flows: str) -> tuple[Expected, ...]:
-    """What the catalog expects to fail in flows, if they are a program's of its own."""
-    return next((each.expected for each in INTEGRATIONS if each.flows == flows), ())
 
 
 def main() -> int:

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import re
-from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
-
-from proofs.integrations.catalog import NEEDS, Expected
 
 
 @dataclass(frozen=True)
@@ -46,12 +41,8 @@ class Comparison:
     name: str
     qdrant: int
     vecdb: int
-    missing: Counter[str] = field(default_factory=Counter)
-    """What those tests need that were expected to fail, and did."""
     failures: dict[str, str] = field(default_factory=dict)
-    """Those that fail and were not expected to, or not with such an error; and the error."""
-    pass_now: list[str] = field(default_factory=list)
-    """Those that were expected to fail, and pass: the catalog is out of date."""
+    """Tests that pass on Qdrant's local mode alone, and the errors of vecdb."""
     trouble: str | None = None
 
     @property
@@ -65,30 +56,16 @@ class Comparison:
             "name": self.name,
             "qdrant": self.qdrant,
             "vecdb": self.vecdb,
-            "missing": dict(self.missing),
             "failures": self.failures,
-            "pass_now": self.pass_now,
             "trouble": self.trouble,
         }
 
 
-def compare(
-    name: str, on_qdrant: Outcomes, on_vecdb: Outcomes, expected: Sequence[Expected] = ()
-) -> Comparison:
+def compare(name: str, on_qdrant: Outcomes, on_vecdb: Outcomes) -> Comparison:
     """Test by test."""
     found = Comparison(name, len(on_qdrant.passed), len(on_vecdb.passed))
-    for test in sorted(on_qdrant.passed):
-        needs = [each.need for each in expected if re.search(each.tests, test)]
-        if test in on_vecdb.passed:
-            if needs:
-                found.pass_now.append(test)
-            continue
-        error = last_error(on_vecdb.failed.get(test, "was not run"))
-        said = [need for need in needs if re.search(NEEDS[need], error)]
-        if said:
-            found.missing[said[0]] += 1
-        else:
-            found.failures[test] = error
+    for test in sorted(on_qdrant.passed - on_vecdb.passed):
+        found.failures[test] = last_error(on_vecdb.failed.get(test, "was not run"))
     return found
 
 
@@ -100,17 +77,12 @@ def last_error(said: str) -> str:
 
 def table(comparisons: list[Comparison]) -> str:
     """For people."""
-    lines = [f"{'':20} {'Qdrant':>7} {'vecdb':>7}  what its tests need that vecdb has not"]
+    lines = [f"{'':20} {'Qdrant':>7} {'vecdb':>7}"]
     for each in comparisons:
-        why = [f"{what} {count}" for what, count in each.missing.most_common()]
-        if each.failures:
-            why.append(f"{len(each.failures)} FAILED")
-        if each.pass_now:
-            why.append(f"{len(each.pass_now)} pass now that were expected to fail")
+        why = [f"{len(each.failures)} FAILED"] if each.failures else []
         if each.trouble:
             why.append(f"TROUBLE: {each.trouble.splitlines()[0]}")
-        lines.append(f"{each.name:20} {each.qdrant:7} {each.vecdb:7}  {', '.join(why)}")
+        lines.append(f"{each.name:20} {each.qdrant:7} {each.vecdb:7}  {', '.join(why)}".rstrip())
         for test, error in each.failures.items():
             lines += [f"    {test}", f"        {(error.splitlines() or [''])[-1][:200]}"]
-        lines += [f"    {test}: passes now" for test in each.pass_now]
     return "\n".join(lines)

@@ -12,6 +12,7 @@ from typing import Any
 from proofs.model.by_examples import asked_by_examples
 from proofs.model.by_payload import asked_of_payloads
 from proofs.model.by_prefetch import asked_of_prefetched
+from proofs.model.by_text import ranked_by_texts
 from proofs.model.drawing import field_condition
 from proofs.model.oracle import Oracle, PointId
 from proofs.model.searches import CODES, EXACT, draw_search
@@ -31,6 +32,7 @@ def difference(collection: Any, oracle: Oracle, pool: Pool, rng: Random) -> str 
         or asked_of_payloads(collection, oracle, pool, rng)
         or asked_by_examples(collection, oracle, pool, rng)
         or asked_of_prefetched(collection, oracle, pool, rng)
+        or ranked_by_texts(collection, oracle, pool, rng)
         or indexed(collection, oracle)
         or filtered(collection, oracle, rng)
     )

@@ -63,6 +63,11 @@ def _text(rng: Random) -> Any:
     return rng.choice((" ", ", ", "-")).join(rng.choices(_WORDS, k=rng.randint(1, 4)))
 
 
+def random_text(rng: Random) -> str:
+    """A text to look for; of a word that there is not, too."""
+    return " ".join(rng.choices((*_WORDS, "none"), k=rng.randint(1, 3)))
+
+
 def _place(rng: Random) -> Any:
     if rng.random() < 0.1:
         return rng.choice(("nowhere", {"lon": 1}, {"lon": "1", "lat": 2}, {"lon": True, "lat": 2}))

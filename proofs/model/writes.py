@@ -290,8 +290,9 @@ def perform(collection: Any, write: Write) -> Any:
             return collection.batch_update_points(list(map(_operation, write.parts)))
         case "create_payload_index":
             field, kind = write.names
+            scoring = {"scoring": True} if kind == "text" else {}
             return collection.create_payload_index(
-                field, {"type": kind} if write.form % 2 else kind
+                field, {"type": kind, **scoring} if write.form % 2 else kind
             )
         case "delete_payload_index":
             return collection.delete_payload_index(write.names[0])

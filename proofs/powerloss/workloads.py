@@ -149,6 +149,14 @@ WORKLOADS: dict[str, Workload] = {
             ONE_SEGMENT,
         ),
     ),
+    "multi-codes": Workload(
+        (Optimize(DURING), PutVectors((4,), 8, "m"), Flush(), PRODUCT, Optimize(), Put(0, 3, 5)),
+        setup=(
+            Create(space="multi"),
+            *(step for n in range(3) for step in (Put(100 * n, 20, n), Flush())),
+            *(Configure(on_disk=True), SCALAR, INDEXED, ONE_SEGMENT),
+        ),
+    ),
     "sparse-merge": Workload(
         (Put(310, 3, 5), Optimize(DURING), PutVectors((4,), 8, "s"), Rename("only-a"), Flush()),
         setup=(

@@ -60,8 +60,13 @@ def soak(
     options = ("--grpc-engine", engine, "--workers", str(workers))
     with tempfile.TemporaryFile("w+") as log:
         errors = log.fileno()
-        with serving(*options, directory=directory, program=program, errors=errors) as server:
-            asyncio.run(_live(server, workers, seconds, seed, points, found, tell))
+        try:
+            with serving(*options, directory=directory, program=program, errors=errors) as server:
+                asyncio.run(_live(server, workers, seconds, seed, points, found, tell))
+        except Exception:  # a caller was told that the server failed; the server says by what
+            log.seek(0)
+            tell(f"the server said: {log.read()}")
+            raise
         log.seek(0)
         found.problems += [f"the server said: {line.rstrip()}" for line in log][:_MOST_LINES]
     found.seconds = time.monotonic() - began

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from proofs.model import by_examples, by_payload, by_prefetch, comparison
+from proofs.model import by_examples, by_payload, by_prefetch, by_text, comparison
 from proofs.model.comparison import NO_POINT
 from proofs.model.multi import MANY
 from proofs.model.searches import EXACT, draw_search
@@ -77,7 +77,10 @@ def _search_arrays(collection: Any, kept: Kept, rng: Random) -> str | None:
 
 
 def _query_points(collection: Any, kept: Kept, rng: Random) -> str | None:
-    ways = (_by_vector, _by_nothing, _by_point, _later_page, _by_chance, _by_examples, _by_prefetch)
+    ways = (
+        *(_by_vector, _by_nothing, _by_point, _later_page, _by_chance),
+        *(_by_examples, _by_prefetch, _by_texts),
+    )
     return rng.choice(ways)(collection, kept, rng)
 
 
@@ -102,6 +105,10 @@ def _by_examples(collection: Any, kept: Kept, rng: Random) -> str | None:
 def _by_prefetch(collection: Any, kept: Kept, rng: Random) -> str | None:
     ask = rng.choice((by_prefetch.computed, by_prefetch.fused))
     return ask(collection, kept.oracle, kept.pool, rng)
+
+
+def _by_texts(collection: Any, kept: Kept, rng: Random) -> str | None:
+    return by_text.ranked_by_texts(collection, kept.oracle, kept.pool, rng)
 
 
 def _by_point(collection: Any, kept: Kept, rng: Random) -> str | None:

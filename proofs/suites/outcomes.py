@@ -91,8 +91,8 @@ _UNSUPPORTED = re.compile(
     r"(\w+): Qdrant's, not supported by vecdb"
     r"|\(('\w+'(?:, '\w+')*): Qdrant's, not supported by vecdb"
     r"|(?:request: )?([\w' ]+) is Qdrant's, and not supported by vecdb"
-    r"|got (\w+ with [^()]*) \(rankings by an index of texts are Qdrant's"
     r"|datatype: expected one of [^()]*, got '(\w+)'"
+    r"|(datatype: expected 'float32' for multivectors)"
     r"|(running in standalone mode)"
 )
 

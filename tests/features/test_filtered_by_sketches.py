@@ -297,3 +297,30 @@ def visited(db: VecDB, query: Any, filter: Any) -> int:
 def nearest(db: VecDB, queries: Any, count: int) -> list[int]:
     """The ids of what is nearest to any of the queries."""
     return sorted({hit.id for q in queries for hit in db.search("c", q, limit=count)})  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_queries_among_the_matches_and_queries_far_from_them_in_one_batch(
+    metric: str, made: Made
+) -> None:
+    """Each is searched as it would be alone: near partitions of one, all that match of another."""
+    _, queries = rows_and_queries()
+    db, filter = made(metric), FILTERS["one side"]
+    assert len({goes_near(db, query, filter) for query in queries}) == 2
+    requests = [{"query": query, "filter": filter, "limit": 10} for query in queries]
+    for query, answer in zip(queries, db.query_batch_points("c", requests), strict=True):
+        alone = db.search("c", query, filter, limit=10)
+        np.testing.assert_allclose(
+            [hit.score for hit in answer.points], [hit.score for hit in alone], rtol=1e-5
+        )
+
+
+def goes_near(db: VecDB, query: Any, filter: Any) -> bool:
+    """Whether a query visits near partitions."""
+    found = db.query_points("c", query, query_filter=filter, limit=10, explain=True)
+    assert found.explanation is not None
+    return any(
+        "rows near the query match" in stage.reason
+        for segment in found.explanation
+        for stage in segment.stages
+    )

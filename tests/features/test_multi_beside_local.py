@@ -100,3 +100,24 @@ def test_groups_and_diversity_are_those_of_local_mode(
             assert scores[0][group] == pytest.approx(wanted, rel=1e-5, abs=1e-5)
         mmr = theirs.Mmr(diversity=0.0, candidates_limit=30)
         both.asked(query=theirs.NearestQuery(nearest=some, mmr=mmr), using=name, limit=8)
+
+
+def test_likeness_is_how_well_a_candidate_is_found_in_one_that_was_chosen(
+    open_db: Callable[..., VecDB],
+) -> None:
+    """MaxSim has a direction: it was the other one. Of these numbers no two scores are equal."""
+    both = Both(open_db, 1)
+    random = both.rng.uniform
+
+    def some(name: str) -> list[list[float]]:
+        return [[random(-1, 1) for _ in range(SIZES[name])] for _ in range(both.rng.randint(1, 6))]
+
+    points = [
+        theirs.PointStruct(id=id, vector={name: some(name) for name in NAMES}) for id in range(40)
+    ]
+    both.both("upsert", points)
+    for name in NAMES:
+        for diversity in (0.3, 0.8):
+            mmr = theirs.Mmr(diversity=diversity, candidates_limit=40)
+            query = theirs.NearestQuery(nearest=some(name), mmr=mmr)
+            both.asked(query=query, using=name, limit=12)

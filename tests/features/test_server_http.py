@@ -146,10 +146,45 @@ def test_the_words_of_a_wrong_query(
 def test_the_words_of_a_collection_to_look_up_in_that_is_not_there(
     http: httpx.Client, path: str
 ) -> None:
-    """They began with those of vecdb, which programs that wait for Qdrant's did not find."""
+    """They were those of a collection that is read itself, of which Qdrant has others."""
     body = {"query": 1, "lookup_from": {"collection": "x"}}
     text = error(http.post(f"{path}/points/query", json=body), 404)
-    assert text.startswith("Not found: Collection `x` doesn't exist!; ")
+    assert text == "Not found: Collection x not found"
+    several = {"searches": [{"query": 1}, body]}
+    text = error(http.post(f"{path}/points/query/batch", json=several), 404)
+    assert text.startswith("Not found: Collection x not found; searches[1].lookup_from: ")
+    groups = {"query": 1, "group_by": "n", "with_lookup": "x"}
+    text = error(http.post(f"{path}/points/query/groups", json=groups), 404)
+    assert text == "Not found: Collection x not found"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "text"),
+    [
+        ([], ": dense vector must not be empty]"),
+        ([[]], ".data: all vectors must be non-empty]"),
+        ([VECTOR, []], ".data: all vectors must be non-empty]"),
+        (
+            [VECTOR, VECTOR[1:]],
+            ".data: all vectors must have the same dimension, found vector with dimension 3]",
+        ),
+    ],
+)
+def test_the_words_of_wrong_multivectors(http: httpx.Client, wrong: Any, text: str) -> None:
+    """They were vecdb's alone, and those of a query's length, too."""
+    path = "/collections/multi"
+    many = {"size": 4, "distance": "Dot", "multivector_config": {"comparator": "max_sim"}}
+    result(http.put(path, json={"vectors": {"": many, "late": many}}))
+    for vector, at in ((wrong, "vector"), ({"late": wrong}, "vector.?")):
+        for where in ("points", "points/vectors"):
+            body = {"points": [{"id": 1, "vector": vector}]}
+            said = error(http.put(f"{path}/{where}", json=body), 422)
+            assert said == f"Validation error in JSON body: [points[0].{at}{text}"
+    said = error(
+        http.post(f"{path}/points/query", json={"query": VECTOR[1:], "using": "late"}), 400
+    )
+    assert said.startswith("Wrong input: Vector dimension error: expected dim: 4, got 3; ")
+    result(http.delete(path))
 
 
 def test_the_words_of_a_vector_where_there_are_none(http: httpx.Client) -> None:
@@ -652,7 +687,9 @@ def test_groups(http: httpx.Client, path: str) -> None:
         for name in ("limit", "group_size"):
             text = error(http.post(url, json=body | {name: 0}), 422)
             assert text.endswith(f"[{name}: value 0 invalid, must be 1 or larger]")
-        assert "'none'" in error(http.post(url, json=body | {"with_lookup": "none"}), 404)
+        assert "Collection none not found" in error(
+            http.post(url, json=body | {"with_lookup": "none"}), 404
+        )
         assert "unknown field `offset`" in error(http.post(url, json=body | {"offset": 1}), 400)
     http.delete("/collections/lookup")
 

@@ -1,14 +1,17 @@
-"""Write the golden files of this format version, or of what was added to it without a new one: then
-``NAME`` says what. Run once for each, never again after.
+"""Write the golden files of this format version, or of what was added to it without a new one. Run
+once for each, never again after.
 
-    python tests/golden/make_golden.py
+    python tests/golden/make_golden.py                  all there is: of a new version
+    python tests/golden/make_golden.py multivectors     what every file has, and what was added
 
-``NAME/`` gets ``db`` (a database left by a process that died, with operations in its
-log), ``full.snapshot`` (an archive of it) and ``expected.json`` (all that must be read from both).
+``format-VERSION/``, or ``format-VERSION-ADDED/``, gets ``db`` (a database left by a process that
+died, with operations in its log), ``full.snapshot`` (an archive of it) and ``expected.json`` (all
+that must be read from both).
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import shutil
@@ -24,10 +27,9 @@ from vecdb import Collection, VecDB, models
 from vecdb.storage.format import VERSION
 
 HERE = Path(__file__).resolve().parent
-NAME = f"format-{VERSION}-sparse-and-texts"
 DIM, ROWS = 8, 40
-SPARSE_ROWS = 266
-"""Fewer get no inverted index."""
+SPARSE_ROWS = MANY_ROWS = 266
+"""Fewer get no index."""
 UUID = "6f9619ff-8b86-4d01-b42d-00c04fc9{:04x}"
 CODES: dict[str, Any] = {
     "scalar": {"scalar": {"type": "int8", "quantile": 0.99}},
@@ -91,6 +93,47 @@ def write_sparse(db: VecDB) -> None:
     db.delete("words", [11])
 
 
+def many(number: int, vector: str) -> list[list[float]]:
+    """One to four tokens."""
+    return block(100 + number + len(vector), 1 + number % 4).tolist()
+
+
+def write_many(db: VecDB) -> None:
+    """Multivectors of three names, each with codes of another kind, one in RAM, with an index of
+    tokens, dead rows, rows without; and operations beyond the checkpoint."""
+    metrics = {"scalar": "Dot", "binary": "Cosine", "product": "Euclid"}
+    db.create_collection(
+        "many",
+        {
+            name: {
+                "size": DIM,
+                "distance": metrics[name],
+                "multivector_config": {"comparator": "max_sim"},
+                "quantization_config": config,
+                "on_disk": name != "binary",
+            }
+            for name, config in CODES.items()
+        },
+        optimizers_config={"indexing_threshold": 1},
+    )
+
+    def points(first: int, last: int) -> list[dict[str, Any]]:
+        made: list[dict[str, Any]] = []
+        for n in range(first, last):
+            vectors = {name: many(n, name) for name in CODES if (n + len(name)) % 5}
+            made.append({"id": n, "vector": vectors, "payload": {"n": n}})
+        return made
+
+    db.upsert("many", points(0, MANY_ROWS - 6))
+    db.delete("many", [3, 4, 5])
+    db.flush("many")
+    db.wait_for_optimizer("many")
+    db.upsert("many", points(MANY_ROWS - 6, MANY_ROWS))
+    db.update_vectors("many", [{"id": 7, "vector": {"scalar": many(6, "new")}}])
+    db.delete_vectors("many", ["product"], [8, 9])
+    db.delete("many", [11])
+
+
 def write(db: VecDB) -> None:
     """Segments with codes, dead rows and edited payloads, and operations of every kind beyond the
     checkpoint."""
@@ -134,7 +177,10 @@ def write(db: VecDB) -> None:
     db.update_vectors("plain", [{"id": 7, "vector": [1.0] * DIM}])
     db.delete_vectors("plain", [""], [9])
     db.upsert("plain", {"ids": [2**64 - 1], "vectors": [[0.5] * DIM], "payloads": [{"last": 1}]})
-    write_sparse(db)
+
+
+ADDED = {"sparse-and-texts": write_sparse, "multivectors": write_many}
+"""What was added to the format, and what writes a collection that has it."""
 
 
 def contents(db: VecDB) -> dict[str, Any]:
@@ -145,6 +191,9 @@ def contents(db: VecDB) -> dict[str, Any]:
         records, _ = collection.scroll(limit=1000, with_vectors=True)
         if name == "words":
             found[name] = of_words(collection, records)
+            continue
+        if name == "many":
+            found[name] = of_many(collection, records)
             continue
         names = list(CODES) if name != "plain" else [""]
         hits = {}
@@ -182,17 +231,45 @@ def of_words(collection: Collection, records: list[models.Record]) -> dict[str, 
     }
 
 
+def of_many(collection: Collection, records: list[models.Record]) -> dict[str, Any]:
+    """The same of multivectors: by originals, whatever codes choose."""
+    params: Any = {"quantization": {"oversampling": float(MANY_ROWS)}}
+    hits = {
+        using: [
+            [hit.id, round(hit.score, 4)]
+            for hit in collection.query_points(
+                many(5, "query"), using=using, search_params=params, limit=10
+            ).points
+        ]
+        for using in CODES
+    }
+    return {
+        "points": models.to_builtins([[r.id, r.payload, r.vector] for r in records]),
+        "hits": hits,
+    }
+
+
 def main() -> None:
-    if len(sys.argv) == 2:  # the process that dies
-        db = VecDB(sys.argv[1])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("added", nargs="?", choices=ADDED)
+    parser.add_argument("--die-in", type=Path, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    added = arguments.added
+    if arguments.die_in is not None:
+        db = VecDB(arguments.die_in)
         write(db)
+        for name in ADDED if added is None else [added]:
+            ADDED[name](db)
         db.wait_for_optimizer()
         os._exit(0)
-    target = HERE / NAME
+    target = HERE / f"format-{VERSION}{'' if added is None else '-' + added}"
     target.mkdir()
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "db"
-        subprocess.run([sys.executable, __file__, str(path)], check=True)
+        given = [] if added is None else [added]
+        subprocess.run([sys.executable, __file__, *given, "--die-in", str(path)], check=True)
         (path / "LOCK").write_text("")  # it names a process and its host
         shutil.copytree(path, target / "db", ignore=shutil.ignore_patterns("lock.mdb"))
         with VecDB(path) as db:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,15 @@ import numpy.typing as npt
 import pytest
 
 from vecdb.engine.operations import Upsert, decode, encode
+from vecdb.engine.read.segment import multi_query, token_codes
 from vecdb.engine.read.segment import tokens as searched
-from vecdb.engine.read.segment.tokens import Query
+from vecdb.engine.read.segment.multi_query import MultiQuery
+from vecdb.engine.read.segment.token_codes import scores_by_codes
 from vecdb.errors import InvalidInputError
 from vecdb.index.centroids import centroids_for, fit_centroids, read_centroids, sample_for
 from vecdb.kernels.maxsim import LANES, NARROW, add_best, scan_maxsim, score_maxsim
+from vecdb.quantization import QUANTIZERS
+from vecdb.storage.derived import QuantizedVectors
 from vecdb.storage.format import DamageError
 from vecdb.storage.memory_vectors import RaggedVectors
 from vecdb.vectors import to_multi
@@ -56,7 +61,7 @@ def test_kernels_score_as_numpy(
 ) -> None:
     block = random_block(rng, 61, dim, most)
     queries = rng.standard_normal((tokens, dim)).astype(np.float32)
-    query = Query(metric, queries)
+    query = MultiQuery(metric, queries)
     rows = np.flatnonzero(block.flags())[::-1].copy()
     wanted = [max_sim(metric, queries, block.row(row)) for row in rows.tolist()]
     out = np.empty(len(rows), dtype=np.float32)
@@ -96,7 +101,60 @@ def test_the_best_of_a_table_is_added_up_as_numpy_does(rng: np.random.Generator,
 
 
 def test_the_engine_has_the_widths_of_the_kernels() -> None:
-    assert (searched._LANES, searched._NARROW) == (LANES, NARROW)
+    assert (multi_query._LANES, searched._NARROW) == (LANES, NARROW)
+
+
+# -- codes -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("scalar", {}),
+        ("scalar", {"quantile": 0.9}),
+        *[("binary", {"bits": bits}) for bits in (1.0, 1.5, 4.0)],
+        *[("product", {"compression": times}) for times in (8, 32)],
+    ],
+)
+def test_max_sims_by_codes_are_those_of_tokens_one_by_one(
+    rng: np.random.Generator, metric: str, kind: str, options: dict[str, Any]
+) -> None:
+    block = random_block(rng, 90, 24)
+    quantizer = QUANTIZERS[kind].fit(block.values, metric, **options)
+    codes = quantizer.encode(block.values)
+    queries = rng.standard_normal((7, 24)).astype(np.float32)
+    of_tokens = [quantizer.prepare(q).score_all(codes, len(block.values)) for q in queries]
+    rows = np.flatnonzero(block.flags())
+    wanted = [
+        sum(s[block.offsets[r] : block.offsets[r + 1]].max() for s in of_tokens) for r in rows
+    ]
+    opened: Any = SimpleNamespace(verify=lambda: codes.reshape(-1))
+    quantized = QuantizedVectors(quantizer, opened, {"kind": kind}, None)
+    query = MultiQuery(metric, queries)
+    for some in (rows, rows[::-3], rows[5:6], rows[:0]):
+        found = scores_by_codes(quantized, block.offsets, some, query)
+        chosen = np.array(wanted)[np.searchsorted(rows, some)]
+        assert found == pytest.approx(chosen, rel=1e-4, abs=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["scalar", "product"])
+def test_max_sims_by_codes_are_the_same_in_pieces_and_on_all_processors(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    block = random_block(rng, 200, 12)
+    quantizer = QUANTIZERS[kind].fit(block.values, "dot")
+    codes = quantizer.encode(block.values)
+    opened: Any = SimpleNamespace(verify=lambda: codes.reshape(-1))
+    quantized = QuantizedVectors(quantizer, opened, {"kind": kind}, None)
+    query = MultiQuery("dot", rng.standard_normal((3, 12)).astype(np.float32))
+    rows = np.flatnonzero(block.flags())
+    whole = scores_by_codes(quantized, block.offsets, rows, query)
+    for name in ("_WIDENED", "_LOOKED_UP"):
+        monkeypatch.setattr(token_codes, name, 50)
+    monkeypatch.setattr(token_codes, "_SHARED", 1)
+    monkeypatch.setattr(token_codes, "processors", lambda: 3)
+    assert (scores_by_codes(quantized, block.offsets, rows, query) == whole).all()
 
 
 # -- centroids -------------------------------------------------------------------------------------
@@ -131,7 +189,7 @@ def test_a_row_has_its_score_wherever_it_stands(rng: np.random.Generator) -> Non
     queries = rng.standard_normal((5, 24)).astype(np.float32)
     others = [rng.standard_normal((n, 24)).astype(np.float32) for n in (1, 4, 6)]
     block = MultiBlock.concat([MultiBlock.of_one(each) for each in (tokens, *others, tokens)])
-    query, out = Query("dot", queries), np.empty(5, np.float32)
+    query, out = MultiQuery("dot", queries), np.empty(5, np.float32)
     score_maxsim(0, *block.parts, query.packed(), 5, query.room(), np.arange(5), out)
     assert out[0] == out[4]
 
@@ -141,7 +199,7 @@ def test_scores_that_overflow_are_no_better_than_others() -> None:
     block = MultiBlock.concat(
         [MultiBlock.of_one(huge), MultiBlock.of_one(np.ones((1, 4), np.float32))]
     )
-    query = Query("dot", np.array([[1, -1, 1, -1]], dtype=np.float32) * np.float32(1e10))
+    query = MultiQuery("dot", np.array([[1, -1, 1, -1]], dtype=np.float32) * np.float32(1e10))
     scores, rows = np.empty(2, np.float32), np.empty(2, np.int64)
     filled_to = scan_maxsim(
         0, *block.parts, query.packed(), 1, ALL, 0, query.room(), scores, rows, 0

@@ -16,7 +16,7 @@ REPORT = """<?xml version="1.0" encoding="utf-8"?>
   <testcase classname="a" name="is_skipped"><skipped message="x"/></testcase>
   <testcase classname="a" name="several">
     <properties><property name="refused" value="PUT /collections/c: {&quot;error&quot;:
-&quot;Wrong input: ('multivector_config': Qdrant's, not supported by vecdb)&quot;}"/></properties>
+&quot;Wrong input: ('strict_mode_config': Qdrant's, not supported by vecdb)&quot;}"/></properties>
     <error message="assert False">E   assert False</error>
   </testcase>
   <testcase classname="a" name="on_purpose"><failure message="no">E   no</failure></testcase>
@@ -25,8 +25,8 @@ E       assert 1 == 2</failure></testcase>
   <testcase classname="a" name="random_of_text"><failure message="assert 1 == 2"/>
 <system-out>Failed with filter MatchText(text='x')</system-out></testcase>
   <testcase classname="a" name="random"><failure message="assert 1 == 2"/></testcase>
-  <testcase classname="a" name="several_and_broken"><failure message="a multivector">E   a
-multivector is wrong</failure></testcase>
+  <testcase classname="a" name="several_and_broken"><failure message="strict_mode">E   the
+strict_mode is wrong</failure></testcase>
 </testsuite></testsuites>
 """
 SUITE = Suite(
@@ -47,7 +47,7 @@ def outcome(tmp_path: Path) -> Outcome:
 
 def test_a_failure_needs_a_reason(outcome: Outcome) -> None:
     assert (outcome.passed, outcome.skipped) == (1, 1)
-    assert outcome.missing == {"multivectors": 1}
+    assert outcome.missing == {"strict mode": 1}
     assert outcome.differs == {"it is meant": 1, "texts are": 1}
     # The word alone is no reason: the server must have said that it has not got it.
     assert list(outcome.failures) == ["a::broken", "a::random", "a::several_and_broken"]
@@ -59,7 +59,7 @@ def test_the_table_names_what_failed(outcome: Outcome) -> None:
     said = table([outcome, Outcome("t", trouble="no port")])
     assert "FAILED a::broken" in said
     assert "assert 1 == 2" in said
-    assert "needs: multivectors: 1" in said
+    assert "needs: strict mode: 1" in said
     assert "TROUBLE: no port" in said
 
 

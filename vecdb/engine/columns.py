@@ -28,7 +28,7 @@ class Field(Struct, frozen=True):
 
     def is_made(self, made: Mapping[str, Any]) -> bool:
         """Whether a column that was made so is what it is to be, whoever asked for it."""
-        return all(
+        return made == self.made or all(
             made.get(key) == self.made.get(key) for key in ("layout", "text", "words", "counts")
         )
 

@@ -155,7 +155,7 @@ def schema_of(config: models.CollectionConfig) -> Schema:
             dim=many_of(params.size) if multi else params.size,
             distance=params.distance,
             metric=_METRICS[params.distance],
-            codec=None if multi else _codec(quantization),
+            codec=_codec(quantization),
             originals=_said(params.memory, params.on_disk),
             codes=_codes_said(quantization),
             index=next(filter(None, map(_index_said, hnsw)), None),

@@ -24,7 +24,7 @@ from vecdb.storage.arrays import PlacedArray
 from vecdb.storage.catalog import Bits
 from vecdb.storage.derived import Index, QuantizedVectors
 from vecdb.storage.format import bits_at, count_set, unpack_bits
-from vecdb.storage.multi_files import TokenIndex
+from vecdb.storage.multi_files import MultiFiles, TokenIndex
 from vecdb.storage.payload_edits import PayloadEdits
 from vecdb.storage.sparse_files import Postings
 from vecdb.vectors.blocks import Block, Ragged
@@ -117,6 +117,9 @@ class Segment(Protocol):
 
     def postings(self, name: str) -> Postings | None:
         """The inverted index of a vector name."""
+
+    def multivectors(self, name: str) -> MultiFiles | None:
+        """The multivectors of a name, if they are in files."""
 
     def token_index(self, name: str) -> TokenIndex | None:
         """The index of a name of multivectors."""

@@ -174,8 +174,10 @@ class ScalarQuantizer:
 
     def decode(self, codes: Bytes) -> Floats:
         """The vectors, ``float32[n, dim]``, that ``codes`` stand for."""
-        steps = self._step.astype(np.float64) * as_codes(codes, (codes.shape[0], self.dim))
-        return (self.lower + steps).astype(np.float32)
+        codes = as_codes(codes, (codes.shape[0], self.dim))
+        vectors: Floats = np.multiply(codes, self._step, dtype=np.float32)
+        vectors += self.lower
+        return vectors
 
     def prepare(self, query: Floats) -> PreparedScalar:
         from vecdb.kernels.signatures import METRIC_CODES

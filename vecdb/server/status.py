@@ -96,6 +96,10 @@ _WORDS: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = (
         lambda found: f"Wrong input: Collection `{found[1]}` already exists!",
     ),
     (
+        re.compile(r".*?(?:lookup_from|with_lookup): collection '(.*?)' not found"),
+        lambda found: f"Not found: Collection {found[1]} not found{_place(found)}",
+    ),
+    (
         re.compile(r".*?collection '(.*?)' not found"),
         lambda found: f"Not found: Collection `{found[1]}` doesn't exist!; {found.string}",
     ),
@@ -114,6 +118,13 @@ _WORDS: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = (
     ),
     (
         re.compile(r".*expected (\d+) numbers, got (\d+)$"),
+        lambda found: (
+            f"Wrong input: Vector dimension error: expected dim: {found[1]}, got {found[2]}; "
+            f"{found[0]}"
+        ),
+    ),
+    (
+        re.compile(r".*expected rows of (\d+) numbers, got an array of shape \(\d+, (\d+)\)$"),
         lambda found: (
             f"Wrong input: Vector dimension error: expected dim: {found[1]}, got {found[2]}; "
             f"{found[0]}"

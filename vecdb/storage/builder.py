@@ -298,10 +298,12 @@ class SegmentBuilder:
         quantizer: Quantizer,
         blocks: Iterator[npt.NDArray[np.uint8]],
     ) -> npt.NDArray[np.uint8]:
-        """Write the quantized vectors of one vector name, code blocks in row order. Returns the
-        codes as written, mapped. The quantizer's state is taken after the last block."""
+        """Write the quantized vectors of one vector name, or the quantized tokens of its
+        multivectors, code blocks in their order. Returns the codes as written, mapped. The
+        quantizer's state is taken after the last block."""
         self._vectors[name] = replace(self._vectors[name], codec=codec)
-        self._write_blocks(files.CODES, name, blocks)
+        count = self._entries[name] if is_multi(self.dims[name]) else self.rows
+        self._write_blocks(files.CODES, name, blocks, rows=quantizer.codes_shape(count)[0])
         self._write_state(
             files.QUANTIZER,
             name,
@@ -408,9 +410,14 @@ class SegmentBuilder:
         self._finish(file, of)
 
     def _write_blocks(
-        self, file: FileKind, vector_name: str, blocks: Iterator[npt.NDArray[np.uint8]]
+        self,
+        file: FileKind,
+        vector_name: str,
+        blocks: Iterator[npt.NDArray[np.uint8]],
+        *,
+        rows: int = -1,
     ) -> None:
-        self._create(file, vector_name)
+        self._create(file, vector_name, rows=rows)
         for block in blocks:
             self._append(file, block, vector_name)
         self._finish(file, vector_name)

@@ -134,6 +134,8 @@ def _is_sparse(dim: int) -> bool:
 def _codes(rows: int, vector: VectorRow) -> Extent | None:
     if vector.codec is None:
         return None
+    if is_multi(vector.dim):  # the codes are of tokens, whose number the row does not know
+        return None, (_codes_shape(vector.codec, size_of(vector.dim), 0)[1],)
     blocks, width = _codes_shape(vector.codec, vector.dim, rows)
     return blocks, (width,)
 
@@ -400,6 +402,8 @@ def may_have(row: SegmentRow) -> Iterator[tuple[str, FileKind, str]]:
 
 
 def _codes_shape(codec: dict[str, Any], dim: int, rows: int) -> tuple[int, int]:
+    """The shape of the codes of so many vectors, of rows or of tokens. Raises DamageError for a
+    codec that does not exist."""
     match codec:
         case {"kind": "scalar", "quantile": None | float() | int()}:
             return rows, dim

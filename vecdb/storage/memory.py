@@ -212,6 +212,9 @@ class MemorySegment:
     def postings(self, name: str) -> None:
         """None: they are made with a file."""
 
+    def multivectors(self, name: str) -> None:
+        """None: they are no files yet."""
+
     def token_index(self, name: str) -> None:
         """None: it is made with a file."""
 

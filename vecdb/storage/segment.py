@@ -38,7 +38,7 @@ from vecdb.storage.sparse_files import Postings, SparseFiles
 from vecdb.storage.states import read_index, read_quantizer
 from vecdb.vectors.block import VectorBlock
 from vecdb.vectors.blocks import Block, Ragged, none_of
-from vecdb.vectors.datatypes import SPARSE, is_multi, wide
+from vecdb.vectors.datatypes import SPARSE, is_multi, size_of, wide
 
 _log = logging.getLogger("vecdb")
 
@@ -161,9 +161,13 @@ class FileSegment:
             self._open_sparse(name)
             return
         if is_multi(self.dims[name]):
-            self._open_multi(name)
+            self._open_multi(name, codec)
             return
         self.originals[name] = self._open(files.VECTORS, name)
+        self._open_codes(name, codec, self.rows)
+
+    def _open_codes(self, name: str, codec: dict[str, Any] | None, count: int) -> None:
+        """Open the codes of so many vectors, of rows or of tokens, if there are any."""
         if codec is None:
             return
         if is_outdated(codec):
@@ -171,11 +175,13 @@ class FileSegment:
             return
         try:
             codes = self._open(files.CODES, name)
-            quantizer = self._open_quantizer(name, codec)
+            quantizer = self._open_quantizer(name, codec, count)
+            if codes.header.rows != quantizer.codes_shape(count)[0]:
+                raise CorruptionError(codes.path, "does not have a code for each token")
         except CorruptionError as error:
             self._note(error)
         else:
-            regular = without_rows(quantizer.strays, self.rows)
+            regular = without_rows(quantizer.strays, count)
             self.quantized[name] = QuantizedVectors(quantizer, codes, codec, regular)
 
     def _open_sparse(self, name: str) -> None:
@@ -189,9 +195,10 @@ class FileSegment:
         except CorruptionError as error:
             self._note(error)
 
-    def _open_multi(self, name: str) -> None:
+    def _open_multi(self, name: str, codec: dict[str, Any] | None) -> None:
         offsets, tokens = self._open(files.TOKEN_OFFSETS, name), self._open(files.TOKENS, name)
         multi = self.ragged[name] = MultiFiles(offsets, tokens, self._present.get(name))
+        self._open_codes(name, codec, tokens.header.rows)
         if files.TOKEN_INDEX.file(name) not in self.row.files:
             return
         try:
@@ -227,11 +234,11 @@ class FileSegment:
             except CorruptionError as error:
                 self._note(error)
 
-    def _open_quantizer(self, name: str, codec: dict[str, Any]) -> Quantizer:
+    def _open_quantizer(self, name: str, codec: dict[str, Any], count: int) -> Quantizer:
         opened = self._open(files.QUANTIZER, name)
         try:
-            quantizer = read_quantizer(opened.verify(), codec["kind"], self.dims[name])
-            if len(quantizer.strays) and quantizer.strays[-1] >= self.rows:
+            quantizer = read_quantizer(opened.verify(), codec["kind"], size_of(self.dims[name]))
+            if len(quantizer.strays) and quantizer.strays[-1] >= count:
                 raise DamageError("names rows that there are not")
             opened.is_copied()
             return quantizer
@@ -409,6 +416,11 @@ class FileSegment:
     def postings(self, name: str) -> Postings | None:
         """The inverted index of a vector name; None: it has none, or a damaged one."""
         return self.inverted.get(name)
+
+    def multivectors(self, name: str) -> MultiFiles | None:
+        """The multivectors of a name as files; None: no row has one."""
+        found = self.ragged.get(name)
+        return found if isinstance(found, MultiFiles) else None
 
     def token_index(self, name: str) -> TokenIndex | None:
         """The index of a name of multivectors; None: it has none, or a damaged one."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,3 +28,10 @@ def taken(
     begins = offsets_of(sizes)
     at = np.arange(begins[-1]) + np.repeat(starts - begins[:-1], sizes)
     return begins, tuple(column[at] for column in columns)
+
+
+def in_pieces(offsets: npt.NDArray[Any], rows: Offsets, most: int) -> Iterator[Offsets]:
+    """The rows, about so many entries at a time."""
+    ends = np.cumsum(offsets[rows + 1] - offsets[rows])
+    cuts = np.flatnonzero(np.diff(ends // most)) + 1
+    return (some for some in np.split(rows, cuts) if len(some))

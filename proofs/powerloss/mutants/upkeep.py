@@ -204,6 +204,12 @@ def no_quantizer_sync() -> None:
     without_file_sync(lambda path: path.name == "quantizer")
 
 
+@caught_by("multi-codes")
+def no_token_codes_sync() -> None:
+    """the codes of a segment's multivectors are not synced before its commit"""
+    without_file_sync(lambda path: path.name == "codes.m")
+
+
 @caught_by("index", "index-rebuild")
 def no_sketch_sync() -> None:
     """the sketches of a new segment are not synced before its commit"""

@@ -17,18 +17,18 @@ since go to a file of the new segment; those in memory go to its memory.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from msgspec import Struct
 
-from vecdb import models, quantization
+from vecdb import models
 from vecdb.engine.bits import count_bits, gather_bits, none_if_all
 from vecdb.engine.commit import abandon, committing
-from vecdb.engine.optimize.indexing import Arrangement, Scorer, arrange, index, leading, scorer_of
+from vecdb.engine.optimize.indexing import Arrangement, arrange, index, leading
+from vecdb.engine.optimize.meter import Cancelled, Meter
+from vecdb.engine.optimize.quantizing import quantize
 from vecdb.engine.optimize.tokens import index_tokens
 from vecdb.engine.pins import settle
 from vecdb.engine.planner import is_optimized, space_for, wants_index
@@ -52,20 +52,9 @@ from vecdb.storage.payload_edits import EditsFile, PayloadEdits, rows_of, write_
 from vecdb.storage.row_block import RowBlock
 from vecdb.storage.segment import FileSegment
 from vecdb.storage.segment_row import SegmentRow
-from vecdb.vectors.datatypes import bytes_per_vector
-from vecdb.vectors.strays import strays_among
 
 Offsets = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
-
-_TURN = 0.001
-"""A build runs at most so many seconds before it lets searches take their turn."""
-_FEWEST = 256
-"""A quantizer is fit to no fewer rows, however little room there is."""
-_OF_SAMPLE = 8
-"""A sample, and the rows that are encoded at once, take so small a part of a build's room: fitting
-makes copies, and those of float64 are twice as large."""
-_SAMPLE_SEED = 20_240_229  # builds are repeatable: same rows, same codes
 
 
 class _Pin(Struct, frozen=True):
@@ -75,37 +64,6 @@ class _Pin(Struct, frozen=True):
     seq: int
     renamed: int
     schema: Schema
-
-
-class Cancelled(Exception):
-    """The build was asked to stop; what it wrote is removed."""
-
-
-class Meter:
-    """Tells how far a build is, in rows copied and encoded, and stops it if asked to."""
-
-    def __init__(
-        self, total: int, cancelled: Callable[[], bool], progress: Callable[[int, int], None]
-    ) -> None:
-        self.cancelled = cancelled
-        self._total = total
-        self._done = 0
-        self._progress = progress
-        self._yielded = 0.0
-
-    def poll(self) -> None:
-        """Let threads that wait for Python go first, now and then. Raises Cancelled if asked to
-        stop."""
-        if time.perf_counter() - self._yielded > _TURN:
-            time.sleep(0)
-            self._yielded = time.perf_counter()
-        if self.cancelled():
-            raise Cancelled
-
-    def advance(self, rows: int) -> None:
-        """Report some more rows done."""
-        self._done += rows
-        self._progress(self._done, self._total)
 
 
 def build(
@@ -161,7 +119,7 @@ def _build(
         arranged = _arrange(sources, leading(clustered), total, meter, room) if clustered else None
         order = np.arange(total) if arranged is None else arranged.order
         _copy(builder, sources, order, meter)
-        scorers = {vector.name: _quantize(builder, vector, meter, room) for vector in quantized}
+        scorers = {vector.name: quantize(builder, vector, meter, room) for vector in quantized}
         for vector in clustered:
             scorer = scorers.get(vector.name)
             index(builder, vector, arranged, scorer, meter.poll, meter.advance, room)
@@ -250,61 +208,6 @@ def _interleaved(blocks: list[tuple[Offsets, RowBlock]]) -> RowBlock:
     where = np.empty(len(positions), dtype=np.int64)
     where[positions] = np.arange(len(positions))
     return RowBlock.concat([rows for _, rows in blocks]).take(where)
-
-
-def _quantize(builder: SegmentBuilder, vector: VectorSchema, meter: Meter, room: int) -> Scorer:
-    """Write the codes of one vector name. Returns a function that scores rows by them. ``room``:
-    bytes of memory that it may take."""
-    codec = vector.codec
-    assert codec is not None
-    written = builder.vectors(vector.name)
-    kind = quantization.QUANTIZERS[codec["kind"]]
-    options = {key: value for key, value in codec.items() if key not in ("kind", "layout")}
-    size = bytes_per_vector(vector.dim)
-    wanted = min(kind.sample_size(vector.dim), max(_FEWEST, room // _OF_SAMPLE // size))
-    try:
-        quantizer = kind.fit(
-            vector.compared(_sample(builder, vector.name, written, wanted)),
-            vector.metric,
-            cancelled=meter.cancelled,
-            **options,
-        )
-    except InterruptedError:
-        raise Cancelled from None
-
-    def pieces() -> Iterator[Floats]:
-        step = max(32, min(8 << 20, room // _OF_SAMPLE) // size // 32 * 32)
-        for start in range(0, len(written), step):
-            meter.poll()
-            yield vector.compared(written[start : start + step])
-
-    if isinstance(quantizer, quantization.ScalarQuantizer) and codec["quantile"] is None:
-        for piece in pieces():
-            quantizer.widen(piece)
-
-    def codes() -> Iterator[npt.NDArray[np.uint8]]:
-        errors = [np.empty(0, np.float32)]
-        for piece in pieces():
-            yield quantizer.encode(piece)
-            errors.append(quantizer.errors(piece))
-            meter.advance(len(piece))
-        every = np.concatenate(errors)
-        quantizer.strays = strays_among(every, builder.rows_with(vector.name))
-
-    return scorer_of(quantizer, builder.add_codes(vector.name, codec, quantizer, codes()))
-
-
-def _sample(
-    builder: SegmentBuilder, name: str, vectors: npt.NDArray[Any], size: int
-) -> npt.NDArray[Any]:
-    """At most ``size`` rows that have the vector, picked evenly at random, in row order."""
-    rows = builder.rows_with(name)
-    if len(rows) == 0:
-        return np.zeros((1, vectors.shape[1]), dtype=np.float32)
-    if len(rows) > size:
-        chosen = np.random.default_rng(_SAMPLE_SEED).choice(len(rows), size, replace=False)
-        rows = rows[np.sort(chosen)]
-    return vectors[rows]
 
 
 def _commit(

@@ -22,7 +22,7 @@ import numpy as np
 
 from vecdb.engine.columns import Fields
 from vecdb.engine.commit import committing
-from vecdb.engine.optimize.build import Cancelled, Meter
+from vecdb.engine.optimize.meter import Cancelled, Meter
 from vecdb.engine.read.remembered import take_over
 from vecdb.engine.read.rows import in_pieces
 from vecdb.engine.signals import Uninterrupted

@@ -19,8 +19,9 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from vecdb.engine.optimize.build import Cancelled, build
+from vecdb.engine.optimize.build import build
 from vecdb.engine.optimize.columns import write_columns
+from vecdb.engine.optimize.meter import Cancelled
 from vecdb.engine.planner import Plan, over_budget, plan
 from vecdb.engine.statistics import statistics
 from vecdb.engine.store import Store

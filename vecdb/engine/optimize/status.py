@@ -142,7 +142,8 @@ def _segment_info(segment_view: SegmentView, schema: Schema) -> models.SegmentIn
     segment = segment_view.segment
     vectors = {}
     for name in segment.dims:
-        quantized, originals = segment.codes(name), segment.vectors(name)
+        quantized, many = segment.codes(name), segment.multivectors(name)
+        originals = many.tokens if many is not None else segment.vectors(name)
         vectors[name] = models.SegmentVectors(
             bytes=_vector_bytes(segment_view, schema[name]),
             placement=originals.placement if originals is not None else "pinned",

@@ -128,7 +128,7 @@ def _alike(search: Nearest) -> Any:
         return id(search)  # alone: its rows are its own, or its way to find them
     condition = search.condition
     shared: Any = id(condition)
-    if condition is not None and condition.bounds is None and condition.digest is not None:
+    if condition is not None and condition.alone and condition.digest is not None:
         shared = condition.digest
     return search.vector.name, search.limit, search.offset, search.params, shared
 

@@ -50,12 +50,30 @@ def columns_of(view: View, segment_view: SegmentView, fields: Set[str]) -> tuple
         )
     assert isinstance(segment, FileSegment)
     found = {}
-    for field in wanted & segment.columns.keys():
-        if view.fields[field].is_made(segment.row.columns[field]):
-            column = _read(segment, field)
-            if column is not None:
-                found[field] = column
+    for field in wanted:
+        column = column_of(view, segment, field)
+        if column is not None:
+            found[field] = column
     return segment.rows, found
+
+
+def column_of(view: View, segment: Segment, field: str) -> Column | None:
+    """The column of a field in the files of a segment; None: it has none as it is to be."""
+    wanted = view.fields.get(field)
+    if wanted is None or not isinstance(segment, FileSegment):
+        return None
+    opened = segment.columns.get(field)
+    if opened is None or not wanted.is_made(segment.row.columns[field]):
+        return None
+    column = _of_files.get(opened)
+    if column is None:
+        try:
+            column = _of_files[opened] = Column.read(opened.verify(), segment.rows)
+        except CorruptionError as error:
+            segment.quarantine(field, error)
+        except DamageError as error:
+            segment.quarantine(field, CorruptionError(opened.path, str(error)))
+    return column
 
 
 def answered_by_columns(
@@ -131,22 +149,6 @@ def private_bytes(held: Segment | PayloadEdits | EditsFile) -> int:
         return 0  # its columns are mapped
     memory = _of_memory.get(held)
     return 0 if memory is None else memory.nbytes
-
-
-def _read(segment: FileSegment, field: str) -> Column | None:
-    """The column of a field; None: it is damaged."""
-    opened = segment.columns.get(field)
-    if opened is None:
-        return None
-    column = _of_files.get(opened)
-    if column is None:
-        try:
-            column = _of_files[opened] = Column.read(opened.verify(), segment.rows)
-        except CorruptionError as error:
-            segment.quarantine(field, error)
-        except DamageError as error:
-            segment.quarantine(field, CorruptionError(opened.path, str(error)))
-    return column
 
 
 def without_damaged(

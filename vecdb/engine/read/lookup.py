@@ -41,7 +41,10 @@ def lookup(view: View, given: Any, elsewhere: Elsewhere, what: str) -> Lookup:
     if given is None:
         return Lookup(view, None, False)
     asked = models.coerce(models.LookupLocation, given, what)
-    there = elsewhere(asked.collection)
+    try:
+        there = elsewhere(asked.collection)
+    except NotFoundError as error:
+        raise NotFoundError(f"{what}: {error}") from None
     if asked.vector is not None:
         vector_schema(there.schema, asked.vector, "the collection of lookup_from")
     return Lookup(there, asked.vector, there is not view)

@@ -18,6 +18,7 @@ from vecdb.engine.read.bounds import Bounded, Bounds, Filtered, every_condition,
 from vecdb.engine.read.remembered import is_worth_remembering, recall, remember
 from vecdb.engine.read.rows import decoded, in_pieces, read_payload, vector_names
 from vecdb.engine.read.selectivity import Selectivity, Share
+from vecdb.engine.read.simple import Simple, simple
 from vecdb.engine.view import Offsets, Segment, SegmentView, View, live_rows
 from vecdb.kernels import at_hand
 from vecdb.payload.fields import text_indexes
@@ -47,37 +48,49 @@ Explain = Callable[[models.SearchStage], None]
 
 class Condition(Struct):
     """A compiled filter. ``bounds``: what ids, vector names and columns tell of it. ``predicate``
-    decides the rows they leave open, by the conditions on payloads; ``digest`` tells these
-    conditions from others, if they can be encoded, and ``fields`` are the paths they ask for.
-    ``alone``: there are no others. ``filter`` and ``schema`` are what all of
-    this was made of."""
+    decides the rows they leave open, by the conditions on payloads, which are ``tested``, and
+    ``fields`` are the paths they ask for. ``alone``: there are no others. ``filter`` and ``schema``
+    are what all of this was made of."""
 
     bounds: Bounded
     predicate: Predicate
-    digest: bytes | None
+    tested: models.Filter | None
     fields: frozenset[str] = frozenset()
     alone: bool = False
     filter: models.Filter | None = None
     schema: PayloadSchema | None = None
+    simple: Simple | None = None
+    _digest: bytes | msgspec.UnsetType | None = msgspec.UNSET
+
+    @property
+    def digest(self) -> bytes | None:
+        """What tells the conditions on payloads from others; None: there are none, or they cannot
+        be encoded."""
+        if self._digest is msgspec.UNSET:
+            self._digest = None if self.tested is None else digest_of(self.tested, self.schema)
+        return self._digest
 
 
-def compiled(filter: models.Filter, schema: PayloadSchema | None = None) -> Condition:
+def compiled(
+    filter: models.Filter, schema: PayloadSchema | None = None, known: Simple | None = None
+) -> Condition:
     """The condition of a filter that was read. ``schema``: the payload indexes of the collection,
-    for what it asks of texts."""
+    for what it asks of texts. ``known``: what it wants, if that was found simple."""
     fields = plain_fields(filter)
     if fields is not None:  # nearly always, and the rest takes as long as a pass over a column
-        bounds, digest = Filtered(filter, fields).bounds, digest_of(filter, schema)
-        return Condition(bounds, lazily(filter, schema), digest, fields, True, filter, schema)
+        bounds, predicate = Filtered(filter, fields).bounds, lazily(filter, schema)
+        return Condition(
+            bounds, predicate, filter, fields, True, filter, schema, known or simple(filter)
+        )
     predicate = compile_filter(filter, schema)  # first: it refuses what is nested too deeply
     payload_filter = payload_part(filter)
     filtered = Filtered(filter)
     if payload_filter is None:
         return Condition(filtered.bounds, predicate, None, filter=filter, schema=schema)
     if not names_points(filter):
-        digest = digest_of(filter, schema)
-        return Condition(filtered.bounds, predicate, digest, filtered.fields, True, filter, schema)
-    tests, digest = compile_filter(payload_filter, schema), digest_of(payload_filter, schema)
-    return Condition(filtered.bounds, tests, digest, filtered.fields, False, filter, schema)
+        return Condition(filtered.bounds, predicate, filter, filtered.fields, True, filter, schema)
+    tests = compile_filter(payload_filter, schema)
+    return Condition(filtered.bounds, tests, payload_filter, filtered.fields, False, filter, schema)
 
 
 def digest_of(filter: models.Filter, schema: PayloadSchema | None = None) -> bytes | None:
@@ -224,6 +237,11 @@ def note(view: View, segment_view: SegmentView, condition: Condition, tested: in
 def bounds(view: View, segment_view: SegmentView, condition: Condition) -> Bounds:
     """Bits of the live rows that surely match, and of those that possibly do, by ids, vector names,
     columns and what was tested before."""
+    if condition.simple is not None:
+        found = condition.simple.matching(view, segment_view)
+        if found is not None:
+            found = _alive_of(found, segment_view)
+            return found, found
     surely = _remembered(segment_view, condition)
     if surely is not None:
         return surely, surely
@@ -335,7 +353,7 @@ def among(chosen: Mapping[Segment, Offsets], condition: Condition) -> Condition:
         surely, possibly = inner(view, segment_view)
         return surely[: len(these)] & these, possibly[: len(these)] & these
 
-    return Condition(bounds, condition.predicate, condition.digest)
+    return Condition(bounds, condition.predicate, condition.tested, schema=condition.schema)
 
 
 class RowTest:

@@ -18,7 +18,7 @@ from vecdb.engine.read.merge import Hits, Offsets
 from vecdb.engine.read.plan import Floats, Mmr
 from vecdb.engine.read.segment.originals import exact_scores
 from vecdb.engine.read.segment.ragged import ragged_scores
-from vecdb.vectors.blocks import concat
+from vecdb.vectors.blocks import Ragged, concat
 
 Doubles = npt.NDArray[np.float64]
 Against = Callable[[int | None], Doubles]
@@ -60,14 +60,21 @@ def _ragged(plan: Mmr, hits: Hits) -> Against:
         parts.append(segment_view.segment.block(plan.vector.name, rows))
         places.append(np.asarray(positions))
     block = concat(parts).take(np.argsort(np.concatenate(places))) if parts else query.take([])
+    each = [block.take([row]) for row in range(len(block))] if plan.vector.is_multi else []
 
     def against(hit: int | None) -> Doubles:
-        scores, _ = ragged_scores(
-            plan.vector.metric, block, query if hit is None else block.take([hit])
-        )
+        if each and hit is not None:  # MaxSim of A in B is not that of B in A: as in Qdrant
+            scores = np.concatenate([_against_ragged(plan, each[hit], row) for row in each])
+        else:
+            scores = _against_ragged(plan, block, query if hit is None else block.take([hit]))
         return np.maximum(scores.astype(np.float64), _LEAST)
 
     return against
+
+
+def _against_ragged(plan: Mmr, block: Ragged, query: Ragged) -> Floats:
+    scores, _ = ragged_scores(plan.vector.metric, block, query)
+    return scores
 
 
 def _choose(plan: Mmr, size: int, against: Against) -> Offsets:

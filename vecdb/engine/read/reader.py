@@ -9,6 +9,7 @@ from vecdb import ids, models
 from vecdb.engine.read import masks
 from vecdb.engine.read.plan import NOTHING, Scroll, Wanted
 from vecdb.engine.read.rows import read_payload, vectors_of
+from vecdb.engine.read.simple import simple
 from vecdb.engine.schema import vector_schema
 from vecdb.engine.view import SegmentView, View
 from vecdb.errors import InvalidInputError
@@ -40,9 +41,10 @@ def condition(filter: Any, what: str, view: View | None = None) -> masks.Conditi
     if filter is None:
         return None
     schema = None if view is None else view.config.payload_schema
-    given = models.coerce(models.Filter, filter, what)
+    known = simple(filter)  # to read it would take as long as a pass over a column
+    given = filter if known is not None else models.coerce(models.Filter, filter, what)
     try:
-        return masks.compiled(given, schema)
+        return masks.compiled(given, schema, known)
     except InvalidInputError as error:
         raise InvalidInputError(f"{what}: {error}") from None
 

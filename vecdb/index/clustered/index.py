@@ -229,6 +229,17 @@ class ClusteredIndex:
         every(query[None], *self.for_kernel, blocks, mask, scores, positions, filled)
         return scores[0, : filled[0]], positions[0, : filled[0]]
 
+    def shares_allowed(self, queries: Floats, mask: Bytes, wanted: int) -> Floats:
+        """For what share of the ``wanted`` rows nearest to each query, by their partitions, the bit
+        in a mask of rows is set, or of the nearest among those, if it is less: ``float32 (q,)``."""
+        kept, shares = self.clustering, np.empty(len(queries), dtype=np.float32)
+        _shares_allowed()(
+            *(queries, kept.codes, kept.low, kept.scale, kept.middle, kept.stretch),
+            *(self.constants, self.starts, 2.0 if self.distance else 1.0, self.order),
+            *(mask, wanted, shares),
+        )
+        return shares
+
     def spread(self, blocks: Bytes) -> Spread:
         """How exact the sketches of some rows are beside those of others."""
         corrections = self._corrections(blocks).ravel()[: self.rows]
@@ -371,6 +382,13 @@ def _kernels() -> tuple[Callable[..., None], Callable[..., None]]:
     from vecdb.kernels.partitions import every, visit
 
     return visit, every
+
+
+@cache
+def _shares_allowed() -> Callable[..., None]:
+    from vecdb.kernels.shares import shares_allowed
+
+    return shares_allowed
 
 
 @cache

@@ -86,16 +86,21 @@ def float_interval(bounds: Range) -> Interval:
 def int_interval(bounds: Range) -> Interval:
     """The integers of 64 bits in a range."""
     first, last = EVERYTHING
-    for bound, below, included in _ends(bounds):
-        if below:
-            first = max(first, _whole(bound, up=True, strict=not included))
-        else:
-            last = min(last, _whole(bound, up=False, strict=not included))
+    if bounds.gt is not None:
+        first = max(first, _whole(bounds.gt, up=True, strict=True))
+    if bounds.gte is not None:
+        first = max(first, _whole(bounds.gte, up=True, strict=False))
+    if bounds.lt is not None:
+        last = min(last, _whole(bounds.lt, up=False, strict=True))
+    if bounds.lte is not None:
+        last = min(last, _whole(bounds.lte, up=False, strict=False))
     return first, last
 
 
 def _whole(bound: float, *, up: bool, strict: bool) -> int:
     """The first integer from a bound on, upwards or downwards."""
+    if type(bound) is int:
+        return (bound + 1 if up else bound - 1) if strict else bound
     if bound in (math.inf, -math.inf):
         return MOST + 1 if bound > 0 else LEAST - 1  # beyond every key: nothing, or no bound
     whole = math.ceil(bound) if up else math.floor(bound)

@@ -55,6 +55,8 @@ class Wanted(Struct):
 def wanted(condition: FieldCondition, rows: int) -> Wanted | None:
     """What a condition wants of a column of so many rows; None: it is not about single values."""
     match, range = condition.match, condition.range
+    if isinstance(range, Range):
+        return Wanted(ints=[int_interval(range)], floats=lambda: [float_interval(range)])
     if isinstance(match, MatchValue):
         return _one_of([match.value])
     if isinstance(match, MatchAny):
@@ -70,8 +72,6 @@ def wanted(condition: FieldCondition, rows: int) -> Wanted | None:
     if isinstance(match, (MatchText, MatchTextAny, MatchPhrase)):
         test = document_test(match)
         return Wanted(texts=_each(lambda text: test((text,)), rows))
-    if isinstance(range, Range):
-        return Wanted(ints=[int_interval(range)], floats=lambda: [float_interval(range)])
     if isinstance(range, DatetimeRange):
         moments = moment_interval(range)
         return Wanted(texts=lambda coding: coding.within(moments))

@@ -81,6 +81,7 @@ def _each(points: Any, where: str) -> list[dict[str, Any]]:
     read = [_POINT.read(point, f"{where}[{number}].") for number, point in enumerate(points)]
     for number, point in enumerate(read):
         _check_sparse(point["vector"], f"{where}[{number}].vector")
+        _check_lists(point["vector"], f"{where}[{number}].vector")
     try:
         by_id = {point["id"]: point for point in read}
     except TypeError:  # no id at all, which the verb says
@@ -110,6 +111,28 @@ def _check_sparse(vectors: Any, where: str) -> None:
         raise out_of_range(problems)
 
 
+def _check_lists(vectors: Any, where: str) -> None:
+    """The same for what has no number, or is many vectors. Raises Refusal."""
+    named = vectors.items() if type(vectors) is dict else [("", vectors)]
+    problems = []
+    for name, vector in named:
+        at = f"{where}.?" if name else where
+        if type(vector) is not list:  # an array, from gRPC
+            continue
+        if not vector:
+            problems.append(f"{at}: dense vector must not be empty")
+        elif type(vector[0]) is list:
+            lengths = [len(row) for row in vector if type(row) is list]
+            other = next((length for length in lengths if length != lengths[0]), None)
+            if not all(lengths):
+                problems.append(f"{at}.data: all vectors must be non-empty")
+            elif other is not None:
+                problem = "all vectors must have the same dimension, found vector with dimension"
+                problems.append(f"{at}.data: {problem} {other}")
+    if problems:
+        raise out_of_range(problems)
+
+
 def _vectors(points: Any, where: str = "") -> list[dict[str, Any]]:
     """Points with new vectors. Those with the same id are one, with the vectors of all of them."""
     where += "points"
@@ -123,6 +146,7 @@ def _vectors(points: Any, where: str = "") -> list[dict[str, Any]]:
         given = _POINT_VECTORS.read(point, at)
         vector, name = given["vector"], given["id"]
         _check_sparse(vector, f"{at}vector")
+        _check_lists(vector, f"{at}vector")
         if isinstance(vector, dict) and not vector:
             raise out_of_range([f"{at}vector: must specify vectors to update for point"])
         if not isinstance(name, (int, str)):

@@ -8,8 +8,22 @@ const STAGES = {
   filter: "the filter, on payloads",
   sketches: "sketches of the index",
   codes: "codes",
+  postings: "postings of the index",
+  estimates: "estimates by centroids",
   originals: "originals",
+  examples: "examples",
+  text: "texts",
   mmr: "differences among the best",
+  ids: "ids",
+  values: "values",
+  sample: "a sample",
+};
+
+// How points come that have no scores.
+const UNSCORED = {
+  ids: "in the order of their ids",
+  values: "in the order of a value",
+  sample: "by chance",
 };
 
 const FEW = 3; // segments that are shown without being asked for
@@ -17,7 +31,7 @@ const FEW = 3; // segments that are shown without being asked for
 /** The explanation of an answer, as the server gives it. */
 export function explained(explanation) {
   if (!explanation?.length) {
-    return note("info", "Nothing was compared: without a query, points come in the order of their ids.");
+    return note("info", "Nothing was compared: there are no points.");
   }
   return h(
     "details",
@@ -28,6 +42,10 @@ export function explained(explanation) {
 }
 
 function summaryOf(explanation) {
+  const unscored = explanation.flatMap(({ stages }) => stages).find(({ by }) => by in UNSCORED);
+  if (unscored) {
+    return `Nothing was compared: points come ${UNSCORED[unscored.by]}`;
+  }
   const points = explanation.reduce((sum, each) => sum + each.points, 0);
   const scored = explanation.flatMap(({ stages }) => stages.filter(({ by }) => by === "originals"));
   const rows = scored.reduce((sum, stage) => sum + stage.rows, 0);

@@ -38,8 +38,3 @@ export function shortId(id) {
 export function vectorName(name) {
   return name === "" ? "unnamed" : name;
 }
-
-/** Where bytes are: "anonymous" ones are this process's own. */
-export function placement(where) {
-  return where === "anonymous" ? "RAM" : where;
-}

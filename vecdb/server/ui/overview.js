@@ -1,7 +1,7 @@
 // Overview: segments, the optimizer at work, the configuration.
 
 import { facts, h, note, section, table } from "./elements.js";
-import { bytes, count, counted, placement, shortId, vectorName } from "./figures.js";
+import { bytes, count, counted, shortId, vectorName } from "./figures.js";
 import { vectorsOf } from "./vectors.js";
 
 /** Fill a place; returns what to call when the collection has changed. */
@@ -80,8 +80,8 @@ function rowsOf({ id, kind, points, deleted, vectors }) {
   const rows = Object.entries(vectors).map(([name, vector]) => [
     ...own.map((cell) => (cell instanceof Node ? cell.cloneNode(true) : cell)),
     vectorName(name),
-    `${bytes(vector.bytes)}, ${placement(vector.placement)}`,
-    vector.quantization ? `${vector.quantization}, ${placement(vector.codes_placement)}` : "none",
+    `${bytes(vector.bytes)}, ${vector.placement}`,
+    vector.quantization ? `${vector.quantization}, ${vector.codes_placement}` : "none",
     vector.index
       ? `${counted(vector.index.partitions, "partition")}, ${bytes(vector.index.sketch_bytes)} of sketches`
       : "none: all rows are scanned",

@@ -7,7 +7,7 @@ rows are scored, or those a filter has left.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
@@ -18,12 +18,14 @@ from vecdb import models
 from vecdb.engine.parallel import processors, run_all
 from vecdb.engine.read.segment.candidates import Best, SegmentSearch
 from vecdb.engine.read.segment.kernels import metrics, scan_maxsim, score_maxsim
-from vecdb.engine.read.segment.tokens import Query, by_tokens, rescored
+from vecdb.engine.read.segment.multi_query import MultiQuery
+from vecdb.engine.read.segment.tokens import by_tokens, codes_in_use, rescored
 from vecdb.engine.view import live_rows
 from vecdb.errors import CorruptionError
 from vecdb.kernels import at_hand
 from vecdb.linear_algebra import product
 from vecdb.vectors.multi import MultiBlock
+from vecdb.vectors.ragged import in_pieces
 
 Floats = npt.NDArray[np.float32]
 Offsets = npt.NDArray[np.int64]
@@ -52,11 +54,15 @@ def _answer(search: SegmentSearch, tokens: Floats) -> Best:
     segment, name = search.segment_view.segment, search.vector.name
     if search.params.exact:
         return _scan(search, tokens, "asked for")
-    index = segment.token_index(name)
-    if index is None:
-        return _scan(search, tokens, "no index" if segment.kind == "file" else "not in a file yet")
+    files = segment.multivectors(name)
+    if files is None:
+        return _scan(search, tokens, "not in a file yet")
+    index, quantized = segment.token_index(name), codes_in_use(search, files, segment.codes(name))
+    if index is None and quantized is None:
+        return _scan(search, tokens, "no index")
+    query = MultiQuery(search.vector.metric, tokens)
     try:
-        return by_tokens(search, Query(search.vector.metric, tokens), index)
+        return by_tokens(search, query, files, index, quantized)
     except CorruptionError as error:
         segment.quarantine(name, error)
         return _answer(search, tokens)
@@ -68,23 +74,16 @@ def multi_scores(metric: str, block: MultiBlock, tokens: Floats) -> Floats:
     scores = np.full(len(block), -np.inf, dtype=np.float32)
     rows = np.flatnonzero(block.sizes)
     if at_hand() or tokens.size * len(block.values) > _NUMPY_PRODUCTS:
-        query, found = Query(metric, tokens), np.empty(len(rows), dtype=np.float32)
+        query, found = MultiQuery(metric, tokens), np.empty(len(rows), dtype=np.float32)
         score_maxsim()(
             *(metrics()[metric], *block.parts, query.packed(), len(tokens)),
             *(query.room(), rows, found),
         )
         scores[rows] = found
     else:
-        for some in _in_parts(block, rows):
+        for some in in_pieces(block.offsets, rows, _AT_ONCE):
             scores[some] = _numpy_scores(metric, block, some, tokens)
     return scores
-
-
-def _in_parts(block: MultiBlock, rows: Offsets) -> Iterator[Offsets]:
-    """The rows, some at a time."""
-    ends = np.cumsum(block.sizes[rows])
-    cuts = np.flatnonzero(np.diff(ends // _AT_ONCE)) + 1
-    return (some for some in np.split(rows, cuts) if len(some))
 
 
 def _numpy_scores(metric: str, block: MultiBlock, rows: Offsets, tokens: Floats) -> Floats:
@@ -118,13 +117,11 @@ def _scan(search: SegmentSearch, tokens: Floats, why: str) -> Best:
 
 def _of_rows(search: SegmentSearch, tokens: Floats, rows: Offsets) -> Best:
     """The best of some rows."""
-    metric, index = (
-        search.vector.metric,
-        search.segment_view.segment.token_index(search.vector.name),
-    )
-    if index is not None:  # it knows the file: nothing need be copied
-        rows = rows[index.originals.offsets[rows + 1] > index.originals.offsets[rows]]
-        return _best(rescored(Query(metric, tokens), index, rows), rows, search.limit)
+    metric = search.vector.metric
+    files = search.segment_view.segment.multivectors(search.vector.name)
+    if files is not None and at_hand():  # nothing need be copied
+        rows = rows[files.offsets[rows + 1] > files.offsets[rows]]
+        return _best(rescored(MultiQuery(metric, tokens), files, rows), rows, search.limit)
     block = search.segment_view.segment.block(search.vector.name, rows)
     assert isinstance(block, MultiBlock)
     return _best(multi_scores(metric, block, tokens), rows, search.limit)
@@ -149,7 +146,7 @@ def _of_blocks(search: SegmentSearch, tokens: Floats, blocks: Iterable[Any]) -> 
         shares = [pieces[number :: processors()] for number in range(processors())]
     else:
         shares = [pieces]
-    query = Query(search.vector.metric, tokens)
+    query = MultiQuery(search.vector.metric, tokens)
     packed = query.packed()
     results = run_all([partial(_scanned, search, query, packed, share) for share in shares])
     if len(results) == 1:
@@ -167,7 +164,7 @@ def _parted(base: int, block: MultiBlock, count: int) -> list[Piece]:
     ]
 
 
-def _scanned(search: SegmentSearch, query: Query, packed: Floats, pieces: list[Piece]) -> Best:
+def _scanned(search: SegmentSearch, query: MultiQuery, packed: Floats, pieces: list[Piece]) -> Best:
     """The best rows of some pieces, by the kernel."""
     limit = min(search.limit, search.segment_view.rows)
     scores, rows, filled = np.empty(limit, np.float32), np.empty(limit, np.int64), 0
