@@ -142,6 +142,20 @@ def test_where_there_is_bytecode_only_the_library_is_what_was_shipped_with_it(
     assert not library.is_stale()
 
 
+def test_where_there_is_bytecode_only_libraries_of_several_sources_are_not_chosen_from(
+    compiled: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The first of them by name was taken, though its kernels might be of an older version."""
+    put(compiled, "avx2")
+    (compiled.parent / "dot.py").write_text("dot = 2\n")
+    put(compiled, "avx2")
+    (compiled.parent / "dot.py").rename(compiled.parent / "dot.pyc")
+    with caplog.at_level(logging.WARNING, "vecdb"):
+        assert chosen() is None
+    assert library.is_stale()
+    assert "compiled from other sources" in caplog.text
+
+
 @pytest.mark.parametrize("change", ["implementation", "abi", "numpy"])
 def test_another_layout_of_objects_is_not_guessed_at(
     compiled: Path, monkeypatch: pytest.MonkeyPatch, change: str

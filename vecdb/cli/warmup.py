@@ -24,7 +24,7 @@ def add_to(commands: Commands) -> None:
         _warmup,
         "have the search kernels compiled",
         "Kernels are compiled when vecdb is built. For a machine that they were not built for, "
-        "numba does it once, in about ten seconds: at the first search that needs them, or now.",
+        "numba does it once, in a minute or two: at the first search that needs them, or now.",
         "vecdb warmup",
     )
 
@@ -32,7 +32,7 @@ def add_to(commands: Commands) -> None:
 def _warmup(arguments: argparse.Namespace) -> int:
     screen = Screen(quiet=arguments.json)
     if not at_hand():
-        screen.line("Compiling the search kernels; about ten seconds the first time.")
+        screen.line("Compiling the search kernels; a minute or two the first time.")
     with screen.bar("loading") as bar:
         result = load_kernels(bar.at)
     if arguments.json:

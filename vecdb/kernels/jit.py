@@ -76,7 +76,7 @@ def njit(signature: Any, **options: Any) -> Callable[[Any], Callable[..., Any]]:
             if not unkept:
                 _log.warning(
                     "compiled search kernels are not kept, each process compiles them anew, in "
-                    "about ten seconds; a directory of your own in NUMBA_CACHE_DIR ends that "
+                    "a minute or two; a directory of your own in NUMBA_CACHE_DIR ends that "
                     "(%s: %s)",
                     type(error).__name__,
                     error,

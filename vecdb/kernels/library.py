@@ -47,8 +47,20 @@ class KernelsError(ImportError):
 
 def is_stale() -> bool:
     """Whether libraries are there, but all of other sources."""
-    there, made_of = _libraries(), fingerprint(COMPILED.parent)
-    return bool(there) and not any(file.endswith(f"{made_of}.so") for file in there)
+    there = _libraries()
+    made_of = _made_of(there)
+    return bool(there) and not any(_sources_of(file) == made_of for file in there)
+
+
+def _made_of(there: list[str]) -> str:
+    """The fingerprint of the sources. Where these are bytecode only, that of the libraries, which
+    came with it; empty if they are of several: nothing says which of them the bytecode is of."""
+    shipped = {_sources_of(file) for file in there}
+    return fingerprint(COMPILED.parent) or (shipped.pop() if len(shipped) == 1 else "")
+
+
+def _sources_of(file: str) -> str:
+    return file.removesuffix(".so").rpartition("-")[2]
 
 
 def _libraries() -> list[str]:
@@ -71,11 +83,11 @@ def path() -> Path | None:
     if choice == "jit" or not _layouts_are_known():
         return None
     there = _libraries()
-    made_of = fingerprint(COMPILED.parent) if there else ""
+    made_of = _made_of(there) if there else ""
     usable = best_of(os.uname().machine, machine_features())
     for processor in usable:
-        file = processor.among(there, made_of)
-        if choice in ("", processor.name) and file is not None:
+        file = processor.file(made_of)
+        if choice in ("", processor.name) and file in there:
             return COMPILED / file
     if choice:
         raise KernelsError(

@@ -46,12 +46,6 @@ class Processor(NamedTuple):
         """The name of its library, of sources with that `fingerprint`."""
         return f"{self.name}-{made_of}.so"
 
-    def among(self, files: list[str], made_of: str) -> str | None:
-        """Its library among some files; of whatever sources, if there are none to compare with."""
-        if made_of:
-            return self.file(made_of) if self.file(made_of) in files else None
-        return next((file for file in files if file.startswith(f"{self.name}-")), None)
-
 
 _LINUX: Final = {
     "avx512bitalg": "avx512_bitalg",

@@ -53,7 +53,7 @@ def warm_up(screen: Screen) -> Warmup:
         _heading(screen, "Load the search kernels")
     else:
         _heading(screen, "Compile the search kernels, once per machine")
-        screen.line("   About ten seconds the first time; later starts read them from a cache.")
+        screen.line("   A minute or two the first time; later starts read them from a cache.")
     with screen.bar("loading") as bar:
         kernels = load_kernels(bar.at)
     screen.line(f"   {kernels.describe()}")
