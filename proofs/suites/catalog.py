@@ -55,22 +55,6 @@ _OF_QDRANT = (
     "qdrant-client==1.18.0",
 )
 _OF_CLIENT = (*_PYTEST, "pytest-asyncio==1.5.0", "pytest-mock==3.17.0", "qdrant-client==1.18.0")
-_QDRANT = (
-    *_PYTEST,
-    "pytest-cases==3.10.1",
-    "pytest-subtests==0.14.2",
-    "requests==2.34.2",
-    "schemathesis==3.39.16",
-    "retry==0.9.2",
-    "jsons==1.6.3",
-    "more-itertools==10.8.0",
-    "pyjwt==2.15.1",
-    "qdrant-client==1.18.0",
-)
-_OF_CLIENT = (*_PYTEST, "pytest-asyncio==1.5.0", "pytest-mock==3.17.0", "qdrant-client==1.18.0")
-_OF_CLIENT = (*_OF_CLIENT[:-1], "qdrant-client==1.20.0")
-"""The tests are of 1.18, the newest of which there are sources. What they compare with is the local
-mode of 1.20, which does as Qdrant from 1.19 on where that of 1.18 did not."""
 _QDRANT = "qdrant/qdrant 74f3e85b9473c62560006c043e13737ce6b48412"
 _CLIENT = "qdrant/qdrant-client 326adefcc2158121dd0d04877e1a483b5aa2627b"
 _JS = "qdrant/qdrant-js 06fb946007ec45f67925972e009a512f84c5a0fd"
