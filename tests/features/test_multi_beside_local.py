@@ -106,7 +106,7 @@ def test_likeness_is_how_well_a_candidate_is_found_in_one_that_was_chosen(
     open_db: Callable[..., VecDB],
 ) -> None:
     """MaxSim has a direction: it was the other one. Of these numbers no two scores are equal."""
-    both = Both(open_db, 1)
+    both = Multivectors(open_db, 1)
     random = both.rng.uniform
 
     def some(name: str) -> list[list[float]]:
@@ -115,7 +115,7 @@ def test_likeness_is_how_well_a_candidate_is_found_in_one_that_was_chosen(
     points = [
         theirs.PointStruct(id=id, vector={name: some(name) for name in NAMES}) for id in range(40)
     ]
-    both.both("upsert", points)
+    both._do("upsert", points)
     for name in NAMES:
         for diversity in (0.3, 0.8):
             mmr = theirs.Mmr(diversity=diversity, candidates_limit=40)

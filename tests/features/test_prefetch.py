@@ -540,7 +540,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"query": {"recommend": {"positive": [[1.0]]}}}, ".query.recommend.positive[0]: expected 3"),
     ({"query": {"fusion": "rrf"}, "using": None}, ".prefetch: expected the lists to fuse"),
     ({"query": {"order_by": "n"}, "using": None, "score_threshold": 1.0}, ".score_threshold: "),
-    ({"lookup_from": {"collection": "none"}}, ": collection 'none' not found"),
+    ({"lookup_from": {"collection": "none"}}, ".lookup_from: collection 'none' not found"),
 ]
 
 

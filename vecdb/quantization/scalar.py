@@ -175,8 +175,11 @@ class ScalarQuantizer:
     def decode(self, codes: Bytes) -> Floats:
         """The vectors, ``float32[n, dim]``, that ``codes`` stand for."""
         codes = as_codes(codes, (codes.shape[0], self.dim))
-        vectors: Floats = np.multiply(codes, self._step, dtype=np.float32)
-        vectors += self.lower
+        # By halves: from one end of float32 to the other it is twice as far as the largest number.
+        half = np.float32(0.5)
+        vectors: Floats = np.multiply(codes, self._step * half, dtype=np.float32)
+        vectors += self.lower * half
+        vectors *= np.float32(2.0)
         return vectors
 
     def prepare(self, query: Floats) -> PreparedScalar:

@@ -25,6 +25,7 @@ from vecdb.engine.read.segment.candidates import Best, SegmentSearch
 from vecdb.engine.read.segment.kernels import add_best, metrics, score_maxsim, score_rows
 from vecdb.engine.read.segment.multi_query import MultiQuery
 from vecdb.engine.read.segment.token_codes import scores_by_codes
+from vecdb.engine.read.segment.until_sure import FEWEST_DIMENSIONS
 from vecdb.engine.view import live_rows
 from vecdb.linear_algebra import product
 from vecdb.storage.derived import QuantizedVectors
@@ -62,7 +63,9 @@ def codes_in_use(
         return None
     if not search.rescore or search.exactly(quantized) is not None:
         return quantized
-    return quantized if files.tokens.is_mapped and search.recall < 1.0 else None
+    if search.recall >= 1.0 or search.vector.size < FEWEST_DIMENSIONS:
+        return None
+    return quantized if files.tokens.is_mapped else None
 
 
 # Where numbers overflow, nothing is sure, and all rows are scored.
