@@ -16,7 +16,9 @@ import pytest
 from proofs.model.oracle import SCALE, require_sound
 from vecdb import VecDB, errors, models
 from vecdb.engine.optimize import build as builds
+from vecdb.engine.optimize import optimizer
 from vecdb.engine.store import Store
+from vecdb.storage import fs
 
 DIM = 64
 POINTS = 240
@@ -435,6 +437,42 @@ def test_deleting_gives_the_space_back(
     assert db.wait_for_optimizer(timeout=60)
     assert segment_bytes(db) == 0
     assert collection.count().count == 0
+
+
+def test_who_waits_for_the_optimizer_waits_until_files_are_gone(
+    open_db: Callable[..., VecDB], vectors: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was seen that no step runs, and then that none is due: between the two a step had begun
+    and committed, and was about to remove the files of before."""
+    db = open_db()
+    collection = create(db, None)
+    collection.upsert({"ids": list(range(POINTS)), "vectors": vectors})
+    collection.flush()
+    assert db.wait_for_optimizer(timeout=60)
+    begin, committed, returned = (threading.Event() for _ in range(3))
+    late: list[bool] = []
+    waits, discard, look = threading.get_ident(), fs.discard, optimizer.next_step
+
+    def next_step(*arguments: Any, **options: Any) -> Any:
+        if threading.get_ident() != waits:
+            assert begin.wait(60)
+            return look(*arguments, **options)
+        begin.set()
+        assert committed.wait(60)
+        return look(*arguments, **options)
+
+    def discard_late(path: Path) -> None:
+        committed.set()
+        late.append(returned.wait(0.5))
+        discard(path)
+
+    monkeypatch.setattr(optimizer, "next_step", next_step)
+    monkeypatch.setattr(fs, "discard", discard_late)
+    collection.delete(list(range(POINTS)))
+    assert db.wait_for_optimizer(timeout=60)
+    returned.set()
+    assert late == [False] * len(late)
+    assert late
 
 
 def test_overwriting_gives_the_space_back(open_db: Callable[..., VecDB], vectors: Any) -> None:

@@ -151,7 +151,8 @@ class Optimizer:
             if store.optimizer.error is not None and store.optimizer.failed_in > begun:
                 raise _failure(store)
             # Not under the condition: it takes the write lock, and who has that may call ``wake``.
-            if store.optimizer.task is None and next_step(store) is None:
+            # In this order: what a step has committed is no longer due while it removes files.
+            if next_step(store) is None and store.optimizer.task is None:
                 _require_well(store)
                 return True
             if self._stopping:
