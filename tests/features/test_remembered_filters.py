@@ -13,6 +13,15 @@ from payload_reads import tested as tested  # a fixture
 
 from vecdb import VecDB
 from vecdb.engine.read import masks, remembered
+from vecdb.models import (
+    DatetimeRange,
+    FieldCondition,
+    Filter,
+    Nested,
+    NestedCondition,
+    QueryRequest,
+    Range,
+)
 
 ROWS = 200
 OpenDB = Callable[..., VecDB]
@@ -88,6 +97,29 @@ def test_values_that_python_calls_equal_are_different_filters(db: VecDB) -> None
     assert found(db, 1) == of_kind(1)
     assert found(db, True) == {ROWS}
     assert found(db, 1) == of_kind(1)
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_ranges_without_bounds_of_numbers_and_of_moments_differ(db: VecDB, nested: bool) -> None:
+    """They were written down alike, and the second got the answer of the first."""
+    moment = "2024-05-01T00:00:00Z"
+    payload = {"kind": moment, "all": [{"kind": moment}]}
+    db.upsert("c", [{"id": ROWS, "vector": [1, 1, 1, 1], "payload": payload}])
+    db.flush("c")
+
+    def in_range(range_: Any) -> Filter:
+        inner = Filter(must=[FieldCondition(key="kind", range=range_)])
+        if not nested:
+            return inner
+        return Filter(must=[NestedCondition(nested=Nested(key="all", filter=inner))])
+
+    numbers = 0 if nested else ROWS
+    both = [(Range(), numbers), (DatetimeRange(), 1)]
+    for range_, count in both + both[::-1]:
+        assert db.count("c", in_range(range_)).count == count
+    requests = [QueryRequest(query=[1, 2, 3, 4], filter=in_range(r), limit=ROWS) for r, _ in both]
+    answers = db.query_batch_points("c", requests)
+    assert [len(answer.points) for answer in answers] == [numbers, 1]
 
 
 class Color(str, Enum):

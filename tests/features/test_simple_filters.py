@@ -186,3 +186,20 @@ def test_filters_that_are_equal_are_one_in_a_batch(
             alone = db.query_points("c", each.query, query_filter=each.filter, limit=5)
             assert [p.id for p in answers.points] == [p.id for p in alone.points]
             assert {p.id % 3 for p in answers.points} == {each.filter.must[0].match.value}
+
+
+def test_a_list_that_is_changed_while_its_filter_is_in_use(tmp_path: Path) -> None:
+    """The points of the changed filter were found, and could be remembered as those of another."""
+    with vecdb.VecDB(tmp_path / "db") as db:
+        db.create_collection("c", vectors_config=models.VectorParams(size=2, distance="Euclid"))
+        payload = [{"n": number % 3} for number in range(30)]
+        db.upload_collection("c", np.ones((30, 2), dtype=np.float32), payload, range(30))
+        is_one = FieldCondition(key="n", match=MatchValue(value=1))
+        filter = Filter(must=[is_one])
+        condition = reader.condition(filter, "filter")
+        found = db.within("c", [1.0, 1.0], 5.0, query_filter=filter)
+        assert isinstance(filter.must, list)
+        filter.must.clear()
+        assert {point.id % 3 for point in found} == {1}
+        assert condition is not None
+        assert condition.digest == masks.digest_of(Filter(must=[is_one]))

@@ -6,7 +6,7 @@ Bits, one a row: alive, has the vector, matches the filter. None stands for "all
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache, partial
 
 import msgspec
@@ -97,12 +97,23 @@ def digest_of(filter: models.Filter, schema: PayloadSchema | None = None) -> byt
     """The digest of a filter, which tells it from others (``==`` takes True for 1), and what it
     means under one text index from what it means under another. None: it has numbers or times that
     cannot be encoded."""
+    # Of a range without bounds nothing else tells whether it is one of numbers or of moments.
+    dated = [*_dated(filter)]
     try:
-        text = msgspec.msgpack.encode((filter, list(text_indexes(schema).items())))
+        text = msgspec.msgpack.encode((filter, dated, list(text_indexes(schema).items())))
     except (TypeError, ValueError, OverflowError):
         return None
     # A cryptographic hash: of two filters with one digest, one would get the other's points.
     return hashlib.blake2b(text, digest_size=16).digest()
+
+
+def _dated(filter: models.Filter) -> Iterator[bool]:
+    """Of each condition on a field, in the order of the filter, whether its range is of moments."""
+    for each in every_condition(filter):
+        if isinstance(each, models.NestedCondition):
+            yield from _dated(each.nested.filter)
+        elif isinstance(each, models.FieldCondition):
+            yield isinstance(each.range, models.DatetimeRange)
 
 
 def allowed(

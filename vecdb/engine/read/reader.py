@@ -42,7 +42,7 @@ def condition(filter: Any, what: str, view: View | None = None) -> masks.Conditi
         return None
     schema = None if view is None else view.config.payload_schema
     known = simple(filter)  # to read it would take as long as a pass over a column
-    given = filter if known is not None else models.coerce(models.Filter, filter, what)
+    given = known.filter if known is not None else models.coerce(models.Filter, filter, what)
     try:
         return masks.compiled(given, schema, known)
     except InvalidInputError as error:

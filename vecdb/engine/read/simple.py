@@ -29,6 +29,8 @@ class Simple(Struct, frozen=True, gc=False):
     """What a simple filter wants of the column of each field."""
 
     wants: list[tuple[str, Wanted]]
+    filter: Filter
+    """The filter, with a list of its own: a caller may change the other while this is in use."""
 
     def matching(self, view: View, segment_view: SegmentView) -> Bits | None:
         """The rows of a segment that match, deleted ones and bits beyond the last row aside. None:
@@ -60,13 +62,18 @@ def simple(filter: Any) -> Simple | None:
         or filter.must_not is not None
     ):
         return None
-    must = filter.must if type(filter.must) is list else [filter.must]
+    clause = filter.must
+    if type(clause) is list:
+        clause = clause.copy()
+        filter = Filter(must=clause)
+    must = clause if type(clause) is list else [clause]
     if not 0 < len(must) <= _FEW or not all(map(_is_simple, must)):
         return None
     try:
-        return Simple([(canonical(each.key), wanted(each, 0)) for each in must])  # type: ignore
+        wants = [(canonical(each.key), wanted(each, 0)) for each in must]  # type: ignore
     except InvalidInputError:  # to be refused with the place of the condition
         return None
+    return Simple(wants, filter)  # type: ignore
 
 
 def _is_simple(condition: Any) -> bool:
