@@ -242,3 +242,31 @@ def test_rows_and_codes_without_a_single_token(open_db: Callable[..., VecDB]) ->
     assert db.wait_for_optimizer("c", timeout=300)
     for params in ({}, asked(rescore=False), asked(oversampling=3.0)):
         assert scores(db, np.ones((2, SIZE)), search_params=params) == {}
+
+
+@pytest.mark.parametrize("optimizer", [INDEXED, MAPPED], ids=["index", "no index"])
+@pytest.mark.parametrize("distance", ["Dot", "Euclid"])
+def test_estimates_that_overflow_are_no_reason_to_find_nothing(
+    open_db: Callable[..., VecDB], distance: str, optimizer: dict[str, Any]
+) -> None:
+    db = open_db()
+    vector = {"size": SIZE, "distance": distance, "multivector_config": MANY, "on_disk": True}
+    rng = np.random.default_rng(3)
+
+    def far(row: Any) -> Any:  # as long as the door lets in
+        return row * (1.7e19 / np.linalg.norm(row, axis=1, keepdims=True))
+
+    for kind, codes in CODES.items():
+        db.create_collection(
+            kind, {"m": vector}, quantization_config=codes, optimizers_config=optimizer
+        )
+        db.upsert(kind, [{"id": i, "vector": {"m": far(tokens(rng))}} for i in range(ROWS)])
+        db.flush(kind)
+        assert db.wait_for_optimizer(kind, timeout=300)
+        query = far(tokens(rng, 6, 6))
+        exact = db.query_points(kind, query, using="m", search_params=EXACT).points
+        found = db.query_points(kind, query, using="m").points
+        assert [p.score for p in found] == [p.score for p in exact]
+        for params in (asked(ignore=True), asked(rescore=False), asked(oversampling=2.0)):
+            points = db.query_points(kind, query, using="m", search_params=params).points
+            assert len(points) == len(exact) == 10

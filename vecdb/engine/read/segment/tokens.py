@@ -195,7 +195,9 @@ def _scored(
 
 
 def _first(estimates: Floats, count: int) -> Offsets:
-    """The positions of the best so many estimates, best first; of equal ones the first wins."""
+    """The positions of the best so many estimates, best first; of equal ones the first wins.
+    What is no number, because it is of numbers that overflowed, comes last."""
+    estimates = np.fmax(estimates, -np.inf)  # or the cut would be no number, and leave none
     if count >= len(estimates):
         return np.argsort(-estimates, kind="stable")
     # Cut at a value: whichever of equal ones a partition takes, a deeper search begins alike.
