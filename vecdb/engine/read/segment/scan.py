@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from math import ceil, sqrt
 
-import numpy as np
 from msgspec.structs import replace
 
 from vecdb.engine.read.segment.candidates import Best, SegmentSearch
@@ -47,7 +46,6 @@ _MOST_VISITED = 2
 _CHOICE = 2
 """So many times as many rows come from sketches as originals are read of the best by codes: else
 sketches would choose them."""
-_NOTHING: Best = np.empty(0, dtype=np.float32), np.empty(0, dtype=np.int64)
 
 
 def search_segment(search: SegmentSearch) -> list[Best]:
@@ -98,7 +96,10 @@ def _index_scan(
     if not search.by_codes(quantized):
         quantized = None
     if search.filtered and not visit_pays(search, index):
-        return _near_allowed(search, index, quantized)
+        deep = _deep_visit(search, index, quantized)
+        if deep is None:
+            return all_allowed(search, index, quantized)
+        return until_confident(search, deep)
     visit = _visit(search, index, quantized)
     if visit is None:
         return all_rows(search, quantized, f"for a recall of {search.recall:g}")
@@ -129,62 +130,22 @@ def _visit(search: SegmentSearch, index: Index, quantized: QuantizedVectors | No
     return _of_effort(search, index, quantized, effort)
 
 
-def _near_allowed(
-    search: SegmentSearch, index: Index, quantized: QuantizedVectors | None
-) -> list[Best]:
-    """The best rows that match a filter: by a visit of near partitions where many of the rows near
-    the query do, else by a look at all of them."""
-    best: list[Best] = [_NOTHING] * len(search.queries)
-    visits = _deep_visits(search, index, quantized)
-    for number, visit in visits:
-        some = search.of(search.queries[number])
-        if visit is None:
-            found = all_allowed(some, index, quantized)
-        else:
-            found = until_confident(some, visit)
-        for q, mine in zip(number, found, strict=True):
-            best[q] = mine
-    return best
-
-
-def _deep_visits(
-    search: SegmentSearch, index: Index, quantized: QuantizedVectors | None
-) -> list[tuple[list[int], Visit | None]]:
-    """The queries by their numbers, with a visit of near partitions for some of them: one deep
-    enough to find rows that match, where these are as frequent among its results as a little
-    farther off. None: to look at the sketches of all of them takes less, or the caller says how
-    many candidates there are to be."""
-    clustered, limit, queries = index.clustered, search.limit, len(search.queries)
-    every = list(range(queries))
-    if (
-        not search.rescore
-        or search.params.hnsw_ef
-        or search.oversampled(quantized) is not None
-        or _RARE * search.allowed < clustered.rows
-    ):
-        return [(every, None)]
-    assert search.mask is not None
-    shares = clustered.shares_allowed(
-        search.queries, search.mask, max(_NEAR, _NEAR_RESULTS * limit)
-    )
-    wanted = limit + _DEVIATIONS * sqrt(limit)
-    depths = [ceil(wanted / max(share, _TINY)) for share in shares.tolist()]
-    visited = [q for q in every if depths[q] <= MEASURED[-1]]
-    if not visited:
-        return [(every, None)]
-    visit = _deep_visit(search, index, quantized, max(depths[q] for q in visited))
-    if visit is None:
-        return [(every, None)]
-    left = [q for q in every if depths[q] > MEASURED[-1]]
-    return [(visited, visit), (left, None)] if left else [(visited, visit)]
-
-
 def _deep_visit(
-    search: SegmentSearch, index: Index, quantized: QuantizedVectors | None, depth: int
+    search: SegmentSearch, index: Index, quantized: QuantizedVectors | None
 ) -> Visit | None:
-    """A visit whose results are among the ``depth`` best of all rows. None: it would take more than
-    to look at all that match."""
-    clustered = index.clustered
+    """A visit of near partitions, deep enough to find the rows that match a filter if these are as
+    frequent among its results as a little farther off. None: to look at the sketches of all of them
+    takes less, or the caller says how many candidates there are to be."""
+    clustered, limit, mask = index.clustered, search.limit, search.mask
+    if not search.rescore or search.params.hnsw_ef or search.oversampled(quantized) is not None:
+        return None
+    if mask is None or _RARE * search.allowed < clustered.rows:
+        return None
+    near = max(_NEAR, _NEAR_RESULTS * limit)
+    share = float(clustered.shares_allowed(search.queries, mask, near).min())
+    depth = ceil((limit + _DEVIATIONS * sqrt(limit)) / max(share, _TINY))
+    if depth > MEASURED[-1]:
+        return None
     effort = clustered.effort_at(search.recall, depth)
     if effort.everything or _MOST_VISITED * effort.rows > clustered.rows:
         return None
