@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from multi_tools import scores, stages
 from snapshot_tools import snapshot_path
 
 from vecdb import VecDB
@@ -73,17 +74,6 @@ def copied(made: Path, db_path: Path) -> Path:
     """A copy that a test may damage."""
     shutil.copytree(made, db_path)
     return db_path
-
-
-def stages(db: VecDB, query: Any, **given: Any) -> dict[str, Any]:
-    response = db.query_points("c", query, using="m", explain=True, **given)
-    assert response.explanation is not None
-    [segment] = response.explanation
-    return {stage.by: stage for stage in segment.stages}
-
-
-def scores(db: VecDB, query: Any, **given: Any) -> dict[Any, float]:
-    return {p.id: p.score for p in db.query_points("c", query, using="m", **given).points}
 
 
 EXACT = {"exact": True}
